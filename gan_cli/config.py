@@ -1,0 +1,180 @@
+"""A whole command as typed, validated data, and when two configs describe the same run. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gan_cli import schema
+from gan_cli.errors import UsageError
+from gan_cli.options import (
+    DATASETS,
+    DCGAN_SIZES,
+    DEVICES,
+    GRADIENT_PENALTIES,
+    LOSSES,
+    OPTIMIZERS,
+    REGULARIZERS,
+    Architecture,
+    Training,
+)
+from gan_cli.schema import key, option_of, options_of
+
+DURATION = r"\d+(\.\d+)?[smh]"
+NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole `gan-train` command."""
+
+    steps: int = key("generator updates in all", at_least=1, at_most=10**12)
+    extra_steps: int | None = key("with resume: generator updates to add to those done", at_least=1, at_most=10**12)
+    budget: str | None = key(
+        "train for this long instead of `steps`",
+        pattern=DURATION,
+        pattern_means="a time with its unit, as 90s, 20m or 1.5h",
+    )
+    batch_size: int = key("samples of one update", at_least=1, at_most=1_000_000)
+    image_size: int | None = key(
+        "side of the images in pixels; the data set's own unless set", at_least=1, at_most=4096
+    )
+    seed: int = key("of everything random", at_least=0, at_most=2**63 - 1)
+    name: str | None = key(
+        "of the run's folder; <dataset>-<generator>-<loss> unless set",
+        pattern=NAME,
+        pattern_means="a name of up to 100 letters without = or slashes, not starting with . or -",
+    )
+    output: str = key("folder that receives the runs")
+    resume: str | None = key("a run's folder or name to go on with, or auto")
+    keep: int = key("how many step_* checkpoints to keep; 0: all", at_least=0)
+    precision: str = key("of the networks' arithmetic", choices=("fp32", "bf16"))
+    threads: int | None = key("CPU threads; the library's choice unless set", at_least=1, at_most=1024)
+    dataset: Any = option_of(DATASETS, "what is learned")
+    architecture: Architecture = key("the two networks")
+    loss: Any = option_of(LOSSES, "what each network minimizes")
+    regularizer: dict[str, Any] = options_of(REGULARIZERS, "what is added to hold D in check")
+    optimizer: Any = option_of(OPTIMIZERS, "how weights follow gradients")
+    device: Any = option_of(DEVICES, "where it runs")
+    training: Training = key("the loop")
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """`(C, H, W)` of an image, `(2,)` of a point."""
+        return self.dataset.sample_shape(self.image_size)
+
+    @property
+    def run_name(self) -> str:
+        return self.name or f"{self.dataset.name}-{self.architecture.generator.name}-{self.loss.name}"
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """A whole `gan-sample` command."""
+
+    ckpt: str | None = key("a checkpoint, or a run's folder (its newest)")
+    n: int = key("number of samples, of seeds seed to seed+n-1", at_least=1, at_most=1_000_000)
+    seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
+    seeds: str | None = key(
+        "the seeds themselves, in place of n and seed",
+        pattern=r"\d{1,18}(-\d{1,18})?(,\d{1,18}(-\d{1,18})?)*",
+        pattern_means="seeds and ranges, as 0-7,12",
+    )
+    batch_size: int = key("samples made at once; changes speed, not pictures", at_least=1, at_most=100_000)
+    truncation: float | None = key("latents are drawn within this many standard deviations", above=0, at_most=100)
+    format: str = key("one picture, a folder of pictures, or arrays", choices=("grid", "images", "npz"))
+    out: str | None = key("folder that receives them; <run>/generated unless set")
+    ema: bool = key("use the averaged generator if the checkpoint has one")
+    device: Any = option_of(DEVICES, "where it runs")
+
+
+def parse(data: Mapping[str, Any]) -> Config:
+    """A validated `Config` from plain data; UsageError in one line."""
+    config = schema.parse(Config, data)
+    validate(config)
+    return config
+
+
+def validate(config: Config) -> None:
+    """Refuses what is right in itself but clashes between sections."""
+    _validate_shapes(config)
+    _validate_regularizers(config)
+
+
+def _validate_shapes(config: Config) -> None:
+    shape = config.sample_shape
+    generator, discriminator = config.architecture.generator, config.architecture.discriminator
+    if len(shape) == 1 and config.image_size is not None:
+        raise UsageError(
+            f"image_size={config.image_size}: dataset={config.dataset.name} has points, leave image_size out"
+        )
+    for role, network in (("generator", generator), ("discriminator", discriminator)):
+        if network.name != "dcgan":
+            continue
+        if len(shape) == 1:
+            raise UsageError(
+                f"architecture.{role}=dcgan works on images, but dataset={config.dataset.name} has points:"
+                " use architecture=mlp"
+            )
+        if shape[-1] not in DCGAN_SIZES:
+            sizes = ", ".join(map(str, DCGAN_SIZES))
+            raise UsageError(f"image_size={shape[-1]}: architecture.{role}=dcgan makes one of {sizes}")
+
+
+def _validate_regularizers(config: Config) -> None:
+    chosen = config.regularizer
+    normalization = config.architecture.discriminator.normalization
+    for name in GRADIENT_PENALTIES:
+        if name not in chosen:
+            continue
+        if normalization == "batch":
+            raise UsageError(
+                f"architecture.discriminator.normalization=batch clashes with regularizer={name}, whose gradient is"
+                " each sample's own: use none, layer, instance or spectral"
+            )
+        if len(config.sample_shape) == 1 and chosen[name].every > 1:
+            raise UsageError(
+                f"regularizer.{name}.every={chosen[name].every}: lazy penalties fail on points"
+                f" (2501.05441, appendix E), use regularizer.{name}.every=1"
+            )
+    if "weight_clip" in chosen and "gradient_penalty" in chosen:
+        raise UsageError("regularizer=[gradient_penalty,weight_clip]: both bound D's slope, choose one")
+    if "weight_clip" in chosen and normalization == "spectral":
+        raise UsageError(
+            "architecture.discriminator.normalization=spectral undoes regularizer=weight_clip: choose one of the two"
+        )
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The plain data that `parse` takes back."""
+    return dataclasses.asdict(config)
+
+
+def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every leaf."""
+    for name, value in data.items():
+        dotted = f"{path}.{name}" if path else name
+        if isinstance(value, Mapping):
+            yield from flatten(value, dotted)
+        else:
+            yield dotted, value
+
+
+# What a run may change when it goes on without being another run.
+RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "name", "device")
+
+
+def is_run_control(dotted: str) -> bool:
+    return dotted.split(".")[0] in RUN_CONTROL or dotted.endswith("_every")
+
+
+def differences(one: Config, other: Config) -> list[str]:
+    """Keys in which two configs describe different runs, each as `key=value (was value)`."""
+    new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
+    return [
+        f"{dotted}={new.get(dotted)} (was {old.get(dotted)})"
+        for dotted in sorted(new.keys() | old.keys())
+        if new.get(dotted) != old.get(dotted) and not is_run_control(dotted)
+    ]

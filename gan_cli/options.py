@@ -1,0 +1,208 @@
+"""What can be chosen: one frozen dataclass per option, and the closed tables that name them.
+
+Values live in `configs/`; here stand each key's type, range and meaning. Imports no torch, so that help and
+mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gan_cli.errors import UsageError
+from gan_cli.schema import key, option_of
+
+# --- data sets ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mnist:
+    name: str = key("the option's name")
+    root: str = key("folder that holds or receives the idx files")
+    download: bool = key("fetch the files if `root` lacks them")
+    fallback: str = key("if they cannot be had: the bundled 5,000 digits, or an error", choices=("bundled", "error"))
+
+    def sample_shape(self, image_size: int | None) -> tuple[int, ...]:
+        return _square(1, image_size)
+
+
+@dataclass(frozen=True)
+class FashionMnist:
+    name: str = key("the option's name")
+    root: str = key("folder that holds or receives the idx files")
+    download: bool = key("fetch the files if `root` lacks them")
+
+    def sample_shape(self, image_size: int | None) -> tuple[int, ...]:
+        return _square(1, image_size)
+
+
+@dataclass(frozen=True)
+class Shapes:
+    name: str = key("the option's name")
+    size: int = key("number of pictures drawn", at_least=1, at_most=1_000_000)
+    image_channels: int = key("1: grey, 8 modes; 3: red, green or blue, 24 modes", at_least=1, at_most=3)
+
+    def sample_shape(self, image_size: int | None) -> tuple[int, ...]:
+        return _square(self.image_channels, image_size)
+
+
+@dataclass(frozen=True)
+class Ring:
+    name: str = key("the option's name")
+    size: int = key("number of points drawn", at_least=1, at_most=10_000_000)
+    modes: int = key("number of Gaussians, evenly spaced on the circle", at_least=1, at_most=1000)
+    radius: float = key("radius of the circle", above=0, at_most=1000)
+    std: float = key("standard deviation of each Gaussian along each axis", above=0, at_most=1000)
+
+    def sample_shape(self, image_size: int | None) -> tuple[int, ...]:
+        return (2,)
+
+
+def _square(channels: int, image_size: int | None) -> tuple[int, ...]:
+    if image_size is None:
+        raise UsageError("image_size=null: expected a whole number, since this data set holds images")
+    return (channels, image_size, image_size)
+
+
+DATASETS = {"mnist": Mnist, "fashion_mnist": FashionMnist, "shapes": Shapes, "ring": Ring}
+
+# --- networks ----------------------------------------------------------------------------------------------------
+
+IMAGE_NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
+VECTOR_NORMALIZATIONS = ("none", "batch", "layer", "spectral")  # instance: one value has no statistics
+DCGAN_SIZES = (16, 28, 32, 56, 64, 112, 128, 224, 256)  # 4 or 7 times a power of two
+
+
+@dataclass(frozen=True)
+class MLPGenerator:
+    name: str = key("the option's name")
+    latent_dim: int = key("size of the latent vector", at_least=1, at_most=4096)
+    width: int = key("units of a hidden layer", at_least=1, at_most=8192)
+    depth: int = key("number of hidden layers", at_least=1, at_most=32)
+    normalization: str = key("after each hidden layer", choices=VECTOR_NORMALIZATIONS)
+
+
+@dataclass(frozen=True)
+class DCGANGenerator:
+    name: str = key("the option's name")
+    latent_dim: int = key("size of the latent vector", at_least=1, at_most=4096)
+    base_channels: int = key(
+        "channels at the finest level; each coarser one has twice as many", at_least=1, at_most=512
+    )
+    normalization: str = key("after each layer but the last", choices=IMAGE_NORMALIZATIONS)
+
+
+@dataclass(frozen=True)
+class MLPDiscriminator:
+    name: str = key("the option's name")
+    width: int = key("units of a hidden layer", at_least=1, at_most=8192)
+    depth: int = key("number of hidden layers", at_least=1, at_most=32)
+    normalization: str = key("after each hidden layer", choices=VECTOR_NORMALIZATIONS)
+
+
+@dataclass(frozen=True)
+class DCGANDiscriminator:
+    name: str = key("the option's name")
+    base_channels: int = key(
+        "channels at the finest level; each coarser one has twice as many", at_least=1, at_most=512
+    )
+    normalization: str = key("after each layer but the first", choices=IMAGE_NORMALIZATIONS)
+
+
+GENERATORS = {"mlp": MLPGenerator, "dcgan": DCGANGenerator}
+DISCRIMINATORS = {"mlp": MLPDiscriminator, "dcgan": DCGANDiscriminator}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    generator: Any = option_of(GENERATORS, "the network that makes samples from latents")
+    discriminator: Any = option_of(DISCRIMINATORS, "the network that tells real from fake")
+
+
+# --- losses and regularizers -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Loss:
+    name: str = key("the option's name")
+
+
+LOSSES = dict.fromkeys(("non_saturating", "minimax", "wasserstein", "hinge"), Loss)
+
+
+@dataclass(frozen=True)
+class GradientPenalty:
+    weight: float = key("lambda of lambda E(|grad D| - 1)^2", at_least=0)
+    every: int = key("D updates from one penalty to the next; the weight is multiplied by it", at_least=1, at_most=1000)
+
+
+@dataclass(frozen=True)
+class R1:
+    weight: float = key("gamma of gamma/2 E|grad D(real)|^2", at_least=0)
+    every: int = key("D updates from one penalty to the next; the weight is multiplied by it", at_least=1, at_most=1000)
+
+
+@dataclass(frozen=True)
+class WeightClip:
+    limit: float = key("D's weights are clamped to [-limit, limit] after its update", above=0)
+
+
+REGULARIZERS = {"gradient_penalty": GradientPenalty, "r1": R1, "weight_clip": WeightClip}
+GRADIENT_PENALTIES = ("gradient_penalty", "r1")
+
+# --- optimization and machine ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    lr: float = key("this network's learning rate; follows optimizer.lr unless set", at_least=0, at_most=10)
+
+
+@dataclass(frozen=True)
+class Adam:
+    name: str = key("the option's name")
+    lr: float = key("learning rate of both networks", at_least=0, at_most=10)
+    beta1: float = key("decay of the mean of gradients", at_least=0, below=1)
+    beta2: float = key("decay of the mean of squared gradients", at_least=0, below=1)
+    eps: float = key("added to the root of the second moment", above=0, at_most=1)
+    generator: LearningRate = key("the generator's own settings")
+    discriminator: LearningRate = key("the discriminator's own settings")
+
+
+@dataclass(frozen=True)
+class RMSprop:
+    name: str = key("the option's name")
+    lr: float = key("learning rate of both networks", at_least=0, at_most=10)
+    alpha: float = key("decay of the mean of squared gradients", at_least=0, below=1)
+    eps: float = key("added to the root of the second moment", above=0, at_most=1)
+    generator: LearningRate = key("the generator's own settings")
+    discriminator: LearningRate = key("the discriminator's own settings")
+
+
+OPTIMIZERS = {"adam": Adam, "rmsprop": RMSprop}
+
+
+@dataclass(frozen=True)
+class Device:
+    name: str = key("the option's name")
+
+
+@dataclass(frozen=True)
+class Cuda:
+    name: str = key("the option's name")
+    index: int = key("which GPU", at_least=0, at_most=1023)
+
+
+DEVICES = {"auto": Device, "cpu": Device, "cuda": Cuda, "mps": Device}
+
+
+@dataclass(frozen=True)
+class Training:
+    n_critic: int = key("discriminator updates per generator update", at_least=1, at_most=1000)
+    ema_decay: float = key(
+        "decay a step of the averaged generator, which makes the pictures; 0: none", at_least=0, below=1
+    )
+    lr_schedule: str = key("how learning rates go over the run", choices=("constant", "linear", "cosine"))
+    log_every: int = key("steps between lines of metrics.jsonl; 0: never", at_least=0)
+    sample_every: int = key("steps between sample grids; 0: only the last", at_least=0)
+    checkpoint_every: int = key("steps between checkpoints; 0: only the first and the last", at_least=0)

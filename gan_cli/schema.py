@@ -1,0 +1,166 @@
+"""Plain mappings to typed, frozen dataclasses. No GAN in here, and nothing that runs what a file names.
+
+The one parser serves the command line and a checkpoint's config alike, so a hostile checkpoint meets the same
+checks as a typo. Every field is declared with `key`, whose help line `gan-train --help` prints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gan_cli.errors import UsageError, closest
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The values a key accepts beyond its type; None means unlimited."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    choices: Collection[str] | None = None
+    pattern: str | None = None
+    pattern_means: str = ""
+
+    def describe(self, kind: type) -> str:
+        if self.choices is not None:
+            return f"one of {', '.join(self.choices)}"
+        if self.pattern is not None:
+            return self.pattern_means
+        bounds = [
+            f"{words} {bound:g}"
+            for words, bound in (
+                ("at least", self.at_least),
+                ("above", self.above),
+                ("at most", self.at_most),
+                ("below", self.below),
+            )
+            if bound is not None
+        ]
+        return f"{_KINDS[kind]} {' and '.join(bounds)}".strip()
+
+    def admit(self, value: Any) -> bool:
+        if self.choices is not None:
+            return value in self.choices
+        if self.pattern is not None:
+            return re.fullmatch(self.pattern, value) is not None
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+
+def key(help: str, **limits: Any) -> Any:
+    """Declares a config key: its one-line help and, by the fields of `Limits`, the values it takes."""
+    return dataclasses.field(metadata={"help": help, "limits": Limits(**limits)})
+
+
+def option_of(table: Mapping[str, type], help: str) -> Any:
+    """Declares a section whose `name` picks its dataclass from `table`."""
+    return dataclasses.field(metadata={"help": help, "table": table})
+
+
+def options_of(table: Mapping[str, type], help: str) -> Any:
+    """Declares a section of any number of parts, each keyed by its name in `table`."""
+    return dataclasses.field(metadata={"help": help, "members": table})
+
+
+def parse(cls: type, data: Any, path: str = "") -> Any:
+    """Builds `cls` from a mapping; UsageError names the dotted key, its value and what is allowed."""
+    section = _mapping(data, path)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for name in section:
+        if name not in fields:
+            raise UsageError(_unknown(name, path, fields))
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for name, field in fields.items():
+        if name not in section:
+            raise UsageError(f"{_join(path, name)} is missing: set {_join(path, name)}=...")
+        values[name] = _parse_field(field, hints[name], section[name], _join(path, name))
+    return cls(**values)
+
+
+def _parse_field(field: dataclasses.Field, hint: Any, value: Any, path: str) -> Any:
+    if "table" in field.metadata:
+        table = field.metadata["table"]
+        name = _mapping(value, path).get("name")
+        if not isinstance(name, str) or name not in table:
+            raise UsageError(f"{path}={name}: expected one of {', '.join(table)}{closest(str(name), table)}")
+        return parse(table[name], value, path)
+    if "members" in field.metadata:
+        table = field.metadata["members"]
+        members = _mapping(value, path)
+        for name in members:
+            if name not in table:
+                raise UsageError(_unknown(name, path, table))
+        return {name: parse(table[name], member, _join(path, name)) for name, member in members.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return parse(hint, value, path)
+    return _parse_value(hint, value, path, field.metadata["limits"])
+
+
+def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
+    optional = isinstance(hint, types.UnionType)
+    kind = next(arg for arg in typing.get_args(hint) if arg is not type(None)) if optional else hint
+    if value is None and optional:
+        return None
+    converted = _CONVERTERS[kind](value)
+    if converted is None or not limits.admit(converted):
+        allowed = limits.describe(kind) + (" or null" if optional else "")
+        near = closest(str(value), limits.choices) if limits.choices is not None else ""
+        raise UsageError(f"{path}={_shown(value)}: expected {allowed}{near}")
+    return converted
+
+
+def _to_int(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if math.isfinite(value) and value == int(value) else None
+
+
+def _to_float(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+_KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
+_CONVERTERS = {
+    int: _to_int,
+    float: _to_float,
+    bool: lambda value: value if isinstance(value, bool) else None,
+    str: lambda value: value if isinstance(value, str) and value else None,
+}
+
+
+def _mapping(data: Any, path: str) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
+        raise UsageError(f"{path or 'config'}={_shown(data)}: expected a section of keys")
+    return data
+
+
+def _unknown(name: str, path: str, known: Collection[str]) -> str:
+    return f"unknown key {_join(path, name)}{closest(name, known)}: expected one of {', '.join(known) or 'none'}"
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
