@@ -1,0 +1,244 @@
+"""argv and `configs/` to plain data, by Hydra; its grammar kept away from paths, its errors said in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gan_cli.config import flatten
+from gan_cli.errors import UsageError, closest, one_line
+
+# Keys whose value is a path or a text of the user's: taken literally, whatever Hydra's grammar would make of it.
+LITERAL_KEYS = ("ckpt", "resume", "out", "output", "name", "dataset.root", "dataset.path", "seeds", "label", "sha256")
+HYDRA_KEYS = ("hydra.", "hydra/")
+PATH_KEYS = ("ckpt", "resume", "out", "output", "dataset.root", "dataset.path")
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What a command line came to. `named` are the dotted keys the user wrote; `brought` what came along with them."""
+
+    data: dict[str, Any]
+    named: tuple[str, ...]
+    brought: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PlannedSweep:
+    """The keys a sweep varies, and its config with each value in turn, the others at their first."""
+
+    varied: tuple[str, ...]
+    alternatives: list[dict[str, Any]]
+
+
+def config_folder() -> Path:
+    """The package's `configs/`, or the checkout's when run from one."""
+    package = Path(__file__).resolve().parent
+    shipped = package / "configs"
+    return shipped if shipped.is_dir() else package.parent / "configs"
+
+
+def groups() -> dict[str, list[str]]:
+    """Every group and its options, as `configs/` has them."""
+    root = config_folder()
+    found: dict[str, list[str]] = {}
+    for path in sorted(root.rglob("*.yaml")):
+        if path.parent != root:
+            found.setdefault(path.parent.relative_to(root).as_posix(), []).append(path.stem)
+    return found
+
+
+def compose_command(command: str, arguments: Sequence[str]) -> Composed:
+    """Composes `configs/<command>.yaml` with overrides as Hydra reads them; UsageError names key and value."""
+    overrides = [_parse(argument) for argument in arguments]
+    for override in overrides:
+        if override.is_sweep_override():
+            raise UsageError(f"{override.input_line}: several values are a sweep, which needs -m")
+        if override.key_or_group.startswith(HYDRA_KEYS):
+            raise UsageError(f"{override.input_line}: belongs to sweeps (-m); output= and name= say where a run goes")
+    return _compose_checked(command, overrides)
+
+
+def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
+    """Checks every value of a sweep by itself; clashes between swept values are left to the jobs they meet in."""
+    overrides = [_parse(argument) for argument in arguments]
+    swept = {index: _values(override) for index, override in enumerate(overrides) if override.is_sweep_override()}
+    first = [swept[index][0] if index in swept else override for index, override in enumerate(overrides)]
+    alternatives = [_compose_checked(command, first).data]
+    for index, values in swept.items():
+        for value in values[1:]:
+            alternatives.append(_compose_checked(command, [*first[:index], value, *first[index + 1 :]]).data)
+    return PlannedSweep(tuple(overrides[index].key_or_group for index in swept), alternatives)
+
+
+def _values(override: Override) -> list[Override]:
+    key = override.get_key_element()
+    try:
+        return [_parse(f"{key}={value}") for value in override.sweep_string_iterator()]
+    except (HydraException, ValueError, TypeError) as error:
+        raise UsageError(f"{override.input_line}: cannot be swept over ({one_line(error)})") from error
+
+
+def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
+    options = groups()
+    for override in overrides:
+        _check(override, options)
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        default = _settle(command, [])
+        try:
+            whole = _settle(command, overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            _explain(command, overrides, options)
+            raise UsageError(one_line(error)) from error
+    named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
+    return Composed(_resolve(whole), named, _brought_along(default, whole, named))
+
+
+def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
+    """The composition, in which what an experiment set in a part goes if the part itself was replaced.
+
+    `experiment=ring regularizer=none` must not keep a weight that the experiment gave to its penalty, nor
+    `experiment=gan2014_mnist architecture=dcgan` the width of its layers.
+    """
+    whole = _compose(command, overrides)
+    experiment = next((override for override in overrides if override.key_or_group == "experiment"), None)
+    if experiment is None or experiment.value() is None:
+        return _without_hydra(whole)
+    rest = [override for override in overrides if override is not experiment]
+    named = {override.key_or_group for override in rest}
+    its_choices = [choice for choice in _choices_of(str(experiment.value())) if choice.key_or_group not in named]
+    plain, alone = _compose(command, [*its_choices, *rest]), _compose(command, [experiment])
+    for section in _replaced_sections(alone, plain):
+        OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
+    return _without_hydra(whole)
+
+
+def _choices_of(experiment: str) -> list[Override]:
+    """The options that an experiment chooses, as overrides."""
+    file = OmegaConf.load(config_folder() / "experiment" / f"{experiment}.yaml")
+    assert isinstance(file, DictConfig)
+    defaults = _container(file).get("defaults", [])
+    chosen = {key.removeprefix("override /"): option for entry in defaults for key, option in entry.items()}
+    return [
+        _parse(f"{group}=[{','.join(option)}]" if isinstance(option, list) else f"{group}={option}")
+        for group, option in chosen.items()
+    ]
+
+
+def _replaced_sections(before: DictConfig, after: DictConfig) -> list[str]:
+    """The sections for which another option was chosen. Hydra records no choice for a list group: its parts tell."""
+    old, new = before.hydra.runtime.choices, after.hydra.runtime.choices
+    groups = [group for group in new if not group.startswith("hydra/") and group != "experiment"]
+    sections = [group.replace("/", ".") for group in groups if old.get(group) != new[group]]
+    same_penalties = before.regularizer.keys() == after.regularizer.keys()
+    return sections if same_penalties else [*sections, "regularizer"]
+
+
+def quote_literals(argument: str) -> str:
+    """`key=value` with the value quoted for Hydra if the key takes it literally; `~` is expanded in paths."""
+    key, equals, value = argument.partition("=")
+    if not equals or key not in LITERAL_KEYS or (value == "null" and key != "ckpt"):
+        return argument
+    if key in PATH_KEYS and value.startswith("~"):
+        value = str(Path(value).expanduser())
+    return f"{key}={quote(value)}"
+
+
+def quote(text: str) -> str:
+    """`text` as a quoted string of Hydra's grammar that means just this text."""
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no interpolation
+    text = re.sub(r"(\\+)(?='|$)", r"\1\1", text)
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+def _parse(argument: str) -> Override:
+    if argument.startswith("-"):
+        word = argument.lstrip("-")
+        raise UsageError(
+            f"unknown flag {argument}: keys are written key=value, as {word.partition('=')[0]}=...; see --help"
+        )
+    if "=" not in argument and not argument.startswith("~"):
+        raise UsageError(f"{argument}: expected key=value; see --help")
+    try:
+        return OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"{argument}: cannot be read as key=value ({one_line(reason)}); quote special letters"
+        ) from error
+
+
+def _check(override: Override, options: dict[str, list[str]]) -> None:
+    key = override.key_or_group
+    if override.is_add() or override.is_force_add() or override.is_delete():
+        raise UsageError(f"{override.input_line}: keys are neither added nor deleted, only set; write {key}=...")
+    if key in options:
+        _check_option(key, override.value(), options[key])
+
+
+def _check_option(group: str, value: Any, known: list[str]) -> None:
+    for option in value if isinstance(value, list) else [value]:
+        text = option.text if isinstance(option, QuotedString) else option
+        nothing = text is None and group == "experiment"
+        if not nothing and text not in known:
+            raise UsageError(f"{group}={text}: expected one of {', '.join(known)}{closest(str(text), known)}")
+    if isinstance(value, list) and group != "regularizer":
+        raise UsageError(f"{group}={value}: takes one option, of {', '.join(known)}")
+
+
+def _explain(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:
+    """Raises the UsageError that names the unknown key, if that is why Hydra refused."""
+    sections = _settle(command, [override for override in overrides if override.key_or_group in options])
+    leaves = [dotted for dotted, _ in flatten(_container(sections))]
+    tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
+    for key in (override.key_or_group for override in overrides):
+        if key in options or key in leaves or any(dotted.startswith(f"{key}.") for dotted in leaves):
+            continue
+        near = tails.get(key) or next(iter(get_close_matches(key, [*leaves, *options], n=1)), None)
+        near = near or tails.get(next(iter(get_close_matches(key, tails, n=1)), ""))
+        hint = f" (did you mean {near!r}?)" if near else ""
+        raise UsageError(f"unknown key {key}{hint}; see --help")
+
+
+def _compose(command: str, overrides: Iterable[Override]) -> DictConfig:
+    """As Hydra composes it, with Hydra's own section."""
+    lines = [override.input_line or "" for override in overrides]
+    return compose(command, overrides=lines, return_hydra_config=True)
+
+
+def _container(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=resolve)  # type: ignore[return-value]
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def _resolve(config: DictConfig) -> dict[str, Any]:
+    try:
+        return _container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UsageError(one_line(error)) from error
+
+
+def _brought_along(default: DictConfig, whole: DictConfig, named: tuple[str, ...]) -> dict[str, Any]:
+    """Leaves that differ from the default composition without the user having named them."""
+    before = dict(flatten(_container(default)))
+    after = flatten(_container(whole))
+    return {
+        dotted: value
+        for dotted, value in after
+        if (dotted not in before or before[dotted] != value)
+        and not any(dotted == key or dotted.startswith(f"{key}.") for key in named)
+    }
