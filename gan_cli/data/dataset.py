@@ -1,0 +1,91 @@
+"""A whole data set in memory, and the batches drawn from it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gan_cli.errors import UsageError
+from gan_cli.randomness import generator_for
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images as uint8 `[N, C, H, W]` or points as float32 `[N, D]`, with what is known about them.
+
+    `source` says in words where they came from and stands in the run's record; `complete` is false for a stand-in.
+    """
+
+    samples: Tensor
+    source: str
+    labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
+    complete: bool = True
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the samples and labels as they are trained on."""
+        digest = hashlib.sha256(str(tuple(self.samples.shape)).encode())
+        for tensor in (self.samples, self.labels):
+            if tensor is not None:
+                digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+class Batch(NamedTuple):
+    """Samples as the networks see them, and the condition they were drawn under (None: unconditional)."""
+
+    samples: Tensor
+    condition: Tensor | None = None
+
+
+def to_unit(samples: Tensor) -> Tensor:
+    """uint8 in 0..255 to float32 in [-1, 1]; points pass unchanged."""
+    return samples.float().div_(127.5).sub_(1) if samples.dtype == torch.uint8 else samples
+
+
+def to_bytes(samples: Tensor) -> Tensor:
+    """float in [-1, 1] to the nearest uint8; points pass unchanged as float32."""
+    if samples.ndim < 3:
+        return samples.float()
+    return samples.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, count: int) -> Tensor:
+    return torch.randperm(count, generator=generator_for(seed, "epoch", epoch))
+
+
+def batch_indices(seed: int, count: int, batch_size: int, update: int) -> Tensor:
+    """Which samples the discriminator sees in its update number `update`: `[batch_size]` indices below `count`.
+
+    Epochs follow each other without a gap, each a permutation of its own; a batch may span two. A function of its
+    arguments alone, so there is no sampler state to save or to lose.
+    """
+    epoch, start = divmod(update * batch_size, count)
+    parts, missing = [], batch_size
+    while missing > 0:
+        part = _permutation(seed, epoch, count)[start : start + missing]
+        parts.append(part)
+        missing -= len(part)
+        epoch, start = epoch + 1, 0
+    return torch.cat(parts)
+
+
+def draw_batch(dataset: Dataset, seed: int, batch_size: int, update: int, device: torch.device) -> Batch:
+    """The real batch of the discriminator's update number `update`, on `device`."""
+    indices = batch_indices(seed, len(dataset), batch_size, update)
+    return Batch(to_unit(dataset.samples[indices].to(device)))
+
+
+def check_batch_size(dataset: Dataset, batch_size: int) -> None:
+    if batch_size > len(dataset):
+        raise UsageError(f"batch_size={batch_size}: the data set has {len(dataset)} samples, use at most that many")
