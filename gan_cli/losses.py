@@ -1,0 +1,58 @@
+"""GAN losses: pure functions of raw logits `[N]`, each returning a batch mean.
+
+The discriminator's logit is high for what it holds real. Binary cross-entropies are written with softplus, since
+-log(sigmoid(x)) = softplus(-x): `log(sigmoid(x) + eps)` loses its gradient just where D is sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+
+class Loss(NamedTuple):
+    """`discriminator(real_logits=, fake_logits=)` and `generator(fake_logits=)`, each to be minimized."""
+
+    discriminator: Callable[..., Tensor]
+    generator: Callable[..., Tensor]
+
+
+def cross_entropy_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-log D(x) - log(1 - D(G(z))), D = sigmoid of the logit (1406.2661, equation 1)."""
+    return softplus(-real_logits).mean() + softplus(fake_logits).mean()
+
+
+def non_saturating_generator(*, fake_logits: Tensor) -> Tensor:
+    """-log D(G(z)): the modified minimax loss, steep where D wins (1406.2661, section 3)."""
+    return softplus(-fake_logits).mean()
+
+
+def minimax_generator(*, fake_logits: Tensor) -> Tensor:
+    """log(1 - D(G(z))): the zero-sum game; its gradient vanishes where D wins (1406.2661, equation 1)."""
+    return -softplus(fake_logits).mean()
+
+
+def wasserstein_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """D(G(z)) - D(x): minus the estimate of the earth mover's distance (1701.07875, equation 2)."""
+    return fake_logits.mean() - real_logits.mean()
+
+
+def mean_generator(*, fake_logits: Tensor) -> Tensor:
+    """-D(G(z)): the generator's side of both the Wasserstein and the hinge loss."""
+    return -fake_logits.mean()
+
+
+def hinge_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """max(0, 1 - D(x)) + max(0, 1 + D(G(z))) (1705.02894, equation 13; 1802.05957, equation 16)."""
+    return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
+
+
+LOSSES = {
+    "non_saturating": Loss(cross_entropy_discriminator, non_saturating_generator),
+    "minimax": Loss(cross_entropy_discriminator, minimax_generator),
+    "wasserstein": Loss(wasserstein_discriminator, mean_generator),
+    "hinge": Loss(hinge_discriminator, mean_generator),
+}
