@@ -1,0 +1,103 @@
+"""Samples as pictures: grids of images, scatter plots of points, and the film of a run."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from gan_cli.data import Modes
+from gan_cli.data.dataset import to_bytes
+
+GAP = 2  # pixels between the images of a grid
+SMALLEST_TILE = 56  # smaller images are enlarged by whole factors
+PLOT_SIDE = 512
+MOST_FRAMES = 120
+REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
+
+
+def draw_samples(samples: Tensor, modes: Modes | None = None) -> Image.Image:
+    """Images `[N, C, H, W]` in [-1, 1] as a grid; points `[N, 2]` as a scatter plot around their real modes."""
+    return draw_grid(to_bytes(samples)) if samples.ndim == 4 else draw_scatter(samples, modes)
+
+
+def draw_grid(images: Tensor) -> Image.Image:
+    """uint8 `[N, C, H, W]` row by row in a grid as square as can be."""
+    count, _, height, width = images.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    factor = max(1, SMALLEST_TILE // max(height, width))
+    pixels = _displayable(images).repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    tile_height, tile_width = height * factor + GAP, width * factor + GAP
+    sheet = torch.zeros(rows * tile_height + GAP, columns * tile_width + GAP, pixels.shape[-1], dtype=torch.uint8)
+    for index, image in enumerate(pixels):
+        top, left = GAP + index // columns * tile_height, GAP + index % columns * tile_width
+        sheet[top : top + height * factor, left : left + width * factor] = image
+    return image_of(sheet)
+
+
+def image_of(pixels: Tensor) -> Image.Image:
+    """uint8 `[H, W, C]` with 1, 3 or 4 channels."""
+    return Image.fromarray(pixels.squeeze(-1).numpy())
+
+
+def draw_image(image: Tensor) -> Image.Image:
+    """One uint8 image `[C, H, W]` at its own size."""
+    return image_of(_displayable(image.unsqueeze(0))[0])
+
+
+def _displayable(images: Tensor) -> Tensor:
+    """`[N, C, H, W]` as `[N, H, W, 1, 3 or 4]`: two channels become red and green, of five or more three are shown."""
+    channels = images.shape[1]
+    if channels == 2:
+        images = torch.cat([images, torch.zeros_like(images[:, :1])], 1)
+    return images[:, : 3 if channels > 4 else 4].permute(0, 2, 3, 1).contiguous()
+
+
+def draw_scatter(points: Tensor, modes: Modes | None) -> Image.Image:
+    """Points in blue; a red circle of three standard deviations around each real mode."""
+    if modes is not None:
+        reach = 1.3 * (modes.centres.abs().max().item() + 3 * modes.std)
+    else:
+        reach = 1.1 * points.abs().max().item() + 1e-6
+    side = 2 * PLOT_SIDE  # drawn twice as large and shrunk, for soft edges
+    image = Image.new("RGB", (side, side), "white")
+    draw = ImageDraw.Draw(image, "RGBA")
+
+    def circle(x: float, y: float, radius: float, **style: object) -> None:
+        column, row = (0.5 + 0.5 * x / reach) * side, (0.5 - 0.5 * y / reach) * side
+        draw.ellipse((column - radius, row - radius, column + radius, row + radius), **style)  # type: ignore[arg-type]
+
+    if modes is not None:
+        for x, y in modes.centres.tolist():
+            circle(x, y, max(14.0, 3 * modes.std * 0.5 * side / reach), outline=REAL_COLOUR, width=3)
+    for x, y in points.clamp(-reach, reach).tolist():
+        circle(x, y, 4, fill=(*FAKE_COLOUR, 90))
+    return image.resize((PLOT_SIDE, PLOT_SIDE), Image.Resampling.LANCZOS)
+
+
+def save_picture(image: Image.Image, path: Path) -> None:
+    """PNG by a temporary name, so that nobody meets half a picture."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    image.save(temporary, format="PNG", optimize=False)
+    os.replace(temporary, path)
+
+
+def save_film(frames: Sequence[Path], path: Path) -> None:
+    """An animated WebP of pictures of one size, at most `MOST_FRAMES` evenly chosen, the last one held longer."""
+    if not frames:
+        return
+    count = min(len(frames), MOST_FRAMES)
+    chosen = [frames[round(index * (len(frames) - 1) / max(count - 1, 1))] for index in range(count)]
+    images = [Image.open(frame).convert("RGB") for frame in chosen]
+    temporary = path.with_name(f".{path.name}.tmp")
+    durations = [200] * (len(images) - 1) + [2000]
+    images[0].save(
+        temporary, format="WEBP", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=80
+    )
+    os.replace(temporary, path)

@@ -1,0 +1,101 @@
+"""A run's folder: made once, locked while in use, found again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import socket
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from gan_cli.errors import StorageError, UsageError, one_line
+
+RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
+STAMP = "%Y-%m-%d_%H%M%S"
+STAMPED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
+
+
+def create_stamped(parent: Path, prefix: str = "") -> Path:
+    """A new folder `<prefix><date>_<time>` in `parent`; the same second gets `-2`, `-3` ..."""
+    stamp = prefix + datetime.now().strftime(STAMP)
+    for count in range(1, 10_000):
+        folder = parent / (stamp if count == 1 else f"{stamp}-{count}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not parent.is_dir():
+                break
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
+    raise StorageError(f"{parent}: cannot hold a run, a file of this name is in the way")
+
+
+def create_run_folder(folder: Path) -> Path:
+    """`folder` with its sub-folders; UsageError if it holds a run already."""
+    if (folder / RECORD).exists():
+        raise UsageError(f"{folder}: holds a run already, go on with it by resume={folder}")
+    try:
+        for name in (CHECKPOINTS, SAMPLES):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
+    return folder
+
+
+def lock(folder: Path) -> TextIO:
+    """Holds the folder for this process until the returned file is closed; StorageError names the holder."""
+    try:
+        handle = open(folder / ".lock", "a+")
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.seek(0)
+        holder = one_line(handle.read(200)) or "another process"
+        handle.close()
+        raise StorageError(f"{folder}: in use by {holder}") from error
+    handle.truncate(0)
+    handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+    handle.flush()
+    return handle
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The runs in `outputs/<name>`, newest first."""
+    if not folder.is_dir():
+        return []
+    matched = [(STAMPED.fullmatch(path.name), path) for path in folder.iterdir() if (path / RECORD).is_file()]
+    dated = [(match[1], int(match[2] or 1), path) for match, path in matched if match]
+    return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
+
+
+def find_run(where: str, output: str) -> Path:
+    """The folder that `resume=` names: a run's folder, or the newest run of a name under `output`."""
+    folder = Path(where).expanduser()
+    if (folder / RECORD).is_file() or (folder / CHECKPOINTS).is_dir():
+        return folder
+    named = runs_in(Path(output).expanduser() / where) if where not in ("", ".", "..") else []
+    named = named or runs_in(folder)
+    if not named:
+        raise UsageError(f"resume={where}: no run there, give a run's folder, a name under {output}, or auto")
+    return named[0]
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    temporary = folder / f".{RECORD}.tmp"
+    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, folder / RECORD)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record, or an empty one if it was lost: a run can go on from its checkpoints alone."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}

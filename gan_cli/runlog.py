@@ -1,0 +1,118 @@
+"""What a run tells: `metrics.jsonl` for programs, `train.log` for later, the console for now."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+METRICS, LOG = "metrics.jsonl", "train.log"
+PLAIN_SECONDS = 2.0  # a pipe gets a line of figures no more often than this
+
+
+class RunLog:
+    """Opened for appending in a run's folder. A terminal gets a progress bar, a pipe plain lines."""
+
+    def __init__(self, folder: Path, console: Console | None = None) -> None:
+        self.console = console or Console(soft_wrap=True)
+        self._metrics = open(folder / METRICS, "a", encoding="utf-8")
+        self._log = open(folder / LOG, "a", encoding="utf-8")
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._last_plain = 0.0
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        self._metrics.close()
+        self._log.close()
+
+    def say(self, text: str) -> None:
+        """One line to the console and, with the time, to `train.log`."""
+        self._write_log(text)
+        self._print(text)
+
+    def metrics(self, values: dict[str, float], total_steps: int | None) -> None:
+        """One line of `metrics.jsonl`; the console's figures follow it."""
+        self._metrics.write(json.dumps(values) + "\n")
+        self._metrics.flush()
+        figures = _figures(values)
+        if self.console.is_terminal:
+            self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, figures=figures)
+        elif time.monotonic() - self._last_plain >= PLAIN_SECONDS or values["step"] == total_steps:
+            self._last_plain = time.monotonic()
+            line = f"step {values['step']}/{total_steps or '?'}  {figures}{_remaining(values, total_steps)}"
+            self._write_log(line)
+            self._print(line)
+
+    def advance(self, step: int, total_steps: int | None) -> None:
+        """Moves a terminal's bar between lines of metrics."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step, total=total_steps)
+
+    def _bar(self, total_steps: int | None) -> Progress:
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(bar_width=24),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figures]}"),
+                console=self.console,
+            )
+            self._task = self._progress.add_task("step", total=total_steps, figures="")
+            self._progress.start()
+        return self._progress
+
+    def _write_log(self, text: str) -> None:
+        self._log.write(f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}\n")
+        self._log.flush()
+
+    def _print(self, text: str) -> None:
+        try:
+            self.console.print(text, markup=False, highlight=False)
+        except OSError:  # a closed pipe: the run goes on, its files tell
+            self.console = Console(file=open(os.devnull, "w"))
+
+
+def _figures(values: dict[str, float]) -> str:
+    names = {"loss/discriminator": "D", "loss/generator": "G"}
+    losses = [f"{short} {values[name]:.3f}" for name, short in names.items() if name in values]
+    return "  ".join([*losses, f"{values['images_per_second']:,.0f} images/s"])
+
+
+def _remaining(values: dict[str, float], total_steps: int | None) -> str:
+    """The time left at the mean pace so far, as `  1:23 left`."""
+    if not total_steps or not values["step"]:
+        return ""
+    seconds = round(values["seconds"] / values["step"] * max(total_steps - values["step"], 0))
+    return f"  {seconds // 60}:{seconds % 60:02d} left"
+
+
+def cut_metrics(folder: Path, step: int) -> None:
+    """Drops the lines of `metrics.jsonl` past `step` and a torn last one: the run will write them again."""
+    path = folder / METRICS
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if _step_of(line) <= step]
+    temporary = path.with_name(f".{METRICS}.tmp")
+    temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

@@ -1,0 +1,135 @@
+"""Everything that changes while training, in one place, so that a checkpoint of it is the whole run."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gan_cli import optim
+from gan_cli.config import Config
+from gan_cli.models import DISCRIMINATORS, GENERATORS
+from gan_cli.randomness import derive_seed
+
+
+@dataclass
+class Counters:
+    """How far the run is. `step` counts generator updates; the real images seen are d_updates times the batch size.
+
+    `total_steps` is where it ends; None while a time budget is measured.
+    """
+
+    step: int = 0
+    d_updates: int = 0
+    total_steps: int | None = None
+
+
+@dataclass
+class TrainState:
+    generator: nn.Module
+    discriminator: nn.Module
+    generator_ema: nn.Module | None
+    generator_optimizer: Optimizer
+    discriminator_optimizer: Optimizer
+    counters: Counters
+    seconds: float = 0.0  # spent training so far
+    budget_start: float = 0.0  # seconds at which a time budget began
+    device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The generator that makes pictures: the average if there is one."""
+        return self.generator_ema or self.generator
+
+
+def build_state(config: Config, device: torch.device) -> TrainState:
+    """A fresh state whose weights are a function of `config.seed` alone; on the meta device only its shapes."""
+    shape = config.sample_shape
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        with torch.device("meta" if device.type == "meta" else "cpu"):
+            generator = _build(GENERATORS, config.architecture.generator, shape)
+            discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, shape)
+    generator, discriminator = generator.to(device), discriminator.to(device)
+    average = None
+    if config.training.ema_decay > 0:
+        average = copy.deepcopy(generator).requires_grad_(False).eval()
+    return TrainState(
+        generator=generator,
+        discriminator=discriminator,
+        generator_ema=average,
+        generator_optimizer=_optimizer(config, "generator", generator),
+        discriminator_optimizer=_optimizer(config, "discriminator", discriminator),
+        counters=Counters(),
+        device=device,
+    )
+
+
+def _build(table: dict[str, Any], section: Any, sample_shape: tuple[int, ...]) -> nn.Module:
+    settings = dataclasses.asdict(section)
+    return table[settings.pop("name")](sample_shape, **settings)
+
+
+def _optimizer(config: Config, role: str, network: nn.Module) -> Optimizer:
+    settings = dataclasses.asdict(config.optimizer)
+    for ours in ("generator", "discriminator", "lr"):
+        settings.pop(ours)
+    return optim.build_optimizer(settings.pop("name"), network, getattr(config.optimizer, role).lr, **settings)
+
+
+def state_tensors(state: TrainState) -> dict[str, Tensor]:
+    """Every tensor of the state under a prefixed name."""
+    named = {
+        **_prefixed("generator", state.generator.state_dict()),
+        **_prefixed("discriminator", state.discriminator.state_dict()),
+        **_prefixed("generator_optimizer", optim.state_tensors(state.generator_optimizer, state.generator)),
+        **_prefixed("discriminator_optimizer", optim.state_tensors(state.discriminator_optimizer, state.discriminator)),
+    }
+    if state.generator_ema is not None:
+        named |= _prefixed("generator_ema", state.generator_ema.state_dict())
+    return named
+
+
+def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
+    """Puts back what `state_tensors` gave and `checkpoint.load` checked."""
+    state.generator.load_state_dict(_under("generator", tensors))
+    state.discriminator.load_state_dict(_under("discriminator", tensors))
+    if state.generator_ema is not None:
+        state.generator_ema.load_state_dict(_under("generator_ema", tensors))
+    for role in ("generator", "discriminator"):
+        memory = _under(f"{role}_optimizer", tensors)
+        optim.load_state_tensors(getattr(state, f"{role}_optimizer"), getattr(state, role), memory)
+
+
+def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Name, shape and dtype of every tensor in a checkpoint of this config, without allocating one.
+
+    `stepped` names the networks (`generator`, `discriminator`) whose optimizer has made a step and so has a memory.
+    """
+    state = build_state(config, torch.device("meta"))
+    layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state_tensors(state).items()}
+    for role in stepped:
+        for name, parameter in getattr(state, role).named_parameters():
+            for slot in optim.SLOTS[config.optimizer.name]:
+                shape = () if slot == "step" else tuple(parameter.shape)
+                layout[f"{role}_optimizer.{slot}.{name}"] = (shape, torch.float32)
+    return layout
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(math.prod(parameter.shape) for parameter in network.parameters())
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    dotted = f"{prefix}."
+    return {name.removeprefix(dotted): tensor for name, tensor in tensors.items() if name.startswith(dotted)}
