@@ -1,0 +1,280 @@
+"""From a validated config to a run: device, data, state and folder; fresh, resumed by name or found by `auto`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan_cli import __version__, checkpoint
+from gan_cli import config as configs
+from gan_cli.checkpoint import Checkpoint, Provenance
+from gan_cli.config import Config
+from gan_cli.data import build_dataset
+from gan_cli.data.dataset import Dataset, check_batch_size
+from gan_cli.errors import CheckpointError, UsageError
+from gan_cli.machine import build_device, describe_device, environment
+from gan_cli.runfolder import (
+    CHECKPOINTS,
+    create_run_folder,
+    create_stamped,
+    find_run,
+    lock,
+    read_record,
+    runs_in,
+    write_record,
+)
+from gan_cli.runlog import RunLog, cut_metrics
+from gan_cli.state import TrainState, build_state, count_parameters, load_state_tensors
+from gan_cli.train import Run, train
+
+MAY_ACCOMPANY_RESUME = ("steps", "extra_steps", "budget", "keep", "output", "device", "resume")
+STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command as it was given: its config, the dotted keys the user wrote, and what came along with them.
+
+    `folder` is where a sweep wants the run; otherwise the run makes its own.
+    """
+
+    config: Config
+    named: tuple[str, ...] = ()
+    brought: dict[str, Any] = dataclasses.field(default_factory=dict)
+    command: str = "gan-train"
+    folder: Path | None = None
+
+
+def launch(request: Request) -> int:
+    """Trains, and returns the exit code: 0, or that of the signal that stopped it."""
+    config = request.config
+    _check_ends(config, request.named)
+    if config.resume is None:
+        return _start(request)
+    if config.resume != "auto":
+        return _resume(request, find_run(config.resume, config.output))
+    found = _find_equal(config)
+    if found is not None:
+        return _resume(request, found)
+    if config.extra_steps is not None:
+        raise UsageError(f"extra_steps={config.extra_steps}: there is no run to add to, use steps=")
+    return _start(request)
+
+
+def _check_ends(config: Config, named: Sequence[str]) -> None:
+    ends = [key for key in ("steps", "extra_steps", "budget") if key in named and getattr(config, key) is not None]
+    if len(ends) > 1:
+        raise UsageError(f"{' and '.join(ends)}: each says when to stop, give one")
+    if config.extra_steps is not None and config.resume is None:
+        raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
+
+
+# --- fresh -------------------------------------------------------------------------------------------------------
+
+
+def _start(request: Request) -> int:
+    config = request.config
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    device = build_device(config.device)
+    dataset = build_dataset(config.dataset, config.image_size)
+    check_batch_size(dataset, config.batch_size)
+    state = build_state(config, device)
+    state.counters.total_steps = config.steps if config.budget is None else None
+    folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
+    with lock(folder):
+        _record_start(request, folder, dataset, device)
+        with RunLog(folder) as log:
+            log.say(f"run: {folder}")
+            if request.brought:
+                brought = ", ".join(f"{key}={_plain(value)}" for key, value in request.brought.items())
+                log.say(f"brought along: {brought}")
+            _introduce(config, dataset, state, log)
+            run = Run(config, state, dataset, folder, log, _provenance(device, dataset))
+            return _conduct(run)
+
+
+def _record_start(request: Request, folder: Path, dataset: Dataset, device: torch.device) -> None:
+    record = {
+        "gan_cli": __version__,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": request.command,
+        "directory": os.getcwd(),
+        **environment(),
+        "device": describe_device(device),
+        "threads": torch.get_num_threads(),
+        "data": {
+            "source": dataset.source,
+            "complete": dataset.complete,
+            "samples": len(dataset),
+            "fingerprint": dataset.fingerprint,
+        },
+        "brought_along": request.brought,
+        "config": configs.to_dict(request.config),
+        "resumed": [],
+    }
+    write_record(folder, record)
+
+
+# --- resumed -----------------------------------------------------------------------------------------------------
+
+
+def _find_equal(config: Config) -> Path | None:
+    """The newest run of this name with an equal config; UsageError if there are runs, but none equal."""
+    first_difference: tuple[Path, list[str]] | None = None
+    for folder in runs_in(Path(config.output) / config.run_name):
+        try:
+            saved, _ = checkpoint.newest(folder / CHECKPOINTS)
+        except CheckpointError:
+            continue  # it never got as far as its first checkpoint, or lost them all
+        differing = configs.differences(config, saved.config)
+        if not differing:
+            return folder
+        first_difference = first_difference or (folder, differing)
+    if first_difference is not None:
+        folder, differing = first_difference
+        raise UsageError(
+            f"resume=auto: {folder} differs in {', '.join(differing)}; give the same keys,"
+            " another name=, or leave out resume"
+        )
+    return None
+
+
+def _resume(request: Request, folder: Path) -> int:
+    if request.config.resume != "auto":
+        for key in request.named:
+            if key.split(".")[0] not in MAY_ACCOMPANY_RESUME and not key.endswith("_every"):
+                allowed = ", ".join(MAY_ACCOMPANY_RESUME[:-1])
+                raise UsageError(f"{key}: cannot change on resume={request.config.resume}, only {allowed} and *_every")
+    with lock(folder):
+        saved, refused = checkpoint.newest(folder / CHECKPOINTS)
+        config = _merge(saved.config, request)
+        torch.set_num_threads(saved.provenance.threads)
+        device = build_device(config.device)
+        dataset = build_dataset(config.dataset, config.image_size)
+        if dataset.fingerprint != saved.provenance.fingerprint:
+            raise UsageError(f"resume={folder}: the data are not those of the run ({dataset.source}); put them back")
+        state = _restore(saved, config, request, device)
+        if state.counters.total_steps is not None and state.counters.step >= state.counters.total_steps:
+            print(f"{folder}: all {state.counters.step:,} steps are done; add some by resume={folder} extra_steps=...")
+            return 0
+        cut_metrics(folder, state.counters.step)
+        with RunLog(folder) as log:
+            for reason in refused:
+                log.say(f"warning: {reason}; using {saved.path.name}")
+            _record_resume(request, folder, config, state, log)
+            _tell_drift(saved.provenance, device, log)
+            log.say(f"resuming {folder} at step {state.counters.step:,}")
+            _introduce(config, dataset, state, log)
+            run = Run(config, state, dataset, folder, log, _provenance(device, dataset), saved.metrics)
+            return _conduct(run)
+
+
+def _merge(saved: Config, request: Request) -> Config:
+    """The saved config with what the user named on resuming."""
+    data, new = configs.to_dict(saved), configs.to_dict(request.config)
+    for key in request.named:
+        head, _, leaf = key.partition(".")
+        if key.endswith("_every"):
+            data[head][leaf] = new[head][leaf]
+        elif head in MAY_ACCOMPANY_RESUME:
+            data[head] = new[head]
+    data["resume"] = data["extra_steps"] = None
+    if "budget" not in request.named and {"steps", "extra_steps"} & set(request.named):
+        data["budget"] = None
+    return configs.parse(data)
+
+
+def _restore(saved: Checkpoint, config: Config, request: Request, device: torch.device) -> TrainState:
+    """The saved state on this device, ending where the saved run does or where the user now says."""
+    state = build_state(config, device)
+    load_state_tensors(state, saved.tensors)
+    counters = state.counters = saved.counters
+    state.seconds, state.budget_start = saved.provenance.seconds, saved.provenance.budget_start
+    if request.config.extra_steps is not None:
+        counters.total_steps = counters.step + request.config.extra_steps
+    elif "steps" in request.named:
+        if config.steps < counters.step:
+            raise UsageError(f"steps={config.steps}: the run has done {counters.step} already, use extra_steps=")
+        counters.total_steps = config.steps
+    elif "budget" in request.named and (request.config.resume != "auto" or config.budget != saved.config.budget):
+        counters.total_steps, state.budget_start = None, state.seconds
+    return state
+
+
+def _record_resume(request: Request, folder: Path, config: Config, state: TrainState, log: RunLog) -> None:
+    record = read_record(folder)
+    record["config"] = configs.to_dict(config)
+    record.setdefault("resumed", []).append(
+        {
+            "when": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "step": state.counters.step,
+            "command": request.command,
+        }
+    )
+    write_record(folder, record)
+
+
+def _tell_drift(saved: Provenance, device: torch.device, log: RunLog) -> None:
+    """What differs from the machine the checkpoint was made on, and can change the last bits."""
+    now = {"gan_cli": __version__, "torch": torch.__version__, "device": describe_device(device)}
+    for key, value in now.items():
+        before = getattr(saved, key)
+        if before != value:
+            log.say(f"warning: {key} was {before}, is {value}: results may differ in their last bits")
+
+
+# --- both --------------------------------------------------------------------------------------------------------
+
+
+def _introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog) -> None:
+    log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
+    generator, discriminator = config.architecture.generator, config.architecture.discriminator
+    log.say(
+        f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
+        f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
+        f" samples {'x'.join(map(str, config.sample_shape))}"
+    )
+    log.say(f"device: {describe_device(state.device)}, {config.precision}, {torch.get_num_threads()} threads")
+    if config.loss.name == "wasserstein" and not config.regularizer:
+        log.say("warning: loss=wasserstein regularizer=none leaves D's slope unbounded and usually diverges")
+
+
+def _conduct(run: Run) -> int:
+    received = train(run)
+    counters = run.state.counters
+    record = read_record(run.folder)
+    record["finished"] = {"step": counters.step, "total_steps": counters.total_steps, "seconds": run.state.seconds}
+    write_record(run.folder, record)
+    if received is not None:
+        run.log.say(f"stopped by {received.name} at step {counters.step:,}; go on by: gan-train resume={run.folder}")
+        return STOPPED[received]
+    newest = run.folder / CHECKPOINTS / checkpoint.LAST
+    run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s")
+    run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
+    run.log.say(f"more: gan-sample ckpt={newest} n=64 seed=0")
+    return 0
+
+
+def _provenance(device: torch.device, dataset: Dataset) -> Provenance:
+    return Provenance(
+        gan_cli=__version__,
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+        device=describe_device(device),
+        fingerprint=dataset.fingerprint,
+        seconds=0.0,
+        budget_start=0.0,
+    )
+
+
+def _plain(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,67 @@
+"""The device a run is on, and the record of machine, packages and code."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan_cli.errors import UsageError
+
+PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow", "rich")
+
+
+def build_device(section: Any) -> torch.device:
+    """The device a config section names; UsageError tells what is there instead."""
+    present = available_devices()
+    if section.name == "auto":
+        return torch.device(present[0])
+    if section.name not in present:
+        raise UsageError(f"device={section.name}: not available here, use one of {', '.join(reversed(present))}")
+    if section.name == "cuda":
+        count = torch.cuda.device_count()
+        if section.index >= count:
+            raise UsageError(f"device.index={section.index}: there are {count} GPUs, numbered from 0")
+        return torch.device("cuda", section.index)
+    return torch.device(section.name)
+
+
+def available_devices() -> list[str]:
+    """Fastest first."""
+    accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
+    return [name for name, there in accelerators if there] + ["cpu"]
+
+
+def describe_device(device: torch.device) -> str:
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def environment() -> dict[str, Any]:
+    """What else a repetition needs to know."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "git": git_state(Path(__file__).resolve().parent),
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of this code and whether it was changed since; None outside a checkout."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    tracked = _git(folder, "ls-files", "--error-unmatch", "machine.py")
+    if commit is None or tracked is None:
+        return None
+    return {"commit": commit, "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "."))}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

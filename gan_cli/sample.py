@@ -1,0 +1,150 @@
+"""`gan-sample`: new samples from a checkpoint, and nothing else needed or left behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_cli import checkpoint, pictures
+from gan_cli.checkpoint import Checkpoint
+from gan_cli.config import SampleConfig
+from gan_cli.data import known_modes
+from gan_cli.data.dataset import to_bytes
+from gan_cli.errors import StorageError, UsageError
+from gan_cli.generation import generate
+from gan_cli.machine import build_device
+from gan_cli.runfolder import CHECKPOINTS
+from gan_cli.state import build_state, load_state_tensors
+
+MOST_SEEDS = 1_000_000
+MOST_IN_GRID = 10_000
+
+
+def sample(config: SampleConfig) -> int:
+    """Writes pictures or arrays and a sidecar `.json` that tells how to make them again; prints where."""
+    if config.ckpt is None:
+        raise UsageError("ckpt is missing: gan-sample ckpt=<a .safetensors file or a run's folder>")
+    seeds = expand_seeds(config)
+    if config.format == "grid" and len(seeds) > MOST_IN_GRID:
+        raise UsageError(f"n={len(seeds)}: a grid holds up to {MOST_IN_GRID}, use format=images or npz")
+    device = build_device(config.device)
+    found = find_checkpoint(Path(config.ckpt))
+    if config.format == "images" and len(found.config.sample_shape) == 1:
+        raise UsageError("format=images: this checkpoint makes points, use grid or npz")
+    folder = Path(config.out) if config.out else _default_folder(found.path)
+    stem = f"{found.path.stem}_seeds_{_label(seeds)}"
+    if config.truncation is not None:
+        stem += f"_truncation_{config.truncation:g}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target = _fresh(folder, stem, {"grid": ".png", "images": "", "npz": ".npz"}[config.format])
+        _write(config, found, seeds, device, target)
+    except OSError as error:
+        raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
+    print(target)
+    return 0
+
+
+def expand_seeds(config: SampleConfig) -> list[int]:
+    """`seeds=0-7,12` as a list, or n seeds from `seed`."""
+    if config.seeds is None:
+        return list(range(config.seed, config.seed + config.n))
+    seeds: list[int] = []
+    for part in config.seeds.split(","):
+        first, _, last = part.partition("-")
+        span = range(int(first), int(last or first) + 1)
+        if not span:
+            raise UsageError(f"seeds={config.seeds}: {part} runs backwards")
+        if len(seeds) + len(span) > MOST_SEEDS:
+            raise UsageError(f"seeds={config.seeds}: expected at most {MOST_SEEDS:,} seeds")
+        seeds += span
+    return seeds
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """The file itself, or the newest valid one of a run's folder."""
+    if not path.is_dir():
+        return checkpoint.load(path)
+    inner = path / CHECKPOINTS
+    found, refused = checkpoint.newest(inner if inner.is_dir() else path)
+    for reason in refused:
+        print(f"warning: {reason}; using {found.path.name}")
+    return found
+
+
+def _write(config: SampleConfig, found: Checkpoint, seeds: Sequence[int], device: torch.device, target: Path) -> None:
+    state = build_state(found.config, device)
+    load_state_tensors(state, found.tensors)
+    network = state.sampler if config.ema else state.generator
+    latent_dim = found.config.architecture.generator.latent_dim
+    batches = generate(network, seeds, latent_dim, config.batch_size, config.truncation)
+    try:
+        if config.format == "images":
+            _write_images(batches, seeds, target)
+        elif config.format == "npz":
+            _write_arrays(batches, target)
+        else:
+            drawn = pictures.draw_samples(torch.cat(list(batches)), known_modes(found.config.dataset))
+            pictures.save_picture(drawn, target)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
+        raise
+    sidecar = {
+        "checkpoint": str(found.path.absolute()),
+        "sha256": found.sha256,
+        "step": found.counters.step,
+        "seeds": config.seeds or f"{seeds[0]}-{seeds[-1]}",
+        "n": len(seeds),
+        "truncation": config.truncation,
+        "ema": network is not state.generator,
+        "format": config.format,
+        "gan_cli": found.provenance.gan_cli,
+    }
+    text = json.dumps(sidecar, indent=2) + "\n"
+    target.with_name(_without_suffix(target) + ".json").write_text(text, encoding="utf-8")
+
+
+def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], folder: Path) -> None:
+    folder.mkdir()
+    remaining = iter(seeds)
+    for batch in batches:
+        for image in to_bytes(batch):
+            pictures.draw_image(image).save(folder / f"seed_{next(remaining):06d}.png")
+
+
+def _write_arrays(batches: Iterable[Tensor], path: Path) -> None:
+    """`images` uint8 `[N, H, W, C]`, or `points` float32 `[N, D]`."""
+    samples: Tensor = torch.cat([to_bytes(batch) for batch in batches])
+    if samples.ndim == 4:
+        np.savez_compressed(path, images=samples.permute(0, 2, 3, 1).numpy())
+    else:
+        np.savez_compressed(path, points=samples.numpy())
+
+
+def _without_suffix(target: Path) -> str:
+    return target.name.removesuffix(".png").removesuffix(".npz")
+
+
+def _default_folder(path: Path) -> Path:
+    run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
+    return run / "generated"
+
+
+def _label(seeds: Sequence[int]) -> str:
+    consecutive = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{seeds[0]}-{seeds[-1]}" if consecutive else f"{seeds[0]}-and-{len(seeds) - 1}-more"
+
+
+def _fresh(folder: Path, stem: str, suffix: str) -> Path:
+    """A path that nothing has yet, by itself or as a sidecar: nothing a user made is overwritten."""
+    for count in range(1, 100_000):
+        name = stem if count == 1 else f"{stem}-{count}"
+        if not (folder / f"{name}{suffix}").exists() and not (folder / f"{name}.json").exists():
+            return folder / f"{name}{suffix}"
+    raise StorageError(f"{folder}: holds 100,000 of these already")
