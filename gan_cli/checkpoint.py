@@ -119,7 +119,14 @@ def _seal(path: Path) -> None:
         stream.seek(offset)
         stream.write(digest.encode())
         stream.flush()
+        os.fchmod(stream.fileno(), 0o666 & ~_umask())  # safetensors makes it readable by its owner alone
         os.fsync(stream.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _point_last(folder: Path, target: Path) -> None:

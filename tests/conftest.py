@@ -1,0 +1,82 @@
+"""What the tests share: composed configs, small runs, and the commands as a person calls them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more threads are slower
+
+import pytest
+import torch
+
+from gan_cli import config as configs
+from gan_cli.cli import run_command
+from gan_cli.compose import compose_command, quote_literals
+from gan_cli.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+# A step of a few milliseconds: small pictures, small networks, no download.
+TINY_IMAGES = (
+    "dataset=shapes",
+    "dataset.size=200",
+    "image_size=16",
+    "architecture.generator.base_channels=4",
+    "architecture.generator.latent_dim=8",
+    "architecture.discriminator.base_channels=4",
+    "batch_size=8",
+    "threads=1",
+    "training.log_every=1",
+    "training.sample_every=0",
+    "training.checkpoint_every=0",
+)
+
+torch.set_num_threads(1)
+
+
+def compose(*overrides: str) -> Config:
+    """The validated config of a `gan-train` command line."""
+    return configs.parse(compose_command("train", [quote_literals(override) for override in overrides]).data)
+
+
+def without(overrides: Sequence[str], *prefixes: str) -> list[str]:
+    return [override for override in overrides if not override.startswith(prefixes)]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in, with a home and so a cache of its own."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def train(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Path]:
+    """Runs `gan-train` in this process and returns the run's folder; the exit code must be as expected."""
+
+    def run(*overrides: str, code: int = 0) -> Path:
+        assert run_command("train", list(overrides)) == code, capsys.readouterr().err
+        runs = sorted(here.glob("outputs/*/*/config.json"), key=lambda path: path.stat().st_mtime_ns)
+        return runs[-1].parent
+
+    return run
+
+
+def run_process(
+    command: str, *arguments: str, cwd: Path, timeout: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, as a person starts it."""
+    return subprocess.run(
+        [sys.executable, "-m", "gan_cli.cli", command, *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )

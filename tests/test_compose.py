@@ -1,0 +1,41 @@
+"""Paths and texts reach us as they were typed, whatever Hydra's grammar makes of them."""
+
+import pytest
+
+from gan_cli.compose import compose_command, quote_literals
+from gan_cli.errors import UsageError
+
+HOSTILE = [
+    "a b", "epoch=3.ckpt", "a,b", "it's", 'say "x"', "[run]", "run(1)", "{a}", "a#b", "1e3", "true", "ünï/日本", "tr\\",
+    "b\\\\", "c\\'d", "${x}", "\\${x}", "\\\\${x}", "$HOME", "a\nb", "-lead", "x:y", "a%b", "'q'", '"q"', "\\", " sp ",
+    "a\tb", "?", "${oc.env:HOME}", "a~b", "x" * 200, "é" * 50, "*", "a|b", "a;b", "a&b", "!", "@pkg", "+plus", "007",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("key", ["ckpt", "out"])
+def test_any_path_arrives_as_it_was_typed(key: str, text: str) -> None:
+    assert compose_command("sample", [quote_literals(f"{key}={text}")]).data[key] == text
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_data_root_too(text: str) -> None:
+    argument = quote_literals(f"dataset.root={text}")
+    assert compose_command("train", [argument]).data["dataset"]["root"] == text
+
+
+def test_home_is_expanded_and_null_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert compose_command("sample", [quote_literals("out=~/cats")]).data["out"] == "/somewhere/cats"
+    assert compose_command("sample", [quote_literals("out=null")]).data["out"] is None
+    assert compose_command("sample", [quote_literals("ckpt=null")]).data["ckpt"] == "null"
+
+
+def test_other_keys_are_left_to_hydra() -> None:
+    assert quote_literals("steps=1e4") == "steps=1e4"
+    assert quote_literals("loss=hinge") == "loss=hinge"
+
+
+def test_a_value_that_needs_quoting_is_refused_not_altered() -> None:
+    with pytest.raises(UsageError, match="cannot be read as key=value"):
+        compose_command("train", ["loss=a b)"])

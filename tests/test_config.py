@@ -1,0 +1,290 @@
+"""Configs: every file composes, tables and files agree, and each wrong value is refused by name."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, compose
+from omegaconf import OmegaConf
+
+from gan_cli import config as configs
+from gan_cli import losses, models, optim, options, regularizers, schema
+from gan_cli.compose import compose_command, config_folder, groups
+from gan_cli.config import Config, SampleConfig
+from gan_cli.errors import UsageError
+from gan_cli.schema import key
+
+TABLES = {
+    "dataset": options.DATASETS,
+    "architecture/generator": options.GENERATORS,
+    "architecture/discriminator": options.DISCRIMINATORS,
+    "loss": options.LOSSES,
+    "regularizer": {**options.REGULARIZERS, "none": None},
+    "optimizer": options.OPTIMIZERS,
+    "device": options.DEVICES,
+}
+PRESETS = {"adam_wgan_gp": "adam"}  # options that are another's settings
+
+
+def choices(group: str) -> list[str]:
+    return groups()[group]
+
+
+def fitting(group: str, option: str) -> list[str]:
+    """The overrides under which an option of a group makes sense at all."""
+    points = (group, option) == ("dataset", "ring")
+    return [f"{group}={option}", *(["architecture=mlp"] if points else [])]
+
+
+def test_there_are_as_many_options_as_files() -> None:
+    files = [path for path in (ROOT / "configs").rglob("*.yaml") if path.parent != ROOT / "configs"]
+    assert sum(map(len, groups().values())) == len(files)
+
+
+@pytest.mark.parametrize(("group", "option"), [(group, option) for group in groups() for option in choices(group)])
+def test_every_option_composes_into_a_valid_config(group: str, option: str) -> None:
+    compose(*fitting(group, option))
+
+
+@pytest.mark.parametrize("group", TABLES)
+def test_file_names_are_the_names_in_the_tables(group: str) -> None:
+    assert {PRESETS.get(option, option) for option in choices(group)} == TABLES[group].keys()
+    assert "architecture" in groups()
+
+
+@pytest.mark.parametrize("group", ["dataset", "loss", "optimizer", "device"])
+def test_the_name_in_a_file_is_its_stem(group: str) -> None:
+    for option in choices(group):
+        section = getattr(compose(*fitting(group, option)), group)
+        assert section.name == PRESETS.get(option, option)
+
+
+def test_what_can_be_chosen_is_what_is_built() -> None:
+    assert losses.LOSSES.keys() == options.LOSSES.keys()
+    assert models.GENERATORS.keys() == options.GENERATORS.keys()
+    assert models.DISCRIMINATORS.keys() == options.DISCRIMINATORS.keys()
+    assert regularizers.PENALTIES.keys() | regularizers.WEIGHT_RULES.keys() == options.REGULARIZERS.keys()
+    assert set(options.GRADIENT_PENALTIES) == regularizers.PENALTIES.keys()
+    assert optim.SLOTS.keys() == options.OPTIMIZERS.keys()
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_experiment_takes_every_other_choice(experiment: str) -> None:
+    """What an experiment set for a part must go with the part: no left-over key of another option."""
+    tried = 0
+    for group in ("loss", "regularizer", "optimizer", "architecture/generator", "architecture/discriminator"):
+        for option in choices(group):
+            data = compose_command("train", [f"experiment={experiment}", f"{group}={option}"]).data
+            schema.parse(Config, data)
+            tried += 1
+    assert tried >= 14
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_experiment_tells_its_command_its_paper_and_what_to_expect(experiment: str) -> None:
+    head = (config_folder() / "experiment" / f"{experiment}.yaml").read_text().split("defaults:")[0]
+    assert f"gan-train experiment={experiment}" in head
+    assert "Expect" in head
+    assert any(char.isdigit() for char in head.split("experiment=")[1])  # an arXiv number
+
+
+# --- what comes along --------------------------------------------------------------------------------------------
+
+
+def test_wasserstein_alone_gives_its_whole_recipe() -> None:
+    config = compose("loss=wasserstein")
+    assert config.training.n_critic == 5
+    assert config.regularizer.keys() == {"gradient_penalty"}
+    assert config.regularizer["gradient_penalty"].weight == 10
+    assert config.architecture.discriminator.normalization == "none"
+    assert (config.optimizer.lr, config.optimizer.beta1, config.optimizer.beta2) == (1e-4, 0, 0.9)
+
+
+def test_wasserstein_with_weight_clip_is_the_first_paper() -> None:
+    for order in itertools.permutations(["loss=wasserstein", "regularizer=weight_clip"]):
+        config = compose(*order)
+        assert config.optimizer.name == "rmsprop"
+        assert config.optimizer.lr == 5e-5
+        assert config.regularizer["weight_clip"].limit == 0.01
+        assert config.training.n_critic == 5
+
+
+def test_what_the_user_names_beats_what_comes_along() -> None:
+    config = compose("loss=wasserstein", "training.n_critic=2", "optimizer=rmsprop")
+    assert config.training.n_critic == 2
+    assert (config.optimizer.name, config.optimizer.lr) == ("rmsprop", 5e-5)
+
+
+def test_what_came_along_is_told_and_what_was_named_is_not() -> None:
+    brought = compose_command("train", ["loss=wasserstein", "optimizer.lr=0.01"]).brought
+    assert brought["training.n_critic"] == 5
+    assert brought["regularizer.gradient_penalty.weight"] == 10
+    assert not any(name.startswith("loss") or name == "optimizer.lr" for name in brought)
+    assert compose_command("train", []).brought == {}
+
+
+def test_regularizer_takes_a_list_one_name_or_none() -> None:
+    assert compose("regularizer=r1").regularizer.keys() == {"r1"}
+    assert compose("regularizer=[r1]").regularizer.keys() == {"r1"}
+    assert compose("regularizer=[r1,weight_clip]").regularizer.keys() == {"r1", "weight_clip"}
+    assert compose("regularizer=[]").regularizer == compose("regularizer=none").regularizer == {}
+
+
+def test_learning_rates_follow_unless_set() -> None:
+    config = compose("optimizer.lr=0.5", "optimizer.generator.lr=0.25")
+    assert (config.optimizer.generator.lr, config.optimizer.discriminator.lr) == (0.25, 0.5)
+
+
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(["architecture=dcgan", "architecture/discriminator=mlp"]))
+)
+def test_architectures_mix_in_either_order(order: tuple[str, ...]) -> None:
+    architecture = compose(*order).architecture
+    assert (architecture.generator.name, architecture.discriminator.name) == ("dcgan", "mlp")
+
+
+def test_an_experiment_beats_a_loss_and_the_command_line_beats_both() -> None:
+    assert compose("experiment=dcgan_mnist").regularizer == {}
+    assert compose("experiment=dcgan_mnist", "regularizer=r1").regularizer.keys() == {"r1"}
+    assert compose("experiment=dcgan_mnist").optimizer.lr == 0.0002
+    assert compose("experiment=dcgan_mnist", "optimizer=rmsprop").optimizer.lr == 5e-5
+    replaced = compose("experiment=gan2014_mnist", "architecture=dcgan").architecture
+    assert (replaced.generator.name, replaced.discriminator.normalization) == ("dcgan", "batch")
+
+
+def test_the_default_name_and_integral_floats() -> None:
+    assert compose().run_name == "mnist-dcgan-non_saturating"
+    assert compose("name=mine").run_name == "mine"
+    steps = compose("steps=1e4").steps
+    assert (steps, type(steps)) == (10_000, int)
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+WRONG = [
+    ("dataset=minst", ["dataset=minst", "did you mean 'mnist'"]),
+    ("loss=wassertein", ["loss=wassertein", "did you mean 'wasserstein'"]),
+    ("regularizer=r3", ["regularizer=r3", "gradient_penalty"]),
+    ("regularizer=[r1,r3]", ["regularizer=r3"]),
+    ("architecture=[dcgan,mlp]", ["architecture", "one option"]),
+    ("lr=1", ["unknown key lr", "optimizer.lr"]),
+    ("optimzer.lr=1", ["unknown key optimzer.lr", "optimizer.lr"]),
+    ("loss.margin=1", ["unknown key loss.margin"]),
+    ("+new.key=1", ["+new.key=1", "new.key=..."]),
+    ("++steps=1", ["++steps=1"]),
+    ("~loss", ["~loss"]),
+    ("steps", ["steps: expected key=value"]),
+    ("--steps=5", ["--steps=5", "steps=..."]),
+    ("steps=abc", ["steps=abc", "whole number"]),
+    ("steps=1.5", ["steps=1.5", "whole number"]),
+    ("steps=0", ["steps=0", "at least 1"]),
+    ("steps=", ["steps=", "whole number"]),
+    ("steps=true", ["steps=true", "whole number"]),
+    ("steps=inf", ["steps=inf", "whole number"]),
+    ("batch_size=-4", ["batch_size=-4", "at least 1"]),
+    ("batch_size=1e20", ["batch_size=1e+20", "at most"]),
+    ("optimizer.lr=nan", ["optimizer.lr=nan", "finite"]),
+    ("optimizer.lr=inf", ["optimizer.lr=inf", "finite"]),
+    ("optimizer.lr=-1", ["optimizer.lr=-1", "at least 0"]),
+    ("optimizer.lr=fast", ["optimizer.lr=fast", "finite number"]),
+    ("optimizer.beta1=1", ["optimizer.beta1=1", "below 1"]),
+    ("optimizer.eps=0", ["optimizer.eps=0", "above 0"]),
+    ("budget=20", ["budget=20", "unit"]),
+    ("budget=fast", ["budget=fast", "unit"]),
+    ("keep=-1", ["keep=-1"]),
+    ("precision=fp16", ["precision=fp16", "fp32, bf16"]),
+    ("threads=0", ["threads=0"]),
+    ("seed=-1", ["seed=-1"]),
+    ("name=a=b", ["name=a=b", "without ="]),
+    ("name=../up", ["name=../up"]),
+    ("training=5", ["training=5", "section"]),
+    ("training.lr_schedule=step", ["training.lr_schedule=step", "cosine"]),
+    ("training.ema_decay=1", ["training.ema_decay=1", "below 1"]),
+    ("dataset.fallback=yes", ["dataset.fallback=yes", "bundled, error"]),
+    ("dataset.download=maybe", ["dataset.download=maybe", "true or false"]),
+    ("image_size=33", ["image_size=33", "16, 28, 32"]),
+    ("image_size=null", ["image_size=null"]),
+    ("image_size=48", ["image_size=48", "architecture.generator=dcgan"]),
+    ("dataset=ring", ["dataset=ring", "architecture=mlp"]),
+    ("dataset=ring architecture=mlp image_size=28", ["image_size=28", "points"]),
+    ("architecture.discriminator.normalization=batch", ["normalization=batch", "regularizer=r1"]),
+    (
+        "loss=wasserstein architecture.discriminator.normalization=batch",
+        ["normalization=batch", "regularizer=gradient_penalty"],
+    ),
+    ("regularizer=[gradient_penalty,weight_clip]", ["regularizer=[gradient_penalty,weight_clip]", "choose one"]),
+    (
+        "regularizer=weight_clip architecture.discriminator.normalization=spectral",
+        ["normalization=spectral", "weight_clip"],
+    ),
+    ("architecture=mlp architecture.discriminator.normalization=instance", ["normalization=instance", "layer"]),
+    ("experiment=ring regularizer.r1.every=4", ["regularizer.r1.every=4", "points"]),
+    ("loss=hinge,minimax", ["loss=hinge,minimax", "-m"]),
+    ("hydra.run.dir=x", ["hydra.run.dir=x", "output="]),
+    ("steps=[1", ["steps=[1"]),
+    ("seed=${nope}", ["nope"]),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), WRONG, ids=[line for line, _ in WRONG])
+def test_refusals_are_one_line_that_names_key_and_value(line: str, words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        compose(*line.split())
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "+" not in text.replace(line, "").replace("e+", "")  # never Hydra's advice to add the key
+    for word in words:
+        assert word in text
+    assert caught.value.exit_code == 2
+
+
+def test_a_missing_key_is_named() -> None:
+    data = configs.to_dict(compose())
+    del data["training"]["n_critic"]
+    with pytest.raises(UsageError, match=r"training\.n_critic is missing"):
+        configs.parse(data)
+
+
+def test_a_config_survives_a_round_trip_as_plain_data() -> None:
+    config = compose("loss=wasserstein", "dataset=shapes")
+    assert configs.parse(configs.to_dict(config)) == config
+
+
+def test_differences_name_what_makes_another_run() -> None:
+    one = compose("steps=5", "training.log_every=3", "device=cpu", "keep=9", "output=elsewhere")
+    assert configs.differences(one, compose()) == []
+    assert configs.differences(compose("seed=1", "optimizer.beta1=0.25"), compose()) == [
+        "optimizer.beta1=0.25 (was 0.5)",
+        "seed=1 (was 0)",
+    ]
+
+
+def test_every_key_has_a_line_of_help() -> None:
+    from gan_cli.help import key_lines
+
+    for whole in (Config, SampleConfig):
+        for name, meaning in key_lines(whole):
+            assert meaning.strip(), name
+
+
+def test_limits_say_what_they_admit() -> None:
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True)
+    class Section:
+        share: float = key("a share", above=0, at_most=1)
+
+    assert schema.parse(Section, {"share": 1}).share == 1.0
+    for bad in (0, 1.5, float("nan"), "1", None, True, 10**400):
+        with pytest.raises(UsageError, match="a finite number above 0 and at most 1"):
+            schema.parse(Section, {"share": bad})
+
+
+def test_every_yaml_is_plain_data() -> None:
+    for path in Path(config_folder()).rglob("*.yaml"):
+        text = path.read_text()
+        assert "_target_" not in text
+        assert "!!" not in text
+        OmegaConf.load(path)

@@ -1,0 +1,296 @@
+"""Data sets: the idx reader, where MNIST comes from, downloads, drawn data, batches without a sampler's state."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, compose
+
+from gan_cli.data import build_dataset, digits, known_modes
+from gan_cli.data.dataset import batch_indices, check_batch_size, draw_batch, to_bytes, to_unit
+from gan_cli.data.digits import FASHION_MNIST, IMAGES, LABELS, MNIST, load_digits, resize
+from gan_cli.data.download import DownloadError, download
+from gan_cli.data.idx import read_idx
+from gan_cli.data.shapes import build_shapes
+from gan_cli.errors import StorageError, UsageError
+
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    return struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.tobytes()
+
+
+def write_digits(folder: Path, count: int = 30, *, compress: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """A small data set in MNIST's own format."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    labels = random.integers(0, 10, count, dtype=np.uint8)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in ((IMAGES, images), (LABELS, labels)):
+        content = idx_bytes(array)
+        path = folder / (f"{name}.gz" if compress else name)
+        path.write_bytes(gzip.compress(content) if compress else content)
+    return images, labels
+
+
+def load(source: digits.Source, root: Path, *, download: bool = False, fallback: str = "error", image_size: int = 28):
+    return load_digits(source, root=str(root), download=download, fallback=fallback, image_size=image_size)
+
+
+# --- idx ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_idx_files_raw_or_gzipped(tmp_path: Path, compress: bool) -> None:
+    images, labels = write_digits(tmp_path / "MNIST" / "raw", compress=compress)
+    dataset = load(MNIST, tmp_path)
+    assert torch.equal(dataset.samples, torch.from_numpy(images).unsqueeze(1))
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == labels.tolist()
+    assert dataset.complete
+    assert "30 images" in dataset.source
+
+
+def test_idx_files_straight_in_the_root(tmp_path: Path) -> None:
+    write_digits(tmp_path)
+    assert len(load(FASHION_MNIST, tmp_path)) == 30
+
+
+GOOD = idx_bytes(np.zeros((2, 28, 28), np.uint8))
+DAMAGED = {
+    "empty": b"",
+    "two bytes": b"\0\0",
+    "wrong magic": b"\x89PNG" + GOOD[4:],
+    "floats": struct.pack(">I", 0x0D03) + GOOD[4:],
+    "no dimensions": struct.pack(">I", 0x0800),
+    "header cut": GOOD[:10],
+    "data cut": GOOD[:-1],
+    "data too long": GOOD + b"\0",
+    "a page of HTML": b"<!DOCTYPE html><html>not found</html>",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
+@pytest.mark.parametrize("compress", [False, True])
+def test_damaged_idx_files_are_refused_by_name(tmp_path: Path, content: bytes, compress: bool) -> None:
+    path = tmp_path / ("broken.gz" if compress else "broken")
+    path.write_bytes(gzip.compress(content) if compress else content)
+    with pytest.raises(UsageError, match="broken"):
+        read_idx(path)
+
+
+@pytest.mark.parametrize("content", [gzip.compress(GOOD)[:-9], b"not gzip at all", gzip.compress(GOOD)[:30]])
+def test_damaged_gzip_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.gz"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"broken\.gz: damaged gzip"):
+        read_idx(path)
+
+
+def test_a_flipped_bit_in_gzip_is_refused(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(idx_bytes(np.arange(784, dtype=np.uint8).reshape(1, 28, 28))))
+    content[len(content) // 2] ^= 1
+    path = tmp_path / "broken.gz"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="broken"):
+        read_idx(path)
+
+
+def test_an_unreadable_file_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="nowhere"):
+        read_idx(tmp_path / "nowhere")
+
+
+def test_images_that_do_not_fit_their_labels_are_refused(tmp_path: Path) -> None:
+    write_digits(tmp_path)
+    (tmp_path / LABELS).write_bytes(idx_bytes(np.zeros(29, np.uint8)))
+    with pytest.raises(UsageError, match="do not fit"):
+        load(MNIST, tmp_path)
+
+
+# --- where it comes from -----------------------------------------------------------------------------------------
+
+
+def test_mnist_falls_back_to_the_bundled_digits_and_says_so(tmp_path: Path) -> None:
+    dataset = load(MNIST, tmp_path, fallback="bundled")
+    assert dataset.samples.shape == (5000, 1, 28, 28)
+    assert not dataset.complete
+    assert "NOT the full MNIST" in dataset.source
+    assert dataset.labels is not None
+    assert dataset.labels.bincount().tolist() == [500] * 10
+
+
+def test_the_fallback_can_be_forbidden_and_fashion_has_none(tmp_path: Path) -> None:
+    for source in (MNIST, FASHION_MNIST):
+        with pytest.raises(UsageError) as caught:
+            load(source, tmp_path)
+        for word in (source.title, f"{IMAGES}.gz", f"{LABELS}.gz", str(tmp_path / source.folder)):
+            assert word in str(caught.value)
+
+
+def test_resizing(tmp_path: Path) -> None:
+    assert load(MNIST, tmp_path, fallback="bundled", image_size=32).samples.shape == (5000, 1, 32, 32)
+    flat = torch.full((2, 3, 28, 28), 77, dtype=torch.uint8)
+    assert (resize(flat, 16) == 77).all()
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data beside the checkout")
+def test_the_real_fashion_mnist() -> None:
+    dataset = load(FASHION_MNIST, SHARED)
+    assert dataset.samples.shape == (60_000, 1, 28, 28)
+    assert dataset.labels is not None
+    assert dataset.labels.bincount().tolist() == [6000] * 10
+
+
+# --- downloads ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A mirror on this machine, and the folder it serves."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}/", folder
+        httpd.shutdown()
+        thread.join()
+
+
+def mirrored(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> digits.Source:
+    address, folder = server
+    write_digits(folder, compress=True)
+    md5 = {name: hashlib.md5((folder / f"{name}.gz").read_bytes()).hexdigest() for name in (IMAGES, LABELS)}
+    return replace(MNIST, mirrors=("http://127.0.0.1:9/", address), md5=md5)
+
+
+def test_a_download_takes_the_first_mirror_that_works_and_is_kept(
+    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = mirrored(server, monkeypatch)
+    dataset = load(source, tmp_path / "root", download=True)
+    assert len(dataset) == 30
+    assert "downloaded" in dataset.source
+    again = load(source, tmp_path / "root", download=False)
+    assert again.fingerprint == dataset.fingerprint
+    assert sorted(path.name for path in (tmp_path / "root/MNIST/raw").iterdir()) == [f"{IMAGES}.gz", f"{LABELS}.gz"]
+
+
+def test_a_download_with_the_wrong_md5_leaves_nothing(server: tuple[str, Path], tmp_path: Path) -> None:
+    address, folder = server
+    (folder / "file").write_bytes(b"not what was promised")
+    with pytest.raises(DownloadError, match="md5"):
+        download([address], "file", "0" * 32, tmp_path / "root")
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_a_download_that_stops_half_way_leaves_nothing(server: tuple[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="File not found"):
+        download([server[0]], "absent", "0" * 32, tmp_path / "root")
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_without_a_network_every_mirror_is_named(tmp_path: Path) -> None:
+    source = replace(MNIST, mirrors=("http://127.0.0.1:9/one/", "http://127.0.0.1:9/two/"))
+    with pytest.raises(UsageError, match=r"cannot be downloaded.*one.*two"):
+        load(source, tmp_path, download=True)
+    assert not list(tmp_path.rglob(".part*"))
+
+
+# --- drawn data --------------------------------------------------------------------------------------------------
+
+
+def test_the_ring_has_as_many_modes_as_it_says() -> None:
+    config = compose("experiment=ring")
+    dataset, modes = build_dataset(config.dataset, None), known_modes(config.dataset)
+    assert modes is not None
+    assert modes.centres.shape == (8, 2)
+    assert torch.cdist(modes.centres, modes.centres).fill_diagonal_(9).min() > 1  # none twice
+    torch.testing.assert_close(modes.centres.norm(dim=1), torch.full((8,), 2.0))
+    distance, nearest = torch.cdist(dataset.samples, modes.centres).min(1)
+    assert nearest.bincount().tolist() == [12_500] * 8
+    assert (distance < 3 * modes.std).float().mean().item() == pytest.approx(0.9889, abs=0.002)
+    assert known_modes(compose().dataset) is None
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("side", [16, 28, 64])
+def test_shapes_have_equal_modes_that_differ(channels: int, side: int) -> None:
+    dataset = build_shapes(size=240, image_channels=channels, image_size=side)
+    count = 24 if channels == 3 else 8
+    assert dataset.samples.shape == (240, channels, side, side)
+    assert dataset.samples.dtype == torch.uint8
+    assert dataset.labels is not None
+    assert dataset.labels.bincount().tolist() == [240 // count] * count
+    assert len(set(dataset.classes)) == count
+    means = torch.stack([dataset.samples[dataset.labels == label].float().mean(0) for label in range(count)])
+    assert torch.pdist(means.flatten(1)).min() > 5  # no two modes look alike on average
+    assert dataset.samples.flatten(1).amax(1).min() > 150  # each picture has ink
+
+
+# --- batches -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (7, 7), (5, 3), (9, 1), (3, 8)])
+def test_every_epoch_shows_each_sample_once(count: int, batch_size: int) -> None:
+    epochs = 6
+    updates = -(-count * epochs // batch_size)
+    stream = torch.cat([batch_indices(1, count, batch_size, update) for update in range(updates)])
+    seen = [stream[epoch * count : (epoch + 1) * count].tolist() for epoch in range(epochs)]
+    assert all(sorted(epoch) == list(range(count)) for epoch in seen)
+    assert count < 5 or len({tuple(epoch) for epoch in seen}) > 1  # orders differ
+
+
+def test_a_batch_depends_on_its_number_alone() -> None:
+    in_order = [batch_indices(3, 100, 8, update).tolist() for update in range(40)]
+    assert [batch_indices(3, 100, 8, update).tolist() for update in reversed(range(40))] == in_order[::-1]
+    assert batch_indices(4, 100, 8, 0).tolist() != in_order[0]
+
+
+def test_batches_are_in_the_networks_range() -> None:
+    dataset = build_shapes(size=50, image_channels=1, image_size=16)
+    batch = draw_batch(dataset, 0, 8, 0, torch.device("cpu"))
+    assert batch.samples.shape == (8, 1, 16, 16)
+    assert batch.samples.min() == -1
+    assert batch.samples.max() <= 1
+    assert batch.condition is None
+
+
+def test_bytes_and_units_are_inverses() -> None:
+    every = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(to_bytes(to_unit(every)), every)
+    points = torch.randn(3, 2)
+    assert to_unit(points) is points
+
+
+def test_a_batch_larger_than_the_data_is_refused() -> None:
+    dataset = build_shapes(size=5, image_channels=1, image_size=16)
+    check_batch_size(dataset, 5)
+    with pytest.raises(UsageError, match="batch_size=6: the data set has 5"):
+        check_batch_size(dataset, 6)
+
+
+def test_the_fingerprint_tells_data_apart() -> None:
+    one, same = (build_shapes(size=9, image_channels=1, image_size=16) for _ in range(2))
+    assert one.fingerprint == same.fingerprint
+    assert one.fingerprint != build_shapes(size=9, image_channels=1, image_size=28).fingerprint
+    assert one.labels is not None
+    assert replace(one, labels=one.labels.flip(0)).fingerprint != one.fingerprint

@@ -1,0 +1,81 @@
+"""Optimizers by name, schedules by known numbers, the average by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from gan_cli.ema import update_average
+from gan_cli.optim import (
+    SLOTS,
+    build_optimizer,
+    load_state_tensors,
+    rate_multiplier,
+    set_learning_rate,
+    state_tensors,
+)
+
+SETTINGS = {"adam": {"beta1": 0.5, "beta2": 0.9, "eps": 1e-8}, "rmsprop": {"alpha": 0.9, "eps": 1e-8}}
+
+
+@pytest.mark.parametrize("name", SLOTS)
+def test_state_survives_a_round_trip(name: str) -> None:
+    torch.manual_seed(0)
+    one = nn.Linear(3, 2)
+    optimizer = build_optimizer(name, one, 0.1, **SETTINGS[name])
+    assert state_tensors(optimizer, one) == {}
+    for _ in range(3):
+        optimizer.zero_grad()
+        one(torch.randn(4, 3)).square().sum().backward()
+        optimizer.step()
+    saved = state_tensors(optimizer, one)
+    assert {key.split(".")[0] for key in saved} == set(SLOTS[name])
+
+    other = nn.Linear(3, 2)
+    other.load_state_dict(one.state_dict())
+    again = build_optimizer(name, other, 0.1, **SETTINGS[name])
+    load_state_tensors(again, other, {key: value.clone() for key, value in saved.items()})
+    batch = torch.randn(4, 3)
+    for network, its_optimizer in ((one, optimizer), (other, again)):
+        its_optimizer.zero_grad()
+        network(batch).square().sum().backward()
+        its_optimizer.step()
+    assert torch.equal(one.weight, other.weight)
+
+
+def test_an_unknown_optimizer_is_an_error() -> None:
+    with pytest.raises(ValueError, match="lion"):
+        build_optimizer("lion", nn.Linear(1, 1), 0.1)
+
+
+def test_schedules() -> None:
+    assert [rate_multiplier("constant", step, 100) for step in (0, 50, 100)] == [1, 1, 1]
+    assert [rate_multiplier("linear", step, 100) for step in (0, 50, 100, 120)] == [1, 0.5, 0, 0]
+    assert [rate_multiplier("cosine", step, 100) for step in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
+    assert rate_multiplier("cosine", 50, None) == 1  # a time budget is still being measured
+
+
+def test_set_learning_rate() -> None:
+    optimizer = build_optimizer("adam", nn.Linear(1, 1), 0.1, **SETTINGS["adam"])
+    set_learning_rate(optimizer, 0.25)
+    assert optimizer.param_groups[0]["lr"] == 0.25
+
+
+def test_average_moves_by_its_decay_and_carries_statistics() -> None:
+    network, average = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    with torch.no_grad():
+        network.weight.fill_(3.0)
+        network.running_mean.fill_(8.0)
+        network.num_batches_tracked.fill_(7)
+    update_average(average, network, decay=0.75, step=10_000)
+    assert average.weight.item() == pytest.approx(0.75 * 1 + 0.25 * 3)
+    assert average.running_mean.item() == pytest.approx(0.25 * 8)
+    assert average.num_batches_tracked.item() == 7
+
+
+def test_average_forgets_the_random_start_fast() -> None:
+    network, average = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        network.weight.fill_(1.0)
+        average.weight.fill_(0.0)
+    update_average(average, network, decay=0.999, step=1)
+    assert average.weight.item() == pytest.approx(1 - 2 / 11)

@@ -1,0 +1,285 @@
+"""An interrupted run goes on bit for bit as if unbroken, wherever and however it was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY_IMAGES, without
+
+from gan_cli import checkpoint
+from gan_cli import train as training
+from gan_cli.checkpoint import LAST, Checkpoint
+from gan_cli.cli import run_command
+from gan_cli.runfolder import CHECKPOINTS, lock
+from gan_cli.stop import StopSignals
+
+TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
+RECIPES = {
+    "non_saturating with r1": ["loss=non_saturating", "regularizer=r1"],
+    "wasserstein with n_critic 5": ["loss=wasserstein"],
+    "hinge with batch norm, lazily": [
+        "loss=hinge",
+        "regularizer=none",
+        "architecture.discriminator.normalization=batch",
+    ],
+    "lazy r1, cosine, no average": ["regularizer.r1.every=4", "training.lr_schedule=cosine", "training.ema_decay=0"],
+    "spectral norm, weight clip no": ["regularizer=none", "architecture.discriminator.normalization=spectral"],
+}
+
+
+def last(run: Path) -> Checkpoint:
+    return checkpoint.load(run / CHECKPOINTS / LAST)
+
+
+def metrics(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in TIMED} for line in lines]
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    first, second = last(one), last(other)
+    assert first.counters == second.counters
+    assert first.tensors.keys() == second.tensors.keys()
+    for name, tensor in first.tensors.items():
+        assert torch.equal(tensor.view(-1).view(torch.uint8), second.tensors[name].view(-1).view(torch.uint8)), name
+    assert metrics(one) == metrics(other)
+
+
+def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, number: signal.Signals = signal.SIGINT) -> None:
+    """Sends a real signal to this process within its update number `updates`."""
+    done = 0
+
+    def counting(step: Callable) -> Callable:
+        def update(*arguments: object) -> object:
+            nonlocal done
+            done += 1
+            if done == updates:
+                os.kill(os.getpid(), number)
+            return step(*arguments)
+
+        return update
+
+    monkeypatch.setattr(training, "discriminator_step", counting(training.discriminator_step))
+    monkeypatch.setattr(training, "generator_step", counting(training.generator_step))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_forty_steps_equal_seventeen_and_the_rest(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, recipe: str
+) -> None:
+    overrides = [*TINY_IMAGES, *RECIPES[recipe], "steps=40"]
+    whole = train(*overrides, "name=whole")
+    per_step = last(whole).config.training.n_critic + 1
+    with monkeypatch.context() as patch:
+        stop_after(17 * per_step, patch)
+        broken = train(*overrides, "name=broken", code=130)
+    assert last(broken).counters.step == 17
+    assert train(f"resume={broken}") == broken
+    assert_equal_runs(whole, broken)
+
+
+@pytest.mark.parametrize("updates", [1, 2, 3, 7, 11, 12])
+def test_a_run_may_stop_after_any_update(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, updates: int
+) -> None:
+    overrides = [*TINY_IMAGES, "loss=wasserstein", "steps=4"]
+    whole = train(*overrides, "name=whole")
+    with monkeypatch.context() as patch:
+        stop_after(updates, patch)
+        broken = train(*overrides, "name=broken", code=130)
+    counters = last(broken).counters
+    assert counters.step + counters.d_updates == updates
+    train(f"resume={broken}")
+    assert_equal_runs(whole, broken)
+
+
+def test_stopping_between_the_halves_loses_no_metrics(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one critic update a step, the first line after the stop needs what D's half saw before it."""
+    overrides = [*TINY_IMAGES, "steps=5"]
+    whole = train(*overrides, "name=whole")
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        broken = train(*overrides, "name=broken", code=130)
+    assert last(broken).counters.d_updates == last(broken).counters.step + 1
+    train(f"resume={broken}")
+    assert_equal_runs(whole, broken)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)],
+    ids=lambda value: str(value),
+)
+def test_the_exit_code_tells_the_signal(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    stop_after(4, monkeypatch, number)
+    run = train(*TINY_IMAGES, "steps=30", code=code)
+    assert last(run).counters.step == 2
+    assert "go on by: gan-train resume=" in (run / "train.log").read_text()
+
+
+def test_the_second_signal_leaves_at_once() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with StopSignals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.received == signal.SIGINT
+        assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+# --- what may and may not change ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short(train: Callable[..., Path]) -> Path:
+    return train(*TINY_IMAGES, "steps=3", "name=short")
+
+
+def test_steps_and_extra_steps(train: Callable[..., Path], short: Path) -> None:
+    whole = train(*TINY_IMAGES, "steps=8", "name=whole")
+    train(f"resume={short}", "extra_steps=2")
+    assert last(short).counters.step == 5
+    train(f"resume={short}", "steps=8", "keep=1", "training.log_every=1")
+    assert last(short).tensors.keys() == last(whole).tensors.keys()
+    assert_equal_runs(whole, short)
+    assert len(checkpoint.checkpoints_in(short / CHECKPOINTS)) == 1
+
+
+def test_a_finished_run_is_left_alone(
+    train: Callable[..., Path], short: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (short / "metrics.jsonl").read_bytes()
+    train(f"resume={short}")
+    assert "are done" in capsys.readouterr().out
+    assert (short / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optimizer.lr=0.1", "optimizer.lr: cannot change"),
+        ("loss=hinge", "loss: cannot change"),
+        ("batch_size=4", "batch_size: cannot change"),
+        ("seed=4", "seed: cannot change"),
+        ("threads=2", "threads: cannot change"),
+        ("name=other", "name: cannot change"),
+        ("steps=2", "the run has done 3 already"),
+        ("steps=4 extra_steps=2", "give one"),
+    ],
+)
+def test_what_may_not_accompany_resume_is_refused_by_name(
+    short: Path, capsys: pytest.CaptureFixture[str], override: str, words: str
+) -> None:
+    capsys.readouterr()
+    assert run_command("train", [f"resume={short}", *override.split()]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_resume_by_name_takes_the_newest_run(train: Callable[..., Path], short: Path) -> None:
+    newer = train(*TINY_IMAGES, "steps=3", "name=short")
+    assert newer != short
+    train("resume=short", "extra_steps=1")
+    assert (last(newer).counters.step, last(short).counters.step) == (4, 3)
+
+
+def test_resume_auto(train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*TINY_IMAGES, "name=auto", "resume=auto"]
+    first = train(*command, "steps=3")
+    assert train(*command, "steps=5") == first
+    assert last(first).counters.step == 5
+    assert run_command("train", [*command, "steps=5", "seed=1"]) == 2
+    error = capsys.readouterr().err
+    assert "seed=1 (was 0)" in error
+    assert len(list(here.glob("outputs/auto/*"))) == 1
+    other = train(*without(command, "name="), "name=other", "steps=3")
+    assert other != first
+
+
+def test_resume_auto_passes_over_a_newer_run_that_differs(train: Callable[..., Path]) -> None:
+    first = train(*TINY_IMAGES, "name=auto", "steps=2")
+    second = train(*TINY_IMAGES, "name=auto", "steps=2", "seed=1")
+    assert train(*TINY_IMAGES, "name=auto", "steps=3", "resume=auto") != second
+    assert last(first).counters.step == 3
+
+
+def test_other_data_are_refused(train: Callable[..., Path], short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gan_cli.data import shapes
+
+    monkeypatch.setattr(shapes, "SEED", 1)
+    assert run_command("train", [f"resume={short}", "extra_steps=1"]) == 2
+
+
+def test_a_damaged_newest_checkpoint_falls_back_and_says_so(train: Callable[..., Path]) -> None:
+    whole = train(*TINY_IMAGES, "steps=6", "name=whole", "training.checkpoint_every=2", "keep=0")
+    run = train(*TINY_IMAGES, "steps=6", "name=run", "training.checkpoint_every=2", "keep=0")
+    newest = run / CHECKPOINTS / "step_00000006.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    train(f"resume={run}")
+    assert "damaged" in (run / "train.log").read_text() or "not a readable" in (run / "train.log").read_text()
+    assert_equal_runs(whole, run)
+
+
+def test_a_run_folder_is_never_shared(
+    train: Callable[..., Path], short: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with lock(short):
+        capsys.readouterr()
+        assert run_command("train", [f"resume={short}", "extra_steps=1"]) == 5
+        error = capsys.readouterr().err
+    assert f"in use by process {os.getpid()}" in error
+    train(f"resume={short}", "extra_steps=1")
+
+
+def test_a_lock_ends_with_its_process(short: Path) -> None:
+    code = f"from gan_cli.runfolder import lock; from pathlib import Path; lock(Path({str(short)!r})); import os; os._exit(9)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    lock(short).close()
+
+
+# --- kill -9 -----------------------------------------------------------------------------------------------------
+
+
+def test_forty_kills_at_random_instants_lose_nothing(train: Callable[..., Path], here: Path) -> None:
+    """A run that saves at every step, killed and resumed 40 times, ends as the unbroken one does."""
+    every_step = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1", "keep=2"]
+    steps = "steps=100000"
+    rng = random.Random(0)
+    kills, run = 0, None
+    while kills < 40:
+        arguments = [f"resume={run}"] if run else [*every_step, steps, "name=killed"]
+        child = os.fork()
+        if child == 0:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            os._exit(run_command("train", arguments))
+        if run is None:
+            while not (found := list(here.glob(f"outputs/killed/*/{CHECKPOINTS}/{LAST}"))):
+                time.sleep(0.01)
+            run = found[0].parent.parent
+        time.sleep(rng.uniform(0.02, 0.25))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status), f"the run ended by itself with {os.waitstatus_to_exitcode(status)}"
+        kills += 1
+        checkpoint.load(run / CHECKPOINTS / LAST)
+    done = last(run).counters.step
+    assert done > 5
+    train(f"resume={run}", f"steps={done + 3}")
+    whole = train(*every_step, f"steps={done + 3}", "name=whole")
+    assert_equal_runs(whole, run)

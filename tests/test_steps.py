@@ -1,0 +1,169 @@
+"""One half learns while the other keeps every byte; penalties fire when due with the weight that is due."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import TINY_IMAGES, compose, without
+from torch import Tensor, nn
+
+from gan_cli import steps
+from gan_cli.config import Config
+from gan_cli.data import build_dataset
+from gan_cli.data.dataset import Dataset, draw_batch
+from gan_cli.state import Counters, TrainState, build_state
+from gan_cli.steps import discriminator_step, due_penalties, frozen, generator_step, penalty_weight
+from gan_cli.train import turn
+
+CPU = torch.device("cpu")
+
+
+def prepared(*overrides: str) -> tuple[Config, TrainState, Dataset]:
+    config = compose(*TINY_IMAGES, *overrides)
+    state = build_state(config, CPU)
+    state.counters.total_steps = config.steps
+    return config, state, build_dataset(config.dataset, config.image_size)
+
+
+def bytes_of(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def judge(config: Config, state: TrainState, dataset: Dataset) -> steps.DiscriminatorOutcome:
+    batch = draw_batch(dataset, config.seed, config.batch_size, state.counters.d_updates, CPU)
+    return discriminator_step(state, config, batch)
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer", "instance", "spectral"])
+def test_each_half_leaves_every_byte_of_the_other(normalization: str) -> None:
+    config, state, dataset = prepared(
+        "regularizer=none",
+        f"architecture.discriminator.normalization={normalization}",
+        f"architecture.generator.normalization={normalization}",
+    )
+    generator, discriminator = bytes_of(state.generator), bytes_of(state.discriminator)
+    judge(config, state, dataset)
+    assert same(generator, bytes_of(state.generator))
+    assert not same(discriminator, bytes_of(state.discriminator))
+
+    discriminator = bytes_of(state.discriminator)
+    gradients = [parameter.grad.clone() for parameter in state.discriminator.parameters()]
+    generator_step(state, config)
+    assert same(discriminator, bytes_of(state.discriminator))
+    assert not same(generator, bytes_of(state.generator))
+    left = [parameter.grad for parameter in state.discriminator.parameters()]
+    assert all(torch.equal(one, other) for one, other in zip(gradients, left, strict=True))
+
+
+def test_freezing_ends_with_the_block_even_on_an_error() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+
+    def fail_inside() -> None:
+        with frozen(network):
+            assert not any(parameter.requires_grad for parameter in network.parameters())
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail_inside()
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert network[1].track_running_stats
+
+
+def test_counters_and_the_average() -> None:
+    config, state, dataset = prepared("training.ema_decay=0.5")
+    assert state.generator_ema is not None
+    before = bytes_of(state.generator_ema)
+    judge(config, state, dataset)
+    assert (state.counters.step, state.counters.d_updates) == (0, 1)
+    assert same(before, bytes_of(state.generator_ema))
+    generator_step(state, config)
+    assert (state.counters.step, state.counters.d_updates) == (1, 1)
+    assert not same(before, bytes_of(state.generator_ema))
+    assert prepared("training.ema_decay=0")[1].generator_ema is None
+
+
+def test_lazy_penalties_fire_when_due_with_weight_times_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, state, dataset = prepared("regularizer.r1.every=3", "regularizer.r1.weight=2")
+    assert [due_penalties(config, update) for update in range(5)] == [["r1"], [], [], ["r1"], []]
+    assert penalty_weight(config, "r1") == 6
+    fired = [bool(judge(config, state, dataset).penalties) for _ in range(7)]
+    assert fired == [True, False, False, True, False, False, True]
+
+
+def test_the_weight_reaches_the_gradient() -> None:
+    """With SGD-like first steps: twice the weight, twice the part of the gradient that the penalty adds."""
+
+    def gradient(weight: float) -> Tensor:
+        config, state, dataset = prepared(f"regularizer.r1.weight={weight}")
+        judge(config, state, dataset)
+        return torch.cat([parameter.grad.flatten() for parameter in state.discriminator.parameters()])
+
+    nothing, once, twice = gradient(0), gradient(1), gradient(2)
+    assert (once - nothing).norm() > 0
+    torch.testing.assert_close(twice - nothing, 2 * (once - nothing), rtol=1e-3, atol=1e-6)
+
+
+def test_weight_clip_acts_after_d_s_update() -> None:
+    config, state, dataset = prepared("loss=wasserstein", "regularizer=weight_clip")
+    judge(config, state, dataset)
+    assert max(parameter.abs().max().item() for parameter in state.discriminator.parameters()) <= 0.01 + 1e-9
+
+
+def test_the_learning_rate_follows_its_schedule_and_its_network() -> None:
+    config, state, dataset = prepared(
+        "steps=10", "training.lr_schedule=linear", "optimizer.lr=0.1", "optimizer.generator.lr=0.2"
+    )
+    state.counters.step = 5
+    judge(config, state, dataset)
+    generator_step(state, config)
+    assert state.discriminator_optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert state.generator_optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_bf16_runs_in_bf16_and_learns_in_fp32() -> None:
+    seen = []
+    config, state, dataset = prepared("precision=bf16", "loss=non_saturating", "regularizer=none")
+    state.discriminator.layers[0].register_forward_hook(lambda module, given, out: seen.append(out.dtype))
+    outcome = judge(config, state, dataset)
+    assert seen == [torch.bfloat16, torch.bfloat16]
+    assert outcome.real_logits.dtype == torch.float32
+    assert all(parameter.dtype == torch.float32 for parameter in state.discriminator.parameters())
+    assert outcome.loss.isfinite()
+
+
+@pytest.mark.parametrize("n_critic", [1, 2, 5])
+def test_turns(n_critic: int) -> None:
+    counters, order = Counters(), ""
+    for _ in range(3 * (n_critic + 1)):
+        if turn(counters, n_critic) == "discriminator":
+            counters.d_updates += 1
+            order += "d"
+        else:
+            counters.step += 1
+            order += "g"
+    assert order == ("d" * n_critic + "g") * 3
+
+
+def test_draws_differ_by_purpose_and_count_and_repeat() -> None:
+    config = compose(*TINY_IMAGES)
+    draws = [
+        steps.draw_latents(config, purpose, count) for purpose in ("generator", "discriminator") for count in (0, 1)
+    ]
+    assert len({tuple(draw.flatten().tolist()) for draw in draws}) == 4
+    assert torch.equal(draws[0], steps.draw_latents(config, "generator", 0))
+    assert not torch.equal(draws[0], steps.draw_latents(compose(*without(TINY_IMAGES), "seed=1"), "generator", 0))
+
+
+def test_the_weights_are_a_function_of_the_seed_alone() -> None:
+    torch.manual_seed(123)
+    one = prepared()[1]
+    torch.rand(7)
+    before = torch.get_rng_state()
+    other = prepared()[1]
+    assert torch.equal(before, torch.get_rng_state())
+    assert same(bytes_of(one.generator), bytes_of(other.generator))
+    assert not same(bytes_of(one.generator), bytes_of(prepared("seed=1")[1].generator))

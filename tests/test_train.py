@@ -1,0 +1,268 @@
+"""The loop: every experiment runs, every pair stays finite, equal seeds give equal runs, a budget is kept."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY_IMAGES, compose, without
+from PIL import Image
+from test_resume import assert_equal_runs, last, metrics
+
+from gan_cli import losses
+from gan_cli import train as training
+from gan_cli.cli import run_command
+from gan_cli.compose import groups
+from gan_cli.data import build_dataset
+from gan_cli.data.dataset import draw_batch
+from gan_cli.errors import UsageError
+from gan_cli.losses import LOSSES
+from gan_cli.options import REGULARIZERS
+from gan_cli.pace import Pace, seconds_of
+from gan_cli.state import build_state, state_tensors
+from gan_cli.steps import discriminator_step, generator_step
+from gan_cli.train import turn
+
+CPU = torch.device("cpu")
+SUBSETS = [subset for size in range(3) for subset in itertools.combinations(REGULARIZERS, size)]
+FORBIDDEN = {("gradient_penalty", "weight_clip")}
+
+
+@pytest.mark.parametrize("experiment", groups()["experiment"])
+def test_every_experiment_trains(train: Callable[..., Path], experiment: str) -> None:
+    data = [] if experiment == "ring" else ["dataset.download=false"]
+    run = train(f"experiment={experiment}", *data, "steps=2", "batch_size=4", "threads=1")
+    assert last(run).counters.step == 2
+    assert {path.name for path in run.iterdir()} >= {"config.json", "metrics.jsonl", "train.log", "progress.webp"}
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids=lambda subset: "+".join(subset) or "none")
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_with_every_regularizer(loss: str, subset: tuple[str, ...]) -> None:
+    """Fifty steps: both networks move and stay finite; what is not allowed is refused by name."""
+    overrides = [*TINY_IMAGES, f"loss={loss}", f"regularizer=[{','.join(subset)}]", "steps=50"]
+    if subset in FORBIDDEN:
+        with pytest.raises(UsageError, match=r"regularizer=\[gradient_penalty,weight_clip\]"):
+            compose(*overrides)
+        return
+    config = compose(*overrides)
+    state, dataset = build_state(config, CPU), build_dataset(config.dataset, config.image_size)
+    state.counters.total_steps = config.steps
+    before = {name: tensor.clone() for name, tensor in state_tensors(state).items()}
+    while state.counters.step < 50:
+        if turn(state.counters, config.training.n_critic) == "discriminator":
+            batch = draw_batch(dataset, config.seed, config.batch_size, state.counters.d_updates, CPU)
+            discriminator_step(state, config, batch)
+        else:
+            generator_step(state, config)
+    after = state_tensors(state)
+    assert all(tensor.isfinite().all() for tensor in after.values())
+    for network in ("generator", "discriminator", "generator_ema"):
+        moved = [
+            name for name in before if name.startswith(f"{network}.") and not torch.equal(before[name], after[name])
+        ]
+        assert len(moved) >= 4, network
+
+
+def test_equal_seeds_give_equal_runs_and_others_do_not(train: Callable[..., Path]) -> None:
+    one = train(*TINY_IMAGES, "steps=6", "name=one")
+    torch.manual_seed(99)  # nothing outside a run may reach into it
+    assert_equal_runs(one, train(*TINY_IMAGES, "steps=6", "name=two"))
+    assert metrics(one) != metrics(train(*TINY_IMAGES, "steps=6", "seed=1", "name=three"))
+
+
+def test_pictures_and_log_lines_do_not_change_training(train: Callable[..., Path]) -> None:
+    quiet = train(*TINY_IMAGES, "steps=6", "name=quiet")
+    looked_at = without(TINY_IMAGES, "training.sample_every", "training.checkpoint_every")
+    busy = train(*looked_at, "training.sample_every=1", "training.checkpoint_every=1", "steps=6", "name=busy")
+    assert_equal_runs(quiet, busy)
+
+
+def test_what_a_run_leaves(train: Callable[..., Path]) -> None:
+    overrides = [*without(TINY_IMAGES, "training.sample_every"), "training.sample_every=2", "loss=wasserstein"]
+    run = train(*overrides, "steps=4")
+    assert run.parent.name == "shapes-dcgan-wasserstein"
+    assert "=" not in str(run.relative_to(run.parents[2]))
+    assert sorted(path.name for path in (run / "samples").iterdir()) == [
+        "real.png",
+        "step_00000000.png",
+        "step_00000002.png",
+        "step_00000004.png",
+    ]
+    record = json.loads((run / "config.json").read_text())
+    assert record["config"]["training"]["n_critic"] == 5
+    assert record["brought_along"]["training.n_critic"] == 5
+    assert record["data"]["source"] == "drawn by gan-cli"
+    assert record["data"]["complete"] is True
+    assert record["command"].startswith("gan-train ")
+    assert {"gan_cli", "python", "packages", "git", "device", "threads", "started", "directory"} <= record.keys()
+    line = metrics(run)[-1]
+    assert line["step"] == 4
+    assert line["images_seen"] == 4 * 5 * 8
+    for key in (
+        "loss/generator", "loss/discriminator", "logits/real", "logits/fake", "accuracy/real", "accuracy/fake",
+        "penalty/gradient_penalty", "grad_norm/generator", "grad_norm/discriminator", "learning_rate/generator",
+        "learning_rate/discriminator",
+    ):  # fmt: skip
+        assert isinstance(line[key], float), key
+    log = (run / "train.log").read_text()
+    assert "brought along:" in log
+    assert "training.n_critic=5" in log
+    with Image.open(run / "progress.webp") as film:
+        assert film.n_frames == 3  # type: ignore[attr-defined]
+
+
+def test_the_bundled_digits_are_recorded_as_what_they_are(train: Callable[..., Path]) -> None:
+    tiny = [override for override in TINY_IMAGES if not override.startswith(("dataset", "image_size"))]
+    run = train(*tiny, "dataset.download=false", "steps=1")
+    record = json.loads((run / "config.json").read_text())
+    assert record["data"]["complete"] is False
+    assert record["data"]["samples"] == 5000
+    assert "NOT the full MNIST" in record["data"]["source"]
+    assert "WARNING: NOT the full MNIST" in (run / "train.log").read_text()
+
+
+def test_the_same_second_gets_a_number(train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gan_cli import runfolder
+
+    class Frozen(runfolder.datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> runfolder.datetime:
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.setattr(runfolder, "datetime", Frozen)
+    for _ in range(3):
+        train(*TINY_IMAGES, "steps=1", "name=same")
+    names = sorted(path.name for path in (here / "outputs" / "same").iterdir())
+    assert names == ["2026-01-02_030405", "2026-01-02_030405-2", "2026-01-02_030405-3"]
+    assert [path.name for path in runfolder.runs_in(here / "outputs" / "same")] == names[::-1]
+
+
+def test_numbers_that_are_not_finite_stop_the_run_and_never_reach_a_file(
+    train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = training.generator_step
+
+    def poisoned(state, config):
+        outcome = real(state, config)
+        if state.counters.step == 3:
+            with torch.no_grad():
+                next(state.generator.parameters()).fill_(float("nan"))
+        return outcome
+
+    monkeypatch.setattr(training, "generator_step", poisoned)
+    every = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1"]
+    assert run_command("train", [*every, "steps=6", "name=nan"]) == 4
+    error = capsys.readouterr().err
+    assert "diverged" in error
+    assert "step 3" in error
+    run = next(here.glob("outputs/nan/*"))
+    assert last(run).counters.step == 2
+
+
+def test_a_full_disk_on_the_way_is_told_and_survived_but_not_at_the_end(
+    train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gan_cli import checkpoint
+
+    real, calls = checkpoint.save_file, 0
+
+    def full_once(*arguments, **settings):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(28, "No space left on device")
+        real(*arguments, **settings)
+
+    every = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1"]
+    monkeypatch.setattr(checkpoint, "save_file", full_once)
+    run = train(*every, "steps=3", "name=full")
+    assert "warning" in (run / "train.log").read_text()
+    assert last(run).counters.step == 3
+
+    def always_full(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", always_full)
+    capsys.readouterr()
+    assert run_command("train", [*every, "steps=2", "name=never"]) == 5
+    assert "No space left on device" in capsys.readouterr().err
+
+
+# --- budgets -----------------------------------------------------------------------------------------------------
+
+
+def test_durations() -> None:
+    assert [seconds_of(text) for text in ("90s", "20m", "1.5h")] == [90, 1200, 5400]
+
+
+def test_a_budget_becomes_a_number_of_steps(train: Callable[..., Path]) -> None:
+    run = train(*TINY_IMAGES, "budget=4s", "training.lr_schedule=linear")
+    found = last(run)
+    assert found.counters.total_steps == found.counters.step > 20
+    assert 2 < found.provenance.seconds < 12
+    assert "steps, from the pace of its first 5 %" in (run / "train.log").read_text()
+    assert metrics(run)[-1]["learning_rate/generator"] < 0.1 * 1e-3  # the schedule knew its end
+    record = json.loads((run / "config.json").read_text())
+    assert record["finished"]["total_steps"] == found.counters.total_steps
+
+
+def test_pace_fixes_the_steps_after_five_percent() -> None:
+    state = build_state(compose(*TINY_IMAGES), CPU)
+    pace = Pace(state)
+    state.counters.step, state.seconds = 1, 3.0  # a slow first step is not measured
+    assert pace.steps_in("100s") is None
+    state.counters.step, state.seconds = 11, 4.0
+    assert pace.steps_in("100s") is None  # 4 % so far
+    state.counters.step, state.seconds = 31, 6.0
+    assert pace.steps_in("100s") == 31 + 94 * 10
+
+
+# --- the ring ----------------------------------------------------------------------------------------------------
+
+
+def ring_modes(seed: int, *overrides: str) -> tuple[int, float]:
+    """Modes that hold a sample within 3 sigma, and the share of such samples, of 2,500."""
+    from gan_cli.data import known_modes
+    from gan_cli.generation import generate
+
+    config = compose("experiment=ring", f"seed={seed}", *overrides)
+    state, dataset = build_state(config, CPU), build_dataset(config.dataset, None)
+    state.counters.total_steps = config.steps
+    while state.counters.step < config.steps:
+        if turn(state.counters, config.training.n_critic) == "discriminator":
+            batch = draw_batch(dataset, config.seed, config.batch_size, state.counters.d_updates, CPU)
+            discriminator_step(state, config, batch)
+        else:
+            generator_step(state, config)
+    modes = known_modes(config.dataset)
+    assert modes is not None
+    latent_dim = config.architecture.generator.latent_dim
+    samples = torch.cat(list(generate(state.sampler, range(10_000, 12_500), latent_dim, 2500)))
+    distance, nearest = torch.cdist(samples, modes.centres).min(1)
+    good = distance < 3 * modes.std
+    return len(nearest[good].unique()), good.float().mean().item()
+
+
+@pytest.mark.timeout(1200)
+def test_the_ring_is_covered_in_nine_of_ten_seeds() -> None:
+    results = [ring_modes(seed) for seed in range(10)]
+    print(results)
+    assert sum(modes == 8 for modes, _ in results) >= 9
+    assert sum(share for _, share in results) / 10 > 0.5
+
+
+def test_with_the_sign_of_a_loss_flipped_the_ring_is_not_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = losses.LOSSES["non_saturating"]
+
+    def flipped(*, fake_logits: torch.Tensor) -> torch.Tensor:
+        return -right.generator(fake_logits=fake_logits)
+
+    monkeypatch.setitem(losses.LOSSES, "non_saturating", right._replace(generator=flipped))
+    modes, share = ring_modes(0, "steps=1500")
+    assert modes < 8
+    assert share < 0.1
