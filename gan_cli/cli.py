@@ -51,7 +51,9 @@ def run_guarded(command: str, run: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # so that the interpreter does not complain on its way out
+        from gan_cli.runlog import silence_stdout
+
+        silence_stdout()
         return 0
 
 
@@ -62,7 +64,7 @@ def _dispatch(command: str, arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         from gan_cli.help import help_text
 
-        print(help_text(command), end="")
+        print(help_text(command), end="", flush=True)
         return 0
     from gan_cli.compose import quote_literals
 

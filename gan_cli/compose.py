@@ -22,6 +22,7 @@ from gan_cli.errors import UsageError, closest, one_line
 # Keys whose value is a path or a text of the user's: taken literally, whatever Hydra's grammar would make of it.
 LITERAL_KEYS = ("ckpt", "resume", "out", "output", "name", "dataset.root", "dataset.path", "seeds", "label", "sha256")
 HYDRA_KEYS = ("hydra.", "hydra/")
+SAMPLE_GROUPS = ("device",)
 PATH_KEYS = ("ckpt", "resume", "out", "output", "dataset.root", "dataset.path")
 
 
@@ -49,14 +50,14 @@ def config_folder() -> Path:
     return shipped if shipped.is_dir() else package.parent / "configs"
 
 
-def groups() -> dict[str, list[str]]:
-    """Every group and its options, as `configs/` has them."""
+def groups(command: str = "train") -> dict[str, list[str]]:
+    """The groups of a command and their options, as `configs/` has them."""
     root = config_folder()
     found: dict[str, list[str]] = {}
     for path in sorted(root.rglob("*.yaml")):
         if path.parent != root:
             found.setdefault(path.parent.relative_to(root).as_posix(), []).append(path.stem)
-    return found
+    return found if command == "train" else {group: found[group] for group in SAMPLE_GROUPS}
 
 
 def compose_command(command: str, arguments: Sequence[str]) -> Composed:
@@ -91,7 +92,7 @@ def _values(override: Override) -> list[Override]:
 
 
 def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
-    options = groups()
+    options = groups(command)
     for override in overrides:
         _check(override, options)
     with initialize_config_dir(str(config_folder()), version_base="1.3"):

@@ -35,13 +35,10 @@ FLAGS = (
 def help_text(command: str) -> str:
     """Examples, then groups and their options, then every key with its line."""
     schema = SCHEMAS[command]
-    fields = {field.name for field in dataclasses.fields(schema)} | {"experiment"}
     lines = [f"usage: gan-{command} [key=value ...]", "", "Examples"]
     lines += _columns(EXAMPLES[command])
     lines += ["", "Groups, chosen as group=option"]
-    lines += _columns(
-        (group, ", ".join(options)) for group, options in groups().items() if group.split("/")[0] in fields
-    )
+    lines += _columns((group, ", ".join(options)) for group, options in groups(command).items())
     lines += ["", "Keys, set as key=value"]
     lines += _columns(key_lines(schema))
     flags = FLAGS if command == "train" else FLAGS[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -80,10 +81,18 @@ class RunLog:
         self._log.flush()
 
     def _print(self, text: str) -> None:
-        try:
+        if self.console.is_terminal:
             self.console.print(text, markup=False, highlight=False)
-        except OSError:  # a closed pipe: the run goes on, its files tell
-            self.console = Console(file=open(os.devnull, "w"))
+            return
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            silence_stdout()  # nobody listens any more: the run goes on, its files tell
+
+
+def silence_stdout() -> None:
+    """Sends what is still printed nowhere, so that the interpreter does not trip over a closed pipe on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _figures(values: dict[str, float]) -> str:

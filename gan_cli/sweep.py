@@ -39,8 +39,8 @@ COLUMNS = ("job", "overrides", "status", "reason", *FINAL_NUMBERS, "seconds", "f
 STATUS = {0: "done", 2: "refused", 4: "diverged", 130: "stopped", 138: "stopped", 143: "stopped"}
 
 
-class StoppedSweep(Exception):
-    """The sweep was asked to stop by this signal; its running job has saved."""
+class StoppedSweep(BaseException):
+    """The sweep was asked to stop by this signal; its running job has saved. No Exception: Hydra would go on."""
 
     def __init__(self, number: int) -> None:
         self.number = number

@@ -246,7 +246,10 @@ def test_a_run_folder_is_never_shared(
 
 
 def test_a_lock_ends_with_its_process(short: Path) -> None:
-    code = f"from gan_cli.runfolder import lock; from pathlib import Path; lock(Path({str(short)!r})); import os; os._exit(9)"
+    code = (
+        "import os; from pathlib import Path; from gan_cli.runfolder import lock;"
+        f" lock(Path({str(short)!r})); os._exit(9)"
+    )
     subprocess.run([sys.executable, "-c", code], check=False)
     lock(short).close()
 

@@ -1,0 +1,179 @@
+"""The commands as a person starts them: exit codes, one line on stderr, nothing written, signals, pipes, speed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY_IMAGES, run_process
+
+from gan_cli import __version__, checkpoint
+from gan_cli.checkpoint import LAST
+from gan_cli.cli import run_command
+from gan_cli.compose import groups
+from gan_cli.config import Config
+from gan_cli.help import key_lines
+
+FOLDERS = ["a b", "epoch=3", "[run]", "it's", 'say "x"', "ünï 日本", "run(1)", "{a}", "${x}", "a,b", "~tilde", "a#b"]
+
+
+def test_help_shows_examples_then_groups_then_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("train", ["--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.index("Examples") < text.index("Groups") < text.index("Keys") < text.index("Flags")
+    for group, options in groups().items():
+        assert re.search(rf"^  {group} +{', '.join(options)}$", text, re.M), group
+    for name, meaning in key_lines(Config):
+        assert re.search(rf"^  {re.escape(name)} +{re.escape(meaning)}$", text, re.M), name
+    assert run_command("sample", ["-h"]) == 0
+    assert "loss" not in capsys.readouterr().out.split("Groups")[1]
+
+
+@pytest.mark.parametrize("command", ["train", "sample"])
+def test_version_is_ours(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(command, ["--version"]) == 0
+    assert capsys.readouterr().out == f"gan-cli {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["train", "--help"], ["train", "loss=hnge"], ["train", "batch_size=0"]])
+def test_help_and_mistakes_answer_without_torch(tmp_path: Path, arguments: list[str]) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from gan_cli.cli import run_command;"
+        f" sys.exit(run_command({arguments[0]!r}, {arguments[1:]!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == (0 if "--help" in arguments else 2), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+MISTAKES = {
+    "an unknown option": (["loss=hnge"], 2),
+    "an unknown key": (["los=hinge"], 2),
+    "a new key": (["+x=1"], 2),
+    "a wrong type": (["steps=many"], 2),
+    "a batch larger than the data": ([*TINY_IMAGES, "batch_size=300"], 2),
+    "data that are not there": (["dataset=fashion_mnist", "dataset.download=false", "dataset.root=nowhere"], 2),
+    "no bundled digits wanted": (
+        ["dataset.download=false", "dataset.root=nowhere", "dataset.fallback=error"],
+        2,
+    ),
+    "a device that is not there": ([*TINY_IMAGES, "device=cuda"], 2),
+    "batch norm with a gradient penalty": ([*TINY_IMAGES, "architecture.discriminator.normalization=batch"], 2),
+    "a run that is not there": (["resume=nowhere"], 2),
+    "steps to add to nothing": (["extra_steps=5"], 2),
+    "two ends": ([*TINY_IMAGES, "steps=5", "budget=5s"], 2),
+    "a sweep without -m": (["loss=hinge,minimax"], 2),
+    "a flag of another tool": (["--steps", "5"], 2),
+    "a word": (["mnist"], 2),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path: Path, mistake: str) -> None:
+    arguments, code = MISTAKES[mistake]
+    done = run_process("train", *arguments, cwd=tmp_path, HOME=str(tmp_path / "home"))
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith("gan-train: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_an_output_error(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "file").write_text("in the way")
+    assert run_command("train", [*TINY_IMAGES, "output=file"]) == 5
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "file" in error
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_any_folder_works_from_training_to_sampling(here: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    out = here / name
+    assert run_command("train", [*TINY_IMAGES, "steps=1", f"output=./{name}"]) == 0
+    run = next(out.glob("*/*"))
+    assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
+    assert run_command("sample", [f"ckpt={run}", "n=4", f"out=./{name}/made"]) == 0
+    assert list((out / "made").glob("*.png"))
+    assert sorted(path.name for path in here.iterdir()) == [name]
+
+
+def test_a_data_root_with_odd_letters(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from test_data import write_digits
+
+    write_digits(here / "my [data], it's = ~/MNIST" / "raw", compress=True)
+    tiny = [override for override in TINY_IMAGES if not override.startswith(("dataset", "image_size"))]
+    root = "dataset.root=./my [data], it's = ~"
+    assert run_command("train", [*tiny, root, "dataset.fallback=error", "dataset.download=false", "steps=1"]) == 0
+    run = next((here / "outputs").glob("*/*"))
+    assert json.loads((run / "config.json").read_text())["data"]["samples"] == 30
+
+
+def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "gan_cli.cli", "train", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    child = start(tmp_path, *TINY_IMAGES, "steps=1e6")
+    while (
+        not list(tmp_path.glob("outputs/*/*/metrics.jsonl"))
+        or not next(tmp_path.glob("outputs/*/*/metrics.jsonl")).read_text()
+    ):
+        assert child.poll() is None
+        time.sleep(0.02)
+    child.send_signal(number)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == code
+    assert err == ""
+    assert "go on by: gan-train resume=" in out
+    run = next(tmp_path.glob("outputs/*/*"))
+    assert checkpoint.load(run / "checkpoints" / LAST).counters.step > 0
+
+
+def test_a_signal_while_starting_is_quiet(tmp_path: Path) -> None:
+    child = start(tmp_path, *TINY_IMAGES, "steps=1e6")
+    time.sleep(0.6)  # within the import of torch
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_a_closed_pipe_does_not_end_a_run(tmp_path: Path) -> None:
+    with start(tmp_path, *TINY_IMAGES, "steps=30") as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert "Traceback" not in child.stderr.read()
+        assert child.wait(60) == 0
+    run = next(tmp_path.glob("outputs/*/*"))
+    assert checkpoint.load(run / "checkpoints" / LAST).counters.step == 30
+
+
+def test_the_composed_config_can_be_printed(tmp_path: Path) -> None:
+    done = run_process("train", "loss=wasserstein", "output=a [b]", "--cfg", "job", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "gradient_penalty" in done.stdout
+    assert "a [b]" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_home_is_expanded(tmp_path: Path) -> None:
+    done = run_process("train", *TINY_IMAGES, "steps=1", "output=~/runs", cwd=tmp_path, HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "home" / "runs").glob("*/*/config.json"))
+    assert os.listdir(tmp_path) == ["home"]
