@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from gan_cli import __version__
@@ -89,7 +91,8 @@ def train_command(overrides: list[str], command: str, folder: str | None = None)
 
     composed = compose_command("train", overrides)
     parsed = config.parse(composed.data)
-    from gan_cli.launch import Request, launch
+    with leaving_at_once():
+        from gan_cli.launch import Request, launch
 
     return launch(Request(parsed, composed.named, composed.brought, command, Path(folder) if folder else None))
 
@@ -100,9 +103,20 @@ def _sample(arguments: list[str]) -> int:
     from gan_cli.config import SampleConfig
 
     parsed = schema.parse(SampleConfig, compose_command("sample", arguments).data)
-    from gan_cli.sample import sample as run_sample
+    with leaving_at_once():
+        from gan_cli.sample import sample as run_sample
 
     return run_sample(parsed)
+
+
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """A Ctrl-C during the import of torch ends the process: there, an exception may be turned into another."""
+    before = signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "sample": _sample}
