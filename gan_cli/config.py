@@ -74,7 +74,7 @@ class Config:
 class SampleConfig:
     """A whole `gan-sample` command."""
 
-    ckpt: str | None = key("a checkpoint, or a run's folder (its newest)")
+    ckpt: str | None = key("a checkpoint, a run's folder, or outputs/<name> (its newest)")
     n: int = key("number of samples, of seeds seed to seed+n-1", at_least=1, at_most=1_000_000)
     seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
     seeds: str | None = key(

@@ -19,7 +19,7 @@ from gan_cli.data.dataset import to_bytes
 from gan_cli.errors import StorageError, UsageError
 from gan_cli.generation import generate
 from gan_cli.machine import build_device
-from gan_cli.runfolder import CHECKPOINTS
+from gan_cli.runfolder import CHECKPOINTS, runs_in
 from gan_cli.state import build_state, load_state_tensors
 
 MOST_SEEDS = 1_000_000
@@ -68,11 +68,12 @@ def expand_seeds(config: SampleConfig) -> list[int]:
 
 
 def find_checkpoint(path: Path) -> Checkpoint:
-    """The file itself, or the newest valid one of a run's folder."""
+    """The file itself, or the newest valid one of a run's folder, or of the newest run in a folder of runs."""
     if not path.is_dir():
         return checkpoint.load(path)
-    inner = path / CHECKPOINTS
-    found, refused = checkpoint.newest(inner if inner.is_dir() else path)
+    run = next(iter(runs_in(path)), path)
+    inner = run / CHECKPOINTS
+    found, refused = checkpoint.newest(inner if inner.is_dir() else run)
     for reason in refused:
         print(f"warning: {reason}; using {found.path.name}")
     return found

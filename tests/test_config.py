@@ -256,7 +256,7 @@ def test_differences_name_what_makes_another_run() -> None:
     one = compose("steps=5", "training.log_every=3", "device=cpu", "keep=9", "output=elsewhere")
     assert configs.differences(one, compose()) == []
     assert configs.differences(compose("seed=1", "optimizer.beta1=0.25"), compose()) == [
-        "optimizer.beta1=0.25 (was 0.5)",
+        "optimizer.beta1=0.25 (was 0.0)",
         "seed=1 (was 0)",
     ]
 

@@ -51,6 +51,11 @@ def test_one_seed_twice_is_equal_in_bytes_and_overwrites_nothing(run: Path, samp
     assert sample(f"ckpt={run}", "n=16", "seed=6").read_bytes() != one.read_bytes()
 
 
+def test_a_folder_of_runs_means_its_newest(run: Path, train: Callable[..., Path], sample: Callable[..., Path]) -> None:
+    newer = train(*TINY_IMAGES, "steps=1", "name=run")
+    assert sample(f"ckpt={run.parent}", "n=4").parent == newer / "generated"
+
+
 def test_the_last_grid_of_a_run_is_what_sampling_gives(run: Path, sample: Callable[..., Path]) -> None:
     grid = sample(f"ckpt={run}", "n=64", "seed=0")
     assert grid.read_bytes() == (run / "samples" / "step_00000003.png").read_bytes()
