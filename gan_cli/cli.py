@@ -75,6 +75,8 @@ def _dispatch(command: str, arguments: list[str]) -> int:
         from gan_cli.sweep import sweep
 
         return sweep([argument for argument in arguments if argument not in ("-m", "--multirun")])
+    if arguments[-2:] == ["--cfg", "job"] or arguments[:2] == ["--cfg", "job"]:
+        return _print_config(command, [argument for argument in arguments if argument not in ("--cfg", "job")])
     if any(argument.partition("=")[0] in HYDRA_FLAGS for argument in arguments):
         return _leave_to_hydra(command, arguments)
     return COMMANDS[command](arguments)
@@ -109,6 +111,16 @@ def _sample(arguments: list[str]) -> int:
     return run_sample(parsed)
 
 
+def _print_config(command: str, overrides: list[str]) -> int:
+    """`--cfg job`: the config as a run would have it, which Hydra alone does not know."""
+    from omegaconf import OmegaConf
+
+    from gan_cli.compose import compose_command
+
+    print(OmegaConf.to_yaml(OmegaConf.create(compose_command(command, overrides).data)), end="", flush=True)
+    return 0
+
+
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
     """A Ctrl-C during the import of torch ends the process: there, an exception may be turned into another."""
@@ -123,7 +135,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "sample": _s
 
 
 def _leave_to_hydra(command: str, arguments: list[str]) -> int:
-    """`--cfg`, `--info` and completion are Hydra's own, with our config folder and quoting."""
+    """`--info`, other forms of `--cfg` and completion are Hydra's own, with our config folder and quoting."""
     import hydra
 
     from gan_cli.compose import config_folder
@@ -138,7 +150,7 @@ def _leave_to_hydra(command: str, arguments: list[str]) -> int:
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE or argument in ("--info", "-i", "-sc"):
             flags += [value for value in [next(rest, None)] if value is not None]
-    sys.argv = [f"gan-{command}", *flags, *overrides]
+    sys.argv = [f"gan-{command}", *flags, *([] if "--hydra-help" in flags else overrides)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raises, instead of printing and exiting with 1
     try:
         hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()

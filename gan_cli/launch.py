@@ -23,6 +23,7 @@ from gan_cli.errors import CheckpointError, UsageError
 from gan_cli.machine import build_device, describe_device, environment
 from gan_cli.runfolder import (
     CHECKPOINTS,
+    clear_leftovers,
     create_run_folder,
     create_stamped,
     find_run,
@@ -155,11 +156,12 @@ def _resume(request: Request, folder: Path) -> int:
                 allowed = ", ".join(MAY_ACCOMPANY_RESUME[:-1])
                 raise UsageError(f"{key}: cannot change on resume={request.config.resume}, only {allowed} and *_every")
     with lock(folder):
+        clear_leftovers(folder)
         saved, refused = checkpoint.newest(folder / CHECKPOINTS)
         config = _merge(saved.config, request)
         torch.set_num_threads(saved.provenance.threads)
         device = build_device(config.device)
-        dataset = build_dataset(config.dataset, config.image_size)
+        dataset = build_dataset(_reachable(config.dataset, folder), config.image_size)
         if dataset.fingerprint != saved.provenance.fingerprint:
             raise UsageError(f"resume={folder}: the data are not those of the run ({dataset.source}); put them back")
         state = _restore(saved, config, request, device)
@@ -191,6 +193,15 @@ def _merge(saved: Config, request: Request) -> Config:
     if "budget" not in request.named and {"steps", "extra_steps"} & set(request.named):
         data["budget"] = None
     return configs.parse(data)
+
+
+def _reachable(dataset: Any, folder: Path) -> Any:
+    """The data section with a relative root taken from where the run was started, if it is not found from here."""
+    root = Path(getattr(dataset, "root", "~"))
+    started_in = Path(read_record(folder).get("directory", "."))
+    if root.is_absolute() or root.parts[0] == "~" or root.exists() or not (started_in / root).exists():
+        return dataset
+    return dataclasses.replace(dataset, root=str(started_in / root))
 
 
 def _restore(saved: Checkpoint, config: Config, request: Request, device: torch.device) -> TrainState:

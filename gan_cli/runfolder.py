@@ -65,6 +65,14 @@ def lock(folder: Path) -> TextIO:
     return handle
 
 
+def clear_leftovers(folder: Path) -> None:
+    """Removes the half-written files of a process that was killed. To be called by the holder of the lock only."""
+    for part in (folder, folder / CHECKPOINTS, folder / SAMPLES):
+        for path in part.glob(".*"):
+            if path.name.endswith(".tmp") or path.name.startswith(".tmp"):  # ours, or the safetensors library's
+                path.unlink(missing_ok=True)
+
+
 def runs_in(folder: Path) -> list[Path]:
     """The runs in `outputs/<name>`, newest first."""
     if not folder.is_dir():

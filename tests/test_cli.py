@@ -174,6 +174,19 @@ def test_the_composed_config_can_be_printed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_printed_config_is_what_a_run_would_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("train", ["--cfg", "job", "experiment=gan2014_mnist", "architecture=dcgan"]) == 0
+    assert "width" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [["--info", "config"], ["--cfg", "hydra"], ["--hydra-help"]])
+def test_hydra_s_own_flags_work_with_overrides_before_them(tmp_path: Path, flags: list[str]) -> None:
+    done = run_process("train", "loss=hinge", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "hydra" in done.stdout.lower()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_home_is_expanded(tmp_path: Path) -> None:
     done = run_process("train", *TINY_IMAGES, "steps=1", "output=~/runs", cwd=tmp_path, HOME=str(tmp_path / "home"))
     assert done.returncode == 0, done.stderr

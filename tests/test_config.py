@@ -25,7 +25,7 @@ TABLES = {
     "optimizer": options.OPTIMIZERS,
     "device": options.DEVICES,
 }
-PRESETS = {"adam_wgan_gp": "adam"}  # options that are another's settings
+PRESETS = {"adam_wgan_gp": "adam", "adam_r1": "adam"}  # options that are another's settings
 
 
 def choices(group: str) -> list[str]:
@@ -152,6 +152,12 @@ def test_an_experiment_beats_a_loss_and_the_command_line_beats_both() -> None:
     assert compose("experiment=dcgan_mnist", "optimizer=rmsprop").optimizer.lr == 5e-5
     replaced = compose("experiment=gan2014_mnist", "architecture=dcgan").architecture
     assert (replaced.generator.name, replaced.discriminator.normalization) == ("dcgan", "batch")
+
+
+def test_of_several_penalties_the_last_brings_its_optimizer() -> None:
+    assert compose("regularizer=[r1,weight_clip]").optimizer.name == "rmsprop"
+    assert compose("regularizer=[weight_clip,r1]").optimizer.lr == 0.002
+    assert compose("regularizer=none").optimizer.lr == 0.0002
 
 
 def test_the_default_name_and_integral_floats() -> None:

@@ -224,6 +224,20 @@ def test_other_data_are_refused(train: Callable[..., Path], short: Path, monkeyp
     assert run_command("train", [f"resume={short}", "extra_steps=1"]) == 2
 
 
+def test_a_relative_data_root_is_found_from_another_folder(
+    train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from test_data import write_digits
+
+    write_digits(here / "data")
+    tiny = [override for override in TINY_IMAGES if not override.startswith(("dataset", "image_size"))]
+    run = train(*tiny, "dataset=fashion_mnist", "dataset.root=data", "dataset.download=false", "steps=1")
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
+    assert last(run).config.dataset.root == "data"
+
+
 def test_a_damaged_newest_checkpoint_falls_back_and_says_so(train: Callable[..., Path]) -> None:
     whole = train(*TINY_IMAGES, "steps=6", "name=whole", "training.checkpoint_every=2", "keep=0")
     run = train(*TINY_IMAGES, "steps=6", "name=run", "training.checkpoint_every=2", "keep=0")
@@ -283,6 +297,9 @@ def test_forty_kills_at_random_instants_lose_nothing(train: Callable[..., Path],
         checkpoint.load(run / CHECKPOINTS / LAST)
     done = last(run).counters.step
     assert done > 5
+    (run / CHECKPOINTS / ".tmpAb3dEf").write_bytes(b"half a checkpoint")
+    (run / "samples" / ".step_00000001.png.tmp").write_bytes(b"half a picture")
     train(f"resume={run}", f"steps={done + 3}")
     whole = train(*every_step, f"steps={done + 3}", "name=whole")
     assert_equal_runs(whole, run)
+    assert [path.name for path in run.rglob(".*")] == [".lock"]
