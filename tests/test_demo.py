@@ -52,8 +52,9 @@ def digits_made(seed: int, steps: int) -> tuple[Dataset, Tensor]:
 
 def test_the_default_makes_digits_of_every_class() -> None:
     dataset, samples = digits_made(seed=0, steps=STEPS)
+    classifier = train_classifier(dataset)
     with torch.no_grad():
-        probabilities = train_classifier(dataset)(samples).softmax(1)
+        probabilities = classifier(samples).softmax(1)
     confidence = probabilities.max(1).values.mean().item()
     shares = probabilities.argmax(1).bincount(minlength=10) / 1000
     print(f"mean confidence {confidence:.3f}, rarest class {shares.min().item():.3f}")
