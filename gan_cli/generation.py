@@ -24,10 +24,11 @@ def _latent_of(seed: int, latent_dim: int, truncation: float | None) -> Tensor:
 
 
 def generate(
-    generator: nn.Module, seeds: Sequence[int], latent_dim: int, batch_size: int, truncation: float | None = None
+    generator: nn.Module, seeds: Sequence[int], batch_size: int, truncation: float | None = None
 ) -> Iterator[Tensor]:
     """Batches of float32 samples on the CPU, the network as after training, in full precision."""
     device = next(generator.parameters()).device
+    latent_dim = int(generator.latent_dim)  # type: ignore[arg-type]  # nn.Module types no attribute of its own
     was_training = generator.training
     generator.eval()
     try:

@@ -18,9 +18,10 @@ from gan_cli import config as configs
 from gan_cli.checkpoint import Checkpoint, Provenance
 from gan_cli.config import Config
 from gan_cli.data import build_dataset
-from gan_cli.data.dataset import Dataset, check_batch_size
+from gan_cli.data.dataset import Batches, Dataset, check_batch_size
 from gan_cli.errors import CheckpointError, UsageError
 from gan_cli.machine import build_device, describe_device, environment
+from gan_cli.run import Run
 from gan_cli.runfolder import (
     CHECKPOINTS,
     clear_leftovers,
@@ -34,7 +35,7 @@ from gan_cli.runfolder import (
 )
 from gan_cli.runlog import RunLog, cut_metrics
 from gan_cli.state import TrainState, build_state, count_parameters, load_state_tensors
-from gan_cli.train import Run, train
+from gan_cli.train import train
 
 MAY_ACCOMPANY_RESUME = ("steps", "extra_steps", "budget", "keep", "output", "device", "resume")
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
@@ -99,7 +100,8 @@ def _start(request: Request) -> int:
                 brought = ", ".join(f"{key}={_plain(value)}" for key, value in request.brought.items())
                 log.say(f"brought along: {brought}")
             _introduce(config, dataset, state, log)
-            run = Run(config, state, dataset, folder, log, _provenance(device, dataset))
+            batches = Batches(dataset, config.seed, config.batch_size, device)
+            run = Run(config, state, batches, folder, log, _provenance(device, dataset))
             return _conduct(run)
 
 
@@ -176,7 +178,8 @@ def _resume(request: Request, folder: Path) -> int:
             _tell_drift(saved.provenance, device, log)
             log.say(f"resuming {folder} at step {state.counters.step:,}")
             _introduce(config, dataset, state, log)
-            run = Run(config, state, dataset, folder, log, _provenance(device, dataset), saved.metrics)
+            batches = Batches(dataset, config.seed, config.batch_size, device)
+            run = Run(config, state, batches, folder, log, _provenance(device, dataset), saved.metrics)
             return _conduct(run)
 
 

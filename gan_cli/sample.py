@@ -83,8 +83,7 @@ def _write(config: SampleConfig, found: Checkpoint, seeds: Sequence[int], device
     state = build_state(found.config, device)
     load_state_tensors(state, found.tensors)
     network = state.sampler if config.ema else state.generator
-    latent_dim = found.config.architecture.generator.latent_dim
-    batches = generate(network, seeds, latent_dim, config.batch_size, config.truncation)
+    batches = generate(network, seeds, config.batch_size, config.truncation)
     try:
         if config.format == "images":
             _write_images(batches, seeds, target)

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from gan_cli import optim
 from gan_cli.config import Config
+from gan_cli.errors import DivergedError
 from gan_cli.models import DISCRIMINATORS, GENERATORS
 from gan_cli.randomness import derive_seed
 
@@ -120,6 +121,16 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tup
                 shape = () if slot == "step" else tuple(parameter.shape)
                 layout[f"{role}_optimizer.{slot}.{name}"] = (shape, torch.float32)
     return layout
+
+
+def require_finite(state: TrainState, tensors: dict[str, Tensor]) -> None:
+    """DivergedError if a tensor holds a number that is not finite: such numbers never reach a file."""
+    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        raise DivergedError(
+            f"diverged: {bad[0]} is not finite at step {state.counters.step:,}; the last good checkpoint is kept."
+            " Try a lower optimizer.lr, or regularizer=r1"
+        )
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -16,13 +16,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 from gan_cli.config import Config
-from gan_cli.data.dataset import Batch
+from gan_cli.data.dataset import Batch, Batches
 from gan_cli.ema import update_average
 from gan_cli.losses import LOSSES
 from gan_cli.optim import rate_multiplier, set_learning_rate
 from gan_cli.randomness import generator_for
 from gan_cli.regularizers import PENALTIES, WEIGHT_RULES, PenaltyInputs
-from gan_cli.state import TrainState
+from gan_cli.state import Counters, TrainState
 
 
 class DiscriminatorOutcome(NamedTuple):
@@ -36,6 +36,18 @@ class DiscriminatorOutcome(NamedTuple):
 
 class GeneratorOutcome(NamedTuple):
     loss: Tensor
+
+
+def play_turn(state: TrainState, config: Config, batches: Batches) -> DiscriminatorOutcome | GeneratorOutcome:
+    """The next update: the one place that knows the rule by which the networks take turns."""
+    if whose_turn(state.counters, config.training.n_critic) == "discriminator":
+        return discriminator_step(state, config, batches.draw(state.counters.d_updates))
+    return generator_step(state, config)
+
+
+def whose_turn(counters: Counters, n_critic: int) -> str:
+    """D's until it has made `n_critic` updates for the coming one of G."""
+    return "discriminator" if counters.d_updates < (counters.step + 1) * n_critic else "generator"
 
 
 def discriminator_step(state: TrainState, config: Config, batch: Batch) -> DiscriminatorOutcome:

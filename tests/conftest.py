@@ -17,6 +17,10 @@ from gan_cli import config as configs
 from gan_cli.cli import run_command
 from gan_cli.compose import compose_command, quote_literals
 from gan_cli.config import Config
+from gan_cli.data import build_dataset
+from gan_cli.data.dataset import Batches
+from gan_cli.state import TrainState, build_state
+from gan_cli.steps import play_turn
 
 ROOT = Path(__file__).resolve().parent.parent
 # A step of a few milliseconds: small pictures, small networks, no download.
@@ -40,6 +44,17 @@ torch.set_num_threads(1)
 def compose(*overrides: str) -> Config:
     """The validated config of a `gan-train` command line."""
     return configs.parse(compose_command("train", [quote_literals(override) for override in overrides]).data)
+
+
+def played(config: Config, steps: int | None = None) -> TrainState:
+    """The state after so many steps, by default all, with no folder and no pictures."""
+    state = build_state(config, torch.device("cpu"))
+    state.counters.total_steps = config.steps
+    dataset = build_dataset(config.dataset, config.image_size)
+    batches = Batches(dataset, config.seed, config.batch_size, state.device)
+    while state.counters.step < (config.steps if steps is None else steps):
+        play_turn(state, config, batches)
+    return state
 
 
 def without(overrides: Sequence[str], *prefixes: str) -> list[str]:

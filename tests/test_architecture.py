@@ -21,6 +21,8 @@ LAYERS = [
     {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "runfolder", "machine"},
     {"pictures", "runlog", "state"},
     {"steps", "checkpoint", "pace"},
+    {"run"},
+    {"measure", "grids"},
     {"train", "sample"},
     {"launch"},
     {"sweep"},

@@ -12,18 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose
+from conftest import TINY_IMAGES, compose, played
 from safetensors.torch import load_file, save_file
 
 from gan_cli import checkpoint
 from gan_cli import config as configs
 from gan_cli.checkpoint import LAST, Provenance, checkpoints_in, load, newest, save
 from gan_cli.config import Config
-from gan_cli.data import build_dataset
-from gan_cli.data.dataset import draw_batch
 from gan_cli.errors import CheckpointError, StorageError
 from gan_cli.state import TrainState, build_state, load_state_tensors, state_tensors
-from gan_cli.steps import discriminator_step, generator_step
 
 CPU = torch.device("cpu")
 PROVENANCE = Provenance(
@@ -34,14 +31,7 @@ GOLDEN = Path(__file__).parent / "data" / "golden.safetensors"
 
 def trained(*overrides: str, steps: int = 2) -> tuple[Config, TrainState]:
     config = compose(*TINY_IMAGES, *overrides)
-    state = build_state(config, CPU)
-    state.counters.total_steps = config.steps
-    dataset = build_dataset(config.dataset, config.image_size)
-    for _ in range(steps):
-        batch = draw_batch(dataset, config.seed, config.batch_size, state.counters.d_updates, CPU)
-        discriminator_step(state, config, batch)
-        generator_step(state, config)
-    return config, state
+    return config, played(config, steps)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import torch
 from conftest import ROOT, compose
 
 from gan_cli.data import build_dataset, digits, known_modes
-from gan_cli.data.dataset import batch_indices, check_batch_size, draw_batch, to_bytes, to_unit
+from gan_cli.data.dataset import Batches, batch_indices, check_batch_size, to_bytes, to_unit
 from gan_cli.data.digits import FASHION_MNIST, IMAGES, LABELS, MNIST, load_digits, resize
 from gan_cli.data.download import DownloadError, download
 from gan_cli.data.idx import read_idx
@@ -267,7 +267,7 @@ def test_a_batch_depends_on_its_number_alone() -> None:
 
 def test_batches_are_in_the_networks_range() -> None:
     dataset = build_shapes(size=50, image_channels=1, image_size=16)
-    batch = draw_batch(dataset, 0, 8, 0, torch.device("cpu"))
+    batch = Batches(dataset, 0, 8, torch.device("cpu")).draw(0)
     assert batch.samples.shape == (8, 1, 16, 16)
     assert batch.samples.min() == -1
     assert batch.samples.max() <= 1

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import torch
-from conftest import compose
+from conftest import compose, played
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gan_cli.data import build_dataset
-from gan_cli.data.dataset import Dataset, draw_batch, to_unit
+from gan_cli.data.dataset import Dataset, to_unit
 from gan_cli.generation import generate
-from gan_cli.state import build_state
-from gan_cli.steps import discriminator_step, generator_step
 
 STEPS = 2000  # what `make demo` does in its minute on two cores of 2026
 
@@ -41,13 +39,8 @@ def train_classifier(dataset: Dataset) -> nn.Module:
 def digits_made(seed: int, steps: int) -> tuple[Dataset, Tensor]:
     """1,000 samples of the default config after `steps`."""
     config = compose("dataset.download=false", f"seed={seed}", f"steps={steps}")
-    state, dataset = build_state(config, torch.device("cpu")), build_dataset(config.dataset, config.image_size)
-    state.counters.total_steps = steps
-    for step in range(steps):
-        discriminator_step(state, config, draw_batch(dataset, seed, config.batch_size, step, state.device))
-        generator_step(state, config)
-    latent_dim = config.architecture.generator.latent_dim
-    return dataset, torch.cat(list(generate(state.sampler, range(1000), latent_dim, 100)))
+    samples = torch.cat(list(generate(played(config).sampler, range(1000), 100)))
+    return build_dataset(config.dataset, config.image_size), samples
 
 
 def test_the_default_makes_digits_of_every_class() -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from gan_cli import train as training
 from gan_cli.checkpoint import LAST, Checkpoint
 from gan_cli.cli import run_command
 from gan_cli.runfolder import CHECKPOINTS, lock
+from gan_cli.steps import play_turn
 from gan_cli.stop import StopSignals
 
 TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
@@ -59,18 +61,14 @@ def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, number: signal.Sig
     """Sends a real signal to this process within its update number `updates`."""
     done = 0
 
-    def counting(step: Callable) -> Callable:
-        def update(*arguments: object) -> object:
-            nonlocal done
-            done += 1
-            if done == updates:
-                os.kill(os.getpid(), number)
-            return step(*arguments)
+    def counting(*arguments: Any) -> object:
+        nonlocal done
+        done += 1
+        if done == updates:
+            os.kill(os.getpid(), number)
+        return play_turn(*arguments)
 
-        return update
-
-    monkeypatch.setattr(training, "discriminator_step", counting(training.discriminator_step))
-    monkeypatch.setattr(training, "generator_step", counting(training.generator_step))
+    monkeypatch.setattr(training, "play_turn", counting)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -138,6 +136,22 @@ def test_the_second_signal_leaves_at_once() -> None:
         assert stop.received == signal.SIGINT
         assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGINT) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_stopping_again_at_once_between_the_halves_loses_nothing(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = [*TINY_IMAGES, "steps=5"]
+    whole = train(*overrides, "name=whole")
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        broken = train(*overrides, "name=broken", code=130)
+    with monkeypatch.context() as patch:
+        patch.setattr(StopSignals, "received", signal.SIGTERM, raising=False)
+        patch.setattr(StopSignals, "__init__", lambda self: setattr(self, "_before", {}))
+        train(f"resume={broken}", code=143)
+    train(f"resume={broken}")
+    assert_equal_runs(whole, broken)
 
 
 # --- what may and may not change ---------------------------------------------------------------------------------

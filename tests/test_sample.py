@@ -69,7 +69,7 @@ def test_batch_size_changes_nothing(
     found = load(run / "checkpoints" / LAST)
     state = build_state(found.config, torch.device("cpu"))
     load_state_tensors(state, found.tensors)
-    one, many = (torch.cat(list(generate(state.sampler, range(64), 8, batch_size))) for batch_size in (1, 64))
+    one, many = (torch.cat(list(generate(state.sampler, range(64), batch_size))) for batch_size in (1, 64))
     assert one.dtype == torch.float32
     torch.testing.assert_close(one, many, atol=1e-5, rtol=0)
     arrays = [np.load(sample(f"ckpt={run}", "format=npz", f"batch_size={size}"))["images"] for size in (1, 64)]

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from gan_cli import steps
 from gan_cli.config import Config
 from gan_cli.data import build_dataset
-from gan_cli.data.dataset import Dataset, draw_batch
+from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.state import Counters, TrainState, build_state
-from gan_cli.steps import discriminator_step, due_penalties, frozen, generator_step, penalty_weight
-from gan_cli.train import turn
+from gan_cli.steps import discriminator_step, due_penalties, frozen, generator_step, penalty_weight, whose_turn
 
 CPU = torch.device("cpu")
 
@@ -34,8 +33,8 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def judge(config: Config, state: TrainState, dataset: Dataset) -> steps.DiscriminatorOutcome:
-    batch = draw_batch(dataset, config.seed, config.batch_size, state.counters.d_updates, CPU)
-    return discriminator_step(state, config, batch)
+    batches = Batches(dataset, config.seed, config.batch_size, CPU)
+    return discriminator_step(state, config, batches.draw(state.counters.d_updates))
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer", "instance", "spectral"])
@@ -139,7 +138,7 @@ def test_bf16_runs_in_bf16_and_learns_in_fp32() -> None:
 def test_turns(n_critic: int) -> None:
     counters, order = Counters(), ""
     for _ in range(3 * (n_critic + 1)):
-        if turn(counters, n_critic) == "discriminator":
+        if whose_turn(counters, n_critic) == "discriminator":
             counters.d_updates += 1
             order += "d"
         else:

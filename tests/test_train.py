@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
+from conftest import TINY_IMAGES, compose, played, without
 from PIL import Image
 from test_resume import assert_equal_runs, last, metrics
 
@@ -17,15 +17,11 @@ from gan_cli import losses
 from gan_cli import train as training
 from gan_cli.cli import run_command
 from gan_cli.compose import groups
-from gan_cli.data import build_dataset
-from gan_cli.data.dataset import draw_batch
 from gan_cli.errors import UsageError
 from gan_cli.losses import LOSSES
 from gan_cli.options import REGULARIZERS
 from gan_cli.pace import Pace, seconds_of
 from gan_cli.state import build_state, state_tensors
-from gan_cli.steps import discriminator_step, generator_step
-from gan_cli.train import turn
 
 CPU = torch.device("cpu")
 SUBSETS = [subset for size in range(3) for subset in itertools.combinations(REGULARIZERS, size)]
@@ -50,15 +46,8 @@ def test_every_loss_with_every_regularizer(loss: str, subset: tuple[str, ...]) -
             compose(*overrides)
         return
     config = compose(*overrides)
-    state, dataset = build_state(config, CPU), build_dataset(config.dataset, config.image_size)
-    state.counters.total_steps = config.steps
-    before = {name: tensor.clone() for name, tensor in state_tensors(state).items()}
-    while state.counters.step < 50:
-        if turn(state.counters, config.training.n_critic) == "discriminator":
-            batch = draw_batch(dataset, config.seed, config.batch_size, state.counters.d_updates, CPU)
-            discriminator_step(state, config, batch)
-        else:
-            generator_step(state, config)
+    before = {name: tensor.clone() for name, tensor in state_tensors(build_state(config, CPU)).items()}
+    state = played(config)
     after = state_tensors(state)
     assert all(tensor.isfinite().all() for tensor in after.values())
     for network in ("generator", "discriminator", "generator_ema"):
@@ -145,16 +134,16 @@ def test_the_same_second_gets_a_number(train: Callable[..., Path], here: Path, m
 def test_numbers_that_are_not_finite_stop_the_run_and_never_reach_a_file(
     train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = training.generator_step
+    real = training.play_turn
 
-    def poisoned(state, config):
-        outcome = real(state, config)
+    def poisoned(state, config, batches):
+        outcome = real(state, config, batches)
         if state.counters.step == 3:
             with torch.no_grad():
                 next(state.generator.parameters()).fill_(float("nan"))
         return outcome
 
-    monkeypatch.setattr(training, "generator_step", poisoned)
+    monkeypatch.setattr(training, "play_turn", poisoned)
     every = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1"]
     assert run_command("train", [*every, "steps=6", "name=nan"]) == 4
     error = capsys.readouterr().err
@@ -231,18 +220,10 @@ def ring_modes(seed: int, *overrides: str) -> tuple[int, float]:
     from gan_cli.generation import generate
 
     config = compose("experiment=ring", f"seed={seed}", *overrides)
-    state, dataset = build_state(config, CPU), build_dataset(config.dataset, None)
-    state.counters.total_steps = config.steps
-    while state.counters.step < config.steps:
-        if turn(state.counters, config.training.n_critic) == "discriminator":
-            batch = draw_batch(dataset, config.seed, config.batch_size, state.counters.d_updates, CPU)
-            discriminator_step(state, config, batch)
-        else:
-            generator_step(state, config)
+    state = played(config)
     modes = known_modes(config.dataset)
     assert modes is not None
-    latent_dim = config.architecture.generator.latent_dim
-    samples = torch.cat(list(generate(state.sampler, range(10_000, 12_500), latent_dim, 2500)))
+    samples = torch.cat(list(generate(state.sampler, range(10_000, 12_500), 2500)))
     distance, nearest = torch.cdist(samples, modes.centres).min(1)
     good = distance < 3 * modes.std
     return len(nearest[good].unique()), good.float().mean().item()

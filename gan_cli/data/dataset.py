@@ -80,10 +80,19 @@ def batch_indices(seed: int, count: int, batch_size: int, update: int) -> Tensor
     return torch.cat(parts)
 
 
-def draw_batch(dataset: Dataset, seed: int, batch_size: int, update: int, device: torch.device) -> Batch:
-    """The real batch of the discriminator's update number `update`, on `device`."""
-    indices = batch_indices(seed, len(dataset), batch_size, update)
-    return Batch(to_unit(dataset.samples[indices].to(device)))
+@dataclass(frozen=True)
+class Batches:
+    """The real batches of a run, each a function of the update it is for."""
+
+    dataset: Dataset
+    seed: int
+    batch_size: int
+    device: torch.device
+
+    def draw(self, update: int) -> Batch:
+        """What the discriminator sees in its update number `update`, counted from 0."""
+        indices = batch_indices(self.seed, len(self.dataset), self.batch_size, update)
+        return Batch(to_unit(self.dataset.samples[indices].to(self.device)))
 
 
 def check_batch_size(dataset: Dataset, batch_size: int) -> None:

@@ -38,6 +38,7 @@ class DCGANGenerator(nn.Module):
         channels, side, _ = sample_shape
         base, levels = levels_of(side)
         widths = widths_of(base_channels, levels)[::-1]
+        self.latent_dim = latent_dim
         self.base_shape = (widths[0], base, base)
         self.project = with_spectral(nn.Linear(latent_dim, widths[0] * base * base), normalization)
         layers: list[nn.Module] = [build_normalization(normalization, widths[0], image=True), nn.ReLU()]

@@ -29,7 +29,7 @@ class MLPGenerator(nn.Module):
         self, sample_shape: tuple[int, ...], latent_dim: int, width: int, depth: int, normalization: str
     ) -> None:
         super().__init__()
-        self.sample_shape = sample_shape
+        self.sample_shape, self.latent_dim = sample_shape, latent_dim
         self.hidden = _hidden_layers(latent_dim, width, depth, normalization, nn.ReLU())
         self.output = nn.Sequential(nn.Linear(width, math.prod(sample_shape)), output_activation(sample_shape))
 

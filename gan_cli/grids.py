@@ -1,0 +1,50 @@
+"""The pictures a run leaves: real samples once, made ones from the same seeds over time, and the film of those."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import torch
+
+from gan_cli import pictures
+from gan_cli.data import known_modes
+from gan_cli.data.dataset import to_unit
+from gan_cli.generation import generate
+from gan_cli.run import Run
+from gan_cli.runfolder import SAMPLES
+from gan_cli.state import require_finite
+
+SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
+
+
+def save_real_samples(run: Run) -> None:
+    """`samples/real.png`: the first samples of the data set."""
+    modes = known_modes(run.config.dataset)
+    samples = to_unit(run.batches.dataset.samples[: SHOWN_IMAGES if modes is None else SHOWN_POINTS])
+    path = run.folder / SAMPLES / "real.png"
+    _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(samples, modes), path))
+
+
+def save_samples(run: Run) -> None:
+    """`samples/step_*.png`, of seeds 0, 1, 2 ...: what `gan-sample` makes of this step's checkpoint."""
+    modes = known_modes(run.config.dataset)
+    count = SHOWN_IMAGES if modes is None else SHOWN_POINTS
+    samples = torch.cat(list(generate(run.state.sampler, range(count), SHOWN_IMAGES)))
+    require_finite(run.state, {"a sample": samples})
+    path = run.folder / SAMPLES / f"step_{run.state.counters.step:08d}.png"
+    _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(samples, modes), path))
+
+
+def save_film(run: Run) -> None:
+    """`progress.webp`, of all the grids so far."""
+    frames = sorted(path for path in (run.folder / SAMPLES).glob("step_*.png") if re.fullmatch(r"step_\d+", path.stem))
+    _tolerate(run, lambda: pictures.save_film(frames, run.folder / "progress.webp"))
+
+
+def _tolerate(run: Run, write: Callable[[], None]) -> None:
+    """A picture that cannot be written is told, and does not end a run."""
+    try:
+        write()
+    except OSError as error:
+        run.log.say(f"warning: a picture could not be written ({error})")

@@ -1,0 +1,62 @@
+"""The figures of a step, from what its two halves left: the only place where training waits for the device."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+import torch
+from torch import nn
+
+from gan_cli.pace import Pace
+from gan_cli.run import Run
+from gan_cli.steps import DiscriminatorOutcome, GeneratorOutcome
+
+
+def discriminator_metrics(run: Run, judged: DiscriminatorOutcome) -> dict[str, float]:
+    """What D's last update saw. Accuracies are shares of logits on the right side of zero."""
+    tensors = {
+        "loss/discriminator": judged.loss,
+        "logits/real": judged.real_logits.mean(),
+        "logits/fake": judged.fake_logits.mean(),
+        "accuracy/real": (judged.real_logits > 0).float().mean(),
+        "accuracy/fake": (judged.fake_logits < 0).float().mean(),
+        **{f"penalty/{name}": value for name, value in judged.penalties.items()},
+        "grad_norm/discriminator": gradient_norm(run.state.discriminator),
+    }
+    return _numbers(tensors)
+
+
+def step_metrics(run: Run, made: GeneratorOutcome, pace: Pace) -> dict[str, float]:
+    """The line of `metrics.jsonl` for the step that G's update `made` ended."""
+    config, state = run.config, run.state
+    tensors = {"loss/generator": made.loss, "grad_norm/generator": gradient_norm(state.generator)}
+    return {
+        "step": state.counters.step,
+        "images_seen": state.counters.d_updates * config.batch_size,
+        **run.discriminator_metrics,
+        **_numbers(tensors),
+        "learning_rate/generator": state.generator_optimizer.param_groups[0]["lr"],
+        "learning_rate/discriminator": state.discriminator_optimizer.param_groups[0]["lr"],
+        "images_per_second": round(pace.images_per_second(config.batch_size), 1),
+        "memory/peak_mb": peak_memory(state.device),
+        "seconds": round(state.seconds, 3),
+    }
+
+
+def gradient_norm(network: nn.Module) -> torch.Tensor:
+    """Of the gradients that the network's last update left behind."""
+    return nn.utils.get_total_norm([value.grad for value in network.parameters() if value.grad is not None])
+
+
+def peak_memory(device: torch.device) -> float:
+    """MiB: allocated on the GPU at most, else resident at most."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _numbers(tensors: dict[str, torch.Tensor]) -> dict[str, float]:
+    values = torch.stack([tensor.detach() for tensor in tensors.values()]).tolist()
+    return dict(zip(tensors, values, strict=True))

@@ -1,0 +1,25 @@
+"""One run in progress: what it works on and where it leaves things."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gan_cli.checkpoint import Provenance
+from gan_cli.config import Config
+from gan_cli.data.dataset import Batches
+from gan_cli.runlog import RunLog
+from gan_cli.state import TrainState
+
+
+@dataclass
+class Run:
+    """`discriminator_metrics` are those of D's half of the current step, kept when a run stops between the halves."""
+
+    config: Config
+    state: TrainState
+    batches: Batches
+    folder: Path
+    log: RunLog
+    provenance: Provenance
+    discriminator_metrics: dict[str, float] = field(default_factory=dict)
