@@ -1,23 +1,15 @@
-"""A checkpoint is one `.safetensors` file: the state's tensors, and one metadata text with everything else.
-
-The text holds the sha256 of the whole file, taken with its own 64 digits as zeros. safetensors itself has no
-checksum: without this one, a flipped bit in a weight would load as another weight. It proves integrity, not origin.
-"""
+"""A checkpoint is one `.safetensors` file: the state's tensors, with config, counters and provenance as metadata."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
+import math
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gan_cli import __version__, schema
@@ -25,13 +17,14 @@ from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
 from gan_cli.schema import key
+from gan_cli.sealed import SealError, seal, unseal
 from gan_cli.state import Counters, TrainState, expected_layout, state_tensors
 
 FORMAT = 1
-METADATA_KEY = "gan-cli"
-NO_DIGEST = "0" * 64
-MOST_HEADER_BYTES = 4 << 20
+MOST_BYTES = 16 << 30
 LAST = "last.safetensors"
+# Of the figures that a run needs to go on: those of D's half of a step.
+METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Provenance:
 
     gan_cli: str = key("version that wrote the file")
     torch: str = key("version of PyTorch")
-    threads: int = key("CPU threads", at_least=1, at_most=65536)
+    threads: int = key("CPU threads", at_least=1, at_most=1024)
     device: str = key("device the run was on")
     fingerprint: str = key("of the data")
     seconds: float = key("spent training", at_least=0)
@@ -58,7 +51,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified file's content. `metrics` are those of D's half of an unfinished step, else empty."""
+    """A verified file's content. `metrics`: the last penalties, and D's figures if the step is unfinished."""
 
     path: Path
     config: Config
@@ -85,70 +78,59 @@ def save(
     folder, and only then are older files touched. StorageError tells what a failed save needed.
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_tensors(state).items()}
-    text = json.dumps(
-        {
-            "sha256": NO_DIGEST,
-            "format": FORMAT,
-            "config": configs.to_dict(config),
-            "counters": dataclasses.asdict(state.counters),
-            "metrics": metrics or {},
-            "provenance": dataclasses.asdict(provenance),
-        }
-    )
+    metadata = {
+        "format": FORMAT,
+        "config": configs.to_dict(config),
+        "counters": dataclasses.asdict(state.counters),
+        "metrics": metrics or {},
+        "provenance": dataclasses.asdict(provenance),
+    }
+    content = seal(tensors, metadata)
     target = folder / file_name(state.counters.step)
-    temporary = folder / f".{target.name}.tmp"
     try:
-        save_file(tensors, temporary, metadata={METADATA_KEY: text})
-        _seal(temporary)
-        os.replace(temporary, target)
-        _sync_folder(folder)
-        _point_last(folder, target)
-        prune(folder, config.keep)
-    except (OSError, SafetensorError) as error:
-        _remove(temporary)
-        raise _failed_save(target, tensors, error) from error
+        _write(target, content)
+        _point_last(folder, target, content)
+        prune(folder, config.keep, spare=target)
+    except OSError as error:
+        raise _failed_save(target, len(content), error) from error
     return target
 
 
-def _seal(path: Path) -> None:
-    """Writes the file's digest into its metadata and forces it to disk."""
-    with open(path, "r+b") as stream:
-        offset = _digest_offset(_read_header(stream), NO_DIGEST)
-        stream.seek(0)
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        stream.seek(offset)
-        stream.write(digest.encode())
-        stream.flush()
-        os.fchmod(stream.fileno(), 0o666 & ~_umask())  # safetensors makes it readable by its owner alone
-        os.fsync(stream.fileno())
+def _write(target: Path, content: bytearray) -> None:
+    """The bytes reach the disk before they get their name, and the name before anything else happens."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except OSError:
+        _remove(temporary)
+        raise
+    _sync_folder(target.parent)
 
 
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _point_last(folder: Path, target: Path) -> None:
+def _point_last(folder: Path, target: Path, content: bytearray) -> None:
     """`last.safetensors` becomes another name of `target`, or a copy where the file system has no hard links."""
     temporary = folder / f".{LAST}.tmp"
     _remove(temporary)
     try:
         os.link(target, temporary)
     except OSError:
-        temporary.write_bytes(target.read_bytes())
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
+        _write(folder / LAST, content)
+        return
     os.replace(temporary, folder / LAST)
     _remove(temporary)  # a rename onto another name of the same file does nothing
     _sync_folder(folder)
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep` files that this module named; 0 keeps all."""
+def prune(folder: Path, keep: int, spare: Path) -> None:
+    """Removes all but the newest `keep` files that this module named, and never `spare`; 0 keeps all."""
     if keep > 0:
         for path in checkpoints_in(folder)[keep:]:
-            path.unlink()
+            if path != spare:
+                path.unlink()
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -158,8 +140,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
     return [path for _, path in sorted(counted, reverse=True)]
 
 
-def _failed_save(target: Path, tensors: dict[str, Tensor], error: Exception) -> StorageError:
-    needed = sum(tensor.nbytes for tensor in tensors.values())
+def _failed_save(target: Path, needed: int, error: OSError) -> StorageError:
     try:
         stat = os.statvfs(target.parent)
         free = f"{stat.f_bavail * stat.f_frsize:,} bytes free"
@@ -185,96 +166,59 @@ def _remove(path: Path) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Verifies a file from anywhere and reads it; CheckpointError in one line.
+    """Verifies a file from anywhere and takes what is in it; CheckpointError in one line.
 
-    Nothing in the file is run: its digest is checked, its config passes the parser and the range checks of the
-    command line, and names, shapes and dtypes must be those of the networks this config describes.
+    The bytes that are verified are the bytes that are used, whoever replaces the file meanwhile. Nothing in them is
+    run: the digest is checked, the config passes the parser and the range checks of the command line, and names,
+    shapes and dtypes must be those of the networks this config describes.
     """
+    content = _read(path)
     try:
-        metadata, sha256 = _verified_metadata(path)
-        config, counters, provenance = _parse_metadata(path, metadata)
-        tensors = _read_tensors(path, config, counters)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint ({one_line(error, 200)})") from error
+        tensors, metadata, sha256 = unseal(content)
+    except SealError as error:
+        raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
+    config, counters, provenance = _parse_metadata(path, metadata)
+    _check_tensors(path, tensors, config, counters)
     return Checkpoint(path, config, counters, provenance, _parse_metrics(path, metadata), sha256, tensors)
 
 
-def newest(folder: Path) -> tuple[Checkpoint, list[str]]:
+def newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
     """The newest checkpoint in `folder` that verifies, and why newer ones did not; CheckpointError if none does."""
-    refused: list[str] = []
-    for path in checkpoints_in(folder):
+    refused: list[CheckpointError] = []
+    for path in [*checkpoints_in(folder), folder / LAST]:
         try:
             return load(path), refused
         except CheckpointError as error:
-            refused.append(str(error))
-    raise CheckpointError(refused[0] if refused else f"{folder}: holds no checkpoint")
+            if path.exists():  # else the run that is going on has just replaced it
+                refused.append(error)
+    raise refused[0] if refused else CheckpointError(f"{folder}: holds no checkpoint")
 
 
-def _verified_metadata(path: Path) -> tuple[dict[str, Any], str]:
+def set_aside(folder: Path, found: Checkpoint) -> list[str]:
+    """Renames `step_*` files newer than `found`, which did not verify, to `*.damaged`; what was done, in lines."""
+    told = []
+    for path in checkpoints_in(folder):
+        if int(path.stem.removeprefix("step_")) <= found.counters.step and path != found.path:
+            break
+        if path != found.path:
+            path.rename(path.with_name(f"{path.name}.damaged"))
+            told.append(
+                f"{path.name} is damaged and was renamed to {path.name}.damaged; going on from {found.path.name}"
+            )
+    return told
+
+
+def _read(path: Path) -> bytes:
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")
-    if not path.is_file():
-        raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such checkpoint"))
-    with open(path, "rb") as stream:
-        header = _read_header(stream)
-        text = _metadata_text(path, header)
-        metadata = _loads(path, text)
-        sha256 = metadata.get("sha256")
-        if not isinstance(sha256, str) or len(sha256) != 64:
-            raise CheckpointError(f"{path}: its metadata holds no sha256")
-        offset = _digest_offset(header, sha256)
-        if _digest_without(stream, offset) != sha256:
-            raise CheckpointError(f"{path}: damaged, its content does not match its sha256")
-    return metadata, sha256
-
-
-def _read_header(stream: Any) -> bytes:
-    """The 8 bytes of length and the JSON that follows."""
-    length = stream.read(8)
-    if len(length) < 8:
-        raise SafetensorError("ends within its header")
-    size = struct.unpack("<Q", length)[0]
-    if size > MOST_HEADER_BYTES:
-        raise SafetensorError(f"a header of {size} bytes")
-    header = stream.read(size)
-    if len(header) < size:
-        raise SafetensorError("ends within its header")
-    return length + header
-
-
-def _metadata_text(path: Path, header: bytes) -> str:
-    metadata = _loads(path, header[8:]).get("__metadata__")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get(METADATA_KEY), str):
-        raise CheckpointError(f"{path}: a .safetensors file, but not one that gan-train wrote")
-    return metadata[METADATA_KEY]
-
-
-def _loads(path: Path, text: str | bytes) -> dict[str, Any]:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged, its header is not JSON") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: damaged, its header is not a JSON object")
-    return content
-
-
-def _digest_offset(header: bytes, digest: str) -> int:
-    """Where the 64 digits stand in the file: behind the first key of the metadata, whose quotes JSON escapes."""
-    marker = b'"{\\"sha256\\": \\"'
-    offset = header.find(marker + digest.encode())
-    if offset < 0:
-        raise SafetensorError("its sha256 is not where gan-train puts it")
-    return offset + len(marker)
-
-
-def _digest_without(stream: Any, offset: int) -> str:
-    stream.seek(0)
-    digest = hashlib.sha256(stream.read(offset) + NO_DIGEST.encode())
-    stream.seek(offset + 64)
-    while chunk := stream.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
+        if not path.is_file():
+            raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such checkpoint"))
+        if path.stat().st_size > MOST_BYTES:
+            raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 30} GiB, not one that gan-train wrote")
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _parse_metadata(path: Path, metadata: dict[str, Any]) -> tuple[Config, Counters, Provenance]:
@@ -292,22 +236,25 @@ def _parse_metadata(path: Path, metadata: dict[str, Any]) -> tuple[Config, Count
 
 def _parse_metrics(path: Path, metadata: dict[str, Any]) -> dict[str, float]:
     metrics = metadata.get("metrics", {})
-    if not isinstance(metrics, dict) or not all(isinstance(value, int | float) for value in metrics.values()):
-        raise CheckpointError(f"{path}: its metrics are not numbers")
+    if not isinstance(metrics, dict) or not all(
+        name.startswith(METRIC_PREFIXES) and type(value) in (int, float) and math.isfinite(value)
+        for name, value in metrics.items()
+    ):
+        raise CheckpointError(f"{path}: its metrics are not figures of a discriminator")
     return metrics
 
 
-def _read_tensors(path: Path, config: Config, counters: Counters) -> dict[str, Tensor]:
+def _check_tensors(path: Path, tensors: dict[str, Tensor], config: Config, counters: Counters) -> None:
     stepped = {"generator": counters.step > 0, "discriminator": counters.d_updates > 0}
-    layout = expected_layout(config, stepped=frozenset(role for role, moved in stepped.items() if moved))
-    with safe_open(path, framework="pt", device="cpu") as stored:
-        names = set(stored.keys())
-        if names != layout.keys():
-            odd = sorted(names ^ layout.keys())
-            raise CheckpointError(
-                f"{path}: does not fit its config; {len(odd)} tensors too many or too few, as {one_line(odd[0])}"
-            )
-        tensors = {name: stored.get_tensor(name) for name in layout}
+    try:
+        layout = expected_layout(config, stepped=frozenset(role for role, moved in stepped.items() if moved))
+    except GanCliError as error:
+        raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
+    if tensors.keys() != layout.keys():
+        odd = sorted(tensors.keys() ^ layout.keys())
+        raise CheckpointError(
+            f"{path}: does not fit its config; {len(odd)} tensors too many or too few, as {one_line(odd[0], 100)}"
+        )
     for name, (shape, dtype) in layout.items():
         found = tensors[name]
         if tuple(found.shape) != shape or found.dtype != dtype:
@@ -316,4 +263,3 @@ def _read_tensors(path: Path, config: Config, counters: Counters) -> dict[str, T
             )
         if found.is_floating_point() and not found.isfinite().all():
             raise CheckpointError(f"{path}: {name} holds values that are not finite")
-    return tensors

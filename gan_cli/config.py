@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gan_cli import schema
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, one_line
 from gan_cli.options import (
     DATASETS,
     DCGAN_SIZES,
@@ -22,7 +22,7 @@ from gan_cli.options import (
 )
 from gan_cli.schema import key, option_of, options_of
 
-DURATION = r"\d+(\.\d+)?[smh]"
+DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
 
@@ -39,7 +39,7 @@ class Config:
     )
     batch_size: int = key("samples of one update", at_least=1, at_most=1_000_000)
     image_size: int | None = key(
-        "side of the images in pixels; the data set's own unless set", at_least=1, at_most=4096
+        "side of the images in pixels; the data set's own unless set", at_least=1, at_most=1024
     )
     seed: int = key("of everything random", at_least=0, at_most=2**63 - 1)
     name: str | None = key(
@@ -79,7 +79,7 @@ class SampleConfig:
     seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
     seeds: str | None = key(
         "the seeds themselves, in place of n and seed",
-        pattern=r"\d{1,18}(-\d{1,18})?(,\d{1,18}(-\d{1,18})?)*",
+        pattern=r"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*",
         pattern_means="seeds and ranges, as 0-7,12",
     )
     batch_size: int = key("samples made at once; changes speed, not pictures", at_least=1, at_most=100_000)
@@ -147,6 +147,15 @@ def _validate_regularizers(config: Config) -> None:
         )
 
 
+def validate_ends(config: Config, named: Sequence[str]) -> None:
+    """Refuses a command whose named keys say more than once, or not at all, when to stop."""
+    ends = [key for key in ("steps", "extra_steps", "budget") if key in named and getattr(config, key) is not None]
+    if len(ends) > 1:
+        raise UsageError(f"{' and '.join(ends)}: each says when to stop, give one")
+    if config.extra_steps is not None and config.resume is None:
+        raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """The plain data that `parse` takes back."""
     return dataclasses.asdict(config)
@@ -162,8 +171,8 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
             yield dotted, value
 
 
-# What a run may change when it goes on without being another run.
-RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "name", "device")
+# What a run may change when it goes on without being another run; so may every interval, `*_every`.
+RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "device")
 
 
 def is_run_control(dotted: str) -> bool:
@@ -171,10 +180,10 @@ def is_run_control(dotted: str) -> bool:
 
 
 def differences(one: Config, other: Config) -> list[str]:
-    """Keys in which two configs describe different runs, each as `key=value (was value)`."""
+    """Keys in which two configs describe different runs, each as `key=value (was value)`; a name is no difference."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
     return [
-        f"{dotted}={new.get(dotted)} (was {old.get(dotted)})"
+        one_line(f"{dotted}={new.get(dotted)} (was {old.get(dotted)})", 100)
         for dotted in sorted(new.keys() | old.keys())
-        if new.get(dotted) != old.get(dotted) and not is_run_control(dotted)
+        if new.get(dotted) != old.get(dotted) and not is_run_control(dotted) and dotted != "name"
     ]

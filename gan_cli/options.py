@@ -6,11 +6,14 @@ mistakes answer at once.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from gan_cli.errors import UsageError
 from gan_cli.schema import key, option_of
+
+MOST_DRAWN_BYTES = 4_000_000_000
 
 # --- data sets ---------------------------------------------------------------------------------------------------
 
@@ -39,17 +42,26 @@ class FashionMnist:
 @dataclass(frozen=True)
 class Shapes:
     name: str = key("the option's name")
-    size: int = key("number of pictures drawn", at_least=1, at_most=1_000_000)
-    image_channels: int = key("1: grey, 8 modes; 3: red, green or blue, 24 modes", at_least=1, at_most=3)
+    size: int = key("number of samples drawn", at_least=1, at_most=1_000_000)
+    image_channels: int = key(
+        "1: grey, 8 modes; 2: mirrored in the second; 3: coloured, 24 modes", at_least=1, at_most=3
+    )
 
     def sample_shape(self, image_size: int | None) -> tuple[int, ...]:
-        return _square(self.image_channels, image_size)
+        shape = _square(self.image_channels, image_size)
+        needed = self.size * math.prod(shape)
+        if needed > MOST_DRAWN_BYTES:
+            raise UsageError(
+                f"dataset.size={self.size}: with image_size={image_size} these are {needed:,} bytes,"
+                f" at most {MOST_DRAWN_BYTES:,} are drawn"
+            )
+        return shape
 
 
 @dataclass(frozen=True)
 class Ring:
     name: str = key("the option's name")
-    size: int = key("number of points drawn", at_least=1, at_most=10_000_000)
+    size: int = key("number of samples drawn", at_least=1, at_most=10_000_000)
     modes: int = key("number of Gaussians, evenly spaced on the circle", at_least=1, at_most=1000)
     radius: float = key("radius of the circle", above=0, at_most=1000)
     std: float = key("standard deviation of each Gaussian along each axis", above=0, at_most=1000)

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gan_cli.errors import UsageError, closest
+from gan_cli.errors import UsageError, closest, one_line
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
 
 
 def _to_int(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if math.isfinite(value) and value == int(value) else None
+    if type(value) is int:
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def _to_float(value: Any) -> float | None:
@@ -163,4 +163,9 @@ def _join(path: str, name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        return one_line(value, 80)
+    except ValueError:  # Python refuses to write out an integer of thousands of digits
+        return "a number of thousands of digits"

@@ -14,9 +14,11 @@ from torch.optim import Optimizer
 
 from gan_cli import optim
 from gan_cli.config import Config
-from gan_cli.errors import DivergedError
+from gan_cli.errors import DivergedError, UsageError
 from gan_cli.models import DISCRIMINATORS, GENERATORS
 from gan_cli.randomness import derive_seed
+
+MOST_PARAMETERS = 500_000_000  # of one network
 
 
 @dataclass
@@ -43,21 +45,17 @@ class TrainState:
     budget_start: float = 0.0  # seconds at which a time budget began
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
 
+    penalties: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # the last value of each, which may be lazy
+
     @property
     def sampler(self) -> nn.Module:
         """The generator that makes pictures: the average if there is one."""
-        return self.generator_ema or self.generator
+        return self.generator if self.generator_ema is None else self.generator_ema
 
 
 def build_state(config: Config, device: torch.device) -> TrainState:
     """A fresh state whose weights are a function of `config.seed` alone; on the meta device only its shapes."""
-    shape = config.sample_shape
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(config.seed, "weights"))
-        with torch.device("meta" if device.type == "meta" else "cpu"):
-            generator = _build(GENERATORS, config.architecture.generator, shape)
-            discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, shape)
-    generator, discriminator = generator.to(device), discriminator.to(device)
+    generator, discriminator = _build_networks(config, device)
     average = None
     if config.training.ema_decay > 0:
         average = copy.deepcopy(generator).requires_grad_(False).eval()
@@ -70,6 +68,38 @@ def build_state(config: Config, device: torch.device) -> TrainState:
         counters=Counters(),
         device=device,
     )
+
+
+def build_generator(config: Config, tensors: dict[str, Tensor], device: torch.device, *, ema: bool) -> nn.Module:
+    """The generator of a checkpoint alone, ready to make samples: the average if it has one and `ema` wants it."""
+    generator, _ = _build_networks(config, torch.device("meta"))
+    averaged = ema and config.training.ema_decay > 0
+    generator = generator.to_empty(device=device)
+    generator.load_state_dict(_under("generator_ema" if averaged else "generator", tensors))
+    return generator.eval()
+
+
+def check_parameters(config: Config) -> None:
+    """UsageError for networks larger than this tool is for, before a byte of them is allocated."""
+    for role, network in zip(
+        ("generator", "discriminator"), _build_networks(config, torch.device("meta")), strict=True
+    ):
+        count = count_parameters(network)
+        if count > MOST_PARAMETERS:
+            raise UsageError(
+                f"architecture.{role}: {count:,} parameters, at most {MOST_PARAMETERS:,} are allowed;"
+                " choose a smaller width, depth, base_channels or image_size"
+            )
+
+
+def _build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.Module]:
+    shape = config.sample_shape
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        with torch.device("meta" if device.type == "meta" else "cpu"):
+            generator = _build(GENERATORS, config.architecture.generator, shape)
+            discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, shape)
+    return generator.to(device), discriminator.to(device)
 
 
 def _build(table: dict[str, Any], section: Any, sample_shape: tuple[int, ...]) -> nn.Module:
@@ -113,6 +143,7 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tup
 
     `stepped` names the networks (`generator`, `discriminator`) whose optimizer has made a step and so has a memory.
     """
+    check_parameters(config)
     state = build_state(config, torch.device("meta"))
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state_tensors(state).items()}
     for role in stepped:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import random
 import struct
@@ -13,13 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY_IMAGES, compose, played
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from gan_cli import checkpoint
 from gan_cli import config as configs
 from gan_cli.checkpoint import LAST, Provenance, checkpoints_in, load, newest, save
 from gan_cli.config import Config
 from gan_cli.errors import CheckpointError, StorageError
+from gan_cli.sealed import seal, unseal
 from gan_cli.state import TrainState, build_state, load_state_tensors, state_tensors
 
 CPU = torch.device("cpu")
@@ -108,8 +108,11 @@ def test_keep_zero_keeps_all_and_foreign_files_are_never_touched(tmp_path: Path)
         state.counters.step = step
         save(state, config, tmp_path, PROVENANCE)
     assert len(checkpoints_in(tmp_path)) == 5
-    checkpoint.prune(tmp_path, 1)
-    assert len(checkpoints_in(tmp_path)) == 1
+    checkpoint.prune(tmp_path, 1, spare=tmp_path / "step_00000002.safetensors")
+    assert [path.name for path in checkpoints_in(tmp_path)] == [
+        "step_00000004.safetensors",
+        "step_00000002.safetensors",
+    ]
     assert (tmp_path / "step_best.safetensors").read_text() == "mine"
     assert (tmp_path / "step_00000001.safetensors.bak").exists()
 
@@ -152,13 +155,10 @@ def test_every_truncation_is_refused(saved: Path) -> None:
 
 def resealed(path: Path, change: Callable[[dict, dict], None]) -> None:
     """Rewrites a checkpoint as somebody would who knows the digest's rule."""
-    tensors = load_file(path)
-    header = json.loads(path.read_bytes()[8:].split(b"\n")[0][: struct.unpack("<Q", path.read_bytes()[:8])[0]])
-    metadata = json.loads(header["__metadata__"][checkpoint.METADATA_KEY])
-    metadata["sha256"] = checkpoint.NO_DIGEST
+    tensors, metadata, _ = unseal(path.read_bytes())
+    del metadata["sha256"]
     change(metadata, tensors)
-    save_file(tensors, path, metadata={checkpoint.METADATA_KEY: json.dumps(metadata)})
-    checkpoint._seal(path)
+    path.write_bytes(seal(tensors, metadata))
 
 
 def rename(tensors: dict, old: str, new: str) -> None:
@@ -190,7 +190,17 @@ FORGED: dict[str, tuple[Callable[[dict, dict], object], str]] = {
     "NaN in the config": (lambda m, t: m["config"]["optimizer"].update(lr=float("nan")), "finite"),
     "counters below zero": (lambda m, t: m["counters"].update(step=-1), "counters.step=-1"),
     "counters of words": (lambda m, t: m["counters"].update(step="many"), "counters.step=many"),
-    "metrics of words": (lambda m, t: m.update(metrics={"a": "b"}), "metrics"),
+    "metrics of words": (lambda m, t: m.update(metrics={"loss/a": "b"}), "metrics"),
+    "metrics that are not a number": (lambda m, t: m.update(metrics={"loss/a": float("nan")}), "metrics"),
+    "metrics of another name": (lambda m, t: m.update(metrics={"step": -77}), "metrics"),
+    "a number of hundreds of digits": (lambda m, t: m["config"].update(steps=10**400), "steps=1000"),
+    "threads without number": (lambda m, t: m["provenance"].update(threads=10**6), "provenance.threads"),
+    "more parameters than memory": (
+        lambda m, t: m["config"]["architecture"].update(
+            generator={"name": "mlp", "latent_dim": 8, "width": 8192, "depth": 32, "normalization": "none"}
+        ),
+        "at most 500,000,000",
+    ),
     "a missing tensor": (lambda m, t: t.pop("generator.project.bias"), "does not fit its config"),
     "an extra tensor": (lambda m, t: t.update(extra=torch.zeros(1)), "does not fit its config"),
     "a renamed tensor": (lambda m, t: rename(t, "generator.project.bias", "module.bias"), "does not fit its config"),
@@ -257,16 +267,42 @@ def test_the_newest_that_verifies_is_taken_and_the_others_are_told(tmp_path: Pat
         state.counters.step = step
         save(state, config, tmp_path, PROVENANCE)
     third = tmp_path / "step_00000003.safetensors"
-    third.write_bytes(third.read_bytes()[:-5])
+    whole = third.read_bytes()
+    third.unlink()  # last.safetensors is another name of the same bytes, which stay whole
+    third.write_bytes(whole[:-5])
     found, reasons = newest(tmp_path)
     assert found.counters.step == 2
     assert len(reasons) == 1
-    assert "step_00000003" in reasons[0]
+    assert "step_00000003" in str(reasons[0])
+    (line,) = checkpoint.set_aside(tmp_path, found)
+    assert "step_00000003.safetensors.damaged" in line
+    assert third.with_name(f"{third.name}.damaged").exists()
+    assert newest(tmp_path)[1] == []
+    for path in checkpoints_in(tmp_path):
+        path.unlink()
+    assert newest(tmp_path)[0].counters.step == 3  # last.safetensors alone: another name of the third, whole
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         newest(tmp_path / "empty")
 
 
 # --- when writing fails ------------------------------------------------------------------------------------------
+
+
+def test_what_was_verified_is_what_is_used(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that goes on replaces last.safetensors at any moment, also between our reading and our checking."""
+    other_config, other = trained("seed=1")
+    (saved.parent / "other").mkdir()
+    replacement = save(other, other_config, saved.parent / "other", PROVENANCE).read_bytes()
+    honest = load(saved)
+
+    def replace_first(content: bytes) -> object:
+        saved.write_bytes(replacement)
+        return unseal(content)
+
+    monkeypatch.setattr(checkpoint, "unseal", replace_first)
+    found = load(saved)
+    assert found.sha256 == honest.sha256
+    assert all(torch.equal(found.tensors[name], honest.tensors[name]) for name in honest.tensors)
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "link"])

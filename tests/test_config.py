@@ -228,6 +228,17 @@ WRONG = [
     ("architecture=mlp architecture.discriminator.normalization=instance", ["normalization=instance", "layer"]),
     ("experiment=ring regularizer.r1.every=4", ["regularizer.r1.every=4", "points"]),
     ("loss=hinge,minimax", ["loss=hinge,minimax", "-m"]),
+    ("loss.name=wasserstein", ["loss.name=wasserstein", "loss=..."]),
+    ("architecture.generator.name=mlp", ["architecture/generator=..."]),
+    ("steps=" + "1" * 400, ["steps=1111", "at most"]),
+    ("seed=" + "1" * 5000, ["seed=1111"]),
+    ("image_size=256 dataset=shapes dataset.size=1000000", ["dataset.size=1000000", "at most"]),
+    ("=5", ["=5"]),
+    ("dataset@foo=mnist", ["dataset@foo=mnist"]),
+    ("budget=0s", ["budget=0s", "unit"]),
+    ("regularizer=[none,r1]", ["regularizer=[none,r1]"]),
+    ("regularizer=[r1,r1]", ["regularizer=[r1,r1]"]),
+    ("seed=1 seed=2", ["seed=2", "twice"]),
     ("hydra.run.dir=x", ["hydra.run.dir=x", "output="]),
     ("steps=[1", ["steps=[1"]),
     ("seed=${nope}", ["nope"]),
@@ -256,6 +267,10 @@ def test_a_missing_key_is_named() -> None:
 def test_a_config_survives_a_round_trip_as_plain_data() -> None:
     config = compose("loss=wasserstein", "dataset=shapes")
     assert configs.parse(configs.to_dict(config)) == config
+
+
+def test_no_experiment_is_the_default() -> None:
+    assert compose("experiment=null") == compose()
 
 
 def test_differences_name_what_makes_another_run() -> None:

@@ -199,20 +199,20 @@ def test_a_download_with_the_wrong_md5_leaves_nothing(server: tuple[str, Path], 
     (folder / "file").write_bytes(b"not what was promised")
     with pytest.raises(DownloadError, match="md5"):
         download([address], "file", "0" * 32, tmp_path / "root")
-    assert list((tmp_path / "root").iterdir()) == []
+    assert not (tmp_path / "root").exists()
 
 
 def test_a_download_that_stops_half_way_leaves_nothing(server: tuple[str, Path], tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="File not found"):
         download([server[0]], "absent", "0" * 32, tmp_path / "root")
-    assert list((tmp_path / "root").iterdir()) == []
+    assert not (tmp_path / "root").exists()
 
 
 def test_without_a_network_every_mirror_is_named(tmp_path: Path) -> None:
     source = replace(MNIST, mirrors=("http://127.0.0.1:9/one/", "http://127.0.0.1:9/two/"))
     with pytest.raises(UsageError, match=r"cannot be downloaded.*one.*two"):
         load(source, tmp_path, download=True)
-    assert not list(tmp_path.rglob(".part*"))
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- drawn data --------------------------------------------------------------------------------------------------

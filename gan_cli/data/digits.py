@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gan_cli.data.idx import find_idx, read_idx
 from gan_cli.errors import UsageError
 
 BUNDLED = Path(__file__).with_name("mnist5k.npz")
+SIDE = 28
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 
@@ -51,13 +53,13 @@ FASHION_MNIST = Source(
 def load_digits(source: Source, *, root: str, download: bool, fallback: str, image_size: int) -> Dataset:
     """`source` from `root`, from its mirrors or, with fallback `bundled`, from this package, at `image_size` pixels."""
     try:
-        paths, origin = _find_or_download(source, Path(root).expanduser(), allowed=download)
+        paths, origin = _find_or_download(source, Path(os.path.expanduser(root)), allowed=download)
     except DownloadError as error:
         if fallback == "bundled":
             return _load_bundled(source, image_size, why=str(error))
         raise UsageError(
             f"dataset.root={root}: {source.title} is not there and {error}; put {IMAGES}.gz and {LABELS}.gz into"
-            f" {Path(root).expanduser() / source.folder}"
+            f" {Path(os.path.expanduser(root)) / source.folder}"
         ) from None
     images, labels = (read_idx(path) for path in paths)
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or len(images) == 0:

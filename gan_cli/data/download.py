@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from gan_cli.errors import one_line
 
 TIMEOUT = 20  # seconds without a byte
 CHUNK = 1 << 18
+MOST_BYTES = 1 << 30  # no file fetched here comes near it
 
 
 class DownloadError(Exception):
@@ -33,14 +35,27 @@ def download(mirrors: Sequence[str], name: str, md5: str, folder: Path) -> Path:
 
 
 def _download_once(url: str, md5: str, target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as response:  # before any folder is made
+        made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return _receive(response, md5, target)
+        except BaseException:
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            raise
+
+
+def _receive(response: HTTPResponse, md5: str, target: Path) -> Path:
     digest = hashlib.md5(usedforsecurity=False)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".part-", delete=False) as part:
         try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
-                while chunk := response.read(CHUNK):
-                    digest.update(chunk)
-                    part.write(chunk)
+            while chunk := response.read(CHUNK):
+                if part.tell() > MOST_BYTES:
+                    raise DownloadError(f"the file is larger than {MOST_BYTES >> 20} MiB")
+                digest.update(chunk)
+                part.write(chunk)
             if digest.hexdigest() != md5:
                 raise DownloadError(f"the file has md5 {digest.hexdigest()}, expected {md5}")
             part.flush()
