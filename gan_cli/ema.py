@@ -5,19 +5,21 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+STATISTICS = ("running_mean", "running_var")  # of batch norm: they belong to the weights and are averaged like them
+
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Moves `average` towards `network`: parameters and statistics by the average, counters by copy.
+    """Moves `average` towards `network`: parameters and batch-norm statistics by the average, other buffers by copy.
 
-    The decay grows as (1 + step) / (10 + step) at first, so that the average forgets the random start. Batch-norm
-    statistics are averaged like the weights they belong to; copied, they fit the live weights only.
+    The decay grows as (1 + step) / (10 + step) at first, so that the average forgets the random start. The singular
+    vectors of spectral normalization are copied: an average of unit vectors is shorter than one.
     """
     weight = 1 - min(decay, (1 + step) / (10 + step))
-    targets = [*average.parameters(), *average.buffers()]
-    sources = [*network.parameters(), *network.buffers()]
-    floating = [(mine, other) for mine, other in zip(targets, sources, strict=True) if mine.is_floating_point()]
-    torch._foreach_lerp_([mine for mine, _ in floating], [other for _, other in floating], weight)
-    for mine, other in zip(targets, sources, strict=True):
-        if not mine.is_floating_point():
-            mine.copy_(other)
+    buffers = dict(network.named_buffers())
+    averaged = [(mine, buffers[name]) for name, mine in average.named_buffers() if name.endswith(STATISTICS)]
+    averaged += zip(average.parameters(), network.parameters(), strict=True)
+    torch._foreach_lerp_([mine for mine, _ in averaged], [other for _, other in averaged], weight)
+    for name, mine in average.named_buffers():
+        if not name.endswith(STATISTICS):
+            mine.copy_(buffers[name])

@@ -9,7 +9,7 @@ import torch
 
 from gan_cli import pictures
 from gan_cli.data import known_modes
-from gan_cli.data.dataset import to_unit
+from gan_cli.data.dataset import to_bytes
 from gan_cli.generation import generate
 from gan_cli.run import Run
 from gan_cli.runfolder import SAMPLES
@@ -21,7 +21,7 @@ SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
 def save_real_samples(run: Run) -> None:
     """`samples/real.png`: the first samples of the data set."""
     modes = known_modes(run.config.dataset)
-    samples = to_unit(run.batches.dataset.samples[: SHOWN_IMAGES if modes is None else SHOWN_POINTS])
+    samples = run.batches.dataset.samples[: SHOWN_IMAGES if modes is None else SHOWN_POINTS]
     path = run.folder / SAMPLES / "real.png"
     _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(samples, modes), path))
 
@@ -33,12 +33,14 @@ def save_samples(run: Run) -> None:
     samples = torch.cat(list(generate(run.state.sampler, range(count), SHOWN_IMAGES)))
     require_finite(run.state, {"a sample": samples})
     path = run.folder / SAMPLES / f"step_{run.state.counters.step:08d}.png"
-    _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(samples, modes), path))
+    _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(to_bytes(samples), modes), path))
 
 
 def save_film(run: Run) -> None:
     """`progress.webp`, of all the grids so far."""
-    frames = sorted(path for path in (run.folder / SAMPLES).glob("step_*.png") if re.fullmatch(r"step_\d+", path.stem))
+    numbered = [(re.fullmatch(r"step_(\d+)", path.stem), path) for path in (run.folder / SAMPLES).glob("step_*.png")]
+    last = run.state.counters.step  # a run that fell back to an older checkpoint has frames of steps yet to come
+    frames = sorted(path for match, path in numbered if match and int(match[1]) <= last)
     _tolerate(run, lambda: pictures.save_film(frames, run.folder / "progress.webp"))
 
 

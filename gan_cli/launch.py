@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import signal
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,10 +14,11 @@ import torch
 from gan_cli import __version__, checkpoint
 from gan_cli import config as configs
 from gan_cli.checkpoint import Checkpoint, Provenance
+from gan_cli.conduct import conduct, introduce
 from gan_cli.config import Config
 from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Batches, Dataset, check_batch_size
-from gan_cli.errors import CheckpointError, UsageError
+from gan_cli.errors import CheckpointError, UsageError, one_line
 from gan_cli.machine import build_device, describe_device, environment
 from gan_cli.run import Run
 from gan_cli.runfolder import (
@@ -34,11 +33,9 @@ from gan_cli.runfolder import (
     write_record,
 )
 from gan_cli.runlog import RunLog, cut_metrics
-from gan_cli.state import TrainState, build_state, count_parameters, load_state_tensors
-from gan_cli.train import train
+from gan_cli.state import TrainState, build_state, check_parameters, load_state_tensors
 
-MAY_ACCOMPANY_RESUME = ("steps", "extra_steps", "budget", "keep", "output", "device", "resume")
-STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
+MOST_STEPS = 10**12
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Request:
 def launch(request: Request) -> int:
     """Trains, and returns the exit code: 0, or that of the signal that stopped it."""
     config = request.config
-    _check_ends(config, request.named)
+    configs.validate_ends(config, request.named)
     if config.resume is None:
         return _start(request)
     if config.resume != "auto":
@@ -71,14 +68,6 @@ def launch(request: Request) -> int:
     return _start(request)
 
 
-def _check_ends(config: Config, named: Sequence[str]) -> None:
-    ends = [key for key in ("steps", "extra_steps", "budget") if key in named and getattr(config, key) is not None]
-    if len(ends) > 1:
-        raise UsageError(f"{' and '.join(ends)}: each says when to stop, give one")
-    if config.extra_steps is not None and config.resume is None:
-        raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
-
-
 # --- fresh -------------------------------------------------------------------------------------------------------
 
 
@@ -87,6 +76,7 @@ def _start(request: Request) -> int:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = build_device(config.device)
+    check_parameters(config)
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
     state = build_state(config, device)
@@ -99,10 +89,10 @@ def _start(request: Request) -> int:
             if request.brought:
                 brought = ", ".join(f"{key}={_plain(value)}" for key, value in request.brought.items())
                 log.say(f"brought along: {brought}")
-            _introduce(config, dataset, state, log)
+            introduce(config, dataset, state, log)
             batches = Batches(dataset, config.seed, config.batch_size, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset))
-            return _conduct(run)
+            return conduct(run)
 
 
 def _record_start(request: Request, folder: Path, dataset: Dataset, device: torch.device) -> None:
@@ -136,8 +126,9 @@ def _find_equal(config: Config) -> Path | None:
     for folder in runs_in(Path(config.output) / config.run_name):
         try:
             saved, _ = checkpoint.newest(folder / CHECKPOINTS)
-        except CheckpointError:
-            continue  # it never got as far as its first checkpoint, or lost them all
+        except CheckpointError as error:
+            print(f"warning: resume=auto passes over {error}", flush=True)
+            continue
         differing = configs.differences(config, saved.config)
         if not differing:
             return folder
@@ -154,33 +145,34 @@ def _find_equal(config: Config) -> Path | None:
 def _resume(request: Request, folder: Path) -> int:
     if request.config.resume != "auto":
         for key in request.named:
-            if key.split(".")[0] not in MAY_ACCOMPANY_RESUME and not key.endswith("_every"):
-                allowed = ", ".join(MAY_ACCOMPANY_RESUME[:-1])
+            if not configs.is_run_control(key):
+                allowed = ", ".join(key for key in configs.RUN_CONTROL if key != "resume")
                 raise UsageError(f"{key}: cannot change on resume={request.config.resume}, only {allowed} and *_every")
     with lock(folder):
         clear_leftovers(folder)
-        saved, refused = checkpoint.newest(folder / CHECKPOINTS)
-        config = _merge(saved.config, request)
+        saved, _ = checkpoint.newest(folder / CHECKPOINTS)
+        config, end = _merge(saved.config, request), _end_of(saved, request)
+        if end is not None and saved.counters.step >= end:
+            print(f"{folder}: all {saved.counters.step:,} steps are done; add some by resume={folder} extra_steps=...")
+            return 0
         torch.set_num_threads(saved.provenance.threads)
         device = build_device(config.device)
         dataset = build_dataset(_reachable(config.dataset, folder), config.image_size)
         if dataset.fingerprint != saved.provenance.fingerprint:
             raise UsageError(f"resume={folder}: the data are not those of the run ({dataset.source}); put them back")
-        state = _restore(saved, config, request, device)
-        if state.counters.total_steps is not None and state.counters.step >= state.counters.total_steps:
-            print(f"{folder}: all {state.counters.step:,} steps are done; add some by resume={folder} extra_steps=...")
-            return 0
+        state = _restore(saved, config, end, device)
+        set_aside = checkpoint.set_aside(folder / CHECKPOINTS, saved)
         cut_metrics(folder, state.counters.step)
         with RunLog(folder) as log:
-            for reason in refused:
-                log.say(f"warning: {reason}; using {saved.path.name}")
+            for line in set_aside:
+                log.say(f"warning: {line}")
             _record_resume(request, folder, config, state, log)
             _tell_drift(saved.provenance, device, log)
             log.say(f"resuming {folder} at step {state.counters.step:,}")
-            _introduce(config, dataset, state, log)
+            introduce(config, dataset, state, log)
             batches = Batches(dataset, config.seed, config.batch_size, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), saved.metrics)
-            return _conduct(run)
+            return conduct(run)
 
 
 def _merge(saved: Config, request: Request) -> Config:
@@ -190,7 +182,7 @@ def _merge(saved: Config, request: Request) -> Config:
         head, _, leaf = key.partition(".")
         if key.endswith("_every"):
             data[head][leaf] = new[head][leaf]
-        elif head in MAY_ACCOMPANY_RESUME:
+        elif head in configs.RUN_CONTROL:
             data[head] = new[head]
     data["resume"] = data["extra_steps"] = None
     if "budget" not in request.named and {"steps", "extra_steps"} & set(request.named):
@@ -198,42 +190,59 @@ def _merge(saved: Config, request: Request) -> Config:
     return configs.parse(data)
 
 
+def _end_of(saved: Checkpoint, request: Request) -> int | None:
+    """Where the resumed run ends: where the saved one does, or where the user now says; None to measure a budget."""
+    config, done, end = request.config, saved.counters.step, saved.counters.total_steps
+    auto = config.resume == "auto"
+    if config.extra_steps is not None:
+        if done + config.extra_steps > MOST_STEPS:
+            raise UsageError(f"extra_steps={config.extra_steps}: a run has at most {MOST_STEPS:,} steps")
+        return done + config.extra_steps
+    if "steps" in request.named:
+        if config.steps < done and not auto:
+            raise UsageError(f"steps={config.steps}: the run has done {done} already, use extra_steps=")
+        return max(config.steps, done)
+    if "budget" in request.named and config.budget is None and end is None:
+        raise UsageError("budget=null: the run was to last for a time and has no other end, give steps= or a budget")
+    measured_anew = "budget" in request.named and config.budget is not None
+    return None if measured_anew and not (auto and config.budget == saved.config.budget) else end
+
+
 def _reachable(dataset: Any, folder: Path) -> Any:
     """The data section with a relative root taken from where the run was started, if it is not found from here."""
     root = Path(getattr(dataset, "root", "~"))
-    started_in = Path(read_record(folder).get("directory", "."))
+    started_in = Path(str(read_record(folder).get("directory", ".")))
     if root.is_absolute() or root.parts[0] == "~" or root.exists() or not (started_in / root).exists():
         return dataset
     return dataclasses.replace(dataset, root=str(started_in / root))
 
 
-def _restore(saved: Checkpoint, config: Config, request: Request, device: torch.device) -> TrainState:
-    """The saved state on this device, ending where the saved run does or where the user now says."""
+def _restore(saved: Checkpoint, config: Config, end: int | None, device: torch.device) -> TrainState:
+    """The saved state on this device, to end at step `end`; a budget given anew begins now."""
     state = build_state(config, device)
     load_state_tensors(state, saved.tensors)
-    counters = state.counters = saved.counters
+    state.counters = dataclasses.replace(saved.counters, total_steps=end)
+    state.penalties = {
+        key.removeprefix("penalty/"): torch.tensor(value)
+        for key, value in saved.metrics.items()
+        if key.startswith("penalty/")
+    }
     state.seconds, state.budget_start = saved.provenance.seconds, saved.provenance.budget_start
-    if request.config.extra_steps is not None:
-        counters.total_steps = counters.step + request.config.extra_steps
-    elif "steps" in request.named:
-        if config.steps < counters.step:
-            raise UsageError(f"steps={config.steps}: the run has done {counters.step} already, use extra_steps=")
-        counters.total_steps = config.steps
-    elif "budget" in request.named and (request.config.resume != "auto" or config.budget != saved.config.budget):
-        counters.total_steps, state.budget_start = None, state.seconds
+    if (end is None and saved.counters.total_steps is not None) or config.budget != saved.config.budget:
+        state.budget_start = state.seconds
     return state
 
 
 def _record_resume(request: Request, folder: Path, config: Config, state: TrainState, log: RunLog) -> None:
     record = read_record(folder)
     record["config"] = configs.to_dict(config)
-    record.setdefault("resumed", []).append(
-        {
-            "when": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "step": state.counters.step,
-            "command": request.command,
-        }
-    )
+    resumed = {
+        "when": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "step": state.counters.step,
+        "command": request.command,
+    }
+    before = record.get("resumed")
+    record["resumed"] = [*(before if isinstance(before, list) else []), resumed]
     write_record(folder, record)
 
 
@@ -243,39 +252,7 @@ def _tell_drift(saved: Provenance, device: torch.device, log: RunLog) -> None:
     for key, value in now.items():
         before = getattr(saved, key)
         if before != value:
-            log.say(f"warning: {key} was {before}, is {value}: results may differ in their last bits")
-
-
-# --- both --------------------------------------------------------------------------------------------------------
-
-
-def _introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog) -> None:
-    log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
-    generator, discriminator = config.architecture.generator, config.architecture.discriminator
-    log.say(
-        f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
-        f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
-        f" samples {'x'.join(map(str, config.sample_shape))}"
-    )
-    log.say(f"device: {describe_device(state.device)}, {config.precision}, {torch.get_num_threads()} threads")
-    if config.loss.name == "wasserstein" and not config.regularizer:
-        log.say("warning: loss=wasserstein regularizer=none leaves D's slope unbounded and usually diverges")
-
-
-def _conduct(run: Run) -> int:
-    received = train(run)
-    counters = run.state.counters
-    record = read_record(run.folder)
-    record["finished"] = {"step": counters.step, "total_steps": counters.total_steps, "seconds": run.state.seconds}
-    write_record(run.folder, record)
-    if received is not None:
-        run.log.say(f"stopped by {received.name} at step {counters.step:,}; go on by: gan-train resume={run.folder}")
-        return STOPPED[received]
-    newest = run.folder / CHECKPOINTS / checkpoint.LAST
-    run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s")
-    run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
-    run.log.say(f"more: gan-sample ckpt={newest} n=64 seed=0")
-    return 0
+            log.say(f"warning: {key} was {one_line(before, 60)}, is {value}: results may differ in their last bits")
 
 
 def _provenance(device: torch.device, dataset: Dataset) -> Provenance:

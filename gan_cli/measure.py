@@ -21,10 +21,14 @@ def discriminator_metrics(run: Run, judged: DiscriminatorOutcome) -> dict[str, f
         "logits/fake": judged.fake_logits.mean(),
         "accuracy/real": (judged.real_logits > 0).float().mean(),
         "accuracy/fake": (judged.fake_logits < 0).float().mean(),
-        **{f"penalty/{name}": value for name, value in judged.penalties.items()},
         "grad_norm/discriminator": gradient_norm(run.state.discriminator),
     }
-    return _numbers(tensors)
+    return _numbers(tensors) | penalty_metrics(run) | {"learning_rate/discriminator": judged.learning_rate}
+
+
+def penalty_metrics(run: Run) -> dict[str, float]:
+    """The last value of each penalty, unweighted; a lazy one's may be some updates old."""
+    return {f"penalty/{name}": value.item() for name, value in run.state.penalties.items()}
 
 
 def step_metrics(run: Run, made: GeneratorOutcome, pace: Pace) -> dict[str, float]:
@@ -36,8 +40,7 @@ def step_metrics(run: Run, made: GeneratorOutcome, pace: Pace) -> dict[str, floa
         "images_seen": state.counters.d_updates * config.batch_size,
         **run.discriminator_metrics,
         **_numbers(tensors),
-        "learning_rate/generator": state.generator_optimizer.param_groups[0]["lr"],
-        "learning_rate/discriminator": state.discriminator_optimizer.param_groups[0]["lr"],
+        "learning_rate/generator": made.learning_rate,
         "images_per_second": round(pace.images_per_second(config.batch_size), 1),
         "memory/peak_mb": peak_memory(state.device),
         "seconds": round(state.seconds, 3),

@@ -12,18 +12,17 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gan_cli.data import Modes
-from gan_cli.data.dataset import to_bytes
 
 GAP = 2  # pixels between the images of a grid
 SMALLEST_TILE = 56  # smaller images are enlarged by whole factors
 PLOT_SIDE = 512
-MOST_FRAMES = 120
+MOST_FRAMES, LARGEST_FRAME = 120, 768
 REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
 
 
 def draw_samples(samples: Tensor, modes: Modes | None = None) -> Image.Image:
-    """Images `[N, C, H, W]` in [-1, 1] as a grid; points `[N, 2]` as a scatter plot around their real modes."""
-    return draw_grid(to_bytes(samples)) if samples.ndim == 4 else draw_scatter(samples, modes)
+    """Images `[N, C, H, W]`, uint8, as a grid; points `[N, 2]` as a scatter plot around their real modes."""
+    return draw_grid(samples) if samples.ndim == 4 else draw_scatter(samples, modes)
 
 
 def draw_grid(images: Tensor) -> Image.Image:
@@ -88,13 +87,20 @@ def save_picture(image: Image.Image, path: Path) -> None:
     os.replace(temporary, path)
 
 
+def _frame(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        image = picture.convert("RGB")
+    image.thumbnail((LARGEST_FRAME, LARGEST_FRAME))
+    return image
+
+
 def save_film(frames: Sequence[Path], path: Path) -> None:
     """An animated WebP of pictures of one size, at most `MOST_FRAMES` evenly chosen, the last one held longer."""
     if not frames:
         return
     count = min(len(frames), MOST_FRAMES)
     chosen = [frames[round(index * (len(frames) - 1) / max(count - 1, 1))] for index in range(count)]
-    images = [Image.open(frame).convert("RGB") for frame in chosen]
+    images = [_frame(frame) for frame in chosen]
     temporary = path.with_name(f".{path.name}.tmp")
     durations = [200] * (len(images) - 1) + [2000]
     images[0].save(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -22,11 +23,12 @@ class RunLog:
 
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self.console = console or Console(soft_wrap=True)
-        self._metrics = open(folder / METRICS, "a", encoding="utf-8")
-        self._log = open(folder / LOG, "a", encoding="utf-8")
+        self._metrics = open(folder / METRICS, "a", encoding="utf-8", errors="backslashreplace")
+        self._log = open(folder / LOG, "a", encoding="utf-8", errors="backslashreplace")
         self._progress: Progress | None = None
         self._task: Any = None
         self._last_plain = 0.0
+        self._complained = False
 
     def __enter__(self) -> RunLog:
         return self
@@ -34,31 +36,31 @@ class RunLog:
     def __exit__(self, *error: object) -> None:
         if self._progress is not None:
             self._progress.stop()
-        self._metrics.close()
-        self._log.close()
+        for file in (self._metrics, self._log):
+            with contextlib.suppress(OSError):  # said when the line was written
+                file.close()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, console: bool = True) -> None:
         """One line to the console and, with the time, to `train.log`."""
-        self._write_log(text)
-        self._print(text)
+        self._append(self._log, f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}")
+        if console:
+            self._print(text)
 
     def metrics(self, values: dict[str, float], total_steps: int | None) -> None:
         """One line of `metrics.jsonl`; the console's figures follow it."""
-        self._metrics.write(json.dumps(values) + "\n")
-        self._metrics.flush()
+        self._append(self._metrics, json.dumps(values))
         figures = _figures(values)
         if self.console.is_terminal:
             self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, figures=figures)
         elif time.monotonic() - self._last_plain >= PLAIN_SECONDS or values["step"] == total_steps:
             self._last_plain = time.monotonic()
             line = f"step {values['step']}/{total_steps or '?'}  {figures}{_remaining(values, total_steps)}"
-            self._write_log(line)
-            self._print(line)
+            self.say(line)
 
     def advance(self, step: int, total_steps: int | None) -> None:
         """Moves a terminal's bar between lines of metrics."""
-        if self._progress is not None:
-            self._progress.update(self._task, completed=step, total=total_steps)
+        if self.console.is_terminal:
+            self._bar(total_steps).update(self._task, completed=step, total=total_steps)
 
     def _bar(self, total_steps: int | None) -> Progress:
         if self._progress is None:
@@ -76,9 +78,15 @@ class RunLog:
             self._progress.start()
         return self._progress
 
-    def _write_log(self, text: str) -> None:
-        self._log.write(f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}\n")
-        self._log.flush()
+    def _append(self, file: TextIO, line: str) -> None:
+        """A log that cannot be written is told once and does not end a run: its checkpoints matter more."""
+        try:
+            file.write(line + "\n")
+            file.flush()
+        except (OSError, ValueError) as error:
+            if not self._complained:
+                self._complained = True
+                self._print(f"warning: {file.name} cannot be written ({error}); going on without it")
 
     def _print(self, text: str) -> None:
         if self.console.is_terminal:
@@ -86,7 +94,7 @@ class RunLog:
             return
         try:
             print(text, flush=True)
-        except BrokenPipeError:
+        except OSError:
             silence_stdout()  # nobody listens any more: the run goes on, its files tell
 
 
@@ -122,6 +130,6 @@ def cut_metrics(folder: Path, step: int) -> None:
 
 def _step_of(line: str) -> float:
     try:
-        return json.loads(line)["step"]
+        return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")

@@ -20,7 +20,7 @@ from gan_cli.errors import StorageError, UsageError
 from gan_cli.generation import generate
 from gan_cli.machine import build_device
 from gan_cli.runfolder import CHECKPOINTS, runs_in
-from gan_cli.state import build_state, load_state_tensors
+from gan_cli.state import build_generator
 
 MOST_SEEDS = 1_000_000
 MOST_IN_GRID = 10_000
@@ -80,10 +80,8 @@ def find_checkpoint(path: Path) -> Checkpoint:
 
 
 def _write(config: SampleConfig, found: Checkpoint, seeds: Sequence[int], device: torch.device, target: Path) -> None:
-    state = build_state(found.config, device)
-    load_state_tensors(state, found.tensors)
-    network = state.sampler if config.ema else state.generator
-    batches = generate(network, seeds, config.batch_size, config.truncation)
+    network = build_generator(found.config, found.tensors, device, ema=config.ema)
+    batches = map(to_bytes, generate(network, seeds, config.batch_size, config.truncation))
     try:
         if config.format == "images":
             _write_images(batches, seeds, target)
@@ -102,7 +100,7 @@ def _write(config: SampleConfig, found: Checkpoint, seeds: Sequence[int], device
         "seeds": config.seeds or f"{seeds[0]}-{seeds[-1]}",
         "n": len(seeds),
         "truncation": config.truncation,
-        "ema": network is not state.generator,
+        "ema": config.ema and found.config.training.ema_decay > 0,
         "format": config.format,
         "gan_cli": found.provenance.gan_cli,
     }
@@ -114,13 +112,13 @@ def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], folder: Path)
     folder.mkdir()
     remaining = iter(seeds)
     for batch in batches:
-        for image in to_bytes(batch):
+        for image in batch:
             pictures.draw_image(image).save(folder / f"seed_{next(remaining):06d}.png")
 
 
 def _write_arrays(batches: Iterable[Tensor], path: Path) -> None:
     """`images` uint8 `[N, H, W, C]`, or `points` float32 `[N, D]`."""
-    samples: Tensor = torch.cat([to_bytes(batch) for batch in batches])
+    samples = torch.cat(list(batches))
     if samples.ndim == 4:
         np.savez_compressed(path, images=samples.permute(0, 2, 3, 1).numpy())
     else:

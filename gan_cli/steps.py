@@ -6,6 +6,7 @@ in the precision of the config; losses and penalties always in float32.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 from gan_cli.config import Config
-from gan_cli.data.dataset import Batch, Batches
+from gan_cli.data.dataset import Batches
 from gan_cli.ema import update_average
 from gan_cli.losses import LOSSES
 from gan_cli.optim import rate_multiplier, set_learning_rate
@@ -26,23 +27,24 @@ from gan_cli.state import Counters, TrainState
 
 
 class DiscriminatorOutcome(NamedTuple):
-    """What D's update saw: its loss without penalties, logits `[N]`, and the unweighted penalties that were due."""
+    """What D's update saw: its loss without penalties, logits `[N]`, its learning rate."""
 
     loss: Tensor
     real_logits: Tensor
     fake_logits: Tensor
-    penalties: dict[str, Tensor]
+    learning_rate: float
 
 
 class GeneratorOutcome(NamedTuple):
     loss: Tensor
+    learning_rate: float
 
 
 def play_turn(state: TrainState, config: Config, batches: Batches) -> DiscriminatorOutcome | GeneratorOutcome:
     """The next update: the one place that knows the rule by which the networks take turns."""
     if whose_turn(state.counters, config.training.n_critic) == "discriminator":
-        return discriminator_step(state, config, batches.draw(state.counters.d_updates))
-    return generator_step(state, config)
+        return discriminator_step(state, config, batches)
+    return generator_step(state, config, batches)
 
 
 def whose_turn(counters: Counters, n_critic: int) -> str:
@@ -50,9 +52,10 @@ def whose_turn(counters: Counters, n_critic: int) -> str:
     return "discriminator" if counters.d_updates < (counters.step + 1) * n_critic else "generator"
 
 
-def discriminator_step(state: TrainState, config: Config, batch: Batch) -> DiscriminatorOutcome:
+def discriminator_step(state: TrainState, config: Config, batches: Batches) -> DiscriminatorOutcome:
     """One update of D on a real batch and as many fakes; G keeps every byte."""
     update = state.counters.d_updates
+    batch = batches.draw(update)
     latent = draw_latents(config, "discriminator", update).to(state.device)
     with torch.no_grad(), frozen(state.generator), autocast(state, config):
         fake = state.generator(latent, batch.condition).float()
@@ -65,25 +68,28 @@ def discriminator_step(state: TrainState, config: Config, batch: Batch) -> Discr
     )
     penalties = {name: PENALTIES[name](inputs) for name in due_penalties(config, update)}
     total = loss + sum(penalty_weight(config, name) * penalty for name, penalty in penalties.items())
-    _descend(state.discriminator_optimizer, total, config.optimizer.discriminator.lr, state, config)
-    for name, rule in WEIGHT_RULES.items():
-        if name in config.regularizer:
-            rule(state.discriminator, config.regularizer[name].limit)
+    rate = _descend(state.discriminator_optimizer, total, config.optimizer.discriminator.lr, state, config)
+    for name in config.regularizer.keys() & WEIGHT_RULES.keys():
+        WEIGHT_RULES[name](state.discriminator, **dataclasses.asdict(config.regularizer[name]))
+    state.penalties |= {name: penalty.detach() for name, penalty in penalties.items()}
     state.counters.d_updates += 1
-    return DiscriminatorOutcome(loss.detach(), real_logits.detach(), fake_logits.detach(), penalties)
+    return DiscriminatorOutcome(loss.detach(), real_logits.detach(), fake_logits.detach(), rate)
 
 
-def generator_step(state: TrainState, config: Config) -> GeneratorOutcome:
-    """One update of G through D, and of G's average; D keeps every byte."""
+def generator_step(state: TrainState, config: Config, batches: Batches) -> GeneratorOutcome:
+    """One update of G through D, and of G's average; D keeps every byte.
+
+    `batches` is for losses that judge a fake beside a real sample; none of those here does.
+    """
     latent = draw_latents(config, "generator", state.counters.step).to(state.device)
     with frozen(state.discriminator), autocast(state, config):
         fake_logits = state.discriminator(state.generator(latent, None), None).float()
     loss = LOSSES[config.loss.name].generator(fake_logits=fake_logits)
-    _descend(state.generator_optimizer, loss, config.optimizer.generator.lr, state, config)
+    rate = _descend(state.generator_optimizer, loss, config.optimizer.generator.lr, state, config)
     state.counters.step += 1
     if state.generator_ema is not None:
         update_average(state.generator_ema, state.generator, config.training.ema_decay, state.counters.step)
-    return GeneratorOutcome(loss.detach())
+    return GeneratorOutcome(loss.detach(), rate)
 
 
 def draw_latents(config: Config, purpose: str, count: int) -> Tensor:
@@ -105,10 +111,10 @@ def penalty_weight(config: Config, name: str) -> float:
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
     """The network judges or generates as in training, but collects no gradient and keeps its statistics."""
-    parameters = list(network.parameters())
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     batch_norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     spectral = [module for module in network.modules() if isinstance(module, _SpectralNorm)]
-    for parameter in parameters:
+    for parameter in learning:
         parameter.requires_grad_(False)
     for norm in batch_norms:
         norm.track_running_stats = False  # normalizes by the batch, records nothing
@@ -117,7 +123,7 @@ def frozen(network: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for parameter in parameters:
+        for parameter in learning:
             parameter.requires_grad_(True)
         for norm in batch_norms:
             norm.track_running_stats = True
@@ -129,9 +135,12 @@ def autocast(state: TrainState, config: Config) -> torch.autocast:
     return torch.autocast(state.device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
 
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float, state: TrainState, config: Config) -> None:
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float, state: TrainState, config: Config) -> float:
+    """One update by the gradient of `loss`; the learning rate it was made with."""
     counters = state.counters
-    set_learning_rate(optimizer, lr * rate_multiplier(config.training.lr_schedule, counters.step, counters.total_steps))
+    rate = lr * rate_multiplier(config.training.lr_schedule, counters.step, counters.total_steps)
+    set_learning_rate(optimizer, rate)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
+    return rate

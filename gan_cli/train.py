@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import signal
 
+import torch
+
 from gan_cli import checkpoint
 from gan_cli.errors import StorageError
 from gan_cli.grids import save_film, save_real_samples, save_samples
-from gan_cli.measure import discriminator_metrics, step_metrics
+from gan_cli.measure import discriminator_metrics, penalty_metrics, step_metrics
 from gan_cli.pace import Pace
 from gan_cli.run import Run
 from gan_cli.runfolder import CHECKPOINTS
@@ -27,6 +29,7 @@ def train(run: Run) -> signal.Signals | None:
     judged: DiscriminatorOutcome | None = None
     made: GeneratorOutcome | None = None
     saved: Counters | None = None
+    run.log.advance(counters.step, counters.total_steps)
     step_done = counters.d_updates == 0  # a resumed run did what was due after its step before it stopped
     if step_done:
         save_real_samples(run)
@@ -73,13 +76,15 @@ def _fix_budget(run: Run, pace: Pace) -> None:
 def _log(run: Run, judged: DiscriminatorOutcome | None, made: GeneratorOutcome, pace: Pace) -> None:
     if judged is not None:
         run.discriminator_metrics = discriminator_metrics(run, judged)
-    run.log.metrics(step_metrics(run, made, pace), run.state.counters.total_steps)
+    values = step_metrics(run, made, pace)
+    require_finite(run.state, {name: torch.tensor(value) for name, value in values.items()})
+    run.log.metrics(values, run.state.counters.total_steps)
 
 
 def _save_on_the_way(run: Run) -> Counters | None:
     """What was saved. If it cannot be written the run warns and goes on: a later one may succeed."""
     try:
-        _save(run, {})
+        _save(run, penalty_metrics(run))
     except StorageError as error:
         run.log.say(f"warning: {error}; going on, the next checkpoint may succeed")
         return None
@@ -90,7 +95,7 @@ def _save_last(run: Run, judged: DiscriminatorOutcome | None, step_done: bool) -
     """Where a run stops; between the halves of a step, what D's half saw is kept for the step's line of metrics."""
     if judged is not None and not step_done:
         run.discriminator_metrics = discriminator_metrics(run, judged)
-    _save(run, {} if step_done else run.discriminator_metrics)
+    _save(run, penalty_metrics(run) if step_done else run.discriminator_metrics)
 
 
 def _save(run: Run, metrics: dict[str, float]) -> None:

@@ -35,7 +35,7 @@ RECIPES = {
         "architecture.discriminator.normalization=batch",
     ],
     "lazy r1, cosine, no average": ["regularizer.r1.every=4", "training.lr_schedule=cosine", "training.ema_decay=0"],
-    "spectral norm, weight clip no": ["regularizer=none", "architecture.discriminator.normalization=spectral"],
+    "spectral norm": ["regularizer=none", "architecture.discriminator.normalization=spectral"],
 }
 
 
@@ -101,11 +101,12 @@ def test_a_run_may_stop_after_any_update(
     assert_equal_runs(whole, broken)
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_stopping_between_the_halves_loses_no_metrics(
-    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, recipe: str
 ) -> None:
     """With one critic update a step, the first line after the stop needs what D's half saw before it."""
-    overrides = [*TINY_IMAGES, "steps=5"]
+    overrides = [*TINY_IMAGES, *RECIPES[recipe], "training.n_critic=1", "steps=5"]
     whole = train(*overrides, "name=whole")
     with monkeypatch.context() as patch:
         stop_after(5, patch)
@@ -211,6 +212,79 @@ def test_resume_by_name_takes_the_newest_run(train: Callable[..., Path], short: 
     assert (last(newer).counters.step, last(short).counters.step) == (4, 3)
 
 
+def test_too_many_extra_steps_are_refused_not_saved(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run_command("train", [f"resume={short}", "extra_steps=1e12"]) == 2
+    assert "at most 1,000,000,000,000 steps" in capsys.readouterr().err
+
+
+def test_a_budget_goes_on_being_measured(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(4, patch)
+        run = train(*TINY_IMAGES, "budget=40s", code=130)
+    assert last(run).counters.total_steps is None
+    assert run_command("train", [f"resume={run}", "budget=null"]) == 2
+    train(f"resume={run}", "budget=2s")
+    found = last(run)
+    assert found.counters.step == found.counters.total_steps
+    assert 1 < found.provenance.seconds < 10
+
+
+def test_a_lazy_penalty_is_in_every_line(train: Callable[..., Path]) -> None:
+    overrides = [*without(TINY_IMAGES, "training.log_every"), "training.log_every=2", "regularizer.r1.every=4"]
+    run = train(*overrides, "steps=8")
+    assert all("penalty/r1" in line for line in metrics(run))
+
+
+def test_a_fallback_never_loses_the_checkpoint_it_makes(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer files are damaged: what is saved then has a lower number than they, and must not be pruned for it."""
+    run = train(*without(TINY_IMAGES, "training.checkpoint_every"), "steps=9", "training.checkpoint_every=1", "keep=4")
+    for step in (7, 8, 9):
+        damaged = run / CHECKPOINTS / f"step_{step:08d}.safetensors"
+        damaged.unlink()
+        damaged.write_bytes(b"gone")
+    (run / CHECKPOINTS / LAST).unlink()
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        train(f"resume={run}", "keep=1", code=130)
+    assert last(run).counters.step == 6
+    assert (run / CHECKPOINTS / "step_00000009.safetensors.damaged").read_bytes() == b"gone"
+    train(f"resume={run}")
+    assert last(run).counters.step == 9
+
+
+def test_last_alone_is_enough(train: Callable[..., Path], short: Path) -> None:
+    for path in checkpoint.checkpoints_in(short / CHECKPOINTS):
+        path.unlink()
+    train(f"resume={short}", "extra_steps=1")
+    assert last(short).counters.step == 4
+
+
+def test_resume_auto_says_what_it_passes_over(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(*TINY_IMAGES, "name=auto", "steps=2")
+    for path in (run / CHECKPOINTS).iterdir():
+        path.write_bytes(b"gone")
+    assert train(*TINY_IMAGES, "name=auto", "steps=2", "resume=auto") != run
+    assert "resume=auto passes over" in capsys.readouterr().out
+
+
+def test_a_script_s_line_is_satisfied_by_a_run_that_did_more(train: Callable[..., Path]) -> None:
+    run = train(*TINY_IMAGES, "name=auto", "steps=4")
+    assert train(*TINY_IMAGES, "name=auto", "steps=2", "resume=auto") == run
+    assert last(run).counters.step == 4
+
+
+def test_a_record_that_was_damaged_is_no_obstacle(train: Callable[..., Path], short: Path) -> None:
+    (short / "config.json").write_text('{"directory": 5, "resumed": 7}')
+    with open(short / "metrics.jsonl", "a") as stream:
+        stream.write('{"step": "x"}\n[]\n{"step": 3')
+    train(f"resume={short}", "extra_steps=1")
+    assert len(json.loads((short / "config.json").read_text())["resumed"]) == 1
+    assert [line["step"] for line in metrics(short)] == [1, 2, 3, 4]
+
+
 def test_resume_auto(train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [*TINY_IMAGES, "name=auto", "resume=auto"]
     first = train(*command, "steps=3")
@@ -253,8 +327,8 @@ def test_a_relative_data_root_is_found_from_another_folder(
 
 
 def test_a_damaged_newest_checkpoint_falls_back_and_says_so(train: Callable[..., Path]) -> None:
-    whole = train(*TINY_IMAGES, "steps=6", "name=whole", "training.checkpoint_every=2", "keep=0")
-    run = train(*TINY_IMAGES, "steps=6", "name=run", "training.checkpoint_every=2", "keep=0")
+    often = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=2", "keep=0", "steps=6"]
+    whole, run = train(*often, "name=whole"), train(*often, "name=run")
     newest = run / CHECKPOINTS / "step_00000006.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
     train(f"resume={run}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_IMAGES
+from conftest import TINY_IMAGES, without
 from PIL import Image
 
 from gan_cli import schema
@@ -49,6 +52,23 @@ def test_one_seed_twice_is_equal_in_bytes_and_overwrites_nothing(run: Path, samp
     assert len({one, two, three}) == 3
     assert one.parent == run / "generated"
     assert sample(f"ckpt={run}", "n=16", "seed=6").read_bytes() != one.read_bytes()
+
+
+def test_sampling_while_the_run_goes_on(train: Callable[..., Path], here: Path, sample: Callable[..., Path]) -> None:
+    """Between listing and reading, the run replaces last.safetensors and removes older files."""
+    every = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1", "keep=1"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "gan_cli.cli", "train", *every, "steps=1e6", "name=live"], stdout=subprocess.DEVNULL
+    )
+    try:
+        while not (found := list(here.glob(f"outputs/live/*/checkpoints/{LAST}"))):
+            time.sleep(0.05)
+        for index in range(30):
+            source = found[0].parents[1] if index % 2 else found[0]
+            sample(f"ckpt={source}", "n=1", f"out=made{index}")
+    finally:
+        child.terminate()
+        assert child.wait(30) == 143
 
 
 def test_a_folder_of_runs_means_its_newest(run: Path, train: Callable[..., Path], sample: Callable[..., Path]) -> None:
@@ -161,6 +181,7 @@ def test_seeds() -> None:
         (["ckpt=x", "format=gif"], 2, "format=gif"),
         (["ckpt=x", "truncation=0"], 2, "truncation=0"),
         (["ckpt=x", "seeds=a-b"], 2, "seeds=a-b"),
+        (["ckpt=x", "seeds=٣"], 2, "seeds=٣"),
         (["ckpt=x", "device=cuda"], 2, "device=cuda"),
         (["ckpt=x", "loss=hinge"], 2, "unknown key loss"),
         (["ckpt=x", "n=20000"], 2, "format=images"),

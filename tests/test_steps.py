@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from conftest import TINY_IMAGES, compose, without
@@ -33,8 +35,11 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def judge(config: Config, state: TrainState, dataset: Dataset) -> steps.DiscriminatorOutcome:
-    batches = Batches(dataset, config.seed, config.batch_size, CPU)
-    return discriminator_step(state, config, batches.draw(state.counters.d_updates))
+    return discriminator_step(state, config, Batches(dataset, config.seed, config.batch_size, CPU))
+
+
+def generate(config: Config, state: TrainState, dataset: Dataset) -> steps.GeneratorOutcome:
+    return generator_step(state, config, Batches(dataset, config.seed, config.batch_size, CPU))
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer", "instance", "spectral"])
@@ -51,7 +56,7 @@ def test_each_half_leaves_every_byte_of_the_other(normalization: str) -> None:
 
     discriminator = bytes_of(state.discriminator)
     gradients = [parameter.grad.clone() for parameter in state.discriminator.parameters()]
-    generator_step(state, config)
+    generate(config, state, dataset)
     assert same(discriminator, bytes_of(state.discriminator))
     assert not same(generator, bytes_of(state.generator))
     left = [parameter.grad for parameter in state.discriminator.parameters()]
@@ -72,6 +77,24 @@ def test_freezing_ends_with_the_block_even_on_an_error() -> None:
     assert network[1].track_running_stats
 
 
+def test_freezing_thaws_only_what_was_learning() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    network[0].requires_grad_(False)
+    with frozen(network):
+        pass
+    assert [parameter.requires_grad for parameter in network.parameters()] == [False, False, True, True]
+
+
+def test_the_average_of_a_spectrally_normalized_generator_is_normalized_too() -> None:
+    config, state, dataset = prepared("architecture.generator.normalization=spectral", "training.ema_decay=0.99")
+    for _ in range(150):
+        judge(config, state, dataset)
+        generate(config, state, dataset)
+    assert state.generator_ema is not None
+    for network in (state.generator, state.generator_ema.eval()):
+        assert torch.linalg.matrix_norm(network.project.weight, ord=2).item() == pytest.approx(1, abs=0.15)
+
+
 def test_counters_and_the_average() -> None:
     config, state, dataset = prepared("training.ema_decay=0.5")
     assert state.generator_ema is not None
@@ -79,7 +102,7 @@ def test_counters_and_the_average() -> None:
     judge(config, state, dataset)
     assert (state.counters.step, state.counters.d_updates) == (0, 1)
     assert same(before, bytes_of(state.generator_ema))
-    generator_step(state, config)
+    generate(config, state, dataset)
     assert (state.counters.step, state.counters.d_updates) == (1, 1)
     assert not same(before, bytes_of(state.generator_ema))
     assert prepared("training.ema_decay=0")[1].generator_ema is None
@@ -89,21 +112,25 @@ def test_lazy_penalties_fire_when_due_with_weight_times_interval(monkeypatch: py
     config, state, dataset = prepared("regularizer.r1.every=3", "regularizer.r1.weight=2")
     assert [due_penalties(config, update) for update in range(5)] == [["r1"], [], [], ["r1"], []]
     assert penalty_weight(config, "r1") == 6
-    fired = [bool(judge(config, state, dataset).penalties) for _ in range(7)]
-    assert fired == [True, False, False, True, False, False, True]
+    values = []
+    for _ in range(7):
+        judge(config, state, dataset)
+        values.append(state.penalties["r1"])
+    assert [one is other for one, other in itertools.pairwise(values)] == [True, True, False, True, True, False]
 
 
 def test_the_weight_reaches_the_gradient() -> None:
-    """With SGD-like first steps: twice the weight, twice the part of the gradient that the penalty adds."""
+    """Twice the weight, or three times the interval: as many times the part of the gradient that the penalty adds."""
 
-    def gradient(weight: float) -> Tensor:
-        config, state, dataset = prepared(f"regularizer.r1.weight={weight}")
+    def gradient(weight: float, every: int = 1) -> Tensor:
+        config, state, dataset = prepared(f"regularizer.r1.weight={weight}", f"regularizer.r1.every={every}")
         judge(config, state, dataset)
         return torch.cat([parameter.grad.flatten() for parameter in state.discriminator.parameters()])
 
-    nothing, once, twice = gradient(0), gradient(1), gradient(2)
+    nothing, once, twice, lazy = gradient(0), gradient(1), gradient(2), gradient(1, every=3)
     assert (once - nothing).norm() > 0
     torch.testing.assert_close(twice - nothing, 2 * (once - nothing), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(lazy - nothing, 3 * (once - nothing), rtol=1e-3, atol=1e-6)
 
 
 def test_weight_clip_acts_after_d_s_update() -> None:
@@ -118,7 +145,7 @@ def test_the_learning_rate_follows_its_schedule_and_its_network() -> None:
     )
     state.counters.step = 5
     judge(config, state, dataset)
-    generator_step(state, config)
+    generate(config, state, dataset)
     assert state.discriminator_optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
     assert state.generator_optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
 

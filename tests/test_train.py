@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from conftest import TINY_IMAGES, compose, played, without
 from PIL import Image
 from test_resume import assert_equal_runs, last, metrics
 
+from gan_cli import config as configs
 from gan_cli import losses
 from gan_cli import train as training
 from gan_cli.cli import run_command
@@ -73,8 +76,9 @@ def test_pictures_and_log_lines_do_not_change_training(train: Callable[..., Path
 
 def test_what_a_run_leaves(train: Callable[..., Path]) -> None:
     overrides = [*without(TINY_IMAGES, "training.sample_every"), "training.sample_every=2", "loss=wasserstein"]
-    run = train(*overrides, "steps=4")
-    assert run.parent.name == "shapes-dcgan-wasserstein"
+    run = train(*overrides, "steps=4", "name=it's a name, [really]")
+    assert run.parent.name == "it's a name, [really]"
+    assert compose(*overrides).run_name == "shapes-dcgan-wasserstein"
     assert "=" not in str(run.relative_to(run.parents[2]))
     assert sorted(path.name for path in (run / "samples").iterdir()) == [
         "real.png",
@@ -89,6 +93,8 @@ def test_what_a_run_leaves(train: Callable[..., Path]) -> None:
     assert record["data"]["complete"] is True
     assert record["command"].startswith("gan-train ")
     assert {"gan_cli", "python", "packages", "git", "device", "threads", "started", "directory"} <= record.keys()
+    again = shlex.split(record["command"])[1:]
+    assert configs.to_dict(compose(*again)) == record["config"]
     line = metrics(run)[-1]
     assert line["step"] == 4
     assert line["images_seen"] == 4 * 5 * 8
@@ -151,6 +157,39 @@ def test_numbers_that_are_not_finite_stop_the_run_and_never_reach_a_file(
     assert "step 3" in error
     run = next(here.glob("outputs/nan/*"))
     assert last(run).counters.step == 2
+    assert "diverged" in (run / "train.log").read_text()
+    assert json.loads((run / "config.json").read_text())["ended"]["status"] == "diverged"
+    assert "NaN" not in (run / "metrics.jsonl").read_text()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_at_its_next_line(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Long before the next checkpoint: nothing is gained by training on."""
+    real = training.play_turn
+
+    def poisoned(state, config, batches):
+        if state.counters.step == 3:
+            with torch.no_grad():
+                next(state.discriminator.parameters()).fill_(float("inf"))
+        return real(state, config, batches)
+
+    monkeypatch.setattr(training, "play_turn", poisoned)
+    assert run_command("train", [*TINY_IMAGES, "steps=500", "name=nan"]) == 4
+    assert re.search(r"diverged: .* is not finite at step [45];", capsys.readouterr().err)
+    for line in next(here.glob("outputs/nan/*/metrics.jsonl")).read_text().splitlines():
+        assert json.loads(line, parse_constant=pytest.fail)
+
+
+def test_logs_on_a_full_disk_end_no_run(
+    here: Path, train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gan_cli import runlog
+
+    monkeypatch.setattr(runlog, "METRICS", "/dev/full")
+    run = train(*TINY_IMAGES, "steps=3")
+    assert capsys.readouterr().out.count("/dev/full cannot be written") == 1
+    assert last(run).counters.step == 3
 
 
 def test_a_full_disk_on_the_way_is_told_and_survived_but_not_at_the_end(
@@ -158,17 +197,17 @@ def test_a_full_disk_on_the_way_is_told_and_survived_but_not_at_the_end(
 ) -> None:
     from gan_cli import checkpoint
 
-    real, calls = checkpoint.save_file, 0
+    real, calls = checkpoint._write, 0
 
-    def full_once(*arguments, **settings):
+    def full_once(*arguments):
         nonlocal calls
         calls += 1
         if calls == 2:
             raise OSError(28, "No space left on device")
-        real(*arguments, **settings)
+        real(*arguments)
 
     every = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1"]
-    monkeypatch.setattr(checkpoint, "save_file", full_once)
+    monkeypatch.setattr(checkpoint, "_write", full_once)
     run = train(*every, "steps=3", "name=full")
     assert "warning" in (run / "train.log").read_text()
     assert last(run).counters.step == 3
@@ -176,7 +215,7 @@ def test_a_full_disk_on_the_way_is_told_and_survived_but_not_at_the_end(
     def always_full(*arguments, **settings):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", always_full)
+    monkeypatch.setattr(checkpoint, "_write", always_full)
     capsys.readouterr()
     assert run_command("train", [*every, "steps=2", "name=never"]) == 5
     assert "No space left on device" in capsys.readouterr().err
@@ -197,7 +236,7 @@ def test_a_budget_becomes_a_number_of_steps(train: Callable[..., Path]) -> None:
     assert "steps, from the pace of its first 5 %" in (run / "train.log").read_text()
     assert metrics(run)[-1]["learning_rate/generator"] < 0.1 * 1e-3  # the schedule knew its end
     record = json.loads((run / "config.json").read_text())
-    assert record["finished"]["total_steps"] == found.counters.total_steps
+    assert record["ended"]["total_steps"] == found.counters.total_steps
 
 
 def test_pace_fixes_the_steps_after_five_percent() -> None:
@@ -247,3 +286,7 @@ def test_with_the_sign_of_a_loss_flipped_the_ring_is_not_covered(monkeypatch: py
     modes, share = ring_modes(0, "steps=1500")
     assert modes < 8
     assert share < 0.1
+    monkeypatch.undo()
+    modes, share = ring_modes(0, "steps=1500")  # what the same steps do with the right sign
+    assert modes == 8
+    assert share > 0.3

@@ -1,0 +1,72 @@
+"""From a prepared run to its end: say what it is, train, and record how it ended."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+
+import torch
+
+from gan_cli.config import Config
+from gan_cli.data.dataset import Dataset
+from gan_cli.errors import DivergedError, GanCliError
+from gan_cli.machine import describe_device
+from gan_cli.run import Run
+from gan_cli.runfolder import read_record, write_record
+from gan_cli.runlog import RunLog
+from gan_cli.state import TrainState, count_parameters
+from gan_cli.train import train
+
+STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
+
+
+def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog) -> None:
+    """Says what will be trained on what, before the first step."""
+    log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
+    generator, discriminator = config.architecture.generator, config.architecture.discriminator
+    log.say(
+        f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
+        f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
+        f" samples {'x'.join(map(str, config.sample_shape))}"
+    )
+    log.say(f"device: {describe_device(state.device)}, {config.precision}, {torch.get_num_threads()} threads")
+    if config.loss.name == "wasserstein" and not config.regularizer:
+        log.say("warning: loss=wasserstein regularizer=none leaves D's slope unbounded and usually diverges")
+
+
+def conduct(run: Run) -> int:
+    """Trains, and records how it ended, also when it ended badly."""
+    try:
+        received = train(run)
+    except GanCliError as error:
+        run.log.say(str(error), console=False)
+        _record_end(run, "diverged" if isinstance(error, DivergedError) else "failed")
+        raise
+    counters = run.state.counters
+    _record_end(run, "done" if received is None else "stopped")
+    if received is not None:
+        run.log.say(
+            f"stopped by {received.name} at step {counters.step:,}; go on by: gan-train {_typed('resume', run)}"
+        )
+        return STOPPED[received]
+    run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s")
+    run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
+    run.log.say(f"more: gan-sample {_typed('ckpt', run)} n=64 seed=0")
+    return 0
+
+
+def _typed(key: str, run: Run) -> str:
+    """`key=<the run's folder>`, quoted for a shell where it must be."""
+    return shlex.quote(f"{key}={run.folder}")
+
+
+def _record_end(run: Run, status: str) -> None:
+    counters = run.state.counters
+    record = read_record(run.folder)
+    record["ended"] = {
+        "status": status,
+        "step": counters.step,
+        "total_steps": counters.total_steps,
+        "seconds": round(run.state.seconds, 3),
+    }
+    write_record(run.folder, record)
