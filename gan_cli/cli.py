@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shlex
 import signal
 import sys
@@ -11,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gan_cli import __version__
-from gan_cli.errors import GanCliError, UsageError
+from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 HYDRA_FLAGS = (
     "--cfg",
     "-c",
@@ -38,9 +41,12 @@ def sample() -> int:
     return run_command("sample", sys.argv[1:])
 
 
-def run_command(command: str, arguments: Sequence[str]) -> int:
-    """Runs `gan-<command>` with these arguments and returns its exit code."""
-    return run_guarded(command, lambda: _dispatch(command, list(arguments)))
+def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
+    """Runs `gan-<command>` with these arguments and returns its exit code; `folder` is where a sweep wants the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a console that cannot spell a path shows it escaped
+    return run_guarded(command, lambda: _dispatch(command, list(arguments), folder))
 
 
 def run_guarded(command: str, run: Callable[[], int]) -> int:
@@ -48,18 +54,26 @@ def run_guarded(command: str, run: Callable[[], int]) -> int:
     try:
         return run()
     except GanCliError as error:
-        print(f"gan-{command}: {error}", file=sys.stderr)
+        print(f"gan-{command}: {one_line(error, 2000)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+            raise
+        print(f"gan-{command}: out of memory: choose a smaller batch_size, image_size or network", file=sys.stderr)
+        return UsageError.exit_code
     except BrokenPipeError:
         from gan_cli.runlog import silence_stdout
 
         silence_stdout()
         return 0
+    except OSError as error:
+        print(f"gan-{command}: {one_line(error)}", file=sys.stderr)
+        return StorageError.exit_code
 
 
-def _dispatch(command: str, arguments: list[str]) -> int:
+def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
     if "--version" in arguments:
         print(f"gan-cli {__version__}")
         return 0
@@ -70,24 +84,21 @@ def _dispatch(command: str, arguments: list[str]) -> int:
         return 0
     from gan_cli.compose import quote_literals
 
+    typed = shlex.join([f"gan-{command}", *arguments])
     arguments = [quote_literals(argument) for argument in arguments]
     if command == "train" and ("-m" in arguments or "--multirun" in arguments):
         from gan_cli.sweep import sweep
 
         return sweep([argument for argument in arguments if argument not in ("-m", "--multirun")])
-    if arguments[-2:] == ["--cfg", "job"] or arguments[:2] == ["--cfg", "job"]:
-        return _print_config(command, [argument for argument in arguments if argument not in ("--cfg", "job")])
+    rest = _without_config_flag(arguments)
+    if rest is not None:
+        return _print_config(command, rest)
     if any(argument.partition("=")[0] in HYDRA_FLAGS for argument in arguments):
         return _leave_to_hydra(command, arguments)
-    return COMMANDS[command](arguments)
+    return _train(arguments, typed, folder) if command == "train" else _sample(arguments)
 
 
-def _train(arguments: list[str]) -> int:
-    return train_command(arguments, shlex.join(["gan-train", *arguments]))
-
-
-def train_command(overrides: list[str], command: str, folder: str | None = None) -> int:
-    """Composes, validates and trains; `folder` is where a sweep wants the run."""
+def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     from gan_cli import config
     from gan_cli.compose import compose_command
 
@@ -96,7 +107,7 @@ def train_command(overrides: list[str], command: str, folder: str | None = None)
     with leaving_at_once():
         from gan_cli.launch import Request, launch
 
-    return launch(Request(parsed, composed.named, composed.brought, command, Path(folder) if folder else None))
+    return launch(Request(parsed, composed.named, composed.brought, command, folder))
 
 
 def _sample(arguments: list[str]) -> int:
@@ -109,6 +120,16 @@ def _sample(arguments: list[str]) -> int:
         from gan_cli.sample import sample as run_sample
 
     return run_sample(parsed)
+
+
+def _without_config_flag(arguments: list[str]) -> list[str] | None:
+    """The arguments without `--cfg job` in any of its spellings; None if it is not among them."""
+    joined = [argument for argument in arguments if argument not in ("--cfg=job", "-c=job", "-cjob")]
+    for flag in ("--cfg", "-c"):
+        if flag in joined and joined[joined.index(flag) + 1 :][:1] == ["job"]:
+            at = joined.index(flag)
+            joined = joined[:at] + joined[at + 2 :]
+    return joined if len(joined) < len(arguments) else None
 
 
 def _print_config(command: str, overrides: list[str]) -> int:
@@ -129,9 +150,6 @@ def leaving_at_once() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "sample": _sample}
 
 
 def _leave_to_hydra(command: str, arguments: list[str]) -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +15,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,10 +24,12 @@ from gan_cli.config import flatten
 from gan_cli.errors import UsageError, closest, one_line
 
 # Keys whose value is a path or a text of the user's: taken literally, whatever Hydra's grammar would make of it.
-LITERAL_KEYS = ("ckpt", "resume", "out", "output", "name", "dataset.root", "dataset.path", "seeds", "label", "sha256")
+LITERAL_KEYS = ("ckpt", "resume", "out", "output", "name", "dataset.root", "seeds")
 HYDRA_KEYS = ("hydra.", "hydra/")
+SWEEP_KEYS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
+MOST_CHECKED = 500  # combinations of a sweep that are composed before the first job begins
 SAMPLE_GROUPS = ("device",)
-PATH_KEYS = ("ckpt", "resume", "out", "output", "dataset.root", "dataset.path")
+PATH_KEYS = ("ckpt", "resume", "out", "output", "dataset.root")
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,9 @@ class Composed:
 
 @dataclass(frozen=True)
 class PlannedSweep:
-    """The keys a sweep varies, and its config with each value in turn, the others at their first."""
+    """The keys a sweep names and those it varies, and its config with each value in turn, the others at their first."""
 
+    named: tuple[str, ...]
     varied: tuple[str, ...]
     alternatives: list[dict[str, Any]]
 
@@ -72,15 +79,51 @@ def compose_command(command: str, arguments: Sequence[str]) -> Composed:
 
 
 def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
-    """Checks every value of a sweep by itself; clashes between swept values are left to the jobs they meet in."""
+    """Composes each combination of a sweep, of a very large one each value with the others at their first."""
     overrides = [_parse(argument) for argument in arguments]
-    swept = {index: _values(override) for index, override in enumerate(overrides) if override.is_sweep_override()}
-    first = [swept[index][0] if index in swept else override for index, override in enumerate(overrides)]
-    alternatives = [_compose_checked(command, first).data]
-    for index, values in swept.items():
-        for value in values[1:]:
-            alternatives.append(_compose_checked(command, [*first[:index], value, *first[index + 1 :]]).data)
-    return PlannedSweep(tuple(overrides[index].key_or_group for index in swept), alternatives)
+    own = [override for override in overrides if not override.key_or_group.startswith(HYDRA_KEYS)]
+    for override in overrides:
+        key = override.key_or_group
+        if key.startswith(HYDRA_KEYS) and not key.startswith(SWEEP_KEYS):
+            raise UsageError(f"{override.input_line}: of Hydra's own, a sweep takes launcher and sweeper only")
+    values = [_values(override) if override.is_sweep_override() else [override] for override in own]
+    first = [choices[0] for choices in values]
+    if math.prod(map(len, values)) <= MOST_CHECKED:
+        combinations = [list(combination) for combination in itertools.product(*values)]
+    else:
+        combinations = [
+            [*first[:index], value, *first[index + 1 :]] for index, each in enumerate(values) for value in each
+        ]
+    return PlannedSweep(
+        named=tuple(override.key_or_group for override in own),
+        varied=tuple(override.key_or_group for override in own if override.is_sweep_override()),
+        alternatives=_compose_all(command, combinations),
+    )
+
+
+def _compose_all(command: str, combinations: Sequence[Sequence[Override]]) -> list[dict[str, Any]]:
+    """The data of each combination. Only choices of options are composed anew: other values are put in their place."""
+    options = groups(command)
+    composed: dict[tuple[str, ...], dict[str, Any]] = {}
+    alternatives = []
+    for combination in combinations:
+        lines = tuple(override.input_line or "" for override in combination if override.key_or_group in options)
+        if lines not in composed:
+            composed[lines] = _compose_checked(command, combination).data
+        data = copy.deepcopy(composed[lines])
+        for override in combination:
+            if override.key_or_group not in options:
+                _put(data, override.key_or_group, override.value())
+        alternatives.append(data)
+    return alternatives
+
+
+def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, leaf = dotted.split(".")
+    for section in sections:
+        data = data[section]
+    if not isinstance(data.get(leaf), dict):
+        data[leaf] = value
 
 
 def _values(override: Override) -> list[Override]:
@@ -95,6 +138,11 @@ def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
     options = groups(command)
     for override in overrides:
         _check(override, options)
+    keys = [override.key_or_group for override in overrides]
+    for override in overrides:
+        if keys.count(override.key_or_group) > 1:
+            raise UsageError(f"{overrides[-1].input_line}: {override.key_or_group} is given twice")
+    overrides = [override for override in overrides if not _is_no_experiment(override)]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         default = _settle(command, [])
         try:
@@ -106,6 +154,11 @@ def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
     return Composed(_resolve(whole), named, _brought_along(default, whole, named))
 
 
+def _is_no_experiment(override: Override) -> bool:
+    """`experiment=null`, which is the default and which Hydra takes for no override of it."""
+    return override.key_or_group == "experiment" and override.value() is None
+
+
 def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
     """The composition, in which what an experiment set in a part goes if the part itself was replaced.
 
@@ -114,7 +167,7 @@ def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
     """
     whole = _compose(command, overrides)
     experiment = next((override for override in overrides if override.key_or_group == "experiment"), None)
-    if experiment is None or experiment.value() is None:
+    if experiment is None:
         return _without_hydra(whole)
     rest = [override for override in overrides if override is not experiment]
     named = {override.key_or_group for override in rest}
@@ -152,8 +205,19 @@ def quote_literals(argument: str) -> str:
     if not equals or key not in LITERAL_KEYS or (value == "null" and key != "ckpt"):
         return argument
     if key in PATH_KEYS and value.startswith("~"):
-        value = str(Path(value).expanduser())
+        value = os.path.expanduser(value)  # a user nobody knows is left as it is
     return f"{key}={quote(value)}"
+
+
+def as_typed(argument: str) -> str:
+    """An override of Hydra's as a person types it: the inverse of `quote_literals`."""
+    override = _parse(argument)
+    value = override.value()
+    if override.key_or_group not in LITERAL_KEYS or not isinstance(value, str):
+        return argument
+    return f"{override.key_or_group}=" + re.sub(
+        r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", value
+    )
 
 
 def quote(text: str) -> str:
@@ -169,11 +233,11 @@ def _parse(argument: str) -> Override:
         raise UsageError(
             f"unknown flag {argument}: keys are written key=value, as {word.partition('=')[0]}=...; see --help"
         )
-    if "=" not in argument and not argument.startswith("~"):
+    if argument.find("=") < 1 and not argument.startswith("~"):
         raise UsageError(f"{argument}: expected key=value; see --help")
     try:
         return OverridesParser.create().parse_override(argument)
-    except HydraException as error:
+    except (HydraException, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
             f"{argument}: cannot be read as key=value ({one_line(reason)}); quote special letters"
@@ -184,18 +248,26 @@ def _check(override: Override, options: dict[str, list[str]]) -> None:
     key = override.key_or_group
     if override.is_add() or override.is_force_add() or override.is_delete():
         raise UsageError(f"{override.input_line}: keys are neither added nor deleted, only set; write {key}=...")
+    if override.package is not None:
+        raise UsageError(f"{override.input_line}: packages are set by configs/, write {key}=...")
+    if key.endswith(".name"):
+        raise UsageError(
+            f"{override.input_line}: an option is chosen by {key.removesuffix('.name').replace('.', '/')}=..."
+        )
     if key in options:
         _check_option(key, override.value(), options[key])
 
 
 def _check_option(group: str, value: Any, known: list[str]) -> None:
-    for option in value if isinstance(value, list) else [value]:
-        text = option.text if isinstance(option, QuotedString) else option
+    chosen = value if isinstance(value, list) else [value]
+    for text in chosen:
         nothing = text is None and group == "experiment"
         if not nothing and text not in known:
             raise UsageError(f"{group}={text}: expected one of {', '.join(known)}{closest(str(text), known)}")
     if isinstance(value, list) and group != "regularizer":
         raise UsageError(f"{group}={value}: takes one option, of {', '.join(known)}")
+    if len(set(chosen)) < len(chosen) or ("none" in chosen and len(chosen) > 1):
+        raise UsageError(f"{group}=[{','.join(chosen)}]: name each once, and none alone")
 
 
 def _explain(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:

@@ -47,11 +47,11 @@ def help_text(command: str) -> str:
 
 def key_lines(schema: type, path: str = "") -> Iterator[tuple[str, str]]:
     """(dotted key, meaning) of every key that can be set, those of several options once."""
-    seen: set[str] = set()
+    lines: dict[str, str] = {}
     for dotted, meaning in _key_lines(schema, path):
-        if dotted not in seen and not dotted.endswith(".name"):
-            seen.add(dotted)
-            yield dotted, meaning
+        if not dotted.endswith(".name"):
+            lines[dotted] = max(lines.get(dotted, ""), meaning, key=len)  # of two options' choices, the wider
+    yield from lines.items()
 
 
 def _key_lines(schema: type, path: str) -> Iterator[tuple[str, str]]:

@@ -84,10 +84,10 @@ def runs_in(folder: Path) -> list[Path]:
 
 def find_run(where: str, output: str) -> Path:
     """The folder that `resume=` names: a run's folder, or the newest run of a name under `output`."""
-    folder = Path(where).expanduser()
+    folder = Path(os.path.expanduser(where))
     if (folder / RECORD).is_file() or (folder / CHECKPOINTS).is_dir():
         return folder
-    named = runs_in(Path(output).expanduser() / where) if where not in ("", ".", "..") else []
+    named = runs_in(Path(os.path.expanduser(output)) / where) if where not in ("", ".", "..") else []
     named = named or runs_in(folder)
     if not named:
         raise UsageError(f"resume={where}: no run there, give a run's folder, a name under {output}, or auto")

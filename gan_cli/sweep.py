@@ -6,6 +6,7 @@ job's side: it reads one JSON request from its standard input.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +24,16 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gan_cli import config as configs
 from gan_cli import schema
-from gan_cli.compose import compose_sweep, config_folder, quote
+from gan_cli.compose import PlannedSweep, as_typed, compose_sweep, config_folder, quote
 from gan_cli.errors import UsageError, one_line
 from gan_cli.runfolder import create_stamped
 from gan_cli.runlog import METRICS
@@ -40,75 +45,113 @@ STATUS = {0: "done", 2: "refused", 4: "diverged", 130: "stopped", 138: "stopped"
 
 
 class StoppedSweep(BaseException):
-    """The sweep was asked to stop by this signal; its running job has saved. No Exception: Hydra would go on."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
+    """The sweep was asked to stop; its running job has saved. No Exception: Hydra would go on."""
 
 
 def sweep(arguments: Sequence[str]) -> int:
     """Runs every combination; 0 if all went well, else the first failed job's exit code, or that of the signal."""
     planned = compose_sweep("train", arguments)
-    for data in planned.alternatives:
-        schema.parse(configs.Config, data)  # a wrong value is refused before anything is written
-    first = schema.parse(configs.Config, planned.alternatives[0])
-    if first.resume is not None:
-        raise UsageError(f"resume={first.resume}: a sweep starts new runs; go on with one of its jobs without -m")
+    first = _check(planned)
     folder = create_stamped(Path(first.output) / first.run_name, prefix="sweep_")
+    stop = Forwarder()
 
     def job(config: DictConfig) -> None:
-        _run_job(folder, planned.varied)
-        _write_summary(folder)
+        if stop.received is None:
+            _run_job(folder, planned.varied, stop)
+            _write_summary(folder)
+        if stop.received is not None:
+            raise StoppedSweep
 
     sys.argv = ["gan-train", "-m", f"hydra.sweep.dir={quote(str(folder.absolute()))}", *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raises, instead of printing and exiting with 1
-    code = 0
-    try:
-        hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(job)()
-    except StoppedSweep as stopped:
-        code = 128 + stopped.number
-    except Exception as error:
-        raise UsageError(one_line(error)) from error
-    rows = _write_summary(folder)
-    _print_table(rows, folder)
-    return code or next((row["code"] for row in rows if row["code"] != 0), 0)
+    with stop:
+        try:
+            hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(job)()
+        except StoppedSweep:
+            pass
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UsageError(one_line(error)) from error
+        rows = _write_summary(folder)
+        _print_table(rows, folder)
+    if stop.received is not None:
+        return 128 + stop.received
+    return next((row["code"] for row in rows if row["code"] != 0), 0)
+
+
+def _check(planned: PlannedSweep) -> configs.Config:
+    """The first config; UsageError for a value wrong in itself, or if every combination clashes."""
+    parsed = [schema.parse(configs.Config, data) for data in planned.alternatives]
+    if parsed[0].resume is not None:
+        raise UsageError(f"resume={parsed[0].resume}: a sweep starts new runs; go on with one of its jobs without -m")
+    configs.validate_ends(parsed[0], planned.named)
+    clashes = []
+    for config in parsed:
+        try:
+            configs.validate(config)
+        except UsageError as error:
+            clashes.append(error)
+    if len(clashes) == len(parsed):
+        raise clashes[0]
+    return parsed[0]
+
+
+class Forwarder:
+    """While entered, signals go to the running job: the first as it is, so that it saves; a second kills it."""
+
+    HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.child: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Forwarder:
+        self._before = {number: signal.signal(number, self._forward) for number in self.HEEDED}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        again, self.received = self.received is not None, self.received or number
+        if self.child is not None and self.child.poll() is None:
+            # the job heeds no HUP: its terminal is ours, and it has none
+            self.child.send_signal(signal.SIGKILL if again else signal.SIGTERM if number == signal.SIGHUP else number)
 
 
 # --- one job -----------------------------------------------------------------------------------------------------
 
 
-def _run_job(folder: Path, varied_keys: tuple[str, ...]) -> None:
+def _run_job(folder: Path, varied_keys: tuple[str, ...], stop: Forwarder) -> None:
     job = HydraConfig.get()
-    overrides = list(job.overrides.task)
+    overrides = [as_typed(override) for override in job.overrides.task]
     varied = " ".join(override for override in overrides if override.partition("=")[0] in varied_keys)
     target = folder / str(job.job.num)
     print(f"job {job.job.num}: {varied}", flush=True)
-    request = {"overrides": overrides, "folder": str(target)}
     started = time.monotonic()
-    code, complaint, stopped_by = _run_child(request)
+    code, complaint = _run_child({"overrides": overrides, "folder": str(target)}, stop)
+    stopped = stop.received is not None and code != 0
     outcome = {
         "job": job.job.num,
         "varied": varied,
         "overrides": shlex.join(overrides),
-        "status": STATUS.get(code, "failed"),
+        "status": "stopped" if stopped else STATUS.get(code, "failed"),
         "reason": "" if code == 0 else complaint or _reason(code),
         **_final_numbers(target),
         "seconds": round(time.monotonic() - started, 1),
         "folder": str(target),
-        "code": code,
+        "code": code if code >= 0 else 128 - code,
     }
     target.mkdir(parents=True, exist_ok=True)
     (target / OUTCOME).write_text(json.dumps(outcome, indent=2) + "\n", encoding="utf-8")
-    if stopped_by is not None:
-        raise StoppedSweep(stopped_by)
 
 
-def _run_child(request: dict[str, Any]) -> tuple[int, str, int | None]:
-    """Exit code, last line of complaint, and the signal that came meanwhile.
+def _run_child(request: dict[str, Any], stop: Forwarder) -> tuple[int, str]:
+    """Exit code and last line of complaint.
 
-    The child is in a session of its own: a Ctrl-C reaches it through us once, so that it saves; a second one kills it.
+    The child is in a session of its own, so that a Ctrl-C reaches it through us and once. Its standard input stays
+    open as long as we live: when it ends, the child stops too, whatever became of us.
     """
-    received: list[int] = []
     with tempfile.TemporaryFile("w+", encoding="utf-8") as complaints:
         child = subprocess.Popen(
             [sys.executable, "-m", "gan_cli.sweep"],
@@ -117,31 +160,24 @@ def _run_child(request: dict[str, Any]) -> tuple[int, str, int | None]:
             text=True,
             start_new_session=True,
         )
-
-        def forward(number: int, frame: FrameType | None) -> None:
-            received.append(number)
-            child.send_signal(number if len(received) == 1 else signal.SIGKILL)
-
-        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            assert child.stdin is not None
-            try:
-                with child.stdin as stream:
-                    json.dump(request, stream)
-            except BrokenPipeError:
-                pass  # it ended before it read; its exit code tells
-            code = child.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        stop.child = child
+        assert child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it ended before it read: its exit code tells
+            child.stdin.write(json.dumps(request) + "\n")
+            child.stdin.flush()
+        code = child.wait()
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
         complaints.seek(0)
         text = complaints.read()
     sys.stderr.write(text)
     lines = [line for line in text.splitlines() if line.strip()]
-    return code, one_line(lines[-1], 300).removeprefix("gan-train: ") if lines else "", next(iter(received), None)
+    return code, one_line(lines[-1], 300).removeprefix("gan-train: ") if lines else ""
 
 
 def _reason(code: int) -> str:
+    if code in (130, 138, 143):
+        return "stopped, and can be resumed"
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
@@ -156,12 +192,17 @@ def _final_numbers(folder: Path) -> dict[str, float | str]:
 
 def _job_main() -> int:
     """The child's side."""
-    from gan_cli.cli import run_guarded, train_command
+    from gan_cli.cli import run_command
 
-    request = json.load(sys.stdin)
-    overrides = request["overrides"]
-    command = shlex.join(["gan-train", *overrides])
-    return run_guarded("train", lambda: train_command(overrides, command, request["folder"]))
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    return run_command("train", request["overrides"], folder=Path(request["folder"]))
+
+
+def _stop_with_parent() -> None:
+    """Ends the job as a TERM would, once nobody holds the other end of its standard input."""
+    os.read(sys.stdin.fileno(), 1)  # not sys.stdin.read, whose lock would be held when the interpreter ends
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 # --- the table ---------------------------------------------------------------------------------------------------
@@ -180,13 +221,13 @@ def _write_summary(folder: Path) -> list[dict[str, Any]]:
 
 
 def _print_table(rows: list[dict[str, Any]], folder: Path) -> None:
-    table = Table(title=str(folder), title_justify="left")
+    table = Table(title=Text(str(folder)), title_justify="left")
     for column in ("job", "what varied", "status", "D", "G", "images/s", "seconds"):
         table.add_column(column, overflow="fold")
     for row in rows:
         numbers = [f"{row[name]:.3g}" if row[name] != "" else "" for name in FINAL_NUMBERS[1:3]]
         rate = f"{row['images_per_second']:,.0f}" if row["images_per_second"] != "" else ""
-        table.add_row(str(row["job"]), row["varied"], row["status"], *numbers, rate, f"{row['seconds']:.0f}")
+        table.add_row(str(row["job"]), Text(row["varied"]), row["status"], *numbers, rate, f"{row['seconds']:.0f}")
     console = Console()
     console.print(table)
     for row in rows:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,76 @@ def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path: Path, mistake: s
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_that_cannot_be_leaves_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from gan_cli.data import digits
+
+    assert digits.FASHION_MNIST.mirrors[0].startswith("http")
+    nowhere = replace(digits.FASHION_MNIST, mirrors=("http://127.0.0.1:9/",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "FASHION_MNIST", nowhere)
+        assert run_command("train", ["dataset=fashion_mnist"]) == 2
+    said = capsys.readouterr()
+    assert "downloading" in said.out
+    assert said.err.count("\n") == 1
+    assert "put train-images-idx3-ubyte.gz" in said.err
+    assert [path for path in here.parent.rglob("*") if path != here] == []
+
+
+def test_too_large_a_network_is_refused_before_it_is_built(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    huge = ["architecture=mlp", "architecture.discriminator.width=8192", "architecture.discriminator.depth=32"]
+    assert run_command("train", [*TINY_IMAGES[:3], *huge]) == 2
+    error = capsys.readouterr().err
+    assert "architecture.discriminator: 2," in error
+    assert error.count("\n") == 1
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(("command", "key"), [("train", "resume"), ("sample", "ckpt"), ("train", "dataset.root")])
+@pytest.mark.parametrize("value", ["x" * 300, "~nosuchuser/x", "a\nb\x1b[31mred", "\udcff"])
+def test_no_path_gives_more_than_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str], command: str, key: str, value: str
+) -> None:
+    quiet = ["dataset.download=false", "dataset.fallback=error"] if command == "train" else []
+    assert run_command(command, [f"{key}={value}", *quiet]) in (2, 3, 5)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "\x1b" not in error
+
+
+def test_running_out_of_memory_is_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gan_cli import launch
+
+    def too_much(*arguments: object) -> None:
+        import torch
+
+        torch.empty(1 << 50)
+
+    monkeypatch.setattr(launch, "build_dataset", too_much)
+    assert run_command("train", list(TINY_IMAGES)) == 2
+    assert "out of memory: choose a smaller batch_size" in capsys.readouterr().err
+
+
+def test_a_console_that_cannot_spell_a_path(tmp_path: Path) -> None:
+    done = run_process("train", *TINY_IMAGES, "steps=1", "output=ü", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "ü").glob("*/*/config.json"))
+
+
+def test_a_full_console_ends_no_run(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gan_cli.cli", "train", *TINY_IMAGES, "steps=2"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
 
 
 def test_a_folder_that_cannot_be_written_is_an_output_error(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,8 +246,11 @@ def test_the_composed_config_can_be_printed(tmp_path: Path) -> None:
 
 
 def test_the_printed_config_is_what_a_run_would_have(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command("train", ["--cfg", "job", "experiment=gan2014_mnist", "architecture=dcgan"]) == 0
-    assert "width" not in capsys.readouterr().out
+    for flag in (["--cfg", "job"], ["--cfg=job"], ["-c", "job"]):
+        assert run_command("train", ["experiment=gan2014_mnist", *flag, "architecture=dcgan"]) == 0
+        printed = capsys.readouterr().out
+        assert "base_channels" in printed
+        assert "width" not in printed
 
 
 @pytest.mark.parametrize("flags", [["--info", "config"], ["--cfg", "hydra"], ["--hydra-help"]])

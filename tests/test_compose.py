@@ -2,7 +2,7 @@
 
 import pytest
 
-from gan_cli.compose import compose_command, quote_literals
+from gan_cli.compose import as_typed, compose_command, quote_literals
 from gan_cli.errors import UsageError
 
 HOSTILE = [
@@ -29,6 +29,16 @@ def test_home_is_expanded_and_null_means_none(monkeypatch: pytest.MonkeyPatch) -
     assert compose_command("sample", [quote_literals("out=~/cats")]).data["out"] == "/somewhere/cats"
     assert compose_command("sample", [quote_literals("out=null")]).data["out"] is None
     assert compose_command("sample", [quote_literals("ckpt=null")]).data["ckpt"] == "null"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_an_override_of_hydra_s_reads_as_it_was_typed(text: str) -> None:
+    assert as_typed(quote_literals(f"output={text}")) == f"output={text}"
+    assert as_typed("loss=hinge") == "loss=hinge"
+
+
+def test_a_home_that_nobody_has_is_left_as_it_is() -> None:
+    assert compose_command("sample", [quote_literals("out=~nosuchuser/x")]).data["out"] == "~nosuchuser/x"
 
 
 def test_other_keys_are_left_to_hydra() -> None:
