@@ -215,15 +215,15 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: signal.Sig
     assert checkpoint.load(run / "checkpoints" / LAST).counters.step > 0
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("seconds", [0.7, 1.0, 1.5, 2.0])
 def test_a_signal_while_starting_is_quiet(tmp_path: Path, seconds: float) -> None:
-    """Within Python's own start, the import of torch, the drawing of data or the first steps."""
+    """Within the import of torch, the drawing of data or the first steps."""
     child = start(tmp_path, *TINY_IMAGES, "steps=1e6")
     time.sleep(seconds)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
-    assert child.returncode in (130, -signal.SIGINT)  # before our first line runs, Python's own
-    assert seconds < 0.5 or "Traceback" not in err
+    assert child.returncode == 130
+    assert "Traceback" not in err
 
 
 def test_a_closed_pipe_does_not_end_a_run(tmp_path: Path) -> None:
