@@ -14,10 +14,14 @@ from torch.nn.functional import relu, softplus
 
 
 class Loss(NamedTuple):
-    """`discriminator(real_logits=, fake_logits=)` and `generator(fake_logits=)`, each to be minimized."""
+    """`discriminator(real_logits=, fake_logits=)` and `generator(fake_logits=)`, each to be minimized.
+
+    A `paired` loss judges each fake beside a real sample: its generator takes `real_logits` too.
+    """
 
     discriminator: Callable[..., Tensor]
     generator: Callable[..., Tensor]
+    paired: bool = False
 
 
 def cross_entropy_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -50,9 +54,31 @@ def hinge_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
 
 
+def least_squares_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """1/2 (D(x) - 1)^2 + 1/2 D(G(z))^2 (1611.04076, equation 9: real 1, fake 0)."""
+    return 0.5 * (real_logits - 1).square().mean() + 0.5 * fake_logits.square().mean()
+
+
+def least_squares_generator(*, fake_logits: Tensor) -> Tensor:
+    """1/2 (D(G(z)) - 1)^2 (1611.04076, equation 9)."""
+    return 0.5 * (fake_logits - 1).square().mean()
+
+
+def relativistic_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-log sigmoid(D(x) - D(G(z))), a real sample beside each fake (1807.00734, section 4.1; 2501.05441)."""
+    return softplus(fake_logits - real_logits).mean()
+
+
+def relativistic_generator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-log sigmoid(D(G(z)) - D(x)): non-saturating, as in the code of 2501.05441."""
+    return softplus(real_logits - fake_logits).mean()
+
+
 LOSSES = {
     "non_saturating": Loss(cross_entropy_discriminator, non_saturating_generator),
     "minimax": Loss(cross_entropy_discriminator, minimax_generator),
     "wasserstein": Loss(wasserstein_discriminator, mean_generator),
     "hinge": Loss(hinge_discriminator, mean_generator),
+    "least_squares": Loss(least_squares_discriminator, least_squares_generator),
+    "relativistic": Loss(relativistic_discriminator, relativistic_generator, paired=True),
 }

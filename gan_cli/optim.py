@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 # What each optimizer keeps for a parameter: "step" is a number, the others have the parameter's shape.
-SLOTS = {"adam": ("step", "exp_avg", "exp_avg_sq"), "rmsprop": ("step", "square_avg")}
+SLOTS = {
+    "adam": ("step", "exp_avg", "exp_avg_sq"),
+    "adamw": ("step", "exp_avg", "exp_avg_sq"),
+    "rmsprop": ("step", "square_avg"),
+    "sgd": ("momentum_buffer",),
+}
+
+
+def _build_adam(parameters: list[nn.Parameter], lr: float, beta1: float, beta2: float, eps: float) -> Optimizer:
+    return torch.optim.Adam(parameters, lr=lr, betas=(beta1, beta2), eps=eps)
+
+
+def _build_adamw(
+    parameters: list[nn.Parameter], lr: float, beta1: float, beta2: float, eps: float, weight_decay: float
+) -> Optimizer:
+    return torch.optim.AdamW(parameters, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
+
+
+BUILDERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": _build_adam,
+    "adamw": _build_adamw,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
 
 
 def build_optimizer(name: str, network: nn.Module, lr: float, **settings: float) -> Optimizer:
-    """Adam (1412.6980) or RMSProp over all of the network's parameters."""
-    parameters = list(network.parameters())
-    if name == "adam":
-        betas = (settings["beta1"], settings["beta2"])
-        return torch.optim.Adam(parameters, lr=lr, betas=betas, eps=settings["eps"])
-    if name == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=lr, alpha=settings["alpha"], eps=settings["eps"])
-    raise ValueError(f"no optimizer {name!r}")
+    """Adam (1412.6980), AdamW (1711.05101), RMSProp or SGD over all of the network's parameters."""
+    return BUILDERS[name](list(network.parameters()), lr=lr, **settings)
+
+
+def slots_of(name: str, **settings: float) -> tuple[str, ...]:
+    """What this optimizer keeps for a parameter once it has made a step."""
+    return () if name == "sgd" and settings["momentum"] == 0 else SLOTS[name]
 
 
 def rate_multiplier(schedule: str, step: int, steps: int | None) -> float:
@@ -45,6 +68,7 @@ def state_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]
         f"{slot}.{name}": value
         for name, parameter in network.named_parameters()
         for slot, value in optimizer.state.get(parameter, {}).items()
+        if value is not None  # SGD's buffer without momentum
     }
 
 

@@ -40,6 +40,16 @@ class FashionMnist:
 
 
 @dataclass(frozen=True)
+class Kmnist:
+    name: str = key("the option's name")
+    root: str = key("folder that holds or receives the idx files")
+    download: bool = key("fetch the files if `root` lacks them")
+
+    def sample_shape(self, image_size: int | None) -> tuple[int, ...]:
+        return _square(1, image_size)
+
+
+@dataclass(frozen=True)
 class Shapes:
     name: str = key("the option's name")
     size: int = key("number of samples drawn", at_least=1, at_most=1_000_000)
@@ -70,13 +80,45 @@ class Ring:
         return (2,)
 
 
+@dataclass(frozen=True)
+class Grid:
+    name: str = key("the option's name")
+    size: int = key("number of samples drawn", at_least=1, at_most=10_000_000)
+    side: int = key("Gaussians along each axis", at_least=1, at_most=100)
+    spacing: float = key("from one Gaussian to the next", above=0, at_most=1000)
+    std: float = key("standard deviation of each Gaussian along each axis", above=0, at_most=1000)
+
+    def sample_shape(self, image_size: int | None) -> tuple[int, ...]:
+        return (2,)
+
+
+@dataclass(frozen=True)
+class SwissRoll:
+    name: str = key("the option's name")
+    size: int = key("number of samples drawn", at_least=1, at_most=10_000_000)
+    std: float = key(
+        "standard deviation of the noise, before the roll is scaled to about -2 to 2", at_least=0, at_most=100
+    )
+
+    def sample_shape(self, image_size: int | None) -> tuple[int, ...]:
+        return (2,)
+
+
 def _square(channels: int, image_size: int | None) -> tuple[int, ...]:
     if image_size is None:
         raise UsageError("image_size=null: expected a whole number, since this data set holds images")
     return (channels, image_size, image_size)
 
 
-DATASETS = {"mnist": Mnist, "fashion_mnist": FashionMnist, "shapes": Shapes, "ring": Ring}
+DATASETS = {
+    "mnist": Mnist,
+    "fashion_mnist": FashionMnist,
+    "kmnist": Kmnist,
+    "shapes": Shapes,
+    "ring": Ring,
+    "grid": Grid,
+    "swiss_roll": SwissRoll,
+}
 
 # --- networks ----------------------------------------------------------------------------------------------------
 
@@ -139,7 +181,7 @@ class Loss:
     name: str = key("the option's name")
 
 
-LOSSES = dict.fromkeys(("non_saturating", "minimax", "wasserstein", "hinge"), Loss)
+LOSSES = dict.fromkeys(("non_saturating", "minimax", "wasserstein", "hinge", "least_squares", "relativistic"), Loss)
 
 
 @dataclass(frozen=True)
@@ -155,12 +197,37 @@ class R1:
 
 
 @dataclass(frozen=True)
+class R2:
+    weight: float = key("gamma of gamma/2 E|grad D(fake)|^2", at_least=0)
+    every: int = key("D updates from one penalty to the next; the weight is multiplied by it", at_least=1, at_most=1000)
+
+
+@dataclass(frozen=True)
+class Dragan:
+    weight: float = key("lambda of lambda E(|grad D| - 1)^2 around real samples", at_least=0)
+    every: int = key("D updates from one penalty to the next; the weight is multiplied by it", at_least=1, at_most=1000)
+
+
+@dataclass(frozen=True)
+class ZeroCentered:
+    weight: float = key("lambda of lambda E|grad D|^2 between real and fake", at_least=0)
+    every: int = key("D updates from one penalty to the next; the weight is multiplied by it", at_least=1, at_most=1000)
+
+
+@dataclass(frozen=True)
 class WeightClip:
     limit: float = key("D's weights are clamped to [-limit, limit] after its update", above=0)
 
 
-REGULARIZERS = {"gradient_penalty": GradientPenalty, "r1": R1, "weight_clip": WeightClip}
-GRADIENT_PENALTIES = ("gradient_penalty", "r1")
+REGULARIZERS = {
+    "gradient_penalty": GradientPenalty,
+    "r1": R1,
+    "r2": R2,
+    "dragan": Dragan,
+    "zero_centered": ZeroCentered,
+    "weight_clip": WeightClip,
+}
+GRADIENT_PENALTIES = ("gradient_penalty", "r1", "r2", "dragan", "zero_centered")
 
 # --- optimization and machine ------------------------------------------------------------------------------------
 
@@ -191,7 +258,28 @@ class RMSprop:
     discriminator: LearningRate = key("the discriminator's own settings")
 
 
-OPTIMIZERS = {"adam": Adam, "rmsprop": RMSprop}
+@dataclass(frozen=True)
+class AdamW:
+    name: str = key("the option's name")
+    lr: float = key("learning rate of both networks", at_least=0, at_most=10)
+    beta1: float = key("decay of the mean of gradients", at_least=0, below=1)
+    beta2: float = key("decay of the mean of squared gradients", at_least=0, below=1)
+    eps: float = key("added to the root of the second moment", above=0, at_most=1)
+    weight_decay: float = key("share of a weight that an update of rate 1 takes away", at_least=0, at_most=10)
+    generator: LearningRate = key("the generator's own settings")
+    discriminator: LearningRate = key("the discriminator's own settings")
+
+
+@dataclass(frozen=True)
+class SGD:
+    name: str = key("the option's name")
+    lr: float = key("learning rate of both networks", at_least=0, at_most=10)
+    momentum: float = key("share of the last update that is made again", at_least=0, below=1)
+    generator: LearningRate = key("the generator's own settings")
+    discriminator: LearningRate = key("the discriminator's own settings")
+
+
+OPTIMIZERS = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
 
 
 @dataclass(frozen=True)

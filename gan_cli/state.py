@@ -108,10 +108,14 @@ def _build(table: dict[str, Any], section: Any, sample_shape: tuple[int, ...]) -
 
 
 def _optimizer(config: Config, role: str, network: nn.Module) -> Optimizer:
-    settings = dataclasses.asdict(config.optimizer)
-    for ours in ("generator", "discriminator", "lr"):
-        settings.pop(ours)
-    return optim.build_optimizer(settings.pop("name"), network, getattr(config.optimizer, role).lr, **settings)
+    rate = getattr(config.optimizer, role).lr
+    return optim.build_optimizer(network=network, lr=rate, **_optimizer_settings(config))
+
+
+def _optimizer_settings(config: Config) -> dict[str, Any]:
+    """The section without the learning rates, which differ by network."""
+    section = dataclasses.asdict(config.optimizer)
+    return {key: value for key, value in section.items() if key not in ("generator", "discriminator", "lr")}
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
@@ -148,7 +152,7 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tup
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state_tensors(state).items()}
     for role in stepped:
         for name, parameter in getattr(state, role).named_parameters():
-            for slot in optim.SLOTS[config.optimizer.name]:
+            for slot in optim.slots_of(**_optimizer_settings(config)):
                 shape = () if slot == "step" else tuple(parameter.shape)
                 layout[f"{role}_optimizer.{slot}.{name}"] = (shape, torch.float32)
     return layout

@@ -79,12 +79,16 @@ def discriminator_step(state: TrainState, config: Config, batches: Batches) -> D
 def generator_step(state: TrainState, config: Config, batches: Batches) -> GeneratorOutcome:
     """One update of G through D, and of G's average; D keeps every byte.
 
-    `batches` is for losses that judge a fake beside a real sample; none of those here does.
+    A paired loss judges the fakes beside the real batch that D has just learned from.
     """
+    rule = LOSSES[config.loss.name]
     latent = draw_latents(config, "generator", state.counters.step).to(state.device)
     with frozen(state.discriminator), autocast(state, config):
-        fake_logits = state.discriminator(state.generator(latent, None), None).float()
-    loss = LOSSES[config.loss.name].generator(fake_logits=fake_logits)
+        logits = {"fake_logits": state.discriminator(state.generator(latent, None), None).float()}
+        if rule.paired:
+            batch = batches.draw(state.counters.d_updates - 1)
+            logits["real_logits"] = state.discriminator(batch.samples, batch.condition).float()
+    loss = rule.generator(**logits)
     rate = _descend(state.generator_optimizer, loss, config.optimizer.generator.lr, state, config)
     state.counters.step += 1
     if state.generator_ema is not None:

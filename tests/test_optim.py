@@ -11,10 +11,16 @@ from gan_cli.optim import (
     load_state_tensors,
     rate_multiplier,
     set_learning_rate,
+    slots_of,
     state_tensors,
 )
 
-SETTINGS = {"adam": {"beta1": 0.5, "beta2": 0.9, "eps": 1e-8}, "rmsprop": {"alpha": 0.9, "eps": 1e-8}}
+SETTINGS: dict[str, dict[str, float]] = {
+    "adam": {"beta1": 0.5, "beta2": 0.9, "eps": 1e-8},
+    "adamw": {"beta1": 0.5, "beta2": 0.9, "eps": 1e-8, "weight_decay": 0.1},
+    "rmsprop": {"alpha": 0.9, "eps": 1e-8},
+    "sgd": {"momentum": 0.5},
+}
 
 
 @pytest.mark.parametrize("name", SLOTS)
@@ -42,8 +48,35 @@ def test_state_survives_a_round_trip(name: str) -> None:
     assert torch.equal(one.weight, other.weight)
 
 
+def test_what_each_keeps_is_what_it_says() -> None:
+    for name, settings in [*SETTINGS.items(), ("sgd", {"momentum": 0.0})]:
+        network = nn.Linear(1, 1)
+        optimizer = build_optimizer(name, network, 0.1, **settings)
+        network(torch.ones(1, 1)).sum().backward()
+        optimizer.step()
+        kept = {key.split(".")[0] for key in state_tensors(optimizer, network)}
+        assert kept == set(slots_of(name, **settings)), name
+
+
+def test_weight_decay_and_momentum_by_hand() -> None:
+    for name, settings, expected in (
+        ("adamw", {"beta1": 0.0, "beta2": 0.0, "eps": 1e-8, "weight_decay": 0.1}, [0.89, 0.7811]),
+        ("sgd", {"momentum": 0.5}, [0.9, 0.75]),
+    ):
+        network = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(network.weight)
+        optimizer = build_optimizer(name, network, 0.1, **settings)
+        weights = []
+        for _ in range(2):
+            optimizer.zero_grad()
+            network(torch.ones(1, 1)).sum().backward()  # a gradient of 1
+            optimizer.step()
+            weights.append(network.weight.item())
+        assert weights == pytest.approx(expected), name
+
+
 def test_an_unknown_optimizer_is_an_error() -> None:
-    with pytest.raises(ValueError, match="lion"):
+    with pytest.raises(KeyError, match="lion"):
         build_optimizer("lion", nn.Linear(1, 1), 0.1)
 
 

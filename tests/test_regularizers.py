@@ -39,12 +39,16 @@ def inputs(discriminator: nn.Module, real: Tensor, fake: Tensor) -> PenaltyInput
     return PenaltyInputs(discriminator, real, fake, None, torch.Generator().manual_seed(0))
 
 
+KNOWN_ON_SLOPE_5 = {"r1": 12.5, "r2": 12.5, "gradient_penalty": 16, "dragan": 16, "zero_centered": 25}
+
+
 @pytest.mark.parametrize("shape", [(8, 3), (8, 1, 3, 1)])
 def test_linear_discriminator(shape: tuple[int, ...]) -> None:
     weight = torch.tensor([3.0, 0.0, 4.0])
     given = inputs(Linear(weight), torch.randn(shape), torch.randn(shape))
-    assert r1_penalty(given).item() == pytest.approx(0.5 * 25)
-    assert gradient_penalty(given).item() == pytest.approx((5 - 1) ** 2, rel=1e-5)
+    for name, value in KNOWN_ON_SLOPE_5.items():
+        assert PENALTIES[name](given).item() == pytest.approx(value, rel=1e-5), name
+    assert KNOWN_ON_SLOPE_5.keys() == PENALTIES.keys()
 
 
 def test_quadratic_discriminator() -> None:
@@ -53,6 +57,32 @@ def test_quadratic_discriminator() -> None:
     given = inputs(Quadratic(3.0), real, fake)
     assert r1_penalty(given).item() == pytest.approx(0.5 * 9 * (5 + 4) / 2)
     assert gradient_penalty(given).item() == pytest.approx(((3 * 5**0.5 - 1) ** 2 + (6 - 1) ** 2) / 2)
+
+
+def test_r2_looks_at_fakes_and_zero_centered_between() -> None:
+    """With D(x) = x^2/2 the gradient is the point's own place."""
+    real, fake = torch.full((4000, 1), 3.0, dtype=torch.float64), torch.full((4000, 1), 1.0, dtype=torch.float64)
+    given = inputs(Quadratic(1.0), real, fake)
+    assert PENALTIES["r1"](given).item() == pytest.approx(0.5 * 9)
+    assert PENALTIES["r2"](given).item() == pytest.approx(0.5 * 1)
+    assert PENALTIES["zero_centered"](given).item() == pytest.approx(13 / 3, rel=0.05)  # the mean of u^2 on [1, 3]
+
+
+def test_dragan_looks_around_real_samples() -> None:
+    """Half the batch's standard deviation to either side, at most."""
+    seen: list[Tensor] = []
+
+    class Watch(nn.Module):
+        def forward(self, sample: Tensor, condition: Tensor | None) -> Tensor:
+            seen.append(sample.detach())
+            return sample.sum(1)
+
+    real = torch.randn(4000, 1, dtype=torch.float64)
+    PENALTIES["dragan"](inputs(Watch(), real, torch.full((4000, 1), 99.0, dtype=torch.float64)))
+    moved = (seen[0] - real) / (0.5 * real.std())
+    assert moved.abs().max() <= 1
+    assert moved.mean().item() == pytest.approx(0, abs=0.03)
+    assert moved.square().mean().item() == pytest.approx(1 / 9, rel=0.1)  # E a^2 E u^2, a on [0, 1], u on [-1, 1]
 
 
 def test_gradient_penalty_looks_between_real_and_fake() -> None:

@@ -133,6 +133,16 @@ def test_the_weight_reaches_the_gradient() -> None:
     torch.testing.assert_close(lazy - nothing, 3 * (once - nothing), rtol=1e-3, atol=1e-6)
 
 
+def test_a_paired_loss_judges_fakes_beside_the_batch_d_has_just_seen() -> None:
+    config, state, dataset = prepared("loss=relativistic", "regularizer=none")
+    judge(config, state, dataset)
+    batches = Batches(dataset, config.seed, config.batch_size, CPU)
+    fake = state.generator(steps.draw_latents(config, "generator", 0), None)
+    real = batches.draw(0).samples
+    expected = torch.nn.functional.softplus(state.discriminator(real, None) - state.discriminator(fake, None)).mean()
+    assert generate(config, state, dataset).loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
 def test_weight_clip_acts_after_d_s_update() -> None:
     config, state, dataset = prepared("loss=wasserstein", "regularizer=weight_clip")
     judge(config, state, dataset)
