@@ -20,9 +20,9 @@ MOST_FRAMES, LARGEST_FRAME = 120, 768
 REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
 
 
-def draw_samples(samples: Tensor, modes: Modes | None = None) -> Image.Image:
-    """Images `[N, C, H, W]`, uint8, as a grid; points `[N, 2]` as a scatter plot around their real modes."""
-    return draw_grid(samples) if samples.ndim == 4 else draw_scatter(samples, modes)
+def draw_samples(samples: Tensor, modes: Modes | None) -> Image.Image:
+    """Images `[N, C, H, W]`, uint8, as a grid; points `[N, 2]`, of which `modes` is known, as a scatter plot."""
+    return draw_grid(samples) if modes is None else draw_scatter(samples, modes)
 
 
 def draw_grid(images: Tensor) -> Image.Image:
@@ -58,12 +58,9 @@ def _displayable(images: Tensor) -> Tensor:
     return images[:, : 3 if channels > 4 else 4].permute(0, 2, 3, 1).contiguous()
 
 
-def draw_scatter(points: Tensor, modes: Modes | None) -> Image.Image:
+def draw_scatter(points: Tensor, modes: Modes) -> Image.Image:
     """Points in blue; a red circle of three standard deviations around each real mode."""
-    if modes is not None:
-        reach = 1.3 * (modes.centres.abs().max().item() + 3 * modes.std)
-    else:
-        reach = 1.1 * points.abs().max().item() + 1e-6
+    reach = 1.3 * modes.reach
     side = 2 * PLOT_SIDE  # drawn twice as large and shrunk, for soft edges
     image = Image.new("RGB", (side, side), "white")
     draw = ImageDraw.Draw(image, "RGBA")
@@ -72,9 +69,8 @@ def draw_scatter(points: Tensor, modes: Modes | None) -> Image.Image:
         column, row = (0.5 + 0.5 * x / reach) * side, (0.5 - 0.5 * y / reach) * side
         draw.ellipse((column - radius, row - radius, column + radius, row + radius), **style)  # type: ignore[arg-type]
 
-    if modes is not None:
-        for x, y in modes.centres.tolist():
-            circle(x, y, max(14.0, 3 * modes.std * 0.5 * side / reach), outline=REAL_COLOUR, width=3)
+    for x, y in modes.centres.tolist():
+        circle(x, y, max(14.0, 3 * modes.std * 0.5 * side / reach), outline=REAL_COLOUR, width=3)
     for x, y in points.clamp(-reach, reach).tolist():
         circle(x, y, 4, fill=(*FAKE_COLOUR, 90))
     return image.resize((PLOT_SIDE, PLOT_SIDE), Image.Resampling.LANCZOS)

@@ -25,7 +25,13 @@ TABLES = {
     "optimizer": options.OPTIMIZERS,
     "device": options.DEVICES,
 }
-PRESETS = {"adam_wgan_gp": "adam", "adam_r1": "adam"}  # options that are another's settings
+PRESETS = {
+    "adam_wgan_gp": "adam",
+    "adam_r1": "adam",
+    "adam_dragan": "adam",
+    "bce": "non_saturating",
+    "r1_r2": "r1",
+}  # options that are another's settings
 
 
 def choices(group: str) -> list[str]:
@@ -34,7 +40,7 @@ def choices(group: str) -> list[str]:
 
 def fitting(group: str, option: str) -> list[str]:
     """The overrides under which an option of a group makes sense at all."""
-    points = (group, option) == ("dataset", "ring")
+    points = group == "dataset" and option in ("ring", "grid", "swiss_roll")
     return [f"{group}={option}", *(["architecture=mlp"] if points else [])]
 
 
@@ -152,6 +158,19 @@ def test_an_experiment_beats_a_loss_and_the_command_line_beats_both() -> None:
     assert compose("experiment=dcgan_mnist", "optimizer=rmsprop").optimizer.lr == 5e-5
     replaced = compose("experiment=gan2014_mnist", "architecture=dcgan").architecture
     assert (replaced.generator.name, replaced.discriminator.normalization) == ("dcgan", "batch")
+
+
+def test_presets_are_what_they_stand_for() -> None:
+    assert compose("loss=bce") == compose("loss=non_saturating")
+    assert compose("regularizer=r1_r2") == compose("regularizer=[r1,r2]")
+    assert compose("regularizer=dragan").optimizer.lr == 1e-4
+
+
+@pytest.mark.parametrize("penalty", options.GRADIENT_PENALTIES)
+def test_every_gradient_penalty_brings_d_without_batch_norm_and_refuses_it(penalty: str) -> None:
+    assert compose(f"regularizer={penalty}").architecture.discriminator.normalization == "none"
+    with pytest.raises(UsageError, match=f"normalization=batch clashes with regularizer={penalty}"):
+        compose(f"regularizer={penalty}", "architecture.discriminator.normalization=batch")
 
 
 def test_of_several_penalties_the_last_brings_its_optimizer() -> None:

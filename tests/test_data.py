@@ -19,7 +19,7 @@ from conftest import ROOT, compose
 
 from gan_cli.data import build_dataset, digits, known_modes
 from gan_cli.data.dataset import Batches, batch_indices, check_batch_size, to_bytes, to_unit
-from gan_cli.data.digits import FASHION_MNIST, IMAGES, LABELS, MNIST, load_digits, resize
+from gan_cli.data.digits import FASHION_MNIST, IMAGES, KMNIST, LABELS, MNIST, load_digits, resize
 from gan_cli.data.download import DownloadError, download
 from gan_cli.data.idx import read_idx
 from gan_cli.data.shapes import build_shapes
@@ -61,6 +61,14 @@ def test_idx_files_raw_or_gzipped(tmp_path: Path, compress: bool) -> None:
     assert dataset.labels.tolist() == labels.tolist()
     assert dataset.complete
     assert "30 images" in dataset.source
+
+
+def test_the_siblings_have_folders_of_their_own(tmp_path: Path) -> None:
+    for source in (FASHION_MNIST, KMNIST):
+        write_digits(tmp_path / source.folder)
+        assert source.title in load(source, tmp_path).source
+    section = compose("dataset=kmnist", f"dataset.root={tmp_path}", "dataset.download=false").dataset
+    assert build_dataset(section, 28).classes[0] == "o"
 
 
 def test_idx_files_straight_in_the_root(tmp_path: Path) -> None:
@@ -229,6 +237,33 @@ def test_the_ring_has_as_many_modes_as_it_says() -> None:
     assert nearest.bincount().tolist() == [12_500] * 8
     assert (distance < 3 * modes.std).float().mean().item() == pytest.approx(0.9889, abs=0.002)
     assert known_modes(compose().dataset) is None
+
+
+def test_the_grid_has_as_many_modes_as_it_says() -> None:
+    config = compose("experiment=grid")
+    dataset, modes = build_dataset(config.dataset, None), known_modes(config.dataset)
+    assert modes is not None
+    assert modes.centres.shape == (25, 2)
+    torch.testing.assert_close(modes.centres.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+    assert torch.pdist(modes.centres).min().item() == pytest.approx(0.7071)
+    distance, nearest = torch.cdist(dataset.samples, modes.centres).min(1)
+    assert nearest.bincount().tolist() == [4000] * 25
+    assert (distance < 3 * modes.std).float().mean().item() == pytest.approx(0.9889, abs=0.002)
+
+
+def test_the_swiss_roll_is_a_spiral() -> None:
+    config = compose("experiment=swiss_roll", "dataset.std=0")
+    points = build_dataset(config.dataset, None).samples
+    radius = points.norm(dim=1) * 7.5
+    assert radius.min().item() == pytest.approx(1.5 * torch.pi, abs=0.01)
+    assert radius.max().item() == pytest.approx(4.5 * torch.pi, abs=0.01)
+    angle = torch.atan2(points[:, 1], points[:, 0])
+    turns = (radius - angle) / (2 * torch.pi)
+    torch.testing.assert_close(turns, turns.round(), atol=1e-3, rtol=0)  # the radius is the angle it has turned
+    modes = known_modes(config.dataset)
+    assert modes is not None
+    assert len(modes.centres) == 0
+    assert points.abs().max() <= modes.reach
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

@@ -20,6 +20,7 @@ from gan_cli.checkpoint import LAST, load
 from gan_cli.cli import run_command
 from gan_cli.compose import compose_command
 from gan_cli.config import SampleConfig
+from gan_cli.data import Modes
 from gan_cli.errors import UsageError
 from gan_cli.generation import generate, latents_of
 from gan_cli.pictures import draw_grid, draw_scatter, save_film
@@ -209,7 +210,10 @@ def test_a_grid_holds_its_images_in_order() -> None:
 
 
 def test_a_scatter_plot_without_known_modes() -> None:
-    assert draw_scatter(torch.randn(10, 2), None).size == (512, 512)
+    plot = draw_scatter(torch.tensor([[0.0, 0.0], [99.0, 0.0]]), Modes(torch.empty(0, 2), 0.0, reach=1.0))
+    assert plot.size == (512, 512)
+    assert plot.getpixel((256, 256)) != (255, 255, 255)
+    assert plot.getpixel((511, 256)) != (255, 255, 255)  # what lies outside is drawn at the edge
 
 
 def test_a_film_is_bounded(tmp_path: Path) -> None:

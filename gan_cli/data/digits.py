@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: local idx files, else a download, else (MNIST) the digits shipped in this package."""
+"""MNIST and its siblings: local idx files, else a download, else (MNIST alone) the digits shipped in this package."""
 
 from __future__ import annotations
 
@@ -48,6 +48,14 @@ FASHION_MNIST = Source(
         "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
     ),
 )  # fmt: skip
+
+KMNIST = Source(
+    title="Kuzushiji-MNIST",
+    folder="KMNIST/raw",
+    mirrors=("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+    md5={IMAGES: "bdb82020997e1d708af4cf47b453dcf7", LABELS: "e144d726b3acfaa3e44228e80efcd344"},
+    classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+)
 
 
 def load_digits(source: Source, *, root: str, download: bool, fallback: str, image_size: int) -> Dataset:

@@ -1,0 +1,63 @@
+"""Points in the plane whose distribution is known: the data on which mode collapse can be seen and counted."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gan_cli.data.dataset import Dataset
+from gan_cli.randomness import generator_for
+
+SWISS_ROLL_SCALE = 7.5
+SWISS_ROLL_REACH = 4.5 * math.pi / SWISS_ROLL_SCALE
+SEED = 0  # of the data itself, which must not change with a run's seed
+
+
+def build_ring(*, size: int, modes: int, radius: float, std: float) -> Dataset:
+    """`size` points `[size, 2]` in `modes` equally frequent Gaussians around `ring_centres`."""
+    labels = torch.arange(size) % modes
+    points = ring_centres(modes, radius)[labels] + std * torch.randn(size, 2, generator=generator_for(SEED, "ring"))
+    return Dataset(
+        samples=points,
+        labels=labels,
+        classes=tuple(f"mode {index}" for index in range(modes)),
+        source="drawn by gan-cli",
+    )
+
+
+def ring_centres(modes: int, radius: float) -> Tensor:
+    """`[modes, 2]`, evenly spaced on a circle.
+
+    The angle steps by 2 pi / modes: the well-known demo spaces 8 angles from 0 to 2 pi inclusive, which makes 7 modes.
+    """
+    angles = torch.arange(modes) * (2 * math.pi / modes)
+    return radius * torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+def build_grid(*, size: int, side: int, spacing: float, std: float) -> Dataset:
+    """`size` points `[size, 2]` in `side` x `side` equally frequent Gaussians around `grid_centres`."""
+    labels = torch.arange(size) % (side * side)
+    noise = torch.randn(size, 2, generator=generator_for(SEED, "grid"))
+    return Dataset(
+        samples=grid_centres(side, spacing)[labels] + std * noise,
+        labels=labels,
+        classes=tuple(f"mode {index}" for index in range(side * side)),
+        source="drawn by gan-cli",
+    )
+
+
+def grid_centres(side: int, spacing: float) -> Tensor:
+    """`[side * side, 2]`, centred on the origin."""
+    axis = (torch.arange(side) - (side - 1) / 2) * spacing
+    return torch.cartesian_prod(axis, axis)
+
+
+def build_swiss_roll(*, size: int, std: float) -> Dataset:
+    """`size` points `[size, 2]` on a spiral: t (cos t, sin t) + noise, t ~ U[1.5 pi, 4.5 pi], over 7.5 (1704.00028)."""
+    random = generator_for(SEED, "swiss_roll")
+    angle = 1.5 * math.pi * (1 + 2 * torch.rand(size, generator=random))
+    spiral = torch.stack([angle * angle.cos(), angle * angle.sin()], dim=1)
+    points = (spiral + std * torch.randn(size, 2, generator=random)) / SWISS_ROLL_SCALE
+    return Dataset(samples=points, source="drawn by gan-cli")
