@@ -42,6 +42,8 @@ def conduct(run: Run) -> int:
         run.log.say(str(error), console=False)
         _record_end(run, "diverged" if isinstance(error, DivergedError) else "failed")
         raise
+    finally:
+        run.log.finish()
     counters = run.state.counters
     _record_end(run, "done" if received is None else "stopped")
     if received is not None:

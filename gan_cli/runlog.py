@@ -34,8 +34,7 @@ class RunLog:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self.finish()
         for file in (self._metrics, self._log):
             with contextlib.suppress(OSError):  # said when the line was written
                 file.close()
@@ -61,6 +60,11 @@ class RunLog:
         """Moves a terminal's bar between lines of metrics."""
         if self.console.is_terminal:
             self._bar(total_steps).update(self._task, completed=step, total=total_steps)
+
+    def finish(self) -> None:
+        """Leaves a terminal's bar as it stands; what is said from now on comes below it."""
+        if self._progress is not None:
+            self._progress.stop()
 
     def _bar(self, total_steps: int | None) -> Progress:
         if self._progress is None:

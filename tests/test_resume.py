@@ -377,7 +377,7 @@ def test_forty_kills_at_random_instants_lose_nothing(train: Callable[..., Path],
             while not (found := list(here.glob(f"outputs/killed/*/{CHECKPOINTS}/{LAST}"))):
                 time.sleep(0.01)
             run = found[0].parent.parent
-        time.sleep(rng.uniform(0.02, 0.25))
+        time.sleep(rng.uniform(0.02, 0.6))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), f"the run ended by itself with {os.waitstatus_to_exitcode(status)}"
