@@ -49,6 +49,7 @@ class Config:
     )
     output: str = key("folder that receives the runs")
     resume: str | None = key("a run's folder or name to go on with, or auto")
+    dry_run: bool = key("show config and networks, try one step, leave nothing behind", absent=False)
     keep: int = key("how many step_* checkpoints to keep; 0: all", at_least=0)
     precision: str = key("of the networks' arithmetic", choices=("fp32", "bf16"))
     threads: int | None = key("CPU threads; the library's choice unless set", at_least=1, at_most=1024)
@@ -172,7 +173,7 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 
 
 # What a run may change when it goes on without being another run; so may every interval, `*_every`.
-RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "device")
+RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "device", "dry_run")
 
 
 def is_run_control(dotted: str) -> bool:

@@ -15,6 +15,7 @@ EXAMPLES = {
         ("gan-train dataset=mnist loss=wasserstein", "a loss brings its recipe along"),
         ("gan-train experiment=ring", "8 Gaussians: see the modes"),
         ("gan-train budget=20m batch_size=128", "as much as fits the time"),
+        ("gan-train loss=hinge dry_run=true", "what it would train, and one step of it"),
         ("gan-train resume=outputs/NAME/DATE", "go on where a run stopped"),
         ("gan-train -m loss=hinge,minimax seed=1,2,3", "a sweep: every combination"),
     ),

@@ -20,6 +20,7 @@ from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Batches, Dataset, check_batch_size
 from gan_cli.errors import CheckpointError, UsageError, one_line
 from gan_cli.machine import build_device, describe_device, environment
+from gan_cli.preview import preview
 from gan_cli.run import Run
 from gan_cli.runfolder import (
     CHECKPOINTS,
@@ -56,6 +57,8 @@ def launch(request: Request) -> int:
     """Trains, and returns the exit code: 0, or that of the signal that stopped it."""
     config = request.config
     configs.validate_ends(config, request.named)
+    if config.dry_run:
+        return _preview(request)
     if config.resume is None:
         return _start(request)
     if config.resume != "auto":
@@ -71,8 +74,18 @@ def launch(request: Request) -> int:
 # --- fresh -------------------------------------------------------------------------------------------------------
 
 
-def _start(request: Request) -> int:
-    config = request.config
+def _preview(request: Request) -> int:
+    if request.config.resume is not None:
+        raise UsageError(
+            f"dry_run=true shows a new run, resume={request.config.resume} goes on with an old one: give one"
+        )
+    dataset, state = _prepare(request.config)
+    preview(request.config, request.named, request.brought, dataset, state)
+    return 0
+
+
+def _prepare(config: Config) -> tuple[Dataset, TrainState]:
+    """Data and fresh state, built before anything is written: here all that does not fit is found."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = build_device(config.device)
@@ -81,6 +94,13 @@ def _start(request: Request) -> int:
     check_batch_size(dataset, config.batch_size)
     state = build_state(config, device)
     state.counters.total_steps = config.steps if config.budget is None else None
+    return dataset, state
+
+
+def _start(request: Request) -> int:
+    config = request.config
+    dataset, state = _prepare(config)
+    device = state.device
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
     with lock(folder):
         _record_start(request, folder, dataset, device)

@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from typing import Any
 
 from gan_cli.errors import UsageError, closest, one_line
@@ -60,9 +60,12 @@ class Limits:
         )
 
 
-def key(help: str, **limits: Any) -> Any:
-    """Declares a config key: its one-line help and, by the fields of `Limits`, the values it takes."""
-    return dataclasses.field(metadata={"help": help, "limits": Limits(**limits)})
+def key(help: str, *, absent: Any = MISSING, **limits: Any) -> Any:
+    """Declares a config key: its one-line help and, by the fields of `Limits`, the values it takes.
+
+    `absent` is what a file means that was written before the key existed; without it the key must be there.
+    """
+    return dataclasses.field(metadata={"help": help, "limits": Limits(**limits), "absent": absent})
 
 
 def option_of(table: Mapping[str, type], help: str) -> Any:
@@ -85,6 +88,9 @@ def parse(cls: type, data: Any, path: str = "") -> Any:
     hints = typing.get_type_hints(cls)
     values = {}
     for name, field in fields.items():
+        if name not in section and field.metadata.get("absent", MISSING) is not MISSING:
+            values[name] = field.metadata["absent"]
+            continue
         if name not in section:
             raise UsageError(f"{_join(path, name)} is missing: set {_join(path, name)}=...")
         values[name] = _parse_field(field, hints[name], section[name], _join(path, name))

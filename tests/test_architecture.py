@@ -22,7 +22,7 @@ LAYERS = [
     {"pictures", "runlog", "state"},
     {"sealed"},
     {"steps", "checkpoint", "pace"},
-    {"run"},
+    {"run", "preview"},
     {"measure", "grids"},
     {"train", "sample"},
     {"conduct"},

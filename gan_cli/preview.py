@@ -1,0 +1,96 @@
+"""`dry_run=true`: what a command would train, shown and tried for one step; nothing is left behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor, nn
+
+from gan_cli import config as configs
+from gan_cli.config import Config
+from gan_cli.data.dataset import Batches, Dataset
+from gan_cli.state import TrainState, count_parameters, require_finite, state_tensors
+from gan_cli.steps import GeneratorOutcome, draw_latents, play_turn
+
+
+def preview(
+    config: Config, named: tuple[str, ...], brought: dict[str, object], dataset: Dataset, state: TrainState
+) -> None:
+    """Prints the config and both networks layer by layer, and trains one step; DivergedError if it is not finite."""
+    console = Console()
+    console.print(_config_table(config, named, brought))
+    batches = Batches(dataset, config.seed, config.batch_size, state.device)
+    real = batches.draw(0)
+    latent = draw_latents(config, "generator", 0).to(state.device)
+    console.print(_network_table("generator", state.generator, latent))
+    console.print(_network_table("discriminator", state.discriminator, real.samples))
+    print(f"data: {dataset.source}, {len(dataset):,} samples")
+    started = time.perf_counter()
+    while not isinstance(play_turn(state, config, batches), GeneratorOutcome):
+        pass
+    require_finite(state, state_tensors(state))
+    updates = state.counters.d_updates
+    print(
+        f"one step: {updates} discriminator and 1 generator update on {config.batch_size} samples each,"
+        f" {time.perf_counter() - started:.2f} s with warming up; all is finite. Nothing was written."
+    )
+
+
+def _config_table(config: Config, named: tuple[str, ...], brought: dict[str, object]) -> Table:
+    """Every key; in bold what differs from the defaults, with who set it."""
+    table = Table("key", "value", "set by", title="config", title_justify="left", box=None)
+    for dotted, value in configs.flatten(configs.to_dict(config)):
+        mine = any(dotted == key or dotted.startswith(f"{key}.") for key in named)
+        origin = "you" if mine else "brought along" if dotted in brought else ""
+        table.add_row(
+            Text(dotted), Text("null" if value is None else str(value)), origin, style="bold" if origin else ""
+        )
+    return table
+
+
+def _network_table(role: str, network: nn.Module, given: Tensor) -> Table:
+    """The shape of a batch after each layer, and the layer's parameters."""
+    table = Table("layer", "output", "parameters", title=role, title_justify="left", box=None)
+    table.add_row("input", _shape(given), "")
+    with _watched(network) as seen, torch.no_grad():
+        network(given, None)
+    for name, module, shape in seen:
+        count = count_parameters(module)
+        table.add_row(Text(f"{name} {type(module).__name__}"), shape, f"{count:,}" if count else "")
+    table.add_row("in all", "", f"{count_parameters(network):,}")
+    return table
+
+
+@contextmanager
+def _watched(network: nn.Module) -> Iterator[list[tuple[str, nn.Module, str]]]:
+    """What the innermost layers put out, in order, with the network as it was afterwards."""
+    seen: list[tuple[str, nn.Module, str]] = []
+    layers = [(name, module) for name, module in network.named_modules() if _is_layer(name, module)]
+    hooks = [
+        module.register_forward_hook(lambda module, _, out, name=name: seen.append((name, module, _shape(out))))
+        for name, module in layers
+    ]
+    was_training = network.training
+    network.eval()  # no statistics are recorded
+    try:
+        yield seen
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+
+
+def _is_layer(name: str, module: nn.Module) -> bool:
+    """A module that holds no other; one whose weight is parametrized counts as a layer, its parametrization not."""
+    inner = [child for child in module.named_children() if child[0] != "parametrizations"]
+    return bool(name) and not inner and "parametrizations" not in name and not isinstance(module, nn.Identity)
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape))
