@@ -19,9 +19,10 @@ from conftest import ROOT, compose
 
 from gan_cli.data import build_dataset, digits, known_modes
 from gan_cli.data.dataset import Batches, batch_indices, check_batch_size, to_bytes, to_unit
-from gan_cli.data.digits import FASHION_MNIST, IMAGES, KMNIST, LABELS, MNIST, load_digits, resize
+from gan_cli.data.digits import FASHION_MNIST, IMAGES, KMNIST, LABELS, MNIST, load_digits
 from gan_cli.data.download import DownloadError, download
 from gan_cli.data.idx import read_idx
+from gan_cli.data.images import fit
 from gan_cli.data.shapes import build_shapes
 from gan_cli.errors import StorageError, UsageError
 
@@ -45,8 +46,17 @@ def write_digits(folder: Path, count: int = 30, *, compress: bool = False) -> tu
     return images, labels
 
 
-def load(source: digits.Source, root: Path, *, download: bool = False, fallback: str = "error", image_size: int = 28):
-    return load_digits(source, root=str(root), download=download, fallback=fallback, image_size=image_size)
+def load(
+    source: digits.Source,
+    root: Path,
+    *,
+    download: bool = False,
+    fallback: str = "error",
+    image_size: int = 28,
+    split: str = "train",
+):
+    size = (image_size, image_size)
+    return load_digits(source, root=str(root), download=download, fallback=fallback, image_size=size, split=split)
 
 
 # --- idx ---------------------------------------------------------------------------------------------------------
@@ -151,7 +161,7 @@ def test_the_fallback_can_be_forbidden_and_fashion_has_none(tmp_path: Path) -> N
 def test_resizing(tmp_path: Path) -> None:
     assert load(MNIST, tmp_path, fallback="bundled", image_size=32).samples.shape == (5000, 1, 32, 32)
     flat = torch.full((2, 3, 28, 28), 77, dtype=torch.uint8)
-    assert (resize(flat, 16) == 77).all()
+    assert (fit(flat, (16, 16)) == 77).all()
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data beside the checkout")
@@ -269,7 +279,7 @@ def test_the_swiss_roll_is_a_spiral() -> None:
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("side", [16, 28, 64])
 def test_shapes_have_equal_modes_that_differ(channels: int, side: int) -> None:
-    dataset = build_shapes(size=240, image_channels=channels, image_size=side)
+    dataset = build_shapes(size=240, image_channels=channels, image_size=(side, side), split="train")
     count = 24 if channels == 3 else 8
     assert dataset.samples.shape == (240, channels, side, side)
     assert dataset.samples.dtype == torch.uint8
@@ -301,7 +311,7 @@ def test_a_batch_depends_on_its_number_alone() -> None:
 
 
 def test_batches_are_in_the_networks_range() -> None:
-    dataset = build_shapes(size=50, image_channels=1, image_size=16)
+    dataset = build_shapes(size=50, image_channels=1, image_size=(16, 16), split="train")
     batch = Batches(dataset, 0, 8, torch.device("cpu")).draw(0)
     assert batch.samples.shape == (8, 1, 16, 16)
     assert batch.samples.min() == -1
@@ -317,15 +327,15 @@ def test_bytes_and_units_are_inverses() -> None:
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
-    dataset = build_shapes(size=5, image_channels=1, image_size=16)
+    dataset = build_shapes(size=5, image_channels=1, image_size=(16, 16), split="train")
     check_batch_size(dataset, 5)
     with pytest.raises(UsageError, match="batch_size=6: the data set has 5"):
         check_batch_size(dataset, 6)
 
 
 def test_the_fingerprint_tells_data_apart() -> None:
-    one, same = (build_shapes(size=9, image_channels=1, image_size=16) for _ in range(2))
+    one, same = (build_shapes(size=9, image_channels=1, image_size=(16, 16), split="train") for _ in range(2))
     assert one.fingerprint == same.fingerprint
-    assert one.fingerprint != build_shapes(size=9, image_channels=1, image_size=28).fingerprint
+    assert one.fingerprint != build_shapes(size=9, image_channels=1, image_size=(28, 28), split="train").fingerprint
     assert one.labels is not None
     assert replace(one, labels=one.labels.flip(0)).fingerprint != one.fingerprint

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from gan_cli.config import Config
 from gan_cli.data import digits
-from gan_cli.data.dataset import Dataset
+from gan_cli.data.celeba import build_celeba
+from gan_cli.data.cifar import CIFAR10, CIFAR100, load_cifar
+from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.digits import load_digits
+from gan_cli.data.folder import build_folder
 from gan_cli.data.points import (
     SWISS_ROLL_REACH,
     SWISS_ROLL_SCALE,
@@ -21,42 +26,61 @@ from gan_cli.data.points import (
     grid_centres,
     ring_centres,
 )
+from gan_cli.data.selection import Selection
 from gan_cli.data.shapes import build_shapes
+from gan_cli.data.stacked import build_stacked_mnist
+from gan_cli.data.stl10 import load_stl10
+from gan_cli.data.svhn import load_svhn
 
 
-def _load_mnist(image_size: int | None, **settings: Any) -> Dataset:
-    return load_digits(digits.MNIST, image_size=image_size or digits.SIDE, **settings)
+def _digits(source: digits.Source) -> Callable[..., Dataset]:
+    """Loads a data set of MNIST's family; only MNIST itself has a stand-in in this package."""
 
-
-def _loader(source: digits.Source) -> Callable[..., Dataset]:
-    """Builds a data set of MNIST's family that has no stand-in in this package."""
-
-    def load(image_size: int | None, **settings: Any) -> Dataset:
-        return load_digits(source, fallback="error", image_size=image_size or digits.SIDE, **settings)
+    def load(*, fallback: str = "error", **settings: Any) -> Dataset:
+        return load_digits(source, fallback=fallback, **settings)
 
     return load
 
 
-def _drawer(build: Callable[..., Dataset]) -> Callable[..., Dataset]:
-    """Builds a data set of points, which have no image size."""
+def _drawn(build: Callable[..., Dataset]) -> Callable[..., Dataset]:
+    """Draws points, which have no image size."""
     return lambda image_size, **settings: build(**settings)
 
 
 BUILDERS: dict[str, Callable[..., Dataset]] = {
-    "mnist": _load_mnist,
-    "fashion_mnist": _loader(digits.FASHION_MNIST),
-    "kmnist": _loader(digits.KMNIST),
+    "mnist": _digits(digits.MNIST),
+    "fashion_mnist": _digits(digits.FASHION_MNIST),
+    "kmnist": _digits(digits.KMNIST),
+    "stacked_mnist": build_stacked_mnist,
+    "cifar10": partial(load_cifar, CIFAR10),
+    "cifar100": partial(load_cifar, CIFAR100),
+    "svhn": load_svhn,
+    "stl10": load_stl10,
+    "celeba": build_celeba,
+    "folder": build_folder,
     "shapes": build_shapes,
-    "ring": _drawer(build_ring),
-    "grid": _drawer(build_grid),
-    "swiss_roll": _drawer(build_swiss_roll),
+    "ring": _drawn(build_ring),
+    "grid": _drawn(build_grid),
+    "swiss_roll": _drawn(build_swiss_roll),
 }
+CHOOSING = ("celeba", "folder")  # they read only what the selection keeps
 
 
-def build_dataset(section: Any, image_size: int | None) -> Dataset:
+def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dataset:
     """The data set that a section of the config describes, its images at `image_size` pixels."""
     settings = dataclasses.asdict(section)
-    return BUILDERS[settings.pop("name")](image_size=image_size, **settings)
+    name = settings.pop("name")
+    settings.pop("flip", None)  # belongs to the batches
+    selection = Selection(settings.pop("classes", None), settings.pop("limit", None))
+    if name in CHOOSING:
+        settings["selection"] = selection
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return selection.apply(BUILDERS[name](image_size=size, **settings))
+
+
+def build_batches(config: Config, dataset: Dataset, device: torch.device) -> Batches:
+    """The batches of a run."""
+    return Batches(dataset, config.seed, config.batch_size, device, getattr(config.dataset, "flip", False))
 
 
 class Modes(NamedTuple):
@@ -74,9 +98,16 @@ def _mixture(centres: Tensor, std: float) -> Modes:
     return Modes(centres, std, reach=centres.abs().max().item() + 3 * std)
 
 
+def _kept(centres: Tensor, section: Any) -> Tensor:
+    """The centres of the classes that are kept: a mode's class is its number."""
+    names = [str(number) for number in range(len(centres))]
+    kept = names if section.classes is None else [name for name in section.classes if name in names]
+    return centres[[names.index(name) for name in kept]]
+
+
 MODES: dict[str, Callable[[Any], Modes]] = {
-    "ring": lambda section: _mixture(ring_centres(section.modes, section.radius), section.std),
-    "grid": lambda section: _mixture(grid_centres(section.side, section.spacing), section.std),
+    "ring": lambda section: _mixture(_kept(ring_centres(section.modes, section.radius), section), section.std),
+    "grid": lambda section: _mixture(_kept(grid_centres(section.side, section.spacing), section), section.std),
     "swiss_roll": lambda section: Modes(torch.empty(0, 2), 0.0, SWISS_ROLL_REACH + 3 * section.std / SWISS_ROLL_SCALE),
 }
 

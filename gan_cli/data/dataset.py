@@ -13,6 +13,8 @@ from torch import Tensor
 from gan_cli.errors import UsageError
 from gan_cli.randomness import generator_for
 
+SEEDS = {"train": 0, "test": 1}  # of what is drawn, which must not change with a run's seed
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -45,6 +47,11 @@ class Batch(NamedTuple):
 
     samples: Tensor
     condition: Tensor | None = None
+
+    def split(self, parts: int) -> list[Batch]:
+        """The batch in so many equal parts, in order."""
+        conditions = [None] * parts if self.condition is None else self.condition.chunk(parts)
+        return [Batch(*part) for part in zip(self.samples.chunk(parts), conditions, strict=True)]
 
 
 def to_unit(samples: Tensor) -> Tensor:
@@ -88,11 +95,21 @@ class Batches:
     seed: int
     batch_size: int
     device: torch.device
+    flip: bool = False
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches in which each sample is seen at least once."""
+        return -(-len(self.dataset) // self.batch_size)
 
     def draw(self, update: int) -> Batch:
-        """What the discriminator sees in its update number `update`, counted from 0."""
+        """What the discriminator sees in its update number `update`, counted from 0; `flip` mirrors half of it."""
         indices = batch_indices(self.seed, len(self.dataset), self.batch_size, update)
-        return Batch(to_unit(self.dataset.samples[indices].to(self.device)))
+        samples = to_unit(self.dataset.samples[indices].to(self.device))
+        if self.flip:
+            mirrored = torch.rand(len(samples), generator=generator_for(self.seed, "flip", update)) < 0.5
+            samples = torch.where(mirrored.view(-1, 1, 1, 1).to(self.device), samples.flip(-1), samples)
+        return Batch(samples)
 
 
 def check_batch_size(dataset: Dataset, batch_size: int) -> None:

@@ -5,57 +5,74 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from gan_cli.errors import one_line
 
 TIMEOUT = 20  # seconds without a byte
 CHUNK = 1 << 18
-MOST_BYTES = 1 << 30  # no file fetched here comes near it
+MOST_BYTES = 1 << 30  # larger files say how large they may be
 
 
 class DownloadError(Exception):
     """Why no mirror gave the file, in one line."""
 
 
-def download(mirrors: Sequence[str], name: str, md5: str, folder: Path) -> Path:
-    """`folder/name` from the first mirror whose copy has this md5; nothing is left behind on failure."""
+def download(mirrors: Sequence[str], name: str, md5: str, folder: Path, *, most_bytes: int = MOST_BYTES) -> Path:
+    """`folder/name` from the first mirror whose copy has this md5; nothing is left behind on failure.
+
+    A terminal gets a bar of what has come. DownloadError says what was wrong with each mirror.
+    """
     reasons = []
     for mirror in mirrors:
         try:
-            return _download_once(mirror + name, md5, folder / name)
+            return _download_once(mirror + name, md5, folder / name, most_bytes)
         except (OSError, HTTPException, ValueError, DownloadError) as error:
             reasons.append(one_line(f"{mirror}: {getattr(error, 'reason', None) or error}", 120))
     raise DownloadError("; ".join(reasons))
 
 
-def _download_once(url: str, md5: str, target: Path) -> Path:
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as response:  # before any folder is made
-        made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            return _receive(response, md5, target)
-        except BaseException:
-            for folder in made:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-            raise
+@contextlib.contextmanager
+def made_if_kept(folder: Path) -> Iterator[None]:
+    """Makes `folder`; a failure within takes away again what was made and is empty."""
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
 
 
-def _receive(response: HTTPResponse, md5: str, target: Path) -> Path:
+def _download_once(url: str, md5: str, target: Path, most_bytes: int) -> Path:
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as response, made_if_kept(target.parent):
+        return _receive(response, md5, target, most_bytes)
+
+
+def _receive(response: HTTPResponse, md5: str, target: Path, most_bytes: int) -> Path:
     digest = hashlib.md5(usedforsecurity=False)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".part-", delete=False) as part:
+    with (
+        _bar(target.name, response.length) as show,
+        tempfile.NamedTemporaryFile(dir=target.parent, prefix=".part-", delete=False) as part,
+    ):
         try:
             while chunk := response.read(CHUNK):
-                if part.tell() > MOST_BYTES:
-                    raise DownloadError(f"the file is larger than {MOST_BYTES >> 20} MiB")
+                if part.tell() > most_bytes:
+                    raise DownloadError(f"the file is larger than {most_bytes >> 20} MiB")
                 digest.update(chunk)
                 part.write(chunk)
+                show(part.tell())
             if digest.hexdigest() != md5:
                 raise DownloadError(f"the file has md5 {digest.hexdigest()}, expected {md5}")
             part.flush()
@@ -65,3 +82,14 @@ def _receive(response: HTTPResponse, md5: str, target: Path) -> Path:
             raise
     os.chmod(target, 0o644)
     return target
+
+
+@contextlib.contextmanager
+def _bar(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
+    """Yields what is told how many bytes have come; only a terminal shows them, and only until they all have."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=Console(), transient=True, disable=not sys.stdout.isatty()
+    ) as bar:
+        task = bar.add_task(name, total=size)
+        yield lambda received: bar.update(task, completed=received)

@@ -7,22 +7,23 @@ import math
 import torch
 from torch import Tensor
 
-from gan_cli.data.dataset import Dataset
+from gan_cli.data.dataset import SEEDS, Dataset
 from gan_cli.randomness import generator_for
 
 SWISS_ROLL_SCALE = 7.5
 SWISS_ROLL_REACH = 4.5 * math.pi / SWISS_ROLL_SCALE
-SEED = 0  # of the data itself, which must not change with a run's seed
 
 
-def build_ring(*, size: int, modes: int, radius: float, std: float) -> Dataset:
+def build_ring(*, size: int, modes: int, radius: float, std: float, split: str) -> Dataset:
     """`size` points `[size, 2]` in `modes` equally frequent Gaussians around `ring_centres`."""
     labels = torch.arange(size) % modes
-    points = ring_centres(modes, radius)[labels] + std * torch.randn(size, 2, generator=generator_for(SEED, "ring"))
+    points = ring_centres(modes, radius)[labels] + std * torch.randn(
+        size, 2, generator=generator_for(SEEDS[split], "ring")
+    )
     return Dataset(
         samples=points,
         labels=labels,
-        classes=tuple(f"mode {index}" for index in range(modes)),
+        classes=tuple(str(index) for index in range(modes)),
         source="drawn by gan-cli",
     )
 
@@ -36,14 +37,14 @@ def ring_centres(modes: int, radius: float) -> Tensor:
     return radius * torch.stack([angles.cos(), angles.sin()], dim=1)
 
 
-def build_grid(*, size: int, side: int, spacing: float, std: float) -> Dataset:
+def build_grid(*, size: int, side: int, spacing: float, std: float, split: str) -> Dataset:
     """`size` points `[size, 2]` in `side` x `side` equally frequent Gaussians around `grid_centres`."""
     labels = torch.arange(size) % (side * side)
-    noise = torch.randn(size, 2, generator=generator_for(SEED, "grid"))
+    noise = torch.randn(size, 2, generator=generator_for(SEEDS[split], "grid"))
     return Dataset(
         samples=grid_centres(side, spacing)[labels] + std * noise,
         labels=labels,
-        classes=tuple(f"mode {index}" for index in range(side * side)),
+        classes=tuple(str(index) for index in range(side * side)),
         source="drawn by gan-cli",
     )
 
@@ -54,9 +55,9 @@ def grid_centres(side: int, spacing: float) -> Tensor:
     return torch.cartesian_prod(axis, axis)
 
 
-def build_swiss_roll(*, size: int, std: float) -> Dataset:
+def build_swiss_roll(*, size: int, std: float, split: str) -> Dataset:
     """`size` points `[size, 2]` on a spiral: t (cos t, sin t) + noise, t ~ U[1.5 pi, 4.5 pi], over 7.5 (1704.00028)."""
-    random = generator_for(SEED, "swiss_roll")
+    random = generator_for(SEEDS[split], "swiss_roll")
     angle = 1.5 * math.pi * (1 + 2 * torch.rand(size, generator=random))
     spiral = torch.stack([angle * angle.cos(), angle * angle.sin()], dim=1)
     points = (spiral + std * torch.randn(size, 2, generator=random)) / SWISS_ROLL_SCALE

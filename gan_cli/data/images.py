@@ -1,0 +1,30 @@
+"""uint8 images brought to one size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+CHUNK = 1000
+
+
+def crop_box(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of the largest part in the middle with the proportions of `size`."""
+    target_height, target_width = size
+    cut_height = min(height, max(1, round(width * target_height / target_width)))
+    cut_width = min(width, max(1, round(height * target_width / target_height)))
+    return (height - cut_height) // 2, (width - cut_width) // 2, cut_height, cut_width
+
+
+def fit(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 `[N, C, H, W]` cut to the proportions of `size` and resized to it, anti-aliased, a thousand at a time."""
+    if images.shape[-2:] == size:
+        return images
+    top, left, height, width = crop_box(images.shape[-2], images.shape[-1], size)
+    cut = images[..., top : top + height, left : left + width]
+    resized = [
+        interpolate(chunk.float(), size, mode="bilinear", antialias=True).round().clamp(0, 255).to(torch.uint8)
+        for chunk in cut.split(CHUNK)
+    ]
+    return torch.cat(resized)

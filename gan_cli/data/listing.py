@@ -1,0 +1,212 @@
+"""What a folder or a zip holds: the pictures, and the bytes of each. Nothing is extracted to the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gan_cli.data.decoding import BadPicture
+from gan_cli.errors import StorageError, UsageError, one_line
+
+READ = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+FOREIGN = (
+    ".apng", ".avif", ".cr2", ".dng", ".eps", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jxl", ".nef",
+    ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga", ".tif", ".tiff",
+)  # fmt: skip
+JUNK = ("__macosx", "thumbs.db", "desktop.ini")
+MOST_FILES = 10_000_000
+MOST_FILE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A picture, or what goes by a picture's name: the parts of its path, and why it is not even opened."""
+
+    parts: tuple[str, ...]
+    place: str | zipfile.ZipInfo
+    bad: str | None = None
+
+    @property
+    def name(self) -> str:
+        return one_line("/".join(self.parts), 120)
+
+
+@dataclass
+class Listing:
+    """What a folder or zip holds: pictures, folders down to the second level, and the number of all other files."""
+
+    shown: str
+    zipped: bool = False
+    files: list[File] = field(default_factory=list)
+    folders: set[tuple[str, ...]] = field(default_factory=set)
+    others: int = 0
+
+    def add(self, parts: tuple[str, ...], place: str | zipfile.ZipInfo, bad: str | None = None) -> None:
+        self.folders.update(parts[:depth] for depth in (1, 2) if depth < len(parts))
+        suffix = os.path.splitext(parts[-1])[1].lower()
+        if suffix in READ:
+            self.files.append(File(parts, place, bad))
+        elif suffix in FOREIGN:
+            self.files.append(File(parts, place, f"{suffix[1:]} is not read, convert it to png"))
+        else:
+            self.others += 1
+        if len(self.files) + self.others > MOST_FILES:
+            raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} files")
+
+
+class Reader(Protocol):
+    """Gives the bytes of a file it has listed; BadPicture if it cannot. May be called from several threads."""
+
+    listing: Listing
+
+    def read(self, file: File) -> bytes: ...
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Reader]:
+    """The reader of a folder or zip; UsageError if it is neither."""
+    expanded = os.path.expanduser(path)
+    shown = one_line(expanded)
+    try:
+        mode = os.stat(expanded).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise UsageError(f"dataset.path={shown}: not found, expected a folder or zip of pictures") from None
+    except OSError as error:
+        raise UsageError(f"dataset.path={shown}: cannot be read ({error.strerror})") from None
+    if stat.S_ISDIR(mode):
+        yield FolderReader(expanded, shown)
+    elif stat.S_ISREG(mode):
+        with _archive(expanded, shown) as archive:
+            yield ZipReader(archive, shown)
+    else:
+        raise UsageError(f"dataset.path={shown}: neither a folder nor a zip, expected a folder or zip of pictures")
+
+
+class FolderReader:
+    def __init__(self, path: str, shown: str) -> None:
+        self.listing = Listing(shown)
+        self._walk(path)
+
+    def _walk(self, path: str) -> None:
+        """Lists all below `path`, each folder once: real ones first, then those that only links lead to."""
+        seen: set[str] = set()
+        folders: list[tuple[str, tuple[str, ...]]] = [(path, ())]
+        links: list[tuple[str, tuple[str, ...]]] = []
+        while folders or links:
+            folder, parts = folders.pop() if folders else links.pop(0)
+            real = os.path.realpath(folder)
+            if real in seen:
+                continue
+            seen.add(real)
+            if 0 < len(parts) < 3:
+                self.listing.folders.add(parts)
+            for item in self._scanned(folder):
+                below = (*parts, item.name)
+                if item.is_dir(follow_symlinks=False):
+                    folders.append((item.path, below))
+                elif item.is_symlink() and os.path.isdir(item.path):
+                    links.append((item.path, below))
+                else:
+                    self.listing.add(below, item.path)
+
+    def _scanned(self, folder: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as items:
+                return sorted((item for item in items if not _is_junk(item.name)), key=lambda item: item.name)
+        except PermissionError as error:
+            raise UsageError(f"dataset.path: the folder {one_line(folder)} cannot be read ({error.strerror})") from None
+        except OSError as error:
+            raise StorageError(f"{one_line(folder)}: cannot be read ({error.strerror})") from error
+
+    def read(self, file: File) -> bytes:
+        path = str(file.place)
+        try:
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                raise BadPicture("not a regular file")
+            if status.st_size > MOST_FILE_BYTES:
+                raise BadPicture(f"larger than {MOST_FILE_BYTES >> 20} MiB")
+            # Should it have become a pipe meanwhile, opening it must not wait for a writer.
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+                return opened.read(MOST_FILE_BYTES)
+        except OSError as error:
+            return _unreadable(error, path, os.path.islink(path))
+
+
+def _unreadable(error: OSError, path: str, link: bool) -> bytes:
+    if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+        raise BadPicture("a link that leads nowhere" if link else "gone") from None
+    if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG):
+        raise BadPicture(f"cannot be read: {error.strerror}") from None
+    raise StorageError(f"{one_line(path)}: cannot be read ({error.strerror})") from error
+
+
+class ZipReader:
+    """Nothing is extracted to the disk."""
+
+    def __init__(self, archive: zipfile.ZipFile, shown: str) -> None:
+        self.listing = Listing(shown, zipped=True)
+        self._archive = archive
+        self._lock = threading.Lock()
+        seen: set[tuple[str, ...]] = set()
+        for info in archive.infolist():
+            # Some Windows programs write backslashes, some others ./ in front.
+            parts = tuple(part for part in info.filename.replace("\\", "/").split("/") if part not in ("", ".", ".."))
+            if not parts or any(map(_is_junk, parts)):
+                continue
+            if info.is_dir():
+                self.listing.folders.update({parts[:1], parts[:2]})
+                continue
+            self.listing.add(parts, info, "twice in the zip" if parts in seen else _refused(info))
+            seen.add(parts)
+
+    def read(self, file: File) -> bytes:
+        assert isinstance(file.place, zipfile.ZipInfo)
+        try:
+            with self._lock, self._archive.open(file.place) as member:
+                return member.read()
+        except OSError as error:
+            if error.errno in (None, errno.EINVAL):  # sought where the damaged directory says
+                raise BadPicture("damaged in the zip") from None
+            raise StorageError(f"{self.listing.shown}: cannot be read ({error.strerror})") from error
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, struct.error):
+            raise BadPicture("damaged in the zip") from None
+
+
+def _refused(info: zipfile.ZipInfo) -> str | None:
+    if info.flag_bits & 1:
+        return "encrypted"
+    if info.file_size > MOST_FILE_BYTES:
+        return f"larger than {MOST_FILE_BYTES >> 20} MiB"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "packed in an unusual way, zip it anew"
+    return None
+
+
+@contextmanager
+def _archive(path: str, shown: str) -> Iterator[zipfile.ZipFile]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise UsageError(f"dataset.path={shown}: cannot be read ({error.strerror})") from None
+        raise StorageError(f"{shown}: cannot be read ({error.strerror})") from error
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error, IndexError):
+        named = shown.lower().endswith(".zip")
+        what = "is a damaged zip" if named else "is neither a folder nor a zip"
+        raise UsageError(f"dataset.path={shown}: {what}, expected a folder or zip of pictures") from None
+    with archive:
+        yield archive
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name.lower() in JUNK

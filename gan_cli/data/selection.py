@@ -1,0 +1,65 @@
+"""Which samples of a data set are kept: some classes, or fewer samples."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gan_cli.data.dataset import Dataset
+from gan_cli.errors import UsageError, closest
+from gan_cli.randomness import generator_for
+
+SEED = 0  # of the choice, which must not change with a run's seed
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`classes` by name, in the order that their labels get; None keeps all. `limit` samples are chosen at random."""
+
+    classes: tuple[str, ...] | None = None
+    limit: int | None = None
+
+    def indices(self, labels: Sequence[int] | Tensor | None, names: Sequence[str], count: int) -> Tensor:
+        """Which of `count` samples are kept, in their order; UsageError for a class that is not among `names`."""
+        kept = torch.arange(count)
+        if self.classes is not None:
+            wanted = torch.tensor(self._numbers(labels, names))
+            kept = kept[torch.isin(torch.as_tensor(labels), wanted)]
+        if self.limit is not None and self.limit < len(kept):
+            chosen = torch.randperm(len(kept), generator=generator_for(SEED, "limit"))[: self.limit]
+            kept = kept[chosen.sort().values]
+        return kept
+
+    def apply(self, dataset: Dataset) -> Dataset:
+        """What is kept of `dataset`, its labels counted anew; done twice it is as done once."""
+        kept = self.indices(dataset.labels, dataset.classes, len(dataset))
+        if len(kept) == len(dataset) and self.classes in (None, dataset.classes):
+            return dataset
+        samples, labels, classes = dataset.samples[kept], dataset.labels, dataset.classes
+        if labels is not None:
+            labels = labels[kept]
+        if self.classes is not None and labels is not None:
+            renumbered = torch.full((len(classes),), -1)
+            renumbered[self._numbers(labels, classes)] = torch.arange(len(self.classes))
+            labels, classes = renumbered[labels], self.classes
+        source = f"{dataset.source}; {len(kept):,} of {len(dataset):,} kept"
+        return dataclasses.replace(dataset, samples=samples, labels=labels, classes=classes, source=source)
+
+    def _numbers(self, labels: Sequence[int] | Tensor | None, names: Sequence[str]) -> list[int]:
+        assert self.classes is not None
+        shown = f"dataset.classes=[{','.join(self.classes)}]"
+        if not self.classes:
+            raise UsageError(f"{shown}: name at least one class, or leave it out")
+        if labels is None or not names:
+            raise UsageError(f"{shown}: these data have no classes, leave it out")
+        for name in self.classes:
+            if name not in names:
+                some = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
+                raise UsageError(f"{shown}: {name!r} is no class of these data, expected {some}{closest(name, names)}")
+            if self.classes.count(name) > 1:
+                raise UsageError(f"{shown}: name each class once")
+        return [list(names).index(name) for name in self.classes]
