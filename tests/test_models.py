@@ -5,10 +5,13 @@ import torch
 from torch import nn
 
 from gan_cli.models import DISCRIMINATORS, GENERATORS
-from gan_cli.models.dcgan import DCGANDiscriminator, DCGANGenerator, levels_of, widths_of
-from gan_cli.models.layers import NORMALIZATIONS, build_normalization
+from gan_cli.geometry import EXAMPLES, levels_of
+from gan_cli.models.dcgan import DCGANDiscriminator, DCGANGenerator, widths_of
+from gan_cli.models.layers import NORMALIZATIONS, build_normalization, weighted
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
-from gan_cli.options import DCGAN_SIZES, IMAGE_NORMALIZATIONS, VECTOR_NORMALIZATIONS
+from gan_cli.models.resnet import ResNetDiscriminator, ResNetGenerator, SelfAttention
+from gan_cli.options.networks import IMAGE_NORMALIZATIONS, INITIALIZATIONS, VECTOR_NORMALIZATIONS
+from gan_cli.state import count_parameters
 
 
 def assert_every_parameter_gets_a_gradient(network: nn.Module, output: torch.Tensor) -> None:
@@ -19,7 +22,7 @@ def assert_every_parameter_gets_a_gradient(network: nn.Module, output: torch.Ten
     assert dead == []
 
 
-@pytest.mark.parametrize("side", DCGAN_SIZES)
+@pytest.mark.parametrize("side", EXAMPLES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_dcgan_makes_and_judges_every_size(side: int, channels: int) -> None:
     shape = (channels, side, side)
@@ -61,19 +64,126 @@ def test_images_end_in_tanh_and_points_are_unbounded() -> None:
     assert points.abs().max() > 1
 
 
-@pytest.mark.parametrize("side", [1, 4, 7, 12, 20, 33, 48, 100])
+@pytest.mark.parametrize("side", [1, 4, 7, 9, 17, 33, 50, 100])
 def test_odd_sizes_are_refused(side: int) -> None:
-    assert side not in DCGAN_SIZES
-    if side not in (4, 7):
-        with pytest.raises(ValueError, match=str(side)):
-            levels_of(side)
+    with pytest.raises(ValueError, match=f"{side} x {side}"):
+        levels_of(side, side)
 
 
 def test_levels_and_widths() -> None:
-    assert levels_of(28) == (7, 2)
-    assert levels_of(64) == (4, 4)
-    assert levels_of(256) == (4, 6)
+    assert levels_of(28, 28) == (7, 7, 2)
+    assert levels_of(64, 64) == (4, 4, 4)
+    assert levels_of(256, 256) == (4, 4, 6)
+    assert levels_of(64, 96) == (4, 6, 4)
+    assert levels_of(96, 32) == (12, 4, 3)
     assert widths_of(64, 6) == [64, 128, 256, 512, 512, 512]
+    assert all(levels_of(side, side)[2] >= 1 for side in EXAMPLES)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (16, 8), (40, 20), (24, 36)])
+@pytest.mark.parametrize("kind", ["dcgan", "resnet"])
+def test_images_need_not_be_square(kind: str, height: int, width: int) -> None:
+    more = {"max_multiplier": 2} if kind == "resnet" else {}
+    generator = GENERATORS[kind]((3, height, width), latent_dim=5, base_channels=2, normalization="none", **more)
+    discriminator = DISCRIMINATORS[kind]((3, height, width), base_channels=2, normalization="none", **more)
+    fake = generator(torch.randn(2, 5), None)
+    assert fake.shape == (2, 3, height, width)
+    assert discriminator(fake, None).shape == (2,)
+
+
+@pytest.mark.parametrize("normalization", IMAGE_NORMALIZATIONS)
+@pytest.mark.parametrize("attention", [None, 16])
+def test_resnet_in_every_normalization(normalization: str, attention: int | None) -> None:
+    shape, settings = (3, 32, 32), {"base_channels": 8, "max_multiplier": 2, "attention": attention}
+    generator = ResNetGenerator(shape, latent_dim=5, normalization=normalization, **settings)
+    discriminator = ResNetDiscriminator(shape, normalization=normalization, **settings)
+    for module in [*generator.modules(), *discriminator.modules()]:
+        if isinstance(module, SelfAttention):
+            nn.init.ones_(module.gamma)  # at zero, as it starts, what is behind it gets no gradient
+    fake = generator(torch.randn(6, 5), None)
+    assert fake.shape == (6, *shape)
+    assert fake.abs().max() <= 1
+    assert_every_parameter_gets_a_gradient(generator, fake)
+    assert_every_parameter_gets_a_gradient(discriminator, discriminator(torch.randn(6, *shape), None))
+    both = [*generator.modules(), *discriminator.modules()]
+    assert sum(isinstance(module, SelfAttention) for module in both) == (0 if attention is None else 2)
+
+
+@pytest.mark.parametrize("side", [16, 28, 32, 64, 128])
+def test_resnet_makes_and_judges_every_size(side: int) -> None:
+    generator = ResNetGenerator((1, side, side), latent_dim=5, base_channels=2, max_multiplier=4, normalization="batch")
+    discriminator = ResNetDiscriminator((1, side, side), base_channels=2, max_multiplier=4, normalization="none")
+    assert discriminator(generator(torch.randn(2, 5), None), None).shape == (2,)
+
+
+def test_the_papers_cifar_networks_have_the_papers_sizes() -> None:
+    """SNGAN's tables 3 and 4 (1802.05957): counted from kernels and biases, layer by layer."""
+
+    def convolution(inputs: int, outputs: int, kernel: int) -> int:
+        return inputs * outputs * kernel**2 + outputs
+
+    generator = ResNetGenerator((3, 32, 32), latent_dim=128, base_channels=256, max_multiplier=1, normalization="batch")
+    block = 2 * convolution(256, 256, 3) + convolution(256, 256, 1) + 2 * 2 * 256
+    linear = 128 * 4 * 4 * 256 + 4 * 4 * 256
+    assert count_parameters(generator) == linear + 3 * block + 2 * 256 + convolution(256, 3, 3)
+    discriminator = ResNetDiscriminator((3, 32, 32), base_channels=128, max_multiplier=1, normalization="none")
+    first = convolution(3, 128, 3) + convolution(128, 128, 3) + convolution(3, 128, 1)
+    second = 2 * convolution(128, 128, 3) + convolution(128, 128, 1)
+    kept = 2 * convolution(128, 128, 3)
+    assert count_parameters(discriminator) == first + second + 2 * kept + 129
+    assert discriminator.layers[:2](torch.zeros(1, 3, 32, 32)).shape == (1, 128, 8, 8)
+
+
+def test_pooling_is_a_sum_or_a_mean() -> None:
+    settings = {"base_channels": 4, "max_multiplier": 1, "normalization": "none"}
+    by_sum, by_mean = (ResNetDiscriminator((1, 32, 32), pooling=pooling, **settings) for pooling in ("sum", "mean"))
+    by_mean.load_state_dict(by_sum.state_dict())
+    sample = torch.randn(3, 1, 32, 32)
+    bias = by_sum.score.bias
+    torch.testing.assert_close(by_sum(sample, None) - bias, 64 * (by_mean(sample, None) - bias))
+
+
+def test_attention_is_what_its_formula_says() -> None:
+    attention = SelfAttention(8, initialization="default", normalization="none")
+    maps = torch.randn(2, 8, 3, 5)  # odd: no pooling
+    assert torch.equal(attention(maps), maps)  # gamma starts at zero
+    nn.init.constant_(attention.gamma, 0.5)
+    query, key, value = (layer(maps).flatten(2) for layer in (attention.query, attention.key, attention.value))
+    expected = torch.empty_like(value)
+    for place in range(15):
+        weight = torch.softmax((query[:, :, place, None] * key).sum(1), dim=1)
+        expected[:, :, place] = (value * weight[:, None]).sum(2)
+    expected = maps + 0.5 * attention.output(expected.unflatten(2, (3, 5)))
+    torch.testing.assert_close(attention(maps), expected)
+
+
+@pytest.mark.parametrize("initialization", INITIALIZATIONS)
+def test_initializations_draw_what_they_say(initialization: str) -> None:
+    torch.manual_seed(0)
+    layer = weighted(nn.Linear(300, 200), initialization=initialization)
+    deviation = {"default": 1 / 3**0.5 / 300**0.5, "normal": 0.02, "xavier": (2 / 500) ** 0.5, "orthogonal": 300**-0.5}
+    assert layer.weight.std().item() == pytest.approx(deviation[initialization], rel=0.03)
+    assert (layer.bias == 0).all() == (initialization != "default")
+    if initialization == "orthogonal":
+        torch.testing.assert_close(layer.weight @ layer.weight.T, torch.eye(200), atol=1e-5, rtol=0)
+
+
+def test_an_unknown_initialization_is_an_error() -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        weighted(nn.Linear(1, 1), initialization="nonsense")
+
+
+@pytest.mark.parametrize("kind", ["mlp", "dcgan"])
+def test_dropout_drops_in_training_alone(kind: str) -> None:
+    size = {"width": 64, "depth": 2} if kind == "mlp" else {"base_channels": 8}
+    for table, inputs, more in (
+        (GENERATORS, torch.randn(4, 5), {"latent_dim": 5}),
+        (DISCRIMINATORS, torch.randn(4, 1, 16, 16), {}),
+    ):
+        network = table[kind]((1, 16, 16), normalization="none", dropout=0.5, **size, **more)
+        assert not torch.equal(network(inputs, None), network(inputs, None))
+        network.eval()
+        assert torch.equal(network(inputs, None), network(inputs, None))
 
 
 def test_a_spectrally_normalized_layer_has_norm_one() -> None:
@@ -102,4 +212,4 @@ def test_an_unknown_normalization_is_an_error() -> None:
 
 
 def test_tables_know_the_same_names() -> None:
-    assert GENERATORS.keys() == DISCRIMINATORS.keys() == {"mlp", "dcgan"}
+    assert GENERATORS.keys() == DISCRIMINATORS.keys() == {"mlp", "dcgan", "resnet"}

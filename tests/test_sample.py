@@ -23,9 +23,10 @@ from gan_cli.config import SampleConfig
 from gan_cli.data import Modes
 from gan_cli.errors import UsageError
 from gan_cli.generation import generate, latents_of
+from gan_cli.latents import Latent
 from gan_cli.pictures import draw_grid, draw_scatter, save_film
 from gan_cli.sample import expand_seeds
-from gan_cli.state import build_state, load_state_tensors
+from gan_cli.state import build_state, latent_of, load_state_tensors
 
 
 @pytest.fixture
@@ -90,7 +91,8 @@ def test_batch_size_changes_nothing(
     found = load(run / "checkpoints" / LAST)
     state = build_state(found.config, torch.device("cpu"))
     load_state_tensors(state, found.tensors)
-    one, many = (torch.cat(list(generate(state.sampler, range(64), batch_size))) for batch_size in (1, 64))
+    latent = latent_of(found.config)
+    one, many = (torch.cat(list(generate(state.sampler, latent, range(64), size))) for size in (1, 64))
     assert one.dtype == torch.float32
     torch.testing.assert_close(one, many, atol=1e-5, rtol=0)
     arrays = [np.load(sample(f"ckpt={run}", "format=npz", f"batch_size={size}"))["images"] for size in (1, 64)]
@@ -124,13 +126,17 @@ def test_ema_and_truncation_change_the_picture(run: Path, sample: Callable[..., 
 
 
 def test_latents() -> None:
-    latents = latents_of([3, 4, 3], 1000)
+    latents = latents_of([3, 4, 3], Latent(1000))
     assert torch.equal(latents[0], latents[2])
     assert not torch.equal(latents[0], latents[1])
     assert latents[0].std().item() == pytest.approx(1, abs=0.1)
-    cut = latents_of(range(20), 100, truncation=0.5)
+    cut = latents_of(range(20), Latent(100), truncation=0.5)
     assert cut.abs().max() <= 0.5
     assert cut.std() > 0.2
+    flat = latents_of(range(200), Latent(100, "uniform"))
+    assert flat.abs().max() <= 1
+    assert flat.std().item() == pytest.approx(3**-0.5, abs=0.01)
+    assert latents_of([5], Latent(100, "uniform"), truncation=0.5).abs().max() <= 0.5
 
 
 def test_sampling_needs_only_the_checkpoint_and_leaves_only_its_output(

@@ -7,19 +7,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from gan_cli.models.layers import build_normalization, with_spectral
+from gan_cli.geometry import levels_of
+from gan_cli.models.layers import build_dropout, build_normalization, weighted
 
-BASES = (4, 7)  # side of the coarsest map; every level doubles it
 MOST_TIMES_WIDER = 8  # the paper's widest layer has 8 times the channels of its narrowest
-
-
-def levels_of(side: int) -> tuple[int, int]:
-    """`side` as (base, levels), side = base * 2**levels with base 4 or 7; ValueError if there are none."""
-    for base in BASES:
-        levels = (side // base).bit_length() - 1
-        if levels > 0 and base * 2**levels == side:
-            return base, levels
-    raise ValueError(f"{side} is not 4 or 7 times a power of two")
 
 
 def widths_of(base_channels: int, levels: int) -> list[int]:
@@ -28,27 +19,45 @@ def widths_of(base_channels: int, levels: int) -> list[int]:
 
 
 class DCGANGenerator(nn.Module):
-    """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], H = W = 4 or 7 times a power of two.
+    """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve.
 
     The narrowest layer has `base_channels`; each coarser one twice as many, up to 8 times.
     """
 
-    def __init__(self, sample_shape: tuple[int, ...], latent_dim: int, base_channels: int, normalization: str) -> None:
+    def __init__(
+        self,
+        sample_shape: tuple[int, ...],
+        latent_dim: int,
+        base_channels: int,
+        normalization: str,
+        initialization: str = "default",
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        channels, side, _ = sample_shape
-        base, levels = levels_of(side)
+        channels, height, width = sample_shape
+        base_height, base_width, levels = levels_of(height, width)
         widths = widths_of(base_channels, levels)[::-1]
-        self.latent_dim = latent_dim
-        self.base_shape = (widths[0], base, base)
-        self.project = with_spectral(nn.Linear(latent_dim, widths[0] * base * base), normalization)
-        layers: list[nn.Module] = [build_normalization(normalization, widths[0], image=True), nn.ReLU()]
+        self.base_shape = (widths[0], base_height, base_width)
+        self.project = weighted(
+            nn.Linear(latent_dim, widths[0] * base_height * base_width),
+            initialization=initialization,
+            normalization=normalization,
+        )
+        layers: list[nn.Module] = [
+            build_normalization(normalization, widths[0], image=True),
+            nn.ReLU(),
+            *build_dropout(dropout),
+        ]
         for wide, narrow in pairwise(widths):
+            up = nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)
             layers += [
-                with_spectral(nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1), normalization),
+                weighted(up, initialization=initialization, normalization=normalization),
                 build_normalization(normalization, narrow, image=True),
                 nn.ReLU(),
+                *build_dropout(dropout),
             ]
-        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1), nn.Tanh()]
+        last = nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
+        layers += [weighted(last, initialization=initialization), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -56,28 +65,40 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images `[N, C, H, W]` in [-1, 1], H = W = 4 or 7 times a power of two, to logits `[N]`.
+    """Images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve, to logits `[N]`.
 
     As in the paper the first layer is not normalized.
     """
 
-    def __init__(self, sample_shape: tuple[int, ...], base_channels: int, normalization: str) -> None:
+    def __init__(
+        self,
+        sample_shape: tuple[int, ...],
+        base_channels: int,
+        normalization: str,
+        initialization: str = "default",
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        channels, side, _ = sample_shape
-        base, levels = levels_of(side)
+        channels, height, width = sample_shape
+        base_height, base_width, levels = levels_of(height, width)
         widths = widths_of(base_channels, levels)
+        first = nn.Conv2d(channels, widths[0], 4, stride=2, padding=1)
         layers: list[nn.Module] = [
-            with_spectral(nn.Conv2d(channels, widths[0], 4, stride=2, padding=1), normalization),
+            weighted(first, initialization=initialization, normalization=normalization),
             nn.LeakyReLU(0.2),
+            *build_dropout(dropout),
         ]
         for narrow, wide in pairwise(widths):
+            down = nn.Conv2d(narrow, wide, 4, stride=2, padding=1)
             layers += [
-                with_spectral(nn.Conv2d(narrow, wide, 4, stride=2, padding=1), normalization),
+                weighted(down, initialization=initialization, normalization=normalization),
                 build_normalization(normalization, wide, image=True),
                 nn.LeakyReLU(0.2),
+                *build_dropout(dropout),
             ]
         self.layers = nn.Sequential(*layers)
-        self.score = with_spectral(nn.Linear(widths[-1] * base * base, 1), normalization)
+        score = nn.Linear(widths[-1] * base_height * base_width, 1)
+        self.score = weighted(score, initialization=initialization, normalization=normalization)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
         return torch.squeeze(self.score(self.layers(sample).flatten(1)), 1)

@@ -6,12 +6,13 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
+Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
 def build_normalization(name: str, channels: int, *, image: bool) -> nn.Module:
     """The module that normalizes `[N, channels]` vectors, or `[N, channels, H, W]` maps if `image`.
 
-    `none` and `spectral` give an identity: spectral normalization acts on weights (see `with_spectral`).
+    `none` and `spectral` give an identity: spectral normalization acts on weights (see `weighted`).
     """
     if name == "batch":
         return nn.BatchNorm2d(channels) if image else nn.BatchNorm1d(channels)
@@ -24,9 +25,31 @@ def build_normalization(name: str, channels: int, *, image: bool) -> nn.Module:
     raise ValueError(f"no {name!r} normalization of {'images' if image else 'vectors'}")
 
 
-def with_spectral(layer: nn.Module, normalization: str) -> nn.Module:
-    """Divides the layer's weight by its largest singular value if `normalization` is `spectral` (1802.05957)."""
+def weighted(
+    layer: Layer, *, initialization: str = "default", gain: float = 1.0, normalization: str = "none"
+) -> nn.Module:
+    """`layer` with its weight drawn by `initialization`, and divided by its norm if `normalization` is `spectral`.
+
+    `default` leaves PyTorch's own draw, He's uniform with a = sqrt(5); `normal` draws N(0, 0.02^2) as DCGAN does;
+    `xavier` (uniform) and `orthogonal` take `gain`. All but `default` set the bias to zero. Spectral normalization
+    divides by the largest singular value (1802.05957).
+    """
+    if initialization == "normal":
+        nn.init.normal_(layer.weight, std=0.02)
+    elif initialization == "xavier":
+        nn.init.xavier_uniform_(layer.weight, gain)
+    elif initialization == "orthogonal":
+        nn.init.orthogonal_(layer.weight, gain)
+    elif initialization != "default":
+        raise ValueError(f"no {initialization!r} initialization")
+    if initialization != "default" and layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return parametrizations.spectral_norm(layer) if normalization == "spectral" else layer
+
+
+def build_dropout(share: float) -> list[nn.Module]:
+    """Sets a share of the values to zero in training; of images too, value by value. No module if the share is 0."""
+    return [nn.Dropout(share)] if share > 0 else []
 
 
 def output_activation(sample_shape: tuple[int, ...]) -> nn.Module:

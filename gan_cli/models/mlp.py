@@ -7,16 +7,19 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gan_cli.models.layers import build_normalization, output_activation, with_spectral
+from gan_cli.models.layers import build_dropout, build_normalization, output_activation, weighted
 
 
-def _hidden_layers(inputs: int, width: int, depth: int, normalization: str, activation: nn.Module) -> nn.Sequential:
+def _hidden_layers(
+    inputs: int, width: int, depth: int, activation: nn.Module, normalization: str, initialization: str, dropout: float
+) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [
-            with_spectral(nn.Linear(inputs, width), normalization),
+            weighted(nn.Linear(inputs, width), initialization=initialization, normalization=normalization),
             build_normalization(normalization, width, image=False),
             activation,
+            *build_dropout(dropout),
         ]
         inputs = width
     return nn.Sequential(*layers)
@@ -26,12 +29,20 @@ class MLPGenerator(nn.Module):
     """Latents `[N, latent_dim]` to samples `[N, *sample_shape]`: images in [-1, 1], points unbounded."""
 
     def __init__(
-        self, sample_shape: tuple[int, ...], latent_dim: int, width: int, depth: int, normalization: str
+        self,
+        sample_shape: tuple[int, ...],
+        latent_dim: int,
+        width: int,
+        depth: int,
+        normalization: str,
+        initialization: str = "default",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.sample_shape, self.latent_dim = sample_shape, latent_dim
-        self.hidden = _hidden_layers(latent_dim, width, depth, normalization, nn.ReLU())
-        self.output = nn.Sequential(nn.Linear(width, math.prod(sample_shape)), output_activation(sample_shape))
+        self.sample_shape = sample_shape
+        self.hidden = _hidden_layers(latent_dim, width, depth, nn.ReLU(), normalization, initialization, dropout)
+        output = weighted(nn.Linear(width, math.prod(sample_shape)), initialization=initialization)
+        self.output = nn.Sequential(output, output_activation(sample_shape))
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.output(self.hidden(latent)).unflatten(1, self.sample_shape)
@@ -40,10 +51,19 @@ class MLPGenerator(nn.Module):
 class MLPDiscriminator(nn.Module):
     """Samples `[N, *sample_shape]` to logits `[N]`."""
 
-    def __init__(self, sample_shape: tuple[int, ...], width: int, depth: int, normalization: str) -> None:
+    def __init__(
+        self,
+        sample_shape: tuple[int, ...],
+        width: int,
+        depth: int,
+        normalization: str,
+        initialization: str = "default",
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.hidden = _hidden_layers(math.prod(sample_shape), width, depth, normalization, nn.LeakyReLU(0.2))
-        self.score = with_spectral(nn.Linear(width, 1), normalization)
+        inputs = math.prod(sample_shape)
+        self.hidden = _hidden_layers(inputs, width, depth, nn.LeakyReLU(0.2), normalization, initialization, dropout)
+        self.score = weighted(nn.Linear(width, 1), initialization=initialization, normalization=normalization)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
         return torch.squeeze(self.score(self.hidden(sample.flatten(1))), 1)
