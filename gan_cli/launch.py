@@ -16,9 +16,10 @@ from gan_cli import config as configs
 from gan_cli.checkpoint import Checkpoint, Provenance
 from gan_cli.conduct import conduct, introduce
 from gan_cli.config import Config
-from gan_cli.data import build_dataset
-from gan_cli.data.dataset import Batches, Dataset, check_batch_size
+from gan_cli.data import build_batches, build_dataset
+from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.errors import CheckpointError, UsageError, one_line
+from gan_cli.finetune import adopt_networks, take_weights
 from gan_cli.machine import build_device, describe_device, environment
 from gan_cli.preview import preview
 from gan_cli.run import Run
@@ -55,8 +56,10 @@ class Request:
 
 def launch(request: Request) -> int:
     """Trains, and returns the exit code: 0, or that of the signal that stopped it."""
+    configs.validate_ends(request.config, request.named)
+    if request.config.init_from is not None and request.config.resume in (None, "auto"):
+        request = _adopt(request)
     config = request.config
-    configs.validate_ends(config, request.named)
     if config.dry_run:
         return _preview(request)
     if config.resume is None:
@@ -71,6 +74,16 @@ def launch(request: Request) -> int:
     return _start(request)
 
 
+def _adopt(request: Request) -> Request:
+    """The request with the networks of the checkpoint that it starts from, as if they came along."""
+    config = adopt_networks(request.config, request.named)
+    before = dict(configs.flatten(configs.to_dict(request.config)))
+    after = dict(configs.flatten(configs.to_dict(config)))
+    brought = {key: value for key, value in request.brought.items() if key in after}
+    brought |= {key: value for key, value in after.items() if before.get(key, after) != value}
+    return dataclasses.replace(request, config=config, brought=brought)
+
+
 # --- fresh -------------------------------------------------------------------------------------------------------
 
 
@@ -79,13 +92,13 @@ def _preview(request: Request) -> int:
         raise UsageError(
             f"dry_run=true shows a new run, resume={request.config.resume} goes on with an old one: give one"
         )
-    dataset, state = _prepare(request.config)
+    dataset, state, _ = _prepare(request.config)
     preview(request.config, request.named, request.brought, dataset, state)
     return 0
 
 
-def _prepare(config: Config) -> tuple[Dataset, TrainState]:
-    """Data and fresh state, built before anything is written: here all that does not fit is found."""
+def _prepare(config: Config) -> tuple[Dataset, TrainState, str]:
+    """Data, fresh state and where its weights are from, before anything is written: here what does not fit is found."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = build_device(config.device)
@@ -93,13 +106,14 @@ def _prepare(config: Config) -> tuple[Dataset, TrainState]:
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
     state = build_state(config, device)
+    origin = take_weights(config, state) if config.init_from is not None else "drawn from the seed"
     state.counters.total_steps = config.steps if config.budget is None else None
-    return dataset, state
+    return dataset, state, origin
 
 
 def _start(request: Request) -> int:
     config = request.config
-    dataset, state = _prepare(config)
+    dataset, state, origin = _prepare(config)
     device = state.device
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
     with lock(folder):
@@ -109,8 +123,9 @@ def _start(request: Request) -> int:
             if request.brought:
                 brought = ", ".join(f"{key}={_plain(value)}" for key, value in request.brought.items())
                 log.say(f"brought along: {brought}")
+            log.say(f"weights: {origin}")
             introduce(config, dataset, state, log)
-            batches = Batches(dataset, config.seed, config.batch_size, device)
+            batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset))
             return conduct(run)
 
@@ -190,7 +205,7 @@ def _resume(request: Request, folder: Path) -> int:
             _tell_drift(saved.provenance, device, log)
             log.say(f"resuming {folder} at step {state.counters.step:,}")
             introduce(config, dataset, state, log)
-            batches = Batches(dataset, config.seed, config.batch_size, device)
+            batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), saved.metrics)
             return conduct(run)
 
@@ -202,7 +217,7 @@ def _merge(saved: Config, request: Request) -> Config:
         head, _, leaf = key.partition(".")
         if key.endswith("_every"):
             data[head][leaf] = new[head][leaf]
-        elif head in configs.RUN_CONTROL:
+        elif head in configs.RUN_CONTROL and head != "plugins":
             data[head] = new[head]
     data["resume"] = data["extra_steps"] = None
     if "budget" not in request.named and {"steps", "extra_steps"} & set(request.named):
@@ -229,12 +244,13 @@ def _end_of(saved: Checkpoint, request: Request) -> int | None:
 
 
 def _reachable(dataset: Any, folder: Path) -> Any:
-    """The data section with a relative root taken from where the run was started, if it is not found from here."""
-    root = Path(getattr(dataset, "root", "~"))
+    """The data section with a relative path taken from where the run was started, if it is not found from here."""
+    key = "path" if hasattr(dataset, "path") else "root"
+    path = Path(getattr(dataset, key, None) or "~")
     started_in = Path(str(read_record(folder).get("directory", ".")))
-    if root.is_absolute() or root.parts[0] == "~" or root.exists() or not (started_in / root).exists():
+    if path.is_absolute() or path.parts[:1] == ("~",) or path.exists() or not (started_in / path).exists():
         return dataset
-    return dataclasses.replace(dataset, root=str(started_in / root))
+    return dataclasses.replace(dataset, **{key: str(started_in / path)})
 
 
 def _restore(saved: Checkpoint, config: Config, end: int | None, device: torch.device) -> TrainState:

@@ -10,7 +10,7 @@ from torch import nn
 
 from gan_cli.pace import Pace
 from gan_cli.run import Run
-from gan_cli.steps import DiscriminatorOutcome, GeneratorOutcome
+from gan_cli.steps import DiscriminatorOutcome, GeneratorOutcome, turn_lengths, whose_turn
 
 
 def discriminator_metrics(run: Run, judged: DiscriminatorOutcome) -> dict[str, float]:
@@ -23,11 +23,24 @@ def discriminator_metrics(run: Run, judged: DiscriminatorOutcome) -> dict[str, f
         "accuracy/fake": (judged.fake_logits < 0).float().mean(),
         "grad_norm/discriminator": gradient_norm(run.state.discriminator),
     }
-    return _numbers(tensors) | penalty_metrics(run) | {"learning_rate/discriminator": judged.learning_rate}
+    return _numbers(tensors) | _penalties(run) | {"learning_rate/discriminator": judged.learning_rate}
 
 
 def penalty_metrics(run: Run) -> dict[str, float]:
-    """The last value of each penalty, unweighted; a lazy one's may be some updates old."""
+    """What later lines of metrics need of D's past updates, for a checkpoint to keep.
+
+    Of a turn that is over, the last value of each penalty, for a lazy one may be some updates old; while G is still at
+    its updates of a turn, all that D saw last.
+    """
+    turn = turn_lengths(run.config, run.batches)
+    if whose_turn(run.state.counters, *turn) == "generator" and run.state.counters.step % turn[1]:
+        judged = run.state.judged
+        return run.discriminator_metrics if judged is None else discriminator_metrics(run, judged)
+    return _penalties(run)
+
+
+def _penalties(run: Run) -> dict[str, float]:
+    """The last value of each penalty, unweighted."""
     return {f"penalty/{name}": value.item() for name, value in run.state.penalties.items()}
 
 

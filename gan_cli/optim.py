@@ -36,12 +36,12 @@ BUILDERS: dict[str, Callable[..., Optimizer]] = {
 }
 
 
-def build_optimizer(name: str, network: nn.Module, lr: float, **settings: float) -> Optimizer:
+def build_optimizer(network: nn.Module, *, name: str, lr: float, **settings: float) -> Optimizer:
     """Adam (1412.6980), AdamW (1711.05101), RMSProp or SGD over all of the network's parameters."""
     return BUILDERS[name](list(network.parameters()), lr=lr, **settings)
 
 
-def slots_of(name: str, **settings: float) -> tuple[str, ...]:
+def slots_of(*, name: str, **settings: float) -> tuple[str, ...]:
     """What this optimizer keeps for a parameter once it has made a step."""
     return () if name == "sgd" and settings["momentum"] == 0 else SLOTS[name]
 

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,13 @@ from torch.optim import Optimizer
 from gan_cli import optim
 from gan_cli.config import Config
 from gan_cli.errors import DivergedError, UsageError
+from gan_cli.latents import Latent
 from gan_cli.models import DISCRIMINATORS, GENERATORS
+from gan_cli.options import rule_of
 from gan_cli.randomness import derive_seed
 
 MOST_PARAMETERS = 500_000_000  # of one network
+LAYERS = (nn.Linear, nn.Conv2d)  # what `freeze_layers` counts
 
 
 @dataclass
@@ -31,6 +34,15 @@ class Counters:
     step: int = 0
     d_updates: int = 0
     total_steps: int | None = None
+
+
+class DiscriminatorOutcome(NamedTuple):
+    """What D's update saw: its loss without penalties, logits `[N]`, its learning rate."""
+
+    loss: Tensor
+    real_logits: Tensor
+    fake_logits: Tensor
+    learning_rate: float
 
 
 @dataclass
@@ -46,6 +58,7 @@ class TrainState:
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
 
     penalties: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # the last value of each, which may be lazy
+    judged: DiscriminatorOutcome | None = None  # D's last update in this process
 
     @property
     def sampler(self) -> nn.Module:
@@ -59,15 +72,41 @@ def build_state(config: Config, device: torch.device) -> TrainState:
     average = None
     if config.training.ema_decay > 0:
         average = copy.deepcopy(generator).requires_grad_(False).eval()
+    freeze_layers(discriminator, config.training.freeze_discriminator_layers)
     return TrainState(
         generator=generator,
         discriminator=discriminator,
         generator_ema=average,
-        generator_optimizer=_optimizer(config, "generator", generator),
-        discriminator_optimizer=_optimizer(config, "discriminator", discriminator),
+        generator_optimizer=optim.build_optimizer(generator, **rule_of(config.optimizer, "generator")),
+        discriminator_optimizer=optim.build_optimizer(discriminator, **rule_of(config.optimizer, "discriminator")),
         counters=Counters(),
         device=device,
     )
+
+
+def latent_of(config: Config) -> Latent:
+    """What the generator of this config starts from."""
+    return Latent(config.architecture.generator.latent_dim, config.architecture.generator.latent)
+
+
+def freeze_layers(network: nn.Module, count: int) -> None:
+    """Keeps the weights of the first `count` convolutions and linear layers as they are, and of all between them.
+
+    (FreezeD, 2002.10964.) UsageError if that leaves nothing to learn.
+    """
+    if count == 0:
+        return
+    layers = [module for module in network.modules() if isinstance(module, LAYERS)]
+    if count >= len(layers):
+        raise UsageError(
+            f"training.freeze_discriminator_layers={count}: the discriminator has {len(layers)} layers, at least one"
+            " must learn"
+        )
+    for module in network.modules():
+        if module is layers[count]:
+            break
+        for parameter in module.parameters(recurse=isinstance(module, LAYERS)):
+            parameter.requires_grad_(False)
 
 
 def build_generator(config: Config, tensors: dict[str, Tensor], device: torch.device, *, ema: bool) -> nn.Module:
@@ -104,18 +143,8 @@ def _build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn
 
 def _build(table: dict[str, Any], section: Any, sample_shape: tuple[int, ...]) -> nn.Module:
     settings = dataclasses.asdict(section)
+    settings.pop("latent", None)  # see `latent_of`
     return table[settings.pop("name")](sample_shape, **settings)
-
-
-def _optimizer(config: Config, role: str, network: nn.Module) -> Optimizer:
-    rate = getattr(config.optimizer, role).lr
-    return optim.build_optimizer(network=network, lr=rate, **_optimizer_settings(config))
-
-
-def _optimizer_settings(config: Config) -> dict[str, Any]:
-    """The section without the learning rates, which differ by network."""
-    section = dataclasses.asdict(config.optimizer)
-    return {key: value for key, value in section.items() if key not in ("generator", "discriminator", "lr")}
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
@@ -129,6 +158,18 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
     if state.generator_ema is not None:
         named |= _prefixed("generator_ema", state.generator_ema.state_dict())
     return named
+
+
+def load_network_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
+    """The weights of another run of the same networks, which has an average or none, as a start.
+
+    Its average becomes ours: it is what that run's pictures were made by.
+    """
+    state.generator.load_state_dict(_under("generator", tensors))
+    state.discriminator.load_state_dict(_under("discriminator", tensors))
+    if state.generator_ema is not None:
+        average = _under("generator_ema", tensors)
+        state.generator_ema.load_state_dict(average or _under("generator", tensors))
 
 
 def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
@@ -152,7 +193,9 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tup
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state_tensors(state).items()}
     for role in stepped:
         for name, parameter in getattr(state, role).named_parameters():
-            for slot in optim.slots_of(**_optimizer_settings(config)):
+            if not parameter.requires_grad:
+                continue  # a frozen layer
+            for slot in optim.slots_of(**rule_of(config.optimizer, role)):
                 shape = () if slot == "step" else tuple(parameter.shape)
                 layout[f"{role}_optimizer.{slot}.{name}"] = (shape, torch.float32)
     return layout

@@ -27,7 +27,7 @@ SETTINGS: dict[str, dict[str, float]] = {
 def test_state_survives_a_round_trip(name: str) -> None:
     torch.manual_seed(0)
     one = nn.Linear(3, 2)
-    optimizer = build_optimizer(name, one, 0.1, **SETTINGS[name])
+    optimizer = build_optimizer(one, name=name, lr=0.1, **SETTINGS[name])
     assert state_tensors(optimizer, one) == {}
     for _ in range(3):
         optimizer.zero_grad()
@@ -38,7 +38,7 @@ def test_state_survives_a_round_trip(name: str) -> None:
 
     other = nn.Linear(3, 2)
     other.load_state_dict(one.state_dict())
-    again = build_optimizer(name, other, 0.1, **SETTINGS[name])
+    again = build_optimizer(other, name=name, lr=0.1, **SETTINGS[name])
     load_state_tensors(again, other, {key: value.clone() for key, value in saved.items()})
     batch = torch.randn(4, 3)
     for network, its_optimizer in ((one, optimizer), (other, again)):
@@ -51,11 +51,11 @@ def test_state_survives_a_round_trip(name: str) -> None:
 def test_what_each_keeps_is_what_it_says() -> None:
     for name, settings in [*SETTINGS.items(), ("sgd", {"momentum": 0.0})]:
         network = nn.Linear(1, 1)
-        optimizer = build_optimizer(name, network, 0.1, **settings)
+        optimizer = build_optimizer(network, name=name, lr=0.1, **settings)
         network(torch.ones(1, 1)).sum().backward()
         optimizer.step()
         kept = {key.split(".")[0] for key in state_tensors(optimizer, network)}
-        assert kept == set(slots_of(name, **settings)), name
+        assert kept == set(slots_of(name=name, **settings)), name
 
 
 def test_weight_decay_and_momentum_by_hand() -> None:
@@ -65,7 +65,7 @@ def test_weight_decay_and_momentum_by_hand() -> None:
     ):
         network = nn.Linear(1, 1, bias=False)
         nn.init.ones_(network.weight)
-        optimizer = build_optimizer(name, network, 0.1, **settings)
+        optimizer = build_optimizer(network, name=name, lr=0.1, **settings)
         weights = []
         for _ in range(2):
             optimizer.zero_grad()
@@ -77,7 +77,7 @@ def test_weight_decay_and_momentum_by_hand() -> None:
 
 def test_an_unknown_optimizer_is_an_error() -> None:
     with pytest.raises(KeyError, match="lion"):
-        build_optimizer("lion", nn.Linear(1, 1), 0.1)
+        build_optimizer(nn.Linear(1, 1), name="lion", lr=0.1)
 
 
 def test_schedules() -> None:
@@ -88,7 +88,7 @@ def test_schedules() -> None:
 
 
 def test_set_learning_rate() -> None:
-    optimizer = build_optimizer("adam", nn.Linear(1, 1), 0.1, **SETTINGS["adam"])
+    optimizer = build_optimizer(nn.Linear(1, 1), name="adam", lr=0.1, **SETTINGS["adam"])
     set_learning_rate(optimizer, 0.25)
     assert optimizer.param_groups[0]["lr"] == 0.25
 

@@ -171,17 +171,17 @@ def test_bf16_runs_in_bf16_and_learns_in_fp32() -> None:
     assert outcome.loss.isfinite()
 
 
-@pytest.mark.parametrize("n_critic", [1, 2, 5])
-def test_turns(n_critic: int) -> None:
+@pytest.mark.parametrize(("n_critic", "generator_updates"), [(1, 1), (2, 1), (5, 1), (1, 2), (3, 4)])
+def test_turns(n_critic: int, generator_updates: int) -> None:
     counters, order = Counters(), ""
-    for _ in range(3 * (n_critic + 1)):
-        if whose_turn(counters, n_critic) == "discriminator":
+    for _ in range(3 * (n_critic + generator_updates)):
+        if whose_turn(counters, n_critic, generator_updates) == "discriminator":
             counters.d_updates += 1
             order += "d"
         else:
             counters.step += 1
             order += "g"
-    assert order == ("d" * n_critic + "g") * 3
+    assert order == ("d" * n_critic + "g" * generator_updates) * 3
 
 
 def test_draws_differ_by_purpose_and_count_and_repeat() -> None:
