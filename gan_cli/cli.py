@@ -28,6 +28,7 @@ HYDRA_FLAGS = (
     "-p",
     "--resolve",
 )
+CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p")
 
 
@@ -77,15 +78,18 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
     if "--version" in arguments:
         print(f"gan-cli {__version__}")
         return 0
+    typed = shlex.join([f"gan-{command}", *arguments])
+    arguments = _open_sources(arguments)
     if "--help" in arguments or "-h" in arguments:
         from gan_cli.help import help_text
 
         print(help_text(command), end="", flush=True)
         return 0
-    from gan_cli.compose import quote_literals
+    if command == "train" and any(argument.startswith("explain=") for argument in arguments):
+        from gan_cli.explain import explain
 
-    typed = shlex.join([f"gan-{command}", *arguments])
-    arguments = [quote_literals(argument) for argument in arguments]
+        print(explain(arguments), end="", flush=True)
+        return 0
     if command == "train" and ("-m" in arguments or "--multirun" in arguments):
         from gan_cli.sweep import sweep
 
@@ -96,6 +100,31 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
     if any(argument.partition("=")[0] in HYDRA_FLAGS for argument in arguments):
         return _leave_to_hydra(command, arguments)
     return _train(arguments, typed, folder) if command == "train" else _sample(arguments)
+
+
+def _open_sources(arguments: list[str]) -> list[str]:
+    """The arguments for Hydra, without `--config-dir`; what that and `plugins=` name is known from here on."""
+    from gan_cli import searchpath
+    from gan_cli.overrides import quote_literals, read_override
+
+    rest: list[str] = []
+    folder: str | None = None
+    remaining = iter(arguments)
+    for argument in remaining:
+        flag, equals, value = argument.partition("=")
+        if flag in CONFIG_DIR_FLAGS:
+            folder = value if equals else next(remaining, "")
+        else:
+            rest.append(quote_literals(argument))
+    searchpath.use_folder(folder)
+    for argument in rest:
+        if argument.startswith("plugins="):
+            named = read_override(argument).value()
+            with leaving_at_once():
+                from gan_cli.extend import enable
+
+                enable([str(name) for name in named] if isinstance(named, list) else [str(named)])
+    return rest
 
 
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
@@ -156,7 +185,8 @@ def _leave_to_hydra(command: str, arguments: list[str]) -> int:
     """`--info`, other forms of `--cfg` and completion are Hydra's own, with our config folder and quoting."""
     import hydra
 
-    from gan_cli.compose import config_folder
+    from gan_cli.compose import searchpath_overrides
+    from gan_cli.searchpath import config_folder
 
     flags: list[str] = []
     overrides: list[str] = []
@@ -168,7 +198,7 @@ def _leave_to_hydra(command: str, arguments: list[str]) -> int:
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE or argument in ("--info", "-i", "-sc"):
             flags += [value for value in [next(rest, None)] if value is not None]
-    sys.argv = [f"gan-{command}", *flags, *([] if "--hydra-help" in flags else overrides)]
+    sys.argv = [f"gan-{command}", *flags, *([] if "--hydra-help" in flags else [*searchpath_overrides(), *overrides])]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raises, instead of printing and exiting with 1
     try:
         hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()

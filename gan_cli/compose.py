@@ -5,31 +5,27 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from gan_cli.config import flatten
-from gan_cli.errors import UsageError, closest, one_line
+from gan_cli.errors import UsageError, one_line
+from gan_cli.overrides import OPTIONAL_GROUPS, check_override, quote, read_override
+from gan_cli.searchpath import config_folder, groups_in, option_files, own_folders
 
-# Keys whose value is a path or a text of the user's: taken literally, whatever Hydra's grammar would make of it.
-LITERAL_KEYS = ("ckpt", "resume", "out", "output", "name", "dataset.root", "seeds")
 HYDRA_KEYS = ("hydra.", "hydra/")
 SWEEP_KEYS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 MOST_CHECKED = 500  # combinations of a sweep that are composed before the first job begins
 SAMPLE_GROUPS = ("device",)
-PATH_KEYS = ("ckpt", "resume", "out", "output", "dataset.root")
 
 
 @dataclass(frozen=True)
@@ -50,26 +46,20 @@ class PlannedSweep:
     alternatives: list[dict[str, Any]]
 
 
-def config_folder() -> Path:
-    """The package's `configs/`, or the checkout's when run from one."""
-    package = Path(__file__).resolve().parent
-    shipped = package / "configs"
-    return shipped if shipped.is_dir() else package.parent / "configs"
-
-
 def groups(command: str = "train") -> dict[str, list[str]]:
-    """The groups of a command and their options, as `configs/` has them."""
-    root = config_folder()
+    """The groups of a command and their options: gan-cli's own, a person's and those of enabled plugins."""
     found: dict[str, list[str]] = {}
-    for path in sorted(root.rglob("*.yaml")):
-        if path.parent != root:
-            found.setdefault(path.parent.relative_to(root).as_posix(), []).append(path.stem)
+    for group, option in groups_in(config_folder()):
+        found.setdefault(group, []).append(option)
+    for group, options in found.items():
+        own = {path.stem for folder in own_folders() for path in (folder / group).glob("*.yaml")}
+        options += sorted(own - set(options))
     return found if command == "train" else {group: found[group] for group in SAMPLE_GROUPS}
 
 
 def compose_command(command: str, arguments: Sequence[str]) -> Composed:
     """Composes `configs/<command>.yaml` with overrides as Hydra reads them; UsageError names key and value."""
-    overrides = [_parse(argument) for argument in arguments]
+    overrides = [read_override(argument) for argument in arguments]
     for override in overrides:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line}: several values are a sweep, which needs -m")
@@ -80,7 +70,7 @@ def compose_command(command: str, arguments: Sequence[str]) -> Composed:
 
 def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
     """Composes each combination of a sweep, of a very large one each value with the others at their first."""
-    overrides = [_parse(argument) for argument in arguments]
+    overrides = [read_override(argument) for argument in arguments]
     own = [override for override in overrides if not override.key_or_group.startswith(HYDRA_KEYS)]
     for override in overrides:
         key = override.key_or_group
@@ -129,7 +119,7 @@ def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
 def _values(override: Override) -> list[Override]:
     key = override.get_key_element()
     try:
-        return [_parse(f"{key}={value}") for value in override.sweep_string_iterator()]
+        return [read_override(f"{key}={value}") for value in override.sweep_string_iterator()]
     except (HydraException, ValueError, TypeError) as error:
         raise UsageError(f"{override.input_line}: cannot be swept over ({one_line(error)})") from error
 
@@ -137,16 +127,18 @@ def _values(override: Override) -> list[Override]:
 def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
     options = groups(command)
     for override in overrides:
-        _check(override, options)
+        check_override(override, options)
     keys = [override.key_or_group for override in overrides]
     for override in overrides:
         if keys.count(override.key_or_group) > 1:
             raise UsageError(f"{overrides[-1].input_line}: {override.key_or_group} is given twice")
-    overrides = [override for override in overrides if not _is_no_experiment(override)]
+    overrides = [override for override in overrides if not _is_nothing(override)]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         default = _settle(command, [])
         try:
             whole = _settle(command, overrides)
+        except YAMLError as error:
+            raise UsageError(f"a file of options is no YAML: {one_line(error)}") from error
         except (HydraException, OmegaConfBaseException) as error:
             _explain(command, overrides, options)
             raise UsageError(one_line(error)) from error
@@ -154,9 +146,9 @@ def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
     return Composed(_resolve(whole), named, _brought_along(default, whole, named))
 
 
-def _is_no_experiment(override: Override) -> bool:
+def _is_nothing(override: Override) -> bool:
     """`experiment=null`, which is the default and which Hydra takes for no override of it."""
-    return override.key_or_group == "experiment" and override.value() is None
+    return override.key_or_group in OPTIONAL_GROUPS and override.value() is None
 
 
 def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
@@ -180,12 +172,12 @@ def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
 
 def _choices_of(experiment: str) -> list[Override]:
     """The options that an experiment chooses, as overrides."""
-    file = OmegaConf.load(config_folder() / "experiment" / f"{experiment}.yaml")
-    assert isinstance(file, DictConfig)
-    defaults = _container(file).get("defaults", [])
-    chosen = {key.removeprefix("override /"): option for entry in defaults for key, option in entry.items()}
+    file = OmegaConf.load(option_files("experiment", experiment)[0])
+    defaults = _container(file).get("defaults", []) if isinstance(file, DictConfig) else []
+    pairs = [pair for entry in defaults if isinstance(entry, dict) for pair in entry.items()]
+    chosen = {key.removeprefix("override /"): option for key, option in pairs if str(key).startswith("override /")}
     return [
-        _parse(f"{group}=[{','.join(option)}]" if isinstance(option, list) else f"{group}={option}")
+        read_override(f"{group}=[{','.join(option)}]" if isinstance(option, list) else f"{group}={option}")
         for group, option in chosen.items()
     ]
 
@@ -197,77 +189,6 @@ def _replaced_sections(before: DictConfig, after: DictConfig) -> list[str]:
     sections = [group.replace("/", ".") for group in groups if old.get(group) != new[group]]
     same_penalties = before.regularizer.keys() == after.regularizer.keys()
     return sections if same_penalties else [*sections, "regularizer"]
-
-
-def quote_literals(argument: str) -> str:
-    """`key=value` with the value quoted for Hydra if the key takes it literally; `~` is expanded in paths."""
-    key, equals, value = argument.partition("=")
-    if not equals or key not in LITERAL_KEYS or (value == "null" and key != "ckpt"):
-        return argument
-    if key in PATH_KEYS and value.startswith("~"):
-        value = os.path.expanduser(value)  # a user nobody knows is left as it is
-    return f"{key}={quote(value)}"
-
-
-def as_typed(argument: str) -> str:
-    """An override of Hydra's as a person types it: the inverse of `quote_literals`."""
-    override = _parse(argument)
-    value = override.value()
-    if override.key_or_group not in LITERAL_KEYS or not isinstance(value, str):
-        return argument
-    return f"{override.key_or_group}=" + re.sub(
-        r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", value
-    )
-
-
-def quote(text: str) -> str:
-    """`text` as a quoted string of Hydra's grammar that means just this text."""
-    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no interpolation
-    text = re.sub(r"(\\+)(?='|$)", r"\1\1", text)
-    return "'" + text.replace("'", "\\'") + "'"
-
-
-def _parse(argument: str) -> Override:
-    if argument.startswith("-"):
-        word = argument.lstrip("-")
-        raise UsageError(
-            f"unknown flag {argument}: keys are written key=value, as {word.partition('=')[0]}=...; see --help"
-        )
-    if argument.find("=") < 1 and not argument.startswith("~"):
-        raise UsageError(f"{argument}: expected key=value; see --help")
-    try:
-        return OverridesParser.create().parse_override(argument)
-    except (HydraException, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"{argument}: cannot be read as key=value ({one_line(reason)}); quote special letters"
-        ) from error
-
-
-def _check(override: Override, options: dict[str, list[str]]) -> None:
-    key = override.key_or_group
-    if override.is_add() or override.is_force_add() or override.is_delete():
-        raise UsageError(f"{override.input_line}: keys are neither added nor deleted, only set; write {key}=...")
-    if override.package is not None:
-        raise UsageError(f"{override.input_line}: packages are set by configs/, write {key}=...")
-    if key.endswith(".name"):
-        raise UsageError(
-            f"{override.input_line}: an option is chosen by {key.removesuffix('.name').replace('.', '/')}=..."
-        )
-    if key in options:
-        _check_option(key, override.value(), options[key])
-
-
-def _check_option(group: str, value: Any, known: list[str]) -> None:
-    chosen = value if isinstance(value, list) else [value]
-    for text in chosen:
-        nothing = text is None and group == "experiment"
-        if not nothing and text not in known:
-            raise UsageError(f"{group}={text}: expected one of {', '.join(known)}{closest(str(text), known)}")
-    if isinstance(value, list) and group != "regularizer":
-        raise UsageError(f"{group}={value}: takes one option, of {', '.join(known)}")
-    if len(set(chosen)) < len(chosen) or ("none" in chosen and len(chosen) > 1):
-        raise UsageError(f"{group}=[{','.join(chosen)}]: name each once, and none alone")
 
 
 def _explain(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:
@@ -287,7 +208,13 @@ def _explain(command: str, overrides: Sequence[Override], options: dict[str, lis
 def _compose(command: str, overrides: Iterable[Override]) -> DictConfig:
     """As Hydra composes it, with Hydra's own section."""
     lines = [override.input_line or "" for override in overrides]
-    return compose(command, overrides=lines, return_hydra_config=True)
+    return compose(command, overrides=[*searchpath_overrides(), *lines], return_hydra_config=True)
+
+
+def searchpath_overrides() -> list[str]:
+    """What tells Hydra of the folders beside our own."""
+    folders = ",".join(quote(f"file://{folder}") for folder in own_folders())
+    return [f"hydra.searchpath=[{folders}]"] if folders else []
 
 
 def _container(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:

@@ -33,10 +33,12 @@ from rich.text import Text
 
 from gan_cli import config as configs
 from gan_cli import schema
-from gan_cli.compose import PlannedSweep, as_typed, compose_sweep, config_folder, quote
+from gan_cli.compose import PlannedSweep, compose_sweep, searchpath_overrides
 from gan_cli.errors import UsageError, one_line
+from gan_cli.overrides import as_typed, quote
 from gan_cli.runfolder import create_stamped
 from gan_cli.runlog import METRICS
+from gan_cli.searchpath import config_folder, named_folder
 
 OUTCOME, SUMMARY = "outcome.json", "summary.csv"
 FINAL_NUMBERS = ("step", "loss/discriminator", "loss/generator", "images_per_second")
@@ -62,7 +64,8 @@ def sweep(arguments: Sequence[str]) -> int:
         if stop.received is not None:
             raise StoppedSweep
 
-    sys.argv = ["gan-train", "-m", f"hydra.sweep.dir={quote(str(folder.absolute()))}", *arguments]
+    own = [f"hydra.sweep.dir={quote(str(folder.absolute()))}", *searchpath_overrides()]
+    sys.argv = ["gan-train", "-m", *own, *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raises, instead of printing and exiting with 1
     with stop:
         try:
@@ -131,7 +134,8 @@ def _run_job(folder: Path, varied_keys: tuple[str, ...], stop: Forwarder) -> Non
     target = folder / str(job.job.num)
     print(f"job {job.job.num}: {varied}", flush=True)
     started = time.monotonic()
-    code, complaint = _run_child({"overrides": overrides, "folder": str(target)}, stop)
+    flags = ["--config-dir", str(named_folder())] if named_folder() is not None else []
+    code, complaint = _run_child({"arguments": [*flags, *overrides], "folder": str(target)}, stop)
     stopped = stop.received is not None and code != 0
     outcome = {
         "job": job.job.num,
@@ -198,7 +202,7 @@ def _job_main() -> int:
 
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    return run_command("train", request["overrides"], folder=Path(request["folder"]))
+    return run_command("train", request["arguments"], folder=Path(request["folder"]))
 
 
 def _stop_with_parent() -> None:

@@ -1,0 +1,53 @@
+"""Where the files of options are: gan-cli's own, then a person's, then those of enabled plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gan_cli.errors import UsageError
+from gan_cli.plugin import ENABLED
+
+HERE = "configs"  # found where a person stands
+_named: list[Path] = []  # by --config-dir, for this process
+
+
+def config_folder() -> Path:
+    """The package's `configs/`, or the checkout's when run from one."""
+    package = Path(__file__).resolve().parent
+    shipped = package / "configs"
+    return shipped if shipped.is_dir() else package.parent / "configs"
+
+
+def use_folder(folder: str | None) -> None:
+    """Takes `--config-dir`; None forgets it. UsageError if it is no folder."""
+    _named.clear()
+    if folder is not None:
+        path = Path(folder).expanduser()
+        if not folder or not path.is_dir():
+            raise UsageError(f"--config-dir {folder}: no such folder; it holds groups, as experiment/mine.yaml in it")
+        _named.append(path.resolve())
+
+
+def named_folder() -> Path | None:
+    """What `--config-dir` named."""
+    return _named[0] if _named else None
+
+
+def own_folders() -> list[Path]:
+    """All but gan-cli's own: `--config-dir`, `configs/` where we stand, and what enabled plugins brought."""
+    folders = [*_named, Path(HERE).resolve(), *(Path(plugin.configs).resolve() for plugin in ENABLED.values())]
+    return [path for path in dict.fromkeys(folders) if path.is_dir() and path != config_folder().resolve()]
+
+
+def option_files(group: str, option: str) -> list[Path]:
+    """Every file of that name; the first is the one that is taken."""
+    candidates = [folder / group / f"{option}.yaml" for folder in (config_folder(), *own_folders())]
+    return [path for path in candidates if path.is_file()]
+
+
+def groups_in(folder: Path) -> Iterator[tuple[str, str]]:
+    """(group, option) of every file in a folder of configs."""
+    for path in sorted(folder.rglob("*.yaml")):
+        if path.parent != folder:
+            yield path.parent.relative_to(folder).as_posix(), path.stem
