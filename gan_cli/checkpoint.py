@@ -16,6 +16,7 @@ from gan_cli import __version__, schema
 from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
+from gan_cli.runfolder import CHECKPOINTS, runs_in
 from gan_cli.schema import key
 from gan_cli.sealed import SealError, seal, unseal
 from gan_cli.state import Counters, TrainState, expected_layout, state_tensors
@@ -192,6 +193,18 @@ def newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
             if path.exists():  # else the run that is going on has just replaced it
                 refused.append(error)
     raise refused[0] if refused else CheckpointError(f"{folder}: holds no checkpoint")
+
+
+def find(path: Path) -> Checkpoint:
+    """The file itself, or the newest valid one of a run's folder, or of the newest run in a folder of runs."""
+    if not path.is_dir():
+        return load(path)
+    run = next(iter(runs_in(path)), path)
+    inner = run / CHECKPOINTS
+    found, refused = newest(inner if inner.is_dir() else run)
+    for reason in refused:
+        print(f"warning: {reason}; using {found.path.name}")
+    return found
 
 
 def set_aside(folder: Path, found: Checkpoint) -> list[str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gan_cli import schema
 from gan_cli.errors import UsageError, one_line
+from gan_cli.geometry import EXAMPLES, levels_of
 from gan_cli.options import (
+    CONVOLUTIONAL,
     DATASETS,
-    DCGAN_SIZES,
     DEVICES,
     GRADIENT_PENALTIES,
     LOSSES,
@@ -20,6 +21,7 @@ from gan_cli.options import (
     Architecture,
     Training,
 )
+from gan_cli.plugin import ENABLED
 from gan_cli.schema import key, option_of, options_of
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
@@ -38,8 +40,11 @@ class Config:
         pattern_means="a time with its unit, as 90s, 20m or 1.5h",
     )
     batch_size: int = key("samples of one update", at_least=1, at_most=1_000_000)
-    image_size: int | None = key(
-        "side of the images in pixels; the data set's own unless set", at_least=1, at_most=1024
+    image_size: int | tuple[int, ...] | None = key(
+        "side of the images in pixels, or [height,width]; the data set's own unless set",
+        at_least=1,
+        at_most=1024,
+        length=2,
     )
     seed: int = key("of everything random", at_least=0, at_most=2**63 - 1)
     name: str | None = key(
@@ -49,6 +54,10 @@ class Config:
     )
     output: str = key("folder that receives the runs")
     resume: str | None = key("a run's folder or name to go on with, or auto")
+    init_from: str | None = key(
+        "a checkpoint or run to start from: its networks and weights, all else fresh", absent=None
+    )
+    plugins: tuple[str, ...] = key("installed packages whose options are to be known, as [mypackage]", absent=())
     dry_run: bool = key("show config and networks, try one step, leave nothing behind", absent=False)
     keep: int = key("how many step_* checkpoints to keep; 0: all", at_least=0)
     precision: str = key("of the networks' arithmetic", choices=("fp32", "bf16"))
@@ -88,45 +97,94 @@ class SampleConfig:
     format: str = key("one picture, a folder of pictures, or arrays", choices=("grid", "images", "npz"))
     out: str | None = key("folder that receives them; <run>/generated unless set")
     ema: bool = key("use the averaged generator if the checkpoint has one")
+    plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
     device: Any = option_of(DEVICES, "where it runs")
 
 
 def parse(data: Mapping[str, Any]) -> Config:
     """A validated `Config` from plain data; UsageError in one line."""
+    _require_plugins(data)
     config = schema.parse(Config, data)
     validate(config)
     return config
+
+
+def _require_plugins(data: Any) -> None:
+    """UsageError for data that need a plugin which this command has not enabled: a file never does."""
+    named = data.get("plugins", ()) if isinstance(data, Mapping) else ()
+    missing = [str(name) for name in named if name not in ENABLED] if isinstance(named, list | tuple) else []
+    if missing:
+        shown = one_line(",".join(map(str, named)), 100)
+        raise UsageError(f"made with plugins that are not enabled: add plugins=[{shown}] if you trust them")
 
 
 def validate(config: Config) -> None:
     """Refuses what is right in itself but clashes between sections."""
     _validate_shapes(config)
     _validate_regularizers(config)
+    _validate_training(config)
 
 
 def _validate_shapes(config: Config) -> None:
     shape = config.sample_shape
-    generator, discriminator = config.architecture.generator, config.architecture.discriminator
     if len(shape) == 1 and config.image_size is not None:
         raise UsageError(
             f"image_size={config.image_size}: dataset={config.dataset.name} has points, leave image_size out"
         )
-    for role, network in (("generator", generator), ("discriminator", discriminator)):
-        if network.name != "dcgan":
+    for role in ("generator", "discriminator"):
+        network = getattr(config.architecture, role)
+        if network.name not in CONVOLUTIONAL:
             continue
         if len(shape) == 1:
             raise UsageError(
-                f"architecture.{role}=dcgan works on images, but dataset={config.dataset.name} has points:"
+                f"architecture.{role}={network.name} works on images, but dataset={config.dataset.name} has points:"
                 " use architecture=mlp"
             )
-        if shape[-1] not in DCGAN_SIZES:
-            sizes = ", ".join(map(str, DCGAN_SIZES))
-            raise UsageError(f"image_size={shape[-1]}: architecture.{role}=dcgan makes one of {sizes}")
+        _validate_sides(config, role, network, *shape[1:])
+
+
+def _validate_sides(config: Config, role: str, network: Any, height: int, width: int) -> None:
+    try:
+        base, _, levels = levels_of(height, width)
+    except ValueError:
+        shown = one_line(config.image_size).replace("(", "[").replace(")", "]").replace(" ", "")
+        sizes = _listed(EXAMPLES)
+        raise UsageError(
+            f"image_size={shown}: architecture.{role}={network.name} makes sides of 4 to 7 times a power of two, as"
+            f" {sizes}"
+        ) from None
+    at = getattr(network, "attention", None)
+    made = range(levels + 1) if role == "generator" else range(min(levels - 1, 1), levels)
+    heights = [base << level for level in made]
+    if at is not None and at not in heights:
+        raise UsageError(
+            f"architecture.{role}.attention={at}: expected the height of one of its maps, {_listed(heights)}"
+        )
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _validate_training(config: Config) -> None:
+    training = config.training
+    if config.batch_size % training.accumulate:
+        raise UsageError(
+            f"training.accumulate={training.accumulate}: batch_size={config.batch_size} cannot be split into so many"
+            " equal parts"
+        )
+    if training.alternate == "epoch" and config.budget is not None:
+        raise UsageError("training.alternate=epoch: its pace tells nothing before a whole turn, give steps, no budget")
+    if training.freeze_discriminator_layers and config.init_from is None:
+        raise UsageError(
+            f"training.freeze_discriminator_layers={training.freeze_discriminator_layers}: keeps what has been learned"
+            " before, which needs init_from="
+        )
 
 
 def _validate_regularizers(config: Config) -> None:
     chosen = config.regularizer
-    normalization = config.architecture.discriminator.normalization
+    normalization = getattr(config.architecture.discriminator, "normalization", "none")
     for name in GRADIENT_PENALTIES:
         if name not in chosen:
             continue
@@ -173,7 +231,7 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 
 
 # What a run may change when it goes on without being another run; so may every interval, `*_every`.
-RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "device", "dry_run")
+RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "device", "dry_run", "plugins")
 
 
 def is_run_control(dotted: str) -> bool:

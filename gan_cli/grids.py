@@ -11,29 +11,34 @@ from gan_cli import pictures
 from gan_cli.data import known_modes
 from gan_cli.data.dataset import to_bytes
 from gan_cli.generation import generate
+from gan_cli.randomness import generator_for
 from gan_cli.run import Run
 from gan_cli.runfolder import SAMPLES
-from gan_cli.state import require_finite
+from gan_cli.state import latent_of, require_finite
 
 SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
 
 
 def save_real_samples(run: Run) -> None:
-    """`samples/real.png`: the first samples of the data set."""
-    modes = known_modes(run.config.dataset)
-    samples = run.batches.dataset.samples[: SHOWN_IMAGES if modes is None else SHOWN_POINTS]
+    """`samples/real.png`: some samples of the data set, the same for every run."""
+    modes, samples = known_modes(run.config.dataset), run.batches.dataset.samples
+    some = torch.randperm(len(samples), generator=generator_for(0, "shown"))[: _shown(run)]
     path = run.folder / SAMPLES / "real.png"
-    _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(samples, modes), path))
+    _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(samples[some], modes), path))
 
 
 def save_samples(run: Run) -> None:
     """`samples/step_*.png`, of seeds 0, 1, 2 ...: what `gan-sample` makes of this step's checkpoint."""
     modes = known_modes(run.config.dataset)
-    count = SHOWN_IMAGES if modes is None else SHOWN_POINTS
-    samples = torch.cat(list(generate(run.state.sampler, range(count), SHOWN_IMAGES)))
+    seeds = range(_shown(run))
+    samples = torch.cat(list(generate(run.state.sampler, latent_of(run.config), seeds, SHOWN_IMAGES)))
     require_finite(run.state, {"a sample": samples})
     path = run.folder / SAMPLES / f"step_{run.state.counters.step:08d}.png"
     _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(to_bytes(samples), modes), path))
+
+
+def _shown(run: Run) -> int:
+    return SHOWN_IMAGES if len(run.config.sample_shape) > 1 else SHOWN_POINTS
 
 
 def save_film(run: Run) -> None:

@@ -15,7 +15,9 @@ EXAMPLES = {
         ("gan-train dataset=mnist loss=wasserstein", "a loss brings its recipe along"),
         ("gan-train experiment=ring", "8 Gaussians: see the modes"),
         ("gan-train budget=20m batch_size=128", "as much as fits the time"),
+        ("gan-train dataset=folder dataset.path=~/cats", "your own pictures"),
         ("gan-train loss=hinge dry_run=true", "what it would train, and one step of it"),
+        ("gan-train explain=wasserstein", "what an option is, when it works and when not"),
         ("gan-train resume=outputs/NAME/DATE", "go on where a run stopped"),
         ("gan-train -m loss=hinge,minimax seed=1,2,3", "a sweep: every combination"),
     ),
@@ -28,6 +30,7 @@ EXAMPLES = {
 SCHEMAS = {"train": Config, "sample": SampleConfig}
 FLAGS = (
     ("-m", "run every combination of comma-separated values"),
+    ("--config-dir DIR", "know the options in a folder of your own, as in configs/ where you stand"),
     ("--cfg job", "print the composed config and exit"),
     ("--version", "print the version and exit"),
 )
@@ -42,7 +45,7 @@ def help_text(command: str) -> str:
     lines += _columns((group, ", ".join(options)) for group, options in groups(command).items())
     lines += ["", "Keys, set as key=value"]
     lines += _columns(key_lines(schema))
-    flags = FLAGS if command == "train" else FLAGS[1:]
+    flags = FLAGS if command == "train" else FLAGS[2:]
     return "\n".join([*lines, "", "Flags", *_columns(flags), ""])
 
 

@@ -21,8 +21,10 @@ REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
 
 
 def draw_samples(samples: Tensor, modes: Modes | None) -> Image.Image:
-    """Images `[N, C, H, W]`, uint8, as a grid; points `[N, 2]`, of which `modes` is known, as a scatter plot."""
-    return draw_grid(samples) if modes is None else draw_scatter(samples, modes)
+    """Images `[N, C, H, W]`, uint8, as a grid; points `[N, 2]`, of which `modes` may be known, as a scatter plot."""
+    if samples.ndim > 2:
+        return draw_grid(samples)
+    return draw_scatter(samples, modes or Modes(torch.empty(0, 2), 0.0, samples.abs().max().item()))
 
 
 def draw_grid(images: Tensor) -> Image.Image:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from gan_cli import config as configs
 from gan_cli.config import Config
-from gan_cli.data.dataset import Batches, Dataset
+from gan_cli.data import build_batches
+from gan_cli.data.dataset import Dataset
 from gan_cli.state import TrainState, count_parameters, require_finite, state_tensors
 from gan_cli.steps import GeneratorOutcome, draw_latents, play_turn
 
@@ -25,7 +26,7 @@ def preview(
     """Prints the config and both networks layer by layer, and trains one step; DivergedError if it is not finite."""
     console = Console()
     console.print(_config_table(config, named, brought))
-    batches = Batches(dataset, config.seed, config.batch_size, state.device)
+    batches = build_batches(config, dataset, state.device)
     real = batches.draw(0)
     latent = draw_latents(config, "generator", 0).to(state.device)
     console.print(_network_table("generator", state.generator, latent))

@@ -78,9 +78,10 @@ TINY = 1e-12  # keeps the slope of the square root finite at a gradient of exact
 
 @torch.no_grad()
 def clip_weights(discriminator: nn.Module, limit: float) -> None:
-    """Clamps every weight of D to [-limit, limit] (1701.07875, algorithm 1, line 7)."""
-    torch._foreach_clamp_min_(list(discriminator.parameters()), -limit)
-    torch._foreach_clamp_max_(list(discriminator.parameters()), limit)
+    """Clamps every weight of D that learns to [-limit, limit] (1701.07875, algorithm 1, line 7)."""
+    learning: list[Tensor] = [parameter for parameter in discriminator.parameters() if parameter.requires_grad]
+    torch._foreach_clamp_min_(learning, -limit)
+    torch._foreach_clamp_max_(learning, limit)
 
 
 PENALTIES = {

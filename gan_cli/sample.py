@@ -19,8 +19,8 @@ from gan_cli.data.dataset import to_bytes
 from gan_cli.errors import StorageError, UsageError
 from gan_cli.generation import generate
 from gan_cli.machine import build_device
-from gan_cli.runfolder import CHECKPOINTS, runs_in
-from gan_cli.state import build_generator
+from gan_cli.runfolder import CHECKPOINTS
+from gan_cli.state import build_generator, latent_of
 
 MOST_SEEDS = 1_000_000
 MOST_IN_GRID = 10_000
@@ -34,7 +34,7 @@ def sample(config: SampleConfig) -> int:
     if config.format == "grid" and len(seeds) > MOST_IN_GRID:
         raise UsageError(f"n={len(seeds)}: a grid holds up to {MOST_IN_GRID}, use format=images or npz")
     device = build_device(config.device)
-    found = find_checkpoint(Path(config.ckpt))
+    found = checkpoint.find(Path(config.ckpt))
     if config.format == "images" and len(found.config.sample_shape) == 1:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
     folder = Path(config.out) if config.out else _default_folder(found.path)
@@ -67,21 +67,9 @@ def expand_seeds(config: SampleConfig) -> list[int]:
     return seeds
 
 
-def find_checkpoint(path: Path) -> Checkpoint:
-    """The file itself, or the newest valid one of a run's folder, or of the newest run in a folder of runs."""
-    if not path.is_dir():
-        return checkpoint.load(path)
-    run = next(iter(runs_in(path)), path)
-    inner = run / CHECKPOINTS
-    found, refused = checkpoint.newest(inner if inner.is_dir() else run)
-    for reason in refused:
-        print(f"warning: {reason}; using {found.path.name}")
-    return found
-
-
 def _write(config: SampleConfig, found: Checkpoint, seeds: Sequence[int], device: torch.device, target: Path) -> None:
     network = build_generator(found.config, found.tensors, device, ema=config.ema)
-    batches = map(to_bytes, generate(network, seeds, config.batch_size, config.truncation))
+    batches = map(to_bytes, generate(network, latent_of(found.config), seeds, config.batch_size, config.truncation))
     try:
         if config.format == "images":
             _write_images(batches, seeds, target)

@@ -29,6 +29,7 @@ class Limits:
     choices: Collection[str] | None = None
     pattern: str | None = None
     pattern_means: str = ""
+    length: int | None = None  # of a list, whose items the other limits are for
 
     def describe(self, kind: type) -> str:
         if self.choices is not None:
@@ -68,9 +69,9 @@ def key(help: str, *, absent: Any = MISSING, **limits: Any) -> Any:
     return dataclasses.field(metadata={"help": help, "limits": Limits(**limits), "absent": absent})
 
 
-def option_of(table: Mapping[str, type], help: str) -> Any:
-    """Declares a section whose `name` picks its dataclass from `table`."""
-    return dataclasses.field(metadata={"help": help, "table": table})
+def option_of(table: Mapping[str, type], help: str, *, unnamed: type | None = None) -> Any:
+    """Declares a section whose `name` picks its dataclass from `table`; without a name it is an `unnamed`."""
+    return dataclasses.field(metadata={"help": help, "table": table, "unnamed": unnamed})
 
 
 def options_of(table: Mapping[str, type], help: str) -> Any:
@@ -99,8 +100,10 @@ def parse(cls: type, data: Any, path: str = "") -> Any:
 
 def _parse_field(field: dataclasses.Field, hint: Any, value: Any, path: str) -> Any:
     if "table" in field.metadata:
-        table = field.metadata["table"]
+        table, unnamed = field.metadata["table"], field.metadata["unnamed"]
         name = _mapping(value, path).get("name")
+        if name is None and unnamed is not None:
+            return parse(unnamed, value, path)
         if not isinstance(name, str) or name not in table:
             raise UsageError(f"{path}={name}: expected one of {', '.join(table)}{closest(str(name), table)}")
         return parse(table[name], value, path)
@@ -117,16 +120,41 @@ def _parse_field(field: dataclasses.Field, hint: Any, value: Any, path: str) -> 
 
 
 def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
-    optional = isinstance(hint, types.UnionType)
-    kind = next(arg for arg in typing.get_args(hint) if arg is not type(None)) if optional else hint
-    if value is None and optional:
+    hints = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in hints:
         return None
-    converted = _CONVERTERS[kind](value)
-    if converted is None or not limits.admit(converted):
-        allowed = limits.describe(kind) + (" or null" if optional else "")
+    list_of = next((typing.get_args(each)[0] for each in hints if typing.get_origin(each) is tuple), None)
+    kind = next((each for each in hints if each in _CONVERTERS), None)
+    if list_of is not None and (isinstance(value, list | tuple) or kind is None):
+        converted = _to_tuple(list_of, value, limits)
+    else:
+        converted = _to_one(kind, value, limits)
+    if converted is None:
         near = closest(str(value), limits.choices) if limits.choices is not None else ""
-        raise UsageError(f"{path}={_shown(value)}: expected {allowed}{near}")
+        raise UsageError(f"{path}={_shown(value)}: expected {_allowed(hints, kind, list_of, limits)}{near}")
     return converted
+
+
+def _to_one(kind: Any, value: Any, limits: Limits) -> Any:
+    converted = _CONVERTERS[kind](value)
+    return converted if converted is not None and limits.admit(converted) else None
+
+
+def _to_tuple(kind: Any, value: Any, limits: Limits) -> tuple[Any, ...] | None:
+    """A list's items, each within limits; one value stands for a list of one, a number for its text."""
+    items = value if isinstance(value, list | tuple) else [value]
+    texts = [str(item) if kind is str and type(item) is int else item for item in items]
+    converted = tuple(_to_one(kind, item, limits) for item in texts)
+    right_length = len(converted) == limits.length if limits.length is not None else True
+    return converted if right_length and None not in converted else None
+
+
+def _allowed(hints: tuple[Any, ...], kind: Any, list_of: Any, limits: Limits) -> str:
+    ways = [limits.describe(kind)] if kind is not None else []
+    if list_of is not None:
+        many = f"{limits.length} of such" if limits.length is not None else "such"
+        ways.append(f"a list of {many}" if kind is not None else f"a list, each {limits.describe(list_of)}")
+    return " or ".join([*ways, *(["null"] if type(None) in hints else [])])
 
 
 def _to_int(value: Any) -> int | None:

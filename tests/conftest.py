@@ -15,10 +15,10 @@ import torch
 
 from gan_cli import config as configs
 from gan_cli.cli import run_command
-from gan_cli.compose import compose_command, quote_literals
+from gan_cli.compose import compose_command
 from gan_cli.config import Config
-from gan_cli.data import build_dataset
-from gan_cli.data.dataset import Batches
+from gan_cli.data import build_batches, build_dataset
+from gan_cli.overrides import quote_literals
 from gan_cli.state import TrainState, build_state
 from gan_cli.steps import play_turn
 
@@ -51,7 +51,7 @@ def played(config: Config, steps: int | None = None) -> TrainState:
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     dataset = build_dataset(config.dataset, config.image_size)
-    batches = Batches(dataset, config.seed, config.batch_size, state.device)
+    batches = build_batches(config, dataset, state.device)
     while state.counters.step < (config.steps if steps is None else steps):
         play_turn(state, config, batches)
     return state

@@ -2,8 +2,9 @@
 
 import pytest
 
-from gan_cli.compose import as_typed, compose_command, quote_literals
+from gan_cli.compose import compose_command
 from gan_cli.errors import UsageError
+from gan_cli.overrides import as_typed, quote_literals
 
 HOSTILE = [
     "a b", "epoch=3.ckpt", "a,b", "it's", 'say "x"', "[run]", "run(1)", "{a}", "a#b", "1e3", "true", "ünï/日本", "tr\\",

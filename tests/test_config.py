@@ -11,10 +11,11 @@ from omegaconf import OmegaConf
 
 from gan_cli import config as configs
 from gan_cli import losses, models, optim, options, regularizers, schema
-from gan_cli.compose import compose_command, config_folder, groups
+from gan_cli.compose import compose_command, groups
 from gan_cli.config import Config, SampleConfig
 from gan_cli.errors import UsageError
 from gan_cli.schema import key
+from gan_cli.searchpath import config_folder
 
 TABLES = {
     "dataset": options.DATASETS,
@@ -23,6 +24,8 @@ TABLES = {
     "loss": options.LOSSES,
     "regularizer": {**options.REGULARIZERS, "none": None},
     "optimizer": options.OPTIMIZERS,
+    "optimizer/generator": options.OPTIMIZERS,
+    "optimizer/discriminator": options.OPTIMIZERS,
     "device": options.DEVICES,
 }
 PRESETS = {
@@ -41,7 +44,10 @@ def choices(group: str) -> list[str]:
 def fitting(group: str, option: str) -> list[str]:
     """The overrides under which an option of a group makes sense at all."""
     points = group == "dataset" and option in ("ring", "grid", "swiss_roll")
-    return [f"{group}={option}", *(["architecture=mlp"] if points else [])]
+    folder = option in ("folder", "folder_64")
+    return [
+        f"{group}={option}", *(["architecture=mlp"] if points else []), *(["dataset.path=somewhere"] if folder else [])
+    ]
 
 
 def test_there_are_as_many_options_as_files() -> None:
@@ -229,9 +235,31 @@ WRONG = [
     ("training.ema_decay=1", ["training.ema_decay=1", "below 1"]),
     ("dataset.fallback=yes", ["dataset.fallback=yes", "bundled, error"]),
     ("dataset.download=maybe", ["dataset.download=maybe", "true or false"]),
-    ("image_size=33", ["image_size=33", "16, 28, 32"]),
+    ("image_size=33", ["image_size=33", "16, 20, 24, 28, 32"]),
     ("image_size=null", ["image_size=null"]),
-    ("image_size=48", ["image_size=48", "architecture.generator=dcgan"]),
+    ("image_size=50", ["image_size=50", "architecture.generator=dcgan"]),
+    ("image_size=[64,97]", ["image_size=[64,97]", "power of two"]),
+    ("image_size=[64]", ["image_size=[64]", "a list of 2 of such"]),
+    ("image_size=[64,-32]", ["image_size=[64, -32]", "at least 1"]),
+    ("architecture=resnet architecture.generator.attention=5", ["attention=5", "7, 14, 28"]),
+    ("architecture=resnet architecture.discriminator.attention=28", ["attention=28", "14"]),
+    ("architecture=resnet dataset=ring", ["architecture.generator=resnet", "points"]),
+    ("dataset=folder", ["dataset.path", "missing"]),
+    ("dataset=folder dataset.path=x dataset.image_channels=2", ["dataset.image_channels=2"]),
+    ("dataset=folder dataset.path=x dataset.background=red", ["dataset.background=red", "white, black"]),
+    ("dataset=folder dataset.path=x dataset.on_bad=ignore", ["dataset.on_bad=ignore", "error, skip"]),
+    ("dataset.split=valid", ["dataset.split=valid", "train, test"]),
+    ("dataset.limit=0", ["dataset.limit=0", "at least 1"]),
+    ("dataset.classes={a:1}", ["dataset.classes"]),
+    ("dataset=ring architecture=mlp dataset.flip=true", ["dataset.flip"]),
+    ("optimizer/generator=adma", ["optimizer/generator=adma", "did you mean"]),
+    ("optimizer/generator=sgd optimizer.generator.beta1=0.5", ["optimizer.generator.beta1"]),
+    ("training.accumulate=3", ["training.accumulate=3", "batch_size=32"]),
+    ("training.alternate=epochs", ["training.alternate=epochs", "step, epoch"]),
+    ("training.alternate=epoch budget=20s", ["training.alternate=epoch", "steps"]),
+    ("training.clip_grad_norm=0", ["training.clip_grad_norm=0", "above 0"]),
+    ("training.freeze_discriminator_layers=2", ["freeze_discriminator_layers=2", "init_from"]),
+    ("plugins=[nowhere]", ["plugins=[nowhere]", "not enabled"]),
     ("dataset=ring", ["dataset=ring", "architecture=mlp"]),
     ("dataset=ring architecture=mlp image_size=28", ["image_size=28", "points"]),
     ("architecture.discriminator.normalization=batch", ["normalization=batch", "regularizer=r1"]),

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset, to_unit
 from gan_cli.generation import generate
+from gan_cli.state import latent_of
 
 STEPS = 2000  # what `make demo` does in its minute on two cores of 2026
 
@@ -39,7 +40,7 @@ def train_classifier(dataset: Dataset) -> nn.Module:
 def digits_made(seed: int, steps: int) -> tuple[Dataset, Tensor]:
     """1,000 samples of the default config after `steps`."""
     config = compose("dataset.download=false", f"seed={seed}", f"steps={steps}")
-    samples = torch.cat(list(generate(played(config).sampler, range(1000), 100)))
+    samples = torch.cat(list(generate(played(config).sampler, latent_of(config), range(1000), 100)))
     return build_dataset(config.dataset, config.image_size), samples
 
 

@@ -24,7 +24,7 @@ from gan_cli.errors import UsageError
 from gan_cli.losses import LOSSES
 from gan_cli.options import REGULARIZERS
 from gan_cli.pace import Pace, seconds_of
-from gan_cli.state import build_state, state_tensors
+from gan_cli.state import build_state, latent_of, state_tensors
 
 CPU = torch.device("cpu")
 SINGLES = [(), *((name,) for name in REGULARIZERS)]
@@ -265,7 +265,7 @@ def ring_modes(seed: int, *overrides: str) -> tuple[int, float]:
     state = played(config)
     modes = known_modes(config.dataset)
     assert modes is not None
-    samples = torch.cat(list(generate(state.sampler, range(10_000, 12_500), 2500)))
+    samples = torch.cat(list(generate(state.sampler, latent_of(config), range(10_000, 12_500), 2500)))
     distance, nearest = torch.cdist(samples, modes.centres).min(1)
     good = distance < 3 * modes.std
     return len(nearest[good].unique()), good.float().mean().item()

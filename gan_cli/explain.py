@@ -1,0 +1,121 @@
+"""`gan-train explain=NAME`: what an option or a key is, its settings, and when it works.
+
+The texts are in `explanations.toml`; settings, and what comes along, are read off `configs/` and the dataclasses.
+"""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from gan_cli.compose import compose_command, groups
+from gan_cli.config import Config, flatten
+from gan_cli.errors import UsageError, closest
+from gan_cli.help import key_lines
+from gan_cli.searchpath import option_files
+
+TEXTS = Path(__file__).with_name("explanations.toml")
+# The parts of a text, in the order in which they are told.
+PARTS = {
+    "what": "",
+    "formula": "formula",
+    "paper": "paper",
+    "healthy": "healthy curves",
+    "failures": "known failures",
+    "clashes": "does not go with",
+}
+WIDEST = 100
+
+
+def explain(arguments: Sequence[str]) -> str:
+    """The text for `explain=NAME`, of every option and key of that name; UsageError if there is none."""
+    name = next(argument.removeprefix("explain=") for argument in arguments if argument.startswith("explain="))
+    others = [argument for argument in arguments if not argument.startswith(("explain=", "plugins="))]
+    if others:
+        raise UsageError(f"{others[0]}: explain= stands alone")
+    known = groups()
+    found = [(group, option) for group, options in known.items() for option in options if name in _names(group, option)]
+    keys = [(dotted, line) for dotted, line in key_lines(Config) if name in (dotted, dotted.rpartition(".")[2])]
+    if name in known:
+        return f"{name}: one of {', '.join(known[name])}; explain={known[name][0]} tells about one\n"
+    if not found and not keys:
+        options = [option for options in known.values() for option in options]
+        near = closest(name, [*options, *known, *(dotted for dotted, _ in key_lines(Config))])
+        raise UsageError(f"explain={name}: neither an option nor a key{near}; gan-train --help lists both")
+    told = [explain_option(group, option) for group, option in found] or [_explain_key(*key) for key in keys]
+    return "\n".join(told)
+
+
+def _names(group: str, option: str) -> tuple[str, ...]:
+    return option, f"{group}={option}", f"{group}/{option}"
+
+
+def explain_option(group: str, option: str) -> str:
+    """Heading, text, settings, and what comes along."""
+    text = texts().get(f"{group}/{option}", {})
+    head = _head(option_files(group, option)[0])
+    lines = [f"{group}={option}", ""]
+    for part, title in PARTS.items():
+        told = text.get(part, "\n".join(head) if part == "what" else "")
+        if told:
+            lines += [*([title] if title else []), *_wrapped(told, indent="  " if title else ""), ""]
+    settings, brought = _settings(group, option)
+    for title, values in (("settings", settings), ("brings along", brought)):
+        if values:
+            lines += [title, *(f"  {key}={_shown(value)}" for key, value in values), ""]
+    return "\n".join(lines)
+
+
+def texts() -> dict[str, dict[str, str]]:
+    """By `group/option`."""
+    return tomllib.loads(TEXTS.read_text(encoding="utf-8"))
+
+
+def _head(path: Path) -> list[str]:
+    """The comment at the top of a file of options, without Hydra's directive."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        if "@package" not in line:
+            lines.append(line.lstrip("# "))
+    return lines
+
+
+def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    """The option's own keys and values, and those of other parts that come along with it."""
+    composed = compose_command("train", [f"{group}={option}"])
+    section = group.replace("/", ".")
+    leaves = [(key, value) for key, value in flatten(composed.data) if not key.endswith(".name")]
+    if group == "regularizer":
+        section = f"regularizer.{option}"
+    own = [(key, value) for key, value in leaves if key.startswith(f"{section}.")]
+    brought = [
+        (key, value)
+        for key, value in composed.brought.items()
+        if not key.startswith(f"{section}.") and not (key.startswith(f"{group}.") and group != "architecture")
+    ]
+    return own, brought
+
+
+def _explain_key(dotted: str, line: str) -> str:
+    data = dict(flatten(compose_command("train", []).data))
+    default = [f"default: {_shown(data[dotted])}"] if dotted in data else ["only with the option that has it"]
+    return "\n".join([dotted, "", *_wrapped(line), "", *default, ""])
+
+
+def _wrapped(text: str, indent: str = "") -> Iterator[str]:
+    """Each line of a text filled to the width of the terminal."""
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    for line in text.strip().splitlines():
+        yield from textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=indent) or [""]
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value).replace("'", "").replace(" ", "")

@@ -1,0 +1,189 @@
+"""The data sets that can be chosen: what each takes, and the shape of its samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gan_cli.errors import UsageError
+from gan_cli.schema import key
+
+MOST_DRAWN_BYTES = 4_000_000_000
+ImageSize = int | tuple[int, ...] | None
+
+
+def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
+    """`(C, H, W)` for a side or `[height, width]`."""
+    if image_size is None:
+        raise UsageError("image_size=null: expected a whole number, since this data set holds images")
+    height, width = image_size if isinstance(image_size, tuple) else (image_size, image_size)
+    return (channels, height, width)
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """What every data set takes."""
+
+    name: str = key("the option's name")
+    limit: int | None = key(
+        "how many samples to keep, chosen at random but always the same; all unless set",
+        absent=None,
+        at_least=1,
+        at_most=10**9,
+    )
+    classes: tuple[str, ...] | None = key("the classes to keep, as [cat,dog] or [3,5]; all unless set", absent=None)
+    split: str = key("which part of the data", absent="train", choices=("train", "test"))
+
+
+@dataclass(frozen=True)
+class ImageOptions(DatasetOptions):
+    """What every data set of images takes."""
+
+    channels: ClassVar[int] = 3
+    flip: bool = key("show each image mirrored half of the time", absent=False)
+
+    def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
+        return image_shape(self.channels, image_size)
+
+
+@dataclass(frozen=True)
+class FileOptions(ImageOptions):
+    """What every published data set takes."""
+
+    root: str = key("folder that holds or receives the files")
+    download: bool = key("fetch the files if `root` lacks them")
+
+
+@dataclass(frozen=True)
+class PointOptions(DatasetOptions):
+    """What every data set of points in the plane takes."""
+
+    size: int = key("number of samples drawn", at_least=1, at_most=10_000_000)
+
+    def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
+        return (2,)
+
+
+# --- published images --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mnist(FileOptions):
+    channels: ClassVar[int] = 1
+    fallback: str = key("if they cannot be had: the bundled 5,000 digits, or an error", choices=("bundled", "error"))
+
+
+@dataclass(frozen=True)
+class GreyImages(FileOptions):
+    """Fashion-MNIST and Kuzushiji-MNIST."""
+
+    channels: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class StackedMnist(FileOptions):
+    fallback: str = key("if they cannot be had: the bundled 5,000 digits, or an error", choices=("bundled", "error"))
+    size: int = key("number of images drawn, each of three digits", at_least=1, at_most=1_000_000)
+
+
+@dataclass(frozen=True)
+class Cifar(FileOptions):
+    """CIFAR-10 and CIFAR-100."""
+
+
+@dataclass(frozen=True)
+class Svhn(FileOptions):
+    split: str = key("which part of the data", absent="train", choices=("train", "test", "extra"))
+
+
+@dataclass(frozen=True)
+class Stl10(FileOptions):
+    split: str = key("which part of the data", absent="train", choices=("train", "test", "unlabeled"))
+
+
+@dataclass(frozen=True)
+class CelebA(FileOptions):
+    split: str = key("which part of the data", absent="train", choices=("train", "valid", "test", "all"))
+
+
+# --- a person's own ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Folder(ImageOptions):
+    path: str | None = key("a folder or zip of png, jpg, webp or bmp pictures; its sub-folders are classes")
+    image_channels: int = key("1: grey, 3: RGB, 4: RGB and opacity", at_least=1, at_most=4)
+    background: str = key(
+        "what transparent pixels stand on, unless image_channels=4: white, black or a colour as '#8090ff'",
+        pattern=r"white|black|#[0-9a-fA-F]{6}",
+        pattern_means="white, black or a colour as '#8090ff'",
+    )
+    on_bad: str = key("at a picture that cannot be read: stop, or leave it out", choices=("error", "skip"))
+
+    def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
+        if self.path is None:
+            raise UsageError("dataset.path is missing: set dataset.path=a folder or zip of pictures")
+        if self.image_channels == 2:
+            raise UsageError("dataset.image_channels=2: expected 1 (grey), 3 (RGB) or 4 (RGB and opacity)")
+        return image_shape(self.image_channels, image_size)
+
+
+# --- drawn -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shapes(ImageOptions):
+    size: int = key("number of samples drawn", at_least=1, at_most=1_000_000)
+    image_channels: int = key(
+        "1: grey, 8 modes; 2: mirrored in the second; 3: coloured, 24 modes", at_least=1, at_most=3
+    )
+
+    def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
+        shape = image_shape(self.image_channels, image_size)
+        needed = self.size * math.prod(shape)
+        if needed > MOST_DRAWN_BYTES:
+            raise UsageError(
+                f"dataset.size={self.size}: with image_size={image_size} these are {needed:,} bytes,"
+                f" at most {MOST_DRAWN_BYTES:,} are drawn"
+            )
+        return shape
+
+
+@dataclass(frozen=True)
+class Ring(PointOptions):
+    modes: int = key("number of Gaussians, evenly spaced on the circle", at_least=1, at_most=1000)
+    radius: float = key("radius of the circle", above=0, at_most=1000)
+    std: float = key("standard deviation of each Gaussian along each axis", above=0, at_most=1000)
+
+
+@dataclass(frozen=True)
+class Grid(PointOptions):
+    side: int = key("Gaussians along each axis", at_least=1, at_most=100)
+    spacing: float = key("from one Gaussian to the next", above=0, at_most=1000)
+    std: float = key("standard deviation of each Gaussian along each axis", above=0, at_most=1000)
+
+
+@dataclass(frozen=True)
+class SwissRoll(PointOptions):
+    std: float = key(
+        "standard deviation of the noise, before the roll is scaled to about -2 to 2", at_least=0, at_most=100
+    )
+
+
+DATASETS: dict[str, type] = {
+    "mnist": Mnist,
+    "fashion_mnist": GreyImages,
+    "kmnist": GreyImages,
+    "stacked_mnist": StackedMnist,
+    "cifar10": Cifar,
+    "cifar100": Cifar,
+    "svhn": Svhn,
+    "stl10": Stl10,
+    "celeba": CelebA,
+    "folder": Folder,
+    "shapes": Shapes,
+    "ring": Ring,
+    "grid": Grid,
+    "swiss_roll": SwissRoll,
+}

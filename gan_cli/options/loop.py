@@ -1,0 +1,46 @@
+"""Where a run happens and how its loop goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gan_cli.schema import key
+
+
+@dataclass(frozen=True)
+class Device:
+    name: str = key("the option's name")
+
+
+@dataclass(frozen=True)
+class Cuda:
+    name: str = key("the option's name")
+    index: int = key("which GPU", at_least=0, at_most=1023)
+
+
+DEVICES: dict[str, type] = {"auto": Device, "cpu": Device, "cuda": Cuda, "mps": Device}
+
+
+@dataclass(frozen=True)
+class Training:
+    n_critic: int = key("discriminator updates of a turn; epochs with alternate=epoch", at_least=1, at_most=1000)
+    generator_updates: int = key(
+        "generator updates of a turn; epochs with alternate=epoch", absent=1, at_least=1, at_most=1000
+    )
+    alternate: str = key("a turn is a number of updates, or of whole epochs", absent="step", choices=("step", "epoch"))
+    accumulate: int = key(
+        "parts in which a batch is worked on, one after the other, to save memory", absent=1, at_least=1, at_most=10_000
+    )
+    clip_grad_norm: float | None = key(
+        "gradients longer than this are shortened to it; never unless set", absent=None, above=0
+    )
+    freeze_discriminator_layers: int = key(
+        "D's first layers that keep their weights (2002.10964)", absent=0, at_least=0, at_most=1000
+    )
+    ema_decay: float = key(
+        "decay a step of the averaged generator, which makes the pictures; 0: none", at_least=0, below=1
+    )
+    lr_schedule: str = key("how learning rates go over the run", choices=("constant", "linear", "cosine"))
+    log_every: int = key("steps between lines of metrics.jsonl; 0: never", at_least=0)
+    sample_every: int = key("steps between sample grids; 0: only the last", at_least=0)
+    checkpoint_every: int = key("steps between checkpoints; 0: only the first and the last", at_least=0)
