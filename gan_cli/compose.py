@@ -141,7 +141,7 @@ def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
             raise UsageError(f"a file of options is no YAML: {one_line(error)}") from error
         except (HydraException, OmegaConfBaseException) as error:
             _explain(command, overrides, options)
-            raise UsageError(one_line(error)) from error
+            raise UsageError(one_line(str(error).split("Config search path")[0])) from error
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
     return Composed(_resolve(whole), named, _brought_along(default, whole, named))
 

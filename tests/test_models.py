@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from gan_cli.models import DISCRIMINATORS, GENERATORS
 from gan_cli.geometry import EXAMPLES, levels_of
+from gan_cli.models import DISCRIMINATORS, GENERATORS
 from gan_cli.models.dcgan import DCGANDiscriminator, DCGANGenerator, widths_of
 from gan_cli.models.layers import NORMALIZATIONS, build_normalization, weighted
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator

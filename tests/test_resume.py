@@ -35,7 +35,24 @@ RECIPES = {
         "architecture.discriminator.normalization=batch",
     ],
     "lazy r1, cosine, no average": ["regularizer.r1.every=4", "training.lr_schedule=cosine", "training.ema_decay=0"],
+    "dropout in both": [
+        "architecture.generator.dropout=0.3",
+        "architecture.discriminator.dropout=0.3",
+        "regularizer=r1",
+    ],
+    "mirrored, in parts, clipped": ["dataset.flip=true", "training.accumulate=4", "training.clip_grad_norm=0.5"],
+    "two optimizers, uniform latents": [
+        "optimizer/generator=sgd",
+        "optimizer/discriminator=adamw",
+        "architecture.generator.latent=uniform",
+        "architecture.discriminator.initialization=orthogonal",
+    ],
+    "resnet with attention": ["architecture=resnet", "architecture.generator.attention=8"],
     "spectral norm": ["regularizer=none", "architecture.discriminator.normalization=spectral"],
+}
+TURNS = {
+    "two of D, three of G": ["training.n_critic=2", "training.generator_updates=3", "loss=relativistic"],
+    "whole epochs, lazily": ["training.alternate=epoch", "dataset.limit=30", "regularizer.r1.every=3"],
 }
 
 
@@ -99,6 +116,26 @@ def test_a_run_may_stop_after_any_update(
     assert counters.step + counters.d_updates == updates
     train(f"resume={broken}")
     assert_equal_runs(whole, broken)
+
+
+@pytest.mark.parametrize("updates", [1, 2, 3, 4, 5, 6, 7, 9, 10, 13])
+@pytest.mark.parametrize("recipe", TURNS)
+def test_a_run_may_stop_anywhere_in_a_long_turn(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, recipe: str, updates: int
+) -> None:
+    """Its lines of metrics too are those of an unbroken run: each tells what D saw at the end of its updates."""
+    overrides = [*TINY_IMAGES, *TURNS[recipe], "steps=9"]
+    whole = train(*overrides, "name=whole")
+    with monkeypatch.context() as patch:
+        stop_after(updates, patch)
+        broken = train(*overrides, "name=broken", code=130)
+    assert last(broken).counters.step + last(broken).counters.d_updates == updates
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        assert train(f"resume={broken}", code=130) == broken
+    train(f"resume={broken}")
+    assert_equal_runs(whole, broken)
+    assert all("loss/discriminator" in line for line in metrics(broken))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

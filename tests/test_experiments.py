@@ -1,0 +1,135 @@
+"""Every file of `configs/` is tried: every experiment trains two steps, and so does every option of every group."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, TINY_IMAGES, without
+from test_archives import write_celeba, write_cifar10, write_cifar100, write_stl10, write_svhn
+from test_data import write_digits
+from test_folder import mixed_folder, write_pets
+from test_resume import last, metrics
+
+from gan_cli.cli import run_command
+from gan_cli.compose import groups
+from gan_cli.data.digits import FASHION_MNIST, KMNIST, MNIST
+
+CASES = [(group, option) for group, options in groups().items() for option in options]
+POINTS = ("ring", "grid", "swiss_roll")
+OWN = ("folder", "folder_64")
+SMALL = ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")
+ABSENT = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small copy of every published data set, each in its own format."""
+    folder = tmp_path_factory.mktemp("root")
+    for source in (MNIST, FASHION_MNIST, KMNIST):
+        write_digits(folder / source.folder, compress=True)
+    write_cifar10(folder)
+    write_cifar100(folder)
+    write_stl10(folder)
+    write_svhn(folder)
+    write_celeba(folder / "celeba")
+    write_pets(folder / "pets", cat=6, dog=6)
+    return folder
+
+
+def test_every_file_is_a_case() -> None:
+    files = [path for path in (ROOT / "configs").rglob("*.yaml") if path.parent != ROOT / "configs"]
+    assert len(CASES) == len(set(CASES)) == len(files)
+    assert len(files) > 60
+
+
+def data_of(option: str, root: Path) -> list[str]:
+    """Where the data of a data set or of an experiment are, so that nothing is fetched."""
+    if option in OWN:
+        return [f"dataset.path={root / 'pets'}"]
+    return [] if option in (*POINTS, "shapes") else [f"dataset.root={root}", "dataset.download=false"]
+
+
+def command_for(group: str, option: str, root: Path) -> list[str]:
+    """The least that must be said beside the option."""
+    short = ["steps=2", "batch_size=2", "threads=1"]
+    if group == "experiment":
+        small = SMALL if option.endswith("cifar10") else ()
+        return [f"experiment={option}", *data_of(option, root), *short, *small]
+    if group == "dataset":
+        shape = ["architecture=mlp"] if option in POINTS else [*SMALL]
+        more = ["dataset.size=50"] if option == "stacked_mnist" else []
+        return [f"dataset={option}", *data_of(option, root), *shape, *more, *short]
+    tiny = [override for override in TINY_IMAGES if not override.startswith(("batch_size", "threads"))]
+    if group.startswith("architecture"):
+        tiny = without(tiny, "architecture")
+    return [f"{group}={option}", *tiny, *short]
+
+
+@pytest.mark.parametrize(("group", "option"), CASES, ids=[f"{group}={option}" for group, option in CASES])
+def test_every_option_of_every_group_trains(
+    train: Callable[..., Path], root: Path, capsys: pytest.CaptureFixture[str], group: str, option: str
+) -> None:
+    command = command_for(group, option, root)
+    if group == "device" and not ABSENT.get(option, True):
+        assert run_command("train", command) == 2  # this machine has none: said, and nothing trained elsewhere
+        assert f"device={option}" in capsys.readouterr().err
+        return
+    run = train(*command)
+    found = last(run)
+    assert found.counters.step == 2
+    assert {path.name for path in run.iterdir()} >= {"config.json", "metrics.jsonl", "train.log", "progress.webp"}
+    chosen = json.loads((run / "config.json").read_text())["config"]
+    section = chosen
+    for part in group.split("/"):
+        section = section.get(part, {}) if group != "experiment" else {}
+    if isinstance(section, dict) and "name" in section and group != "loss" and not option.startswith("adam_"):
+        assert section["name"] == option
+    assert all(tensor.isfinite().all() for tensor in found.tensors.values())
+    assert metrics(run)[-1]["step"] == 2
+
+
+@pytest.mark.parametrize("on_bad", ["skip", "error"])
+def test_a_folder_of_300_mixed_pictures(
+    train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str], on_bad: str
+) -> None:
+    """Mixed sizes, modes and formats in three classes, with a cut one, a text named .png and an animated gif."""
+    pictures = here.parent / "pictures"
+    bad = mixed_folder(pictures)
+    assert len([path for path in pictures.rglob("*") if path.is_file()]) == 300
+    assert len(bad) == 3
+    command = ["experiment=folder_64", f"dataset.path={pictures}", f"dataset.on_bad={on_bad}", "steps=2", "threads=1"]
+    command += ["batch_size=8", *SMALL]
+    if on_bad == "error":
+        assert run_command("train", command) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "3 of 300 pictures cannot be used" in error
+        assert all(name in error for name in bad)
+        assert not (here / "outputs").exists()
+        return
+    run = train(*command)
+    said = (run / "train.log").read_text()
+    assert "297 pictures in 3 classes" in said
+    assert "3 left out" in said
+    assert all(name in said for name in bad)
+    record = json.loads((run / "config.json").read_text())
+    assert record["data"]["samples"] == 297
+    assert last(run).config.sample_shape == (3, 64, 64)
+
+
+def test_sngan_starts_from_a_local_archive_at_its_full_size(train: Callable[..., Path], here: Path) -> None:
+    archive = here.parent / "data"
+    write_cifar10(archive)
+    assert [path.name for path in archive.iterdir()] == ["cifar-10-binary.tar.gz"]
+    run = train("experiment=sngan_cifar10", f"dataset.root={archive}", "steps=1", "batch_size=2", "threads=1")
+    record = json.loads((run / "config.json").read_text())
+    assert record["data"]["samples"] == 100
+    assert record["config"]["training"]["n_critic"] == 5
+    assert record["config"]["architecture"]["discriminator"]["normalization"] == "spectral"
+    assert record["config"]["architecture"]["generator"]["base_channels"] == 256
+    assert (record["config"]["optimizer"]["beta1"], record["config"]["optimizer"]["beta2"]) == (0.0, 0.9)
+    assert last(run).counters.d_updates == 5
