@@ -193,7 +193,10 @@ def _replaced_sections(before: DictConfig, after: DictConfig) -> list[str]:
 
 def _explain(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:
     """Raises the UsageError that names the unknown key, if that is why Hydra refused."""
-    sections = _settle(command, [override for override in overrides if override.key_or_group in options])
+    try:
+        sections = _settle(command, [override for override in overrides if override.key_or_group in options])
+    except (HydraException, OmegaConfBaseException):
+        return  # it is an option's file that is wrong
     leaves = [dotted for dotted, _ in flatten(_container(sections))]
     tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
     for key in (override.key_or_group for override in overrides):

@@ -33,8 +33,11 @@ WIDEST = 100
 
 def explain(arguments: Sequence[str]) -> str:
     """The text for `explain=NAME`, of every option and key of that name; UsageError if there is none."""
-    name = next(argument.removeprefix("explain=") for argument in arguments if argument.startswith("explain="))
-    others = [argument for argument in arguments if not argument.startswith(("explain=", "plugins="))]
+    asked, *others = sorted(
+        (argument for argument in arguments if not argument.startswith("plugins=")),
+        key=lambda argument: not argument.startswith("explain="),
+    )
+    name = asked.removeprefix("explain=")
     if others:
         raise UsageError(f"{others[0]}: explain= stands alone")
     known = groups()
@@ -88,16 +91,18 @@ def _head(path: Path) -> list[str]:
 
 def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
     """The option's own keys and values, and those of other parts that come along with it."""
-    composed = compose_command("train", [f"{group}={option}"])
-    section = group.replace("/", ".")
-    leaves = [(key, value) for key, value in flatten(composed.data) if not key.endswith(".name")]
-    if group == "regularizer":
-        section = f"regularizer.{option}"
-    own = [(key, value) for key, value in leaves if key.startswith(f"{section}.")]
+    bare = [] if group == "regularizer" else ["regularizer=none"]
+    plain = compose_command("train", [f"{group}={option}", *(bare if group.startswith("architecture") else [])]).data
+    default, unpenalized = (compose_command("train", more).data for more in ([], ["regularizer=none"]))
+    chose_penalty = group == "regularizer" or plain["regularizer"] != default["regularizer"]
+    before = dict(flatten(unpenalized if chose_penalty or group.startswith("architecture") else default))
+    prefix = group.replace("/", ".") + "."
+    leaves = list(flatten(plain))
+    own = [(key, value) for key, value in leaves if key.startswith(prefix) and not key.endswith(".name")]
     brought = [
-        (key, value)
-        for key, value in composed.brought.items()
-        if not key.startswith(f"{section}.") and not (key.startswith(f"{group}.") and group != "architecture")
+        (key.removesuffix(".name").replace(".", "/") if key.endswith(".name") else key, value)
+        for key, value in leaves
+        if not key.startswith(prefix) and before.get(key, before) != value and value is not None
     ]
     return own, brought
 

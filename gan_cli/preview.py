@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 from torch import Tensor, nn
 
@@ -45,8 +45,12 @@ def preview(
 
 def _config_table(config: Config, named: tuple[str, ...], brought: dict[str, object]) -> Table:
     """Every key; in bold what differs from the defaults, with who set it."""
-    table = Table("key", "value", "set by", title="config", title_justify="left", box=None)
-    for dotted, value in configs.flatten(configs.to_dict(config)):
+    leaves = list(configs.flatten(configs.to_dict(config)))
+    longest = max(len(dotted) for dotted, _ in leaves)
+    table = Table(
+        Column("key", min_width=longest), "value", "set by", title="config", title_justify="left", box=None
+    )
+    for dotted, value in leaves:
         mine = any(dotted == key or dotted.startswith(f"{key}.") for key in named)
         origin = "you" if mine else "brought along" if dotted in brought else ""
         table.add_row(

@@ -46,7 +46,9 @@ def fitting(group: str, option: str) -> list[str]:
     points = group == "dataset" and option in ("ring", "grid", "swiss_roll")
     folder = option in ("folder", "folder_64")
     return [
-        f"{group}={option}", *(["architecture=mlp"] if points else []), *(["dataset.path=somewhere"] if folder else [])
+        f"{group}={option}",
+        *(["architecture=mlp"] if points else []),
+        *(["dataset.path=somewhere"] if folder else []),
     ]
 
 

@@ -18,12 +18,14 @@ import torch
 from conftest import ROOT, compose
 
 from gan_cli.data import build_dataset, digits, known_modes
-from gan_cli.data.dataset import Batches, batch_indices, check_batch_size, to_bytes, to_unit
+from gan_cli.data.dataset import Batches, Dataset, batch_indices, check_batch_size, to_bytes, to_unit
 from gan_cli.data.digits import FASHION_MNIST, IMAGES, KMNIST, LABELS, MNIST, load_digits
 from gan_cli.data.download import DownloadError, download
 from gan_cli.data.idx import read_idx
-from gan_cli.data.images import fit
+from gan_cli.data.images import crop_box, fit
+from gan_cli.data.selection import Selection
 from gan_cli.data.shapes import build_shapes
+from gan_cli.data.stacked import build_stacked_mnist
 from gan_cli.errors import StorageError, UsageError
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -339,3 +341,135 @@ def test_the_fingerprint_tells_data_apart() -> None:
     assert one.fingerprint != build_shapes(size=9, image_channels=1, image_size=(28, 28), split="train").fingerprint
     assert one.labels is not None
     assert replace(one, labels=one.labels.flip(0)).fingerprint != one.fingerprint
+
+
+# --- what is kept of a data set ----------------------------------------------------------------------------------
+
+
+def labelled(count: int = 40) -> Dataset:
+    samples = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1)
+    return Dataset(samples, "somewhere", labels=torch.arange(count) % 4, classes=("ant", "bee", "cat", "dog"))
+
+
+def test_classes_are_kept_and_counted_anew() -> None:
+    kept = Selection(classes=("dog", "bee")).apply(labelled())
+    assert kept.classes == ("dog", "bee")
+    assert kept.samples.flatten().tolist() == [number for number in range(40) if number % 4 in (1, 3)]
+    assert kept.labels.tolist() == [{3: 0, 1: 1}[number % 4] for number in kept.samples.flatten().tolist()]
+    assert "20 of 40 kept" in kept.source
+    assert Selection(classes=("dog", "bee")).apply(kept) is kept
+
+
+def test_a_limit_is_a_random_choice_that_stays_the_same() -> None:
+    kept, again = (Selection(limit=10).apply(labelled()).samples.flatten().tolist() for _ in range(2))
+    assert kept == again == sorted(kept)
+    assert len(set(kept)) == 10
+    assert kept != list(range(10))
+    assert len({number % 4 for number in kept}) > 1
+    whole = labelled()
+    assert Selection(limit=40).apply(whole) is whole
+    both = Selection(classes=("cat",), limit=3).apply(labelled())
+    assert (both.samples.flatten() % 4 == 2).all()
+    assert len(both) == 3
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [(("dgo",), "did you mean 'dog'"), ((), "at least one"), (("dog", "dog"), "once"), (("3",), "expected ant, bee")],
+)
+def test_wrong_classes_are_named(classes: tuple[str, ...], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Selection(classes=classes).apply(labelled())
+
+
+def test_data_without_classes_say_so() -> None:
+    with pytest.raises(UsageError, match="no classes"):
+        build_dataset(compose("experiment=swiss_roll", "dataset.classes=[0]").dataset, None)
+
+
+def test_selection_reaches_every_kind_of_data() -> None:
+    config = compose("dataset.download=false", "dataset.classes=[3,5]", "dataset.limit=700")
+    dataset = build_dataset(config.dataset, config.image_size)
+    assert dataset.samples.shape == (700, 1, 28, 28)
+    assert dataset.classes == ("3", "5")
+    assert set(dataset.labels.tolist()) == {0, 1}
+    config = compose("experiment=ring", "dataset.classes=[1,4,7]", "dataset.limit=99")
+    points, modes = build_dataset(config.dataset, None).samples, known_modes(config.dataset)
+    assert modes is not None
+    assert modes.centres.shape == (3, 2)
+    assert torch.cdist(points, modes.centres).min(1).values.max() < 0.2
+
+
+@pytest.mark.parametrize("name", ["ring", "grid", "swiss_roll", "shapes"])
+def test_the_test_split_of_drawn_data_is_other_samples(name: str) -> None:
+    architecture = [] if name == "shapes" else ["architecture=mlp"]
+    configs = [compose(f"dataset={name}", *architecture, f"dataset.split={split}") for split in ("train", "test")]
+    train, test = (build_dataset(config.dataset, config.image_size) for config in configs)
+    assert train.samples.shape == test.samples.shape
+    assert train.fingerprint != test.fingerprint
+
+
+def test_the_test_split_of_digits_is_its_own_file(tmp_path: Path) -> None:
+    folder = tmp_path / "MNIST" / "raw"
+    write_digits(folder)
+    with pytest.raises(UsageError, match="t10k-images-idx3-ubyte"):
+        load(MNIST, tmp_path, split="test", fallback="bundled")  # the stand-in has no test split
+    images = np.full((4, 28, 28), 9, np.uint8)
+    (folder / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(images))
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(np.arange(4, dtype=np.uint8)))
+    assert (load(MNIST, tmp_path, split="test").samples == 9).all()
+    assert len(load(MNIST, tmp_path)) == 30
+
+
+def test_a_label_out_of_range_is_refused(tmp_path: Path) -> None:
+    write_digits(tmp_path)
+    (tmp_path / LABELS).write_bytes(idx_bytes(np.full(30, 10, np.uint8)))
+    with pytest.raises(UsageError, match="has label 10, of 10 classes"):
+        load(MNIST, tmp_path)
+
+
+# --- sizes and stacks --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "box"),
+    [
+        (100, 100, (64, 64), (0, 0, 100, 100)),
+        (100, 200, (64, 64), (0, 50, 100, 100)),
+        (218, 178, (64, 64), (20, 0, 178, 178)),
+        (100, 100, (64, 96), (16, 0, 67, 100)),
+        (1, 500, (64, 64), (0, 249, 1, 1)),
+        (3, 2, (1024, 1), (0, 0, 3, 1)),
+    ],
+)
+def test_the_middle_is_cut_to_the_wanted_proportions(
+    height: int, width: int, size: tuple[int, int], box: tuple[int, int, int, int]
+) -> None:
+    assert crop_box(height, width, size) == box
+
+
+def test_fit_cuts_before_it_resizes() -> None:
+    wide = torch.zeros(2, 1, 10, 30, dtype=torch.uint8)
+    wide[..., 10:20] = 200
+    assert (fit(wide, (5, 5)) == 200).all()
+
+
+def test_stacked_digits(tmp_path: Path) -> None:
+    settings = {
+        "root": str(tmp_path),
+        "download": False,
+        "fallback": "bundled",
+        "image_size": (28, 28),
+        "split": "train",
+    }
+    stacks, digits_ = build_stacked_mnist(size=2000, **settings), load_digits(MNIST, **settings)
+    assert stacks.samples.shape == (2000, 3, 28, 28)
+    assert stacks.labels.unique().numel() > 800  # of 1000 modes
+    assert stacks.classes[7] == "007"
+    for index in (0, 999, 1999):
+        spelled = f"{stacks.labels[index]:03d}"
+        for channel, digit in enumerate(spelled):
+            same = (digits_.samples[:, 0] == stacks.samples[index, channel]).flatten(1).all(1)
+            assert int(digit) in digits_.labels[same].tolist()
+    assert not stacks.complete
+    assert stacks.fingerprint == build_stacked_mnist(size=2000, **settings).fingerprint

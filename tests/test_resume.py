@@ -345,7 +345,7 @@ def test_resume_auto_passes_over_a_newer_run_that_differs(train: Callable[..., P
 def test_other_data_are_refused(train: Callable[..., Path], short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gan_cli.data import shapes
 
-    monkeypatch.setattr(shapes, "SEED", 1)
+    monkeypatch.setattr(shapes, "SEEDS", {"train": 5})
     assert run_command("train", [f"resume={short}", "extra_steps=1"]) == 2
 
 

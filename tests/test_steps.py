@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from gan_cli import steps
 from gan_cli.config import Config
-from gan_cli.data import build_dataset
-from gan_cli.data.dataset import Batches, Dataset
-from gan_cli.state import Counters, TrainState, build_state
+from gan_cli.data import build_batches, build_dataset
+from gan_cli.data.dataset import Batches, Dataset, batch_indices
+from gan_cli.state import Counters, TrainState, build_state, latent_of
 from gan_cli.steps import discriminator_step, due_penalties, frozen, generator_step, penalty_weight, whose_turn
 
 CPU = torch.device("cpu")
@@ -203,3 +203,112 @@ def test_the_weights_are_a_function_of_the_seed_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
     assert same(bytes_of(one.generator), bytes_of(other.generator))
     assert not same(bytes_of(one.generator), bytes_of(prepared("seed=1")[1].generator))
+
+
+# --- what a turn may be ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["non_saturating", "relativistic", "hinge"])
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(loss: str) -> None:
+    def gradients(parts: int) -> list[Tensor]:
+        config, state, dataset = prepared(
+            f"loss={loss}",
+            "regularizer=r1",
+            f"training.accumulate={parts}",
+            "architecture.generator.normalization=none",
+        )
+        outcome = judge(config, state, dataset)
+        learned = [parameter.grad.clone() for parameter in state.discriminator.parameters()]
+        assert outcome.real_logits.shape == outcome.fake_logits.shape == (8,)
+        loss_of_g = generate(config, state, dataset).loss
+        return [
+            *learned,
+            *(parameter.grad for parameter in state.generator.parameters()),
+            outcome.loss,
+            outcome.real_logits,
+            loss_of_g,
+            state.penalties["r1"],
+        ]
+
+    for one, other in zip(gradients(1), gradients(4), strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-5)  # Adam's first update magnifies the last bits
+
+
+def test_clipping_shortens_long_gradients_alone() -> None:
+    def norms(limit: str) -> tuple[float, float]:
+        config, state, dataset = prepared(f"training.clip_grad_norm={limit}")
+        judge(config, state, dataset)
+        generate(config, state, dataset)
+        both = (state.discriminator, state.generator)
+        return tuple(torch.cat([value.grad.flatten() for value in each.parameters()]).norm().item() for each in both)
+
+    free, short, wide = norms("null"), norms("0.001"), norms("1000")
+    assert min(free) > 0.01
+    assert short == pytest.approx((0.001, 0.001), rel=1e-3)
+    assert wide == pytest.approx(free)
+
+
+def test_whole_epochs_take_turns() -> None:
+    config, state, dataset = prepared(
+        "training.alternate=epoch", "training.n_critic=2", "dataset.limit=20", "regularizer=none"
+    )
+    batches = build_batches(config, dataset, CPU)
+    assert batches.per_epoch == 3  # 20 samples in batches of 8
+    assert steps.turn_lengths(config, batches) == (6, 3)
+    order = ""
+    for _ in range(18):
+        order += "d" if isinstance(steps.play_turn(state, config, batches), steps.DiscriminatorOutcome) else "g"
+    assert order == ("d" * 6 + "g" * 3) * 2
+    seen = torch.cat([batch_indices(config.seed, 20, 8, update) for update in range(3)])
+    assert seen.unique().numel() == 20
+
+
+def test_dropout_is_a_function_of_the_update_and_differs_between_updates() -> None:
+    def logits(noise: int) -> list[Tensor]:
+        config, state, dataset = prepared("architecture.discriminator.dropout=0.5", "optimizer.lr=0")
+        found = []
+        for _ in range(2):
+            torch.manual_seed(noise)  # what was drawn outside has no say
+            found.append(judge(config, state, dataset).real_logits)
+            state.counters.d_updates = 0
+        state.counters.d_updates = 25  # an epoch later, in another order
+        found.append(judge(config, state, dataset).real_logits)
+        return found
+
+    one, other = logits(1), logits(2)
+    assert torch.equal(one[0], one[1])
+    assert all(torch.equal(first, second) for first, second in zip(one, other, strict=True))
+    assert not torch.equal(one[0], one[2])
+
+
+def test_each_network_has_its_own_optimizer() -> None:
+    config, state, dataset = prepared(
+        "optimizer/generator=sgd", "optimizer.generator.lr=0.5", "optimizer.generator.momentum=0.25"
+    )
+    assert type(state.generator_optimizer) is torch.optim.SGD
+    assert type(state.discriminator_optimizer) is torch.optim.Adam
+    judge(config, state, dataset)
+    before = bytes_of(state.generator)
+    generate(config, state, dataset)
+    for name, parameter in state.generator.named_parameters():
+        torch.testing.assert_close(parameter, before[name] - 0.5 * parameter.grad)
+    assert state.discriminator_optimizer.param_groups[0]["lr"] == 0.002
+
+
+def test_uniform_latents_reach_the_game_and_the_pictures() -> None:
+    config = compose(*TINY_IMAGES, "architecture.generator.latent=uniform")
+    drawn = torch.cat([steps.draw_latents(config, "generator", count) for count in range(100)])
+    assert drawn.abs().max() <= 1
+    assert drawn.std().item() == pytest.approx(3**-0.5, abs=0.02)
+    assert latent_of(config) == (8, "uniform")
+
+
+def test_flipping_mirrors_half_of_the_batch() -> None:
+    config = compose(*without(TINY_IMAGES, "batch_size"), "dataset.flip=true", "batch_size=200")
+    dataset = build_dataset(config.dataset, config.image_size)
+    flipped, plain = (Batches(dataset, 0, 200, CPU, flip).draw(3).samples for flip in (True, False))
+    same_ones = (flipped == plain).flatten(1).all(1)
+    mirrored = (flipped.flip(-1) == plain).flatten(1).all(1)
+    assert (same_ones | mirrored).all()
+    assert 60 < (mirrored & ~same_ones).sum() < 140
+    assert torch.equal(flipped, build_batches(config, dataset, CPU).draw(3).samples)
