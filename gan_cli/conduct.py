@@ -30,7 +30,8 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog) 
         f" samples {'x'.join(map(str, config.sample_shape))}"
     )
     log.say(f"device: {describe_device(state.device)}, {config.precision}, {torch.get_num_threads()} threads")
-    if config.loss.name == "wasserstein" and not config.regularizer:
+    bounded = config.regularizer or getattr(config.architecture.discriminator, "normalization", "none") == "spectral"
+    if config.loss.name == "wasserstein" and not bounded:
         log.say("warning: loss=wasserstein regularizer=none leaves D's slope unbounded and usually diverges")
 
 

@@ -47,9 +47,7 @@ def _config_table(config: Config, named: tuple[str, ...], brought: dict[str, obj
     """Every key; in bold what differs from the defaults, with who set it."""
     leaves = list(configs.flatten(configs.to_dict(config)))
     longest = max(len(dotted) for dotted, _ in leaves)
-    table = Table(
-        Column("key", min_width=longest), "value", "set by", title="config", title_justify="left", box=None
-    )
+    table = Table(Column("key", min_width=longest), "value", "set by", title="config", title_justify="left", box=None)
     for dotted, value in leaves:
         mine = any(dotted == key or dotted.startswith(f"{key}.") for key in named)
         origin = "you" if mine else "brought along" if dotted in brought else ""

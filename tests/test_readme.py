@@ -24,6 +24,10 @@ def shortened(arguments: list[str], digits: Path) -> list[str]:
     if any(argument.startswith("resume=demo") for argument in arguments):
         return ["extra_steps=2" if argument.startswith("extra_steps=") else argument for argument in arguments]
     kept = [argument for argument in arguments if not argument.startswith(("budget=", "steps="))]
+    if "dataset.path=~/pictures" in arguments:
+        return [*kept, *SHORT]
+    if any(argument.startswith("explain=") for argument in arguments):
+        return kept
     if "dataset=fashion_mnist" in arguments:
         return [*kept, *SHORT, f"dataset.root={digits}"]
     needs_digits = "experiment=ring" not in arguments and "dataset.download=false" not in arguments
@@ -33,9 +37,11 @@ def shortened(arguments: list[str], digits: Path) -> list[str]:
 @pytest.mark.timeout(900)
 def test_the_readme_s_commands_run_in_order(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from test_data import write_digits
+    from test_folder import write_pets
 
     digits = here.parent / "digits"
     write_digits(digits, compress=True)
+    write_pets(Path.home() / "pictures", cat=9, dog=9)
     tried = 0
     for name, *arguments in COMMANDS:
         if name == "make":
