@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
 from gan_cli.data.dataset import SEEDS, Dataset
 from gan_cli.losses import Loss
 from gan_cli.options.datasets import PointOptions
@@ -14,8 +17,6 @@ from gan_cli.options.networks import GeneratorOptions
 from gan_cli.options.objectives import LossOptions
 from gan_cli.plugin import Part, Plugin
 from gan_cli.schema import key
-from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 # --- a data set --------------------------------------------------------------------------------------------------
 
