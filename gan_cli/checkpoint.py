@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,7 +221,7 @@ def set_aside(folder: Path, found: Checkpoint) -> list[str]:
 
 
 def _read(path: Path) -> bytes:
-    if path.suffix != ".safetensors":
+    if path.suffix != ".safetensors" and path.exists():
         raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")
     try:
         if not path.is_file():
@@ -250,7 +249,7 @@ def _parse_metadata(path: Path, metadata: dict[str, Any]) -> tuple[Config, Count
 def _parse_metrics(path: Path, metadata: dict[str, Any]) -> dict[str, float]:
     metrics = metadata.get("metrics", {})
     if not isinstance(metrics, dict) or not all(
-        name.startswith(METRIC_PREFIXES) and type(value) in (int, float) and math.isfinite(value)
+        name.startswith(METRIC_PREFIXES) and type(value) in (int, float) and abs(value) < 1e300
         for name, value in metrics.items()
     ):
         raise CheckpointError(f"{path}: its metrics are not figures of a discriminator")

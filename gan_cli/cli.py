@@ -119,7 +119,10 @@ def _open_sources(arguments: list[str]) -> list[str]:
     searchpath.use_folder(folder)
     for argument in rest:
         if argument.startswith("plugins="):
-            named = read_override(argument).value()
+            override = read_override(argument)
+            named = [] if override.is_sweep_override() else override.value()
+            if not isinstance(named, list | str) or (named == [] and argument != "plugins=[]"):
+                raise UsageError(f"{argument}: expected names of installed packages, as plugins=[mypackage]")
             with leaving_at_once():
                 from gan_cli.extend import enable
 
@@ -132,7 +135,9 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     from gan_cli.compose import compose_command
 
     composed = compose_command("train", overrides)
-    parsed = config.parse(composed.data)
+    parsed = config.read(composed.data)
+    if parsed.init_from is None:  # else its networks are yet to be known
+        config.validate(parsed)
     with leaving_at_once():
         from gan_cli.launch import Request, launch
 

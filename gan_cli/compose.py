@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -137,13 +138,25 @@ def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
         default = _settle(command, [])
         try:
             whole = _settle(command, overrides)
-        except YAMLError as error:
-            raise UsageError(f"a file of options is no YAML: {one_line(error)}") from error
         except (HydraException, OmegaConfBaseException) as error:
             _explain(command, overrides, options)
             raise UsageError(one_line(str(error).split("Config search path")[0])) from error
+        except (YAMLError, ValueError, TypeError, AttributeError) as error:
+            own = [path for override in overrides for path in _own_files(override, options)]
+            if not own:
+                raise
+            raise UsageError(f"{own[0]}: cannot be used ({one_line(error, 200)})") from error
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
     return Composed(_resolve(whole), named, _brought_along(default, whole, named))
+
+
+def _own_files(override: Override, options: dict[str, list[str]]) -> list[Path]:
+    """The files that are not gan-cli's among those that an override chooses."""
+    value = override.value()
+    chosen = value if isinstance(value, list) else [value]
+    files = [path for option in chosen for path in option_files(override.key_or_group, str(option))[:1]]
+    known = override.key_or_group in options
+    return [path for path in files if known and not path.is_relative_to(config_folder())]
 
 
 def _is_nothing(override: Override) -> bool:
@@ -158,6 +171,7 @@ def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
     `experiment=gan2014_mnist architecture=dcgan` the width of its layers.
     """
     whole = _compose(command, overrides)
+    _check_hydra(whole, _compose(command, []))
     experiment = next((override for override in overrides if override.key_or_group == "experiment"), None)
     if experiment is None:
         return _without_hydra(whole)
@@ -168,6 +182,17 @@ def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
     for section in _replaced_sections(alone, plain):
         OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
     return _without_hydra(whole)
+
+
+def _check_hydra(whole: DictConfig, default: DictConfig) -> None:
+    """UsageError if a file set a key of Hydra's own, some of which make it run what they name."""
+    of_any, ours = (_container(config.hydra) for config in (whole, default))
+    for section in of_any.keys() - {"runtime", "overrides", "searchpath"}:
+        theirs, expected = (dict(part.get(section) or {}) for part in (of_any, ours))
+        if section == "job":
+            theirs["override_dirname"] = expected["override_dirname"] = ""
+        if theirs != expected:
+            raise UsageError(f"hydra.{section}: no file of options may set it; use the keys that --help lists")
 
 
 def _choices_of(experiment: str) -> list[Override]:

@@ -24,6 +24,7 @@ from gan_cli.options import (
 from gan_cli.plugin import ENABLED
 from gan_cli.schema import key, option_of, options_of
 
+MOST_TIMED = 10  # generator updates of a turn under a budget
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
@@ -103,18 +104,23 @@ class SampleConfig:
 
 def parse(data: Mapping[str, Any]) -> Config:
     """A validated `Config` from plain data; UsageError in one line."""
-    _require_plugins(data)
-    config = schema.parse(Config, data)
+    config = read(data)
     validate(config)
     return config
+
+
+def read(data: Mapping[str, Any]) -> Config:
+    """A `Config` whose values are right in themselves; whether they fit each other is for `validate`."""
+    _require_plugins(data)
+    return schema.parse(Config, data)
 
 
 def _require_plugins(data: Any) -> None:
     """UsageError for data that need a plugin which this command has not enabled: a file never does."""
     named = data.get("plugins", ()) if isinstance(data, Mapping) else ()
-    missing = [str(name) for name in named if name not in ENABLED] if isinstance(named, list | tuple) else []
-    if missing:
-        shown = one_line(",".join(map(str, named)), 100)
+    names = [str(name) for name in (named if isinstance(named, list | tuple) else [named]) if name is not None]
+    if any(name not in ENABLED for name in names):
+        shown = one_line(",".join(names), 100)
         raise UsageError(f"made with plugins that are not enabled: add plugins=[{shown}] if you trust them")
 
 
@@ -126,6 +132,8 @@ def validate(config: Config) -> None:
 
 
 def _validate_shapes(config: Config) -> None:
+    if getattr(config.dataset, "classes", None) == ():
+        raise UsageError("dataset.classes=[]: name at least one class, or leave it out")
     shape = config.sample_shape
     if len(shape) == 1 and config.image_size is not None:
         raise UsageError(
@@ -147,11 +155,10 @@ def _validate_sides(config: Config, role: str, network: Any, height: int, width:
     try:
         base, _, levels = levels_of(height, width)
     except ValueError:
-        shown = one_line(config.image_size).replace("(", "[").replace(")", "]").replace(" ", "")
         sizes = _listed(EXAMPLES)
         raise UsageError(
-            f"image_size={shown}: architecture.{role}={network.name} makes sides of 4 to 7 times a power of two, as"
-            f" {sizes}"
+            f"image_size={schema.shown(config.image_size)}: architecture.{role}={network.name} makes sides of 4 to 7"
+            f" times a power of two, as {sizes}"
         ) from None
     at = getattr(network, "attention", None)
     made = range(levels + 1) if role == "generator" else range(min(levels - 1, 1), levels)
@@ -175,6 +182,11 @@ def _validate_training(config: Config) -> None:
         )
     if training.alternate == "epoch" and config.budget is not None:
         raise UsageError("training.alternate=epoch: its pace tells nothing before a whole turn, give steps, no budget")
+    if training.generator_updates > MOST_TIMED and config.budget is not None:
+        raise UsageError(
+            f"training.generator_updates={training.generator_updates}: the pace of turns this long cannot be measured,"
+            " give steps, no budget"
+        )
     if training.freeze_discriminator_layers and config.init_from is None:
         raise UsageError(
             f"training.freeze_discriminator_layers={training.freeze_discriminator_layers}: keeps what has been learned"
@@ -242,7 +254,7 @@ def differences(one: Config, other: Config) -> list[str]:
     """Keys in which two configs describe different runs, each as `key=value (was value)`; a name is no difference."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
     return [
-        one_line(f"{dotted}={new.get(dotted)} (was {old.get(dotted)})", 100)
+        one_line(f"{dotted}={schema.shown(new.get(dotted))} (was {schema.shown(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())
         if new.get(dotted) != old.get(dotted) and not is_run_control(dotted) and dotted != "name"
     ]

@@ -16,6 +16,7 @@ from gan_cli.compose import compose_command, groups
 from gan_cli.config import Config, flatten
 from gan_cli.errors import UsageError, closest
 from gan_cli.help import key_lines
+from gan_cli.schema import shown
 from gan_cli.searchpath import option_files
 
 TEXTS = Path(__file__).with_name("explanations.toml")
@@ -69,7 +70,7 @@ def explain_option(group: str, option: str) -> str:
     settings, brought = _settings(group, option)
     for title, values in (("settings", settings), ("brings along", brought)):
         if values:
-            lines += [title, *(f"  {key}={_shown(value)}" for key, value in values), ""]
+            lines += [title, *(f"  {key}={shown(value)}" for key, value in values), ""]
     return "\n".join(lines)
 
 
@@ -109,7 +110,7 @@ def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tupl
 
 def _explain_key(dotted: str, line: str) -> str:
     data = dict(flatten(compose_command("train", []).data))
-    default = [f"default: {_shown(data[dotted])}"] if dotted in data else ["only with the option that has it"]
+    default = [f"default: {shown(data[dotted])}"] if dotted in data else ["only with the option that has it"]
     return "\n".join([dotted, "", *_wrapped(line), "", *default, ""])
 
 
@@ -118,9 +119,3 @@ def _wrapped(text: str, indent: str = "") -> Iterator[str]:
     width = min(shutil.get_terminal_size().columns, WIDEST)
     for line in text.strip().splitlines():
         yield from textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=indent) or [""]
-
-
-def _shown(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value).replace("'", "").replace(" ", "")

@@ -8,45 +8,49 @@ from pathlib import Path
 
 from gan_cli import checkpoint
 from gan_cli import config as configs
+from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
 from gan_cli.errors import UsageError
-from gan_cli.state import TrainState, load_network_tensors
+from gan_cli.schema import shown
 
 KEYS = ("architecture", "image_size")  # what the checkpoint decides
 
 
-def adopt_networks(config: Config, named: tuple[str, ...]) -> Config:
-    """The config with the architecture and image size of the checkpoint that it starts from.
+def find_base(config: Config) -> Checkpoint:
+    """What `init_from` names: a file, a run's folder, or the newest run of a name."""
+    return checkpoint.find(Path(os.path.expanduser(str(config.init_from))))
+
+
+def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Config:
+    """The config with the architecture and image size of the one that it starts from, validated.
 
     UsageError if a key that the user named says otherwise, or if the data have other samples than its networks.
     """
-    saved = checkpoint.find(_path(config)).config
     adopted = dataclasses.replace(config, architecture=saved.architecture, image_size=saved.image_size)
     mine, theirs = (dict(configs.flatten(configs.to_dict(each))) for each in (config, adopted))
     for key in named:
         parts = [dotted for dotted in mine.keys() | theirs.keys() if dotted == key or dotted.startswith(f"{key}.")]
-        for dotted in sorted(parts) if key.split(".")[0] in KEYS else ():
+        for dotted in sorted(parts) if key.startswith(KEYS) else ():
             if mine.get(dotted) != theirs.get(dotted):
                 raise UsageError(
-                    f"{dotted}={mine.get(dotted)}: the networks of init_from={config.init_from} have"
-                    f" {theirs.get(dotted)}; leave {key} out"
+                    f"{dotted}={shown(mine.get(dotted))}: the networks of init_from={config.init_from} have"
+                    f" {shown(theirs.get(dotted))}; leave {key} out"
                 )
+    if len(config.sample_shape) != len(saved.sample_shape):
+        raise _misfit(config, config.sample_shape, saved)
     configs.validate(adopted)
     if adopted.sample_shape != saved.sample_shape:
-        have, make = ("x".join(map(str, each.sample_shape)) for each in (adopted, saved))
-        raise UsageError(
-            f"init_from={config.init_from}: its networks are for samples of {make}, dataset={config.dataset.name} has"
-            f" {have}"
-        )
+        raise _misfit(config, adopted.sample_shape, saved)
     return adopted
 
 
-def take_weights(config: Config, state: TrainState) -> str:
-    """Puts the checkpoint's weights into the networks; says which they are."""
-    saved = checkpoint.find(_path(config))
-    load_network_tensors(state, saved.tensors)
-    return f"from {saved.path}, step {saved.counters.step:,}, sha256 {saved.sha256[:16]}"
+def describe_base(base: Checkpoint) -> str:
+    return f"{base.path}, step {base.counters.step:,}, sha256 {base.sha256}"
 
 
-def _path(config: Config) -> Path:
-    return Path(os.path.expanduser(str(config.init_from)))
+def _misfit(config: Config, have: tuple[int, ...], saved: Config) -> UsageError:
+    mine, theirs = ("x".join(map(str, shape)) for shape in (have, saved.sample_shape))
+    return UsageError(
+        f"init_from={config.init_from}: its networks are for samples of {theirs}, dataset={config.dataset.name} has"
+        f" {mine}"
+    )

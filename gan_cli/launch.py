@@ -19,7 +19,7 @@ from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.errors import CheckpointError, UsageError, one_line
-from gan_cli.finetune import adopt_networks, take_weights
+from gan_cli.finetune import KEYS, adopt_networks, describe_base, find_base
 from gan_cli.machine import build_device, describe_device, environment
 from gan_cli.preview import preview
 from gan_cli.run import Run
@@ -35,7 +35,8 @@ from gan_cli.runfolder import (
     write_record,
 )
 from gan_cli.runlog import RunLog, cut_metrics
-from gan_cli.state import TrainState, build_state, check_parameters, load_state_tensors
+from gan_cli.schema import shown
+from gan_cli.state import TrainState, build_state, check_parameters, load_network_tensors, load_state_tensors
 
 MOST_STEPS = 10**12
 
@@ -44,7 +45,7 @@ MOST_STEPS = 10**12
 class Request:
     """A command as it was given: its config, the dotted keys the user wrote, and what came along with them.
 
-    `folder` is where a sweep wants the run; otherwise the run makes its own.
+    `folder` is where a sweep wants the run; otherwise the run makes its own. `base` is what `init_from` names.
     """
 
     config: Config
@@ -52,18 +53,17 @@ class Request:
     brought: dict[str, Any] = dataclasses.field(default_factory=dict)
     command: str = "gan-train"
     folder: Path | None = None
+    base: Checkpoint | None = None
 
 
 def launch(request: Request) -> int:
     """Trains, and returns the exit code: 0, or that of the signal that stopped it."""
     configs.validate_ends(request.config, request.named)
-    if request.config.init_from is not None and request.config.resume in (None, "auto"):
-        request = _adopt(request)
     config = request.config
     if config.dry_run:
-        return _preview(request)
+        return _preview(_with_base(request))
     if config.resume is None:
-        return _start(request)
+        return _start(_with_base(request))
     if config.resume != "auto":
         return _resume(request, find_run(config.resume, config.output))
     found = _find_equal(config)
@@ -71,17 +71,20 @@ def launch(request: Request) -> int:
         return _resume(request, found)
     if config.extra_steps is not None:
         raise UsageError(f"extra_steps={config.extra_steps}: there is no run to add to, use steps=")
-    return _start(request)
+    return _start(_with_base(request))
 
 
-def _adopt(request: Request) -> Request:
-    """The request with the networks of the checkpoint that it starts from, as if they came along."""
-    config = adopt_networks(request.config, request.named)
+def _with_base(request: Request) -> Request:
+    """The request with the checkpoint that it starts from, if it does, and its networks, as if they came along."""
+    if request.config.init_from is None:
+        return request
+    base = find_base(request.config)
+    config = adopt_networks(request.config, base.config, request.named)
     before = dict(configs.flatten(configs.to_dict(request.config)))
     after = dict(configs.flatten(configs.to_dict(config)))
     brought = {key: value for key, value in request.brought.items() if key in after}
     brought |= {key: value for key, value in after.items() if before.get(key, after) != value}
-    return dataclasses.replace(request, config=config, brought=brought)
+    return dataclasses.replace(request, config=config, brought=brought, base=base)
 
 
 # --- fresh -------------------------------------------------------------------------------------------------------
@@ -92,13 +95,14 @@ def _preview(request: Request) -> int:
         raise UsageError(
             f"dry_run=true shows a new run, resume={request.config.resume} goes on with an old one: give one"
         )
-    dataset, state, _ = _prepare(request.config)
+    dataset, state = _prepare(request)
     preview(request.config, request.named, request.brought, dataset, state)
     return 0
 
 
-def _prepare(config: Config) -> tuple[Dataset, TrainState, str]:
-    """Data, fresh state and where its weights are from, before anything is written: here what does not fit is found."""
+def _prepare(request: Request) -> tuple[Dataset, TrainState]:
+    """Data and fresh state, built before anything is written: here all that does not fit is found."""
+    config = request.config
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = build_device(config.device)
@@ -106,14 +110,15 @@ def _prepare(config: Config) -> tuple[Dataset, TrainState, str]:
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
     state = build_state(config, device)
-    origin = take_weights(config, state) if config.init_from is not None else "drawn from the seed"
+    if request.base is not None:
+        load_network_tensors(state, request.base.tensors)
     state.counters.total_steps = config.steps if config.budget is None else None
-    return dataset, state, origin
+    return dataset, state
 
 
 def _start(request: Request) -> int:
     config = request.config
-    dataset, state, origin = _prepare(config)
+    dataset, state = _prepare(request)
     device = state.device
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
     with lock(folder):
@@ -121,9 +126,10 @@ def _start(request: Request) -> int:
         with RunLog(folder) as log:
             log.say(f"run: {folder}")
             if request.brought:
-                brought = ", ".join(f"{key}={_plain(value)}" for key, value in request.brought.items())
+                brought = ", ".join(f"{key}={shown(value)}" for key, value in request.brought.items())
                 log.say(f"brought along: {brought}")
-            log.say(f"weights: {origin}")
+            if request.base is not None:
+                log.say(f"weights: from {describe_base(request.base)}")
             introduce(config, dataset, state, log)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset))
@@ -145,6 +151,7 @@ def _record_start(request: Request, folder: Path, dataset: Dataset, device: torc
             "samples": len(dataset),
             "fingerprint": dataset.fingerprint,
         },
+        "init_from": None if request.base is None else describe_base(request.base),
         "brought_along": request.brought,
         "config": configs.to_dict(request.config),
         "resumed": [],
@@ -165,6 +172,8 @@ def _find_equal(config: Config) -> Path | None:
             print(f"warning: resume=auto passes over {error}", flush=True)
             continue
         differing = configs.differences(config, saved.config)
+        if config.init_from is not None:  # which brought these along
+            differing = [text for text in differing if not text.startswith(KEYS)]
         if not differing:
             return folder
         first_difference = first_difference or (folder, differing)
@@ -301,7 +310,3 @@ def _provenance(device: torch.device, dataset: Dataset) -> Provenance:
         seconds=0.0,
         budget_start=0.0,
     )
-
-
-def _plain(value: Any) -> str:
-    return "null" if value is None else str(value)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from gan_cli.errors import UsageError, closest, one_line
-from gan_cli.searchpath import option_files
+from gan_cli.errors import StorageError, UsageError, closest, one_line
+from gan_cli.searchpath import HERE, config_folder, named_folder, option_files
 
 # Keys whose value is a path or a text of the user's: taken literally, whatever Hydra's grammar would make of it.
 PATH_KEYS = ("ckpt", "resume", "out", "output", "init_from", "dataset.root", "dataset.path")
@@ -23,11 +26,21 @@ OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator
 def quote_literals(argument: str) -> str:
     """`key=value` with the value quoted for Hydra if the key takes it literally; `~` is expanded in paths."""
     key, equals, value = argument.partition("=")
+    if key == "dataset.classes":
+        return f"{key}={_quote_items(value)}"
     if not equals or key not in LITERAL_KEYS or (value == "null" and key != "ckpt"):
         return argument
     if key in PATH_KEYS and value.startswith("~"):
         value = os.path.expanduser(value)  # a user nobody knows is left as it is
     return f"{key}={quote(value)}"
+
+
+def _quote_items(value: str) -> str:
+    """A list of names with each one quoted; several lists, which are a sweep, as they are."""
+    if re.fullmatch(r"\[[^\[\]]*\]", value):
+        items = [item.strip() for item in value[1:-1].split(",") if item.strip()]
+        return "[" + ",".join(item if item[0] in "'\"" else quote(item) for item in items) + "]"
+    return quote(value) if re.fullmatch(r"[^\[\]{},'\"]+", value) and value != "null" else value
 
 
 def as_typed(argument: str) -> str:
@@ -86,9 +99,33 @@ def _check_option(group: str, value: Any, known: list[str]) -> None:
         if not nothing and text not in known:
             raise UsageError(f"{group}={text}: expected one of {', '.join(known)}{closest(str(text), known)}")
         files = option_files(group, str(text))
-        if len(files) > 1:
-            raise UsageError(f"{group}={text}: {files[1]} has the name of an option that is there already, rename it")
+        for path in files[1:]:
+            if path.is_relative_to(Path(HERE).resolve()) and not path.is_relative_to(named_folder() or files[0]):
+                _tell_unused(path, files[0])
+            else:
+                raise UsageError(f"{group}={text}: {path} has the name of an option that is there already, rename it")
+        if files and not files[0].is_relative_to(config_folder()):
+            _check_own(files[0])
     if isinstance(value, list) and group != "regularizer":
         raise UsageError(f"{group}={value}: takes one option, of {', '.join(known)}")
     if len(set(chosen)) < len(chosen) or ("none" in chosen and len(chosen) > 1):
         raise UsageError(f"{group}=[{','.join(chosen)}]: name each once, and none alone")
+
+
+@cache
+def _tell_unused(path: Path, taken: Path) -> None:
+    """Once: a folder named configs/ may be another project's, or a checkout of this one."""
+    if path.read_bytes() != taken.read_bytes():
+        print(f"warning: {path} is not used, gan-cli has an option of this name; rename it to use it", flush=True)
+
+
+def _check_own(path: Path) -> None:
+    """UsageError for a person's file that is no section of keys."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: is no YAML ({one_line(error, 200)})") from error
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected keys and values, as steps: 1000")

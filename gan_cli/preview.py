@@ -16,14 +16,15 @@ from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.data import build_batches
 from gan_cli.data.dataset import Dataset
+from gan_cli.schema import shown
 from gan_cli.state import TrainState, count_parameters, require_finite, state_tensors
-from gan_cli.steps import GeneratorOutcome, draw_latents, play_turn
+from gan_cli.steps import discriminator_step, draw_latents, generator_step
 
 
 def preview(
     config: Config, named: tuple[str, ...], brought: dict[str, object], dataset: Dataset, state: TrainState
 ) -> None:
-    """Prints the config and both networks layer by layer, and trains one step; DivergedError if it is not finite."""
+    """Prints the config and both networks layer by layer, and tries an update of each; DivergedError if it diverges."""
     console = Console()
     console.print(_config_table(config, named, brought))
     batches = build_batches(config, dataset, state.device)
@@ -33,12 +34,11 @@ def preview(
     console.print(_network_table("discriminator", state.discriminator, real.samples))
     print(f"data: {dataset.source}, {len(dataset):,} samples")
     started = time.perf_counter()
-    while not isinstance(play_turn(state, config, batches), GeneratorOutcome):
-        pass
+    discriminator_step(state, config, batches)
+    generator_step(state, config, batches)
     require_finite(state, state_tensors(state))
-    updates = state.counters.d_updates
     print(
-        f"one step: {updates} discriminator and 1 generator update on {config.batch_size} samples each,"
+        f"tried: a discriminator and a generator update on {config.batch_size} samples each,"
         f" {time.perf_counter() - started:.2f} s with warming up; all is finite. Nothing was written."
     )
 
@@ -51,9 +51,7 @@ def _config_table(config: Config, named: tuple[str, ...], brought: dict[str, obj
     for dotted, value in leaves:
         mine = any(dotted == key or dotted.startswith(f"{key}.") for key in named)
         origin = "you" if mine else "brought along" if dotted in brought else ""
-        table.add_row(
-            Text(dotted), Text("null" if value is None else str(value)), origin, style="bold" if origin else ""
-        )
+        table.add_row(Text(dotted), Text(shown(value)), origin, style="bold" if origin else "")
     return table
 
 

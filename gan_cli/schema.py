@@ -131,7 +131,7 @@ def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
         converted = _to_one(kind, value, limits)
     if converted is None:
         near = closest(str(value), limits.choices) if limits.choices is not None else ""
-        raise UsageError(f"{path}={_shown(value)}: expected {_allowed(hints, kind, list_of, limits)}{near}")
+        raise UsageError(f"{path}={shown(value)}: expected {_allowed(hints, kind, list_of, limits)}{near}")
     return converted
 
 
@@ -184,7 +184,7 @@ _CONVERTERS = {
 
 def _mapping(data: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
-        raise UsageError(f"{path or 'config'}={_shown(data)}: expected a section of keys")
+        raise UsageError(f"{path or 'config'}={shown(data)}: expected a section of keys")
     return data
 
 
@@ -196,9 +196,12 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as a person would write it on the command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return one_line("[" + ",".join(map(shown, value)) + "]", 80)
     try:
         return one_line(value, 80)
     except ValueError:  # Python refuses to write out an integer of thousands of digits

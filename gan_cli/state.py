@@ -102,11 +102,13 @@ def freeze_layers(network: nn.Module, count: int) -> None:
             f"training.freeze_discriminator_layers={count}: the discriminator has {len(layers)} layers, at least one"
             " must learn"
         )
+    frozen = set(layers[:count])
     for module in network.modules():
         if module is layers[count]:
             break
-        for parameter in module.parameters(recurse=isinstance(module, LAYERS)):
-            parameter.requires_grad_(False)
+        if frozen.issuperset(inner for inner in module.modules() if isinstance(inner, LAYERS)):
+            for parameter in module.parameters(recurse=isinstance(module, LAYERS)):
+                parameter.requires_grad_(False)
 
 
 def build_generator(config: Config, tensors: dict[str, Tensor], device: torch.device, *, ema: bool) -> nn.Module:

@@ -62,7 +62,7 @@ def whose_turn(counters: Counters, d_updates: int, g_updates: int) -> str:
 def discriminator_step(state: TrainState, config: Config, batches: Batches) -> DiscriminatorOutcome:
     """One update of D on a real batch and as many fakes; G keeps every byte."""
     update, parts = state.counters.d_updates, config.training.accumulate
-    _seed_networks(config, "discriminator", update)
+    _seed_networks(config, state.device, "discriminator", update)
     latents = draw_latents(config, "discriminator", update).to(state.device)
     random = generator_for(config.seed, "penalty", update)
     state.discriminator_optimizer.zero_grad(set_to_none=True)
@@ -108,7 +108,7 @@ def generator_step(state: TrainState, config: Config, batches: Batches) -> Gener
     A paired loss judges the fakes beside the real batch that D has just learned from.
     """
     step, parts = state.counters.step, config.training.accumulate
-    _seed_networks(config, "generator", step)
+    _seed_networks(config, state.device, "generator", step)
     latents = draw_latents(config, "generator", step).to(state.device)
     paired = LOSSES[config.loss.name].paired
     reals = batches.draw(state.counters.d_updates - 1).split(parts) if paired else [None] * parts
@@ -117,7 +117,8 @@ def generator_step(state: TrainState, config: Config, batches: Batches) -> Gener
     rate = _descend(state, config, "generator")
     state.counters.step += 1
     if state.generator_ema is not None:
-        update_average(state.generator_ema, state.generator, config.training.ema_decay, state.counters.step)
+        warmth = state.counters.step if config.init_from is None else None
+        update_average(state.generator_ema, state.generator, config.training.ema_decay, warmth)
     return GeneratorOutcome(torch.stack(losses).mean(), rate)
 
 
@@ -137,9 +138,12 @@ def draw_latents(config: Config, purpose: str, count: int) -> Tensor:
     return latent_of(config).draw(generator_for(config.seed, f"latent/{purpose}", count), config.batch_size)
 
 
-def _seed_networks(config: Config, purpose: str, count: int) -> None:
+def _seed_networks(config: Config, device: torch.device, purpose: str, count: int) -> None:
     """What networks draw themselves, as dropout, is a function of seed, purpose and count as well."""
-    torch.manual_seed(derive_seed(config.seed, f"network/{purpose}", count))
+    seed = derive_seed(config.seed, f"network/{purpose}", count)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every kind of device, in 0.2 ms
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).manual_seed(seed)
 
 
 def due_penalties(config: Config, update: int) -> list[str]:

@@ -165,6 +165,7 @@ def rename(tensors: dict, old: str, new: str) -> None:
     tensors[new] = tensors.pop(old)
 
 
+RING = {"name": "ring", "size": 10, "modes": 8, "radius": 2.0, "std": 0.02}
 FORGED: dict[str, tuple[Callable[[dict, dict], object], str]] = {
     "a newer format": (lambda m, t: m.update(format=99), "format 99"),
     "another width": (
@@ -194,6 +195,19 @@ FORGED: dict[str, tuple[Callable[[dict, dict], object], str]] = {
     "metrics that are not a number": (lambda m, t: m.update(metrics={"loss/a": float("nan")}), "metrics"),
     "metrics of another name": (lambda m, t: m.update(metrics={"step": -77}), "metrics"),
     "a number of hundreds of digits": (lambda m, t: m["config"].update(steps=10**400), "steps=1000"),
+    "a metric of hundreds of digits": (lambda m, t: m.update(metrics={"penalty/r1": 10**400}), "metrics"),
+    "a plugin": (lambda m, t: m["config"].update(plugins=["os"]), r"add plugins=\[os\] if you trust them"),
+    "a plugin that is no list": (lambda m, t: m["config"].update(plugins="os"), r"add plugins=\[os\]"),
+    "a plugin that is no name": (lambda m, t: m["config"].update(plugins=[["x"], {}]), "not enabled"),
+    "a class that is no mode": (
+        lambda m, t: m["config"].update(dataset=RING | {"classes": ["zz"]}),
+        "'zz' is no mode",
+    ),
+    "no class": (lambda m, t: m["config"].update(dataset={**RING, "classes": []}), "at least one class"),
+    "a class of many digits": (
+        lambda m, t: m["config"].update(dataset=RING | {"classes": ["9" * 5000]}),
+        "is no mode",
+    ),
     "threads without number": (lambda m, t: m["provenance"].update(threads=10**6), "provenance.threads"),
     "more parameters than memory": (
         lambda m, t: m["config"]["architecture"].update(

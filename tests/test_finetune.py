@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import nn
 from gan_cli.cli import run_command
 from gan_cli.data import build_batches, build_dataset
 from gan_cli.errors import UsageError
-from gan_cli.state import build_state, freeze_layers
+from gan_cli.state import build_state, freeze_layers, load_network_tensors
 from gan_cli.steps import play_turn
 
 DATA = [override for override in TINY_IMAGES if not override.startswith(("architecture", "image_size"))]
@@ -47,15 +48,15 @@ def test_weights_are_taken_and_the_rest_is_fresh(train: Callable[..., Path], old
 def test_the_average_goes_on_from_the_old_average(train: Callable[..., Path], old: Path) -> None:
     config = compose(*TINY_IMAGES, f"init_from={old}")
     state = build_state(config, torch.device("cpu"))
-    from gan_cli.finetune import take_weights
-
-    take_weights(config, state)
+    load_network_tensors(state, last(old).tensors)
     assert state.generator_ema is not None
     for name, tensor in state.generator_ema.state_dict().items():
         assert torch.equal(tensor, last(old).tensors[f"generator_ema.{name}"])
+    kept = train(*DATA, f"init_from={old}", "steps=1", "name=kept", "training.ema_decay=0.999")
+    before, after = (last(run).tensors["generator_ema.project.weight"] for run in (old, kept))
+    assert (before - after).norm() < 0.01 * (before - last(kept).tensors["generator.project.weight"]).norm()
     bare = train(*TINY_IMAGES, "training.ema_decay=0", "steps=2", "name=bare")
-    config = compose(*TINY_IMAGES, f"init_from={bare}")
-    take_weights(config, state)
+    load_network_tensors(state, last(bare).tensors)
     for name, tensor in state.generator_ema.state_dict().items():
         assert torch.equal(tensor, last(bare).tensors[f"generator.{name}"])
 
@@ -144,6 +145,32 @@ def test_what_does_not_fit_is_refused(
     assert error.count("\n") == 1
     assert all(word in error for word in words), error
     assert not (here / "outputs/never").exists()
+
+
+def test_points_too(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    ring = train("experiment=ring", "steps=2", "threads=1", "name=ring")
+    run = train("dataset=grid", f"init_from={ring}", "steps=2", "threads=1", "name=grid")
+    assert last(run).config.architecture == last(ring).config.architecture
+    assert run_command("train", ["dataset=shapes", f"init_from={ring}"]) == 2
+    assert "its networks are for samples of 2, dataset=shapes has 1x32x32" in capsys.readouterr().err
+
+
+def test_attention_s_gain_learns_as_long_as_its_layers_do() -> None:
+    for count, learns in ((2, True), (5, True), (7, False)):
+        config = compose(
+            "dataset=shapes", "architecture=resnet", "architecture.discriminator.attention=16", "init_from=x",
+            f"training.freeze_discriminator_layers={count}", "architecture.discriminator.base_channels=8",
+        )  # fmt: skip
+        network = build_state(config, torch.device("cpu")).discriminator
+        gains = [parameter for name, parameter in network.named_parameters() if name.endswith("gamma")]
+        assert [parameter.requires_grad for parameter in gains] == [learns], count
+
+
+def test_a_run_goes_on_when_what_it_started_from_is_gone(train: Callable[..., Path], old: Path) -> None:
+    line = [*DATA, f"init_from={old}", "name=auto", "resume=auto"]
+    first = train(*line, "steps=2")
+    shutil.rmtree(old)
+    assert train(*line, "steps=3") == first
 
 
 def test_a_missing_or_foreign_checkpoint(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,17 +143,21 @@ def test_pooling_is_a_sum_or_a_mean() -> None:
     torch.testing.assert_close(by_sum(sample, None) - bias, 64 * (by_mean(sample, None) - bias))
 
 
-def test_attention_is_what_its_formula_says() -> None:
+@pytest.mark.parametrize(("height", "width"), [(3, 5), (4, 6)])
+def test_attention_is_what_its_formula_says(height: int, width: int) -> None:
     attention = SelfAttention(8, initialization="default", normalization="none")
-    maps = torch.randn(2, 8, 3, 5)  # odd: no pooling
+    maps = torch.randn(2, 8, height, width)
     assert torch.equal(attention(maps), maps)  # gamma starts at zero
     nn.init.constant_(attention.gamma, 0.5)
-    query, key, value = (layer(maps).flatten(2) for layer in (attention.query, attention.key, attention.value))
-    expected = torch.empty_like(value)
-    for place in range(15):
+    query, key, value = attention.query(maps).flatten(2), attention.key(maps), attention.value(maps)
+    if height % 2 == 0:  # the greatest of each two by two, after the projections
+        key, value = (part.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5)) for part in (key, value))
+    key, value = key.flatten(2), value.flatten(2)
+    expected = torch.empty(2, 4, height * width)
+    for place in range(height * width):
         weight = torch.softmax((query[:, :, place, None] * key).sum(1), dim=1)
         expected[:, :, place] = (value * weight[:, None]).sum(2)
-    expected = maps + 0.5 * attention.output(expected.unflatten(2, (3, 5)))
+    expected = maps + 0.5 * attention.output(expected.unflatten(2, (height, width)))
     torch.testing.assert_close(attention(maps), expected)
 
 

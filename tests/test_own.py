@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -28,7 +29,7 @@ TINY = without(TINY_IMAGES, "dataset=", "image_size")
 
 def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     return path
 
 
@@ -86,10 +87,33 @@ def test_a_sweep_knows_them_too(here: Path) -> None:
 
 
 WRONG = {
-    "a name that is taken": ("loss/hinge.yaml", "name: hinge\n", "loss=hinge", "rename it"),
+    "a key of Hydra's that runs what it names": (
+        "experiment/mine.yaml",
+        "# @package _global_\nhydra:\n  callbacks:\n    x:\n      _target_: os.system\n      command: touch hacked\n",
+        "experiment=mine",
+        "hydra.callbacks",
+    ),
+    "an environment variable set": (
+        "experiment/mine.yaml",
+        "# @package _global_\nhydra:\n  job:\n    env_set: {A: b}\n",
+        "experiment=mine",
+        "hydra.job",
+    ),
+    "not UTF-8": ("loss/mine.yaml", "name: \udcff\n", "loss=mine", "no YAML"),
+    "nothing": ("loss/mine.yaml", "", "loss=mine", "expected keys and values"),
+    "defaults that are no list": ("loss/mine.yaml", "defaults: 3\n", "loss=mine", "must be a list"),
+    "a section that is nothing": (
+        "experiment/mine.yaml", "# @package _global_\nregularizer: null\n", "experiment=mine", "cannot be used",
+    ),
+    "an odd override": (
+        "experiment/mine.yaml",
+        "# @package _global_\ndefaults:\n  - override /loss: {a: b}\n",
+        "experiment=mine",
+        "cannot be used",
+    ),
     "no YAML": ("loss/mine.yaml", "name: [open\n", "loss=mine", "no YAML"),
     "binary": ("loss/mine.yaml", "\0\1", "loss=mine", "no YAML"),
-    "a list": ("loss/mine.yaml", "- 1\n", "loss=mine", "section of keys"),
+    "a list": ("loss/mine.yaml", "- 1\n", "loss=mine", "expected keys and values"),
     "an unknown loss": ("loss/mine.yaml", "name: hnge\n", "loss=mine", "did you mean 'hinge'"),
     "an unknown key": ("experiment/mine.yaml", "# @package _global_\nstepz: 3\n", "experiment=mine", "stepz"),
     "a missing part": ("loss/mine.yaml", "defaults:\n  - nope\n", "loss=mine", "nope"),
@@ -109,11 +133,31 @@ WRONG = {
 def test_wrong_files_are_one_line(here: Path, capsys: pytest.CaptureFixture[str], case: str) -> None:
     name, text, argument, words = WRONG[case]
     write(here / "configs" / name, text)
-    error = refused(capsys, argument)
-    assert words in error
-    assert len(error) < 600
+    for more in ([], ["-m", "seed=1,2"]):
+        error = refused(capsys, argument, *more)
+        assert words in error
+        assert len(error) < 600
     assert not (here / "outputs").exists()
     assert not (here / "hacked").exists()
+
+
+def test_a_name_that_is_taken(here: Path, train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused where the folder was named; told where it is only found, for it may be another project's."""
+    write(here / "configs/loss/minimax.yaml", "name: hinge\n")
+    assert "rename it" in refused(capsys, "--config-dir", "configs", "loss=minimax", "steps=1")
+    assert last(train(*TINY_IMAGES, "loss=minimax", "steps=1")).config.loss.name == "minimax"
+    assert "minimax.yaml is not used" in capsys.readouterr().out
+
+
+def test_an_installed_gan_cli_works_in_a_checkout_of_it(here: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site" / "gan_cli"
+    shutil.copytree(ROOT / "gan_cli", site, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "configs", site / "configs")
+    shutil.copytree(ROOT / "configs", here / "configs")
+    command = ["loss=wasserstein", "experiment=ring", "steps=1", "threads=1"]
+    done = run_process("train", *command, cwd=here, PYTHONPATH=str(site.parent))
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stdout
 
 
 def test_a_folder_of_another_project_does_no_harm(train: Callable[..., Path], here: Path) -> None:

@@ -27,7 +27,7 @@ def test_it_shows_config_networks_and_a_step_and_writes_nothing(
     assert rows["loss.name"][1:] == ["wasserstein", "you"]
     assert rows["training.n_critic"][1:] == ["5", "brought", "along"]
     assert rows["seed"][1:] == ["0"]
-    assert "5 discriminator and 1 generator update on 8 samples" in told
+    assert "a discriminator and a generator update on 8 samples" in told
     config = compose(*overrides, "loss=wasserstein")
     for network in (
         build_state(config, torch.device("cpu")).generator,

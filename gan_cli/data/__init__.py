@@ -100,9 +100,7 @@ def _mixture(centres: Tensor, std: float) -> Modes:
 
 def _kept(centres: Tensor, section: Any) -> Tensor:
     """The centres of the classes that are kept: a mode's class is its number."""
-    names = [str(number) for number in range(len(centres))]
-    kept = names if section.classes is None else [name for name in section.classes if name in names]
-    return centres[[names.index(name) for name in kept]]
+    return centres if section.classes is None else centres[[int(name) for name in section.classes]]
 
 
 MODES: dict[str, Callable[[Any], Modes]] = {

@@ -140,7 +140,7 @@ def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Membe
                     found[name] = readers[name](Member(content, member.size, f"{path} ({name})"))
             while stream.read(BUFFER):
                 pass
-    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
+    except (EOFError, ValueError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
         raise damaged(path, f"damaged archive ({error})") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -23,8 +23,8 @@ def fit(images: Tensor, size: tuple[int, int]) -> Tensor:
         return images
     top, left, height, width = crop_box(images.shape[-2], images.shape[-1], size)
     cut = images[..., top : top + height, left : left + width]
-    resized = [
-        interpolate(chunk.float(), size, mode="bilinear", antialias=True).round().clamp(0, 255).to(torch.uint8)
-        for chunk in cut.split(CHUNK)
-    ]
-    return torch.cat(resized)
+    fitted = torch.empty(*cut.shape[:2], *size, dtype=torch.uint8)
+    for target, chunk in zip(fitted.split(CHUNK), cut.split(CHUNK), strict=True):
+        resized = interpolate(chunk.float(), size, mode="bilinear", antialias=True)
+        target.copy_(resized.round_().clamp_(0, 255))
+    return fitted

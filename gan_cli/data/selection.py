@@ -46,7 +46,9 @@ class Selection:
             renumbered = torch.full((len(classes),), -1)
             renumbered[self._numbers(labels, classes)] = torch.arange(len(self.classes))
             labels, classes = renumbered[labels], self.classes
-        source = f"{dataset.source}; {len(kept):,} of {len(dataset):,} kept"
+        source = dataset.source
+        if len(kept) < len(dataset):
+            source += f"; {len(kept):,} of {len(dataset):,} kept"
         return dataclasses.replace(dataset, samples=samples, labels=labels, classes=classes, source=source)
 
     def _numbers(self, labels: Sequence[int] | Tensor | None, names: Sequence[str]) -> list[int]:

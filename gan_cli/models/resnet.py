@@ -1,7 +1,7 @@
 """Residual networks of WGAN-GP (1704.00028) and SNGAN (1802.05957), with SAGAN's attention (1805.08318) if wanted.
 
-At 32 x 32 with `max_multiplier=1` they are those papers' CIFAR-10 networks; a larger image has a level more for each
-doubling of its side.
+At 32 x 32 with `max_multiplier=1` they have the blocks and widths of those papers' CIFAR-10 networks; a larger image
+has a level more for each doubling of its side.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def widths_of(base_channels: int, max_multiplier: int, levels: int) -> list[int]
 class SelfAttention(nn.Module):
     """Each place of a map `[N, C, H, W]` looks at all others; starts as the identity (1805.08318, section 3).
 
-    Keys and values are pooled by two, as in the authors' code, where both sides are even.
+    Keys and values are pooled by two, as in BigGAN's code, where both sides are even.
     """
 
     def __init__(self, channels: int, *, initialization: str, normalization: str) -> None:
@@ -43,8 +43,9 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, maps: Tensor) -> Tensor:
-        pooled = max_pool2d(maps, 2) if maps.shape[-2] % 2 == 0 and maps.shape[-1] % 2 == 0 else maps
-        query, key, value = self.query(maps), self.key(pooled), self.value(pooled)
+        query, key, value = self.query(maps), self.key(maps), self.value(maps)
+        if maps.shape[-2] % 2 == 0 and maps.shape[-1] % 2 == 0:
+            key, value = max_pool2d(key, 2), max_pool2d(value, 2)
         weight = torch.softmax(query.flatten(2).mT @ key.flatten(2), dim=-1)  # [N, places, pooled places]
         seen = (value.flatten(2) @ weight.mT).unflatten(2, maps.shape[-2:])
         return maps + self.gamma * self.output(seen)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, one_line
 from gan_cli.schema import key
 
 MOST_DRAWN_BYTES = 4_000_000_000
@@ -19,6 +19,17 @@ def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
         raise UsageError("image_size=null: expected a whole number, since this data set holds images")
     height, width = image_size if isinstance(image_size, tuple) else (image_size, image_size)
     return (channels, height, width)
+
+
+def _bounded(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape; UsageError if so many images of it are more than is drawn."""
+    needed = size * math.prod(shape)
+    if needed > MOST_DRAWN_BYTES:
+        raise UsageError(
+            f"dataset.size={size}: of {'x'.join(map(str, shape))} these are {needed:,} bytes, at most"
+            f" {MOST_DRAWN_BYTES:,} are drawn"
+        )
+    return shape
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,9 @@ class StackedMnist(FileOptions):
     fallback: str = key("if they cannot be had: the bundled 5,000 digits, or an error", choices=("bundled", "error"))
     size: int = key("number of images drawn, each of three digits", at_least=1, at_most=1_000_000)
 
+    def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
+        return _bounded(self.size, image_shape(self.channels, image_size))
+
 
 @dataclass(frozen=True)
 class Cifar(FileOptions):
@@ -115,7 +129,7 @@ class Folder(ImageOptions):
     path: str | None = key("a folder or zip of png, jpg, webp or bmp pictures; its sub-folders are classes")
     image_channels: int = key("1: grey, 3: RGB, 4: RGB and opacity", at_least=1, at_most=4)
     background: str = key(
-        "what transparent pixels stand on, unless image_channels=4: white, black or a colour as '#8090ff'",
+        "what transparent pixels stand on, and their colour with image_channels=4: white, black or as '#8090ff'",
         pattern=r"white|black|#[0-9a-fA-F]{6}",
         pattern_means="white, black or a colour as '#8090ff'",
     )
@@ -140,14 +154,15 @@ class Shapes(ImageOptions):
     )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
-        shape = image_shape(self.image_channels, image_size)
-        needed = self.size * math.prod(shape)
-        if needed > MOST_DRAWN_BYTES:
-            raise UsageError(
-                f"dataset.size={self.size}: with image_size={image_size} these are {needed:,} bytes,"
-                f" at most {MOST_DRAWN_BYTES:,} are drawn"
-            )
-        return shape
+        return _bounded(self.size, image_shape(self.image_channels, image_size))
+
+
+def _check_modes(classes: tuple[str, ...] | None, count: int) -> None:
+    """UsageError for a class that is not the number of a mode."""
+    known = {str(number) for number in range(count)}
+    for name in classes or ():
+        if name not in known:
+            raise UsageError(f"dataset.classes: {one_line(name, 50)!r} is no mode, expected numbers 0 to {count - 1}")
 
 
 @dataclass(frozen=True)
@@ -156,12 +171,20 @@ class Ring(PointOptions):
     radius: float = key("radius of the circle", above=0, at_most=1000)
     std: float = key("standard deviation of each Gaussian along each axis", above=0, at_most=1000)
 
+    def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
+        _check_modes(self.classes, self.modes)
+        return (2,)
+
 
 @dataclass(frozen=True)
 class Grid(PointOptions):
     side: int = key("Gaussians along each axis", at_least=1, at_most=100)
     spacing: float = key("from one Gaussian to the next", above=0, at_most=1000)
     std: float = key("standard deviation of each Gaussian along each axis", above=0, at_most=1000)
+
+    def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
+        _check_modes(self.classes, self.side**2)
+        return (2,)
 
 
 @dataclass(frozen=True)
