@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,19 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gan_cli.config import flatten
+from gan_cli.config import SCHEMAS, flatten
 from gan_cli.errors import UsageError, one_line
 from gan_cli.overrides import OPTIONAL_GROUPS, check_override, quote, read_override
+from gan_cli.schema import key_lines
 from gan_cli.searchpath import config_folder, groups_in, option_files, own_folders
 
 HYDRA_KEYS = ("hydra.", "hydra/")
 SWEEP_KEYS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
+MOST_JOBS = 10_000
 MOST_CHECKED = 500  # combinations of a sweep that are composed before the first job begins
 SAMPLE_GROUPS = ("device",)
 
@@ -79,6 +82,8 @@ def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
             raise UsageError(f"{override.input_line}: of Hydra's own, a sweep takes launcher and sweeper only")
     values = [_values(override) if override.is_sweep_override() else [override] for override in own]
     first = [choices[0] for choices in values]
+    if math.prod(map(len, values)) > MOST_JOBS:
+        raise UsageError(f"{math.prod(map(len, values)):,} combinations: a sweep has at most {MOST_JOBS:,} jobs")
     if math.prod(map(len, values)) <= MOST_CHECKED:
         combinations = [list(combination) for combination in itertools.product(*values)]
     else:
@@ -118,11 +123,19 @@ def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def _values(override: Override) -> list[Override]:
-    key = override.get_key_element()
+    key, swept = override.get_key_element(), override.value()
+    if isinstance(swept, RangeSweep) and _length(swept) > MOST_JOBS:
+        raise UsageError(f"{override.input_line}: a sweep has at most {MOST_JOBS:,} jobs")
     try:
         return [read_override(f"{key}={value}") for value in override.sweep_string_iterator()]
     except (HydraException, ValueError, TypeError) as error:
         raise UsageError(f"{override.input_line}: cannot be swept over ({one_line(error)})") from error
+
+
+def _length(swept: RangeSweep) -> float:
+    """How many values a range has, without listing them."""
+    start, stop = swept.start or 0, swept.stop if swept.stop is not None else swept.start or 0
+    return abs(float(stop) - float(start)) / max(abs(float(swept.step)), 1e-9)
 
 
 def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
@@ -130,9 +143,9 @@ def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
     for override in overrides:
         check_override(override, options)
     keys = [override.key_or_group for override in overrides]
-    for override in overrides:
-        if keys.count(override.key_or_group) > 1:
-            raise UsageError(f"{overrides[-1].input_line}: {override.key_or_group} is given twice")
+    for index, override in enumerate(overrides):
+        if override.key_or_group in keys[:index]:
+            raise UsageError(f"{override.input_line}: {override.key_or_group} is given twice")
     overrides = [override for override in overrides if not _is_nothing(override)]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         default = _settle(command, [])
@@ -140,8 +153,9 @@ def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
             whole = _settle(command, overrides)
         except (HydraException, OmegaConfBaseException) as error:
             _explain(command, overrides, options)
-            raise UsageError(one_line(str(error).split("Config search path")[0])) from error
-        except (YAMLError, ValueError, TypeError, AttributeError) as error:
+            reason = one_line(str(error).split("Config search path")[0])
+            raise UsageError(reason or f"cannot be read: {overrides[-1].input_line}") from error
+        except (YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
             own = [path for override in overrides for path in _own_files(override, options)]
             if not own:
                 raise
@@ -171,7 +185,7 @@ def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
     `experiment=gan2014_mnist architecture=dcgan` the width of its layers.
     """
     whole = _compose(command, overrides)
-    _check_hydra(whole, _compose(command, []))
+    _check_files(whole, _compose(command, []))
     experiment = next((override for override in overrides if override.key_or_group == "experiment"), None)
     if experiment is None:
         return _without_hydra(whole)
@@ -184,8 +198,11 @@ def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
     return _without_hydra(whole)
 
 
-def _check_hydra(whole: DictConfig, default: DictConfig) -> None:
-    """UsageError if a file set a key of Hydra's own, some of which make it run what they name."""
+def _check_files(whole: DictConfig, default: DictConfig) -> None:
+    """UsageError if a file set a key of Hydra's own, some of which run what they name, or looks outside of configs."""
+    for dotted, value in flatten({key: part for key, part in _container(whole).items() if key != "hydra"}):
+        if isinstance(value, str) and re.search(r"(?<!\\)\$\{[^}]*:", value):
+            raise UsageError(f"{dotted}={value}: only keys can be looked up, as ${{seed}}")
     of_any, ours = (_container(config.hydra) for config in (whole, default))
     for section in of_any.keys() - {"runtime", "overrides", "searchpath"}:
         theirs, expected = (dict(part.get(section) or {}) for part in (of_any, ours))
@@ -223,10 +240,16 @@ def _explain(command: str, overrides: Sequence[Override], options: dict[str, lis
     except (HydraException, OmegaConfBaseException):
         return  # it is an option's file that is wrong
     leaves = [dotted for dotted, _ in flatten(_container(sections))]
+    leaves = [dotted for dotted in leaves if not dotted.endswith(".name")]
     tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
+    all_keys = {dotted for dotted, _ in key_lines(SCHEMAS[command])}
     for key in (override.key_or_group for override in overrides):
         if key in options or key in leaves or any(dotted.startswith(f"{key}.") for dotted in leaves):
             continue
+        section = key.rpartition(".")[0]
+        siblings = [dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section]
+        if key in all_keys and siblings:
+            raise UsageError(f"{key}: not a key of the chosen option, which has {', '.join(siblings)}")
         near = tails.get(key) or next(iter(get_close_matches(key, [*leaves, *options], n=1)), None)
         near = near or tails.get(next(iter(get_close_matches(key, tails, n=1)), ""))
         hint = f" (did you mean {near!r}?)" if near else ""

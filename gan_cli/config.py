@@ -102,6 +102,9 @@ class SampleConfig:
     device: Any = option_of(DEVICES, "where it runs")
 
 
+SCHEMAS = {"train": Config, "sample": SampleConfig}
+
+
 def parse(data: Mapping[str, Any]) -> Config:
     """A validated `Config` from plain data; UsageError in one line."""
     config = read(data)
@@ -121,7 +124,7 @@ def _require_plugins(data: Any) -> None:
     names = [str(name) for name in (named if isinstance(named, list | tuple) else [named]) if name is not None]
     if any(name not in ENABLED for name in names):
         shown = one_line(",".join(names), 100)
-        raise UsageError(f"made with plugins that are not enabled: add plugins=[{shown}] if you trust them")
+        raise UsageError(f"needs plugins that are not enabled: add plugins=[{shown}] if you trust them")
 
 
 def validate(config: Config) -> None:
@@ -158,7 +161,7 @@ def _validate_sides(config: Config, role: str, network: Any, height: int, width:
         sizes = _listed(EXAMPLES)
         raise UsageError(
             f"image_size={schema.shown(config.image_size)}: architecture.{role}={network.name} makes sides of 4 to 7"
-            f" times a power of two, as {sizes}"
+            f" times a power of two, as {sizes}; of a pair, both are halved equally often"
         ) from None
     at = getattr(network, "attention", None)
     made = range(levels + 1) if role == "generator" else range(min(levels - 1, 1), levels)

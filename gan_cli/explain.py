@@ -15,8 +15,7 @@ from typing import Any
 from gan_cli.compose import compose_command, groups
 from gan_cli.config import Config, flatten
 from gan_cli.errors import UsageError, closest
-from gan_cli.help import key_lines
-from gan_cli.schema import shown
+from gan_cli.schema import key_lines, shown
 from gan_cli.searchpath import option_files
 
 TEXTS = Path(__file__).with_name("explanations.toml")
@@ -82,7 +81,7 @@ def texts() -> dict[str, dict[str, str]]:
 def _head(path: Path) -> list[str]:
     """The comment at the top of a file of options, without Hydra's directive."""
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
         if "@package" not in line:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
-from collections.abc import Iterator, Mapping
 
 from gan_cli.compose import groups
-from gan_cli.config import Config, SampleConfig
+from gan_cli.config import SCHEMAS
+from gan_cli.schema import key_lines
 
 EXAMPLES = {
     "train": (
@@ -27,7 +26,6 @@ EXAMPLES = {
         ("gan-sample ckpt=RUN seeds=0-7,12 truncation=0.7", "these seeds, more typical samples"),
     ),
 }
-SCHEMAS = {"train": Config, "sample": SampleConfig}
 FLAGS = (
     ("-m", "run every combination of comma-separated values"),
     ("--config-dir DIR", "know the options in a folder of your own, as in configs/ where you stand"),
@@ -47,36 +45,6 @@ def help_text(command: str) -> str:
     lines += _columns(key_lines(schema))
     flags = FLAGS if command == "train" else FLAGS[2:]
     return "\n".join([*lines, "", "Flags", *_columns(flags), ""])
-
-
-def key_lines(schema: type, path: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted key, meaning) of every key that can be set, those of several options once."""
-    lines: dict[str, str] = {}
-    for dotted, meaning in _key_lines(schema, path):
-        if not dotted.endswith(".name"):
-            lines[dotted] = max(lines.get(dotted, ""), meaning, key=len)  # of two options' choices, the wider
-    yield from lines.items()
-
-
-def _key_lines(schema: type, path: str) -> Iterator[tuple[str, str]]:
-    hints = typing.get_type_hints(schema)
-    for field in dataclasses.fields(schema):
-        dotted = f"{path}.{field.name}" if path else field.name
-        if "table" in field.metadata:
-            for option in dict.fromkeys(field.metadata["table"].values()):
-                yield from _key_lines(option, dotted)
-        elif "members" in field.metadata:
-            for name, member in field.metadata["members"].items():
-                yield from _key_lines(member, f"{dotted}.{name}")
-        elif dataclasses.is_dataclass(hints[field.name]):
-            yield from _key_lines(hints[field.name], dotted)
-        else:
-            yield dotted, _meaning(field.metadata)
-
-
-def _meaning(metadata: Mapping[str, typing.Any]) -> str:
-    choices = metadata["limits"].choices
-    return metadata["help"] + (f" ({', '.join(choices)})" if choices else "")
 
 
 def _columns(rows: typing.Iterable[tuple[str, str]]) -> list[str]:

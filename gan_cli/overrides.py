@@ -14,12 +14,14 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from gan_cli.errors import StorageError, UsageError, closest, one_line
-from gan_cli.searchpath import HERE, config_folder, named_folder, option_files
+from gan_cli.schema import shown
+from gan_cli.searchpath import EXPERIMENTS, HERE, config_folder, named_folder, option_files
 
 # Keys whose value is a path or a text of the user's: taken literally, whatever Hydra's grammar would make of it.
 PATH_KEYS = ("ckpt", "resume", "out", "output", "init_from", "dataset.root", "dataset.path")
 LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "dataset.background")
 # Groups of which no option need be chosen.
+MOST_NODES = 10_000  # in one file
 OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator")
 
 
@@ -74,7 +76,7 @@ def read_override(argument: str) -> Override:
     except (HydraException, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
-            f"{argument}: cannot be read as key=value ({one_line(reason)}); quote special letters"
+            f"{one_line(argument, 100)}: cannot be read as key=value ({one_line(reason, 200)}); quote special letters"
         ) from error
 
 
@@ -97,7 +99,7 @@ def _check_option(group: str, value: Any, known: list[str]) -> None:
     for text in chosen:
         nothing = text is None and group in OPTIONAL_GROUPS
         if not nothing and text not in known:
-            raise UsageError(f"{group}={text}: expected one of {', '.join(known)}{closest(str(text), known)}")
+            raise UsageError(f"{group}={shown(text)}: expected one of {', '.join(known)}{closest(str(text), known)}")
         files = option_files(group, str(text))
         for path in files[1:]:
             if path.is_relative_to(Path(HERE).resolve()) and not path.is_relative_to(named_folder() or files[0]):
@@ -105,9 +107,9 @@ def _check_option(group: str, value: Any, known: list[str]) -> None:
             else:
                 raise UsageError(f"{group}={text}: {path} has the name of an option that is there already, rename it")
         if files and not files[0].is_relative_to(config_folder()):
-            _check_own(files[0])
+            _check_own(files[0], group)
     if isinstance(value, list) and group != "regularizer":
-        raise UsageError(f"{group}={value}: takes one option, of {', '.join(known)}")
+        raise UsageError(f"{group}={shown(value)}: takes one option, of {', '.join(known)}")
     if len(set(chosen)) < len(chosen) or ("none" in chosen and len(chosen) > 1):
         raise UsageError(f"{group}=[{','.join(chosen)}]: name each once, and none alone")
 
@@ -119,13 +121,29 @@ def _tell_unused(path: Path, taken: Path) -> None:
         print(f"warning: {path} is not used, gan-cli has an option of this name; rename it to use it", flush=True)
 
 
-def _check_own(path: Path) -> None:
-    """UsageError for a person's file that is no section of keys."""
+def _check_own(path: Path, group: str) -> None:
+    """UsageError for a person's file that is no section of keys, or would not be read as they mean it."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: is no YAML ({one_line(error, 200)})") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected keys and values, as steps: 1000")
+    if group == EXPERIMENTS and not re.match(r"(\s*#[^\n]*\n)*?\s*#\s*@package\s+_global_", text):
+        raise UsageError(f"{path}: its first line must be '# @package _global_'")
+    if _count_nodes(content, MOST_NODES) > MOST_NODES:
+        raise UsageError(f"{path}: more than {MOST_NODES:,} values")
+
+
+def _count_nodes(content: Any, limit: int) -> int:
+    """Values in nested lists and sections, each alias counted as what it stands for; no further than `limit`."""
+    inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    count = 1
+    for item in inner:
+        if count > limit:
+            break
+        count += _count_nodes(item, limit - count)
+    return count

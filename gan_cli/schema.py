@@ -11,7 +11,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
@@ -206,3 +206,36 @@ def shown(value: Any) -> str:
         return one_line(value, 80)
     except ValueError:  # Python refuses to write out an integer of thousands of digits
         return "a number of thousands of digits"
+
+
+# --- help ---------------------------------------------------------------------------------------------------------
+
+
+def key_lines(cls: type, path: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted key, meaning) of every key that can be set, those of several options once."""
+    lines: dict[str, str] = {}
+    for dotted, meaning in _key_lines(cls, path):
+        if not dotted.endswith(".name"):
+            lines[dotted] = max(lines.get(dotted, ""), meaning, key=len)  # of two options' choices, the wider
+    yield from lines.items()
+
+
+def _key_lines(cls: type, path: str) -> Iterator[tuple[str, str]]:
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        dotted = f"{path}.{field.name}" if path else field.name
+        if "table" in field.metadata:
+            for option in dict.fromkeys(field.metadata["table"].values()):
+                yield from _key_lines(option, dotted)
+        elif "members" in field.metadata:
+            for name, member in field.metadata["members"].items():
+                yield from _key_lines(member, f"{dotted}.{name}")
+        elif dataclasses.is_dataclass(hints[field.name]):
+            yield from _key_lines(hints[field.name], dotted)
+        else:
+            yield dotted, _meaning(field.metadata)
+
+
+def _meaning(metadata: Mapping[str, Any]) -> str:
+    choices = metadata["limits"].choices
+    return metadata["help"] + (f" ({', '.join(choices)})" if choices else "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from gan_cli.errors import UsageError
 from gan_cli.plugin import ENABLED
 
+EXPERIMENTS = "experiment"
 HERE = "configs"  # found where a person stands
 _named: list[Path] = []  # by --config-dir, for this process
 

@@ -24,9 +24,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -54,6 +52,7 @@ def sweep(arguments: Sequence[str]) -> int:
     """Runs every combination; 0 if all went well, else the first failed job's exit code, or that of the signal."""
     planned = compose_sweep("train", arguments)
     first = _check(planned)
+    had_output = Path(first.output).exists()
     folder = create_stamped(Path(first.output) / first.run_name, prefix="sweep_")
     stop = Forwarder()
 
@@ -72,8 +71,11 @@ def sweep(arguments: Sequence[str]) -> int:
             hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(job)()
         except StoppedSweep:
             pass
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UsageError(one_line(error)) from error
+        except Exception as error:
+            if any(folder.iterdir()):
+                raise
+            _remove_empty(folder, had_output=had_output)  # nothing has begun: it is Hydra that could not
+            raise UsageError(one_line(str(error).split("Config search path")[0], 300)) from error
         rows = _write_summary(folder)
         _print_table(rows, folder)
     if stop.received is not None:
@@ -98,6 +100,13 @@ def _check(planned: PlannedSweep) -> configs.Config:
     if len(clashes) == len(parsed):
         raise clashes[0]
     return parsed[0]
+
+
+def _remove_empty(folder: Path, *, had_output: bool) -> None:
+    made = [folder, folder.parent, *([] if had_output else [folder.parent.parent])]
+    with contextlib.suppress(OSError):  # a folder that holds anything stays
+        for path in made:
+            path.rmdir()
 
 
 class Forwarder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,22 @@ CASES = [(group, option) for group, options in groups().items() for option in op
 POINTS = ("ring", "grid", "swiss_roll")
 OWN = ("folder", "folder_64")
 SMALL = ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")
+ADAMS = {"adam_r1": (0.002, 0.0, 0.99), "adam_wgan_gp": (0.0001, 0.0, 0.9), "adam_dragan": (0.0001, 0.5, 0.999)}
+NS, W = "non_saturating", "wasserstein"
+EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
+    "dcgan_mnist": ("mnist", "dcgan", "dcgan", NS, [], "adam", 0.0002, 1),
+    "dragan_mnist": ("mnist", "dcgan", "dcgan", NS, ["dragan"], "adam", 0.0001, 1),
+    "folder_64": ("folder", "dcgan", "dcgan", NS, ["r1"], "adam", 0.001, 1),
+    "gan2014_mnist": ("mnist", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
+    "grid": ("grid", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
+    "lsgan_mnist": ("mnist", "dcgan", "dcgan", "least_squares", [], "adam", 0.0002, 1),
+    "ring": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
+    "sngan_cifar10": ("cifar10", "resnet", "resnet", "hinge", [], "adam", 0.0002, 5),
+    "swiss_roll": ("swiss_roll", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
+    "wgan_gp_cifar10": ("cifar10", "resnet", "resnet", W, ["gradient_penalty"], "adam", 0.0002, 5),
+    "wgan_gp_mnist": ("mnist", "dcgan", "dcgan", W, ["gradient_penalty"], "adam", 0.0001, 5),
+    "wgan_mnist": ("mnist", "dcgan", "dcgan", W, ["weight_clip"], "rmsprop", 5e-5, 5),
+}
 ABSENT = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 
 
@@ -53,6 +70,26 @@ def data_of(option: str, root: Path) -> list[str]:
     return [] if option in (*POINTS, "shapes") else [f"dataset.root={root}", "dataset.download=false"]
 
 
+def assert_chosen(config: dict[str, Any], group: str, option: str) -> None:
+    """The option is what was trained with, by its name or, where it is another's settings, by these."""
+    architecture = config["architecture"]
+    if group == "experiment":
+        found = [config["dataset"]["name"], architecture["generator"]["name"], architecture["discriminator"]["name"]]
+        found += [config["loss"]["name"], sorted(config["regularizer"]), config["optimizer"]["name"]]
+        assert (*found, config["optimizer"]["lr"], config["training"]["n_critic"]) == EXPERIMENTS[option]
+    elif group == "architecture":
+        assert architecture["generator"]["name"] == architecture["discriminator"]["name"] == option
+    elif group == "regularizer":
+        assert sorted(config["regularizer"]) == {"none": [], "r1_r2": ["r1", "r2"]}.get(option, [option])
+    else:
+        section = config
+        for part in group.split("/"):
+            section = section[part]
+        assert section["name"] == ("non_saturating" if option == "bce" else "adam" if option in ADAMS else option)
+    if option in ADAMS:
+        assert tuple(config["optimizer"][key] for key in ("lr", "beta1", "beta2")) == ADAMS[option]
+
+
 def command_for(group: str, option: str, root: Path) -> list[str]:
     """The least that must be said beside the option."""
     short = ["steps=2", "batch_size=2", "threads=1"]
@@ -82,12 +119,7 @@ def test_every_option_of_every_group_trains(
     found = last(run)
     assert found.counters.step == 2
     assert {path.name for path in run.iterdir()} >= {"config.json", "metrics.jsonl", "train.log", "progress.webp"}
-    chosen = json.loads((run / "config.json").read_text())["config"]
-    section = chosen
-    for part in group.split("/"):
-        section = section.get(part, {}) if group != "experiment" else {}
-    if isinstance(section, dict) and "name" in section and group != "loss" and not option.startswith("adam_"):
-        assert section["name"] == option
+    assert_chosen(json.loads((run / "config.json").read_text())["config"], group, option)
     assert all(tensor.isfinite().all() for tensor in found.tensors.values())
     assert metrics(run)[-1]["step"] == 2
 

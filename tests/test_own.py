@@ -194,7 +194,7 @@ def test_the_example_trains_samples_resumes_and_sweeps(site: Path, here: Path) -
     where = "outputs/moons-sine-soft_hinge"
     assert len(list(here.glob(f"{where}/*/samples/*.png"))) == 3
     assert run("sample", "plugins=example", f"ckpt={where}", "n=10").strip().endswith(".png")
-    assert "made with plugins that are not enabled: add plugins=[example]" in run("sample", f"ckpt={where}", code=3)
+    assert "needs plugins that are not enabled: add plugins=[example]" in run("sample", f"ckpt={where}", code=3)
     assert "add plugins=[example]" in run("train", "resume=moons-sine-soft_hinge", "extra_steps=1", code=3)
     run("train", "plugins=[example]", "resume=moons-sine-soft_hinge", "extra_steps=1")
     assert "moons" in run("train", "plugins=[example]", "--help")

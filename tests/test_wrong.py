@@ -1,0 +1,89 @@
+"""Wrong mixes and values, chosen by someone who had not seen the code: one line, the right code, nothing written."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from test_folder import write_pets
+
+from gan_cli.cli import run_command
+
+# "pets" has two classes of 6 pictures each, "one" a single picture, "flat" pictures and no classes.
+WRONG = {
+    "lose=wasserstein": 2,
+    "loss=[hinge,minimax]": 2,
+    "regularizer=r1,weight_clip": 2,
+    "regularizer=[gradient_penalty,weight_clip]": 2,
+    "steps=null": 2,
+    "steps=" + "9" * 5000: 2,
+    "budget=1m steps=5": 2,
+    "image_size=17 dataset=shapes": 2,
+    "dataset=swiss_roll architecture=mlp dataset.classes=[1]": 2,
+    "dataset.classes=[3,3] dataset.download=false": 2,
+    "dataset.split=validation": 2,
+    "dataset=cifar10 dataset.root=empty dataset.download=false": 2,
+    "dataset=folder": 2,
+    "dataset=folder dataset.path=empty": 2,
+    "dataset=folder dataset.path=texts": 2,
+    "dataset=folder dataset.path=hidden": 2,
+    "dataset=folder dataset.path=one batch_size=8": 2,
+    "dataset=folder dataset.path=flat/0.png": 2,
+    "dataset=folder dataset.path=notazip.zip": 2,
+    "dataset=folder dataset.path=nopics.zip": 2,
+    "dataset=folder dataset.path=bad dataset.on_bad=skip": 2,
+    "dataset=folder dataset.path=pets,flat": 2,
+    "dataset=folder dataset.path=flat dataset.classes=[cat]": 2,
+    "dataset=folder dataset.path=pets dataset.classes=[cta]": 2,
+    "dataset=folder dataset.path=pets dataset.split=test": 2,
+    "init_from=empty": 3,
+    "init_from=nope": 3,
+    "plugins=[nope]": 2,
+    "explain=hinge steps=5": 2,
+    "explain=wassertein": 2,
+    "--config-dir nope": 2,
+    "dataset.name=ring": 2,
+    "steps = 5": 2,
+    "device=gpu": 2,
+    "output=a_file steps=1 dataset.download=false": 5,
+    "-m seed=1,2 dry_run=true": 2,
+    "-m seed=range(1,1e9)": 2,
+    "-m hydra/launcher=joblib seed=1,2": 2,
+    "-m hydra.sweeper._target_=os.system seed=1,2": 2,
+}
+
+
+@pytest.fixture
+def place(here: Path) -> Path:
+    write_pets(here / "pets", cat=6, dog=6)
+    write_pets(here, flat=4, one=1)
+    for name in ("empty", "texts", "hidden", "bad"):
+        (here / name).mkdir()
+    (here / "texts/notes.txt").write_text("no picture")
+    (here / "hidden/.cat.png").write_bytes((here / "flat/0.png").read_bytes())
+    (here / "bad/cat.png").write_text("no picture")
+    (here / "notazip.zip").write_text("no zip")
+    (here / "a_file").write_text("a file")
+    with zipfile.ZipFile(here / "nopics.zip", "w") as archive:
+        archive.writestr("notes.txt", "no picture")
+    return here
+
+
+def test_there_are_thirty() -> None:
+    assert len(WRONG) >= 30
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_one_line_the_right_code_and_nothing_written(
+    place: Path, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    before = sorted(place.rglob("*"))
+    arguments = ["steps = 5"] if line == "steps = 5" else line.split()
+    assert run_command("train", arguments) == WRONG[line]
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1, captured.err
+    assert captured.err.startswith("gan-train: ")
+    assert "Traceback" not in captured.err
+    assert len(captured.err) < 500
+    assert sorted(place.rglob("*")) == before
