@@ -242,7 +242,7 @@ WRONG = [
     ("image_size=50", ["image_size=50", "architecture.generator=dcgan"]),
     ("image_size=[64,97]", ["image_size=[64,97]", "power of two"]),
     ("image_size=[64]", ["image_size=[64]", "a list of 2 of such"]),
-    ("image_size=[64,-32]", ["image_size=[64, -32]", "at least 1"]),
+    ("image_size=[64,-32]", ["image_size=[64,-32]", "at least 1"]),
     ("architecture=resnet architecture.generator.attention=5", ["attention=5", "7, 14, 28"]),
     ("architecture=resnet architecture.discriminator.attention=28", ["attention=28", "14"]),
     ("architecture=resnet dataset=ring", ["architecture.generator=resnet", "points"]),
