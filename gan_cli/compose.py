@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
             raise UsageError(f"{override.input_line}: {override.key_or_group} is given twice")
     overrides = [override for override in overrides if not _is_nothing(override)]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        default = _settle(command, [])
+        default = _without_hydra(_default(command, tuple(own_folders())))
         try:
             whole = _settle(command, overrides)
         except (HydraException, OmegaConfBaseException) as error:
@@ -185,7 +186,7 @@ def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
     `experiment=gan2014_mnist architecture=dcgan` the width of its layers.
     """
     whole = _compose(command, overrides)
-    _check_files(whole, _compose(command, []))
+    _check_files(whole, _default(command, tuple(own_folders())))
     experiment = next((override for override in overrides if override.key_or_group == "experiment"), None)
     if experiment is None:
         return _without_hydra(whole)
@@ -266,6 +267,12 @@ def searchpath_overrides() -> list[str]:
     """What tells Hydra of the folders beside our own."""
     folders = ",".join(quote(f"file://{folder}") for folder in own_folders())
     return [f"hydra.searchpath=[{folders}]"] if folders else []
+
+
+@lru_cache(maxsize=4)
+def _default(command: str, folders: tuple[Path, ...]) -> DictConfig:
+    """What a command without overrides comes to, with these folders beside our own; to be read only."""
+    return _compose(command, [])
 
 
 def _container(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:

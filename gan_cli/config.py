@@ -231,8 +231,14 @@ def validate_ends(config: Config, named: Sequence[str]) -> None:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The plain data that `parse` takes back."""
-    return dataclasses.asdict(config)
+    """The plain data that `parse` takes back, and JSON keeps."""
+    return _listed_plainly(dataclasses.asdict(config))
+
+
+def _listed_plainly(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _listed_plainly(value) for key, value in data.items()}
+    return list(data) if isinstance(data, tuple) else data
 
 
 def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

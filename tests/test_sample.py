@@ -181,7 +181,7 @@ def test_seeds() -> None:
     ("overrides", "code", "words"),
     [
         (["n=4"], 2, "ckpt is missing"),
-        (["ckpt=nowhere"], 3, "expected a .safetensors file"),
+        (["ckpt=nowhere"], 3, "no such checkpoint"),
         (["ckpt=nowhere.safetensors"], 3, "no such checkpoint"),
         (["ckpt=."], 3, "holds no checkpoint"),
         (["ckpt=x", "n=0"], 2, "n=0"),
