@@ -1,0 +1,1 @@
+"""What generated samples are worth: functions of tensors, which know nothing of runs."""
