@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.geometry import levels_of
-from gan_cli.models.layers import build_dropout, build_normalization, weighted
+from gan_cli.models.layers import build_dropout, build_minibatch, build_normalization, weighted
 
 MOST_TIMES_WIDER = 8  # the paper's widest layer has 8 times the channels of its narrowest
 
@@ -77,6 +77,7 @@ class DCGANDiscriminator(nn.Module):
         normalization: str,
         initialization: str = "default",
         dropout: float = 0.0,
+        minibatch: str = "none",
     ) -> None:
         super().__init__()
         channels, height, width = sample_shape
@@ -97,8 +98,10 @@ class DCGANDiscriminator(nn.Module):
                 *build_dropout(dropout),
             ]
         self.layers = nn.Sequential(*layers)
-        score = nn.Linear(widths[-1] * base_height * base_width, 1)
+        features = widths[-1] * base_height * base_width
+        self.beside, added = build_minibatch(minibatch, features)
+        score = nn.Linear(features + added, 1)
         self.score = weighted(score, initialization=initialization, normalization=normalization)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
-        return torch.squeeze(self.score(self.layers(sample).flatten(1)), 1)
+        return torch.squeeze(self.score(self.beside(self.layers(sample).flatten(1))), 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
@@ -50,6 +51,53 @@ def weighted(
 def build_dropout(share: float) -> list[nn.Module]:
     """Sets a share of the values to zero in training; of images too, value by value. No module if the share is 0."""
     return [nn.Dropout(share)] if share > 0 else []
+
+
+class MinibatchStddev(nn.Module):
+    """Appends to features `[N, C, ...]` one more: the mean over features of their standard deviation over the batch.
+
+    (1710.10196, section 3.) The batch is cut into groups of `group` samples, or as many as divide it.
+    """
+
+    added = 1
+
+    def __init__(self, group: int = 4) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, features: Tensor) -> Tensor:
+        count = len(features)
+        size = max(size for size in range(1, min(self.group, count) + 1) if count % size == 0)
+        grouped = features.unflatten(0, (size, count // size))
+        spread = (grouped.var(0, correction=0) + 1e-8).sqrt().flatten(1).mean(1)  # `[N / size]`
+        shape = (count, 1, *features.shape[2:])
+        column = spread.repeat(size).view(-1, 1, *[1] * (features.ndim - 2)).expand(shape)
+        return torch.cat([features, column], 1)
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Appends to vectors `[N, C]` `kernels` more: how many others of the batch are near (1606.03498, section 3.2)."""
+
+    def __init__(self, features: int, kernels: int = 8, dimensions: int = 5) -> None:
+        super().__init__()
+        self.added = kernels
+        self.project = nn.Linear(features, kernels * dimensions, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        places = self.project(features).unflatten(1, (self.added, -1))
+        apart = (places.unsqueeze(0) - places.unsqueeze(1)).abs().sum(3)  # `[N, N, kernels]`
+        near = torch.exp(-apart).sum(1) - 1  # without the sample itself
+        return torch.cat([features, near], 1)
+
+
+def build_minibatch(name: str, features: int) -> tuple[nn.Module, int]:
+    """What tells D's last vectors `[N, features]` of the rest of the batch, and how many features it adds."""
+    if name == "stddev":
+        return MinibatchStddev(), MinibatchStddev.added
+    if name == "discrimination":
+        module = MinibatchDiscrimination(features)
+        return module, module.added
+    return nn.Identity(), 0
 
 
 def output_activation(sample_shape: tuple[int, ...]) -> nn.Module:

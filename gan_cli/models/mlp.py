@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gan_cli.models.layers import build_dropout, build_normalization, output_activation, weighted
+from gan_cli.models.layers import build_dropout, build_minibatch, build_normalization, output_activation, weighted
 
 
 def _hidden_layers(
@@ -59,11 +59,14 @@ class MLPDiscriminator(nn.Module):
         normalization: str,
         initialization: str = "default",
         dropout: float = 0.0,
+        minibatch: str = "none",
     ) -> None:
         super().__init__()
         inputs = math.prod(sample_shape)
         self.hidden = _hidden_layers(inputs, width, depth, nn.LeakyReLU(0.2), normalization, initialization, dropout)
-        self.score = weighted(nn.Linear(width, 1), initialization=initialization, normalization=normalization)
+        self.beside, added = build_minibatch(minibatch, width)
+        score = nn.Linear(width + added, 1)
+        self.score = weighted(score, initialization=initialization, normalization=normalization)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
-        return torch.squeeze(self.score(self.hidden(sample.flatten(1))), 1)
+        return torch.squeeze(self.score(self.beside(self.hidden(sample.flatten(1)))), 1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, relu
 
 from gan_cli.geometry import levels_of
-from gan_cli.models.layers import build_normalization, weighted
+from gan_cli.models.layers import build_minibatch, build_normalization, weighted
 
 RESIDUAL_GAIN = math.sqrt(2)  # of the convolutions on a block's main path, as in SNGAN's code
 
@@ -157,6 +157,7 @@ class ResNetDiscriminator(nn.Module):
         attention: int | None = None,
         pooling: str = "sum",
         initialization: str = "default",
+        minibatch: str = "none",
     ) -> None:
         super().__init__()
         channels, height, width = sample_shape
@@ -171,10 +172,11 @@ class ResNetDiscriminator(nn.Module):
                 layers.append(SelfAttention(wide, **attend))
         layers += [_Block(widths[-1], widths[-1], 1, normalization, initialization) for _ in range(2)]
         self.layers = nn.Sequential(*layers, nn.ReLU())
-        score = nn.Linear(widths[-1], 1)
+        self.beside, added = build_minibatch(minibatch, widths[-1])
+        score = nn.Linear(widths[-1] + added, 1)
         self.score = weighted(score, initialization=initialization, normalization=normalization)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
         maps = self.layers(sample)
         pooled = maps.mean((2, 3)) if self.mean else maps.sum((2, 3))
-        return torch.squeeze(self.score(pooled), 1)
+        return torch.squeeze(self.score(self.beside(pooled)), 1)

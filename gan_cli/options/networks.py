@@ -10,6 +10,7 @@ from gan_cli.schema import key, option_of
 IMAGE_NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
 VECTOR_NORMALIZATIONS = ("none", "batch", "layer", "spectral")  # instance: one value has no statistics
 INITIALIZATIONS = ("default", "normal", "xavier", "orthogonal")
+MINIBATCH = ("none", "stddev", "discrimination")
 LATENTS = ("normal", "uniform")
 CONVOLUTIONAL = ("dcgan", "resnet")  # they work on images, of sides that can be halved
 
@@ -54,6 +55,15 @@ def dropout() -> Any:
     return key("share of a hidden layer's outputs set to zero in training", absent=0.0, at_least=0, below=1)
 
 
+def minibatch() -> Any:
+    return key(
+        "what D is told of the rest of its batch: its spread (stddev, 1710.10196) or how near it is (discrimination,"
+        " 1606.03498)",
+        absent="none",
+        choices=MINIBATCH,
+    )
+
+
 def max_multiplier() -> Any:
     return key(
         "coarser levels have twice the channels, up to this many times base_channels; 1: all alike",
@@ -79,6 +89,7 @@ class MLPGenerator(GeneratorOptions):
 
 @dataclass(frozen=True)
 class MLPDiscriminator(DiscriminatorOptions):
+    minibatch: str = minibatch()
     initialization: str = initialization()
     width: int = width()
     depth: int = depth()
@@ -96,6 +107,7 @@ class DCGANGenerator(GeneratorOptions):
 
 @dataclass(frozen=True)
 class DCGANDiscriminator(DiscriminatorOptions):
+    minibatch: str = minibatch()
     initialization: str = initialization()
     base_channels: int = base_channels()
     normalization: str = key("after each layer but the first", choices=IMAGE_NORMALIZATIONS)
@@ -113,6 +125,7 @@ class ResNetGenerator(GeneratorOptions):
 
 @dataclass(frozen=True)
 class ResNetDiscriminator(DiscriminatorOptions):
+    minibatch: str = minibatch()
     initialization: str = initialization()
     base_channels: int = base_channels("see max_multiplier")
     max_multiplier: int = max_multiplier()
