@@ -8,9 +8,11 @@ import signal
 import torch
 
 from gan_cli.config import Config
+from gan_cli.data import known_modes
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import DivergedError, GanCliError
 from gan_cli.machine import describe_device
+from gan_cli.measure import mode_metrics
 from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
 from gan_cli.runlog import RunLog
@@ -52,10 +54,22 @@ def conduct(run: Run) -> int:
             f"stopped by {received.name} at step {counters.step:,}; go on by: gan-train {_typed('resume', run)}"
         )
         return STOPPED[received]
-    run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s")
+    run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s{_modes(run)}")
     run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
     run.log.say(f"more: gan-sample {_typed('ckpt', run)} n=64 seed=0")
     return 0
+
+
+def _modes(run: Run) -> str:
+    """What was covered in the end, of data whose modes are known."""
+    modes = known_modes(run.config.dataset)
+    if modes is None or len(modes.centres) == 0:
+        return ""
+    counted = mode_metrics(run)
+    return (
+        f"; {counted['modes/covered']:.0f} of {len(modes.centres)} modes, {counted['modes/share']:.1%} of samples"
+        f" within 3 standard deviations, reverse KL {counted['modes/reverse_kl']:.3f}"
+    )
 
 
 def _typed(key: str, run: Run) -> str:

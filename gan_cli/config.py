@@ -25,6 +25,7 @@ from gan_cli.plugin import ENABLED
 from gan_cli.schema import key, option_of, options_of
 
 MOST_TIMED = 10  # generator updates of a turn under a budget
+CROSS_ENTROPIES = ("non_saturating", "minimax")
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
@@ -172,17 +173,46 @@ def _validate_sides(config: Config, role: str, network: Any, height: int, width:
         )
 
 
+def _validate_cures(config: Config) -> None:
+    training, points = config.training, len(config.sample_shape) == 1
+    penalties = [name for name in config.regularizer if name != "weight_clip"]
+    if training.unroll_steps and penalties:
+        raise UsageError(
+            f"training.unroll_steps={training.unroll_steps}: looks ahead through D's loss alone, use regularizer=none,"
+            f" not {penalties[0]}"
+        )
+    if training.label_smoothing and config.loss.name not in CROSS_ENTROPIES:
+        raise UsageError(
+            f"training.label_smoothing={training.label_smoothing:g}: loss={config.loss.name} has no targets, use"
+            f" {' or '.join(CROSS_ENTROPIES)}"
+        )
+    if points and (training.augment or "consistency" in config.regularizer):
+        key = f"training.augment=[{','.join(training.augment)}]" if training.augment else "regularizer=consistency"
+        raise UsageError(f"{key}: is for images, dataset={config.dataset.name} has points")
+    if training.ada_target is not None and not training.augment:
+        raise UsageError(
+            f"training.ada_target={training.ada_target:g}: says how often to augment, which needs"
+            " training.augment=[color,translation,cutout]"
+        )
+
+
 def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
 def _validate_training(config: Config) -> None:
     training = config.training
-    if config.batch_size % training.accumulate:
+    if config.batch_size % (training.accumulate * training.pack):
         raise UsageError(
-            f"training.accumulate={training.accumulate}: batch_size={config.batch_size} cannot be split into so many"
-            " equal parts"
+            f"training.accumulate={training.accumulate} training.pack={training.pack}: batch_size={config.batch_size}"
+            " cannot be split into so many equal parts"
         )
+    if training.critic_warmup and (training.alternate == "epoch" or training.critic_warmup < training.n_critic):
+        raise UsageError(
+            f"training.critic_warmup={training.critic_warmup}: expected at least n_critic={training.n_critic} updates,"
+            " and training.alternate=step"
+        )
+    _validate_cures(config)
     if training.alternate == "epoch" and config.budget is not None:
         raise UsageError("training.alternate=epoch: its pace tells nothing before a whole turn, give steps, no budget")
     if training.generator_updates > MOST_TIMED and config.budget is not None:
@@ -208,7 +238,7 @@ def _validate_regularizers(config: Config) -> None:
                 f"architecture.discriminator.normalization=batch clashes with regularizer={name}, whose gradient is"
                 " each sample's own: use none, layer, instance or spectral"
             )
-        if len(config.sample_shape) == 1 and chosen[name].every > 1:
+        if len(config.sample_shape) == 1 and getattr(chosen[name], "every", 1) > 1:
             raise UsageError(
                 f"regularizer.{name}.every={chosen[name].every}: lazy penalties fail on points"
                 f" (2501.05441, appendix E), use regularizer.{name}.every=1"

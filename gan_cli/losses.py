@@ -16,12 +16,14 @@ from torch.nn.functional import relu, softplus
 class Loss(NamedTuple):
     """`discriminator(real_logits=, fake_logits=)` and `generator(fake_logits=)`, each to be minimized.
 
-    A `paired` loss judges each fake beside a real sample: its generator takes `real_logits` too.
+    A `paired` loss judges each fake beside a real sample: its generator takes `real_logits` too. In a `zero_sum` game G
+    maximizes D's loss, of which `generator` is the part that G's present fakes are in.
     """
 
     discriminator: Callable[..., Tensor]
     generator: Callable[..., Tensor]
     paired: bool = False
+    zero_sum: bool = False
 
 
 def cross_entropy_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -76,8 +78,8 @@ def relativistic_generator(*, real_logits: Tensor, fake_logits: Tensor) -> Tenso
 
 LOSSES = {
     "non_saturating": Loss(cross_entropy_discriminator, non_saturating_generator),
-    "minimax": Loss(cross_entropy_discriminator, minimax_generator),
-    "wasserstein": Loss(wasserstein_discriminator, mean_generator),
+    "minimax": Loss(cross_entropy_discriminator, minimax_generator, zero_sum=True),
+    "wasserstein": Loss(wasserstein_discriminator, mean_generator, zero_sum=True),
     "hinge": Loss(hinge_discriminator, mean_generator),
     "least_squares": Loss(least_squares_discriminator, least_squares_generator),
     "relativistic": Loss(relativistic_discriminator, relativistic_generator, paired=True),

@@ -8,9 +8,15 @@ import sys
 import torch
 from torch import nn
 
+from gan_cli.data import known_modes
+from gan_cli.generation import generate
+from gan_cli.metrics.modes import count_modes
 from gan_cli.pace import Pace
 from gan_cli.run import Run
+from gan_cli.state import latent_of
 from gan_cli.steps import DiscriminatorOutcome, GeneratorOutcome, turn_lengths, whose_turn
+
+MODE_SEEDS = range(10_000, 12_500)  # as many samples as the published counts are of, apart from the pictures'
 
 
 def discriminator_metrics(run: Run, judged: DiscriminatorOutcome) -> dict[str, float]:
@@ -33,7 +39,8 @@ def penalty_metrics(run: Run) -> dict[str, float]:
     its updates of a turn, all that D saw last.
     """
     turn = turn_lengths(run.config, run.batches)
-    if whose_turn(run.state.counters, *turn) == "generator" and run.state.counters.step % turn[1]:
+    whose = whose_turn(run.state.counters, *turn, run.config.training.critic_warmup)
+    if whose == "generator" and run.state.counters.step % turn[1]:
         judged = run.state.judged
         return run.discriminator_metrics if judged is None else discriminator_metrics(run, judged)
     return _penalties(run)
@@ -53,10 +60,25 @@ def step_metrics(run: Run, made: GeneratorOutcome, pace: Pace) -> dict[str, floa
         "images_seen": state.counters.d_updates * config.batch_size,
         **run.discriminator_metrics,
         **_numbers(tensors),
+        **mode_metrics(run),
         "learning_rate/generator": made.learning_rate,
         "images_per_second": round(pace.images_per_second(config.batch_size), 1),
         "memory/peak_mb": peak_memory(state.device),
         "seconds": round(state.seconds, 3),
+    }
+
+
+def mode_metrics(run: Run) -> dict[str, float]:
+    """How many modes the present generator covers, of data whose modes are known; nothing for others."""
+    modes = known_modes(run.config.dataset)
+    if modes is None or len(modes.centres) == 0:
+        return {}
+    samples = torch.cat(list(generate(run.state.sampler, latent_of(run.config), MODE_SEEDS, len(MODE_SEEDS))))
+    counted = count_modes(samples, modes.centres, modes.std)
+    return {
+        "modes/covered": counted.covered,
+        "modes/share": counted.share,
+        "modes/reverse_kl": round(counted.reverse_kl, 6),
     }
 
 

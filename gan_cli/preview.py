@@ -16,6 +16,8 @@ from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.data import build_batches
 from gan_cli.data.dataset import Dataset
+from gan_cli.presentation import present
+from gan_cli.randomness import generator_for
 from gan_cli.schema import shown
 from gan_cli.state import TrainState, count_parameters, require_finite, state_tensors
 from gan_cli.steps import discriminator_step, draw_latents, generator_step
@@ -31,7 +33,8 @@ def preview(
     real = batches.draw(0)
     latent = draw_latents(config, "generator", 0).to(state.device)
     console.print(_network_table("generator", state.generator, latent))
-    console.print(_network_table("discriminator", state.discriminator, real.samples))
+    seen = present(real.samples, state, config, generator_for(config.seed, "present", 0))
+    console.print(_network_table("discriminator", state.discriminator, seen))
     print(f"data: {dataset.source}, {len(dataset):,} samples")
     started = time.perf_counter()
     discriminator_step(state, config, batches)

@@ -5,10 +5,14 @@ Weight and interval are applied in `steps.py`, nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from gan_cli.augment import flip_and_shift
 
 
 class PenaltyInputs(NamedTuple):
@@ -19,14 +23,22 @@ class PenaltyInputs(NamedTuple):
     fake: Tensor
     condition: Tensor | None
     random: torch.Generator
+    real_logits: Tensor | None = None  # `[N]` of this update, with gradient
+    fake_logits: Tensor | None = None
+    memory: dict[str, Tensor] | None = None  # scalars that a penalty of `MEMORY` keeps from update to update
+
+
+def judged_with_slope(discriminator: nn.Module, sample: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Logits and |dD/dx|^2 of each sample, both `[N]` and differentiable in D's weights."""
+    sample = sample.detach().requires_grad_(True)
+    logits = discriminator(sample, condition)
+    (gradient,) = torch.autograd.grad(logits.sum(), sample, create_graph=True)
+    return logits, gradient.square().flatten(1).sum(1)
 
 
 def squared_gradient_norm(discriminator: nn.Module, sample: Tensor, condition: Tensor | None) -> Tensor:
     """|dD/dx|^2 of each sample, `[N]`, differentiable in D's weights."""
-    sample = sample.detach().requires_grad_(True)
-    logits = discriminator(sample, condition)
-    (gradient,) = torch.autograd.grad(logits.sum(), sample, create_graph=True)
-    return gradient.square().flatten(1).sum(1)
+    return judged_with_slope(discriminator, sample, condition)[1]
 
 
 def r1_penalty(inputs: PenaltyInputs) -> Tensor:
@@ -62,6 +74,55 @@ def gradient_penalty(inputs: PenaltyInputs) -> Tensor:
     return (squared.add(TINY).sqrt() - 1).square().mean()
 
 
+def js_penalty(inputs: PenaltyInputs) -> Tensor:
+    """1/2 (E (1 - s(D(x)))^2 |grad D(x)|^2 + E s(D(G(z)))^2 |grad D(G(z))|^2), s the sigmoid (Roth et al., 1705.09367).
+
+    What noise of variance gamma on D's inputs would do to the Jensen-Shannon divergence, to first order; its weight is
+    gamma.
+    """
+    real_logits, real_slope = judged_with_slope(inputs.discriminator, inputs.real, inputs.condition)
+    fake_logits, fake_slope = judged_with_slope(inputs.discriminator, inputs.fake, inputs.condition)
+    real = (torch.sigmoid(-real_logits).square() * real_slope).mean()
+    return 0.5 * (real + (torch.sigmoid(fake_logits).square() * fake_slope).mean())
+
+
+def lecam_penalty(inputs: PenaltyInputs, *, decay: float, start: int) -> Tensor:
+    """E max(0, D(x) - a_fake)^2 + E max(0, a_real - D(G(z)))^2 (LeCam, 2104.03310, as in the authors' code).
+
+    The anchors a are moving averages of the mean logits, kept in `memory`; the penalty is 0 before update `start`.
+    """
+    memory, real, fake = inputs.memory, inputs.real_logits, inputs.fake_logits
+    assert memory is not None
+    assert real is not None
+    assert fake is not None
+    for name, logits in (("real", real), ("fake", fake)):
+        mean = logits.detach().mean()
+        memory[name] = torch.lerp(mean, memory[name], decay) if name in memory else mean
+    memory["updates"] = memory["updates"] + 1 if "updates" in memory else torch.ones((), device=real.device)
+    penalty = relu(real - memory["fake"]).square().mean() + relu(memory["real"] - fake).square().mean()
+    return penalty * (memory["updates"] > start)
+
+
+def consistency_penalty(inputs: PenaltyInputs) -> Tensor:
+    """E(D(x) - D(T(x)))^2 + E(D(G(z)) - D(T(G(z))))^2, T mirrors and shifts (bCR, 2002.04724)."""
+    total = torch.zeros((), device=inputs.real.device)
+    for samples, logits in ((inputs.real, inputs.real_logits), (inputs.fake, inputs.fake_logits)):
+        moved = inputs.discriminator(flip_and_shift(samples, inputs.random), inputs.condition)
+        total = total + (logits - moved).square().mean()
+    return total
+
+
+def orthogonal_penalty(inputs: PenaltyInputs) -> Tensor:
+    """|W W' (1 - I)|^2 over D's layers: rows of a weight matrix may be long, but not alike (1809.11096, equation 3)."""
+    total = torch.zeros((), device=inputs.real.device)
+    for parameter in inputs.discriminator.parameters():
+        if parameter.ndim >= 2 and parameter.requires_grad:
+            rows = parameter.flatten(1)
+            alike = rows @ rows.mT
+            total = total + (alike - torch.diag(torch.diagonal(alike))).square().sum()
+    return total
+
+
 def _shares(inputs: PenaltyInputs) -> Tensor:
     """U[0, 1] for each sample, in a shape that spreads over it."""
     shape = (len(inputs.real),) + (1,) * (inputs.real.ndim - 1)
@@ -84,11 +145,16 @@ def clip_weights(discriminator: nn.Module, limit: float) -> None:
     torch._foreach_clamp_max_(learning, limit)
 
 
-PENALTIES = {
+PENALTIES: dict[str, Callable[..., Tensor]] = {
     "gradient_penalty": gradient_penalty,
     "r1": r1_penalty,
     "r2": r2_penalty,
     "dragan": dragan_penalty,
     "zero_centered": zero_centered_penalty,
+    "js": js_penalty,
+    "lecam": lecam_penalty,
+    "consistency": consistency_penalty,
+    "orthogonal": orthogonal_penalty,
 }
+MEMORY = {"lecam": ("real", "fake", "updates")}  # the float32 scalars that these penalties keep
 WEIGHT_RULES = {"weight_clip": clip_weights}

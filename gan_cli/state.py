@@ -19,6 +19,7 @@ from gan_cli.latents import Latent
 from gan_cli.models import DISCRIMINATORS, GENERATORS
 from gan_cli.options import rule_of
 from gan_cli.randomness import derive_seed
+from gan_cli.regularizers import MEMORY
 
 MOST_PARAMETERS = 500_000_000  # of one network
 LAYERS = (nn.Linear, nn.Conv2d)  # what `freeze_layers` counts
@@ -58,6 +59,7 @@ class TrainState:
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
 
     penalties: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # the last value of each, which may be lazy
+    memory: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)  # float32 scalars, by who keeps them
     judged: DiscriminatorOutcome | None = None  # D's last update in this process
 
     @property
@@ -73,6 +75,9 @@ def build_state(config: Config, device: torch.device) -> TrainState:
     if config.training.ema_decay > 0:
         average = copy.deepcopy(generator).requires_grad_(False).eval()
     freeze_layers(discriminator, config.training.freeze_discriminator_layers)
+    memory: dict[str, dict[str, Tensor]] = {name: {} for name in config.regularizer.keys() & MEMORY.keys()}
+    if config.training.ada_target is not None:
+        memory["ada"] = {"probability": torch.zeros((), device=device)}
     return TrainState(
         generator=generator,
         discriminator=discriminator,
@@ -81,6 +86,7 @@ def build_state(config: Config, device: torch.device) -> TrainState:
         discriminator_optimizer=optim.build_optimizer(discriminator, **rule_of(config.optimizer, "discriminator")),
         counters=Counters(),
         device=device,
+        memory=memory,
     )
 
 
@@ -139,7 +145,8 @@ def _build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn
         torch.manual_seed(derive_seed(config.seed, "weights"))
         with torch.device("meta" if device.type == "meta" else "cpu"):
             generator = _build(GENERATORS, config.architecture.generator, shape)
-            discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, shape)
+            packed = (shape[0] * config.training.pack, *shape[1:])
+            discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed)
     return generator.to(device), discriminator.to(device)
 
 
@@ -159,6 +166,8 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
     }
     if state.generator_ema is not None:
         named |= _prefixed("generator_ema", state.generator_ema.state_dict())
+    for owner, kept in state.memory.items():
+        named |= _prefixed(f"memory.{owner}", kept)
     return named
 
 
@@ -180,6 +189,9 @@ def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
     state.discriminator.load_state_dict(_under("discriminator", tensors))
     if state.generator_ema is not None:
         state.generator_ema.load_state_dict(_under("generator_ema", tensors))
+    for owner in state.memory:
+        kept = _under(f"memory.{owner}", tensors)
+        state.memory[owner] = {name: tensor.to(state.device, copy=True) for name, tensor in kept.items()}
     for role in ("generator", "discriminator"):
         memory = _under(f"{role}_optimizer", tensors)
         optim.load_state_tensors(getattr(state, f"{role}_optimizer"), getattr(state, role), memory)
@@ -193,6 +205,8 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tup
     check_parameters(config)
     state = build_state(config, torch.device("meta"))
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state_tensors(state).items()}
+    for owner in MEMORY.keys() & config.regularizer.keys() if "discriminator" in stepped else ():
+        layout |= {f"memory.{owner}.{name}": ((), torch.float32) for name in MEMORY[owner]}
     for role in stepped:
         for name, parameter in getattr(state, role).named_parameters():
             if not parameter.requires_grad:

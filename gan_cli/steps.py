@@ -7,23 +7,31 @@ in the precision of the config; losses and penalties always in float32.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 
+from gan_cli.augment import adapted_probability
 from gan_cli.config import Config
 from gan_cli.data.dataset import Batch, Batches
 from gan_cli.ema import update_average
 from gan_cli.losses import LOSSES
 from gan_cli.optim import rate_multiplier, set_learning_rate
+from gan_cli.options import rule_of
+from gan_cli.presentation import present
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.regularizers import PENALTIES, WEIGHT_RULES, PenaltyInputs
 from gan_cli.state import Counters, DiscriminatorOutcome, TrainState, latent_of
+from gan_cli.unroll import calling, memory_of, unrolled_parameters
+
+WARM_TURNS, WARM_EVERY = 25, 500  # as in WGAN's code
+TOP_K_DECAY = 0.99  # an epoch
+ADA_RAMP = 100_000  # images in which the probability can go from 0 to 1
 
 
 class GeneratorOutcome(NamedTuple):
@@ -42,7 +50,7 @@ class _Judged(NamedTuple):
 
 def play_turn(state: TrainState, config: Config, batches: Batches) -> DiscriminatorOutcome | GeneratorOutcome:
     """The next update: the one place that knows the rule by which the networks take turns."""
-    if whose_turn(state.counters, *turn_lengths(config, batches)) == "discriminator":
+    if whose_turn(state.counters, *turn_lengths(config, batches), config.training.critic_warmup) == "discriminator":
         return discriminator_step(state, config, batches)
     return generator_step(state, config, batches)
 
@@ -53,10 +61,15 @@ def turn_lengths(config: Config, batches: Batches) -> tuple[int, int]:
     return config.training.n_critic * unit, config.training.generator_updates * unit
 
 
-def whose_turn(counters: Counters, d_updates: int, g_updates: int) -> str:
-    """D's until it has made its `d_updates` of the turn, then G's for its `g_updates`."""
+def whose_turn(counters: Counters, d_updates: int, g_updates: int, warmup: int = 0) -> str:
+    """D's until it has made its `d_updates` of the turn, then G's for its `g_updates`.
+
+    With a `warmup` D makes that many in each of the first 25 turns and in every 500th, as in WGAN's code.
+    """
     turn = counters.step // g_updates
-    return "discriminator" if counters.d_updates < (turn + 1) * d_updates else "generator"
+    warm = min(turn + 1, WARM_TURNS) + turn // WARM_EVERY if warmup else 0
+    due = (turn + 1) * d_updates + warm * (warmup - d_updates)
+    return "discriminator" if counters.d_updates < due else "generator"
 
 
 def discriminator_step(state: TrainState, config: Config, batches: Batches) -> DiscriminatorOutcome:
@@ -82,6 +95,8 @@ def discriminator_step(state: TrainState, config: Config, batches: Batches) -> D
         torch.cat([part.fake_logits for part in judged]),
         rate,
     )
+    if config.training.ada_target is not None:
+        _adapt_augmentation(state, config, state.judged.real_logits)
     return state.judged
 
 
@@ -90,30 +105,62 @@ def _judge(state: TrainState, config: Config, batch: Batch, latent: Tensor, rand
     update = state.counters.d_updates
     with torch.no_grad(), frozen(state.generator), autocast(state, config):
         fake = state.generator(latent, batch.condition).float()
+    real, fake = (present(samples, state, config, random) for samples in (batch.samples, fake))
     with autocast(state, config):
-        real_logits = state.discriminator(batch.samples, batch.condition).float()
+        real_logits = state.discriminator(real, batch.condition).float()
         fake_logits = state.discriminator(fake, batch.condition).float()
-    loss = LOSSES[config.loss.name].discriminator(real_logits=real_logits, fake_logits=fake_logits)
-    inputs = PenaltyInputs(state.discriminator, batch.samples, fake, batch.condition, random)
-    penalties = {name: PENALTIES[name](inputs) for name in due_penalties(config, update)}
+    loss = judging_loss(config, real_logits, fake_logits)
+    penalties = {}
+    for name in due_penalties(config, update):
+        inputs = PenaltyInputs(
+            state.discriminator, real, fake, batch.condition, random, real_logits, fake_logits, state.memory.get(name)
+        )
+        penalties[name] = PENALTIES[name](inputs, **penalty_settings(config, name))
     total = loss + sum(penalty_weight(config, name) * penalty for name, penalty in penalties.items())
     (total / config.training.accumulate).backward()
     detached = {name: penalty.detach() for name, penalty in penalties.items()}
     return _Judged(loss.detach(), real_logits.detach(), fake_logits.detach(), detached)
 
 
+def judging_loss(config: Config, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """D's loss; label smoothing moves its target for real samples from 1 to 1 - smoothing, that for fakes stays 0.
+
+    -t log D - (1 - t) log(1 - D) is softplus(-logit) + (1 - t) logit.
+    """
+    loss = LOSSES[config.loss.name].discriminator(real_logits=real_logits, fake_logits=fake_logits)
+    smoothing = config.training.label_smoothing
+    return loss + smoothing * real_logits.mean() if smoothing > 0 else loss
+
+
+def _adapt_augmentation(state: TrainState, config: Config, real_logits: Tensor) -> None:
+    memory = state.memory["ada"]
+    memory["probability"] = adapted_probability(
+        memory["probability"],
+        real_logits.sign().mean(),
+        target=float(config.training.ada_target or 0),
+        batch=config.batch_size,
+        interval=1,
+        ramp_images=ADA_RAMP,
+    )
+
+
 def generator_step(state: TrainState, config: Config, batches: Batches) -> GeneratorOutcome:
     """One update of G through D, and of G's average; D keeps every byte.
 
-    A paired loss judges the fakes beside the real batch that D has just learned from.
+    Where real samples are needed too, they are the batch that D has just learned from.
     """
     step, parts = state.counters.step, config.training.accumulate
     _seed_networks(config, state.device, "generator", step)
     latents = draw_latents(config, "generator", step).to(state.device)
-    paired = LOSSES[config.loss.name].paired
-    reals = batches.draw(state.counters.d_updates - 1).split(parts) if paired else [None] * parts
+    random = generator_for(config.seed, "present", step)
+    needed = LOSSES[config.loss.name].paired or config.training.unroll_steps > 0
+    reals = batches.draw(state.counters.d_updates - 1).split(parts) if needed else [None] * parts
+    share = top_share(config, state.counters.d_updates, batches)
     state.generator_optimizer.zero_grad(set_to_none=True)
-    losses = [_deceive(state, config, latent, real) for latent, real in zip(latents.chunk(parts), reals, strict=True)]
+    losses = [
+        _deceive(state, config, latent, real, random, share)
+        for latent, real in zip(latents.chunk(parts), reals, strict=True)
+    ]
     rate = _descend(state, config, "generator")
     state.counters.step += 1
     if state.generator_ema is not None:
@@ -122,15 +169,56 @@ def generator_step(state: TrainState, config: Config, batches: Batches) -> Gener
     return GeneratorOutcome(torch.stack(losses).mean(), rate)
 
 
-def _deceive(state: TrainState, config: Config, latent: Tensor, real: Batch | None) -> Tensor:
+def _deceive(
+    state: TrainState, config: Config, latent: Tensor, real: Batch | None, random: torch.Generator, share: float
+) -> Tensor:
     """Adds to G's gradient what a part of a batch gives; its loss."""
-    with frozen(state.discriminator), autocast(state, config):
-        logits = {"fake_logits": state.discriminator(state.generator(latent, None), None).float()}
-        if real is not None:
-            logits["real_logits"] = state.discriminator(real.samples, real.condition).float()
-    loss = LOSSES[config.loss.name].generator(**logits)
+    rule = LOSSES[config.loss.name]
+    # when looking ahead, D's weights are copies, and what leads to them must be followed
+    held = nullcontext() if config.training.unroll_steps else frozen(state.discriminator)
+    with held, autocast(state, config):
+        fake = present(state.generator(latent, None).float(), state, config, random)
+        seen = None if real is None else present(real.samples, state, config, random)
+        judge = _looking_ahead(state, config, seen, fake) if config.training.unroll_steps else state.discriminator
+        logits = {"fake_logits": judge(fake, None).float()}
+        if seen is not None:
+            logits["real_logits"] = judge(seen, None).float()
+    if share < 1:
+        best = logits["fake_logits"].topk(max(1, round(share * len(logits["fake_logits"])))).indices
+        logits = {name: values[best] for name, values in logits.items()}
+    if config.training.unroll_steps and rule.zero_sum:
+        loss = -judging_loss(config, logits["real_logits"], logits["fake_logits"])
+    else:
+        loss = rule.generator(**{name: logits[name] for name in logits if name == "fake_logits" or rule.paired})
     (loss / config.training.accumulate).backward()
     return loss.detach()
+
+
+def _looking_ahead(
+    state: TrainState, config: Config, real: Tensor | None, fake: Tensor
+) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """D as it would be after some more updates on this batch, differentiable in the fakes (1611.02163, section 2.2)."""
+    settings = rule_of(config.optimizer, "discriminator")
+    name, lr = settings.pop("name"), settings.pop("lr")
+    counters = state.counters
+    ahead = unrolled_parameters(
+        state.discriminator,
+        lambda call: judging_loss(config, call(real, None), call(fake, None)),
+        rule=name,
+        settings=settings,
+        memory=memory_of(state.discriminator_optimizer, state.discriminator),
+        steps=config.training.unroll_steps,
+        lr=lr * rate_multiplier(config.training.lr_schedule, counters.step, counters.total_steps),
+    )
+    return calling(state.discriminator, ahead)
+
+
+def top_share(config: Config, d_updates: int, batches: Batches) -> float:
+    """The share of fakes that G learns from: 0.99 to the power of the epochs done, down to `top_k` (2002.06224)."""
+    if config.training.top_k is None:
+        return 1.0
+    epochs = d_updates * config.batch_size // len(batches.dataset)
+    return max(config.training.top_k, TOP_K_DECAY**epochs)
 
 
 def draw_latents(config: Config, purpose: str, count: int) -> Tensor:
@@ -148,12 +236,23 @@ def _seed_networks(config: Config, device: torch.device, purpose: str, count: in
 
 def due_penalties(config: Config, update: int) -> list[str]:
     """The penalties of D's update number `update`: a lazy one is due at 0, every, 2 every ..."""
-    return [name for name in config.regularizer if name in PENALTIES and update % config.regularizer[name].every == 0]
+    return [name for name in config.regularizer if name in PENALTIES and update % interval_of(config, name) == 0]
+
+
+def penalty_settings(config: Config, name: str) -> dict[str, Any]:
+    """What a penalty takes beside its weight and interval."""
+    settings = dataclasses.asdict(config.regularizer[name])
+    return {key: value for key, value in settings.items() if key not in ("weight", "every")}
 
 
 def penalty_weight(config: Config, name: str) -> float:
     """A penalty's factor in the loss: a lazy one counts for the updates it skips (1912.04958, appendix B)."""
-    return config.regularizer[name].weight * config.regularizer[name].every
+    return config.regularizer[name].weight * interval_of(config, name)
+
+
+def interval_of(config: Config, name: str) -> int:
+    """D updates from one penalty to the next; 1 for those that cannot be lazy."""
+    return getattr(config.regularizer[name], "every", 1)
 
 
 @contextmanager

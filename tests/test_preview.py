@@ -38,6 +38,11 @@ def test_it_shows_config_networks_and_a_step_and_writes_nothing(
     assert list(here.rglob("*")) == []
 
 
+def test_it_shows_what_d_sees(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = dry(capsys, *TINY_IMAGES, "training.pack=2", "training.augment=[color]", "training.instance_noise=0.1")
+    assert "4 x 2 x 16 x 16" in told
+
+
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer", "instance", "spectral"])
 def test_every_parameter_is_in_a_row_and_looking_changes_nothing(normalization: str) -> None:
     config = compose(*TINY_IMAGES, f"architecture.generator.normalization={normalization}")

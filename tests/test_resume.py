@@ -48,6 +48,23 @@ RECIPES = {
         "architecture.discriminator.initialization=orthogonal",
     ],
     "resnet with attention": ["architecture=resnet", "architecture.generator.attention=8"],
+    "noisy, augmented, packed": [
+        "training.instance_noise=0.3",
+        "training.augment=[color,translation,cutout]",
+        "training.ada_target=0.6",
+        "training.pack=2",
+        "training.label_smoothing=0.1",
+        "training.top_k=0.5",
+        "architecture.discriminator.minibatch=stddev",
+    ],
+    "penalties with a memory": [
+        "regularizer=[lecam,consistency,orthogonal]",
+        "regularizer.lecam.start=5",
+        "training.critic_warmup=1",
+        "architecture.discriminator.minibatch=discrimination",
+    ],
+    "looking ahead": ["regularizer=none", "training.unroll_steps=2", "loss=minimax"],
+    "js": ["regularizer=js"],
     "spectral norm": ["regularizer=none", "architecture.discriminator.normalization=spectral"],
 }
 TURNS = {

@@ -9,7 +9,7 @@ import torch
 from conftest import TINY_IMAGES, compose, without
 from torch import Tensor, nn
 
-from gan_cli import steps
+from gan_cli import optim, steps
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset
 from gan_cli.data.dataset import Batches, Dataset, batch_indices
@@ -312,3 +312,133 @@ def test_flipping_mirrors_half_of_the_batch() -> None:
     assert (same_ones | mirrored).all()
     assert 60 < (mirrored & ~same_ones).sum() < 140
     assert torch.equal(flipped, build_batches(config, dataset, CPU).draw(3).samples)
+
+
+# --- what D gets to see ------------------------------------------------------------------------------------------
+
+
+def seen_by_d(state: TrainState) -> list[Tensor]:
+    seen: list[Tensor] = []
+    state.discriminator.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
+    return seen
+
+
+def test_noise_is_on_all_that_d_sees_and_falls_to_nothing() -> None:
+    config, state, dataset = prepared("training.instance_noise=0.5", "steps=10", "regularizer=none")
+    seen = seen_by_d(state)
+    plain = Batches(dataset, config.seed, 8, CPU).draw(0).samples
+    judge(config, state, dataset)
+    assert (seen[0] - plain).std().item() == pytest.approx(0.5, rel=0.1)
+    generate(config, state, dataset)
+    assert seen[2].abs().max() > 1  # G's tanh cannot do that
+    state.counters.step, state.counters.d_updates = 5, 0
+    judge(config, state, dataset)
+    assert (seen[3] - plain).std().item() == pytest.approx(0.25, rel=0.1)
+    state.counters.step, state.counters.d_updates = 10, 0
+    judge(config, state, dataset)
+    assert torch.equal(seen[5], plain)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_packing_shows_samples_together(count: int) -> None:
+    config, state, dataset = prepared(f"training.pack={count}", "dataset.image_channels=3")
+    seen = seen_by_d(state)
+    outcome = judge(config, state, dataset)
+    assert outcome.real_logits.shape == (8 // count,)
+    assert seen[0].shape == (8 // count, 3 * count, 16, 16)
+    plain = Batches(dataset, config.seed, 8, CPU).draw(0).samples
+    assert torch.equal(seen[0][1, 3:6], plain[count + 1])
+    generate(config, state, dataset)
+    assert state.counters.step == 1
+
+
+def test_augmentation_reaches_real_and_fake_and_both_updates() -> None:
+    config, state, dataset = prepared("training.augment=[cutout]", "regularizer=none")
+    seen = seen_by_d(state)
+    judge(config, state, dataset)
+    generate(config, state, dataset)
+    assert len(seen) == 3
+    for images in seen:
+        assert (images == 0).flatten(1).float().mean(1).min() > 0.05  # a hole in each
+    assert all(parameter.grad is not None for parameter in state.generator.parameters())
+
+
+def test_ada_augments_more_while_d_is_sure() -> None:
+    config, state, dataset = prepared("training.augment=[color]", "training.ada_target=0.6")
+    assert state.memory["ada"]["probability"] == 0
+    for parameter in state.discriminator.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.nn.init.constant_(state.discriminator.score.bias, 5.0)  # all is real, says D
+    judge(config, state, dataset)
+    assert state.memory["ada"]["probability"].item() == pytest.approx(8 / steps.ADA_RAMP)
+    torch.nn.init.constant_(state.discriminator.score.bias, -5.0)
+    judge(config, state, dataset)
+    assert state.memory["ada"]["probability"].item() == pytest.approx(0, abs=1e-9)
+
+
+def test_label_smoothing_moves_the_target_for_real_samples_alone() -> None:
+    config = compose(*TINY_IMAGES, "training.label_smoothing=0.1")
+    real = torch.tensor([2.0], requires_grad=True)
+    fake = torch.tensor([-1.0], requires_grad=True)
+    loss = steps.judging_loss(config, real, fake)
+    probability = torch.sigmoid(real)
+    expected = -0.9 * probability.log() - 0.1 * (1 - probability).log() - (1 - torch.sigmoid(fake)).log()
+    torch.testing.assert_close(loss, expected.squeeze())
+    best = torch.tensor(0.9).logit()
+    (slope,) = torch.autograd.grad(steps.judging_loss(config, (at := best.clone().requires_grad_()), fake), at)
+    assert slope.item() == pytest.approx(0, abs=1e-6)  # D is done where it says 0.9
+
+
+def test_top_k_learns_from_what_d_likes_best() -> None:
+    config, state, dataset = prepared(
+        "training.top_k=0.5", "regularizer=none", "architecture.generator.normalization=none"
+    )
+    batches = build_batches(config, dataset, CPU)
+    assert steps.top_share(config, 0, batches) == 1
+    assert steps.top_share(config, 10 * 25, batches) == pytest.approx(0.99**10)  # 25 updates are an epoch of 200
+    assert steps.top_share(config, 10_000, batches) == 0.5
+    judge(config, state, dataset)
+    state.counters.d_updates = 10_000
+    latent = steps.draw_latents(config, "generator", 0)
+    logits = state.discriminator(state.generator(latent, None), None)
+    best = logits.topk(4).values
+    assert generate(config, state, dataset).loss.item() == pytest.approx(
+        torch.nn.functional.softplus(-best).mean().item(), rel=1e-5
+    )
+
+
+def test_the_critic_warms_up_as_in_wgan_s_code() -> None:
+    counters, made = Counters(), []
+    for _ in range(502):
+        before = counters.d_updates
+        while whose_turn(counters, 5, 1, 100) == "discriminator":
+            counters.d_updates += 1
+        made.append(counters.d_updates - before)
+        counters.step += 1
+    assert made == [100] * 25 + [5] * 475 + [100, 5]
+
+
+@pytest.mark.parametrize("loss", ["non_saturating", "minimax", "wasserstein", "relativistic", "hinge"])
+def test_looking_ahead_changes_g_s_gradient_and_leaves_d_every_byte(loss: str) -> None:
+    def gradient(unroll: int) -> Tensor:
+        config, state, dataset = prepared(
+            f"loss={loss}", "regularizer=none", f"training.unroll_steps={unroll}", "training.n_critic=1",
+            "architecture.discriminator.normalization=none", "optimizer.discriminator.lr=0.01",
+        )  # fmt: skip
+        judge(config, state, dataset)
+        before, gradients = bytes_of(state.discriminator), [p.grad.clone() for p in state.discriminator.parameters()]
+        memory = {name: value.clone() for name, value in optimizer_memory(state).items()}
+        generate(config, state, dataset)
+        assert same(before, bytes_of(state.discriminator))
+        left = [parameter.grad for parameter in state.discriminator.parameters()]
+        assert all(torch.equal(one, other) for one, other in zip(gradients, left, strict=True))
+        assert all(torch.equal(memory[name], value) for name, value in optimizer_memory(state).items())
+        return torch.cat([parameter.grad.flatten() for parameter in state.generator.parameters()])
+
+    plain, ahead = gradient(0), gradient(3)
+    assert ahead.isfinite().all()
+    assert (plain - ahead).norm() > 0.01 * plain.norm()
+
+
+def optimizer_memory(state: TrainState) -> dict[str, Tensor]:
+    return optim.state_tensors(state.discriminator_optimizer, state.discriminator)

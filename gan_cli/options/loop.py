@@ -18,6 +18,7 @@ class Cuda:
     index: int = key("which GPU", at_least=0, at_most=1023)
 
 
+AUGMENTATIONS = ("color", "translation", "cutout")
 DEVICES: dict[str, type] = {"auto": Device, "cpu": Device, "cuda": Cuda, "mps": Device}
 
 
@@ -28,6 +29,42 @@ class Training:
         "generator updates of a turn; epochs with alternate=epoch", absent=1, at_least=1, at_most=1000
     )
     alternate: str = key("a turn is a number of updates, or of whole epochs", absent="step", choices=("step", "epoch"))
+    critic_warmup: int = key(
+        "discriminator updates of each of the first 25 turns and of every 500th, as in WGAN's code; 0: as all others",
+        absent=0,
+        at_least=0,
+        at_most=10_000,
+    )
+    unroll_steps: int = key(
+        "discriminator updates that G looks ahead, and learns through (1611.02163)", absent=0, at_least=0, at_most=100
+    )
+    top_k: float | None = key(
+        "G learns from the fakes that D likes best, in the end from this share of them (2002.06224); all unless set",
+        absent=None,
+        above=0,
+        below=1,
+    )
+    label_smoothing: float = key(
+        "what D's target for real samples is below 1 (1606.03498)", absent=0.0, at_least=0, below=1
+    )
+    instance_noise: float = key(
+        "standard deviation of noise on all that D sees, falling to 0 over the run (1610.04490)",
+        absent=0.0,
+        at_least=0,
+        at_most=10,
+    )
+    augment: tuple[str, ...] = key(
+        "what is done to all images that D sees, as [color,translation,cutout] (2006.10738)",
+        absent=(),
+        choices=AUGMENTATIONS,
+    )
+    ada_target: float | None = key(
+        "augment as often as keeps the mean sign of D's real logits here, as 0.6 (2006.06676); always unless set",
+        absent=None,
+        above=0,
+        below=1,
+    )
+    pack: int = key("samples that D judges together, as one (PacGAN, 1712.04086)", absent=1, at_least=1, at_most=64)
     accumulate: int = key(
         "parts in which a batch is worked on, one after the other, to save memory", absent=1, at_least=1, at_most=10_000
     )

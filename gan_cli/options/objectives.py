@@ -56,6 +56,29 @@ class ZeroCentered:
 
 
 @dataclass(frozen=True)
+class JensenShannon:
+    weight: float = key("gamma of the noise that the penalty stands for", at_least=0)
+    every: int = interval()
+
+
+@dataclass(frozen=True)
+class LeCam:
+    weight: float = key("lambda of the distances from the averages of the other side's logits", at_least=0)
+    decay: float = key("of those averages, an update", at_least=0, below=1)
+    start: int = key("D updates before it begins", at_least=0, at_most=10**9)
+
+
+@dataclass(frozen=True)
+class Consistency:
+    weight: float = key("lambda of E|D(x) - D(T(x))|^2 on real and fake, T mirrors and shifts", at_least=0)
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    weight: float = key("beta of |W'W (1 - I)|^2 over D's layers", at_least=0)
+
+
+@dataclass(frozen=True)
 class WeightClip:
     limit: float = key("D's weights are clamped to [-limit, limit] after its update", above=0)
 
@@ -66,6 +89,10 @@ REGULARIZERS: dict[str, type] = {
     "r2": R2,
     "dragan": Dragan,
     "zero_centered": ZeroCentered,
+    "js": JensenShannon,
+    "lecam": LeCam,
+    "consistency": Consistency,
+    "orthogonal": Orthogonal,
     "weight_clip": WeightClip,
 }
-GRADIENT_PENALTIES = ("gradient_penalty", "r1", "r2", "dragan", "zero_centered")
+GRADIENT_PENALTIES = ("gradient_penalty", "r1", "r2", "dragan", "zero_centered", "js")
