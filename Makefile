@@ -2,10 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help install demo test lint typecheck format clean
+.PHONY: help install demo test test-all lint typecheck format clean
 
 help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(INSTALLED)  ## makes .venv with the tested versions
 
@@ -20,6 +20,9 @@ demo: install  ## trains the default on the bundled digits for a minute
 
 test: install  ## every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+
+test-all: install  ## also the slow ones: some 40 minutes more
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 -m ''
 
 lint: install typecheck  ## style, imports, types
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ from gan_cli.compose import compose_command
 from gan_cli.data import build_batches, build_dataset, known_modes
 from gan_cli.generation import generate
 from gan_cli.losses import LOSSES
+from gan_cli.metrics.modes import count_modes
 from gan_cli.state import build_state, latent_of
 from gan_cli.steps import play_turn
 
@@ -41,9 +42,8 @@ def measure(loss: str, regularizer: str, *more: str) -> tuple[int, float]:
     modes = known_modes(config.dataset)
     assert modes is not None
     samples = torch.cat(list(generate(state.sampler, latent_of(config), range(10_000, 12_500), 2500)))
-    distance, nearest = torch.cdist(samples, modes.centres).min(1)
-    good = distance < 3 * modes.std
-    return len(nearest[good].unique()), good.float().mean().item()
+    counted = count_modes(samples, modes.centres, modes.std)
+    return counted.covered, counted.share
 
 
 def main() -> None:

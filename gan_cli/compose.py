@@ -56,9 +56,9 @@ def groups(command: str = "train") -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for group, option in groups_in(config_folder()):
         found.setdefault(group, []).append(option)
-    for group, options in found.items():
-        own = {path.stem for folder in own_folders() for path in (folder / group).glob("*.yaml")}
-        options += sorted(own - set(options))
+    own = {pair for folder in own_folders() for pair in groups_in(folder) if pair[0] in found}
+    for group, option in sorted(own - {(group, option) for group, options in found.items() for option in options}):
+        found[group].append(option)
     return found if command == "train" else {group: found[group] for group in SAMPLE_GROUPS}
 
 
@@ -217,12 +217,16 @@ def _choices_of(experiment: str) -> list[Override]:
     """The options that an experiment chooses, as overrides."""
     file = OmegaConf.load(option_files("experiment", experiment)[0])
     defaults = _container(file).get("defaults", []) if isinstance(file, DictConfig) else []
-    pairs = [pair for entry in defaults if isinstance(entry, dict) for pair in entry.items()]
-    chosen = {key.removeprefix("override /"): option for key, option in pairs if str(key).startswith("override /")}
-    return [
-        read_override(f"{group}=[{','.join(option)}]" if isinstance(option, list) else f"{group}={option}")
-        for group, option in chosen.items()
-    ]
+    chosen: dict[str, Override] = {}
+    for entry in defaults:
+        if isinstance(entry, str) and entry != "_self_" and option_files("experiment", entry):
+            chosen |= {override.key_or_group: override for override in _choices_of(entry)}  # one that it builds on
+        for key, option in entry.items() if isinstance(entry, dict) else ():
+            group = str(key).removeprefix("override /")
+            if group != key:
+                value = f"[{','.join(option)}]" if isinstance(option, list) else option
+                chosen[group] = read_override(f"{group}={value}")
+    return list(chosen.values())
 
 
 def _replaced_sections(before: DictConfig, after: DictConfig) -> list[str]:

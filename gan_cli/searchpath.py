@@ -48,7 +48,9 @@ def option_files(group: str, option: str) -> list[Path]:
 
 
 def groups_in(folder: Path) -> Iterator[tuple[str, str]]:
-    """(group, option) of every file in a folder of configs."""
+    """(group, option) of every file in a folder of configs; an experiment in a folder of its own is `folder/name`."""
     for path in sorted(folder.rglob("*.yaml")):
-        if path.parent != folder:
-            yield path.parent.relative_to(folder).as_posix(), path.stem
+        parts = path.relative_to(folder).with_suffix("").parts
+        if len(parts) > 1:
+            depth = 1 if parts[0] == EXPERIMENTS else len(parts) - 1
+            yield "/".join(parts[:depth]), "/".join(parts[depth:])

@@ -19,10 +19,12 @@ LAYERS = [
     {"compose"},
     {"help"},
     {"explain"},
-    {"latents"},
+    {"latents", "augment", "unroll"},
     {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "runfolder", "machine"},
     {"pictures", "runlog", "state"},
+    {"presentation"},
     {"sealed"},
+    {"metrics"},
     {"steps", "checkpoint", "pace"},
     {"run", "preview"},
     {"measure", "grids"},
@@ -35,7 +37,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 UPWARDS = {("sweep", "cli")}  # a sweep's job is a command line of its own, in another process
-PURE = ("models", "losses", "regularizers", "ema", "optim", "generation", "latents")
+PURE = ("models", "losses", "regularizers", "ema", "optim", "generation", "latents", "augment", "unroll")
 
 
 def part(path: Path) -> str:

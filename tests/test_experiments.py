@@ -21,6 +21,7 @@ from gan_cli.data.digits import FASHION_MNIST, KMNIST, MNIST
 
 CASES = [(group, option) for group, options in groups().items() for option in options]
 POINTS = ("ring", "grid", "swiss_roll")
+LAB = ("failure/", "cure/")  # all of these are on the ring
 OWN = ("folder", "folder_64")
 SMALL = ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")
 ADAMS = {"adam_r1": (0.002, 0.0, 0.99), "adam_wgan_gp": (0.0001, 0.0, 0.9), "adam_dragan": (0.0001, 0.5, 0.999)}
@@ -35,6 +36,15 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "ring": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "sngan_cifar10": ("cifar10", "resnet", "resnet", "hinge", [], "adam", 0.0002, 5),
     "swiss_roll": ("swiss_roll", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
+    "failure/mode_collapse": ("ring", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
+    "failure/vanishing_gradient": ("ring", "mlp", "mlp", "minimax", [], "adam", 0.0002, 5),
+    "cure/mode_collapse_packing": ("ring", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
+    "cure/mode_collapse_r1": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.0002, 1),
+    "cure/mode_collapse_stddev": ("ring", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
+    "cure/mode_collapse_unrolled": ("ring", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
+    "cure/vanishing_gradient_noise": ("ring", "mlp", "mlp", "minimax", [], "adam", 0.0002, 5),
+    "cure/vanishing_gradient_non_saturating": ("ring", "mlp", "mlp", NS, [], "adam", 0.0002, 5),
+    "cure/vanishing_gradient_r1": ("ring", "mlp", "mlp", "minimax", ["r1"], "adam", 0.0002, 5),
     "wgan_gp_cifar10": ("cifar10", "resnet", "resnet", W, ["gradient_penalty"], "adam", 0.0002, 5),
     "wgan_gp_mnist": ("mnist", "dcgan", "dcgan", W, ["gradient_penalty"], "adam", 0.0001, 5),
     "wgan_mnist": ("mnist", "dcgan", "dcgan", W, ["weight_clip"], "rmsprop", 5e-5, 5),
@@ -67,7 +77,11 @@ def data_of(option: str, root: Path) -> list[str]:
     """Where the data of a data set or of an experiment are, so that nothing is fetched."""
     if option in OWN:
         return [f"dataset.path={root / 'pets'}"]
-    return [] if option in (*POINTS, "shapes") else [f"dataset.root={root}", "dataset.download=false"]
+    return (
+        []
+        if option in (*POINTS, "shapes") or option.startswith(LAB)
+        else [f"dataset.root={root}", "dataset.download=false"]
+    )
 
 
 def assert_chosen(config: dict[str, Any], group: str, option: str) -> None:

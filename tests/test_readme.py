@@ -30,7 +30,10 @@ def shortened(arguments: list[str], digits: Path) -> list[str]:
         return kept
     if "dataset=fashion_mnist" in arguments:
         return [*kept, *SHORT, f"dataset.root={digits}"]
-    needs_digits = "experiment=ring" not in arguments and "dataset.download=false" not in arguments
+    points = any(
+        argument.startswith(("experiment=ring", "experiment=failure", "experiment=cure")) for argument in arguments
+    )
+    needs_digits = not points and "dataset.download=false" not in arguments
     return [*kept, *SHORT, *(["dataset.download=false"] if needs_digits else [])]
 
 

@@ -19,8 +19,11 @@ from gan_cli import config as configs
 from gan_cli import losses
 from gan_cli import train as training
 from gan_cli.cli import run_command
+from gan_cli.data import known_modes
 from gan_cli.errors import UsageError
+from gan_cli.generation import generate
 from gan_cli.losses import LOSSES
+from gan_cli.metrics.modes import count_modes
 from gan_cli.options import REGULARIZERS
 from gan_cli.pace import Pace, seconds_of
 from gan_cli.state import build_state, latent_of, state_tensors
@@ -248,17 +251,13 @@ def test_pace_fixes_the_steps_after_five_percent() -> None:
 
 def ring_modes(seed: int, *overrides: str) -> tuple[int, float]:
     """Modes that hold a sample within 3 sigma, and the share of such samples, of 2,500."""
-    from gan_cli.data import known_modes
-    from gan_cli.generation import generate
-
     config = compose("experiment=ring", f"seed={seed}", *overrides)
     state = played(config)
     modes = known_modes(config.dataset)
     assert modes is not None
     samples = torch.cat(list(generate(state.sampler, latent_of(config), range(10_000, 12_500), 2500)))
-    distance, nearest = torch.cdist(samples, modes.centres).min(1)
-    good = distance < 3 * modes.std
-    return len(nearest[good].unique()), good.float().mean().item()
+    counted = count_modes(samples, modes.centres, modes.std)
+    return counted.covered, counted.share
 
 
 @pytest.mark.timeout(1200)
@@ -283,3 +282,15 @@ def test_with_the_sign_of_a_loss_flipped_the_ring_is_not_covered(monkeypatch: py
     modes, share = ring_modes(0, "steps=1500")  # what the same steps do with the right sign
     assert modes == 8
     assert share > 0.3
+
+
+def test_modes_are_logged_and_told(train: Callable[..., Path]) -> None:
+    run = train("experiment=ring", "steps=20", "batch_size=16", "training.log_every=10", "threads=1")
+    lines = metrics(run)
+    assert [line["step"] for line in lines] == [10, 20]
+    for line in lines:
+        assert line["modes/covered"] in range(9)
+        assert 0 <= line["modes/share"] <= 1
+        assert 0 <= line["modes/reverse_kl"] <= 2.08
+    assert re.search(r"done: 20 steps .* \d of 8 modes, .*reverse KL", (run / "train.log").read_text())
+    assert not any("modes/covered" in line for line in metrics(train(*TINY_IMAGES, "steps=1")))

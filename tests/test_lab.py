@@ -1,0 +1,80 @@
+"""The lab: each failure shows in its numbers, each cure does not show it. Ten seeds each by `make test-all`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from conftest import compose
+
+from gan_cli.compose import groups
+from gan_cli.data import build_batches, build_dataset, known_modes
+from gan_cli.generation import generate
+from gan_cli.measure import gradient_norm
+from gan_cli.metrics.modes import ModeCount, count_modes
+from gan_cli.state import build_state, latent_of
+from gan_cli.steps import GeneratorOutcome, play_turn
+
+
+class Seen(NamedTuple):
+    """Modes in the end; the median length of G's gradient in the last third."""
+
+    modes: ModeCount
+    gradient: float
+
+
+def watch(experiment: str, seed: int) -> Seen:
+    config = compose(f"experiment={experiment}", f"seed={seed}")
+    state = build_state(config, torch.device("cpu"))
+    state.counters.total_steps = config.steps
+    batches = build_batches(config, build_dataset(config.dataset, None), state.device)
+    lengths = []
+    while state.counters.step < config.steps:
+        if isinstance(play_turn(state, config, batches), GeneratorOutcome) and state.counters.step % 10 == 0:
+            lengths.append(gradient_norm(state.generator).item())
+    modes = known_modes(config.dataset)
+    assert modes is not None
+    samples = torch.cat(list(generate(state.sampler, latent_of(config), range(10_000, 12_500), 2500)))
+    late = torch.tensor(lengths[2 * len(lengths) // 3 :])
+    return Seen(count_modes(samples, modes.centres, modes.std), late.median().item())
+
+
+def collapsed(seen: Seen) -> bool:
+    return seen.modes.covered <= 4
+
+
+def vanished(seen: Seen) -> bool:
+    return seen.gradient < 1e-3
+
+
+SIGNS = {"mode_collapse": collapsed, "vanishing_gradient": vanished}
+LAB = [option for option in groups()["experiment"] if option.startswith(("failure/", "cure/"))]
+
+
+def test_every_failure_has_a_sign_and_a_cure() -> None:
+    failures = {option.removeprefix("failure/") for option in LAB if option.startswith("failure/")}
+    assert failures == SIGNS.keys()
+    for failure in failures:
+        assert sum(option.startswith(f"cure/{failure}_") for option in LAB) >= 3
+
+
+def seen_in(option: str, seed: int) -> bool:
+    failure = next(name for name in SIGNS if name in option)
+    seen = watch(option, seed)
+    print(option, seed, seen)
+    return SIGNS[failure](seen)
+
+
+@pytest.mark.parametrize("failure", SIGNS)
+def test_a_failure_shows_and_a_cure_does_not(failure: str) -> None:
+    assert seen_in(f"failure/{failure}", seed=0)
+    assert not seen_in(f"cure/{failure}_r1", seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("option", LAB)
+def test_nine_of_ten_seeds(option: str) -> None:
+    shown = sum(seen_in(option, seed) for seed in range(10))
+    assert shown >= 9 if option.startswith("failure/") else shown <= 1, shown
