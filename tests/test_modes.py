@@ -1,26 +1,17 @@
-"""Modes are counted as the papers count them, and the classifier that counts them in images can be relied on."""
+"""Modes are counted as the papers count them."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import compose
 from torch import Tensor
 
-from gan_cli.data import build_dataset
-from gan_cli.data.dataset import Dataset
 from gan_cli.data.points import build_ring, grid_centres, ring_centres
-from gan_cli.errors import UsageError
 from gan_cli.metrics.modes import Floor, ModeCount, count_labels, count_modes, floor_of
-from gan_cli.sealed import seal, unseal
 
 RING = ring_centres(8, 2.0)
-FINGERPRINT = "ab" * 32
 
 
 # --- points ------------------------------------------------------------------------------------------------------
