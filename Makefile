@@ -21,7 +21,7 @@ demo: install  ## trains the default on the bundled digits for a minute
 test: install  ## every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
-test-all: install  ## also the slow ones: some 40 minutes more
+test-all: install  ## also the slow ones: the failures and cures of the lab, ten seeds each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 -m ''
 
 lint: install typecheck  ## style, imports, types

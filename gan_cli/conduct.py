@@ -13,6 +13,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.errors import DivergedError, GanCliError
 from gan_cli.machine import describe_device
 from gan_cli.measure import mode_metrics
+from gan_cli.options import GRADIENT_PENALTIES
 from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
 from gan_cli.runlog import RunLog
@@ -32,9 +33,11 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog) 
         f" samples {'x'.join(map(str, config.sample_shape))}"
     )
     log.say(f"device: {describe_device(state.device)}, {config.precision}, {torch.get_num_threads()} threads")
-    bounded = config.regularizer or getattr(config.architecture.discriminator, "normalization", "none") == "spectral"
+    spectral = getattr(config.architecture.discriminator, "normalization", "none") == "spectral"
+    bounded = spectral or config.regularizer.keys() & {*GRADIENT_PENALTIES, "weight_clip"}
     if config.loss.name == "wasserstein" and not bounded:
-        log.say("warning: loss=wasserstein regularizer=none leaves D's slope unbounded and usually diverges")
+        chosen = f"[{','.join(config.regularizer)}]" if config.regularizer else "none"
+        log.say(f"warning: loss=wasserstein regularizer={chosen} leaves D's slope unbounded and usually diverges")
 
 
 def conduct(run: Run) -> int:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.server
 import io
 import os
 import pickle
 import shutil
 import sys
 import tarfile
-import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -720,32 +718,14 @@ def test_celeba_without_gdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 # --- downloads ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A mirror on this machine, and the folder it serves."""
-    folder = tmp_path / "mirror"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{httpd.server_port}/", folder
-        httpd.shutdown()
-        thread.join()
+def mirrored(source: CifarSource, server: tuple[str, Path]) -> CifarSource:
+    md5 = hashlib.md5((server[1] / source.name).read_bytes()).hexdigest()
+    return replace(source, mirrors=("http://127.0.0.1:9/", server[0]), md5=md5)
 
 
-def mirrored(source: CifarSource, mirror: tuple[str, Path]) -> CifarSource:
-    md5 = hashlib.md5((mirror[1] / source.name).read_bytes()).hexdigest()
-    return replace(source, mirrors=("http://127.0.0.1:9/", mirror[0]), md5=md5)
-
-
-def test_cifar_is_downloaded_once(mirror: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    images, labels = write_cifar10(mirror[1])
-    source, root = mirrored(CIFAR10, mirror), tmp_path / "root"
+def test_cifar_is_downloaded_once(server: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, labels = write_cifar10(server[1])
+    source, root = mirrored(CIFAR10, server), tmp_path / "root"
     dataset = load_cifar(source, root=str(root), download=True, split="train", image_size=(32, 32))
     assert capsys.readouterr().out == f"CIFAR-10: downloading to {root}\n"
     assert same(dataset, images[:100], labels[:100])
@@ -755,9 +735,9 @@ def test_cifar_is_downloaded_once(mirror: tuple[str, Path], tmp_path: Path, caps
 
 
 def test_stl10_and_svhn_are_downloaded(
-    mirror: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address, folder = mirror
+    address, folder = server
     write_stl10(folder)
     write_svhn(folder)
     md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.iterdir()}
@@ -771,9 +751,9 @@ def test_stl10_and_svhn_are_downloaded(
     refused(lambda: load_mat(tmp_path / "root", "extra", download=True), "cannot be downloaded", "put extra_32x32.mat")
 
 
-def test_the_wrong_md5_leaves_nothing(mirror: tuple[str, Path], tmp_path: Path) -> None:
-    write_cifar10(mirror[1])
-    source, root = replace(CIFAR10, mirrors=(mirror[0],)), tmp_path / "root"
+def test_the_wrong_md5_leaves_nothing(server: tuple[str, Path], tmp_path: Path) -> None:
+    write_cifar10(server[1])
+    source, root = replace(CIFAR10, mirrors=(server[0],)), tmp_path / "root"
     refused(
         lambda: load_cifar(source, root=str(root), download=True, split="train", image_size=(32, 32)),
         f"dataset.root={root}",
@@ -784,14 +764,14 @@ def test_the_wrong_md5_leaves_nothing(mirror: tuple[str, Path], tmp_path: Path) 
     assert not root.exists()
 
 
-def test_a_download_larger_than_allowed_leaves_nothing(mirror: tuple[str, Path], tmp_path: Path) -> None:
+def test_a_download_larger_than_allowed_leaves_nothing(server: tuple[str, Path], tmp_path: Path) -> None:
     content = os.urandom(3 << 20)
-    (mirror[1] / "file").write_bytes(content)
+    (server[1] / "file").write_bytes(content)
     md5 = hashlib.md5(content).hexdigest()
     with pytest.raises(DownloadError, match="larger than 1 MiB"):
-        download([mirror[0]], "file", md5, tmp_path / "root", most_bytes=1 << 20)
+        download([server[0]], "file", md5, tmp_path / "root", most_bytes=1 << 20)
     assert not (tmp_path / "root").exists()
-    assert download([mirror[0]], "file", md5, tmp_path / "root", most_bytes=3 << 20).read_bytes() == content
+    assert download([server[0]], "file", md5, tmp_path / "root", most_bytes=3 << 20).read_bytes() == content
 
 
 def test_the_limits_let_the_real_files_pass() -> None:
@@ -801,13 +781,13 @@ def test_the_limits_let_the_real_files_pass() -> None:
 
 
 def test_a_terminal_gets_a_bar(
-    mirror: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (mirror[1] / "file").write_bytes(b"content" * 100_000)
+    (server[1] / "file").write_bytes(b"content" * 100_000)
     md5 = hashlib.md5(b"content" * 100_000).hexdigest()
     monkeypatch.setenv("TERM", "xterm")
     for terminal in (False, True):
         monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
-        download([mirror[0]], "file", md5, tmp_path / str(terminal))
+        download([server[0]], "file", md5, tmp_path / str(terminal))
         shown = capsys.readouterr().out
         assert ("700.0/700.0 kB" in shown) == terminal

@@ -147,6 +147,13 @@ def test_what_does_not_fit_is_refused(
     assert not (here / "outputs/never").exists()
 
 
+def test_a_sweep_leaves_the_networks_to_its_jobs(train: Callable[..., Path], here: Path) -> None:
+    ring = train("experiment=ring", "steps=2", "threads=1", "name=ring")
+    command = ["-m", "dataset=grid", f"init_from={ring}", "seed=1,2", "steps=1", "threads=1"]
+    assert run_command("train", command) == 0
+    assert len(list(here.glob("outputs/*/sweep_*/*/checkpoints/step_00000001.safetensors"))) == 2
+
+
 def test_points_too(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     ring = train("experiment=ring", "steps=2", "threads=1", "name=ring")
     run = train("dataset=grid", f"init_from={ring}", "steps=2", "threads=1", "name=grid")

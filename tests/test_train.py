@@ -294,3 +294,18 @@ def test_modes_are_logged_and_told(train: Callable[..., Path]) -> None:
         assert 0 <= line["modes/reverse_kl"] <= 2.08
     assert re.search(r"done: 20 steps .* \d of 8 modes, .*reverse KL", (run / "train.log").read_text())
     assert not any("modes/covered" in line for line in metrics(train(*TINY_IMAGES, "steps=1")))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warned"),
+    [
+        (["regularizer=none"], True),
+        (["regularizer=[orthogonal,lecam]"], True),
+        (["regularizer=r1"], False),
+        (["regularizer=weight_clip"], False),
+        (["regularizer=none", "architecture.discriminator.normalization=spectral"], False),
+    ],
+)
+def test_an_unbounded_slope_is_warned_of(train: Callable[..., Path], overrides: list[str], warned: bool) -> None:
+    run = train(*TINY_IMAGES, "loss=wasserstein", "steps=1", *overrides)
+    assert ("leaves D's slope unbounded" in (run / "train.log").read_text()) == warned
