@@ -36,6 +36,7 @@ def load(
     background: str = "white",
     on_bad: str = "error",
     split: str = "train",
+    labels: Path | str | None = None,
     selection: Selection = EVERYTHING,
 ) -> Dataset:
     return build_folder(
@@ -44,6 +45,7 @@ def load(
         image_channels=channels,
         background=background,
         on_bad=on_bad,
+        labels=None if labels is None else str(labels),
         split=split,
         selection=selection,
     )
@@ -911,3 +913,118 @@ def test_nothing_is_written_beside_a_zip(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "root")
     load(path)
     assert [item.name for item in tmp_path.iterdir()] == ["pets.zip"]
+
+
+# --- labels.csv --------------------------------------------------------------------------------------------------
+
+
+def coloured(folder: Path, names: tuple[str, ...] = ("a.png", "b.png", "c.png")) -> Path:
+    for name in names:
+        write(folder / name)
+    return folder
+
+
+TABLE = "file,colour,size\nb.png,red,small\na.png,blue,large\nc.png,red,\n"
+
+
+def test_a_table_gives_attributes(tmp_path: Path) -> None:
+    pictures = coloured(tmp_path / "pictures")
+    (pictures / "labels.csv").write_text(TABLE)
+    data = load(pictures)
+    assert data.classes == ("colour=blue", "colour=red", "size=large", "size=small")
+    assert data.labels is not None
+    assert data.labels.tolist() == [[0, 2], [1, 3], [1, -1]]  # of c the size is not known
+    assert "colour (blue 1, red 2); size (large 1, small 1)" in data.source
+    assert "other file" not in data.source
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "\ufeff" + TABLE,
+        TABLE.replace(",", ";"),
+        TABLE.replace(",", "\t").replace("\n", "\r\n"),
+        TABLE.replace("b.png", "./b.png").replace("a.png", "deep\\a.png".removeprefix("deep\\")),
+        TABLE + "elsewhere.png,red,small\n\n",
+    ],
+)
+def test_tables_of_many_makers(tmp_path: Path, table: str) -> None:
+    pictures = coloured(tmp_path / "pictures")
+    (pictures / "labels.csv").write_text(table, encoding="utf-8")
+    labels = load(pictures).labels
+    assert labels is not None
+    assert labels.tolist() == [[0, 2], [1, 3], [1, -1]]
+
+
+def test_one_attribute_makes_plain_classes(tmp_path: Path) -> None:
+    pictures = coloured(tmp_path / "pictures")
+    (pictures / "labels.csv").write_text("picture,grade\na.png,10\nb.png,9\nc.png,10\n")
+    data = load(pictures)
+    assert data.classes == ("9", "10")
+    assert data.labels is not None
+    assert data.labels.tolist() == [1, 0, 1]
+    assert load(pictures, selection=Selection(classes=("9",))).samples.shape[0] == 1
+
+
+def test_where_a_table_is_looked_for(tmp_path: Path) -> None:
+    pictures = coloured(tmp_path / "pictures", ("cats/a.png", "dogs/b.png"))
+    assert load(pictures).classes == ("cats", "dogs")
+    (tmp_path / "labels.csv").write_text("file,colour\nother.png,red\n")
+    assert load(pictures).classes == ("cats", "dogs")  # it is about other pictures
+    (tmp_path / "labels.csv").write_text("file,colour\na.png,red\ncats/b.png,blue\nb.png,green\n")
+    assert load(pictures).classes == ("green", "red")
+    (pictures / "labels.csv").write_text("file,colour\ncats/a.png,black\ndogs/b.png,white\n")
+    assert load(pictures).classes == ("black", "white")
+    (tmp_path / "mine.csv").write_text("file,colour\na.png,one\nb.png,two\n")
+    assert load(pictures, labels=tmp_path / "mine.csv").classes == ("one", "two")
+
+
+def test_a_table_in_a_zip(tmp_path: Path) -> None:
+    pictures = coloured(tmp_path / "pictures")
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        for path in pictures.iterdir():
+            archive.write(path, f"top/{path.name}")
+        archive.writestr("top/labels.csv", TABLE)
+    labels = load(tmp_path / "pictures.zip").labels
+    assert labels is not None
+    assert labels.tolist() == [[0, 2], [1, 3], [1, -1]]
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("", "expected a header"),
+        ("file\na.png\n", "expected a header"),
+        ("file,colour,colour\na.png,1,2\n", "names that differ"),
+        ("file,col=our\na.png,1\n", "no '='"),
+        ("file,colour\na.png,red\n", "no row for 2 of 3 pictures, as b.png"),
+        ("file,colour\na.png,red\na.png,blue\n", "row 3 is about a.png again"),
+        ("file,colour\na.png,red,large\n", "row 2 has 3 cells, its header 2"),
+        ("file,colour\na.png,\nb.png,\nc.png,\n", "'colour' is empty"),
+        ("file,colour\na.png,x=1\nb.png,y\nc.png,z\n", "without '='"),
+        ('file,colour\n"a.png', "row 2 has 1 cells"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path: Path, table: str, says: str) -> None:
+    pictures = coloured(tmp_path / "pictures")
+    (pictures / "labels.csv").write_text(table)
+    message = refusal(pictures)
+    assert says in message
+    assert "labels.csv" in message
+
+
+def test_a_table_that_is_no_text_or_not_there(tmp_path: Path) -> None:
+    pictures = coloured(tmp_path / "pictures")
+    (tmp_path / "noise.csv").write_bytes(b"\xff\xfe\x00\x81")
+    assert "UTF-8" in refusal(pictures, labels=tmp_path / "noise.csv")
+    assert "not found" in refusal(pictures, labels=tmp_path / "none.csv")
+    assert "not found" in refusal(pictures, labels=tmp_path)
+
+
+def test_attributes_are_no_classes_to_keep(tmp_path: Path) -> None:
+    pictures = coloured(tmp_path / "pictures")
+    (pictures / "labels.csv").write_text(TABLE)
+    assert "several attributes" in refusal(pictures, selection=Selection(classes=("red",)))
+    limited = load(pictures, selection=Selection(limit=2))
+    assert limited.labels is not None
+    assert limited.labels.shape == (2, 2)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gan_cli.data.attributes import Attributes, read_attributes
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding import BadPicture, Outcome, Target, decode_all
 from gan_cli.data.listing import READ, File, Listing, Reader, opened
@@ -26,10 +27,11 @@ class Layout(NamedTuple):
     """The pictures of a split in their order, their classes by number (-1: none), and the folder they are below."""
 
     files: list[File]
-    labels: list[int] | None
+    labels: Tensor | None
     classes: tuple[str, ...]
     base: tuple[str, ...]
     mixed: bool
+    said: str = ""
 
 
 def build_folder(
@@ -39,17 +41,23 @@ def build_folder(
     image_channels: int,
     background: str,
     on_bad: str,
+    labels: str | None,
     split: str,
     selection: Selection,
 ) -> Dataset:
     """The pictures below `path`, chosen and then decoded: uint8 `[N, image_channels, H, W]`, labels int64 `[N]`.
 
-    There are no labels if no sub-folders make classes; if there are, they count all classes, chosen or not. UsageError
-    for a path, a layout or (unless `on_bad` is `skip`) a picture that cannot be used; StorageError if reading fails.
+    There are no labels if neither sub-folders nor a `labels.csv` make classes; if there are, they count all classes,
+    chosen or not, of several attributes `[N, attributes]`. UsageError for a path, a layout, a table or (unless `on_bad`
+    is `skip`) a picture that cannot be used; StorageError if reading fails.
     """
     target = Target(image_size, image_channels, background)
     with opened(path) as reader:
         layout = _layout(reader.listing, split)
+        attributes = read_attributes(path, labels, reader, layout.files, len(layout.base))
+        if attributes is not None:
+            layout = layout._replace(labels=attributes.labels, classes=attributes.classes, said=attributes.said)
+            _check_choice(selection, attributes)
         chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
         files = [layout.files[index] for index in chosen.tolist()]
         _check_memory(len(files), target)
@@ -58,18 +66,23 @@ def build_folder(
         except MemoryError:
             raise UsageError(_too_much(len(files), target, "there is memory for")) from None
     _check_bad(files, outcomes, on_bad, reader.listing.shown)
-    labels = None
+    kept = None
     if layout.labels is not None:
         good = torch.tensor([outcome.bad is None for outcome in outcomes])
-        labels = torch.tensor(layout.labels)[chosen][good]
-    source = _source(layout, reader.listing, files, outcomes, labels, target)
-    return Dataset(samples=samples, labels=labels, classes=layout.classes, source=source)
+        kept = layout.labels[chosen][good]
+    source = _source(layout, reader.listing, files, outcomes, kept, target)
+    return Dataset(samples=samples, labels=kept, classes=layout.classes, source=source)
 
 
 def _read(file: File, reader: Reader) -> bytes:
     if file.bad is not None:
         raise BadPicture(file.bad)
     return reader.read(file)
+
+
+def _check_choice(selection: Selection, attributes: Attributes) -> None:
+    if selection.classes is not None and attributes.labels.ndim > 1:
+        raise UsageError("dataset.classes: these pictures have several attributes, none is their class; leave it out")
 
 
 def _check_memory(count: int, target: Target) -> None:
@@ -107,7 +120,7 @@ def _layout(listing: Listing, split: str) -> Layout:
         others = f", only {_count(listing.others, 'other file')}" if listing.others else ""
         raise UsageError(f"dataset.path={one_line(place)}: no pictures in it{others}; {FORMATS_READ}")
     labels, classes, mixed = _classes(files, base, place)
-    return Layout(files, labels, classes, base, mixed)
+    return Layout(files, None if labels is None else torch.tensor(labels), classes, base, mixed)
 
 
 def _plain(files: Sequence[File]) -> Sequence[File]:
@@ -193,7 +206,9 @@ def _source(
     """One line: how many pictures of which classes, from where, and what was done to them or left out."""
     good = [outcome for outcome in outcomes if outcome.bad is None]
     text = _count(len(good), "picture")
-    if labels is not None:
+    if layout.said:
+        text += f" with {layout.said}"
+    elif labels is not None:
         text += f" in {_class_counts(layout.classes, labels)}"
     parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}"]
     if len(files) < len(layout.files):

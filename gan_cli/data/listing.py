@@ -42,12 +42,13 @@ class File:
 
 @dataclass
 class Listing:
-    """What a folder or zip holds: pictures, folders down to the second level, and the number of all other files."""
+    """What a folder or zip holds: pictures, folders down to the second level, tables of labels, and how much else."""
 
     shown: str
     zipped: bool = False
     files: list[File] = field(default_factory=list)
     folders: set[tuple[str, ...]] = field(default_factory=set)
+    tables: list[File] = field(default_factory=list)
     others: int = 0
 
     def add(self, parts: tuple[str, ...], place: str | zipfile.ZipInfo, bad: str | None = None) -> None:
@@ -57,6 +58,8 @@ class Listing:
             self.files.append(File(parts, place, bad))
         elif suffix in FOREIGN:
             self.files.append(File(parts, place, f"{suffix[1:]} is not read, convert it to png"))
+        elif parts[-1].lower() == "labels.csv":
+            self.tables.append(File(parts, place, bad))
         else:
             self.others += 1
         if len(self.files) + self.others > MOST_FILES:

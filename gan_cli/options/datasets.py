@@ -133,6 +133,10 @@ class Folder(ImageOptions):
         pattern=r"white|black|#[0-9a-fA-F]{6}",
         pattern_means="white, black or a colour as '#8090ff'",
     )
+    labels: str | None = key(
+        "a table of what each picture shows; unless set the labels.csv inside or beside `path`, else its sub-folders",
+        absent=None,
+    )
     on_bad: str = key("at a picture that cannot be read: stop, or leave it out", choices=("error", "skip"))
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
