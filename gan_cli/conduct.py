@@ -26,6 +26,10 @@ STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
 def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog) -> None:
     """Says what will be trained on what, before the first step."""
     log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
+    if config.classes:
+        log.say(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
+    elif dataset.labels is not None and len(dataset.classes) > 1:
+        log.say(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to make each")
     generator, discriminator = config.architecture.generator, config.architecture.discriminator
     log.say(
         f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
@@ -57,7 +61,7 @@ def conduct(run: Run) -> int:
             f"stopped by {received.name} at step {counters.step:,}; go on by: gan-train {_typed('resume', run)}"
         )
         return STOPPED[received]
-    run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s{_modes(run)}")
+    run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s{_modes(run)}{_classes(run)}")
     run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
     run.log.say(f"more: gan-sample {_typed('ckpt', run)} n=64 seed=0")
     return 0
@@ -73,6 +77,12 @@ def _modes(run: Run) -> str:
         f"; {counted['modes/covered']:.0f} of {len(modes.centres)} modes, {counted['modes/share']:.1%} of samples"
         f" within 3 standard deviations, reverse KL {counted['modes/reverse_kl']:.3f}"
     )
+
+
+def _classes(run: Run) -> str:
+    """How often a sample was judged to be of the class that was asked for."""
+    accuracy = run.evaluated.get("accuracy/class")
+    return "" if accuracy is None else f"; {accuracy:.1%} of samples are judged to be of the class asked for"
 
 
 def _typed(key: str, run: Run) -> str:

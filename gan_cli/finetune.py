@@ -13,7 +13,7 @@ from gan_cli.config import Config
 from gan_cli.errors import UsageError
 from gan_cli.schema import shown
 
-KEYS = ("architecture", "image_size")  # what the checkpoint decides
+KEYS = ("architecture", "image_size", "conditioning")  # what the checkpoint decides
 
 
 def find_base(config: Config) -> Checkpoint:
@@ -26,7 +26,7 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
 
     UsageError if a key that the user named says otherwise, or if the data have other samples than its networks.
     """
-    adopted = dataclasses.replace(config, architecture=saved.architecture, image_size=saved.image_size)
+    adopted = dataclasses.replace(config, **{key: getattr(saved, key) for key in KEYS})
     mine, theirs = (dict(configs.flatten(configs.to_dict(each))) for each in (config, adopted))
     for key in named:
         parts = [dotted for dotted in mine.keys() | theirs.keys() if dotted == key or dotted.startswith(f"{key}.")]

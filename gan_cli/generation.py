@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from gan_cli.latents import Latent
 
+OF_A_CLASS = 8  # samples, where nobody says how many
+
 
 def latents_of(seeds: Sequence[int], latent: Latent, truncation: float | None = None) -> Tensor:
     """`[len(seeds), latent.dim]`, each row drawn from its own seed; see `Latent.draw`."""
@@ -16,16 +18,25 @@ def latents_of(seeds: Sequence[int], latent: Latent, truncation: float | None = 
 
 
 def generate(
-    generator: nn.Module, latent: Latent, seeds: Sequence[int], batch_size: int, truncation: float | None = None
+    generator: nn.Module,
+    latent: Latent,
+    seeds: Sequence[int],
+    batch_size: int,
+    truncation: float | None = None,
+    conditions: Tensor | None = None,
 ) -> Iterator[Tensor]:
-    """Batches of float32 samples on the CPU, the network as after training, in full precision."""
+    """Batches of float32 samples on the CPU, the network as after training, in full precision.
+
+    `conditions` `[len(seeds), K]` say what each is to be, None of an unconditional generator.
+    """
     device = next(generator.parameters()).device
     was_training = generator.training
     generator.eval()
     try:
         for start in range(0, len(seeds), batch_size):
-            latents = latents_of(seeds[start : start + batch_size], latent, truncation)
+            latents = latents_of(seeds[start : start + batch_size], latent, truncation).to(device)
+            condition = None if conditions is None else conditions[start : start + batch_size].to(device)
             with torch.no_grad():
-                yield generator(latents.to(device), None).float().cpu()
+                yield generator(latents, condition).float().cpu()
     finally:
         generator.train(was_training)

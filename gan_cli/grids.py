@@ -10,13 +10,15 @@ import torch
 from gan_cli import pictures
 from gan_cli.data import known_modes
 from gan_cli.data.dataset import to_bytes
-from gan_cli.generation import generate
+from gan_cli.generation import OF_A_CLASS, generate
+from gan_cli.labels import evenly, every_class
 from gan_cli.randomness import generator_for
 from gan_cli.run import Run
 from gan_cli.runfolder import SAMPLES
 from gan_cli.state import latent_of, require_finite
 
 SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
+SHOWN_CLASSES = 32  # rows of a grid, each of a class
 
 
 def save_real_samples(run: Run) -> None:
@@ -28,17 +30,24 @@ def save_real_samples(run: Run) -> None:
 
 
 def save_samples(run: Run) -> None:
-    """`samples/step_*.png`, of seeds 0, 1, 2 ...: what `gan-sample` makes of this step's checkpoint."""
+    """`samples/step_*.png`, of seeds 0, 1, 2 ..., a class a row: what `gan-sample` makes of this checkpoint."""
     modes = known_modes(run.config.dataset)
-    seeds = range(_shown(run))
-    samples = torch.cat(list(generate(run.state.sampler, latent_of(run.config), seeds, SHOWN_IMAGES)))
+    rows = every_class(run.config.classes, SHOWN_CLASSES)
+    seeds = range(OF_A_CLASS * len(rows) if rows and _images(run) else _shown(run))
+    conditions = evenly(run.config.classes, seeds, SHOWN_CLASSES)
+    made = generate(run.state.sampler, latent_of(run.config), seeds, SHOWN_IMAGES, conditions=conditions)
+    samples = torch.cat(list(made))
     require_finite(run.state, {"a sample": samples})
     path = run.folder / SAMPLES / f"step_{run.state.counters.step:08d}.png"
-    _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(to_bytes(samples), modes), path))
+    _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(to_bytes(samples), modes, len(rows)), path))
 
 
 def _shown(run: Run) -> int:
-    return SHOWN_IMAGES if len(run.config.sample_shape) > 1 else SHOWN_POINTS
+    return SHOWN_IMAGES if _images(run) else SHOWN_POINTS
+
+
+def _images(run: Run) -> bool:
+    return len(run.config.sample_shape) > 1
 
 
 def save_film(run: Run) -> None:

@@ -16,7 +16,7 @@ from gan_cli import config as configs
 from gan_cli.checkpoint import Checkpoint, Provenance
 from gan_cli.conduct import conduct, introduce
 from gan_cli.config import Config
-from gan_cli.data import build_batches, build_dataset
+from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.errors import CheckpointError, UsageError, one_line
 from gan_cli.finetune import KEYS, adopt_networks, describe_base, find_base
@@ -95,13 +95,16 @@ def _preview(request: Request) -> int:
         raise UsageError(
             f"dry_run=true shows a new run, resume={request.config.resume} goes on with an old one: give one"
         )
-    dataset, state = _prepare(request)
+    request, dataset, state = _prepare(request)
     preview(request.config, request.named, request.brought, dataset, state)
     return 0
 
 
-def _prepare(request: Request) -> tuple[Dataset, TrainState]:
-    """Data and fresh state, built before anything is written: here all that does not fit is found."""
+def _prepare(request: Request) -> tuple[Request, Dataset, TrainState]:
+    """The request, which now knows the data's classes, data and fresh state.
+
+    Built before anything is written: here all that does not fit is found.
+    """
     config = request.config
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -109,16 +112,18 @@ def _prepare(request: Request) -> tuple[Dataset, TrainState]:
     check_parameters(config)
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
+    config = with_classes(config, dataset)
+    check_parameters(config)
     state = build_state(config, device)
     if request.base is not None:
         load_network_tensors(state, request.base.tensors)
     state.counters.total_steps = config.steps if config.budget is None else None
-    return dataset, state
+    return dataclasses.replace(request, config=config), dataset, state
 
 
 def _start(request: Request) -> int:
+    request, dataset, state = _prepare(request)
     config = request.config
-    dataset, state = _prepare(request)
     device = state.device
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
     with lock(folder):
@@ -254,12 +259,13 @@ def _end_of(saved: Checkpoint, request: Request) -> int | None:
 
 def _reachable(dataset: Any, folder: Path) -> Any:
     """The data section with a relative path taken from where the run was started, if it is not found from here."""
-    key = "path" if hasattr(dataset, "path") else "root"
-    path = Path(getattr(dataset, key, None) or "~")
     started_in = Path(str(read_record(folder).get("directory", ".")))
-    if path.is_absolute() or path.parts[:1] == ("~",) or path.exists() or not (started_in / path).exists():
-        return dataset
-    return dataclasses.replace(dataset, **{key: str(started_in / path)})
+    for key in ("path", "root", "labels"):
+        path = Path(getattr(dataset, key, None) or "~")
+        there = not path.is_absolute() and path.parts[:1] != ("~",) and (started_in / path).exists()
+        if there and not path.exists():
+            dataset = dataclasses.replace(dataset, **{key: str(started_in / path)})
+    return dataset
 
 
 def _restore(saved: Checkpoint, config: Config, end: int | None, device: torch.device) -> TrainState:

@@ -10,6 +10,7 @@ from torch import nn
 
 from gan_cli.data import known_modes
 from gan_cli.generation import generate
+from gan_cli.labels import evenly
 from gan_cli.metrics.modes import count_modes
 from gan_cli.pace import Pace
 from gan_cli.run import Run
@@ -73,7 +74,9 @@ def mode_metrics(run: Run) -> dict[str, float]:
     modes = known_modes(run.config.dataset)
     if modes is None or len(modes.centres) == 0:
         return {}
-    samples = torch.cat(list(generate(run.state.sampler, latent_of(run.config), MODE_SEEDS, len(MODE_SEEDS))))
+    conditions = evenly(run.config.classes, MODE_SEEDS)
+    made = generate(run.state.sampler, latent_of(run.config), MODE_SEEDS, len(MODE_SEEDS), conditions=conditions)
+    samples = torch.cat(list(made))
     counted = count_modes(samples, modes.centres, modes.std)
     return {
         "modes/covered": counted.covered,

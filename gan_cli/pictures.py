@@ -20,17 +20,20 @@ MOST_FRAMES, LARGEST_FRAME = 120, 768
 REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
 
 
-def draw_samples(samples: Tensor, modes: Modes | None) -> Image.Image:
-    """Images `[N, C, H, W]`, uint8, as a grid; points `[N, 2]`, of which `modes` may be known, as a scatter plot."""
+def draw_samples(samples: Tensor, modes: Modes | None, rows: int = 0) -> Image.Image:
+    """Images `[N, C, H, W]`, uint8, as a grid; points `[N, 2]`, of which `modes` may be known, as a scatter plot.
+
+    A grid has `rows` if they are given, else it is as square as can be.
+    """
     if samples.ndim > 2:
-        return draw_grid(samples)
+        return draw_grid(samples, rows)
     return draw_scatter(samples, modes or Modes(torch.empty(0, 2), 0.0, samples.abs().max().item()))
 
 
-def draw_grid(images: Tensor) -> Image.Image:
-    """uint8 `[N, C, H, W]` row by row in a grid as square as can be."""
+def draw_grid(images: Tensor, rows: int = 0) -> Image.Image:
+    """uint8 `[N, C, H, W]` row by row, in so many rows or in a grid as square as can be."""
     count, _, height, width = images.shape
-    columns = math.ceil(math.sqrt(count))
+    columns = math.ceil(count / rows) if rows else math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     factor = max(1, SMALLEST_TILE // max(height, width))
     pixels = _displayable(images).repeat_interleave(factor, 1).repeat_interleave(factor, 2)

@@ -22,6 +22,11 @@ def present(samples: Tensor, state: TrainState, config: Config, random: torch.Ge
     return pack(samples, training.pack)
 
 
+def present_condition(condition: Tensor | None, config: Config) -> Tensor | None:
+    """`[N, K]` to what goes with presented samples, `[N / pack, K * pack]`."""
+    return None if condition is None else pack(condition, config.training.pack)
+
+
 def noise_level(state: TrainState, config: Config) -> float:
     """Standard deviation of the noise, falling linearly to 0; at its start while a time budget is measured."""
     counters = state.counters

@@ -16,7 +16,7 @@ from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.data import build_batches
 from gan_cli.data.dataset import Dataset
-from gan_cli.presentation import present
+from gan_cli.presentation import present, present_condition
 from gan_cli.randomness import generator_for
 from gan_cli.schema import shown
 from gan_cli.state import TrainState, count_parameters, require_finite, state_tensors
@@ -32,9 +32,10 @@ def preview(
     batches = build_batches(config, dataset, state.device)
     real = batches.draw(0)
     latent = draw_latents(config, "generator", 0).to(state.device)
-    console.print(_network_table("generator", state.generator, latent))
+    console.print(_network_table("generator", state.generator, latent, real.condition))
     seen = present(real.samples, state, config, generator_for(config.seed, "present", 0))
-    console.print(_network_table("discriminator", state.discriminator, seen))
+    condition = present_condition(real.condition, config)
+    console.print(_network_table("discriminator", state.discriminator, seen, condition))
     print(f"data: {dataset.source}, {len(dataset):,} samples")
     started = time.perf_counter()
     discriminator_step(state, config, batches)
@@ -58,12 +59,12 @@ def _config_table(config: Config, named: tuple[str, ...], brought: dict[str, obj
     return table
 
 
-def _network_table(role: str, network: nn.Module, given: Tensor) -> Table:
+def _network_table(role: str, network: nn.Module, given: Tensor, condition: Tensor | None) -> Table:
     """The shape of a batch after each layer, and the layer's parameters."""
     table = Table("layer", "output", "parameters", title=role, title_justify="left", box=None)
     table.add_row("input", _shape(given), "")
     with _watched(network) as seen, torch.no_grad():
-        network(given, None)
+        network(given, condition)
     for name, module, shape in seen:
         count = count_parameters(module)
         table.add_row(Text(f"{name} {type(module).__name__}"), shape, f"{count:,}" if count else "")

@@ -14,7 +14,10 @@ from gan_cli.state import TrainState
 
 @dataclass
 class Run:
-    """`discriminator_metrics` are those of D's half of the current step, kept when a run stops between the halves."""
+    """`discriminator_metrics` are those of D's half of the current step, kept when a run stops between the halves.
+
+    `evaluated` is what the last evaluation of samples gave.
+    """
 
     config: Config
     state: TrainState
@@ -23,3 +26,4 @@ class Run:
     log: RunLog
     provenance: Provenance
     discriminator_metrics: dict[str, float] = field(default_factory=dict)
+    evaluated: dict[str, float] = field(default_factory=dict)

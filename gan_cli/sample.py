@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,44 +18,66 @@ from gan_cli.config import SampleConfig
 from gan_cli.data import known_modes
 from gan_cli.data.dataset import to_bytes
 from gan_cli.errors import StorageError, UsageError
-from gan_cli.generation import generate
+from gan_cli.generation import OF_A_CLASS, generate
+from gan_cli.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
 from gan_cli.machine import build_device
 from gan_cli.runfolder import CHECKPOINTS
 from gan_cli.state import build_generator, latent_of
 
 MOST_SEEDS = 1_000_000
 MOST_IN_GRID = 10_000
+OF_ALL = 64  # samples where nobody says how many
 
 
 def sample(config: SampleConfig) -> int:
     """Writes pictures or arrays and a sidecar `.json` that tells how to make them again; prints where."""
     if config.ckpt is None:
         raise UsageError("ckpt is missing: gan-sample ckpt=<a .safetensors file or a run's folder>")
-    seeds = expand_seeds(config)
-    if config.format == "grid" and len(seeds) > MOST_IN_GRID:
-        raise UsageError(f"n={len(seeds)}: a grid holds up to {MOST_IN_GRID}, use format=images or npz")
+    expand_seeds(config, OF_ALL)
     device = build_device(config.device)
     found = checkpoint.find(Path(config.ckpt))
+    rows = _rows(config, found)
+    seeds = expand_seeds(config, OF_A_CLASS * len(rows) if len(rows) > 1 else OF_ALL)
+    if config.format == "grid" and len(seeds) > MOST_IN_GRID:
+        raise UsageError(f"n={len(seeds)}: a grid holds up to {MOST_IN_GRID}, use format=images or npz")
     if config.format == "images" and len(found.config.sample_shape) == 1:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
     folder = Path(config.out) if config.out else _default_folder(found.path)
-    stem = f"{found.path.stem}_seeds_{_label(seeds)}"
+    stem = f"{found.path.stem}_{_kind(config)}seeds_{_label(seeds)}"
     if config.truncation is not None:
         stem += f"_truncation_{config.truncation:g}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         target = _fresh(folder, stem, {"grid": ".png", "images": "", "npz": ".npz"}[config.format])
-        _write(config, found, seeds, device, target)
+        _write(config, found, share_out(rows, len(seeds)) if rows else [], seeds, device, target)
     except OSError as error:
         raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
     print(target)
     return 0
 
 
-def expand_seeds(config: SampleConfig) -> list[int]:
-    """`seeds=0-7,12` as a list, or n seeds from `seed`."""
+def _rows(config: SampleConfig, found: Checkpoint) -> list[Asked]:
+    """What is asked of the checkpoint, each in a row of a grid: a class, several, or all unless one is named."""
+    classes = found.config.classes
+    asked = f"label={config.label}" if config.label is not None else "label_index"
+    if config.label is not None and config.label_index is not None:
+        raise UsageError("label and label_index: each says what to make, give one")
+    if config.label is None and config.label_index is None:
+        return every_class(classes)
+    if not classes:
+        raise UsageError(
+            f"{asked}: this checkpoint cannot be asked for a class; train one with conditioning=projection, or leave"
+            " it out"
+        )
+    if config.label is not None:
+        return asked_for(classes, config.label)
+    return asked_by_index(classes, config.label_index or ())
+
+
+def expand_seeds(config: SampleConfig, count: int) -> list[int]:
+    """`seeds=0-7,12` as a list, or n seeds from `seed`, `count` unless `n` is set."""
     if config.seeds is None:
-        return list(range(config.seed, config.seed + config.n))
+        return list(range(config.seed, config.seed + (config.n or count)))
     seeds: list[int] = []
     for part in config.seeds.split(","):
         first, _, last = part.partition("-")
@@ -67,16 +90,27 @@ def expand_seeds(config: SampleConfig) -> list[int]:
     return seeds
 
 
-def _write(config: SampleConfig, found: Checkpoint, seeds: Sequence[int], device: torch.device, target: Path) -> None:
+def _write(
+    config: SampleConfig,
+    found: Checkpoint,
+    asked: Sequence[Asked],
+    seeds: Sequence[int],
+    device: torch.device,
+    target: Path,
+) -> None:
+    """The samples and their sidecar; `asked` says of each seed what it is to be, nothing if that cannot be said."""
     network = build_generator(found.config, found.tensors, device, ema=config.ema)
-    batches = map(to_bytes, generate(network, latent_of(found.config), seeds, config.batch_size, config.truncation))
+    conditions = conditions_for(found.config.classes, asked, seeds) if asked else None
+    made = generate(network, latent_of(found.config), seeds, config.batch_size, config.truncation, conditions)
+    batches = map(to_bytes, made)
     try:
         if config.format == "images":
             _write_images(batches, seeds, target)
         elif config.format == "npz":
-            _write_arrays(batches, target)
+            _write_arrays(batches, conditions, target)
         else:
-            drawn = pictures.draw_samples(torch.cat(list(batches)), known_modes(found.config.dataset))
+            rows = len(dict.fromkeys(asked))
+            drawn = pictures.draw_samples(torch.cat(list(batches)), known_modes(found.config.dataset), rows)
             pictures.save_picture(drawn, target)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
@@ -87,6 +121,7 @@ def _write(config: SampleConfig, found: Checkpoint, seeds: Sequence[int], device
         "step": found.counters.step,
         "seeds": config.seeds or f"{seeds[0]}-{seeds[-1]}",
         "n": len(seeds),
+        "labels": [row.name for row in dict.fromkeys(asked)] or None,
         "truncation": config.truncation,
         "ema": config.ema and found.config.training.ema_decay > 0,
         "format": config.format,
@@ -104,13 +139,13 @@ def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], folder: Path)
             pictures.draw_image(image).save(folder / f"seed_{next(remaining):06d}.png")
 
 
-def _write_arrays(batches: Iterable[Tensor], path: Path) -> None:
-    """`images` uint8 `[N, H, W, C]`, or `points` float32 `[N, D]`."""
+def _write_arrays(batches: Iterable[Tensor], conditions: Tensor | None, path: Path) -> None:
+    """`images` uint8 `[N, H, W, C]`, or `points` float32 `[N, D]`; of a conditional run `conditions` `[N, K]`, too."""
     samples = torch.cat(list(batches))
-    if samples.ndim == 4:
-        np.savez_compressed(path, images=samples.permute(0, 2, 3, 1).numpy())
-    else:
-        np.savez_compressed(path, points=samples.numpy())
+    arrays = {"images": samples.permute(0, 2, 3, 1).numpy()} if samples.ndim == 4 else {"points": samples.numpy()}
+    if conditions is not None:
+        arrays["conditions"] = conditions.to(torch.uint8).numpy()
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
 def _without_suffix(target: Path) -> str:
@@ -120,6 +155,13 @@ def _without_suffix(target: Path) -> str:
 def _default_folder(path: Path) -> Path:
     run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
     return run / "generated"
+
+
+def _kind(config: SampleConfig) -> str:
+    """What was asked for, as a part of a file's name."""
+    if config.label is not None:
+        return re.sub(r"[^\w=,.-]+", "-", config.label)[:60] + "_"
+    return "" if config.label_index is None else ",".join(map(str, config.label_index))[:60] + "_"
 
 
 def _label(seeds: Sequence[int]) -> str:

@@ -69,9 +69,12 @@ def key(help: str, *, absent: Any = MISSING, **limits: Any) -> Any:
     return dataclasses.field(metadata={"help": help, "limits": Limits(**limits), "absent": absent})
 
 
-def option_of(table: Mapping[str, type], help: str, *, unnamed: type | None = None) -> Any:
-    """Declares a section whose `name` picks its dataclass from `table`; without a name it is an `unnamed`."""
-    return dataclasses.field(metadata={"help": help, "table": table, "unnamed": unnamed})
+def option_of(table: Mapping[str, type], help: str, *, unnamed: type | None = None, absent: Any = MISSING) -> Any:
+    """Declares a section whose `name` picks its dataclass from `table`; without a name it is an `unnamed`.
+
+    `absent` is as for `key`.
+    """
+    return dataclasses.field(metadata={"help": help, "table": table, "unnamed": unnamed, "absent": absent})
 
 
 def options_of(table: Mapping[str, type], help: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from gan_cli.config import Config
 from gan_cli.errors import DivergedError, UsageError
 from gan_cli.latents import Latent
 from gan_cli.models import DISCRIMINATORS, GENERATORS
+from gan_cli.models.conditioning import UNCONDITIONAL, Conditions
 from gan_cli.options import rule_of
 from gan_cli.randomness import derive_seed
 from gan_cli.regularizers import MEMORY
@@ -144,16 +146,32 @@ def _build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
         with torch.device("meta" if device.type == "meta" else "cpu"):
-            generator = _build(GENERATORS, config.architecture.generator, shape)
-            packed = (shape[0] * config.training.pack, *shape[1:])
-            discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed)
+            generator = _build(GENERATORS, config.architecture.generator, shape, conditions_of(config))
+            pack = config.training.pack
+            packed = (shape[0] * pack, *shape[1:])
+            conditions = conditions_of(config, pack)
+            discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed, conditions)
     return generator.to(device), discriminator.to(device)
 
 
-def _build(table: dict[str, Any], section: Any, sample_shape: tuple[int, ...]) -> nn.Module:
+def conditions_of(config: Config, pack: int = 1) -> Conditions:
+    """How the networks take the condition, D that of `pack` samples at once."""
+    chosen = config.conditioning
+    if chosen.name == "none":
+        return UNCONDITIONAL
+    size = len(config.classes) or 1  # until the data are known
+    return Conditions(chosen.name, pack * size, getattr(chosen, "embedding_dim", 0))
+
+
+def _build(table: dict[str, Any], section: Any, sample_shape: tuple[int, ...], conditions: Conditions) -> nn.Module:
     settings = dataclasses.asdict(section)
     settings.pop("latent", None)  # see `latent_of`
-    return table[settings.pop("name")](sample_shape, **settings)
+    build = table[settings.pop("name")]
+    if conditions == UNCONDITIONAL:
+        return build(sample_shape, **settings)
+    if "conditions" not in inspect.signature(build).parameters:
+        raise UsageError(f"conditioning={conditions.way}: the network {section.name} takes no condition, use none")
+    return build(sample_shape, conditions=conditions, **settings)
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,19 @@ from gan_cli.augment import adapted_probability
 from gan_cli.config import Config
 from gan_cli.data.dataset import Batch, Batches
 from gan_cli.ema import update_average
+from gan_cli.judging import (
+    CLASSIFICATION,
+    due_penalties,
+    judging_loss,
+    look,
+    naming_loss,
+    penalty_settings,
+    penalty_weight,
+)
 from gan_cli.losses import LOSSES
 from gan_cli.optim import rate_multiplier, set_learning_rate
 from gan_cli.options import rule_of
-from gan_cli.presentation import present
+from gan_cli.presentation import present, present_condition
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.regularizers import PENALTIES, WEIGHT_RULES, PenaltyInputs
 from gan_cli.state import Counters, DiscriminatorOutcome, TrainState, latent_of
@@ -106,30 +115,23 @@ def _judge(state: TrainState, config: Config, batch: Batch, latent: Tensor, rand
     with torch.no_grad(), frozen(state.generator), autocast(state, config):
         fake = state.generator(latent, batch.condition).float()
     real, fake = (present(samples, state, config, random) for samples in (batch.samples, fake))
+    condition = present_condition(batch.condition, config)
     with autocast(state, config):
-        real_logits = state.discriminator(real, batch.condition).float()
-        fake_logits = state.discriminator(fake, batch.condition).float()
+        of_real, of_fake = (look(config, state.discriminator, samples, condition) for samples in (real, fake))
+    real_logits, fake_logits = of_real.logits, of_fake.logits
     loss = judging_loss(config, real_logits, fake_logits)
     penalties = {}
     for name in due_penalties(config, update):
         inputs = PenaltyInputs(
-            state.discriminator, real, fake, batch.condition, random, real_logits, fake_logits, state.memory.get(name)
+            state.discriminator, real, fake, condition, random, real_logits, fake_logits, state.memory.get(name)
         )
         penalties[name] = PENALTIES[name](inputs, **penalty_settings(config, name))
+    if config.conditioning.name == "acgan":
+        penalties[CLASSIFICATION] = naming_loss(config, of_real, condition) + naming_loss(config, of_fake, condition)
     total = loss + sum(penalty_weight(config, name) * penalty for name, penalty in penalties.items())
     (total / config.training.accumulate).backward()
     detached = {name: penalty.detach() for name, penalty in penalties.items()}
     return _Judged(loss.detach(), real_logits.detach(), fake_logits.detach(), detached)
-
-
-def judging_loss(config: Config, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """D's loss; label smoothing moves its target for real samples from 1 to 1 - smoothing, that for fakes stays 0.
-
-    -t log D - (1 - t) log(1 - D) is softplus(-logit) + (1 - t) logit.
-    """
-    loss = LOSSES[config.loss.name].discriminator(real_logits=real_logits, fake_logits=fake_logits)
-    smoothing = config.training.label_smoothing
-    return loss + smoothing * real_logits.mean() if smoothing > 0 else loss
 
 
 def _adapt_augmentation(state: TrainState, config: Config, real_logits: Tensor) -> None:
@@ -147,19 +149,22 @@ def _adapt_augmentation(state: TrainState, config: Config, real_logits: Tensor) 
 def generator_step(state: TrainState, config: Config, batches: Batches) -> GeneratorOutcome:
     """One update of G through D, and of G's average; D keeps every byte.
 
-    Where real samples are needed too, they are the batch that D has just learned from.
+    Where real samples or their classes are needed too, they are the batch that D has just learned from.
     """
     step, parts = state.counters.step, config.training.accumulate
     _seed_networks(config, state.device, "generator", step)
     latents = draw_latents(config, "generator", step).to(state.device)
     random = generator_for(config.seed, "present", step)
     needed = LOSSES[config.loss.name].paired or config.training.unroll_steps > 0
-    reals = batches.draw(state.counters.d_updates - 1).split(parts) if needed else [None] * parts
+    seen = state.counters.d_updates - 1
+    reals = batches.draw(seen).split(parts) if needed else [None] * parts
+    condition = batches.conditions(seen)
+    conditions = [None] * parts if condition is None else condition.chunk(parts)
     share = top_share(config, state.counters.d_updates, batches)
     state.generator_optimizer.zero_grad(set_to_none=True)
     losses = [
-        _deceive(state, config, latent, real, random, share)
-        for latent, real in zip(latents.chunk(parts), reals, strict=True)
+        _deceive(state, config, latent, condition, real, random, share)
+        for latent, condition, real in zip(latents.chunk(parts), conditions, reals, strict=True)
     ]
     rate = _descend(state, config, "generator")
     state.counters.step += 1
@@ -170,19 +175,28 @@ def generator_step(state: TrainState, config: Config, batches: Batches) -> Gener
 
 
 def _deceive(
-    state: TrainState, config: Config, latent: Tensor, real: Batch | None, random: torch.Generator, share: float
+    state: TrainState,
+    config: Config,
+    latent: Tensor,
+    condition: Tensor | None,
+    real: Batch | None,
+    random: torch.Generator,
+    share: float,
 ) -> Tensor:
     """Adds to G's gradient what a part of a batch gives; its loss."""
     rule = LOSSES[config.loss.name]
     # when looking ahead, D's weights are copies, and what leads to them must be followed
     held = nullcontext() if config.training.unroll_steps else frozen(state.discriminator)
     with held, autocast(state, config):
-        fake = present(state.generator(latent, None).float(), state, config, random)
+        fake = present(state.generator(latent, condition).float(), state, config, random)
         seen = None if real is None else present(real.samples, state, config, random)
-        judge = _looking_ahead(state, config, seen, fake) if config.training.unroll_steps else state.discriminator
-        logits = {"fake_logits": judge(fake, None).float()}
+        condition = present_condition(condition, config)
+        ahead = config.training.unroll_steps > 0
+        judge = _looking_ahead(state, config, seen, fake, condition) if ahead else state.discriminator
+        of_fake = look(config, judge, fake, condition)
+        logits = {"fake_logits": of_fake.logits}
         if seen is not None:
-            logits["real_logits"] = judge(seen, None).float()
+            logits["real_logits"] = look(config, judge, seen, condition).logits
     if share < 1:
         best = logits["fake_logits"].topk(max(1, round(share * len(logits["fake_logits"])))).indices
         logits = {name: values[best] for name, values in logits.items()}
@@ -190,12 +204,15 @@ def _deceive(
         loss = -judging_loss(config, logits["real_logits"], logits["fake_logits"])
     else:
         loss = rule.generator(**{name: logits[name] for name in logits if name == "fake_logits" or rule.paired})
-    (loss / config.training.accumulate).backward()
+    total = loss
+    if config.conditioning.name == "acgan":
+        total = loss + config.conditioning.weight * naming_loss(config, of_fake, condition)
+    (total / config.training.accumulate).backward()
     return loss.detach()
 
 
 def _looking_ahead(
-    state: TrainState, config: Config, real: Tensor | None, fake: Tensor
+    state: TrainState, config: Config, real: Tensor | None, fake: Tensor, condition: Tensor | None
 ) -> Callable[[Tensor, Tensor | None], Tensor]:
     """D as it would be after some more updates on this batch, differentiable in the fakes (1611.02163, section 2.2)."""
     settings = rule_of(config.optimizer, "discriminator")
@@ -203,7 +220,7 @@ def _looking_ahead(
     counters = state.counters
     ahead = unrolled_parameters(
         state.discriminator,
-        lambda call: judging_loss(config, call(real, None), call(fake, None)),
+        lambda call: judging_loss(config, call(real, condition), call(fake, condition)),
         rule=name,
         settings=settings,
         memory=memory_of(state.discriminator_optimizer, state.discriminator),
@@ -232,27 +249,6 @@ def _seed_networks(config: Config, device: torch.device, purpose: str, count: in
     torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every kind of device, in 0.2 ms
     if device.type in ("cuda", "mps"):
         getattr(torch, device.type).manual_seed(seed)
-
-
-def due_penalties(config: Config, update: int) -> list[str]:
-    """The penalties of D's update number `update`: a lazy one is due at 0, every, 2 every ..."""
-    return [name for name in config.regularizer if name in PENALTIES and update % interval_of(config, name) == 0]
-
-
-def penalty_settings(config: Config, name: str) -> dict[str, Any]:
-    """What a penalty takes beside its weight and interval."""
-    settings = dataclasses.asdict(config.regularizer[name])
-    return {key: value for key, value in settings.items() if key not in ("weight", "every")}
-
-
-def penalty_weight(config: Config, name: str) -> float:
-    """A penalty's factor in the loss: a lazy one counts for the updates it skips (1912.04958, appendix B)."""
-    return config.regularizer[name].weight * interval_of(config, name)
-
-
-def interval_of(config: Config, name: str) -> int:
-    """D updates from one penalty to the next; 1 for those that cannot be lazy."""
-    return getattr(config.regularizer[name], "every", 1)
 
 
 @contextmanager

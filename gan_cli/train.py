@@ -9,6 +9,7 @@ import torch
 
 from gan_cli import checkpoint
 from gan_cli.errors import StorageError
+from gan_cli.evaluation import evaluate
 from gan_cli.grids import save_film, save_real_samples, save_samples
 from gan_cli.measure import discriminator_metrics, penalty_metrics, step_metrics
 from gan_cli.pace import Pace
@@ -37,8 +38,9 @@ def train(run: Run) -> signal.Signals | None:
         while True:
             finished = counters.total_steps is not None and counters.step >= counters.total_steps
             if step_done:
-                if made is not None and _due(counters.step, config.training.log_every, finished):
-                    _log(run, judged, made, pace)
+                evaluated = _due(counters.step, config.training.evaluate_every, finished)
+                if made is not None and (evaluated or _due(counters.step, config.training.log_every, finished)):
+                    _log(run, judged, made, pace, evaluated)
                 if _due(counters.step, config.training.sample_every, finished):
                     save_samples(run)
                 if _due(counters.step, config.training.checkpoint_every, finished):
@@ -73,10 +75,13 @@ def _fix_budget(run: Run, pace: Pace) -> None:
             run.log.say(f"budget={budget}: {counters.total_steps:,} steps, from the pace of its first 5 %")
 
 
-def _log(run: Run, judged: DiscriminatorOutcome | None, made: GeneratorOutcome, pace: Pace) -> None:
+def _log(run: Run, judged: DiscriminatorOutcome | None, made: GeneratorOutcome, pace: Pace, evaluated: bool) -> None:
     if judged is not None:
         run.discriminator_metrics = discriminator_metrics(run, judged)
     values = step_metrics(run, made, pace)
+    if evaluated:
+        run.evaluated = evaluate(run)
+        values |= run.evaluated
     require_finite(run.state, {name: torch.tensor(value) for name, value in values.items()})
     run.log.metrics(values, run.state.counters.total_steps)
 

@@ -17,10 +17,11 @@ import pytest
 import torch
 
 from gan_cli import config as configs
+from gan_cli import evaluation
 from gan_cli.cli import run_command
 from gan_cli.compose import compose_command
 from gan_cli.config import Config
-from gan_cli.data import build_batches, build_dataset
+from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.overrides import quote_literals
 from gan_cli.state import TrainState, build_state
 from gan_cli.steps import play_turn
@@ -51,9 +52,10 @@ def compose(*overrides: str) -> Config:
 
 def played(config: Config, steps: int | None = None) -> TrainState:
     """The state after so many steps, by default all, with no folder and no pictures."""
+    dataset = build_dataset(config.dataset, config.image_size)
+    config = with_classes(config, dataset)
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
-    dataset = build_dataset(config.dataset, config.image_size)
     batches = build_batches(config, dataset, state.device)
     while state.counters.step < (config.steps if steps is None else steps):
         play_turn(state, config, batches)
@@ -65,8 +67,9 @@ def without(overrides: Sequence[str], *prefixes: str) -> list[str]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to stand in, with a home and so a cache of its own."""
+def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in, with a home and so a cache of its own; classifiers are shared by all tests."""
+    monkeypatch.setattr(evaluation, "CLASSIFIERS", tmp_path_factory.getbasetemp() / "classifiers")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "work"
     folder.mkdir()

@@ -17,6 +17,7 @@ from gan_cli.config import Config
 from gan_cli.errors import UsageError
 from gan_cli.explain import PARTS, explain_option, texts
 from gan_cli.help import key_lines
+from gan_cli.judging import CLASSIFICATION
 from gan_cli.losses import LOSSES
 from gan_cli.options import GRADIENT_PENALTIES, OPTIMIZERS
 from gan_cli.regularizers import PENALTIES
@@ -27,6 +28,7 @@ REQUIRED = {
     "loss": ("what", "formula", "paper", "healthy", "failures"),
     "regularizer": ("what", "formula", "paper", "healthy", "failures"),
     "optimizer": ("what", "formula", "paper"),
+    "conditioning": ("what", "formula", "paper", "healthy", "failures"),
     "device": ("what",),
 }
 KEYS = dict(key_lines(Config))
@@ -38,6 +40,8 @@ def required(group: str, option: str) -> set[str]:
     fields = set(REQUIRED[group.split("/")[0]])
     if option == "none" or (group == "optimizer" and option not in OPTIMIZERS):
         fields.discard("formula")
+    if (group, option) == ("conditioning", "none"):
+        fields.discard("paper")
     return fields
 
 
@@ -91,9 +95,9 @@ def test_texts_name_only_keys_and_options_there_are(name: str) -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_penalties_in_a_text_are_penalties_there_are(name: str) -> None:
     told = "\n".join(TEXTS[name].values())
-    assert set(re.findall(r"penalty/(\w+)", told)) <= PENALTIES.keys()
+    assert set(re.findall(r"penalty/(\w+)", told)) <= PENALTIES.keys() | {CLASSIFICATION}
     metrics = re.findall(r"\b(?:loss|logits|accuracy|grad_norm)/(\w+)", told)
-    assert set(metrics) <= {"discriminator", "generator", "real", "fake"}
+    assert set(metrics) <= {"discriminator", "generator", "real", "fake", "class"}
 
 
 def test_the_search_for_overrides_finds_them() -> None:

@@ -165,7 +165,7 @@ def test_points_become_a_scatter_plot_and_arrays(train: Callable[..., Path], sam
 
 
 def expand(*overrides: str) -> list[int]:
-    return expand_seeds(schema.parse(SampleConfig, compose_command("sample", list(overrides)).data))
+    return expand_seeds(schema.parse(SampleConfig, compose_command("sample", list(overrides)).data), 64)
 
 
 def test_seeds() -> None:

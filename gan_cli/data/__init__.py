@@ -31,6 +31,7 @@ from gan_cli.data.shapes import build_shapes
 from gan_cli.data.stacked import build_stacked_mnist
 from gan_cli.data.stl10 import load_stl10
 from gan_cli.data.svhn import load_svhn
+from gan_cli.errors import UsageError, one_line
 
 
 def _digits(source: digits.Source) -> Callable[..., Dataset]:
@@ -80,7 +81,23 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
 
 def build_batches(config: Config, dataset: Dataset, device: torch.device) -> Batches:
     """The batches of a run."""
-    return Batches(dataset, config.seed, config.batch_size, device, getattr(config.dataset, "flip", False))
+    flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
+    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional)
+
+
+def with_classes(config: Config, dataset: Dataset) -> Config:
+    """The config with the classes that the data have, if it asks for some; UsageError if they have none, or others."""
+    asks = f"conditioning={config.conditioning.name}"
+    if config.conditioning.name == "none":
+        return config
+    if dataset.labels is None or not dataset.classes:
+        raise UsageError(f"{asks}: dataset={config.dataset.name} has no classes here, use conditioning=none")
+    if dataset.labels.ndim == 1 and any("=" in name for name in dataset.classes):
+        raise UsageError(f"{asks}: a class's name has no '=', rename {next(n for n in dataset.classes if '=' in n)!r}")
+    if config.classes not in ((), dataset.classes):
+        few, have = ("[" + one_line(",".join(names), 80) + "]" for names in (config.classes, dataset.classes))
+        raise UsageError(f"conditioning.classes={few}: the data have {have}; leave it out, it is recorded from them")
+    return dataclasses.replace(config, conditioning=dataclasses.replace(config.conditioning, classes=dataset.classes))
 
 
 class Modes(NamedTuple):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.errors import UsageError
+from gan_cli.labels import condition_of
 from gan_cli.randomness import generator_for
 
 SEEDS = {"train": 0, "test": 1}  # of what is drawn, which must not change with a run's seed
@@ -20,6 +21,7 @@ SEEDS = {"train": 0, "test": 1}  # of what is drawn, which must not change with 
 class Dataset:
     """Images as uint8 `[N, C, H, W]` or points as float32 `[N, D]`, with what is known about them.
 
+    A label is the number of its class; with several attributes `labels` are `[N, attributes]`, and -1 is not known.
     `source` says in words where they came from and stands in the run's record; `complete` is false for a stand-in.
     """
 
@@ -96,6 +98,7 @@ class Batches:
     batch_size: int
     device: torch.device
     flip: bool = False
+    conditional: bool = False
 
     @property
     def per_epoch(self) -> int:
@@ -109,7 +112,15 @@ class Batches:
         if self.flip:
             mirrored = torch.rand(len(samples), generator=generator_for(self.seed, "flip", update)) < 0.5
             samples = torch.where(mirrored.view(-1, 1, 1, 1).to(self.device), samples.flip(-1), samples)
-        return Batch(samples)
+        return Batch(samples, self.conditions(update))
+
+    def conditions(self, update: int) -> Tensor | None:
+        """What the samples of that batch are, float32 `[batch_size, classes]`; None if unconditional."""
+        labels = self.dataset.labels
+        if not self.conditional or labels is None:
+            return None
+        chosen = labels[batch_indices(self.seed, len(self.dataset), self.batch_size, update)]
+        return condition_of(chosen, len(self.dataset.classes)).to(self.device)
 
 
 def check_batch_size(dataset: Dataset, batch_size: int) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from gan_cli.geometry import levels_of
-from gan_cli.models.layers import build_dropout, build_minibatch, build_normalization, weighted
+from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditions, beside, modulated
+from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, weighted
 
 MOST_TIMES_WIDER = 8  # the paper's widest layer has 8 times the channels of its narrowest
 
@@ -32,19 +32,21 @@ class DCGANGenerator(nn.Module):
         normalization: str,
         initialization: str = "default",
         dropout: float = 0.0,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> None:
         super().__init__()
+        self.entry = beside(conditions, ("concat", "acgan"))
         channels, height, width = sample_shape
         base_height, base_width, levels = levels_of(height, width)
         widths = widths_of(base_channels, levels)[::-1]
         self.base_shape = (widths[0], base_height, base_width)
         self.project = weighted(
-            nn.Linear(latent_dim, widths[0] * base_height * base_width),
+            nn.Linear(latent_dim + self.entry.added, widths[0] * base_height * base_width),
             initialization=initialization,
             normalization=normalization,
         )
         layers: list[nn.Module] = [
-            build_normalization(normalization, widths[0], image=True),
+            modulated(build_normalization(normalization, widths[0], image=True), widths[0], conditions),
             nn.ReLU(),
             *build_dropout(dropout),
         ]
@@ -52,19 +54,19 @@ class DCGANGenerator(nn.Module):
             up = nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)
             layers += [
                 weighted(up, initialization=initialization, normalization=normalization),
-                build_normalization(normalization, narrow, image=True),
+                modulated(build_normalization(normalization, narrow, image=True), narrow, conditions),
                 nn.ReLU(),
                 *build_dropout(dropout),
             ]
         last = nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
         layers += [weighted(last, initialization=initialization), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Chain(*layers)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.layers(self.project(latent).unflatten(1, self.base_shape))
+        return self.layers(self.project(self.entry(latent, condition)).unflatten(1, self.base_shape), condition)
 
 
-class DCGANDiscriminator(nn.Module):
+class DCGANDiscriminator(Discriminator):
     """Images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve, to logits `[N]`.
 
     As in the paper the first layer is not normalized.
@@ -78,12 +80,14 @@ class DCGANDiscriminator(nn.Module):
         initialization: str = "default",
         dropout: float = 0.0,
         minibatch: str = "none",
+        conditions: Conditions = UNCONDITIONAL,
     ) -> None:
         super().__init__()
+        self.entry = beside(conditions, ("concat",))
         channels, height, width = sample_shape
         base_height, base_width, levels = levels_of(height, width)
         widths = widths_of(base_channels, levels)
-        first = nn.Conv2d(channels, widths[0], 4, stride=2, padding=1)
+        first = nn.Conv2d(channels + self.entry.added, widths[0], 4, stride=2, padding=1)
         layers: list[nn.Module] = [
             weighted(first, initialization=initialization, normalization=normalization),
             nn.LeakyReLU(0.2),
@@ -98,10 +102,13 @@ class DCGANDiscriminator(nn.Module):
                 *build_dropout(dropout),
             ]
         self.layers = nn.Sequential(*layers)
-        features = widths[-1] * base_height * base_width
-        self.beside, added = build_minibatch(minibatch, features)
-        score = nn.Linear(features + added, 1)
-        self.score = weighted(score, initialization=initialization, normalization=normalization)
+        self.add_head(
+            widths[-1] * base_height * base_width,
+            minibatch=minibatch,
+            initialization=initialization,
+            normalization=normalization,
+            conditions=conditions,
+        )
 
-    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
-        return torch.squeeze(self.score(self.beside(self.layers(sample).flatten(1))), 1)
+    def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
+        return self.layers(self.entry(sample, condition)).flatten(1)

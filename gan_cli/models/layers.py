@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
+
+from gan_cli.models.conditioning import UNCONDITIONAL, Conditions
 
 NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
@@ -98,6 +102,50 @@ def build_minibatch(name: str, features: int) -> tuple[nn.Module, int]:
         module = MinibatchDiscrimination(features)
         return module, module.added
     return nn.Identity(), 0
+
+
+class Judged(NamedTuple):
+    """D's logits `[N]`, high for real; and those of the classes `[N, K]` if D names them, as in AC-GAN."""
+
+    logits: Tensor
+    class_logits: Tensor | None = None
+
+
+class Discriminator(nn.Module):
+    """What all discriminators share: the way from features `[N, F]` to a judgement.
+
+    A subclass calls `add_head` when it is built, and defines `features`.
+    """
+
+    def add_head(
+        self,
+        features: int,
+        *,
+        minibatch: str = "none",
+        initialization: str = "default",
+        normalization: str = "none",
+        conditions: Conditions = UNCONDITIONAL,
+    ) -> None:
+        self.beside, added = build_minibatch(minibatch, features)
+        score = nn.Linear(features + added, 1)
+        self.score = weighted(score, initialization=initialization, normalization=normalization)
+        self.way = conditions.way
+        if self.way in ("projection", "acgan"):
+            classes = nn.Linear(features + added, conditions.size, bias=self.way == "acgan")
+            self.classes = weighted(classes, initialization=initialization, normalization=normalization)
+
+    def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+    def judge(self, sample: Tensor, condition: Tensor | None = None) -> Judged:
+        features = self.beside(self.features(sample, condition))
+        logits = torch.squeeze(self.score(features), 1)
+        if self.way == "projection":
+            return Judged(logits + (self.classes(features) * condition).sum(1))
+        return Judged(logits, self.classes(features) if self.way == "acgan" else None)
+
+    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.judge(sample, condition).logits
 
 
 def output_activation(sample_shape: tuple[int, ...]) -> nn.Module:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
-from gan_cli.models.layers import build_dropout, build_minibatch, build_normalization, output_activation, weighted
+from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditions, beside, modulated
+from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, output_activation, weighted
 
 
 def _hidden_layers(
-    inputs: int, width: int, depth: int, activation: nn.Module, normalization: str, initialization: str, dropout: float
-) -> nn.Sequential:
+    inputs: int,
+    width: int,
+    depth: int,
+    activation: nn.Module,
+    normalization: str,
+    initialization: str,
+    dropout: float,
+    conditions: Conditions = UNCONDITIONAL,
+) -> Chain:
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [
             weighted(nn.Linear(inputs, width), initialization=initialization, normalization=normalization),
-            build_normalization(normalization, width, image=False),
+            modulated(build_normalization(normalization, width, image=False), width, conditions),
             activation,
             *build_dropout(dropout),
         ]
         inputs = width
-    return nn.Sequential(*layers)
+    return Chain(*layers)
 
 
 class MLPGenerator(nn.Module):
@@ -37,18 +44,23 @@ class MLPGenerator(nn.Module):
         normalization: str,
         initialization: str = "default",
         dropout: float = 0.0,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> None:
         super().__init__()
         self.sample_shape = sample_shape
-        self.hidden = _hidden_layers(latent_dim, width, depth, nn.ReLU(), normalization, initialization, dropout)
+        self.entry = beside(conditions, ("concat", "acgan"))
+        inputs = latent_dim + self.entry.added
+        self.hidden = _hidden_layers(
+            inputs, width, depth, nn.ReLU(), normalization, initialization, dropout, conditions
+        )
         output = weighted(nn.Linear(width, math.prod(sample_shape)), initialization=initialization)
         self.output = nn.Sequential(output, output_activation(sample_shape))
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.output(self.hidden(latent)).unflatten(1, self.sample_shape)
+        return self.output(self.hidden(self.entry(latent, condition), condition)).unflatten(1, self.sample_shape)
 
 
-class MLPDiscriminator(nn.Module):
+class MLPDiscriminator(Discriminator):
     """Samples `[N, *sample_shape]` to logits `[N]`."""
 
     def __init__(
@@ -60,13 +72,19 @@ class MLPDiscriminator(nn.Module):
         initialization: str = "default",
         dropout: float = 0.0,
         minibatch: str = "none",
+        conditions: Conditions = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        inputs = math.prod(sample_shape)
+        self.entry = beside(conditions, ("concat",))
+        inputs = math.prod(sample_shape) + self.entry.added
         self.hidden = _hidden_layers(inputs, width, depth, nn.LeakyReLU(0.2), normalization, initialization, dropout)
-        self.beside, added = build_minibatch(minibatch, width)
-        score = nn.Linear(width + added, 1)
-        self.score = weighted(score, initialization=initialization, normalization=normalization)
+        self.add_head(
+            width,
+            minibatch=minibatch,
+            initialization=initialization,
+            normalization=normalization,
+            conditions=conditions,
+        )
 
-    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
-        return torch.squeeze(self.score(self.beside(self.hidden(sample.flatten(1)))), 1)
+    def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
+        return self.hidden(self.entry(sample.flatten(1), condition))

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, relu
 
 from gan_cli.geometry import levels_of
-from gan_cli.models.layers import build_minibatch, build_normalization, weighted
+from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditional, Conditions, beside, modulated
+from gan_cli.models.layers import Discriminator, build_normalization, weighted
 
 RESIDUAL_GAIN = math.sqrt(2)  # of the convolutions on a block's main path, as in SNGAN's code
 
@@ -51,7 +52,7 @@ class SelfAttention(nn.Module):
         return maps + self.gamma * self.output(seen)
 
 
-class _Block(nn.Module):
+class _Block(Conditional):
     """A residual block: what its main path and its shortcut make is added.
 
     `resample` is 2 to double the side, 0.5 to halve it, 1 to keep it. The first block of a discriminator has neither
@@ -67,6 +68,7 @@ class _Block(nn.Module):
         initialization: str,
         *,
         first: bool = False,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> None:
         super().__init__()
         self.resample, self.first = resample, first
@@ -75,28 +77,35 @@ class _Block(nn.Module):
             layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
             return weighted(layer, initialization=initialization, gain=gain, normalization=normalization)
 
+        def normalize(channels: int) -> nn.Module:
+            return modulated(build_normalization(normalization, channels, image=True), channels, conditions)
+
         # a map is widened by the last convolution on the way down and by the first on the way up
         hidden = outputs if first or resample > 1 else inputs
-        self.before_first = nn.Identity() if first else build_normalization(normalization, inputs, image=True)
+        self.before_first = nn.Identity() if first else normalize(inputs)
         self.convolution1 = convolve(inputs, hidden, 3, RESIDUAL_GAIN)
-        self.before_second = build_normalization(normalization, hidden, image=True)
+        self.before_second = normalize(hidden)
         self.convolution2 = convolve(hidden, outputs, 3, RESIDUAL_GAIN)
         changes = inputs != outputs or resample != 1
         self.shortcut = convolve(inputs, outputs, 1, 1.0) if changes else nn.Identity()
 
-    def forward(self, maps: Tensor) -> Tensor:
-        main = maps if self.first else relu(self.before_first(maps))
+    def forward(self, maps: Tensor, condition: Tensor | None = None) -> Tensor:
+        main = maps if self.first else relu(_normalized(self.before_first, maps, condition))
         shortcut = maps
         if self.resample > 1:
             main, shortcut = _double(main), _double(shortcut)
         if self.resample < 1 and self.first:
             shortcut = avg_pool2d(shortcut, 2)  # before its convolution, which is then cheaper and means the same
-        main = self.convolution2(relu(self.before_second(self.convolution1(main))))
+        main = self.convolution2(relu(_normalized(self.before_second, self.convolution1(main), condition)))
         shortcut = self.shortcut(shortcut)
         if self.resample < 1:
             main = avg_pool2d(main, 2)
             shortcut = shortcut if self.first else avg_pool2d(shortcut, 2)
         return main + shortcut
+
+
+def _normalized(normalization: nn.Module, maps: Tensor, condition: Tensor | None) -> Tensor:
+    return normalization(maps, condition) if isinstance(normalization, Conditional) else normalization(maps)
 
 
 def _double(maps: Tensor) -> Tensor:
@@ -115,8 +124,10 @@ class ResNetGenerator(nn.Module):
         normalization: str,
         attention: int | None = None,
         initialization: str = "default",
+        conditions: Conditions = UNCONDITIONAL,
     ) -> None:
         super().__init__()
+        self.entry = beside(conditions, ("concat", "acgan"))
         channels, height, width = sample_shape
         base_height, base_width, levels = levels_of(height, width)
         widths = widths_of(base_channels, max_multiplier, levels)[::-1]
@@ -124,24 +135,24 @@ class ResNetGenerator(nn.Module):
         attend = {"initialization": initialization, "normalization": normalization}
         self.base_shape = (widths[0], base_height, base_width)
         self.project = weighted(
-            nn.Linear(latent_dim, widths[0] * base_height * base_width),
+            nn.Linear(latent_dim + self.entry.added, widths[0] * base_height * base_width),
             initialization=initialization,
             normalization=normalization,
         )
         layers: list[nn.Module] = [SelfAttention(widths[0], **attend)] if attention == base_height else []
         for level, (wide, narrow) in enumerate(pairwise(widths), start=1):
-            layers.append(_Block(wide, narrow, 2, normalization, initialization))
+            layers.append(_Block(wide, narrow, 2, normalization, initialization, conditions=conditions))
             if attention == base_height << level:
                 layers.append(SelfAttention(narrow, **attend))
         last = weighted(nn.Conv2d(widths[-1], channels, 3, padding=1), initialization=initialization)
-        layers += [build_normalization(normalization, widths[-1], image=True), nn.ReLU(), last, nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+        normalize = modulated(build_normalization(normalization, widths[-1], image=True), widths[-1], conditions)
+        self.layers = Chain(*layers, normalize, nn.ReLU(), last, nn.Tanh())
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.layers(self.project(latent).unflatten(1, self.base_shape))
+        return self.layers(self.project(self.entry(latent, condition)).unflatten(1, self.base_shape), condition)
 
 
-class ResNetDiscriminator(nn.Module):
+class ResNetDiscriminator(Discriminator):
     """Images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve, to logits `[N]`.
 
     Halves all but the last level, then two blocks keep the size; the maps are pooled over space by sum (SNGAN) or mean
@@ -158,11 +169,13 @@ class ResNetDiscriminator(nn.Module):
         pooling: str = "sum",
         initialization: str = "default",
         minibatch: str = "none",
+        conditions: Conditions = UNCONDITIONAL,
     ) -> None:
         super().__init__()
+        self.entry = beside(conditions, ("concat",))
         channels, height, width = sample_shape
         _, _, levels = levels_of(height, width)
-        widths = [channels, *widths_of(base_channels, max_multiplier, max(levels - 1, 1))]
+        widths = [channels + self.entry.added, *widths_of(base_channels, max_multiplier, max(levels - 1, 1))]
         attend = {"initialization": initialization, "normalization": normalization}
         self.mean = pooling == "mean"
         layers: list[nn.Module] = []
@@ -172,11 +185,14 @@ class ResNetDiscriminator(nn.Module):
                 layers.append(SelfAttention(wide, **attend))
         layers += [_Block(widths[-1], widths[-1], 1, normalization, initialization) for _ in range(2)]
         self.layers = nn.Sequential(*layers, nn.ReLU())
-        self.beside, added = build_minibatch(minibatch, widths[-1])
-        score = nn.Linear(widths[-1] + added, 1)
-        self.score = weighted(score, initialization=initialization, normalization=normalization)
+        self.add_head(
+            widths[-1],
+            minibatch=minibatch,
+            initialization=initialization,
+            normalization=normalization,
+            conditions=conditions,
+        )
 
-    def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
-        maps = self.layers(sample)
-        pooled = maps.mean((2, 3)) if self.mean else maps.sum((2, 3))
-        return torch.squeeze(self.score(self.beside(pooled)), 1)
+    def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
+        maps = self.layers(self.entry(sample, condition))
+        return maps.mean((2, 3)) if self.mean else maps.sum((2, 3))

@@ -4,6 +4,7 @@ Values live in `configs/`; here stand each key's type, range and meaning. Import
 mistakes answer at once.
 """
 
+from gan_cli.options.conditioning import CONDITIONINGS, UNCONDITIONAL
 from gan_cli.options.datasets import DATASETS
 from gan_cli.options.loop import DEVICES, Training
 from gan_cli.options.networks import CONVOLUTIONAL, DISCRIMINATORS, GENERATORS, Architecture
@@ -11,6 +12,7 @@ from gan_cli.options.objectives import GRADIENT_PENALTIES, LOSSES, REGULARIZERS
 from gan_cli.options.optimizers import OPTIMIZERS, rule_of
 
 __all__ = [
+    "CONDITIONINGS",
     "CONVOLUTIONAL",
     "DATASETS",
     "DEVICES",
@@ -20,6 +22,7 @@ __all__ = [
     "LOSSES",
     "OPTIMIZERS",
     "REGULARIZERS",
+    "UNCONDITIONAL",
     "Architecture",
     "Training",
     "rule_of",

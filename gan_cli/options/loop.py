@@ -80,4 +80,10 @@ class Training:
     lr_schedule: str = key("how learning rates go over the run", choices=("constant", "linear", "cosine"))
     log_every: int = key("steps between lines of metrics.jsonl; 0: never", at_least=0)
     sample_every: int = key("steps between sample grids; 0: only the last", at_least=0)
+    evaluate_every: int = key(
+        "steps between evaluations of samples by a classifier of the data, where there is something to ask it; 0: only"
+        " the last",
+        absent=0,
+        at_least=0,
+    )
     checkpoint_every: int = key("steps between checkpoints; 0: only the first and the last", at_least=0)

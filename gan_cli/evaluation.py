@@ -1,0 +1,97 @@
+"""What a classifier of the data makes of samples: are they of the class asked for, and how many modes are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_cli.data import known_modes
+from gan_cli.data.dataset import Dataset, to_bytes
+from gan_cli.errors import UsageError
+from gan_cli.generation import generate
+from gan_cli.labels import Attribute, attributes_of, condition_of, evenly
+from gan_cli.metrics.classifier import Classifier, cached_classifier
+from gan_cli.metrics.modes import count_labels
+from gan_cli.models.conditioning import classification_accuracy
+from gan_cli.run import Run
+from gan_cli.state import latent_of
+
+CLASS_SEEDS = range(20_000, 21_000)  # apart from those of the pictures
+STACK_SEEDS = range(20_000, 46_000)  # as many samples as the published counts of 1000 modes are of
+CLASSIFIERS = Path("~/.cache/gan-cli/classifiers")
+DIGITS = 10
+AT_ONCE = 500
+
+
+def evaluate(run: Run) -> dict[str, float]:
+    """`accuracy/class` of a conditional run, `modes/*` of stacked digits; nothing of others."""
+    try:
+        return _class_accuracy(run) | _stacked_modes(run)
+    except UsageError as error:  # data too small for a classifier: no reason to end a run
+        run.log.say(f"warning: samples were not evaluated ({error})")
+        return {}
+
+
+def _class_accuracy(run: Run) -> dict[str, float]:
+    """The share of samples judged to be what was asked for: points by the nearest mode, images by a classifier."""
+    classes = run.config.classes
+    if not classes:
+        return {}
+    attributes = attributes_of(classes)
+    conditions = evenly(classes, CLASS_SEEDS)
+    assert conditions is not None
+    samples = _samples(run, CLASS_SEEDS, conditions)
+    modes = known_modes(run.config.dataset)
+    if modes is not None:
+        logits = -torch.cdist(samples, modes.centres)
+    else:
+        dataset = run.batches.dataset
+        assert dataset.labels is not None
+        wanted = condition_of(dataset.labels, len(classes))
+        logits = _classifier(run, dataset.samples, wanted, attributes).logits(samples)
+    return {"accuracy/class": classification_accuracy(logits, conditions, attributes)}
+
+
+def _stacked_modes(run: Run) -> dict[str, float]:
+    """Of stacked digits, the numbers that samples spell (1611.02163, section 3.3.1), evenly drawn if conditional."""
+    dataset = run.batches.dataset
+    if run.config.dataset.name != "stacked_mnist" or run.config.dataset.classes is not None:
+        return {}
+    digits, labels = _unstacked(dataset)
+    stacked = dataset.samples.shape[1]
+    attributes = [Attribute("", 0, DIGITS)]
+    classifier = _classifier(run, digits, condition_of(labels, DIGITS), attributes)
+    possible = DIGITS**stacked
+    seeds = STACK_SEEDS[: 26 * possible]
+    samples = _samples(run, seeds, evenly(run.config.classes, seeds))
+    spelt = classifier.logits(samples.flatten(0, 1).unsqueeze(1)).argmax(1).view(-1, stacked)
+    counted = count_labels(spelt @ _places(stacked), possible)
+    return {"modes/covered": counted.covered, "modes/reverse_kl": round(counted.reverse_kl, 6)}
+
+
+def _unstacked(dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """The single digits of stacks, uint8 `[N S, 1, H, W]`, and what each is, `[N S]`."""
+    assert dataset.labels is not None
+    labels = dataset.labels.unsqueeze(1) // _places(dataset.samples.shape[1]) % DIGITS
+    return dataset.samples.flatten(0, 1).unsqueeze(1), labels.flatten()
+
+
+def _places(stacked: int) -> Tensor:
+    """100, 10, 1."""
+    return DIGITS ** torch.arange(stacked - 1, -1, -1)
+
+
+def _classifier(run: Run, images: Tensor, wanted: Tensor, attributes: list[Attribute]) -> Classifier:
+    folder = CLASSIFIERS.expanduser()
+    found = cached_classifier(run.batches.dataset.fingerprint, images, wanted, attributes, folder)
+    if not run.evaluated:
+        run.log.say(f"classifier: right about {found.accuracy:.1%} of the tenth of the data that it has not seen")
+    return found
+
+
+def _samples(run: Run, seeds: range, conditions: Tensor | None) -> Tensor:
+    """uint8 `[N, C, H, W]`, or points."""
+    made = generate(run.state.sampler, latent_of(run.config), seeds, AT_ONCE, conditions=conditions)
+    return torch.cat([to_bytes(samples) for samples in made])

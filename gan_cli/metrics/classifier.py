@@ -1,0 +1,172 @@
+"""A small classifier of the data, trained on the spot: it judges whether a sample is what was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample, interpolate
+
+from gan_cli.data.dataset import batch_indices, to_unit
+from gan_cli.data.download import made_if_kept
+from gan_cli.errors import UsageError
+from gan_cli.labels import Attribute
+from gan_cli.models.conditioning import classification_accuracy, classification_loss
+from gan_cli.randomness import derive_seed, generator_for
+from gan_cli.sealed import SealError, seal, unseal
+
+VERSION = 2  # of the network and its training: another one is trained anew
+SIDE = 28  # what the network sees, whatever the size of the images
+STEPS = 500  # whatever the size of the data: the time is the same
+BATCH_SIZE = 100
+LEARNING_RATE = 8e-3
+PREDICTED_AT_ONCE = 500
+# While training, images are turned, scaled and shifted by up to so much: radians, a share, pixels.
+TURN, SCALE, SHIFT = 0.2, 0.1, 2
+MOST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained network on the CPU, and its accuracy on the tenth of the data that it was not trained on."""
+
+    network: nn.Module
+    accuracy: float
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Of each class for each of `images`, uint8 `[N, C, H, W]`, as `[N, K]`."""
+        return torch.cat([self.network(_as_inputs(part.cpu())) for part in images.split(PREDICTED_AT_ONCE)])
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode(False)  # whatever the caller is in the middle of
+def train_classifier(
+    samples: Tensor, conditions: Tensor, attributes: Sequence[Attribute], *, seed: int = 0
+) -> Classifier:
+    """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to tell the class of each of their `attributes`.
+
+    `conditions` `[N, K]` are as `labels.condition_of` gives them. UsageError for fewer than 2 samples.
+
+    A function of its arguments alone; the caller's random state is left as it was.
+    """
+    if len(samples) < 2:
+        raise UsageError(f"a classifier needs at least 2 labelled images, the data set has {len(samples)}")
+    order = torch.randperm(len(samples), generator=generator_for(seed, "classifier's split"))
+    held_out, kept = order.tensor_split([max(1, len(samples) // 10)])
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(seed, "classifier"))  # and no other device's
+        network = _build_network(samples.shape[1], conditions.shape[1])
+        optimizer = torch.optim.AdamW(network.parameters())
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
+        for step in range(STEPS):
+            indices = kept[batch_indices(seed, len(kept), BATCH_SIZE, step)]
+            optimizer.zero_grad()
+            logits = network(_moved(_as_inputs(samples[indices])))
+            classification_loss(logits, conditions[indices], attributes).backward()
+            optimizer.step()
+            schedule.step()
+    network.eval()
+    logits = Classifier(network, 0.0).logits(samples[held_out])
+    return Classifier(network, classification_accuracy(logits, conditions[held_out], attributes))
+
+
+def _build_network(channels: int, classes: int) -> nn.Module:
+    def halved(inputs: int, outputs: int) -> list[nn.Module]:
+        convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        return [convolution, nn.MaxPool2d(2), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+    return nn.Sequential(
+        *halved(channels, 16), *halved(16, 32), *halved(32, 64),
+        nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * (SIDE // 8) ** 2, classes),
+    )  # fmt: skip
+
+
+def _as_inputs(images: Tensor) -> Tensor:
+    inputs = to_unit(images)
+    if inputs.shape[-2:] == (SIDE, SIDE):
+        return inputs
+    return interpolate(inputs, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _moved(inputs: Tensor) -> Tensor:
+    """Each image a little turned, scaled and shifted, differently every time."""
+    turn, scale, right, down = torch.rand(4, len(inputs)) * 2 - 1
+    scale = 1 + SCALE * scale
+    cos, sin = scale * (TURN * turn).cos(), scale * (TURN * turn).sin()
+    right, down = right * SHIFT * 2 / SIDE, down * SHIFT * 2 / SIDE
+    matrix = torch.stack([cos, -sin, right, sin, cos, down], dim=1).view(-1, 2, 3)
+    grid = affine_grid(matrix, list(inputs.shape), align_corners=False)
+    return grid_sample(inputs, grid, padding_mode="border", align_corners=False)
+
+
+# --- keeping -----------------------------------------------------------------------------------------------------
+
+
+def cached_classifier(
+    dataset_fingerprint: str, samples: Tensor, conditions: Tensor, attributes: Sequence[Attribute], folder: Path
+) -> Classifier:
+    """The classifier of this data that `folder` keeps, else one trained now and kept there for the next time.
+
+    A file that is damaged or not such a classifier is replaced. A folder that cannot be written is no error. Of
+    processes that train at once, each uses its own and the last one's file stays.
+    """
+    path = folder / f"classifier-v{VERSION}-{dataset_fingerprint}.safetensors"
+    found = _load(path, dataset_fingerprint, samples.shape[1], conditions.shape[1])
+    if found is not None:
+        return found
+    classifier = train_classifier(samples, conditions, attributes)
+    with contextlib.suppress(OSError):
+        _save(classifier, path, dataset_fingerprint)
+    return classifier
+
+
+def _save(classifier: Classifier, path: Path, fingerprint: str) -> None:
+    """The file appears under its name when all of it is there; a failure leaves nothing behind."""
+    content = seal(classifier.network.state_dict(), {"data": fingerprint, "accuracy": classifier.accuracy})
+    with (
+        made_if_kept(path.parent),
+        tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part,
+    ):
+        try:
+            part.write(content)
+            part.flush()
+            os.chmod(part.name, 0o644)
+            os.replace(part.name, path)
+        except BaseException:
+            os.unlink(part.name)
+            raise
+
+
+def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifier | None:
+    """What is in the file, if that is a classifier of this data; nothing in the file is run."""
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return None
+        tensors, metadata, _ = unseal(path.read_bytes())
+    except (OSError, SealError):
+        return None
+    with torch.device("meta"):  # names and shapes alone, no weights that a random state would go into
+        network = _build_network(channels, classes)
+    accuracy = metadata.get("accuracy")
+    if metadata.get("data") != fingerprint or not isinstance(accuracy, float) or not 0 <= accuracy <= 1:
+        return None
+    if not _fits(tensors, network.state_dict()):
+        return None
+    network.load_state_dict(tensors, assign=True)
+    return Classifier(network.eval(), accuracy)
+
+
+def _fits(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+    return tensors.keys() == expected.keys() and all(
+        tensor.shape == expected[name].shape and tensor.dtype == expected[name].dtype and bool(tensor.isfinite().all())
+        for name, tensor in tensors.items()
+    )
