@@ -95,10 +95,13 @@ class GreyImages(FileOptions):
 @dataclass(frozen=True)
 class StackedMnist(FileOptions):
     fallback: str = key("if they cannot be had: the bundled 5,000 digits, or an error", choices=("bundled", "error"))
-    size: int = key("number of images drawn, each of three digits", at_least=1, at_most=1_000_000)
+    size: int = key("number of images drawn, each of so many digits", at_least=1, at_most=1_000_000)
+    digits: int = key(
+        "digits of an image, each a channel: 2 for 100 modes, 3 for 1000", absent=3, at_least=1, at_most=3
+    )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
-        return _bounded(self.size, image_shape(self.channels, image_size))
+        return _bounded(self.size, image_shape(self.digits, image_size))
 
 
 @dataclass(frozen=True)
