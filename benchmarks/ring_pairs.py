@@ -26,13 +26,14 @@ from gan_cli.steps import play_turn
 REGULARIZERS = ("none", "gradient_penalty", "dragan", "weight_clip", "zero_centered", "r1", "r2", "r1_r2")
 STEPS = {"wasserstein": 2500}  # five D updates each
 FASTER = "optimizer.lr=0.002"
+LATENTS = "architecture.generator.latent_dim=16"
 ENOUGH = 6
 
 
 def measure(loss: str, regularizer: str, *more: str) -> tuple[int, float]:
     """Modes and share after training with seed 0."""
     steps = STEPS.get(loss, 6000)
-    command = ["experiment=ring", f"loss={loss}", f"regularizer={regularizer}", f"steps={steps}", *more]
+    command = ["experiment=ring", LATENTS, f"loss={loss}", f"regularizer={regularizer}", f"steps={steps}", *more]
     config = configs.parse(compose_command("train", command).data)
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
