@@ -56,12 +56,17 @@ def cures(*more: str) -> list[Method]:
     ]
 
 
+STACK = ("experiment=stacked_mnist", "dataset.digits=2", "steps=1500")
 METHODS = {
     "ring": [*cures(), Method(RECOMMENDED, "2501.05441", ("experiment=ring",))],
     "grid": [*cures("dataset=grid"), Method(RECOMMENDED, "2501.05441", ("experiment=grid",))],
     "stacked": [
-        Method(PLAIN, "1406.2661", ("experiment=stacked_mnist", "loss=non_saturating", "regularizer=none")),
-        Method(RECOMMENDED, "2501.05441", ("experiment=stacked_mnist",)),
+        Method(PLAIN, "1406.2661", (*STACK, "loss=non_saturating", "regularizer=none")),
+        Method(
+            "PacGAN, 2 together", "1712.04086", (*STACK, "loss=non_saturating", "regularizer=none", "training.pack=2")
+        ),
+        Method("R1", "1801.04406", (*STACK, "loss=non_saturating", "regularizer=r1")),
+        Method(RECOMMENDED, "2501.05441", STACK),
     ],
 }
 MODES = {"ring": 8, "grid": 25, "stacked": 100}

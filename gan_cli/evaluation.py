@@ -59,7 +59,7 @@ def _stacked_modes(run: Run) -> dict[str, float]:
     dataset = run.batches.dataset
     if run.config.dataset.name != "stacked_mnist" or run.config.dataset.classes is not None:
         return {}
-    digits, labels = _unstacked(dataset)
+    digits, labels = unstacked(dataset)
     stacked = dataset.samples.shape[1]
     attributes = [Attribute("", 0, DIGITS)]
     classifier = _classifier(run, digits, condition_of(labels, DIGITS), attributes)
@@ -71,7 +71,7 @@ def _stacked_modes(run: Run) -> dict[str, float]:
     return {"modes/covered": counted.covered, "modes/reverse_kl": round(counted.reverse_kl, 6)}
 
 
-def _unstacked(dataset: Dataset) -> tuple[Tensor, Tensor]:
+def unstacked(dataset: Dataset) -> tuple[Tensor, Tensor]:
     """The single digits of stacks, uint8 `[N S, 1, H, W]`, and what each is, `[N S]`."""
     assert dataset.labels is not None
     labels = dataset.labels.unsqueeze(1) // _places(dataset.samples.shape[1]) % DIGITS

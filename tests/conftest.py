@@ -22,6 +22,7 @@ from gan_cli.cli import run_command
 from gan_cli.compose import compose_command
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
+from gan_cli.metrics import classifier
 from gan_cli.overrides import quote_literals
 from gan_cli.state import TrainState, build_state
 from gan_cli.steps import play_turn
@@ -68,7 +69,9 @@ def without(overrides: Sequence[str], *prefixes: str) -> list[str]:
 
 @pytest.fixture
 def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to stand in, with a home and so a cache of its own; classifiers are shared by all tests."""
+    """An empty folder to stand in, with a home of its own; classifiers are shared by all tests, and asked little."""
+    monkeypatch.setattr(evaluation, "STACK_SEEDS", range(200))
+    monkeypatch.setattr(classifier, "STEPS", 60)
     monkeypatch.setattr(evaluation, "CLASSIFIERS", tmp_path_factory.getbasetemp() / "classifiers")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "work"

@@ -35,6 +35,7 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "lsgan_mnist": ("mnist", "dcgan", "dcgan", "least_squares", [], "adam", 0.0002, 1),
     "ring": ("ring", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "sngan_cifar10": ("cifar10", "resnet", "resnet", "hinge", [], "adam", 0.0002, 5),
+    "stacked_mnist": ("stacked_mnist", "dcgan", "dcgan", "relativistic", ["r1", "r2"], "adam", 0.002, 1),
     "swiss_roll": ("swiss_roll", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
     "failure/mode_collapse": ("ring", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
     "failure/vanishing_gradient": ("ring", "mlp", "mlp", "minimax", [], "adam", 0.0002, 5),
