@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
@@ -16,28 +17,35 @@ from gan_cli.metrics.modes import ModeCount, count_modes
 from gan_cli.state import build_state, latent_of
 from gan_cli.steps import GeneratorOutcome, play_turn
 
+EVERY = 100  # steps from one look at the fakes to the next
+
 
 class Seen(NamedTuple):
-    """Modes in the end; the median length of G's gradient in the last third."""
+    """Modes in the end; of the last third, the median length of G's gradient, and how far fakes move between looks."""
 
     modes: ModeCount
     gradient: float
+    moved: float
 
 
-def watch(experiment: str, seed: int) -> Seen:
-    config = compose(f"experiment={experiment}", f"seed={seed}")
+def watch(experiment: str, seed: int, *more: str) -> Seen:
+    config = compose(f"experiment={experiment}", f"seed={seed}", *more)
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, build_dataset(config.dataset, None), state.device)
-    lengths = []
+    lengths, looks = [], []
     while state.counters.step < config.steps:
-        if isinstance(play_turn(state, config, batches), GeneratorOutcome) and state.counters.step % 10 == 0:
-            lengths.append(gradient_norm(state.generator).item())
+        if isinstance(play_turn(state, config, batches), GeneratorOutcome):
+            if state.counters.step % 10 == 0:
+                lengths.append(gradient_norm(state.generator).item())
+            if state.counters.step % EVERY == 0:
+                looks.append(torch.cat(list(generate(state.sampler, latent_of(config), range(10_000, 12_500), 2500))))
     modes = known_modes(config.dataset)
     assert modes is not None
-    samples = torch.cat(list(generate(state.sampler, latent_of(config), range(10_000, 12_500), 2500)))
-    late = torch.tensor(lengths[2 * len(lengths) // 3 :])
-    return Seen(count_modes(samples, modes.centres, modes.std), late.median().item())
+    gradient = torch.tensor(lengths[2 * len(lengths) // 3 :]).median().item()
+    moves = [(later - sooner).norm(dim=1).mean() for sooner, later in pairwise(looks)]
+    moved = torch.stack(moves[2 * len(moves) // 3 :]).mean().item()
+    return Seen(count_modes(looks[-1], modes.centres, modes.std), gradient, moved)
 
 
 def collapsed(seen: Seen) -> bool:
@@ -48,7 +56,11 @@ def vanished(seen: Seen) -> bool:
     return seen.gradient < 1e-3
 
 
-SIGNS = {"mode_collapse": collapsed, "vanishing_gradient": vanished}
+def restless(seen: Seen) -> bool:
+    return seen.moved > 0.2
+
+
+SIGNS = {"mode_collapse": collapsed, "vanishing_gradient": vanished, "non_convergence": restless}
 LAB = [option for option in groups()["experiment"] if option.startswith(("failure/", "cure/"))]
 
 
@@ -70,6 +82,14 @@ def seen_in(option: str, seed: int) -> bool:
 def test_a_failure_shows_and_a_cure_does_not(failure: str) -> None:
     assert seen_in(f"failure/{failure}", seed=0)
     assert not seen_in(f"cure/{failure}_r1", seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_grid_collapses_too() -> None:
+    covered = [watch("failure/mode_collapse", seed, "dataset=grid").modes.covered for seed in range(10)]
+    print(covered)
+    assert sum(count <= 10 for count in covered) >= 9
 
 
 @pytest.mark.slow
