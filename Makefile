@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help install demo test test-all lint typecheck format clean
+.PHONY: help install demo test test-all lab lab-full lint typecheck format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,12 @@ test: install  ## every test
 
 test-all: install  ## also the slow ones: the failures and cures of the lab, ten seeds each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 -m ''
+
+lab: install  ## methods against mode collapse, over seeds, within an hour: outputs/lab/table.md
+	$(BIN)/python benchmarks/lab.py
+
+lab-full: install  ## the same with ten seeds each
+	$(BIN)/python benchmarks/lab.py --full
 
 lint: install typecheck  ## style, imports, types
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from gan_cli.data import known_modes
 from gan_cli.data.dataset import Dataset, to_bytes
 from gan_cli.errors import UsageError
 from gan_cli.generation import generate
-from gan_cli.labels import Attribute, attributes_of, condition_of, evenly
+from gan_cli.labels import Attribute, attributes_of, evenly
 from gan_cli.metrics.classifier import Classifier, cached_classifier
 from gan_cli.metrics.modes import count_labels
 from gan_cli.models.conditioning import classification_accuracy
@@ -42,15 +43,14 @@ def _class_accuracy(run: Run) -> dict[str, float]:
     attributes = attributes_of(classes)
     conditions = evenly(classes, CLASS_SEEDS)
     assert conditions is not None
-    samples = _samples(run, CLASS_SEEDS, conditions)
-    modes = known_modes(run.config.dataset)
+    modes, dataset = known_modes(run.config.dataset), run.batches.dataset
     if modes is not None:
-        logits = -torch.cdist(samples, modes.centres)
+        centres = modes.centres
+        logits = _judged(run, CLASS_SEEDS, conditions, lambda points: -torch.cdist(points, centres))
     else:
-        dataset = run.batches.dataset
         assert dataset.labels is not None
-        wanted = condition_of(dataset.labels, len(classes))
-        logits = _classifier(run, dataset.samples, wanted, attributes).logits(samples)
+        classifier = _classifier(run, dataset.samples, dataset.labels, attributes)
+        logits = _judged(run, CLASS_SEEDS, conditions, classifier.logits)
     return {"accuracy/class": classification_accuracy(logits, conditions, attributes)}
 
 
@@ -61,12 +61,14 @@ def _stacked_modes(run: Run) -> dict[str, float]:
         return {}
     digits, labels = unstacked(dataset)
     stacked = dataset.samples.shape[1]
-    attributes = [Attribute("", 0, DIGITS)]
-    classifier = _classifier(run, digits, condition_of(labels, DIGITS), attributes)
+    classifier = _classifier(run, digits, labels, [Attribute("", 0, DIGITS)])
     possible = DIGITS**stacked
     seeds = STACK_SEEDS[: 26 * possible]
-    samples = _samples(run, seeds, evenly(run.config.classes, seeds))
-    spelt = classifier.logits(samples.flatten(0, 1).unsqueeze(1)).argmax(1).view(-1, stacked)
+
+    def spell(samples: Tensor) -> Tensor:
+        return classifier.logits(samples.flatten(0, 1).unsqueeze(1)).argmax(1).view(-1, stacked)
+
+    spelt = _judged(run, seeds, evenly(run.config.classes, seeds), spell)
     counted = count_labels(spelt @ _places(stacked), possible)
     return {"modes/covered": counted.covered, "modes/reverse_kl": round(counted.reverse_kl, 6)}
 
@@ -83,15 +85,15 @@ def _places(stacked: int) -> Tensor:
     return DIGITS ** torch.arange(stacked - 1, -1, -1)
 
 
-def _classifier(run: Run, images: Tensor, wanted: Tensor, attributes: list[Attribute]) -> Classifier:
+def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier:
     folder = CLASSIFIERS.expanduser()
-    found = cached_classifier(run.batches.dataset.fingerprint, images, wanted, attributes, folder)
+    found = cached_classifier(run.batches.dataset.fingerprint, images, labels, attributes, folder)
     if not run.evaluated:
         run.log.say(f"classifier: right about {found.accuracy:.1%} of the tenth of the data that it has not seen")
     return found
 
 
-def _samples(run: Run, seeds: range, conditions: Tensor | None) -> Tensor:
-    """uint8 `[N, C, H, W]`, or points."""
+def _judged(run: Run, seeds: range, conditions: Tensor | None, judge: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `judge` makes of samples, uint8 `[N, C, H, W]` or points, some at a time."""
     made = generate(run.state.sampler, latent_of(run.config), seeds, AT_ONCE, conditions=conditions)
-    return torch.cat([to_bytes(samples) for samples in made])
+    return torch.cat([judge(to_bytes(samples)) for samples in made])

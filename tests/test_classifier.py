@@ -16,7 +16,7 @@ from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import unstacked
-from gan_cli.labels import Attribute, attributes_of, condition_of
+from gan_cli.labels import Attribute, attributes_of
 from gan_cli.metrics import classifier as classifiers
 from gan_cli.metrics.classifier import Classifier, cached_classifier, train_classifier
 from gan_cli.metrics.modes import count_labels, floor_of
@@ -39,7 +39,7 @@ def digits() -> Dataset:
 def classifier(digits: Dataset) -> Classifier:
     assert digits.labels is not None
     start = time.perf_counter()
-    trained = train_classifier(digits.samples, condition_of(digits.labels, 10), TEN)
+    trained = train_classifier(digits.samples, digits.labels, TEN)
     print(f"accuracy {trained.accuracy:.4f} on held-out digits in {time.perf_counter() - start:.1f} s")
     return trained
 
@@ -53,7 +53,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def images(count: int = 60, channels: int = 1, side: int = 28) -> tuple[Tensor, Tensor, list[Attribute]]:
     random = torch.Generator().manual_seed(0)
     samples = torch.randint(256, (count, channels, side, side), generator=random, dtype=torch.uint8)
-    return samples, condition_of(torch.arange(count) % 10, 10), TEN
+    return samples, torch.arange(count) % 10, TEN
 
 
 def same(first: Classifier, second: Classifier) -> bool:
@@ -88,7 +88,7 @@ def test_attributes_are_each_told(digits: Dataset) -> None:
     labels = torch.stack([digits.labels % 2, 2 + digits.labels // 5], 1)
     labels[::10] = -1
     classes = ("parity=even", "parity=odd", "size=small", "size=large")
-    trained = train_classifier(digits.samples, condition_of(labels, 4), attributes_of(classes))
+    trained = train_classifier(digits.samples, labels, attributes_of(classes))
     assert trained.accuracy > 0.95
 
 
@@ -114,11 +114,11 @@ def test_the_random_state_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize(("channels", "side"), [(1, 16), (3, 16), (3, 32), (1, 64), (3, 64)])
 def test_other_images(channels: int, side: int, tmp_path: Path) -> None:
-    samples, conditions, _ = images(30, channels, side)
-    trained = cached_classifier(FINGERPRINT, samples, conditions, TEN, tmp_path)
+    samples, labels, _ = images(30, channels, side)
+    trained = cached_classifier(FINGERPRINT, samples, labels, TEN, tmp_path)
     predicted = predict(trained, samples)
     assert (predicted.dtype, predicted.shape) == (torch.int64, (30,))
-    assert torch.equal(predict(cached_classifier(FINGERPRINT, samples, conditions, TEN, tmp_path), samples), predicted)
+    assert torch.equal(predict(cached_classifier(FINGERPRINT, samples, labels, TEN, tmp_path), samples), predicted)
 
 
 @pytest.mark.usefixtures("short")

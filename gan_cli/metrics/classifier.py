@@ -16,7 +16,7 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 from gan_cli.data.dataset import batch_indices, to_unit
 from gan_cli.data.download import made_if_kept
 from gan_cli.errors import UsageError
-from gan_cli.labels import Attribute
+from gan_cli.labels import Attribute, condition_of
 from gan_cli.models.conditioning import classification_accuracy, classification_loss
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.sealed import SealError, seal, unseal
@@ -49,12 +49,10 @@ class Classifier:
 
 
 @torch.inference_mode(False)  # whatever the caller is in the middle of
-def train_classifier(
-    samples: Tensor, conditions: Tensor, attributes: Sequence[Attribute], *, seed: int = 0
-) -> Classifier:
+def train_classifier(samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], *, seed: int = 0) -> Classifier:
     """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to tell the class of each of their `attributes`.
 
-    `conditions` `[N, K]` are as `labels.condition_of` gives them. UsageError for fewer than 2 samples.
+    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`. UsageError for fewer than 2 samples.
 
     A function of its arguments alone; the caller's random state is left as it was.
     """
@@ -64,19 +62,24 @@ def train_classifier(
     held_out, kept = order.tensor_split([max(1, len(samples) // 10)])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "classifier"))  # and no other device's
-        network = _build_network(samples.shape[1], conditions.shape[1])
+        network = _build_network(samples.shape[1], _classes(attributes))
         optimizer = torch.optim.AdamW(network.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
         for step in range(STEPS):
             indices = kept[batch_indices(seed, len(kept), BATCH_SIZE, step)]
             optimizer.zero_grad()
             logits = network(_moved(_as_inputs(samples[indices])))
-            classification_loss(logits, conditions[indices], attributes).backward()
+            classification_loss(logits, condition_of(labels[indices], _classes(attributes)), attributes).backward()
             optimizer.step()
             schedule.step()
     network.eval()
     logits = Classifier(network, 0.0).logits(samples[held_out])
-    return Classifier(network, classification_accuracy(logits, conditions[held_out], attributes))
+    wanted = condition_of(labels[held_out], _classes(attributes))
+    return Classifier(network, classification_accuracy(logits, wanted, attributes))
+
+
+def _classes(attributes: Sequence[Attribute]) -> int:
+    return sum(attribute.size for attribute in attributes)
 
 
 def _build_network(channels: int, classes: int) -> nn.Module:
@@ -112,7 +115,7 @@ def _moved(inputs: Tensor) -> Tensor:
 
 
 def cached_classifier(
-    dataset_fingerprint: str, samples: Tensor, conditions: Tensor, attributes: Sequence[Attribute], folder: Path
+    dataset_fingerprint: str, samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], folder: Path
 ) -> Classifier:
     """The classifier of this data that `folder` keeps, else one trained now and kept there for the next time.
 
@@ -120,10 +123,10 @@ def cached_classifier(
     processes that train at once, each uses its own and the last one's file stays.
     """
     path = folder / f"classifier-v{VERSION}-{dataset_fingerprint}.safetensors"
-    found = _load(path, dataset_fingerprint, samples.shape[1], conditions.shape[1])
+    found = _load(path, dataset_fingerprint, samples.shape[1], _classes(attributes))
     if found is not None:
         return found
-    classifier = train_classifier(samples, conditions, attributes)
+    classifier = train_classifier(samples, labels, attributes)
     with contextlib.suppress(OSError):
         _save(classifier, path, dataset_fingerprint)
     return classifier

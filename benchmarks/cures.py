@@ -1,0 +1,125 @@
+"""What the other cures do, one change at a time: on the plain GAN that collapses on the ring, and on few digits.
+
+    python benchmarks/cures.py ring      # modes of 8 and share, three seeds each
+    python benchmarks/cures.py digits    # Frechet distance to all digits after training on 300 of them, three seeds
+
+Prints rows of the README's table. The features are the last ones of the classifier that judges classes; the distance of
+a half of the digits to the other half is printed as the floor.
+"""
+
+from __future__ import annotations
+
+import sys
+from statistics import mean
+
+import torch
+from torch import Tensor
+
+from gan_cli import config as configs
+from gan_cli.compose import compose_command
+from gan_cli.config import Config
+from gan_cli.data import build_batches, build_dataset, known_modes
+from gan_cli.data.dataset import to_bytes, to_unit
+from gan_cli.generation import generate
+from gan_cli.labels import attributes_of
+from gan_cli.metrics.classifier import train_classifier
+from gan_cli.metrics.modes import count_modes
+from gan_cli.state import build_state, latent_of
+from gan_cli.steps import play_turn
+
+SEEDS = (0, 1, 2)
+RING = ("experiment=failure/mode_collapse",)
+ON_RING = {
+    "plain": (),
+    "minibatch discrimination": ("architecture.discriminator.minibatch=discrimination",),
+    "R2": ("regularizer=r2", "optimizer=adam"),
+    "zero-centred penalty": ("regularizer=zero_centered", "optimizer=adam"),
+    "DRAGAN": ("regularizer=dragan", "optimizer=adam"),
+    "JS regularizer": ("regularizer=js",),
+    "LeCam": ("regularizer=lecam", "regularizer.lecam.start=0"),
+    "orthogonal penalty": ("regularizer=orthogonal",),
+    "two rates, D's the larger": ("optimizer.generator.lr=0.0003", "optimizer.discriminator.lr=0.001"),
+    "weight decay on D alone": ("optimizer/discriminator=adamw", "optimizer.discriminator.weight_decay=0.1"),
+    "instance noise": ("training.instance_noise=0.5",),
+    "one-sided smoothing": ("training.label_smoothing=0.1",),
+    "top-k": ("training.top_k=0.5",),
+    "WGAN with clipped weights": ("loss=wasserstein", "regularizer=weight_clip", "steps=2000"),
+    "the same, critic warmed up": (
+        "loss=wasserstein", "regularizer=weight_clip", "steps=2000", "training.critic_warmup=100",
+    ),
+}  # fmt: skip
+DIGITS = ("dataset.download=false", "dataset.limit=300", "steps=3000", "training.ema_decay=0.995")
+ON_DIGITS = {
+    "plain": ("regularizer=none", "optimizer=adam"),
+    "DiffAugment": ("regularizer=none", "optimizer=adam", "training.augment=[color,translation,cutout]"),
+    "ADA": (
+        "regularizer=none", "optimizer=adam", "training.augment=[color,translation,cutout]", "training.ada_target=0.6",
+    ),
+    "LeCam": ("regularizer=lecam", "optimizer=adam"),
+    "consistency": ("regularizer=consistency", "optimizer=adam"),
+    "orthogonal penalty": ("regularizer=orthogonal", "optimizer=adam"),
+    "R1, the default": (),
+    "R1 and DiffAugment": ("training.augment=[color,translation,cutout]",),
+}  # fmt: skip
+
+
+def trained(command: list[str]) -> tuple[Config, Tensor]:
+    """The config, and 2,500 samples as the average makes them."""
+    config = configs.parse(compose_command("train", command).data)
+    dataset = build_dataset(config.dataset, config.image_size)
+    state = build_state(config, torch.device("cpu"))
+    state.counters.total_steps = config.steps
+    batches = build_batches(config, dataset, state.device)
+    while state.counters.step < config.steps:
+        play_turn(state, config, batches)
+    return config, torch.cat(list(generate(state.sampler, latent_of(config), range(10_000, 12_500), 500)))
+
+
+def on_ring() -> None:
+    print("| cure | command | modes of 8, by seed | share |\n|---|---|---|---|")
+    for name, overrides in ON_RING.items():
+        counts = []
+        for seed in SEEDS:
+            config, samples = trained([*RING, *overrides, f"seed={seed}"])
+            modes = known_modes(config.dataset)
+            assert modes is not None
+            counts.append(count_modes(samples, modes.centres, modes.std))
+        by_seed = ", ".join(str(count.covered) for count in counts)
+        share = mean(count.share for count in counts)
+        print(f"| {name} | `{' '.join(overrides)}` | {by_seed} | {share:.0%} |", flush=True)
+
+
+def frechet(one: Tensor, other: Tensor) -> float:
+    """Between Gaussians fitted to features `[N, F]` (Dowson and Landau, 1982)."""
+    shift = (one.mean(0) - other.mean(0)).square().sum()
+    first, second = torch.cov(one.T), torch.cov(other.T)
+    cross = torch.linalg.eigvals(first @ second).real.clamp_min(0).sqrt().sum()
+    return (shift + first.trace() + second.trace() - 2 * cross).item()
+
+
+def on_digits() -> None:
+    everything = build_dataset(configs.parse(compose_command("train", ["dataset.download=false"]).data).dataset, 28)
+    assert everything.labels is not None
+    judge = train_classifier(everything.samples, everything.labels, attributes_of(everything.classes))
+    layers = judge.network[:-2]  # without dropout and the last layer
+    assert isinstance(layers, torch.nn.Sequential)
+
+    @torch.no_grad()
+    def features(images: Tensor) -> Tensor:
+        return torch.cat([layers(to_unit(part)) for part in images.split(500)]).double()
+
+    real = features(everything.samples)
+    print(f"floor: {frechet(real[::2], real[1::2]):.1f}\n")
+    print("| cure | command | distance by seed | mean |\n|---|---|---|---|")
+    for name, overrides in ON_DIGITS.items():
+        distances = []
+        for seed in SEEDS:
+            _, samples = trained([*DIGITS, *overrides, f"seed={seed}"])
+            distances.append(frechet(features(to_bytes(samples)), real))
+        by_seed = ", ".join(f"{distance:.0f}" for distance in distances)
+        print(f"| {name} | `{' '.join(overrides)}` | {by_seed} | {mean(distances):.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    {"ring": on_ring, "digits": on_digits}[sys.argv[1]]()
