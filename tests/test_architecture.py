@@ -16,6 +16,8 @@ LAYERS = [
     {"schema", "randomness", "geometry", "plugin"},
     {"options", "searchpath"},
     {"config", "overrides"},
+    {"cures"},
+    {"health"},
     {"compose"},
     {"help"},
     {"explain"},
@@ -26,8 +28,9 @@ LAYERS = [
     {"sealed"},
     {"metrics"},
     {"steps", "checkpoint", "pace"},
+    {"vitals"},
     {"run", "preview"},
-    {"measure", "grids"},
+    {"measure", "grids", "rollback"},
     {"train", "sample"},
     {"conduct", "finetune"},
     {"extend"},
@@ -81,7 +84,9 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
     assert not ours(path) & {"config", "options", "schema", "compose"}
 
 
-TORCHLESS = "cli compose config errors explain extend geometry help overrides plugin schema searchpath sweep"
+TORCHLESS = (
+    "cli compose config cures errors explain extend geometry health help overrides plugin schema searchpath sweep"
+)
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()] + sorted((PACKAGE / "options").glob("*.py"))
 
 

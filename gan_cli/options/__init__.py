@@ -5,6 +5,7 @@ mistakes answer at once.
 """
 
 from gan_cli.options.datasets import DATASETS
+from gan_cli.options.health import UNWATCHED, Health
 from gan_cli.options.loop import DEVICES, Training
 from gan_cli.options.networks import CONVOLUTIONAL, DISCRIMINATORS, GENERATORS, Architecture
 from gan_cli.options.objectives import GRADIENT_PENALTIES, LOSSES, REGULARIZERS
@@ -20,7 +21,9 @@ __all__ = [
     "LOSSES",
     "OPTIMIZERS",
     "REGULARIZERS",
+    "UNWATCHED",
     "Architecture",
+    "Health",
     "Training",
     "rule_of",
 ]
