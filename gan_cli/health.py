@@ -20,7 +20,18 @@ from gan_cli.errors import DivergedError
 Line = Mapping[str, Any]
 Lines = Sequence[Line]  # oldest first; the last is the one to judge
 
-KEPT = 100  # lines that are remembered
+KEPT = 250  # lines that are remembered
+NEEDED = (  # figures without which a line is not judged
+    "step",
+    "loss/discriminator",
+    "logits/auc",
+    "grad_norm/generator",
+    "health/gradient_least",
+    "health/diversity",
+    "health/duplicates",
+    "health/duplicates_real",
+    "health/shift",
+)
 SURE = 0.999  # a separation (AUC) from which D is never wrong on its batch
 RUNAWAY = 5.0  # of the mean distance between two reals: no data, and no picture, are there
 FLAT = 1e-3  # a gradient that is this much shorter than usual, or than 1, teaches nothing
@@ -29,9 +40,9 @@ BLANK = 0.02  # of the reals' contrast
 NARROW = 0.1  # of the reals' diversity
 COPIES = (1.5, 0.05)  # a share of near pairs above so many times the reals', and this, is one of few modes
 COVERED = 0.5  # of the reals
-LONG = 10  # lines over which a lasting state is told from a moment
+LONG, LONG_STEPS = 10, 200  # lines, and steps, over which a lasting state is told from a moment
 GROWING = 1.2  # times the diversity of so many lines ago: fakes that begin alike and spread are no failure
-STUCK = 0.95  # of the distance to the reals that was there so many lines ago
+STUCK = 0.97  # of the distance to the reals that was there so many lines ago
 AFAR, SWING = 0.3, 0.18  # of the mean distance between two reals
 
 
@@ -56,6 +67,15 @@ class Sign(NamedTuple):
     within: int
     saw: Callable[[Lines], str]
     means: str
+
+
+def _lasting(lines: Lines) -> Lines:
+    """The last lines, as many and over as many steps as it takes to call something lasting; none if too few."""
+    now = lines[-1]["step"]
+    for start in range(len(lines) - LONG, -1, -1):
+        if now - lines[start]["step"] >= LONG_STEPS:
+            return lines[start:]
+    return []
 
 
 def _diverges(lines: Lines) -> bool:
@@ -84,14 +104,16 @@ def _collapses(lines: Lines) -> bool:
         return False
     if any(not _repeats(line) for line in lines):
         return True
-    return len(lines) >= LONG and lines[-1]["health/diversity"] < GROWING * lines[-LONG]["health/diversity"]
+    long = _lasting(lines)
+    return bool(long) and long[-1]["health/diversity"] < GROWING * long[0]["health/diversity"]
 
 
 def _overpowers(lines: Lines) -> bool:
-    long = lines[-LONG:]
-    away = [line["health/shift"] for line in long]
-    sure = len(long) == LONG and all(line["logits/auc"] >= SURE for line in long)
-    return bool(sure and away[-1] > AFAR and away[-1] > STUCK * away[0])
+    long = _lasting(lines)
+    if not long or any(line["logits/auc"] < SURE for line in long):
+        return False
+    sooner, now = long[0]["health/shift"], long[-1]["health/shift"]
+    return bool(now > AFAR and now > STUCK * sooner)
 
 
 def _oscillates(lines: Lines) -> bool:
@@ -163,7 +185,7 @@ SIGNS = (
         _overpowers,
         needs=1,
         within=1,
-        saw=lambda lines: f"D separates perfectly, and fakes came no nearer to the reals in {LONG} lines",
+        saw=lambda lines: f"D separates perfectly, and fakes came no nearer to the reals for {LONG} lines and more",
         means="discriminator overpowered: it learns faster than G can answer",
     ),
     Sign(
@@ -191,13 +213,14 @@ class Health:
         self._shown: dict[str, deque[int | None]] = {sign.name: deque(maxlen=sign.within) for sign in SIGNS}
         self.findings: list[Finding] = []
         for line in lines:
-            if "health/diversity" in line:
-                self.observe(line)
-            elif "findings" in line:  # an event, as going back
-                self.findings += [Finding(name, line["step"], line["text"]) for name in line["findings"]]
+            self.observe(line)
+            if "text" in line:  # an event, as going back
+                self.findings += [Finding(name, line["step"], line["text"]) for name in line.get("findings", ())]
 
     def observe(self, line: Line) -> list[Finding]:
-        """What is new with this line of metrics."""
+        """What is new with this line of metrics; nothing in one of a run that was not watched, or of an event."""
+        if not all(isinstance(line.get(name), int | float) for name in NEEDED):
+            return []
         self._lines.append(line)
         lines = list(self._lines)
         new = []

@@ -248,13 +248,13 @@ def _write_summary(folder: Path) -> list[dict[str, Any]]:
 
 def _print_table(rows: list[dict[str, Any]], folder: Path) -> None:
     table = Table(title=Text(str(folder)), title_justify="left")
-    for column in ("job", "what varied", "status", "findings", "D", "G", "images/s", "seconds"):
+    for column in ("job", "what varied", "status", "D", "G", "images/s", "seconds"):
         table.add_column(column, overflow="fold")
     for row in rows:
         numbers = [f"{row[name]:.3g}" if row[name] != "" else "" for name in FINAL_NUMBERS[1:3]]
         rate = f"{row['images_per_second']:,.0f}" if row["images_per_second"] != "" else ""
-        words = [str(row["job"]), Text(row["varied"]), row["status"], row["findings"]]
-        table.add_row(*words, *numbers, rate, f"{row['seconds']:.0f}")
+        status = "\n".join([row["status"], *row["findings"].split()])
+        table.add_row(str(row["job"]), Text(row["varied"]), status, *numbers, rate, f"{row['seconds']:.0f}")
     console = Console()
     console.print(table)
     for row in rows:

@@ -30,7 +30,7 @@ def train(run: Run) -> signal.Signals | None:
     with StopSignals() as stop:
         while True:
             try:
-                _train(run, stop)
+                fatal = _train(run, stop)
                 break
             except DivergedError as error:
                 found = nonfinite(error, run.state.counters.step, run.config)
@@ -39,14 +39,18 @@ def train(run: Run) -> signal.Signals | None:
                     run.log.event(found.since, found.name, found.text)
                     raise DivergedError(found.text) from error
     save_film(run)
+    if fatal is not None:
+        step = run.state.counters.step
+        raise CollapsedError(f"{fatal.name} at step {step:,}, and health.on_collapse=stop: {fatal.text}")
     return stop.received
 
 
-def _train(run: Run, stop: StopSignals) -> None:
+def _train(run: Run, stop: StopSignals) -> Finding | None:
+    """Until the last step, a signal, or a finding that ends the run, which is returned."""
     config, state, counters = reseeded(run.config, run.state.counters.retries), run.state, run.state.counters
     batches = dataclasses.replace(run.batches, seed=config.seed)
     pace = Pace(state)
-    found: list[Finding] = []
+    fatal: Finding | None = None
     judged: DiscriminatorOutcome | None = None
     made: GeneratorOutcome | None = None
     saved: Counters | None = None
@@ -59,12 +63,12 @@ def _train(run: Run, stop: StopSignals) -> None:
         if step_done:
             if made is not None and _due(counters.step, config.training.log_every, finished):
                 found = _log(run, judged, made, pace)
+                fatal = found[0] if found and config.health.on_collapse == "stop" else None
             if _due(counters.step, config.training.sample_every, finished):
                 save_samples(run)
             if _due(counters.step, config.training.checkpoint_every, finished):
                 saved = _save_on_the_way(run)
-        collapsed = bool(found) and config.health.on_collapse == "stop"
-        if finished or collapsed or stop.received is not None:
+        if finished or fatal is not None or stop.received is not None:
             break
         outcome = play_turn(state, config, batches)
         pace.tick()
@@ -77,8 +81,7 @@ def _train(run: Run, stop: StopSignals) -> None:
             _fix_budget(run, pace)
     if saved != counters:
         _save_last(run, judged, step_done)
-    if collapsed:
-        raise CollapsedError(f"{found[0].name} at step {counters.step:,}, and health.on_collapse=stop: {found[0].text}")
+    return fatal
 
 
 def _due(step: int, every: int, finished: bool) -> bool:

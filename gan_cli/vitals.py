@@ -20,11 +20,12 @@ REACH = 0.25  # of it: as near as what belongs to the same mode
 DENSE = 0.9  # a share of reals with another in reach: points get there, pictures do not come near
 
 
-def vital_signs(state: TrainState, config: Config, dataset: Dataset) -> dict[str, Tensor]:
-    """Scalars by their keys in `metrics.jsonl`."""
-    reals = some_reals(dataset).to(state.device)
-    signs = compare(draw_fakes(state, config)[: len(reals)], reals)
-    return {**signs, "health/gradient_least": least_gradient(state.generator)}
+def vital_signs(state: TrainState, config: Config, dataset: Dataset) -> dict[str, float]:
+    """Figures by their keys in `metrics.jsonl`."""
+    reals = some_reals(dataset)
+    signs = compare(draw_fakes(state, config)[: len(reals)].cpu(), reals)
+    signs["health/gradient_least"] = least_gradient(state.generator)
+    return {name: value.item() for name, value in signs.items()}
 
 
 def draw_fakes(state: TrainState, config: Config) -> Tensor:
@@ -48,10 +49,12 @@ def compare(fakes: Tensor, reals: Tensor) -> dict[str, Tensor]:
     is 1/k or more for k modes (the birthday paradox test, 1706.08224, made automatic), and the same of reals; `shift`,
     how far the fakes' mean is from the reals'. Of images also `contrast`: how much a fake's pixels differ, 1 as a
     real's. Of data so dense that nearly each real has another within 0.25, as points, `coverage`: the share that has a
-    fake there.
+    fake there. Nothing of reals that do not differ.
     """
     flat = reals.flatten(1)
     made, given = nn.functional.pdist(fakes.flatten(1)), nn.functional.pdist(flat)
+    if not given.any():
+        return {}
     unit = given.mean()
     signs = {
         "health/diversity": made.mean() / unit,
@@ -59,8 +62,9 @@ def compare(fakes: Tensor, reals: Tensor) -> dict[str, Tensor]:
         "health/duplicates_real": (given < NEAR * unit).float().mean(),
         "health/shift": (fakes.mean(0) - reals.mean(0)).norm() / unit,
     }
-    if fakes.ndim > 2:
-        signs["health/contrast"] = fakes.flatten(1).std(1).mean() / reals.flatten(1).std(1).mean()
+    contrast = flat.std(1).mean()
+    if fakes.ndim > 2 and contrast > 0:
+        signs["health/contrast"] = fakes.flatten(1).std(1).mean() / contrast
     among = torch.cdist(flat, flat).fill_diagonal_(torch.inf)
     if (among.min(1).values < REACH * unit).float().mean() >= DENSE:
         nearest = torch.cdist(flat, fakes.flatten(1)).min(1).values
@@ -70,8 +74,9 @@ def compare(fakes: Tensor, reals: Tensor) -> dict[str, Tensor]:
 
 def least_gradient(network: nn.Module) -> Tensor:
     """The length of the shortest gradient that the last update left in a layer's weights."""
-    gradients = [value.grad for value in network.parameters() if value.grad is not None and value.ndim > 1]
-    return torch.stack([gradient.norm() for gradient in gradients]).min()
+    gradients = [value.grad for value in network.parameters() if value.grad is not None]
+    weights = [gradient for gradient in gradients if gradient.ndim > 1]
+    return torch.stack([gradient.norm() for gradient in weights or gradients]).min()
 
 
 def separation(real_logits: Tensor, fake_logits: Tensor) -> Tensor:

@@ -133,7 +133,16 @@ def test_a_watch_that_read_the_lines_knows_what_one_knows_that_saw_them() -> Non
 
 
 def test_lines_of_runs_that_were_not_watched_are_passed_over() -> None:
-    assert Health(compose(), [{"step": 50, "loss/discriminator": 1e9}, {"step": 100}]).findings == []
+    assert Health(compose(), [{"step": 50, "loss/discriminator": 1e9}, {"step": 100}] * 20).findings == []
+    texts = [{**line, "health/shift": "far"} for line in lines_of((20, {"loss/discriminator": 50.0}))]
+    assert Health(compose(), texts).findings == []
+
+
+def test_lines_close_to_each_other_tell_nothing_of_what_lasts() -> None:
+    """At every step a line: ten lines are no time to learn in."""
+    stuck = [{**line, "step": index + 1} for index, line in enumerate(lines_of((220, SHOWN["nothing learned"][1])))]
+    assert told(stuck[:200]) == []
+    assert told(stuck) == [("discriminator_overpowered", 201, 201)]
 
 
 # --- cures -------------------------------------------------------------------------------------------------------
@@ -190,6 +199,11 @@ def test_how_fakes_compare_to_reals() -> None:
     grey = compare(torch.zeros_like(reals), reals)
     assert grey["health/contrast"] == grey["health/diversity"] == 0
     assert compare(reals + 1, reals)["health/shift"].item() == pytest.approx(8 / torch.pdist(reals.flatten(1)).mean())
+
+
+def test_reals_that_do_not_differ_are_no_measure() -> None:
+    reals = torch.ones(3, 1, 4, 4)
+    assert compare(torch.zeros_like(reals), reals) == compare(reals[:1], reals[:1]) == {}
 
 
 def test_points_are_asked_for_coverage() -> None:
@@ -277,6 +291,7 @@ def test_a_finding_is_in_all_places_and_ends_the_run_if_it_is_to(
     assert "mode_collapse at step 7, and health.on_collapse=stop: fakes are" in complaint.err
     assert "\nhealth: fakes are" in complaint.out
     assert last(run).counters.step == 7
+    assert (run / "progress.webp").is_file()
     assert [line.get("findings") for line in metrics(run)] == [None] * 6 + [["mode_collapse"]]
     assert record(run)["ended"]["status"] == "collapsed"
     (found,) = record(run)["findings"]
