@@ -38,10 +38,10 @@ FLAT = 1e-3  # a gradient that is this much shorter than usual, or than 1, teach
 WRONG = 10.0  # a loss of D that only logits far on the wrong side give; guessing costs 2 log 2 at most
 BLANK = 0.02  # of the reals' contrast
 NARROW = 0.1  # of the reals' diversity
-COPIES = (1.5, 0.05)  # a share of near pairs above so many times the reals', and this, is one of few modes
+TIMES, COPIES = 1.5, 0.05  # a share of near pairs above so many times the reals', and this, is one of few modes
 COVERED = 0.5  # of the reals
-LONG, LONG_STEPS = 10, 200  # lines, and steps, over which a lasting state is told from a moment
-GROWING = 1.2  # times the diversity of so many lines ago: fakes that begin alike and spread are no failure
+LONG, LONG_STEPS = 10, 500  # lines, and steps, over which a lasting state is told from a moment
+GROWING = 1.2  # times better than then: fakes that begin alike, and spread or come nearer, are no failure
 STUCK = 0.97  # of the distance to the reals that was there so many lines ago
 AFAR, SWING = 0.3, 0.18  # of the mean distance between two reals
 
@@ -69,10 +69,10 @@ class Sign(NamedTuple):
     means: str
 
 
-def _lasting(lines: Lines) -> Lines:
+def _lasting(lines: Lines, count: int = LONG) -> Lines:
     """The last lines, as many and over as many steps as it takes to call something lasting; none if too few."""
     now = lines[-1]["step"]
-    for start in range(len(lines) - LONG, -1, -1):
+    for start in range(len(lines) - count, -1, -1):
         if now - lines[start]["step"] >= LONG_STEPS:
             return lines[start:]
     return []
@@ -93,19 +93,22 @@ def _vanishes(lines: Lines) -> bool:
     return bool(short and line["logits/auc"] >= SURE)
 
 
-def _repeats(line: Line) -> bool:
-    times, share = COPIES
-    copies = line["health/duplicates"] > times * line["health/duplicates_real"] + share
-    return bool(copies or line["health/diversity"] < NARROW or line.get("health/coverage", 1.0) < COVERED)
+def _few_modes(line: Line, copies: float) -> bool:
+    near = line["health/duplicates"] > TIMES * line["health/duplicates_real"] + copies
+    return bool(near or line["health/diversity"] < NARROW or line.get("health/coverage", 1.0) < COVERED)
 
 
 def _collapses(lines: Lines) -> bool:
-    if not _repeats(lines[-1]):
+    """Fakes that were diverse are few modes now; or they have never been, are worse, and get no better."""
+    if any(not _few_modes(line, COPIES / 2) for line in lines):
+        return _few_modes(lines[-1], COPIES)
+    long = _lasting(lines, 2 * LONG)
+    if not long or not _few_modes(lines[-1], 5 * COPIES):
         return False
-    if any(not _repeats(line) for line in lines):
-        return True
-    long = _lasting(lines)
-    return bool(long) and long[-1]["health/diversity"] < GROWING * long[0]["health/diversity"]
+    halves = long[: len(long) // 2], long[len(long) // 2 :]
+    diversity = [median(line["health/diversity"] for line in half) for half in halves]
+    away = [median(line["health/shift"] for line in half) for half in halves]
+    return diversity[1] < GROWING * diversity[0] and away[1] * GROWING > away[0]
 
 
 def _overpowers(lines: Lines) -> bool:
