@@ -34,6 +34,7 @@ class CounterSchema:
     step: int = key("generator updates done", at_least=0, at_most=10**12)
     d_updates: int = key("discriminator updates done", at_least=0, at_most=10**15)
     total_steps: int | None = key("where the run ends", at_least=1, at_most=10**12)
+    retries: int = key("times the run went back", absent=0, at_least=0, at_most=10**6)
 
 
 @dataclass(frozen=True)

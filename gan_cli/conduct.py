@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import signal
 
@@ -10,7 +11,7 @@ import torch
 from gan_cli.config import Config
 from gan_cli.data import known_modes
 from gan_cli.data.dataset import Dataset
-from gan_cli.errors import DivergedError, GanCliError
+from gan_cli.errors import CollapsedError, DivergedError, GanCliError
 from gan_cli.machine import describe_device
 from gan_cli.measure import mode_metrics
 from gan_cli.options import GRADIENT_PENALTIES
@@ -20,6 +21,7 @@ from gan_cli.runlog import RunLog
 from gan_cli.state import TrainState, count_parameters
 from gan_cli.train import train
 
+ENDED = {DivergedError: "diverged", CollapsedError: "collapsed"}
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
 
 
@@ -50,7 +52,7 @@ def conduct(run: Run) -> int:
         received = train(run)
     except GanCliError as error:
         run.log.say(str(error), console=False)
-        _record_end(run, "diverged" if isinstance(error, DivergedError) else "failed")
+        _record_end(run, ENDED.get(type(error), "failed"))
         raise
     finally:
         run.log.finish()
@@ -99,4 +101,5 @@ def _record_end(run: Run, status: str) -> None:
         "total_steps": counters.total_steps,
         "seconds": round(run.state.seconds, 3),
     }
+    record["findings"] = [dataclasses.asdict(found) for found in run.health.findings]
     write_record(run.folder, record)

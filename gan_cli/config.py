@@ -18,7 +18,9 @@ from gan_cli.options import (
     OPTIMIZERS,
     REGULARIZERS,
     UNCONDITIONAL,
+    UNWATCHED,
     Architecture,
+    Health,
     Training,
 )
 from gan_cli.plugin import ENABLED
@@ -70,6 +72,7 @@ class Config:
     optimizer: Any = option_of(OPTIMIZERS, "how weights follow gradients")
     device: Any = option_of(DEVICES, "where it runs")
     training: Training = key("the loop")
+    health: Health = key("the watch over a run", absent=UNWATCHED)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -169,7 +172,7 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 
 
 # What a run may change when it goes on without being another run; so may every interval, `*_every`.
-RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "device", "dry_run", "plugins")
+RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "dry_run", "plugins")
 
 RECORDED = "conditioning.classes"  # follows from the data
 

@@ -30,6 +30,12 @@ class DivergedError(GanCliError):
     exit_code = 4
 
 
+class CollapsedError(GanCliError):
+    """Training was found to fail, and was to stop then."""
+
+    exit_code = 4
+
+
 class StorageError(GanCliError):
     """A file or folder that cannot be read or written, or is in use."""
 

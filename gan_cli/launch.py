@@ -22,6 +22,7 @@ from gan_cli.errors import CheckpointError, UsageError, one_line
 from gan_cli.finetune import KEYS, adopt_networks, describe_base, find_base
 from gan_cli.machine import build_device, describe_device, environment
 from gan_cli.preview import preview
+from gan_cli.rollback import restore
 from gan_cli.run import Run
 from gan_cli.runfolder import (
     CHECKPOINTS,
@@ -36,7 +37,7 @@ from gan_cli.runfolder import (
 )
 from gan_cli.runlog import RunLog, cut_metrics
 from gan_cli.schema import shown
-from gan_cli.state import TrainState, build_state, check_parameters, load_network_tensors, load_state_tensors
+from gan_cli.state import TrainState, build_state, check_parameters, load_network_tensors
 
 MOST_STEPS = 10**12
 
@@ -209,7 +210,7 @@ def _resume(request: Request, folder: Path) -> int:
         dataset = build_dataset(_reachable(config.dataset, folder), config.image_size)
         if dataset.fingerprint != saved.provenance.fingerprint:
             raise UsageError(f"resume={folder}: the data are not those of the run ({dataset.source}); put them back")
-        state = _restore(saved, config, end, device)
+        state = restore(saved, config, end, device)
         set_aside = checkpoint.set_aside(folder / CHECKPOINTS, saved)
         cut_metrics(folder, state.counters.step)
         with RunLog(folder) as log:
@@ -229,7 +230,7 @@ def _merge(saved: Config, request: Request) -> Config:
     data, new = configs.to_dict(saved), configs.to_dict(request.config)
     for key in request.named:
         head, _, leaf = key.partition(".")
-        if key.endswith("_every"):
+        if leaf and (head == "health" or key.endswith("_every")):
             data[head][leaf] = new[head][leaf]
         elif head in configs.RUN_CONTROL and head != "plugins":
             data[head] = new[head]
@@ -266,22 +267,6 @@ def _reachable(dataset: Any, folder: Path) -> Any:
         if there and not path.exists():
             dataset = dataclasses.replace(dataset, **{key: str(started_in / path)})
     return dataset
-
-
-def _restore(saved: Checkpoint, config: Config, end: int | None, device: torch.device) -> TrainState:
-    """The saved state on this device, to end at step `end`; a budget given anew begins now."""
-    state = build_state(config, device)
-    load_state_tensors(state, saved.tensors)
-    state.counters = dataclasses.replace(saved.counters, total_steps=end)
-    state.penalties = {
-        key.removeprefix("penalty/"): torch.tensor(value)
-        for key, value in saved.metrics.items()
-        if key.startswith("penalty/")
-    }
-    state.seconds, state.budget_start = saved.provenance.seconds, saved.provenance.budget_start
-    if (end is None and saved.counters.total_steps is not None) or config.budget != saved.config.budget:
-        state.budget_start = state.seconds
-    return state
 
 
 def _record_resume(request: Request, folder: Path, config: Config, state: TrainState, log: RunLog) -> None:

@@ -16,6 +16,7 @@ from gan_cli.pace import Pace
 from gan_cli.run import Run
 from gan_cli.state import latent_of
 from gan_cli.steps import DiscriminatorOutcome, GeneratorOutcome, turn_lengths, whose_turn
+from gan_cli.vitals import separation, vital_signs
 
 MODE_SEEDS = range(10_000, 12_500)  # as many samples as the published counts are of, apart from the pictures'
 
@@ -26,6 +27,7 @@ def discriminator_metrics(run: Run, judged: DiscriminatorOutcome) -> dict[str, f
         "loss/discriminator": judged.loss,
         "logits/real": judged.real_logits.mean(),
         "logits/fake": judged.fake_logits.mean(),
+        "logits/auc": separation(judged.real_logits, judged.fake_logits),
         "accuracy/real": (judged.real_logits > 0).float().mean(),
         "accuracy/fake": (judged.fake_logits < 0).float().mean(),
         "grad_norm/discriminator": gradient_norm(run.state.discriminator),
@@ -61,6 +63,7 @@ def step_metrics(run: Run, made: GeneratorOutcome, pace: Pace) -> dict[str, floa
         "images_seen": state.counters.d_updates * config.batch_size,
         **run.discriminator_metrics,
         **_numbers(tensors),
+        **vital_signs(state, config, run.batches.dataset),
         **mode_metrics(run),
         "learning_rate/generator": made.learning_rate,
         "images_per_second": round(pace.images_per_second(config.batch_size), 1),

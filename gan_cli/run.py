@@ -8,7 +8,8 @@ from pathlib import Path
 from gan_cli.checkpoint import Provenance
 from gan_cli.config import Config
 from gan_cli.data.dataset import Batches
-from gan_cli.runlog import RunLog
+from gan_cli.health import Health
+from gan_cli.runlog import RunLog, read_metrics
 from gan_cli.state import TrainState
 
 
@@ -17,6 +18,7 @@ class Run:
     """`discriminator_metrics` are those of D's half of the current step, kept when a run stops between the halves.
 
     `evaluated` is what the last evaluation of samples gave.
+    `health` knows what was told of the steps so far.
     """
 
     config: Config
@@ -27,3 +29,11 @@ class Run:
     provenance: Provenance
     discriminator_metrics: dict[str, float] = field(default_factory=dict)
     evaluated: dict[str, float] = field(default_factory=dict)
+    health: Health = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch_anew()
+
+    def watch_anew(self) -> None:
+        """Takes what was told so far from the lines of metrics there are."""
+        self.health = Health(self.config, read_metrics(self.folder))

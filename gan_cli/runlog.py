@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,8 +24,8 @@ class RunLog:
 
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self.console = console or Console(soft_wrap=True)
-        self._metrics = open(folder / METRICS, "a", encoding="utf-8", errors="backslashreplace")
-        self._log = open(folder / LOG, "a", encoding="utf-8", errors="backslashreplace")
+        self._folder = folder
+        self._metrics, self._log = _open(folder / METRICS), _open(folder / LOG)
         self._progress: Progress | None = None
         self._task: Any = None
         self._last_plain = 0.0
@@ -45,9 +46,13 @@ class RunLog:
         if console:
             self._print(text)
 
-    def metrics(self, values: dict[str, float], total_steps: int | None) -> None:
-        """One line of `metrics.jsonl`; the console's figures follow it."""
-        self._append(self._metrics, json.dumps(values))
+    def event(self, step: int, finding: str, text: str) -> None:
+        """A line of `metrics.jsonl` without figures: of a step that has none, or had its own before."""
+        self._append(self._metrics, json.dumps({"step": step, "findings": [finding], "text": text}))
+
+    def metrics(self, values: dict[str, float], total_steps: int | None, findings: Sequence[str] = ()) -> None:
+        """One line of `metrics.jsonl`, with the names of what was found in it; the console's figures follow it."""
+        self._append(self._metrics, json.dumps({**values, **({"findings": list(findings)} if findings else {})}))
         figures = _figures(values)
         if self.console.is_terminal:
             self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, figures=figures)
@@ -55,6 +60,13 @@ class RunLog:
             self._last_plain = time.monotonic()
             line = f"step {values['step']}/{total_steps or '?'}  {figures}{_remaining(values, total_steps)}"
             self.say(line)
+
+    def cut(self, step: int) -> None:
+        """Drops the lines of metrics past `step`: the run went back to it."""
+        with contextlib.suppress(OSError):
+            self._metrics.close()
+        cut_metrics(self._folder, step)
+        self._metrics = _open(self._folder / METRICS)
 
     def advance(self, step: int, total_steps: int | None) -> None:
         """Moves a terminal's bar between lines of metrics."""
@@ -102,6 +114,10 @@ class RunLog:
             silence_stdout()  # nobody listens any more: the run goes on, its files tell
 
 
+def _open(path: Path) -> TextIO:
+    return open(path, "a", encoding="utf-8", errors="backslashreplace")
+
+
 def silence_stdout() -> None:
     """Sends what is still printed nowhere, so that the interpreter does not trip over a closed pipe on its way out."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -130,6 +146,14 @@ def cut_metrics(folder: Path, step: int) -> None:
     temporary = path.with_name(f".{METRICS}.tmp")
     temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
     os.replace(temporary, path)
+
+
+def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of `metrics.jsonl`, without those that a crash or an edit left unreadable."""
+    path = folder / METRICS
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        if _step_of(line) < float("inf"):
+            yield json.loads(line)
 
 
 def _step_of(line: str) -> float:

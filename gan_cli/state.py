@@ -31,12 +31,14 @@ LAYERS = (nn.Linear, nn.Conv2d)  # what `freeze_layers` counts
 class Counters:
     """How far the run is. `step` counts generator updates; the real images seen are d_updates times the batch size.
 
-    `total_steps` is where it ends; None while a time budget is measured.
+    `total_steps` is where it ends; None while a time budget is measured. `retries` is how often the run went back to a
+    checkpoint, and on with another seed.
     """
 
     step: int = 0
     d_updates: int = 0
     total_steps: int | None = None
+    retries: int = 0
 
 
 class DiscriminatorOutcome(NamedTuple):
@@ -240,8 +242,7 @@ def require_finite(state: TrainState, tensors: dict[str, Tensor]) -> None:
     bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if bad:
         raise DivergedError(
-            f"diverged: {bad[0]} is not finite at step {state.counters.step:,}; the last good checkpoint is kept."
-            " Try a lower optimizer.lr, or regularizer=r1"
+            f"diverged: {bad[0]} is not finite at step {state.counters.step:,}; the last good checkpoint is kept"
         )
 
 

@@ -34,13 +34,13 @@ from gan_cli import schema
 from gan_cli.compose import PlannedSweep, compose_sweep, searchpath_overrides
 from gan_cli.errors import UsageError, one_line
 from gan_cli.overrides import as_typed, quote
-from gan_cli.runfolder import create_stamped
-from gan_cli.runlog import METRICS
+from gan_cli.runfolder import create_stamped, read_record
+from gan_cli.runlog import read_metrics
 from gan_cli.searchpath import config_folder, named_folder
 
 OUTCOME, SUMMARY = "outcome.json", "summary.csv"
 FINAL_NUMBERS = ("step", "loss/discriminator", "loss/generator", "images_per_second")
-COLUMNS = ("job", "overrides", "status", "reason", *FINAL_NUMBERS, "seconds", "folder")
+COLUMNS = ("job", "overrides", "status", "reason", "findings", *FINAL_NUMBERS, "seconds", "folder")
 STATUS = {0: "done", 2: "refused", 4: "diverged", 130: "stopped", 138: "stopped", 143: "stopped"}
 
 
@@ -151,8 +151,9 @@ def _run_job(folder: Path, varied_keys: tuple[str, ...], stop: Forwarder) -> Non
         "job": job.job.num,
         "varied": varied,
         "overrides": shlex.join(overrides),
-        "status": "stopped" if stopped else STATUS.get(code, "failed"),
+        "status": "stopped" if stopped else _status(code, target),
         "reason": "" if code == 0 else complaint or _reason(code),
+        "findings": _findings(target),
         **_final_numbers(target),
         "seconds": round(time.monotonic() - started, 1),
         "folder": str(target),
@@ -197,12 +198,21 @@ def _reason(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
+def _status(code: int, folder: Path) -> str:
+    """What the run wrote of its end, if it came to that."""
+    ended = read_record(folder).get("ended") if code == 4 else None
+    return ended["status"] if isinstance(ended, dict) else STATUS.get(code, "failed")
+
+
+def _findings(folder: Path) -> str:
+    """Names of what the health watch found, in order, each once."""
+    return " ".join(dict.fromkeys(name for line in read_metrics(folder) for name in line.get("findings", ())))
+
+
 def _final_numbers(folder: Path) -> dict[str, float | str]:
-    try:
-        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
-        last = json.loads(lines[-1])
-    except (OSError, ValueError, IndexError):
-        last = {}
+    last: dict[str, float | str] = {}
+    for line in read_metrics(folder):
+        last |= line
     return {name: last.get(name, "") for name in FINAL_NUMBERS}
 
 
@@ -243,7 +253,8 @@ def _print_table(rows: list[dict[str, Any]], folder: Path) -> None:
     for row in rows:
         numbers = [f"{row[name]:.3g}" if row[name] != "" else "" for name in FINAL_NUMBERS[1:3]]
         rate = f"{row['images_per_second']:,.0f}" if row["images_per_second"] != "" else ""
-        table.add_row(str(row["job"]), Text(row["varied"]), row["status"], *numbers, rate, f"{row['seconds']:.0f}")
+        status = "\n".join([row["status"], *row["findings"].split()])
+        table.add_row(str(row["job"]), Text(row["varied"]), status, *numbers, rate, f"{row['seconds']:.0f}")
     console = Console()
     console.print(table)
     for row in rows:

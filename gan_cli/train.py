@@ -1,4 +1,4 @@
-"""The one training loop: play a turn, and do what is due after a step."""
+"""The one training loop: play a turn, and do what is due after a step; where numbers go bad, go back if wanted."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import signal
 import torch
 
 from gan_cli import checkpoint
-from gan_cli.errors import StorageError
+from gan_cli.errors import CollapsedError, DivergedError, StorageError
 from gan_cli.evaluation import evaluate
 from gan_cli.grids import save_film, save_real_samples, save_samples
+from gan_cli.health import Finding, nonfinite
 from gan_cli.measure import discriminator_metrics, penalty_metrics, step_metrics
 from gan_cli.pace import Pace
+from gan_cli.rollback import reseeded, roll_back
 from gan_cli.run import Run
 from gan_cli.runfolder import CHECKPOINTS
 from gan_cli.state import Counters, require_finite, state_tensors
@@ -23,10 +25,33 @@ from gan_cli.stop import StopSignals
 def train(run: Run) -> signal.Signals | None:
     """Trains until the last step or a signal, which is returned; everything it makes is in `run.folder`.
 
-    DivergedError if the state stops being finite; StorageError if the last checkpoint cannot be written.
+    DivergedError if the state stops being finite, and the run may not go back; CollapsedError if it was to stop on a
+    finding; StorageError if the last checkpoint cannot be written.
     """
-    config, state, counters = run.config, run.state, run.state.counters
+    with StopSignals() as stop:
+        while True:
+            try:
+                fatal = _train(run, stop)
+                break
+            except DivergedError as error:
+                found = nonfinite(error, run.state.counters.step, run.config)
+                if stop.received is not None or not roll_back(run, found):
+                    run.health.findings.append(found)
+                    run.log.event(found.since, found.name, found.text)
+                    raise DivergedError(found.text) from error
+    save_film(run)
+    if fatal is not None:
+        step = run.state.counters.step
+        raise CollapsedError(f"{fatal.name} at step {step:,}, and health.on_collapse=stop: {fatal.text}")
+    return stop.received
+
+
+def _train(run: Run, stop: StopSignals) -> Finding | None:
+    """Until the last step, a signal, or a finding that ends the run, which is returned."""
+    config, state, counters = reseeded(run.config, run.state.counters.retries), run.state, run.state.counters
+    batches = dataclasses.replace(run.batches, seed=config.seed)
     pace = Pace(state)
+    fatal: Finding | None = None
     judged: DiscriminatorOutcome | None = None
     made: GeneratorOutcome | None = None
     saved: Counters | None = None
@@ -34,32 +59,31 @@ def train(run: Run) -> signal.Signals | None:
     step_done = counters.d_updates == 0  # a resumed run did what was due after its step before it stopped
     if step_done:
         save_real_samples(run)
-    with StopSignals() as stop:
-        while True:
-            finished = counters.total_steps is not None and counters.step >= counters.total_steps
-            if step_done:
-                evaluated = _due(counters.step, config.training.evaluate_every, finished)
-                if made is not None and (evaluated or _due(counters.step, config.training.log_every, finished)):
-                    _log(run, judged, made, pace, evaluated)
-                if _due(counters.step, config.training.sample_every, finished):
-                    save_samples(run)
-                if _due(counters.step, config.training.checkpoint_every, finished):
-                    saved = _save_on_the_way(run)
-            if finished or stop.received is not None:
-                break
-            outcome = play_turn(state, config, run.batches)
-            pace.tick()
-            step_done = isinstance(outcome, GeneratorOutcome)
-            if isinstance(outcome, DiscriminatorOutcome):
-                judged = outcome
-            else:
-                made = outcome
-                run.log.advance(counters.step, counters.total_steps)
-                _fix_budget(run, pace)
-        if saved != counters:
-            _save_last(run, judged, step_done)
-    save_film(run)
-    return stop.received
+    while True:
+        finished = counters.total_steps is not None and counters.step >= counters.total_steps
+        if step_done:
+            evaluated = _due(counters.step, config.training.evaluate_every, finished)
+            if made is not None and (evaluated or _due(counters.step, config.training.log_every, finished)):
+                found = _log(run, judged, made, pace, evaluated)
+                fatal = found[0] if found and config.health.on_collapse == "stop" else None
+            if _due(counters.step, config.training.sample_every, finished):
+                save_samples(run)
+            if _due(counters.step, config.training.checkpoint_every, finished):
+                saved = _save_on_the_way(run)
+        if finished or fatal is not None or stop.received is not None:
+            break
+        outcome = play_turn(state, config, batches)
+        pace.tick()
+        step_done = isinstance(outcome, GeneratorOutcome)
+        if isinstance(outcome, DiscriminatorOutcome):
+            judged = outcome
+        else:
+            made = outcome
+            run.log.advance(counters.step, counters.total_steps)
+            _fix_budget(run, pace)
+    if saved != counters:
+        _save_last(run, judged, step_done)
+    return fatal
 
 
 def _due(step: int, every: int, finished: bool) -> bool:
@@ -75,7 +99,10 @@ def _fix_budget(run: Run, pace: Pace) -> None:
             run.log.say(f"budget={budget}: {counters.total_steps:,} steps, from the pace of its first 5 %")
 
 
-def _log(run: Run, judged: DiscriminatorOutcome | None, made: GeneratorOutcome, pace: Pace, evaluated: bool) -> None:
+def _log(
+    run: Run, judged: DiscriminatorOutcome | None, made: GeneratorOutcome, pace: Pace, evaluated: bool
+) -> list[Finding]:
+    """Writes the line of metrics that is due; what the watch finds new in it."""
     if judged is not None:
         run.discriminator_metrics = discriminator_metrics(run, judged)
     values = step_metrics(run, made, pace)
@@ -83,7 +110,11 @@ def _log(run: Run, judged: DiscriminatorOutcome | None, made: GeneratorOutcome, 
         run.evaluated = evaluate(run)
         values |= run.evaluated
     require_finite(run.state, {name: torch.tensor(value) for name, value in values.items()})
-    run.log.metrics(values, run.state.counters.total_steps)
+    found = run.health.observe(values)
+    run.log.metrics(values, run.state.counters.total_steps, [finding.name for finding in found])
+    for finding in found:
+        run.log.say(f"health: {finding.text}")
+    return found
 
 
 def _save_on_the_way(run: Run) -> Counters | None:

@@ -17,6 +17,8 @@ LAYERS = [
     {"labels"},
     {"options", "searchpath"},
     {"config", "clashes", "overrides"},
+    {"cures"},
+    {"health"},
     {"compose"},
     {"help"},
     {"explain"},
@@ -27,8 +29,9 @@ LAYERS = [
     {"sealed"},
     {"metrics"},
     {"steps", "checkpoint", "pace"},
+    {"vitals"},
     {"run", "preview"},
-    {"measure", "grids", "evaluation"},
+    {"measure", "grids", "evaluation", "rollback"},
     {"train", "sample"},
     {"conduct", "finetune"},
     {"extend"},
@@ -82,7 +85,9 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
     assert not ours(path) & {"config", "options", "schema", "compose"}
 
 
-TORCHLESS = "cli compose config errors explain extend geometry help overrides plugin schema searchpath sweep"
+TORCHLESS = (
+    "cli compose config cures errors explain extend geometry health help overrides plugin schema searchpath sweep"
+)
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()] + sorted((PACKAGE / "options").glob("*.py"))
 
 

@@ -165,3 +165,18 @@ def test_kill_9_of_a_job_ends_it_alone_and_ctrl_c_saves_it(tmp_path: Path, kill_
     assert parent.returncode == 130, out
     assert [row["status"] for row in rows] == ["stopped"]
     assert checkpoint.load(tmp_path / rows[0]["folder"] / "checkpoints" / checkpoint.LAST).counters.step > 0
+
+
+def test_the_table_tells_what_the_watch_found(tmp_path: Path) -> None:
+    failing = ["experiment=failure/vanishing_gradient", "steps=300", "threads=1"]
+    done = run_process("train", *failing, "-m", "health.on_collapse=warn,stop", cwd=tmp_path)
+    assert done.returncode == 4, done.stderr
+    rows = table(tmp_path)
+    assert [row["status"] for row in rows] == ["done", "collapsed"]
+    assert [row["findings"] for row in rows] == ["vanishing_gradient"] * 2
+    assert rows[0]["step"] == "300"
+    assert int(rows[1]["step"]) < 300
+    assert "vanishing_gradient at step" in rows[1]["reason"]
+    shown = "".join(done.stdout.split("what varied")[1].split("summary:")[0].split())
+    assert "collapsed" in shown
+    assert shown.count("vanishing_") >= 2

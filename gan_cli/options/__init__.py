@@ -6,6 +6,7 @@ mistakes answer at once.
 
 from gan_cli.options.conditioning import CONDITIONINGS, UNCONDITIONAL
 from gan_cli.options.datasets import DATASETS
+from gan_cli.options.health import UNWATCHED, Health
 from gan_cli.options.loop import DEVICES, Training
 from gan_cli.options.networks import CONVOLUTIONAL, DISCRIMINATORS, GENERATORS, Architecture
 from gan_cli.options.objectives import GRADIENT_PENALTIES, LOSSES, REGULARIZERS
@@ -23,7 +24,9 @@ __all__ = [
     "OPTIMIZERS",
     "REGULARIZERS",
     "UNCONDITIONAL",
+    "UNWATCHED",
     "Architecture",
+    "Health",
     "Training",
     "rule_of",
 ]

@@ -1,0 +1,83 @@
+"""What helps against a failure: overrides of this tool, each fit for the run's config. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gan_cli.clashes import CROSS_ENTROPIES
+from gan_cli.config import Config
+from gan_cli.options import GRADIENT_PENALTIES
+
+Cure = Callable[[Config], str | None]  # the overrides, or None where they change nothing or do not go with the rest
+
+
+def _loss(config: Config) -> str | None:
+    return "loss=non_saturating" if config.loss.name == "minimax" else None
+
+
+def _distance(config: Config) -> str | None:
+    """A critic needs a bound on its slope, which is brought along where the command names no penalty."""
+    images = len(config.sample_shape) > 1
+    return "loss=wasserstein" if images and config.loss.name in CROSS_ENTROPIES else None
+
+
+def _penalty(config: Config) -> str | None:
+    if config.regularizer.keys() & {*GRADIENT_PENALTIES} or config.training.unroll_steps:
+        return None
+    batch = getattr(config.architecture.discriminator, "normalization", "none") == "batch"
+    return "regularizer=r1" + (" architecture.discriminator.normalization=none" if batch else "")
+
+
+def _pack(config: Config) -> str | None:
+    pack, parts = 2 * config.training.pack, config.training.accumulate
+    return f"training.pack={pack}" if config.batch_size % (pack * parts) == 0 and pack <= 64 else None
+
+
+def _minibatch(config: Config) -> str | None:
+    told = getattr(config.architecture.discriminator, "minibatch", None)
+    return "architecture.discriminator.minibatch=stddev" if told == "none" else None
+
+
+def _noise(config: Config) -> str | None:
+    return None if config.training.instance_noise else "training.instance_noise=0.5"
+
+
+def _clip(config: Config) -> str | None:
+    return "training.clip_grad_norm=1" if config.training.clip_grad_norm is None else None
+
+
+def _schedule(config: Config) -> str | None:
+    return "training.lr_schedule=linear" if config.training.lr_schedule == "constant" else None
+
+
+def _slower(config: Config) -> str | None:
+    rates = config.optimizer.generator.lr, config.optimizer.discriminator.lr
+    if rates[0] == rates[1] == config.optimizer.lr:
+        return f"optimizer.lr={rates[0] / 10:.3g}"
+    return f"optimizer.generator.lr={rates[0] / 10:.3g} optimizer.discriminator.lr={rates[1] / 10:.3g}"
+
+
+def _slower_discriminator(config: Config) -> str | None:
+    return f"optimizer.discriminator.lr={config.optimizer.discriminator.lr / 10:.3g}"
+
+
+def _again(config: Config) -> str | None:
+    return None if config.health.on_nonfinite == "rollback" else "health.on_nonfinite=rollback"
+
+
+CURES: dict[str, tuple[Cure, ...]] = {
+    "divergence": (_slower, _penalty, _clip),
+    "blank_output": (_slower, _penalty),
+    "vanishing_gradient": (_loss, _distance, _penalty, _noise, _slower_discriminator),
+    "mode_collapse": (_pack, _minibatch, _penalty),
+    "discriminator_overpowered": (_penalty, _noise, _slower_discriminator),
+    "oscillation": (_penalty, _schedule, _slower),
+    "nonfinite": (_slower, _penalty, _again),
+}
+MOST = 3
+
+
+def cures_for(finding: str, config: Config) -> list[str]:
+    """The first few overrides that go with this config, the likeliest first."""
+    fitting = (cure(config) for cure in CURES[finding])
+    return [cure for cure in fitting if cure is not None][:MOST]
