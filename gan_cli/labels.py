@@ -88,11 +88,6 @@ def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None
     return conditions_for(classes, share_out(rows, len(seeds)), seeds) if rows else None
 
 
-def any_classes(classes: Sequence[str], seeds: Sequence[int]) -> Tensor | None:
-    """Conditions `[len(seeds), K]` that leave the class to the seed; None without any."""
-    return conditions_for(classes, [Asked("", ())] * len(seeds), seeds) if classes else None
-
-
 # --- asking ------------------------------------------------------------------------------------------------------
 
 

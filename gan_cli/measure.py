@@ -63,7 +63,7 @@ def step_metrics(run: Run, made: GeneratorOutcome, pace: Pace) -> dict[str, floa
         "images_seen": state.counters.d_updates * config.batch_size,
         **run.discriminator_metrics,
         **_numbers(tensors),
-        **vital_signs(state, config, run.batches.dataset),
+        **vital_signs(state, config, run.batches),
         **mode_metrics(run),
         "learning_rate/generator": made.learning_rate,
         "images_per_second": round(pace.images_per_second(config.batch_size), 1),

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.config import Config
-from gan_cli.data.dataset import Dataset, to_unit
-from gan_cli.labels import any_classes
+from gan_cli.data.dataset import Batches, Dataset, to_unit
 from gan_cli.randomness import generator_for
 from gan_cli.state import TrainState
 from gan_cli.steps import autocast, draw_latents, frozen
@@ -21,24 +20,21 @@ REACH = 0.25  # of it: as near as what belongs to the same mode
 DENSE = 0.9  # a share of reals with another in reach: points get there, pictures do not come near
 
 
-def vital_signs(state: TrainState, config: Config, dataset: Dataset) -> dict[str, float]:
+def vital_signs(state: TrainState, config: Config, batches: Batches) -> dict[str, float]:
     """Figures by their keys in `metrics.jsonl`."""
-    reals = some_reals(dataset)
-    signs = compare(draw_fakes(state, config)[: len(reals)].cpu(), reals)
+    reals = some_reals(batches.dataset)
+    signs = compare(draw_fakes(state, config, batches)[: len(reals)].cpu(), reals)
     signs["health/gradient_least"] = least_gradient(state.generator)
     return {name: value.item() for name, value in signs.items()}
 
 
-def draw_fakes(state: TrainState, config: Config) -> Tensor:
-    """Fakes of the same latents and classes each time, as D is shown them: of live weights, in batches of its size."""
-    size = config.batch_size
-    made = []
+def draw_fakes(state: TrainState, config: Config, batches: Batches) -> Tensor:
+    """Fakes of the same latents and kinds each time, as D is shown them: by the live weights, in its batches."""
+    parts = range(-(-SAMPLES // config.batch_size))
     with torch.no_grad(), frozen(state.generator), autocast(state, config):
-        for part in range(-(-SAMPLES // size)):
-            latent = draw_latents(config, "health", part).to(state.device)
-            condition = any_classes(config.classes, range(part * size, (part + 1) * size))
-            made.append(state.generator(latent, None if condition is None else condition.to(state.device)))
-    return torch.cat(made)[:SAMPLES].float()
+        latents = [draw_latents(config, "health", part).to(state.device) for part in parts]
+        fakes = [state.generator(latent, batches.conditions(part)) for part, latent in zip(parts, latents, strict=True)]
+        return torch.cat(fakes)[:SAMPLES].float()
 
 
 def some_reals(dataset: Dataset) -> Tensor:

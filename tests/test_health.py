@@ -232,6 +232,7 @@ def test_separation_is_the_share_of_pairs_in_the_right_order(
         ["architecture.generator.dropout=0.3", "architecture.discriminator.dropout=0.3"],
         ["loss=hinge", "regularizer=none", "architecture.discriminator.normalization=spectral"],
         ["architecture=resnet", "training.augment=[color]", "training.n_critic=2"],
+        ["conditioning=concat"],
     ],
 )
 def test_watching_changes_nothing(train: Callable[..., Path], recipe: list[str]) -> None:
