@@ -1,7 +1,7 @@
 """What the other cures do, one change at a time: on the plain GAN that collapses on the ring, and on few digits.
 
     python benchmarks/cures.py ring      # modes of 8 and share, three seeds each
-    python benchmarks/cures.py digits    # Frechet distance to all digits after training on 300 of them, three seeds
+    python benchmarks/cures.py digits    # Frechet distance to all digits after training on 300 of them, two seeds
 
 Prints rows of the README's table. The features are the last ones of the classifier that judges classes; the distance of
 a half of the digits to the other half is printed as the floor.
@@ -48,7 +48,7 @@ ON_RING = {
         "loss=wasserstein", "regularizer=weight_clip", "steps=2000", "training.critic_warmup=100",
     ),
 }  # fmt: skip
-DIGITS = ("dataset.download=false", "dataset.limit=300", "steps=3000", "training.ema_decay=0.995")
+DIGITS = ("dataset.download=false", "dataset.limit=300", "steps=2000")
 ON_DIGITS = {
     "plain": ("regularizer=none", "optimizer=adam"),
     "DiffAugment": ("regularizer=none", "optimizer=adam", "training.augment=[color,translation,cutout]"),
@@ -113,7 +113,7 @@ def on_digits() -> None:
     print("| cure | command | distance by seed | mean |\n|---|---|---|---|")
     for name, overrides in ON_DIGITS.items():
         distances = []
-        for seed in SEEDS:
+        for seed in SEEDS[:2]:
             _, samples = trained([*DIGITS, *overrides, f"seed={seed}"])
             distances.append(frechet(features(to_bytes(samples)), real))
         by_seed = ", ".join(f"{distance:.0f}" for distance in distances)

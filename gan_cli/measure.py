@@ -35,7 +35,7 @@ def discriminator_metrics(run: Run, judged: DiscriminatorOutcome) -> dict[str, f
     return _numbers(tensors) | _penalties(run) | {"learning_rate/discriminator": judged.learning_rate}
 
 
-def penalty_metrics(run: Run) -> dict[str, float]:
+def metrics_to_keep(run: Run) -> dict[str, float]:
     """What later lines of metrics need of D's past updates, for a checkpoint to keep.
 
     Of a turn that is over, the last value of each penalty, for a lazy one may be some updates old; while G is still at

@@ -12,7 +12,7 @@ from gan_cli.errors import CollapsedError, DivergedError, StorageError
 from gan_cli.evaluation import evaluate
 from gan_cli.grids import save_film, save_real_samples, save_samples
 from gan_cli.health import Finding, nonfinite
-from gan_cli.measure import discriminator_metrics, penalty_metrics, step_metrics
+from gan_cli.measure import discriminator_metrics, metrics_to_keep, step_metrics
 from gan_cli.pace import Pace
 from gan_cli.rollback import reseeded, roll_back
 from gan_cli.run import Run
@@ -120,7 +120,7 @@ def _log(
 def _save_on_the_way(run: Run) -> Counters | None:
     """What was saved. If it cannot be written the run warns and goes on: a later one may succeed."""
     try:
-        _save(run, penalty_metrics(run))
+        _save(run, metrics_to_keep(run))
     except StorageError as error:
         run.log.say(f"warning: {error}; going on, the next checkpoint may succeed")
         return None
@@ -131,7 +131,7 @@ def _save_last(run: Run, judged: DiscriminatorOutcome | None, step_done: bool) -
     """Where a run stops; between the halves of a step, what D's half saw is kept for the step's line of metrics."""
     if judged is not None and not step_done:
         run.discriminator_metrics = discriminator_metrics(run, judged)
-    _save(run, penalty_metrics(run) if step_done else run.discriminator_metrics)
+    _save(run, metrics_to_keep(run) if step_done else run.discriminator_metrics)
 
 
 def _save(run: Run, metrics: dict[str, float]) -> None:
