@@ -1,7 +1,8 @@
 """The lab: methods against mode collapse, on data whose modes can be counted, over seeds.
 
-Each run is a `gan-train` command in a process of its own, with one thread, as many at once as there are cores. Writes
-`outputs/lab/table.md` and `outputs/lab/pictures.png`; a run that is done is not done again unless its folder is removed.
+Each run is a `gan-train` command in a process of its own, with one thread, as many at once as there are cores.
+`outputs/lab/table.md` and `outputs/lab/pictures.png` come of it. A run that is done is not done again unless its folder
+is removed.
 
     python benchmarks/lab.py             # the plain and the recommended config with 10 seeds, the others with 3
     python benchmarks/lab.py --full      # all with 10

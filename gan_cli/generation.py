@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gan_cli.latents import Latent
 
-OF_A_CLASS = 8  # samples, where nobody says how many
+OF_A_CLASS, SHOWN_CLASSES = 8, 32  # samples of each, and rows of a grid, where nobody says how many
 
 
 def latents_of(seeds: Sequence[int], latent: Latent, truncation: float | None = None) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from gan_cli import pictures
 from gan_cli.data import known_modes
 from gan_cli.data.dataset import to_bytes
-from gan_cli.generation import OF_A_CLASS, generate
+from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, generate
 from gan_cli.labels import evenly, every_class
 from gan_cli.randomness import generator_for
 from gan_cli.run import Run
@@ -18,7 +18,6 @@ from gan_cli.runfolder import SAMPLES
 from gan_cli.state import latent_of, require_finite
 
 SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
-SHOWN_CLASSES = 32  # rows of a grid, each of a class
 
 
 def save_real_samples(run: Run) -> None:

@@ -18,7 +18,7 @@ from gan_cli.config import SampleConfig
 from gan_cli.data import known_modes
 from gan_cli.data.dataset import to_bytes
 from gan_cli.errors import StorageError, UsageError
-from gan_cli.generation import OF_A_CLASS, generate
+from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, generate
 from gan_cli.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
 from gan_cli.machine import build_device
 from gan_cli.runfolder import CHECKPOINTS
@@ -33,13 +33,12 @@ def sample(config: SampleConfig) -> int:
     """Writes pictures or arrays and a sidecar `.json` that tells how to make them again; prints where."""
     if config.ckpt is None:
         raise UsageError("ckpt is missing: gan-sample ckpt=<a .safetensors file or a run's folder>")
-    expand_seeds(config, OF_ALL)
+    if config.format == "grid" and len(seeds := expand_seeds(config, OF_ALL)) > MOST_IN_GRID:
+        raise UsageError(f"n={len(seeds)}: a grid holds up to {MOST_IN_GRID}, use format=images or npz")
     device = build_device(config.device)
     found = checkpoint.find(Path(config.ckpt))
     rows = _rows(config, found)
     seeds = expand_seeds(config, OF_A_CLASS * len(rows) if len(rows) > 1 else OF_ALL)
-    if config.format == "grid" and len(seeds) > MOST_IN_GRID:
-        raise UsageError(f"n={len(seeds)}: a grid holds up to {MOST_IN_GRID}, use format=images or npz")
     if config.format == "images" and len(found.config.sample_shape) == 1:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
     folder = Path(config.out) if config.out else _default_folder(found.path)
@@ -57,13 +56,13 @@ def sample(config: SampleConfig) -> int:
 
 
 def _rows(config: SampleConfig, found: Checkpoint) -> list[Asked]:
-    """What is asked of the checkpoint, each in a row of a grid: a class, several, or all unless one is named."""
+    """What is asked of the checkpoint, each in a row of a grid: a class, several, or all (in a grid the first)."""
     classes = found.config.classes
     asked = f"label={config.label}" if config.label is not None else "label_index"
     if config.label is not None and config.label_index is not None:
         raise UsageError("label and label_index: each says what to make, give one")
     if config.label is None and config.label_index is None:
-        return every_class(classes)
+        return every_class(classes, SHOWN_CLASSES if config.format == "grid" else None)
     if not classes:
         raise UsageError(
             f"{asked}: this checkpoint cannot be asked for a class; train one with conditioning=projection, or leave"
@@ -76,6 +75,8 @@ def _rows(config: SampleConfig, found: Checkpoint) -> list[Asked]:
 
 def expand_seeds(config: SampleConfig, count: int) -> list[int]:
     """`seeds=0-7,12` as a list, or n seeds from `seed`, `count` unless `n` is set."""
+    if config.seeds is not None and config.n is not None:
+        raise UsageError(f"n={config.n} and seeds={config.seeds}: each says how many samples, give one")
     if config.seeds is None:
         return list(range(config.seed, config.seed + (config.n or count)))
     seeds: list[int] = []

@@ -192,6 +192,7 @@ def test_seeds() -> None:
         (["ckpt=x", "device=cuda"], 2, "device=cuda"),
         (["ckpt=x", "loss=hinge"], 2, "unknown key loss"),
         (["ckpt=x", "n=20000"], 2, "format=images"),
+        (["ckpt=x", "n=4", "seeds=0-3"], 2, "n=4 and seeds=0-3"),
     ],
 )
 def test_refusals(here: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], code: int, words: str) -> None:
