@@ -33,12 +33,12 @@ def sample(config: SampleConfig) -> int:
     """Writes pictures or arrays and a sidecar `.json` that tells how to make them again; prints where."""
     if config.ckpt is None:
         raise UsageError("ckpt is missing: gan-sample ckpt=<a .safetensors file or a run's folder>")
-    if config.format == "grid" and len(seeds := expand_seeds(config, OF_ALL)) > MOST_IN_GRID:
-        raise UsageError(f"n={len(seeds)}: a grid holds up to {MOST_IN_GRID}, use format=images or npz")
+    _check_count(config, expand_seeds(config, OF_ALL))
     device = build_device(config.device)
     found = checkpoint.find(Path(config.ckpt))
     rows = _rows(config, found)
     seeds = expand_seeds(config, OF_A_CLASS * len(rows) if len(rows) > 1 else OF_ALL)
+    _check_count(config, seeds)
     if config.format == "images" and len(found.config.sample_shape) == 1:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
     folder = Path(config.out) if config.out else _default_folder(found.path)
@@ -53,6 +53,11 @@ def sample(config: SampleConfig) -> int:
         raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
     print(target)
     return 0
+
+
+def _check_count(config: SampleConfig, seeds: Sequence[int]) -> None:
+    if config.format == "grid" and len(seeds) > MOST_IN_GRID:
+        raise UsageError(f"n={len(seeds)}: a grid holds up to {MOST_IN_GRID}, use format=images or npz")
 
 
 def _rows(config: SampleConfig, found: Checkpoint) -> list[Asked]:
