@@ -9,11 +9,9 @@ import signal
 import torch
 
 from gan_cli.config import Config
-from gan_cli.data import known_modes
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError
 from gan_cli.machine import describe_device
-from gan_cli.measure import mode_metrics
 from gan_cli.options import GRADIENT_PENALTIES
 from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
@@ -63,28 +61,23 @@ def conduct(run: Run) -> int:
             f"stopped by {received.name} at step {counters.step:,}; go on by: gan-train {_typed('resume', run)}"
         )
         return STOPPED[received]
-    run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s{_modes(run)}{_classes(run)}")
+    run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s{_judgement(run)}")
     run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
     run.log.say(f"more: gan-sample {_typed('ckpt', run)} n=64 seed=0")
     return 0
 
 
-def _modes(run: Run) -> str:
-    """What was covered in the end, of data whose modes are known."""
-    modes = known_modes(run.config.dataset)
-    if modes is None or len(modes.centres) == 0:
-        return ""
-    counted = mode_metrics(run)
-    return (
-        f"; {counted['modes/covered']:.0f} of {len(modes.centres)} modes, {counted['modes/share']:.1%} of samples"
-        f" within 3 standard deviations, reverse KL {counted['modes/reverse_kl']:.3f}"
-    )
-
-
-def _classes(run: Run) -> str:
-    """How often a sample was judged to be of the class that was asked for."""
-    accuracy = run.evaluated.get("accuracy/class")
-    return "" if accuracy is None else f"; {accuracy:.1%} of samples are judged to be of the class asked for"
+def _judgement(run: Run) -> str:
+    """What was covered in the end, of data whose modes are known, and how often a class was what was asked for."""
+    seen, text = run.evaluated, ""
+    if "modes/covered" in seen:
+        text += f"; {seen['modes/covered']:.0f} of {seen['modes/possible']:.0f} modes"
+        if "modes/share" in seen:
+            text += f", {seen['modes/share']:.1%} of samples within 3 standard deviations"
+        text += f", reverse KL {seen['modes/reverse_kl']:.3f}"
+    if "accuracy/class" in seen:
+        text += f"; {seen['accuracy/class']:.1%} of samples are judged to be of the class asked for"
+    return text
 
 
 def _typed(key: str, run: Run) -> str:

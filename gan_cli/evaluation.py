@@ -70,7 +70,11 @@ def _stacked_modes(run: Run) -> dict[str, float]:
 
     spelt = _judged(run, seeds, evenly(run.config.classes, seeds), spell)
     counted = count_labels(spelt @ _places(stacked), possible)
-    return {"modes/covered": counted.covered, "modes/reverse_kl": round(counted.reverse_kl, 6)}
+    return {
+        "modes/covered": counted.covered,
+        "modes/possible": possible,
+        "modes/reverse_kl": round(counted.reverse_kl, 6),
+    }
 
 
 def unstacked(dataset: Dataset) -> tuple[Tensor, Tensor]:

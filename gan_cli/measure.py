@@ -83,6 +83,7 @@ def mode_metrics(run: Run) -> dict[str, float]:
     counted = count_modes(samples, modes.centres, modes.std)
     return {
         "modes/covered": counted.covered,
+        "modes/possible": counted.possible,
         "modes/share": counted.share,
         "modes/reverse_kl": round(counted.reverse_kl, 6),
     }

@@ -17,7 +17,7 @@ from gan_cli.state import TrainState
 class Run:
     """`discriminator_metrics` are those of D's half of the current step, kept when a run stops between the halves.
 
-    `evaluated` is what the last evaluation of samples gave.
+    `evaluated` is the line of metrics with the last evaluation of samples.
     `health` knows what was told of the steps so far.
     """
 

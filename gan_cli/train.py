@@ -107,8 +107,8 @@ def _log(
         run.discriminator_metrics = discriminator_metrics(run, judged)
     values = step_metrics(run, made, pace)
     if evaluated:
-        run.evaluated = evaluate(run)
-        values |= run.evaluated
+        values |= evaluate(run)
+        run.evaluated = values
     require_finite(run.state, {name: torch.tensor(value) for name, value in values.items()})
     found = run.health.observe(values)
     run.log.metrics(values, run.state.counters.total_steps, [finding.name for finding in found])
