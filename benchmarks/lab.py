@@ -140,11 +140,21 @@ def run(job: Job) -> None:
 
 
 def results() -> dict[str, dict]:
-    """What is done, by name, if it was the same command and its run is still there."""
+    """What is done, by name, if it was by the command that would do it now and its run is still there."""
     if not RESULTS.exists():
         return {}
+    now = {
+        job.name: job.command
+        for data in METHODS
+        for m in METHODS[data]
+        for job in [Job(data, m, s) for s in range(MANY)]
+    }
     found = [json.loads(line) for line in RESULTS.read_text().splitlines()]
-    return {result["name"]: result for result in found if Path(result["folder"]).exists()}
+    return {
+        result["name"]: result
+        for result in found
+        if Path(result["folder"]).exists() and now.get(result["name"]) == result["command"]
+    }
 
 
 # --- telling -----------------------------------------------------------------------------------------------------
@@ -227,7 +237,10 @@ def draw_page(chosen: Sequence[str], done: dict[str, dict], side: int = 240) -> 
 
 def main() -> None:
     full = "--full" in sys.argv
-    chosen = [data for data in METHODS if data in sys.argv] or list(METHODS)
+    named = [word for word in sys.argv[1:] if word != "--full"]
+    if set(named) - METHODS.keys():
+        sys.exit(f"expected data among {', '.join(METHODS)}, and --full")
+    chosen = [data for data in METHODS if data in named] or list(METHODS)
     seeds = {PLAIN: MANY, RECOMMENDED: MANY}
     jobs = [
         Job(data, method, seed)
@@ -237,18 +250,18 @@ def main() -> None:
     ]
     LAB.mkdir(parents=True, exist_ok=True)
     done = results()
+    missing = [job for job in jobs if job.name not in done]
+    for job in missing:
+        shutil.rmtree(LAB / "runs" / job.name, ignore_errors=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for job in jobs:
-            if job.name not in done or done[job.name]["command"] != job.command:
-                shutil.rmtree(LAB / "runs" / job.name, ignore_errors=True)
-                pool.submit(run, job)
+        list(pool.map(run, missing))
     done = results()
     write_table(chosen, done)
     draw_page(chosen, done)
     print(f"{LAB}/table.md, {LAB}/pictures.png")
-    missing = [job.name for job in jobs if job.name not in done]
-    if missing:
-        sys.exit(f"{len(missing)} runs failed, as {missing[0]}: see {LAB}/lab.log")
+    failed = [job.name for job in jobs if job.name not in done]
+    if failed:
+        sys.exit(f"{len(failed)} runs failed, as {failed[0]}: see {LAB}/lab.log")
 
 
 if __name__ == "__main__":

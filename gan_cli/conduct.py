@@ -63,7 +63,9 @@ def conduct(run: Run) -> int:
         return STOPPED[received]
     run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s{_judgement(run)}")
     run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
-    run.log.say(f"more: gan-sample {_typed('ckpt', run)} n=64 seed=0")
+    classes = run.config.classes
+    more = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
+    run.log.say(f"more: gan-sample {_typed('ckpt', run)} {more}")
     return 0
 
 

@@ -16,9 +16,14 @@ def _loss(config: Config) -> str | None:
 
 
 def _distance(config: Config) -> str | None:
-    """A critic needs a bound on its slope, which is brought along where the command names no penalty."""
-    images = len(config.sample_shape) > 1
-    return "loss=wasserstein" if images and config.loss.name in CROSS_ENTROPIES else None
+    """A critic, its slope bounded by a penalty that batch norm does not go with."""
+    images, training = len(config.sample_shape) > 1, config.training
+    if not images or config.loss.name not in CROSS_ENTROPIES or training.label_smoothing or training.unroll_steps:
+        return None
+    batch = getattr(config.architecture.discriminator, "normalization", "none") == "batch"
+    return "loss=wasserstein regularizer=gradient_penalty" + (
+        " architecture.discriminator.normalization=none" if batch else ""
+    )
 
 
 def _penalty(config: Config) -> str | None:
@@ -52,12 +57,16 @@ def _schedule(config: Config) -> str | None:
 
 def _slower(config: Config) -> str | None:
     rates = config.optimizer.generator.lr, config.optimizer.discriminator.lr
+    if not all(rates):
+        return None
     if rates[0] == rates[1] == config.optimizer.lr:
         return f"optimizer.lr={rates[0] / 10:.3g}"
     return f"optimizer.generator.lr={rates[0] / 10:.3g} optimizer.discriminator.lr={rates[1] / 10:.3g}"
 
 
 def _slower_discriminator(config: Config) -> str | None:
+    if not config.optimizer.discriminator.lr:
+        return None
     return f"optimizer.discriminator.lr={config.optimizer.discriminator.lr / 10:.3g}"
 
 
@@ -66,7 +75,7 @@ def _again(config: Config) -> str | None:
 
 
 CURES: dict[str, tuple[Cure, ...]] = {
-    "divergence": (_slower, _penalty, _clip),
+    "divergence": (_penalty, _slower, _clip),
     "blank_output": (_slower, _penalty),
     "vanishing_gradient": (_loss, _distance, _penalty, _noise, _slower_discriminator),
     "mode_collapse": (_pack, _minibatch, _penalty),

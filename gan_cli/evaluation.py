@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan_cli.data import known_modes
 from gan_cli.data.dataset import Dataset, to_bytes
-from gan_cli.errors import UsageError
+from gan_cli.errors import one_line
 from gan_cli.generation import generate
-from gan_cli.labels import Attribute, attributes_of, evenly
+from gan_cli.labels import Attribute, attributes_of, condition_of, evenly
 from gan_cli.metrics.classifier import Classifier, cached_classifier
 from gan_cli.metrics.modes import count_labels
 from gan_cli.models.conditioning import classification_accuracy
@@ -24,31 +23,35 @@ STACK_SEEDS = range(20_000, 46_000)  # as many samples as the published counts o
 CLASSIFIERS = Path("~/.cache/gan-cli/classifiers")
 DIGITS = 10
 AT_ONCE = 500
+NEIGHBOURS = 10_000  # real points that samples are compared with
 
 
 def evaluate(run: Run) -> dict[str, float]:
-    """`accuracy/class` of a conditional run, `modes/*` of stacked digits; nothing of others."""
+    """`accuracy/class` of a conditional run, `modes/*` of stacked digits; nothing of others.
+
+    Whatever goes wrong here is told: it is no reason to end a run.
+    """
     try:
         return _class_accuracy(run) | _stacked_modes(run)
-    except UsageError as error:  # data too small for a classifier: no reason to end a run
-        run.log.say(f"warning: samples were not evaluated ({error})")
+    except Exception as error:
+        run.log.say(f"warning: samples were not evaluated ({one_line(error, 200)})")
         return {}
 
 
 def _class_accuracy(run: Run) -> dict[str, float]:
-    """The share of samples judged to be what was asked for: points by the nearest mode, images by a classifier."""
+    """The share of samples judged to be what was asked for: points as the nearest real one, images by a classifier."""
     classes = run.config.classes
     if not classes:
         return {}
     attributes = attributes_of(classes)
     conditions = evenly(classes, CLASS_SEEDS)
     assert conditions is not None
-    modes, dataset = known_modes(run.config.dataset), run.batches.dataset
-    if modes is not None:
-        centres = modes.centres
-        logits = _judged(run, CLASS_SEEDS, conditions, lambda points: -torch.cdist(points, centres))
+    dataset = run.batches.dataset
+    assert dataset.labels is not None
+    if dataset.samples.ndim == 2:
+        reals, given = dataset.samples[:NEIGHBOURS], condition_of(dataset.labels[:NEIGHBOURS], len(classes))
+        logits = _judged(run, CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
     else:
-        assert dataset.labels is not None
         classifier = _classifier(run, dataset.samples, dataset.labels, attributes)
         logits = _judged(run, CLASS_SEEDS, conditions, classifier.logits)
     return {"accuracy/class": classification_accuracy(logits, conditions, attributes)}
@@ -90,8 +93,11 @@ def _places(stacked: int) -> Tensor:
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier:
+    def told() -> None:
+        run.log.say("classifier: training one of these data, once; it is kept for other runs")
+
     folder = CLASSIFIERS.expanduser()
-    found = cached_classifier(run.batches.dataset.fingerprint, images, labels, attributes, folder)
+    found = cached_classifier(run.batches.dataset.fingerprint, images, labels, attributes, folder, told)
     if not run.evaluated:
         run.log.say(f"classifier: right about {found.accuracy:.1%} of the tenth of the data that it has not seen")
     return found

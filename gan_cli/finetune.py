@@ -31,7 +31,7 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
     for key in named:
         parts = [dotted for dotted in mine.keys() | theirs.keys() if dotted == key or dotted.startswith(f"{key}.")]
         for dotted in sorted(parts) if key.startswith(KEYS) else ():
-            if mine.get(dotted) != theirs.get(dotted):
+            if mine.get(dotted) != theirs.get(dotted) and dotted != configs.RECORDED:
                 raise UsageError(
                     f"{dotted}={shown(mine.get(dotted))}: the networks of init_from={config.init_from} have"
                     f" {shown(theirs.get(dotted))}; leave {key} out"

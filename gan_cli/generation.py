@@ -37,6 +37,7 @@ def generate(
             latents = latents_of(seeds[start : start + batch_size], latent, truncation).to(device)
             condition = None if conditions is None else conditions[start : start + batch_size].to(device)
             with torch.no_grad():
-                yield generator(latents, condition).float().cpu()
+                samples = generator(latents, condition).float().cpu()
+            yield samples
     finally:
         generator.train(was_training)

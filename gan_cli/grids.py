@@ -38,7 +38,8 @@ def save_samples(run: Run) -> None:
     samples = torch.cat(list(made))
     require_finite(run.state, {"a sample": samples})
     path = run.folder / SAMPLES / f"step_{run.state.counters.step:08d}.png"
-    _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(to_bytes(samples), modes, len(rows)), path))
+    lengths = [OF_A_CLASS] * len(rows)
+    _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(to_bytes(samples), modes, lengths), path))
 
 
 def _shown(run: Run) -> int:

@@ -40,6 +40,7 @@ BLANK = 0.02  # of the reals' contrast
 NARROW = 0.1  # of the reals' diversity
 TIMES, COPIES = 1.5, 0.05  # a share of near pairs above so many times the reals', and this, is one of few modes
 COVERED = 0.5  # of the reals
+WIDE = 1.5  # of the reals' diversity: fakes that miss reals because they are spread too far are not too few
 LONG, LONG_STEPS = 10, 500  # lines, and steps, over which a lasting state is told from a moment
 GROWING = 1.2  # times better than then: fakes that begin alike, and spread or come nearer, are no failure
 STUCK = 0.97  # of the distance to the reals that was there so many lines ago
@@ -79,7 +80,8 @@ def _lasting(lines: Lines, count: int = LONG) -> Lines:
 
 
 def _diverges(lines: Lines) -> bool:
-    return bool(lines[-1]["loss/discriminator"] > WRONG or lines[-1]["health/shift"] > RUNAWAY)
+    away = lines[-1]["health/shift"] > max(RUNAWAY, lines[0]["health/shift"])  # narrow data are far from the start
+    return bool(lines[-1]["loss/discriminator"] > WRONG or away)
 
 
 def _blank(lines: Lines) -> bool:
@@ -95,7 +97,8 @@ def _vanishes(lines: Lines) -> bool:
 
 def _few_modes(line: Line, copies: float) -> bool:
     near = line["health/duplicates"] > TIMES * line["health/duplicates_real"] + copies
-    return bool(near or line["health/diversity"] < NARROW or line.get("health/coverage", 1.0) < COVERED)
+    missed = line.get("health/coverage", 1.0) < COVERED and line["health/diversity"] < WIDE
+    return bool(near or line["health/diversity"] < NARROW or missed)
 
 
 def _collapses(lines: Lines) -> bool:

@@ -102,9 +102,13 @@ def asked_for(classes: Sequence[str], label: str) -> list[Asked]:
 
 def asked_by_index(classes: Sequence[str], numbers: Sequence[int]) -> list[Asked]:
     """The rows that `label_index=` asks for, its numbers counted from 0 in the order of `classes`."""
+    if not numbers:
+        raise UsageError("label_index=[]: name at least one class, or leave it out")
     for number in numbers:
         if not 0 <= number < len(classes):
-            raise UsageError(f"label_index={number}: expected 0 to {len(classes) - 1}, {_some(classes)}")
+            raise UsageError(
+                f"label_index={number}: expected 0 to {len(classes) - 1}, a class of this checkpoint, {_some(classes)}"
+            )
     return _rows(classes, list(numbers), "label_index")
 
 

@@ -210,6 +210,7 @@ def _resume(request: Request, folder: Path) -> int:
         dataset = build_dataset(_reachable(config.dataset, folder), config.image_size)
         if dataset.fingerprint != saved.provenance.fingerprint:
             raise UsageError(f"resume={folder}: the data are not those of the run ({dataset.source}); put them back")
+        with_classes(config, dataset)
         state = restore(saved, config, end, device)
         set_aside = checkpoint.set_aside(folder / CHECKPOINTS, saved)
         cut_metrics(folder, state.counters.step)

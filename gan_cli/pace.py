@@ -30,6 +30,10 @@ class Pace:
         self._state.seconds += now - self._last
         self._last = now
 
+    def skip(self) -> None:
+        """What was done since the last tick was no training and counts for nothing."""
+        self._last = time.perf_counter()
+
     def images_per_second(self, batch_size: int) -> float:
         """Real images seen per second since the last call, pauses for pictures and checkpoints included."""
         self.tick()

@@ -14,35 +14,47 @@ from torch import Tensor
 from gan_cli.data import Modes
 
 GAP = 2  # pixels between the images of a grid
+MOST_COLUMNS = 32
 SMALLEST_TILE = 56  # smaller images are enlarged by whole factors
 PLOT_SIDE = 512
 MOST_FRAMES, LARGEST_FRAME = 120, 768
 REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
 
 
-def draw_samples(samples: Tensor, modes: Modes | None, rows: int = 0) -> Image.Image:
+def draw_samples(samples: Tensor, modes: Modes | None, rows: Sequence[int] = ()) -> Image.Image:
     """Images `[N, C, H, W]`, uint8, as a grid; points `[N, 2]`, of which `modes` may be known, as a scatter plot.
 
-    A grid has `rows` if they are given, else it is as square as can be.
+    A grid has `rows` of so many images each, or is as square as can be.
     """
     if samples.ndim > 2:
         return draw_grid(samples, rows)
     return draw_scatter(samples, modes or Modes(torch.empty(0, 2), 0.0, samples.abs().max().item()))
 
 
-def draw_grid(images: Tensor, rows: int = 0) -> Image.Image:
-    """uint8 `[N, C, H, W]` row by row, in so many rows or in a grid as square as can be."""
+def draw_grid(images: Tensor, rows: Sequence[int] = ()) -> Image.Image:
+    """uint8 `[N, C, H, W]` row by row, in rows of so many, the longest folded, or in a grid as square as can be."""
     count, _, height, width = images.shape
-    columns = math.ceil(count / rows) if rows else math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
+    columns = min(max(rows), MOST_COLUMNS) if len(rows) > 1 else math.ceil(math.sqrt(count))
+    places = _places(rows if len(rows) > 1 else [count], columns)
     factor = max(1, SMALLEST_TILE // max(height, width))
     pixels = _displayable(images).repeat_interleave(factor, 1).repeat_interleave(factor, 2)
     tile_height, tile_width = height * factor + GAP, width * factor + GAP
-    sheet = torch.zeros(rows * tile_height + GAP, columns * tile_width + GAP, pixels.shape[-1], dtype=torch.uint8)
-    for index, image in enumerate(pixels):
-        top, left = GAP + index // columns * tile_height, GAP + index % columns * tile_width
+    sheet = torch.zeros(
+        (places[-1][0] + 1) * tile_height + GAP, columns * tile_width + GAP, pixels.shape[-1], dtype=torch.uint8
+    )
+    for (line, column), image in zip(places, pixels, strict=True):
+        top, left = GAP + line * tile_height, GAP + column * tile_width
         sheet[top : top + height * factor, left : left + width * factor] = image
     return image_of(sheet)
+
+
+def _places(rows: Sequence[int], columns: int) -> list[tuple[int, int]]:
+    """Line and column of each image; a row begins a line of its own."""
+    places, line = [], 0
+    for length in rows:
+        places += [(line + index // columns, index % columns) for index in range(length)]
+        line += math.ceil(length / columns)
+    return places
 
 
 def image_of(pixels: Tensor) -> Image.Image:

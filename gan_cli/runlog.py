@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+LARGEST = 1e300  # figure
 METRICS, LOG = "metrics.jsonl", "train.log"
 PLAIN_SECONDS = 2.0  # a pipe gets a line of figures no more often than this
 
@@ -153,11 +154,20 @@ def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
     path = folder / METRICS
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         if _step_of(line) < float("inf"):
-            yield json.loads(line)
+            yield {key: value for key, value in json.loads(line).items() if _is_told(key, value)}
+
+
+def _is_told(key: str, value: Any) -> bool:
+    """Whether an entry of a line is what a run writes: a figure, the names of findings, or what was said of one."""
+    if key == "findings":
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    if key == "text":
+        return isinstance(value, str)
+    return isinstance(value, int | float) and abs(value) < LARGEST
 
 
 def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -111,11 +112,11 @@ def _write(
     batches = map(to_bytes, made)
     try:
         if config.format == "images":
-            _write_images(batches, seeds, target)
+            _write_images(batches, seeds, asked, target)
         elif config.format == "npz":
             _write_arrays(batches, conditions, target)
         else:
-            rows = len(dict.fromkeys(asked))
+            rows = list(Counter(asked).values())
             drawn = pictures.draw_samples(torch.cat(list(batches)), known_modes(found.config.dataset), rows)
             pictures.save_picture(drawn, target)
     except BaseException:
@@ -128,6 +129,7 @@ def _write(
         "seeds": config.seeds or f"{seeds[0]}-{seeds[-1]}",
         "n": len(seeds),
         "labels": [row.name for row in dict.fromkeys(asked)] or None,
+        "classes": list(found.config.classes) or None,
         "truncation": config.truncation,
         "ema": config.ema and found.config.training.ema_decay > 0,
         "format": config.format,
@@ -137,12 +139,14 @@ def _write(
     target.with_name(_without_suffix(target) + ".json").write_text(text, encoding="utf-8")
 
 
-def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], folder: Path) -> None:
+def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], asked: Sequence[Asked], folder: Path) -> None:
+    """`seed_000003.png`, of a conditional run `seed_000003_cat.png`."""
     folder.mkdir()
-    remaining = iter(seeds)
+    kinds = [f"_{_plain(row.name)}" for row in asked] or [""] * len(seeds)
+    names = (f"seed_{seed:06d}{kind}.png" for seed, kind in zip(seeds, kinds, strict=True))
     for batch in batches:
         for image in batch:
-            pictures.draw_image(image).save(folder / f"seed_{next(remaining):06d}.png")
+            pictures.draw_image(image).save(folder / next(names))
 
 
 def _write_arrays(batches: Iterable[Tensor], conditions: Tensor | None, path: Path) -> None:
@@ -163,10 +167,15 @@ def _default_folder(path: Path) -> Path:
     return run / "generated"
 
 
+def _plain(name: str) -> str:
+    """What may stand in a file's name."""
+    return re.sub(r"[^\w=,.-]+", "-", name)[:60]
+
+
 def _kind(config: SampleConfig) -> str:
     """What was asked for, as a part of a file's name."""
     if config.label is not None:
-        return re.sub(r"[^\w=,.-]+", "-", config.label)[:60] + "_"
+        return _plain(config.label) + "_"
     return "" if config.label_index is None else ",".join(map(str, config.label_index))[:60] + "_"
 
 

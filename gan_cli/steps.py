@@ -149,7 +149,7 @@ def _adapt_augmentation(state: TrainState, config: Config, real_logits: Tensor) 
 def generator_step(state: TrainState, config: Config, batches: Batches) -> GeneratorOutcome:
     """One update of G through D, and of G's average; D keeps every byte.
 
-    Where real samples or their classes are needed too, they are the batch that D has just learned from.
+    Where real samples are needed too, they are the batch that D has just learned from, and its fakes of their classes.
     """
     step, parts = state.counters.step, config.training.accumulate
     _seed_networks(config, state.device, "generator", step)
@@ -158,7 +158,7 @@ def generator_step(state: TrainState, config: Config, batches: Batches) -> Gener
     needed = LOSSES[config.loss.name].paired or config.training.unroll_steps > 0
     seen = state.counters.d_updates - 1
     reals = batches.draw(seen).split(parts) if needed else [None] * parts
-    condition = batches.conditions(seen)
+    condition = batches.conditions(seen) if needed else batches.drawn_conditions(step)
     conditions = [None] * parts if condition is None else condition.chunk(parts)
     share = top_share(config, state.counters.d_updates, batches)
     state.generator_optimizer.zero_grad(set_to_none=True)

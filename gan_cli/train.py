@@ -109,6 +109,7 @@ def _log(
     if evaluated:
         values |= evaluate(run)
         run.evaluated = values
+        pace.skip()
     require_finite(run.state, {name: torch.tensor(value) for name, value in values.items()})
     found = run.health.observe(values)
     run.log.metrics(values, run.state.counters.total_steps, [finding.name for finding in found])

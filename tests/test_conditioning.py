@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import torch
 from conftest import TINY_IMAGES, compose, played
 from PIL import Image
 
+from gan_cli import data, evaluation
 from gan_cli.cli import run_command
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.errors import UsageError
@@ -231,7 +234,7 @@ def test_it_goes_with_everything_else(more: tuple[str, ...]) -> None:
     [
         (("experiment=swiss_roll", "conditioning=projection"), "has no classes"),
         ((*TINY_IMAGES, "conditioning=acgan", "regularizer=none", "training.unroll_steps=2"), "not acgan"),
-        ((*TINY_IMAGES, "conditioning=projection", "conditioning.classes=[cat,dog]"), "leave it out"),
+        ((*TINY_IMAGES, "conditioning=projection", "conditioning.classes=[cat,dog]"), "not to be set"),
         ((*TINY_IMAGES, "conditioning.embedding_dim=4"), "conditioning.embedding_dim"),
     ],
 )
@@ -348,3 +351,84 @@ def test_attributes_of_a_table_can_be_asked_for(
     assert one["conditions"][:, :2].tolist() == [[1, 0]] * 16
     assert 0 < one["conditions"][:, 2].sum() < 16
     assert "accuracy/class" in (run / "metrics.jsonl").read_text()
+
+
+def test_points_without_known_modes_are_judged_by_their_neighbours(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a plugin: no modes, yet classes."""
+    monkeypatch.delitem(data.MODES, "ring")
+    run = train("experiment=ring", "conditioning=concat", "steps=3", "threads=1", "name=plain")
+    assert "accuracy/class" in (run / "metrics.jsonl").read_text()
+
+
+def test_an_evaluation_that_fails_does_not_end_a_run(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(evaluation, "_class_accuracy", fail)
+    run = train(*TINY_IMAGES, "conditioning=projection", "steps=2")
+    assert "warning: samples were not evaluated (boom)" in (run / "train.log").read_text()
+    assert (run / "checkpoints" / "last.safetensors").exists()
+
+
+def test_an_evaluation_is_no_training_time(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def take_long(run: object) -> dict[str, float]:
+        time.sleep(3)
+        return {}
+
+    monkeypatch.setattr("gan_cli.train.evaluate", take_long)
+    run = train(*TINY_IMAGES, "conditioning=projection", "steps=4", "training.evaluate_every=2")
+    assert json.loads((run / "config.json").read_text())["ended"]["seconds"] < 3
+
+
+def test_g_is_asked_for_other_classes_at_each_of_its_updates() -> None:
+    config, shapes = conditional("conditioning=projection")
+    batches = build_batches(config, shapes, torch.device("cpu"))
+    drawn = [batches.drawn_conditions(step) for step in range(8)]
+    assert all(condition is not None and condition.sum(1).eq(1).all() for condition in drawn)
+    assert len({tuple(condition.argmax(1).tolist()) for condition in drawn if condition is not None}) == 8
+    assert torch.equal(batches.drawn_conditions(3), drawn[3])
+
+
+def test_a_class_a_row_however_many(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classes = json.loads((run / "config.json").read_text())["config"]["conditioning"]["classes"]
+    with Image.open(sampled(capsys, f"ckpt={run}", f"label={','.join(classes[:3])}", "n=10")) as picture:
+        assert picture.size[0] / 4 == pytest.approx(picture.size[1] / 3, abs=1)  # rows of 4, 3 and 3
+        assert not np.asarray(picture.convert("L"))[picture.size[1] // 3 + 4 :, -30:].any()
+    with Image.open(sampled(capsys, f"ckpt={run}", f"label={classes[0]}", "n=64")) as picture:
+        assert picture.size[0] == picture.size[1]
+    folder = sampled(capsys, f"ckpt={run}", f"label={classes[0]}", "n=2", "format=images")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"seed_00000{number}_{classes[0].replace(' ', '-')}.png" for number in range(2)
+    ]
+
+
+def test_the_more_that_a_run_tells_can_be_typed(run: Path) -> None:
+    hint = next(line for line in (run / "train.log").read_text().splitlines() if "more: gan-sample" in line)
+    words = shlex.split(hint.partition("gan-sample ")[2])
+    assert run_command("sample", words) == 0
+
+
+def test_init_from_with_other_classes_says_whose(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = [*TINY_IMAGES[:3], *TINY_IMAGES[6:], f"init_from={run}", "steps=1"]
+    assert run_command("train", [*tiny, "conditioning=projection"]) == 0
+    capsys.readouterr()
+    classes = json.loads((run / "config.json").read_text())["config"]["conditioning"]["classes"]
+    assert run_command("train", [*tiny, f"dataset.classes=[{classes[0]}]"]) == 2
+    assert "those of the networks of init_from" in capsys.readouterr().err
+
+
+def test_stacked_digits_are_asked_for_with_two_classifiers(train: Callable[..., Path]) -> None:
+    run = train(
+        "dataset=stacked_mnist", "dataset.digits=2", "dataset.download=false", "dataset.size=300", "steps=2",
+        "image_size=16", "conditioning=projection", "training.evaluate_every=1", "threads=1", "batch_size=8",
+        "architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4",
+    )  # fmt: skip
+    told = (run / "train.log").read_text()
+    assert told.count("training one of these data, once") <= 2
+    assert {"accuracy/class", "modes/covered"} <= json.loads(
+        (run / "metrics.jsonl").read_text().splitlines()[-1]
+    ).keys()

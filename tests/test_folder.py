@@ -203,7 +203,7 @@ def test_one_wrapping_folder_is_taken_off(tmp_path: Path) -> None:
 
 def test_what_is_no_picture_is_counted_and_rubbish_is_not(tmp_path: Path) -> None:
     write(tmp_path / "a.png")
-    for name in ("labels.csv", "note.txt", "Thumbs.db", "desktop.ini", ".DS_Store", "._a.png", ".git/a.png"):
+    for name in ("notes.csv", "note.txt", "Thumbs.db", "desktop.ini", ".DS_Store", "._a.png", ".git/a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("?")
     (tmp_path / "__MACOSX").mkdir()
@@ -716,7 +716,7 @@ def test_a_folder_without_pictures(tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"dataset.path={tmp_path}: no pictures in it; png, jpg, webp and bmp are read"
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "note.txt").touch()
-    (tmp_path / "labels.csv").touch()
+    (tmp_path / "notes.csv").touch()
     assert "no pictures in it, only 2 other files; png, jpg, webp and bmp are read" in refusal(tmp_path)
 
 
@@ -995,14 +995,14 @@ def test_a_table_in_a_zip(tmp_path: Path) -> None:
     [
         ("", "expected a header"),
         ("file\na.png\n", "expected a header"),
-        ("file,colour,colour\na.png,1,2\n", "names that differ"),
+        ("file,colour,colour\na.png,1,2\n", "letters that differ"),
         ("file,col=our\na.png,1\n", "no '='"),
         ("file,colour\na.png,red\n", "no row for 2 of 3 pictures, as b.png"),
-        ("file,colour\na.png,red\na.png,blue\n", "row 3 is about a.png again"),
-        ("file,colour\na.png,red,large\n", "row 2 has 3 cells, its header 2"),
+        ("file,colour\na.png,red\na.png,blue\n", "line 3 is about a.png again"),
+        ("file,colour\na.png,red,large\n", "line 2 has 3 cells, its header 2"),
         ("file,colour\na.png,\nb.png,\nc.png,\n", "'colour' is empty"),
         ("file,colour\na.png,x=1\nb.png,y\nc.png,z\n", "without '='"),
-        ('file,colour\n"a.png', "row 2 has 1 cells"),
+        ('file,colour\n"a.png', "line 2 has 1 cells"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path: Path, table: str, says: str) -> None:
@@ -1028,3 +1028,46 @@ def test_attributes_are_no_classes_to_keep(tmp_path: Path) -> None:
     limited = load(pictures, selection=Selection(limit=2))
     assert limited.labels is not None
     assert limited.labels.shape == (2, 2)
+
+
+def test_a_table_speaks_for_its_own_folder_alone(tmp_path: Path) -> None:
+    """Two tables, each of pictures of the same names: neither is about the whole, so sub-folders are the classes."""
+    pictures = coloured(tmp_path / "pictures", ("x/a.png", "y/a.png"))
+    for name in ("x", "y"):
+        (pictures / name / "labels.csv").write_text(f"file,colour\na.png,{name}\n")
+    assert load(pictures).classes == ("x", "y")
+    (pictures / "labels.csv").write_text("file,colour\na.png,red\n")
+    assert "2 pictures are called a.png" in refusal(pictures)
+    (pictures / "labels.csv").write_text("file,colour\nx/a.png,red\ny/a.png,blue\nz/a.png,green\n")
+    data = load(pictures)
+    assert data.labels is not None
+    assert data.labels.tolist() == [1, 0]
+    assert "not its 2 sub-folders" in data.source
+    assert "1 of its rows are about other pictures" in data.source
+
+
+@pytest.mark.parametrize("value", ["²", "①", "9" * 5000])
+def test_cells_that_look_like_numbers(tmp_path: Path, value: str) -> None:
+    pictures = coloured(tmp_path / "pictures")
+    (pictures / "labels.csv").write_text(f"file,colour\na.png,{value}\nb.png,10\nc.png,9\n")
+    if len(value) > 100:
+        assert "1 to 100 letters" in refusal(pictures) or "100 letters" in refusal(pictures)
+    else:
+        assert load(pictures).classes == ("9", "10", value)
+
+
+def test_a_table_beside_that_is_about_something_else(tmp_path: Path) -> None:
+    pictures = coloured(tmp_path / "pictures")
+    for content in ("id;price\n1;2;3\n", "file\n", "\x00\x01"):
+        (tmp_path / "labels.csv").write_text(content)
+        assert load(pictures).labels is None
+    (pictures / "labels.csv").write_text("boxes\n1\n")
+    assert "dataset.labels=none" in refusal(pictures)
+    assert load(pictures, labels="none").labels is None
+
+
+def test_names_in_a_header_are_printable(tmp_path: Path) -> None:
+    pictures = coloured(tmp_path / "pictures")
+    for name in ("col\x1b[31mour", "c" * 200):
+        (pictures / "labels.csv").write_text(f"file,{name},size\na.png,1,2\nb.png,1,2\nc.png,1,2\n")
+        assert "in its header" in refusal(pictures)

@@ -21,6 +21,7 @@ from gan_cli.config import Config
 from gan_cli.cures import CURES, cures_for
 from gan_cli.health import SIGNS, Health
 from gan_cli.rollback import reseeded
+from gan_cli.runlog import read_metrics
 from gan_cli.state import TrainState
 from gan_cli.vitals import compare, separation
 
@@ -181,7 +182,8 @@ def test_each_cure_is_an_override_that_goes_with_the_command_and_changes_somethi
 
 def test_the_vanishing_gradient_s_first_cure_is_that_of_the_lab() -> None:
     assert cures_for("vanishing_gradient", compose("experiment=failure/vanishing_gradient"))[0] == "loss=non_saturating"
-    assert "loss=wasserstein" in cures_for("vanishing_gradient", compose("loss=minimax"))
+    second = cures_for("vanishing_gradient", compose("loss=minimax"))[1]
+    assert second == "loss=wasserstein regularizer=gradient_penalty"
 
 
 # --- vital signs -------------------------------------------------------------------------------------------------
@@ -415,3 +417,27 @@ def test_a_checkpoint_from_before_the_watch_loads() -> None:
 def test_wrong_values_are_refused(here: Path, capsys: pytest.CaptureFixture[str], override: str) -> None:
     assert run_command("train", [override]) == 2
     assert override.partition("=")[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"step": 1, "health/contrast": "abc"}',
+        '{"step": 1, "health/coverage": [1]}',
+        '{"step": 1, "findings": 5, "text": "x"}',
+        '{"step": ' + "9" * 400 + "}",
+        "[" * 100_000,
+        '{"step": 1, "loss/discriminator": 1' + "0" * 400 + "}",
+    ],
+    ids=["text", "list", "findings", "long step", "nested", "large"],
+)
+def test_lines_that_no_run_writes_are_passed_over(tmp_path: Path, line: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text(line + "\n" + line + "\n")
+    assert Health(compose(*TINY_IMAGES), read_metrics(tmp_path)).findings == []
+
+
+def test_fakes_spread_too_far_are_not_too_few_and_narrow_data_are_far_from_the_start() -> None:
+    wide = {"health/coverage": 0.3, "health/diversity": 3.0}
+    assert told(lines_of((5, {}), (30, wide))) == []
+    arriving = [(1, {"health/shift": 60.0 / step}) for step in range(1, 100)]
+    assert [name for name, _, _ in told(lines_of(*arriving)) if name == "divergence"] == []

@@ -64,6 +64,7 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     "grid": _drawn(build_grid),
     "swiss_roll": _drawn(build_swiss_roll),
 }
+MOST_CLASSES = 5000
 CHOOSING = ("celeba", "folder")  # they read only what the selection keeps
 
 
@@ -87,16 +88,20 @@ def build_batches(config: Config, dataset: Dataset, device: torch.device) -> Bat
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
     """The config with the classes that the data have, if it asks for some; UsageError if they have none, or others."""
-    asks = f"conditioning={config.conditioning.name}"
+    asks, based = f"conditioning={config.conditioning.name}", config.init_from is not None
     if config.conditioning.name == "none":
         return config
     if dataset.labels is None or not dataset.classes:
-        raise UsageError(f"{asks}: dataset={config.dataset.name} has no classes here, use conditioning=none")
+        instead = "and the networks of init_from need them" if based else "use conditioning=none"
+        raise UsageError(f"{asks}: dataset={config.dataset.name} has no classes here, {instead}")
+    if len(dataset.classes) > MOST_CLASSES:
+        raise UsageError(f"{asks}: {len(dataset.classes):,} classes, at most {MOST_CLASSES:,} can be asked for")
     if dataset.labels.ndim == 1 and any("=" in name for name in dataset.classes):
         raise UsageError(f"{asks}: a class's name has no '=', rename {next(n for n in dataset.classes if '=' in n)!r}")
     if config.classes not in ((), dataset.classes):
         few, have = ("[" + one_line(",".join(names), 80) + "]" for names in (config.classes, dataset.classes))
-        raise UsageError(f"conditioning.classes={few}: the data have {have}; leave it out, it is recorded from them")
+        whose = "those of the networks of init_from" if based else "recorded from the data, not to be set"
+        raise UsageError(f"conditioning.classes={few} are {whose}: the data have {have}")
     return dataclasses.replace(config, conditioning=dataclasses.replace(config.conditioning, classes=dataset.classes))
 
 

@@ -17,6 +17,7 @@ from gan_cli.data.listing import File, Reader
 from gan_cli.errors import UsageError, one_line
 
 TABLE = "labels.csv"
+NO_TABLE = "none"
 MOST_BYTES = 256 * 2**20
 MOST_CLASSES = 1000
 DELIMITERS = ",;\t"
@@ -40,42 +41,69 @@ class _Table(NamedTuple):
 
 
 def read_attributes(
-    path: str, named: str | None, reader: Reader, files: Sequence[File], base: int
+    path: str, named: str | None, reader: Reader, files: Sequence[File], base: tuple[str, ...]
 ) -> Attributes | None:
     """Of each of `files`, from the table `named`, the one inside the folder or zip `path`, or the one beside it.
 
-    None if there is none; the one beside is taken only if it is about these pictures. `base` is the number of folders
-    that all paths begin with. UsageError for a table that cannot be used or that leaves a picture out.
+    None if there is none, or if `named` is `none`; the one beside is taken only if it is about these pictures. `base`
+    are the folders that all paths begin with: inside one of them a table is looked for. UsageError for a table that
+    cannot be used or that leaves a picture out.
     """
-    table = _find(path, named, reader)
-    if table is None:
+    if named == NO_TABLE:
         return None
-    rows = [_row_of(file, base, table) for file in files]
-    if named is None and not any(row is not None for row in rows) and not reader.listing.tables:
-        return None
-    missing = [file.name for file, row in zip(files, rows, strict=True) if row is None]
+    inside = [file for file in reader.listing.tables if file.parts[:-1] == base[: len(file.parts) - 1]]
+    if named is None and not inside:
+        return _beside(path, files, base)
+    try:
+        if named is not None:
+            table = _parsed(_bytes_of(os.path.expanduser(named)), one_line(named))
+        else:
+            table = _inside(max(inside, key=lambda file: len(file.parts)), reader)
+        return _attributes(table, files, base)
+    except UsageError as error:
+        if named is not None:
+            raise
+        raise UsageError(f"{error}; or leave it out by dataset.labels={NO_TABLE}") from None
+
+
+def _attributes(table: _Table, files: Sequence[File], base: tuple[str, ...]) -> Attributes:
+    """What the table says of each of `files`."""
+    same = Counter(_normal(file.parts[-1]) for file in files)
+    keys = [_key_of(file, base, table) for file in files]
+    missing = [file.name for file, key in zip(files, keys, strict=True) if key is None]
     if missing:
         raise UsageError(
             f"{table.shown}: has no row for {len(missing):,} of {len(files):,} pictures, as {missing[0]};"
             " add them, empty cells are allowed"
         )
-    return _counted(table, [row or [] for row in rows])
+    for file, key in zip(files, keys, strict=True):
+        if key != "/".join(file.parts) and key != "/".join(file.parts[len(base) :]) and same[key or ""] > 1:
+            raise UsageError(f"{table.shown}: {same[key or '']} pictures are called {key}, write their folders, too")
+    return _counted(table, [table.rows[key or ""] for key in keys], others=len(table.rows.keys() - set(keys)))
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def _find(path: str, named: str | None, reader: Reader) -> _Table | None:
-    if named is not None:
-        return _parsed(_bytes_of(os.path.expanduser(named)), one_line(named))
-    if reader.listing.tables:
-        file = min(reader.listing.tables, key=lambda file: len(file.parts))
-        try:
-            return _parsed(reader.read(file), f"{reader.listing.shown}/{file.name}")
-        except BadPicture as error:
-            raise UsageError(f"{file.name}: cannot be read ({error})") from None
-    beside = os.path.join(os.path.dirname(os.path.abspath(os.path.expanduser(path))), TABLE)
-    return _parsed(_bytes_of(beside), one_line(beside)) if os.path.isfile(beside) else None
+def _inside(file: File, reader: Reader) -> _Table:
+    try:
+        return _parsed(reader.read(file), f"{reader.listing.shown}/{file.name}")
+    except BadPicture as error:
+        raise UsageError(f"{file.name}: cannot be read ({error})") from None
+
+
+def _beside(path: str, files: Sequence[File], base: tuple[str, ...]) -> Attributes | None:
+    """From the table in the folder that holds `path`, which may as well be about something else."""
+    place = os.path.join(os.path.dirname(os.path.abspath(os.path.expanduser(path))), TABLE)
+    if not os.path.isfile(place):
+        return None
+    try:
+        table = _parsed(_bytes_of(place), one_line(place))
+    except UsageError:
+        return None
+    if not any(_key_of(file, base, table) for file in files):
+        return None
+    return _attributes(table, files, base)
 
 
 def _bytes_of(path: str) -> bytes:
@@ -96,22 +124,28 @@ def _parsed(content: bytes, shown: str) -> _Table:
         lines = content.decode("utf-8-sig").splitlines()
         header = lines[0] if lines else ""
         delimiter = max(DELIMITERS, key=header.count)
-        cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter) if any(row)]
+        reader = csv.reader(lines, delimiter=delimiter)
+        numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{shown}: is no table in UTF-8 ({one_line(error)})") from None
-    if not cells or len(cells[0]) < 2:
+    if not numbered or len(numbered[0][1]) < 2:
         raise UsageError(f"{shown}: expected a header such as file,colour,size, then a row for each picture")
-    names = tuple(unicodedata.normalize("NFC", name) for name in cells[0][1:])
+    names = tuple(unicodedata.normalize("NFC", name) for name in numbered[0][1][1:])
     for name, count in Counter(names).items():
-        if not name or "=" in name or count > 1:
-            raise UsageError(f"{shown}: {name!r} in its header: expected names that differ and have no '='")
+        if not name or "=" in name or count > 1 or one_line(name, 100) != name:
+            shown_name = one_line(name, 60)
+            raise UsageError(
+                f"{shown}: {shown_name!r} in its header: expected names of 1 to 100 letters that differ and have no '='"
+            )
+    if len(names) > MOST_CLASSES:
+        raise UsageError(f"{shown}: has {len(names):,} attributes, at most {MOST_CLASSES:,} are known")
     rows: dict[str, list[str]] = {}
-    for number, (picture, *values) in enumerate(cells[1:], start=2):
+    for number, (picture, *values) in numbered[1:]:
         if len(values) != len(names):
-            raise UsageError(f"{shown}: row {number} has {len(values) + 1} cells, its header {len(names) + 1}")
+            raise UsageError(f"{shown}: line {number} has {len(values) + 1} cells, its header {len(names) + 1}")
         key = _normal(picture)
         if key in rows:
-            raise UsageError(f"{shown}: row {number} is about {one_line(picture, 80)} again")
+            raise UsageError(f"{shown}: line {number} is about {one_line(picture, 80)} again")
         rows[key] = [unicodedata.normalize("NFC", value) for value in values]
     return _Table(shown, names, rows)
 
@@ -121,29 +155,27 @@ def _normal(picture: str) -> str:
     return path.removeprefix("./")
 
 
-def _row_of(file: File, base: int, table: _Table) -> list[str] | None:
-    """By the picture's whole path, by that below the folders all have in common, or by its bare name."""
+def _key_of(file: File, base: tuple[str, ...], table: _Table) -> str | None:
+    """By what the table knows a picture: its whole path, that below the common folders, or its bare name."""
     parts = [unicodedata.normalize("NFC", part) for part in file.parts]
-    for key in ("/".join(parts), "/".join(parts[base:]), parts[-1]):
-        if key in table.rows:
-            return table.rows[key]
-    return None
+    keys = ("/".join(parts), "/".join(parts[len(base) :]), parts[-1])
+    return next((key for key in keys if key in table.rows), None)
 
 
 # --- counting ----------------------------------------------------------------------------------------------------
 
 
-def _counted(table: _Table, rows: Sequence[Sequence[str]]) -> Attributes:
+def _counted(table: _Table, rows: Sequence[Sequence[str]], others: int) -> Attributes:
     labels = torch.full((len(rows), len(table.names)), -1)
     classes: list[str] = []
     said = []
     for place, name in enumerate(table.names):
         counts = Counter(row[place] for row in rows if row[place])
-        values = sorted(counts, key=lambda value: (not value.isdigit(), int(value) if value.isdigit() else 0, value))
+        values = sorted(counts, key=_in_order)
         if not values:
             raise UsageError(f"{table.shown}: the column {name!r} is empty")
         if len(classes) + len(values) > MOST_CLASSES:
-            raise UsageError(f"{table.shown}: {name!r} has {len(values):,} values, more than {MOST_CLASSES:,} in all")
+            raise UsageError(f"{table.shown}: up to {name!r} it has more than {MOST_CLASSES:,} values in all")
         wrong = next((value for value in values if "=" in value or one_line(value, 100) != value), None)
         if wrong is not None:
             raise UsageError(
@@ -155,4 +187,12 @@ def _counted(table: _Table, rows: Sequence[Sequence[str]]) -> Attributes:
         some = ", ".join(f"{value} {counts[value]:,}" for value in values[:5]) + (", ..." if len(values) > 5 else "")
         said.append(f"{name} ({some})")
     text = f"labels of {table.shown}: {'; '.join(said)}"
+    if others:
+        text += f"; {others:,} of its rows are about other pictures"
     return Attributes(labels.squeeze(1), tuple(classes), text)
+
+
+def _in_order(value: str) -> tuple[bool, int, str]:
+    """Numbers by their size, then words."""
+    number = value.isdecimal() and len(value) < 20
+    return (not number, int(value) if number else 0, value)

@@ -116,11 +116,17 @@ class Batches:
 
     def conditions(self, update: int) -> Tensor | None:
         """What the samples of that batch are, float32 `[batch_size, classes]`; None if unconditional."""
-        labels = self.dataset.labels
-        if not self.conditional or labels is None:
+        return self._conditions(batch_indices(self.seed, len(self.dataset), self.batch_size, update))
+
+    def drawn_conditions(self, step: int) -> Tensor | None:
+        """What G is asked for where no real samples are beside its own: the labels of any, drawn anew each step."""
+        random = generator_for(self.seed, "conditions", step)
+        return self._conditions(torch.randint(len(self.dataset), (self.batch_size,), generator=random))
+
+    def _conditions(self, chosen: Tensor) -> Tensor | None:
+        if not self.conditional or self.dataset.labels is None:
             return None
-        chosen = labels[batch_indices(self.seed, len(self.dataset), self.batch_size, update)]
-        return condition_of(chosen, len(self.dataset.classes)).to(self.device)
+        return condition_of(self.dataset.labels[chosen], len(self.dataset.classes)).to(self.device)
 
 
 def check_batch_size(dataset: Dataset, batch_size: int) -> None:

@@ -54,9 +54,10 @@ def build_folder(
     target = Target(image_size, image_channels, background)
     with opened(path) as reader:
         layout = _layout(reader.listing, split)
-        attributes = read_attributes(path, labels, reader, layout.files, len(layout.base))
+        attributes = read_attributes(path, labels, reader, layout.files, layout.base)
         if attributes is not None:
-            layout = layout._replace(labels=attributes.labels, classes=attributes.classes, said=attributes.said)
+            said = attributes.said + (f", not its {len(layout.classes)} sub-folders" if layout.classes else "")
+            layout = layout._replace(labels=attributes.labels, classes=attributes.classes, said=said)
             _check_choice(selection, attributes)
         chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
         files = [layout.files[index] for index in chosen.tolist()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,17 +115,24 @@ def _moved(inputs: Tensor) -> Tensor:
 
 
 def cached_classifier(
-    dataset_fingerprint: str, samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], folder: Path
+    dataset_fingerprint: str,
+    samples: Tensor,
+    labels: Tensor,
+    attributes: Sequence[Attribute],
+    folder: Path,
+    told: Callable[[], None] = lambda: None,
 ) -> Classifier:
     """The classifier of this data that `folder` keeps, else one trained now and kept there for the next time.
 
-    A file that is damaged or not such a classifier is replaced. A folder that cannot be written is no error. Of
-    processes that train at once, each uses its own and the last one's file stays.
+    `told` is called before it is trained. A file that is damaged or not such a classifier is replaced. A folder that
+    cannot be written is no error. Of processes that train at once, each uses its own and the last one's file stays.
     """
-    path = folder / f"classifier-v{VERSION}-{dataset_fingerprint}.safetensors"
+    shape = f"{samples.shape[1]}x{_classes(attributes)}"  # of the same data, stacks and single digits are told apart
+    path = folder / f"classifier-v{VERSION}-{shape}-{dataset_fingerprint}.safetensors"
     found = _load(path, dataset_fingerprint, samples.shape[1], _classes(attributes))
     if found is not None:
         return found
+    told()
     classifier = train_classifier(samples, labels, attributes)
     with contextlib.suppress(OSError):
         _save(classifier, path, dataset_fingerprint)

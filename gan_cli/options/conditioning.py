@@ -13,6 +13,8 @@ class Unconditional:
     name: str = key("the option's name")
 
 
+PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\ud800-\udfff]{1,300}"
+
 UNCONDITIONAL = Unconditional("none")
 
 
@@ -21,7 +23,11 @@ class Projection:
     """Also what every conditional option takes."""
 
     name: str = key("the option's name")
-    classes: tuple[str, ...] | None = key("what can be asked for; recorded from the data, not to be set")
+    classes: tuple[str, ...] | None = key(
+        "what can be asked for; recorded from the data, not to be set",
+        pattern=PRINTABLE,
+        pattern_means="names of printable letters",
+    )
 
 
 def embedding_dim() -> Any:

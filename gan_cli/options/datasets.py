@@ -137,7 +137,7 @@ class Folder(ImageOptions):
         pattern_means="white, black or a colour as '#8090ff'",
     )
     labels: str | None = key(
-        "a table of what each picture shows; unless set the labels.csv inside or beside `path`, else its sub-folders",
+        "a table of what each picture shows, or none; unless set the labels.csv in or beside `path`, else sub-folders",
         absent=None,
     )
     on_bad: str = key("at a picture that cannot be read: stop, or leave it out", choices=("error", "skip"))
