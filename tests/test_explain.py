@@ -76,7 +76,7 @@ def test_papers_have_numbers_of_the_right_form(name: str) -> None:
 def overrides_in(name: str) -> list[tuple[str, str]]:
     """Every `key=value` in a text."""
     told = "\n".join(text for field, text in TEXTS[name].items() if field != "formula")
-    found = re.findall(r"(?<![\w./])([a-z][\w./]*)=(\[[^\]]*\]|[\w.,]*)", told)
+    found = re.findall(r"(?<![\w./])([a-z][\w./]*)=(\[[^\]]*\]|[\w.,/]*)", told)
     return [(key, value.rstrip(".,")) for key, value in found]
 
 
