@@ -58,8 +58,8 @@ def cures(*more: str) -> list[Method]:
 
 STACK = ("experiment=stacked_mnist", "dataset.download=false", "dataset.digits=2", "steps=1500")
 METHODS = {
-    "ring": [*cures(), Method(RECOMMENDED, "2501.05441", ("experiment=ring",))],
-    "grid": [*cures("dataset=grid"), Method(RECOMMENDED, "2501.05441", ("experiment=grid",))],
+    "ring": [*cures(), Method(RECOMMENDED, "1801.04406", ("experiment=ring",))],
+    "grid": [*cures("dataset=grid"), Method(RECOMMENDED, "1801.04406", ("experiment=grid",))],
     "stacked": [
         Method(PLAIN, "1406.2661", (*STACK, "loss=non_saturating", "regularizer=none")),
         Method(
