@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -111,7 +112,7 @@ class Judged(NamedTuple):
     class_logits: Tensor | None = None
 
 
-class Discriminator(nn.Module):
+class Discriminator(nn.Module, ABC):
     """What all discriminators share: the way from features `[N, F]` to a judgement.
 
     A subclass calls `add_head` when it is built, and defines `features`.
@@ -134,8 +135,9 @@ class Discriminator(nn.Module):
             classes = nn.Linear(features + added, conditions.size, bias=self.way == "acgan")
             self.classes = weighted(classes, initialization=initialization, normalization=normalization)
 
+    @abstractmethod
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
-        raise NotImplementedError
+        """What the judgement is made from, `[N, F]`."""
 
     def judge(self, sample: Tensor, condition: Tensor | None = None) -> Judged:
         features = self.beside(self.features(sample, condition))
