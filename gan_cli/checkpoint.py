@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gan_cli import __version__, schema
@@ -78,7 +79,8 @@ def save(
     Whenever the machine stops, the newest complete file is whole: a temporary name, fsync, rename, fsync of the
     folder, and only then are older files touched. StorageError tells what a failed save needed.
     """
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_tensors(state).items()}
+    plain = torch.contiguous_format
+    tensors = {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in state_tensors(state).items()}
     metadata = {
         "format": FORMAT,
         "config": configs.to_dict(config),

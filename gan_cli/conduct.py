@@ -23,7 +23,7 @@ ENDED = {DivergedError: "diverged", CollapsedError: "collapsed"}
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
 
 
-def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog) -> None:
+def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, timed: str = "") -> None:
     """Says what will be trained on what, before the first step."""
     log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
     if config.classes:
@@ -36,7 +36,11 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog) 
         f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
         f" samples {'x'.join(map(str, config.sample_shape))}"
     )
-    log.say(f"device: {describe_device(state.device)}, {config.precision}, {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    log.say(
+        f"device: {describe_device(state.device)}, {config.precision}, {threads} thread{'' if threads == 1 else 's'}"
+        + (f" ({timed})" if timed else "")
+    )
     spectral = getattr(config.architecture.discriminator, "normalization", "none") == "spectral"
     bounded = spectral or config.regularizer.keys() & {*GRADIENT_PENALTIES, "weight_clip"}
     if config.loss.name == "wasserstein" and not bounded:

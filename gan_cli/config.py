@@ -62,8 +62,16 @@ class Config:
     plugins: tuple[str, ...] = key("installed packages whose options are to be known, as [mypackage]", absent=())
     dry_run: bool = key("show config and networks, try one step, leave nothing behind", absent=False)
     keep: int = key("how many step_* checkpoints to keep; 0: all", at_least=0)
-    precision: str = key("of the networks' arithmetic", choices=("fp32", "bf16"))
-    threads: int | None = key("CPU threads; the library's choice unless set", at_least=1, at_most=1024)
+    precision: str = key(
+        "of the networks' arithmetic; auto: bf16 for images where the machine computes it fast, else fp32",
+        choices=("auto", "fp32", "bf16"),
+    )
+    threads: int | str | None = key(
+        "CPU threads; auto: as many as are fastest in a short trial", word="auto", at_least=1, at_most=1024
+    )
+    deterministic: bool = key(
+        "nothing is timed and only repeatable operations are used: the same command makes the same bits", absent=False
+    )
     dataset: Any = option_of(DATASETS, "what is learned")
     architecture: Architecture = key("the two networks")
     conditioning: Any = option_of(CONDITIONINGS, "asking for a kind of sample", absent=UNCONDITIONAL)
@@ -175,6 +183,7 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "dry_run", "plugins")
 
 RECORDED = "conditioning.classes"  # follows from the data
+AUTO = ("precision", "threads")  # which a run settles when it starts, and records
 
 
 def is_run_control(dotted: str) -> bool:
@@ -184,6 +193,7 @@ def is_run_control(dotted: str) -> bool:
 def differences(one: Config, other: Config) -> list[str]:
     """Keys in which two configs describe different runs, each as `key=value (was value)`; a name is no difference."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
+    old |= {key: new[key] for key in AUTO if new[key] in ("auto", None)}
     return [
         one_line(f"{dotted}={schema.shown(new.get(dotted))} (was {schema.shown(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from gan_cli.config import Config
 from gan_cli.labels import attributes_of
@@ -28,6 +29,20 @@ def look(
     seen = judge.judge(samples, condition)
     assert seen.class_logits is not None
     return Judged(seen.logits.float(), seen.class_logits.float())
+
+
+def look_at_both(
+    config: Config, discriminator: nn.Module, real: Tensor, fake: Tensor, condition: Tensor | None
+) -> tuple[Judged, Judged]:
+    """What D makes of real and of as many fake samples: in one pass, if it judges each sample by itself."""
+    if not getattr(discriminator, "judges_alone", False):  # a network of a plugin need not say
+        of_real, of_fake = (look(config, discriminator, samples, condition) for samples in (real, fake))
+        return of_real, of_fake
+    twice = None if condition is None else torch.cat([condition, condition])
+    both = look(config, discriminator, torch.cat([real, fake]), twice)
+    logits, names = both.logits.chunk(2), both.class_logits
+    named = (None, None) if names is None else names.chunk(2)
+    return Judged(logits[0], named[0]), Judged(logits[1], named[1])
 
 
 def naming_loss(config: Config, seen: Judged, condition: Tensor | None) -> Tensor:

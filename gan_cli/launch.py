@@ -7,12 +7,13 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from gan_cli import __version__, checkpoint
 from gan_cli import config as configs
+from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
 from gan_cli.conduct import conduct, introduce
 from gan_cli.config import Config
@@ -20,7 +21,7 @@ from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.errors import CheckpointError, UsageError, one_line
 from gan_cli.finetune import KEYS, adopt_networks, describe_base, find_base
-from gan_cli.machine import build_device, describe_device, environment
+from gan_cli.machine import build_device, describe_device, environment, make_repeatable
 from gan_cli.preview import preview
 from gan_cli.rollback import restore
 from gan_cli.run import Run
@@ -96,35 +97,44 @@ def _preview(request: Request) -> int:
         raise UsageError(
             f"dry_run=true shows a new run, resume={request.config.resume} goes on with an old one: give one"
         )
-    request, dataset, state = _prepare(request)
-    preview(request.config, request.named, request.brought, dataset, state)
+    prepared = _prepare(request)
+    preview(prepared.config, request.named, request.brought, prepared.dataset, prepared.state)
     return 0
 
 
-def _prepare(request: Request) -> tuple[Request, Dataset, TrainState]:
-    """The request, which now knows the data's classes, data and fresh state.
+class Prepared(NamedTuple):
+    """A config without open questions, its data and fresh state, and how the number of threads was found."""
 
-    Built before anything is written: here all that does not fit is found.
+    config: Config
+    dataset: Dataset
+    state: TrainState
+    timed: str
+
+
+def _prepare(request: Request) -> Prepared:
+    """Settles the data's classes and what `auto` stands for.
+
+    Done before anything is written: here all that does not fit is found.
     """
-    config = request.config
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    device = build_device(config.device)
+    device = build_device(request.config.device)
+    make_repeatable(request.config.deterministic)
+    config = settle_precision(request.config, device)
     check_parameters(config)
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
     config = with_classes(config, dataset)
     check_parameters(config)
+    config, timed = settle_threads(config, dataset, device)
     state = build_state(config, device)
     if request.base is not None:
         load_network_tensors(state, request.base.tensors)
     state.counters.total_steps = config.steps if config.budget is None else None
-    return dataclasses.replace(request, config=config), dataset, state
+    return Prepared(config, dataset, state, timed)
 
 
 def _start(request: Request) -> int:
-    request, dataset, state = _prepare(request)
-    config = request.config
+    config, dataset, state, timed = _prepare(request)
+    request = dataclasses.replace(request, config=config)
     device = state.device
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
     with lock(folder):
@@ -136,7 +146,7 @@ def _start(request: Request) -> int:
                 log.say(f"brought along: {brought}")
             if request.base is not None:
                 log.say(f"weights: from {describe_base(request.base)}")
-            introduce(config, dataset, state, log)
+            introduce(config, dataset, state, log, timed)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset))
             return conduct(run)
@@ -207,6 +217,7 @@ def _resume(request: Request, folder: Path) -> int:
             return 0
         torch.set_num_threads(saved.provenance.threads)
         device = build_device(config.device)
+        make_repeatable(config.deterministic)
         dataset = build_dataset(_reachable(config.dataset, folder), config.image_size)
         if dataset.fingerprint != saved.provenance.fingerprint:
             raise UsageError(f"resume={folder}: the data are not those of the run ({dataset.source}); put them back")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -28,6 +29,13 @@ def build_device(section: Any) -> torch.device:
             raise UsageError(f"device.index={section.index}: there are {count} GPUs, numbered from 0")
         return torch.device("cuda", section.index)
     return torch.device(section.name)
+
+
+def make_repeatable(deterministic: bool) -> None:
+    """Chooses operations that give the same bits again, where there are such; PyTorch warns of any other."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it a GPU's matrix products may differ
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
 
 
 def available_devices() -> list[str]:

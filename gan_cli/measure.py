@@ -15,7 +15,8 @@ from gan_cli.metrics.modes import count_modes
 from gan_cli.pace import Pace
 from gan_cli.run import Run
 from gan_cli.state import latent_of
-from gan_cli.steps import DiscriminatorOutcome, GeneratorOutcome, turn_lengths, whose_turn
+from gan_cli.steps import DiscriminatorOutcome, GeneratorOutcome
+from gan_cli.turns import turn_lengths, whose_turn
 from gan_cli.vitals import separation, vital_signs
 
 MODE_SEEDS = range(10_000, 12_500)  # as many samples as the published counts are of, apart from the pictures'

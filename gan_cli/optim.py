@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,21 +19,34 @@ SLOTS = {
 }
 
 
-def _build_adam(parameters: list[nn.Parameter], lr: float, beta1: float, beta2: float, eps: float) -> Optimizer:
-    return torch.optim.Adam(parameters, lr=lr, betas=(beta1, beta2), eps=eps)
+FUSED_ON = ("cpu", "cuda")  # where one kernel updates all parameters
 
 
-def _build_adamw(
-    parameters: list[nn.Parameter], lr: float, beta1: float, beta2: float, eps: float, weight_decay: float
-) -> Optimizer:
-    return torch.optim.AdamW(parameters, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
+def _build_adam(parameters: list[nn.Parameter], *, beta1: float, beta2: float, **settings: Any) -> Optimizer:
+    return torch.optim.Adam(parameters, betas=(beta1, beta2), fused=_fused(parameters), **settings)
+
+
+def _build_adamw(parameters: list[nn.Parameter], *, beta1: float, beta2: float, **settings: Any) -> Optimizer:
+    return torch.optim.AdamW(parameters, betas=(beta1, beta2), fused=_fused(parameters), **settings)
+
+
+def _build_rmsprop(parameters: list[nn.Parameter], **settings: Any) -> Optimizer:
+    return torch.optim.RMSprop(parameters, foreach=True, **settings)  # has no fused form
+
+
+def _build_sgd(parameters: list[nn.Parameter], **settings: Any) -> Optimizer:
+    return torch.optim.SGD(parameters, foreach=True, **settings)  # its fused form wants a buffer at its first step
+
+
+def _fused(parameters: list[nn.Parameter]) -> bool:
+    return all(parameter.device.type in FUSED_ON for parameter in parameters)
 
 
 BUILDERS: dict[str, Callable[..., Optimizer]] = {
     "adam": _build_adam,
     "adamw": _build_adamw,
-    "rmsprop": torch.optim.RMSprop,
-    "sgd": torch.optim.SGD,
+    "rmsprop": _build_rmsprop,
+    "sgd": _build_sgd,
 }
 
 
@@ -78,4 +92,6 @@ def load_state_tensors(optimizer: Optimizer, network: nn.Module, tensors: dict[s
     for key, value in tensors.items():
         slot, name = key.split(".", 1)
         parameter = parameters[name]
-        optimizer.state[parameter][slot] = value.clone() if slot == "step" else value.to(parameter.device, copy=True)
+        # in the layout of the parameter, as the optimizer had made it: a fused update walks both as they lie in memory
+        mine = torch.empty_like(value) if slot == "step" else torch.empty_like(parameter, requires_grad=False)
+        optimizer.state[parameter][slot] = mine.copy_(value)

@@ -30,6 +30,7 @@ class Limits:
     pattern: str | None = None
     pattern_means: str = ""
     length: int | None = None  # of a list, whose items the other limits are for
+    word: str | None = None  # that may stand in the place of a number
 
     def describe(self, kind: type) -> str:
         if self.choices is not None:
@@ -46,7 +47,8 @@ class Limits:
             )
             if bound is not None
         ]
-        return f"{_KINDS[kind]} {' and '.join(bounds)}".strip()
+        word = f"{self.word} or " if self.word is not None else ""
+        return f"{word}{_KINDS[kind]} {' and '.join(bounds)}".strip()
 
     def admit(self, value: Any) -> bool:
         if self.choices is not None:
@@ -126,6 +128,8 @@ def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
     hints = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in hints:
         return None
+    if limits.word is not None and value == limits.word:
+        return value
     list_of = next((typing.get_args(each)[0] for each in hints if typing.get_origin(each) is tuple), None)
     kind = next((each for each in hints if each in _CONVERTERS), None)
     if list_of is not None and (isinstance(value, list | tuple) or kind is None):

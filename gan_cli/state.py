@@ -25,6 +25,7 @@ from gan_cli.regularizers import MEMORY
 
 MOST_PARAMETERS = 500_000_000  # of one network
 LAYERS = (nn.Linear, nn.Conv2d)  # what `freeze_layers` counts
+CHANNELS_LAST_ON = ("cpu", "cuda")  # where convolutions are faster on images whose channels lie side by side
 
 
 @dataclass
@@ -65,6 +66,7 @@ class TrainState:
     penalties: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # the last value of each, which may be lazy
     memory: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)  # float32 scalars, by who keeps them
     judged: DiscriminatorOutcome | None = None  # D's last update in this process
+    fakes: Tensor | None = None  # of that update, with the way back to G, if G is to learn from them
 
     @property
     def sampler(self) -> nn.Module:
@@ -125,7 +127,7 @@ def build_generator(config: Config, tensors: dict[str, Tensor], device: torch.de
     """The generator of a checkpoint alone, ready to make samples: the average if it has one and `ema` wants it."""
     generator, _ = _build_networks(config, torch.device("meta"))
     averaged = ema and config.training.ema_decay > 0
-    generator = generator.to_empty(device=device)
+    generator = _laid_out(generator.to_empty(device=device), config.sample_shape)
     generator.load_state_dict(_under("generator_ema" if averaged else "generator", tensors))
     return generator.eval()
 
@@ -153,7 +155,15 @@ def _build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn
             packed = (shape[0] * pack, *shape[1:])
             conditions = conditions_of(config, pack)
             discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed, conditions)
-    return generator.to(device), discriminator.to(device)
+    return _laid_out(generator.to(device), shape), _laid_out(discriminator.to(device), shape)
+
+
+def _laid_out(network: nn.Module, sample_shape: tuple[int, ...]) -> nn.Module:
+    """The network with its convolutions' weights as they are fastest; what it computes differs in the last bits."""
+    device = next(network.parameters()).device
+    if len(sample_shape) == 3 and device.type in CHANNELS_LAST_ON:
+        return network.to(memory_format=torch.channels_last)
+    return network
 
 
 def conditions_of(config: Config, pack: int = 1) -> Conditions:

@@ -1,30 +1,30 @@
 """The two halves of a GAN: D learns to tell real from fake while G is frozen, then G to deceive D while D is frozen.
 
-Convention: real and fake go through D in two passes of their own, so that batch norm never mixes them. Networks run
-in the precision of the config; losses and penalties always in float32.
+Convention: real and fake go through D in one pass where it judges each sample by itself, else in two, so that batch
+norm never mixes them. Networks run in the precision of the config; losses and penalties always in float32.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.parametrizations import _SpectralNorm
 
 from gan_cli.augment import adapted_probability
 from gan_cli.config import Config
 from gan_cli.data.dataset import Batch, Batches
 from gan_cli.ema import update_average
+from gan_cli.freezing import frozen, untracked, without_training
 from gan_cli.judging import (
     CLASSIFICATION,
     due_penalties,
     judging_loss,
     look,
+    look_at_both,
     naming_loss,
     penalty_settings,
     penalty_weight,
@@ -35,10 +35,10 @@ from gan_cli.options import rule_of
 from gan_cli.presentation import present, present_condition
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.regularizers import PENALTIES, WEIGHT_RULES, PenaltyInputs
-from gan_cli.state import Counters, DiscriminatorOutcome, TrainState, latent_of
+from gan_cli.state import DiscriminatorOutcome, TrainState, latent_of
+from gan_cli.turns import reuses_fakes, turn_lengths, whose_turn
 from gan_cli.unroll import calling, memory_of, unrolled_parameters
 
-WARM_TURNS, WARM_EVERY = 25, 500  # as in WGAN's code
 TOP_K_DECAY = 0.99  # an epoch
 ADA_RAMP = 100_000  # images in which the probability can go from 0 to 1
 
@@ -64,23 +64,6 @@ def play_turn(state: TrainState, config: Config, batches: Batches) -> Discrimina
     return generator_step(state, config, batches)
 
 
-def turn_lengths(config: Config, batches: Batches) -> tuple[int, int]:
-    """Updates of D, then of G, that make a turn."""
-    unit = batches.per_epoch if config.training.alternate == "epoch" else 1
-    return config.training.n_critic * unit, config.training.generator_updates * unit
-
-
-def whose_turn(counters: Counters, d_updates: int, g_updates: int, warmup: int = 0) -> str:
-    """D's until it has made its `d_updates` of the turn, then G's for its `g_updates`.
-
-    With a `warmup` D makes that many in each of the first 25 turns and in every 500th, as in WGAN's code.
-    """
-    turn = counters.step // g_updates
-    warm = min(turn + 1, WARM_TURNS) + turn // WARM_EVERY if warmup else 0
-    due = (turn + 1) * d_updates + warm * (warmup - d_updates)
-    return "discriminator" if counters.d_updates < due else "generator"
-
-
 def discriminator_step(state: TrainState, config: Config, batches: Batches) -> DiscriminatorOutcome:
     """One update of D on a real batch and as many fakes; G keeps every byte."""
     update, parts = state.counters.d_updates, config.training.accumulate
@@ -88,10 +71,13 @@ def discriminator_step(state: TrainState, config: Config, batches: Batches) -> D
     latents = draw_latents(config, "discriminator", update).to(state.device)
     random = generator_for(config.seed, "penalty", update)
     state.discriminator_optimizer.zero_grad(set_to_none=True)
-    judged = [
-        _judge(state, config, batch, latent, random)
-        for batch, latent in zip(batches.draw(update).split(parts), latents.chunk(parts), strict=True)
-    ]
+    kept = reuses_fakes(config, state.counters.step, batches)
+    judged = []
+    for batch, latent in zip(batches.draw(update).split(parts), latents.chunk(parts), strict=True):
+        with nullcontext() if kept else without_training(state.generator):
+            fake = make_fakes(state, config, latent, batch.condition)
+        state.fakes = fake if kept else None
+        judged.append(_judge(state, config, batch, fake.detach(), random))
     rate = _descend(state, config, "discriminator")
     for name in config.regularizer.keys() & WEIGHT_RULES.keys():
         WEIGHT_RULES[name](state.discriminator, **dataclasses.asdict(config.regularizer[name]))
@@ -109,15 +95,19 @@ def discriminator_step(state: TrainState, config: Config, batches: Batches) -> D
     return state.judged
 
 
-def _judge(state: TrainState, config: Config, batch: Batch, latent: Tensor, random: torch.Generator) -> _Judged:
+def make_fakes(state: TrainState, config: Config, latent: Tensor, condition: Tensor | None) -> Tensor:
+    """What G makes of latents, float32."""
+    with autocast(state, config):
+        return state.generator(latent, condition).float()
+
+
+def _judge(state: TrainState, config: Config, batch: Batch, fake: Tensor, random: torch.Generator) -> _Judged:
     """Adds to D's gradient what a part of a batch and as many fakes give."""
     update = state.counters.d_updates
-    with torch.no_grad(), frozen(state.generator), autocast(state, config):
-        fake = state.generator(latent, batch.condition).float()
     real, fake = (present(samples, state, config, random) for samples in (batch.samples, fake))
     condition = present_condition(batch.condition, config)
     with autocast(state, config):
-        of_real, of_fake = (look(config, state.discriminator, samples, condition) for samples in (real, fake))
+        of_real, of_fake = look_at_both(config, state.discriminator, real, fake, condition)
     real_logits, fake_logits = of_real.logits, of_fake.logits
     loss = judging_loss(config, real_logits, fake_logits)
     penalties = {}
@@ -152,20 +142,23 @@ def generator_step(state: TrainState, config: Config, batches: Batches) -> Gener
     Where real samples are needed too, they are the batch that D has just learned from, and its fakes of their classes.
     """
     step, parts = state.counters.step, config.training.accumulate
+    reused = reuses_fakes(config, step, batches)
+    kept = (state.fakes if state.fakes is not None else _remade_fakes(state, config, batches)) if reused else None
     _seed_networks(config, state.device, "generator", step)
     latents = draw_latents(config, "generator", step).to(state.device)
     random = generator_for(config.seed, "present", step)
     needed = LOSSES[config.loss.name].paired or config.training.unroll_steps > 0
     seen = state.counters.d_updates - 1
     reals = batches.draw(seen).split(parts) if needed else [None] * parts
-    condition = batches.conditions(seen) if needed else batches.drawn_conditions(step)
+    condition = batches.conditions(seen) if needed or reused else batches.drawn_conditions(step)
     conditions = [None] * parts if condition is None else condition.chunk(parts)
     share = top_share(config, state.counters.d_updates, batches)
     state.generator_optimizer.zero_grad(set_to_none=True)
-    losses = [
-        _deceive(state, config, latent, condition, real, random, share)
-        for latent, condition, real in zip(latents.chunk(parts), conditions, reals, strict=True)
-    ]
+    losses = []
+    for latent, asked, real in zip(latents.chunk(parts), conditions, reals, strict=True):
+        fake = make_fakes(state, config, latent, asked) if kept is None else kept
+        losses.append(_deceive(state, config, fake, asked, real, random, share))
+    state.fakes = None
     rate = _descend(state, config, "generator")
     state.counters.step += 1
     if state.generator_ema is not None:
@@ -174,10 +167,19 @@ def generator_step(state: TrainState, config: Config, batches: Batches) -> Gener
     return GeneratorOutcome(torch.stack(losses).mean(), rate)
 
 
+def _remade_fakes(state: TrainState, config: Config, batches: Batches) -> Tensor:
+    """The fakes of D's last update, which was made in another process; G's statistics have them in already."""
+    update = state.counters.d_updates - 1
+    _seed_networks(config, state.device, "discriminator", update)
+    latents = draw_latents(config, "discriminator", update).to(state.device)
+    with untracked(state.generator):
+        return make_fakes(state, config, latents, batches.conditions(update))
+
+
 def _deceive(
     state: TrainState,
     config: Config,
-    latent: Tensor,
+    fake: Tensor,
     condition: Tensor | None,
     real: Batch | None,
     random: torch.Generator,
@@ -188,7 +190,7 @@ def _deceive(
     # when looking ahead, D's weights are copies, and what leads to them must be followed
     held = nullcontext() if config.training.unroll_steps else frozen(state.discriminator)
     with held, autocast(state, config):
-        fake = present(state.generator(latent, condition).float(), state, config, random)
+        fake = present(fake, state, config, random)
         seen = None if real is None else present(real.samples, state, config, random)
         condition = present_condition(condition, config)
         ahead = config.training.unroll_steps > 0
@@ -249,29 +251,6 @@ def _seed_networks(config: Config, device: torch.device, purpose: str, count: in
     torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every kind of device, in 0.2 ms
     if device.type in ("cuda", "mps"):
         getattr(torch, device.type).manual_seed(seed)
-
-
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """The network judges or generates as in training, but collects no gradient and keeps its statistics."""
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    batch_norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    spectral = [module for module in network.modules() if isinstance(module, _SpectralNorm)]
-    for parameter in learning:
-        parameter.requires_grad_(False)
-    for norm in batch_norms:
-        norm.track_running_stats = False  # normalizes by the batch, records nothing
-    for module in spectral:
-        module.eval()  # keeps its singular vectors
-    try:
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
-        for norm in batch_norms:
-            norm.track_running_stats = True
-        for module in spectral:
-            module.train()
 
 
 def autocast(state: TrainState, config: Config) -> torch.autocast:

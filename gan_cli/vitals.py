@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from gan_cli.config import Config
 from gan_cli.data.dataset import Batches, Dataset, to_unit
+from gan_cli.freezing import frozen
 from gan_cli.randomness import generator_for
 from gan_cli.state import TrainState
-from gan_cli.steps import autocast, draw_latents, frozen
+from gan_cli.steps import autocast, draw_latents
 
 SAMPLES = 128
 NEAR = 0.1  # of the mean distance of reals: as near as two samples of a mode, or a picture and its copy

@@ -135,6 +135,22 @@ def test_a_run_may_stop_after_any_update(
     assert_equal_runs(whole, broken)
 
 
+@pytest.mark.parametrize("recipe", ["dropout in both", "spectral norm", "hinge with batch norm, lazily", "bf16"])
+def test_a_run_may_stop_between_the_halves_of_a_step(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, recipe: str
+) -> None:
+    """The fakes that both halves share are made again."""
+    chosen = {**RECIPES, "bf16": ["precision=bf16", "architecture.generator.normalization=spectral"]}[recipe]
+    overrides = [*TINY_IMAGES, *chosen, "training.reuse_fakes=true", "steps=6"]
+    whole = train(*overrides, "name=whole")
+    with monkeypatch.context() as patch:
+        stop_after(7, patch)
+        broken = train(*overrides, "name=broken", code=130)
+    assert (last(broken).counters.d_updates, last(broken).counters.step) == (4, 3)
+    train(f"resume={broken}")
+    assert_equal_runs(whole, broken)
+
+
 @pytest.mark.parametrize("updates", [1, 2, 3, 4, 5, 6, 7, 9, 10, 13])
 @pytest.mark.parametrize("recipe", TURNS)
 def test_a_run_may_stop_anywhere_in_a_long_turn(

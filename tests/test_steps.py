@@ -11,16 +11,20 @@ from torch import Tensor, nn
 
 from gan_cli import optim, steps
 from gan_cli.config import Config
-from gan_cli.data import build_batches, build_dataset
+from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Batches, Dataset, batch_indices
+from gan_cli.freezing import frozen
 from gan_cli.state import Counters, TrainState, build_state, latent_of
-from gan_cli.steps import discriminator_step, due_penalties, frozen, generator_step, penalty_weight, whose_turn
+from gan_cli.steps import discriminator_step, due_penalties, generator_step, penalty_weight
+from gan_cli.turns import whose_turn
 
 CPU = torch.device("cpu")
 
 
 def prepared(*overrides: str) -> tuple[Config, TrainState, Dataset]:
-    config = compose(*TINY_IMAGES, *overrides)
+    """Each half makes fakes of its own unless a test says otherwise."""
+    own = [] if any(each.startswith("training.reuse_fakes") for each in overrides) else ["training.reuse_fakes=false"]
+    config = compose(*TINY_IMAGES, *own, *overrides)
     state = build_state(config, CPU)
     state.counters.total_steps = config.steps
     return config, state, build_dataset(config.dataset, config.image_size)
@@ -61,6 +65,94 @@ def test_each_half_leaves_every_byte_of_the_other(normalization: str) -> None:
     assert not same(generator, bytes_of(state.generator))
     left = [parameter.grad for parameter in state.discriminator.parameters()]
     assert all(torch.equal(one, other) for one, other in zip(gradients, left, strict=True))
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch", "spectral"])
+def test_reused_fakes_move_no_weight_of_the_generator(normalization: str) -> None:
+    config, state, dataset = prepared(
+        f"architecture.generator.normalization={normalization}", "training.reuse_fakes=true"
+    )
+    before = {name: parameter.detach().clone() for name, parameter in state.generator.named_parameters()}
+    judge(config, state, dataset)
+    assert state.fakes is not None
+    assert all(torch.equal(before[name], now) for name, now in state.generator.named_parameters())
+    assert all(parameter.grad is None for parameter in state.generator.parameters())
+
+
+def test_reused_fakes_are_those_that_the_generator_would_make_again() -> None:
+    """A generator whose fakes are lost, as when a run is stopped between the halves, learns the very same."""
+    states = []
+    for lost in (False, True):
+        config, state, dataset = prepared("training.reuse_fakes=true", "architecture.generator.dropout=0.2")
+        judge(config, state, dataset)
+        if lost:
+            state.fakes = None
+        generate(config, state, dataset)
+        assert state.fakes is None
+        states.append(bytes_of(state.generator))
+    assert same(*states)
+
+
+def test_fakes_are_made_once_if_reused_and_twice_if_not() -> None:
+    for reused, made in (("true", 1), ("false", 2)):
+        config, state, dataset = prepared(f"training.reuse_fakes={reused}")
+        calls: list[int] = []
+        state.generator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        judge(config, state, dataset)
+        generate(config, state, dataset)
+        assert len(calls) == made
+
+
+def test_fakes_are_reused_by_the_first_update_of_a_turn_alone() -> None:
+    config, state, dataset = prepared("training.reuse_fakes=true", "training.generator_updates=2")
+    judge(config, state, dataset)
+    generate(config, state, dataset)
+    judged = [state.counters.step]
+    generate(config, state, dataset)
+    assert judged == [1]
+    assert state.counters.step == 2
+    judge(config, state, dataset)
+    assert state.fakes is not None
+    parted, other, _ = prepared("training.reuse_fakes=true", "training.accumulate=2")
+    judge(parted, other, dataset)
+    assert other.fakes is None  # one part's fakes at a time
+
+
+@pytest.mark.parametrize("conditioning", ["none", "projection", "acgan"])
+def test_one_pass_judges_as_two_do(monkeypatch: pytest.MonkeyPatch, conditioning: str) -> None:
+    outcomes = []
+    for alone in (True, False):
+        config = compose(*TINY_IMAGES, f"conditioning={conditioning}", "regularizer=r1", "precision=fp32")
+        dataset = build_dataset(config.dataset, config.image_size)
+        config = with_classes(config, dataset)
+        state = build_state(config, CPU)
+        assert state.discriminator.judges_alone
+        state.discriminator.judges_alone = alone
+        calls: list[int] = []
+        state.discriminator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        made = discriminator_step(state, config, build_batches(config, dataset, CPU))
+        outcomes.append((made, [parameter.grad for parameter in state.discriminator.parameters()]))
+    (one, gradients), (two, others) = outcomes
+    assert torch.allclose(one.real_logits, two.real_logits, atol=1e-6)
+    assert torch.allclose(one.fake_logits, two.fake_logits, atol=1e-6)
+    assert torch.allclose(one.loss, two.loss, atol=1e-6)
+    for mine, other in zip(gradients, others, strict=True):
+        assert torch.allclose(mine, other, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "alone"),
+    [
+        ("normalization=none", True),
+        ("normalization=spectral", True),
+        ("normalization=batch", False),
+        ("minibatch=stddev", False),
+        ("minibatch=discrimination", False),
+    ],
+)
+def test_what_mixes_a_batch_is_given_real_and_fake_apart(chosen: str, alone: bool) -> None:
+    _, state, _ = prepared("regularizer=none", f"architecture.discriminator.{chosen}")
+    assert state.discriminator.judges_alone is alone
 
 
 def test_freezing_ends_with_the_block_even_on_an_error() -> None:
@@ -319,6 +411,7 @@ def test_flipping_mirrors_half_of_the_batch() -> None:
 
 def seen_by_d(state: TrainState) -> list[Tensor]:
     seen: list[Tensor] = []
+    state.discriminator.judges_alone = False  # real and fake one after the other
     state.discriminator.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
     return seen
 

@@ -13,10 +13,10 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from gan_cli import unroll
+from gan_cli.freezing import frozen
 from gan_cli.losses import LOSSES
 from gan_cli.models import DISCRIMINATORS
 from gan_cli.optim import build_optimizer
-from gan_cli.steps import frozen
 from gan_cli.unroll import calling, memory_of, unrolled_parameters, updated
 
 RULES: dict[str, tuple[str, dict[str, float]]] = {

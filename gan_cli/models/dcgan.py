@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from gan_cli.geometry import levels_of
 from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditions, beside, modulated
-from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, weighted
+from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, flattened, weighted
 
 MOST_TIMES_WIDER = 8  # the paper's widest layer has 8 times the channels of its narrowest
 
@@ -47,7 +48,7 @@ class DCGANGenerator(nn.Module):
         )
         layers: list[nn.Module] = [
             modulated(build_normalization(normalization, widths[0], image=True), widths[0], conditions),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             *build_dropout(dropout),
         ]
         for wide, narrow in pairwise(widths):
@@ -55,7 +56,7 @@ class DCGANGenerator(nn.Module):
             layers += [
                 weighted(up, initialization=initialization, normalization=normalization),
                 modulated(build_normalization(normalization, narrow, image=True), narrow, conditions),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
                 *build_dropout(dropout),
             ]
         last = nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
@@ -63,7 +64,8 @@ class DCGANGenerator(nn.Module):
         self.layers = Chain(*layers)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.layers(self.project(self.entry(latent, condition)).unflatten(1, self.base_shape), condition)
+        maps = self.project(self.entry(latent, condition)).unflatten(1, self.base_shape)
+        return self.layers(maps.contiguous(memory_format=torch.channels_last), condition)
 
 
 class DCGANDiscriminator(Discriminator):
@@ -90,7 +92,7 @@ class DCGANDiscriminator(Discriminator):
         first = nn.Conv2d(channels + self.entry.added, widths[0], 4, stride=2, padding=1)
         layers: list[nn.Module] = [
             weighted(first, initialization=initialization, normalization=normalization),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             *build_dropout(dropout),
         ]
         for narrow, wide in pairwise(widths):
@@ -98,7 +100,7 @@ class DCGANDiscriminator(Discriminator):
             layers += [
                 weighted(down, initialization=initialization, normalization=normalization),
                 build_normalization(normalization, wide, image=True),
-                nn.LeakyReLU(0.2),
+                nn.LeakyReLU(0.2, inplace=True),
                 *build_dropout(dropout),
             ]
         self.layers = nn.Sequential(*layers)
@@ -111,4 +113,4 @@ class DCGANDiscriminator(Discriminator):
         )
 
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
-        return self.layers(self.entry(sample, condition)).flatten(1)
+        return flattened(self.layers(self.entry(sample, condition)))

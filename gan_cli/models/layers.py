@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrizations
 
 from gan_cli.models.conditioning import UNCONDITIONAL, Conditions
@@ -53,6 +55,16 @@ def weighted(
     return parametrizations.spectral_norm(layer) if normalization == "spectral" else layer
 
 
+def flattened(maps: Tensor) -> Tensor:
+    """`[N, C, H, W]` as `[N, C * H * W]`; the gradient comes back in the memory layout that the maps have.
+
+    Without that, all that is pointwise before it would walk two layouts at once, which is several times slower.
+    """
+    if maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):
+        maps.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+    return maps.flatten(1)
+
+
 def build_dropout(share: float) -> list[nn.Module]:
     """Sets a share of the values to zero in training; of images too, value by value. No module if the share is 0."""
     return [nn.Dropout(share)] if share > 0 else []
@@ -95,6 +107,9 @@ class MinibatchDiscrimination(nn.Module):
         return torch.cat([features, near], 1)
 
 
+MIXING = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination)  # what looks at the whole batch
+
+
 def build_minibatch(name: str, features: int) -> tuple[nn.Module, int]:
     """What tells D's last vectors `[N, features]` of the rest of the batch, and how many features it adds."""
     if name == "stddev":
@@ -134,6 +149,11 @@ class Discriminator(nn.Module, ABC):
         if self.way in ("projection", "acgan"):
             classes = nn.Linear(features + added, conditions.size, bias=self.way == "acgan")
             self.classes = weighted(classes, initialization=initialization, normalization=normalization)
+
+    @cached_property
+    def judges_alone(self) -> bool:
+        """Whether what it makes of a sample does not depend on the others of the batch."""
+        return not any(isinstance(module, MIXING) for module in self.modules())
 
     @abstractmethod
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:

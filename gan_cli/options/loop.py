@@ -65,6 +65,7 @@ class Training:
         below=1,
     )
     pack: int = key("samples that D judges together, as one (PacGAN, 1712.04086)", absent=1, at_least=1, at_most=64)
+    reuse_fakes: bool = key("G learns from the fakes that D has just judged, instead of making others", absent=False)
     accumulate: int = key(
         "parts in which a batch is worked on, one after the other, to save memory", absent=1, at_least=1, at_most=10_000
     )

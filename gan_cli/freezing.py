@@ -1,0 +1,50 @@
+"""Running a network as in training while it does not learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrizations import _SpectralNorm
+
+
+@contextmanager
+def without_training(network: nn.Module) -> Iterator[None]:
+    """The network runs as in training, and nothing of it changes or will: no gradient is prepared."""
+    with torch.no_grad(), frozen(network):
+        yield
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """The network judges or generates as in training, but collects no gradient and keeps its statistics."""
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        with untracked(network):
+            yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def untracked(network: nn.Module) -> Iterator[None]:
+    """The network judges or generates as in training, but keeps its statistics."""
+    batch_norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    spectral = [module for module in network.modules() if isinstance(module, _SpectralNorm)]
+    for norm in batch_norms:
+        norm.track_running_stats = False  # normalizes by the batch, records nothing
+    for module in spectral:
+        module.eval()  # keeps its singular vectors
+    try:
+        yield
+    finally:
+        for norm in batch_norms:
+            norm.track_running_stats = True
+        for module in spectral:
+            module.train()

@@ -1,0 +1,35 @@
+"""Whose turn it is: a function of the counters alone."""
+
+from __future__ import annotations
+
+from gan_cli.config import Config
+from gan_cli.data.dataset import Batches
+from gan_cli.state import Counters
+
+WARM_TURNS, WARM_EVERY = 25, 500  # as in WGAN's code
+
+
+def turn_lengths(config: Config, batches: Batches) -> tuple[int, int]:
+    """Updates of D, then of G, that make a turn."""
+    unit = batches.per_epoch if config.training.alternate == "epoch" else 1
+    return config.training.n_critic * unit, config.training.generator_updates * unit
+
+
+def whose_turn(counters: Counters, d_updates: int, g_updates: int, warmup: int = 0) -> str:
+    """D's until it has made its `d_updates` of the turn, then G's for its `g_updates`.
+
+    With a `warmup` D makes that many in each of the first 25 turns and in every 500th, as in WGAN's code.
+    """
+    turn = counters.step // g_updates
+    warm = min(turn + 1, WARM_TURNS) + turn // WARM_EVERY if warmup else 0
+    due = (turn + 1) * d_updates + warm * (warmup - d_updates)
+    return "discriminator" if counters.d_updates < due else "generator"
+
+
+def reuses_fakes(config: Config, step: int, batches: Batches) -> bool:
+    """Whether the fakes of D's last update are those of G's update number `step`: of G's first in a turn, if wanted.
+
+    Not where a batch is worked on in parts, of which only one is to be held at a time.
+    """
+    first = step % turn_lengths(config, batches)[1] == 0
+    return config.training.reuse_fakes and config.training.accumulate == 1 and first
