@@ -19,10 +19,11 @@ from gan_cli import config as configs
 from gan_cli.compose import compose_command
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, known_modes
-from gan_cli.data.dataset import to_bytes, to_unit
+from gan_cli.data.dataset import to_bytes
 from gan_cli.generation import generate
 from gan_cli.labels import attributes_of
 from gan_cli.metrics.classifier import train_classifier
+from gan_cli.metrics.distances import frechet_distance
 from gan_cli.metrics.modes import count_modes
 from gan_cli.state import build_state, latent_of
 from gan_cli.steps import play_turn
@@ -89,33 +90,18 @@ def on_ring() -> None:
         print(f"| {name} | `{' '.join(overrides)}` | {by_seed} | {share:.0%} |", flush=True)
 
 
-def frechet(one: Tensor, other: Tensor) -> float:
-    """Between Gaussians fitted to features `[N, F]` (Dowson and Landau, 1982)."""
-    shift = (one.mean(0) - other.mean(0)).square().sum()
-    first, second = torch.cov(one.T), torch.cov(other.T)
-    cross = torch.linalg.eigvals(first @ second).real.clamp_min(0).sqrt().sum()
-    return (shift + first.trace() + second.trace() - 2 * cross).item()
-
-
 def on_digits() -> None:
     everything = build_dataset(configs.parse(compose_command("train", ["dataset.download=false"]).data).dataset, 28)
     assert everything.labels is not None
     judge = train_classifier(everything.samples, everything.labels, attributes_of(everything.classes))
-    layers = judge.network[:-2]  # without dropout and the last layer
-    assert isinstance(layers, torch.nn.Sequential)
-
-    @torch.no_grad()
-    def features(images: Tensor) -> Tensor:
-        return torch.cat([layers(to_unit(part)) for part in images.split(500)]).double()
-
-    real = features(everything.samples)
-    print(f"floor: {frechet(real[::2], real[1::2]):.1f}\n")
+    real = judge.features(everything.samples)
+    print(f"floor: {frechet_distance(real[::2], real[1::2]):.1f}\n")
     print("| cure | command | distance by seed | mean |\n|---|---|---|---|")
     for name, overrides in ON_DIGITS.items():
         distances = []
         for seed in SEEDS[:2]:
             _, samples = trained([*DIGITS, *overrides, f"seed={seed}"])
-            distances.append(frechet(features(to_bytes(samples)), real))
+            distances.append(frechet_distance(judge.features(to_bytes(samples)), real))
         by_seed = ", ".join(f"{distance:.0f}" for distance in distances)
         print(f"| {name} | `{' '.join(overrides)}` | {by_seed} | {mean(distances):.0f} |", flush=True)
 

@@ -139,7 +139,7 @@ def refuse_training(*_: object) -> Classifier:
 def test_it_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "made" / "for it"
     trained = cached_classifier(FINGERPRINT, *images(), folder)
-    assert [path.name for path in folder.iterdir()] == [f"classifier-v2-1x10-{FINGERPRINT}.safetensors"]
+    assert [path.name for path in folder.iterdir()] == [f"classifier-v3-1x10-{FINGERPRINT}.safetensors"]
     monkeypatch.setattr(classifiers, "train_classifier", refuse_training)
     loaded = cached_classifier(FINGERPRINT, *images(), folder)
     assert same(trained, loaded)
@@ -208,7 +208,7 @@ def test_a_folder_that_cannot_keep_it(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_a_folder_in_the_place_of_the_file_stays(tmp_path: Path) -> None:
-    folder = tmp_path / f"classifier-v2-1x10-{FINGERPRINT}.safetensors"
+    folder = tmp_path / f"classifier-v3-1x10-{FINGERPRINT}.safetensors"
     (folder / "something").mkdir(parents=True)
     assert cached_classifier(FINGERPRINT, *images(), tmp_path).accuracy <= 1
     assert list(tmp_path.iterdir()) == [folder]

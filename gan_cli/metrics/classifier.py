@@ -21,7 +21,8 @@ from gan_cli.models.conditioning import classification_accuracy, classification_
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.sealed import SealError, seal, unseal
 
-VERSION = 2  # of the network and its training: another one is trained anew
+VERSION = 3  # of the network and its training: another one is trained anew
+FEATURES = 128
 SIDE = 28  # what the network sees, whatever the size of the images
 STEPS = 500  # whatever the size of the data: the time is the same
 BATCH_SIZE = 100
@@ -39,33 +40,45 @@ class Classifier:
     network: nn.Module
     accuracy: float
 
-    @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """Of each class for each of `images`, uint8 `[N, C, H, W]`, as `[N, K]`."""
-        return torch.cat([self.network(_as_inputs(part.cpu())) for part in images.split(PREDICTED_AT_ONCE)])
+        return self._applied(self.network, images)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the classes are told apart by, of uint8 `[N, C, H, W]`: `[N, FEATURES]`, none below 0."""
+        assert isinstance(self.network, nn.Sequential)
+        return self._applied(self.network[:-1], images)
+
+    @torch.no_grad()
+    def _applied(self, layers: nn.Module, images: Tensor) -> Tensor:
+        return torch.cat([layers(_as_inputs(part.cpu())) for part in images.split(PREDICTED_AT_ONCE)])
 
 
 # --- training ----------------------------------------------------------------------------------------------------
 
 
 @torch.inference_mode(False)  # whatever the caller is in the middle of
-def train_classifier(samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], *, seed: int = 0) -> Classifier:
+def train_classifier(
+    samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], *, seed: int = 0, steps: int | None = None
+) -> Classifier:
     """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to tell the class of each of their `attributes`.
 
-    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`. UsageError for fewer than 2 samples.
+    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`; `steps`: STEPS unless given. UsageError for fewer
+    than 2 samples.
 
     A function of its arguments alone; the caller's random state is left as it was.
     """
     if len(samples) < 2:
         raise UsageError(f"a classifier needs at least 2 labelled images, the data set has {len(samples)}")
+    steps = steps or STEPS
     order = torch.randperm(len(samples), generator=generator_for(seed, "classifier's split"))
     held_out, kept = order.tensor_split([max(1, len(samples) // 10)])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "classifier"))  # and no other device's
         network = _build_network(samples.shape[1], _classes(attributes))
         optimizer = torch.optim.AdamW(network.parameters())
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
-        for step in range(STEPS):
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+        for step in range(steps):
             indices = kept[batch_indices(seed, len(kept), BATCH_SIZE, step)]
             optimizer.zero_grad()
             logits = network(_moved(_as_inputs(samples[indices])))
@@ -89,7 +102,8 @@ def _build_network(channels: int, classes: int) -> nn.Module:
 
     return nn.Sequential(
         *halved(channels, 16), *halved(16, 32), *halved(32, 64),
-        nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * (SIDE // 8) ** 2, classes),
+        nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * (SIDE // 8) ** 2, FEATURES), nn.ReLU(),
+        nn.Linear(FEATURES, classes),
     )  # fmt: skip
 
 
