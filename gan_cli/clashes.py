@@ -107,6 +107,8 @@ def _validate_training(config: Config) -> None:
             " and training.alternate=step"
         )
     _validate_cures(config)
+    if config.compile and config.conditioning.name == "acgan":
+        raise UsageError("compile=true: D's naming of classes is not compiled, use conditioning=projection or concat")
     if training.alternate == "epoch" and config.budget is not None:
         raise UsageError("training.alternate=epoch: its pace tells nothing before a whole turn, give steps, no budget")
     if training.generator_updates > MOST_TIMED and config.budget is not None:

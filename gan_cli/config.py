@@ -72,6 +72,9 @@ class Config:
     deterministic: bool = key(
         "nothing is timed and only repeatable operations are used: the same command makes the same bits", absent=False
     )
+    compile: bool = key(
+        "compile the networks with torch.compile: a minute of waiting for somewhat faster steps", absent=False
+    )
     dataset: Any = option_of(DATASETS, "what is learned")
     architecture: Architecture = key("the two networks")
     conditioning: Any = option_of(CONDITIONINGS, "asking for a kind of sample", absent=UNCONDITIONAL)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan_cli.config import Config
 from gan_cli.labels import attributes_of
@@ -32,10 +32,11 @@ def look(
 
 
 def look_at_both(
-    config: Config, discriminator: nn.Module, real: Tensor, fake: Tensor, condition: Tensor | None
+    config: Config, discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, condition: Tensor | None
 ) -> tuple[Judged, Judged]:
-    """What D makes of real and of as many fake samples: in one pass, if it judges each sample by itself."""
-    if not getattr(discriminator, "judges_alone", False):  # a network of a plugin need not say
+    """What D makes of real and of as many fake samples: in one pass, if that is the same."""
+    keeps_apart = getattr(discriminator, "keeps_apart", None)  # a network of a plugin need not say
+    if keeps_apart is None or not keeps_apart(len(real)):
         of_real, of_fake = (look(config, discriminator, samples, condition) for samples in (real, fake))
         return of_real, of_fake
     twice = None if condition is None else torch.cat([condition, condition])

@@ -7,6 +7,7 @@ import time
 from gan_cli.state import TrainState
 
 MEASURED_SHARE = 0.05  # of a budget, after which its number of steps is fixed
+MUCH_SLOWER, SLOW_LINES = 4, 2  # times, and lines of metrics in a row, after which a run says so
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -23,6 +24,7 @@ class Pace:
         self._last = time.perf_counter()
         self._told = (state.seconds, state.counters.d_updates)
         self._first: tuple[float, int] | None = None
+        self._fastest, self._slow = 0.0, 0
 
     def tick(self) -> None:
         """To be called after every update."""
@@ -41,6 +43,19 @@ class Pace:
         rate = (updates - self._told[1]) * batch_size / max(seconds - self._told[0], 1e-9)
         self._told = (seconds, updates)
         return rate
+
+    def complaint(self, rate: float) -> str | None:
+        """What to say of the last rate, once, if steps have become much slower than they were and stay so."""
+        if rate == 0:  # between the lines only G had its turn
+            return None
+        self._fastest = max(self._fastest, rate)
+        self._slow = self._slow + 1 if rate * MUCH_SLOWER < self._fastest else 0
+        if self._slow != SLOW_LINES:
+            return None
+        return (
+            f"steps now take {self._fastest / rate:.0f} times as long as before: something else may be using the"
+            " processor, which disturbs several threads more than one (threads=1)"
+        )
 
     def steps_in(self, budget: str) -> int | None:
         """The total number of steps that fits the budget, once 5 % of it have been measured.

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,6 +69,12 @@ class TrainState:
     judged: DiscriminatorOutcome | None = None  # D's last update in this process
     fakes: Tensor | None = None  # of that update, with the way back to G, if G is to learn from them
 
+    compiled: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)  # by role
+
+    def running(self, role: str) -> Callable[..., Any]:
+        """The network as it runs in a step: compiled, if it is. Penalties and pictures use the network itself."""
+        return self.compiled[role] if role in self.compiled else getattr(self, role)
+
     @property
     def sampler(self) -> nn.Module:
         """The generator that makes pictures: the average if there is one."""
@@ -84,6 +91,7 @@ def build_state(config: Config, device: torch.device) -> TrainState:
     memory: dict[str, dict[str, Tensor]] = {name: {} for name in config.regularizer.keys() & MEMORY.keys()}
     if config.training.ada_target is not None:
         memory["ada"] = {"probability": torch.zeros((), device=device)}
+    roles = {"generator": generator, "discriminator": discriminator} if config.compile else {}
     return TrainState(
         generator=generator,
         discriminator=discriminator,
@@ -93,6 +101,8 @@ def build_state(config: Config, device: torch.device) -> TrainState:
         counters=Counters(),
         device=device,
         memory=memory,
+        # one kernel for each shape: which ones there are must not depend on where a run was interrupted
+        compiled={role: torch.compile(network, dynamic=False) for role, network in roles.items()},
     )
 
 

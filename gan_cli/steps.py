@@ -98,7 +98,7 @@ def discriminator_step(state: TrainState, config: Config, batches: Batches) -> D
 def make_fakes(state: TrainState, config: Config, latent: Tensor, condition: Tensor | None) -> Tensor:
     """What G makes of latents, float32."""
     with autocast(state, config):
-        return state.generator(latent, condition).float()
+        return state.running("generator")(latent, condition).float()
 
 
 def _judge(state: TrainState, config: Config, batch: Batch, fake: Tensor, random: torch.Generator) -> _Judged:
@@ -107,7 +107,7 @@ def _judge(state: TrainState, config: Config, batch: Batch, fake: Tensor, random
     real, fake = (present(samples, state, config, random) for samples in (batch.samples, fake))
     condition = present_condition(batch.condition, config)
     with autocast(state, config):
-        of_real, of_fake = look_at_both(config, state.discriminator, real, fake, condition)
+        of_real, of_fake = look_at_both(config, state.running("discriminator"), real, fake, condition)
     real_logits, fake_logits = of_real.logits, of_fake.logits
     loss = judging_loss(config, real_logits, fake_logits)
     penalties = {}
@@ -194,7 +194,7 @@ def _deceive(
         seen = None if real is None else present(real.samples, state, config, random)
         condition = present_condition(condition, config)
         ahead = config.training.unroll_steps > 0
-        judge = _looking_ahead(state, config, seen, fake, condition) if ahead else state.discriminator
+        judge = _looking_ahead(state, config, seen, fake, condition) if ahead else state.running("discriminator")
         of_fake = look(config, judge, fake, condition)
         logits = {"fake_logits": of_fake.logits}
         if seen is not None:

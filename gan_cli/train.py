@@ -106,6 +106,9 @@ def _log(
     if judged is not None:
         run.discriminator_metrics = discriminator_metrics(run, judged)
     values = step_metrics(run, made, pace)
+    slow = pace.complaint(values["images_per_second"])
+    if slow is not None:
+        run.log.say(f"warning: {slow}")
     if evaluated:
         values |= evaluate(run)
         run.evaluated = values

@@ -126,8 +126,8 @@ def test_one_pass_judges_as_two_do(monkeypatch: pytest.MonkeyPatch, conditioning
         dataset = build_dataset(config.dataset, config.image_size)
         config = with_classes(config, dataset)
         state = build_state(config, CPU)
-        assert state.discriminator.judges_alone
-        state.discriminator.judges_alone = alone
+        assert state.discriminator.keeps_apart(config.batch_size)
+        state.discriminator.keeps_apart = lambda count, alone=alone: alone
         calls: list[int] = []
         state.discriminator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         made = discriminator_step(state, config, build_batches(config, dataset, CPU))
@@ -148,11 +148,13 @@ def test_one_pass_judges_as_two_do(monkeypatch: pytest.MonkeyPatch, conditioning
         ("normalization=batch", False),
         ("minibatch=stddev", False),
         ("minibatch=discrimination", False),
+        ("minibatch=deviations", True),  # in groups of eight
     ],
 )
 def test_what_mixes_a_batch_is_given_real_and_fake_apart(chosen: str, alone: bool) -> None:
-    _, state, _ = prepared("regularizer=none", f"architecture.discriminator.{chosen}")
-    assert state.discriminator.judges_alone is alone
+    plain = [] if chosen.startswith("normalization") else ["architecture.discriminator.normalization=none"]
+    _, state, _ = prepared("regularizer=none", f"architecture.discriminator.{chosen}", *plain)
+    assert state.discriminator.keeps_apart(8) is alone
 
 
 def test_freezing_ends_with_the_block_even_on_an_error() -> None:
@@ -411,7 +413,7 @@ def test_flipping_mirrors_half_of_the_batch() -> None:
 
 def seen_by_d(state: TrainState) -> list[Tensor]:
     seen: list[Tensor] = []
-    state.discriminator.judges_alone = False  # real and fake one after the other
+    state.discriminator.keeps_apart = lambda count: False  # real and fake one after the other
     state.discriminator.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
     return seen
 

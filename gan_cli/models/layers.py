@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -107,17 +106,40 @@ class MinibatchDiscrimination(nn.Module):
         return torch.cat([features, near], 1)
 
 
-MIXING = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination)  # what looks at the whole batch
+class MinibatchDeviations(nn.Module):
+    """Appends to vectors `[N, C]` the deviations of `kernels` learned projections of them within a group of samples.
+
+    Standard deviations as in 1710.10196, section 3, but each of its own kind and of what D finds worth comparing, as in
+    1606.03498, section 3.2: a generator that varies in too few ways is told apart by them. Groups are `group` samples
+    that follow each other, or as many as divide the batch.
+    """
+
+    def __init__(self, features: int, kernels: int = 16, group: int = 8) -> None:
+        super().__init__()
+        self.added, self.group = kernels, group
+        self.project = nn.Linear(features, kernels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        size = max(size for size in range(1, self.group + 1) if len(features) % size == 0)
+        grouped = self.project(features).float().unflatten(0, (-1, size))
+        spread = (grouped.var(1, correction=0) + 1e-8).sqrt()  # `[N / size, kernels]`
+        return torch.cat([features, spread.repeat_interleave(size, 0).to(features.dtype)], 1)
 
 
 def build_minibatch(name: str, features: int) -> tuple[nn.Module, int]:
     """What tells D's last vectors `[N, features]` of the rest of the batch, and how many features it adds."""
     if name == "stddev":
         return MinibatchStddev(), MinibatchStddev.added
+    if name == "deviations":
+        deviations = MinibatchDeviations(features)
+        return deviations, deviations.added
     if name == "discrimination":
         module = MinibatchDiscrimination(features)
         return module, module.added
     return nn.Identity(), 0
+
+
+MIXING = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination, MinibatchDeviations)  # what looks at other samples
 
 
 class Judged(NamedTuple):
@@ -150,10 +172,13 @@ class Discriminator(nn.Module, ABC):
             classes = nn.Linear(features + added, conditions.size, bias=self.way == "acgan")
             self.classes = weighted(classes, initialization=initialization, normalization=normalization)
 
-    @cached_property
-    def judges_alone(self) -> bool:
-        """Whether what it makes of a sample does not depend on the others of the batch."""
-        return not any(isinstance(module, MIXING) for module in self.modules())
+    def keeps_apart(self, count: int) -> bool:
+        """Whether two batches of `count` samples can be judged in one pass, neither changing what is made of the other.
+
+        True of networks that judge each sample by itself, or in groups which divide the batch.
+        """
+        mixing = [module for module in self.modules() if isinstance(module, MIXING)]
+        return all(isinstance(module, MinibatchDeviations) and count % module.group == 0 for module in mixing)
 
     @abstractmethod
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:

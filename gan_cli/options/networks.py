@@ -10,9 +10,9 @@ from gan_cli.schema import key, option_of
 IMAGE_NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
 VECTOR_NORMALIZATIONS = ("none", "batch", "layer", "spectral")  # instance: one value has no statistics
 INITIALIZATIONS = ("default", "normal", "xavier", "orthogonal")
-MINIBATCH = ("none", "stddev", "discrimination")
+MINIBATCH = ("none", "stddev", "deviations", "discrimination")
 LATENTS = ("normal", "uniform")
-CONVOLUTIONAL = ("dcgan", "resnet")  # they work on images, of sides that can be halved
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # they work on images, of sides that can be halved
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def dropout() -> Any:
 
 def minibatch() -> Any:
     return key(
-        "what D is told of the rest of its batch: its spread (stddev, 1710.10196) or how near it is (discrimination,"
-        " 1606.03498)",
+        "what D is told of the rest of its batch: its spread (stddev, 1710.10196), that of features which it learns to"
+        " compare (deviations), or how near it is (discrimination, 1606.03498)",
         absent="none",
         choices=MINIBATCH,
     )
@@ -115,6 +115,23 @@ class DCGANDiscriminator(DiscriminatorOptions):
 
 
 @dataclass(frozen=True)
+class SubpixelGenerator(GeneratorOptions):
+    initialization: str = initialization()
+    base_channels: int = base_channels()
+    normalization: str = key("after each layer but the last", choices=IMAGE_NORMALIZATIONS)
+    dropout: float = dropout()
+
+
+@dataclass(frozen=True)
+class SubpixelDiscriminator(DiscriminatorOptions):
+    minibatch: str = minibatch()
+    initialization: str = initialization()
+    base_channels: int = base_channels()
+    normalization: str = key("after each layer but the first", choices=IMAGE_NORMALIZATIONS)
+    dropout: float = dropout()
+
+
+@dataclass(frozen=True)
 class ResNetGenerator(GeneratorOptions):
     initialization: str = initialization()
     base_channels: int = base_channels("see max_multiplier")
@@ -134,8 +151,18 @@ class ResNetDiscriminator(DiscriminatorOptions):
     pooling: str = key("of the last maps, over space", choices=("sum", "mean"))
 
 
-GENERATORS: dict[str, type] = {"mlp": MLPGenerator, "dcgan": DCGANGenerator, "resnet": ResNetGenerator}
-DISCRIMINATORS: dict[str, type] = {"mlp": MLPDiscriminator, "dcgan": DCGANDiscriminator, "resnet": ResNetDiscriminator}
+GENERATORS: dict[str, type] = {
+    "subpixel": SubpixelGenerator,
+    "dcgan": DCGANGenerator,
+    "resnet": ResNetGenerator,
+    "mlp": MLPGenerator,
+}
+DISCRIMINATORS: dict[str, type] = {
+    "subpixel": SubpixelDiscriminator,
+    "dcgan": DCGANDiscriminator,
+    "resnet": ResNetDiscriminator,
+    "mlp": MLPDiscriminator,
+}
 
 
 @dataclass(frozen=True)
