@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 STATISTICS = ("running_mean", "running_var")  # of batch norm: they belong to the weights and are averaged like them
 
@@ -17,10 +20,24 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     vectors of spectral normalization are copied: an average of unit vectors is shorter than one.
     """
     weight = 1 - (decay if step is None else min(decay, (1 + step) / (10 + step)))
+    pairs = _pairs(average, network)
+    torch._foreach_lerp_(pairs.averages, pairs.moved, weight)
+    for mine, other in pairs.copied:
+        mine.copy_(other)
+
+
+class _Pairs(NamedTuple):
+    averages: list[Tensor]
+    moved: list[Tensor]  # towards which each of the averages goes
+    copied: list[tuple[Tensor, Tensor]]
+
+
+@lru_cache(maxsize=2)
+def _pairs(average: nn.Module, network: nn.Module) -> _Pairs:
+    """The tensors that belong together: found once, as a network keeps its tensors for as long as it lives."""
     buffers = dict(network.named_buffers())
-    averaged = [(mine, buffers[name]) for name, mine in average.named_buffers() if name.endswith(STATISTICS)]
+    mine = dict(average.named_buffers())
+    averaged = [(tensor, buffers[name]) for name, tensor in mine.items() if name.endswith(STATISTICS)]
     averaged += zip(average.parameters(), network.parameters(), strict=True)
-    torch._foreach_lerp_([mine for mine, _ in averaged], [other for _, other in averaged], weight)
-    for name, mine in average.named_buffers():
-        if not name.endswith(STATISTICS):
-            mine.copy_(buffers[name])
+    copied = [(tensor, buffers[name]) for name, tensor in mine.items() if not name.endswith(STATISTICS)]
+    return _Pairs([one for one, _ in averaged], [other for _, other in averaged], copied)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -21,7 +23,7 @@ def without_training(network: nn.Module) -> Iterator[None]:
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
     """The network judges or generates as in training, but collects no gradient and keeps its statistics."""
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    learning = [parameter for parameter in _parts(network).parameters if parameter.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)
     try:
@@ -35,8 +37,7 @@ def frozen(network: nn.Module) -> Iterator[None]:
 @contextmanager
 def untracked(network: nn.Module) -> Iterator[None]:
     """The network judges or generates as in training, but keeps its statistics."""
-    batch_norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    spectral = [module for module in network.modules() if isinstance(module, _SpectralNorm)]
+    _, batch_norms, spectral = _parts(network)
     for norm in batch_norms:
         norm.track_running_stats = False  # normalizes by the batch, records nothing
     for module in spectral:
@@ -48,3 +49,20 @@ def untracked(network: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
         for module in spectral:
             module.train()
+
+
+class _Parts(NamedTuple):
+    parameters: list[nn.Parameter]
+    batch_norms: list[_BatchNorm]
+    spectral: list[_SpectralNorm]
+
+
+@lru_cache(maxsize=4)
+def _parts(network: nn.Module) -> _Parts:
+    """What there is to hold still: found once, as a network keeps its layers for as long as it lives."""
+    modules = list(network.modules())
+    return _Parts(
+        list(network.parameters()),
+        [module for module in modules if isinstance(module, _BatchNorm)],
+        [module for module in modules if isinstance(module, _SpectralNorm)],
+    )

@@ -135,19 +135,23 @@ def cached_classifier(
     attributes: Sequence[Attribute],
     folder: Path,
     told: Callable[[], None] = lambda: None,
+    steps: int | None = None,
 ) -> Classifier:
     """The classifier of this data that `folder` keeps, else one trained now and kept there for the next time.
 
-    `told` is called before it is trained. A file that is damaged or not such a classifier is replaced. A folder that
-    cannot be written is no error. Of processes that train at once, each uses its own and the last one's file stays.
+    It is trained for so many `steps`, STEPS unless given; `told` is called before. A file that is damaged or not such a
+    classifier is replaced. A folder that cannot be written is no error. Of processes that train at once, each uses its
+    own and the last one's file stays.
     """
     shape = f"{samples.shape[1]}x{_classes(attributes)}"  # of the same data, stacks and single digits are told apart
+    if steps is not None:
+        shape += f"-{steps}"
     path = folder / f"classifier-v{VERSION}-{shape}-{dataset_fingerprint}.safetensors"
     found = _load(path, dataset_fingerprint, samples.shape[1], _classes(attributes))
     if found is not None:
         return found
     told()
-    classifier = train_classifier(samples, labels, attributes)
+    classifier = train_classifier(samples, labels, attributes, steps=steps)
     with contextlib.suppress(OSError):
         _save(classifier, path, dataset_fingerprint)
     return classifier
