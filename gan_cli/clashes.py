@@ -134,7 +134,7 @@ def _validate_regularizers(config: Config) -> None:
                 f"architecture.discriminator.normalization=batch clashes with regularizer={name}, whose gradient is"
                 " each sample's own: use none, layer, instance or spectral"
             )
-        if len(config.sample_shape) == 1 and getattr(chosen[name], "every", 1) > 1:
+        if len(config.sample_shape) == 1 and getattr(chosen[name], "every", 1) not in (1, "auto"):
             raise UsageError(
                 f"regularizer.{name}.every={chosen[name].every}: lazy penalties fail on points"
                 f" (2501.05441, appendix E), use regularizer.{name}.every=1"

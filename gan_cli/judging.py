@@ -16,6 +16,7 @@ from gan_cli.models.conditioning import classification_loss
 from gan_cli.models.layers import Discriminator, Judged
 from gan_cli.regularizers import PENALTIES
 
+LAZY = 8  # D updates, on images; lazy penalties fail on points (2501.05441, appendix E)
 CLASSIFICATION = "classification"  # AC-GAN's, among D's penalties
 
 
@@ -84,5 +85,8 @@ def penalty_weight(config: Config, name: str) -> float:
 
 
 def interval_of(config: Config, name: str) -> int:
-    """D updates from one penalty to the next; 1 for those that cannot be lazy."""
-    return getattr(config.regularizer[name], "every", 1)
+    """D updates from one penalty to the next; 1 for those that cannot be lazy, and of points."""
+    every = getattr(config.regularizer[name], "every", 1)
+    if every == "auto":
+        return LAZY if len(config.sample_shape) > 1 else 1
+    return every

@@ -19,6 +19,7 @@ SLOTS = {
 }
 
 
+HELD = 0.3  # share of a run for which `late_linear` holds the rate
 FUSED_ON = ("cpu", "cuda")  # where one kernel updates all parameters
 
 
@@ -63,11 +64,14 @@ def slots_of(*, name: str, **settings: float) -> tuple[str, ...]:
 def rate_multiplier(schedule: str, step: int, steps: int | None) -> float:
     """The learning rate at `step` of `steps` as a share of the base rate: constant, linear to 0 or cosine to 0.
 
+    `late_linear` is constant for the first 30 % and then linear to 0.
     While a time budget is still being measured `steps` is None and the rate stays at its start.
     """
     if schedule == "constant" or steps is None:
         return 1.0
     done = min(step / steps, 1.0)
+    if schedule == "late_linear":
+        return min(1.0, (1 - done) / (1 - HELD))
     return 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
 

@@ -78,7 +78,10 @@ class Training:
     ema_decay: float = key(
         "decay a step of the averaged generator, which makes the pictures; 0: none", at_least=0, below=1
     )
-    lr_schedule: str = key("how learning rates go over the run", choices=("constant", "linear", "cosine"))
+    lr_schedule: str = key(
+        "how learning rates go over the run: constant, to 0 in a line or cosine, or constant at first and then to 0",
+        choices=("constant", "linear", "cosine", "late_linear"),
+    )
     log_every: int = key("steps between lines of metrics.jsonl; 0: never", at_least=0)
     sample_every: int = key("steps between sample grids; 0: only the last", at_least=0)
     evaluate_every: int = key(

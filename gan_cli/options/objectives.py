@@ -22,43 +22,48 @@ LOSSES: dict[str, type] = dict.fromkeys(
 
 def interval() -> Any:
     """The key of every penalty that may be lazy."""
-    return key("D updates from one penalty to the next; the weight is multiplied by it", at_least=1, at_most=1000)
+    return key(
+        "D updates from one penalty to the next; the weight is multiplied by it; auto: 8 on images, 1 on points",
+        word="auto",
+        at_least=1,
+        at_most=1000,
+    )
 
 
 @dataclass(frozen=True)
 class GradientPenalty:
     weight: float = key("lambda of lambda E(|grad D| - 1)^2", at_least=0)
-    every: int = interval()
+    every: int | str = interval()
 
 
 @dataclass(frozen=True)
 class R1:
     weight: float = key("gamma of gamma/2 E|grad D(real)|^2", at_least=0)
-    every: int = interval()
+    every: int | str = interval()
 
 
 @dataclass(frozen=True)
 class R2:
     weight: float = key("gamma of gamma/2 E|grad D(fake)|^2", at_least=0)
-    every: int = interval()
+    every: int | str = interval()
 
 
 @dataclass(frozen=True)
 class Dragan:
     weight: float = key("lambda of lambda E(|grad D| - 1)^2 around real samples", at_least=0)
-    every: int = interval()
+    every: int | str = interval()
 
 
 @dataclass(frozen=True)
 class ZeroCentered:
     weight: float = key("lambda of lambda E|grad D|^2 between real and fake", at_least=0)
-    every: int = interval()
+    every: int | str = interval()
 
 
 @dataclass(frozen=True)
 class JensenShannon:
     weight: float = key("gamma of the noise that the penalty stands for", at_least=0)
-    every: int = interval()
+    every: int | str = interval()
 
 
 @dataclass(frozen=True)
