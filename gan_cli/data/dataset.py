@@ -70,7 +70,7 @@ def to_bytes(samples: Tensor) -> Tensor:
     """float in [-1, 1] to the nearest uint8; points pass unchanged as float32."""
     if samples.ndim < 3:
         return samples.float()
-    return samples.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return samples.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 @lru_cache(maxsize=2)
