@@ -2,7 +2,8 @@
 
 Each row is a process of its own with one thread. Bare is the generator's forward pass alone, of the same batches, its
 latents drawn before: measured before and after, since a machine's pace changes. The other is all that the command does
-once torch is imported: loading, drawing latents, making, rounding and writing.
+once torch is imported: loading, drawing latents, making, rounding and writing. Both in seconds of the processor, so that
+others on the machine do not count.
 
     python benchmarks/sampling.py                      # the default network, n of 1,000, 10,000 and 100,000
     python benchmarks/sampling.py image_size=64        # another one: overrides of gan-train
@@ -51,18 +52,18 @@ def measure(ckpt: str, count: int, kind: str, out: str) -> dict[str, float]:
 
     def bare() -> float:
         batches = max(1, min(count, BARE) // config.batch_size)
-        started = time.perf_counter()
+        started = time.process_time()
         with torch.no_grad():
             for _ in range(batches):
                 network(latents, None)
-        return batches * config.batch_size / (time.perf_counter() - started)
+        return batches * config.batch_size / (time.process_time() - started)
 
     bare()
     before = bare()
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):
         sample(config)
-    made = count / (time.perf_counter() - started)
+    made = count / (time.process_time() - started)
     forward = mean((before, bare()))
     return {
         "format": kind,
