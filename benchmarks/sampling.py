@@ -2,8 +2,8 @@
 
 Each row is a process of its own with one thread. Bare is the generator's forward pass alone, of the same batches, its
 latents drawn before: measured before and after, since a machine's pace changes. The other is all that the command does
-once torch is imported: loading, drawing latents, making, rounding and writing. Both in seconds of the processor, so that
-others on the machine do not count.
+once torch is imported: loading, drawing latents, making, rounding and writing. Seconds are the
+processor's, so that others on the machine do not count.
 
     python benchmarks/sampling.py                      # the default network, n of 1,000, 10,000 and 100,000
     python benchmarks/sampling.py image_size=64        # another one: overrides of gan-train
