@@ -34,7 +34,8 @@ def generate(
     """
     device = next(generator.parameters()).device
     was_training = generator.training
-    generator.eval()
+    if was_training:  # else nothing is to be said to all its layers, which takes as long as some pictures
+        generator.eval()
     try:
         for start in range(0, len(seeds), batch_size):
             latents = latents_of(seeds[start : start + batch_size], latent, truncation).to(device)
@@ -43,4 +44,5 @@ def generate(
                 samples = generator(latents, condition).float().cpu()
             yield samples
     finally:
-        generator.train(was_training)
+        if was_training:
+            generator.train()
