@@ -185,7 +185,7 @@ def _channels_last(samples: Tensor) -> np.ndarray:
 def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Path) -> None:
     """What `np.load` reads: each array of `count` rows, written as its parts come, so that none is ever held whole.
 
-    Not compressed: that would take longer than making the samples, which shrink by little once they are any good.
+    Not compressed: that would be more work for each sample, and hold up a small network.
     """
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
         for name, parts in arrays.items():
