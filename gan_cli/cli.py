@@ -133,11 +133,14 @@ def _open_sources(arguments: list[str]) -> list[str]:
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     from gan_cli import config
     from gan_cli.compose import compose_command
+    from gan_cli.runfolder import find_run
 
     composed = compose_command("train", overrides)
     parsed = config.read(composed.data)
     if parsed.init_from is None:  # else its networks are yet to be known
         config.validate(parsed)
+    if parsed.resume not in (None, "auto") and not parsed.dry_run:
+        find_run(parsed.resume, parsed.output)  # a run that is not there shall not take as long as importing torch
     with leaving_at_once():
         from gan_cli.launch import Request, launch
 

@@ -26,6 +26,8 @@ STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
 def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, timed: str = "") -> None:
     """Says what will be trained on what, before the first step."""
     log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
+    for note in dataset.notes:
+        log.say(note)
     if config.classes:
         log.say(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
     elif dataset.labels is not None and len(dataset.classes) > 1:

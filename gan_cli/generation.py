@@ -13,8 +13,11 @@ OF_A_CLASS, SHOWN_CLASSES = 8, 32  # samples of each, and rows of a grid, where 
 
 
 def latents_of(seeds: Sequence[int], latent: Latent, truncation: float | None = None) -> Tensor:
-    """`[len(seeds), latent.dim]`, each row drawn from its own seed; see `Latent.draw`."""
-    return torch.stack([latent.draw(torch.Generator().manual_seed(seed), truncation=truncation) for seed in seeds])
+    """`[len(seeds), latent.dim]`, each row drawn from its own seed; see `Latent.fill`."""
+    latents, random = torch.empty(len(seeds), latent.dim), torch.Generator()
+    for row, seed in zip(latents, seeds, strict=True):
+        latent.fill(row, random.manual_seed(seed), truncation)
+    return latents
 
 
 def generate(
@@ -31,7 +34,8 @@ def generate(
     """
     device = next(generator.parameters()).device
     was_training = generator.training
-    generator.eval()
+    if was_training:  # else nothing is to be said to all its layers, which takes as long as some pictures
+        generator.eval()
     try:
         for start in range(0, len(seeds), batch_size):
             latents = latents_of(seeds[start : start + batch_size], latent, truncation).to(device)
@@ -40,4 +44,5 @@ def generate(
                 samples = generator(latents, condition).float().cpu()
             yield samples
     finally:
-        generator.train(was_training)
+        if was_training:
+            generator.train()

@@ -15,14 +15,17 @@ class Latent(NamedTuple):
     distribution: str = "normal"
 
     def draw(self, random: torch.Generator, count: int | None = None, truncation: float | None = None) -> Tensor:
-        """`[count, dim]`, or one `[dim]`.
+        """`[count, dim]`, or one `[dim]`; `truncation` is as for `fill`."""
+        return self.fill(torch.empty((self.dim,) if count is None else (count, self.dim)), random, truncation)
+
+    def fill(self, latents: Tensor, random: torch.Generator, truncation: float | None = None) -> Tensor:
+        """Draws all values of `latents`, in place.
 
         `truncation` cuts the normal distribution off at that many standard deviations (1809.11096, section 3.1), and
         the uniform one at that value.
         """
-        shape = (self.dim,) if count is None else (count, self.dim)
         if self.distribution == "uniform":
-            return (2 * torch.rand(shape, generator=random) - 1) * min(truncation or 1.0, 1.0)
+            return latents.uniform_(generator=random).mul_(2).sub_(1).mul_(min(truncation or 1.0, 1.0))
         if truncation is None:
-            return torch.randn(shape, generator=random)
-        return nn.init.trunc_normal_(torch.empty(shape), a=-truncation, b=truncation, generator=random)
+            return latents.normal_(generator=random)
+        return nn.init.trunc_normal_(latents, a=-truncation, b=truncation, generator=random)

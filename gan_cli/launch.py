@@ -273,7 +273,7 @@ def _end_of(saved: Checkpoint, request: Request) -> int | None:
 def _reachable(dataset: Any, folder: Path) -> Any:
     """The data section with a relative path taken from where the run was started, if it is not found from here."""
     started_in = Path(str(read_record(folder).get("directory", ".")))
-    for key in ("path", "root", "labels"):
+    for key in ("path", "root", "labels", "cache"):
         path = Path(getattr(dataset, key, None) or "~")
         there = not path.is_absolute() and path.parts[:1] != ("~",) and (started_in / path).exists()
         if there and not path.exists():

@@ -35,7 +35,8 @@ def make_repeatable(deterministic: bool) -> None:
     """Chooses operations that give the same bits again, where there are such; PyTorch warns of any other."""
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it a GPU's matrix products may differ
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    # As torch.use_deterministic_algorithms, which also imports the whole compiler to tell it: two seconds.
+    torch.set_deterministic_debug_mode("warn" if deterministic else "default")
 
 
 def available_devices() -> list[str]:

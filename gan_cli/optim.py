@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gan_cli.quickstart import spare_compiler
+
 # What each optimizer keeps for a parameter: "step" is a number, the others have the parameter's shape.
 SLOTS = {
     "adam": ("step", "exp_avg", "exp_avg_sq"),
@@ -53,6 +55,7 @@ BUILDERS: dict[str, Callable[..., Optimizer]] = {
 
 def build_optimizer(network: nn.Module, *, name: str, lr: float, **settings: float) -> Optimizer:
     """Adam (1412.6980), AdamW (1711.05101), RMSProp or SGD over all of the network's parameters."""
+    spare_compiler()
     return BUILDERS[name](list(network.parameters()), lr=lr, **settings)
 
 

@@ -18,7 +18,9 @@ from gan_cli.schema import shown
 from gan_cli.searchpath import EXPERIMENTS, HERE, config_folder, named_folder, option_files
 
 # Keys whose value is a path or a text of the user's: taken literally, whatever Hydra's grammar would make of it.
-PATH_KEYS = ("ckpt", "resume", "out", "output", "init_from", "dataset.root", "dataset.path", "dataset.labels")
+PATH_KEYS = (
+    "ckpt", "resume", "out", "output", "init_from", "dataset.root", "dataset.path", "dataset.labels", "dataset.cache",
+)  # fmt: skip
 LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background")
 # Groups of which no option need be chosen.
 MOST_NODES = 10_000  # in one file

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import zipfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_cli import checkpoint, pictures
 from gan_cli.checkpoint import Checkpoint
@@ -79,12 +80,12 @@ def _rows(config: SampleConfig, found: Checkpoint) -> list[Asked]:
     return asked_by_index(classes, config.label_index or ())
 
 
-def expand_seeds(config: SampleConfig, count: int) -> list[int]:
-    """`seeds=0-7,12` as a list, or n seeds from `seed`, `count` unless `n` is set."""
+def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
+    """Those of `seeds=0-7,12`, or n seeds from `seed`, `count` unless `n` is set."""
     if config.seeds is not None and config.n is not None:
         raise UsageError(f"n={config.n} and seeds={config.seeds}: each says how many samples, give one")
     if config.seeds is None:
-        return list(range(config.seed, config.seed + (config.n or count)))
+        return range(config.seed, config.seed + (config.n or count))
     seeds: list[int] = []
     for part in config.seeds.split(","):
         first, _, last = part.partition("-")
@@ -107,14 +108,18 @@ def _write(
 ) -> None:
     """The samples and their sidecar; `asked` says of each seed what it is to be, nothing if that cannot be said."""
     network = build_generator(found.config, found.tensors, device, ema=config.ema)
-    conditions = conditions_for(found.config.classes, asked, seeds) if asked else None
-    made = generate(network, latent_of(found.config), seeds, config.batch_size, config.truncation, conditions)
-    batches = map(to_bytes, made)
+    batches = map(to_bytes, _made(config, found, network, asked, seeds))
     try:
         if config.format == "images":
             _write_images(batches, seeds, asked, target)
         elif config.format == "npz":
-            _write_arrays(batches, conditions, target)
+            arrays: dict[str, Iterable[np.ndarray]] = {
+                "images" if len(found.config.sample_shape) == 3 else "points": map(_channels_last, batches)
+            }
+            if asked:
+                parts = _conditions(config, found, asked, seeds)
+                arrays["conditions"] = (part.to(torch.uint8).numpy() for part in parts)
+            _write_arrays(arrays, len(seeds), target)
         else:
             rows = list(Counter(asked).values())
             drawn = pictures.draw_samples(torch.cat(list(batches)), known_modes(found.config.dataset), rows)
@@ -139,6 +144,29 @@ def _write(
     target.with_name(_without_suffix(target) + ".json").write_text(text, encoding="utf-8")
 
 
+def _made(
+    config: SampleConfig, found: Checkpoint, network: nn.Module, asked: Sequence[Asked], seeds: Sequence[int]
+) -> Iterator[Tensor]:
+    """The samples, a batch at a time: what is asked for is worked out no earlier either, whose size grows with n."""
+    latent, batch_size, conditions = (
+        latent_of(found.config),
+        config.batch_size,
+        _conditions(config, found, asked, seeds),
+    )
+    for start in range(0, len(seeds), batch_size):
+        some = seeds[start : start + batch_size]
+        yield from generate(network, latent, some, batch_size, config.truncation, next(conditions, None))
+
+
+def _conditions(
+    config: SampleConfig, found: Checkpoint, asked: Sequence[Asked], seeds: Sequence[int]
+) -> Iterator[Tensor]:
+    """Of each batch, `[n, K]`; nothing if nothing is asked."""
+    for start in range(0, len(asked), config.batch_size):
+        part = slice(start, start + config.batch_size)
+        yield conditions_for(found.config.classes, asked[part], seeds[part])
+
+
 def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], asked: Sequence[Asked], folder: Path) -> None:
     """`seed_000003.png`, of a conditional run `seed_000003_cat.png`."""
     folder.mkdir()
@@ -149,13 +177,24 @@ def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], asked: Sequen
             pictures.draw_image(image).save(folder / next(names))
 
 
-def _write_arrays(batches: Iterable[Tensor], conditions: Tensor | None, path: Path) -> None:
-    """`images` uint8 `[N, H, W, C]`, or `points` float32 `[N, D]`; of a conditional run `conditions` `[N, K]`, too."""
-    samples = torch.cat(list(batches))
-    arrays = {"images": samples.permute(0, 2, 3, 1).numpy()} if samples.ndim == 4 else {"points": samples.numpy()}
-    if conditions is not None:
-        arrays["conditions"] = conditions.to(torch.uint8).numpy()
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+def _channels_last(samples: Tensor) -> np.ndarray:
+    """Images `[N, C, H, W]` as `[N, H, W, C]`, points as they are."""
+    return (samples.permute(0, 2, 3, 1) if samples.ndim == 4 else samples).numpy()
+
+
+def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Path) -> None:
+    """What `np.load` reads: each array of `count` rows, written as its parts come, so that none is ever held whole.
+
+    Not compressed: that would be more work for each sample, and hold up a small network.
+    """
+    with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+        for name, parts in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                for number, part in enumerate(parts):
+                    if number == 0:
+                        header = {"descr": part.dtype.str, "fortran_order": False, "shape": (count, *part.shape[1:])}
+                        np.lib.format.write_array_header_1_0(member, header)
+                    member.write(np.ascontiguousarray(part).data)
 
 
 def _without_suffix(target: Path) -> str:
@@ -180,7 +219,7 @@ def _kind(config: SampleConfig) -> str:
 
 
 def _label(seeds: Sequence[int]) -> str:
-    consecutive = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    consecutive = isinstance(seeds, range) or list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
     return f"{seeds[0]}-{seeds[-1]}" if consecutive else f"{seeds[0]}-and-{len(seeds) - 1}-more"
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TINY_IMAGES, without
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import report
+import sampling
+import scaling
+import startup
+
+
+@pytest.fixture
+def run(train: Callable[..., Path]) -> Path:
+    return train(*TINY_IMAGES, "steps=1", "name=run")
 
 
 def test_a_table_lines_its_columns_up_and_numbers_on_the_right() -> None:
@@ -43,3 +52,30 @@ def test_what_is_left_says_where_and_when_it_was_measured(tmp_path: Path, monkey
     assert told["machine"].keys() >= {"cpu", "cores", "torch", "commit"}
     assert told["machine"]["cpu"]
     assert [entry.name for entry in path.parent.iterdir()] == ["speed.json"]
+
+
+def test_pictures_to_scale_with_are_a_data_set(tmp_path: Path) -> None:
+    path = scaling.write_zip(tmp_path / "some.zip", 120, side=8)
+    measured = scaling.measure(
+        [
+            *without(TINY_IMAGES, "dataset", "image_size"),
+            "dataset=folder",
+            f"dataset.path={path}",
+            "image_size=16",
+            f"dataset.cache={tmp_path / 'cache'}",
+        ]
+    )
+    assert measured.keys() == {"ms_per_image", "data_seconds", "anon_mb", "peak_mb"}
+    assert all(value is None or value >= 0 for value in measured.values())
+
+
+def test_sampling_is_measured(run: Path, tmp_path: Path) -> None:
+    measured = sampling.measure(str(run), 70, "npz", str(tmp_path / "made"))
+    assert measured["ratio"] == pytest.approx(measured["gan_sample"] / measured["bare"], abs=0.01)
+    assert len(list((tmp_path / "made").iterdir())) == 2
+
+
+def test_a_mistake_and_a_first_step_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert 0 < startup.command_seconds(str(tmp_path), "lrr=1") < 60
+    assert 0 < startup.first_step_seconds(str(tmp_path)) < 60

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +139,42 @@ def test_latents() -> None:
     assert latents_of([5], Latent(100, "uniform"), truncation=0.5).abs().max() <= 0.5
 
 
+@pytest.mark.parametrize("truncation", [None, 0.5, 1.5])
+@pytest.mark.parametrize("latent", [Latent(7), Latent(128), Latent(5, "uniform"), Latent(100, "uniform")], ids=str)
+def test_a_latent_is_that_of_a_generator_of_its_own(latent: Latent, truncation: float | None) -> None:
+    seeds = [0, 2**62, 5, 5, 1]
+    alone = [latent.draw(torch.Generator().manual_seed(seed), truncation=truncation) for seed in seeds]
+    assert torch.equal(latents_of(seeds, latent, truncation), torch.stack(alone))
+
+
+def test_latents_are_for_ever() -> None:
+    """What a seed gave when the first checkpoints were written; the values are torch's own of randn and rand."""
+    normal = torch.randn(128, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(latents_of([3], Latent(128))[0], normal)
+    assert normal[:2].tolist() == pytest.approx([-0.0766, 0.3599], abs=1e-4)
+    few = torch.randn(7, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(latents_of([3], Latent(7))[0], few)
+    flat = (2 * torch.rand(100, generator=torch.Generator().manual_seed(3)) - 1) * 0.5
+    assert torch.equal(latents_of([3], Latent(100, "uniform"), truncation=0.5)[0], flat)
+
+
+def test_arrays_are_written_as_they_come(
+    train: Callable[..., Path], sample: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never are more samples there than a batch, in any number of batches, with what was asked for of each."""
+    run = train(*TINY_IMAGES, "conditioning=projection", "steps=1", "name=kinds")
+    whole = np.load(sample(f"ckpt={run}", "n=10", "format=npz", "batch_size=10"))
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "cat", lambda *_: pytest.fail("was put together"))
+        parts = np.load(sample(f"ckpt={run}", "n=10", "format=npz", "batch_size=3"))
+    assert set(parts.files) == {"images", "conditions"}
+    assert np.array_equal(parts["conditions"], whole["conditions"])
+    assert parts["conditions"].dtype == np.uint8
+    assert parts["conditions"].sum(1).tolist() == [1] * 10
+    assert parts["images"].shape == (10, 16, 16, 1)
+    assert np.abs(parts["images"].astype(int) - whole["images"].astype(int)).max() <= 1
+
+
 def test_sampling_needs_only_the_checkpoint_and_leaves_only_its_output(
     run: Path, sample: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -164,13 +200,13 @@ def test_points_become_a_scatter_plot_and_arrays(train: Callable[..., Path], sam
     assert run_command("sample", [f"ckpt={run}", "format=images"]) == 2
 
 
-def expand(*overrides: str) -> list[int]:
+def expand(*overrides: str) -> Sequence[int]:
     return expand_seeds(schema.parse(SampleConfig, compose_command("sample", list(overrides)).data), 64)
 
 
 def test_seeds() -> None:
     assert expand("seeds='0-3,12'") == [0, 1, 2, 3, 12]
-    assert expand("n=3", "seed=10") == [10, 11, 12]
+    assert expand("n=3", "seed=10") == range(10, 13)
     with pytest.raises(UsageError, match="backwards"):
         expand("seeds='5-3'")
     with pytest.raises(UsageError, match="at most"):

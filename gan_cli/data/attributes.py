@@ -92,9 +92,14 @@ def _inside(file: File, reader: Reader) -> _Table:
         raise UsageError(f"{file.name}: cannot be read ({error})") from None
 
 
+def table_beside(path: str) -> str:
+    """Where a table would be in the folder that holds `path`."""
+    return os.path.join(os.path.dirname(os.path.abspath(os.path.expanduser(path))), TABLE)
+
+
 def _beside(path: str, files: Sequence[File], base: tuple[str, ...]) -> Attributes | None:
     """From the table in the folder that holds `path`, which may as well be about something else."""
-    place = os.path.join(os.path.dirname(os.path.abspath(os.path.expanduser(path))), TABLE)
+    place = table_beside(path)
     if not os.path.isfile(place):
         return None
     try:

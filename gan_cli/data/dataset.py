@@ -1,4 +1,4 @@
-"""A whole data set in memory, and the batches drawn from it."""
+"""A whole data set in memory or mapped from a file, and the batches drawn from it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Dataset:
 
     A label is the number of its class; with several attributes `labels` are `[N, attributes]`, and -1 is not known.
     `source` says in words where they came from and stands in the run's record; `complete` is false for a stand-in.
+    `notes` are lines to be said at the start. `digest` is the fingerprint if it is known already.
     """
 
     samples: Tensor
@@ -30,6 +31,8 @@ class Dataset:
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     complete: bool = True
+    notes: tuple[str, ...] = ()
+    digest: str | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -37,6 +40,8 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of the samples and labels as they are trained on."""
+        if self.digest is not None:
+            return self.digest
         digest = hashlib.sha256(str(tuple(self.samples.shape)).encode())
         for tensor in (self.samples, self.labels):
             if tensor is not None:
@@ -65,7 +70,7 @@ def to_bytes(samples: Tensor) -> Tensor:
     """float in [-1, 1] to the nearest uint8; points pass unchanged as float32."""
     if samples.ndim < 3:
         return samples.float()
-    return samples.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return samples.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 @lru_cache(maxsize=2)

@@ -7,18 +7,17 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image, ImageColor, ImageFile, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from gan_cli.data.images import crop_box
 
@@ -53,6 +52,7 @@ TURNS = {  # an EXIF orientation and what undoes it
 SIDEWAYS = tuple(TURNS[orientation] for orientation in (5, 6, 7, 8))
 _many_pixels = threading.Lock()
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class BadPicture(Exception):
@@ -91,24 +91,20 @@ class Outcome(NamedTuple):
 
 
 def decode_all(
-    items: Sequence[Item], read: Callable[[Item], bytes], target: Target
-) -> tuple[Tensor, tuple[Outcome, ...]]:
-    """The good ones of `items` as uint8 `[N, C, H, W]`, in their order, and the outcome of every one.
+    items: Sequence[Item], read: Callable[[Item], bytes], target: Target, add: Callable[[np.ndarray], None]
+) -> list[Outcome]:
+    """Gives `add` the good ones of `items`, uint8 `[n, C, H, W]`, some at a time in their order; each one's outcome.
 
-    `read` gives an item's bytes, or raises BadPicture; it is called from several threads. What else it raises ends the
-    decoding and is passed on. MemoryError if the result does not fit.
+    `read` gives an item's bytes, or raises BadPicture; it is called from several threads, `add` from this one. What
+    else they raise ends the decoding and is passed on. Never more than a few chunks are in memory.
     """
-    try:
-        samples = torch.empty((len(items), *target.shape), dtype=torch.uint8)
-    except RuntimeError:
-        raise MemoryError from None
-    pixels = samples.numpy()
 
-    def work(start: int) -> list[Outcome]:
-        stop = min(start + CHUNK, len(items))
-        return [_outcome(read, items[index], target, pixels[index]) for index in range(start, stop)]
+    def work(start: int) -> tuple[np.ndarray, list[Outcome]]:
+        return _decode_some(items[start : start + CHUNK], read, target)
 
     outcomes: list[Outcome] = []
+    known: dict[Outcome, Outcome] = {}  # of a million outcomes few differ
+    workers = min(8, os.cpu_count() or 1)
     console = Console()
     columns = (TextColumn("pictures"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeRemainingColumn())
     quiet = len(items) <= SHOW_PROGRESS or not console.is_terminal
@@ -116,33 +112,45 @@ def decode_all(
     with warnings.catch_warnings(), Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         warnings.simplefilter("ignore")
         task = progress.add_task("", total=len(items))
-        pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+        pool = ThreadPoolExecutor(workers)
         try:
-            for done in pool.map(work, range(0, len(items), CHUNK)):
-                outcomes += done
+            for pixels, done in _in_order(pool, work, range(0, len(items), CHUNK), ahead=2 * workers):
+                add(pixels)
+                outcomes += [known.setdefault(outcome, outcome) for outcome in done]
                 progress.advance(task, len(done))
         finally:  # Ctrl-C must not wait for what has not begun
             pool.shutdown(cancel_futures=True)
-    return _without_bad(samples, outcomes), tuple(outcomes)
+    return outcomes
 
 
-def _outcome(read: Callable[[Item], bytes], item: Item, target: Target, pixels: np.ndarray) -> Outcome:
-    try:
-        pixels[:], outcome = _decode(read(item), target)
-    except BadPicture as bad:
-        return Outcome(bad=str(bad))
-    return outcome
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[int], Result], starts: Iterable[int], ahead: int
+) -> Iterator[Result]:
+    """The results of `work`, of which at most `ahead` wait to be taken: `pool.map` would let all of them pile up."""
+    waiting: deque[Future[Result]] = deque()
+    for start in starts:
+        waiting.append(pool.submit(work, start))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
-def _without_bad(samples: Tensor, outcomes: Sequence[Outcome]) -> Tensor:
-    """The good samples moved to the front, in place: a second copy might not fit."""
-    count = 0
-    for index, outcome in enumerate(outcomes):
-        if outcome.bad is None:
-            if index != count:
-                samples[count] = samples[index]
-            count += 1
-    return samples[:count]
+def _decode_some(
+    items: Sequence[Item], read: Callable[[Item], bytes], target: Target
+) -> tuple[np.ndarray, list[Outcome]]:
+    """The good ones as uint8 `[n, C, H, W]`, and the outcome of each."""
+    pixels = np.empty((len(items), *target.shape), dtype=np.uint8)
+    outcomes: list[Outcome] = []
+    good = 0
+    for item in items:
+        try:
+            pixels[good], outcome = _decode(read(item), target)
+            good += 1
+        except BadPicture as bad:
+            outcome = Outcome(bad=str(bad))
+        outcomes.append(outcome)
+    return pixels[:good], outcomes
 
 
 def _decode(data: bytes, target: Target) -> tuple[np.ndarray, Outcome]:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import PIL
 import torch
 from torch import Tensor
 
-from gan_cli.data.attributes import Attributes, read_attributes
+from gan_cli.data.attributes import Attributes, read_attributes, table_beside
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding import BadPicture, Outcome, Target, decode_all
-from gan_cli.data.listing import READ, File, Listing, Reader, opened
+from gan_cli.data.listing import READ, File, Listing, Reader, opened, signature
+from gan_cli.data.mapped import Place
 from gan_cli.data.selection import Selection
+from gan_cli.data.store import Store, find
 from gan_cli.errors import UsageError, one_line
 
 FORMATS_READ = "png, jpg, webp and bmp are read"
 SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
-MOST_BYTES = 16_000_000_000
+NO_CACHE = "none"
+VERSION = 1  # of how pictures are decoded and kept: those of another one are not looked at
 
 
 class Layout(NamedTuple):
@@ -42,16 +49,50 @@ def build_folder(
     background: str,
     on_bad: str,
     labels: str | None,
+    cache: str,
     split: str,
     selection: Selection,
 ) -> Dataset:
     """The pictures below `path`, chosen and then decoded: uint8 `[N, image_channels, H, W]`, labels int64 `[N]`.
 
-    There are no labels if neither sub-folders nor a `labels.csv` make classes; if there are, they count all classes,
-    chosen or not, of several attributes `[N, attributes]`. UsageError for a path, a layout, a table or (unless `on_bad`
+    The folder `cache` keeps what was decoded for other runs, unless it is `none`.
+
+    There are no labels if neither sub-folders nor a `labels.csv` make classes; of several attributes they are
+    `[N, attributes]`. UsageError for a path, a layout, a table or (unless `on_bad`
     is `skip`) a picture that cannot be used; StorageError if reading fails.
     """
     target = Target(image_size, image_channels, background)
+    kept = _place(path, cache, labels, target, on_bad, split, selection)
+    found = None if kept is None else find(kept)
+    return _built(path, kept, labels, target, on_bad, split, selection) if found is None else found
+
+
+def _place(path: str, cache: str, labels: str | None, *settings: object) -> Place | None:
+    """Where pictures that become the same are kept; None if they are not to be, or if there are none to look at."""
+    if cache == NO_CACHE:
+        return None
+    expanded = os.path.expanduser(path)
+    beside = table_beside(path) if labels is None else os.path.expanduser(labels)
+    try:
+        content = f"{signature(expanded)} {signature(beside) if os.path.isfile(beside) else None}"
+    except (OSError, ValueError):
+        return None
+    # The path as it was typed, too, since it stands in the data's description.
+    slot = (VERSION, PIL.__version__, expanded, os.path.realpath(expanded), labels, *settings)
+    first, second = (hashlib.sha256(repr(key).encode()).hexdigest()[:32] for key in (slot, content))
+    return Place(Path(cache).expanduser(), first, second)
+
+
+def _built(
+    path: str,
+    kept: Place | None,
+    labels: str | None,
+    target: Target,
+    on_bad: str,
+    split: str,
+    selection: Selection,
+) -> Dataset:
+    """What `build_folder` promises, decoded now, and left at `kept`."""
     with opened(path) as reader:
         layout = _layout(reader.listing, split)
         attributes = read_attributes(path, labels, reader, layout.files, layout.base)
@@ -61,18 +102,19 @@ def build_folder(
             _check_choice(selection, attributes)
         chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
         files = [layout.files[index] for index in chosen.tolist()]
-        _check_memory(len(files), target)
         try:
-            samples, outcomes = decode_all(files, lambda file: _read(file, reader), target)
-        except MemoryError:
-            raise UsageError(_too_much(len(files), target, "there is memory for")) from None
-    _check_bad(files, outcomes, on_bad, reader.listing.shown)
-    kept = None
-    if layout.labels is not None:
-        good = torch.tensor([outcome.bad is None for outcome in outcomes])
-        kept = layout.labels[chosen][good]
-    source = _source(layout, reader.listing, files, outcomes, kept, target)
-    return Dataset(samples=samples, labels=kept, classes=layout.classes, source=source)
+            with Store(kept, len(files), target.shape) as store:
+                outcomes = decode_all(files, lambda file: _read(file, reader), target, store.add)
+                _check_bad(files, outcomes, on_bad, reader.listing.shown)
+                numbers = None
+                if layout.labels is not None:
+                    good = torch.tensor([outcome.bad is None for outcome in outcomes])
+                    numbers = layout.labels[chosen][good]
+                source = _source(layout, reader.listing, files, outcomes, numbers, target)
+                dataset = Dataset(store.samples(), source, numbers, layout.classes)
+                return store.keep(selection.apply(dataset))  # classes are counted before they are kept
+        except MemoryError as error:
+            raise UsageError(_too_much(len(files), target, str(error) or "there is memory for")) from None
 
 
 def _read(file: File, reader: Reader) -> bytes:
@@ -86,17 +128,12 @@ def _check_choice(selection: Selection, attributes: Attributes) -> None:
         raise UsageError("dataset.classes: these pictures have several attributes, none is their class; leave it out")
 
 
-def _check_memory(count: int, target: Target) -> None:
-    if count * target.channels * target.size[0] * target.size[1] > MOST_BYTES:
-        raise UsageError(_too_much(count, target, f"the {MOST_BYTES / 1e9:.0f} GB that are held in memory"))
-
-
 def _too_much(count: int, target: Target, most: str) -> str:
     channels, height, width = target.shape
     size = count * channels * height * width / 1e9
     return (
         f"dataset.path: {count:,} pictures of {channels} channels, {height} x {width}, take {size:,.1f} GB, more than"
-        f" {most}; set dataset.limit or a smaller image_size"
+        f" {most}; set dataset.limit or a smaller image_size, or have them kept on a disk by dataset.cache"
     )
 
 

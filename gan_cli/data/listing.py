@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import struct
@@ -94,41 +95,79 @@ def opened(path: str) -> Iterator[Reader]:
         raise UsageError(f"dataset.path={shown}: neither a folder nor a zip, expected a folder or zip of pictures")
 
 
+def signature(path: str) -> str:
+    """32 hex digits that differ once a file below the folder `path`, or the zip `path`, has another name, size or time.
+
+    Nothing is kept of what was looked at, so that a million pictures take no memory. OSError if there is no such path.
+    """
+    status = os.stat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        return _digest(f"{status.st_size} {status.st_mtime_ns}").hex()
+    total = 0  # a sum, which does not depend on the order in which a folder gives its files
+    for parts, item in _below(path, in_order=False):
+        total += int.from_bytes(_digest("/".join(parts) + ("/" if item is None else f"\0{_state(item)}")), "big")
+    return f"{total % 2**128:032x}"
+
+
+def _state(item: os.DirEntry[str]) -> str:
+    try:
+        status = item.stat()
+    except OSError:
+        return "a link that leads nowhere"
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
+
+
+def _below(path: str, *, in_order: bool) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str] | None]]:
+    """The parts of each folder (with None) and of each file below `path`.
+
+    Each folder comes once: real ones first, then those that only links lead to.
+    """
+    seen: set[str] = set()
+    folders: list[tuple[str, tuple[str, ...]]] = [(path, ())]
+    links: list[tuple[str, tuple[str, ...]]] = []
+    while folders or links:
+        folder, parts = folders.pop() if folders else links.pop(0)
+        real = os.path.realpath(folder)
+        if real in seen:
+            continue
+        seen.add(real)
+        yield parts, None
+        items = _scanned(folder)
+        for item in sorted(items, key=lambda item: item.name) if in_order else items:
+            below = (*parts, item.name)
+            if item.is_dir(follow_symlinks=False):
+                folders.append((item.path, below))
+            elif item.is_symlink() and os.path.isdir(item.path):
+                links.append((item.path, below))
+            else:
+                yield below, item
+
+
+def _scanned(folder: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as items:
+            yield from (item for item in items if not _is_junk(item.name))
+    except PermissionError as error:
+        raise UsageError(f"dataset.path: the folder {one_line(folder)} cannot be read ({error.strerror})") from None
+    except OSError as error:
+        raise StorageError(f"{one_line(folder)}: cannot be read ({error.strerror})") from error
+
+
 class FolderReader:
     def __init__(self, path: str, shown: str) -> None:
         self.listing = Listing(shown)
         self._walk(path)
 
     def _walk(self, path: str) -> None:
-        """Lists all below `path`, each folder once: real ones first, then those that only links lead to."""
-        seen: set[str] = set()
-        folders: list[tuple[str, tuple[str, ...]]] = [(path, ())]
-        links: list[tuple[str, tuple[str, ...]]] = []
-        while folders or links:
-            folder, parts = folders.pop() if folders else links.pop(0)
-            real = os.path.realpath(folder)
-            if real in seen:
-                continue
-            seen.add(real)
-            if 0 < len(parts) < 3:
+        for parts, item in _below(path, in_order=True):
+            if item is not None:
+                self.listing.add(parts, item.path)
+            elif 0 < len(parts) < 3:
                 self.listing.folders.add(parts)
-            for item in self._scanned(folder):
-                below = (*parts, item.name)
-                if item.is_dir(follow_symlinks=False):
-                    folders.append((item.path, below))
-                elif item.is_symlink() and os.path.isdir(item.path):
-                    links.append((item.path, below))
-                else:
-                    self.listing.add(below, item.path)
-
-    def _scanned(self, folder: str) -> list[os.DirEntry[str]]:
-        try:
-            with os.scandir(folder) as items:
-                return sorted((item for item in items if not _is_junk(item.name)), key=lambda item: item.name)
-        except PermissionError as error:
-            raise UsageError(f"dataset.path: the folder {one_line(folder)} cannot be read ({error.strerror})") from None
-        except OSError as error:
-            raise StorageError(f"{one_line(folder)}: cannot be read ({error.strerror})") from error
 
     def read(self, file: File) -> bytes:
         path = str(file.place)

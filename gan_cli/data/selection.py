@@ -39,7 +39,9 @@ class Selection:
         kept = self.indices(dataset.labels, dataset.classes, len(dataset))
         if len(kept) == len(dataset) and self.classes in (None, dataset.classes):
             return dataset
-        samples, labels, classes = dataset.samples[kept], dataset.labels, dataset.classes
+        labels, classes = dataset.labels, dataset.classes
+        # Samples may be mapped from a file larger than the memory: they are not copied without need.
+        samples = dataset.samples if len(kept) == len(dataset) else dataset.samples[kept]
         if labels is not None:
             labels = labels[kept]
         if self.classes is not None and labels is not None:
@@ -49,7 +51,7 @@ class Selection:
         source = dataset.source
         if len(kept) < len(dataset):
             source += f"; {len(kept):,} of {len(dataset):,} kept"
-        return dataclasses.replace(dataset, samples=samples, labels=labels, classes=classes, source=source)
+        return dataclasses.replace(dataset, samples=samples, labels=labels, classes=classes, source=source, digest=None)
 
     def _numbers(self, labels: Sequence[int] | Tensor | None, names: Sequence[str]) -> list[int]:
         assert self.classes is not None

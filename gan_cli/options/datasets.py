@@ -140,6 +140,12 @@ class Folder(ImageOptions):
         "a table of what each picture shows, or none; unless set the labels.csv in or beside `path`, else sub-folders",
         absent=None,
     )
+    cache: str = key(
+        "a folder where decoded pictures are kept for the next run, which maps them instead of holding them, or none",
+        absent="none",
+        pattern=r"(?s).+",
+        pattern_means="a folder, or none",
+    )
     on_bad: str = key("at a picture that cannot be read: stop, or leave it out", choices=("error", "skip"))
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:

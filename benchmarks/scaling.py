@@ -1,0 +1,139 @@
+"""What a run costs against the batch, the image, the width of its networks and the size of its data set.
+
+Each point is a process of its own with one thread: milliseconds of a step for each image of its batch, RssAnon (memory
+that is the process's own, so not what it has mapped of the cache) after the last step, and the most it ever had in
+memory. The data sets are zips of small pictures, decoded once; what is measured is a later run, through the cache.
+
+    python benchmarks/scaling.py            # up to 100,000 pictures, in some minutes
+    python benchmarks/scaling.py --full     # up to 1,000,000, which take 12 GB of disk for the cache
+
+Leaves outputs/bench/scaling.json.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+from report import leave, table
+
+STEPS, WARM_UP = 12, 3
+SHAPES = ("dataset=shapes", "dataset.size=2000", "dataset.image_channels=3")
+AXES = {
+    "batch": [(f"batch_size={size}", "image_size=32") for size in (16, 32, 64, 128, 256)],
+    "image": [(f"image_size={side}", "batch_size=32") for side in (16, 32, 64, 128)],
+    "width": [
+        (f"architecture.generator.base_channels={width}", f"architecture.discriminator.base_channels={width}")
+        for width in (16, 32, 64, 128)
+    ],
+}
+DATA = (10_000, 30_000, 100_000)
+FULL_DATA = (10_000, 100_000, 1_000_000)
+MEASURE = "--measure"
+
+
+def measure(overrides: list[str]) -> dict[str, float]:
+    """In this process: what a run does from its data to its steps."""
+    import torch
+
+    from gan_cli import config as configs
+    from gan_cli.compose import compose_command
+    from gan_cli.data import build_batches, build_dataset
+    from gan_cli.state import build_state
+    from gan_cli.steps import play_turn
+
+    torch.set_num_threads(1)
+    config = configs.parse(compose_command("train", overrides).data)
+    started = time.perf_counter()
+    dataset = build_dataset(config.dataset, config.image_size)
+    dataset.fingerprint  # noqa: B018 - a run records it
+    loaded = time.perf_counter() - started
+    state = build_state(config, torch.device("cpu"))
+    state.counters.total_steps = STEPS
+    batches = build_batches(config, dataset, state.device)
+    clock = 0.0
+    while state.counters.step < STEPS:
+        if state.counters.step == WARM_UP and not clock:
+            clock = time.process_time()  # others on this machine shall not count
+        play_turn(state, config, batches)
+    spent = (time.process_time() - clock) / (STEPS - WARM_UP) / config.batch_size
+    return {
+        "ms_per_image": round(1000 * spent, 3),
+        "data_seconds": round(loaded, 2),
+        "anon_mb": _anonymous(),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1),
+    }
+
+
+def _anonymous() -> float | None:
+    """MB of RssAnon; Linux alone tells."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return round(int(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) / 2**10, 1)
+
+
+def write_zip(path: Path, count: int, side: int = 64) -> Path:
+    """So many PNGs of `side` pixels: few that differ, since a decoder does not mind seeing one twice."""
+    from PIL import Image
+
+    chance, contents = random.Random(0), []
+    for _ in range(50):
+        stream = io.BytesIO()
+        Image.new("RGB", (side, side), tuple(chance.randbytes(3))).save(stream, "PNG")
+        contents.append(stream.getvalue())
+    with zipfile.ZipFile(path, "w") as archive:
+        for index in range(count):
+            archive.writestr(f"{index % 10}/{index:07d}.png", contents[index % len(contents)])
+    return path
+
+
+def point(*overrides: str) -> dict[str, float]:
+    command = [sys.executable, __file__, MEASURE, "threads=1", *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def data_points(counts: tuple[int, ...]) -> list[dict]:
+    """Of each size the run that builds the cache, and one that finds it."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in counts:
+            path = write_zip(Path(folder) / f"{count}.zip", count)
+            data = ("dataset=folder", f"dataset.path={path}", f"dataset.cache={folder}/cache", "batch_size=32")
+            for axis in ("data, built", "data, cached"):
+                rows.append({"axis": axis, "point": f"{count:,} pictures of 64x64", **point(*data)})
+                print(rows[-1], file=sys.stderr)
+            path.unlink()
+    return rows
+
+
+def main() -> None:
+    full = "--full" in sys.argv
+    rows = []
+    for axis, points in AXES.items():
+        for overrides in points:
+            rows.append({"axis": axis, "point": " ".join(overrides), **point(*SHAPES, *overrides)})
+            print(rows[-1], file=sys.stderr)
+    rows += data_points(FULL_DATA if full else DATA)
+    headers = ["axis", "point", "CPU ms an image", "data ready, s", "RssAnon, MB", "peak, MB"]
+    print(table(headers, [list(row.values()) for row in rows]))
+    print(leave("scaling", {"full": full, "threads": 1, "rows": rows}))
+
+
+if __name__ == "__main__":
+    if MEASURE in sys.argv:
+        print(json.dumps(measure(sys.argv[2:])))
+    else:
+        main()
