@@ -148,7 +148,7 @@ def test_one_pass_judges_as_two_do(monkeypatch: pytest.MonkeyPatch, conditioning
         ("normalization=batch", False),
         ("minibatch=stddev", False),
         ("minibatch=discrimination", False),
-        ("minibatch=deviations", True),  # in groups of eight
+        ("minibatch=deviations", False),  # its groups are of sixteen, the batch is of eight
     ],
 )
 def test_what_mixes_a_batch_is_given_real_and_fake_apart(chosen: str, alone: bool) -> None:

@@ -114,7 +114,7 @@ class MinibatchDeviations(nn.Module):
     that follow each other, or as many as divide the batch.
     """
 
-    def __init__(self, features: int, kernels: int = 16, group: int = 8) -> None:
+    def __init__(self, features: int, kernels: int = 32, group: int = 16) -> None:
         super().__init__()
         self.added, self.group = kernels, group
         self.project = nn.Linear(features, kernels)
