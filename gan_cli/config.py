@@ -152,13 +152,17 @@ def _require_plugins(data: Any) -> None:
         raise UsageError(f"needs plugins that are not enabled: add plugins=[{shown}] if you trust them")
 
 
-def validate_ends(config: Config, named: Sequence[str]) -> None:
-    """Refuses a command whose named keys say more than once, or not at all, when to stop."""
+def settle_end(config: Config, named: Sequence[str]) -> Config:
+    """The config with one end: steps that were named go over a budget that an experiment brought.
+
+    UsageError for a command whose named keys say more than once, or not at all, when to stop.
+    """
     ends = [key for key in ("steps", "extra_steps", "budget") if key in named and getattr(config, key) is not None]
     if len(ends) > 1:
         raise UsageError(f"{' and '.join(ends)}: each says when to stop, give one")
     if config.extra_steps is not None and config.resume is None:
         raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
+    return dataclasses.replace(config, budget=None) if {"steps", "extra_steps"} & {*ends} else config
 
 
 def to_dict(config: Any) -> dict[str, Any]:

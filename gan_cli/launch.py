@@ -60,8 +60,8 @@ class Request:
 
 def launch(request: Request) -> int:
     """Trains, and returns the exit code: 0, or that of the signal that stopped it."""
-    configs.validate_ends(request.config, request.named)
-    config = request.config
+    config = configs.settle_end(request.config, request.named)
+    request = dataclasses.replace(request, config=config)
     if config.dry_run:
         return _preview(_with_base(request))
     if config.resume is None:

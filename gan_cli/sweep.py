@@ -90,7 +90,7 @@ def _check(planned: PlannedSweep) -> configs.Config:
         raise UsageError(f"resume={parsed[0].resume}: a sweep starts new runs; go on with one of its jobs without -m")
     if any(config.dry_run for config in parsed):
         raise UsageError("dry_run=true: shows one run; leave out -m and the swept values")
-    configs.validate_ends(parsed[0], planned.named)
+    configs.settle_end(parsed[0], planned.named)
     clashes = []
     for config in parsed:
         try:

@@ -216,7 +216,7 @@ def test_a_folder_in_the_place_of_the_file_stays(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_another_process_may_be_quicker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def train_while_another_does(*arguments: object) -> Classifier:
+    def train_while_another_does(*arguments: object, **named: object) -> Classifier:
         monkeypatch.undo()
         monkeypatch.setattr(classifiers, "STEPS", 4)
         cached_classifier(FINGERPRINT, *images(), tmp_path)

@@ -30,9 +30,11 @@ TABLES = {
 }
 PRESETS = {
     "adam_wgan_gp": "adam",
+    "adam_fast": "adam",
     "adam_r1": "adam",
     "adam_dragan": "adam",
     "bce": "non_saturating",
+    "r1_lazy": "r1",
     "r1_r2": "r1",
 }  # options that are another's settings
 
@@ -177,6 +179,9 @@ def test_presets_are_what_they_stand_for() -> None:
     assert compose("loss=bce") == compose("loss=non_saturating")
     assert compose("regularizer=r1_r2") == compose("regularizer=[r1,r2]")
     assert compose("regularizer=dragan").optimizer.lr == 1e-4
+    lazy = compose("regularizer=r1_lazy")
+    assert (lazy.regularizer["r1"].weight, lazy.regularizer["r1"].every) == (0.5, "auto")
+    assert lazy == compose()  # the default
 
 
 @pytest.mark.parametrize("penalty", options.GRADIENT_PENALTIES)
@@ -193,7 +198,7 @@ def test_of_several_penalties_the_last_brings_its_optimizer() -> None:
 
 
 def test_the_default_name_and_integral_floats() -> None:
-    assert compose().run_name == "mnist-dcgan-non_saturating"
+    assert compose().run_name == "mnist-subpixel-non_saturating"
     assert compose("name=mine").run_name == "mine"
     steps = compose("steps=1e4").steps
     assert (steps, type(steps)) == (10_000, int)
@@ -244,7 +249,7 @@ WRONG = [
     ("dataset.download=maybe", ["dataset.download=maybe", "true or false"]),
     ("image_size=33", ["image_size=33", "16, 20, 24, 28, 32"]),
     ("image_size=null", ["image_size=null"]),
-    ("image_size=50", ["image_size=50", "architecture.generator=dcgan"]),
+    ("image_size=50", ["image_size=50", "architecture.generator=subpixel"]),
     ("image_size=[64,97]", ["image_size=[64,97]", "power of two"]),
     ("image_size=[64]", ["image_size=[64]", "a list of 2 of such"]),
     ("image_size=[64,-32]", ["image_size=[64,-32]", "at least 1"]),

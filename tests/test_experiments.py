@@ -24,11 +24,17 @@ POINTS = ("ring", "grid", "swiss_roll")
 LAB = ("failure/", "cure/")  # all of these are on the ring
 OWN = ("folder", "folder_64")
 SMALL = ("architecture.generator.base_channels=4", "architecture.discriminator.base_channels=4")
-ADAMS = {"adam_r1": (0.002, 0.0, 0.99), "adam_wgan_gp": (0.0001, 0.0, 0.9), "adam_dragan": (0.0001, 0.5, 0.999)}
+ADAMS = {
+    "adam_fast": (0.003, 0.0, 0.99),
+    "adam_r1": (0.002, 0.0, 0.99),
+    "adam_wgan_gp": (0.0001, 0.0, 0.9),
+    "adam_dragan": (0.0001, 0.5, 0.999),
+}
 NS, W = "non_saturating", "wasserstein"
 EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "dcgan_mnist": ("mnist", "dcgan", "dcgan", NS, [], "adam", 0.0002, 1),
     "dragan_mnist": ("mnist", "dcgan", "dcgan", NS, ["dragan"], "adam", 0.0001, 1),
+    "fast": ("mnist", "subpixel", "subpixel", NS, ["r1"], "adam", 0.003, 1),
     "folder_64": ("folder", "dcgan", "dcgan", NS, ["r1"], "adam", 0.001, 1),
     "gan2014_mnist": ("mnist", "mlp", "mlp", NS, [], "adam", 0.0002, 1),
     "grid": ("grid", "mlp", "mlp", NS, ["r1"], "adam", 0.002, 1),
@@ -56,6 +62,7 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "wgan_gp_mnist": ("mnist", "dcgan", "dcgan", W, ["gradient_penalty"], "adam", 0.0001, 5),
     "wgan_mnist": ("mnist", "dcgan", "dcgan", W, ["weight_clip"], "rmsprop", 5e-5, 5),
 }
+PENALTIES = {"none": [], "r1_r2": ["r1", "r2"], "r1_lazy": ["r1"]}  # of the presets
 ABSENT = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 
 
@@ -101,7 +108,9 @@ def assert_chosen(config: dict[str, Any], group: str, option: str) -> None:
     elif group == "architecture":
         assert architecture["generator"]["name"] == architecture["discriminator"]["name"] == option
     elif group == "regularizer":
-        assert sorted(config["regularizer"]) == {"none": [], "r1_r2": ["r1", "r2"]}.get(option, [option])
+        assert sorted(config["regularizer"]) == {"none": [], "r1_r2": ["r1", "r2"], "r1_lazy": ["r1"]}.get(
+            option, [option]
+        )
     else:
         section = config
         for part in group.split("/"):

@@ -86,9 +86,9 @@ def test_frozen_layers_keep_every_byte_and_the_others_learn(train: Callable[...,
     run = train(*DATA, f"init_from={old}", "training.freeze_discriminator_layers=1", "steps=5", "name=frozen")
     before, after = last(old).tensors, last(run).tensors
     same = {name for name in before if name.startswith("discriminator.") and torch.equal(before[name], after[name])}
-    assert same == {"discriminator.layers.0.weight", "discriminator.layers.0.bias"}
-    assert "discriminator_optimizer.exp_avg.layers.0.weight" not in after
-    assert "discriminator_optimizer.exp_avg.layers.2.weight" in after
+    assert same == {"discriminator.layers.1.weight", "discriminator.layers.1.bias"}
+    assert "discriminator_optimizer.exp_avg.layers.1.weight" not in after
+    assert "discriminator_optimizer.exp_avg.layers.3.weight" in after
 
 
 def test_freezing_counts_layers_and_takes_what_is_between() -> None:
@@ -112,7 +112,7 @@ def test_freezing_with_normalized_layers(normalization: str) -> None:
     state = build_state(config, torch.device("cpu"))
     frozen = {name: value.clone() for name, value in state.discriminator.named_parameters() if not value.requires_grad}
     assert frozen
-    assert all(name.startswith("layers.0.") for name in frozen)
+    assert all(name.startswith("layers.1.") for name in frozen)
     batches = build_batches(config, build_dataset(config.dataset, config.image_size), state.device)
     for _ in range(6):
         play_turn(state, config, batches)
@@ -128,7 +128,7 @@ def test_freezing_with_normalized_layers(normalization: str) -> None:
         (["image_size=32"], ["image_size=32", "have 16"]),
         (["dataset=mnist", "dataset.download=false"], ["16", "dataset=mnist"]),
         (["dataset=shapes", "dataset.image_channels=3"], ["1x16x16", "3x16x16"]),
-        (["training.freeze_discriminator_layers=40"], ["freeze_discriminator_layers=40", "3 layers"]),
+        (["training.freeze_discriminator_layers=40"], ["freeze_discriminator_layers=40", "4 layers"]),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -6,8 +6,8 @@ from torch import nn
 
 from gan_cli.geometry import EXAMPLES, levels_of
 from gan_cli.models import DISCRIMINATORS, GENERATORS
-from gan_cli.models.dcgan import DCGANDiscriminator, DCGANGenerator, widths_of
-from gan_cli.models.layers import NORMALIZATIONS, build_normalization, weighted
+from gan_cli.models.dcgan import widths_of
+from gan_cli.models.layers import NORMALIZATIONS, MinibatchDeviations, build_normalization, flattened, weighted
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.resnet import ResNetDiscriminator, ResNetGenerator, SelfAttention
 from gan_cli.options.networks import IMAGE_NORMALIZATIONS, INITIALIZATIONS, VECTOR_NORMALIZATIONS
@@ -24,10 +24,11 @@ def assert_every_parameter_gets_a_gradient(network: nn.Module, output: torch.Ten
 
 @pytest.mark.parametrize("side", EXAMPLES)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_dcgan_makes_and_judges_every_size(side: int, channels: int) -> None:
+@pytest.mark.parametrize("kind", ["dcgan", "subpixel"])
+def test_every_size_is_made_and_judged(kind: str, side: int, channels: int) -> None:
     shape = (channels, side, side)
-    generator = DCGANGenerator(shape, latent_dim=5, base_channels=2, normalization="batch")
-    discriminator = DCGANDiscriminator(shape, base_channels=2, normalization="none")
+    generator = GENERATORS[kind](shape, latent_dim=5, base_channels=2, normalization="batch")
+    discriminator = DISCRIMINATORS[kind](shape, base_channels=2, normalization="none")
     fake = generator(torch.randn(3, 5), None)
     assert fake.shape == (3, *shape)
     assert fake.dtype == torch.float32
@@ -37,11 +38,12 @@ def test_dcgan_makes_and_judges_every_size(side: int, channels: int) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("normalization", IMAGE_NORMALIZATIONS)
-def test_dcgan_in_every_normalization_and_channel_count(channels: int, normalization: str) -> None:
+@pytest.mark.parametrize("kind", ["dcgan", "subpixel"])
+def test_every_normalization_and_channel_count(kind: str, channels: int, normalization: str) -> None:
     shape = (channels, 16, 16)
-    generator = DCGANGenerator(shape, latent_dim=5, base_channels=4, normalization=normalization)
+    generator = GENERATORS[kind](shape, latent_dim=5, base_channels=4, normalization=normalization)
     assert_every_parameter_gets_a_gradient(generator, generator(torch.randn(6, 5), None))
-    discriminator = DCGANDiscriminator(shape, base_channels=4, normalization=normalization)
+    discriminator = DISCRIMINATORS[kind](shape, base_channels=4, normalization=normalization)
     assert_every_parameter_gets_a_gradient(discriminator, discriminator(torch.randn(6, *shape), None))
 
 
@@ -81,7 +83,7 @@ def test_levels_and_widths() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (16, 8), (40, 20), (24, 36)])
-@pytest.mark.parametrize("kind", ["dcgan", "resnet"])
+@pytest.mark.parametrize("kind", ["subpixel", "dcgan", "resnet"])
 def test_images_need_not_be_square(kind: str, height: int, width: int) -> None:
     more = {"max_multiplier": 2} if kind == "resnet" else {}
     generator = GENERATORS[kind]((3, height, width), latent_dim=5, base_channels=2, normalization="none", **more)
@@ -177,7 +179,7 @@ def test_an_unknown_initialization_is_an_error() -> None:
         weighted(nn.Linear(1, 1), initialization="nonsense")
 
 
-@pytest.mark.parametrize("kind", ["mlp", "dcgan"])
+@pytest.mark.parametrize("kind", ["mlp", "dcgan", "subpixel"])
 def test_dropout_drops_in_training_alone(kind: str) -> None:
     size = {"width": 64, "depth": 2} if kind == "mlp" else {"base_channels": 8}
     for table, inputs, more in (
@@ -216,4 +218,58 @@ def test_an_unknown_normalization_is_an_error() -> None:
 
 
 def test_tables_know_the_same_names() -> None:
-    assert GENERATORS.keys() == DISCRIMINATORS.keys() == {"mlp", "dcgan", "resnet"}
+    assert GENERATORS.keys() == DISCRIMINATORS.keys() == {"subpixel", "dcgan", "resnet", "mlp"}
+
+
+def test_deviations_are_those_of_learned_features_within_a_group() -> None:
+    layer = MinibatchDeviations(5, kernels=3, group=4)
+    features = torch.randn(8, 5)
+    out = layer(features)
+    assert out.shape == (8, 5 + layer.added) == (8, 8)
+    assert torch.equal(out[:, :5], features)
+    for group in (slice(0, 4), slice(4, 8)):
+        expected = layer.project(features[group]).std(0, correction=0)
+        torch.testing.assert_close(out[group, 5:], expected.expand(4, 3), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "size"), [(8, 4), (6, 3), (5, 1), (2, 2), (1, 1)])
+def test_groups_are_as_large_as_divides_the_batch(count: int, size: int) -> None:
+    out = MinibatchDeviations(5, kernels=3, group=4)(torch.randn(count, 5))[:, 5:]
+    groups = out.view(count // size, size, 3)
+    assert torch.equal(groups, groups[:, :1].expand_as(groups))
+    assert len({tuple(row.tolist()) for row in groups[:, 0]}) == (
+        count // size if size > 1 else 1
+    )  # alone: none at all
+
+
+def test_samples_that_are_all_alike_stand_out_and_still_have_a_gradient() -> None:
+    layer = MinibatchDeviations(5)
+    alike = torch.randn(1, 5).expand(16, 5).clone().requires_grad_(True)
+    deviations = layer(alike)[:, 5:]
+    assert deviations.max() < 1e-3 < layer(torch.randn(16, 5))[:, 5:].min()
+    deviations.sum().backward()
+    assert alike.grad is not None
+    assert alike.grad.isfinite().all()
+
+
+def test_a_discriminator_that_says_so_keeps_two_batches_apart() -> None:
+    discriminator = DISCRIMINATORS["subpixel"](
+        (1, 16, 16), base_channels=4, normalization="none", minibatch="deviations"
+    )
+    one, other = torch.randn(16, 1, 16, 16), 2 * torch.randn(16, 1, 16, 16)
+    assert discriminator.keeps_apart(16)
+    assert not discriminator.keeps_apart(12)
+    together = discriminator(torch.cat([one, other]), None)
+    torch.testing.assert_close(together, torch.cat([discriminator(one, None), discriminator(other, None)]))
+
+
+def test_gradients_come_back_in_the_layout_of_the_maps() -> None:
+    maps = torch.randn(2, 8, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_(True)
+    seen: list[torch.Tensor] = []
+    inner = maps * 1
+    inner.register_hook(lambda gradient: seen.append(gradient))
+    weights = torch.randn(2, 128)
+    (flattened(inner) * weights).sum().backward()
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert maps.grad is not None
+    assert torch.equal(maps.grad.flatten(1), weights)

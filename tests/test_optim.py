@@ -84,6 +84,8 @@ def test_schedules() -> None:
     assert [rate_multiplier("constant", step, 100) for step in (0, 50, 100)] == [1, 1, 1]
     assert [rate_multiplier("linear", step, 100) for step in (0, 50, 100, 120)] == [1, 0.5, 0, 0]
     assert [rate_multiplier("cosine", step, 100) for step in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
+    late = [rate_multiplier("late_linear", step, 100) for step in (0, 29, 30, 65, 100, 120)]
+    assert late == pytest.approx([1, 1, 1, 0.5, 0, 0])
     assert rate_multiplier("cosine", 50, None) == 1  # a time budget is still being measured
 
 

@@ -122,7 +122,9 @@ def test_fakes_are_reused_by_the_first_update_of_a_turn_alone() -> None:
 def test_one_pass_judges_as_two_do(monkeypatch: pytest.MonkeyPatch, conditioning: str) -> None:
     outcomes = []
     for alone in (True, False):
-        config = compose(*TINY_IMAGES, f"conditioning={conditioning}", "regularizer=r1", "precision=fp32")
+        config = compose(
+            *without(TINY_IMAGES, "batch_size"), "batch_size=16", f"conditioning={conditioning}", "precision=fp32"
+        )
         dataset = build_dataset(config.dataset, config.image_size)
         config = with_classes(config, dataset)
         state = build_state(config, CPU)
@@ -148,13 +150,15 @@ def test_one_pass_judges_as_two_do(monkeypatch: pytest.MonkeyPatch, conditioning
         ("normalization=batch", False),
         ("minibatch=stddev", False),
         ("minibatch=discrimination", False),
-        ("minibatch=deviations", False),  # its groups are of sixteen, the batch is of eight
+        ("minibatch=deviations", True),  # in groups of sixteen
     ],
 )
 def test_what_mixes_a_batch_is_given_real_and_fake_apart(chosen: str, alone: bool) -> None:
-    plain = [] if chosen.startswith("normalization") else ["architecture.discriminator.normalization=none"]
+    other = "minibatch" if chosen.startswith("normalization") else "normalization"
+    plain = [f"architecture.discriminator.{other}=none"]
     _, state, _ = prepared("regularizer=none", f"architecture.discriminator.{chosen}", *plain)
-    assert state.discriminator.keeps_apart(8) is alone
+    assert state.discriminator.keeps_apart(32) is alone
+    assert state.discriminator.keeps_apart(24) is (alone and chosen != "minibatch=deviations")
 
 
 def test_freezing_ends_with_the_block_even_on_an_error() -> None:
@@ -200,6 +204,19 @@ def test_counters_and_the_average() -> None:
     assert (state.counters.step, state.counters.d_updates) == (1, 1)
     assert not same(before, bytes_of(state.generator_ema))
     assert prepared("training.ema_decay=0")[1].generator_ema is None
+
+
+def test_a_penalty_is_lazy_by_itself_on_images_alone() -> None:
+    assert due_every(compose(*TINY_IMAGES, "regularizer=r1_lazy")) == 8
+    assert due_every(compose("dataset=ring", "architecture=mlp", "regularizer=r1_lazy")) == 1
+    assert due_every(compose(*TINY_IMAGES, "regularizer=r1_lazy", "regularizer.r1.every=3")) == 3
+
+
+def due_every(config: Config) -> int:
+    """Updates from one R1 penalty to the next, by whose number its weight is multiplied."""
+    due = [update for update in range(33) if due_penalties(config, update)]
+    assert penalty_weight(config, "r1") == config.regularizer["r1"].weight * due[1]
+    return due[1]
 
 
 def test_lazy_penalties_fire_when_due_with_weight_times_interval(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +274,7 @@ def test_the_learning_rate_follows_its_schedule_and_its_network() -> None:
 def test_bf16_runs_in_bf16_and_learns_in_fp32() -> None:
     seen = []
     config, state, dataset = prepared("precision=bf16", "loss=non_saturating", "regularizer=none")
-    state.discriminator.layers[0].register_forward_hook(lambda module, given, out: seen.append(out.dtype))
+    state.discriminator.layers[1].register_forward_hook(lambda module, given, out: seen.append(out.dtype))
     outcome = judge(config, state, dataset)
     assert seen == [torch.bfloat16, torch.bfloat16]
     assert outcome.real_logits.dtype == torch.float32
@@ -310,6 +327,7 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(loss: str) -> None:
             "regularizer=r1",
             f"training.accumulate={parts}",
             "architecture.generator.normalization=none",
+            "architecture.discriminator.minibatch=none",
         )
         outcome = judge(config, state, dataset)
         learned = [parameter.grad.clone() for parameter in state.discriminator.parameters()]
@@ -386,7 +404,7 @@ def test_each_network_has_its_own_optimizer() -> None:
     generate(config, state, dataset)
     for name, parameter in state.generator.named_parameters():
         torch.testing.assert_close(parameter, before[name] - 0.5 * parameter.grad)
-    assert state.discriminator_optimizer.param_groups[0]["lr"] == 0.002
+    assert state.discriminator_optimizer.param_groups[0]["lr"] == config.optimizer.lr
 
 
 def test_uniform_latents_reach_the_game_and_the_pictures() -> None:

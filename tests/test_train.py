@@ -74,7 +74,7 @@ def test_what_a_run_leaves(train: Callable[..., Path]) -> None:
     overrides = [*without(TINY_IMAGES, "training.sample_every"), "training.sample_every=2", "loss=wasserstein"]
     run = train(*overrides, "steps=4", "name=it's a name, [really]")
     assert run.parent.name == "it's a name, [really]"
-    assert compose(*overrides).run_name == "shapes-dcgan-wasserstein"
+    assert compose(*overrides).run_name == "shapes-subpixel-wasserstein"
     assert "=" not in str(run.relative_to(run.parents[2]))
     assert sorted(path.name for path in (run / "samples").iterdir()) == [
         "real.png",
@@ -244,6 +244,16 @@ def test_pace_fixes_the_steps_after_five_percent() -> None:
     assert pace.steps_in("100s") is None  # 4 % so far
     state.counters.step, state.seconds = 31, 6.0
     assert pace.steps_in("100s") == 31 + 94 * 10
+
+
+def test_a_run_says_once_that_it_has_become_slow() -> None:
+    pace = Pace(build_state(compose(*TINY_IMAGES), CPU))
+    assert [pace.complaint(rate) for rate in (100.0, 1000.0, 900.0, 200.0, 900.0, 0.0, 200.0)] == [None] * 7
+    told = pace.complaint(100.0)
+    assert told is not None
+    assert "10 times as long" in told
+    assert "threads=1" in told
+    assert pace.complaint(100.0) is None
 
 
 # --- the ring ----------------------------------------------------------------------------------------------------
