@@ -75,7 +75,8 @@ class Judge:
 
 def load(root: str, split: str) -> Dataset:
     overrides = [DATASET, f"dataset.split={split}", f"dataset.root={root}"]
-    return build_dataset(configs.parse(compose_command("train", overrides).data).dataset, None)
+    config = configs.parse(compose_command("train", overrides).data)
+    return build_dataset(config.dataset, config.image_size)
 
 
 class Case(NamedTuple):
