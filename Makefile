@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help install demo test test-all lab lab-full lint typecheck format clean
+.PHONY: help install demo test test-all lab lab-full bench lint typecheck format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,10 @@ lab: install  ## methods against mode collapse, over seeds, within an hour: outp
 
 lab-full: install  ## the same with ten seeds each
 	$(BIN)/python benchmarks/lab.py --full
+
+bench: install  ## speed and quality, each with a table and outputs/bench/*.json: two hours on an idle machine
+	for each in startup stalls sampling scaling 'throughput --profile' 'quality $(QUALITY)'; do \
+		set -- $$each && script=$$1 && shift && $(BIN)/python benchmarks/$$script.py "$$@" || exit 1; done
 
 lint: install typecheck  ## style, imports, types
 	$(BIN)/ruff check .

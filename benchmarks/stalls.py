@@ -67,10 +67,7 @@ def main() -> None:
         for part, each in spent.items()
     ]
     print(table(["between steps", "times", "each", "of the run"], rows))
-    data = {
-        part: {"times": len(each), "seconds": sum(each), "share": sum(each) / whole} for part, each in spent.items()
-    }
-    print(leave("stalls", {"steps": given.steps, "seconds": whole, "parts": data}))
+    print(leave("stalls", {"steps": given.steps, "seconds": whole, "spent": spent}))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def timed(*arguments):
     return outcome
 
 play_turn, train.play_turn = train.play_turn, timed
-run_command("train", ["dataset=mnist", "dataset.download=false", "threads=1", "name=run"])
+run_command("train", ["dataset=mnist", "dataset.download=false", "name=run"])
 """
 
 
@@ -64,7 +64,7 @@ def first_step_seconds(folder: str) -> float:
 
 def _run(folder: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
     )
