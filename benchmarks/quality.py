@@ -2,7 +2,7 @@
 
     python benchmarks/quality.py --root ../shared/data      # 90 minutes: outputs/bench/quality.json and .svg
     python benchmarks/quality.py --jobs 2 --once textbook   # on one core each, the textbook's with one seed: 30 minutes
-    python benchmarks/quality.py --budgets 60s --seeds 0
+    python benchmarks/quality.py --jobs 2 --lengths 4000 --recipes gan-cli fp32   # of as many steps
 
 On an otherwise idle machine: the clock is that of training, from its first step. When all runs are done 10,000 samples
 of the averaged generator are held against the 10,000 test pictures, which no network has seen, in the features of a
@@ -16,10 +16,11 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from plot import log_log
@@ -37,14 +38,15 @@ from gan_cli.labels import attributes_of, condition_of
 from gan_cli.metrics.classifier import Classifier, cached_classifier
 from gan_cli.metrics.distances import frechet_distance, precision_recall
 from gan_cli.models.conditioning import classification_accuracy
-from gan_cli.pace import seconds_of
 from gan_cli.state import build_generator, latent_of
 
 RECIPES = {
     "gan-cli": ["experiment=fast"],
+    "fp32": ["experiment=fast", "precision=fp32"],
     "textbook": ["experiment=dcgan_mnist", "precision=fp32"],  # Adam, batch norm, no average: 1511.06434
 }
 JUDGE_STEPS = 3000
+Row = dict[str, Any]
 SEEDS = range(1_000_000, 1_010_000)  # of the samples, apart from all pictures'
 COMPARED = 5000  # for precision and recall, whose cost is quadratic
 DATASET = "dataset=fashion_mnist"
@@ -80,18 +82,22 @@ def load(root: str, split: str) -> Dataset:
 
 
 class Case(NamedTuple):
-    budget: str
+    length: str
     seed: int
     recipe: str
 
     @property
     def name(self) -> str:
-        return f"{self.recipe}-{self.budget}-{self.seed}"
+        return f"{self.recipe}-{self.length}-{self.seed}"
+
+    @property
+    def end(self) -> str:
+        return f"steps={self.length}" if self.length.isdigit() else f"budget={self.length}"
 
 
 def train(case: Case, root: str, folder: Path, jobs: int) -> None:
     """Runs the command of this case; with several at once, each on one core."""
-    overrides = [*RECIPES[case.recipe], DATASET, f"dataset.root={root}", f"budget={case.budget}", f"seed={case.seed}"]
+    overrides = [*RECIPES[case.recipe], DATASET, f"dataset.root={root}", case.end, f"seed={case.seed}"]
     threads = ["threads=1"] if jobs > 1 else []
     command = [str(Path(sys.executable).with_name("gan-train")), *overrides, *threads]
     done = subprocess.run(
@@ -102,7 +108,7 @@ def train(case: Case, root: str, folder: Path, jobs: int) -> None:
     print(f"trained {case.name}", file=sys.stderr, flush=True)
 
 
-def judged(case: Case, folder: Path, judge: Judge) -> dict[str, object]:
+def judged(case: Case, folder: Path, judge: Judge) -> Row:
     """What 10,000 samples of the run of this case are worth."""
     found = checkpoint.find(max((folder / case.name).iterdir()))
     network = build_generator(found.config, found.tensors, torch.device("cpu"), ema=True)
@@ -115,17 +121,17 @@ def judged(case: Case, folder: Path, judge: Judge) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="quality of pictures against seconds of training")
     parser.add_argument("--root", default="~/.cache/gan-cli", help="folder that holds Fashion-MNIST")
-    parser.add_argument("--budgets", nargs="+", default=["60s", "3m", "10m"])
+    parser.add_argument("--lengths", nargs="+", default=["60s", "3m", "10m"], help="times, or numbers of steps")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=["gan-cli", "textbook"])
     parser.add_argument("--once", nargs="+", choices=RECIPES, default=[], help="recipes to run with one seed alone")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, each on one core if more than one")
     given = parser.parse_args()
     judge = Judge(given.root)
     print(f"judge: {judge.accuracy:.1%} of test pictures right; floor (train against test): {judge.floor:.3f}\n")
     cases = [
-        Case(budget, seed, recipe)
-        for budget in given.budgets
+        Case(length, seed, recipe)
+        for length in given.lengths
         for seed in given.seeds
         for recipe in given.recipes
         if seed == given.seeds[0] or recipe not in given.once
@@ -134,24 +140,36 @@ def main() -> None:
         with ThreadPoolExecutor(given.jobs) as pool:
             list(pool.map(lambda case: train(case, given.root, Path(folder), given.jobs), cases))
         rows = [judged(case, Path(folder), judge) for case in cases]
-    shown = []
-    for budget in given.budgets:
-        for recipe in given.recipes:
-            mine = [row for row in rows if (row["budget"], row["recipe"]) == (budget, recipe)]
-            by_seed = ", ".join(f"{row['distance']:.2f}" for row in mine)
-            averages = [mean(float(str(row[key])) for row in mine) for key in ("distance", "precision", "recall")]
-            shown.append([budget, recipe, f"{averages[0]:.2f}", by_seed, *(f"{each:.2f}" for each in averages[1:])])
-    print(table(["training", "recipe", "distance", "by seed", "precision", "recall"], shown))
+    print(table(["training", "recipe", "distance", "by seed", "precision", "recall"], summary(rows)))
     path = leave("quality", {"judge_accuracy": judge.accuracy, "floor": judge.floor, "rows": rows})
-    points = {
-        recipe: [
-            (seconds_of(str(row["budget"])), float(str(row["distance"]))) for row in rows if row["recipe"] == recipe
-        ]
-        for recipe in given.recipes
-    }
-    drawing = log_log(points, across="seconds of training", up="Frechet distance", ticks=([60, 180, 600], [1, 10, 100]))
-    path.with_suffix(".svg").write_text(drawing, encoding="utf-8")
+    path.with_suffix(".svg").write_text(picture(rows), encoding="utf-8")
     print(path)
+
+
+def grouped(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """The rows of all seeds by length and recipe, in their order."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["length"], row["recipe"]), []).append(row)
+    return groups
+
+
+def summary(rows: Sequence[Row]) -> list[list[str]]:
+    shown = []
+    for (length, recipe), mine in grouped(rows).items():
+        by_seed = ", ".join(f"{row['distance']:.2f}" for row in mine)
+        averages = [f"{mean(row[key] for row in mine):.2f}" for key in ("distance", "precision", "recall")]
+        shown.append([length, recipe, averages[0], by_seed, *averages[1:]])
+    return shown
+
+
+def picture(rows: Sequence[Row]) -> str:
+    """Distance against seconds, a line a recipe; the runs of a length stand at their mean time."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for (_, recipe), mine in grouped(rows).items():
+        seconds = mean(row["seconds"] for row in mine)
+        lines.setdefault(recipe, []).extend((seconds, row["distance"]) for row in mine)
+    return log_log(lines, across="seconds of training", up="Frechet distance", ticks=([60, 180, 600], [1, 10, 100]))
 
 
 if __name__ == "__main__":
