@@ -49,7 +49,10 @@ ON_RING = {
     ),
     "minibatch discrimination": ("architecture.discriminator.minibatch=discrimination", "steps=1000"),
 }  # fmt: skip
-DIGITS = ("dataset.download=false", "dataset.limit=300", "steps=2000")
+DIGITS = (
+    "dataset.download=false", "dataset.limit=300", "steps=2000", "architecture=dcgan", "training.reuse_fakes=false",
+    "training.lr_schedule=constant", "training.ema_decay=0.995",
+)  # fmt: skip
 ON_DIGITS = {
     "plain": ("regularizer=none", "optimizer=adam"),
     "DiffAugment": ("regularizer=none", "optimizer=adam", "training.augment=[color,translation,cutout]"),
@@ -59,8 +62,8 @@ ON_DIGITS = {
     "LeCam": ("regularizer=lecam", "optimizer=adam"),
     "consistency": ("regularizer=consistency", "optimizer=adam"),
     "orthogonal penalty": ("regularizer=orthogonal", "optimizer=adam"),
-    "R1, the default": (),
-    "R1 and DiffAugment": ("training.augment=[color,translation,cutout]",),
+    "R1": ("regularizer=r1",),
+    "R1 and DiffAugment": ("regularizer=r1", "training.augment=[color,translation,cutout]",),
 }  # fmt: skip
 
 

@@ -46,13 +46,14 @@ def measure(overrides: list[str]) -> dict[str, float]:
     import torch
 
     from gan_cli import config as configs
+    from gan_cli.autotune import settle_precision
     from gan_cli.compose import compose_command
     from gan_cli.data import build_batches, build_dataset
     from gan_cli.state import build_state
     from gan_cli.steps import play_turn
 
     torch.set_num_threads(1)
-    config = configs.parse(compose_command("train", overrides).data)
+    config = settle_precision(configs.parse(compose_command("train", overrides).data), torch.device("cpu"))
     started = time.perf_counter()
     dataset = build_dataset(config.dataset, config.image_size)
     dataset.fingerprint  # noqa: B018 - a run records it

@@ -12,12 +12,14 @@ import torch
 from gan_cli.config import Config
 from gan_cli.data import build_batches
 from gan_cli.data.dataset import Batches, Dataset
+from gan_cli.models.layers import MinibatchDeviations
 from gan_cli.state import TrainState, build_state
 from gan_cli.steps import discriminator_step, generator_step
 
 TRIAL_VALUES = 100_000  # at most so many numbers are in the batch of a trial step, which keeps it short
 TRIAL_STEPS, TRIAL_SECONDS = 4, 0.15  # of each number of threads: whichever comes first
 STALLED = 10  # times slower than one thread alone: no step needs to be tried
+BF16_CPUS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch's own questions, which are not public
 GAIN = 1.1  # how much faster more threads must be to be taken: they also disturb other work, and are disturbed by it
 
 
@@ -34,7 +36,7 @@ def computes_bf16_fast(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     able = device.type == "cpu" and torch.backends.mkldnn.is_available()
-    return able and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return able and any(getattr(torch.cpu, name, lambda: False)() for name in BF16_CPUS)
 
 
 def settle_threads(config: Config, dataset: Dataset, device: torch.device) -> tuple[Config, str]:
@@ -90,10 +92,10 @@ def _probe_seconds(count: int) -> float:
 
 
 def _shortened(config: Config) -> Config:
-    """The same game with a smaller batch, of as many whole parts and packs."""
-    unit = config.training.accumulate * config.training.pack
-    most = max(2, TRIAL_VALUES // math.prod(config.sample_shape))
-    return dataclasses.replace(config, batch_size=min(config.batch_size, max(unit, most // unit * unit)))
+    """The same game, not compiled, with a smaller batch of whole parts and packs, that D can compare groups of."""
+    unit = config.training.accumulate * config.training.pack * MinibatchDeviations.group
+    most = TRIAL_VALUES // math.prod(config.sample_shape) // unit * unit
+    return dataclasses.replace(config, compile=False, batch_size=min(config.batch_size, max(unit, most)))
 
 
 def _step_seconds(state: TrainState, config: Config, batches: Batches) -> float:

@@ -131,8 +131,8 @@ def _validate_regularizers(config: Config) -> None:
             continue
         if normalization == "batch":
             raise UsageError(
-                f"architecture.discriminator.normalization=batch clashes with regularizer={name}, whose gradient is"
-                " each sample's own: use none, layer, instance or spectral"
+                f"architecture.discriminator.normalization=batch clashes with regularizer={name}, whose gradient"
+                " would go through the statistics of the batch: use none, layer, instance or spectral"
             )
         if len(config.sample_shape) == 1 and getattr(chosen[name], "every", 1) not in (1, "auto"):
             raise UsageError(

@@ -12,6 +12,7 @@ from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError
 from gan_cli.machine import describe_device
+from gan_cli.models.layers import MinibatchDeviations, largest_group
 from gan_cli.options import GRADIENT_PENALTIES
 from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
@@ -19,6 +20,7 @@ from gan_cli.runlog import RunLog
 from gan_cli.state import TrainState, count_parameters
 from gan_cli.train import train
 
+FEW = 4  # samples, whose deviations tell little
 ENDED = {DivergedError: "diverged", CollapsedError: "collapsed"}
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
 
@@ -43,6 +45,18 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
         f"device: {describe_device(state.device)}, {config.precision}, {threads} thread{'' if threads == 1 else 's'}"
         + (f" ({timed})" if timed else "")
     )
+    _warn(config, log)
+
+
+def _warn(config: Config, log: RunLog) -> None:
+    """Of what is allowed and seldom meant."""
+    judged = config.batch_size // (config.training.accumulate * config.training.pack)
+    group = largest_group(judged, MinibatchDeviations.group)
+    if getattr(config.architecture.discriminator, "minibatch", "none") == "deviations" and group < FEW:
+        log.say(
+            f"warning: batches of {judged} fall into groups of {group}, too few for D to compare"
+            f" (minibatch=deviations); use a multiple of {MinibatchDeviations.group}"
+        )
     spectral = getattr(config.architecture.discriminator, "normalization", "none") == "spectral"
     bounded = spectral or config.regularizer.keys() & {*GRADIENT_PENALTIES, "weight_clip"}
     if config.loss.name == "wasserstein" and not bounded:

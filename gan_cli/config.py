@@ -67,13 +67,13 @@ class Config:
         choices=("auto", "fp32", "bf16"),
     )
     threads: int | str | None = key(
-        "CPU threads; auto: as many as are fastest in a short trial", word="auto", at_least=1, at_most=1024
+        "CPU threads; auto, or null: as many as are fastest in a short trial", word="auto", at_least=1, at_most=1024
     )
     deterministic: bool = key(
-        "nothing is timed and only repeatable operations are used: the same command makes the same bits", absent=False
+        "nothing is timed, and operations are chosen that repeat to the last bit, where there are such", absent=False
     )
     compile: bool = key(
-        "compile the networks with torch.compile: a minute of waiting for somewhat faster steps", absent=False
+        "compile the networks with torch.compile: a minute of waiting, and then slower or faster steps", absent=False
     )
     dataset: Any = option_of(DATASETS, "what is learned")
     architecture: Architecture = key("the two networks")
@@ -162,7 +162,11 @@ def settle_end(config: Config, named: Sequence[str]) -> Config:
         raise UsageError(f"{' and '.join(ends)}: each says when to stop, give one")
     if config.extra_steps is not None and config.resume is None:
         raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
-    return dataclasses.replace(config, budget=None) if {"steps", "extra_steps"} & {*ends} else config
+    if {"steps", "extra_steps"} & {*ends}:
+        config = dataclasses.replace(config, budget=None)
+    if config.deterministic and config.budget is not None:
+        raise UsageError(f"deterministic=true: budget={config.budget} makes as many steps as fit, give steps=")
+    return config
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -190,6 +194,7 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "dry_run", "plugins")
 
 RECORDED = "conditioning.classes"  # follows from the data
+NO_DIFFERENCE = ("name", "dataset.cache", RECORDED)  # where a run is kept and what follows from the data
 AUTO = ("precision", "threads")  # which a run settles when it starts, and records
 
 
@@ -204,5 +209,5 @@ def differences(one: Config, other: Config) -> list[str]:
     return [
         one_line(f"{dotted}={schema.shown(new.get(dotted))} (was {schema.shown(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())
-        if new.get(dotted) != old.get(dotted) and not is_run_control(dotted) and dotted not in ("name", RECORDED)
+        if new.get(dotted) != old.get(dotted) and not is_run_control(dotted) and dotted not in NO_DIFFERENCE
     ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +32,17 @@ class _Pairs(NamedTuple):
     copied: list[tuple[Tensor, Tensor]]
 
 
-@lru_cache(maxsize=2)
+_known: WeakKeyDictionary[nn.Module, tuple[ReferenceType[nn.Module], _Pairs]] = WeakKeyDictionary()
+
+
 def _pairs(average: nn.Module, network: nn.Module) -> _Pairs:
     """The tensors that belong together: found once, as a network keeps its tensors for as long as it lives."""
+    if average not in _known or _known[average][0]() is not network:
+        _known[average] = ref(network), _paired(average, network)
+    return _known[average][1]
+
+
+def _paired(average: nn.Module, network: nn.Module) -> _Pairs:
     buffers = dict(network.named_buffers())
     mine = dict(average.named_buffers())
     averaged = [(tensor, buffers[name]) for name, tensor in mine.items() if name.endswith(STATISTICS)]

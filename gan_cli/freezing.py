@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -57,12 +57,16 @@ class _Parts(NamedTuple):
     spectral: list[_SpectralNorm]
 
 
-@lru_cache(maxsize=4)
+_known: WeakKeyDictionary[nn.Module, _Parts] = WeakKeyDictionary()
+
+
 def _parts(network: nn.Module) -> _Parts:
     """What there is to hold still: found once, as a network keeps its layers for as long as it lives."""
-    modules = list(network.modules())
-    return _Parts(
-        list(network.parameters()),
-        [module for module in modules if isinstance(module, _BatchNorm)],
-        [module for module in modules if isinstance(module, _SpectralNorm)],
-    )
+    if network not in _known:
+        modules = list(network.modules())
+        _known[network] = _Parts(
+            list(network.parameters()),
+            [module for module in modules if isinstance(module, _BatchNorm)],
+            [module for module in modules if isinstance(module, _SpectralNorm)],
+        )
+    return _known[network]

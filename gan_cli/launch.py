@@ -19,6 +19,7 @@ from gan_cli.conduct import conduct, introduce
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
+from gan_cli.data.folder import NO_CACHE
 from gan_cli.errors import CheckpointError, UsageError, one_line
 from gan_cli.finetune import KEYS, adopt_networks, describe_base, find_base
 from gan_cli.machine import build_device, describe_device, environment, make_repeatable
@@ -231,6 +232,8 @@ def _resume(request: Request, folder: Path) -> int:
             _record_resume(request, folder, config, state, log)
             _tell_drift(saved.provenance, device, log)
             log.say(f"resuming {folder} at step {state.counters.step:,}")
+            if config.training.lr_schedule != "constant" and end != saved.counters.total_steps:
+                log.say(f"learning rates now go by training.lr_schedule={config.training.lr_schedule} to the new end")
             introduce(config, dataset, state, log)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), saved.metrics)
@@ -274,7 +277,8 @@ def _reachable(dataset: Any, folder: Path) -> Any:
     """The data section with a relative path taken from where the run was started, if it is not found from here."""
     started_in = Path(str(read_record(folder).get("directory", ".")))
     for key in ("path", "root", "labels", "cache"):
-        path = Path(getattr(dataset, key, None) or "~")
+        value = getattr(dataset, key, None)
+        path = Path("~" if value in (None, NO_CACHE) else value)
         there = not path.is_absolute() and path.parts[:1] != ("~",) and (started_in / path).exists()
         if there and not path.exists():
             dataset = dataclasses.replace(dataset, **{key: str(started_in / path)})

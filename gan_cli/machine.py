@@ -27,6 +27,7 @@ def build_device(section: Any) -> torch.device:
         count = torch.cuda.device_count()
         if section.index >= count:
             raise UsageError(f"device.index={section.index}: there are {count} GPUs, numbered from 0")
+        torch.cuda.set_device(section.index)  # whose generator is seeded where networks draw themselves
         return torch.device("cuda", section.index)
     return torch.device(section.name)
 

@@ -99,6 +99,7 @@ def load_state_tensors(optimizer: Optimizer, network: nn.Module, tensors: dict[s
     for key, value in tensors.items():
         slot, name = key.split(".", 1)
         parameter = parameters[name]
-        # in the layout of the parameter, as the optimizer had made it: a fused update walks both as they lie in memory
-        mine = torch.empty_like(value) if slot == "step" else torch.empty_like(parameter, requires_grad=False)
-        optimizer.state[parameter][slot] = mine.copy_(value)
+        # as the optimizer had made it: a fused update counts on the device, and walks values as they lie in memory
+        there = parameter.device if optimizer.defaults.get("fused") else value.device
+        like = value.to(there) if slot == "step" else parameter.detach()
+        optimizer.state[parameter][slot] = torch.empty_like(like).copy_(value)

@@ -91,7 +91,8 @@ def build_state(config: Config, device: torch.device) -> TrainState:
     memory: dict[str, dict[str, Tensor]] = {name: {} for name in config.regularizer.keys() & MEMORY.keys()}
     if config.training.ada_target is not None:
         memory["ada"] = {"probability": torch.zeros((), device=device)}
-    roles = {"generator": generator, "discriminator": discriminator} if config.compile else {}
+    compiling = config.compile and device.type != "meta"
+    roles = {"generator": generator, "discriminator": discriminator} if compiling else {}
     return TrainState(
         generator=generator,
         discriminator=discriminator,

@@ -36,7 +36,7 @@ from gan_cli.presentation import present, present_condition
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.regularizers import PENALTIES, WEIGHT_RULES, PenaltyInputs
 from gan_cli.state import DiscriminatorOutcome, TrainState, latent_of
-from gan_cli.turns import reuses_fakes, turn_lengths, whose_turn
+from gan_cli.turns import hands_over, takes_over, turn_lengths, whose_turn
 from gan_cli.unroll import calling, memory_of, unrolled_parameters
 
 TOP_K_DECAY = 0.99  # an epoch
@@ -65,13 +65,16 @@ def play_turn(state: TrainState, config: Config, batches: Batches) -> Discrimina
 
 
 def discriminator_step(state: TrainState, config: Config, batches: Batches) -> DiscriminatorOutcome:
-    """One update of D on a real batch and as many fakes; G keeps every byte."""
+    """One update of D on a real batch and as many fakes; G keeps every weight.
+
+    If G is to learn from these fakes as well, its statistics take them in now.
+    """
     update, parts = state.counters.d_updates, config.training.accumulate
     _seed_networks(config, state.device, "discriminator", update)
     latents = draw_latents(config, "discriminator", update).to(state.device)
     random = generator_for(config.seed, "penalty", update)
     state.discriminator_optimizer.zero_grad(set_to_none=True)
-    kept = reuses_fakes(config, state.counters.step, batches)
+    kept = hands_over(config, state.counters, batches)
     judged = []
     for batch, latent in zip(batches.draw(update).split(parts), latents.chunk(parts), strict=True):
         with nullcontext() if kept else without_training(state.generator):
@@ -142,7 +145,7 @@ def generator_step(state: TrainState, config: Config, batches: Batches) -> Gener
     Where real samples are needed too, they are the batch that D has just learned from, and its fakes of their classes.
     """
     step, parts = state.counters.step, config.training.accumulate
-    reused = reuses_fakes(config, step, batches)
+    reused = takes_over(config, state.counters, batches)
     kept = (state.fakes if state.fakes is not None else _remade_fakes(state, config, batches)) if reused else None
     _seed_networks(config, state.device, "generator", step)
     latents = draw_latents(config, "generator", step).to(state.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gan_cli.config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.state import Counters
@@ -26,10 +28,22 @@ def whose_turn(counters: Counters, d_updates: int, g_updates: int, warmup: int =
     return "discriminator" if counters.d_updates < due else "generator"
 
 
-def reuses_fakes(config: Config, step: int, batches: Batches) -> bool:
-    """Whether the fakes of D's last update are those of G's update number `step`: of G's first in a turn, if wanted.
+def hands_over(config: Config, counters: Counters, batches: Batches) -> bool:
+    """Whether the fakes of D's next update are to be G's too: those of its last one in a turn, if they are reused."""
+    after = replace(counters, d_updates=counters.d_updates + 1)
+    lengths = turn_lengths(config, batches)
+    return reuses_fakes(config) and whose_turn(after, *lengths, config.training.critic_warmup) == "generator"
 
-    Not where a batch is worked on in parts, of which only one is to be held at a time.
+
+def takes_over(config: Config, counters: Counters, batches: Batches) -> bool:
+    """Whether G's next update, its first of a turn, learns from the fakes that D has just judged."""
+    return reuses_fakes(config) and counters.step % turn_lengths(config, batches)[1] == 0
+
+
+def reuses_fakes(config: Config) -> bool:
+    """If it is wanted, and the fakes can be held and made again to the last bit.
+
+    Of a batch that is worked on in parts only one is to be held at a time, and compiled networks round otherwise where
+    their statistics stand still.
     """
-    first = step % turn_lengths(config, batches)[1] == 0
-    return config.training.reuse_fakes and config.training.accumulate == 1 and first
+    return config.training.reuse_fakes and config.training.accumulate == 1 and not config.compile

@@ -11,6 +11,7 @@ import torch
 from conftest import TINY_IMAGES, compose, without
 
 from gan_cli import autotune, checkpoint
+from gan_cli.cli import run_command
 from gan_cli.data import build_dataset
 from gan_cli.runfolder import CHECKPOINTS
 
@@ -94,10 +95,10 @@ def test_what_the_user_says_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_trial_is_short_and_of_whole_parts() -> None:
-    config = compose("dataset=shapes", "image_size=64", "batch_size=96", "training.accumulate=3")
+    config = compose("dataset=shapes", "image_size=64", "batch_size=96", "training.accumulate=3", "compile=true")
     small = autotune._shortened(config)
-    assert small.batch_size % 3 == 0
-    assert small.batch_size == 24
+    assert not small.compile
+    assert small.batch_size == 96 // 2 // 3 * 3 == 48  # one group of sixteen in each of three parts
     assert autotune._shortened(compose("experiment=ring")).batch_size == compose("experiment=ring").batch_size
 
 
@@ -135,3 +136,16 @@ def test_deterministic_runs_are_equal_and_say_so(train: Callable[..., Path]) -> 
     assert all(torch.equal(tensor, second.tensors[name]) for name, tensor in first.tensors.items())
     assert torch.are_deterministic_algorithms_enabled()
     assert "for deterministic=true" in (runs[0] / "train.log").read_text()
+
+
+def test_deterministic_needs_a_number_of_steps(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["budget=2s"], ["experiment=fast"]):
+        assert run_command("train", ["deterministic=true", "dataset=shapes", *command]) == 2
+        assert "deterministic=true: budget=" in capsys.readouterr().err
+    train("experiment=fast", *UNSET, "steps=1", "deterministic=true")
+
+
+@pytest.mark.parametrize(("batch", "warned"), [(16, False), (24, False), (10, False), (17, True), (2, True)])
+def test_batches_that_cannot_be_compared_are_warned_of(train: Callable[..., Path], batch: int, warned: bool) -> None:
+    run = train(*without(TINY_IMAGES, "batch_size"), f"batch_size={batch}", "steps=1")
+    assert ("too few for D to compare" in (run / "train.log").read_text()) is warned

@@ -114,3 +114,25 @@ def test_average_forgets_the_random_start_fast() -> None:
         average.weight.fill_(0.0)
     update_average(average, network, decay=0.999, step=1)
     assert average.weight.item() == pytest.approx(1 - 2 / 11)
+
+
+def test_memory_is_put_back_in_the_layout_of_its_parameter() -> None:
+    convolution = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(convolution, name="adam", lr=0.1, **SETTINGS["adam"])
+    convolution(torch.randn(2, 3, 5, 5)).sum().backward()
+    optimizer.step()
+    kept = {name: value.contiguous() for name, value in state_tensors(optimizer, convolution).items()}
+    other = build_optimizer(convolution, name="adam", lr=0.1, **SETTINGS["adam"])
+    load_state_tensors(other, convolution, kept)
+    for slot, value in other.state[convolution.weight].items():
+        assert torch.equal(value, kept[f"{slot}.weight"])
+        assert slot == "step" or value.stride() == convolution.weight.stride()
+
+
+def test_a_fused_optimizer_counts_where_its_parameters_are() -> None:
+    """As torch's own loading does; on a GPU a count on the CPU would be read as an address there."""
+    network = nn.Linear(2, 2, device="meta")
+    optimizer = torch.optim.Adam(network.parameters())
+    optimizer.defaults["fused"] = True
+    load_state_tensors(optimizer, network, {"step.weight": torch.tensor(3.0)})
+    assert optimizer.state[network.weight]["step"].device.type == "meta"

@@ -16,7 +16,7 @@ from gan_cli.data.dataset import Batches, Dataset, batch_indices
 from gan_cli.freezing import frozen
 from gan_cli.state import Counters, TrainState, build_state, latent_of
 from gan_cli.steps import discriminator_step, due_penalties, generator_step, penalty_weight
-from gan_cli.turns import whose_turn
+from gan_cli.turns import reuses_fakes, whose_turn
 
 CPU = torch.device("cpu")
 
@@ -116,6 +116,24 @@ def test_fakes_are_reused_by_the_first_update_of_a_turn_alone() -> None:
     parted, other, _ = prepared("training.reuse_fakes=true", "training.accumulate=2")
     judge(parted, other, dataset)
     assert other.fakes is None  # one part's fakes at a time
+
+
+def test_of_several_updates_of_d_the_last_alone_prepares_its_fakes_for_g() -> None:
+    config, state, dataset = prepared("training.reuse_fakes=true", "training.n_critic=3")
+    kept = []
+    for _ in range(3):
+        judge(config, state, dataset)
+        kept.append(state.fakes is not None)
+    assert kept == [False, False, True]
+    compiled = compose(*TINY_IMAGES, "training.reuse_fakes=true", "compile=true")
+    assert not reuses_fakes(compiled)  # whose fakes could not be made again to the last bit
+
+
+def test_a_network_that_does_not_say_how_it_mixes_is_given_real_and_fake_apart() -> None:
+    _, state, _ = prepared("architecture=subpixel", "architecture.discriminator.minibatch=none")
+    assert state.discriminator.keeps_apart(8)
+    state.discriminator.mixes_by_known_layers = False  # as a plugin's that does not say
+    assert not state.discriminator.keeps_apart(8)
 
 
 @pytest.mark.parametrize("conditioning", ["none", "projection", "acgan"])

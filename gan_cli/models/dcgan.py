@@ -74,6 +74,8 @@ class DCGANDiscriminator(Discriminator):
     As in the paper the first layer is not normalized.
     """
 
+    mixes_by_known_layers = True
+
     def __init__(
         self,
         sample_shape: tuple[int, ...],

@@ -83,7 +83,7 @@ class MinibatchStddev(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         count = len(features)
-        size = max(size for size in range(1, min(self.group, count) + 1) if count % size == 0)
+        size = largest_group(count, min(self.group, count))
         grouped = features.unflatten(0, (size, count // size))
         spread = (grouped.var(0, correction=0) + 1e-8).sqrt().flatten(1).mean(1)  # `[N / size]`
         shape = (count, 1, *features.shape[2:])
@@ -106,6 +106,11 @@ class MinibatchDiscrimination(nn.Module):
         return torch.cat([features, near], 1)
 
 
+def largest_group(count: int, most: int) -> int:
+    """The largest number up to `most` that divides `count`."""
+    return max(size for size in range(1, most + 1) if count % size == 0)
+
+
 class MinibatchDeviations(nn.Module):
     """Appends to vectors `[N, C]` the deviations of `kernels` learned projections of them within a group of samples.
 
@@ -114,13 +119,15 @@ class MinibatchDeviations(nn.Module):
     that follow each other, or as many as divide the batch.
     """
 
-    def __init__(self, features: int, kernels: int = 32, group: int = 16) -> None:
+    group = 16
+
+    def __init__(self, features: int, kernels: int = 32, group: int = group) -> None:
         super().__init__()
         self.added, self.group = kernels, group
         self.project = nn.Linear(features, kernels)
 
     def forward(self, features: Tensor) -> Tensor:
-        size = max(size for size in range(1, self.group + 1) if len(features) % size == 0)
+        size = largest_group(len(features), self.group)
         grouped = self.project(features).float().unflatten(0, (-1, size))
         spread = (grouped.var(1, correction=0) + 1e-8).sqrt()  # `[N / size, kernels]`
         return torch.cat([features, spread.repeat_interleave(size, 0).to(features.dtype)], 1)
@@ -155,6 +162,8 @@ class Discriminator(nn.Module, ABC):
     A subclass calls `add_head` when it is built, and defines `features`.
     """
 
+    mixes_by_known_layers = False  # whether no sample meets others of its batch but in layers of MIXING
+
     def add_head(
         self,
         features: int,
@@ -175,8 +184,11 @@ class Discriminator(nn.Module, ABC):
     def keeps_apart(self, count: int) -> bool:
         """Whether two batches of `count` samples can be judged in one pass, neither changing what is made of the other.
 
-        True of networks that judge each sample by itself, or in groups which divide the batch.
+        True of networks that judge each sample by itself, or in groups which divide the batch, and say by
+        `mixes_by_known_layers` that they do nothing else.
         """
+        if not self.mixes_by_known_layers:
+            return False
         mixing = [module for module in self.modules() if isinstance(module, MIXING)]
         return all(isinstance(module, MinibatchDeviations) and count % module.group == 0 for module in mixing)
 

@@ -63,6 +63,8 @@ class MLPGenerator(nn.Module):
 class MLPDiscriminator(Discriminator):
     """Samples `[N, *sample_shape]` to logits `[N]`."""
 
+    mixes_by_known_layers = True
+
     def __init__(
         self,
         sample_shape: tuple[int, ...],

@@ -159,6 +159,8 @@ class ResNetDiscriminator(Discriminator):
     (WGAN-GP) and scored.
     """
 
+    mixes_by_known_layers = True
+
     def __init__(
         self,
         sample_shape: tuple[int, ...],

@@ -71,6 +71,8 @@ class SubpixelDiscriminator(Discriminator):
     layer is not normalized.
     """
 
+    mixes_by_known_layers = True
+
     def __init__(
         self,
         sample_shape: tuple[int, ...],
