@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gan_cli.config import Config
 from gan_cli.errors import UsageError
 
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow", "rich")
@@ -32,12 +35,18 @@ def build_device(section: Any) -> torch.device:
     return torch.device(section.name)
 
 
-def make_repeatable(deterministic: bool) -> None:
-    """Chooses operations that give the same bits again, where there are such; PyTorch warns of any other."""
-    if deterministic:
+def make_ready(config: Config, device: torch.device) -> None:
+    """Sets the process up for `deterministic`; UsageError if `compile` has no C++ compiler to work with.
+
+    Operations are chosen that give the same bits again, where there are such; PyTorch warns of any other.
+    """
+    if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it a GPU's matrix products may differ
     # As torch.use_deterministic_algorithms, which also imports the whole compiler to tell it: two seconds.
-    torch.set_deterministic_debug_mode("warn" if deterministic else "default")
+    torch.set_deterministic_debug_mode("warn" if config.deterministic else "default")
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if config.compile and device.type == "cpu" and shutil.which(compiler) is None:
+        raise UsageError(f"compile=true: needs the C++ compiler {compiler}, install it or name another by CXX=")
 
 
 def available_devices() -> list[str]:

@@ -149,3 +149,27 @@ def test_deterministic_needs_a_number_of_steps(train: Callable[..., Path], capsy
 def test_batches_that_cannot_be_compared_are_warned_of(train: Callable[..., Path], batch: int, warned: bool) -> None:
     run = train(*without(TINY_IMAGES, "batch_size"), f"batch_size={batch}", "steps=1")
     assert ("too few for D to compare" in (run / "train.log").read_text()) is warned
+
+
+def test_without_a_compiler_nothing_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert run_command("train", [*TINY_IMAGES, "steps=1", "compile=true"]) == 2
+    assert "compile=true: needs the C++ compiler no-such-compiler" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_run_learns_as_a_plain_one_and_resumes(train: Callable[..., Path]) -> None:
+    """To float32's digits; and to the last bit as itself, in the same process."""
+    command = [*TINY_IMAGES, "precision=fp32", "training.lr_schedule=constant"]
+    plain = train(*command, "training.reuse_fakes=false", "steps=3", "name=plain")
+    whole = train(*command, "compile=true", "steps=3", "name=whole")
+    parts = train(*command, "compile=true", "steps=2", "name=parts")
+    train(f"resume={parts}", "extra_steps=1")
+    one, two, other = (checkpoint.load(run / CHECKPOINTS / "last.safetensors").tensors for run in (plain, whole, parts))
+    for name, tensor in two.items():
+        assert torch.equal(tensor, other[name]), name
+        if name.startswith("discriminator."):
+            torch.testing.assert_close(tensor, one[name], rtol=0.05, atol=0.02)
