@@ -12,13 +12,13 @@ import torch
 from gan_cli.config import Config
 from gan_cli.data import build_batches
 from gan_cli.data.dataset import Batches, Dataset
+from gan_cli.machine import STALLED, probe_seconds, threads_are_given
 from gan_cli.models.layers import MinibatchDeviations
 from gan_cli.state import TrainState, build_state
 from gan_cli.steps import discriminator_step, generator_step
 
 TRIAL_VALUES = 100_000  # at most so many numbers are in the batch of a trial step, which keeps it short
 TRIAL_STEPS, TRIAL_SECONDS = 4, 0.15  # of each number of threads: whichever comes first
-STALLED = 10  # times slower than one thread alone: no step needs to be tried
 BF16_CPUS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch's own questions, which are not public
 GAIN = 1.1  # how much faster more threads must be to be taken: they also disturb other work, and are disturbed by it
 
@@ -50,7 +50,7 @@ def settle_threads(config: Config, dataset: Dataset, device: torch.device) -> tu
         count = config.threads
     elif config.deterministic:
         count, said = 1, "for deterministic=true"
-    elif "OMP_NUM_THREADS" in os.environ or device.type != "cpu":
+    elif threads_are_given() or device.type != "cpu":
         count = torch.get_num_threads()
     else:
         count, said = _fastest(config, dataset, device)
@@ -67,9 +67,9 @@ def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[in
     state, batches = build_state(trial, device), build_batches(trial, dataset, device)
     times: dict[int, float] = {}
     best = counts[0]
-    alone = _probe_seconds(1)
+    alone = probe_seconds(1)
     for count in counts:
-        if count > 1 and _probe_seconds(count) > STALLED * alone:
+        if count > 1 and probe_seconds(count) > STALLED * alone:
             return best, f"not {count}: the machine's cores are busy"
         torch.set_num_threads(count)
         times[count] = _step_seconds(state, trial, batches)
@@ -78,17 +78,6 @@ def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[in
         best = count
     shown = ", ".join(f"{count}: {seconds * 1000:.1f} ms" for count, seconds in times.items())
     return best, f"a trial step takes with {shown}"
-
-
-def _probe_seconds(count: int) -> float:
-    """Of ten short operations. Threads that wait for one whose core is busy take far longer than one thread alone."""
-    torch.set_num_threads(count)
-    values = torch.ones(200_000)
-    values.add_(1)
-    started = time.perf_counter()
-    for _ in range(10):
-        values.add_(1)
-    return time.perf_counter() - started
 
 
 def _shortened(config: Config) -> Config:

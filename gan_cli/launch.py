@@ -22,7 +22,7 @@ from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.errors import CheckpointError, UsageError, one_line
 from gan_cli.finetune import KEYS, adopt_networks, describe_base, find_base
-from gan_cli.machine import build_device, describe_device, environment, make_ready
+from gan_cli.machine import build_device, calm_threads, describe_device, environment, make_ready
 from gan_cli.preview import preview
 from gan_cli.rollback import restore
 from gan_cli.run import Run
@@ -118,6 +118,7 @@ def _prepare(request: Request) -> Prepared:
     Done before anything is written: here all that does not fit is found.
     """
     device = build_device(request.config.device)
+    calm_threads(request.config.threads)
     make_ready(request.config, device)
     config = settle_precision(request.config, device)
     check_parameters(config)

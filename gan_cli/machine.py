@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from gan_cli.config import Config
 from gan_cli.errors import UsageError
 
+STALLED = 10  # times slower than one thread alone: its partners wait for cores that are busy
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow", "rich")
 
 
@@ -47,6 +49,31 @@ def make_ready(config: Config, device: torch.device) -> None:
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if config.compile and device.type == "cpu" and shutil.which(compiler) is None:
         raise UsageError(f"compile=true: needs the C++ compiler {compiler}, install it or name another by CXX=")
+
+
+def calm_threads(count: int | str | None = None) -> None:
+    """Gives the process so many threads; without a number one, if several would wait for cores that are busy."""
+    if isinstance(count, int):
+        torch.set_num_threads(count)
+    elif not threads_are_given() and torch.get_num_threads() > 1:
+        several, alone = torch.get_num_threads(), probe_seconds(1)
+        torch.set_num_threads(1 if probe_seconds(several) > STALLED * alone else several)
+
+
+def threads_are_given() -> bool:
+    """Whether the user has said by OMP_NUM_THREADS how many there are to be."""
+    return os.environ.get("OMP_NUM_THREADS", "").strip().isdigit()
+
+
+def probe_seconds(count: int) -> float:
+    """Of ten short operations. Threads that wait for one whose core is busy take far longer than one thread alone."""
+    torch.set_num_threads(count)
+    values = torch.ones(200_000)
+    values.add_(1)
+    started = time.perf_counter()
+    for _ in range(10):
+        values.add_(1)
+    return time.perf_counter() - started
 
 
 def available_devices() -> list[str]:

@@ -22,7 +22,7 @@ from gan_cli.data.dataset import to_bytes
 from gan_cli.errors import StorageError, UsageError
 from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, generate
 from gan_cli.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
-from gan_cli.machine import build_device
+from gan_cli.machine import build_device, calm_threads
 from gan_cli.runfolder import CHECKPOINTS
 from gan_cli.state import build_generator, latent_of
 
@@ -37,6 +37,7 @@ def sample(config: SampleConfig) -> int:
         raise UsageError("ckpt is missing: gan-sample ckpt=<a .safetensors file or a run's folder>")
     _check_count(config, expand_seeds(config, OF_ALL))
     device = build_device(config.device)
+    calm_threads()
     found = checkpoint.find(Path(config.ckpt))
     rows = _rows(config, found)
     seeds = expand_seeds(config, OF_A_CLASS * len(rows) if len(rows) > 1 else OF_ALL)
@@ -108,6 +109,8 @@ def _write(
 ) -> None:
     """The samples and their sidecar; `asked` says of each seed what it is to be, nothing if that cannot be said."""
     network = build_generator(found.config, found.tensors, device, ema=config.ema)
+    whole = target
+    target = whole.with_name(f".{whole.stem}.part{whole.suffix}")  # has its name when all of it is there
     batches = map(to_bytes, _made(config, found, network, asked, seeds))
     try:
         if config.format == "images":
@@ -127,6 +130,7 @@ def _write(
     except BaseException:
         shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
         raise
+    target.rename(whole)
     sidecar = {
         "checkpoint": str(found.path.absolute()),
         "sha256": found.sha256,
@@ -141,7 +145,7 @@ def _write(
         "gan_cli": found.provenance.gan_cli,
     }
     text = json.dumps(sidecar, indent=2) + "\n"
-    target.with_name(_without_suffix(target) + ".json").write_text(text, encoding="utf-8")
+    whole.with_name(_without_suffix(whole) + ".json").write_text(text, encoding="utf-8")
 
 
 def _made(

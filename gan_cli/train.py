@@ -79,6 +79,9 @@ def _train(run: Run, stop: StopSignals) -> Finding | None:
             judged = outcome
         else:
             made = outcome
+            if config.compile and counters.step == 1:
+                run.log.say(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
+                state.budget_start = state.seconds
             run.log.advance(counters.step, counters.total_steps)
             _fix_budget(run, pace)
     if saved != counters:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import TINY_IMAGES, compose, without
 
-from gan_cli import autotune, checkpoint
+from gan_cli import autotune, checkpoint, machine
 from gan_cli.cli import run_command
 from gan_cli.data import build_dataset
 from gan_cli.runfolder import CHECKPOINTS
@@ -57,7 +57,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, float], dict[i
 
     def set_times(steps: dict[int, float], probes: dict[int, float] | None = None) -> None:
         monkeypatch.setattr(autotune, "_step_seconds", lambda *_: steps[torch.get_num_threads()])
-        monkeypatch.setattr(autotune, "_probe_seconds", lambda count: (probes or {}).get(count, 1e-4))
+        monkeypatch.setattr(autotune, "probe_seconds", lambda count: (probes or {}).get(count, 1e-4))
 
     return set_times
 
@@ -105,7 +105,7 @@ def test_a_trial_is_short_and_of_whole_parts() -> None:
 def test_a_trial_changes_nothing(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(autotune, "_cores", lambda: 2)
-    monkeypatch.setattr(autotune, "_probe_seconds", lambda count: 1e-4)  # nobody is in the way
+    monkeypatch.setattr(autotune, "probe_seconds", lambda count: 1e-4)  # nobody is in the way
     monkeypatch.setattr(autotune, "GAIN", 1e9)  # it is timed, and one thread wins
     tried = train(*UNSET, "steps=3", "name=tried")
     given = train(*UNSET, "steps=3", "name=given", "threads=1")
@@ -173,3 +173,18 @@ def test_a_compiled_run_learns_as_a_plain_one_and_resumes(train: Callable[..., P
         assert torch.equal(tensor, other[name]), name
         if name.startswith("discriminator."):
             torch.testing.assert_close(tensor, one[name], rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize(("slow", "threads"), [(2e-4, 2), (1.0, 1)])
+def test_busy_cores_leave_one_thread_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, slow: float, threads: int
+) -> None:
+    monkeypatch.setattr(machine, "probe_seconds", lambda count: slow if count > 1 else 1e-4)
+    torch.set_num_threads(2)
+    machine.calm_threads()
+    assert torch.get_num_threads() == 2  # OMP_NUM_THREADS is the user's word
+    monkeypatch.setenv("OMP_NUM_THREADS", "")  # which says nothing
+    machine.calm_threads()
+    assert torch.get_num_threads() == threads
+    machine.calm_threads(3)
+    assert torch.get_num_threads() == 3

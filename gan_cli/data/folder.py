@@ -80,7 +80,7 @@ def _place(path: str, cache: str, labels: str | None, *settings: object) -> Plac
     # The path as it was typed, too, since it stands in the data's description.
     slot = (VERSION, PIL.__version__, expanded, os.path.realpath(expanded), labels, *settings)
     first, second = (hashlib.sha256(repr(key).encode()).hexdigest()[:32] for key in (slot, content))
-    return Place(Path(cache).expanduser(), first, second)
+    return Place(Path(os.path.expanduser(cache)), first, second)
 
 
 def _built(

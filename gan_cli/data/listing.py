@@ -114,7 +114,7 @@ def _state(item: os.DirEntry[str]) -> str:
         status = item.stat()
     except OSError:
         return "a link that leads nowhere"
-    return f"{status.st_size} {status.st_mtime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_mode}"  # the mode: what could not be read may be now
 
 
 def _digest(text: str) -> bytes:
