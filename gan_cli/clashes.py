@@ -101,6 +101,7 @@ def _validate_training(config: Config) -> None:
             f"training.accumulate={training.accumulate} training.pack={training.pack}: batch_size={config.batch_size}"
             " cannot be split into so many equal parts"
         )
+    _validate_parts(config)
     if training.critic_warmup and (training.alternate == "epoch" or training.critic_warmup < training.n_critic):
         raise UsageError(
             f"training.critic_warmup={training.critic_warmup}: expected at least n_critic={training.n_critic} updates,"
@@ -121,6 +122,18 @@ def _validate_training(config: Config) -> None:
             f"training.freeze_discriminator_layers={training.freeze_discriminator_layers}: keeps what has been learned"
             " before, which needs init_from="
         )
+
+
+def _validate_parts(config: Config) -> None:
+    """Batch norm of vectors needs at least two of them at a time."""
+    part = config.batch_size // config.training.accumulate
+    for role, samples in (("generator", part), ("discriminator", part // config.training.pack)):
+        network = getattr(config.architecture, role)
+        if network.name == "mlp" and network.normalization == "batch" and samples == 1:
+            raise UsageError(
+                f"architecture.{role}.normalization=batch: batch_size={config.batch_size} leaves one sample at a time,"
+                " which has no statistics; use a larger batch_size, or normalization=none"
+            )
 
 
 def _validate_regularizers(config: Config) -> None:

@@ -328,6 +328,14 @@ WRONG = [
     ("hydra.run.dir=x", ["hydra.run.dir=x", "output="]),
     ("steps=[1", ["steps=[1"]),
     ("seed=${nope}", ["nope"]),
+    (
+        "architecture=mlp architecture.generator.normalization=batch batch_size=8 training.accumulate=8",
+        ["architecture.generator.normalization=batch", "one sample at a time"],
+    ),
+    (
+        "architecture=mlp regularizer=none architecture.discriminator.normalization=batch batch_size=8 training.pack=8",
+        ["architecture.discriminator.normalization=batch", "one sample at a time"],
+    ),
 ]
 
 
