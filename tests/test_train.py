@@ -76,6 +76,7 @@ def test_what_a_run_leaves(train: Callable[..., Path]) -> None:
         "training.sample_every=2",
         "loss=wasserstein",
         "precision=fp32",
+        "optimizer.lr=0.05",  # no two pictures are alike
     ]
     run = train(*overrides, "steps=4", "name=it's a name, [really]")
     assert run.parent.name == "it's a name, [really]"
