@@ -28,7 +28,7 @@ from report import leave, table
 
 COUNTS = (1_000, 10_000, 100_000)
 FEW = 1_000  # for the formats that a person looks at
-BARE = 3_000  # images for each measurement of the network alone
+BARE = 20_000  # images for each measurement of the network alone
 MEASURE = "--measure"
 
 
