@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import re
@@ -42,6 +43,26 @@ def sample() -> int:
     return run_command("sample", sys.argv[1:])
 
 
+def evaluate() -> int:
+    """The console script `gan-eval`."""
+    return run_command("eval", sys.argv[1:])
+
+
+def export() -> int:
+    """The console script `gan-export`."""
+    return run_command("export", sys.argv[1:])
+
+
+def report() -> int:
+    """The console script `gan-report`."""
+    return run_command("report", sys.argv[1:])
+
+
+def compare() -> int:
+    """The console script `gan-compare`."""
+    return run_command("compare", sys.argv[1:])
+
+
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
     """Runs `gan-<command>` with these arguments and returns its exit code; `folder` is where a sweep wants the run."""
     for stream in (sys.stdout, sys.stderr):
@@ -79,7 +100,7 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
         print(f"gan-cli {__version__}")
         return 0
     typed = shlex.join([f"gan-{command}", *arguments])
-    arguments = _open_sources(arguments)
+    arguments = _open_sources(_with_keys(command, arguments))
     if "--help" in arguments or "-h" in arguments:
         from gan_cli.help import help_text
 
@@ -99,7 +120,25 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
         return _print_config(command, rest)
     if any(argument.partition("=")[0] in HYDRA_FLAGS for argument in arguments):
         return _leave_to_hydra(command, arguments)
-    return _train(arguments, typed, folder) if command == "train" else _sample(arguments)
+    return _train(arguments, typed, folder) if command == "train" else _run_other(command, arguments)
+
+
+def _with_keys(command: str, arguments: list[str]) -> list[str]:
+    """The arguments with words that stand alone, where a command takes such, as the value of their key."""
+    from gan_cli.commands import POSITIONAL
+
+    before = dict(zip(arguments[1:], arguments, strict=False))
+    words = [
+        argument
+        for argument in arguments
+        if "=" not in argument and not argument.startswith("-") and before.get(argument) not in FLAGS_WITH_VALUE
+    ]
+    if command not in POSITIONAL or not words:
+        return arguments
+    from gan_cli.overrides import quote
+
+    named = ",".join(quote(os.path.expanduser(word)) for word in words)
+    return [*(argument for argument in arguments if argument not in words), f"{POSITIONAL[command]}=[{named}]"]
 
 
 def _open_sources(arguments: list[str]) -> list[str]:
@@ -147,16 +186,16 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     return launch(Request(parsed, composed.named, composed.brought, command, folder))
 
 
-def _sample(arguments: list[str]) -> int:
+def _run_other(command: str, arguments: list[str]) -> int:
     from gan_cli import schema
+    from gan_cli.commands import RUNNERS, SCHEMAS
     from gan_cli.compose import compose_command
-    from gan_cli.config import SampleConfig
 
-    parsed = schema.parse(SampleConfig, compose_command("sample", arguments).data)
+    parsed = schema.parse(SCHEMAS[command], compose_command(command, arguments).data)
+    module, _, function = RUNNERS[command].partition(":")
     with leaving_at_once():
-        from gan_cli.sample import sample as run_sample
-
-    return run_sample(parsed)
+        run = getattr(importlib.import_module(module), function)
+    return run(parsed)
 
 
 def _without_config_flag(arguments: list[str]) -> list[str] | None:

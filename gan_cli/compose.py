@@ -20,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gan_cli.config import SCHEMAS, flatten
+from gan_cli.commands import GROUPS, SCHEMAS
+from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
 from gan_cli.overrides import OPTIONAL_GROUPS, check_override, quote, read_override
 from gan_cli.schema import key_lines
@@ -30,7 +31,6 @@ HYDRA_KEYS = ("hydra.", "hydra/")
 SWEEP_KEYS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 MOST_JOBS = 10_000
 MOST_CHECKED = 500  # combinations of a sweep that are composed before the first job begins
-SAMPLE_GROUPS = ("device",)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def groups(command: str = "train") -> dict[str, list[str]]:
     own = {pair for folder in own_folders() for pair in groups_in(folder) if pair[0] in found}
     for group, option in sorted(own - {(group, option) for group, options in found.items() for option in options}):
         found[group].append(option)
-    return found if command == "train" else {group: found[group] for group in SAMPLE_GROUPS}
+    return found if command == "train" else {group: found[group] for group in GROUPS.get(command, ())}
 
 
 def compose_command(command: str, arguments: Sequence[str]) -> Composed:

@@ -100,36 +100,6 @@ class Config:
         return self.name or f"{self.dataset.name}-{self.architecture.generator.name}-{self.loss.name}"
 
 
-@dataclass(frozen=True)
-class SampleConfig:
-    """A whole `gan-sample` command."""
-
-    ckpt: str | None = key("a checkpoint, a run's folder, or outputs/<name> (its newest)")
-    n: int | None = key(
-        "number of samples, of seeds seed to seed+n-1; 64 unless set, or 8 of each class asked for",
-        at_least=1,
-        at_most=1_000_000,
-    )
-    seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
-    seeds: str | None = key(
-        "the seeds themselves, in place of n and seed",
-        pattern=r"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*",
-        pattern_means="seeds and ranges, as 0-7,12",
-    )
-    batch_size: int = key("samples made at once; changes speed, not pictures", at_least=1, at_most=100_000)
-    truncation: float | None = key("latents are drawn within this many standard deviations", above=0, at_most=100)
-    label: str | None = key("the class asked for, as cat; cat,dog: a row of each; red,small: of two attributes")
-    label_index: tuple[int, ...] | None = key("the same by number, counted from 0", at_least=0, at_most=10**6)
-    format: str = key("one picture, a folder of pictures, or arrays", choices=("grid", "images", "npz"))
-    out: str | None = key("folder that receives them; <run>/generated unless set")
-    ema: bool = key("use the averaged generator if the checkpoint has one")
-    plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
-    device: Any = option_of(DEVICES, "where it runs")
-
-
-SCHEMAS = {"train": Config, "sample": SampleConfig}
-
-
 def parse(data: Mapping[str, Any]) -> Config:
     """A validated `Config` from plain data; UsageError in one line."""
     config = read(data)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typing
 
+from gan_cli.commands import POSITIONAL, SCHEMAS
 from gan_cli.compose import groups
-from gan_cli.config import SCHEMAS
 from gan_cli.schema import key_lines
 
 EXAMPLES = {
@@ -25,6 +25,20 @@ EXAMPLES = {
         ("gan-sample ckpt=RUN n=1000 format=images", "a file for each"),
         ("gan-sample ckpt=RUN seeds=0-7,12 truncation=0.7", "these seeds, more typical samples"),
     ),
+    "eval": (
+        ("gan-eval ckpt=outputs/NAME/DATE", "every figure that the data allow, each with its floor"),
+        ("gan-eval ckpt=RUN metrics=[frechet,kernel] n=2000", "these two, of 2,000 samples"),
+        ("gan-eval real=cats fake=made_cats", "two folders of pictures, and no checkpoint"),
+    ),
+    "export": (
+        ("gan-export ckpt=outputs/NAME/DATE", "the generator as safetensors, with config and model card"),
+        ("gan-export ckpt=RUN format=onnx", "for onnxruntime, compared with the checkpoint"),
+    ),
+    "report": (
+        ("gan-report outputs/NAME/DATE", "one HTML file of a run"),
+        ("gan-report outputs/NAME/sweep_DATE", "of a sweep, and of each of its runs"),
+    ),
+    "compare": (("gan-compare RUN RUN", "what differs in their configs, and how each came out"),),
 }
 FLAGS = (
     ("-m", "run every combination of comma-separated values"),
@@ -37,10 +51,12 @@ FLAGS = (
 def help_text(command: str) -> str:
     """Examples, then groups and their options, then every key with its line."""
     schema = SCHEMAS[command]
-    lines = [f"usage: gan-{command} [key=value ...]", "", "Examples"]
+    words = " PATH ..." if command in POSITIONAL else ""
+    lines = [f"usage: gan-{command}{words} [key=value ...]", "", "Examples"]
     lines += _columns(EXAMPLES[command])
-    lines += ["", "Groups, chosen as group=option"]
-    lines += _columns((group, ", ".join(options)) for group, options in groups(command).items())
+    if groups(command):
+        lines += ["", "Groups, chosen as group=option"]
+        lines += _columns((group, ", ".join(options)) for group, options in groups(command).items())
     lines += ["", "Keys, set as key=value"]
     lines += _columns(key_lines(schema))
     flags = FLAGS if command == "train" else FLAGS[2:]

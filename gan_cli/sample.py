@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gan_cli import checkpoint, pictures
 from gan_cli.checkpoint import Checkpoint
-from gan_cli.config import SampleConfig
+from gan_cli.commands import SampleConfig
 from gan_cli.data import known_modes
 from gan_cli.data.dataset import to_bytes
 from gan_cli.errors import StorageError, UsageError

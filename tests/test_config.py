@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 
 from gan_cli import config as configs
 from gan_cli import losses, models, optim, options, regularizers, schema
+from gan_cli.commands import SCHEMAS
 from gan_cli.compose import compose_command, groups
-from gan_cli.config import Config, SampleConfig
+from gan_cli.config import Config
 from gan_cli.errors import UsageError
 from gan_cli.schema import key
 from gan_cli.searchpath import config_folder
@@ -379,7 +380,7 @@ def test_differences_name_what_makes_another_run() -> None:
 def test_every_key_has_a_line_of_help() -> None:
     from gan_cli.help import key_lines
 
-    for whole in (Config, SampleConfig):
+    for whole in SCHEMAS.values():
         for name, meaning in key_lines(whole):
             assert meaning.strip(), name
 

@@ -18,8 +18,8 @@ from PIL import Image
 from gan_cli import schema
 from gan_cli.checkpoint import LAST, load
 from gan_cli.cli import run_command
+from gan_cli.commands import SampleConfig
 from gan_cli.compose import compose_command
-from gan_cli.config import SampleConfig
 from gan_cli.data import Modes
 from gan_cli.errors import UsageError
 from gan_cli.generation import generate, latents_of

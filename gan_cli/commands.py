@@ -1,0 +1,110 @@
+"""The commands beside `gan-train`, each with its keys, and where it is found. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gan_cli.config import Config
+from gan_cli.options import DEVICES
+from gan_cli.schema import key, option_of
+
+METRICS = (
+    "frechet", "kernel", "precision_recall", "density_coverage", "inception_score", "modes", "memorization",
+)  # fmt: skip
+EXTRACTORS = ("classifier", "random", "pixels", "inception")
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """A whole `gan-sample` command."""
+
+    ckpt: str | None = key("a checkpoint, a run's folder, or outputs/<name> (its newest)")
+    n: int | None = key(
+        "number of samples, of seeds seed to seed+n-1; 64 unless set, or 8 of each class asked for",
+        at_least=1,
+        at_most=1_000_000,
+    )
+    seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
+    seeds: str | None = key(
+        "the seeds themselves, in place of n and seed",
+        pattern=r"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*",
+        pattern_means="seeds and ranges, as 0-7,12",
+    )
+    batch_size: int = key("samples made at once; changes speed, not pictures", at_least=1, at_most=100_000)
+    truncation: float | None = key("latents are drawn within this many standard deviations", above=0, at_most=100)
+    label: str | None = key("the class asked for, as cat; cat,dog: a row of each; red,small: of two attributes")
+    label_index: tuple[int, ...] | None = key("the same by number, counted from 0", at_least=0, at_most=10**6)
+    format: str = key("one picture, a folder of pictures, or arrays", choices=("grid", "images", "npz"))
+    out: str | None = key("folder that receives them; <run>/generated unless set")
+    ema: bool = key("use the averaged generator if the checkpoint has one")
+    plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
+    device: Any = option_of(DEVICES, "where it runs")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """A whole `gan-eval` command."""
+
+    ckpt: str | None = key("a checkpoint, a run's folder, or outputs/<name> (its newest)")
+    real: str | None = key("without ckpt: a folder or zip of real pictures")
+    fake: str | None = key("without ckpt: a folder or zip of made pictures")
+    metrics: tuple[str, ...] | None = key("which figures; all that the data allow unless set", choices=METRICS)
+    extractor: str = key(
+        "what pictures are compared by; auto: classifier where there are labels, else random",
+        choices=("auto", *EXTRACTORS),
+    )
+    n: int = key("samples to judge, and real ones beside them", at_least=2, at_most=1_000_000)
+    seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
+    batch_size: int = key("samples made at once", at_least=1, at_most=100_000)
+    resamples: int = key("bootstrap samples behind each 95 % interval; 0: no intervals", at_least=0, at_most=100_000)
+    ema: bool = key("use the averaged generator if the checkpoint has one")
+    out: str | None = key("folder that receives the figures; <run>/evaluations unless set")
+    plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
+    device: Any = option_of(DEVICES, "where it runs")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """A whole `gan-export` command."""
+
+    ckpt: str | None = key("a checkpoint, a run's folder, or outputs/<name> (its newest)")
+    format: str = key("what is written", choices=("safetensors", "onnx", "pt2"))
+    out: str | None = key("folder that receives it; <run>/exported unless set")
+    ema: bool = key("use the averaged generator if the checkpoint has one")
+    plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """A whole `gan-report` command, as gan-report RUN."""
+
+    paths: tuple[str, ...] = key("a run's folder, a sweep's, or outputs/<name> (its newest)")
+    out: str | None = key("file that receives it; report.html in that folder unless set")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """A whole `gan-compare` command, as gan-compare RUN RUN."""
+
+    paths: tuple[str, ...] = key("folders of runs, or outputs/<name> (its newest)")
+
+
+SCHEMAS: dict[str, type] = {
+    "train": Config,
+    "sample": SampleConfig,
+    "eval": EvalConfig,
+    "export": ExportConfig,
+    "report": ReportConfig,
+    "compare": CompareConfig,
+}
+GROUPS = {"sample": ("device",), "eval": ("device",)}  # all of them belong to train
+POSITIONAL = {"report": "paths", "compare": "paths"}  # what a word without = is a value of
+# Each is a function of its config that returns the exit code.
+RUNNERS = {
+    "sample": "gan_cli.sample:sample",
+    "eval": "gan_cli.evaluate:evaluate",
+    "export": "gan_cli.export:export",
+    "report": "gan_cli.report:report",
+    "compare": "gan_cli.compare:compare",
+}
