@@ -7,12 +7,8 @@ from typing import Any
 
 from gan_cli.config import Config
 from gan_cli.options import DEVICES
+from gan_cli.options.evaluation import EXTRACTORS, METRICS
 from gan_cli.schema import key, option_of
-
-METRICS = (
-    "frechet", "kernel", "precision_recall", "density_coverage", "inception_score", "modes", "memorization",
-)  # fmt: skip
-EXTRACTORS = ("classifier", "random", "pixels", "inception")
 
 
 @dataclass(frozen=True)

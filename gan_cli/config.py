@@ -18,8 +18,10 @@ from gan_cli.options import (
     OPTIMIZERS,
     REGULARIZERS,
     UNCONDITIONAL,
+    UNEVALUATED,
     UNWATCHED,
     Architecture,
+    Evaluation,
     Health,
     Training,
 )
@@ -83,6 +85,7 @@ class Config:
     optimizer: Any = option_of(OPTIMIZERS, "how weights follow gradients")
     device: Any = option_of(DEVICES, "where it runs")
     training: Training = key("the loop")
+    evaluation: Evaluation = key("what samples are worth", absent=UNEVALUATED)
     health: Health = key("the watch over a run", absent=UNWATCHED)
 
     @property
@@ -161,7 +164,10 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 
 
 # What a run may change when it goes on without being another run; so may every interval, `*_every`.
-RUN_CONTROL = ("steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "dry_run", "plugins")
+RUN_CONTROL = (
+    "steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "evaluation",
+    "dry_run", "plugins",
+)  # fmt: skip
 
 RECORDED = "conditioning.classes"  # follows from the data
 NO_DIFFERENCE = ("name", "dataset.cache", RECORDED)  # where a run is kept and what follows from the data

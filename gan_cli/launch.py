@@ -246,7 +246,7 @@ def _merge(saved: Config, request: Request) -> Config:
     data, new = configs.to_dict(saved), configs.to_dict(request.config)
     for key in request.named:
         head, _, leaf = key.partition(".")
-        if leaf and (head == "health" or key.endswith("_every")):
+        if leaf and (head in ("health", "evaluation") or key.endswith("_every")):
             data[head][leaf] = new[head][leaf]
         elif head in configs.RUN_CONTROL and head != "plugins":
             data[head] = new[head]

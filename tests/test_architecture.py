@@ -17,7 +17,7 @@ LAYERS = [
     {"labels"},
     {"options", "searchpath"},
     {"config", "clashes", "overrides"},
-    {"commands"},
+    {"commands", "figures"},
     {"cures"},
     {"health"},
     {"compose"},
@@ -87,8 +87,8 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 
 TORCHLESS = (
-    "cli commands compose config cures errors explain extend geometry health help overrides plugin schema searchpath"
-    " sweep"
+    "cli commands compose config cures errors explain extend figures geometry health help overrides plugin schema"
+    " searchpath sweep"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()] + sorted((PACKAGE / "options").glob("*.py"))
 

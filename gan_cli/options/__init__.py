@@ -6,6 +6,7 @@ mistakes answer at once.
 
 from gan_cli.options.conditioning import CONDITIONINGS, UNCONDITIONAL
 from gan_cli.options.datasets import DATASETS
+from gan_cli.options.evaluation import UNEVALUATED, Evaluation
 from gan_cli.options.health import UNWATCHED, Health
 from gan_cli.options.loop import DEVICES, Training
 from gan_cli.options.networks import CONVOLUTIONAL, DISCRIMINATORS, GENERATORS, Architecture
@@ -24,8 +25,10 @@ __all__ = [
     "OPTIMIZERS",
     "REGULARIZERS",
     "UNCONDITIONAL",
+    "UNEVALUATED",
     "UNWATCHED",
     "Architecture",
+    "Evaluation",
     "Health",
     "Training",
     "rule_of",
