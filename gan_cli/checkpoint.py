@@ -23,7 +23,7 @@ from gan_cli.state import Counters, TrainState, expected_layout, state_tensors
 
 FORMAT = 1
 MOST_BYTES = 16 << 30
-LAST = "last.safetensors"
+LAST, BEST = "last.safetensors", "best.safetensors"
 # Of the figures that a run needs to go on: those of D's half of a step.
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")
 
@@ -49,6 +49,8 @@ class Provenance:
     fingerprint: str = key("of the data")
     seconds: float = key("spent training", at_least=0)
     budget_start: float = key("seconds at which a time budget began", at_least=0)
+    figure: str | None = key("of best.safetensors: what it is the best by", absent=None)
+    value: float | None = key("of best.safetensors: that figure", absent=None)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,27 @@ def save(
     Whenever the machine stops, the newest complete file is whole: a temporary name, fsync, rename, fsync of the
     folder, and only then are older files touched. StorageError tells what a failed save needed.
     """
+    content = _content(state, config, provenance, metrics)
+    target = folder / file_name(state.counters.step)
+    try:
+        _write(target, content)
+        _point_last(folder, target, content)
+        prune(folder, config.keep, spare=target)
+    except OSError as error:
+        raise _failed_save(target, len(content), error) from error
+    return target
+
+
+def save_best(state: TrainState, config: Config, folder: Path, provenance: Provenance) -> None:
+    """Writes `best.safetensors` in place of the one before; StorageError as for `save`."""
+    content = _content(state, config, provenance, None)
+    try:
+        _write(folder / BEST, content)
+    except OSError as error:
+        raise _failed_save(folder / BEST, len(content), error) from error
+
+
+def _content(state: TrainState, config: Config, provenance: Provenance, metrics: dict[str, float] | None) -> bytearray:
     plain = torch.contiguous_format
     tensors = {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in state_tensors(state).items()}
     metadata = {
@@ -88,15 +111,7 @@ def save(
         "metrics": metrics or {},
         "provenance": dataclasses.asdict(provenance),
     }
-    content = seal(tensors, metadata)
-    target = folder / file_name(state.counters.step)
-    try:
-        _write(target, content)
-        _point_last(folder, target, content)
-        prune(folder, config.keep, spare=target)
-    except OSError as error:
-        raise _failed_save(target, len(content), error) from error
-    return target
+    return seal(tensors, metadata)
 
 
 def _write(target: Path, content: bytearray) -> None:
@@ -198,15 +213,32 @@ def newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
 
 
 def find(path: Path) -> Checkpoint:
-    """The file itself, or the newest valid one of a run's folder, or of the newest run in a folder of runs."""
+    """The file itself; of a run's folder, or the newest run in a folder of runs, the best or else the newest one.
+
+    A best one is there if the run was judged as it went; what is found is said.
+    """
     if not path.is_dir():
         return load(path)
     run = next(iter(runs_in(path)), path)
-    inner = run / CHECKPOINTS
-    found, refused = newest(inner if inner.is_dir() else run)
+    inner = run / CHECKPOINTS if (run / CHECKPOINTS).is_dir() else run
+    try:
+        if (inner / BEST).is_file():
+            best = load(inner / BEST)
+            print(f"using {BEST}: {describe_best(best)}; for the newest, ckpt={inner / LAST}")
+            return best
+    except CheckpointError as error:
+        print(f"warning: {error}; using the newest")
+    found, refused = newest(inner)
     for reason in refused:
         print(f"warning: {reason}; using {found.path.name}")
     return found
+
+
+def describe_best(found: Checkpoint) -> str:
+    """As `step 2,500, frechet-classifier 3.21`."""
+    figure, value = found.provenance.figure, found.provenance.value
+    told = f", {one_line(figure, 60)} {value:.4g}" if figure is not None and value is not None else ""
+    return f"step {found.counters.step:,}{told}"
 
 
 def set_aside(folder: Path, found: Checkpoint) -> list[str]:

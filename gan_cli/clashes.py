@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from gan_cli import schema
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, closest
+from gan_cli.figures import BETTER, direction
 from gan_cli.geometry import EXAMPLES, levels_of
 from gan_cli.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 
@@ -22,6 +23,7 @@ def validate(config: Config) -> None:
     _validate_shapes(config)
     _validate_regularizers(config)
     _validate_training(config)
+    _validate_evaluation(config)
 
 
 def _validate_shapes(config: Config) -> None:
@@ -122,6 +124,25 @@ def _validate_training(config: Config) -> None:
             f"training.freeze_discriminator_layers={training.freeze_discriminator_layers}: keeps what has been learned"
             " before, which needs init_from="
         )
+
+
+def _validate_evaluation(config: Config) -> None:
+    evaluation, points = config.evaluation, len(config.sample_shape) == 1
+    if evaluation.best is not None and not direction(evaluation.best):
+        raise UsageError(
+            f"evaluation.best={evaluation.best}: expected one of {', '.join(BETTER)}{closest(evaluation.best, BETTER)}"
+        )
+    if config.resume is not None:  # what the run has of these is yet to be joined
+        return
+    if evaluation.patience is not None and not config.training.evaluate_every:
+        raise UsageError(f"evaluation.patience={evaluation.patience}: counts evaluations, set training.evaluate_every")
+    if evaluation.patience is not None and config.judged_by is None:
+        raise UsageError(
+            f"evaluation.patience={evaluation.patience}: goes by a figure, set evaluation.metrics=[frechet]"
+            + (" or evaluation.best=modes/covered" if points else "")
+        )
+    if points and "inception_score" in evaluation.metrics:
+        raise UsageError("evaluation.metrics=[inception_score]: is of classified images, points have none")
 
 
 def _validate_parts(config: Config) -> None:

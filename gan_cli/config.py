@@ -10,6 +10,7 @@ from typing import Any
 from gan_cli import schema
 from gan_cli.clashes import validate
 from gan_cli.errors import UsageError, one_line
+from gan_cli.figures import FIRST_OF
 from gan_cli.options import (
     CONDITIONINGS,
     DATASETS,
@@ -97,6 +98,12 @@ class Config:
     def classes(self) -> tuple[str, ...]:
         """What can be asked for, known once the data are; nothing of an unconditional run."""
         return getattr(self.conditioning, "classes", None) or ()
+
+    @property
+    def judged_by(self) -> str | None:
+        """The figure by which a run's best checkpoint is chosen, None if none was asked for."""
+        metrics = self.evaluation.metrics
+        return self.evaluation.best or (FIRST_OF.get(metrics[0], metrics[0]) if metrics else None)
 
     @property
     def run_name(self) -> str:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 EVALUATIONS = "evaluations"  # in a run's folder
+# Which way is better, of every figure that a choice may go by; an extractor's name may follow: frechet-classifier.
+BETTER = {
+    "frechet": "lower", "kernel": "lower", "precision": "higher", "recall": "higher", "density": "higher",
+    "coverage": "higher", "inception_score": "higher", "modes/covered": "higher", "modes/share": "higher",
+    "modes/reverse_kl": "lower", "accuracy/class": "higher",
+}  # fmt: skip
+FIRST_OF = {"precision_recall": "precision", "density_coverage": "density"}  # of metrics with several figures
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,23 @@ class Figure:
     floor: float | None = None
     seconds: float = 0.0
     note: str = ""
+
+
+def direction(name: str) -> str:
+    """ "lower" or "higher" is better, "" for what is no such figure."""
+    return BETTER.get(name) or BETTER.get(name.partition("-")[0], "")
+
+
+def is_better(name: str, value: float, than: float) -> bool:
+    return value < than if direction(name) == "lower" else value > than
+
+
+def find_figure(values: Mapping[str, Any], wanted: str) -> tuple[str, float] | None:
+    """Name and value of the figure called `wanted`, with or without its extractor; None if it is not there."""
+    for name, value in values.items():
+        if wanted in (name, name.partition("-")[0]) and direction(name) and isinstance(value, int | float):
+            return name, float(value)
+    return None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from gan_cli.checkpoint import Provenance
 from gan_cli.config import Config
@@ -13,11 +14,18 @@ from gan_cli.runlog import RunLog, read_metrics
 from gan_cli.state import TrainState
 
 
+class Best(NamedTuple):
+    """Of the evaluations so far: its step, and its value of the figure that the run is judged by."""
+
+    step: int
+    value: float
+
+
 @dataclass
 class Run:
     """`discriminator_metrics` are those of D's half of the current step, kept when a run stops between the halves.
 
-    `evaluated` is the line of metrics with the last evaluation of samples.
+    `evaluated` is the line of metrics with the last evaluation of samples, `best` the best one's figure.
     `health` knows what was told of the steps so far.
     """
 
@@ -29,6 +37,7 @@ class Run:
     provenance: Provenance
     discriminator_metrics: dict[str, float] = field(default_factory=dict)
     evaluated: dict[str, float] = field(default_factory=dict)
+    best: Best | None = None
     health: Health = field(init=False)
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ import signal
 import torch
 
 from gan_cli import checkpoint
+from gan_cli.best import keep_best
 from gan_cli.errors import CollapsedError, DivergedError, StorageError
 from gan_cli.evaluation import evaluate
 from gan_cli.grids import save_film, save_real_samples, save_samples
@@ -66,6 +67,7 @@ def _train(run: Run, stop: StopSignals) -> Finding | None:
             if made is not None and (evaluated or _due(counters.step, config.training.log_every, finished)):
                 found = _log(run, judged, made, pace, evaluated)
                 fatal = found[0] if found and config.health.on_collapse == "stop" else None
+                finished |= evaluated and keep_best(run, run.evaluated)
             if _due(counters.step, config.training.sample_every, finished):
                 save_samples(run)
             if _due(counters.step, config.training.checkpoint_every, finished):

@@ -24,8 +24,9 @@ from gan_cli.state import TrainState, build_state, load_state_tensors, state_ten
 
 CPU = torch.device("cpu")
 PROVENANCE = Provenance(
-    gan_cli="0", torch="0", threads=1, device="cpu", fingerprint="f" * 64, seconds=1.5, budget_start=0.0
-)
+    gan_cli="0", torch="0", threads=1, device="cpu", fingerprint="f" * 64, seconds=1.5, budget_start=0.0,
+    figure=None, value=None,
+)  # fmt: skip
 GOLDEN = Path(__file__).parent / "data" / "golden.safetensors"
 
 

@@ -1,0 +1,156 @@
+"""The best checkpoint: kept by a figure, taken by what reads a run, and the end of a run that gets no better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import TINY_IMAGES, compose
+from test_resume import metrics
+
+from gan_cli import best, checkpoint
+from gan_cli import train as training
+from gan_cli.cli import run_command
+from gan_cli.errors import StorageError, UsageError
+from gan_cli.run import Run
+from gan_cli.runfolder import CHECKPOINTS
+
+JUDGED = (*TINY_IMAGES, "training.evaluate_every=1", "evaluation.metrics=[frechet]")
+# Of steps 1 to 6: better up to the third, and again at the fifth.
+VALUES = {1: 5.0, 2: 4.0, 3: 2.0, 4: 3.0, 5: 1.0, 6: 9.0}
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
+    """Evaluations give these figures, by step."""
+    values = dict(VALUES)
+
+    def evaluate(run: Run) -> dict[str, float]:
+        return {"frechet-classifier": values[run.state.counters.step], "recall-classifier": 0.5}
+
+    monkeypatch.setattr(training, "evaluate", evaluate)
+    return values
+
+
+def best_of(run: Path) -> tuple[int, str | None, float | None]:
+    found = checkpoint.load(run / CHECKPOINTS / "best.safetensors")
+    return found.counters.step, found.provenance.figure, found.provenance.value
+
+
+def test_the_best_is_kept_and_taken(
+    judged: dict[int, float], train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(*JUDGED, "steps=6")
+    assert best_of(run) == (5, "frechet-classifier", 1.0)
+    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 6
+    capsys.readouterr()
+    assert run_command("sample", [f"ckpt={run}", "n=4"]) == 0
+    told = capsys.readouterr().out
+    assert "using best.safetensors: step 5, frechet-classifier 1" in told
+    assert "step_00000006" not in told
+    assert run_command("sample", [f"ckpt={run}/checkpoints/last.safetensors", "n=4"]) == 0
+    assert "using" not in capsys.readouterr().out
+
+
+def test_its_weights_are_those_of_its_step(judged: dict[int, float], train: Callable[..., Path]) -> None:
+    run, short = (
+        train(*JUDGED, "steps=6", "training.lr_schedule=constant", "name=long"),
+        train(*TINY_IMAGES, "steps=5", "training.lr_schedule=constant", "name=short"),
+    )
+    kept, there = checkpoint.load(run / CHECKPOINTS / "best.safetensors"), checkpoint.newest(short / CHECKPOINTS)[0]
+    assert kept.tensors.keys() == there.tensors.keys()
+    assert all(kept.tensors[name].equal(there.tensors[name]) for name in kept.tensors)
+
+
+def test_higher_is_better_of_some(judged: dict[int, float], train: Callable[..., Path]) -> None:
+    run = train(*JUDGED, "evaluation.best=recall", "steps=3")
+    assert best_of(run) == (1, "recall-classifier", 0.5)  # equal is no better
+
+
+def test_a_run_without_evaluations_on_the_way_has_no_best(judged: dict[int, float], train: Callable[..., Path]) -> None:
+    run = train(*TINY_IMAGES, "evaluation.metrics=[frechet]", "steps=3")
+    assert not (run / CHECKPOINTS / "best.safetensors").exists()
+    assert metrics(run)[-1]["frechet-classifier"] == 2.0
+
+
+def test_patience_ends_a_run(
+    judged: dict[int, float], train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged[5] = 2.5
+    run = train(*JUDGED, "evaluation.patience=2", "steps=6")
+    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 5
+    assert best_of(run) == (3, "frechet-classifier", 2.0)
+    assert (run / "samples" / "step_00000005.png").exists()
+    told = capsys.readouterr().out
+    assert "stopping early: no better frechet-classifier in 2 evaluations" in told
+    assert "the best is 2 at step 3" in told
+
+
+def test_patience_begins_anew_with_each_better_one(judged: dict[int, float], train: Callable[..., Path]) -> None:
+    run = train(*JUDGED, "evaluation.patience=2", "steps=6")
+    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 6
+    assert best_of(run)[0] == 5
+
+
+def test_a_resumed_run_knows_its_best(judged: dict[int, float], train: Callable[..., Path]) -> None:
+    run = train(*JUDGED, "steps=3")
+    judged[5] = 2.5
+    assert run_command("train", [f"resume={run}", "extra_steps=3", "evaluation.patience=2"]) == 0
+    assert best_of(run) == (3, "frechet-classifier", 2.0)
+    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 5  # 4 and 5 were no better
+
+
+def test_another_figure_begins_another_best(
+    judged: dict[int, float], train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(*JUDGED, "steps=3")
+    assert run_command("train", [f"resume={run}", "extra_steps=1", "evaluation.best=recall"]) == 0
+    assert "went by frechet-classifier; from now on it goes by recall-classifier" in capsys.readouterr().out
+    assert best_of(run) == (4, "recall-classifier", 0.5)
+
+
+def test_a_damaged_best_is_told_and_replaced(
+    judged: dict[int, float], train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(*JUDGED, "steps=3")
+    path = run / CHECKPOINTS / "best.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    capsys.readouterr()
+    assert run_command("sample", [f"ckpt={run}", "n=4"]) == 0
+    told = capsys.readouterr().out
+    assert "warning:" in told
+    assert "using the newest" in told
+    assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
+    assert "another best will replace it" in capsys.readouterr().out
+    assert best_of(run) == (4, "frechet-classifier", 3.0)
+
+
+def test_one_that_cannot_be_written_ends_nothing(
+    judged: dict[int, float],
+    train: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*arguments: object) -> None:
+        raise StorageError("best.safetensors: cannot be written (no space)")
+
+    monkeypatch.setattr(best.checkpoint, "save_best", full)
+    run = train(*JUDGED, "steps=2")
+    assert "cannot be written (no space); going on" in capsys.readouterr().out
+    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["evaluation.best=recal"], "evaluation.best=recal: expected one of .*recall"),
+        (["evaluation.patience=3", "evaluation.metrics=[frechet]"], "set training.evaluate_every"),
+        (["evaluation.patience=3", "training.evaluate_every=1"], r"set evaluation.metrics=\[frechet\]"),
+        (["experiment=ring", "evaluation.metrics=[inception_score]"], "points have none"),
+        (["evaluation.metrics=[memorization]"], "evaluation.metrics"),
+    ],
+)
+def test_what_cannot_be(overrides: list[str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        compose(*overrides)
