@@ -45,16 +45,28 @@ class EvalConfig:
     ckpt: str | None = key("a checkpoint, a run's folder, or outputs/<name> (its newest)")
     real: str | None = key("without ckpt: a folder or zip of real pictures")
     fake: str | None = key("without ckpt: a folder or zip of made pictures")
+    data: str | None = key("with ckpt: the folder or zip where its data are now, if they were moved")
+    image_size: int | tuple[int, ...] | None = key(
+        "without ckpt: pixels of a side that pictures get, or [height,width]; those of the real ones unless set",
+        at_least=4,
+        at_most=1024,
+        length=2,
+    )
     metrics: tuple[str, ...] | None = key("which figures; all that the data allow unless set", choices=METRICS)
     extractor: str = key(
         "what pictures are compared by; auto: classifier where there are labels, else random",
         choices=("auto", *EXTRACTORS),
     )
-    n: int = key("samples to judge, and real ones beside them", at_least=2, at_most=1_000_000)
+    n: int | None = key(
+        "samples to judge, and real ones beside them; 5,000 unless set, or as many as there are",
+        at_least=10,
+        at_most=1_000_000,
+    )
     seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
     batch_size: int = key("samples made at once", at_least=1, at_most=100_000)
-    resamples: int = key("bootstrap samples behind each 95 % interval; 0: no intervals", at_least=0, at_most=100_000)
+    resamples: int = key("bootstrap samples behind each 95 % interval; 0: no intervals", at_least=0, at_most=10_000)
     ema: bool = key("use the averaged generator if the checkpoint has one")
+    standing: bool = key("work out batch norm's statistics anew for the weights that are judged")
     out: str | None = key("folder that receives the figures; <run>/evaluations unless set")
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
     device: Any = option_of(DEVICES, "where it runs")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gan_cli.data.dataset import Dataset, to_bytes
+from gan_cli.data.dataset import to_bytes
+from gan_cli.data.stacked import DIGITS, places, unstacked
 from gan_cli.errors import one_line
 from gan_cli.generation import generate
 from gan_cli.labels import Attribute, attributes_of, condition_of, evenly
-from gan_cli.metrics.classifier import Classifier, cached_classifier
+from gan_cli.metrics.classifier import CLASSIFIERS, Classifier, cached_classifier
 from gan_cli.metrics.modes import count_labels
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.run import Run
@@ -20,8 +20,6 @@ from gan_cli.state import latent_of
 
 CLASS_SEEDS = range(20_000, 21_000)  # apart from those of the pictures
 STACK_SEEDS = range(20_000, 46_000)  # as many samples as the published counts of 1000 modes are of
-CLASSIFIERS = Path("~/.cache/gan-cli/classifiers")
-DIGITS = 10
 AT_ONCE = 500
 NEIGHBOURS = 10_000  # real points that samples are compared with
 
@@ -72,24 +70,12 @@ def _stacked_modes(run: Run) -> dict[str, float]:
         return classifier.logits(samples.flatten(0, 1).unsqueeze(1)).argmax(1).view(-1, stacked)
 
     spelt = _judged(run, seeds, evenly(run.config.classes, seeds), spell)
-    counted = count_labels(spelt @ _places(stacked), possible)
+    counted = count_labels(spelt @ places(stacked), possible)
     return {
         "modes/covered": counted.covered,
         "modes/possible": possible,
         "modes/reverse_kl": round(counted.reverse_kl, 6),
     }
-
-
-def unstacked(dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """The single digits of stacks, uint8 `[N S, 1, H, W]`, and what each is, `[N S]`."""
-    assert dataset.labels is not None
-    labels = dataset.labels.unsqueeze(1) // _places(dataset.samples.shape[1]) % DIGITS
-    return dataset.samples.flatten(0, 1).unsqueeze(1), labels.flatten()
-
-
-def _places(stacked: int) -> Tensor:
-    """100, 10, 1."""
-    return DIGITS ** torch.arange(stacked - 1, -1, -1)
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier:

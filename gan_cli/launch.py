@@ -19,7 +19,7 @@ from gan_cli.conduct import conduct, introduce
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
-from gan_cli.data.folder import NO_CACHE
+from gan_cli.data.reach import reachable
 from gan_cli.errors import CheckpointError, UsageError, one_line
 from gan_cli.finetune import KEYS, adopt_networks, describe_base, find_base
 from gan_cli.machine import build_device, calm_threads, describe_device, environment, make_ready
@@ -35,6 +35,7 @@ from gan_cli.runfolder import (
     lock,
     read_record,
     runs_in,
+    started_in,
     write_record,
 )
 from gan_cli.runlog import RunLog, cut_metrics
@@ -220,7 +221,7 @@ def _resume(request: Request, folder: Path) -> int:
         torch.set_num_threads(saved.provenance.threads)
         device = build_device(config.device)
         make_ready(config, device)
-        dataset = build_dataset(_reachable(config.dataset, folder), config.image_size)
+        dataset = build_dataset(reachable(config.dataset, started_in(folder)), config.image_size)
         if dataset.fingerprint != saved.provenance.fingerprint:
             raise UsageError(f"resume={folder}: the data are not those of the run ({dataset.source}); put them back")
         with_classes(config, dataset)
@@ -272,18 +273,6 @@ def _end_of(saved: Checkpoint, request: Request) -> int | None:
         raise UsageError("budget=null: the run was to last for a time and has no other end, give steps= or a budget")
     measured_anew = "budget" in request.named and config.budget is not None
     return None if measured_anew and not (auto and config.budget == saved.config.budget) else end
-
-
-def _reachable(dataset: Any, folder: Path) -> Any:
-    """The data section with a relative path taken from where the run was started, if it is not found from here."""
-    started_in = Path(str(read_record(folder).get("directory", ".")))
-    for key in ("path", "root", "labels", "cache"):
-        value = getattr(dataset, key, None)
-        path = Path("~" if value in (None, NO_CACHE) else value)
-        there = not path.is_absolute() and path.parts[:1] != ("~",) and (started_in / path).exists()
-        if there and not path.exists():
-            dataset = dataclasses.replace(dataset, **{key: str(started_in / path)})
-    return dataset
 
 
 def _record_resume(request: Request, folder: Path, config: Config, state: TrainState, log: RunLog) -> None:

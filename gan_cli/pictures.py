@@ -17,6 +17,7 @@ GAP = 2  # pixels between the images of a grid
 MOST_COLUMNS = 32
 SMALLEST_TILE = 56  # smaller images are enlarged by whole factors
 PLOT_SIDE = 512
+TITLE = 24  # pixels above a block of pairs
 MOST_FRAMES, LARGEST_FRAME = 120, 768
 REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
 
@@ -46,6 +47,23 @@ def draw_grid(images: Tensor, rows: Sequence[int] = ()) -> Image.Image:
         top, left = GAP + line * tile_height, GAP + column * tile_width
         sheet[top : top + height * factor, left : left + width * factor] = image
     return image_of(sheet)
+
+
+def draw_pairs(blocks: Sequence[tuple[str, Tensor, Tensor]], columns: int = 16) -> Image.Image:
+    """Of each block its title, and uint8 images `[N, C, H, W]` with a partner below each, `columns` in a line."""
+    sheets = []
+    for _, above, below in blocks:
+        lines = zip(above.split(columns), below.split(columns), strict=True)
+        rows = [(part, len(part)) for pair in lines for part in pair]
+        sheets.append(draw_grid(torch.cat([part for part, _ in rows]), [length for _, length in rows]).convert("RGB"))
+    width = max(sheet.width for sheet in sheets)
+    page = Image.new("RGB", (max(width, 480), sum(sheet.height + TITLE for sheet in sheets)), "white")
+    draw, top = ImageDraw.Draw(page), 0
+    for (title, _, _), sheet in zip(blocks, sheets, strict=True):
+        draw.text((4, top + 4), title, fill="black", font_size=13)
+        page.paste(sheet, (0, top + TITLE))
+        top += TITLE + sheet.height
+    return page
 
 
 def _places(rows: Sequence[int], columns: int) -> list[tuple[int, int]]:

@@ -107,3 +107,8 @@ def read_record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def started_in(folder: Path) -> Path:
+    """Where the run's command was given: what relative paths in its config are relative to."""
+    return Path(str(read_record(folder).get("directory", ".")))

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from gan_cli import config as configs
-from gan_cli import evaluation
+from gan_cli import evaluation, reference
 from gan_cli.cli import run_command
 from gan_cli.compose import compose_command
 from gan_cli.config import Config
@@ -72,7 +72,8 @@ def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     """An empty folder to stand in, with a home of its own; classifiers are shared by all tests, and asked little."""
     monkeypatch.setattr(evaluation, "STACK_SEEDS", range(200))
     monkeypatch.setattr(classifier, "STEPS", 60)
-    monkeypatch.setattr(evaluation, "CLASSIFIERS", tmp_path_factory.getbasetemp() / "classifiers")
+    for module in (evaluation, reference):
+        monkeypatch.setattr(module, "CLASSIFIERS", tmp_path_factory.getbasetemp() / "classifiers")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "work"
     folder.mkdir()

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
-from gan_cli.metrics.distances import frechet_distance, precision_recall
+from gan_cli.metrics.distances import (
+    fitted,
+    frechet_distance,
+    frechet_distances,
+    kernel_distance,
+    kernel_distances,
+    precision_recall,
+)
+from gan_cli.metrics.resampling import halves
 
 
 def normal(count: int, mean: Tensor, factor: Tensor, seed: int) -> Tensor:
@@ -92,3 +102,39 @@ def test_agrees_with_brute_force_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
 
     coverage = precision_recall(real, fake)
     assert coverage == (pytest.approx(within(fake, real)), pytest.approx(within(real, fake)))
+
+
+# --- the kernel's distance ---------------------------------------------------------------------------------------
+
+
+def test_of_the_kernel_by_hand() -> None:
+    """Features of one dimension: k(x, y) = (xy + 1)^3."""
+    one, other = torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [2.0]])
+    among, between, among_others = 1, (1 + 1 + 8 + 27) / 4, 27
+    assert kernel_distance(one, other) == pytest.approx(among + among_others - 2 * between)
+
+
+def test_the_kernel_s_is_symmetric_blind_to_order_and_unbiased() -> None:
+    one, other = torch.randn(60, 5), torch.randn(60, 5) + 1
+    assert kernel_distance(one, other) == pytest.approx(kernel_distance(other, one))
+    assert kernel_distance(one, other) == pytest.approx(kernel_distance(one.flip(0), other))
+    random = torch.Generator().manual_seed(0)
+    equal = [kernel_distance(*torch.randn(2, 20, 3, generator=random)) for _ in range(400)]
+    mean, spread = sum(equal) / 400, torch.tensor(equal).std().item() / math.sqrt(400)
+    assert min(equal) < 0  # a biased estimate never is
+    assert abs(mean) < 3 * spread
+
+
+def test_of_halves_as_of_their_samples_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gan_cli.metrics.distances.ROWS_AT_ONCE", 7)
+    real, fake = torch.randn(50, 4), torch.randn(30, 4) * 2
+    chosen = halves(30, 4)
+    alone = [kernel_distance(real, fake[row]) for row in chosen]
+    assert kernel_distances(real, fake, chosen).tolist() == pytest.approx(alone)
+    alone = [frechet_distance(real, fake[row]) for row in chosen]
+    assert frechet_distances(fitted(real), fake, chosen).tolist() == pytest.approx(alone)
+
+
+def test_the_kernel_needs_two_of_each() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        kernel_distance(torch.randn(1, 3), torch.randn(9, 3))

@@ -6,11 +6,13 @@ import dataclasses
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.digits import MNIST, load_digits
 from gan_cli.randomness import generator_for
 
+DIGITS = 10
 SEED = 0  # of the data itself, which must not change with a run's seed
 NUMBERS = {1: "one", 2: "two", 3: "three"}
 
@@ -27,7 +29,19 @@ def build_stacked_mnist(*, size: int, digits: int, **settings: Any) -> Dataset:
     return dataclasses.replace(
         single,
         samples=single.samples[:, 0][drawn],
-        labels=labels @ 10 ** torch.arange(digits - 1, -1, -1),
+        labels=labels @ places(digits),
         classes=tuple(f"{number:0{digits}d}" for number in range(10**digits)),
         source=f"{size:,} stacks of {NUMBERS[digits]} of {single.source}",
     )
+
+
+def unstacked(dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """The single digits of stacks, uint8 `[N S, 1, H, W]`, and what each is, `[N S]`."""
+    assert dataset.labels is not None
+    labels = dataset.labels.unsqueeze(1) // places(dataset.samples.shape[1]) % DIGITS
+    return dataset.samples.flatten(0, 1).unsqueeze(1), labels.flatten()
+
+
+def places(stacked: int) -> Tensor:
+    """100, 10, 1."""
+    return DIGITS ** torch.arange(stacked - 1, -1, -1)

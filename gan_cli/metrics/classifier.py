@@ -21,6 +21,7 @@ from gan_cli.models.conditioning import classification_accuracy, classification_
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.sealed import SealError, seal, unseal
 
+CLASSIFIERS = Path("~/.cache/gan-cli/classifiers")  # where they are kept
 VERSION = 3  # of the network and its training: another one is trained anew
 FEATURES = 128
 SIDE = 28  # what the network sees, whatever the size of the images

@@ -1,13 +1,41 @@
-"""How far the distribution of one set of features is from another's: Frechet distance, precision and recall."""
+"""How far the distribution of one set of features is from another's: Frechet and kernel distance, precision, recall.
+
+What ends in `s` and takes `chosen`, bool `[R, N]`, gives `[R]` figures, one of each row's samples: see `resampling`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 ROWS_AT_ONCE = 1000  # of the matrix of distances that is held
+DEGREE = 3  # of the polynomial kernel
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Fitted to features: mean `[F]` and covariance `[F, F]` in float64."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    @cached_property
+    def root(self) -> Tensor:
+        """Of the covariance, a symmetric matrix without negative eigenvalues."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return vectors * values.clamp_min(0).sqrt() @ vectors.T
+
+
+def fitted(features: Tensor) -> Gaussian:
+    """To `[N, F]`; ValueError for fewer than 2 rows."""
+    if len(features) < 2:
+        raise ValueError("a covariance needs at least 2 samples of each")
+    features = features.double()
+    return Gaussian(features.mean(0), torch.atleast_2d(torch.cov(features.T)))
 
 
 def frechet_distance(one: Tensor, other: Tensor) -> float:
@@ -15,20 +43,51 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
 
     |mean - mean'|^2 + tr(C + C' - 2 (C C')^(1/2)), at least 0. Computed in float64. ValueError for fewer than 2 rows.
     """
-    if min(len(one), len(other)) < 2:
-        raise ValueError("a covariance needs at least 2 samples of each")
-    first, second = one.double(), other.double()
-    shift = (first.mean(0) - second.mean(0)).square().sum()
-    covariance, other_covariance = (torch.atleast_2d(torch.cov(features.T)) for features in (first, second))
-    root = _square_root(covariance)
-    cross = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp_min(0).sqrt().sum()
-    return max(0.0, (shift + covariance.trace() + other_covariance.trace() - 2 * cross).item())
+    return frechet_between(fitted(one), fitted(other))
 
 
-def _square_root(covariance: Tensor) -> Tensor:
-    """Of a symmetric matrix without negative eigenvalues."""
-    values, vectors = torch.linalg.eigh(covariance)
-    return vectors * values.clamp_min(0).sqrt() @ vectors.T
+def frechet_between(one: Gaussian, other: Gaussian) -> float:
+    shift = (one.mean - other.mean).square().sum()
+    cross = torch.linalg.eigvalsh(one.root @ other.covariance @ one.root).clamp_min(0).sqrt().sum()
+    return max(0.0, (shift + one.covariance.trace() + other.covariance.trace() - 2 * cross).item())
+
+
+def frechet_distances(real: Gaussian, fake: Tensor, chosen: Tensor) -> Tensor:
+    return torch.tensor([frechet_between(real, fitted(fake[row])) for row in chosen], dtype=torch.float64)
+
+
+def kernel_distance(one: Tensor, other: Tensor) -> float:
+    """Squared maximum mean discrepancy of features `[N, F]`, `[M, F]`, unbiased: on average 0 of equal distributions.
+
+    With the kernel (x.y / F + 1)^3 (1801.01401; of Inception's features this is KID). It can be a little below 0.
+    Computed in float64 of all pairs. ValueError for fewer than 2 rows.
+    """
+    return kernel_distances(one, other, torch.ones(1, len(other), dtype=torch.bool)).item()
+
+
+def kernel_distances(real: Tensor, fake: Tensor, chosen: Tensor) -> Tensor:
+    if min(len(real), int(chosen.sum(1).min())) < 2:
+        raise ValueError("an unbiased estimate needs at least 2 samples of each")
+    real, fake, weights = real.double(), fake.double(), chosen.double()
+    count = weights.sum(1)
+    with_real = torch.cat([_kernel(part, real).mean(1) for part in _parts(fake)])
+    among_real = torch.stack([_kernel(part, real).sum() for part in _parts(real)]).sum() - _own(real).sum()
+    among_fake = -(weights @ _own(fake))
+    for part, of_part in zip(_parts(fake), weights.split(ROWS_AT_ONCE, 1), strict=True):
+        among_fake += (of_part @ _kernel(part, fake) * weights).sum(1)
+    return (
+        among_real / (len(real) * (len(real) - 1))
+        + among_fake / (count * (count - 1))
+        - 2 * (weights @ with_real) / count
+    )
+
+
+def _kernel(rows: Tensor, others: Tensor) -> Tensor:
+    return (rows @ others.T / rows.shape[1] + 1) ** DEGREE
+
+
+def _own(rows: Tensor) -> Tensor:
+    return (rows.square().sum(1) / rows.shape[1] + 1) ** DEGREE
 
 
 class Coverage(NamedTuple):
@@ -51,14 +110,14 @@ def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> Coverag
 
 
 def _share_within(samples: Tensor, members: Tensor, neighbours: int) -> float:
-    radii = torch.cat([_distances(part, members).kthvalue(neighbours + 1).values for part in _parts(members)])
-    return torch.cat([(_distances(part, members) <= radii).any(1) for part in _parts(samples)]).float().mean().item()
+    radii = torch.cat([distances(part, members).kthvalue(neighbours + 1).values for part in _parts(members)])
+    return torch.cat([(distances(part, members) <= radii).any(1) for part in _parts(samples)]).float().mean().item()
 
 
 def _parts(rows: Tensor) -> tuple[Tensor, ...]:
     return rows.split(ROWS_AT_ONCE)
 
 
-def _distances(rows: Tensor, others: Tensor) -> Tensor:
+def distances(rows: Tensor, others: Tensor) -> Tensor:
     """`[N, M]`, a sample's distance to itself being exactly what it is to its copy."""
     return torch.cdist(rows, others, compute_mode="donot_use_mm_for_euclid_dist")

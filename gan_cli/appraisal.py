@@ -1,0 +1,240 @@
+"""What a checkpoint's samples, or one folder of pictures, are worth: a function each, which `gan-eval` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gan_cli import __version__, pictures
+from gan_cli.checkpoint import Checkpoint
+from gan_cli.data import build_dataset
+from gan_cli.data.dataset import Dataset, to_bytes
+from gan_cli.data.reach import moved, reachable
+from gan_cli.errors import CheckpointError, UsageError, one_line
+from gan_cli.evaluate_folders import read_folders
+from gan_cli.figures import Evaluated
+from gan_cli.generation import generate, latents_of
+from gan_cli.labels import condition_of
+from gan_cli.metrics.memorization import Memorization
+from gan_cli.models.standing import has_statistics, standing_statistics
+from gan_cli.quality import check_metrics, judge, possible_metrics
+from gan_cli.randomness import generator_for
+from gan_cli.reference import (
+    Real,
+    Reference,
+    Say,
+    Told,
+    build_extractor,
+    build_reference,
+    find_real,
+    unsaid,
+    untold,
+)
+from gan_cli.runfolder import started_in
+from gan_cli.state import build_generator, latent_of
+
+UNNAMED = 5000  # samples where nobody says how many, if there are as many real ones
+FIRST_SEED = 1_000_000  # apart from those of pictures and of figures in training
+STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64
+SHOWN_PAIRS = 32
+
+Keep = Callable[[Image.Image], None]
+
+
+def _unkept(page: Image.Image) -> None:
+    pass
+
+
+# --- a checkpoint ------------------------------------------------------------------------------------------------
+
+
+def evaluate_checkpoint(
+    found: Checkpoint,
+    *,
+    metrics: Sequence[str] | None = None,
+    extractor: str = "auto",
+    n: int | None = None,
+    seed: int = FIRST_SEED,
+    batch_size: int = 500,
+    resamples: int = 200,
+    ema: bool = True,
+    standing: bool = True,
+    data: str | None = None,
+    device: torch.device | None = None,
+    say: Say = unsaid,
+    told: Told = untold,
+    page: Keep = _unkept,
+) -> Evaluated:
+    """What `n` samples of a checkpoint's generator are worth, of seeds `seed` to `seed + n - 1`.
+
+    The data are those of its run, at `data` if they were moved. `metrics` None: all that they allow. `say` is given
+    lines for the user, `told` progress, `page` the picture of the nearest pairs. Writes nothing but caches.
+    UsageError for data that are gone or others, and for what they do not allow; CheckpointError for samples that are
+    not finite.
+    """
+    dataset, real = _data_of(found, data)
+    say(f"data: {dataset.source}")
+    reference = _reference(real, extractor, n, metrics, say, told)
+    generator = build_generator(found.config, found.tensors, device or torch.device("cpu"), ema=ema)
+    standing = standing and has_statistics(generator)
+    if standing:
+        generator = _standing(generator, found, dataset)
+        say(f"batch norm: statistics of {STANDING_BATCHES} batches of samples, for the weights that are judged")
+    seeds = range(seed, seed + reference.n)
+    samples = _made(generator, found, dataset, seeds, batch_size, told)
+    about = {
+        "checkpoint": str(found.path.absolute()),
+        "sha256": found.sha256,
+        "step": found.counters.step,
+        "data": dataset.source,
+        "fingerprint": dataset.fingerprint,
+        "seeds": f"{seeds[0]}-{seeds[-1]}",
+        "ema": ema and found.config.training.ema_decay > 0,
+        "standing": standing,
+    }
+    return _evaluated(reference, samples, metrics, resamples, about, told, page)
+
+
+def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, Real]:
+    """What the checkpoint's run was trained on; UsageError if that is gone, or if it is something else now."""
+    config, away = found.config, ""
+    if data is not None:
+        section = moved(config.dataset, data)
+    else:
+        section = reachable(config.dataset, started_in(found.path.parent.parent))
+        away = (
+            "; if they were moved, data=... says where to"
+            if hasattr(section, "path") or hasattr(section, "root")
+            else ""
+        )
+    try:
+        dataset = build_dataset(section, config.image_size)
+    except UsageError as error:
+        raise UsageError(f"the data of {found.path}: {error}{away}") from None
+    if dataset.fingerprint != found.provenance.fingerprint:
+        raise UsageError(
+            f"{found.path}: was trained on other data than these ({one_line(dataset.source, 120)}); put those back"
+            f"{away}, or compare folders of pictures by real= and fake="
+        )
+    return dataset, find_real(section, config.image_size, dataset)
+
+
+def _reference(
+    real: Real, extractor: str, n: int | None, metrics: Sequence[str] | None, say: Say, told: Told
+) -> Reference:
+    """The real side; UsageError for more samples than there are real ones beside them."""
+    if n is not None and n > real.most:
+        beside = "" if real.held_out is not None else f", half of {len(real.whole):,}, as {real.why}"
+        raise UsageError(f"n={n}: there are {real.most:,} real samples on each side{beside}; use at most that many")
+    reference = build_reference(real, build_extractor(extractor, real, say), n or UNNAMED, told)
+    check_metrics(reference, metrics or ())
+    say(f"compared with: {real.describe(reference.n)}")
+    return reference
+
+
+def _made(
+    generator: nn.Module, found: Checkpoint, dataset: Dataset, seeds: range, batch_size: int, told: Told
+) -> Tensor:
+    """Samples as bytes or points, of a conditional generator with classes as frequent as in the data."""
+    conditions = _conditions(found, dataset, seeds)
+    made: list[Tensor] = []
+    for batch in generate(generator, latent_of(found.config), seeds, batch_size, conditions=conditions):
+        if not batch.isfinite().all():
+            raise CheckpointError(f"{found.path}: its generator makes samples that are not finite")
+        made.append(to_bytes(batch))
+        told("samples", sum(map(len, made)), len(seeds))
+    return torch.cat(made)
+
+
+def _conditions(found: Checkpoint, dataset: Dataset, seeds: range) -> Tensor | None:
+    """`[len(seeds), K]`, those of real samples drawn at random; None of an unconditional run."""
+    classes = found.config.classes
+    if not classes or dataset.labels is None:
+        return None
+    drawn = torch.randint(len(dataset), (len(seeds),), generator=generator_for(seeds[0], "labels"))
+    return condition_of(dataset.labels[drawn], len(classes))
+
+
+def _standing(generator: nn.Module, found: Checkpoint, dataset: Dataset) -> nn.Module:
+    seeds = range(STANDING_SEED, STANDING_SEED + STANDING_BATCHES * STANDING_BATCH)
+    conditions = _conditions(found, dataset, seeds)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor | None]]:
+        for start in range(0, len(seeds), STANDING_BATCH):
+            part = slice(start, start + STANDING_BATCH)
+            latents = latents_of(seeds[part], latent_of(found.config))
+            yield latents, None if conditions is None else conditions[part]
+
+    return standing_statistics(generator, batches())
+
+
+# --- two folders -------------------------------------------------------------------------------------------------
+
+
+def evaluate_folders(
+    real: str,
+    fake: str,
+    *,
+    image_size: int | tuple[int, ...] | None = None,
+    metrics: Sequence[str] | None = None,
+    extractor: str = "auto",
+    n: int | None = None,
+    resamples: int = 200,
+    say: Say = unsaid,
+    told: Told = untold,
+    page: Keep = _unkept,
+) -> Evaluated:
+    """What the pictures in one folder or zip are worth beside those in another; else as `evaluate_checkpoint`."""
+    data, made = read_folders(real, fake, image_size, n or UNNAMED)
+    say(f"real: {data.train.source}")
+    say(f"fake: {made.source}")
+    if n is not None and n > len(made):
+        raise UsageError(f"n={n}: fake={fake} has {len(made):,} pictures, use at most that many")
+    wanted = n if n is not None else min(UNNAMED, len(made))
+    reference = _reference(data, extractor, wanted if n is not None else min(wanted, data.most), metrics, say, told)
+    about = {"real": real, "fake": fake, "fingerprint": data.whole.fingerprint, "shape": list(made.samples.shape[1:])}
+    return _evaluated(reference, made.samples[: reference.n], metrics, resamples, about, told, page)
+
+
+# --- both --------------------------------------------------------------------------------------------------------
+
+
+def _evaluated(
+    reference: Reference,
+    samples: Tensor,
+    metrics: Sequence[str] | None,
+    resamples: int,
+    about: dict[str, Any],
+    told: Told,
+    page: Keep,
+) -> Evaluated:
+    judged = judge(reference, samples, metrics or possible_metrics(reference), resamples=resamples, told=told)
+    about |= {
+        "extractor": reference.extractor.name,
+        "accuracy": reference.extractor.accuracy,
+        "n": len(samples),
+        "compared_with": reference.data.describe(reference.n),
+        "gan_cli": __version__,
+    }
+    if judged.memorized is not None:
+        about |= {"memorized": judged.memorized.flagged, "verdict": judged.memorized.verdict}
+        page(draw_nearest(judged.memorized, samples, reference))
+    return Evaluated(tuple(judged.figures), about)
+
+
+def draw_nearest(found: Memorization, samples: Tensor, reference: Reference) -> Image.Image:
+    """The samples that are most like a training picture, each above it, and the same of held-out pictures."""
+    train, count = reference.data.train.samples, len(found.copies)
+    held_out, _ = reference.data.unseen(count)
+    blocks = []
+    for title, shown, nearest in (
+        ("samples that are most like a training image, each above it", samples, found.nearest),
+        ("the same of real images that were held out", held_out, found.held_out_nearest),
+    ):
+        most = nearest.closeness.argsort()[:SHOWN_PAIRS]
+        blocks.append((title, shown[most], train[nearest.index[most]]))
+    return pictures.draw_pairs(blocks)

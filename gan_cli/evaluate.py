@@ -1,0 +1,153 @@
+"""`gan-eval`: what a checkpoint's samples are worth beside real ones, or one folder of pictures beside another."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from gan_cli import checkpoint, pictures
+from gan_cli.appraisal import evaluate_checkpoint, evaluate_folders
+from gan_cli.commands import EvalConfig
+from gan_cli.errors import StorageError, UsageError
+from gan_cli.evaluate_folders import check_folders
+from gan_cli.figures import EVALUATIONS, Evaluated, Figure, save_evaluated
+from gan_cli.machine import build_device, calm_threads
+from gan_cli.quality import FEW_SAID
+from gan_cli.reference import Told
+from gan_cli.runfolder import CHECKPOINTS
+
+WIDTH = 110  # of the table where nobody looks, as in a file
+
+
+def evaluate(config: EvalConfig) -> int:
+    """Prints the figures and leaves them as JSON, of memorization also a page of pictures."""
+    _check_source(config)
+    device = build_device(config.device)
+    calm_threads()
+    pages: list[Image.Image] = []
+    how: dict[str, Any] = {
+        "metrics": config.metrics, "extractor": config.extractor, "n": config.n, "resamples": config.resamples,
+        "say": _say, "page": pages.append,
+    }  # fmt: skip
+    with _progress() as told:
+        if config.ckpt is not None:
+            found = checkpoint.find(Path(config.ckpt))
+            folder, stem = _place_of(found.path), found.path.stem
+            evaluated = evaluate_checkpoint(
+                found, seed=config.seed, batch_size=config.batch_size, ema=config.ema, standing=config.standing,
+                data=config.data, device=device, told=told, **how,
+            )  # fmt: skip
+        else:
+            real, fake = check_folders(config.real, config.fake)
+            folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(fake).name)[:60] or "fake"
+            evaluated = evaluate_folders(real, fake, image_size=config.image_size, told=told, **how)
+    _print(evaluated)
+    try:
+        print(_save(evaluated, pages, Path(config.out) if config.out else folder, stem))
+    except OSError as error:
+        raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
+    return 0
+
+
+def _check_source(config: EvalConfig) -> None:
+    """UsageError unless there is one thing to judge, told of in its own keys."""
+    folders = [name for name in ("real", "fake") if getattr(config, name) is not None]
+    if config.ckpt is not None:
+        for name in [*folders, *(["image_size"] if config.image_size is not None else [])]:
+            raise UsageError(f"{name}={getattr(config, name)}: is for two folders, without ckpt; give one or the other")
+    elif not folders:
+        raise UsageError(
+            "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER"
+        )
+    elif config.data is not None:
+        raise UsageError(f"data={config.data}: says where a checkpoint's data are, and there is no ckpt; use real=")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Told]:
+    """Yields what is told how far the work is; only a terminal shows it, and nothing before there is something."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"))
+    bar = Progress(*columns, TimeRemainingColumn(), transient=True, disable=not sys.stdout.isatty())
+    tasks: dict[str, TaskID] = {}
+
+    def told(what: str, done: int, count: int) -> None:
+        bar.start()
+        if what not in tasks:
+            for task in tasks.values():
+                bar.update(task, visible=False)
+            tasks[what] = bar.add_task(what, total=count)
+        bar.update(tasks[what], completed=done, total=count)
+
+    try:
+        yield told
+    finally:
+        bar.stop()
+
+
+# --- what is shown and left --------------------------------------------------------------------------------------
+
+
+def _print(evaluated: Evaluated) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    right = [Column(title, justify="right", no_wrap=True) for title in ("value", "95 % interval", "floor", "n", "s")]
+    table = Table(Column("figure", no_wrap=True), "better", *right, box=SIMPLE_HEAD)
+    for figure in evaluated.figures:
+        table.add_row(*map(Text, _row(figure)))
+    console.print(table)
+    for figure in evaluated.figures:
+        if figure.note.startswith(FEW_SAID):
+            _say(f"warning: {figure.name}: {figure.note}")
+    if "verdict" in evaluated.about:
+        _say(evaluated.about["verdict"])
+
+
+def _row(figure: Figure) -> list[str]:
+    interval = "" if figure.interval is None else " to ".join(map(_number, figure.interval))
+    value = _number(figure.value) if not figure.note.startswith("of ") else f"{_number(figure.value)} {figure.note}"
+    floor = "" if figure.floor is None else _number(figure.floor)
+    return [figure.name, figure.better, value, interval, floor, f"{figure.n:,}", f"{figure.seconds:.1f}"]
+
+
+def _number(value: float) -> str:
+    """Three or four digits that matter."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.4g}"
+
+
+def _place_of(path: Path) -> Path:
+    """`<run>/evaluations` of a checkpoint in a run, else where it lies."""
+    return path.parent.parent / EVALUATIONS if path.parent.name == CHECKPOINTS else path.parent
+
+
+def _save(evaluated: Evaluated, pages: list[Image.Image], folder: Path, stem: str) -> Path:
+    """The JSON file, and the page beside it; nothing is overwritten."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{stem}_{evaluated.about['extractor']}_n{evaluated.about['n']}"
+    for count in range(1, 100_000):
+        path = folder / f"{stem if count == 1 else f'{stem}-{count}'}.json"
+        page = path.with_name(f"{path.stem}_memorization.png")
+        if not path.exists() and not page.exists():
+            break
+    else:
+        raise StorageError(f"{folder}: holds 100,000 of these already")
+    for picture in pages:
+        evaluated.about["page"] = page.name
+        pictures.save_picture(picture, page)
+    save_evaluated(evaluated, path)
+    return path
