@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan_cli import __version__, pictures
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.data import build_dataset
-from gan_cli.data.dataset import Dataset, to_bytes
+from gan_cli.data.dataset import Dataset
 from gan_cli.data.reach import moved, reachable
-from gan_cli.errors import CheckpointError, UsageError, one_line
+from gan_cli.errors import CheckpointError, DivergedError, UsageError, one_line
 from gan_cli.evaluate_folders import read_folders
 from gan_cli.figures import Evaluated
-from gan_cli.generation import generate, latents_of
-from gan_cli.labels import condition_of
 from gan_cli.metrics.memorization import Memorization
-from gan_cli.models.standing import has_statistics, standing_statistics
+from gan_cli.models.standing import has_statistics
 from gan_cli.quality import check_metrics, judge, possible_metrics
-from gan_cli.randomness import generator_for
 from gan_cli.reference import (
     Real,
     Reference,
@@ -35,11 +32,10 @@ from gan_cli.reference import (
     untold,
 )
 from gan_cli.runfolder import started_in
-from gan_cli.state import build_generator, latent_of
+from gan_cli.samples import FIRST_SEED, STANDING_BATCHES, draw_samples, with_own_statistics
+from gan_cli.state import build_generator
 
 UNNAMED = 5000  # samples where nobody says how many, if there are as many real ones
-FIRST_SEED = 1_000_000  # apart from those of pictures and of figures in training
-STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64
 SHOWN_PAIRS = 32
 
 Keep = Callable[[Image.Image], None]
@@ -82,10 +78,13 @@ def evaluate_checkpoint(
     generator = build_generator(found.config, found.tensors, device or torch.device("cpu"), ema=ema)
     standing = standing and has_statistics(generator)
     if standing:
-        generator = _standing(generator, found, dataset)
+        generator = with_own_statistics(generator, found.config, dataset)
         say(f"batch norm: statistics of {STANDING_BATCHES} batches of samples, for the weights that are judged")
     seeds = range(seed, seed + reference.n)
-    samples = _made(generator, found, dataset, seeds, batch_size, told)
+    try:
+        samples = draw_samples(generator, found.config, dataset, seeds, batch_size, told)
+    except DivergedError as error:
+        raise CheckpointError(f"{found.path}: {error}") from error
     about = {
         "checkpoint": str(found.path.absolute()),
         "sha256": found.sha256,
@@ -134,42 +133,6 @@ def _reference(
     check_metrics(reference, metrics or ())
     say(f"compared with: {real.describe(reference.n)}")
     return reference
-
-
-def _made(
-    generator: nn.Module, found: Checkpoint, dataset: Dataset, seeds: range, batch_size: int, told: Told
-) -> Tensor:
-    """Samples as bytes or points, of a conditional generator with classes as frequent as in the data."""
-    conditions = _conditions(found, dataset, seeds)
-    made: list[Tensor] = []
-    for batch in generate(generator, latent_of(found.config), seeds, batch_size, conditions=conditions):
-        if not batch.isfinite().all():
-            raise CheckpointError(f"{found.path}: its generator makes samples that are not finite")
-        made.append(to_bytes(batch))
-        told("samples", sum(map(len, made)), len(seeds))
-    return torch.cat(made)
-
-
-def _conditions(found: Checkpoint, dataset: Dataset, seeds: range) -> Tensor | None:
-    """`[len(seeds), K]`, those of real samples drawn at random; None of an unconditional run."""
-    classes = found.config.classes
-    if not classes or dataset.labels is None:
-        return None
-    drawn = torch.randint(len(dataset), (len(seeds),), generator=generator_for(seeds[0], "labels"))
-    return condition_of(dataset.labels[drawn], len(classes))
-
-
-def _standing(generator: nn.Module, found: Checkpoint, dataset: Dataset) -> nn.Module:
-    seeds = range(STANDING_SEED, STANDING_SEED + STANDING_BATCHES * STANDING_BATCH)
-    conditions = _conditions(found, dataset, seeds)
-
-    def batches() -> Iterator[tuple[Tensor, Tensor | None]]:
-        for start in range(0, len(seeds), STANDING_BATCH):
-            part = slice(start, start + STANDING_BATCH)
-            latents = latents_of(seeds[part], latent_of(found.config))
-            yield latents, None if conditions is None else conditions[part]
-
-    return standing_statistics(generator, batches())
 
 
 # --- two folders -------------------------------------------------------------------------------------------------

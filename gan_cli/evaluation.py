@@ -7,15 +7,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_cli.data.dataset import to_bytes
+from gan_cli.config import Config
+from gan_cli.data.dataset import Dataset, to_bytes
 from gan_cli.data.stacked import DIGITS, places, unstacked
-from gan_cli.errors import one_line
+from gan_cli.errors import UsageError, one_line
 from gan_cli.generation import generate
 from gan_cli.labels import Attribute, attributes_of, condition_of, evenly
 from gan_cli.metrics.classifier import CLASSIFIERS, Classifier, cached_classifier
 from gan_cli.metrics.modes import count_labels
 from gan_cli.models.conditioning import classification_accuracy
+from gan_cli.models.standing import has_statistics
+from gan_cli.quality import check_metrics, compute_figures
+from gan_cli.reference import Reference, Say, build_extractor, build_reference, find_real
 from gan_cli.run import Run
+from gan_cli.samples import FIRST_SEED, draw_samples, with_own_statistics
 from gan_cli.state import latent_of
 
 CLASS_SEEDS = range(20_000, 21_000)  # apart from those of the pictures
@@ -25,15 +30,43 @@ NEIGHBOURS = 10_000  # real points that samples are compared with
 
 
 def evaluate(run: Run) -> dict[str, float]:
-    """`accuracy/class` of a conditional run, `modes/*` of stacked digits; nothing of others.
+    """`accuracy/class` of a conditional run, `modes/*` of stacked digits, and the figures of `evaluation.metrics`.
 
     Whatever goes wrong here is told: it is no reason to end a run.
     """
     try:
-        return _class_accuracy(run) | _stacked_modes(run)
+        return _class_accuracy(run) | _stacked_modes(run) | _figures(run)
     except Exception as error:
         run.log.say(f"warning: samples were not evaluated ({one_line(error, 200)})")
         return {}
+
+
+def reference_for(config: Config, dataset: Dataset, say: Say) -> Reference | None:
+    """What the run's samples will be compared with, if that was asked for; UsageError for what these data lack."""
+    asked = config.evaluation
+    if not asked.metrics:
+        return None
+    real = find_real(config.dataset, config.image_size, dataset)
+    reference = build_reference(real, build_extractor(asked.extractor, real, say), asked.n)
+    try:
+        check_metrics(reference, asked.metrics)
+    except UsageError as error:
+        raise UsageError(f"evaluation.{error}") from None
+    say(f"evaluation: {', '.join(asked.metrics)} beside {real.describe(reference.n)}")
+    return reference
+
+
+def _figures(run: Run) -> dict[str, float]:
+    """Those of `evaluation.metrics`, of the generator that makes the run's pictures."""
+    if run.reference is None:
+        return {}
+    generator = run.state.sampler
+    if has_statistics(generator):
+        generator = with_own_statistics(generator, run.config, run.batches.dataset)
+    seeds = range(FIRST_SEED, FIRST_SEED + run.reference.n)
+    samples = draw_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
+    found = compute_figures(run.reference, samples, run.config.evaluation.metrics, resamples=0)
+    return {figure.name: figure.value for figure in found}
 
 
 def _class_accuracy(run: Run) -> dict[str, float]:

@@ -21,6 +21,7 @@ from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.reach import reachable
 from gan_cli.errors import CheckpointError, UsageError, one_line
+from gan_cli.evaluation import reference_for
 from gan_cli.finetune import KEYS, adopt_networks, describe_base, find_base
 from gan_cli.machine import build_device, calm_threads, describe_device, environment, make_ready
 from gan_cli.preview import preview
@@ -138,7 +139,7 @@ def _prepare(request: Request) -> Prepared:
 def _start(request: Request) -> int:
     config, dataset, state, timed = _prepare(request)
     request = dataclasses.replace(request, config=config)
-    device = state.device
+    device, reference = state.device, reference_for(config, dataset, print)
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
     with lock(folder):
         _record_start(request, folder, dataset, device)
@@ -151,7 +152,7 @@ def _start(request: Request) -> int:
                 log.say(f"weights: from {describe_base(request.base)}")
             introduce(config, dataset, state, log, timed)
             batches = build_batches(config, dataset, device)
-            run = Run(config, state, batches, folder, log, _provenance(device, dataset))
+            run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
             return conduct(run)
 
 
@@ -226,6 +227,7 @@ def _resume(request: Request, folder: Path) -> int:
             raise UsageError(f"resume={folder}: the data are not those of the run ({dataset.source}); put them back")
         with_classes(config, dataset)
         state = restore(saved, config, end, device)
+        reference = reference_for(config, dataset, print)
         set_aside = checkpoint.set_aside(folder / CHECKPOINTS, saved)
         cut_metrics(folder, state.counters.step)
         with RunLog(folder) as log:
@@ -238,7 +240,8 @@ def _resume(request: Request, folder: Path) -> int:
                 log.say(f"learning rates now go by training.lr_schedule={config.training.lr_schedule} to the new end")
             introduce(config, dataset, state, log)
             batches = build_batches(config, dataset, device)
-            run = Run(config, state, batches, folder, log, _provenance(device, dataset), saved.metrics)
+            provenance = _provenance(device, dataset)
+            run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference)
             return conduct(run)
 
 

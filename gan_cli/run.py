@@ -10,6 +10,7 @@ from gan_cli.checkpoint import Provenance
 from gan_cli.config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.health import Health
+from gan_cli.reference import Reference
 from gan_cli.runlog import RunLog, read_metrics
 from gan_cli.state import TrainState
 
@@ -25,7 +26,8 @@ class Best(NamedTuple):
 class Run:
     """`discriminator_metrics` are those of D's half of the current step, kept when a run stops between the halves.
 
-    `evaluated` is the line of metrics with the last evaluation of samples, `best` the best one's figure.
+    `reference` is what samples are compared with at evaluations, `evaluated` the line of metrics with the last of
+    these, and `best` the best one's figure.
     `health` knows what was told of the steps so far.
     """
 
@@ -37,6 +39,7 @@ class Run:
     provenance: Provenance
     discriminator_metrics: dict[str, float] = field(default_factory=dict)
     evaluated: dict[str, float] = field(default_factory=dict)
+    reference: Reference | None = None
     best: Best | None = None
     health: Health = field(init=False)
 

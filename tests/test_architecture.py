@@ -31,7 +31,7 @@ LAYERS = [
     {"sealed"},
     {"metrics"},
     {"reference"},
-    {"quality"},
+    {"quality", "samples"},
     {"steps", "checkpoint", "pace"},
     {"vitals", "autotune"},
     {"run", "preview"},

@@ -15,7 +15,7 @@ from PIL import Image
 from test_folder import write
 from torch import nn
 
-from gan_cli import appraisal, checkpoint
+from gan_cli import appraisal, checkpoint, samples
 from gan_cli.appraisal import evaluate_checkpoint
 from gan_cli.cli import run_command
 from gan_cli.errors import CheckpointError
@@ -151,9 +151,9 @@ def test_samples_of_a_conditional_run_are_as_frequent_as_the_data(
 ) -> None:
     run = train(*TINY_IMAGES, "conditioning=projection", "dataset.limit=30", "steps=1")
     found, conditions = checkpoint.find(run), []
-    original = appraisal.generate
+    original = samples.generate
     monkeypatch.setattr(
-        appraisal, "generate", lambda *a, **named: conditions.append(named["conditions"]) or original(*a, **named)
+        samples, "generate", lambda *a, **named: conditions.append(named["conditions"]) or original(*a, **named)
     )
     evaluate_checkpoint(found, metrics=["kernel"], n=100, resamples=0)
     dataset, _ = appraisal._data_of(found, None)

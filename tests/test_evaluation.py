@@ -1,0 +1,75 @@
+"""Figures worked out while a run trains: those of gan-eval, at the steps that are due, and no part of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import TINY_IMAGES, without
+from test_resume import metrics
+
+from gan_cli import checkpoint
+from gan_cli.appraisal import evaluate_checkpoint
+from gan_cli.cli import run_command
+from gan_cli.runfolder import CHECKPOINTS
+
+ASKED = (
+    "evaluation.metrics=[frechet,precision_recall]",
+    "evaluation.extractor=random",
+    "evaluation.n=60",
+    "training.evaluate_every=2",
+)
+
+
+@pytest.mark.parametrize("more", [[], ["conditioning=projection"], ["architecture.generator.normalization=batch"]])
+def test_they_are_those_of_gan_eval(train: Callable[..., Path], more: list[str]) -> None:
+    run = train(*TINY_IMAGES, *ASKED, *more, "steps=4")
+    lines = {line["step"]: line for line in metrics(run)}
+    assert {step for step, line in lines.items() if "frechet-random" in line} == {2, 4}
+    found, _ = checkpoint.newest(run / CHECKPOINTS)
+    judged = evaluate_checkpoint(found, metrics=["frechet", "precision_recall"], extractor="random", n=60, resamples=0)
+    for figure in judged.figures:
+        assert lines[4][figure.name] == pytest.approx(figure.value, rel=1e-4, abs=1e-6), figure.name
+    assert {figure.name for figure in judged.figures} == {"frechet-random", "precision-random", "recall-random"}
+
+
+def test_training_is_as_without_them(train: Callable[..., Path]) -> None:
+    plain, judged = train(*TINY_IMAGES, "steps=4", "name=plain"), train(*TINY_IMAGES, *ASKED, "steps=4", "name=judged")
+    one, other = (checkpoint.newest(run / CHECKPOINTS)[0].tensors for run in (plain, judged))
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_points_are_compared_by_their_coordinates(train: Callable[..., Path]) -> None:
+    run = train("experiment=ring", "steps=3", "threads=1", "evaluation.metrics=[frechet,kernel]", "evaluation.n=200")
+    last = metrics(run)[-1]
+    assert last["frechet-points"] > 0
+    assert "kernel-points" in last
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (
+            ["evaluation.metrics=[inception_score]", "evaluation.extractor=random"],
+            "evaluation.metrics=[inception_score]",
+        ),
+        (["experiment=ring", "evaluation.metrics=[frechet]", "evaluation.extractor=pixels"], "extractor=pixels"),
+    ],
+)
+def test_what_the_data_lack_is_refused_before_the_run(
+    here: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], told: str
+) -> None:
+    sizes = [] if overrides[0].startswith("experiment") else without(TINY_IMAGES, "threads")
+    assert run_command("train", [*sizes, *overrides, "steps=1", "threads=1"]) == 2
+    assert told in capsys.readouterr().err
+    assert not list(here.glob("outputs/*/*"))
+
+
+def test_a_resumed_run_is_judged_alike(train: Callable[..., Path]) -> None:
+    whole = train(*TINY_IMAGES, *ASKED, "steps=4", "training.lr_schedule=constant", "name=whole")
+    halves = train(*TINY_IMAGES, *ASKED, "steps=2", "training.lr_schedule=constant", "name=halves")
+    assert run_command("train", [f"resume={halves}", "extra_steps=2"]) == 0
+    assert [line.get("frechet-random") for line in metrics(whole)] == [
+        line.get("frechet-random") for line in metrics(halves)
+    ]
