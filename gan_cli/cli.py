@@ -114,7 +114,7 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
     if command == "train" and ("-m" in arguments or "--multirun" in arguments):
         from gan_cli.sweep import sweep
 
-        return sweep([argument for argument in arguments if argument not in ("-m", "--multirun")])
+        return sweep([argument for argument in arguments if argument not in ("-m", "--multirun")], typed)
     rest = _without_config_flag(arguments)
     if rest is not None:
         return _print_config(command, rest)
@@ -176,6 +176,7 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
 
     composed = compose_command("train", overrides)
     parsed = config.read(composed.data)
+    config.refuse_keys_of_sweeps(parsed)
     if parsed.init_from is None:  # else its networks are yet to be known
         config.validate(parsed)
     if parsed.resume not in (None, "auto") and not parsed.dry_run:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import itertools
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.types import Override, RangeSweep
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -28,27 +25,19 @@ from gan_cli.schema import key_lines
 from gan_cli.searchpath import config_folder, groups_in, option_files, own_folders
 
 HYDRA_KEYS = ("hydra.", "hydra/")
-SWEEP_KEYS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
-MOST_JOBS = 10_000
-MOST_CHECKED = 500  # combinations of a sweep that are composed before the first job begins
 
 
 @dataclass(frozen=True)
 class Composed:
-    """What a command line came to. `named` are the dotted keys the user wrote; `brought` what came along with them."""
+    """What a command line came to. `named` are the dotted keys the user wrote; `brought` what came along with them.
+
+    `followers` are the keys that have another's value: of `optimizer.lr`, unless set, each network's own.
+    """
 
     data: dict[str, Any]
     named: tuple[str, ...]
     brought: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class PlannedSweep:
-    """The keys a sweep names and those it varies, and its config with each value in turn, the others at their first."""
-
-    named: tuple[str, ...]
-    varied: tuple[str, ...]
-    alternatives: list[dict[str, Any]]
+    followers: dict[str, list[str]]
 
 
 def groups(command: str = "train") -> dict[str, list[str]]:
@@ -70,76 +59,10 @@ def compose_command(command: str, arguments: Sequence[str]) -> Composed:
             raise UsageError(f"{override.input_line}: several values are a sweep, which needs -m")
         if override.key_or_group.startswith(HYDRA_KEYS):
             raise UsageError(f"{override.input_line}: belongs to sweeps (-m); output= and name= say where a run goes")
-    return _compose_checked(command, overrides)
+    return compose_checked(command, overrides)
 
 
-def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
-    """Composes each combination of a sweep, of a very large one each value with the others at their first."""
-    overrides = [read_override(argument) for argument in arguments]
-    own = [override for override in overrides if not override.key_or_group.startswith(HYDRA_KEYS)]
-    for override in overrides:
-        key = override.key_or_group
-        if key.startswith(HYDRA_KEYS) and not key.startswith(SWEEP_KEYS):
-            raise UsageError(f"{override.input_line}: of Hydra's own, a sweep takes launcher and sweeper only")
-    values = [_values(override) if override.is_sweep_override() else [override] for override in own]
-    first = [choices[0] for choices in values]
-    if math.prod(map(len, values)) > MOST_JOBS:
-        raise UsageError(f"{math.prod(map(len, values)):,} combinations: a sweep has at most {MOST_JOBS:,} jobs")
-    if math.prod(map(len, values)) <= MOST_CHECKED:
-        combinations = [list(combination) for combination in itertools.product(*values)]
-    else:
-        combinations = [
-            [*first[:index], value, *first[index + 1 :]] for index, each in enumerate(values) for value in each
-        ]
-    return PlannedSweep(
-        named=tuple(override.key_or_group for override in own),
-        varied=tuple(override.key_or_group for override in own if override.is_sweep_override()),
-        alternatives=_compose_all(command, combinations),
-    )
-
-
-def _compose_all(command: str, combinations: Sequence[Sequence[Override]]) -> list[dict[str, Any]]:
-    """The data of each combination. Only choices of options are composed anew: other values are put in their place."""
-    options = groups(command)
-    composed: dict[tuple[str, ...], dict[str, Any]] = {}
-    alternatives = []
-    for combination in combinations:
-        lines = tuple(override.input_line or "" for override in combination if override.key_or_group in options)
-        if lines not in composed:
-            composed[lines] = _compose_checked(command, combination).data
-        data = copy.deepcopy(composed[lines])
-        for override in combination:
-            if override.key_or_group not in options:
-                _put(data, override.key_or_group, override.value())
-        alternatives.append(data)
-    return alternatives
-
-
-def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
-    *sections, leaf = dotted.split(".")
-    for section in sections:
-        data = data[section]
-    if not isinstance(data.get(leaf), dict):
-        data[leaf] = value
-
-
-def _values(override: Override) -> list[Override]:
-    key, swept = override.get_key_element(), override.value()
-    if isinstance(swept, RangeSweep) and _length(swept) > MOST_JOBS:
-        raise UsageError(f"{override.input_line}: a sweep has at most {MOST_JOBS:,} jobs")
-    try:
-        return [read_override(f"{key}={value}") for value in override.sweep_string_iterator()]
-    except (HydraException, ValueError, TypeError) as error:
-        raise UsageError(f"{override.input_line}: cannot be swept over ({one_line(error)})") from error
-
-
-def _length(swept: RangeSweep) -> float:
-    """How many values a range has, without listing them."""
-    start, stop = swept.start or 0, swept.stop if swept.stop is not None else swept.start or 0
-    return abs(float(stop) - float(start)) / max(abs(float(swept.step)), 1e-9)
-
-
-def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
+def compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
     options = groups(command)
     for override in overrides:
         check_override(override, options)
@@ -162,7 +85,7 @@ def _compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
                 raise
             raise UsageError(f"{own[0]}: cannot be used ({one_line(error, 200)})") from error
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    return Composed(_resolve(whole), named, _brought_along(default, whole, named))
+    return Composed(_resolve(whole), named, _brought_along(default, whole, named), _followers(whole))
 
 
 def _own_files(override: Override, options: dict[str, list[str]]) -> list[Path]:
@@ -292,6 +215,15 @@ def _resolve(config: DictConfig) -> dict[str, Any]:
         return _container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UsageError(one_line(error)) from error
+
+
+def _followers(whole: DictConfig) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for dotted, value in flatten(_container(whole)):
+        match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
+        if match:
+            found.setdefault(match[1], []).append(dotted)
+    return found
 
 
 def _brought_along(default: DictConfig, whole: DictConfig, named: tuple[str, ...]) -> dict[str, Any]:

@@ -64,6 +64,8 @@ class Config:
     )
     plugins: tuple[str, ...] = key("installed packages whose options are to be known, as [mypackage]", absent=())
     dry_run: bool = key("show config and networks, try one step, leave nothing behind", absent=False)
+    jobs: int = key("with -m: how many runs of the sweep at a time", absent=1, at_least=1, at_most=1024)
+    fresh: bool = key("with -m: begin another sweep, whatever was done of this one", absent=False)
     keep: int = key("how many step_* checkpoints to keep; 0: all", at_least=0)
     precision: str = key(
         "of the networks' arithmetic; auto: bf16 for images where the machine computes it fast, else fp32",
@@ -130,6 +132,14 @@ def _require_plugins(data: Any) -> None:
     if any(name not in ENABLED for name in names):
         shown = one_line(",".join(names), 100)
         raise UsageError(f"needs plugins that are not enabled: add plugins=[{shown}] if you trust them")
+
+
+def refuse_keys_of_sweeps(config: Config) -> None:
+    """UsageError if a single run was told how a sweep is to run."""
+    if config.jobs > 1:
+        raise UsageError(f"jobs={config.jobs}: runs of a sweep at a time, which needs -m")
+    if config.fresh:
+        raise UsageError("fresh=true: is of sweeps, which need -m; a run begins afresh unless resume= is given")
 
 
 def settle_end(config: Config, named: Sequence[str]) -> Config:

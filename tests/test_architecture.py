@@ -42,11 +42,13 @@ LAYERS = [
     {"conduct", "finetune"},
     {"extend"},
     {"launch"},
-    {"sweep"},
+    {"outcomes", "combinations"},
+    {"jobs", "leaderboard", "plan"},
+    {"sweep", "multirun", "compare"},
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-UPWARDS = {("sweep", "cli")}  # a sweep's job is a command line of its own, in another process
+UPWARDS = {("jobs", "cli")}  # a sweep's job is a command line of its own, in another process
 PURE = ("models", "losses", "regularizers", "ema", "optim", "generation", "latents", "augment", "unroll")
 
 
@@ -92,8 +94,8 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 
 TORCHLESS = (
-    "cli commands compose config cures errors explain extend figures geometry health help overrides plugin schema"
-    " searchpath sweep"
+    "cli combinations commands compare compose config cures errors explain extend figures geometry health help jobs"
+    " leaderboard multirun outcomes overrides plan plugin schema searchpath sweep"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()] + sorted((PACKAGE / "options").glob("*.py"))
 

@@ -62,7 +62,8 @@ def test_the_readme_s_indented_commands_are_among_the_tested() -> None:
     for line in re.findall(r"^    (gan-\w+ .*)$", README, re.M):
         name, *arguments = shlex.split(line)
         if name == "gan-train":
-            from gan_cli.compose import compose_command, compose_sweep
+            from gan_cli.combinations import compose_sweep
+            from gan_cli.compose import compose_command
 
             compose = compose_sweep if "-m" in arguments else compose_command
             compose("train", [argument for argument in arguments if argument != "-m"])

@@ -49,7 +49,7 @@ WRONG = {
     "output=a_file steps=1 dataset.download=false": 5,
     "-m seed=1,2 dry_run=true": 2,
     "-m seed=range(1,1e9)": 2,
-    "-m hydra/launcher=joblib seed=1,2": 2,
+    "-m hydra/launcher=nope seed=1,2": 2,
     "-m hydra.sweeper._target_=os.system seed=1,2": 2,
 }
 

@@ -1,0 +1,150 @@
+"""`gan-compare`: runs side by side: what differs in their configs, and how each came out. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from gan_cli.commands import CompareConfig
+from gan_cli.config import flatten
+from gan_cli.errors import UsageError, one_line
+from gan_cli.figures import Figure, direction, newest_evaluated
+from gan_cli.outcomes import last_tries
+from gan_cli.plan import read_sweep, sweeps_in
+from gan_cli.runfolder import RECORD, read_record, runs_in
+from gan_cli.runlog import read_metrics
+from gan_cli.schema import shown
+
+MOST = 100  # runs
+ABREAST = 5  # in one table
+WHERE = ("name", "output", "resume", "dataset.cache")  # a run is kept, which says nothing of what it does
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run as a table shows it: its config's leaves, its end, its last figures, and those of its newest evaluation."""
+
+    folder: Path
+    config: dict[str, Any]
+    ended: dict[str, Any]
+    findings: list[str]
+    figures: dict[str, float]
+    evaluated: dict[str, Figure]
+
+
+def compare(config: CompareConfig) -> int:
+    folders = list(dict.fromkeys(run for path in config.paths for run in find_runs(path)))
+    if len(folders) < 2:
+        raise UsageError("expected two runs or more, as gan-compare outputs/NAME/DATE outputs/NAME/DATE, or a sweep")
+    if len(folders) > MOST:
+        raise UsageError(f"{len(folders):,} runs: at most {MOST} are compared; name some of them")
+    runs = [_read(folder) for folder in folders]
+    console = Console()
+    for start in range(0, len(runs), ABREAST):
+        console.print(_table(runs, runs[start : start + ABREAST]))
+    return 0
+
+
+def find_runs(path: str) -> list[Path]:
+    """The run at a path, those of a sweep, or the newest of a name; UsageError if there is none."""
+    folder = Path(os.path.expanduser(path))
+    if (folder / RECORD).is_file():
+        return [folder]
+    if read_sweep(folder) is not None:
+        found = [run for run in last_tries(folder) if (run / RECORD).is_file()]
+        if not found:
+            raise UsageError(f"{path}: none of this sweep's jobs has begun a run")
+        return found
+    newest = [*runs_in(folder), *sweeps_in(folder)]
+    if not newest:
+        raise UsageError(f"{path}: no run there; give a run's folder, a sweep's, or outputs/<name>")
+    return [newest[0]] if runs_in(folder) else find_runs(str(newest[0]))
+
+
+def _read(folder: Path) -> Shown:
+    record = read_record(folder)
+    figures: dict[str, float] = {}
+    findings: list[str] = []
+    for line in read_metrics(folder):
+        findings += line.get("findings", ())
+        figures |= {name: value for name, value in line.items() if name not in ("findings", "text")}
+    config, ended, evaluated = record.get("config"), record.get("ended"), newest_evaluated(folder)
+    return Shown(
+        folder=folder,
+        config=dict(flatten(config)) if isinstance(config, dict) else {},
+        ended=ended if isinstance(ended, dict) else {},
+        findings=list(dict.fromkeys(findings)),
+        figures=figures,
+        evaluated={figure.name: figure for figure in evaluated.figures} if evaluated is not None else {},
+    )
+
+
+# --- the table ---------------------------------------------------------------------------------------------------
+
+
+def _table(runs: Sequence[Shown], some: Sequence[Shown]) -> Table:
+    """Of some runs, in the rows that all of them need, so that several tables can be read together."""
+    table = Table(Column(overflow="fold"), *(Column(Text(one_line(run.folder, 200)), overflow="fold") for run in some))
+    for key in _differing(runs):
+        table.add_row(Text(one_line(key, 80)), *(Text(shown(run.config.get(key))) for run in some))
+    table.add_section()
+    for name, cell in CELLS.items():
+        table.add_row(name, *(Text(cell(run)) for run in some))
+    table.add_section()
+    for name in _told(runs):
+        best = _best(name, [run.figures.get(name) for run in runs])
+        values = [run.figures.get(name) for run in some]
+        cells = [_cell(value, f"{value:.4g}", best) if value is not None else Text() for value in values]
+        table.add_row(Text(one_line(name, 80)), *cells)
+    table.add_section()
+    for name in dict.fromkeys(name for run in runs for name in run.evaluated):
+        best = _best(name, [run.evaluated[name].value for run in runs if name in run.evaluated])
+        found = [run.evaluated.get(name) for run in some]
+        cells = [_cell(each.value, _with_interval(each), best) if each is not None else Text() for each in found]
+        table.add_row(Text(one_line(f"{name} (gan-eval)", 80)), *cells)
+    return table
+
+
+CELLS: dict[str, Callable[[Shown], str]] = {
+    "status": lambda run: one_line(run.ended.get("status", "not ended"), 40),
+    "steps": lambda run: f"{run.figures['step']:,.0f}" if "step" in run.figures else "",
+    "seconds": lambda run: f"{run.figures['seconds']:,.1f}" if "seconds" in run.figures else "",
+    "findings": lambda run: "\n".join(one_line(name, 60) for name in run.findings),
+}
+
+
+def _differing(runs: Sequence[Shown]) -> list[str]:
+    """The keys, in the order of the config, whose value is not the same in all."""
+    keys = dict.fromkeys(key for run in runs for key in run.config if key not in WHERE)
+    return [key for key in keys if len({shown(run.config.get(key)) for run in runs}) > 1]
+
+
+def _told(runs: Sequence[Shown]) -> list[str]:
+    """Figures that say how a run came out: those that judge samples, then losses and speed."""
+    names = dict.fromkeys(name for run in runs for name in run.figures)
+    judging = [name for name in names if direction(name)]
+    return [*judging, *(name for name in names if name.startswith("loss/") or name == "images_per_second")]
+
+
+def _best(name: str, values: Sequence[float | None]) -> float | None:
+    """The best of all runs, of a figure of which one can be called better."""
+    there = [value for value in values if value is not None]
+    if not direction(name) or len(there) < 2:
+        return None
+    return max(there) if direction(name) == "higher" else min(there)
+
+
+def _cell(value: float, text: str, best: float | None) -> Text:
+    return Text(text, style="bold" if value == best else "")
+
+
+def _with_interval(figure: Figure) -> str:
+    low_high = "" if figure.interval is None else " ({:.4g} to {:.4g})".format(*figure.interval)
+    return f"{figure.value:.4g}{low_high}"

@@ -1,0 +1,199 @@
+"""What a sweep's jobs are, and what became of each: as its `outcome.json` says, or else its folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan_cli.errors import one_line
+from gan_cli.figures import find_figure, is_better
+from gan_cli.runfolder import CHECKPOINTS, read_record
+from gan_cli.runlog import read_metrics
+
+OUTCOME = "outcome.json"
+BEST = "best.safetensors"
+ASKED = {signal.SIGINT: 130, signal.SIGUSR1: 138, signal.SIGTERM: 143}  # what a run heeds, and its exit code then
+REFUSED = (2, 3, 5)
+WORSE = ("diverged", "collapsed")
+FINAL = ("done", *WORSE)  # however often it is run
+RESUMED = ("stopped", "killed")  # from the last checkpoint, bit for bit as if unbroken
+
+
+@dataclass(frozen=True)
+class Job:
+    """A combination of a sweep: `key` is a hash of its whole config, `config` what varies, `overrides` as typed."""
+
+    number: int
+    key: str
+    config: dict[str, Any]
+    seed: int | None
+    overrides: tuple[str, ...]
+
+    @property
+    def varied(self) -> str:
+        given = {override.partition("=")[0]: override for override in self.overrides}
+        return " ".join(given.get(key, key) for key in self.config)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all jobs of a sweep have in common. `flags` are of the command line; `ranked_by` names figures, any of them.
+
+    `threads` are for each job, None for as many as it finds best.
+    """
+
+    folder: Path
+    flags: tuple[str, ...]
+    ranked_by: tuple[str, ...]
+    parallel: bool = False
+    threads: int | None = None
+
+
+def next_folder(job: Job, settings: Settings, before: dict[str, Any]) -> tuple[Path, bool]:
+    """Where the job runs next, and whether it goes on with the run that is there."""
+    if before["folder"] is None:
+        return settings.folder / str(job.number), False
+    folder = settings.folder / before["folder"]
+    if before["status"] in RESUMED and any((folder / CHECKPOINTS).glob("*.safetensors")):
+        return folder, True
+    return settings.folder / f"{job.number}-{before['try'] + 1}", False
+
+
+def explain(code: int, complaint: str, folder: Path, *, asked: bool) -> tuple[str, str]:
+    """Status and reason. `asked`: the sweep had been asked to stop, and had passed that on."""
+    lines = [line for line in complaint.splitlines() if line.strip()]
+    last = one_line(lines[-1], 300) if lines else ""
+    ended = _ended(folder)
+    if code == 0:
+        return ("done", "") if ended == "done" else ("exited", "exit code 0 before it was done")
+    if code < 0 and -code not in ASKED:
+        return "killed", f"killed by {_name_of(-code)}"
+    if code < 0 or code in ASKED.values() or asked:
+        return "stopped", "stopped, and can be resumed"
+    if code == 4:
+        return ended if ended in WORSE else "diverged", last.removeprefix("gan-train: ")
+    if code in REFUSED and last.startswith("gan-train: "):
+        return "refused", last.removeprefix("gan-train: ")
+    if code == 1 and any(line.startswith("Traceback ") for line in lines):
+        return "raised", f"raised {last}"
+    return "exited", f"exit code {code}"
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def outcome_of(job: Job, settings: Settings) -> dict[str, Any]:
+    """What became of the job's last try, from its folder alone if nobody was there to note it; "not run" if none."""
+    tries = [int(path.name.partition("-")[2] or 1) for path in _tries(job, settings.folder)]
+    if not tries:
+        return describe(job, settings, None, "not run", "")
+    last = max(tries)
+    folder = settings.folder / (str(job.number) if last == 1 else f"{job.number}-{last}")
+    noted = read_outcome(folder)
+    if noted is not None:
+        return noted
+    ended = _ended(folder)
+    status = ended if ended in FINAL else "stopped"
+    reason = "" if status == "done" else "its sweep ended before it" if status == "stopped" else status
+    return describe(job, settings, folder, status, reason)
+
+
+def _tries(job: Job, sweep: Path) -> list[Path]:
+    found = [path for path in sweep.glob(f"{job.number}-*") if path.name.partition("-")[2].isdecimal()]
+    return [*found, *([sweep / str(job.number)] if (sweep / str(job.number)).is_dir() else [])]
+
+
+def last_tries(sweep: Path) -> list[Path]:
+    """The folder of each job, in order; of one that was tried again, the last."""
+    last: dict[int, tuple[int, Path]] = {}
+    for path in sweep.iterdir():
+        number, dash, again = path.name.partition("-")
+        if number.isdecimal() and (again.isdecimal() if dash else not again) and path.is_dir():
+            last[int(number)] = max(last.get(int(number), (0, path)), (int(again or 1), path))
+    return [path for _, (_, path) in sorted(last.items())]
+
+
+def read_outcome(folder: Path) -> dict[str, Any] | None:
+    """What a job's folder says; None if nothing, or that was torn or edited."""
+    try:
+        noted = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    kinds = {"config": dict, "status": str, "reason": str, "figures": dict, "code": int, "findings": list}
+    kinds |= {"overrides": list, "varied": str, "repeat": str}
+    if not isinstance(noted, dict) or any(not isinstance(noted.get(key), kind) for key, kind in kinds.items()):
+        return None
+    figures = {str(name): value for name, value in noted["figures"].items() if isinstance(value, int | float)}
+    told = {key: one_line(noted[key], 300) for key in ("status", "reason", "varied")}
+    findings = [one_line(name, 60) for name in noted["findings"]]
+    number, _, again = folder.name.partition("-")
+    where = {"job": int(number), "try": int(again or 1), "folder": folder.name}  # whatever it says of that
+    return noted | told | where | {
+        "figures": figures, "findings": findings, "seconds": _number(noted.get("seconds")), "key": str(noted.get("key"))
+    }  # fmt: skip
+
+
+def describe(job: Job, settings: Settings, folder: Path | None, status: str, reason: str) -> dict[str, Any]:
+    """The content of `outcome.json`."""
+    record = {} if folder is None else read_record(folder)
+    threads = record.get("threads")
+    given = any(override.startswith("threads=") for override in job.overrides)
+    exactly = [f"threads={threads}"] if isinstance(threads, int) and not given else []  # part of what a run computes
+    ended = record.get("ended")
+    return {
+        "job": job.number,
+        "try": int(folder.name.partition("-")[2] or 1) if folder is not None else 0,
+        "key": job.key,
+        "config": job.config,
+        "seed": job.seed,
+        "varied": job.varied,
+        "overrides": list(job.overrides),
+        "repeat": shlex.join(["gan-train", *settings.flags, *job.overrides, *exactly]),
+        "status": status,
+        "reason": one_line(reason, 300),
+        "findings": _findings(folder) if folder is not None else [],
+        "figures": _final_figures(folder, settings.ranked_by) if folder is not None else {},
+        "seconds": _number(ended.get("seconds")) if isinstance(ended, dict) else 0.0,
+        "folder": folder.name if folder is not None else None,
+        "code": 0 if status in ("done", "not run") else 4 if status in WORSE else 130 if status == "stopped" else 1,
+    }
+
+
+def _ended(folder: Path) -> str | None:
+    """What the run wrote of its end, if it came to that."""
+    ended = read_record(folder).get("ended")
+    return str(ended.get("status")) if isinstance(ended, dict) else None
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e12 else 0.0
+
+
+def _findings(folder: Path) -> list[str]:
+    """Names of what the health watch found, in order, each once."""
+    return list(dict.fromkeys(name for line in read_metrics(folder) for name in line.get("findings", ())))
+
+
+def _final_figures(folder: Path, ranked_by: tuple[str, ...]) -> dict[str, float]:
+    """The last of each figure; of one that chose `best.safetensors`, the best, since that is what a user gets."""
+    lines = list(read_metrics(folder))
+    last: dict[str, float] = {}
+    for line in lines:
+        last |= {name: value for name, value in line.items() if name not in ("findings", "text")}
+    if (folder / CHECKPOINTS / BEST).is_file():
+        for wanted in ranked_by:
+            found = [each for each in (find_figure(line, wanted) for line in lines) if each is not None]
+            if found:
+                name = found[-1][0]
+                for each, value in found:
+                    if each == name and is_better(name, value, last[name]):
+                        last[name] = value
+    return last

@@ -1,0 +1,253 @@
+"""A sweep before its first job: what its jobs are, what ranks them, and its folder, which may be there already."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gan_cli import __version__, schema
+from gan_cli import config as configs
+from gan_cli.combinations import PlannedSweep
+from gan_cli.compose import HYDRA_KEYS
+from gan_cli.config import Config
+from gan_cli.errors import UsageError
+from gan_cli.figures import direction
+from gan_cli.outcomes import Job, Settings
+from gan_cli.overrides import as_typed
+from gan_cli.runfolder import STAMPED, create_stamped, lock, write_json
+from gan_cli.searchpath import named_folder
+
+SWEEP, PREFIX = "sweep.json", "sweep_"
+OF_A_SWEEP = ("jobs", "fresh")  # keys that no job is told
+NOT_OF_A_JOB = ("name", "output", *OF_A_SWEEP)  # keys in which equal jobs may differ
+UNJUDGED = ("modes/covered", "accuracy/class")  # what ranks where nothing was named: the first that there is
+MODES_ARE_KNOWN = ("ring", "grid", "stacked_mnist")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is known before the first job: its jobs, none if a sweeper will choose them, and its place.
+
+    `identity` is equal for two commands that ask for the same. `hydra` are Hydra's own overrides; any of them, and its
+    loop drives the jobs.
+    """
+
+    command: str
+    parent: Path
+    fresh: bool
+    at_once: int
+    identity: str
+    jobs: list[Job]
+    overrides: tuple[str, ...]
+    brought: tuple[str, ...]
+    hydra: tuple[str, ...]
+    settings: Settings
+
+
+def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep:
+    """UsageError for what can be seen to be wrong; `overrides` are those of the command, `command` as it was typed."""
+    parsed = _check(planned)
+    first = parsed[0]
+    brought = _brought_along(planned, parsed)
+    own = tuple(each for each in overrides if not each.lstrip("+").startswith(HYDRA_KEYS))
+    jobs: dict[str, Job] = {}
+    for combination, config in zip(planned.combinations, parsed, strict=True):
+        typed = _of_a_job(as_typed(override) for override in combination.overrides)
+        data = {key: value for key, value in configs.flatten(configs.to_dict(config)) if key not in NOT_OF_A_JOB}
+        key = hashed([data, brought])
+        jobs.setdefault(key, Job(len(jobs), key, combination.values, config.seed, (*typed, *brought)))
+    named = named_folder()
+    judged = "frechet" if brought and first.judged_by is None else first.judged_by
+    ranked_by = (judged,) if judged is not None else UNJUDGED
+    if planned.searched and judged is None and not _is_judged(first):
+        raise UsageError(f"{planned.hydra[0]}: goes by a figure, set evaluation.metrics=[frechet] or evaluation.best=")
+    return Sweep(
+        command=command,
+        parent=Path(first.output) / first.run_name,
+        fresh=first.fresh,
+        at_once=first.jobs,
+        identity=hashed(sorted(jobs) if not planned.searched else _search(own, planned.hydra)),
+        jobs=list(jobs.values()) if not planned.searched else [],
+        overrides=_of_a_job(own),
+        brought=brought,
+        hydra=(*planned.hydra, *(_of_a_search(planned, ranked_by[0], first.seed) if planned.searched else ())),
+        settings=Settings(
+            folder=Path(),
+            flags=("--config-dir", str(named)) if named is not None else (),
+            ranked_by=ranked_by,
+            parallel=first.jobs > 1,
+            threads=_threads(first.jobs),
+        ),
+    )
+
+
+def _check(planned: PlannedSweep) -> list[Config]:
+    """Every config; UsageError for a value wrong in itself, or if every combination clashes."""
+    parsed: list[Config] = [schema.parse(Config, combination.data) for combination in planned.combinations]
+    first = parsed[0]
+    if first.resume is not None:
+        raise UsageError(
+            f"resume={first.resume}: the same sweep again goes on by itself; without -m, go on with one of its jobs"
+        )
+    if any(config.dry_run for config in parsed):
+        raise UsageError("dry_run=true: shows one run; leave out -m and the swept values")
+    for key in OF_A_SWEEP:
+        if key in planned.varied:
+            raise UsageError(f"{key}: says how a sweep runs, and takes one value")
+    if first.jobs > 1 and planned.hydra:
+        raise UsageError(
+            f"jobs={first.jobs}: not where {planned.hydra[0]}; say hydra/launcher=joblib hydra.launcher.n_jobs=..."
+        )
+    configs.settle_end(first, planned.named)
+    clashes = []
+    for config in parsed:
+        try:
+            if config.init_from is None:  # else its job alone knows the networks
+                configs.validate(config)
+        except UsageError as error:
+            clashes.append(error)
+    if len(clashes) == len(parsed):
+        raise clashes[0]
+    return parsed
+
+
+def _brought_along(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[str, ...]:
+    """A figure to rank images by, unless the user named one, or the data have one of their own."""
+    brought = []
+    asked = {"evaluation", "evaluation.metrics", "evaluation.best"} & {*planned.named}
+    if not asked and all(_needs_a_figure(config) for config in parsed):
+        brought.append("evaluation.metrics=[frechet]")
+    if planned.searched and "health.on_collapse" not in planned.named:
+        brought.append("health.on_collapse=stop")
+    return tuple(brought)
+
+
+def _needs_a_figure(config: Config) -> bool:
+    try:
+        images = len(config.sample_shape) == 3
+    except UsageError:  # which its job will say
+        images = True
+    return images and config.judged_by is None and config.dataset.name not in MODES_ARE_KNOWN
+
+
+def _is_judged(config: Config) -> bool:
+    return config.dataset.name in MODES_ARE_KNOWN or config.conditioning.name != "none"
+
+
+def _of_a_job(overrides: Any) -> tuple[str, ...]:
+    return tuple(override for override in overrides if override.partition("=")[0] not in OF_A_SWEEP)
+
+
+def _threads(at_once: int) -> int | None:
+    """For each of so many jobs; None for one alone, which finds its best, and where the user has said how many."""
+    if at_once == 1 or os.environ.get("OMP_NUM_THREADS", "").strip().isdigit():
+        return None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // at_once)
+
+
+def _search(own: Sequence[str], hydra: Sequence[str]) -> list[str]:
+    """What makes two searches one: not how many trials are wanted, nor where they run."""
+    place = (*(f"{key}=" for key in NOT_OF_A_JOB), "hydra.sweeper.n_trials=", "hydra.launcher", "hydra/launcher")
+    return sorted(override for override in (*own, *hydra) if not override.startswith(place))
+
+
+def _of_a_search(planned: PlannedSweep, figure: str, seed: int) -> tuple[str, ...]:
+    """What Optuna is told unless the user says otherwise.
+
+    A seed, so that the same command asks for the same trials again, of which those that were run are not; a trial that
+    fails is no reason to end the others; one at a time, so that each knows all before it.
+    """
+    given = {override.lstrip("+").partition("=")[0] for override in planned.hydra}
+    if "hydra/sweeper=optuna" not in planned.hydra:
+        return ()
+    told = {"hydra.sweeper.max_failure_rate": "1.0"}
+    told["hydra.sweeper.direction"] = "maximize" if direction(figure) == "higher" else "minimize"
+    if "hydra/sweeper/sampler" not in given:
+        told["hydra.sweeper.sampler.seed"] = str(seed)
+    if "hydra/launcher" not in given:
+        told["hydra.sweeper.n_jobs"] = "1"
+    return tuple(f"{key}={value}" for key, value in told.items() if key not in given)
+
+
+def hashed(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# --- its folder --------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def claimed(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
+    """The sweep in its folder, which nobody else has meanwhile, and whether that was begun before.
+
+    That is the newest of its name with the same jobs, or a new one. StorageError if it is in use.
+    """
+    this.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(this.parent):
+        found = None if this.fresh else _find(this)
+        folder = found[0] if found is not None else create_stamped(this.parent, PREFIX)
+        handle = lock(folder)
+    with handle:
+        settings = dataclasses.replace(this.settings, folder=folder)
+        if found is not None:
+            number = {job["key"]: job["number"] for job in found[1]["jobs"]}
+            jobs = [dataclasses.replace(job, number=number[job.key]) for job in this.jobs]
+            yield dataclasses.replace(this, settings=settings, jobs=sorted(jobs, key=lambda job: job.number)), True
+            return
+        record = {
+            "gan_cli": __version__,
+            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": this.command,
+            "directory": os.getcwd(),
+            "identity": this.identity,
+            "jobs": [dataclasses.asdict(job) for job in this.jobs],
+        }
+        write_json(folder / SWEEP, record)
+        yield dataclasses.replace(this, settings=settings), False
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits until nobody else looks for a sweep in this folder, or makes one."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _find(this: Sweep) -> tuple[Path, dict[str, Any]] | None:
+    for folder in sweeps_in(this.parent):
+        record = read_sweep(folder)
+        keys = {job["key"] for job in record["jobs"]} if record is not None else set()
+        if record is not None and record["identity"] == this.identity and keys == {job.key for job in this.jobs}:
+            return folder, record
+    return None
+
+
+def sweeps_in(folder: Path) -> list[Path]:
+    """The sweeps in `outputs/<name>`, newest first."""
+    names = [(STAMPED.fullmatch(path.name.removeprefix(PREFIX)), path) for path in folder.glob(f"{PREFIX}*")]
+    dated = [(match[1], int(match[2] or 1), path) for match, path in names if match and path.is_dir()]
+    return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
+
+
+def read_sweep(folder: Path) -> dict[str, Any] | None:
+    """The record of a sweep; None if that is not there, or not what a sweep writes."""
+    try:
+        record = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
+        jobs = [{"key": str(job["key"]), "number": int(job["number"])} for job in record["jobs"]]
+        return {"identity": str(record["identity"]), "command": str(record["command"]), "jobs": jobs}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,136 @@
+"""`gan-compare`: what differs, side by side, from whatever a path names."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, run_process
+from rich.console import Console
+
+from gan_cli import compare
+from gan_cli.cli import run_command
+from gan_cli.figures import EVALUATIONS, Evaluated, Figure, save_evaluated
+
+
+def leave_run(folder: Path, config: dict[str, Any], *lines: dict[str, Any], status: str | None = "done") -> Path:
+    """What a run leaves of itself, as far as comparing goes."""
+    folder.mkdir(parents=True)
+    ended = {} if status is None else {"ended": {"status": status, "seconds": 3.0}}
+    (folder / "config.json").write_text(json.dumps({"config": config, **ended}))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "Console", lambda: Console(width=200))
+
+
+@pytest.fixture
+def three(here: Path) -> list[Path]:
+    common = {"seed": 1, "name": "x", "optimizer": {"lr": 0.1}}
+    first = {"step": 1, "loss/generator": 5.0, "frechet-classifier": 50.0}
+    return [
+        leave_run(
+            here / "outputs/x/2026-01-01_000000",
+            common | {"loss": {"name": "hinge"}},
+            first,
+            {"step": 1200, "seconds": 61.5, "loss/generator": 2.0, "frechet-classifier": 12.345, "findings": ["blank"]},
+        ),
+        leave_run(
+            here / "outputs/x/2026-01-02_000000",
+            common | {"loss": {"name": "minimax"}, "name": "y"},
+            first,
+            {"step": 900, "frechet-classifier": 45.5},
+            status="diverged",
+        ),
+        leave_run(here / "outputs/z/2026-01-03_000000", common | {"loss": {"name": "[/]"}}, status=None),
+    ]
+
+
+def cells(text: str, name: str) -> list[str]:
+    line = next(line for line in text.splitlines() if line.startswith(f"│ {name} "))
+    return [cell.strip() for cell in line.strip("│").split("│")][1:]
+
+
+def test_what_differs_and_how_each_came_out(three: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    evaluations = three[0] / EVALUATIONS
+    evaluations.mkdir()
+    for name, value in (("a", 99.0), ("b", 11.5)):
+        figure = Figure("kernel-classifier", value, 2000, "lower", (10.25, 13.0))
+        save_evaluated(Evaluated((figure,), {}), evaluations / f"{name}.json")
+        os.utime(evaluations / f"{name}.json", (time.time(), time.time() + (name == "b")))
+    assert run_command("compare", [str(path) for path in three]) == 0
+    text = capsys.readouterr().out
+    assert cells(text, "loss.name") == ["hinge", "minimax", "[/]"]
+    assert not any(key in text for key in ("optimizer.lr", "seed", "│ name"))
+    assert cells(text, "status") == ["done", "diverged", "not ended"]
+    assert cells(text, "steps") == ["1,200", "900", ""]
+    assert cells(text, "seconds")[0] == "61.5"
+    assert cells(text, "findings") == ["blank", "", ""]
+    assert cells(text, "frechet-classifier") == ["12.35", "45.5", ""]
+    assert cells(text, "loss/generator") == ["2", "5", ""]
+    assert cells(text, "kernel-classifier (gan-eval)") == ["11.5 (10.25 to 13)", "", ""]
+
+
+def test_paths_may_be_names_and_sweeps(three: list[Path], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = here / "outputs/w/sweep_2026-02-01_000000"
+    for folder in ("0", "1", "1-2", "10"):
+        leave_run(sweep / folder, {"loss": {"name": f"of {folder}"}})
+    (sweep / "2").mkdir()  # a job that was refused
+    (sweep / "sweep.json").write_text(json.dumps({"identity": "a", "command": "b", "jobs": []}))
+    for named in (str(sweep), "outputs/w"):
+        assert run_command("compare", [named]) == 0
+        assert cells(capsys.readouterr().out, "loss.name") == ["of 0", "of 1-2", "of 10"]
+    assert run_command("compare", ["outputs/x", "outputs/z"]) == 0
+    assert cells(capsys.readouterr().out, "loss.name") == ["minimax", "[/]"]
+
+
+def test_many_runs_are_several_tables_with_the_same_rows(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [
+        leave_run(
+            here / f"run {number}", {"seed": number, "steps": 10 if number else 20}, {"step": 1, "modes/covered": 4}
+        )
+        for number in range(compare.ABREAST + 2)
+    ]
+    assert run_command("compare", [str(path) for path in runs]) == 0
+    first, second = capsys.readouterr().out.split("run 5")
+    assert cells(second, "steps") == ["10", "10"]
+    assert cells(first, "modes/covered") == ["4"] * 5
+
+
+def test_mistakes_are_one_line(three: list[Path], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "empty").mkdir()
+    for arguments, words in (
+        (["nowhere", str(three[0])], "nowhere: no run there"),
+        (["empty"], "empty: no run there"),
+        ([str(three[0])], "two runs or more"),
+        ([str(three[0]), str(three[0])], "two runs or more"),
+        ([], "two runs or more"),
+    ):
+        assert run_command("compare", arguments) == 2
+        error = capsys.readouterr().err
+        assert words in error
+        assert error.count("\n") == 1
+
+
+def test_odd_files_do_no_harm(three: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    (three[0] / "config.json").write_text('{"config": [1], "ended": 3}')
+    (three[1] / "config.json").write_text("{")
+    (three[1] / "metrics.jsonl").write_text(
+        '{"step": 1, "frechet-x": "a"}\n{"step": 2, "modes/covered": 1e999}\nnull\n'
+    )
+    assert run_command("compare", [str(path) for path in three]) == 0
+    assert cells(capsys.readouterr().out, "status") == ["not ended"] * 3
+
+
+def test_it_needs_no_torch(three: list[Path], here: Path) -> None:
+    (here / "torch.py").write_text("raise ImportError('not wanted')")
+    path = os.pathsep.join([str(here), str(ROOT)])
+    done = run_process("compare", *(str(run) for run in three), cwd=here, PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr

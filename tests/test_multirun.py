@@ -1,0 +1,165 @@
+"""Sweeps that Hydra's own launchers and sweepers drive: the same jobs, the same leaderboard."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import run_process
+from test_sweep import TINY, UNJUDGED, Runs, board_in, runs, statuses
+
+from gan_cli.cli import run_command
+from gan_cli.multirun import worth
+
+__all__ = ["runs"]
+SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "dataset=shapes", "steps=3")
+
+
+def test_hydra_s_own_launcher_runs_the_planned_jobs(runs: Runs, here: Path) -> None:
+    command = ["-m", "hydra/launcher=basic", "dataset=shapes", "steps=3", "seed=1,2", "regularizer=[r1, lecam],[r1]"]
+    runs.codes = {"seed=2": -9}
+    assert run_command("train", command) == 137
+    assert runs.asked() == ["0", "1", "2", "3"]
+    assert statuses(board_in(here)) == ["done", "done", "killed", "killed"]
+    runs.codes = {}
+    assert run_command("train", command) == 0
+    assert runs.asked() == ["+2", "+3"]
+    assert run_command("train", [command[0], *command[2:]]) == 0  # the same jobs, without Hydra's loop
+    assert runs.asked() == []
+
+
+def test_what_hydra_cannot_do_is_one_line_and_leaves_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for override in ("hydra/launcher=nope", "hydra/sweeper=nope", "hydra.sweeper.nope=1"):
+        assert run_command("train", ["-m", override, "experiment=ring", "seed=1,2"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "nope" in error
+    assert run_command("train", ["-m", "hydra/launcher=basic", "experiment=ring", "seed=1,2", "jobs=2"]) == 2
+    assert "hydra.launcher.n_jobs=" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
+def test_ctrl_c_ends_hydra_s_loop_too(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "gan_cli.cli", "train", "-m", "hydra/launcher=basic", *TINY, "steps=50000,50001"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    while not any(path.read_text() for path in tmp_path.glob("outputs/*/sweep_*/0/metrics.jsonl")):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.send_signal(signal.SIGINT)
+    _, error = parent.communicate(timeout=60)
+    assert parent.returncode == 130, error
+    assert statuses(board_in(tmp_path)) == ["stopped", "not run"]
+    assert not list(tmp_path.glob("outputs/*/*/.stopped"))
+
+
+def test_the_worth_of_a_trial() -> None:
+    """Of one that diverged, what no other is below; of one that was killed nothing is known."""
+    figures = {"frechet-random": 3.0, "recall-random": 0.5}
+    for status, lower, higher in (
+        ("done", 3.0, 0.5),
+        ("diverged", float("inf"), float("-inf")),
+        ("killed", None, None),
+    ):
+        outcome = {"status": status, "figures": figures}
+        assert worth(outcome, ("frechet",)) == lower
+        assert worth(outcome, ("recall",)) == higher
+    assert worth({"status": "done", "figures": {}}, ("frechet",)) is None
+
+
+# --- Optuna ------------------------------------------------------------------------------------------------------
+
+
+def rate(request: dict) -> float:
+    line = next(each for each in request["arguments"] if each.startswith("optimizer.lr="))
+    return float(line.partition("=")[2])
+
+
+def test_a_search_minimises_the_figure_and_is_gone_on_with(
+    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("optuna")
+    runs.lines = lambda override: [abs(rate(runs.requests[-1]) - 0.005)]
+    command = [*SEARCH, "optimizer.lr=tag(log,interval(1e-4,1e-2))", "seed=choice(1,2)", "batch_size=range(8,17)"]
+    assert run_command("train", command) == 0
+    assert "brought along: evaluation.metrics=[frechet], health.on_collapse=stop" in capsys.readouterr().out
+    board = board_in(here)
+    assert board["varied"] == ["optimizer.lr", "seed", "batch_size"]
+    assert len(board["jobs"]) == 4
+    assert all(1e-4 <= rate(request) <= 1e-2 for request in runs.requests)
+    means = [row["mean"] for row in board["rows"]]
+    assert means == sorted(means)
+    best = next(here.glob("outputs/*/sweep_*/optimization_results.yaml")).read_text()
+    assert f"best_value: {means[0]}" in best
+    assert {each for request in runs.requests for each in request["arguments"] if "hydra" in each} == set()
+    first = [rate(request) for request in runs.requests]
+    runs.requests.clear()
+    assert run_command("train", command) == 0  # the sampler has a seed: the same trials
+    assert runs.requests == []
+    more = ["hydra.sweeper.n_trials=6" if each.startswith("hydra.sweeper.n_trials") else each for each in command]
+    assert run_command("train", more) == 0
+    assert len(runs.requests) == 2
+    assert not {rate(request) for request in runs.requests} & {*first}
+    assert len(board_in(here)["jobs"]) == 6
+
+
+def test_a_search_maximises_what_is_better_high_and_outlives_failures(runs: Runs, here: Path) -> None:
+    pytest.importorskip("optuna")
+    runs.figure, runs.lines = "recall-random", lambda override: [float(override.partition("=")[2]) / 10]
+    runs.codes = {"seed=1": 4, "seed=2": -9, "seed=3": 1}
+    command = [*SEARCH, "seed=range(1,6)", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=5"]
+    command = [each for each in command if each != "hydra.sweeper.n_trials=4"]
+    assert run_command("train", [*command, "evaluation.metrics=[precision_recall]", "evaluation.best=recall"]) != 0
+    assert sorted(statuses(board_in(here))) == ["collapsed", "done", "killed", "raised"]
+    best = next(here.glob("outputs/*/sweep_*/optimization_results.yaml")).read_text()
+    assert "best_value: 0.4" in best
+
+
+def test_a_search_without_a_figure_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["-m", "hydra/sweeper=optuna", "dataset=swiss_roll", "architecture=mlp", "optimizer.lr=interval(0,1)"]
+    for override in ([], ["optimizer.lr=interval(0,fast)"]):
+        assert run_command("train", [*command[: 5 - len(override)], *override]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert list(here.iterdir()) == []
+
+
+def test_a_search_of_values_that_are_out_of_range_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["-m", "hydra/sweeper=optuna", "experiment=ring", "optimizer.lr=interval(-1,1)"]
+    assert run_command("train", command) == 2
+    assert "optimizer.lr=-1" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
+def test_a_health_stop_ends_a_trial_and_not_the_study(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    done = run_process(
+        "train", "experiment=failure/vanishing_gradient", "steps=300", "threads=1", "-m", "hydra/sweeper=optuna",
+        "hydra.sweeper.n_trials=2", "optimizer.lr=interval(0.0002,0.0003)", cwd=tmp_path,
+    )  # fmt: skip
+    board = board_in(tmp_path)
+    assert statuses(board) == ["collapsed"] * 2
+    assert all(job["figures"]["step"] < 300 for job in board["jobs"])
+    assert done.returncode == 4, done.stderr
+
+
+# --- joblib ------------------------------------------------------------------------------------------------------
+
+
+def test_joblib_s_processes_run_them_too(tmp_path: Path) -> None:
+    pytest.importorskip("joblib")
+    done = run_process(
+        "train", *UNJUDGED, "steps=2", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=1,2,3",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert statuses(board_in(tmp_path)) == ["done"] * 3
+    for path in tmp_path.glob("outputs/*/sweep_*/*/outcome.json"):
+        assert json.loads(path.read_text())["seed"] in (1, 2, 3)
