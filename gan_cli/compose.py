@@ -62,6 +62,12 @@ def compose_command(command: str, arguments: Sequence[str]) -> Composed:
     return compose_checked(command, overrides)
 
 
+def compose_default(command: str) -> dict[str, Any]:
+    """What the command without any override comes to."""
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return _resolve(_without_hydra(_default(command, tuple(own_folders()))))
+
+
 def compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
     options = groups(command)
     for override in overrides:

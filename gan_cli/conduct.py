@@ -10,10 +10,11 @@ import torch
 
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
-from gan_cli.errors import CollapsedError, DivergedError, GanCliError
+from gan_cli.errors import CollapsedError, DivergedError, GanCliError, one_line
 from gan_cli.machine import describe_device
 from gan_cli.models.layers import MinibatchDeviations, largest_group
 from gan_cli.options import GRADIENT_PENALTIES
+from gan_cli.report import write_run_report
 from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
 from gan_cli.runlog import RunLog
@@ -71,11 +72,14 @@ def conduct(run: Run) -> int:
     except GanCliError as error:
         run.log.say(str(error), console=False)
         _record_end(run, ENDED.get(type(error), "failed"))
+        run.log.finish()
+        _report(run)
         raise
     finally:
         run.log.finish()
     counters = run.state.counters
     _record_end(run, "done" if received is None else "stopped")
+    _report(run)
     if received is not None:
         run.log.say(
             f"stopped by {received.name} at step {counters.step:,}; go on by: gan-train {_typed('resume', run)}"
@@ -105,6 +109,14 @@ def _judgement(run: Run) -> str:
 def _typed(key: str, run: Run) -> str:
     """`key=<the run's folder>`, quoted for a shell where it must be."""
     return shlex.quote(f"{key}={run.folder}")
+
+
+def _report(run: Run) -> None:
+    """Whatever goes wrong with it is told: a page is no reason for a run to fail."""
+    try:
+        run.log.say(f"report: {write_run_report(run.folder)}")
+    except Exception as error:
+        run.log.say(f"warning: the report was not written ({one_line(error, 200)})")
 
 
 def _record_end(run: Run, status: str) -> None:

@@ -35,6 +35,8 @@ LAYERS = [
     {"steps", "checkpoint", "pace"},
     {"vitals", "autotune"},
     {"run", "preview"},
+    {"reports"},
+    {"report"},
     {"measure", "grids", "evaluation", "rollback", "best"},
     {"train", "sample", "evaluate_folders"},
     {"appraisal"},
@@ -95,9 +97,10 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 TORCHLESS = (
     "cli combinations commands compare compose config cures errors explain extend figures geometry health help jobs"
-    " leaderboard multirun outcomes overrides plan plugin schema searchpath sweep"
+    " leaderboard multirun outcomes overrides plan plugin report schema searchpath sweep"
 )
-TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()] + sorted((PACKAGE / "options").glob("*.py"))
+TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
+TORCHLESS_FILES += [path for folder in ("options", "reports") for path in sorted((PACKAGE / folder).glob("*.py"))]
 
 
 @pytest.mark.parametrize("path", TORCHLESS_FILES, ids=lambda path: path.stem)

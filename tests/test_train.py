@@ -82,6 +82,16 @@ def test_what_a_run_leaves(train: Callable[..., Path]) -> None:
     assert run.parent.name == "it's a name, [really]"
     assert compose(*overrides).run_name == "shapes-subpixel-wasserstein"
     assert "=" not in str(run.relative_to(run.parents[2]))
+    assert sorted(path.name for path in run.iterdir()) == [
+        ".lock",
+        "checkpoints",
+        "config.json",
+        "metrics.jsonl",
+        "progress.webp",
+        "report.html",
+        "samples",
+        "train.log",
+    ]
     assert sorted(path.name for path in (run / "samples").iterdir()) == [
         "real.png",
         "step_00000000.png",

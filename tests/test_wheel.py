@@ -40,6 +40,9 @@ def test_the_wheel_holds_every_config_and_the_digits(wheel: Path) -> None:
     shipped = {name.removeprefix("gan_cli/configs/") for name in names if name.startswith("gan_cli/configs/")}
     assert shipped == {path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
     assert "gan_cli/data/mnist5k.npz" in names
+    parts = [path for path in (ROOT / "gan_cli" / "reports").iterdir() if path.suffix in (".jinja", ".css", ".js")]
+    assert len(parts) >= 6
+    assert {path.relative_to(ROOT).as_posix() for path in parts} <= {*names}
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("mnist5k.LICENSE.txt") for name in names)
     assert not any(name.startswith(("tests", "outputs", "configs/")) for name in names)
@@ -60,6 +63,7 @@ def test_the_installed_commands_train_and_sample(elsewhere: Path, tmp_path: Path
     run(str(elsewhere / "gan-train"), *TINY_IMAGES, "steps=2", "loss=wasserstein")
     digits = [override for override in TINY_IMAGES if not override.startswith(("dataset", "image_size"))]
     run(str(elsewhere / "gan-train"), *digits, "dataset.download=false", "steps=1")
+    assert len([*tmp_path.glob("outputs/*/*/report.html")]) == 2
     printed = run(str(elsewhere / "gan-sample"), f"ckpt={next(tmp_path.glob('outputs/shapes*/*'))}", "n=4")
     assert Path(printed.strip()).suffix == ".png"
     assert (tmp_path / printed.strip()).is_file()

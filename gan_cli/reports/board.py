@@ -1,0 +1,153 @@
+"""A sweep's `leaderboard.json` made safe to draw; of a sweep without one, a row for each job that left its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan_cli.reports.reading import inside, listed, mapping, number, numbers, read_json, text, whole
+
+BOARD, OUTCOME = "leaderboard.json", "outcome.json"
+MOST_ROWS, MOST_KEYS, MOST_SEEDS, MOST_JOBS = 1000, 20, 100, 2000
+
+
+@dataclass(frozen=True)
+class Failure:
+    job: int | None
+    seed: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A config without its seed. `folders` are those of its jobs that are there."""
+
+    config: dict[str, str]
+    seeds: tuple[str, ...]
+    values: tuple[float, ...]
+    mean: float | None
+    interval: tuple[float, float] | None
+    seconds: float | None
+    findings: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    status: str
+    repeat: str
+    folders: tuple[Path, ...]
+
+    @property
+    def label(self) -> str:
+        return ", ".join(f"{key}={value}" for key, value in self.config.items()) or "the config"
+
+
+@dataclass(frozen=True)
+class Board:
+    metric: str
+    better: str
+    command: str
+    varied: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    ranked: bool
+
+    @property
+    def keys(self) -> list[str]:
+        """What the entries differ in."""
+        return list(dict.fromkeys(key for entry in self.entries for key in entry.config))[:MOST_KEYS]
+
+
+def read_board(sweep: Path) -> Board:
+    """Never fails: what cannot be read is left out."""
+    data = read_json(sweep / BOARD)
+    if isinstance(data, dict) and isinstance(data.get("rows"), list):
+        return _from_leaderboard(sweep, data)
+    return _from_outcomes(sweep)
+
+
+def _from_leaderboard(sweep: Path, data: Mapping[str, Any]) -> Board:
+    metric = text(data.get("metric"), 80)
+    return Board(
+        metric=metric,
+        better="higher" if data.get("better") == "higher" else "lower",
+        command=text(data.get("command"), 4000),
+        varied=tuple(text(key, 100) for key in listed(data.get("varied"))[:MOST_KEYS]),
+        entries=tuple(_entry(sweep, mapping(row)) for row in listed(data.get("rows"))[:MOST_ROWS]),
+        ranked=bool(metric),
+    )
+
+
+def _entry(sweep: Path, row: Mapping[str, Any]) -> Entry:
+    interval = numbers(row.get("interval"))
+    folders = listed(row.get("folders")) or [str(job) for job in listed(row.get("jobs"))]
+    found = [inside(sweep, folder) for folder in folders[:MOST_SEEDS]]
+    return Entry(
+        config={
+            text(key, 100): text(_typed(value), 200)
+            for key, value in list(mapping(row.get("config")).items())[:MOST_KEYS]
+        },
+        seeds=tuple(text(seed, 30) for seed in listed(row.get("seeds"))[:MOST_SEEDS]),
+        values=tuple(numbers(row.get("values"))[:MOST_SEEDS]),
+        mean=number(row.get("mean")),
+        interval=(interval[0], interval[1]) if len(interval) == 2 else None,
+        seconds=number(row.get("seconds")),
+        findings=tuple(dict.fromkeys(text(name, 60) for name in listed(row.get("findings"))[:MOST_KEYS])),
+        failures=tuple(_failure(mapping(each)) for each in listed(row.get("failures"))[:MOST_SEEDS]),
+        status=text(row.get("status"), 30),
+        repeat=text(row.get("repeat"), 4000),
+        folders=tuple(folder for folder in found if folder is not None),
+    )
+
+
+def _typed(value: Any) -> Any:
+    """As it was written on the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return "[" + ",".join(text(_typed(each), 60) for each in value) + "]" if isinstance(value, list) else value
+
+
+def _failure(failed: Mapping[str, Any]) -> Failure:
+    return Failure(
+        whole(failed.get("job")),
+        text(failed.get("seed"), 30),
+        text(failed.get("status"), 30),
+        text(failed.get("reason"), 500),
+    )
+
+
+def _from_outcomes(sweep: Path) -> Board:
+    found = [mapping(read_json(path)) for path in sorted(sweep.glob(f"*/{OUTCOME}"))[:MOST_JOBS]]
+    outcomes = sorted(found, key=lambda outcome: number(outcome.get("job")) or 0.0)
+    entries = tuple(_entry_of_job(sweep, outcome) for outcome in outcomes)
+    varied = list(dict.fromkeys(key for entry in entries for key in entry.config))
+    return Board("", "lower", "", tuple(varied), entries, ranked=False)
+
+
+def _entry_of_job(sweep: Path, outcome: Mapping[str, Any]) -> Entry:
+    job, status = whole(outcome.get("job")), text(outcome.get("status"), 30)
+    config = dict(_pair(word) for word in _words(text(outcome.get("varied"), 1000)))
+    reason = text(outcome.get("reason"), 500)
+    seed = config.get("seed", "")
+    folder = inside(sweep, str(job))
+    return Entry(
+        config=config,
+        seeds=(seed,) if seed else (),
+        values=(),
+        mean=None,
+        interval=None,
+        seconds=number(outcome.get("seconds")),
+        findings=tuple(text(outcome.get("findings"), 300).split()),
+        failures=(Failure(job, seed, status, reason),) if reason or status not in ("done", "") else (),
+        status=status,
+        repeat=f"gan-train {text(outcome.get('overrides'), 4000)}",
+        folders=() if folder is None else (folder,),
+    )
+
+
+def _words(varied: str) -> Sequence[str]:
+    return [word for word in varied.split(" ") if "=" in word][:MOST_KEYS]
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, _, value = word.partition("=")
+    return key, value

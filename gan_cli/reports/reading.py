@@ -1,0 +1,111 @@
+"""What is found in a run's folder, made safe to show: anybody may have written these files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from gan_cli.errors import one_line
+
+LARGEST_FILE = 64 * 2**20  # of JSON
+LARGEST = 1e300
+
+
+def text(value: Any, limit: int = 200) -> str:
+    """One printable line of bounded length; nothing for what is no text or number."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    try:
+        return one_line(value, limit)
+    except ValueError:  # Python refuses to write out an integer of thousands of digits
+        return ""
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
+        return None
+    return float(value)
+
+
+def numbers(value: Any) -> list[float]:
+    return [found for found in map(number, listed(value)) if found is not None]
+
+
+def whole(value: Any) -> int | None:
+    found = number(value)
+    return None if found is None else int(found)
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def read_json(path: Path) -> Any:
+    """None if there is no such file, or none that can be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST_FILE:
+            return None
+        return json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def inside(folder: Path, name: Any) -> Path | None:
+    """The sub-folder of this name, which may not lead out of `folder`."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        return None
+    found = folder / name
+    try:
+        there = found.is_dir() and found.resolve().is_relative_to(folder.resolve())
+    except OSError:
+        return None
+    return found if there else None
+
+
+def link(path: Path, home: Path) -> str:
+    """The address of a file or folder as seen from `home`, the folder that the page is in; never one with a scheme."""
+    relative = Path(os.path.relpath(path.absolute(), home.absolute()))
+    return "./" + quote(relative.as_posix(), errors="surrogateescape")
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A number for people: `1,234`, `0.0123`, `2e−04`."""
+    if value is None:
+        return ""
+    size = abs(value)
+    if value and (size < 1e-3 or size >= 1e6):
+        mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        shown = f"{mantissa}e{int(exponent)}"
+    elif float(value).is_integer() or size >= 10**digits:
+        shown = f"{value:,.0f}"
+    else:
+        shown = f"{value:.{digits}g}"
+    return shown.replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """`58 s`, `12 min`, `3 h 20 min`."""
+    if seconds is None or seconds < 0:
+        return ""
+    if seconds < 120:
+        return f"{figure(round(seconds, 1) if seconds < 10 else round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def size(count: int) -> str:
+    """Of a file: `12 kB`."""
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= least:
+            return f"{figure(count / least)} {unit}"
+    return f"{count} B"
