@@ -79,14 +79,15 @@ def conduct(run: Run) -> int:
         run.log.finish()
     counters = run.state.counters
     _record_end(run, "done" if received is None else "stopped")
-    _report(run)
     if received is not None:
+        _report(run)
         run.log.say(
             f"stopped by {received.name} at step {counters.step:,}; go on by: gan-train {_typed('resume', run)}"
         )
         return STOPPED[received]
     run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s{_judgement(run)}")
     run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
+    _report(run)
     classes = run.config.classes
     more = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     run.log.say(f"more: gan-sample {_typed('ckpt', run)} {more}")

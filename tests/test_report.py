@@ -355,7 +355,7 @@ def test_what_the_report_of_a_sweep_tells(tmp_path: Path) -> None:
     for words in (
         "sweep_1", "judged by frechet-classifier, lower is better", "loss=hinge: frechet-classifier 3 (2 to 4.5)",
         "gan-train dataset=shapes loss=hinge seed=1", "mode_collapse", "killed by SIGKILL", "2 of 3", "0 of 3",
-        "4 failed", "gan-train -m dataset=shapes", "losses",
+        "4 did not end well", "gan-train -m dataset=shapes", "losses",
     ):  # fmt: skip
         assert words in page.text, words
     assert len(page.all("img")) == 2  # a grid of each row that has one

@@ -92,7 +92,7 @@ def test_figures_are_grouped_by_what_they_say() -> None:
         "accuracy/class": 0.98, "mine/figure": 3.0, "findings": ["x"], "text": "y",
     }  # fmt: skip
     lines, steps = [line, {**line, "step": 20}], steps_scale([20])
-    assert [chart.title for chart in training_charts(lines, steps)] == ["Losses", "Penalties, unweighted"]
+    assert [chart.title for chart in training_charts(lines, steps)] == ["Losses", "Penalty r1, unweighted"]
     assert [chart.title for chart in quality_charts(lines, steps)] == [
         "Modes covered, of 8", "Samples at a mode", "Of the class asked for", "frechet-random",
         "Precision and recall random",

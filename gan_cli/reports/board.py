@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Entry:
-    """A config without its seed. `folders` are those of its jobs that are there."""
+    """A config without its seed. `homes` are the folders of its jobs that are there, by their numbers."""
 
     config: dict[str, str]
     seeds: tuple[str, ...]
@@ -35,11 +35,15 @@ class Entry:
     failures: tuple[Failure, ...]
     status: str
     repeat: str
-    folders: tuple[Path, ...]
+    homes: dict[int | None, Path]
+
+    @property
+    def folders(self) -> list[Path]:
+        return list(self.homes.values())
 
     @property
     def label(self) -> str:
-        return ", ".join(f"{key}={value}" for key, value in self.config.items()) or "the config"
+        return ", ".join(f"{key}={value}" for key, value in self.config.items()) or "the only config"
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,9 @@ def _from_leaderboard(sweep: Path, data: Mapping[str, Any]) -> Board:
 
 def _entry(sweep: Path, row: Mapping[str, Any]) -> Entry:
     interval = numbers(row.get("interval"))
-    folders = listed(row.get("folders")) or [str(job) for job in listed(row.get("jobs"))]
-    found = [inside(sweep, folder) for folder in folders[:MOST_SEEDS]]
+    jobs = listed(row.get("jobs"))[:MOST_SEEDS]
+    folders = listed(row.get("folders")) or [str(job) for job in jobs]
+    found = [(whole(job), inside(sweep, folder)) for job, folder in zip(jobs, folders, strict=False)]
     return Entry(
         config={
             text(key, 100): text(_typed(value), 200)
@@ -95,7 +100,7 @@ def _entry(sweep: Path, row: Mapping[str, Any]) -> Entry:
         failures=tuple(_failure(mapping(each)) for each in listed(row.get("failures"))[:MOST_SEEDS]),
         status=text(row.get("status"), 30),
         repeat=text(row.get("repeat"), 4000),
-        folders=tuple(folder for folder in found if folder is not None),
+        homes={job: folder for job, folder in found if folder is not None},
     )
 
 
@@ -125,27 +130,27 @@ def _from_outcomes(sweep: Path) -> Board:
 
 def _entry_of_job(sweep: Path, outcome: Mapping[str, Any]) -> Entry:
     job, status = whole(outcome.get("job")), text(outcome.get("status"), 30)
-    config = dict(_pair(word) for word in _words(text(outcome.get("varied"), 1000)))
+    config = {text(key, 100): text(_typed(value), 200) for key, value in mapping(outcome.get("config")).items()}
+    config = config or dict(_pair(word) for word in text(outcome.get("varied"), 1000).split(" ") if "=" in word)
     reason = text(outcome.get("reason"), 500)
     seed = config.get("seed", "")
-    folder = inside(sweep, str(job))
+    folder = inside(sweep, outcome.get("folder")) or inside(sweep, str(job))
+    findings = outcome.get("findings")
     return Entry(
-        config=config,
+        config=dict(list(config.items())[:MOST_KEYS]),
         seeds=(seed,) if seed else (),
         values=(),
         mean=None,
         interval=None,
         seconds=number(outcome.get("seconds")),
-        findings=tuple(text(outcome.get("findings"), 300).split()),
+        findings=tuple(
+            text(name, 60) for name in (findings.split() if isinstance(findings, str) else listed(findings))
+        ),
         failures=(Failure(job, seed, status, reason),) if reason or status not in ("done", "") else (),
         status=status,
-        repeat=f"gan-train {text(outcome.get('overrides'), 4000)}",
-        folders=() if folder is None else (folder,),
+        repeat=text(outcome.get("repeat"), 4000) or f"gan-train {text(outcome.get('overrides'), 4000)}",
+        homes={} if folder is None else {job: folder},
     )
-
-
-def _words(varied: str) -> Sequence[str]:
-    return [word for word in varied.split(" ") if "=" in word][:MOST_KEYS]
 
 
 def _pair(word: str) -> tuple[str, str]:

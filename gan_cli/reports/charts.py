@@ -75,13 +75,15 @@ def points_of(lines: Iterable[Mapping[str, Any]], key: str) -> list[Point]:
 
 def training_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
     penalties = [key for key in known_keys(lines) if key.startswith("penalty/")][: len(COLOURS)]
-    plans = [*TRAINING, Plan("Penalties, unweighted", {key: key.partition("/")[2] for key in penalties})]
+    names = {key: key.partition("/")[2] for key in penalties}
+    title = f"Penalty {names[penalties[0]]}, unweighted" if len(penalties) == 1 else "Penalties, unweighted"
+    plans = [*TRAINING, Plan(title, names)]
     return _draw(plans, lines, steps)
 
 
 def quality_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
-    """What evaluations on the way found."""
-    keys = quality_keys(lines)
+    """What evaluations on the way found; nothing of what was found once, at the end."""
+    keys = [key for key in quality_keys(lines) if len(points_of(lines, key)) > 1]
     possible = max((value for _, value in points_of(lines, "modes/possible")), default=None)
     plans = []
     for key in keys:

@@ -131,7 +131,7 @@ def place_curve(series: Series, steps: Scale, values: Scale) -> Curve:
     return Curve(series.name, series.colour, path, dots)
 
 
-def x_ticks(steps: Scale, most: int = 4) -> tuple[Tick, ...]:
+def x_ticks(steps: Scale, most: int = 5) -> tuple[Tick, ...]:
     return tuple(Tick(percent(steps.place(step)), figure(step)) for step in steps.ticks(most))
 
 

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from gan_cli.errors import one_line
 
 LARGEST_FILE = 64 * 2**20  # of JSON
 LARGEST = 1e300
+Made = TypeVar("Made")
+
+
+def or_none(build: Callable[[], Made]) -> Made | None:
+    """What `build` returns, if it does: nothing in a folder may keep the rest of a page from being written."""
+    try:
+        return build()
+    except Exception:
+        return None
+
+
+def or_empty(build: Callable[[], Sequence[Made]]) -> list[Made]:
+    """The same of what is a list."""
+    return list(or_none(build) or [])
 
 
 def text(value: Any, limit: int = 200) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from gan_cli import config as configs
 from gan_cli.compose import compose_default
@@ -17,7 +17,20 @@ from gan_cli.reports.curves import Scale, percent, steps_scale
 from gan_cli.reports.frames import Picture, embed_frames, embed_picture, grids_of
 from gan_cli.reports.judged import judged_of
 from gan_cli.reports.page import fit, render
-from gan_cli.reports.reading import duration, figure, link, listed, mapping, number, read_json, size, text, whole
+from gan_cli.reports.reading import (
+    duration,
+    figure,
+    link,
+    listed,
+    mapping,
+    number,
+    or_empty,
+    or_none,
+    read_json,
+    size,
+    text,
+    whole,
+)
 from gan_cli.runfolder import CHECKPOINTS, RECORD, SAMPLES
 from gan_cli.runlog import LOG, METRICS, read_metrics
 from gan_cli.schema import shown
@@ -27,7 +40,6 @@ MOST_FINDINGS, MOST_CONFIG, MOST_LINKS = 30, 1000, 60
 STILL_SIDE, STILL_SHARE = 1600, 0.1  # of the last grid and of the real ones: pixels, and share of the budget
 SETTLED = "settled when the run started"
 NOT_SHOWN = ("output", "resume", "extra_steps", "dry_run")
-Made = TypeVar("Made")
 
 
 class Row(NamedTuple):
@@ -54,10 +66,10 @@ class Mark(NamedTuple):
 
 def build_run_page(run: Path, home: Path) -> bytes:
     """The page of a run's folder, its links as seen from the folder `home`."""
-    record = tolerant(lambda: mapping(read_json(run / RECORD)), {})
-    lines = tolerant(lambda: [line for line in read_metrics(run) if "step" in line], [])
+    record = mapping(read_json(run / RECORD))
+    lines = or_empty(lambda: [line for line in read_metrics(run) if "step" in line])
     lines.sort(key=lambda line: line["step"])
-    values = tolerant(lambda: _values(run, home, record, lines), None) or _bare(run, home)
+    values = or_none(lambda: _values(run, home, record, lines)) or _bare(run, home)
 
     def build(budget: int) -> str:
         real, last, frames = _pictures(run, _last_step(record), budget)
@@ -65,14 +77,6 @@ def build_run_page(run: Path, home: Path) -> bytes:
         return render("run.html.jinja", {**values, "real": real, "last": last, "frames": frames, "frame_steps": steps})
 
     return fit(build)
-
-
-def tolerant(build: Callable[[], Made], otherwise: Made) -> Made:
-    """What `build` returns, or `otherwise`: nothing in a folder may keep the rest of a page from being written."""
-    try:
-        return build()
-    except Exception:
-        return otherwise
 
 
 def _bare(run: Path, home: Path) -> dict[str, Any]:
@@ -90,21 +94,21 @@ def _values(run: Path, home: Path, record: Mapping[str, Any], lines: Sequence[Ma
         "folder": text(str(run), 300),
         "status": text(ended.get("status"), 30) or "not ended",
         "facts": _facts(record, config, ended, done),
-        "tiles": tolerant(lambda: _tiles(lines), []),
+        "tiles": or_empty(lambda: _tiles(lines)),
         "classes": [text(name, 40) for name in listed(mapping(config.get("conditioning")).get("classes"))][
             :MOST_CLASSES
         ],
         "points": _of_points(config),
         "marks": marks,
-        "training": tolerant(lambda: training_charts(lines, steps), []),
-        "quality": tolerant(lambda: quality_charts(lines, steps), []),
-        "vital": tolerant(lambda: vital_charts(lines, steps), []),
-        "judged": tolerant(lambda: judged_of(run), None),
-        "changed": tolerant(lambda: _changed(config, record), []),
-        "config": tolerant(lambda: _whole(config), []),
-        "environment": tolerant(lambda: _environment(record), []),
+        "training": or_empty(lambda: training_charts(lines, steps)),
+        "quality": or_empty(lambda: quality_charts(lines, steps)),
+        "vital": or_empty(lambda: vital_charts(lines, steps)),
+        "judged": or_none(lambda: judged_of(run)),
+        "changed": or_empty(lambda: _changed(config, record)),
+        "config": or_empty(lambda: _whole(config)),
+        "environment": or_empty(lambda: _environment(record)),
         "commands": _commands(run, record, ended),
-        "links": tolerant(lambda: _links(run, home), []),
+        "links": or_empty(lambda: _links(run, home)),
     }
 
 
@@ -131,17 +135,16 @@ def _facts(record: Mapping[str, Any], config: Mapping[str, Any], ended: Mapping[
     samples = f"{count:,} samples" if count is not None else ""
     threads = whole(record.get("threads"))
     on = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
-    source = text(data.get("source"))
     found = [
         Row("steps", f"{done:,.0f}{of_all}"),
         Row("time", duration(number(ended.get("seconds")))),
         Row(
             "data", ", ".join(part for part in (text(mapping(config.get("dataset")).get("name"), 60), samples) if part)
         ),
-        Row("from", source, note="" if data.get("complete", True) else "not the whole data"),
         Row("device", f"{text(record.get('device'), 80)}{on}" if record.get("device") else ""),
         Row("seed", text(config.get("seed"), 30)),
-        Row("started", text(record.get("started"), 40).replace("T", " ")),
+        Row("started", text(record.get("started"), 40)[:16].replace("T", " ")),
+        Row("from", text(data.get("source"), 300), note="" if data.get("complete", True) else "warning"),
     ]
     return [row for row in found if row.value]
 
@@ -158,7 +161,7 @@ def _tiles(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
             tiles.append(Row("modes covered", f"{value:.0f} of {last['modes/possible']:.0f}"))
         elif key in ("modes/share", "accuracy/class"):
             name = "samples at a mode" if key == "modes/share" else "of the class asked for"
-            tiles.append(Row(name, f"{value:.1%}"))
+            tiles.append(Row(name, f"{100 * value:.1f} %"))
         else:
             tiles.append(Row(key.replace("modes/reverse_kl", "reverse KL of modes"), figure(value)))
     return tiles

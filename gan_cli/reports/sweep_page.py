@@ -15,8 +15,8 @@ from gan_cli.reports.curves import x_ticks as ticks_of_steps
 from gan_cli.reports.curves import y_ticks as ticks_of_values
 from gan_cli.reports.frames import Picture, embed_picture, grids_of
 from gan_cli.reports.page import NAME, fit, render
-from gan_cli.reports.reading import link, read_json, text
-from gan_cli.reports.run_page import Link, tolerant
+from gan_cli.reports.reading import link, or_empty, or_none, read_json, text
+from gan_cli.reports.run_page import Link
 from gan_cli.runfolder import RECORD
 from gan_cli.runlog import LOG, read_metrics
 
@@ -25,7 +25,7 @@ MOST_LINES = 12  # runs of a row whose curves are drawn
 CURVE_POINTS = 160
 THUMBNAIL = 420  # pixels
 OUTER = 0.01  # of the values at either end, which a scale that all rows share need not hold
-LOSSES = (("loss/discriminator", "D", "a"), ("loss/generator", "G", "b"))
+LOSSES = [("loss/discriminator", "D", "a"), ("loss/generator", "G", "b")]
 
 
 class Spread(NamedTuple):
@@ -85,8 +85,8 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
     board = read_board(sweep)
     names = {folder: _label(folder) for entry in board.entries for folder in entry.folders}
     rows = _rows(board, home, names)
-    lines = {folder: tolerant(partial(_lines, folder), []) for folder in names}
-    charts = tolerant(lambda: _charts(board, lines), [])
+    lines = {folder: or_empty(partial(_lines, folder)) for folder in names}
+    charts = or_empty(lambda: _charts(board, lines))
     jobs = [folder for entry in board.entries for folder in entry.folders]
     failures = sum(len(entry.failures) for entry in board.entries)
 
@@ -97,7 +97,7 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
                 row.rank,
                 row.entry,
                 _last_grid(row.entry, each),
-                tuple(charts[index : index + 1] and charts[index]),
+                charts[index] if charts else (),
                 row.links,
             )
             for index, row in enumerate(rows[:MOST_SHOWN])
@@ -111,8 +111,8 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
             "unshown": max(0, len(rows) - MOST_SHOWN),
             "jobs": len(jobs),
             "failures": failures,
-            "best": next((row for row in rows if row.entry.repeat and row.entry.status != "failed"), None),
-            "scale": tolerant(lambda: _ends(board), ()),
+            "best": next((row for row in rows if row.entry.repeat and row.entry.mean is not None), None),
+            "scale": or_empty(lambda: _ends(board)),
             "links": _links(sweep, home),
         }
         return render("sweep.html.jinja", values)
@@ -133,13 +133,12 @@ def _label(folder: Path) -> str:
 
 
 def _rows(board: Board, home: Path, names: Mapping[Path, str]) -> list[Shown]:
-    scale = tolerant(lambda: _scale(board), None)
+    scale = or_none(lambda: _scale(board))
     rows = []
     for rank, entry in enumerate(board.entries, 1):
         links = tuple(_run_link(folder, home, names[folder]) for folder in entry.folders)
-        by_name = {folder.name: folder for folder in entry.folders}
-        failures = tuple((failed, _log_link(by_name.get(str(failed.job)), home)) for failed in entry.failures)
-        spread = tolerant(partial(_spread, entry, scale), None)
+        failures = tuple((failed, _log_link(entry.homes.get(failed.job), home)) for failed in entry.failures)
+        spread = or_none(partial(_spread, entry, scale))
         rows.append(Shown(rank, entry, spread, links, failures))
     return rows
 
@@ -167,13 +166,15 @@ def _links(sweep: Path, home: Path) -> list[Link]:
 
 
 def _scale(board: Board) -> Scale | None:
-    """One for the values of all rows."""
-    values = [
-        value
-        for entry in board.entries
-        for value in (*entry.values, *(entry.interval or ()), *(() if entry.mean is None else (entry.mean,)))
-    ]
-    return scale_of(values) if values else None
+    """One for the values of all rows. An interval from two seeds may be many times wider and is cut off at its ends."""
+    values = [value for entry in board.entries for value in entry.values]
+    values += [entry.mean for entry in board.entries if entry.mean is not None]
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    room = (high - low) / 2 or abs(high)
+    ends = [end for entry in board.entries for end in entry.interval or ()]
+    return scale_of([*values, *(min(max(end, low - room), high + room) for end in ends)])
 
 
 def _ends(board: Board) -> tuple[Tick, ...]:
@@ -184,7 +185,7 @@ def _ends(board: Board) -> tuple[Tick, ...]:
 def _spread(entry: Entry, scale: Scale | None) -> Spread | None:
     if scale is None or (entry.mean is None and not entry.values):
         return None
-    places = [percent(scale.place(value)) for value in (entry.interval or ())]
+    places = [percent(min(max(scale.place(value), 0.0), 1.0)) for value in (entry.interval or ())]
     return Spread(
         None if entry.mean is None else percent(scale.place(entry.mean)),
         places[0] if places else None,
@@ -214,9 +215,8 @@ def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> 
     if not every:
         return []
     steps = steps_scale(float(line["step"]) for line in every)
-    plans = [("losses", LOSSES)]
-    if len(points_of(every, board.metric)) > len(lines):  # more than one a run
-        plans.insert(0, (board.metric, ((board.metric, board.metric, "b"),)))
+    plans = [(board.metric, [(board.metric, board.metric, "b")])] if _is_curve(board, lines) else []
+    plans.append(("losses", LOSSES))
     drawn = []
     for title, keys in plans:
         values = [value for key, *_ in keys for _, value in points_of(every, key)]
@@ -226,6 +226,11 @@ def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> 
         tuple(_small(title, keys, entry, lines, steps, values) for title, keys, values in drawn)
         for entry in board.entries[:MOST_SHOWN]
     ]
+
+
+def _is_curve(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> bool:
+    """Whether a run was judged more often than once, at its end."""
+    return any(len(points_of(each, board.metric)) > 1 for each in lines.values())
 
 
 def _most(values: Sequence[float]) -> list[float]:
