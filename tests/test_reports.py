@@ -129,6 +129,14 @@ def test_a_small_grid_is_kept_as_it_is_and_a_large_one_shrunk(tmp_path: Path) ->
         assert image.width / image.height == pytest.approx(1.5, rel=0.05)
 
 
+def test_a_picture_of_few_bytes_and_many_pixels_is_shrunk_too(tmp_path: Path) -> None:
+    Image.new("L", (3000, 2000)).save(tmp_path / "black.png")
+    shrunk = embed_picture(tmp_path / "black.png", 300_000)
+    assert shrunk is not None
+    assert shown(shrunk.uri).size == (1280, 853)
+    assert (shrunk.width, shrunk.height) == (3000, 2000)
+
+
 def test_what_is_no_picture_is_left_out(tmp_path: Path) -> None:
     good = tmp_path / "good.png"
     Image.effect_noise((2000, 2000), 80).save(good)

@@ -70,7 +70,7 @@ def known_keys(lines: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def points_of(lines: Iterable[Mapping[str, Any]], key: str) -> list[Point]:
     """(step, value) of each line that holds the figure."""
-    return [(float(line["step"]), float(line[key])) for line in lines if key in line and "step" in line]
+    return [(float(line["step"]), float(line[key])) for line in lines if key in line]
 
 
 def training_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
