@@ -15,9 +15,12 @@ from typing import Any
 
 from gan_cli import leaderboard
 from gan_cli.combinations import compose_sweep
+from gan_cli.errors import GanCliError
 from gan_cli.jobs import Children, run_job
 from gan_cli.outcomes import FINAL, OUTCOME, Job, outcome_of, read_outcome
 from gan_cli.plan import SWEEP, Sweep, claimed, plan
+from gan_cli.report import write_sweep_report
+from gan_cli.reports.page import place_for
 
 _writing = threading.Lock()
 
@@ -43,6 +46,7 @@ def sweep(arguments: Sequence[str], command: str) -> int:
             _run_all(this, waiting, children)
         board = publish(this)
         leaderboard.tell(this.settings.folder, board)
+        print(f"report: {place_for(this.settings.folder)}", flush=True)
     if children.received is not None:
         return 128 + children.received
     return next((outcome["code"] for outcome in board["jobs"] if outcome["code"] != 0), 0)
@@ -84,15 +88,18 @@ def _run_all(this: Sweep, jobs: Sequence[Job], children: Children) -> None:
 
 
 def publish(this: Sweep) -> dict[str, Any]:
-    """Writes the leaderboard as things stand; what is in it. A disk that is full ends no sweep."""
+    """Writes the leaderboard as things stand, and its page; what is in it. A disk that is full ends no sweep."""
     folder = this.settings.folder
     with _writing:
         outcomes = [outcome_of(job, this.settings) for job in this.jobs] or searched(folder)
         board = leaderboard.build(this.command, this.settings.ranked_by, outcomes)
         try:
             leaderboard.write(folder, board)
+            write_sweep_report(folder)
         except OSError as error:
-            print(f"warning: {folder / leaderboard.NAME}.*: cannot be written ({error.strerror})", flush=True)
+            print(f"warning: {error.filename or folder}: cannot be written ({error.strerror})", flush=True)
+        except GanCliError as error:
+            print(f"warning: no report: {error}", flush=True)
     return board
 
 
