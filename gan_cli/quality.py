@@ -22,7 +22,7 @@ from gan_cli.metrics.extractors import Seen
 from gan_cli.metrics.memorization import RARE, Memorization, find_memorized
 from gan_cli.metrics.modes import count_labels, count_modes
 from gan_cli.metrics.neighbours import neighbour_shares
-from gan_cli.metrics.resampling import halves, interval
+from gan_cli.metrics.resampling import halves, interval, share_interval
 from gan_cli.metrics.scores import inception_scores
 from gan_cli.reference import QUADRATIC, Reference, Told, untold
 
@@ -239,14 +239,14 @@ def memorization_figures(found: Memorization, seconds: float, resamples: int = 2
     """
     count = len(found.copies)
     chosen = halves(count, resamples)
-    copies, repeats = ((chosen.double() @ each.double()) / chosen.sum(1) for each in (found.copies, found.repeats))
+    repeats = (chosen.double() @ found.repeats.double()) / chosen.sum(1)
     usual = found.held_out_distance.median().clamp_min(1e-12)
     ratios = torch.stack([found.distance[row].median() for row in chosen]) / usual
-    raws = [
-        (Raw("memorized", copies, "lower", 0, 1), RARE),
-        (Raw("repeated", repeats, "lower", 0, 1), RARE),
-        (Raw("nearest", ratios, "", 0), 1.0),
-    ]
     note = f"{FEW_SAID}: at least {FEW}" if count < FEW else ""
-    each = seconds / len(raws)
-    return [_figure(raw, f"{raw.name}-{PIXELS}", count, floor, each, note) for raw, floor in raws]
+    each, share = seconds / 3, found.copies.double().mean().item()
+    span = share_interval(share, count) if resamples > 1 else None
+    return [
+        Figure(f"memorized-{PIXELS}", share, count, "lower", span, RARE, round(each, 3), note),
+        _figure(Raw("repeated", repeats, "lower", 0, 1), f"repeated-{PIXELS}", count, RARE, each, note),
+        _figure(Raw("nearest", ratios, "", 0), f"nearest-{PIXELS}", count, 1.0, each, note),
+    ]

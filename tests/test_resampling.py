@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gan_cli.metrics.distances import fitted, frechet_distances
-from gan_cli.metrics.resampling import halves, interval
+from gan_cli.metrics.resampling import halves, interval, share_interval
 
 
 def test_halves_are_halves_without_repeats_and_always_the_same() -> None:
@@ -26,6 +26,13 @@ def test_an_interval_is_about_the_value_and_within_what_can_be() -> None:
     assert interval(values, 0, 1) == pytest.approx((0.9 - spread, 1))
     assert interval(values[:2]) is None
     assert interval(values[:1]) is None
+
+
+def test_the_interval_of_a_share_by_known_values() -> None:
+    """Wilson's, as in tables: 0 of 10, 5 of 10, 10 of 10."""
+    assert share_interval(0.0, 10) == pytest.approx((0, 0.2775), abs=1e-3)
+    assert share_interval(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-3)
+    assert share_interval(1.0, 10) == pytest.approx((0.7225, 1), abs=1e-3)
 
 
 def test_95_of_100_intervals_of_a_mean_hold_the_mean() -> None:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 ROWS_AT_ONCE = 1000  # of the matrix of distances that is held
-DEGREE = 3  # of the polynomial kernel
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,16 @@ def kernel_distances(real: Tensor, fake: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _kernel(rows: Tensor, others: Tensor) -> Tensor:
-    return (rows @ others.T / rows.shape[1] + 1) ** DEGREE
+    return _cubed((rows @ others.T).div_(rows.shape[1]).add_(1))
 
 
 def _own(rows: Tensor) -> Tensor:
-    return (rows.square().sum(1) / rows.shape[1] + 1) ** DEGREE
+    """Of each row with itself."""
+    return _cubed(rows.square().sum(1) / rows.shape[1] + 1)
+
+
+def _cubed(values: Tensor) -> Tensor:
+    return values * values * values  # several times as fast as a power
 
 
 class Coverage(NamedTuple):

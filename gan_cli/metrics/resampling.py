@@ -32,9 +32,19 @@ def interval(values: Tensor, least: float = -math.inf, most: float = math.inf) -
     """95 % about the first of `values` `[1 + resamples]`, cut to what the figure can be; None of fewer than 2 halves.
 
     It tells what other samples of the same generator would score against the same real ones. Halves also differ from
-    the whole in their mean, by the figure's bias; only their spread is used.
+    the whole in their mean, by the figure's bias; only their spread is used. Where a figure is little else than squared
+    noise, any resampling of the samples at hand says too much: of Fashion-MNIST's training images against its test
+    images (30 sets of 1,000) these intervals were 1.5 times too wide for Frechet distance and coverage, 1.4 times for
+    kernel distance; of a generator's samples all were right to within a quarter.
     """
     if len(values) < 3:
         return None
     value, reach = values[0].item(), Z * values[1:].double().std().item()
     return min(value, max(least, value - reach)), max(value, min(most, value + reach))
+
+
+def share_interval(share: float, count: int) -> tuple[float, float]:
+    """95 % about a share of `count` independent samples (Wilson, 1927), wider than nothing where all are alike."""
+    middle, reach = share + Z**2 / (2 * count), Z * math.sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2)
+    low, high = ((middle + side * reach) / (1 + Z**2 / count) for side in (-1, 1))
+    return max(0.0, min(share, low)), min(1.0, max(share, high))
