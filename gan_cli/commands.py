@@ -95,7 +95,7 @@ class ReportConfig:
 class CompareConfig:
     """A whole `gan-compare` command, as gan-compare RUN RUN."""
 
-    paths: tuple[str, ...] = key("folders of runs, or outputs/<name> (its newest)")
+    paths: tuple[str, ...] = key("folders of runs or sweeps, or outputs/<name> (its newest)")
 
 
 SCHEMAS: dict[str, type] = {

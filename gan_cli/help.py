@@ -18,7 +18,7 @@ EXAMPLES = {
         ("gan-train loss=hinge dry_run=true", "what it would train, and one step of it"),
         ("gan-train explain=wasserstein", "what an option is, when it works and when not"),
         ("gan-train resume=outputs/NAME/DATE", "go on where a run stopped"),
-        ("gan-train -m loss=hinge,minimax seed=1,2,3", "a sweep: every combination"),
+        ("gan-train -m loss=hinge,minimax seed=1,2,3 jobs=2", "a sweep: every combination, two at a time"),
     ),
     "sample": (
         ("gan-sample ckpt=outputs/NAME/DATE", "64 new samples as one picture"),
@@ -39,7 +39,10 @@ EXAMPLES = {
         ("gan-report outputs/NAME/DATE", "one HTML file of a run"),
         ("gan-report outputs/NAME/sweep_DATE", "of a sweep, and of each of its runs"),
     ),
-    "compare": (("gan-compare RUN RUN", "what differs in their configs, and how each came out"),),
+    "compare": (
+        ("gan-compare RUN RUN", "what differs in their configs, and how each came out"),
+        ("gan-compare outputs/NAME/sweep_DATE", "all runs of a sweep"),
+    ),
 }
 FLAGS = (
     ("-m", "run every combination of comma-separated values"),

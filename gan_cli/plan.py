@@ -30,6 +30,7 @@ SWEEP, PREFIX = "sweep.json", "sweep_"
 OF_A_SWEEP = ("jobs", "fresh")  # keys that no job is told
 NOT_OF_A_JOB = ("name", "output", *OF_A_SWEEP)  # keys in which equal jobs may differ
 UNJUDGED = ("modes/covered", "accuracy/class")  # what ranks where nothing was named: the first that there is
+FRECHET = "evaluation.metrics=[frechet]"
 MODES_ARE_KNOWN = ("ring", "grid", "stacked_mnist")
 
 
@@ -66,7 +67,7 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
         key = hashed([data, brought])
         jobs.setdefault(key, Job(len(jobs), key, combination.values, config.seed, (*typed, *brought)))
     named = named_folder()
-    judged = "frechet" if brought and first.judged_by is None else first.judged_by
+    judged = "frechet" if FRECHET in brought else first.judged_by
     ranked_by = (judged,) if judged is not None else UNJUDGED
     if planned.searched and judged is None and not _is_judged(first):
         raise UsageError(f"{planned.hydra[0]}: goes by a figure, set evaluation.metrics=[frechet] or evaluation.best=")
@@ -125,7 +126,7 @@ def _brought_along(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[str
     brought = []
     asked = {"evaluation", "evaluation.metrics", "evaluation.best"} & {*planned.named}
     if not asked and all(_needs_a_figure(config) for config in parsed):
-        brought.append("evaluation.metrics=[frechet]")
+        brought.append(FRECHET)
     if planned.searched and "health.on_collapse" not in planned.named:
         brought.append("health.on_collapse=stop")
     return tuple(brought)
