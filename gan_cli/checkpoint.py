@@ -190,7 +190,7 @@ def load(path: Path) -> Checkpoint:
     run: the digest is checked, the config passes the parser and the range checks of the command line, and names,
     shapes and dtypes must be those of the networks this config describes.
     """
-    content = _read(path)
+    content = read_file(path)
     try:
         tensors, metadata, sha256 = unseal(content)
     except SealError as error:
@@ -255,7 +255,8 @@ def set_aside(folder: Path, found: Checkpoint) -> list[str]:
     return told
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a `.safetensors` file; CheckpointError if that is not what it is, or it is too large."""
     if path.suffix != ".safetensors" and path.exists():
         raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")
     try:
@@ -297,6 +298,13 @@ def _check_tensors(path: Path, tensors: dict[str, Tensor], config: Config, count
         layout = expected_layout(config, stepped=frozenset(role for role, moved in stepped.items() if moved))
     except GanCliError as error:
         raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
+    check_layout(path, tensors, layout)
+
+
+def check_layout(
+    path: Path, tensors: dict[str, Tensor], layout: dict[str, tuple[tuple[int, ...], torch.dtype]]
+) -> None:
+    """CheckpointError unless there is every tensor that the config makes, none else, each finite and of its shape."""
     if tensors.keys() != layout.keys():
         odd = sorted(tensors.keys() ^ layout.keys())
         raise CheckpointError(

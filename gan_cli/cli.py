@@ -7,10 +7,8 @@ import io
 import os
 import re
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
@@ -29,7 +27,6 @@ HYDRA_FLAGS = (
     "-p",
     "--resolve",
 )
-CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p")
 
 
@@ -100,7 +97,9 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
         print(f"gan-cli {__version__}")
         return 0
     typed = shlex.join([f"gan-{command}", *arguments])
-    arguments = _open_sources(_with_keys(command, arguments))
+    from gan_cli.sources import open_sources
+
+    arguments = open_sources(_with_keys(command, arguments))
     if "--help" in arguments or "-h" in arguments:
         from gan_cli.help import help_text
 
@@ -141,56 +140,22 @@ def _with_keys(command: str, arguments: list[str]) -> list[str]:
     return [*(argument for argument in arguments if argument not in words), f"{POSITIONAL[command]}=[{named}]"]
 
 
-def _open_sources(arguments: list[str]) -> list[str]:
-    """The arguments for Hydra, without `--config-dir`; what that and `plugins=` name is known from here on."""
-    from gan_cli import searchpath
-    from gan_cli.overrides import quote_literals, read_override
-
-    rest: list[str] = []
-    folder: str | None = None
-    remaining = iter(arguments)
-    for argument in remaining:
-        flag, equals, value = argument.partition("=")
-        if flag in CONFIG_DIR_FLAGS:
-            folder = value if equals else next(remaining, "")
-        else:
-            rest.append(quote_literals(argument))
-    searchpath.use_folder(folder)
-    for argument in rest:
-        if argument.startswith("plugins="):
-            override = read_override(argument)
-            named = [] if override.is_sweep_override() else override.value()
-            if not isinstance(named, list | str) or (named == [] and argument != "plugins=[]"):
-                raise UsageError(f"{argument}: expected names of installed packages, as plugins=[mypackage]")
-            with leaving_at_once():
-                from gan_cli.extend import enable
-
-                enable([str(name) for name in named] if isinstance(named, list) else [str(named)])
-    return rest
-
-
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
-    from gan_cli import config
-    from gan_cli.compose import compose_command
-    from gan_cli.runfolder import find_run
+    from gan_cli.api import read_overrides
+    from gan_cli.sources import leaving_at_once
 
-    composed = compose_command("train", overrides)
-    parsed = config.read(composed.data)
-    config.refuse_keys_of_sweeps(parsed)
-    if parsed.init_from is None:  # else its networks are yet to be known
-        config.validate(parsed)
-    if parsed.resume not in (None, "auto") and not parsed.dry_run:
-        find_run(parsed.resume, parsed.output)  # a run that is not there shall not take as long as importing torch
+    asked = read_overrides(overrides)
     with leaving_at_once():
         from gan_cli.launch import Request, launch
 
-    return launch(Request(parsed, composed.named, composed.brought, command, folder))
+    return launch(Request(*asked, command, folder)).code
 
 
 def _run_other(command: str, arguments: list[str]) -> int:
     from gan_cli import schema
     from gan_cli.commands import RUNNERS, SCHEMAS
     from gan_cli.compose import compose_command
+    from gan_cli.sources import leaving_at_once
 
     parsed = schema.parse(SCHEMAS[command], compose_command(command, arguments).data)
     module, _, function = RUNNERS[command].partition(":")
@@ -217,16 +182,6 @@ def _print_config(command: str, overrides: list[str]) -> int:
 
     print(OmegaConf.to_yaml(OmegaConf.create(compose_command(command, overrides).data)), end="", flush=True)
     return 0
-
-
-@contextmanager
-def leaving_at_once() -> Iterator[None]:
-    """A Ctrl-C during the import of torch ends the process: there, an exception may be turned into another."""
-    before = signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _leave_to_hydra(command: str, arguments: list[str]) -> int:

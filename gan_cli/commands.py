@@ -10,6 +10,9 @@ from gan_cli.options import DEVICES
 from gan_cli.options.evaluation import EXTRACTORS, METRICS
 from gan_cli.schema import key, option_of
 
+FILMS = ("interpolate", "walk", "progress")
+CONTAINERS = ("webp", "gif", "mp4")
+
 
 @dataclass(frozen=True)
 class SampleConfig:
@@ -31,8 +34,26 @@ class SampleConfig:
     truncation: float | None = key("latents are drawn within this many standard deviations", above=0, at_most=100)
     label: str | None = key("the class asked for, as cat; cat,dog: a row of each; red,small: of two attributes")
     label_index: tuple[int, ...] | None = key("the same by number, counted from 0", at_least=0, at_most=10**6)
-    format: str = key("one picture, a folder of pictures, or arrays", choices=("grid", "images", "npz"))
-    out: str | None = key("folder that receives them; <run>/generated unless set")
+    format: str = key(
+        "one picture, a folder of pictures, arrays, or a film: from seed to seed, also back to the first (walk), or of"
+        " the run's grids (progress)",
+        choices=("grid", "images", "npz", *FILMS),
+    )
+    frames: int | None = key("of a film from each seed to the next; 24 unless set", at_least=1, at_most=1000)
+    fps: int | None = key(
+        "frames a second; 24 unless set, 5 of format=progress (gif: at most 50)", at_least=1, at_most=60
+    )
+    container: str | None = key(
+        "the film's kind of file; that of out=name.mp4, else webp (mp4 needs the extra video)", choices=CONTAINERS
+    )
+    tiles: int | None = key(
+        "walks side by side in a film, among which the seeds are shared out; 1 unless set, of points as many as show"
+        " where they lie",
+        at_least=1,
+        at_most=1024,
+    )
+    through_labels: bool = key("a film goes through the classes asked for, instead of showing each beside the others")
+    out: str | None = key("folder that receives them, or a film's file; <run>/generated unless set")
     ema: bool = key("use the averaged generator if the checkpoint has one")
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
     device: Any = option_of(DEVICES, "where it runs")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import signal
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -19,11 +21,19 @@ from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
 from gan_cli.runlog import RunLog
 from gan_cli.state import TrainState, count_parameters
+from gan_cli.trackers import trackers_of
 from gan_cli.train import train
 
 FEW = 4  # samples, whose deviations tell little
 ENDED = {DivergedError: "diverged", CollapsedError: "collapsed"}
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
+
+
+class Ended(NamedTuple):
+    """A run's folder, None if nothing was written, and the exit code: 0, or that of the signal that stopped it."""
+
+    folder: Path | None
+    code: int
 
 
 def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, timed: str = "") -> None:
@@ -65,8 +75,9 @@ def _warn(config: Config, log: RunLog) -> None:
         log.say(f"warning: loss=wasserstein regularizer={chosen} leaves D's slope unbounded and usually diverges")
 
 
-def conduct(run: Run) -> int:
+def conduct(run: Run) -> Ended:
     """Trains, and records how it ended, also when it ended badly."""
+    run.log.follow(trackers_of(run.config, run.folder, run.state.counters.step))
     try:
         received = train(run)
     except GanCliError as error:
@@ -84,14 +95,14 @@ def conduct(run: Run) -> int:
         run.log.say(
             f"stopped by {received.name} at step {counters.step:,}; go on by: gan-train {_typed('resume', run)}"
         )
-        return STOPPED[received]
+        return Ended(run.folder, STOPPED[received])
     run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s{_judgement(run)}")
     run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
     _report(run)
     classes = run.config.classes
     more = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     run.log.say(f"more: gan-sample {_typed('ckpt', run)} {more}")
-    return 0
+    return Ended(run.folder, 0)
 
 
 def _judgement(run: Run) -> str:

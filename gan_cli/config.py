@@ -30,6 +30,7 @@ from gan_cli.plugin import ENABLED
 from gan_cli.schema import key, option_of, options_of
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
+LOGGERS = ("tensorboard", "wandb")
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
 
@@ -77,6 +78,11 @@ class Config:
     deterministic: bool = key(
         "nothing is timed, and operations are chosen that repeat to the last bit, where there are such", absent=False
     )
+    logger: tuple[str, ...] = key(
+        "where figures and grids also go, beside metrics.jsonl, as [tensorboard,wandb]: each is an extra",
+        absent=(),
+        choices=LOGGERS,
+    )
     compile: bool = key(
         "compile the networks with torch.compile: a minute of waiting, and then slower or faster steps", absent=False
     )
@@ -121,11 +127,11 @@ def parse(data: Mapping[str, Any]) -> Config:
 
 def read(data: Mapping[str, Any]) -> Config:
     """A `Config` whose values are right in themselves; whether they fit each other is for `validate`."""
-    _require_plugins(data)
+    require_plugins(data)
     return schema.parse(Config, data)
 
 
-def _require_plugins(data: Any) -> None:
+def require_plugins(data: Any) -> None:
     """UsageError for data that need a plugin which this command has not enabled: a file never does."""
     named = data.get("plugins", ()) if isinstance(data, Mapping) else ()
     names = [str(name) for name in (named if isinstance(named, list | tuple) else [named]) if name is not None]
@@ -183,7 +189,7 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 # What a run may change when it goes on without being another run; so may every interval, `*_every`.
 RUN_CONTROL = (
     "steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "evaluation",
-    "dry_run", "plugins",
+    "dry_run", "plugins", "logger",
 )  # fmt: skip
 
 RECORDED = "conditioning.classes"  # follows from the data

@@ -32,17 +32,20 @@ def generate(
 
     `conditions` `[len(seeds), K]` say what each is to be, None of an unconditional generator.
     """
-    device = next(generator.parameters()).device
     was_training = generator.training
     if was_training:  # else nothing is to be said to all its layers, which takes as long as some pictures
         generator.eval()
     try:
         for start in range(0, len(seeds), batch_size):
-            latents = latents_of(seeds[start : start + batch_size], latent, truncation).to(device)
-            condition = None if conditions is None else conditions[start : start + batch_size].to(device)
-            with torch.no_grad():
-                samples = generator(latents, condition).float().cpu()
-            yield samples
+            latents = latents_of(seeds[start : start + batch_size], latent, truncation)
+            yield respond(generator, latents, None if conditions is None else conditions[start : start + batch_size])
     finally:
         if was_training:
             generator.train()
+
+
+def respond(generator: nn.Module, latents: Tensor, conditions: Tensor | None = None) -> Tensor:
+    """What the network makes of `[N, dim]` and `[N, K]`, of all at once: float32 on the CPU, without a gradient."""
+    device = next(generator.parameters()).device
+    with torch.no_grad():
+        return generator(latents.to(device), None if conditions is None else conditions.to(device)).float().cpu()

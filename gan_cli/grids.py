@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from gan_cli import pictures
+from gan_cli import films, pictures
 from gan_cli.data import known_modes
 from gan_cli.data.dataset import to_bytes
 from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, generate
@@ -40,6 +40,7 @@ def save_samples(run: Run) -> None:
     path = run.folder / SAMPLES / f"step_{run.state.counters.step:08d}.png"
     lengths = [OF_A_CLASS] * len(rows)
     _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(to_bytes(samples), modes, lengths), path))
+    run.log.picture(run.state.counters.step, path)
 
 
 def _shown(run: Run) -> int:
@@ -55,7 +56,7 @@ def save_film(run: Run) -> None:
     numbered = [(re.fullmatch(r"step_(\d+)", path.stem), path) for path in (run.folder / SAMPLES).glob("step_*.png")]
     last = run.state.counters.step  # a run that fell back to an older checkpoint has frames of steps yet to come
     frames = sorted(path for match, path in numbered if match and int(match[1]) <= last)
-    _tolerate(run, lambda: pictures.save_film(frames, run.folder / "progress.webp"))
+    _tolerate(run, lambda: films.save_film(frames, run.folder / "progress.webp"))
 
 
 def _tolerate(run: Run, write: Callable[[], None]) -> None:

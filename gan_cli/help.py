@@ -24,6 +24,7 @@ EXAMPLES = {
         ("gan-sample ckpt=outputs/NAME/DATE", "64 new samples as one picture"),
         ("gan-sample ckpt=RUN n=1000 format=images", "a file for each"),
         ("gan-sample ckpt=RUN seeds=0-7,12 truncation=0.7", "these seeds, more typical samples"),
+        ("gan-sample ckpt=RUN format=walk out=walk.mp4", "a film from seed to seed and back to the first"),
     ),
     "eval": (
         ("gan-eval ckpt=outputs/NAME/DATE", "every figure that the data allow, each with its floor"),
@@ -34,6 +35,7 @@ EXAMPLES = {
     "export": (
         ("gan-export ckpt=outputs/NAME/DATE", "the generator as safetensors, with config and model card"),
         ("gan-export ckpt=RUN format=onnx", "for onnxruntime, compared with the checkpoint"),
+        ("gan-export ckpt=RUN format=pt2", "for torch.export.load, without gan-cli"),
     ),
     "report": (
         ("gan-report outputs/NAME/DATE", "one HTML file of a run"),

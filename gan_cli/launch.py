@@ -15,7 +15,7 @@ from gan_cli import __version__, checkpoint
 from gan_cli import config as configs
 from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
-from gan_cli.conduct import conduct, introduce
+from gan_cli.conduct import Ended, conduct, introduce
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
@@ -61,8 +61,8 @@ class Request:
     base: Checkpoint | None = None
 
 
-def launch(request: Request) -> int:
-    """Trains, and returns the exit code: 0, or that of the signal that stopped it."""
+def launch(request: Request) -> Ended:
+    """Trains; where, and with what exit code: 0, or that of the signal that stopped it."""
     config = configs.settle_end(request.config, request.named)
     request = dataclasses.replace(request, config=config)
     if config.dry_run:
@@ -95,14 +95,14 @@ def _with_base(request: Request) -> Request:
 # --- fresh -------------------------------------------------------------------------------------------------------
 
 
-def _preview(request: Request) -> int:
+def _preview(request: Request) -> Ended:
     if request.config.resume is not None:
         raise UsageError(
             f"dry_run=true shows a new run, resume={request.config.resume} goes on with an old one: give one"
         )
     prepared = _prepare(request)
     preview(prepared.config, request.named, request.brought, prepared.dataset, prepared.state)
-    return 0
+    return Ended(None, 0)
 
 
 class Prepared(NamedTuple):
@@ -136,7 +136,7 @@ def _prepare(request: Request) -> Prepared:
     return Prepared(config, dataset, state, timed)
 
 
-def _start(request: Request) -> int:
+def _start(request: Request) -> Ended:
     config, dataset, state, timed = _prepare(request)
     request = dataclasses.replace(request, config=config)
     device, reference = state.device, reference_for(config, dataset, print)
@@ -206,7 +206,7 @@ def _find_equal(config: Config) -> Path | None:
     return None
 
 
-def _resume(request: Request, folder: Path) -> int:
+def _resume(request: Request, folder: Path) -> Ended:
     if request.config.resume != "auto":
         for key in request.named:
             if not configs.is_run_control(key):
@@ -218,7 +218,7 @@ def _resume(request: Request, folder: Path) -> int:
         config, end = _merge(saved.config, request), _end_of(saved, request)
         if end is not None and saved.counters.step >= end:
             print(f"{folder}: all {saved.counters.step:,} steps are done; add some by resume={folder} extra_steps=...")
-            return 0
+            return Ended(folder, 0)
         torch.set_num_threads(saved.provenance.threads)
         device = build_device(config.device)
         make_ready(config, device)

@@ -16,6 +16,7 @@ import torch
 
 from gan_cli.config import Config
 from gan_cli.errors import UsageError
+from gan_cli.extras import require_extra
 
 STALLED = 10  # times slower than one thread alone: its partners wait for cores that are busy
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow", "rich")
@@ -38,7 +39,7 @@ def build_device(section: Any) -> torch.device:
 
 
 def make_ready(config: Config, device: torch.device) -> None:
-    """Sets the process up for `deterministic`; UsageError if `compile` has no C++ compiler to work with.
+    """Sets the process up for `deterministic`; UsageError if `compile` has no C++ compiler, or `logger` no package.
 
     Operations are chosen that give the same bits again, where there are such; PyTorch warns of any other.
     """
@@ -46,6 +47,8 @@ def make_ready(config: Config, device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it a GPU's matrix products may differ
     # As torch.use_deterministic_algorithms, which also imports the whole compiler to tell it: two seconds.
     torch.set_deterministic_debug_mode("warn" if config.deterministic else "default")
+    for name in config.logger:
+        require_extra(name, f"logger={name}")
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if config.compile and device.type == "cpu" and shutil.which(compiler) is None:
         raise UsageError(f"compile=true: needs the C++ compiler {compiler}, install it or name another by CXX=")

@@ -1,4 +1,4 @@
-"""Samples as pictures: grids of images, scatter plots of points, and the film of a run."""
+"""Samples as pictures: grids of images, scatter plots of points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ MOST_COLUMNS = 32
 SMALLEST_TILE = 56  # smaller images are enlarged by whole factors
 PLOT_SIDE = 512
 TITLE = 24  # pixels above a block of pairs
-MOST_FRAMES, LARGEST_FRAME = 120, 768
 REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
 
 
@@ -115,26 +114,4 @@ def save_picture(image: Image.Image, path: Path) -> None:
     """PNG by a temporary name, so that nobody meets half a picture."""
     temporary = path.with_name(f".{path.name}.tmp")
     image.save(temporary, format="PNG", optimize=False)
-    os.replace(temporary, path)
-
-
-def _frame(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        image = picture.convert("RGB")
-    image.thumbnail((LARGEST_FRAME, LARGEST_FRAME))
-    return image
-
-
-def save_film(frames: Sequence[Path], path: Path) -> None:
-    """An animated WebP of pictures of one size, at most `MOST_FRAMES` evenly chosen, the last one held longer."""
-    if not frames:
-        return
-    count = min(len(frames), MOST_FRAMES)
-    chosen = [frames[round(index * (len(frames) - 1) / max(count - 1, 1))] for index in range(count)]
-    images = [_frame(frame) for frame in chosen]
-    temporary = path.with_name(f".{path.name}.tmp")
-    durations = [200] * (len(images) - 1) + [2000]
-    images[0].save(
-        temporary, format="WEBP", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=80
-    )
     os.replace(temporary, path)

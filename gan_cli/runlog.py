@@ -7,13 +7,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gan_cli.errors import one_line
+from gan_cli.trackers import Opener, Tracker
 
 LARGEST = 1e300  # figure
 METRICS, LOG = "metrics.jsonl", "train.log"
@@ -31,15 +34,30 @@ class RunLog:
         self._task: Any = None
         self._last_plain = 0.0
         self._complained = False
+        self._trackers: dict[str, Tracker] = {}
 
     def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.finish()
+        self._tell(lambda tracker: tracker.close())
         for file in (self._metrics, self._log):
             with contextlib.suppress(OSError):  # said when the line was written
                 file.close()
+
+    def follow(self, openers: dict[str, Opener]) -> None:
+        """From now on figures and pictures go to these trackers as well; one that cannot be opened is told of."""
+        for name, opener in openers.items():
+            try:
+                self._trackers[name] = opener(self.say)
+            except Exception as error:  # another's code, which can fail in any way
+                self.say(f"warning: logger={name} cannot be opened ({one_line(error, 200)}); going on without it")
+
+    def picture(self, step: int, path: Path) -> None:
+        """Tells trackers of a picture of samples, if it could be written."""
+        if path.is_file():
+            self._tell(lambda tracker: tracker.picture(step, path))
 
     def say(self, text: str, *, console: bool = True) -> None:
         """One line to the console and, with the time, to `train.log`."""
@@ -54,6 +72,7 @@ class RunLog:
     def metrics(self, values: dict[str, float], total_steps: int | None, findings: Sequence[str] = ()) -> None:
         """One line of `metrics.jsonl`, with the names of what was found in it; the console's figures follow it."""
         self._append(self._metrics, json.dumps({**values, **({"findings": list(findings)} if findings else {})}))
+        self._tell(lambda tracker: tracker.metrics(int(values["step"]), values))
         figures = _figures(values)
         if self.console.is_terminal:
             self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, figures=figures)
@@ -68,6 +87,7 @@ class RunLog:
             self._metrics.close()
         cut_metrics(self._folder, step)
         self._metrics = _open(self._folder / METRICS)
+        self._tell(lambda tracker: tracker.cut(step))
 
     def advance(self, step: int, total_steps: int | None) -> None:
         """Moves a terminal's bar between lines of metrics."""
@@ -94,6 +114,15 @@ class RunLog:
             self._task = self._progress.add_task("step", total=total_steps, figures="")
             self._progress.start()
         return self._progress
+
+    def _tell(self, what: Callable[[Tracker], None]) -> None:
+        """A tracker that fails is told of once and left out from then on: it does not end a run."""
+        for name, tracker in list(self._trackers.items()):
+            try:
+                what(tracker)
+            except Exception as error:  # another's code, which can fail in any way
+                del self._trackers[name]
+                self.say(f"warning: logger={name} failed ({one_line(error, 200)}); going on without it")
 
     def _append(self, file: TextIO, line: str) -> None:
         """A log that cannot be written is told once and does not end a run: its checkpoints matter more."""

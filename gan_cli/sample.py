@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -9,53 +10,77 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gan_cli import checkpoint, pictures
-from gan_cli.checkpoint import Checkpoint
-from gan_cli.commands import SampleConfig
-from gan_cli.data import known_modes
+from gan_cli import loading, motion, pictures
+from gan_cli.commands import FILMS, SampleConfig
 from gan_cli.data.dataset import to_bytes
 from gan_cli.errors import StorageError, UsageError
-from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, generate
+from gan_cli.films import write_film
+from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES
 from gan_cli.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
+from gan_cli.loading import LoadedGenerator, load_generator
 from gan_cli.machine import build_device, calm_threads
 from gan_cli.runfolder import CHECKPOINTS
-from gan_cli.state import build_generator, latent_of
 
+SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
+WRITTEN = (".png", ".npz", ".webp", ".gif", ".mp4")
 MOST_SEEDS = 1_000_000
 MOST_IN_GRID = 10_000
 OF_ALL = 64  # samples where nobody says how many
 
 
 def sample(config: SampleConfig) -> int:
-    """Writes pictures or arrays and a sidecar `.json` that tells how to make them again; prints where."""
+    """Writes pictures, arrays or a film and a sidecar `.json` that tells how to make them again; prints where."""
     if config.ckpt is None:
         raise UsageError("ckpt is missing: gan-sample ckpt=<a .safetensors file or a run's folder>")
     _check_count(config, expand_seeds(config, OF_ALL))
+    suffix = SUFFIXES[config.format] if config.format in SUFFIXES else f".{motion.container_of(config)}"
+    motion.check_keys(config)
     device = build_device(config.device)
     calm_threads()
-    found = checkpoint.find(Path(config.ckpt))
-    rows = _rows(config, found)
-    seeds = expand_seeds(config, OF_A_CLASS * len(rows) if len(rows) > 1 else OF_ALL)
-    _check_count(config, seeds)
-    if config.format == "images" and len(found.config.sample_shape) == 1:
+    generator = load_generator(config.ckpt, ema=config.ema, device=device)
+    rows = _rows(config, generator)
+    if config.format == "images" and len(generator.sample_shape) == 1:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
-    folder = Path(config.out) if config.out else _default_folder(found.path)
-    stem = f"{found.path.stem}_{_kind(config)}seeds_{_label(seeds)}"
-    if config.truncation is not None:
-        stem += f"_truncation_{config.truncation:g}"
+    film, about, asked = None, dict[str, Any](), rows
+    if config.format in FILMS:
+        named = expand_seeds(config, OF_ALL) if config.seeds is not None else ()
+        film, seeds, about = motion.plan(config, generator, rows, named)
+    else:
+        seeds = expand_seeds(config, OF_A_CLASS * len(rows) if len(rows) > 1 else OF_ALL)
+        _check_count(config, seeds)
+        asked = share_out(rows, len(seeds)) if rows else []
+    folder, stem = _place(config, generator, seeds, suffix)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        target = _fresh(folder, stem, {"grid": ".png", "images": "", "npz": ".npz"}[config.format])
-        _write(config, found, share_out(rows, len(seeds)) if rows else [], seeds, device, target)
+        target = _fresh(folder, stem, suffix)
+        with _appearing_whole(target) as part:
+            if film is not None:
+                write_film(film, part)
+            else:
+                _write(config, generator, asked, seeds, part)
+        _write_sidecar(config, generator, asked, seeds, about, target)
     except OSError as error:
-        raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
+        raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
     print(target)
     return 0
+
+
+def _place(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int], suffix: str) -> tuple[Path, str]:
+    """The folder, and the name in it without its suffix; a film may be named by `out` itself."""
+    if config.out is not None and config.format in FILMS and Path(config.out).suffix == suffix:
+        return Path(config.out).parent, Path(config.out).stem
+    folder = Path(config.out) if config.out else _default_folder(generator.path)
+    if config.format == "progress":
+        return folder, f"{generator.path.stem}_progress"
+    kind = f"{config.format}_" if config.format in FILMS else ""
+    stem = f"{generator.path.stem}_{kind}{_kind(config)}seeds_{_label(seeds)}"
+    return folder, stem if config.truncation is None else f"{stem}_truncation_{config.truncation:g}"
 
 
 def _check_count(config: SampleConfig, seeds: Sequence[int]) -> None:
@@ -63,14 +88,14 @@ def _check_count(config: SampleConfig, seeds: Sequence[int]) -> None:
         raise UsageError(f"n={len(seeds)}: a grid holds up to {MOST_IN_GRID}, use format=images or npz")
 
 
-def _rows(config: SampleConfig, found: Checkpoint) -> list[Asked]:
+def _rows(config: SampleConfig, generator: LoadedGenerator) -> list[Asked]:
     """What is asked of the checkpoint, each in a row of a grid: a class, several, or all (in a grid the first)."""
-    classes = found.config.classes
+    classes = generator.classes
     asked = f"label={config.label}" if config.label is not None else "label_index"
     if config.label is not None and config.label_index is not None:
         raise UsageError("label and label_index: each says what to make, give one")
     if config.label is None and config.label_index is None:
-        return every_class(classes, SHOWN_CLASSES if config.format == "grid" else None)
+        return every_class(classes, SHOWN_CLASSES if config.format in ("grid", *FILMS) else None)
     if not classes:
         raise UsageError(
             f"{asked}: this checkpoint cannot be asked for a class; train one with conditioning=projection, or leave"
@@ -99,76 +124,83 @@ def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
     return seeds
 
 
+@contextlib.contextmanager
+def _appearing_whole(target: Path) -> Iterator[Path]:
+    """A hidden path to write to, which gets its name `target` when all of it is there, and goes when that fails."""
+    part = target.with_name(f".{target.stem}.part{target.suffix}")
+    try:
+        yield part
+        part.rename(target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+        raise
+
+
 def _write(
+    config: SampleConfig, generator: LoadedGenerator, asked: Sequence[Asked], seeds: Sequence[int], target: Path
+) -> None:
+    """The samples; `asked` says of each seed what it is to be, nothing if that cannot be said."""
+    batches = map(to_bytes, _made(config, generator, asked, seeds))
+    if config.format == "images":
+        _write_images(batches, seeds, asked, target)
+    elif config.format == "npz":
+        arrays: dict[str, Iterable[np.ndarray]] = {
+            "images" if len(generator.sample_shape) == 3 else "points": map(_channels_last, batches)
+        }
+        if asked:
+            parts = (conditions_for(generator.classes, asked[part], seeds[part]) for part in _parts(config, seeds))
+            arrays["conditions"] = (part.to(torch.uint8).numpy() for part in parts)
+        _write_arrays(arrays, len(seeds), target)
+    else:
+        rows = list(Counter(asked).values())
+        drawn = pictures.draw_samples(torch.cat(list(batches)), generator.modes, rows)
+        pictures.save_picture(drawn, target)
+
+
+def _write_sidecar(
     config: SampleConfig,
-    found: Checkpoint,
+    generator: LoadedGenerator,
     asked: Sequence[Asked],
     seeds: Sequence[int],
-    device: torch.device,
-    target: Path,
+    about: dict[str, Any],
+    whole: Path,
 ) -> None:
-    """The samples and their sidecar; `asked` says of each seed what it is to be, nothing if that cannot be said."""
-    network = build_generator(found.config, found.tensors, device, ema=config.ema)
-    whole = target
-    target = whole.with_name(f".{whole.stem}.part{whole.suffix}")  # has its name when all of it is there
-    batches = map(to_bytes, _made(config, found, network, asked, seeds))
-    try:
-        if config.format == "images":
-            _write_images(batches, seeds, asked, target)
-        elif config.format == "npz":
-            arrays: dict[str, Iterable[np.ndarray]] = {
-                "images" if len(found.config.sample_shape) == 3 else "points": map(_channels_last, batches)
-            }
-            if asked:
-                parts = _conditions(config, found, asked, seeds)
-                arrays["conditions"] = (part.to(torch.uint8).numpy() for part in parts)
-            _write_arrays(arrays, len(seeds), target)
-        else:
-            rows = list(Counter(asked).values())
-            drawn = pictures.draw_samples(torch.cat(list(batches)), known_modes(found.config.dataset), rows)
-            pictures.save_picture(drawn, target)
-    except BaseException:
-        shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
-        raise
-    target.rename(whole)
+    """Of a film, `about` says more."""
     sidecar = {
-        "checkpoint": str(found.path.absolute()),
-        "sha256": found.sha256,
-        "step": found.counters.step,
-        "seeds": config.seeds or f"{seeds[0]}-{seeds[-1]}",
+        "checkpoint": str(generator.path.absolute()),
+        "sha256": generator.sha256,
+        "step": generator.step,
+        "seeds": (config.seeds or f"{seeds[0]}-{seeds[-1]}") if seeds else None,
         "n": len(seeds),
         "labels": [row.name for row in dict.fromkeys(asked)] or None,
-        "classes": list(found.config.classes) or None,
+        "classes": list(generator.classes) or None,
         "truncation": config.truncation,
-        "ema": config.ema and found.config.training.ema_decay > 0,
+        "ema": generator.ema,
         "format": config.format,
-        "gan_cli": found.provenance.gan_cli,
+        "gan_cli": generator.card.gan_cli,
+        **about,
     }
     text = json.dumps(sidecar, indent=2) + "\n"
     whole.with_name(_without_suffix(whole) + ".json").write_text(text, encoding="utf-8")
 
 
 def _made(
-    config: SampleConfig, found: Checkpoint, network: nn.Module, asked: Sequence[Asked], seeds: Sequence[int]
+    config: SampleConfig, generator: LoadedGenerator, asked: Sequence[Asked], seeds: Sequence[int]
 ) -> Iterator[Tensor]:
     """The samples, a batch at a time: what is asked for is worked out no earlier either, whose size grows with n."""
-    latent, batch_size, conditions = (
-        latent_of(found.config),
-        config.batch_size,
-        _conditions(config, found, asked, seeds),
-    )
-    for start in range(0, len(seeds), batch_size):
-        some = seeds[start : start + batch_size]
-        yield from generate(network, latent, some, batch_size, config.truncation, next(conditions, None))
+    for part in _parts(config, seeds):
+        yield loading.sample(
+            generator,
+            seeds[part],
+            asked[part] or None,
+            truncation=config.truncation,
+            batch_size=config.batch_size,
+        )
 
 
-def _conditions(
-    config: SampleConfig, found: Checkpoint, asked: Sequence[Asked], seeds: Sequence[int]
-) -> Iterator[Tensor]:
-    """Of each batch, `[n, K]`; nothing if nothing is asked."""
-    for start in range(0, len(asked), config.batch_size):
-        part = slice(start, start + config.batch_size)
-        yield conditions_for(found.config.classes, asked[part], seeds[part])
+def _parts(config: SampleConfig, seeds: Sequence[int]) -> Iterator[slice]:
+    """Of a batch each."""
+    return (slice(start, start + config.batch_size) for start in range(0, len(seeds), config.batch_size))
 
 
 def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], asked: Sequence[Asked], folder: Path) -> None:
@@ -202,7 +234,7 @@ def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Pat
 
 
 def _without_suffix(target: Path) -> str:
-    return target.name.removesuffix(".png").removesuffix(".npz")
+    return target.name.removesuffix(target.suffix if target.suffix in WRITTEN else "")
 
 
 def _default_folder(path: Path) -> Path:

@@ -134,14 +134,38 @@ def freeze_layers(network: nn.Module, count: int) -> None:
                 parameter.requires_grad_(False)
 
 
+class GeneratorDesign(NamedTuple):
+    """All that a generator's layers follow from: its section of a config, what it makes, how it takes a condition."""
+
+    section: Any
+    sample_shape: tuple[int, ...]
+    conditions: Conditions
+
+
+def design_of(config: Config) -> GeneratorDesign:
+    return GeneratorDesign(config.architecture.generator, config.sample_shape, conditions_of(config.conditioning))
+
+
 def build_generator(config: Config, tensors: dict[str, Tensor], device: torch.device, *, ema: bool) -> nn.Module:
     """The generator of a checkpoint alone, ready to make samples: the average if it has one and `ema` wants it."""
-    generator, _ = _build_networks(config, torch.device("meta"))
     averaged = ema and config.training.ema_decay > 0
-    loaded = _under("generator_ema" if averaged else "generator", tensors)
+    return fill_generator(design_of(config), _under("generator_ema" if averaged else "generator", tensors), device)
+
+
+def fill_generator(design: GeneratorDesign, tensors: dict[str, Tensor], device: torch.device) -> nn.Module:
+    """A generator of this design with these weights, checked before, ready to make samples."""
+    generator = outline_generator(design)
     # assigned: to_empty would import sympy, which takes longer than a thousand samples
-    generator.load_state_dict({name: value.to(device, copy=True) for name, value in loaded.items()}, assign=True)
-    return _laid_out(generator, config.sample_shape).eval()
+    generator.load_state_dict({name: value.to(device, copy=True) for name, value in tensors.items()}, assign=True)
+    return _laid_out(generator, design.sample_shape).eval()
+
+
+def outline_generator(design: GeneratorDesign) -> nn.Module:
+    """A generator of this design on the meta device: shapes without values. UsageError if it is too large."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        generator = _build(GENERATORS, design.section, design.sample_shape, design.conditions)
+    _check_count("generator", generator)
+    return generator
 
 
 def check_parameters(config: Config) -> None:
@@ -149,12 +173,16 @@ def check_parameters(config: Config) -> None:
     for role, network in zip(
         ("generator", "discriminator"), _build_networks(config, torch.device("meta")), strict=True
     ):
-        count = count_parameters(network)
-        if count > MOST_PARAMETERS:
-            raise UsageError(
-                f"architecture.{role}: {count:,} parameters, at most {MOST_PARAMETERS:,} are allowed;"
-                " choose a smaller width, depth, base_channels or image_size"
-            )
+        _check_count(role, network)
+
+
+def _check_count(role: str, network: nn.Module) -> None:
+    count = count_parameters(network)
+    if count > MOST_PARAMETERS:
+        raise UsageError(
+            f"architecture.{role}: {count:,} parameters, at most {MOST_PARAMETERS:,} are allowed;"
+            " choose a smaller width, depth, base_channels or image_size"
+        )
 
 
 def _build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.Module]:
@@ -162,10 +190,10 @@ def _build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
         with torch.device("meta" if device.type == "meta" else "cpu"):
-            generator = _build(GENERATORS, config.architecture.generator, shape, conditions_of(config))
+            generator = _build(GENERATORS, *design_of(config))
             pack = config.training.pack
             packed = (shape[0] * pack, *shape[1:])
-            conditions = conditions_of(config, pack)
+            conditions = conditions_of(config.conditioning, pack)
             discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed, conditions)
     return _laid_out(generator.to(device), shape), _laid_out(discriminator.to(device), shape)
 
@@ -178,12 +206,11 @@ def _laid_out(network: nn.Module, sample_shape: tuple[int, ...]) -> nn.Module:
     return network
 
 
-def conditions_of(config: Config, pack: int = 1) -> Conditions:
-    """How the networks take the condition, D that of `pack` samples at once."""
-    chosen = config.conditioning
+def conditions_of(chosen: Any, pack: int = 1) -> Conditions:
+    """How the networks take the condition of this section, D that of `pack` samples at once."""
     if chosen.name == "none":
         return UNCONDITIONAL
-    size = len(config.classes) or 1  # until the data are known
+    size = len(chosen.classes or ()) or 1  # until the data are known
     return Conditions(chosen.name, pack * size, getattr(chosen, "embedding_dim", 0))
 
 

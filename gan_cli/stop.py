@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType
 
 HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopSignals:
-    """While entered, `received` is the first INT, TERM or USR1 that came; then the system's own handling is back."""
+    """While entered, `received` is the first INT, TERM or USR1 that came; then the system's own handling is back.
+
+    A thread that is not the main one is told of no signals.
+    """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> StopSignals:
-        self._before = {number: signal.signal(number, self._note) for number in HEEDED}
+        heeded = HEEDED if threading.current_thread() is threading.main_thread() else ()
+        self._before = {number: signal.signal(number, self._note) for number in heeded}
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -13,6 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first; a module may import from its own layer and those before it.
 LAYERS = [
     {"errors"},
+    {"extras"},
     {"schema", "randomness", "geometry", "plugin", "quickstart"},
     {"labels"},
     {"options", "searchpath"},
@@ -26,6 +27,7 @@ LAYERS = [
     {"explain"},
     {"latents", "augment", "unroll", "freezing"},
     {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "runfolder", "machine"},
+    {"trackers", "films"},
     {"pictures", "runlog", "state"},
     {"presentation", "judging", "turns"},
     {"sealed"},
@@ -33,17 +35,23 @@ LAYERS = [
     {"reference"},
     {"quality", "samples"},
     {"steps", "checkpoint", "pace"},
+    {"card"},
+    {"loading"},
     {"vitals", "autotune"},
     {"run", "preview"},
     {"reports"},
     {"report"},
     {"measure", "grids", "evaluation", "rollback", "best"},
-    {"train", "sample", "evaluate_folders"},
+    {"motion", "apart"},
+    {"exporters"},
+    {"train", "sample", "export", "evaluate_folders"},
     {"appraisal"},
     {"evaluate"},
     {"conduct", "finetune"},
     {"extend"},
+    {"sources"},
     {"launch"},
+    {"api"},
     {"outcomes", "combinations"},
     {"jobs", "leaderboard", "plan"},
     {"sweep", "multirun", "compare"},
@@ -96,8 +104,8 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 
 TORCHLESS = (
-    "cli combinations commands compare compose config cures errors explain extend figures geometry health help jobs"
-    " leaderboard multirun outcomes overrides plan plugin report schema searchpath sweep"
+    "api cli combinations commands compare compose config cures errors explain extend extras figures geometry health"
+    " help jobs leaderboard multirun outcomes overrides plan plugin report schema searchpath sources sweep"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
 TORCHLESS_FILES += [path for folder in ("options", "reports") for path in sorted((PACKAGE / folder).glob("*.py"))]

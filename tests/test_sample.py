@@ -22,9 +22,10 @@ from gan_cli.commands import SampleConfig
 from gan_cli.compose import compose_command
 from gan_cli.data import Modes
 from gan_cli.errors import UsageError
+from gan_cli.films import save_film
 from gan_cli.generation import generate, latents_of
 from gan_cli.latents import Latent
-from gan_cli.pictures import draw_grid, draw_scatter, save_film
+from gan_cli.pictures import draw_grid, draw_scatter
 from gan_cli.sample import expand_seeds
 from gan_cli.state import build_state, latent_of, load_state_tensors
 

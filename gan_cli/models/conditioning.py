@@ -71,7 +71,7 @@ class Modulated(Conditional):
 
     def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
         normalized = self.normalization(maps)
-        shape = (len(maps), -1, *[1] * (maps.ndim - 2))
+        shape = (maps.shape[0], -1, *[1] * (maps.ndim - 2))  # its len() would fix the batch size of an export
         return normalized * (1 + self.scale(condition).view(shape)) + self.shift(condition).view(shape)
 
 

@@ -1,0 +1,211 @@
+"""gan-cli from Python, in the four functions that its commands use too. Importing this imports no torch.
+
+    from gan_cli.api import evaluate, load_generator, sample, train
+
+Errors are `gan_cli.errors.GanCliError`: UsageError for a wrong key or value, CheckpointError for a file that cannot be
+taken, DivergedError and CollapsedError for a run that failed, StorageError for a file or folder. Their text is one line
+that says what to mend. They are never a SystemExit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gan_cli import config as configs
+from gan_cli.config import Config
+from gan_cli.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from gan_cli.figures import Evaluated
+    from gan_cli.loading import Labels, LoadedGenerator
+
+__all__ = ["evaluate", "load_generator", "sample", "train"]
+
+LEAF = re.compile(r"[\w./+-]+")  # what means itself in Hydra's grammar
+STOPPED_BY_USER = 128 + signal.SIGINT
+
+
+class Asked(NamedTuple):
+    """A validated config, the dotted keys that were named, and what came along with them."""
+
+    config: Config
+    named: tuple[str, ...]
+    brought: dict[str, Any]
+
+
+def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
+    """Trains as `gan-train` does and returns the run's folder.
+
+    `config` is a list of overrides as they are typed, `["experiment=ring", "steps=500"]`; a mapping of the same keys,
+    `{"experiment": "ring", "training.ema_decay": 0.99}`, in which sections may be mappings too; or a whole `Config`, as
+    that of a loaded generator. What is not named has its default; nothing is read from `sys.argv`. The run is told on
+    the standard output, and in the folder.
+
+    UsageError before anything is written if a key or value is wrong. DivergedError or CollapsedError if the run fails.
+    KeyboardInterrupt after a Ctrl-C, when its state is saved: `["resume=<its folder>"]` goes on. Stopped by TERM or
+    USR1 it has saved too, and the folder is returned; `ended` in its `config.json` says `stopped`.
+    """
+    if isinstance(config, Config):
+        configs.validate(config)
+        asked, typed = Asked(config, (), {}), []
+    else:
+        from gan_cli.sources import open_sources
+
+        typed = _overrides(config)
+        asked = read_overrides(open_sources(typed))
+    if asked.config.dry_run:
+        raise UsageError("dry_run=true: trains nothing, gan-train shows what it would; leave it out")
+    from gan_cli.launch import Request, launch
+
+    ended = launch(Request(*asked, command=shlex.join(["gan_cli.api.train", *typed])))
+    if ended.code == STOPPED_BY_USER:
+        raise KeyboardInterrupt
+    assert ended.folder is not None
+    return ended.folder
+
+
+def load_generator(
+    path: str | os.PathLike[str], *, ema: bool = True, device: str | torch.device = "cpu"
+) -> LoadedGenerator:
+    """The generator of a checkpoint, of a run's folder or `outputs/<name>` (the newest), or of an exported folder.
+
+    Its `network(latents, condition)` takes float32 `[N, latent.dim]` and, of one that can be asked for `classes`,
+    `[N, len(classes)]` with a 1 in each column that is asked for, else None; it gives images `[N, C, H, W]` in [-1, 1]
+    or points `[N, 2]`. Exported folders are those of `gan-export format=safetensors`.
+
+    `ema` takes the averaged generator where there is one. The file is verified first, and nothing in it can run code.
+
+    CheckpointError for a file that is missing, damaged, foreign or of another shape; UsageError for `ema=False` of an
+    export of the average.
+    """
+    from gan_cli import loading
+
+    return loading.load_generator(path, ema=ema, device=device)
+
+
+def sample(
+    generator: LoadedGenerator,
+    seeds: Sequence[int],
+    labels: Labels = None,
+    *,
+    truncation: float | None = None,
+    batch_size: int = 64,
+) -> Tensor:
+    """float32 images `[len(seeds), C, H, W]` in [-1, 1], or points `[len(seeds), 2]`, on the CPU.
+
+    A seed (0 to 2**62) is a sample, the same from one call to the next, whatever the `batch_size`, and as `gan-sample`
+    makes it. `labels` say what each is to be: one for all, as `label=` takes it ("cat"; "red,small" of two attributes;
+    "cat,dog" shares the seeds out) or a number counted from 0; or a sequence with one for each seed. Without them the
+    seeds are shared out among all classes. `truncation` draws latents within so many standard deviations.
+
+    UsageError for labels that the generator does not know, or seeds that are none.
+    """
+    from gan_cli import loading
+
+    return loading.sample(generator, seeds, labels, truncation=truncation, batch_size=batch_size)
+
+
+def evaluate(
+    path: str | os.PathLike[str],
+    *,
+    metrics: Sequence[str] | None = None,
+    extractor: str = "auto",
+    n: int | None = None,
+    seed: int = 1_000_000,
+    resamples: int = 200,
+    ema: bool = True,
+    data: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "cpu",
+) -> Evaluated:
+    """What samples of a checkpoint are worth beside its data, as `gan-eval ckpt=` says it; writes nothing but caches.
+
+    `path` is a checkpoint, a run's folder or `outputs/<name>`. `metrics` are names as `["frechet", "modes"]`, None all
+    that the data allow; `extractor` is classifier, random, pixels, inception or auto; `n` samples of seeds from `seed`
+    are judged; `resamples` bootstrap samples make each interval, 0 none; `data` says where the data were moved to. The
+    result's `figures` have a name, `value`, 95 % `interval`, `floor` (what real samples score) and `n` each, its
+    `about` says what was judged.
+
+    CheckpointError for a file that cannot be taken, UsageError for data that are gone or do not allow what is asked.
+    """
+    import torch
+
+    from gan_cli import checkpoint
+    from gan_cli.appraisal import evaluate_checkpoint
+
+    return evaluate_checkpoint(
+        checkpoint.find(Path(path).expanduser()),
+        metrics=metrics,
+        extractor=extractor,
+        n=n,
+        seed=seed,
+        resamples=resamples,
+        ema=ema,
+        data=None if data is None else os.fspath(data),
+        device=torch.device(device),
+    )
+
+
+def read_overrides(overrides: Sequence[str]) -> Asked:
+    """What a `gan-train` command line comes to, validated as far as it can be without its data."""
+    from gan_cli.compose import compose_command
+    from gan_cli.runfolder import find_run
+
+    composed = compose_command("train", overrides)
+    parsed = configs.read(composed.data)
+    configs.refuse_keys_of_sweeps(parsed)
+    if parsed.init_from is None:  # else its networks are yet to be known
+        configs.validate(parsed)
+    if parsed.resume not in (None, "auto") and not parsed.dry_run:
+        find_run(parsed.resume, parsed.output)  # a run that is not there shall not take as long as importing torch
+    return Asked(parsed, composed.named, composed.brought)
+
+
+def _overrides(config: Any) -> list[str]:
+    """A list of overrides, or a mapping of them, as they would be typed."""
+    if isinstance(config, Mapping):
+        return [_typed(key, value) for key, value in _leaves(config)]
+    if isinstance(config, str) or not isinstance(config, Iterable):
+        raise UsageError(f"config={one_line(config, 60)}: expected a list of overrides, as ['loss=hinge', 'steps=500']")
+    overrides = list(config)
+    for override in overrides:
+        if not isinstance(override, str):
+            raise UsageError(f"config: {one_line(repr(override), 60)} is no override, as 'loss=hinge'")
+    return overrides
+
+
+def _leaves(config: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
+    leaves: list[tuple[str, Any]] = []
+    for name, value in config.items():
+        dotted = f"{path}.{name}" if path else str(name)
+        leaves += _leaves(value, dotted) if isinstance(value, Mapping) else [(dotted, value)]
+    return leaves
+
+
+def _typed(key: str, value: Any) -> str:
+    from gan_cli.overrides import LITERAL_KEYS
+
+    return f"{key}={value}" if key in LITERAL_KEYS and isinstance(value, str | Path) else f"{key}={_value(key, value)}"
+
+
+def _value(key: str, value: Any) -> str:
+    from gan_cli.overrides import quote
+
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(_value(key, item) for item in value) + "]"
+    if isinstance(value, int | float):
+        return repr(value)
+    text = str(value)
+    return text if LEAF.fullmatch(text) else quote(text)

@@ -1,0 +1,153 @@
+"""Where figures and grids of a run go beside its folder: TensorBoard and Weights & Biases, imported only if chosen.
+
+`runlog.py` calls them, and takes care of those that fail.
+"""
+
+from __future__ import annotations
+
+import netrc
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from gan_cli import config as configs
+from gan_cli.config import Config
+
+TENSORBOARD, WANDB = "tensorboard", "wandb"  # also the names of their folders in a run's
+RUN_ID = "run_id.txt"
+PROJECT = "gan-cli"
+WANDB_HOST = "api.wandb.ai"
+
+
+class Tracker(Protocol):
+    """What is told of a run while it goes on."""
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """The figures of a line of `metrics.jsonl`."""
+
+    def picture(self, step: int, path: Path) -> None:
+        """A grid of samples."""
+
+    def cut(self, step: int) -> None:
+        """The run went back to this step."""
+
+    def close(self) -> None:
+        """Everything was told."""
+
+
+Opener = Callable[[Callable[[str], None]], Tracker]  # of a function that says a line
+
+
+def trackers_of(config: Config, folder: Path, step: int) -> dict[str, Opener]:
+    """What opens each tracker of this run, which is at `step`."""
+    return {name: partial(OPENERS[name], config, folder, step) for name in config.logger}
+
+
+class TensorBoard:
+    """Event files in `<run>/tensorboard`; what was told of steps past the one that a run goes on from is purged."""
+
+    def __init__(self, config: Config, folder: Path, step: int, say: Callable[[str], None]) -> None:
+        self._folder = folder / TENSORBOARD
+        self._open(step)
+        if step == 0:
+            lines = "\n".join(f"    {key}: {value}" for key, value in configs.flatten(configs.to_dict(config)))
+            self._writer.add_text("config", lines, 0)
+
+    def _open(self, step: int) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what its packages warn each other of
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer: Any = SummaryWriter(str(self._folder), purge_step=step + 1 if step else None)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            if name != "step":
+                self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def picture(self, step: int, path: Path) -> None:
+        import numpy as np
+        from PIL import Image
+
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        self._writer.add_image("samples", pixels, step, dataformats="HWC")
+
+    def cut(self, step: int) -> None:
+        self._writer.close()
+        self._open(step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """A run of `WANDB_PROJECT`, or of the project gan-cli, kept in `<run>/wandb` and found again by the id there.
+
+    Without a key it is offline: `wandb sync` sends it later.
+    """
+
+    def __init__(self, config: Config, folder: Path, step: int, say: Callable[[str], None]) -> None:
+        import wandb
+
+        self._wandb: Any = wandb
+        mode = os.environ.get("WANDB_MODE")
+        if mode is None and not has_key():
+            mode = "offline"
+            say("wandb: no key (WANDB_API_KEY, or wandb login), so this run stays offline; wandb sync sends it later")
+        inside = folder / WANDB
+        inside.mkdir(exist_ok=True)
+        self._run: Any = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            name=f"{config.run_name} {folder.name}",
+            group=os.environ.get("WANDB_RUN_GROUP", config.run_name),
+            config=configs.to_dict(config),
+            dir=str(folder),
+            id=_run_id(inside / RUN_ID),
+            resume="allow",
+            mode=mode,  # type: ignore[arg-type]
+            settings=wandb.Settings(console="off", silent=True),
+        )
+        self._run.define_metric("*", step_metric="step")  # a run that went back may tell of a step again
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log({**values, "step": step})
+
+    def picture(self, step: int, path: Path) -> None:
+        self._run.log({"samples": self._wandb.Image(str(path)), "step": step})
+
+    def cut(self, step: int) -> None:
+        """Figures told again stand beside the first ones at the same step."""
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+OPENERS: dict[str, Callable[..., Tracker]] = {TENSORBOARD: TensorBoard, WANDB: WeightsAndBiases}
+
+
+def has_key() -> bool:
+    """Whether wandb will find a key: in the environment, or where `wandb login` puts it."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = os.environ.get("WANDB_BASE_URL", f"https://{WANDB_HOST}").partition("://")[2].partition("/")[0]
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host.partition(":")[0]) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _run_id(path: Path) -> str:
+    """The id of this run at wandb, made once."""
+    if path.is_file():
+        kept = path.read_text(encoding="utf-8").strip()
+        if kept.isalnum() and kept.isascii() and len(kept) <= 64:
+            return kept
+    made = secrets.token_hex(4)
+    path.write_text(made + "\n", encoding="utf-8")
+    return made

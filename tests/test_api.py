@@ -1,0 +1,225 @@
+"""gan-cli from Python: the same runs, samples and errors as its commands'."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, TINY_IMAGES
+
+from gan_cli import api
+from gan_cli.checkpoint import LAST, load
+from gan_cli.cli import run_command
+from gan_cli.data.dataset import to_bytes
+from gan_cli.errors import CheckpointError, CollapsedError, GanCliError, UsageError
+from gan_cli.loading import load_generator, sample
+
+CONDITIONAL = [*TINY_IMAGES, "conditioning=projection", "steps=3", "name=kinds"]
+
+
+def test_importing_it_imports_no_torch_and_nothing_of_hydra() -> None:
+    code = "import sys, gan_cli.api; sys.exit(any(name in sys.modules for name in ('torch', 'hydra', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_example_runs(here: Path) -> None:
+    pytest.importorskip("gan_cli.appraisal")
+    text = (ROOT / "examples" / "api.py").read_text()
+    assert "budget=8s" in text
+    short = here / "api.py"
+    short.write_text(text.replace("budget=8s", "steps=20"))
+    done = subprocess.run([sys.executable, str(short)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1000 points" in done.stdout
+    assert "modes" in done.stdout.splitlines()[-1]
+
+
+# --- train --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_that_of_the_command(train: Callable[..., Path], here: Path) -> None:
+    typed = train(*TINY_IMAGES, "steps=2", "name=typed")
+    listed = api.train([*TINY_IMAGES, "steps=2", "name=listed"])
+    mapped = api.train(
+        {
+            "dataset": "shapes", "dataset.size": 200, "image_size": 16, "batch_size": 8, "threads": 1, "steps": 2,
+            "architecture": {"generator": {"base_channels": 4, "latent_dim": 8}, "discriminator": {"base_channels": 4}},
+            "training": {"log_every": 1, "sample_every": 0, "checkpoint_every": 0}, "name": "it's, mapped",
+        }
+    )  # fmt: skip
+    config = load_generator(typed).config
+    assert config is not None
+    whole = api.train(config)
+    one, *others = (load(run / "checkpoints" / LAST) for run in (typed, listed, mapped, whole))
+    for other in others:
+        assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+    assert mapped.parent.name == "it's, mapped"
+    record = json.loads((listed / "config.json").read_text())
+    assert record["command"].startswith("gan_cli.api.train dataset=shapes ")
+    assert record["ended"]["status"] == "done"
+
+
+def test_values_of_a_mapping_are_taken_as_they_are(tmp_path: Path) -> None:
+    pictures = tmp_path / "a b,c=[d]"
+    overrides = api._overrides(
+        {
+            "dataset.path": pictures, "regularizer": ["r1", "lecam"], "budget": None, "deterministic": True,
+            "optimizer.lr": 2e-4, "dataset.classes": ["a cat", "1,2"], "loss": "hinge", "label": "x",
+        }
+    )  # fmt: skip
+    assert overrides == [
+        f"dataset.path={pictures}", "regularizer=[r1,lecam]", "budget=null", "deterministic=true",
+        "optimizer.lr=0.0002", "dataset.classes=['a cat','1,2']", "loss=hinge", "label=x",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (["loss=hnge"], "loss=hnge"),
+        (["loss=hinge,minimax"], "needs -m"),
+        ("loss=hinge", "expected a list of overrides"),
+        ([["loss=hinge"]], "is no override"),
+        (5, "expected a list"),
+        ({"los": "hinge"}, "unknown key los"),
+        ({"steps": float("nan")}, "steps=nan"),
+        (["dry_run=true"], "dry_run=true"),
+        (["resume=nowhere"], "no run there"),
+        (["+x=1"], "neither added nor deleted"),
+        (["--help"], "unknown flag"),
+    ],
+)
+def test_a_mistake_is_an_error_of_ours_and_writes_nothing(here: Path, config: object, words: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        api.train(config)  # type: ignore[arg-type]
+    assert words in str(raised.value)
+    assert list(here.iterdir()) == []
+
+
+def test_a_run_that_fails_raises(here: Path) -> None:
+    bad = [*TINY_IMAGES, "steps=40", "health.on_collapse=stop", "optimizer.lr=5", "regularizer=none", "loss=minimax"]
+    with pytest.raises(GanCliError) as raised:
+        api.train(bad)
+    assert isinstance(raised.value, CollapsedError) or raised.value.exit_code == 4
+
+
+def test_a_resume_goes_on(here: Path) -> None:
+    run = api.train([*TINY_IMAGES, "steps=2"])
+    assert api.train({"resume": run, "extra_steps": 2}) == run
+    assert load_generator(run).step == 4
+    assert api.train([f"resume={run}", "steps=4"]) == run  # all is done
+
+
+def test_a_thread_of_ones_own_can_train(here: Path) -> None:
+    runs: list[Path] = []
+    thread = threading.Thread(target=lambda: runs.append(api.train([*TINY_IMAGES, "steps=1"])))
+    thread.start()
+    thread.join(60)
+    assert load_generator(runs[0]).step == 1
+
+
+def test_ctrl_c_saves_and_is_an_interrupt(here: Path) -> None:
+    threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        api.train([*TINY_IMAGES, "steps=1e6", "name=long"])
+    run = next(here.glob("outputs/long/*"))
+    assert load_generator(run).step > 0
+    assert json.loads((run / "config.json").read_text())["ended"]["status"] == "stopped"
+
+
+# --- load and sample ----------------------------------------------------------------------------------------------
+
+
+def test_samples_are_those_of_gan_sample(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(*CONDITIONAL)
+    generator = api.load_generator(str(run))
+    assert (generator.sample_shape, generator.step, generator.ema) == ((1, 16, 16), 3, True)
+    assert len(generator.classes) == 8
+    for label in (None, "outlined circle", "filled cross,outlined square"):
+        capsys.readouterr()
+        more = [] if label is None else [f"label={label}"]
+        assert run_command("sample", [f"ckpt={run}", "seeds=3-18", "format=npz", "batch_size=5", *more]) == 0
+        arrays = np.load(capsys.readouterr().out.strip())
+        made = api.sample(generator, range(3, 19), label)
+        assert (made.dtype, made.shape) == (torch.float32, (16, 1, 16, 16))
+        assert -1 <= made.min() < made.max() <= 1
+        apart = to_bytes(made)[:, 0].numpy().astype(int) - arrays["images"][..., 0]
+        assert np.abs(apart).max() <= 1
+
+
+def test_labels_of_each(train: Callable[..., Path]) -> None:
+    generator = api.load_generator(train(*CONDITIONAL))
+    names = generator.classes
+    wanted = [names[2], names[0], names[2]]
+    by_name = sample(generator, [5, 6, 7], wanted)
+    for labels in ([2, 0, 2], np.array([2, 0, 2]), torch.tensor([2, 0, 2]), tuple(wanted)):
+        assert torch.equal(sample(generator, [5, 6, 7], labels), by_name)  # type: ignore[arg-type]
+    assert torch.equal(sample(generator, np.array([5, 6, 7]), 2)[[0, 2]], by_name[[0, 2]])  # type: ignore[arg-type]
+    assert not torch.equal(sample(generator, [5, 6, 7], 0), by_name)
+    one, many = (sample(generator, range(9), names[1], batch_size=size) for size in (1, 64))
+    torch.testing.assert_close(one, many, atol=1e-5, rtol=0)
+    assert not torch.equal(sample(generator, range(4), truncation=0.5), sample(generator, range(4)))
+
+
+def test_what_cannot_be_sampled_is_said(train: Callable[..., Path]) -> None:
+    generator = api.load_generator(train(*CONDITIONAL))
+    wrong: list[tuple[list, dict, str]] = [
+        ([], {}, "at least one"),
+        ([-1], {}, "from 0"),
+        ([2**63], {}, "from 0"),
+        ([1.5], {}, "1.5 is no whole number"),
+        (["a"], {}, "is no whole number"),
+        ([1, 2], {"labels": ["filled cross"]}, "1 of them for 2 seeds"),
+        ([1], {"labels": ["dog"]}, "label=dog: no class"),
+        ([1], {"labels": ["filled cross,filled circle"]}, "means 2 kinds"),
+        ([1], {"labels": 8}, "expected 0 to 7"),
+        ([1], {"truncation": 0.0}, "truncation=0.0"),
+        ([1], {"batch_size": 0}, "batch_size=0"),
+    ]
+    for seeds, more, words in wrong:
+        with pytest.raises(UsageError) as raised:
+            api.sample(generator, seeds, **more)
+        assert words in str(raised.value)
+
+
+def test_an_unconditional_one_has_no_labels(train: Callable[..., Path]) -> None:
+    generator = api.load_generator(train(*TINY_IMAGES, "steps=1"))
+    with pytest.raises(UsageError, match="cannot be asked for a class"):
+        api.sample(generator, [1], "cat")
+    average, last = (api.load_generator(generator.path, ema=ema) for ema in (True, False))
+    assert (average.ema, last.ema) == (True, False)
+
+
+def test_what_is_no_checkpoint_is_refused(here: Path) -> None:
+    for path in ("nowhere", "nowhere.safetensors", "."):
+        with pytest.raises(CheckpointError):
+            api.load_generator(path)
+    Path("x.pt").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="can run code"):
+        api.load_generator("x.pt")
+
+
+# --- evaluate -----------------------------------------------------------------------------------------------------
+
+
+def test_figures_are_those_of_gan_eval(here: Path) -> None:
+    pytest.importorskip("gan_cli.appraisal")
+    run = api.train(["experiment=ring", "steps=20", "dataset.size=2000", "threads=1"])
+    before = sorted(run.rglob("*"))
+    evaluated = api.evaluate(run, metrics=["modes"], n=500, resamples=0)
+    assert any(figure.name.startswith("modes/") for figure in evaluated.figures)
+    assert evaluated.about["step"] == 20
+    assert sorted(run.rglob("*")) == before
+    with pytest.raises(CheckpointError):
+        api.evaluate("nowhere")
+    shutil.rmtree(run)
