@@ -1,0 +1,147 @@
+"""`gan-export`: the generator of a checkpoint for other programs, compared with it before it gets its name."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_cli.card import CARD, PICTURE, README, card_text, readme_text
+from gan_cli.commands import ExportConfig
+from gan_cli.data.dataset import to_bytes
+from gan_cli.errors import StorageError, UsageError
+from gan_cli.exporters import EXPORTERS
+from gan_cli.extras import require_extra
+from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, latents_of, respond
+from gan_cli.labels import conditions_for, every_class, share_out
+from gan_cli.loading import LoadedGenerator, load_generator, sample
+from gan_cli.machine import calm_threads
+from gan_cli.pictures import draw_samples, save_picture
+from gan_cli.runfolder import CHECKPOINTS
+
+BATCHES = (1, 2, 5)
+LARGEST_DIFFERENCE = 1e-4  # of samples in [-1, 1]: an eightieth of a grey level
+PARITY = "parity.json"
+SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
+
+
+def export(config: ExportConfig) -> int:
+    """Writes a folder with the file, its `config.json`, model card, samples and `parity.json`; prints where.
+
+    StorageError, and nothing left, if the file's samples are not those of the checkpoint.
+    """
+    if config.ckpt is None:
+        raise UsageError("ckpt is missing: gan-export ckpt=<a .safetensors file or a run's folder>")
+    if config.format == "onnx":
+        require_extra("onnx", "format=onnx")
+    calm_threads()
+    generator = load_generator(config.ckpt, ema=config.ema)
+    parent = Path(config.out) if config.out else _default_folder(generator.path)
+    missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        target = _fresh(parent, f"{generator.path.stem}_{config.format}")
+        part = target.with_name(f".{target.name}.part-{os.getpid()}")
+        part.mkdir()
+        try:
+            parity = _write(generator, config.format, part, target.name)
+            part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                for folder in missing:
+                    folder.rmdir()
+            raise
+    except OSError as error:
+        raise StorageError(f"{error.filename or parent}: cannot be written ({error.strerror or error})") from error
+    for batch, difference in parity["differences"].items():
+        print(f"batch {batch}: largest difference from the checkpoint {difference:.1e}, run by {parity['run_by']}")
+    print(target)
+    return 0
+
+
+def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> dict[str, Any]:
+    """All files of the folder; what the comparison found."""
+    inputs = [inputs_of(generator, range(batch)) for batch in BATCHES]
+    expected = [respond(generator.network, latent, condition) for latent, condition in inputs]
+    example = inputs_of(generator, range(3))  # a number that is no special case to an exporter
+    latent = {
+        "shape": ["batch", generator.latent.dim],
+        "distribution": generator.latent.distribution,
+        **({"range": [-1, 1]} if generator.latent.distribution == "uniform" else {}),
+    }
+    (folder / CARD).write_text(card_text(generator.card, latent, format), encoding="utf-8")
+    text = readme_text(generator.card, generator.latent.distribution, format, name)
+    (folder / README).write_text(text, encoding="utf-8")
+    _save_samples(generator, folder / PICTURE)
+    exporter = EXPORTERS[format]
+    exporter.write(generator, example, folder)
+    made = exporter.run(folder, inputs)
+    parity = {
+        "format": format,
+        "checkpoint": generator.sha256,
+        "run_by": exporter.run_by,
+        "allowed": LARGEST_DIFFERENCE,
+        "differences": compare(expected, made, format),
+        "torch": torch.__version__,
+    }
+    (folder / PARITY).write_text(json.dumps(parity, indent=2) + "\n", encoding="utf-8")
+    return parity
+
+
+def inputs_of(generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    """The latents of these seeds and, if it can be asked, conditions of all classes in turn."""
+    rows = every_class(generator.classes)
+    asked = [rows[seed % len(rows)] for seed in seeds] if rows else []
+    condition = conditions_for(generator.classes, asked, seeds) if rows else None
+    return latents_of(seeds, generator.latent), condition
+
+
+def compare(expected: Sequence[Tensor], made: Sequence[Tensor], format: str) -> dict[str, float]:
+    """The largest absolute difference at each batch size; StorageError if it is not small, or shapes differ."""
+    differences = {}
+    for wanted, found in zip(expected, made, strict=True):
+        if found.shape != wanted.shape:
+            shapes = f"{tuple(found.shape)}, not {tuple(wanted.shape)}"
+            raise StorageError(f"format={format}: the exported generator makes samples of {shapes}; nothing was kept")
+        difference = (found - wanted).abs().max().item()
+        if not difference <= LARGEST_DIFFERENCE:
+            shown = f"{difference:.1e}" if math.isfinite(difference) else "numbers that are not finite"
+            raise StorageError(
+                f"format={format}: the exported generator differs from the checkpoint's by {shown} at batch"
+                f" {len(wanted)}, at most {LARGEST_DIFFERENCE:g} is allowed; nothing was kept"
+            )
+        differences[str(len(wanted))] = difference
+    return differences
+
+
+def _save_samples(generator: LoadedGenerator, path: Path) -> None:
+    """As the last grid of its run."""
+    images = len(generator.sample_shape) == 3
+    rows = every_class(generator.classes, SHOWN_CLASSES)
+    count = OF_A_CLASS * len(rows) if rows and images else SHOWN_IMAGES if images else SHOWN_POINTS
+    made = sample(generator, range(count), share_out(rows, count) if rows else None)
+    lengths = [OF_A_CLASS] * len(rows)
+    save_picture(draw_samples(to_bytes(made), generator.modes, lengths), path)
+
+
+def _default_folder(path: Path) -> Path:
+    run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
+    return run / "exported"
+
+
+def _fresh(parent: Path, name: str) -> Path:
+    """A path that nothing has yet."""
+    for count in range(1, 100_000):
+        target = parent / (name if count == 1 else f"{name}-{count}")
+        if not target.exists():
+            return target
+    raise StorageError(f"{parent}: holds 100,000 of these already")
