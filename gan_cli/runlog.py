@@ -72,13 +72,14 @@ class RunLog:
     def metrics(self, values: dict[str, float], total_steps: int | None, findings: Sequence[str] = ()) -> None:
         """One line of `metrics.jsonl`, with the names of what was found in it; the console's figures follow it."""
         self._append(self._metrics, json.dumps({**values, **({"findings": list(findings)} if findings else {})}))
-        self._tell(lambda tracker: tracker.metrics(int(values["step"]), values))
-        figures = _figures(values)
+        figures = {name: value for name, value in values.items() if isinstance(value, int | float) and name != "step"}
+        self._tell(lambda tracker: tracker.metrics(int(values["step"]), figures))
+        shown = _figures(values)
         if self.console.is_terminal:
-            self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, figures=figures)
+            self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, figures=shown)
         elif time.monotonic() - self._last_plain >= PLAIN_SECONDS or values["step"] == total_steps:
             self._last_plain = time.monotonic()
-            line = f"step {values['step']}/{total_steps or '?'}  {figures}{_remaining(values, total_steps)}"
+            line = f"step {values['step']}/{total_steps or '?'}  {shown}{_remaining(values, total_steps)}"
             self.say(line)
 
     def cut(self, step: int) -> None:

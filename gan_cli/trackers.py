@@ -27,7 +27,7 @@ class Tracker(Protocol):
     """What is told of a run while it goes on."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """The figures of a line of `metrics.jsonl`."""
+        """The figures of a line of `metrics.jsonl`, but for its step."""
 
     def picture(self, step: int, path: Path) -> None:
         """A grid of samples."""
@@ -66,8 +66,7 @@ class TensorBoard:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
-            if name != "step":
-                self._writer.add_scalar(name, value, step)
+            self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
     def picture(self, step: int, path: Path) -> None:
