@@ -73,6 +73,7 @@ def _save(run: Run, name: str, value: float) -> None:
         run.log.say(f"warning: {error}; going on")
         return
     run.best = Best(state.counters.step, value)
+    run.log.say(f"the best {name} so far, kept in {BEST}", console=False)
 
 
 def _since(run: Run, name: str) -> int:

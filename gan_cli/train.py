@@ -115,7 +115,11 @@ def _log(
     if slow is not None:
         run.log.say(f"warning: {slow}")
     if evaluated:
-        values |= evaluate(run)
+        figures = evaluate(run)
+        if run.reference is not None and figures:
+            told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            run.log.say(f"evaluation at step {run.state.counters.step:,}: {told}")
+        values |= figures
         run.evaluated = values
         pace.skip()
     require_finite(run.state, {name: torch.tensor(value) for name, value in values.items()})
