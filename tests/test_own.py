@@ -81,7 +81,17 @@ def test_a_folder_is_named_by_a_flag_in_either_spelling(
 
 def test_a_sweep_knows_them_too(here: Path) -> None:
     write(here / "mine/experiment/quick.yaml", "# @package _global_\nsteps: 2\n")
-    done = run_process("train", "--config-dir", "mine", "-m", "experiment=quick", "seed=1,2", *TINY_IMAGES, cwd=here)
+    done = run_process(
+        "train",
+        "--config-dir",
+        "mine",
+        "-m",
+        "experiment=quick",
+        "seed=1,2",
+        "evaluation.metrics=[]",
+        *TINY_IMAGES,
+        cwd=here,
+    )
     assert done.returncode == 0, done.stderr
     assert len(list(here.glob("outputs/*/sweep_*/*/checkpoints/step_00000002.safetensors"))) == 2
 
