@@ -179,7 +179,9 @@ def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", findings=[finding], brought_along=brought, config=config)
     (run / "evaluations").mkdir()
     figure = Figure("kernel-random", 0.031, 500, "lower", (0.02, 0.045), 0.004, 1.5, "n is small")
-    save_evaluated(Evaluated((figure,), {"step": 400, "extractor": "random"}), run / "evaluations" / "one.json")
+    about = {"extractor": "random", "verdict": "nothing was learned by heart", "page": "pairs.png"}
+    save_evaluated(Evaluated((figure,), about), run / "evaluations" / "one.json")
+    Image.new("L", (64, 64), 128).save(run / "evaluations" / "pairs.png")
     path = write_run_report(run)
     assert path == run / "report.html"
     page = opened(path)
@@ -187,7 +189,8 @@ def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
         "shapes-subpixel-wasserstein", "done", "450", "61 s", "drawn by gan-cli", "cpu, 1 thread",
         "mode_collapse", "fakes are alike since step 200", "Losses", "Gradient norms logarithmic", "Accuracy of D",
         "Learning rates", "frechet-classifier", "kernel-random", "0.031", "0.02 to 0.045", "0.004", "n is small",
-        "extractor: random", "torch", "2.14.1", "0123abc, changed since", "gan-train dataset=shapes loss=hinge",
+        "extractor random",
+        "nothing was learned by heart", "torch", "2.14.1", "0123abc, changed since", "gan-train dataset=shapes loss=hinge",
     ):  # fmt: skip
         assert words in page.text, words
     assert re.search(r"training\.n_critic 5 1 came along with a choice", page.text)
@@ -197,7 +200,7 @@ def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
     assert "training.ema_decay 0.999" not in page.text.split("The whole config")[0]
     assert "training.ema_decay=0.999" in page.text
     pictures = [picture["src"] or "" for picture in page.all("img")]
-    assert len(pictures) == 2
+    assert len(pictures) == 3
     assert all(source.startswith("data:image/") for source in pictures)
     addresses = {link["href"] for link in page.all("a")}
     assert addresses >= {"./checkpoints/last.safetensors", "./metrics.jsonl", "./train.log", "./evaluations/one.json"}
@@ -276,6 +279,14 @@ def test_lines_count_by_their_steps(tmp_path: Path) -> None:
     page = write_run_report(run).read_bytes()
     write_run(tmp_path / "run", lines=LINES[::-1])
     assert write_run_report(run).read_bytes() == page
+
+
+@pytest.mark.parametrize("page", ["../samples/real.png", "/etc/passwd", "..", "", 3, "nowhere.png", "x" * 5000])
+def test_a_page_of_pairs_is_looked_for_in_its_folder_alone(tmp_path: Path, page: Any) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "evaluations").mkdir()
+    save_evaluated(Evaluated((Figure("frechet-random", 1.0, 10),), {"page": page}), run / "evaluations" / "one.json")
+    assert len(opened(write_run_report(run)).all("img")) == 2
 
 
 def test_torn_and_senseless_lines_are_passed_over(tmp_path: Path) -> None:
@@ -374,7 +385,7 @@ def test_what_the_report_of_a_sweep_tells(tmp_path: Path) -> None:
     for words in (
         "sweep_1", "judged by frechet-classifier, lower is better", "loss=hinge: frechet-classifier 3 (2 to 4.5)",
         "gan-train dataset=shapes loss=hinge seed=1", "mode_collapse", "killed by SIGKILL", "2 of 3", "0 of 3",
-        "4 did not end well", "gan-train -m dataset=shapes", "losses",
+        "9, 4 did not end well", "gan-train -m dataset=shapes", "losses",
     ):  # fmt: skip
         assert words in page.text, words
     assert len(page.all("img")) == 2  # a grid of each row that has one

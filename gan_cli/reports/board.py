@@ -23,7 +23,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Entry:
-    """A config without its seed. `homes` are the folders of its jobs that are there, by their numbers."""
+    """A config without its seed, of so many `jobs`; `homes` are the folders that are there, by the job's number."""
 
     config: dict[str, str]
     seeds: tuple[str, ...]
@@ -36,6 +36,7 @@ class Entry:
     status: str
     repeat: str
     homes: dict[int | None, Path]
+    jobs: int
 
     @property
     def folders(self) -> list[Path]:
@@ -101,6 +102,7 @@ def _entry(sweep: Path, row: Mapping[str, Any]) -> Entry:
         status=text(row.get("status"), 30),
         repeat=text(row.get("repeat"), 4000),
         homes={job: folder for job, folder in found if folder is not None},
+        jobs=len(jobs),
     )
 
 
@@ -150,6 +152,7 @@ def _entry_of_job(sweep: Path, outcome: Mapping[str, Any]) -> Entry:
         status=status,
         repeat=text(outcome.get("repeat"), 4000) or f"gan-train {text(outcome.get('overrides'), 4000)}",
         homes={} if folder is None else {job: folder},
+        jobs=1,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_cli.figures import Figure, newest_evaluated
+from gan_cli.figures import EVALUATIONS, Figure, newest_evaluated
 from gan_cli.reports.curves import percent
 from gan_cli.reports.reading import number, text, whole
 
@@ -39,10 +39,12 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Judged:
-    """`about` says of which samples, by which features."""
+    """`about` says of which samples, by which features; `pairs` shows samples beside what is nearest to them."""
 
     figures: tuple[Judgement, ...]
     about: tuple[tuple[str, str], ...]
+    verdict: str
+    pairs: Path | None
 
 
 def judged_of(run: Path) -> Judged | None:
@@ -52,9 +54,12 @@ def judged_of(run: Path) -> Judged | None:
         return None
     found = [_judgement(each) for each in evaluated.figures[:MOST_FIGURES]]
     about = [(text(key, 40).replace("_", " "), _told(value)) for key, value in list(evaluated.about.items())[:20]]
+    page = text(evaluated.about.get("page"), 255)
     return Judged(
-        tuple(each for each in found if each is not None),
-        tuple((key, told) for key, told in about if key and told),
+        figures=tuple(each for each in found if each is not None),
+        about=tuple((key, told) for key, told in about if key and told),
+        verdict=text(evaluated.about.get("verdict"), 300),
+        pairs=run / EVALUATIONS / page if page and Path(page).name == page else None,
     )
 
 

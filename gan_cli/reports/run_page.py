@@ -37,7 +37,10 @@ from gan_cli.schema import shown
 
 MOST_CLASSES = 32  # rows of a grid
 MOST_FINDINGS, MOST_CONFIG, MOST_LINKS = 30, 1000, 60
-STILL_SIDE, STILL_SHARE = 1600, 0.1  # of the last grid and of the real ones: pixels, and share of the budget
+STILL_SIDE, STILL_SHARE = (
+    1600,
+    0.1,
+)  # of the last grid, the real ones and a page of pairs: pixels, and share of the budget
 SETTLED = "settled when the run started"
 NOT_SHOWN = ("output", "resume", "extra_steps", "dry_run")
 
@@ -73,8 +76,15 @@ def build_run_page(run: Path, home: Path) -> bytes:
 
     def build(budget: int) -> str:
         real, last, frames = _pictures(run, _last_step(record), budget)
-        steps = [frame.step for frame in frames]
-        return render("run.html.jinja", {**values, "real": real, "last": last, "frames": frames, "frame_steps": steps})
+        pairs = values["judged"].pairs if values["judged"] is not None else None
+        shown = {
+            "real": real,
+            "last": last,
+            "frames": frames,
+            "frame_steps": [frame.step for frame in frames],
+            "pairs": embed_picture(pairs, int(STILL_SHARE * budget), STILL_SIDE) if pairs is not None else None,
+        }
+        return render("run.html.jinja", values | shown)
 
     return fit(build)
 
@@ -194,7 +204,7 @@ def _pictures(run: Path, last: float | None, budget: int) -> tuple[Picture | Non
     grids = grids_of(run, last)
     real = embed_picture(run / SAMPLES / "real.png", still, STILL_SIDE)
     final = embed_picture(grids[-1][1], still, STILL_SIDE) if grids else None
-    frames = embed_frames(grids, budget - 2 * still)
+    frames = embed_frames(grids, budget - 3 * still)
     if final is not None:
         final = Picture(final.uri, final.width, final.height, grids[-1][0])
     return real, final, frames if len(frames) > 1 else []

@@ -87,7 +87,6 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
     rows = _rows(board, home, names)
     lines = {folder: or_empty(partial(_lines, folder)) for folder in names}
     charts = or_empty(lambda: _charts(board, lines))
-    jobs = [folder for entry in board.entries for folder in entry.folders]
     failures = sum(len(entry.failures) for entry in board.entries)
 
     def build(budget: int) -> str:
@@ -109,7 +108,7 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
             "rows": rows,
             "cards": cards,
             "unshown": max(0, len(rows) - MOST_SHOWN),
-            "jobs": len(jobs),
+            "jobs": sum(entry.jobs for entry in board.entries),
             "failures": failures,
             "best": next((row for row in rows if row.entry.repeat and row.entry.mean is not None), None),
             "scale": or_empty(lambda: _ends(board)),
