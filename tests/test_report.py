@@ -190,7 +190,8 @@ def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
         "mode_collapse", "fakes are alike since step 200", "Losses", "Gradient norms logarithmic", "Accuracy of D",
         "Learning rates", "frechet-classifier", "kernel-random", "0.031", "0.02 to 0.045", "0.004", "n is small",
         "extractor random",
-        "nothing was learned by heart", "torch", "2.14.1", "0123abc, changed since", "gan-train dataset=shapes loss=hinge",
+        "nothing was learned by heart", "torch", "2.14.1", "0123abc, changed since",
+        "gan-train dataset=shapes loss=hinge",
     ):  # fmt: skip
         assert words in page.text, words
     assert re.search(r"training\.n_critic 5 1 came along with a choice", page.text)
