@@ -137,10 +137,11 @@ def test_a_chart_tells_its_values(browser: Browser, run: Path) -> None:
     browser.point("#losses", share=200 / 450)
     told = browser.run(f"{losses}[{index}].querySelector('.tip').innerText")
     assert told.split("\n") == ["step 200", "D 1.2", "G 1.1", "mode_collapse since step 200"]
+    assert browser.run(f"{losses}[{index}].querySelector('.tip .b').textContent") == "G 1.1"
     browser.run("document.querySelector('#losses').focus()")
     browser.press("Home")
     browser.press("ArrowRight")
-    assert browser.run(f"{losses}[{index}].querySelector('.tip b').textContent") == "step 100"
+    assert browser.run(f"{losses}[{index}].querySelector('.tip .step').textContent") == "step 100"
 
 
 def test_the_table_sorts(browser: Browser, sweep: Path) -> None:

@@ -46,9 +46,9 @@
   };
 
   const line = (text, kind) => {
-    const element = document.createElement(kind === "b" ? "b" : "span");
+    const element = document.createElement("span");
     element.textContent = text;
-    if (kind !== "b") element.className = kind;
+    element.className = kind;
     return element;
   };
 
@@ -62,7 +62,7 @@
     });
     const found = plot.marks.filter((mark) => Math.abs(mark.share - share) < 0.015);
     plot.tip.replaceChildren(
-      line(`step ${shown(step)}`, "b"), ...values, ...found.map((mark) => line(mark.text, "finding")),
+      line(`step ${shown(step)}`, "step"), ...values, ...found.map((mark) => line(mark.text, "finding")),
     );
     plot.tip.hidden = false;
     plot.tip.style.left = share < 0.5 ? `calc(${100 * share}% + 12px)` : "auto";
