@@ -53,7 +53,7 @@ class Children:
                 self._stop(child)
             yield
         finally:
-            del self._running[child.pid]
+            self._running.pop(child.pid, None)
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
         again, self.received = self.received is not None, self.received or number

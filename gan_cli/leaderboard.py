@@ -66,13 +66,13 @@ def build(command: str, ranked_by: Sequence[str], outcomes: Sequence[dict[str, A
     for outcome in outcomes:
         config = {key: value for key, value in outcome["config"].items() if key != "seed"}
         grouped.setdefault(json.dumps(config, sort_keys=True), []).append(outcome)
-    rows = [_row(jobs, metric) for jobs in grouped.values()]
+    ranked = sorted(grouped.values(), key=lambda jobs: _rank(jobs, metric))
     return {
         "metric": metric,
         "better": direction(metric) if metric is not None else "lower",
         "command": command,
         "varied": list(dict.fromkeys(key for outcome in outcomes for key in outcome["config"])),
-        "rows": sorted(rows, key=lambda row: _rank(row, metric, outcomes)),
+        "rows": [_row(jobs, metric) for jobs in ranked],
         "jobs": list(outcomes),
     }
 
@@ -88,7 +88,9 @@ def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
     values = [job["figures"][metric] for job in judged]
     mean, interval = mean_interval(values)
     timed = done or [job for job in jobs if job["status"] != "not run"]
-    failures = [{key: job[key] for key in ("job", "seed", "status", "reason")} for job in jobs if job not in done]
+    failures = [
+        {key: job[key] for key in ("job", "seed", "status", "reason")} for job in jobs if job["status"] != "done"
+    ]
     sign = -1 if metric is not None and direction(metric) == "higher" else 1
     best = min(judged, key=lambda job: sign * job["figures"][metric]) if judged else (done or jobs)[0]
     return {
@@ -107,15 +109,16 @@ def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
     }
 
 
-def _rank(row: dict[str, Any], metric: str | None, outcomes: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
+def _rank(jobs: list[dict[str, Any]], metric: str | None) -> tuple[Any, ...]:
     """Rows with a run that failed by itself come after those without: the mean of the others flatters them."""
-    if row["mean"] is None:
-        return (2, 0, 0, row["jobs"][0])
-    flattered = any(failure["status"] in WORSE for failure in row["failures"])
-    sign = -1 if direction(metric or "") == "higher" else 1
-    ours = [each["figures"] for each in outcomes if each["job"] in row["jobs"] and each["status"] == "done"]
-    evenness = [figures[EVENLY] for figures in ours if metric == COVERED and EVENLY in figures]
-    return (int(flattered), sign * row["mean"], fmean(evenness) if evenness else 0, row["jobs"][0])
+    done = [job["figures"] for job in jobs if job["status"] == "done"]
+    values = [figures[metric] for figures in done if metric in figures]
+    if metric is None or not values:
+        return (2, 0, 0, jobs[0]["job"])
+    flattered = any(job["status"] in WORSE for job in jobs)
+    sign = -1 if direction(metric) == "higher" else 1
+    evenness = [figures[EVENLY] for figures in done if metric == COVERED and EVENLY in figures]
+    return (int(flattered), sign * fmean(values), fmean(evenness) if evenness else 0, jobs[0]["job"])
 
 
 # --- its files ---------------------------------------------------------------------------------------------------
@@ -182,7 +185,7 @@ def _md(folder: Path, board: dict[str, Any]) -> str:
         lines += ["", "## What did not end well", ""]
         lines += [f"- {_escaped(_failure(each))} ({_escaped(varied[each['job']])})" for each in _by_job(failures)]
     if best_of(board) is not None:
-        lines += ["", "## The best once more", "", f"    {one_line(best_of(board), 10_000)}"]
+        lines += ["", "## The best once more", "", f"    {best_of(board)}"]
     return "\n".join([*lines, ""])
 
 
@@ -197,8 +200,9 @@ def ranking(board: dict[str, Any]) -> str:
 
 
 def best_of(board: dict[str, Any]) -> str | None:
-    """The command that repeats the best run of the best row."""
-    return next((str(row["repeat"]) for row in board["rows"] if row["mean"] is not None), None)
+    """The command that repeats the best run of the best row, in letters that can be printed."""
+    found = next((str(row["repeat"]) for row in board["rows"] if row["mean"] is not None), None)
+    return None if found is None else "".join(letter if letter.isprintable() else "?" for letter in found)
 
 
 def _failure(each: dict[str, Any]) -> str:

@@ -92,11 +92,9 @@ def _name_of(number: int) -> str:
 
 def outcome_of(job: Job, settings: Settings) -> dict[str, Any]:
     """What became of the job's last try, from its folder alone if nobody was there to note it; "not run" if none."""
-    tries = [int(path.name.partition("-")[2] or 1) for path in _tries(job, settings.folder)]
-    if not tries:
+    folder = last_try(settings.folder, job.number)
+    if folder is None:
         return describe(job, settings, None, "not run", "")
-    last = max(tries)
-    folder = settings.folder / (str(job.number) if last == 1 else f"{job.number}-{last}")
     noted = read_outcome(folder)
     if noted is not None:
         return noted
@@ -106,19 +104,20 @@ def outcome_of(job: Job, settings: Settings) -> dict[str, Any]:
     return describe(job, settings, folder, status, reason)
 
 
-def _tries(job: Job, sweep: Path) -> list[Path]:
-    found = [path for path in sweep.glob(f"{job.number}-*") if path.name.partition("-")[2].isdecimal()]
-    return [*found, *([sweep / str(job.number)] if (sweep / str(job.number)).is_dir() else [])]
+def last_try(sweep: Path, number: int) -> Path | None:
+    """The folder of a job, or of its second try, third ...; None if it never began."""
+    found, again = sweep / str(number), 2
+    if not found.is_dir():
+        return None
+    while (later := sweep / f"{number}-{again}").is_dir():
+        found, again = later, again + 1
+    return found
 
 
 def last_tries(sweep: Path) -> list[Path]:
-    """The folder of each job, in order; of one that was tried again, the last."""
-    last: dict[int, tuple[int, Path]] = {}
-    for path in sweep.iterdir():
-        number, dash, again = path.name.partition("-")
-        if number.isdecimal() and (again.isdecimal() if dash else not again) and path.is_dir():
-            last[int(number)] = max(last.get(int(number), (0, path)), (int(again or 1), path))
-    return [path for _, (_, path) in sorted(last.items())]
+    """That of each job, in order."""
+    numbers = sorted(int(path.name) for path in sweep.iterdir() if path.name.isdecimal())
+    return [path for path in (last_try(sweep, number) for number in numbers) if path is not None]
 
 
 def read_outcome(folder: Path) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from gan_cli import leaderboard
 from gan_cli.combinations import compose_sweep
 from gan_cli.errors import GanCliError
 from gan_cli.jobs import Children, run_job
-from gan_cli.outcomes import FINAL, OUTCOME, Job, outcome_of, read_outcome
+from gan_cli.outcomes import FINAL, OUTCOME, Job, last_tries, outcome_of, read_outcome
 from gan_cli.plan import SWEEP, Sweep, claimed, plan
 from gan_cli.report import write_sweep_report
 from gan_cli.reports.page import place_for
@@ -105,8 +105,7 @@ def publish(this: Sweep) -> dict[str, Any]:
 
 def searched(folder: Path) -> list[dict[str, Any]]:
     """The outcomes of trials, whose number nobody knew before."""
-    found = [read_outcome(path.parent) for path in folder.glob(f"*/{OUTCOME}")]
-    return sorted((each for each in found if each is not None), key=lambda each: int(each["job"]))
+    return [each for each in map(read_outcome, last_tries(folder)) if each is not None]
 
 
 def _remove_empty(folder: Path, *, had_output: bool) -> None:

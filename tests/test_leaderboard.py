@@ -107,6 +107,8 @@ def test_without_a_figure_the_jobs_are_in_order_and_it_is_said_how_to_get_one() 
     board = build(job(0, 1, {"loss/generator": 3.0}, loss="hinge"), job(1, 1, {}, loss="bce"))
     assert (board["metric"], order(board)) == (None, ["hinge", "bce"])
     assert leaderboard.best_of(board) is None
+    board["rows"][0] |= {"mean": 1.0, "repeat": "gan-train 'output=a  b' \x1b[31m"}
+    assert leaderboard.best_of(board) == "gan-train 'output=a  b' ?[31m"
     assert "evaluation.metrics=[frechet]" in leaderboard.ranking(board)
 
 

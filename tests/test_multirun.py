@@ -109,9 +109,11 @@ def test_a_search_minimises_the_figure_and_is_gone_on_with(
     assert len(board_in(here)["jobs"]) == 6
 
 
-def test_a_search_maximises_what_is_better_high_and_outlives_failures(runs: Runs, here: Path) -> None:
+def test_a_search_maximises_what_is_better_high_and_outlives_failures(
+    runs: Runs, here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("optuna")
-    runs.figure, runs.lines = "recall-random", lambda override: [float(override.partition("=")[2]) / 10]
+    runs.figure, runs.lines = "recall-random", lambda override: [float(override.partition("=")[2] or 2) / 10]
     runs.codes = {"seed=1": 4, "seed=2": -9, "seed=3": 1}
     command = [*SEARCH, "seed=range(1,6)", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=5"]
     command = [each for each in command if each != "hydra.sweeper.n_trials=4"]
@@ -119,6 +121,15 @@ def test_a_search_maximises_what_is_better_high_and_outlives_failures(runs: Runs
     assert sorted(statuses(board_in(here))) == ["collapsed", "done", "done", "killed", "raised"]
     best = next(here.glob("outputs/*/sweep_*/optimization_results.yaml")).read_text()
     assert "best_value: 0.5" in best
+    assert "max_failure_rate" not in caplog.text  # Optuna's sweeper would complain of each
+    runs.requests.clear()
+    runs.codes = {}
+    same = [*command, "evaluation.metrics=[precision_recall]", "evaluation.best=recall"]
+    assert run_command("train", same) == 4
+    again = runs.asked()
+    assert (again[0][0], again[1][1:]) == ("+", "-2")  # the killed one went on, and what raised is tried again
+    assert len(again) == 2
+    assert sorted(statuses(board_in(here))) == ["collapsed", "done", "done", "done", "done"]
 
 
 def test_a_search_without_a_figure_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
