@@ -198,6 +198,7 @@ def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
     assert re.search(r"seed 7 0 chosen", page.text)
     assert re.search(r"regularizer \[gradient_penalty\] \[r1\]", page.text)
     assert "threads 1 auto settled" in page.text
+    assert re.search(r"dataset\.image_channels 1 came along with a choice", page.text)
     assert "training.ema_decay 0.999" not in page.text.split("The whole config")[0]
     assert "training.ema_decay=0.999" in page.text
     pictures = [picture["src"] or "" for picture in page.all("img")]

@@ -181,11 +181,15 @@ def test_frames_are_chosen_evenly_and_share_their_budget(tmp_path: Path) -> None
     ("value", "words"),
     [
         (0, "0"), (1234.0, "1,234"), (0.01234, "0.0123"), (-0.5, "−0.5"), (2.5e-5, "2.5e−5"), (1e7, "1e7"),
-        (123.456, "123"), (1234.56, "1,235"), (None, ""),
+        (123.456, "123"), (999.6, "1,000"), (1234.56, "1,235"), (None, ""),
     ],
 )  # fmt: skip
 def test_numbers_are_written_for_people(value: float | None, words: str) -> None:
     assert figure(value) == words
+
+
+def test_thousands_are_marked_however_many_digits() -> None:
+    assert [figure(1568.9, 4), figure(156.89, 4), figure(0.12345, 4)] == ["1,569", "156.9", "0.1235"]
 
 
 def test_durations_are_written_for_people() -> None:

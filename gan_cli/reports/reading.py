@@ -100,7 +100,7 @@ def figure(value: float | None, digits: int = 3) -> str:
         mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
         mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
         shown = f"{mantissa}e{int(exponent)}"
-    elif float(value).is_integer() or size >= 10**digits:
+    elif float(value).is_integer() or size >= 999.5:
         shown = f"{value:,.0f}"
     else:
         shown = f"{value:.{digits}g}"

@@ -214,7 +214,7 @@ def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
     """The keys that differ from the defaults: those that were chosen, then what came along, then what was settled."""
     default = configs.to_dict(configs.read(compose_default("train")))
     brought = mapping(record.get("brought_along"))
-    before = dict(configs.flatten(default))
+    before, command = dict(configs.flatten(default)), str(record.get("command"))
     chosen, along, settled = [], [], []
     penalties, usual = _penalties(config), _penalties(default)
     if penalties != usual:
@@ -225,7 +225,7 @@ def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
         old = shown(before[key]) if key in before else ""
         if key in (*configs.AUTO, configs.RECORDED) and key not in brought and before.get(key) in ("auto", None):
             settled.append(_row(key, value, old, SETTLED))
-        elif key in brought:
+        elif key in brought or (key not in before and f"{key}=" not in command):  # a key of the chosen option alone
             along.append(_row(key, value, old, "came along with a choice"))
         else:
             chosen.append(_row(key, value, old, "chosen"))

@@ -254,5 +254,5 @@ def _small(
             if points:
                 curves.append(place_curve(Series(name, colour, points), steps, values))
     return Small(
-        title, tuple(curves), ticks_of_steps(steps, 3), ticks_of_values(values, 3), f"{title} of {entry.label}"
+        title, tuple(curves), ticks_of_steps(steps, 3), ticks_of_values(values, 4), f"{title} of {entry.label}"
     )
