@@ -138,11 +138,11 @@ def evaluate(
     """
     import torch
 
-    from gan_cli import checkpoint
     from gan_cli.appraisal import evaluate_checkpoint
+    from gan_cli.loading import find_checkpoint
 
     return evaluate_checkpoint(
-        checkpoint.find(Path(path).expanduser()),
+        find_checkpoint(path),
         metrics=metrics,
         extractor=extractor,
         n=n,

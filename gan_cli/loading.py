@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gan_cli import __version__, checkpoint
 from gan_cli.card import CARD, WEIGHTS, Card, read_card
+from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
 from gan_cli.data import Modes, known_modes
 from gan_cli.errors import CheckpointError, UsageError, one_line
@@ -89,12 +90,11 @@ def load_generator(
     `ema` takes the averaged generator where there is one. The file is verified first: nothing in it can run code.
     CheckpointError for one that is missing, damaged, foreign or of another shape.
     """
-    where = Path(path).expanduser()
-    if where.name == WEIGHTS and (where.parent / CARD).is_file():
-        where = where.parent
-    if (where / WEIGHTS).is_file() and (where / CARD).is_file():
-        return _load_exported(where, torch.device(device), ema)
-    found = checkpoint.find(where)
+    where = Path(os.path.expanduser(path))  # a user nobody knows is left as it is
+    for folder in (where, where.parent):
+        if where in (folder, folder / WEIGHTS) and os.path.isfile(folder / WEIGHTS) and os.path.isfile(folder / CARD):
+            return _load_exported(folder, torch.device(device), ema)
+    found = find_checkpoint(where)
     config = found.config
     card = Card(
         gan_cli=found.provenance.gan_cli,
@@ -109,6 +109,15 @@ def load_generator(
     )
     network = build_generator(config, found.tensors, torch.device(device), ema=ema)
     return LoadedGenerator(network, design_of(config), latent_of(config), card, found.path, config)
+
+
+def find_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """As `checkpoint.find`; CheckpointError also for what cannot be a path."""
+    where = Path(os.path.expanduser(path))
+    try:
+        return checkpoint.find(where)
+    except OSError as error:
+        raise CheckpointError(f"{one_line(where, 200)}: cannot be read ({error.strerror})") from error
 
 
 def _load_exported(folder: Path, device: torch.device, ema: bool) -> LoadedGenerator:

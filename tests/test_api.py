@@ -200,7 +200,7 @@ def test_an_unconditional_one_has_no_labels(train: Callable[..., Path]) -> None:
 
 
 def test_what_is_no_checkpoint_is_refused(here: Path) -> None:
-    for path in ("nowhere", "nowhere.safetensors", "."):
+    for path in ("nowhere", "nowhere.safetensors", ".", "~nosuchuser/x", "x" * 300, "a\0b"):
         with pytest.raises(CheckpointError):
             api.load_generator(path)
     Path("x.pt").write_bytes(b"x")
@@ -218,6 +218,7 @@ def test_figures_are_those_of_gan_eval(here: Path) -> None:
     assert any(figure.name.startswith("modes/") for figure in evaluated.figures)
     assert evaluated.about["step"] == 20
     assert sorted(run.rglob("*")) == before
-    with pytest.raises(CheckpointError):
-        api.evaluate("nowhere")
+    for nowhere in ("nowhere", "x" * 300):
+        with pytest.raises(CheckpointError):
+            api.evaluate(nowhere)
     shutil.rmtree(run)
