@@ -23,7 +23,9 @@ class Net(nn.Module):
 
 def test_statistics_are_the_means_over_the_batches() -> None:
     batches = [torch.randn(50, 2) * 3 + 5 for _ in range(8)]
-    standing = standing_statistics(Net(), [(batch, None) for batch in batches])
+    net = Net().train()
+    net(torch.randn(50, 2) * 100)  # what it has gathered before does not count
+    standing = standing_statistics(net, [(batch, None) for batch in batches])
     layer = standing.layers[0]
     assert torch.allclose(layer.running_mean, torch.stack([batch.mean(0) for batch in batches]).mean(0), atol=1e-4)
     assert torch.allclose(layer.running_var, torch.stack([batch.var(0) for batch in batches]).mean(0), atol=1e-4)
