@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
@@ -28,6 +27,7 @@ from gan_cli.reference import Told
 from gan_cli.runfolder import CHECKPOINTS
 
 WIDTH = 110  # of the table where nobody looks, as in a file
+ROOMY = 90  # columns of a terminal, below which the table does with fewer
 
 
 def evaluate(config: EvalConfig) -> int:
@@ -107,9 +107,10 @@ def _print(evaluated: Evaluated) -> None:
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     right = [Column(title, justify="right", no_wrap=True) for title in ("value", "95 % interval", "floor", "n", "s")]
-    table = Table(Column("figure", no_wrap=True), "better", *right, box=SIMPLE_HEAD)
+    better = [Column("better")] if console.width >= ROOMY else []
+    table = Table(Column("figure", no_wrap=True), *right, *better, box=None)
     for figure in evaluated.figures:
-        table.add_row(*map(Text, _row(figure)))
+        table.add_row(*map(Text, [*_row(figure), *([figure.better] if better else [])]))
     console.print(table)
     for figure in evaluated.figures:
         if figure.note.startswith(FEW_SAID):
@@ -122,7 +123,7 @@ def _row(figure: Figure) -> list[str]:
     interval = "" if figure.interval is None else " to ".join(map(_number, figure.interval))
     value = _number(figure.value) if not figure.note.startswith("of ") else f"{_number(figure.value)} {figure.note}"
     floor = "" if figure.floor is None else _number(figure.floor)
-    return [figure.name, figure.better, value, interval, floor, f"{figure.n:,}", f"{figure.seconds:.1f}"]
+    return [figure.name, value, interval, floor, f"{figure.n:,}", f"{figure.seconds:.1f}"]
 
 
 def _number(value: float) -> str:
