@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from rich.text import Text
 from gan_cli import checkpoint, pictures
 from gan_cli.appraisal import evaluate_checkpoint, evaluate_folders
 from gan_cli.commands import EvalConfig
-from gan_cli.errors import StorageError, UsageError
+from gan_cli.errors import GanCliError, StorageError, UsageError
 from gan_cli.evaluate_folders import check_folders
 from gan_cli.figures import EVALUATIONS, Evaluated, Figure, save_evaluated
 from gan_cli.machine import build_device, calm_threads
 from gan_cli.quality import FEW_SAID
 from gan_cli.reference import Told
+from gan_cli.report import write_run_report
 from gan_cli.runfolder import CHECKPOINTS
 
 WIDTH = 110  # of the table where nobody looks, as in a file
@@ -54,9 +55,13 @@ def evaluate(config: EvalConfig) -> int:
             evaluated = evaluate_folders(real, fake, image_size=config.image_size, told=told, **how)
     _print(evaluated)
     try:
-        print(_save(evaluated, pages, Path(config.out) if config.out else folder, stem))
+        saved = _save(evaluated, pages, Path(config.out) if config.out else folder, stem)
     except OSError as error:
         raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
+    if saved.parent.name == EVALUATIONS:
+        with contextlib.suppress(GanCliError, OSError):  # the figures are safe, and gan-report says what it lacks
+            print(f"report: {write_run_report(saved.parent.parent)}")
+    print(saved)
     return 0
 
 
@@ -78,7 +83,7 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _progress() -> Iterator[Told]:
     """Yields what is told how far the work is; only a terminal shows it, and nothing before there is something."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"))
