@@ -38,7 +38,7 @@ class Children:
         self._told: dict[int, object] = {}
 
     def __enter__(self) -> Children:
-        self._before = {number: signal.signal(number, self._forward) for number in self.HEEDED}
+        self._before = {number: signal.signal(number, self.forward) for number in self.HEEDED}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -55,7 +55,7 @@ class Children:
         finally:
             self._running.pop(child.pid, None)
 
-    def _forward(self, number: int, frame: FrameType | None) -> None:
+    def forward(self, number: int, frame: FrameType | None = None) -> None:
         again, self.received = self.received is not None, self.received or number
         for child in list(self._running.values()):
             if again:

@@ -6,10 +6,14 @@ ranks, so that a sweeper can go by it.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -26,6 +30,7 @@ from gan_cli.plan import Sweep, hashed
 from gan_cli.searchpath import config_folder
 from gan_cli.sweep import publish, searched
 
+LOOK = 0.2  # seconds between looks for it
 STOPPED = ".stopped"  # in the sweep's folder: what tells a launcher's other processes to begin nothing more
 
 
@@ -46,7 +51,7 @@ class HydraJob:
             return None
         job = self._job(HydraConfig.get().overrides.task, HydraConfig.get().job.num)
         outcome = outcome_of(job, self.sweep.settings)
-        with Children() as children:
+        with Children() as children, _sharing(stopped, children):
             if outcome["status"] not in FINAL:
                 outcome = run_job(job, self.sweep.settings, children)
                 publish(self.sweep)
@@ -70,6 +75,27 @@ class HydraJob:
             number += 1
         typed = tuple(as_typed(line) for line in lines)
         return Job(known.get(key, number), key, varied, given.get("seed"), typed)
+
+
+@contextlib.contextmanager
+def _sharing(stopped: Path, children: Children) -> Iterator[None]:
+    """Meanwhile, a signal that came to one of the launcher's processes comes to all of them."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK):
+            if children.received is not None:
+                stopped.touch()
+            elif stopped.exists():
+                children.forward(signal.SIGTERM)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _meaning(lines: Iterable[str]) -> dict[str, Any]:
@@ -96,7 +122,8 @@ def run_through_hydra(this: Sweep, children: Children) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raises, instead of printing and exiting with 1
     job = HydraJob(replace(this, hydra=()), os.getpid())
     try:
-        hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(job)()
+        with _sharing(folder / STOPPED, children):
+            hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(job)()
     except StoppedSweep as stopped:
         children.received = stopped.args[0]
     except Exception as error:

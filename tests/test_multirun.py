@@ -43,19 +43,22 @@ def test_what_hydra_cannot_do_is_one_line_and_leaves_nothing(here: Path, capsys:
     assert list(here.iterdir()) == []
 
 
-def test_ctrl_c_ends_hydra_s_loop_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_signal_ends_hydra_s_loop_too(tmp_path: Path, launcher: str) -> None:
+    if launcher == "joblib":
+        pytest.importorskip("joblib")
     parent = subprocess.Popen(
-        [sys.executable, "-m", "gan_cli.cli", "train", "-m", "hydra/launcher=basic", *TINY, "steps=50000,50001"],
+        [sys.executable, "-m", "gan_cli.cli", "train", "-m", f"hydra/launcher={launcher}", *TINY, "steps=50000,50001"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(parent, tmp_path)
+    wait_for(parent, tmp_path, 1 if launcher == "basic" else 2)
     parent.send_signal(signal.SIGINT)
     _, error = parent.communicate(timeout=60)
     assert parent.returncode == 130, error
-    assert statuses(board_in(tmp_path)) == ["stopped", "not run"]
+    assert statuses(board_in(tmp_path)) == ["stopped", "not run" if launcher == "basic" else "stopped"]
     assert not list(tmp_path.glob("outputs/*/*/.stopped"))
 
 
