@@ -24,6 +24,7 @@ from gan_cli.errors import StorageError
 from gan_cli.outcomes import OUTCOME, Job, Settings, describe, explain, next_folder, outcome_of
 from gan_cli.runfolder import lock, write_json
 
+_saying = threading.Lock()
 PATIENCE = 60.0  # seconds that a job of a sweep that was killed may take to save
 
 
@@ -86,7 +87,7 @@ def run_job(job: Job, settings: Settings, children: Children) -> dict[str, Any]:
     elif settings.threads is not None and not any(override.startswith("threads=") for override in job.overrides):
         arguments.append(f"threads={settings.threads}")
     how = " (goes on)" if resumed else "" if folder.name == str(job.number) else f" (again, in {folder.name})"
-    print(f"job {job.number}: {job.varied}{how}", flush=True)
+    say(f"job {job.number}: {job.varied}{how}")
     started = time.monotonic()
     request = {"arguments": arguments, "folder": None if resumed else str(folder)}
     code, complaint = _run_child(request, children, f"job {job.number}: " if settings.parallel else None)
@@ -150,7 +151,13 @@ def _run_child(request: dict[str, Any], children: Children, prefix: str | None) 
 def _tell(stream: IO[str] | None, prefix: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         for line in stream or ():
-            print(f"{prefix}{line}", end="", flush=True)
+            say(prefix + line.rstrip("\n"))
+
+
+def say(line: str) -> None:
+    """A line to the console, whole, whoever else speaks."""
+    with _saying:
+        print(line, flush=True)
 
 
 # --- the job's side ----------------------------------------------------------------------------------------------

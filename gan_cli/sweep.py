@@ -16,7 +16,7 @@ from typing import Any
 from gan_cli import leaderboard
 from gan_cli.combinations import compose_sweep
 from gan_cli.errors import GanCliError
-from gan_cli.jobs import Children, run_job
+from gan_cli.jobs import Children, run_job, say
 from gan_cli.outcomes import FINAL, OUTCOME, Job, last_tries, outcome_of, read_outcome
 from gan_cli.plan import SWEEP, Sweep, claimed, plan
 from gan_cli.report import write_sweep_report
@@ -80,7 +80,7 @@ def _run_all(this: Sweep, jobs: Sequence[Job], children: Children) -> None:
         if children.received is None:
             outcome = run_job(job, this.settings, children)
             publish(this)
-            print(f"job {job.number} {outcome['status']}, {outcome['seconds']:.0f} s", flush=True)
+            say(f"job {job.number} {outcome['status']}, {outcome['seconds']:.0f} s")
 
     with ThreadPoolExecutor(this.at_once) as pool:
         for future in [pool.submit(run, job) for job in jobs]:
