@@ -149,15 +149,7 @@ def sample(
     truncation: float | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """float32 images `[len(seeds), C, H, W]` in [-1, 1], or points `[len(seeds), 2]`, on the CPU.
-
-    A seed (0 to 2**62) is a sample, the same from one call to the next, whatever the `batch_size`, and as `gan-sample`
-    makes it. `labels` say what each is to be: one for all, as `label=` takes it ("cat"; "red,small" of two attributes;
-    "cat,dog" shares the seeds out) or a number counted from 0; or a sequence with one for each seed. Without them the
-    seeds are shared out among all classes. `truncation` draws latents within so many standard deviations.
-
-    UsageError for labels that the generator does not know, or seeds that are none.
-    """
+    """What `gan_cli.api.sample` describes."""
     seeds = seeds if isinstance(seeds, range) else [_seed(seed) for seed in seeds]
     if len(seeds) == 0 or not 0 <= min(seeds) <= max(seeds) <= MOST_SEED:
         raise UsageError("seeds: expected at least one whole number, each from 0 to 2**62")

@@ -11,8 +11,6 @@ import contextlib
 import dataclasses
 import hashlib
 import math
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +22,7 @@ from torch import Tensor
 
 from gan_cli.data import Modes, build_dataset, known_modes
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.download import made_if_kept
+from gan_cli.data.download import keep
 from gan_cli.data.stacked import DIGITS, unstacked
 from gan_cli.errors import GanCliError, UsageError, one_line
 from gan_cli.labels import Attribute, attributes_of
@@ -214,7 +212,6 @@ def build_reference(real: Real, extractor: Extractor, n: int, told: Told = untol
 
 
 def _save(reference: Reference, path: Path) -> None:
-    """The file appears under its name when all of it is there."""
     tensors = {
         f"{side}.{name}": value.contiguous()
         for side, seen in (("real", reference.real), ("other", reference.other))
@@ -222,18 +219,7 @@ def _save(reference: Reference, path: Path) -> None:
         if value is not None
     }
     content = seal(tensors, {"reference": reference.key, "floors": reference.floors})
-    with (
-        made_if_kept(path.parent),
-        tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part,
-    ):
-        try:
-            part.write(content)
-            part.flush()
-            os.chmod(part.name, 0o644)
-            os.replace(part.name, path)
-        except BaseException:
-            os.unlink(part.name)
-            raise
+    keep(content, path)
 
 
 def _load(path: Path, key: str, n: int) -> tuple[Seen, Seen, dict[str, float]] | None:

@@ -55,6 +55,22 @@ def made_if_kept(folder: Path) -> Iterator[None]:
         raise
 
 
+def keep(content: bytes | bytearray, path: Path) -> None:
+    """The file appears under its name when all of it is there; a failure leaves nothing behind."""
+    with (
+        made_if_kept(path.parent),
+        tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part,
+    ):
+        try:
+            part.write(content)
+            part.flush()
+            os.chmod(part.name, 0o644)
+            os.replace(part.name, path)
+        except BaseException:
+            os.unlink(part.name)
+            raise
+
+
 def _download_once(url: str, md5: str, target: Path, most_bytes: int) -> Path:
     with urllib.request.urlopen(url, timeout=TIMEOUT) as response, made_if_kept(target.parent):
         return _receive(response, md5, target, most_bytes)

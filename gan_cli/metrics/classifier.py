@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from gan_cli.data.dataset import batch_indices, to_unit
-from gan_cli.data.download import made_if_kept
+from gan_cli.data.download import keep
 from gan_cli.errors import UsageError
 from gan_cli.labels import Attribute, condition_of
 from gan_cli.models.conditioning import classification_accuracy, classification_loss
@@ -160,20 +158,8 @@ def cached_classifier(
 
 
 def _save(classifier: Classifier, path: Path, fingerprint: str) -> None:
-    """The file appears under its name when all of it is there; a failure leaves nothing behind."""
     content = seal(classifier.network.state_dict(), {"data": fingerprint, "accuracy": classifier.accuracy})
-    with (
-        made_if_kept(path.parent),
-        tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part,
-    ):
-        try:
-            part.write(content)
-            part.flush()
-            os.chmod(part.name, 0o644)
-            os.replace(part.name, path)
-        except BaseException:
-            os.unlink(part.name)
-            raise
+    keep(content, path)
 
 
 def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifier | None:
