@@ -20,6 +20,7 @@ from gan_cli.figures import Evaluated
 from gan_cli.metrics.memorization import Memorization
 from gan_cli.models.standing import has_statistics
 from gan_cli.quality import check_metrics, judge, possible_metrics
+from gan_cli.randomness import generator_for
 from gan_cli.reference import (
     Real,
     Reference,
@@ -159,8 +160,9 @@ def evaluate_folders(
         raise UsageError(f"n={n}: fake={fake} has {len(made):,} pictures, use at most that many")
     wanted = n if n is not None else min(UNNAMED, len(made))
     reference = _reference(data, extractor, wanted if n is not None else min(wanted, data.most), metrics, say, told)
+    order = torch.randperm(len(made), generator=generator_for(0, "fakes"))  # files of a class may stand together
     about = {"real": real, "fake": fake, "fingerprint": data.whole.fingerprint, "shape": list(made.samples.shape[1:])}
-    return _evaluated(reference, made.samples[: reference.n], metrics, resamples, about, told, page)
+    return _evaluated(reference, made.samples[order[: reference.n]], metrics, resamples, about, told, page)
 
 
 # --- both --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,30 +216,29 @@ def newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
 def find(path: Path) -> Checkpoint:
     """The file itself; of a run's folder, or the newest run in a folder of runs, the best or else the newest one.
 
-    A best one is there if the run was judged as it went; what is found is said.
+    A best one is there if the run was judged as it went; what is taken is said, on standard error.
     """
     if not path.is_dir():
         return load(path)
     run = next(iter(runs_in(path)), path)
     inner = run / CHECKPOINTS if (run / CHECKPOINTS).is_dir() else run
-    try:
-        if (inner / BEST).is_file():
+    if (inner / BEST).is_file():
+        try:
             best = load(inner / BEST)
-            print(f"using {BEST}: {describe_best(best)}; for the newest, ckpt={inner / LAST}")
+            print(f"using {BEST}: {describe_best(best)}; for the newest, ckpt={inner / LAST}", file=sys.stderr)
             return best
-    except CheckpointError as error:
-        print(f"warning: {error}; using the newest")
+        except CheckpointError as error:
+            print(f"warning: {error}; using the newest", file=sys.stderr)
     found, refused = newest(inner)
     for reason in refused:
-        print(f"warning: {reason}; using {found.path.name}")
+        print(f"warning: {reason}; using {found.path.name}", file=sys.stderr)
     return found
 
 
 def describe_best(found: Checkpoint) -> str:
     """As `step 2,500, frechet-classifier 3.21`."""
-    figure, value = found.provenance.figure, found.provenance.value
-    told = f", {one_line(figure, 60)} {value:.4g}" if figure is not None and value is not None else ""
-    return f"step {found.counters.step:,}{told}"
+    figure, value = found.provenance.figure or "", found.provenance.value
+    return f"step {found.counters.step:,}" + ("" if value is None else f", {one_line(figure, 60)} {value:.4g}")
 
 
 def set_aside(folder: Path, found: Checkpoint) -> list[str]:

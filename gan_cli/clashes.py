@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_cli import schema
 from gan_cli.errors import UsageError, closest
-from gan_cli.figures import BETTER, direction
+from gan_cli.figures import BETTER, FIGURES_OF, direction
 from gan_cli.geometry import EXAMPLES, levels_of
 from gan_cli.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gan_cli.config import Config
 
 MOST_TIMED = 10  # generator updates of a turn under a budget
+WITH_MODES = ("ring", "grid", "stacked_mnist")  # data whose modes are counted
 CROSS_ENTROPIES = ("non_saturating", "minimax")
 
 
@@ -134,6 +135,7 @@ def _validate_evaluation(config: Config) -> None:
         )
     if config.resume is not None:  # what the run has of these is yet to be joined
         return
+    _validate_best(config)
     if evaluation.patience is not None and not config.training.evaluate_every:
         raise UsageError(f"evaluation.patience={evaluation.patience}: counts evaluations, set training.evaluate_every")
     if evaluation.patience is not None and config.judged_by is None:
@@ -143,6 +145,18 @@ def _validate_evaluation(config: Config) -> None:
         )
     if points and "inception_score" in evaluation.metrics:
         raise UsageError("evaluation.metrics=[inception_score]: is of classified images, points have none")
+
+
+def _validate_best(config: Config) -> None:
+    """What a run goes by must be worked out in it."""
+    best, metrics = config.evaluation.best, config.evaluation.metrics
+    made_by = next((metric for metric, names in FIGURES_OF.items() if str(best).partition("-")[0] in names), None)
+    if made_by is not None and made_by not in metrics:
+        raise UsageError(f"evaluation.best={best}: is worked out by evaluation.metrics=[{made_by}], set that too")
+    if best == "accuracy/class" and config.conditioning.name == "none":
+        raise UsageError("evaluation.best=accuracy/class: is of conditional runs, set conditioning=projection")
+    if best is not None and best.startswith("modes/") and config.dataset.name not in WITH_MODES:
+        raise UsageError(f"evaluation.best={best}: the modes of dataset={config.dataset.name} are not known")
 
 
 def _validate_parts(config: Config) -> None:

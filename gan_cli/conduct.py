@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 import signal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,7 +20,7 @@ from gan_cli.report import write_run_report
 from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
 from gan_cli.runlog import RunLog
-from gan_cli.state import TrainState, count_parameters
+from gan_cli.state import Counters, TrainState, count_parameters
 from gan_cli.trackers import trackers_of
 from gan_cli.train import train
 
@@ -89,6 +89,8 @@ def conduct(run: Run) -> Ended:
     finally:
         run.log.finish()
     counters = run.state.counters
+    if counters.step == counters.total_steps:
+        received = None  # it came when all was done
     _record_end(run, "done" if received is None else "stopped")
     if received is not None:
         _report(run)
@@ -136,13 +138,19 @@ def _report(run: Run) -> None:
 
 
 def _record_end(run: Run, status: str) -> None:
-    counters = run.state.counters
-    record = read_record(run.folder)
-    record["ended"] = {
-        "status": status,
-        "step": counters.step,
-        "total_steps": counters.total_steps,
-        "seconds": round(run.state.seconds, 3),
-    }
-    record["findings"] = [dataclasses.asdict(found) for found in run.health.findings]
-    write_record(run.folder, record)
+    findings = [dataclasses.asdict(found) for found in run.health.findings]
+    record_end(run.folder, status, run.state.counters, run.state.seconds, findings=findings)
+
+
+def close_record(folder: Path, counters: Counters, seconds: float) -> None:
+    """Says of a run that was killed or stopped when all its steps were done that they are."""
+    ended = read_record(folder).get("ended")
+    if not isinstance(ended, dict) or ended.get("status") == "stopped":
+        record_end(folder, "done", counters, seconds)
+
+
+def record_end(folder: Path, status: str, counters: Counters, seconds: float, **more: Any) -> None:
+    """Writes into the run's record that it ended so."""
+    steps = {"step": counters.step, "total_steps": counters.total_steps}
+    record = read_record(folder) | {"ended": {"status": status, **steps, "seconds": round(seconds, 3)}, **more}
+    write_record(folder, record)

@@ -10,7 +10,7 @@ from typing import Any
 from gan_cli import schema
 from gan_cli.clashes import validate
 from gan_cli.errors import UsageError, one_line
-from gan_cli.figures import FIRST_OF
+from gan_cli.figures import FIGURES_OF
 from gan_cli.options import (
     CONDITIONINGS,
     DATASETS,
@@ -111,7 +111,7 @@ class Config:
     def judged_by(self) -> str | None:
         """The figure by which a run's best checkpoint is chosen, None if none was asked for."""
         metrics = self.evaluation.metrics
-        return self.evaluation.best or (FIRST_OF.get(metrics[0], metrics[0]) if metrics else None)
+        return self.evaluation.best or (FIGURES_OF[metrics[0]][0] if metrics else None)
 
     @property
     def run_name(self) -> str:

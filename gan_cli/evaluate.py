@@ -148,12 +148,19 @@ def _save(evaluated: Evaluated, pages: list[Image.Image], folder: Path, stem: st
     for count in range(1, 100_000):
         path = folder / f"{stem if count == 1 else f'{stem}-{count}'}.json"
         page = path.with_name(f"{path.stem}_memorization.png")
-        if not path.exists() and not page.exists():
-            break
+        with contextlib.suppress(FileExistsError):
+            path.touch(exist_ok=False)  # the name is ours, whoever else is judging
+            if not page.exists():
+                break
+            path.unlink()
     else:
         raise StorageError(f"{folder}: holds 100,000 of these already")
-    for picture in pages:
-        evaluated.about["page"] = page.name
-        pictures.save_picture(picture, page)
-    save_evaluated(evaluated, path)
+    try:
+        for picture in pages:
+            evaluated.about["page"] = page.name
+            pictures.save_picture(picture, page)
+        save_evaluated(evaluated, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ BETTER = {
     "coverage": "higher", "inception_score": "higher", "modes/covered": "higher", "modes/share": "higher",
     "modes/reverse_kl": "lower", "accuracy/class": "higher",
 }  # fmt: skip
-FIRST_OF = {"precision_recall": "precision", "density_coverage": "density"}  # of metrics with several figures
+FIGURES_OF = {
+    "frechet": ("frechet",), "kernel": ("kernel",), "precision_recall": ("precision", "recall"),
+    "density_coverage": ("density", "coverage"), "inception_score": ("inception_score",),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,28 @@ def newest_evaluated(run: Path) -> Evaluated | None:
     for path in sorted((run / EVALUATIONS).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            figures = tuple(Figure(**{**each, "interval": _pair(each["interval"])}) for each in data["figures"])
-            return Evaluated(figures, dict(data["about"]))
-        except (OSError, ValueError, TypeError, KeyError):
+            return Evaluated(tuple(map(_figure, data["figures"])), dict(data["about"]))
+        except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
             continue
     return None
 
 
-def _pair(values: Any) -> tuple[float, float] | None:
-    return None if values is None else (float(values[0]), float(values[1]))
+def _figure(data: Mapping[str, Any]) -> Figure:
+    """One figure of a file; ValueError for what is none."""
+    interval, floor = data["interval"], data["floor"]
+    return Figure(
+        name=str(data["name"]),
+        value=_finite(data["value"]),
+        n=int(data["n"]),
+        better=str(data["better"]),
+        interval=None if interval is None else (_finite(interval[0]), _finite(interval[1])),
+        floor=None if floor is None else _finite(floor),
+        seconds=_finite(data["seconds"]),
+        note=str(data["note"]),
+    )
+
+
+def _finite(value: Any) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is no figure")
+    return float(value)

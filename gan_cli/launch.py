@@ -15,7 +15,7 @@ from gan_cli import __version__, checkpoint
 from gan_cli import config as configs
 from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
-from gan_cli.conduct import Ended, conduct, introduce
+from gan_cli.conduct import Ended, close_record, conduct, introduce
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
@@ -217,6 +217,7 @@ def _resume(request: Request, folder: Path) -> Ended:
         saved, _ = checkpoint.newest(folder / CHECKPOINTS)
         config, end = _merge(saved.config, request), _end_of(saved, request)
         if end is not None and saved.counters.step >= end:
+            close_record(folder, saved.counters, saved.provenance.seconds)
             print(f"{folder}: all {saved.counters.step:,} steps are done; add some by resume={folder} extra_steps=...")
             return Ended(folder, 0)
         torch.set_num_threads(saved.provenance.threads)
@@ -271,6 +272,8 @@ def _end_of(saved: Checkpoint, request: Request) -> int | None:
     if "steps" in request.named:
         if config.steps < done and not auto:
             raise UsageError(f"steps={config.steps}: the run has done {done} already, use extra_steps=")
+        if auto and end == done and config.steps == saved.config.steps:
+            return end  # it ended early by its patience, and no more is asked for than before
         return max(config.steps, done)
     if "budget" in request.named and config.budget is None and end is None:
         raise UsageError("budget=null: the run was to last for a time and has no other end, give steps= or a budget")

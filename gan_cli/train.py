@@ -67,7 +67,8 @@ def _train(run: Run, stop: StopSignals) -> Finding | None:
             if made is not None and (evaluated or _due(counters.step, config.training.log_every, finished)):
                 found = _log(run, judged, made, pace, evaluated)
                 fatal = found[0] if found and config.health.on_collapse == "stop" else None
-                finished |= evaluated and keep_best(run, run.evaluated)
+                if evaluated and keep_best(run, run.evaluated):
+                    finished, counters.total_steps = True, counters.step
             if _due(counters.step, config.training.sample_every, finished):
                 save_samples(run)
             if _due(counters.step, config.training.checkpoint_every, finished):

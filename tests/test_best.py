@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +16,10 @@ from gan_cli import train as training
 from gan_cli.cli import run_command
 from gan_cli.errors import StorageError, UsageError
 from gan_cli.run import Run
-from gan_cli.runfolder import CHECKPOINTS
+from gan_cli.runfolder import CHECKPOINTS, read_record, write_record
 
 JUDGED = (*TINY_IMAGES, "training.evaluate_every=1", "evaluation.metrics=[frechet]")
+BOTH = (*TINY_IMAGES, "training.evaluate_every=1", "evaluation.metrics=[frechet,precision_recall]")
 # Of steps 1 to 6: better up to the third, and again at the fifth.
 VALUES = {1: 5.0, 2: 4.0, 3: 2.0, 4: 3.0, 5: 1.0, 6: 9.0}
 
@@ -46,11 +49,13 @@ def test_the_best_is_kept_and_taken(
     assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 6
     capsys.readouterr()
     assert run_command("sample", [f"ckpt={run}", "n=4"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr()
+    told = printed.err
+    assert len(printed.out.splitlines()) == 1  # where the samples are, for scripts
     assert "using best.safetensors: step 5, frechet-classifier 1" in told
     assert "step_00000006" not in told
     assert run_command("sample", [f"ckpt={run}/checkpoints/last.safetensors", "n=4"]) == 0
-    assert "using" not in capsys.readouterr().out
+    assert "using" not in capsys.readouterr().err
 
 
 def test_its_weights_are_those_of_its_step(judged: dict[int, float], train: Callable[..., Path]) -> None:
@@ -64,7 +69,7 @@ def test_its_weights_are_those_of_its_step(judged: dict[int, float], train: Call
 
 
 def test_higher_is_better_of_some(judged: dict[int, float], train: Callable[..., Path]) -> None:
-    run = train(*JUDGED, "evaluation.best=recall", "steps=3")
+    run = train(*BOTH, "evaluation.best=recall", "steps=3")
     assert best_of(run) == (1, "recall-classifier", 0.5)  # equal is no better
 
 
@@ -104,7 +109,7 @@ def test_a_resumed_run_knows_its_best(judged: dict[int, float], train: Callable[
 def test_another_figure_begins_another_best(
     judged: dict[int, float], train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = train(*JUDGED, "steps=3")
+    run = train(*BOTH, "steps=3")
     assert run_command("train", [f"resume={run}", "extra_steps=1", "evaluation.best=recall"]) == 0
     assert "went by frechet-classifier; from now on it goes by recall-classifier" in capsys.readouterr().out
     assert best_of(run) == (4, "recall-classifier", 0.5)
@@ -118,7 +123,7 @@ def test_a_damaged_best_is_told_and_replaced(
     path.write_bytes(path.read_bytes()[:-1])
     capsys.readouterr()
     assert run_command("sample", [f"ckpt={run}", "n=4"]) == 0
-    told = capsys.readouterr().out
+    told = capsys.readouterr().err
     assert "warning:" in told
     assert "using the newest" in told
     assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
@@ -154,3 +159,58 @@ def test_one_that_cannot_be_written_ends_nothing(
 def test_what_cannot_be(overrides: list[str], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         compose(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["evaluation.best=recall", "evaluation.metrics=[frechet]"], r"set that too|metrics=\[precision_recall\]"),
+        (["evaluation.best=frechet"], r"evaluation.metrics=\[frechet\]"),
+        (["evaluation.best=accuracy/class"], "set conditioning=projection"),
+        (["evaluation.best=modes/covered"], "modes of dataset=mnist are not known"),
+    ],
+)
+def test_a_figure_that_nobody_works_out_is_refused(overrides: list[str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        compose(*overrides)
+    compose("experiment=ring", "evaluation.best=modes/covered")
+    compose("evaluation.best=recall", "evaluation.metrics=[frechet,precision_recall]")
+
+
+def test_what_ended_early_is_done_for_a_script_and_goes_on_if_asked(
+    judged: dict[int, float], train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged.update(dict.fromkeys(range(4, 20), 9.0))
+    script = [*JUDGED, "evaluation.patience=2", "steps=12", "name=nightly"]
+    run = train(*script)
+    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 5
+    assert run_command("train", [*script, "resume=auto"]) == 0
+    assert "all 5 steps are done" in capsys.readouterr().out
+    assert run_command("train", [f"resume={run}", "extra_steps=3", "evaluation.patience=9"]) == 0
+    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 8
+
+
+def test_a_signal_in_the_last_evaluation_leaves_a_run_that_is_done(
+    judged: dict[int, float], train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = training.evaluate
+
+    def interrupted(run: Run) -> dict[str, float]:
+        if run.state.counters.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(run)
+
+    monkeypatch.setattr(training, "evaluate", interrupted)
+    run = train(*JUDGED, "steps=3")
+    assert read_record(run)["ended"]["status"] == "done"
+
+
+def test_a_run_killed_when_all_was_done_is_closed_by_resuming(
+    judged: dict[int, float], train: Callable[..., Path]
+) -> None:
+    run = train(*JUDGED, "steps=2")
+    record = read_record(run)
+    del record["ended"]
+    write_record(run, record)
+    assert run_command("train", [f"resume={run}"]) == 0
+    assert read_record(run)["ended"]["status"] == "done"

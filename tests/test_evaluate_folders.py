@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_evaluate import names, refused
-from test_folder import zipped
+from test_folder import write, zipped
 
+from gan_cli.appraisal import evaluate_folders
 from gan_cli.cli import run_command
 
 
@@ -100,3 +101,17 @@ def test_mistakes_name_the_folder(here: Path, capsys: pytest.CaptureFixture[str]
         capsys, "real=real", "fake=real", "n=21"
     )
     assert "these data have 12 samples, too few" in refused(capsys, "real=few", "fake=real")
+
+
+def test_fakes_are_drawn_from_all_of_their_files(here: Path) -> None:
+    """Files of a class stand together; the first of them alone would be another distribution."""
+    for folder, count in (("real", 40), ("fake", 40)):
+        for index in range(count):
+            dark, bright = (index % 10, 0, 0), (255 - index % 10, 255, 255)
+            write(here / folder / "a" / f"{index}.png", dark, (8, 8))
+            write(here / folder / "b" / f"{index}.png", bright, (8, 8))
+    found = evaluate_folders("real", "fake", metrics=["frechet"], extractor="pixels", resamples=0)
+    assert found.about["n"] == 40  # of 80, as half of the reals make the floor
+    figure = found.figures[0]
+    assert figure.floor is not None
+    assert figure.value < 5 * figure.floor + 5
