@@ -19,10 +19,10 @@ demo: install  ## trains the default on the bundled digits for a minute
 	$(BIN)/gan-train name=demo dataset.download=false budget=60s
 
 test: install  ## every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-all: install  ## also the slow ones: the failures and cures of the lab, ten seeds each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 -m ''
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m ''
 
 lab: install  ## methods against mode collapse, over seeds, within an hour: outputs/lab/table.md
 	$(BIN)/python benchmarks/lab.py
