@@ -149,7 +149,7 @@ def _run_child(request: dict[str, Any], children: Children, prefix: str | None) 
 
 
 def _tell(stream: IO[str] | None, prefix: str) -> None:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError), stream or contextlib.nullcontext():
         for line in stream or ():
             say(prefix + line.rstrip("\n"))
 
