@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from gan_cli.commands import EvalConfig
     from gan_cli.figures import Evaluated
     from gan_cli.loading import Labels, LoadedGenerator
 
@@ -115,8 +116,11 @@ def sample(
 
 
 def evaluate(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     *,
+    real: str | os.PathLike[str] | None = None,
+    fake: str | os.PathLike[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
     metrics: Sequence[str] | None = None,
     extractor: str = "auto",
     n: int | None = None,
@@ -134,24 +138,58 @@ def evaluate(
     result's `figures` have a name, `value`, 95 % `interval`, `floor` (what real samples score) and `n` each, its
     `about` says what was judged.
 
-    CheckpointError for a file that cannot be taken, UsageError for data that are gone or do not allow what is asked.
+    Without `path`, `fake` is a folder or zip of pictures that is compared with another, `real`, as `gan-eval real=
+    fake=` does, both brought to `image_size`; `seed`, `ema`, `data` and `device` are of checkpoints alone.
+
+    CheckpointError for a file that cannot be taken, UsageError for data that are gone or do not allow what is asked,
+    and for names and numbers that the command would refuse.
     """
+    asked = _asked_of_eval(
+        ckpt=path, real=real, fake=fake, image_size=image_size, metrics=metrics, extractor=extractor, n=n, seed=seed,
+        resamples=resamples, ema=ema, data=data,
+    )  # fmt: skip
     import torch
 
-    from gan_cli.appraisal import evaluate_checkpoint
+    from gan_cli.appraisal import evaluate_checkpoint, evaluate_folders
+    from gan_cli.evaluate_folders import check_folders
     from gan_cli.loading import find_checkpoint
 
+    how: dict[str, Any] = {name: getattr(asked, name) for name in ("metrics", "extractor", "n", "resamples")}
+    if path is None:
+        return evaluate_folders(*check_folders(asked.real, asked.fake), image_size=asked.image_size, **how)
+    try:
+        where = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"device={one_line(device, 60)}: is none that PyTorch knows") from error
     return evaluate_checkpoint(
-        find_checkpoint(path),
-        metrics=metrics,
-        extractor=extractor,
-        n=n,
-        seed=seed,
-        resamples=resamples,
-        ema=ema,
-        data=None if data is None else os.fspath(data),
-        device=torch.device(device),
+        find_checkpoint(path), seed=asked.seed, ema=asked.ema, data=asked.data, device=where, **how
     )
+
+
+def _asked_of_eval(**given: Any) -> EvalConfig:
+    """The arguments of `evaluate` as `gan-eval` would take them, in its words where it would not."""
+    from gan_cli import schema
+    from gan_cli.commands import EvalConfig
+    from gan_cli.compose import compose_default
+
+    for name, value in given.items():
+        if isinstance(value, os.PathLike):
+            given[name] = os.fspath(value)
+        elif hasattr(value, "tolist"):  # of NumPy or PyTorch
+            given[name] = value.tolist()
+        elif isinstance(value, Iterable) and not isinstance(value, str):
+            given[name] = list(value)
+    asked: EvalConfig = schema.parse(EvalConfig, {**compose_default("eval"), **given})
+    others = [name for name in ("real", "fake", "image_size") if getattr(asked, name) is not None]
+    if asked.ckpt is not None and others:
+        raise UsageError(
+            f"{others[0]}={given[others[0]]}: is for two folders, without a checkpoint; give one or the other"
+        )
+    if asked.ckpt is None and asked.real is None and asked.fake is None:
+        raise UsageError("path is missing: a checkpoint or a run's folder; or give two folders, real= and fake=")
+    if asked.ckpt is None and asked.data is not None:
+        raise UsageError(f"data={asked.data}: says where a checkpoint's data are, and there is none; use real=")
+    return asked
 
 
 def read_overrides(overrides: Sequence[str]) -> Asked:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TINY_IMAGES
+from PIL import Image
 
 from gan_cli import api
 from gan_cli.checkpoint import LAST, load
@@ -222,3 +223,51 @@ def test_figures_are_those_of_gan_eval(here: Path) -> None:
         with pytest.raises(CheckpointError):
             api.evaluate(nowhere)
     shutil.rmtree(run)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"metrics": ["fid"]}, "metrics=[fid]: expected a list, each one of frechet,"),
+        ({"metrics": "frechet,modes"}, "metrics=frechet,modes: expected"),
+        ({"metrics": 5}, "metrics=5: expected"),
+        ({"resamples": -3}, "resamples=-3: expected a whole number at least 0"),
+        ({"n": -5}, "n=-5: expected a whole number at least 10"),
+        ({"n": 0}, "n=0: expected"),
+        ({"n": True}, "n=true: expected"),
+        ({"seed": -1}, "seed=-1: expected"),
+        ({"extractor": "clasifier"}, "extractor=clasifier: expected one of auto, classifier"),
+        ({"ema": "no"}, "ema=no: expected true or false"),
+        ({"device": "gpu"}, "device=gpu"),
+        ({"real": "a"}, "real=a: is for two folders"),
+        ({"path": None}, "path is missing"),
+        ({"path": None, "real": "a"}, "fake is missing"),
+        ({"path": None, "real": "a", "fake": "b", "data": "c"}, "data=c: says where"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_in_a_line(here: Path, asked: dict, words: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        api.evaluate(**{"path": "nowhere", **asked})
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_numbers_of_numpy_and_paths_are_taken(here: Path) -> None:
+    asked = api._asked_of_eval(ckpt=Path("a"), n=np.int64(50), metrics=("frechet",), data=Path("b c"))
+    assert (asked.ckpt, asked.n, asked.metrics, asked.data) == ("a", 50, ("frechet",), "b c")
+    assert (asked.resamples, asked.extractor) == (200, "auto")
+
+
+def test_two_folders_are_compared_as_gan_eval_does(here: Path) -> None:
+    random = np.random.default_rng(0)
+    for name, most in (("photos", 256), ("made", 128)):
+        Path(name).mkdir()
+        for index in range(60):
+            Image.fromarray(random.integers(0, most, (8, 8), dtype=np.uint8)).save(f"{name}/{index}.png")
+    how = {"metrics": ["frechet"], "extractor": "pixels", "n": 30, "resamples": 2}
+    evaluated = api.evaluate(real=Path("photos"), fake="made", **how)  # type: ignore[arg-type]
+    assert run_command("eval", ["real=photos", "fake=made", "metrics=[frechet]", "extractor=pixels", "n=30"]) == 0
+    saved = json.loads(next(here.glob("*.json")).read_text())["figures"][0]
+    (figure,) = evaluated.figures
+    assert (figure.name, figure.value) == (saved["name"], pytest.approx(saved["value"]))
+    assert figure.value > (figure.floor or 0)
