@@ -176,20 +176,29 @@ def asked_of_each(classes: Sequence[str], labels: Labels, count: int) -> list[As
         return share_out(every_class(classes), count) if classes else []
     if not classes:
         raise UsageError(f"labels={one_line(labels, 40)}: this generator cannot be asked for a class, leave them out")
-    if isinstance(labels, str | int):
+    labels = labels.tolist() if hasattr(labels, "tolist") else labels  # of NumPy or PyTorch, one or many
+    if isinstance(labels, str | int) and not isinstance(labels, bool):
         return share_out(_rows_of(classes, labels), count)
-    labels = labels.tolist() if hasattr(labels, "tolist") else labels  # of NumPy or PyTorch
+    if not isinstance(labels, Sequence):
+        raise UsageError(f"labels={one_line(repr(labels), 40)}: expected a class, its number, or a list with one each")
     if len(labels) != count:
         raise UsageError(f"labels: {len(labels)} of them for {count} seeds, give one for each")
     known: dict[str | int, Asked] = {}
-    for label in set(labels):
-        if not isinstance(label, Asked):
-            rows = _rows_of(classes, label)
-            if len(rows) > 1:
-                raise UsageError(f"labels: {one_line(label, 60)} means {len(rows)} kinds, name one for each seed")
-            known[label] = rows[0]
-    return [label if isinstance(label, Asked) else known[label] for label in labels]
+    return [label if isinstance(label, Asked) else _row_of(classes, label, known) for label in labels]
+
+
+def _row_of(classes: Sequence[str], label: Any, known: dict[str | int, Asked]) -> Asked:
+    """The one row that a label means; those that were looked up are in `known`."""
+    label = label.tolist() if hasattr(label, "tolist") else label
+    if isinstance(label, bool) or not isinstance(label, str | int):
+        raise UsageError(f"labels: {one_line(repr(label), 40)} is no class and no whole number")
+    if label not in known:
+        rows = _rows_of(classes, label)
+        if len(rows) > 1:
+            raise UsageError(f"labels: {one_line(label, 60)} means {len(rows)} kinds, name one for each seed")
+        known[label] = rows[0]
+    return known[label]
 
 
 def _rows_of(classes: Sequence[str], label: str | int) -> list[Asked]:
-    return asked_for(classes, label) if isinstance(label, str) else asked_by_index(classes, [operator.index(label)])
+    return asked_for(classes, label) if isinstance(label, str) else asked_by_index(classes, [label])

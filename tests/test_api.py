@@ -162,9 +162,13 @@ def test_labels_of_each(train: Callable[..., Path]) -> None:
     names = generator.classes
     wanted = [names[2], names[0], names[2]]
     by_name = sample(generator, [5, 6, 7], wanted)
-    for labels in ([2, 0, 2], np.array([2, 0, 2]), torch.tensor([2, 0, 2]), tuple(wanted)):
+    for labels in ([2, 0, 2], np.array([2, 0, 2]), torch.tensor([2, 0, 2]), tuple(wanted), list(np.array([2, 0, 2]))):
         assert torch.equal(sample(generator, [5, 6, 7], labels), by_name)  # type: ignore[arg-type]
     assert torch.equal(sample(generator, np.array([5, 6, 7]), 2)[[0, 2]], by_name[[0, 2]])  # type: ignore[arg-type]
+    for number in (np.int64(2), torch.tensor(2), np.array(2)):
+        assert torch.equal(sample(generator, [5, 6, 7], number)[[0, 2]], by_name[[0, 2]])  # type: ignore[arg-type]
+    tensors = list(torch.tensor([2, 0, 2]))
+    assert torch.equal(sample(generator, [5, 6, 7], tensors), by_name)  # type: ignore[arg-type]
     assert not torch.equal(sample(generator, [5, 6, 7], 0), by_name)
     one, many = (sample(generator, range(9), names[1], batch_size=size) for size in (1, 64))
     torch.testing.assert_close(one, many, atol=1e-5, rtol=0)
@@ -183,6 +187,16 @@ def test_what_cannot_be_sampled_is_said(train: Callable[..., Path]) -> None:
         ([1], {"labels": ["dog"]}, "label=dog: no class"),
         ([1], {"labels": ["filled cross,filled circle"]}, "means 2 kinds"),
         ([1], {"labels": 8}, "expected 0 to 7"),
+        ([1], {"labels": 1.5}, "labels=1.5: expected a class"),
+        ([1], {"labels": True}, "labels=True: expected a class"),
+        ([1], {"labels": {"filled cross"}}, "expected a class"),
+        ([1], {"labels": torch.tensor(1.5)}, "labels=1.5: expected a class"),
+        ([1, 2], {"labels": [1.0, 0.0]}, "labels: 1.0 is no class and no whole number"),
+        ([1, 2], {"labels": np.array([1.0, 0.0])}, "labels: 1.0 is no class"),
+        ([1, 2], {"labels": [["a"], ["b"]]}, "labels: ['a'] is no class"),
+        ([1, 2], {"labels": np.eye(2, dtype=int)}, "labels: [1, 0] is no class"),
+        ([1], {"labels": [None]}, "labels: None is no class"),
+        ([1], {"labels": [True]}, "labels: True is no class"),
         ([1], {"truncation": 0.0}, "truncation=0.0"),
         ([1], {"batch_size": 0}, "batch_size=0"),
     ]
@@ -190,6 +204,7 @@ def test_what_cannot_be_sampled_is_said(train: Callable[..., Path]) -> None:
         with pytest.raises(UsageError) as raised:
             api.sample(generator, seeds, **more)
         assert words in str(raised.value)
+        assert "\n" not in str(raised.value)
 
 
 def test_an_unconditional_one_has_no_labels(train: Callable[..., Path]) -> None:
