@@ -32,7 +32,10 @@ def run_apart(path: Path, inputs: Sequence[tuple[Tensor, Tensor | None]]) -> lis
         }
         save_file(named, given)
         command = [sys.executable, "-m", "gan_cli.apart", str(path), str(given), str(made)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise StorageError(f"{path.name}: a process of its own has not run it in {SECONDS} s") from error
         if done.returncode != 0:
             reason = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
             raise StorageError(f"{path.name}: cannot be run by a process of its own ({one_line(reason, 300)})")

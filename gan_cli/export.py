@@ -18,7 +18,7 @@ from gan_cli.card import CARD, PICTURE, README, card_text, readme_text
 from gan_cli.commands import ExportConfig
 from gan_cli.data.dataset import to_bytes
 from gan_cli.errors import StorageError, UsageError
-from gan_cli.exporters import EXPORTERS
+from gan_cli.exporters import EXPORTERS, write_and_run
 from gan_cli.extras import require_extra
 from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, latents_of, respond
 from gan_cli.labels import conditions_for, every_class, share_out
@@ -82,13 +82,11 @@ def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> 
     text = readme_text(generator.card, generator.latent.distribution, format, name)
     (folder / README).write_text(text, encoding="utf-8")
     _save_samples(generator, folder / PICTURE)
-    exporter = EXPORTERS[format]
-    exporter.write(generator, example, folder)
-    made = exporter.run(folder, inputs)
+    made = write_and_run(format, generator, example, folder, inputs)
     parity = {
         "format": format,
         "checkpoint": generator.sha256,
-        "run_by": exporter.run_by,
+        "run_by": EXPORTERS[format].run_by,
         "allowed": LARGEST_DIFFERENCE,
         "differences": compare(expected, made, format),
         "torch": torch.__version__,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ from torch.nn.utils import parametrize
 
 from gan_cli.apart import run_apart
 from gan_cli.card import FILES
+from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 from gan_cli.generation import respond
 from gan_cli.loading import GENERATOR_FORMAT, LoadedGenerator, load_generator
 from gan_cli.sealed import seal
@@ -65,10 +68,15 @@ def _any_batch(given: tuple[Tensor, ...]) -> tuple[dict[int, torch.export.Dim], 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what torch and its exporter warn each other of."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without what torch and its exporter warn each other of, log, and print of a network that they cannot trace."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def _write_onnx(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path) -> None:
@@ -122,3 +130,34 @@ EXPORTERS = {
     "onnx": Exporter(_write_onnx, _run_onnx, "onnxruntime"),
     "pt2": Exporter(_write_pt2, _run_pt2, "PyTorch, in a process of its own"),
 }
+
+
+def write_and_run(
+    format: str, generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path, inputs: Inputs
+) -> list[Tensor]:
+    """Writes the file and gives what it makes of each of `inputs`.
+
+    UsageError for a generator that this format cannot hold, StorageError for a file that does not run.
+    """
+    exporter = EXPORTERS[format]
+    try:
+        exporter.write(generator, example, folder)
+    except (GanCliError, OSError, MemoryError):
+        raise
+    except Exception as error:  # exporters raise whatever they please
+        raise UsageError(f"format={format}: this generator cannot be exported ({_reason(error)})") from error
+    try:
+        return exporter.run(folder, inputs)
+    except (GanCliError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = _reason(error)
+        raise StorageError(f"format={format}: {exporter.run_by} cannot run what was written ({reason})") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what an error began with: those of exporters wrap it in advice to their developers."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    said = next((line for line in str(error).splitlines() if line.strip()), "")
+    return one_line(f"{type(error).__name__}: {said}" if said else type(error).__name__, 300)

@@ -19,7 +19,7 @@ from torch import Tensor
 from gan_cli import apart, exporters
 from gan_cli.checkpoint import LAST
 from gan_cli.cli import run_command
-from gan_cli.errors import CheckpointError, UsageError
+from gan_cli.errors import CheckpointError, StorageError, UsageError
 from gan_cli.export import compare, inputs_of
 from gan_cli.loading import load_generator, sample
 
@@ -292,6 +292,52 @@ def test_a_pt2_that_cannot_be_loaded_is_refused(
     monkeypatch.setitem(exporters.EXPORTERS, "pt2", kind._replace(write=write))
     export(f"ckpt={run}", "format=pt2", code=5)
     assert not (run / "exported").exists()
+
+
+class Untraceable(torch.nn.Module):
+    """What it does depends on the values that it is given."""
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return latent if latent.sum() > 0 else -latent
+
+
+@pytest.mark.parametrize("format", ["onnx", "pt2"])
+def test_a_generator_that_cannot_be_exported_is_one_line(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], format: str
+) -> None:
+    run = train(*TINY_IMAGES, "steps=1", "name=run")
+    before = sorted(run.rglob("*"))
+    monkeypatch.setattr(exporters, "_plain", lambda network: Untraceable())
+    capsys.readouterr()
+    assert run_command("export", [f"ckpt={run}", f"format={format}"]) == 2
+    printed, error = capsys.readouterr()
+    assert error.startswith(f"gan-export: format={format}: this generator cannot be exported (")
+    assert (error.count("\n"), printed) == (1, "")
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_file_that_does_not_run_is_one_line(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(*TINY_IMAGES, "steps=1", "name=run")
+    kind = exporters.EXPORTERS["onnx"]
+
+    def write(generator: object, example: object, folder: Path) -> None:
+        (folder / ONNX).write_bytes(b"nothing")
+
+    monkeypatch.setitem(exporters.EXPORTERS, "onnx", kind._replace(write=write))
+    capsys.readouterr()
+    assert run_command("export", [f"ckpt={run}", "format=onnx"]) == 5
+    error = capsys.readouterr().err
+    assert error.startswith("gan-export: format=onnx: onnxruntime cannot run what was written (")
+    assert error.count("\n") == 1
+    assert not (run / "exported").exists()
+
+
+def test_a_process_apart_that_hangs_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "SECONDS", 0.01)
+    with pytest.raises(StorageError, match=r"model\.pt2: a process of its own has not run it in 0\.01 s"):
+        apart.run_apart(tmp_path / PT2, [(torch.zeros(1, 2), None)])
 
 
 def test_nothing_is_overwritten(train: Callable[..., Path], export: Callable[..., Path]) -> None:
