@@ -56,8 +56,9 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
     USR1 it has saved too, and the folder is returned; `ended` in its `config.json` says `stopped`.
     """
     if isinstance(config, Config):
+        configs.refuse_keys_of_sweeps(config)
         configs.validate(config)
-        asked, typed = Asked(config, (), {}), []
+        asked, typed = Asked(config, (), {}), _overrides_of(config)
     else:
         from gan_cli.sources import open_sources
 
@@ -67,7 +68,7 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
         raise UsageError("dry_run=true: trains nothing, gan-train shows what it would; leave it out")
     from gan_cli.launch import Request, launch
 
-    ended = launch(Request(*asked, command=shlex.join(["gan_cli.api.train", *typed])))
+    ended = launch(Request(*asked, command="" if typed is None else shlex.join(["gan-train", *typed])))
     if ended.code == STOPPED_BY_USER:
         raise KeyboardInterrupt
     assert ended.folder is not None
@@ -218,6 +219,38 @@ def _overrides(config: Any) -> list[str]:
         if not isinstance(override, str):
             raise UsageError(f"config: {one_line(repr(override), 60)} is no override, as 'loss=hinge'")
     return overrides
+
+
+def _overrides_of(config: Config) -> list[str] | None:
+    """The overrides that come to this config: its options, then what is not as they have it; None if none do."""
+    from gan_cli.compose import compose_command, compose_default
+    from gan_cli.overrides import quote_literals
+
+    wanted = configs.to_dict(config)
+    default = configs.to_dict(configs.read(compose_default("train")))
+    usual = dict(configs.flatten(default))
+    chosen = {
+        key.removesuffix(".name").replace(".", "/"): value
+        for key, value in configs.flatten(wanted)
+        if key.endswith(".name") and usual.get(key) != value
+    }
+    if wanted["regularizer"].keys() != default["regularizer"].keys():
+        chosen["regularizer"] = list(wanted["regularizer"]) or "none"
+    left = {configs.RECORDED} | ({"steps"} if config.budget is not None else set())  # a command says one end
+    set_: dict[str, Any] = {}
+    for _ in range(3):  # to set a key may change those that follow it
+        typed = [_typed(key, value) for key, value in {**chosen, **set_}.items()]
+        try:
+            composed = configs.to_dict(configs.read(compose_command("train", list(map(quote_literals, typed))).data))
+        except UsageError:
+            return None  # options of a file, or of a plugin, that is not here
+        found = dict(configs.flatten(composed))
+        leaves = {key: value for key, value in configs.flatten(wanted) if key not in left}
+        differing = {key: value for key, value in leaves.items() if key not in found or found[key] != value}
+        if not differing:
+            return typed if found.keys() - left == leaves.keys() else None
+        set_ |= differing
+    return None
 
 
 def _leaves(config: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,11 +21,14 @@ from conftest import ROOT, TINY_IMAGES
 from PIL import Image
 
 from gan_cli import api
+from gan_cli import config as configs
 from gan_cli.checkpoint import LAST, load
 from gan_cli.cli import run_command
+from gan_cli.compose import compose_command
 from gan_cli.data.dataset import to_bytes
 from gan_cli.errors import CheckpointError, CollapsedError, GanCliError, UsageError
 from gan_cli.loading import load_generator, sample
+from gan_cli.sources import open_sources
 
 CONDITIONAL = [*TINY_IMAGES, "conditioning=projection", "steps=3", "name=kinds"]
 
@@ -65,7 +70,14 @@ def test_a_run_is_that_of_the_command(train: Callable[..., Path], here: Path) ->
         assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
     assert mapped.parent.name == "it's, mapped"
     record = json.loads((listed / "config.json").read_text())
-    assert record["command"].startswith("gan_cli.api.train dataset=shapes ")
+    assert record["command"].startswith("gan-train dataset=shapes ")
+    for run in (mapped, whole):
+        words = shlex.split(json.loads((run / "config.json").read_text())["command"])
+        assert (words[0], "dataset=shapes" in words) == ("gan-train", True)
+        again, once = (configs.to_dict(part) for part in (api.read_overrides(open_sources(words[1:])).config, config))
+        for part in (again, once):
+            del part["name"], part["threads"], part["precision"]  # which a run settles
+        assert again == once
     assert record["ended"]["status"] == "done"
 
 
@@ -81,6 +93,45 @@ def test_values_of_a_mapping_are_taken_as_they_are(tmp_path: Path) -> None:
         f"dataset.path={pictures}", "regularizer=[r1,lecam]", "budget=null", "deterministic=true",
         "optimizer.lr=0.0002", "dataset.classes=['a cat','1,2']", "loss=hinge", "label=x",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["loss=hinge", "optimizer.lr=0.003", "optimizer.generator.lr=0.0002", "name=it's"],
+        ["optimizer=sgd", "optimizer/generator=adam", "regularizer=none", "dataset.classes=['a b',c]"],
+        ["regularizer=[gradient_penalty,lecam]", "loss=wasserstein", "budget=5s", "training.augment=[]"],
+        ["experiment=ring", "conditioning=concat", "device=cpu"],
+        ["experiment=sngan_cifar10", "image_size=[32,64]", "output=a b,c=[d]", "dataset.root=~/x"],
+        ["dataset=folder", "dataset.path=null", "architecture=mlp", "logger=[tensorboard]", "resume=auto"],
+    ],
+)
+def test_a_config_is_told_as_a_command_that_comes_to_it(overrides: list[str]) -> None:
+    config = configs.read(compose_command("train", open_sources(overrides)).data)
+    typed = api._overrides_of(config)
+    assert typed is not None
+    assert configs.read(compose_command("train", open_sources(typed)).data) == config
+    assert len(typed) <= 25
+    assert overrides or not typed
+
+
+def test_of_a_config_with_a_budget_the_command_says_no_steps() -> None:
+    config = configs.read(compose_command("train", ["steps=77", "budget=5s"]).data)
+    assert api._overrides_of(config) == ["budget=5s"]
+
+
+def test_a_config_that_no_command_comes_to_has_none() -> None:
+    config = configs.read(compose_command("train", ["loss=hinge"]).data)
+    assert api._overrides_of(dataclasses.replace(config, plugins=("not.enabled",))) is None
+
+
+def test_a_config_with_keys_of_sweeps_is_refused(here: Path) -> None:
+    config = configs.read(compose_command("train", []).data)
+    for more in ({"jobs": 2}, {"fresh": True}):
+        with pytest.raises(UsageError, match="-m"):
+            api.train(dataclasses.replace(config, **more))  # type: ignore[arg-type]
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize(
