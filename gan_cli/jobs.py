@@ -97,8 +97,11 @@ def run_job(job: Job, settings: Settings, children: Children) -> dict[str, Any]:
         "seconds": round(earlier + time.monotonic() - started, 1),
         "code": 1 if code == 0 and status != "done" else code if code >= 0 else 128 - code,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / OUTCOME, outcome)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / OUTCOME, outcome)
+    except OSError as error:  # a disk that is full ends no sweep: the run's own record tells how it ended
+        say(f"warning: {folder / OUTCOME}: cannot be written ({error.strerror}); going on")
     return outcome
 
 

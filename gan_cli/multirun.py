@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from gan_cli.searchpath import config_folder
 from gan_cli.sweep import publish, searched
 
 LOOK = 0.2  # seconds between looks for it
+_driver: ContextVar[Children | None] = ContextVar("driver", default=None)  # of the process that runs Hydra's loop
 STOPPED = ".stopped"  # in the sweep's folder: what tells a launcher's other processes to begin nothing more
 
 
@@ -47,6 +49,9 @@ class HydraJob:
 
     def __call__(self, config: DictConfig) -> float | None:
         stopped = self.sweep.settings.folder / STOPPED
+        driver = _driver.get()
+        if driver is not None and driver.received is not None:  # between two jobs
+            raise StoppedSweep(driver.received)
         if stopped.exists():
             return None
         job = self._job(HydraConfig.get().overrides.task, HydraConfig.get().job.num)
@@ -71,10 +76,19 @@ class HydraJob:
         varied = {name: value for name, value in given.items() if name not in fixed or fixed[name] != value}
         key, folder = hashed(given), self.sweep.settings.folder
         known = {outcome["key"]: outcome["job"] for outcome in searched(folder)}
-        while key not in known and (folder / str(number)).exists():
+        while key not in known and not _taken(folder / str(number)):
             number += 1
         typed = tuple(as_typed(line) for line in lines)
         return Job(known.get(key, number), key, varied, given.get("seed"), typed)
+
+
+def _taken(folder: Path) -> bool:
+    """Makes a trial's folder; False if it is there, as that of another process may be since just now."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -121,13 +135,15 @@ def run_through_hydra(this: Sweep, children: Children) -> None:
     sys.argv = ["gan-train", "-m", *own, *this.hydra, *this.overrides, *this.brought]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raises, instead of printing and exiting with 1
     job = HydraJob(replace(this, hydra=()), os.getpid())
+    token = _driver.set(children)
     try:
         with _sharing(folder / STOPPED, children):
             hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(job)()
     except StoppedSweep as stopped:
-        children.received = stopped.args[0]
+        children.received = children.received or stopped.args[0]
     except Exception as error:
         if children.received is None:
             raise UsageError(one_line(str(error).split("Config search path")[0], 300)) from error
     finally:
+        _driver.reset(token)
         (folder / STOPPED).unlink(missing_ok=True)

@@ -93,7 +93,7 @@ def _name_of(number: int) -> str:
 def outcome_of(job: Job, settings: Settings) -> dict[str, Any]:
     """What became of the job's last try, from its folder alone if nobody was there to note it; "not run" if none."""
     folder = last_try(settings.folder, job.number)
-    if folder is None:
+    if folder is None or (folder.name == str(job.number) and not any(folder.iterdir())):  # its number is taken, no more
         return describe(job, settings, None, "not run", "")
     noted = read_outcome(folder)
     if noted is not None:

@@ -31,6 +31,10 @@ OF_A_SWEEP = ("jobs", "fresh")  # keys that no job is told
 NOT_OF_A_JOB = ("name", "output", *OF_A_SWEEP)  # keys in which equal jobs may differ
 UNJUDGED = ("modes/covered", "accuracy/class")  # what ranks where nothing was named: the first that there is
 FRECHET = "evaluation.metrics=[frechet]"
+MADE_BY = {
+    "frechet": "frechet", "kernel": "kernel", "precision": "precision_recall", "recall": "precision_recall",
+    "density": "density_coverage", "coverage": "density_coverage", "inception_score": "inception_score",
+}  # fmt: skip
 MODES_ARE_KNOWN = ("ring", "grid", "stacked_mnist")
 
 
@@ -67,7 +71,7 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
         key = hashed([data, brought])
         jobs.setdefault(key, Job(len(jobs), key, combination.values, config.seed, (*typed, *brought)))
     named = named_folder()
-    judged = "frechet" if FRECHET in brought else first.judged_by
+    judged = first.judged_by or ("frechet" if FRECHET in brought else None)
     ranked_by = (judged,) if judged is not None else UNJUDGED
     if planned.searched and judged is None and not _is_judged(first):
         raise UsageError(f"{planned.hydra[0]}: goes by a figure, set evaluation.metrics=[frechet] or evaluation.best=")
@@ -122,11 +126,16 @@ def _check(planned: PlannedSweep) -> list[Config]:
 
 
 def _brought_along(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[str, ...]:
-    """A figure to rank images by, unless the user named one, or the data have one of their own."""
+    """What works out the figure that was named; of images one to rank by, if neither user nor data have any."""
     brought = []
-    asked = {"evaluation", "evaluation.metrics", "evaluation.best"} & {*planned.named}
-    if not asked and all(_needs_a_figure(config) for config in parsed):
-        brought.append(FRECHET)
+    metrics_are_named = any(config.evaluation.metrics for config in parsed)
+    if not metrics_are_named and not {"evaluation", "evaluation.metrics"} & {*planned.named}:
+        named = [config.evaluation.best.partition("-")[0] for config in parsed if config.evaluation.best is not None]
+        makers = list(dict.fromkeys(MADE_BY[name] for name in named if name in MADE_BY))
+        if makers:
+            brought.append(f"evaluation.metrics=[{','.join(makers)}]")
+        elif "evaluation.best" not in planned.named and all(_needs_a_figure(config) for config in parsed):
+            brought.append(FRECHET)
     if planned.searched and "health.on_collapse" not in planned.named:
         brought.append("health.on_collapse=stop")
     return tuple(brought)
@@ -194,27 +203,31 @@ def claimed(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
     That is the newest of its name with the same jobs, or a new one. StorageError if it is in use.
     """
     this.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(this.parent):
-        found = None if this.fresh else _find(this)
-        folder = found[0] if found is not None else create_stamped(this.parent, PREFIX)
-        handle = lock(folder)
-    with handle:
+    with contextlib.ExitStack() as held:
+        with _alone(this.parent):
+            found = None if this.fresh else _find(this)
+            folder = found[0] if found is not None else create_stamped(this.parent, PREFIX)
+            held.enter_context(lock(folder))
+            if found is None:
+                write_json(folder / SWEEP, _record_of(this))
         settings = dataclasses.replace(this.settings, folder=folder)
         if found is not None:
             number = {job["key"]: job["number"] for job in found[1]["jobs"]}
             jobs = [dataclasses.replace(job, number=number[job.key]) for job in this.jobs]
             yield dataclasses.replace(this, settings=settings, jobs=sorted(jobs, key=lambda job: job.number)), True
             return
-        record = {
-            "gan_cli": __version__,
-            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": this.command,
-            "directory": os.getcwd(),
-            "identity": this.identity,
-            "jobs": [dataclasses.asdict(job) for job in this.jobs],
-        }
-        write_json(folder / SWEEP, record)
         yield dataclasses.replace(this, settings=settings), False
+
+
+def _record_of(this: Sweep) -> dict[str, Any]:
+    return {
+        "gan_cli": __version__,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": this.command,
+        "directory": os.getcwd(),
+        "identity": this.identity,
+        "jobs": [dataclasses.asdict(job) for job in this.jobs],
+    }
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from gan_cli import leaderboard
 from gan_cli.combinations import compose_sweep
 from gan_cli.errors import GanCliError
 from gan_cli.jobs import Children, run_job, say
-from gan_cli.outcomes import FINAL, OUTCOME, Job, last_tries, outcome_of, read_outcome
+from gan_cli.outcomes import FINAL, Job, last_tries, outcome_of, read_outcome
 from gan_cli.plan import SWEEP, Sweep, claimed, plan
 from gan_cli.report import write_sweep_report
 from gan_cli.reports.page import place_for
@@ -39,7 +39,7 @@ def sweep(arguments: Sequence[str], command: str) -> int:
             try:
                 run_through_hydra(this, children)
             except Exception:
-                if not any(this.settings.folder.glob(f"*/{OUTCOME}")):
+                if not begun and not last_tries(this.settings.folder):
                     _remove_empty(this.settings.folder, had_output=had_output)  # it is Hydra that could not
                 raise
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +14,12 @@ import pytest
 from conftest import run_process
 from test_sweep import TINY, UNJUDGED, Runs, board_in, runs, statuses, wait_for
 
+from gan_cli import multirun
 from gan_cli.cli import run_command
-from gan_cli.multirun import worth
+from gan_cli.multirun import HydraJob, worth
+from gan_cli.outcomes import Settings, next_folder, outcome_of
+from gan_cli.plan import Sweep
+from gan_cli.runfolder import create_run_folder
 
 __all__ = ["runs"]
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "dataset=shapes", "steps=3")
@@ -41,6 +47,42 @@ def test_what_hydra_cannot_do_is_one_line_and_leaves_nothing(here: Path, capsys:
     assert run_command("train", ["-m", "hydra/launcher=basic", "experiment=ring", "seed=1,2", "jobs=2"]) == 2
     assert "hydra.launcher.n_jobs=" in capsys.readouterr().err
     assert list(here.iterdir()) == []
+
+
+def test_what_hydra_cannot_do_leaves_an_earlier_sweep(runs: Runs, here: Path) -> None:
+    command = ["-m", "hydra/launcher=basic", "dataset=shapes", "steps=3", "seed=1,2"]
+    assert run_command("train", command) == 0
+    sweep = next(here.glob("outputs/*/sweep_*"))
+    for note in sweep.glob("*/outcome.json"):
+        note.unlink()
+    assert run_command("train", [*command, "hydra.launcher.nope=1"]) == 2
+    assert (sweep / "sweep.json").is_file()
+    for job in sweep.glob("[01]"):
+        shutil.rmtree(job)
+    assert run_command("train", [*command, "hydra.launcher.nope=1"]) == 2
+    assert (sweep / "sweep.json").is_file()
+
+
+def test_two_trials_at_once_have_two_folders(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, (), ("frechet",))
+    this = Sweep("", tmp_path, False, 1, "", [], (), (), (), settings)
+    one, other = (HydraJob(this, 0)._job([f"seed={seed}"], 0) for seed in (1, 2))
+    assert (one.number, other.number) == (0, 1)
+    assert outcome_of(one, settings)["status"] == "not run"
+    assert next_folder(one, settings, outcome_of(one, settings)) == (tmp_path / "0", False)
+    assert create_run_folder(tmp_path / "0") == tmp_path / "0"
+
+
+def test_a_signal_between_two_jobs_ends_hydra_s_loop(runs: Runs, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def then_signal(value: object, ranked_by: object) -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        return 1.0
+
+    monkeypatch.setattr(multirun, "worth", then_signal)
+    monkeypatch.setattr(multirun, "LOOK", 60.0)  # however soon the next job begins
+    assert run_command("train", ["-m", "hydra/launcher=basic", "dataset=shapes", "steps=3", "seed=1,2,3"]) == 130
+    assert runs.asked() == ["0"]
+    assert statuses(board_in(here)) == ["done", "not run", "not run"]
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,12 @@ from typing import Any
 import pytest
 from conftest import ROOT, TINY_IMAGES, run_process, without
 
-from gan_cli import checkpoint, jobs
+from gan_cli import checkpoint, jobs, plan
 from gan_cli.cli import run_command
 from gan_cli.combinations import compose_sweep
-from gan_cli.runfolder import lock
+from gan_cli.errors import StorageError
+from gan_cli.quality import FAMILIES
+from gan_cli.runfolder import lock, write_json
 
 # Points, whose modes are counted: a job of some seconds, of which most is importing torch.
 TINY = ("experiment=ring", "dataset.size=500", "batch_size=8", "threads=1", "training.log_every=1")
@@ -514,3 +517,72 @@ def test_what_follows_a_swept_key_is_swept_with_it(here: Path) -> None:
         for each in compose_sweep("train", ["optimizer.lr=1e-3,1e-4", "optimizer.generator.lr=0.5"]).combinations
     ]
     assert rates == [[0.5, 1e-3], [0.5, 1e-4]]
+
+
+@pytest.mark.parametrize(
+    ("best", "brought"),
+    [
+        ("frechet", "[frechet]"),
+        ("recall", "[precision_recall]"),
+        ("coverage-random", "[density_coverage]"),
+        ("kernel,precision,recall", "[kernel,precision_recall]"),
+        ("accuracy/class", ""),
+    ],
+)
+def test_the_figure_that_is_named_is_worked_out(
+    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str], best: str, brought: str
+) -> None:
+    command = ["-m", "dataset=shapes", "loss=hinge,minimax", "steps=3", f"evaluation.best={best}"]
+    runs.figure = best.partition(",")[0]
+    assert run_command("train", command) == 0
+    last = {request["arguments"][-1] for request in runs.requests if "metrics" in request["arguments"][-1]}
+    assert last == ({f"evaluation.metrics={brought}"} if brought else set())
+    assert board_in(here)["metric"] == runs.figure
+    capsys.readouterr()
+    assert run_command("train", [*command, "evaluation.metrics=[frechet,precision_recall,kernel]", "name=b"]) in (0, 2)
+    assert "brought along" not in capsys.readouterr().out
+
+
+def test_every_figure_has_its_metric() -> None:
+    made = {figure: metric for family in FAMILIES for metric, figures in family.names.items() for figure in figures}
+    assert {figure: metric for figure, metric in made.items() if metric != "modes"} == plan.MADE_BY
+
+
+def test_two_equal_commands_at_once_are_one_sweep(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["experiment=ring", "seed=1,2"]
+    this = plan.plan(compose_sweep("train", arguments), arguments, "gan-train -m")
+    refused: list[StorageError] = []
+
+    def other() -> None:
+        try:
+            with plan.claimed(this):
+                pass
+        except StorageError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=other)
+
+    def slowly(path: Path, data: dict[str, Any]) -> None:
+        if not thread.ident:
+            thread.start()
+            time.sleep(0.3)
+        write_json(path, data)
+
+    monkeypatch.setattr(plan, "write_json", slowly)
+    with plan.claimed(this):
+        thread.join()
+    assert len(refused) == 1
+    assert len(list(here.glob("outputs/*/sweep_*"))) == 1
+
+
+def test_a_full_disk_ends_no_sweep(
+    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: dict[str, Any]) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(jobs, "write_json", full)
+    assert run_command("train", ["-m", "dataset=shapes", "steps=3", "seed=1,2"]) == 0
+    assert runs.asked() == ["0", "1"]
+    assert "1/outcome.json: cannot be written (No space left on device); going on" in capsys.readouterr().out
+    assert statuses(board_in(here)) == ["done"] * 2
