@@ -17,8 +17,8 @@ from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
 from gan_cli.figures import Figure, direction, newest_evaluated
 from gan_cli.outcomes import last_tries
-from gan_cli.plan import read_sweep, sweeps_in
-from gan_cli.runfolder import RECORD, read_record, runs_in
+from gan_cli.plan import read_sweep
+from gan_cli.runfolder import RECORD, read_record, runs_in, sweeps_in
 from gan_cli.runlog import read_metrics
 from gan_cli.schema import shown
 

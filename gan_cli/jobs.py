@@ -21,8 +21,8 @@ from types import FrameType
 from typing import IO, Any
 
 from gan_cli.errors import StorageError
-from gan_cli.outcomes import OUTCOME, Job, Settings, describe, explain, next_folder, outcome_of
-from gan_cli.runfolder import lock, write_json
+from gan_cli.outcomes import Job, Settings, describe, explain, next_folder, outcome_of
+from gan_cli.runfolder import OUTCOME, lock, write_json
 
 _saying = threading.Lock()
 PATIENCE = 60.0  # seconds that a job of a sweep that was killed may take to save

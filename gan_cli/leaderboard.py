@@ -19,10 +19,10 @@ from rich.text import Text
 from gan_cli.errors import one_line
 from gan_cli.figures import direction, find_figure
 from gan_cli.outcomes import WORSE
-from gan_cli.runfolder import write_text
+from gan_cli.runfolder import BOARD, write_text
 from gan_cli.schema import shown
 
-NAME = "leaderboard"  # .json, .csv, .md
+NAME = BOARD.removesuffix(".json")  # .json, .csv, .md
 COVERED, EVENLY = "modes/covered", "modes/reverse_kl"  # the second decides where all modes are covered
 # 97.5 % quantiles of Student's t, of 1 to 9 degrees of freedom.
 STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
@@ -85,8 +85,7 @@ def _named(wanted: str, outcomes: Sequence[dict[str, Any]]) -> str | None:
 def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
     done = [job for job in jobs if job["status"] == "done"]
     judged = [job for job in done if metric in job["figures"]]
-    values = [job["figures"][metric] for job in judged]
-    mean, interval = mean_interval(values)
+    mean, interval = mean_interval([job["figures"][metric] for job in judged])
     timed = done or [job for job in jobs if job["status"] != "not run"]
     failures = [
         {key: job[key] for key in ("job", "seed", "status", "reason")} for job in jobs if job["status"] != "done"
@@ -96,7 +95,9 @@ def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
     return {
         "config": {key: value for key, value in jobs[0]["config"].items() if key != "seed"},
         "seeds": [job["seed"] for job in jobs],
-        "values": values,
+        "values": [
+            job["figures"].get(metric) if job["status"] == "done" else None for job in jobs
+        ],  # one for each of `seeds`
         "mean": mean,
         "interval": list(interval) if interval is not None else None,
         "seconds": round(fmean(job["seconds"] for job in timed), 1) if timed else None,
@@ -107,6 +108,10 @@ def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
         "jobs": [job["job"] for job in jobs],
         "folders": [job["folder"] for job in jobs],
     }
+
+
+def _judged(row: dict[str, Any]) -> int:
+    return sum(value is not None for value in row["values"])
 
 
 def _rank(jobs: list[dict[str, Any]], metric: str | None) -> tuple[Any, ...]:
@@ -149,8 +154,8 @@ def _csv(board: dict[str, Any]) -> str:
             "" if row["mean"] is None else row["mean"],
             low,
             high,
-            len(row["values"]),
-            " ".join(map(str, row["values"])),
+            _judged(row),
+            " ".join("" if value is None else str(value) for value in row["values"]),
             " ".join(map(str, row["seeds"])),
             row["seconds"],
             " ".join(row["findings"]),
@@ -173,7 +178,7 @@ def _md(folder: Path, board: dict[str, Any]) -> str:
             *(shown(row["config"].get(key)) for key in keys),
             _number(row["mean"]),
             _interval(row),
-            f"{len(row['values'])} of {len(row['jobs'])}",
+            f"{_judged(row)} of {len(row['jobs'])}",
             "" if row["seconds"] is None else f"{row['seconds']:.1f}",
             ", ".join(row["findings"]),
             _state(row),

@@ -11,10 +11,9 @@ from typing import Any
 
 from gan_cli.errors import one_line
 from gan_cli.figures import find_figure, is_better
-from gan_cli.runfolder import CHECKPOINTS, read_record
+from gan_cli.runfolder import CHECKPOINTS, OUTCOME, read_record
 from gan_cli.runlog import read_metrics
 
-OUTCOME = "outcome.json"
 BEST = "best.safetensors"
 ASKED = {signal.SIGINT: 130, signal.SIGUSR1: 138, signal.SIGTERM: 143}  # what a run heeds, and its exit code then
 REFUSED = (2, 3, 5)

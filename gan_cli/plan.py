@@ -23,10 +23,10 @@ from gan_cli.errors import UsageError
 from gan_cli.figures import direction
 from gan_cli.outcomes import Job, Settings
 from gan_cli.overrides import as_typed
-from gan_cli.runfolder import STAMPED, create_stamped, lock, write_json
+from gan_cli.runfolder import PREFIX, create_stamped, lock, sweeps_in, write_json
 from gan_cli.searchpath import named_folder
 
-SWEEP, PREFIX = "sweep.json", "sweep_"
+SWEEP = "sweep.json"
 OF_A_SWEEP = ("jobs", "fresh")  # keys that no job is told
 NOT_OF_A_JOB = ("name", "output", *OF_A_SWEEP)  # keys in which equal jobs may differ
 UNJUDGED = ("modes/covered", "accuracy/class")  # what ranks where nothing was named: the first that there is
@@ -248,13 +248,6 @@ def _find(this: Sweep) -> tuple[Path, dict[str, Any]] | None:
         if record is not None and record["identity"] == this.identity and keys == {job.key for job in this.jobs}:
             return folder, record
     return None
-
-
-def sweeps_in(folder: Path) -> list[Path]:
-    """The sweeps in `outputs/<name>`, newest first."""
-    names = [(STAMPED.fullmatch(path.name.removeprefix(PREFIX)), path) for path in folder.glob(f"{PREFIX}*")]
-    dated = [(match[1], int(match[2] or 1), path) for match, path in names if match and path.is_dir()]
-    return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
 
 
 def read_sweep(folder: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from gan_cli.errors import StorageError, UsageError
 from gan_cli.reports.page import is_ours, place_for, write_page
 from gan_cli.reports.run_page import build_run_page
 from gan_cli.reports.sweep_page import build_sweep_page, is_sweep, runs_of
-from gan_cli.runfolder import CHECKPOINTS, RECORD, runs_in
+from gan_cli.runfolder import CHECKPOINTS, RECORD, runs_in, sweeps_in
 
 
 def report(config: ReportConfig) -> int:
@@ -50,7 +50,7 @@ def _find(named: str) -> Path:
         raise UsageError(f"{named}: no such folder; give that of a run, of a sweep, or outputs/<name>")
     if (folder / RECORD).is_file() or (folder / CHECKPOINTS).is_dir() or is_sweep(folder):
         return folder
-    runs = runs_in(folder) or sorted((path for path in folder.glob("sweep_*") if is_sweep(path)), reverse=True)
+    runs = runs_in(folder) or [path for path in sweeps_in(folder) if is_sweep(path)]
     if not runs:
         raise UsageError(f"{named}: holds no run and no sweep; give the folder of one, or outputs/<name>")
     return runs[0]

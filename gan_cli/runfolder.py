@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from gan_cli.errors import StorageError, UsageError, one_line
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
+PREFIX, OUTCOME, BOARD = "sweep_", "outcome.json", "leaderboard.json"  # a sweep's, a job's and again a sweep's
 STAMP = "%Y-%m-%d_%H%M%S"
 STAMPED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
 
@@ -79,6 +80,13 @@ def runs_in(folder: Path) -> list[Path]:
         return []
     matched = [(STAMPED.fullmatch(path.name), path) for path in folder.iterdir() if (path / RECORD).is_file()]
     dated = [(match[1], int(match[2] or 1), path) for match, path in matched if match]
+    return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
+
+
+def sweeps_in(folder: Path) -> list[Path]:
+    """The sweeps in `outputs/<name>`, newest first."""
+    names = [(STAMPED.fullmatch(path.name.removeprefix(PREFIX)), path) for path in folder.glob(f"{PREFIX}*")]
+    dated = [(match[1], int(match[2] or 1), path) for match, path in names if match and path.is_dir()]
     return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
 
 

@@ -58,7 +58,7 @@ def test_one_row_per_config_the_best_first_with_unequal_seeds() -> None:
     assert (board["metric"], board["better"], board["varied"]) == ("frechet-classifier", "lower", ["loss", "seed"])
     assert order(board) == ["minimax", "hinge", "bce"]
     best, second, last = board["rows"]
-    assert (best["mean"], best["interval"], best["status"], best["values"]) == (4.0, None, "partial", [4.0])
+    assert (best["mean"], best["interval"], best["status"], best["values"]) == (4.0, None, "partial", [4.0, None])
     assert best["failures"] == [{"job": 3, "seed": 2, "status": "killed", "reason": "why 3"}]
     assert best["seconds"] == 30.0  # of what was done
     assert best["repeat"] == "gan-train loss=minimax seed=1"
@@ -89,7 +89,7 @@ def test_rows_with_a_run_that_failed_by_itself_come_after_those_without() -> Non
         job(3, 2, {}, "killed", loss="minimax"),
     )
     assert order(board) == ["minimax", "hinge"]
-    assert board["rows"][1]["values"] == [1.0]  # what diverged has no figure
+    assert board["rows"][1]["values"] == [1.0, None]  # what diverged has no figure
 
 
 def test_equal_coverage_is_decided_by_evenness() -> None:
@@ -124,6 +124,8 @@ def test_its_files_agree_and_nothing_in_them_is_markup(tmp_path: Path, capsys: p
     assert [row["rank"] for row in rows] == ["1", ""]
     assert (rows[0]["loss"], float(rows[0]["frechet-random"]), rows[0]["n"]) == ("hinge", 2.0, "2")
     assert float(rows[0]["low"]) == pytest.approx(2 - 12.7062 * 0.5, abs=1e-3)
+    assert (rows[0]["values"].split(" "), rows[0]["seeds"].split(" ")) == (["1.5", "2.5"], ["1", "2"])
+    assert (rows[1]["values"], rows[1]["seeds"], rows[1]["n"]) == ("", "1", "0")
     assert rows[1]["failures"] == "job 1 raised: why 1"
     text = (tmp_path / "leaderboard.md").read_text()
     lines = [line for line in text.splitlines() if line.startswith("| ")]

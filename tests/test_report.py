@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -140,7 +141,7 @@ def write_sweep(folder: Path, **changed: Any) -> Path:
             {
                 "config": {"loss": loss},
                 "seeds": [1, 2, 3],
-                "values": [] if mean is None else [mean + job % 3 for job in jobs if job not in failed],
+                "values": [] if mean is None else [None if job in failed else mean + job % 3 for job in jobs],
                 "mean": mean,
                 "interval": None if mean is None else [mean - 1, mean + 1.5],
                 "seconds": 10.0 + place,
@@ -504,6 +505,10 @@ def test_the_command_finds_runs_and_sweeps(here: Path, capsys: pytest.CaptureFix
     assert sorted(path.parent.name for path in sweep.glob("*/report.html")) == ["0", "1", "2", "4", "5"]
     addresses = {link["href"] for link in opened(sweep / "report.html").all("a")}
     assert "./4/report.html" in addresses
+    for count in (9, 10):
+        write_sweep(here / "outputs" / "other" / f"sweep_2026-01-01_000000-{count}")
+    assert run_command("report", ["outputs/other"]) == 0
+    assert capsys.readouterr().out == "report: outputs/other/sweep_2026-01-01_000000-10/report.html\n"
     assert run_command("report", ["outputs/demo", "out=new/it's.html"]) == 0
     assert (here / "new" / "it's.html").is_file()
 
@@ -543,6 +548,22 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path, monkeypatc
     monkeypatch.setattr(pages.os, "replace", full)
     with pytest.raises(StorageError, match=r"report\.html: cannot be written"):
         write_run_report(run)
+    assert not list(run.glob(".*"))
+
+
+def test_two_processes_may_write_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one is done while this one has yet to give its page the name."""
+    run = write_run(tmp_path / "run")
+    replace, pid = os.replace, os.getpid()
+
+    def after_the_other(temporary: Path, path: Path) -> None:
+        monkeypatch.setattr(pages.os, "replace", replace)
+        monkeypatch.setattr(pages.os, "getpid", lambda: pid + 1)
+        pages.write_page(b"other", path)
+        replace(temporary, path)
+
+    monkeypatch.setattr(pages.os, "replace", after_the_other)
+    assert "Losses" in opened(write_run_report(run)).text
     assert not list(run.glob(".*"))
 
 

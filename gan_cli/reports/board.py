@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.reports.reading import inside, listed, mapping, number, numbers, read_json, text, whole
+from gan_cli.runfolder import BOARD, OUTCOME
 
-BOARD, OUTCOME = "leaderboard.json", "outcome.json"
 MOST_ROWS, MOST_KEYS, MOST_SEEDS, MOST_JOBS = 1000, 20, 100, 2000
 
 

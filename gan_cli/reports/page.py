@@ -100,7 +100,7 @@ def is_ours(path: Path) -> bool:
 
 def write_page(page: bytes, path: Path) -> Path:
     """Under its name when all of it is there; StorageError if that cannot be."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # several processes may write the same page
     try:
         temporary.write_bytes(page)
         os.replace(temporary, path)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_cli.reports.board import BOARD, OUTCOME, Board, Entry, Failure, read_board
+from gan_cli.reports.board import Board, Entry, Failure, read_board
 from gan_cli.reports.charts import points_of
 from gan_cli.reports.curves import Curve, Scale, Series, Tick, percent, place_curve, scale_of, steps_scale, thin
 from gan_cli.reports.curves import x_ticks as ticks_of_steps
@@ -17,7 +17,7 @@ from gan_cli.reports.frames import Picture, embed_picture, grids_of
 from gan_cli.reports.page import NAME, fit, render
 from gan_cli.reports.reading import link, or_empty, or_none, read_json, text
 from gan_cli.reports.run_page import Link
-from gan_cli.runfolder import RECORD
+from gan_cli.runfolder import BOARD, OUTCOME, RECORD
 from gan_cli.runlog import LOG, read_metrics
 
 MOST_SHOWN = 60  # rows with pictures and curves
