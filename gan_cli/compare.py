@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from gan_cli.chosen import chosen_figures
 from gan_cli.commands import CompareConfig
 from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
@@ -29,12 +30,15 @@ WHERE = ("name", "output", "resume", "dataset.cache")  # a run is kept, which sa
 
 @dataclass(frozen=True)
 class Shown:
-    """A run as a table shows it: its config's leaves, its end, its last figures, and those of its newest evaluation."""
+    """A run as a table shows it: its config's leaves, how far it came, the figures of what it stands for (of its best
+    checkpoint, if it kept one), and those of its newest evaluation.
+    """
 
     folder: Path
     config: dict[str, Any]
     ended: dict[str, Any]
     findings: list[str]
+    last: dict[str, float]
     figures: dict[str, float]
     evaluated: dict[str, Figure]
 
@@ -70,18 +74,19 @@ def find_runs(path: str) -> list[Path]:
 
 def _read(folder: Path) -> Shown:
     record = read_record(folder)
-    figures: dict[str, float] = {}
+    last: dict[str, float] = {}
     findings: list[str] = []
     for line in read_metrics(folder):
         findings += line.get("findings", ())
-        figures |= {name: value for name, value in line.items() if name not in ("findings", "text")}
+        last |= {name: line[name] for name in ("step", "seconds") if name in line}
     config, ended, evaluated = record.get("config"), record.get("ended"), newest_evaluated(folder)
     return Shown(
         folder=folder,
         config=dict(flatten(config)) if isinstance(config, dict) else {},
         ended=ended if isinstance(ended, dict) else {},
         findings=list(dict.fromkeys(findings)),
-        figures=figures,
+        last=last,
+        figures=chosen_figures(folder).figures,
         evaluated={figure.name: figure for figure in evaluated.figures} if evaluated is not None else {},
     )
 
@@ -114,8 +119,8 @@ def _table(runs: Sequence[Shown], some: Sequence[Shown]) -> Table:
 
 CELLS: dict[str, Callable[[Shown], str]] = {
     "status": lambda run: one_line(run.ended.get("status", "not ended"), 40),
-    "steps": lambda run: f"{run.figures['step']:,.0f}" if "step" in run.figures else "",
-    "seconds": lambda run: f"{run.figures['seconds']:,.1f}" if "seconds" in run.figures else "",
+    "steps": lambda run: f"{run.last['step']:,.0f}" if "step" in run.last else "",
+    "seconds": lambda run: f"{run.last['seconds']:,.1f}" if "seconds" in run.last else "",
     "findings": lambda run: "\n".join(one_line(name, 60) for name in run.findings),
 }
 

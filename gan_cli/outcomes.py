@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan_cli.chosen import chosen_figures
 from gan_cli.errors import one_line
-from gan_cli.figures import find_figure, is_better
 from gan_cli.runfolder import CHECKPOINTS, OUTCOME, read_record
-from gan_cli.runlog import read_metrics
+from gan_cli.runlog import LARGEST, read_metrics
 
-BEST = "best.safetensors"
 ASKED = {signal.SIGINT: 130, signal.SIGUSR1: 138, signal.SIGTERM: 143}  # what a run heeds, and its exit code then
 REFUSED = (2, 3, 5)
 WORSE = ("diverged", "collapsed")
@@ -123,20 +122,36 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
     """What a job's folder says; None if nothing, or that was torn or edited."""
     try:
         noted = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     kinds = {"config": dict, "status": str, "reason": str, "figures": dict, "code": int, "findings": list}
     kinds |= {"overrides": list, "varied": str, "repeat": str}
     if not isinstance(noted, dict) or any(not isinstance(noted.get(key), kind) for key, kind in kinds.items()):
         return None
-    figures = {str(name): value for name, value in noted["figures"].items() if isinstance(value, int | float)}
+    figures = {one_line(name, 80): value for name, value in noted["figures"].items() if _is_figure(value)}
+    config = {one_line(key, 100): value for key, value in noted["config"].items() if _is_plain(value)}
+    seed = noted.get("seed")
     told = {key: one_line(noted[key], 300) for key in ("status", "reason", "varied")}
     findings = [one_line(name, 60) for name in noted["findings"]]
     number, _, again = folder.name.partition("-")
     where = {"job": int(number), "try": int(again or 1), "folder": folder.name}  # whatever it says of that
     return noted | told | where | {
-        "figures": figures, "findings": findings, "seconds": _number(noted.get("seconds")), "key": str(noted.get("key"))
+        "figures": figures, "findings": findings, "seconds": _number(noted.get("seconds")),
+        "key": one_line(noted.get("key"), 100), "config": config, "seed": seed if type(seed) is int else None,
+        "code": noted["code"] if 0 <= noted["code"] < 256 else 1, "overrides": list(map(str, noted["overrides"])),
     }  # fmt: skip
+
+
+def _is_figure(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < LARGEST
+
+
+def _is_plain(value: Any, depth: int = 4) -> bool:
+    """Whether it is what a key of a command line can be set to."""
+    if isinstance(value, list | dict):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(each, depth - 1) for each in inner)
+    return value is None or isinstance(value, str | bool) or _is_figure(value)
 
 
 def describe(job: Job, settings: Settings, folder: Path | None, status: str, reason: str) -> dict[str, Any]:
@@ -158,7 +173,7 @@ def describe(job: Job, settings: Settings, folder: Path | None, status: str, rea
         "status": status,
         "reason": one_line(reason, 300),
         "findings": _findings(folder) if folder is not None else [],
-        "figures": _final_figures(folder, settings.ranked_by) if folder is not None else {},
+        "figures": chosen_figures(folder).figures if folder is not None else {},
         "seconds": _number(ended.get("seconds")) if isinstance(ended, dict) else 0.0,
         "folder": folder.name if folder is not None else None,
         "code": 0 if status in ("done", "not run") else 4 if status in WORSE else 130 if status == "stopped" else 1,
@@ -178,20 +193,3 @@ def _number(value: Any) -> float:
 def _findings(folder: Path) -> list[str]:
     """Names of what the health watch found, in order, each once."""
     return list(dict.fromkeys(name for line in read_metrics(folder) for name in line.get("findings", ())))
-
-
-def _final_figures(folder: Path, ranked_by: tuple[str, ...]) -> dict[str, float]:
-    """The last of each figure; of one that chose `best.safetensors`, the best, since that is what a user gets."""
-    lines = list(read_metrics(folder))
-    last: dict[str, float] = {}
-    for line in lines:
-        last |= {name: value for name, value in line.items() if name not in ("findings", "text")}
-    if (folder / CHECKPOINTS / BEST).is_file():
-        for wanted in ranked_by:
-            found = [each for each in (find_figure(line, wanted) for line in lines) if each is not None]
-            if found:
-                name = found[-1][0]
-                for each, value in found:
-                    if each == name and is_better(name, value, last[name]):
-                        last[name] = value
-    return last

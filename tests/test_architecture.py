@@ -29,6 +29,7 @@ LAYERS = [
     {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "runfolder", "machine"},
     {"trackers", "films"},
     {"pictures", "runlog", "state"},
+    {"chosen"},
     {"presentation", "judging", "turns"},
     {"sealed"},
     {"metrics"},
@@ -104,8 +105,8 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 
 TORCHLESS = (
-    "api cli combinations commands compare compose config cures errors explain extend extras figures geometry health"
-    " help jobs leaderboard multirun outcomes overrides plan plugin report schema searchpath sources sweep"
+    "api chosen cli combinations commands compare compose config cures errors explain extend extras figures geometry"
+    " health help jobs leaderboard multirun outcomes overrides plan plugin report schema searchpath sources sweep"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
 TORCHLESS_FILES += [path for folder in ("options", "reports") for path in sorted((PACKAGE / folder).glob("*.py"))]

@@ -78,6 +78,21 @@ def test_what_differs_and_how_each_came_out(three: list[Path], capsys: pytest.Ca
     assert cells(text, "kernel-classifier (gan-eval)") == ["11.5 (10.25 to 13)", "", ""]
 
 
+def test_figures_are_those_of_the_best_checkpoint(three: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """As the leaderboard has them; how far the run came is that of its end."""
+    (three[0] / "checkpoints").mkdir()
+    (three[0] / "checkpoints" / "best.safetensors").touch()
+    config = {"loss": {"name": "hinge"}, "evaluation": {"metrics": ["frechet"], "best": None}}
+    (three[0] / "config.json").write_text(json.dumps({"config": config}))
+    with open(three[0] / "metrics.jsonl", "a") as lines:
+        lines.write(json.dumps({"step": 1300, "loss/generator": 1.0, "frechet-classifier": 20.0}) + "\n")
+    assert run_command("compare", [str(path) for path in three[:2]]) == 0
+    text = capsys.readouterr().out
+    assert cells(text, "frechet-classifier")[0] == "12.35"
+    assert cells(text, "loss/generator")[0] == "2"
+    assert cells(text, "steps")[0] == "1,300"
+
+
 def test_paths_may_be_names_and_sweeps(three: list[Path], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = here / "outputs/w/sweep_2026-02-01_000000"
     for folder in ("0", "1", "1-2", "10"):

@@ -210,6 +210,18 @@ def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
     assert all((run / (address or "")).exists() for address in addresses)
 
 
+def test_the_figures_at_the_top_are_those_of_the_best_checkpoint(tmp_path: Path) -> None:
+    lines = [line | {"frechet-classifier": 3.0 if line["step"] == 200 else 7.5} for line in LINES]
+    config = config_of("dataset=shapes", "evaluation.metrics=[frechet]", "training.evaluate_every=50")
+    run = write_run(tmp_path / "run", lines, config=config)
+    assert "7.5 frechet-classifier" in opened(write_run_report(run)).text
+    (run / "checkpoints" / "best.safetensors").touch()
+    text = opened(write_run_report(run)).text
+    assert "3 frechet-classifier" in text
+    assert "best step 200, frechet-classifier 3" in text
+    assert "steps 450" in text
+
+
 def test_the_same_folder_gives_the_same_page(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     once = write_run_report(run).read_bytes()

@@ -277,10 +277,17 @@ class Runs:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         (folder / "checkpoints" / "last.safetensors").touch()
         values = self.lines(next((each for each in arguments if each.startswith("seed=")), ""))
-        lines = [{"step": step, self.figure: value} for step, value in enumerate(values, start=1)]
+        lines = [
+            {"step": step, self.figure: value, "accuracy/class": step / 10}
+            for step, value in enumerate(values, start=1)
+        ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         status = {0: "done", 4: "collapsed"}.get(code, "")
-        record = {"threads": 1, "config": {}, **({"ended": {"status": status, "seconds": 2.0}} if status else {})}
+        record = {
+            "threads": 1,
+            "config": {"evaluation": {"metrics": ["frechet"]}},
+            **({"ended": {"status": status, "seconds": 2.0}} if status else {}),
+        }
         (folder / "config.json").write_text(json.dumps(record))
         return code, "Traceback (most recent call last):\nOSError: gone\n" if code == 1 else ""
 
@@ -330,6 +337,8 @@ def test_the_figure_is_that_of_the_checkpoint_a_user_gets(runs: Runs, here: Path
     (run / "outcome.json").unlink()
     assert run_command("train", command) == 0
     assert board_in(here)["rows"][0]["mean"] == 1.0
+    figures = {"step": 2, "frechet-classifier": 1.0, "accuracy/class": 0.2}  # all of one checkpoint
+    assert board_in(here)["jobs"][0]["figures"] == figures
     assert len(runs.requests) == 1
 
 
@@ -421,6 +430,18 @@ def test_edited_and_torn_notes_are_no_reason_to_fail(runs: Runs, here: Path) -> 
     board = board_in(here)
     assert [job["folder"] for job in board["jobs"]] == ["0", "1", "2"]
     assert board["jobs"][1]["reason"] == "a b"
+    odd = {"figures": {"frechet-classifier": float("nan"), "recall-x": 10**400, "kernel-classifier": 2}}
+    odd |= {"seed": {}, "config": {"loss": [[[[[1]]]]], "seed": 2}, "overrides": [1], "code": 10**30, "key": 3}
+    (sweep / "0" / "outcome.json").write_text(
+        json.dumps({name: value for name, value in note.items() if name != "seed"})
+    )
+    (sweep / "1" / "outcome.json").write_text(json.dumps(note | odd))
+    (sweep / "2" / "outcome.json").write_text("[" * 100_000 + "]" * 100_000)
+    assert run_command("train", command) == 1
+    edited = board_in(here)["jobs"]
+    assert [job["seed"] for job in edited] == [None, None, 3]
+    assert (edited[1]["figures"], edited[1]["config"]) == ({"kernel-classifier": 2}, {"seed": 2})
+    assert edited[2]["status"] == "done"
     (sweep / "sweep.json").write_text("[]")
     assert run_command("train", command) == 0
     assert len(list(here.glob("outputs/*/sweep_*"))) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_cli import config as configs
+from gan_cli.chosen import chosen_figures
 from gan_cli.compose import compose_default
 from gan_cli.figures import EVALUATIONS
 from gan_cli.options import DATASETS
@@ -103,8 +104,8 @@ def _values(run: Path, home: Path, record: Mapping[str, Any], lines: Sequence[Ma
         "title": title_of(run, config),
         "folder": text(str(run), 300),
         "status": text(ended.get("status"), 30) or "not ended",
-        "facts": _facts(record, config, ended, done),
-        "tiles": or_empty(lambda: _tiles(lines)),
+        "facts": [*_facts(record, config, ended, done), *or_empty(lambda: _best(run))],
+        "tiles": or_empty(lambda: _tiles(lines, run)),
         "classes": [text(name, 40) for name in listed(mapping(config.get("conditioning")).get("classes"))][
             :MOST_CLASSES
         ],
@@ -159,16 +160,24 @@ def _facts(record: Mapping[str, Any], config: Mapping[str, Any], ended: Mapping[
     return [row for row in found if row.value]
 
 
-def _tiles(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """What the last evaluation on the way found, for the top of the page."""
-    last: dict[str, Any] = {}
-    for line in lines:
-        last |= line
+def _best(run: Path) -> list[Row]:
+    """Of which checkpoint the figures at the top are, if not of the last."""
+    chosen = chosen_figures(run)
+    if chosen.best is None:
+        return []
+    return [
+        Row("best", f"step {chosen.figures['step']:,.0f}, {text(chosen.best)} {figure(chosen.figures[chosen.best])}")
+    ]
+
+
+def _tiles(lines: Sequence[Mapping[str, Any]], run: Path) -> list[Row]:
+    """What the last evaluation on the way found, or the best if that was kept, for the top of the page."""
+    told = chosen_figures(run).figures
     tiles = []
-    for key in quality_keys(lines)[:6]:
-        value = last[key]
-        if key == "modes/covered" and last.get("modes/possible"):
-            tiles.append(Row("modes covered", f"{value:.0f} of {last['modes/possible']:.0f}"))
+    for key in [key for key in quality_keys(lines) if key in told][:6]:
+        value = told[key]
+        if key == "modes/covered" and told.get("modes/possible"):
+            tiles.append(Row("modes covered", f"{value:.0f} of {told['modes/possible']:.0f}"))
         elif key in ("modes/share", "accuracy/class"):
             name = "samples at a mode" if key == "modes/share" else "of the class asked for"
             tiles.append(Row(name, f"{100 * value:.1f} %"))
