@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_cli.figures import FIRST_OF, find_figure, is_better
+from gan_cli.figures import FIGURES_OF, find_figure, is_better
 from gan_cli.runfolder import CHECKPOINTS, read_record
 from gan_cli.runlog import read_metrics
 
@@ -44,7 +44,7 @@ def _judged_by(record: Mapping[str, Any]) -> str | None:
     asked = evaluation if isinstance(evaluation, dict) else {}
     metrics = asked.get("metrics")
     first = metrics[0] if isinstance(metrics, list) and metrics else None
-    named = asked.get("best") or (FIRST_OF.get(first, first) if isinstance(first, str) else None)
+    named = asked.get("best") or (FIGURES_OF[first][0] if isinstance(first, str) and first in FIGURES_OF else None)
     return named if isinstance(named, str) else None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_cli import schema
 from gan_cli.errors import UsageError, closest
-from gan_cli.figures import BETTER, FIGURES_OF, direction
+from gan_cli.figures import BETTER, direction, maker_of
 from gan_cli.geometry import EXAMPLES, levels_of
 from gan_cli.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 
@@ -150,9 +150,9 @@ def _validate_evaluation(config: Config) -> None:
 def _validate_best(config: Config) -> None:
     """What a run goes by must be worked out in it."""
     best, metrics = config.evaluation.best, config.evaluation.metrics
-    made_by = next((metric for metric, names in FIGURES_OF.items() if str(best).partition("-")[0] in names), None)
-    if made_by is not None and made_by not in metrics:
-        raise UsageError(f"evaluation.best={best}: is worked out by evaluation.metrics=[{made_by}], set that too")
+    maker = maker_of(best)
+    if maker is not None and maker not in metrics:
+        raise UsageError(f"evaluation.best={best}: is worked out by evaluation.metrics=[{maker}], set that too")
     if best == "accuracy/class" and config.conditioning.name == "none":
         raise UsageError("evaluation.best=accuracy/class: is of conditional runs, set conditioning=projection")
     if best is not None and best.startswith("modes/") and config.dataset.name not in WITH_MODES:

@@ -47,6 +47,12 @@ def direction(name: str) -> str:
     return BETTER.get(name) or BETTER.get(name.partition("-")[0], "")
 
 
+def maker_of(name: str | None) -> str | None:
+    """The metric of `evaluation.metrics` that works a figure out; None of others, as modes/covered."""
+    base = str(name).partition("-")[0]
+    return next((metric for metric, names in FIGURES_OF.items() if base in names), None)
+
+
 def is_better(name: str, value: float, than: float) -> bool:
     return value < than if direction(name) == "lower" else value > than
 

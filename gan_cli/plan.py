@@ -16,11 +16,12 @@ from typing import Any
 
 from gan_cli import __version__, schema
 from gan_cli import config as configs
+from gan_cli.clashes import WITH_MODES
 from gan_cli.combinations import PlannedSweep
 from gan_cli.compose import HYDRA_KEYS
 from gan_cli.config import Config
 from gan_cli.errors import UsageError
-from gan_cli.figures import direction
+from gan_cli.figures import direction, maker_of
 from gan_cli.outcomes import Job, Settings
 from gan_cli.overrides import as_typed
 from gan_cli.runfolder import PREFIX, create_stamped, lock, sweeps_in, write_json
@@ -31,11 +32,6 @@ OF_A_SWEEP = ("jobs", "fresh")  # keys that no job is told
 NOT_OF_A_JOB = ("name", "output", *OF_A_SWEEP)  # keys in which equal jobs may differ
 UNJUDGED = ("modes/covered", "accuracy/class")  # what ranks where nothing was named: the first that there is
 FRECHET = "evaluation.metrics=[frechet]"
-MADE_BY = {
-    "frechet": "frechet", "kernel": "kernel", "precision": "precision_recall", "recall": "precision_recall",
-    "density": "density_coverage", "coverage": "density_coverage", "inception_score": "inception_score",
-}  # fmt: skip
-MODES_ARE_KNOWN = ("ring", "grid", "stacked_mnist")
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,7 @@ def _check(planned: PlannedSweep) -> list[Config]:
     for config in parsed:
         try:
             if config.init_from is None:  # else its job alone knows the networks
-                configs.validate(config)
+                configs.validate(_with_its_metric(config))
         except UsageError as error:
             clashes.append(error)
     if len(clashes) == len(parsed):
@@ -130,8 +126,7 @@ def _brought_along(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[str
     brought = []
     metrics_are_named = any(config.evaluation.metrics for config in parsed)
     if not metrics_are_named and not {"evaluation", "evaluation.metrics"} & {*planned.named}:
-        named = [config.evaluation.best.partition("-")[0] for config in parsed if config.evaluation.best is not None]
-        makers = list(dict.fromkeys(MADE_BY[name] for name in named if name in MADE_BY))
+        makers = [maker for maker in dict.fromkeys(maker_of(config.evaluation.best) for config in parsed) if maker]
         if makers:
             brought.append(f"evaluation.metrics=[{','.join(makers)}]")
         elif "evaluation.best" not in planned.named and all(_needs_a_figure(config) for config in parsed):
@@ -141,16 +136,24 @@ def _brought_along(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[str
     return tuple(brought)
 
 
+def _with_its_metric(config: Config) -> Config:
+    """The config with what is brought along for the figure that it names."""
+    maker, asked = maker_of(config.evaluation.best), config.evaluation
+    if maker is None or asked.metrics:
+        return config
+    return dataclasses.replace(config, evaluation=dataclasses.replace(asked, metrics=(maker,)))
+
+
 def _needs_a_figure(config: Config) -> bool:
     try:
         images = len(config.sample_shape) == 3
     except UsageError:  # which its job will say
         images = True
-    return images and config.judged_by is None and config.dataset.name not in MODES_ARE_KNOWN
+    return images and config.judged_by is None and config.dataset.name not in WITH_MODES
 
 
 def _is_judged(config: Config) -> bool:
-    return config.dataset.name in MODES_ARE_KNOWN or config.conditioning.name != "none"
+    return config.dataset.name in WITH_MODES or config.conditioning.name != "none"
 
 
 def _of_a_job(overrides: Any) -> tuple[str, ...]:
