@@ -22,6 +22,7 @@ from gan_cli import checkpoint, jobs, plan
 from gan_cli.cli import run_command
 from gan_cli.combinations import compose_sweep
 from gan_cli.errors import StorageError
+from gan_cli.figures import FIGURES_OF
 from gan_cli.quality import FAMILIES
 from gan_cli.runfolder import lock, write_json
 
@@ -321,7 +322,8 @@ def test_a_sweep_of_images_is_ranked_by_a_frechet_distance(
     assert "seed=1 " in board["rows"][0]["repeat"]
     runs.requests.clear()
     for named in ("evaluation.metrics=[kernel]", "evaluation.best=accuracy/class"):
-        assert run_command("train", ["-m", "dataset=shapes", "seed=2,1", "steps=3", named]) == 0
+        command = ["-m", "dataset=shapes", "conditioning=projection", "seed=2,1", "steps=3", named]
+        assert run_command("train", command) == 0
     assert "brought along" not in capsys.readouterr().out
     assert not any("frechet" in argument for request in runs.requests for argument in request["arguments"])
 
@@ -555,7 +557,14 @@ def test_what_follows_a_swept_key_is_swept_with_it(here: Path) -> None:
 def test_the_figure_that_is_named_is_worked_out(
     runs: Runs, here: Path, capsys: pytest.CaptureFixture[str], best: str, brought: str
 ) -> None:
-    command = ["-m", "dataset=shapes", "loss=hinge,minimax", "steps=3", f"evaluation.best={best}"]
+    command = [
+        "-m",
+        "dataset=shapes",
+        "loss=hinge,minimax",
+        "steps=3",
+        f"evaluation.best={best}",
+        "conditioning=projection",
+    ]
     runs.figure = best.partition(",")[0]
     assert run_command("train", command) == 0
     last = {request["arguments"][-1] for request in runs.requests if "metrics" in request["arguments"][-1]}
@@ -567,8 +576,8 @@ def test_the_figure_that_is_named_is_worked_out(
 
 
 def test_every_figure_has_its_metric() -> None:
-    made = {figure: metric for family in FAMILIES for metric, figures in family.names.items() for figure in figures}
-    assert {figure: metric for figure, metric in made.items() if metric != "modes"} == plan.MADE_BY
+    made = {metric: figures for family in FAMILIES for metric, figures in family.names.items()}
+    assert {metric: figures for metric, figures in made.items() if metric != "modes"} == FIGURES_OF
 
 
 def test_two_equal_commands_at_once_are_one_sweep(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
