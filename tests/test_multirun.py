@@ -155,9 +155,11 @@ def test_a_search_minimises_the_figure_and_is_gone_on_with(
 
 
 def test_a_search_maximises_what_is_better_high_and_outlives_failures(
-    runs: Runs, here: Path, caplog: pytest.LogCaptureFixture
+    runs: Runs, here: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("optuna")
+    optuna = pytest.importorskip("optuna")
+    # A grid is walked at random, and one whose last trial failed is ended by Optuna 2.10 with an error of its own.
+    monkeypatch.setattr(optuna.study.Study, "stop", lambda study: None)
     runs.figure, runs.lines = "recall-random", lambda override: [float(override.partition("=")[2] or 2) / 10]
     runs.codes = {"seed=1": 4, "seed=2": -9, "seed=3": 1}
     command = [*SEARCH, "seed=range(1,6)", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=5"]
@@ -172,8 +174,9 @@ def test_a_search_maximises_what_is_better_high_and_outlives_failures(
     same = [*command, "evaluation.metrics=[precision_recall]", "evaluation.best=recall"]
     assert run_command("train", same) == 4
     again = runs.asked()
-    assert (again[0][0], again[1][1:]) == ("+", "-2")  # the killed one went on, and what raised is tried again
-    assert len(again) == 2
+    assert len(again) == 2  # in any order: a grid is walked at random
+    assert [each[0] for each in again].count("+") == 1  # the killed one went on
+    assert [each[1:] for each in again].count("-2") == 1  # and what raised is tried again
     assert sorted(statuses(board_in(here))) == ["collapsed", "done", "done", "done", "done"]
 
 
