@@ -135,7 +135,7 @@ def evaluate(
 
     `path` is a checkpoint, a run's folder or `outputs/<name>`. `metrics` are names as `["frechet", "modes"]`, None all
     that the data allow; `extractor` is classifier, random, pixels, inception or auto; `n` samples of seeds from `seed`
-    are judged; `resamples` bootstrap samples make each interval, 0 none; `data` says where the data were moved to. The
+    are judged; `resamples` random halves make each interval, 0 none; `data` says where the data were moved to. The
     result's `figures` have a name, `value`, 95 % `interval`, `floor` (what real samples score) and `n` each, its
     `about` says what was judged.
 

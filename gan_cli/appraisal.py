@@ -22,6 +22,7 @@ from gan_cli.models.standing import has_statistics
 from gan_cli.quality import check_metrics, judge, possible_metrics
 from gan_cli.randomness import generator_for
 from gan_cli.reference import (
+    FEWEST,
     Real,
     Reference,
     Say,
@@ -156,6 +157,8 @@ def evaluate_folders(
     data, made = read_folders(real, fake, image_size, n or UNNAMED)
     say(f"real: {data.train.source}")
     say(f"fake: {made.source}")
+    if len(made) < FEWEST:
+        raise UsageError(f"fake={fake}: {len(made)} pictures are too few to judge, at least {FEWEST} are needed")
     if n is not None and n > len(made):
         raise UsageError(f"n={n}: fake={fake} has {len(made):,} pictures, use at most that many")
     wanted = n if n is not None else min(UNNAMED, len(made))

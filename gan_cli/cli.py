@@ -76,6 +76,7 @@ def run_guarded(command: str, run: Callable[[], int]) -> int:
         print(f"gan-{command}: {one_line(error, 2000)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
+        print(f"gan-{command}: interrupted", file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):

@@ -85,7 +85,7 @@ class EvalConfig:
     )
     seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
     batch_size: int = key("samples made at once", at_least=1, at_most=100_000)
-    resamples: int = key("bootstrap samples behind each 95 % interval; 0: no intervals", at_least=0, at_most=10_000)
+    resamples: int = key("random halves behind each 95 % interval; 0: no intervals", at_least=0, at_most=10_000)
     ema: bool = key("use the averaged generator if the checkpoint has one")
     standing: bool = key("work out batch norm's statistics anew for the weights that are judged")
     out: str | None = key("folder that receives the figures; <run>/evaluations unless set")

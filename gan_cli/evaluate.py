@@ -67,6 +67,8 @@ def evaluate(config: EvalConfig) -> int:
 
 def _check_source(config: EvalConfig) -> None:
     """UsageError unless there is one thing to judge, told of in its own keys."""
+    if config.metrics == ():
+        raise UsageError("metrics=[]: name at least one, or leave it out for all")
     folders = [name for name in ("real", "fake") if getattr(config, name) is not None]
     if config.ckpt is not None:
         for name in [*folders, *(["image_size"] if config.image_size is not None else [])]:

@@ -29,7 +29,8 @@ class Figure:
     """One figure of `n` samples.
 
     `name` has the extractor where there is one, as `frechet-classifier`. `better` is "lower" or "higher", "" where
-    neither is. `interval` is the bootstrap's 95 %. `floor` is what real samples score, `n` of them against others.
+    neither is. `interval` is that of 95 % of other samples of the same generator. `floor` is what real samples score,
+    `n` of them against others.
     """
 
     name: str

@@ -115,15 +115,18 @@ def _judged(row: dict[str, Any]) -> int:
 
 
 def _rank(jobs: list[dict[str, Any]], metric: str | None) -> tuple[Any, ...]:
-    """Rows with a run that failed by itself come after those without: the mean of the others flatters them."""
+    """Whole rows first, then those of which a run is missing, then those with one that failed by itself.
+
+    The mean of the runs that are left flatters a row.
+    """
     done = [job["figures"] for job in jobs if job["status"] == "done"]
     values = [figures[metric] for figures in done if metric in figures]
     if metric is None or not values:
-        return (2, 0, 0, jobs[0]["job"])
-    flattered = any(job["status"] in WORSE for job in jobs)
+        return (3, 0, 0, jobs[0]["job"])
+    failed, missing = any(job["status"] in WORSE for job in jobs), any(job["status"] != "done" for job in jobs)
     sign = -1 if direction(metric) == "higher" else 1
     evenness = [figures[EVENLY] for figures in done if metric == COVERED and EVENLY in figures]
-    return (int(flattered), sign * fmean(values), fmean(evenness) if evenness else 0, jobs[0]["job"])
+    return (2 if failed else int(missing), sign * fmean(values), fmean(evenness) if evenness else 0, jobs[0]["job"])
 
 
 # --- its files ---------------------------------------------------------------------------------------------------

@@ -90,6 +90,8 @@ def load_generator(
     `ema` takes the averaged generator where there is one. The file is verified first: nothing in it can run code.
     CheckpointError for one that is missing, damaged, foreign or of another shape.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"path: expected a checkpoint, a run's folder or an exported one, not {type(path).__name__}")
     where = Path(os.path.expanduser(path))  # a user nobody knows is left as it is
     for folder in (where, where.parent):
         if where in (folder, folder / WEIGHTS) and os.path.isfile(folder / WEIGHTS) and os.path.isfile(folder / CARD):
@@ -150,6 +152,10 @@ def sample(
     batch_size: int = 64,
 ) -> Tensor:
     """What `gan_cli.api.sample` describes."""
+    if not isinstance(generator, LoadedGenerator):
+        raise UsageError(f"generator: expected what load_generator returns, not {type(generator).__name__}")
+    if isinstance(seeds, int):
+        raise UsageError(f"seeds={seeds}: expected several, as range({seeds}) or [{seeds}]")
     seeds = seeds if isinstance(seeds, range) else [_seed(seed) for seed in seeds]
     if len(seeds) == 0 or not 0 <= min(seeds) <= max(seeds) <= MOST_SEED:
         raise UsageError("seeds: expected at least one whole number, each from 0 to 2**62")

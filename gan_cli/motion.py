@@ -27,6 +27,7 @@ POINTS = 500  # shown at once, where nobody says how many
 MOST_FRAMES = {"webp": 5000, "gif": 1000, "mp4": 50_000}  # Pillow holds a GIF whole
 MOST_SHOWN = 10_000  # samples in a frame
 SMALLEST_FRAME = 256  # smaller ones are enlarged by whole factors
+OTHER_FILMS = ("avi", "mov", "mkv", "webm", "mpg", "mpeg", "apng", "png", "jpg")  # that a person may ask for
 OF_FILMS = ("frames", "fps", "container", "tiles", "through_labels")
 NOT_OF_PROGRESS = ("frames", "tiles", "through_labels", "n", "seeds", "label", "label_index", "truncation")
 
@@ -42,6 +43,8 @@ class Planned(NamedTuple):
 def container_of(config: SampleConfig) -> str:
     """webp, gif or mp4, as `container` or the ending of `out` says; UsageError if they differ."""
     ending = Path(config.out or "").suffix.removeprefix(".")
+    if ending in OTHER_FILMS:
+        raise UsageError(f"out={config.out}: a film is webp, gif or mp4")
     named = ending if ending in CONTAINERS else None
     if named and config.container and named != config.container:
         raise UsageError(f"container={config.container} and out={config.out}: each says what to write, give one")

@@ -16,7 +16,7 @@ from gan_cli.runfolder import CHECKPOINTS, RECORD, runs_in, sweeps_in
 def report(config: ReportConfig) -> int:
     """Writes the page of each folder that is named, of a sweep also those of its runs, and prints where they are."""
     if not config.paths:
-        raise UsageError("gan-report: which run? give its folder, a sweep's, or outputs/<name>, as gan-report RUN")
+        raise UsageError("which run? give its folder, a sweep's, or outputs/<name>, as gan-report RUN")
     if config.out is not None and len(config.paths) > 1:
         raise UsageError(f"out={config.out}: is one file, and {len(config.paths)} folders are named: give one")
     folders = [_find(path) for path in config.paths]

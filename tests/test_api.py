@@ -337,3 +337,14 @@ def test_two_folders_are_compared_as_gan_eval_does(here: Path) -> None:
     (figure,) = evaluated.figures
     assert (figure.name, figure.value) == (saved["name"], pytest.approx(saved["value"]))
     assert figure.value > (figure.floor or 0)
+
+
+def test_what_is_no_generator_and_no_path_is_said(train: Callable[..., Path]) -> None:
+    generator = load_generator(train(*TINY_IMAGES, "steps=1"))
+    for call, told in (
+        (lambda: load_generator(None), "path: expected a checkpoint"),  # type: ignore[arg-type]
+        (lambda: sample(None, [1]), "generator: expected what load_generator returns"),  # type: ignore[arg-type]
+        (lambda: sample(generator, 5), "seeds=5: expected several"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(UsageError, match=told):
+            call()

@@ -262,3 +262,8 @@ def test_samples_that_are_not_finite_are_refused(run: Path, monkeypatch: pytest.
     monkeypatch.setattr(appraisal, "build_generator", lambda *a, **named: Broken(1, 1))
     with pytest.raises(CheckpointError, match="makes samples that are not finite"):
         evaluate_checkpoint(checkpoint.find(run), n=20, extractor="pixels", metrics=["kernel"])
+
+
+def test_no_metrics_at_all_are_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("eval", ["ckpt=nothing", "metrics=[]"]) == 2
+    assert "metrics=[]: name at least one" in capsys.readouterr().err

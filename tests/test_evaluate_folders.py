@@ -115,3 +115,11 @@ def test_fakes_are_drawn_from_all_of_their_files(here: Path) -> None:
     figure = found.figures[0]
     assert figure.floor is not None
     assert figure.value < 5 * figure.floor + 5
+
+
+def test_too_few_fakes_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(30):
+        write(here / "real" / f"{index}.png", (index, 0, 0), (8, 8))
+    write(here / "fake" / "0.png", (0, 0, 0), (8, 8))
+    assert run_command("eval", ["real=real", "fake=fake"]) == 2
+    assert "fake=fake: 1 pictures are too few to judge" in capsys.readouterr().err

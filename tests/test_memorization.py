@@ -103,3 +103,10 @@ def test_of_two_pictures_each_has_the_other() -> None:
     found = find_nearest(pictures, pictures, torch.arange(2))
     assert found.index.tolist() == [1, 0]
     assert found.distance.tolist() == pytest.approx([8, 8])
+
+
+def test_one_picture_again_and_again_is_told(digits: Tensor) -> None:
+    found = judged(digits[4000:4001].expand(COUNT, -1, -1, -1), digits)
+    assert not found.flagged
+    assert "but 100.0% repeat each other" in found.verdict
+    assert "repeat" not in judged(digits[4000:4500], digits).verdict

@@ -316,3 +316,9 @@ def test_what_a_checkpoint_cannot_show(
     assert run_command("sample", [f"ckpt={run}", "format=walk", "out=a.mp4"]) == 2
     told = capsys.readouterr().err
     assert told == "gan-sample: container=mp4 needs imageio-ffmpeg: pip install 'gan-cli[video]'\n"
+
+
+def test_a_film_of_a_kind_that_is_not_made_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("sample", [f"ckpt={run}", "format=walk", "n=2", "out=w.avi"]) == 2
+    assert "out=w.avi: a film is webp, gif or mp4" in capsys.readouterr().err
+    assert not Path("w.avi").exists()

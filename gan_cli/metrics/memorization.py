@@ -19,6 +19,7 @@ MOST_VALUES = 1024  # of a picture that is compared: 32 x 32 grey
 FOLLOWING = 49  # neighbours after the nearest
 RARE = 0.01  # the share of held-out pictures that are as near as what counts as a copy
 FLAGGED = 0.05  # the share of samples at which they are called memorized
+MOSTLY = 0.5  # of samples repeat each other: told, of honest ones it is a tenth
 ROWS_AT_ONCE = 5000
 
 
@@ -85,6 +86,9 @@ class Memorization:
         """One line."""
         share, count = self.copies.float().mean().item(), len(self.copies)
         said = f"{share:.1%} of {count:,} samples are nearer to a training image than {1 - RARE:.0%} of held-out ones"
+        repeated = self.repeats.float().mean().item()
+        if repeated > MOSTLY:
+            said += f", but {repeated:.1%} repeat each other"
         if self.flagged:
             return f"memorization: FLAGGED: {said}; up to {FLAGGED:.0%} pass"
         return f"memorization: not seen: {said}"
