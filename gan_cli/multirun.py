@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -61,7 +60,7 @@ class HydraJob:
                 outcome = run_job(job, self.sweep.settings, children)
                 publish(self.sweep)
         if children.received is not None:
-            stopped.touch()
+            _mark(stopped, children.received)
             if os.getpid() == self.process:
                 raise StoppedSweep(children.received)
         return worth(outcome, self.sweep.settings.ranked_by)
@@ -98,10 +97,11 @@ def _sharing(stopped: Path, children: Children) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(LOOK):
+            number = _marked(stopped)
             if children.received is not None:
-                stopped.touch()
-            elif stopped.exists():
-                children.forward(signal.SIGTERM)
+                _mark(stopped, children.received)
+            elif number is not None:
+                children.forward(number)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -110,6 +110,19 @@ def _sharing(stopped: Path, children: Children) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def _mark(stopped: Path, number: int) -> None:
+    """Says that this signal came, which all shall tell as theirs."""
+    if not stopped.exists():
+        stopped.write_text(str(number))
+
+
+def _marked(stopped: Path) -> int | None:
+    try:
+        return int(stopped.read_text())
+    except (OSError, ValueError):  # none came, or it is just being written
+        return None
 
 
 def _meaning(lines: Iterable[str]) -> dict[str, Any]:
