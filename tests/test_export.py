@@ -383,7 +383,7 @@ def test_an_export_of_another_tool_is_refused_by_name(here: Path) -> None:
     Path("model.pt2").write_bytes(b"x")
     with pytest.raises(CheckpointError, match=r"expected a \.safetensors file"):
         load_generator("model.pt2")
-    with pytest.raises(UsageError, match="seeds"):
+    with pytest.raises(UsageError, match="expected what load_generator returns"):
         sample(None, [])  # type: ignore[arg-type]
 
 
