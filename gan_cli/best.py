@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gan_cli import checkpoint
-from gan_cli.checkpoint import BEST
 from gan_cli.errors import CheckpointError, StorageError
 from gan_cli.figures import find_figure, is_better
 from gan_cli.run import Best, Run
-from gan_cli.runfolder import CHECKPOINTS
+from gan_cli.runfolder import BEST, CHECKPOINTS
 from gan_cli.runlog import read_metrics
 from gan_cli.state import require_finite, state_tensors
 

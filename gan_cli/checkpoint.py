@@ -17,14 +17,13 @@ from gan_cli import __version__, schema
 from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
-from gan_cli.runfolder import CHECKPOINTS, runs_in
+from gan_cli.runfolder import BEST, CHECKPOINTS, LAST, runs_in
 from gan_cli.schema import key
 from gan_cli.sealed import SealError, seal, unseal
 from gan_cli.state import Counters, TrainState, expected_layout, state_tensors
 
 FORMAT = 1
 MOST_BYTES = 16 << 30
-LAST, BEST = "last.safetensors", "best.safetensors"
 # Of the figures that a run needs to go on: those of D's half of a step.
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")
 

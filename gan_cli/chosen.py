@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.figures import FIGURES_OF, find_figure, is_better
-from gan_cli.runfolder import CHECKPOINTS, read_record
+from gan_cli.runfolder import BEST, CHECKPOINTS, read_record
 from gan_cli.runlog import read_metrics
-
-BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)

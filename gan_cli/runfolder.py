@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from gan_cli.errors import StorageError, UsageError, one_line
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
+LAST, BEST = "last.safetensors", "best.safetensors"  # in CHECKPOINTS
 PREFIX, OUTCOME, BOARD = "sweep_", "outcome.json", "leaderboard.json"  # a sweep's, a job's and again a sweep's
 STAMP = "%Y-%m-%d_%H%M%S"
 STAMPED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
