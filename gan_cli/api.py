@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import UsageError, one_line
+from gan_cli.recipes import Choice
 
 if TYPE_CHECKING:
     import torch
@@ -36,11 +37,16 @@ STOPPED_BY_USER = 128 + signal.SIGINT
 
 
 class Asked(NamedTuple):
-    """A validated config, the dotted keys that were named, and what came along with them."""
+    """A validated config, the dotted keys that were named, what came along with them, and why this recipe.
+
+    `overrides` are those that came to it.
+    """
 
     config: Config
     named: tuple[str, ...]
     brought: dict[str, Any]
+    recipe: Choice = Choice("none", "")
+    overrides: tuple[str, ...] = ()
 
 
 def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
@@ -205,7 +211,7 @@ def read_overrides(overrides: Sequence[str]) -> Asked:
         configs.validate(parsed)
     if parsed.resume not in (None, "auto") and not parsed.dry_run:
         find_run(parsed.resume, parsed.output)  # a run that is not there shall not take as long as importing torch
-    return Asked(parsed, composed.named, composed.brought)
+    return Asked(parsed, composed.named, composed.brought, composed.recipe, tuple(overrides))
 
 
 def _overrides(config: Any) -> list[str]:

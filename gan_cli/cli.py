@@ -149,7 +149,7 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     with leaving_at_once():
         from gan_cli.launch import Request, launch
 
-    return launch(Request(*asked, command, folder)).code
+    return launch(Request(*asked, command=command, folder=folder)).code
 
 
 def _run_other(command: str, arguments: list[str]) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
+from gan_cli import recipes
 from gan_cli.compose import HYDRA_KEYS, Composed, compose_checked, groups
 from gan_cli.errors import UsageError, one_line
 from gan_cli.overrides import read_override
@@ -22,11 +23,15 @@ MOST_JOBS = 10_000
 
 @dataclass(frozen=True)
 class Combination:
-    """`overrides` as Hydra reads them, the `values` of the keys that vary, and all that it comes to."""
+    """`overrides` as Hydra reads them, the `values` of the keys that vary, and all that it comes to.
+
+    `typed` is what it comes to without what `recipe=auto` stands for, which depends on the data of the day.
+    """
 
     overrides: tuple[str, ...]
     values: dict[str, Any]
     data: dict[str, Any]
+    typed: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -82,19 +87,26 @@ def _compose_all(
     """Only choices of options are composed anew: other values are put in their place, and where they are followed."""
     options = groups(command)
     composed: dict[tuple[str, ...], Composed] = {}
-    found = []
-    for combination in combinations:
-        lines = tuple(override.input_line or "" for override in combination if override.key_or_group in options)
+
+    def come_to(combination: Sequence[Override], recipe: str) -> dict[str, Any]:
+        lines = (recipe, *(override.input_line or "" for override in combination if override.key_or_group in options))
         if lines not in composed:
-            composed[lines] = compose_checked(command, combination)
+            composed[lines] = compose_checked(command, combination, recipe)
         base = composed[lines]
         data = copy.deepcopy(base.data)
         for override in combination:
             key = override.key_or_group
             for dotted in (key, *base.followers.get(key, ())) if key not in options else ():
                 _put(data, dotted, override.value())
+        return data
+
+    found = []
+    for combination in combinations:
+        data = typed = come_to(combination, recipes.NONE)
+        if typed.get(recipes.GROUP) == recipes.AUTO:
+            data = come_to(combination, recipes.choose(typed).name)
         values = {each.key_or_group: each.value() for each in combination if each.key_or_group in varied}
-        found.append(Combination(tuple(override.input_line or "" for override in combination), values, data))
+        found.append(Combination(tuple(override.input_line or "" for override in combination), values, data, typed))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from gan_cli import recipes
 from gan_cli.commands import GROUPS, SCHEMAS
 from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
@@ -25,19 +27,22 @@ from gan_cli.schema import key_lines
 from gan_cli.searchpath import config_folder, groups_in, option_files, own_folders
 
 HYDRA_KEYS = ("hydra.", "hydra/")
+BUNDLES = (recipes.GROUP, "experiment")  # groups whose options choose and set what belongs to others
 
 
 @dataclass(frozen=True)
 class Composed:
     """What a command line came to. `named` are the dotted keys the user wrote; `brought` what came along with them.
 
-    `followers` are the keys that have another's value: of `optimizer.lr`, unless set, each network's own.
+    `followers` are the keys that have another's value: of `optimizer.lr`, unless set, each network's own. `recipe` is
+    the one that was taken, and why.
     """
 
     data: dict[str, Any]
     named: tuple[str, ...]
     brought: dict[str, Any]
     followers: dict[str, list[str]]
+    recipe: recipes.Choice = recipes.Choice(recipes.NONE, "")
 
 
 def groups(command: str = "train") -> dict[str, list[str]]:
@@ -51,15 +56,18 @@ def groups(command: str = "train") -> dict[str, list[str]]:
     return found if command == "train" else {group: found[group] for group in GROUPS.get(command, ())}
 
 
-def compose_command(command: str, arguments: Sequence[str]) -> Composed:
-    """Composes `configs/<command>.yaml` with overrides as Hydra reads them; UsageError names key and value."""
+def compose_command(command: str, arguments: Sequence[str], recipe: str | None = None) -> Composed:
+    """Composes `configs/<command>.yaml` with overrides as Hydra reads them; UsageError names key and value.
+
+    `recipe` is what `recipe=auto` stands for; None chooses it by the data.
+    """
     overrides = [read_override(argument) for argument in arguments]
     for override in overrides:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line}: several values are a sweep, which needs -m")
         if override.key_or_group.startswith(HYDRA_KEYS):
             raise UsageError(f"{override.input_line}: belongs to sweeps (-m); output= and name= say where a run goes")
-    return compose_checked(command, overrides)
+    return compose_checked(command, overrides, recipe)
 
 
 def compose_default(command: str) -> dict[str, Any]:
@@ -68,7 +76,8 @@ def compose_default(command: str) -> dict[str, Any]:
         return _resolve(_without_hydra(_default(command, tuple(own_folders()))))
 
 
-def compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
+def compose_checked(command: str, overrides: Sequence[Override], recipe: str | None = None) -> Composed:
+    """As `compose_command`, of overrides that Hydra has read."""
     options = groups(command)
     for override in overrides:
         check_override(override, options)
@@ -76,7 +85,45 @@ def compose_checked(command: str, overrides: Sequence[Override]) -> Composed:
     for index, override in enumerate(overrides):
         if override.key_or_group in keys[:index]:
             raise UsageError(f"{override.input_line}: {override.key_or_group} is given twice")
+    if recipes.USED in keys:
+        raise UsageError(f"{recipes.USED}: is recorded by a run, not set; choose one by recipe=")
     overrides = [override for override in overrides if not _is_nothing(override)]
+    if command != "train":
+        return _compose_settled(command, overrides, options)
+    return _compose_with_recipe(command, overrides, options, recipe)
+
+
+def _compose_with_recipe(
+    command: str, overrides: Sequence[Override], options: dict[str, list[str]], recipe: str | None
+) -> Composed:
+    """The composition with the recipe that is asked for, or the one that `recipe=auto` stands for."""
+    asked = _asked_recipe(overrides)
+    others = [override for override in overrides if override.key_or_group != recipes.GROUP]
+    bare = asked in (recipes.AUTO, recipes.NONE)
+    composed = _compose_settled(command, others if bare else overrides, options)
+    choice = recipes.Choice(asked, "")
+    if asked == recipes.AUTO:
+        choice = recipes.choose(composed.data) if recipe is None else recipes.Choice(recipe, "as the run has it")
+        if choice.name != recipes.NONE:
+            chosen = read_override(f"{recipes.GROUP}={choice.name}")
+            composed = _compose_settled(command, [*others, chosen], options)
+    data = {**composed.data, recipes.GROUP: asked, recipes.USED: choice.name}
+    named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
+    return dataclasses.replace(composed, data=data, named=named, recipe=choice)
+
+
+def _asked_recipe(overrides: Sequence[Override]) -> str:
+    """What was typed, else what the experiment asks for; an experiment that asks for none gets none."""
+    typed = {override.key_or_group: override.value() for override in overrides}
+    if recipes.GROUP in typed:
+        return str(typed[recipes.GROUP])
+    if "experiment" not in typed:
+        return recipes.AUTO
+    asked = [each for each in _choices_of("experiment", typed["experiment"]) if each.key_or_group == recipes.GROUP]
+    return str(asked[-1].value()) if asked else recipes.NONE
+
+
+def _compose_settled(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> Composed:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         default = _without_hydra(_default(command, tuple(own_folders())))
         try:
@@ -109,22 +156,22 @@ def _is_nothing(override: Override) -> bool:
 
 
 def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
-    """The composition, in which what an experiment set in a part goes if the part itself was replaced.
+    """The composition, in which what a recipe or an experiment set in a part goes if the part itself was replaced.
 
     `experiment=ring regularizer=none` must not keep a weight that the experiment gave to its penalty, nor
     `experiment=gan2014_mnist architecture=dcgan` the width of its layers.
     """
     whole = _compose(command, overrides)
     _check_files(whole, _default(command, tuple(own_folders())))
-    experiment = next((override for override in overrides if override.key_or_group == "experiment"), None)
-    if experiment is None:
-        return _without_hydra(whole)
-    rest = [override for override in overrides if override is not experiment]
-    named = {override.key_or_group for override in rest}
-    its_choices = [choice for choice in _choices_of(str(experiment.value())) if choice.key_or_group not in named]
-    plain, alone = _compose(command, [*its_choices, *rest]), _compose(command, [experiment])
-    for section in _replaced_sections(alone, plain):
-        OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
+    for bundle in (override for override in overrides if override.key_or_group in BUNDLES):
+        rest = [override for override in overrides if override is not bundle]
+        named = {override.key_or_group for override in rest} | {
+            choice.key_or_group for override in rest for choice in _choices_in(override)
+        }
+        its_choices = [choice for choice in _choices_in(bundle) if choice.key_or_group not in named]
+        plain, alone = _compose(command, [*its_choices, *rest]), _compose(command, [bundle])
+        for section in _replaced_sections(alone, plain):
+            OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
     return _without_hydra(whole)
 
 
@@ -142,26 +189,32 @@ def _check_files(whole: DictConfig, default: DictConfig) -> None:
             raise UsageError(f"hydra.{section}: no file of options may set it; use the keys that --help lists")
 
 
-def _choices_of(experiment: str) -> list[Override]:
-    """The options that an experiment chooses, as overrides."""
-    file = OmegaConf.load(option_files("experiment", experiment)[0])
+def _choices_in(override: Override) -> list[Override]:
+    """The options that a chosen recipe or experiment chooses in turn."""
+    group = override.key_or_group
+    return _choices_of(group, str(override.value())) if group in BUNDLES else []
+
+
+def _choices_of(group: str, option: str) -> list[Override]:
+    """The options that a recipe or an experiment chooses, as overrides."""
+    file = OmegaConf.load(option_files(group, option)[0])
     defaults = _container(file).get("defaults", []) if isinstance(file, DictConfig) else []
     chosen: dict[str, Override] = {}
     for entry in defaults:
-        if isinstance(entry, str) and entry != "_self_" and option_files("experiment", entry):
-            chosen |= {override.key_or_group: override for override in _choices_of(entry)}  # one that it builds on
-        for key, option in entry.items() if isinstance(entry, dict) else ():
-            group = str(key).removeprefix("override /")
-            if group != key:
-                value = f"[{','.join(option)}]" if isinstance(option, list) else option
-                chosen[group] = read_override(f"{group}={value}")
+        if isinstance(entry, str) and entry != "_self_" and option_files(group, entry):
+            chosen |= {override.key_or_group: override for override in _choices_of(group, entry)}  # it builds on that
+        for key, value in entry.items() if isinstance(entry, dict) else ():
+            other = str(key).removeprefix("override /")
+            if other != key:
+                text = f"[{','.join(value)}]" if isinstance(value, list) else value
+                chosen[other] = read_override(f"{other}={text}")
     return list(chosen.values())
 
 
 def _replaced_sections(before: DictConfig, after: DictConfig) -> list[str]:
     """The sections for which another option was chosen. Hydra records no choice for a list group: its parts tell."""
     old, new = before.hydra.runtime.choices, after.hydra.runtime.choices
-    groups = [group for group in new if not group.startswith("hydra/") and group != "experiment"]
+    groups = [group for group in new if not group.startswith("hydra/") and group not in BUNDLES]
     sections = [group.replace("/", ".") for group in groups if old.get(group) != new[group]]
     same_penalties = before.regularizer.keys() == after.regularizer.keys()
     return sections if same_penalties else [*sections, "regularizer"]

@@ -52,6 +52,10 @@ class Config:
         at_most=1024,
         length=2,
     )
+    recipe: str = key(
+        "settings that fit the data, under those of an experiment; auto: chosen by the data", absent="auto"
+    )
+    recipe_used: str = key("the recipe that recipe=auto came to; recorded, not set", absent="none")
     seed: int = key("of everything random", at_least=0, at_most=2**63 - 1)
     name: str | None = key(
         "of the run's folder; <dataset>-<generator>-<loss> unless set",
@@ -193,7 +197,7 @@ RUN_CONTROL = (
 )  # fmt: skip
 
 RECORDED = "conditioning.classes"  # follows from the data
-NO_DIFFERENCE = ("name", "dataset.cache", RECORDED)  # where a run is kept and what follows from the data
+NO_DIFFERENCE = ("name", "dataset.cache", RECORDED, "recipe_used")  # where a run is kept, what follows from the data
 AUTO = ("precision", "threads")  # which a run settles when it starts, and records
 
 

@@ -13,8 +13,10 @@ import torch
 
 from gan_cli import __version__, checkpoint
 from gan_cli import config as configs
+from gan_cli import recipes
 from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
+from gan_cli.compose import compose_command
 from gan_cli.conduct import Ended, close_record, conduct, introduce
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
@@ -50,12 +52,15 @@ MOST_STEPS = 10**12
 class Request:
     """A command as it was given: its config, the dotted keys the user wrote, and what came along with them.
 
-    `folder` is where a sweep wants the run; otherwise the run makes its own. `base` is what `init_from` names.
+    `recipe` is the one that was taken, and why; `overrides` are those that came to the config. `folder` is where a
+    sweep wants the run; otherwise the run makes its own. `base` is what `init_from` names.
     """
 
     config: Config
     named: tuple[str, ...] = ()
     brought: dict[str, Any] = dataclasses.field(default_factory=dict)
+    recipe: recipes.Choice = recipes.Choice(recipes.NONE, "")
+    overrides: tuple[str, ...] = ()
     command: str = "gan-train"
     folder: Path | None = None
     base: Checkpoint | None = None
@@ -71,7 +76,7 @@ def launch(request: Request) -> Ended:
         return _start(_with_base(request))
     if config.resume != "auto":
         return _resume(request, find_run(config.resume, config.output))
-    found = _find_equal(config)
+    found = _find_equal(request)
     if found is not None:
         return _resume(request, found)
     if config.extra_steps is not None:
@@ -101,6 +106,8 @@ def _preview(request: Request) -> Ended:
             f"dry_run=true shows a new run, resume={request.config.resume} goes on with an old one: give one"
         )
     prepared = _prepare(request)
+    if request.recipe.reason:
+        print(recipes.told(request.recipe))
     preview(prepared.config, request.named, request.brought, prepared.dataset, prepared.state)
     return Ended(None, 0)
 
@@ -145,6 +152,8 @@ def _start(request: Request) -> Ended:
         _record_start(request, folder, dataset, device)
         with RunLog(folder) as log:
             log.say(f"run: {folder}")
+            if request.recipe.reason:
+                log.say(recipes.told(request.recipe))
             if request.brought:
                 brought = ", ".join(f"{key}={shown(value)}" for key, value in request.brought.items())
                 log.say(f"brought along: {brought}")
@@ -173,6 +182,7 @@ def _record_start(request: Request, folder: Path, dataset: Dataset, device: torc
         },
         "init_from": None if request.base is None else describe_base(request.base),
         "brought_along": request.brought,
+        "recipe": request.recipe._asdict(),
         "config": configs.to_dict(request.config),
         "resumed": [],
     }
@@ -182,8 +192,9 @@ def _record_start(request: Request, folder: Path, dataset: Dataset, device: torc
 # --- resumed -----------------------------------------------------------------------------------------------------
 
 
-def _find_equal(config: Config) -> Path | None:
+def _find_equal(request: Request) -> Path | None:
     """The newest run of this name with an equal config; UsageError if there are runs, but none equal."""
+    config = request.config
     first_difference: tuple[Path, list[str]] | None = None
     for folder in runs_in(Path(config.output) / config.run_name):
         try:
@@ -191,7 +202,7 @@ def _find_equal(config: Config) -> Path | None:
         except CheckpointError as error:
             print(f"warning: resume=auto passes over {error}", flush=True)
             continue
-        differing = configs.differences(config, saved.config)
+        differing = configs.differences(_with_recipe_of(saved.config, request), saved.config)
         if config.init_from is not None:  # which brought these along
             differing = [text for text in differing if not text.startswith(KEYS)]
         if not differing:
@@ -204,6 +215,17 @@ def _find_equal(config: Config) -> Path | None:
             " another name=, or leave out resume"
         )
     return None
+
+
+def _with_recipe_of(saved: Config, request: Request) -> Config:
+    """The config with the recipe that the data called for when the saved run began: they may have grown since."""
+    config = request.config
+    if {config.recipe, saved.recipe} != {recipes.AUTO} or config.recipe_used == saved.recipe_used:
+        return config
+    try:
+        return configs.read(compose_command("train", request.overrides, saved.recipe_used).data)
+    except UsageError:  # a recipe that is no longer there
+        return config
 
 
 def _resume(request: Request, folder: Path) -> Ended:

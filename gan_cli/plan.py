@@ -63,7 +63,8 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
     jobs: dict[str, Job] = {}
     for combination, config in zip(planned.combinations, parsed, strict=True):
         typed = _of_a_job(as_typed(override) for override in combination.overrides)
-        data = {key: value for key, value in configs.flatten(configs.to_dict(config)) if key not in NOT_OF_A_JOB}
+        asked = configs.to_dict(schema.parse(Config, combination.typed))
+        data = {key: value for key, value in configs.flatten(asked) if key not in NOT_OF_A_JOB}
         key = hashed([data, brought])
         jobs.setdefault(key, Job(len(jobs), key, combination.values, config.seed, (*typed, *brought)))
     named = named_folder()

@@ -1,0 +1,150 @@
+"""`recipe=auto`: what the data call for, under all that was typed, and of no account for which run is which."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import compose
+from PIL import Image
+
+from gan_cli import recipes
+from gan_cli.cli import run_command
+from gan_cli.combinations import compose_sweep
+from gan_cli.compose import compose_command, groups
+from gan_cli.errors import UsageError
+from gan_cli.plan import plan
+from gan_cli.recipes import AUTO, NONE, choose, count_pictures
+
+TINY = ["image_size=16", "batch_size=4", "steps=1", "threads=1", "architecture.generator.base_channels=4"]
+TINY += ["architecture.discriminator.base_channels=4", "dataset.cache=none"]
+
+
+def pictures(folder: Path, count: int) -> Path:
+    """A folder of small red pictures."""
+    folder.mkdir()
+    for number in range(count):
+        Image.new("RGB", (16, 16), (200, number % 256, 0)).save(folder / f"{number}.png")
+    return folder
+
+
+def chosen(*overrides: str) -> str:
+    return compose_command("train", overrides).data[recipes.USED]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return pictures(tmp_path / "pictures", 8)
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+    """Sets how many pictures any folder holds."""
+    return lambda count: monkeypatch.setattr(recipes, "count_pictures", lambda path: count)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], NONE),
+        (["dataset=fashion_mnist"], NONE),
+        (["dataset=ring", "architecture=mlp"], NONE),
+        (["dataset=shapes", "dataset.image_channels=1"], NONE),
+        (["dataset=cifar10"], "colour_32"),
+        (["dataset=celeba"], "colour_64"),
+        (["dataset=celeba", "image_size=128"], "colour_128"),
+        (["dataset=celeba", "dataset.limit=500"], "colour_64_few"),
+        (["dataset=folder", "dataset.path=x"], "colour_64"),
+        (["dataset=folder", "dataset.path=x", "image_size=32"], "colour_32"),
+        (["dataset=folder", "dataset.path=x", "image_size=[64,128]"], "colour_128"),
+    ],
+)
+def test_kind_size_channels_and_number_decide(
+    overrides: list[str], name: str, many: Callable[[int | None], None]
+) -> None:
+    many(5_000)
+    assert chosen(*overrides) == name
+
+
+def test_few_pictures_are_counted_as_they_lie(folder: Path, tmp_path: Path) -> None:
+    assert chosen("dataset=folder", f"dataset.path={folder}") == "colour_64_few"
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, f"deeper/{path.name.upper()}")
+        archive.writestr("notes.txt", "none")
+    assert count_pictures(str(tmp_path / "pictures.zip")) == 8
+    assert count_pictures(str(folder)) == 8
+    assert count_pictures(str(tmp_path / "nothing")) is None
+
+
+def test_an_experiment_gets_none_unless_it_asks_for_one(folder: Path) -> None:
+    data = [f"dataset.path={folder}"]
+    assert chosen("experiment=folder_64", *data) == NONE
+    assert chosen("experiment=folder_64", "recipe=auto", *data) == "colour_64_few"
+    assert chosen("experiment=fast", "dataset=folder", *data) == "colour_64_few"
+
+
+def test_what_is_typed_goes_over_the_recipe() -> None:
+    data = ["dataset=celeba"]
+    settings = compose(*data)
+    assert settings.regularizer["r1"].weight != compose(*data, "recipe=none").regularizer["r1"].weight
+    assert compose(*data, "regularizer.r1.weight=7").regularizer["r1"].weight == 7
+    assert compose(*data, "regularizer=none").regularizer == {}
+    own = compose(*data, "regularizer=r1").regularizer
+    assert own == compose("regularizer=r1").regularizer
+    assert compose(*data, "optimizer=sgd").optimizer == compose("optimizer=sgd").optimizer
+
+
+def test_every_recipe_composes_and_can_be_named() -> None:
+    for name in groups()["recipe"]:
+        config = compose("dataset=celeba", f"recipe={name}")
+        assert config.recipe == name
+        assert config.recipe_used == (name if name != AUTO else "colour_64")
+
+
+def test_data_that_cannot_be_read_get_none_and_their_own_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert choose({"dataset": {"name": "folder"}, "image_size": 64}).name == NONE
+    assert run_command("train", ["dataset=folder"]) == 2
+    assert "dataset.path is missing" in capsys.readouterr().err
+
+
+def test_what_a_run_records_is_not_set() -> None:
+    with pytest.raises(UsageError, match="recipe_used: is recorded by a run"):
+        compose_command("train", ["recipe_used=colour_64"])
+
+
+def test_a_run_says_its_recipe_and_keeps_it_while_pictures_are_added(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["dataset=folder", f"dataset.path={folder}", *TINY, f"output={tmp_path}", "name=r"]
+    assert run_command("train", command) == 0
+    told = capsys.readouterr().out
+    assert "recipe: colour_32_few, for 8 images of 3x16x16; recipe=none leaves it out" in told
+    run = next((tmp_path / "r").iterdir())
+    record = json.loads((run / "config.json").read_text())
+    assert (record["config"]["recipe"], record["config"]["recipe_used"]) == (AUTO, "colour_32_few")
+    assert record["recipe"] == {"name": "colour_32_few", "reason": "8 images of 3x16x16"}
+    monkeypatch.setattr(recipes, "count_pictures", lambda path: 10_000)
+    assert chosen(*command) == "colour_32"
+    assert run_command("train", [*command, "resume=auto"]) == 0
+    assert "all 1 steps are done" in capsys.readouterr().out
+    assert run_command("train", [*command, "resume=auto", "optimizer.lr=0.1"]) == 2
+    assert "optimizer.lr=0.1" in capsys.readouterr().err
+
+
+def test_a_sweep_is_the_same_whatever_its_recipe_came_to(
+    tmp_path: Path, many: Callable[[int | None], None]
+) -> None:
+    command = ["dataset=folder", "dataset.path=x", "image_size=32,64", f"output={tmp_path}"]
+
+    def planned(count: int) -> list[tuple[str, str]]:
+        many(count)
+        sweep = compose_sweep("train", command)
+        found = [combination.data[recipes.USED] for combination in sweep.combinations]
+        return list(zip(found, [job.key for job in plan(sweep, command, "").jobs], strict=True))
+
+    few, enough = planned(10), planned(10_000)
+    assert [name for name, _ in few] == ["colour_32_few", "colour_64_few"]
+    assert [name for name, _ in enough] == ["colour_32", "colour_64"]
+    assert [key for _, key in few] == [key for _, key in enough]
