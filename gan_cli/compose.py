@@ -168,6 +168,9 @@ def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
         named = {override.key_or_group for override in rest} | {
             choice.key_or_group for override in rest for choice in _choices_in(override)
         }
+        chosen = _sections(named & groups(command).keys())
+        if not chosen & _sections_of(bundle.key_or_group, str(bundle.value())):
+            continue  # no part of it can have been replaced
         its_choices = [choice for choice in _choices_in(bundle) if choice.key_or_group not in named]
         plain, alone = _compose(command, [*its_choices, *rest]), _compose(command, [bundle])
         for section in _replaced_sections(alone, plain):
@@ -187,6 +190,20 @@ def _check_files(whole: DictConfig, default: DictConfig) -> None:
             theirs["override_dirname"] = expected["override_dirname"] = ""
         if theirs != expected:
             raise UsageError(f"hydra.{section}: no file of options may set it; use the keys that --help lists")
+
+
+def _sections(keys: Iterable[str]) -> set[str]:
+    """The first parts of dotted keys and groups."""
+    return {re.split(r"[./]", key)[0] for key in keys}
+
+
+def _sections_of(group: str, option: str) -> set[str]:
+    """The sections in which a recipe or an experiment, or one that it builds on, sets or chooses anything."""
+    file = OmegaConf.load(option_files(group, option)[0])
+    content = _container(file) if isinstance(file, DictConfig) else {}
+    bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    found = _sections([*content, *(choice.key_or_group for choice in _choices_of(group, option))])
+    return found.union(*(_sections_of(group, base) for base in bases if option_files(group, base)))
 
 
 def _choices_in(override: Override) -> list[Override]:
