@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
+from gan_cli.child import isolate_children, isolate_main
 from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
@@ -62,6 +63,7 @@ def compare() -> int:
 
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
     """Runs `gan-<command>` with these arguments and returns its exit code; `folder` is where a sweep wants the run."""
+    isolate_children()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a console that cannot spell a path shows it escaped
@@ -214,4 +216,5 @@ def _leave_to_hydra(command: str, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    isolate_main()
     sys.exit(run_command(sys.argv[1], sys.argv[2:]))
