@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from gan_cli.child import child_command
 from gan_cli.errors import StorageError
+from gan_cli.links import LinkError
 from gan_cli.outcomes import Job, Settings, describe, explain, next_folder, outcome_of
 from gan_cli.runfolder import OUTCOME, lock, write_json
 
@@ -112,6 +113,8 @@ def _wait_until_free(folder: Path) -> None:
     while time.monotonic() < until:
         try:
             lock(folder).close()
+            return
+        except LinkError:  # which the job will say
             return
         except StorageError:
             time.sleep(0.1)

@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first; a module may import from its own layer and those before it.
 LAYERS = [
     {"errors"},
-    {"extras", "child"},
+    {"extras", "child", "links"},
     {"schema", "randomness", "geometry", "plugin", "quickstart"},
     {"labels"},
     {"options", "searchpath"},
