@@ -24,6 +24,7 @@ from gan_cli.child import child_command
 from gan_cli.errors import StorageError
 from gan_cli.links import LinkError
 from gan_cli.outcomes import Job, Settings, describe, explain, next_folder, outcome_of
+from gan_cli.ownfolder import quietly
 from gan_cli.runfolder import OUTCOME, lock, write_json
 
 _saying = threading.Lock()
@@ -176,7 +177,8 @@ def main() -> int:
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     folder = request["folder"]
-    return run_command("train", request["arguments"], folder=None if folder is None else Path(folder))
+    with quietly():
+        return run_command("train", request["arguments"], folder=None if folder is None else Path(folder))
 
 
 def _stop_with_parent() -> None:
