@@ -1,6 +1,6 @@
 """A `.pt2` file in a process of its own, as those would run it who know nothing of the generator in it.
 
-`python -m gan_cli.apart FILE INPUTS OUTPUTS` is that process's side.
+This module, run as one with FILE INPUTS OUTPUTS, is that process's side.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gan_cli.child import child_command
 from gan_cli.errors import StorageError, one_line
 
 SECONDS = 600
@@ -31,7 +32,7 @@ def run_apart(path: Path, inputs: Sequence[tuple[Tensor, Tensor | None]]) -> lis
             if tensor is not None
         }
         save_file(named, given)
-        command = [sys.executable, "-m", "gan_cli.apart", str(path), str(given), str(made)]
+        command = child_command("gan_cli.apart", str(path), str(given), str(made))
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
         except subprocess.TimeoutExpired as error:

@@ -66,10 +66,11 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
         configs.validate(config)
         asked, typed = Asked(config, (), {}), _overrides_of(config)
     else:
-        from gan_cli.sources import open_sources
+        from gan_cli.sources import open_sources, tell_taken
 
         typed = _overrides(config)
         asked = read_overrides(open_sources(typed))
+        tell_taken("train")
     if asked.config.dry_run:
         raise UsageError("dry_run=true: trains nothing, gan-train shows what it would; leave it out")
     from gan_cli.launch import Request, launch

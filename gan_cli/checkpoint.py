@@ -17,6 +17,7 @@ from gan_cli import __version__, schema
 from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
+from gan_cli.links import without_link
 from gan_cli.runfolder import BEST, CHECKPOINTS, LAST, runs_in
 from gan_cli.schema import key
 from gan_cli.sealed import SealError, seal, unseal
@@ -118,7 +119,7 @@ def _write(target: Path, content: bytearray) -> None:
     """The bytes reach the disk before they get their name, and the name before anything else happens."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
-        with open(temporary, "wb") as stream:
+        with open(without_link(temporary), "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
+from gan_cli.child import isolate_children, isolate_main
 from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
@@ -27,6 +29,7 @@ HYDRA_FLAGS = (
     "-p",
     "--resolve",
 )
+COMPLETION = ("--shell-completion", "-sc")
 FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p")
 
 
@@ -62,6 +65,7 @@ def compare() -> int:
 
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
     """Runs `gan-<command>` with these arguments and returns its exit code; `folder` is where a sweep wants the run."""
+    isolate_children()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a console that cannot spell a path shows it escaped
@@ -98,7 +102,7 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
         print(f"gan-cli {__version__}")
         return 0
     typed = shlex.join([f"gan-{command}", *arguments])
-    from gan_cli.sources import open_sources
+    from gan_cli.sources import open_sources, tell_taken
 
     arguments = open_sources(_with_keys(command, arguments))
     if "--help" in arguments or "-h" in arguments:
@@ -110,6 +114,7 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
         from gan_cli.explain import explain
 
         print(explain(arguments), end="", flush=True)
+        tell_taken(command)
         return 0
     if command == "train" and ("-m" in arguments or "--multirun" in arguments):
         from gan_cli.sweep import sweep
@@ -143,9 +148,10 @@ def _with_keys(command: str, arguments: list[str]) -> list[str]:
 
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     from gan_cli.api import read_overrides
-    from gan_cli.sources import leaving_at_once
+    from gan_cli.sources import leaving_at_once, tell_taken
 
     asked = read_overrides(overrides)
+    tell_taken("train")
     with leaving_at_once():
         from gan_cli.launch import Request, launch
 
@@ -156,9 +162,10 @@ def _run_other(command: str, arguments: list[str]) -> int:
     from gan_cli import schema
     from gan_cli.commands import RUNNERS, SCHEMAS
     from gan_cli.compose import compose_command
-    from gan_cli.sources import leaving_at_once
+    from gan_cli.sources import leaving_at_once, tell_taken
 
     parsed = schema.parse(SCHEMAS[command], compose_command(command, arguments).data)
+    tell_taken(command)
     module, _, function = RUNNERS[command].partition(":")
     with leaving_at_once():
         run = getattr(importlib.import_module(module), function)
@@ -180,8 +187,10 @@ def _print_config(command: str, overrides: list[str]) -> int:
     from omegaconf import OmegaConf
 
     from gan_cli.compose import compose_command
+    from gan_cli.sources import tell_taken
 
     print(OmegaConf.to_yaml(OmegaConf.create(compose_command(command, overrides).data)), end="", flush=True)
+    tell_taken(command)
     return 0
 
 
@@ -190,7 +199,9 @@ def _leave_to_hydra(command: str, arguments: list[str]) -> int:
     import hydra
 
     from gan_cli.compose import searchpath_overrides
+    from gan_cli.ownfolder import quietly
     from gan_cli.searchpath import config_folder
+    from gan_cli.sources import tell_taken
 
     flags: list[str] = []
     overrides: list[str] = []
@@ -204,14 +215,19 @@ def _leave_to_hydra(command: str, arguments: list[str]) -> int:
             flags += [value for value in [next(rest, None)] if value is not None]
     sys.argv = [f"gan-{command}", *flags, *([] if "--hydra-help" in flags else [*searchpath_overrides(), *overrides])]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raises, instead of printing and exiting with 1
+    completing = any(argument.partition("=")[0] in COMPLETION for argument in arguments)
     try:
-        hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()
+        with quietly() if completing else contextlib.nullcontext():  # a shell shows it where the user is typing
+            hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()
     except Exception as error:
         from gan_cli.errors import one_line
 
         raise UsageError(one_line(error)) from error
+    if not completing:
+        tell_taken(command)
     return 0
 
 
 if __name__ == "__main__":
+    isolate_main()
     sys.exit(run_command(sys.argv[1], sys.argv[2:]))

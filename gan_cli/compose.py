@@ -23,8 +23,9 @@ from gan_cli.commands import GROUPS, SCHEMAS
 from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
 from gan_cli.overrides import OPTIONAL_GROUPS, check_override, quote, read_override
+from gan_cli.ownfolder import location
 from gan_cli.schema import key_lines
-from gan_cli.searchpath import config_folder, groups_in, option_files, own_folders
+from gan_cli.searchpath import config_folder, groups_in, option_files, options_in, own_folders
 
 HYDRA_KEYS = ("hydra.", "hydra/")
 BUNDLES = (recipes.GROUP, "experiment")  # groups whose options choose and set what belongs to others
@@ -50,7 +51,7 @@ def groups(command: str = "train") -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for group, option in groups_in(config_folder()):
         found.setdefault(group, []).append(option)
-    own = {pair for folder in own_folders() for pair in groups_in(folder) if pair[0] in found}
+    own = {pair for folder in own_folders() for pair in options_in(folder, found)}
     for group, option in sorted(own - {(group, option) for group, options in found.items() for option in options}):
         found[group].append(option)
     return found if command == "train" else {group: found[group] for group in GROUPS.get(command, ())}
@@ -267,8 +268,8 @@ def _compose(command: str, overrides: Iterable[Override]) -> DictConfig:
 
 
 def searchpath_overrides() -> list[str]:
-    """What tells Hydra of the folders beside our own."""
-    folders = ",".join(quote(f"file://{folder}") for folder in own_folders())
+    """What tells Hydra of the folders beside our own, in which it finds options of our groups and none of its own."""
+    folders = ",".join(quote(location(folder)) for folder in own_folders())
     return [f"hydra.searchpath=[{folders}]"] if folders else []
 
 

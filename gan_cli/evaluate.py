@@ -21,6 +21,7 @@ from gan_cli.commands import EvalConfig
 from gan_cli.errors import GanCliError, StorageError, UsageError
 from gan_cli.evaluate_folders import check_folders
 from gan_cli.figures import EVALUATIONS, Evaluated, Figure, save_evaluated
+from gan_cli.links import refuse_link
 from gan_cli.machine import build_device, calm_threads
 from gan_cli.quality import FEW_SAID
 from gan_cli.reference import Told
@@ -140,7 +141,7 @@ def _number(value: float) -> str:
 
 def _place_of(path: Path) -> Path:
     """`<run>/evaluations` of a checkpoint in a run, else where it lies."""
-    return path.parent.parent / EVALUATIONS if path.parent.name == CHECKPOINTS else path.parent
+    return refuse_link(path.parent.parent / EVALUATIONS) if path.parent.name == CHECKPOINTS else path.parent
 
 
 def _save(evaluated: Evaluated, pages: list[Image.Image], folder: Path, stem: str) -> Path:

@@ -22,6 +22,7 @@ from gan_cli.exporters import EXPORTERS, write_and_run
 from gan_cli.extras import require_extra
 from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, latents_of, respond
 from gan_cli.labels import conditions_for, every_class, share_out
+from gan_cli.links import refuse_link
 from gan_cli.loading import LoadedGenerator, load_generator, sample
 from gan_cli.machine import calm_threads
 from gan_cli.pictures import draw_samples, save_picture
@@ -133,13 +134,13 @@ def _save_samples(generator: LoadedGenerator, path: Path) -> None:
 
 def _default_folder(path: Path) -> Path:
     run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
-    return run / "exported"
+    return refuse_link(run / "exported")
 
 
 def _fresh(parent: Path, name: str) -> Path:
     """A path that nothing has yet."""
     for count in range(1, 100_000):
         target = parent / (name if count == 1 else f"{name}-{count}")
-        if not target.exists():
+        if not os.path.lexists(target):
             return target
     raise StorageError(f"{parent}: holds 100,000 of these already")

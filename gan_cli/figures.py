@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan_cli.links import without_link
+
 EVALUATIONS = "evaluations"  # in a run's folder
 # Which way is better, of every figure that a choice may go by; an extractor's name may follow: frechet-classifier.
 BETTER = {
@@ -77,7 +79,7 @@ class Evaluated:
 def save_evaluated(evaluated: Evaluated, path: Path) -> None:
     """A JSON file, under its name when all of it is there."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(dataclasses.asdict(evaluated), indent=2) + "\n", encoding="utf-8")
+    without_link(temporary).write_text(json.dumps(dataclasses.asdict(evaluated), indent=2) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 

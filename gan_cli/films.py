@@ -11,6 +11,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from gan_cli.errors import StorageError, one_line
+from gan_cli.links import without_link
 
 MOST_FRAMES, LARGEST_FRAME = 120, 768  # of the film that a run leaves
 RUN_FPS, HELD_SECONDS = 5, 1.8  # its last picture stays longer
@@ -119,5 +120,5 @@ def save_film(grids: Sequence[Path], path: Path) -> None:
     if not grids:
         return
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    write_film(film_of(grids), temporary)
+    write_film(film_of(grids), without_link(temporary))
     os.replace(temporary, path)

@@ -6,6 +6,7 @@ import typing
 
 from gan_cli.commands import POSITIONAL, SCHEMAS
 from gan_cli.compose import groups
+from gan_cli.errors import one_line
 from gan_cli.schema import key_lines
 
 EXAMPLES = {
@@ -62,7 +63,7 @@ def help_text(command: str) -> str:
     lines += _columns(EXAMPLES[command])
     if groups(command):
         lines += ["", "Groups, chosen as group=option"]
-        lines += _columns((group, ", ".join(options)) for group, options in groups(command).items())
+        lines += _columns((group, one_line(", ".join(options), 10_000)) for group, options in groups(command).items())
     lines += ["", "Keys, set as key=value"]
     lines += _columns(key_lines(schema))
     flags = FLAGS if command == "train" else FLAGS[2:]

@@ -1,6 +1,6 @@
 """One job of a sweep: a run in a process of its own, and what became of it.
 
-A process per job, because a crash, an exit or a kill in one must end that one alone. `python -m gan_cli.jobs` is the
+A process per job, because a crash, an exit or a kill in one must end that one alone. This module, run as one, is the
 job's side: it reads one JSON request from its standard input.
 """
 
@@ -20,8 +20,11 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from gan_cli.child import child_command
 from gan_cli.errors import StorageError
+from gan_cli.links import LinkError
 from gan_cli.outcomes import Job, Settings, describe, explain, next_folder, outcome_of
+from gan_cli.ownfolder import quietly
 from gan_cli.runfolder import OUTCOME, lock, write_json
 
 _saying = threading.Lock()
@@ -112,6 +115,8 @@ def _wait_until_free(folder: Path) -> None:
         try:
             lock(folder).close()
             return
+        except LinkError:  # which the job will say
+            return
         except StorageError:
             time.sleep(0.1)
 
@@ -124,7 +129,7 @@ def _run_child(request: dict[str, Any], children: Children, prefix: str | None) 
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         child = subprocess.Popen(
-            [sys.executable, "-m", "gan_cli.jobs"],
+            child_command("gan_cli.jobs"),
             stdin=subprocess.PIPE,
             stdout=None if prefix is None else subprocess.PIPE,
             stderr=complaints,
@@ -172,7 +177,8 @@ def main() -> int:
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     folder = request["folder"]
-    return run_command("train", request["arguments"], folder=None if folder is None else Path(folder))
+    with quietly():
+        return run_command("train", request["arguments"], folder=None if folder is None else Path(folder))
 
 
 def _stop_with_parent() -> None:

@@ -27,12 +27,12 @@ from gan_cli.jobs import Children, run_job
 from gan_cli.outcomes import FINAL, WORSE, Job, outcome_of
 from gan_cli.overrides import as_typed, quote, quote_literals, read_override
 from gan_cli.plan import Sweep, hashed
+from gan_cli.runfolder import STOPPED
 from gan_cli.searchpath import config_folder
 from gan_cli.sweep import publish, searched
 
 LOOK = 0.2  # seconds between looks for it
 _driver: ContextVar[Children | None] = ContextVar("driver", default=None)  # of the process that runs Hydra's loop
-STOPPED = ".stopped"  # in the sweep's folder: what tells a launcher's other processes to begin nothing more
 
 
 class StoppedSweep(BaseException):

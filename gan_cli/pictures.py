@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gan_cli.data import Modes
+from gan_cli.links import without_link
 
 GAP = 2  # pixels between the images of a grid
 MOST_COLUMNS = 32
@@ -113,5 +114,5 @@ def draw_scatter(points: Tensor, modes: Modes) -> Image.Image:
 def save_picture(image: Image.Image, path: Path) -> None:
     """PNG by a temporary name, so that nobody meets half a picture."""
     temporary = path.with_name(f".{path.name}.tmp")
-    image.save(temporary, format="PNG", optimize=False)
+    image.save(without_link(temporary), format="PNG", optimize=False)
     os.replace(temporary, path)

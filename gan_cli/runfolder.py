@@ -9,13 +9,20 @@ import re
 import socket
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.links import open_own, refuse_link, without_link
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
+METRICS, LOG, LOCK = "metrics.jsonl", "train.log", ".lock"
 LAST, BEST = "last.safetensors", "best.safetensors"  # in CHECKPOINTS
 PREFIX, OUTCOME, BOARD = "sweep_", "outcome.json", "leaderboard.json"  # a sweep's, a job's and again a sweep's
+STOPPED = ".stopped"  # in a sweep's folder: what tells a launcher's other processes to begin nothing more
+WRITTEN_BY_HYDRA = ("multirun.yaml", "optimization_results.yaml")  # in a sweep's folder
+# What is written in place, or into; the rest is replaced whole.
+NO_LINKS = (LOCK, METRICS, LOG, CHECKPOINTS, SAMPLES, STOPPED, *WRITTEN_BY_HYDRA)
+A_JOBS = re.compile(r"\d+(-\d+)?")  # folder of a sweep's job
 STAMP = "%Y-%m-%d_%H%M%S"
 STAMPED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
 
@@ -48,10 +55,14 @@ def create_run_folder(folder: Path) -> Path:
     return folder
 
 
-def lock(folder: Path) -> TextIO:
-    """Holds the folder for this process until the returned file is closed; StorageError names the holder."""
+def lock(folder: Path) -> IO[str]:
+    """Holds the folder for this process until the returned file is closed; StorageError names the holder.
+
+    LinkError if a file of ours in it is a link: the folder may be a stranger's.
+    """
     try:
-        handle = open(folder / ".lock", "a+")
+        refuse_links(folder)
+        handle = open_own(folder / LOCK, "a+")
     except OSError as error:
         raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
     try:
@@ -65,6 +76,15 @@ def lock(folder: Path) -> TextIO:
     handle.write(f"process {os.getpid()} on {socket.gethostname()}")
     handle.flush()
     return handle
+
+
+def refuse_links(folder: Path) -> None:
+    """LinkError if something in a run's or a sweep's folder that is written through its name is a link."""
+    for name in NO_LINKS:
+        refuse_link(folder / name)
+    for path in folder.iterdir():
+        if A_JOBS.fullmatch(path.name):
+            refuse_link(path)
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -114,7 +134,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Under its name when all of it is there; several processes may write the same file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    without_link(temporary).write_text(text, encoding="utf-8", errors="backslashreplace")
     os.replace(temporary, path)
 
 

@@ -10,16 +10,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gan_cli.errors import one_line
+from gan_cli.links import open_own, without_link
+from gan_cli.runfolder import LOG, METRICS
 from gan_cli.trackers import Opener, Tracker
 
 LARGEST = 1e300  # figure
-METRICS, LOG = "metrics.jsonl", "train.log"
 PLAIN_SECONDS = 2.0  # a pipe gets a line of figures no more often than this
 
 
@@ -29,7 +30,7 @@ class RunLog:
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self.console = console or Console(soft_wrap=True)
         self._folder = folder
-        self._metrics, self._log = _open(folder / METRICS), _open(folder / LOG)
+        self._metrics, self._log = open_own(folder / METRICS, "a"), open_own(folder / LOG, "a")
         self._progress: Progress | None = None
         self._task: Any = None
         self._last_plain = 0.0
@@ -87,7 +88,7 @@ class RunLog:
         with contextlib.suppress(OSError):
             self._metrics.close()
         cut_metrics(self._folder, step)
-        self._metrics = _open(self._folder / METRICS)
+        self._metrics = open_own(self._folder / METRICS, "a")
         self._tell(lambda tracker: tracker.cut(step))
 
     def advance(self, step: int, total_steps: int | None) -> None:
@@ -125,7 +126,7 @@ class RunLog:
                 del self._trackers[name]
                 self.say(f"warning: logger={name} failed ({one_line(error, 200)}); going on without it")
 
-    def _append(self, file: TextIO, line: str) -> None:
+    def _append(self, file: IO[str], line: str) -> None:
         """A log that cannot be written is told once and does not end a run: its checkpoints matter more."""
         try:
             file.write(line + "\n")
@@ -143,10 +144,6 @@ class RunLog:
             print(text, flush=True)
         except OSError:
             silence_stdout()  # nobody listens any more: the run goes on, its files tell
-
-
-def _open(path: Path) -> TextIO:
-    return open(path, "a", encoding="utf-8", errors="backslashreplace")
 
 
 def silence_stdout() -> None:
@@ -175,7 +172,7 @@ def cut_metrics(folder: Path, step: int) -> None:
         return
     kept = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if _step_of(line) <= step]
     temporary = path.with_name(f".{METRICS}.tmp")
-    temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    without_link(temporary).write_text("".join(line + "\n" for line in kept), encoding="utf-8")
     os.replace(temporary, path)
 
 

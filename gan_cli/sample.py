@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -23,6 +24,7 @@ from gan_cli.errors import StorageError, UsageError
 from gan_cli.films import write_film
 from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES
 from gan_cli.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
+from gan_cli.links import refuse_link, without_link
 from gan_cli.loading import LoadedGenerator, load_generator
 from gan_cli.machine import build_device, calm_threads
 from gan_cli.runfolder import CHECKPOINTS
@@ -127,7 +129,7 @@ def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
 @contextlib.contextmanager
 def _appearing_whole(target: Path) -> Iterator[Path]:
     """A hidden path to write to, which gets its name `target` when all of it is there, and goes when that fails."""
-    part = target.with_name(f".{target.stem}.part{target.suffix}")
+    part = without_link(target.with_name(f".{target.stem}.part{target.suffix}"))
     try:
         yield part
         part.rename(target)
@@ -239,7 +241,7 @@ def _without_suffix(target: Path) -> str:
 
 def _default_folder(path: Path) -> Path:
     run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
-    return run / "generated"
+    return refuse_link(run / "generated")
 
 
 def _plain(name: str) -> str:
@@ -263,6 +265,6 @@ def _fresh(folder: Path, stem: str, suffix: str) -> Path:
     """A path that nothing has yet, by itself or as a sidecar: nothing a user made is overwritten."""
     for count in range(1, 100_000):
         name = stem if count == 1 else f"{stem}-{count}"
-        if not (folder / f"{name}{suffix}").exists() and not (folder / f"{name}.json").exists():
+        if not any(os.path.lexists(folder / f"{name}{end}") for end in (suffix, ".json")):
             return folder / f"{name}{suffix}"
     raise StorageError(f"{folder}: holds 100,000 of these already")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gan_cli.errors import UsageError
 from gan_cli.plugin import ENABLED
 
 EXPERIMENTS = "experiment"
+EXPERIMENT_FOLDERS = 3  # in which an experiment may lie within each other
 HERE = "configs"  # found where a person stands
 _named: list[Path] = []  # by --config-dir, for this process
 
@@ -35,6 +36,12 @@ def named_folder() -> Path | None:
     return _named[0] if _named else None
 
 
+def standing_folder() -> Path | None:
+    """`configs/` where we stand, if options are taken from it without its having been named."""
+    folder = Path(HERE).resolve()
+    return folder if folder in own_folders() and folder not in _named else None
+
+
 def own_folders() -> list[Path]:
     """All but gan-cli's own: `--config-dir`, `configs/` where we stand, and what enabled plugins brought."""
     folders = [*_named, Path(HERE).resolve(), *(Path(plugin.configs).resolve() for plugin in ENABLED.values())]
@@ -45,6 +52,15 @@ def option_files(group: str, option: str) -> list[Path]:
     """Every file of that name; the first is the one that is taken."""
     candidates = [folder / group / f"{option}.yaml" for folder in (config_folder(), *own_folders())]
     return [path for path in candidates if path.is_file()]
+
+
+def options_in(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(group, option) of the files of these groups, and no look at what else the folder holds: it may be vast."""
+    for group in groups:
+        depth = EXPERIMENT_FOLDERS if group == EXPERIMENTS else 0
+        for pattern in ("*/" * count + "*.yaml" for count in range(depth + 1)):
+            for path in (folder / group).glob(pattern):
+                yield group, path.relative_to(folder / group).with_suffix("").as_posix()
 
 
 def groups_in(folder: Path) -> Iterator[tuple[str, str]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from gan_cli import searchpath
-from gan_cli.errors import UsageError
+from gan_cli import ownfolder, searchpath
+from gan_cli.errors import UsageError, one_line
 from gan_cli.overrides import quote_literals, read_override
 
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
+MOST_SHOWN = 10  # files
 
 
 def open_sources(arguments: Sequence[str]) -> list[str]:
@@ -27,6 +29,7 @@ def open_sources(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(quote_literals(argument))
     searchpath.use_folder(folder)
+    ownfolder.forget()
     for argument in rest:
         if argument.startswith("plugins="):
             override = read_override(argument)
@@ -38,6 +41,16 @@ def open_sources(arguments: Sequence[str]) -> list[str]:
 
                 enable([str(name) for name in named] if isinstance(named, list) else [str(named)])
     return rest
+
+
+def tell_taken(command: str) -> None:
+    """Says on stderr which files of `configs/` where we stand the command has read: nobody named that folder."""
+    folder = searchpath.standing_folder()
+    taken = ownfolder.taken_from(folder)
+    if taken:
+        shown = ", ".join(one_line(name, 100) for name in taken[:MOST_SHOWN])
+        more = " ..." if len(taken) > MOST_SHOWN else ""
+        print(f"gan-{command}: options from {one_line(folder, 300)}: {shown}{more}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from gan_cli.outcomes import FINAL, Job, last_tries, outcome_of, read_outcome
 from gan_cli.plan import SWEEP, Sweep, claimed, plan
 from gan_cli.report import write_sweep_report
 from gan_cli.reports.page import place_for
+from gan_cli.sources import tell_taken
 
 _writing = threading.Lock()
 
@@ -28,6 +29,7 @@ _writing = threading.Lock()
 def sweep(arguments: Sequence[str], command: str) -> int:
     """Runs what is not done yet; 0 if all went well, else the first failed job's exit code, or that of the signal."""
     this = plan(compose_sweep("train", arguments), arguments, command)
+    tell_taken("train")
     had_output = this.parent.parent.exists()
     children = Children()
     with claimed(this) as (this, begun), children:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from gan_cli import config as configs
 from gan_cli.config import Config
+from gan_cli.links import refuse_link, without_link
 
 TENSORBOARD, WANDB = "tensorboard", "wandb"  # also the names of their folders in a run's
 RUN_ID = "run_id.txt"
@@ -51,7 +52,7 @@ class TensorBoard:
     """Event files in `<run>/tensorboard`; what was told of steps past the one that a run goes on from is purged."""
 
     def __init__(self, config: Config, folder: Path, step: int, say: Callable[[str], None]) -> None:
-        self._folder = folder / TENSORBOARD
+        self._folder = refuse_link(folder / TENSORBOARD)
         self._open(step)
         if step == 0:
             lines = "\n".join(f"    {key}: {value}" for key, value in configs.flatten(configs.to_dict(config)))
@@ -99,7 +100,7 @@ class WeightsAndBiases:
         if mode is None and not has_key():
             mode = "offline"
             say("wandb: no key (WANDB_API_KEY, or wandb login), so this run stays offline; wandb sync sends it later")
-        inside = folder / WANDB
+        inside = refuse_link(folder / WANDB)
         inside.mkdir(exist_ok=True)
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
@@ -148,5 +149,5 @@ def _run_id(path: Path) -> str:
         if kept.isalnum() and kept.isascii() and len(kept) <= 64:
             return kept
     made = secrets.token_hex(4)
-    path.write_text(made + "\n", encoding="utf-8")
+    without_link(path).write_text(made + "\n", encoding="utf-8")
     return made

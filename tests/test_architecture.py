@@ -13,10 +13,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first; a module may import from its own layer and those before it.
 LAYERS = [
     {"errors"},
-    {"extras"},
+    {"extras", "child", "links"},
     {"schema", "randomness", "geometry", "plugin", "quickstart"},
     {"labels"},
-    {"options", "searchpath"},
+    {"options", "searchpath", "ownfolder"},
     {"figures"},
     {"config", "clashes", "overrides"},
     {"commands"},
@@ -105,8 +105,9 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 
 TORCHLESS = (
-    "api chosen cli combinations commands compare compose config cures errors explain extend extras figures geometry"
-    " health help jobs leaderboard multirun outcomes overrides plan plugin report schema searchpath sources sweep"
+    "api child chosen cli combinations commands compare compose config cures errors explain extend extras"
+    " figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan plugin"
+    " report schema searchpath sources sweep"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
 TORCHLESS_FILES += [path for folder in ("options", "reports") for path in sorted((PACKAGE / folder).glob("*.py"))]

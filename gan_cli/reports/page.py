@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_cli import __version__
 from gan_cli.errors import StorageError
+from gan_cli.links import without_link
 from gan_cli.reports import reading
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def write_page(page: bytes, path: Path) -> Path:
     """Under its name when all of it is there; StorageError if that cannot be."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # several processes may write the same page
     try:
-        temporary.write_bytes(page)
+        without_link(temporary).write_bytes(page)
         os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):

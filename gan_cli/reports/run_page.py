@@ -32,8 +32,8 @@ from gan_cli.reports.reading import (
     text,
     whole,
 )
-from gan_cli.runfolder import CHECKPOINTS, RECORD, SAMPLES
-from gan_cli.runlog import LOG, METRICS, read_metrics
+from gan_cli.runfolder import CHECKPOINTS, LOG, METRICS, RECORD, SAMPLES
+from gan_cli.runlog import read_metrics
 from gan_cli.schema import shown
 
 MOST_CLASSES = 32  # rows of a grid

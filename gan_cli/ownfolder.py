@@ -1,0 +1,112 @@
+"""A folder of options beside gan-cli's own, as Hydra sees it: without anything that belongs to Hydra itself.
+
+Hydra calls what its own options name (`_target_` of a sampler, a sweeper, a launcher), so that a file among them can
+run code. They come from installed packages alone.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig, OmegaConf
+
+from gan_cli.errors import UsageError, one_line
+
+HYDRAS = re.compile(r"(?<![\w-])hydra(?![\w-])", re.IGNORECASE)  # as a part of a path or a package
+_taken: dict[tuple[str, str], None] = {}  # folder and file, of this command
+_hidden: set[tuple[str, str]] = set()
+_quiet: list[bool] = []
+
+
+class OwnFolder(FileConfigSource):
+    """Hides Hydra's own options, refuses files that set keys of Hydra's, and keeps the names of those it gave."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "gan-cli"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        found = super().load_config(config_path)
+        _refuse_hydras(Path(self.path) / self._normalize_file_name(config_path), found)
+        _taken[self.path, self._normalize_file_name(config_path)] = None
+        return found
+
+    def is_group(self, config_path: str) -> bool:
+        return not _is_hydras(config_path) and super().is_group(config_path)
+
+    def is_config(self, config_path: str) -> bool:
+        if not super().is_config(config_path):
+            return False
+        if _is_hydras(config_path):
+            _tell_hidden(self.path, self._normalize_file_name(config_path))
+            return False
+        return True
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return [] if _is_hydras(config_path) else super().list(config_path, results_filter)
+
+
+def location(folder: Path) -> str:
+    """The folder as an entry of Hydra's search path."""
+    SourcesRegistry.instance().register(OwnFolder)
+    return f"{OwnFolder.scheme()}://{folder}"
+
+
+def forget() -> None:
+    """Another command begins."""
+    _taken.clear()
+    _hidden.clear()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Says nothing of these folders meanwhile: for a job, whose sweep has said it, and for a shell's completion."""
+    _quiet.append(True)
+    try:
+        yield
+    finally:
+        _quiet.pop()
+
+
+def taken_from(folder: Path | None) -> list[str]:
+    """The files that were read from there."""
+    return [] if _quiet else [name for where, name in _taken if where == str(folder)]
+
+
+def _is_hydras(config_path: str) -> bool:
+    """Whether a file or group lies among Hydra's own options, or outside of the folder."""
+    parts = posixpath.normpath(config_path.lstrip("/")).removesuffix(".yaml").lower().split("/")
+    return "hydra" in parts or parts[0] == ".."
+
+
+def _tell_hidden(folder: str, name: str) -> None:
+    """Once a command: the folder may be that of another project of Hydra's, where every command is to work."""
+    if not _quiet and (folder, name) not in _hidden:
+        _hidden.add((folder, name))
+        where = one_line(Path(folder) / name, 300)
+        print(f"warning: {where} is not used: Hydra's own options come from installed packages", file=sys.stderr)
+
+
+def _refuse_hydras(path: Path, found: ConfigResult) -> None:
+    """UsageError if a file sets a key of Hydra's: directly, by its package, or by an option in its defaults."""
+    content: Any = OmegaConf.to_container(found.config, resolve=False) if isinstance(found.config, DictConfig) else {}
+    section = content.get("hydra")
+    if "hydra" in content:
+        key = next(iter(section), "*") if isinstance(section, dict) else "*"
+        raise UsageError(f"{path}: hydra.{key}: no file of options may set it; use the keys that --help lists")
+    named = [str(found.header.get("package"))]
+    for entry in content.get("defaults") or () if isinstance(content.get("defaults"), list) else ():
+        named += map(str, [*entry, *entry.values()] if isinstance(entry, dict) else [entry])
+    for name in named:
+        if HYDRAS.search(name):
+            raise UsageError(f"{path}: {one_line(name, 100)}: no file of options may choose what belongs to Hydra")
