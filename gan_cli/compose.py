@@ -120,7 +120,7 @@ def _asked_recipe(overrides: Sequence[Override]) -> str:
         return str(typed[recipes.GROUP])
     if "experiment" not in typed:
         return recipes.AUTO
-    asked = [each for each in _choices_of("experiment", typed["experiment"]) if each.key_or_group == recipes.GROUP]
+    asked = [each for each in _choices_of("experiment", str(typed["experiment"])) if each.key_or_group == recipes.GROUP]
     return str(asked[-1].value()) if asked else recipes.NONE
 
 

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gan_cli import __version__, checkpoint
+from gan_cli import __version__, checkpoint, recipes
 from gan_cli import config as configs
-from gan_cli import recipes
 from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
 from gan_cli.compose import compose_command

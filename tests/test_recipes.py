@@ -133,9 +133,7 @@ def test_a_run_says_its_recipe_and_keeps_it_while_pictures_are_added(
     assert "optimizer.lr=0.1" in capsys.readouterr().err
 
 
-def test_a_sweep_is_the_same_whatever_its_recipe_came_to(
-    tmp_path: Path, many: Callable[[int | None], None]
-) -> None:
+def test_a_sweep_is_the_same_whatever_its_recipe_came_to(tmp_path: Path, many: Callable[[int | None], None]) -> None:
     command = ["dataset=folder", "dataset.path=x", "image_size=32,64", f"output={tmp_path}"]
 
     def planned(count: int) -> list[tuple[str, str]]:
