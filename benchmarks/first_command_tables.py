@@ -16,6 +16,7 @@ OF_FLOOR, OF_FLOOR_AT = 1.5, "15m"  # at most: Frechet distance over the floor, 
 OF_COVERAGE = 0.85  # at least: precision and recall, over those of real pictures and of the three numbers
 CHECKERBOARD = 1.5  # at most
 COLLAPSE = "mode_collapse"
+MOST_SHOWN = 99.0  # of a ratio
 
 
 def tables(rows: Sequence[Row]) -> str:
@@ -145,7 +146,7 @@ def _least(
     beside: Callable[[Row], float],
     is_goal: bool,
 ) -> str:
-    value = _mean(rows, score) / max(_mean(others, beside), 1e-6)
+    value = min(_mean(rows, score) / max(_mean(others, beside), 1e-6), MOST_SHOWN)  # theirs may be 0
     return _verdict(f"{value:.2f}", value >= OF_COVERAGE) if is_goal else f"{value:.2f}"
 
 

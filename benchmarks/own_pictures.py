@@ -91,8 +91,8 @@ def real_pictures(name: str, folder: Path) -> Real:
     held_out = Path(folder, f"{whole}-held-out").absolute()
     size = f"image_size={pictures.size}"
     return Real(
-        train=_built([*overrides_of(name, folder)]),
-        whole=_built([*overrides_of(whole, folder)]),
+        train=_built(overrides_of(name, folder)),
+        whole=_built(overrides_of(whole, folder)),
         held_out=_built(["dataset=folder", f"dataset.path={held_out}", size]),
     )
 
