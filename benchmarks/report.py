@@ -53,6 +53,12 @@ def leave(name: str, data: Mapping[str, Any]) -> Path:
     return path
 
 
+def load(name: str) -> dict[str, Any]:
+    """What `leave` left under this name; empty if there is nothing."""
+    path = LEFT / f"{name}.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
 def machine() -> dict[str, Any]:
     """The processor and its cores, how busy they were, and the versions and the commit that were measured."""
     git = machines.git_state(Path(machines.__file__).resolve().parent) or {}
