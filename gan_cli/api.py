@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import UsageError, one_line
-from gan_cli.recipes import Choice
+from gan_cli.recipes import NO_RECIPE, Choice
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +45,7 @@ class Asked(NamedTuple):
     config: Config
     named: tuple[str, ...]
     brought: dict[str, Any]
-    recipe: Choice = Choice("none", "")
+    recipe: Choice = NO_RECIPE
     overrides: tuple[str, ...] = ()
 
 

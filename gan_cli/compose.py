@@ -43,7 +43,7 @@ class Composed:
     named: tuple[str, ...]
     brought: dict[str, Any]
     followers: dict[str, list[str]]
-    recipe: recipes.Choice = recipes.Choice(recipes.NONE, "")
+    recipe: recipes.Choice = recipes.NO_RECIPE
 
 
 def groups(command: str = "train") -> dict[str, list[str]]:

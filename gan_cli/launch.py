@@ -58,7 +58,7 @@ class Request:
     config: Config
     named: tuple[str, ...] = ()
     brought: dict[str, Any] = dataclasses.field(default_factory=dict)
-    recipe: recipes.Choice = recipes.Choice(recipes.NONE, "")
+    recipe: recipes.Choice = recipes.NO_RECIPE
     overrides: tuple[str, ...] = ()
     command: str = "gan-train"
     folder: Path | None = None

@@ -37,6 +37,9 @@ class Choice(NamedTuple):
     reason: str
 
 
+NO_RECIPE = Choice(NONE, "")
+
+
 class Facts(NamedTuple):
     """What a recipe is chosen by: the shape of a sample, and how many there are, None if that cannot be told."""
 
@@ -48,7 +51,7 @@ def choose(data: Mapping[str, Any]) -> Choice:
     """The recipe for a composed config. Data that cannot be read get none; their own error follows later."""
     facts = facts_of(data)
     if facts is None:
-        return Choice(NONE, "")
+        return NO_RECIPE
     return Choice(_named(facts), _described(facts))
 
 
