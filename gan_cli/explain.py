@@ -44,7 +44,7 @@ def explain(arguments: Sequence[str]) -> str:
     found = [(group, option) for group, options in known.items() for option in options if name in _names(group, option)]
     keys = [(dotted, line) for dotted, line in key_lines(Config) if name in (dotted, dotted.rpartition(".")[2])]
     if name in known:
-        return f"{name}: one of {', '.join(known[name])}; explain={known[name][0]} tells about one\n"
+        return _explain_group(name, known[name])
     if not found and not keys:
         options = [option for options in known.values() for option in options]
         near = closest(name, [*options, *known, *(dotted for dotted, _ in key_lines(Config))])
@@ -105,6 +105,19 @@ def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tupl
         if not key.startswith(prefix) and before.get(key, before) != value and value is not None
     ]
     return own, brought
+
+
+def _explain_group(group: str, options: Sequence[str]) -> str:
+    """A line for each option: what the comment at the top of its file begins with."""
+    width = max(map(len, options))
+    lines = [f"{group}, one of", ""]
+    lines += [f"  {option:<{width}}  {_first_line(group, option)}" for option in options]
+    return "\n".join([*lines, "", f"explain={options[-1]} tells about one", ""])
+
+
+def _first_line(group: str, option: str) -> str:
+    """What an experiment's file begins with is its command; the line after that says what it is."""
+    return next((line for line in _head(option_files(group, option)[0]) if not line.startswith("gan-train")), "")
 
 
 def _explain_key(dotted: str, line: str) -> str:

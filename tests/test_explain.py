@@ -30,6 +30,7 @@ REQUIRED = {
     "optimizer": ("what", "formula", "paper"),
     "conditioning": ("what", "formula", "paper", "healthy", "failures"),
     "device": ("what",),
+    "recipe": ("what",),
 }
 KEYS = dict(key_lines(Config))
 TEXTS = texts()
@@ -251,12 +252,12 @@ def test_a_loss_tells_formula_paper_and_what_comes_along(explained: Explain) -> 
         assert told.splitlines().count(part) == 1
     assert "  D minimizes  E D(G(z)) - E D(x)" in told
     assert "1701.07875" in told
-    assert "training.n_critic=5" in told.partition("brings along")[2]
+    assert "regularizer.zero_centered.weight=1.0" in told.partition("brings along")[2]
 
 
 def test_a_penalty_tells_its_settings(explained: Explain) -> None:
     told = explained("explain=gradient_penalty")
-    weight = compose("loss=wasserstein").regularizer["gradient_penalty"].weight
+    weight = compose("regularizer=gradient_penalty").regularizer["gradient_penalty"].weight
     assert f"  regularizer.gradient_penalty.weight={weight}\n" in told.partition("settings")[2]
 
 
