@@ -115,13 +115,22 @@ def test_every_experiment_tells_its_command_its_paper_and_what_to_expect(experim
 # --- what comes along --------------------------------------------------------------------------------------------
 
 
-def test_wasserstein_alone_gives_its_whole_recipe() -> None:
-    config = compose("loss=wasserstein")
-    assert config.training.n_critic == 5
-    assert config.regularizer.keys() == {"gradient_penalty"}
-    assert config.regularizer["gradient_penalty"].weight == 10
+def test_wasserstein_alone_brings_a_bound_and_keeps_the_default_s_pace() -> None:
+    config, default = compose("loss=wasserstein"), compose()
+    assert config.training == default.training
+    assert config.regularizer.keys() == {"zero_centered"}
+    assert (config.regularizer["zero_centered"].weight, config.regularizer["zero_centered"].every) == (1, "auto")
     assert config.architecture.discriminator.normalization == "none"
-    assert (config.optimizer.lr, config.optimizer.beta1, config.optimizer.beta2) == (1e-4, 0, 0.9)
+    assert config.optimizer == default.optimizer
+
+
+def test_wasserstein_with_gradient_penalty_is_the_second_paper() -> None:
+    for order in itertools.permutations(["loss=wasserstein", "regularizer=gradient_penalty"]):
+        config = compose(*order)
+        assert config.training.n_critic == 5
+        assert config.regularizer["gradient_penalty"].weight == 10
+        assert config.architecture.discriminator.normalization == "none"
+        assert (config.optimizer.lr, config.optimizer.beta1, config.optimizer.beta2) == (1e-4, 0, 0.9)
 
 
 def test_wasserstein_with_weight_clip_is_the_first_paper() -> None:

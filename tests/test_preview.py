@@ -22,13 +22,13 @@ def dry(capsys: pytest.CaptureFixture[str], *overrides: str) -> str:
 def test_it_shows_config_networks_and_a_step_and_writes_nothing(
     here: Path, capsys: pytest.CaptureFixture[str], overrides: tuple[str, ...]
 ) -> None:
-    told = dry(capsys, *overrides, "loss=wasserstein")
+    told = dry(capsys, *overrides, "loss=wasserstein", "regularizer=gradient_penalty")
     rows = {line.split()[0]: line.split() for line in told.splitlines() if line.split()}
     assert rows["loss.name"][1:] == ["wasserstein", "you"]
     assert rows["training.n_critic"][1:] == ["5", "brought", "along"]
     assert rows["seed"][1:] == ["0"]
     assert "a discriminator and a generator update on 8 samples" in told
-    config = compose(*overrides, "loss=wasserstein")
+    config = compose(*overrides, "loss=wasserstein", "regularizer=gradient_penalty")
     for network in (
         build_state(config, torch.device("cpu")).generator,
         build_state(config, torch.device("cpu")).discriminator,

@@ -28,7 +28,7 @@ from gan_cli.stop import StopSignals
 TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
 RECIPES = {
     "non_saturating with r1": ["loss=non_saturating", "regularizer=r1"],
-    "wasserstein with n_critic 5": ["loss=wasserstein"],
+    "wasserstein with n_critic 5": ["loss=wasserstein", "regularizer=gradient_penalty"],
     "hinge with batch norm, lazily": [
         "loss=hinge",
         "regularizer=none",
@@ -124,7 +124,7 @@ def test_forty_steps_equal_seventeen_and_the_rest(
 def test_a_run_may_stop_after_any_update(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, updates: int
 ) -> None:
-    overrides = [*TINY_IMAGES, "loss=wasserstein", "steps=4"]
+    overrides = [*TINY_IMAGES, "loss=wasserstein", "regularizer=gradient_penalty", "steps=4"]
     whole = train(*overrides, "name=whole")
     with monkeypatch.context() as patch:
         stop_after(updates, patch)

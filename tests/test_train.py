@@ -75,6 +75,7 @@ def test_what_a_run_leaves(train: Callable[..., Path]) -> None:
         *without(TINY_IMAGES, "training.sample_every"),
         "training.sample_every=2",
         "loss=wasserstein",
+        "regularizer=gradient_penalty",
         "precision=fp32",
         "optimizer.lr=0.05",  # no two pictures are alike
     ]
