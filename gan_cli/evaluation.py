@@ -13,7 +13,7 @@ from gan_cli.data.stacked import DIGITS, places, unstacked
 from gan_cli.errors import UsageError, one_line
 from gan_cli.generation import generate
 from gan_cli.labels import Attribute, attributes_of, condition_of, evenly
-from gan_cli.metrics.classifier import CLASSIFIERS, Classifier, cached_classifier
+from gan_cli.metrics.classifier import CLASSIFIERS, Classifier, cached_classifier, describe_training
 from gan_cli.metrics.modes import count_labels
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.standing import has_statistics
@@ -112,8 +112,8 @@ def _stacked_modes(run: Run) -> dict[str, float]:
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier:
-    def told() -> None:
-        run.log.say("classifier: training one of these data, once; it is kept for other runs")
+    def told(seconds: float) -> None:
+        run.log.say(describe_training(seconds))
 
     folder = CLASSIFIERS.expanduser()
     found = cached_classifier(run.batches.dataset.fingerprint, images, labels, attributes, folder, told)
