@@ -20,6 +20,7 @@ from gan_cli.trackers import Opener, Tracker
 
 LARGEST = 1e300  # figure
 METRICS, LOG = "metrics.jsonl", "train.log"
+BUDGET = "budget.jsonl"
 PLAIN_SECONDS = 2.0  # a pipe gets a line of figures no more often than this
 
 
@@ -81,6 +82,11 @@ class RunLog:
             self._last_plain = time.monotonic()
             line = f"step {values['step']}/{total_steps or '?'}  {shown}{_remaining(values, total_steps)}"
             self.say(line)
+
+    def end(self, step: int, total_steps: int, seconds: float) -> None:
+        """A line of `budget.jsonl`: from `step` on the run's end is `total_steps`, settled after so many seconds."""
+        with contextlib.suppress(OSError), _open(self._folder / BUDGET) as file:
+            self._append(file, json.dumps({"step": step, "total_steps": total_steps, "seconds": round(seconds, 3)}))
 
     def cut(self, step: int) -> None:
         """Drops the lines of metrics past `step`: the run went back to it."""
@@ -169,14 +175,14 @@ def _remaining(values: dict[str, float], total_steps: int | None) -> str:
 
 
 def cut_metrics(folder: Path, step: int) -> None:
-    """Drops the lines of `metrics.jsonl` past `step` and a torn last one: the run will write them again."""
-    path = folder / METRICS
-    if not path.exists():
-        return
-    kept = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if _step_of(line) <= step]
-    temporary = path.with_name(f".{METRICS}.tmp")
-    temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    """Drops the lines of `metrics.jsonl` and `budget.jsonl` past `step`, and torn ones: they will be written again."""
+    for path in (folder / METRICS, folder / BUDGET):
+        if path.exists():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            kept = [line for line in text.splitlines() if _step_of(line) <= step]
+            temporary = path.with_name(f".{path.name}.tmp")
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            os.replace(temporary, path)
 
 
 def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
