@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,11 +40,9 @@ from gan_cli.runfolder import (
     started_in,
     write_record,
 )
-from gan_cli.runlog import RunLog, cut_metrics
+from gan_cli.runlog import BUDGET, MOST_STEPS, REPLAY, RunLog, cut_metrics, read_ends
 from gan_cli.schema import shown
 from gan_cli.state import TrainState, build_state, check_parameters, load_network_tensors
-
-MOST_STEPS = 10**12
 
 
 @dataclass(frozen=True)
@@ -132,17 +131,20 @@ def _prepare(request: Request) -> Prepared:
     state = build_state(config, device)
     if request.base is not None:
         load_network_tensors(state, request.base.tensors)
-    state.counters.total_steps = config.steps if config.budget is None else None
+    state.counters.total_steps = config.steps if config.budget is None and config.replay is None else None
     return Prepared(config, dataset, state, timed)
 
 
 def _start(request: Request) -> Ended:
+    replayed = _replayed(request.config)
     config, dataset, state, timed = _prepare(request)
     request = dataclasses.replace(request, config=config)
     device, reference = state.device, reference_for(config, dataset, print)
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
     with lock(folder):
         _record_start(request, folder, dataset, device)
+        if replayed is not None:
+            shutil.copyfile(replayed, folder / REPLAY)
         with RunLog(folder) as log:
             log.say(f"run: {folder}")
             if request.brought:
@@ -153,7 +155,18 @@ def _start(request: Request) -> Ended:
             introduce(config, dataset, state, log, timed)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
+            run.ends = read_ends(folder / REPLAY)
             return conduct(run)
+
+
+def _replayed(config: Config) -> Path | None:
+    """Where the run that is to be replayed recorded its ends; UsageError if it has none."""
+    if config.replay is None:
+        return None
+    path = find_run(config.replay, config.output, "replay") / BUDGET
+    if not read_ends(path):
+        raise UsageError(f"replay={config.replay}: the run had no budget, or ended before its steps were known")
+    return path
 
 
 def _record_start(request: Request, folder: Path, dataset: Dataset, device: torch.device) -> None:
@@ -243,6 +256,7 @@ def _resume(request: Request, folder: Path) -> Ended:
             batches = build_batches(config, dataset, device)
             provenance = _provenance(device, dataset)
             run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference)
+            run.ends = read_ends(folder / REPLAY) if config.replay is not None else {}
             return conduct(run)
 
 
@@ -256,6 +270,8 @@ def _merge(saved: Config, request: Request) -> Config:
         elif head in configs.RUN_CONTROL and head != "plugins":
             data[head] = new[head]
     data["resume"] = data["extra_steps"] = None
+    if {"steps", "extra_steps", "budget"} & set(request.named):
+        data["replay"] = None
     if "budget" not in request.named and {"steps", "extra_steps"} & set(request.named):
         data["budget"] = None
     return configs.parse(data)

@@ -29,6 +29,7 @@ class Run:
 
     `reference` is what samples are compared with at evaluations, `evaluated` the line of metrics with the last of
     these, and `best` the best one's figure. `classifiers` are what they have needed so far.
+    `ends` are those of another run that this one replays, by the step at which they were settled.
     `health` knows what was told of the steps so far.
     """
 
@@ -42,6 +43,7 @@ class Run:
     evaluated: dict[str, float] = field(default_factory=dict)
     reference: Reference | None = None
     best: Best | None = None
+    ends: dict[int, int] = field(default_factory=dict)
     classifiers: dict[tuple[int, ...], Classifier] = field(default_factory=dict)
     health: Health = field(init=False)
 

@@ -91,15 +91,16 @@ def sweeps_in(folder: Path) -> list[Path]:
     return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
 
 
-def find_run(where: str, output: str) -> Path:
-    """The folder that `resume=` names: a run's folder, or the newest run of a name under `output`."""
+def find_run(where: str, output: str, key: str = "resume") -> Path:
+    """The folder that `resume=` or another key names: a run's folder, or the newest run of a name under `output`."""
     folder = Path(os.path.expanduser(where))
     if (folder / RECORD).is_file() or (folder / CHECKPOINTS).is_dir():
         return folder
     named = runs_in(Path(os.path.expanduser(output)) / where) if where not in ("", ".", "..") else []
     named = named or runs_in(folder)
     if not named:
-        raise UsageError(f"resume={where}: no run there, give a run's folder, a name under {output}, or auto")
+        more = ", or auto" if key == "resume" else ""
+        raise UsageError(f"{key}={where}: no run there, give a run's folder, a name under {output}{more}")
     return named[0]
 
 

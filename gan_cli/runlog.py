@@ -19,8 +19,9 @@ from gan_cli.errors import one_line
 from gan_cli.trackers import Opener, Tracker
 
 LARGEST = 1e300  # figure
+MOST_STEPS = 10**12
 METRICS, LOG = "metrics.jsonl", "train.log"
-BUDGET = "budget.jsonl"
+BUDGET, REPLAY = "budget.jsonl", "replay.jsonl"
 PLAIN_SECONDS = 2.0  # a pipe gets a line of figures no more often than this
 
 
@@ -191,6 +192,17 @@ def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         if _step_of(line) < float("inf"):
             yield {key: value for key, value in json.loads(line).items() if _is_told(key, value)}
+
+
+def read_ends(path: Path) -> dict[int, int]:
+    """By step, the end that was settled there: what `RunLog.end` wrote, or a copy of it."""
+    found = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        entry = json.loads(line) if _step_of(line) < float("inf") else {}
+        step, end = entry.get("step"), entry.get("total_steps")
+        if type(step) is int and type(end) is int and 0 < step <= end <= MOST_STEPS:
+            found[step] = end
+    return found
 
 
 def _is_told(key: str, value: Any) -> bool:

@@ -105,8 +105,7 @@ def _train(run: Run, stop: StopSignals, evaluation: float) -> Finding | None:
                 run.log.say(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
                 state.budget_start = state.seconds
             run.log.advance(counters.step, counters.total_steps)
-            if budget is not None:
-                _settle_end(run, budget)
+            _settle_end(run, budget)
     if saved != counters:
         _save_last(run, judged, step_done)
     return fatal
@@ -116,10 +115,14 @@ def _due(step: int, every: int, finished: bool) -> bool:
     return finished or step == 0 or (every > 0 and step % every == 0)
 
 
-def _settle_end(run: Run, budget: Budget) -> None:
-    """Where a run with a budget ends, as its pace now is; each change is recorded."""
+def _settle_end(run: Run, budget: Budget | None) -> None:
+    """Where a run ends that has a budget, or replays one that had; each change is recorded."""
     counters = run.state.counters
-    before, line = counters.total_steps, budget.settle()
+    before, line = counters.total_steps, None
+    if budget is not None:
+        line = budget.settle()
+    else:
+        counters.total_steps = run.ends.get(counters.step, before)
     if counters.total_steps is not None and counters.total_steps != before:
         run.log.end(counters.step, counters.total_steps, run.state.seconds)
     if line is not None:

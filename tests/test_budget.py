@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,9 @@ from test_resume import assert_equal_runs, last
 from gan_cli import evaluation, pace
 from gan_cli import train as training
 from gan_cli.budget import Budget, seconds_of
+from gan_cli.cli import run_command
 from gan_cli.pace import Pace
-from gan_cli.runlog import cut_metrics
+from gan_cli.runlog import cut_metrics, read_ends
 from gan_cli.state import Counters, TrainState
 from gan_cli.steps import play_turn
 
@@ -213,11 +215,36 @@ def test_a_stopped_run_goes_on_to_the_recorded_end(
         assert_equal_runs(whole, broken)
 
 
+def test_a_run_is_repeated_from_its_record(
+    train: Callable[..., Path], training_at: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a machine that is ten times faster, and stopped in between."""
+    training_at(0.1, lambda now: 1.0 if now < 3 else 1.5)
+    one = train(*BUDGET, "name=one")
+    training_at(0.01, stop=41)
+    two = train(*BUDGET, "name=two", f"replay={one}", code=130)
+    shutil.rmtree(one / "samples")  # it needs no more than its own folder
+    train(f"resume={two}")
+    assert_equal_runs(one, two)
+    strip = [[{**line, "seconds": 0} for line in recorded(run)] for run in (one, two)]
+    assert strip[0] == strip[1]
+    assert run_command("train", [*TINY_IMAGES, f"replay={one}", "steps=5"]) == 2
+    assert "steps and replay: each says when to stop" in capsys.readouterr().err
+    plain = train(*TINY_IMAGES, "steps=1", "name=plain")
+    assert run_command("train", [*TINY_IMAGES, f"replay={plain}"]) == 2
+    assert "the run had no budget" in capsys.readouterr().err
+
+
 def test_the_recorded_ends_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     lines = [json.dumps({"step": step, "total_steps": 100 + step, "seconds": 1.0}) for step in (5, 9, 12)]
     (tmp_path / "budget.jsonl").write_text("\n".join([*lines, '{"step": 1']))
     cut_metrics(tmp_path, 9)
     assert [line["step"] for line in recorded(tmp_path)] == [5, 9]
+    with open(tmp_path / "budget.jsonl", "a") as file:
+        file.write(
+            '{"step": 9, "total_steps": 90}\n{"step": 10, "total_steps": 3}\n{"step": 11, "total_steps": "x"}\n[1]\n'
+        )
+    assert read_ends(tmp_path / "budget.jsonl") == {5: 105, 9: 90}
 
 
 def test_what_an_evaluation_takes_is_known_before_the_first_step(
