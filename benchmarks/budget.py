@@ -1,7 +1,7 @@
 """Whether `budget=` is kept while a neighbour comes and goes: `python benchmarks/budget.py`.
 
 Runs of a short budget, one after the other, each beside processes that compute for random times and rest for random
-times. `run` is what the run counts, from the first step to its last checkpoint, without an evaluation that was announced
+times. `run` is what the run counts, from the first step to its last checkpoint, without an evaluation that was said
 to come after the budget; `command` is all that a person waits for, with imports, data and the report.
 """
 
