@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gan_cli import __version__, checkpoint
+from gan_cli import __version__, checkpoint, replay
 from gan_cli import config as configs
 from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
@@ -21,11 +20,12 @@ from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.reach import reachable
-from gan_cli.errors import CheckpointError, UsageError, one_line
+from gan_cli.errors import CheckpointError, UsageError
 from gan_cli.evaluation import reference_for
 from gan_cli.finetune import KEYS, adopt_networks, describe_base, find_base
 from gan_cli.machine import build_device, calm_threads, describe_device, environment, make_ready
 from gan_cli.preview import preview
+from gan_cli.replay import tell_drift
 from gan_cli.rollback import restore
 from gan_cli.run import Run
 from gan_cli.runfolder import (
@@ -40,7 +40,7 @@ from gan_cli.runfolder import (
     started_in,
     write_record,
 )
-from gan_cli.runlog import BUDGET, MOST_STEPS, REPLAY, RunLog, cut_metrics, read_ends
+from gan_cli.runlog import MOST_STEPS, RunLog, cut_metrics
 from gan_cli.schema import shown
 from gan_cli.state import TrainState, build_state, check_parameters, load_network_tensors
 
@@ -136,15 +136,14 @@ def _prepare(request: Request) -> Prepared:
 
 
 def _start(request: Request) -> Ended:
-    replayed = _replayed(request.config)
+    replayed = replay.find_ends(request.config)
     config, dataset, state, timed = _prepare(request)
     request = dataclasses.replace(request, config=config)
     device, reference = state.device, reference_for(config, dataset, print)
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
     with lock(folder):
         _record_start(request, folder, dataset, device)
-        if replayed is not None:
-            shutil.copyfile(replayed, folder / REPLAY)
+        replay.keep_ends(replayed, folder)
         with RunLog(folder) as log:
             log.say(f"run: {folder}")
             if request.brought:
@@ -155,18 +154,8 @@ def _start(request: Request) -> Ended:
             introduce(config, dataset, state, log, timed)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
-            run.ends = read_ends(folder / REPLAY)
+            run.ends = replay.kept_ends(config, folder)
             return conduct(run)
-
-
-def _replayed(config: Config) -> Path | None:
-    """Where the run that is to be replayed recorded its ends; UsageError if it has none."""
-    if config.replay is None:
-        return None
-    path = find_run(config.replay, config.output, "replay") / BUDGET
-    if not read_ends(path):
-        raise UsageError(f"replay={config.replay}: the run had no budget, or ended before its steps were known")
-    return path
 
 
 def _record_start(request: Request, folder: Path, dataset: Dataset, device: torch.device) -> None:
@@ -248,7 +237,7 @@ def _resume(request: Request, folder: Path) -> Ended:
             for line in set_aside:
                 log.say(f"warning: {line}")
             _record_resume(request, folder, config, state, log)
-            _tell_drift(saved.provenance, device, log)
+            tell_drift(saved.provenance, device, log)
             log.say(f"resuming {folder} at step {state.counters.step:,}")
             if config.training.lr_schedule != "constant" and end != saved.counters.total_steps:
                 log.say(f"learning rates now go by training.lr_schedule={config.training.lr_schedule} to the new end")
@@ -256,7 +245,7 @@ def _resume(request: Request, folder: Path) -> Ended:
             batches = build_batches(config, dataset, device)
             provenance = _provenance(device, dataset)
             run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference)
-            run.ends = read_ends(folder / REPLAY) if config.replay is not None else {}
+            run.ends = replay.kept_ends(config, folder)
             return conduct(run)
 
 
@@ -308,15 +297,6 @@ def _record_resume(request: Request, folder: Path, config: Config, state: TrainS
     before = record.get("resumed")
     record["resumed"] = [*(before if isinstance(before, list) else []), resumed]
     write_record(folder, record)
-
-
-def _tell_drift(saved: Provenance, device: torch.device, log: RunLog) -> None:
-    """What differs from the machine the checkpoint was made on, and can change the last bits."""
-    now = {"gan_cli": __version__, "torch": torch.__version__, "device": describe_device(device)}
-    for key, value in now.items():
-        before = getattr(saved, key)
-        if before != value:
-            log.say(f"warning: {key} was {one_line(before, 60)}, is {value}: results may differ in their last bits")
 
 
 def _provenance(device: torch.device, dataset: Dataset) -> Provenance:

@@ -21,7 +21,7 @@ from gan_cli.trackers import Opener, Tracker
 LARGEST = 1e300  # figure
 MOST_STEPS = 10**12
 METRICS, LOG = "metrics.jsonl", "train.log"
-BUDGET, REPLAY = "budget.jsonl", "replay.jsonl"
+BUDGET = "budget.jsonl"
 PLAIN_SECONDS = 2.0  # a pipe gets a line of figures no more often than this
 
 
