@@ -67,6 +67,9 @@ class Config:
     init_from: str | None = key(
         "a checkpoint or run to start from: its networks and weights, all else fresh", absent=None
     )
+    replay: str | None = key(
+        "a run that had a budget: the end moves at its steps, as recorded, and nothing is timed", absent=None
+    )
     plugins: tuple[str, ...] = key("installed packages whose options are to be known, as [mypackage]", absent=())
     dry_run: bool = key("show config and networks, try one step, leave nothing behind", absent=False)
     jobs: int = key("with -m: how many runs of the sweep at a time", absent=1, at_least=1, at_most=1024)
@@ -163,6 +166,10 @@ def settle_end(config: Config, named: Sequence[str]) -> Config:
     if config.extra_steps is not None and config.resume is None:
         raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
     if {"steps", "extra_steps"} & {*ends}:
+        config = dataclasses.replace(config, budget=None)
+    if config.replay is not None:
+        if {"steps", "extra_steps"} & {*ends}:
+            raise UsageError(f"{ends[0]} and replay: each says when to stop, give one")
         config = dataclasses.replace(config, budget=None)
     if config.deterministic and config.budget is not None:
         raise UsageError(f"deterministic=true: budget={config.budget} makes as many steps as fit, give steps=")

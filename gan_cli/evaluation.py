@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset, to_bytes
@@ -13,7 +15,7 @@ from gan_cli.data.stacked import DIGITS, places, unstacked
 from gan_cli.errors import UsageError, one_line
 from gan_cli.generation import generate
 from gan_cli.labels import Attribute, attributes_of, condition_of, evenly
-from gan_cli.metrics.classifier import CLASSIFIERS, Classifier, cached_classifier
+from gan_cli.metrics.classifier import CLASSIFIERS, Classifier, cached_classifier, describe_training
 from gan_cli.metrics.modes import count_labels
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.standing import has_statistics
@@ -26,6 +28,7 @@ from gan_cli.state import latent_of
 CLASS_SEEDS = range(20_000, 21_000)  # apart from those of the pictures
 STACK_SEEDS = range(20_000, 46_000)  # as many samples as the published counts of 1000 modes are of
 AT_ONCE = 500
+TIMED = 100  # samples, of which the time of an evaluation is estimated
 NEIGHBOURS = 10_000  # real points that samples are compared with
 
 
@@ -35,7 +38,8 @@ def evaluate(run: Run) -> dict[str, float]:
     Whatever goes wrong here is told: it is no reason to end a run.
     """
     try:
-        return _class_accuracy(run) | _stacked_modes(run) | _figures(run)
+        found = _class_accuracy(run) | _stacked_modes(run)
+        return found if run.reference is None else found | _figures(run, _judged_generator(run), run.reference.n)
     except Exception as error:
         run.log.say(f"warning: samples were not evaluated ({one_line(error, 200)})")
         return {}
@@ -56,73 +60,139 @@ def reference_for(config: Config, dataset: Dataset, say: Say) -> Reference | Non
     return reference
 
 
-def _figures(run: Run) -> dict[str, float]:
-    """Those of `evaluation.metrics`, of the generator that makes the run's pictures."""
+def expected_seconds(run: Run) -> float:
+    """About how long an evaluation takes, from some of its samples; trains the classifier that it needs, if any."""
+    try:
+        return (
+            _judging_seconds(run, _class_judging(run))
+            + _judging_seconds(run, _stack_judging(run))
+            + _figures_seconds(run)
+        )
+    except Exception as error:
+        run.log.say(f"warning: the time of an evaluation is not known ({one_line(error, 200)})")
+        return 0.0
+
+
+def _judging_seconds(run: Run, judging: _Judging | None) -> float:
+    if judging is None:
+        return 0.0
+    few = min(len(judging.seeds), TIMED)
+    return _timed(lambda: _judged(run, judging, few)) * len(judging.seeds) / few
+
+
+def _figures_seconds(run: Run) -> float:
     if run.reference is None:
-        return {}
+        return 0.0
+    n = run.reference.n
+    few = min(n, TIMED)
+    generator: list[nn.Module] = []
+    preparing = _timed(lambda: generator.append(_judged_generator(run)))
+    return preparing + _timed(lambda: _figures(run, generator[0], few)) * n / few
+
+
+def _timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _judged_generator(run: Run) -> nn.Module:
+    """The generator that makes the run's pictures, with statistics of its own if it has any."""
     generator = run.state.sampler
     if has_statistics(generator):
-        generator = with_own_statistics(generator, run.config, run.batches.dataset)
-    seeds = range(FIRST_SEED, FIRST_SEED + run.reference.n)
+        return with_own_statistics(generator, run.config, run.batches.dataset)
+    return generator
+
+
+def _figures(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
+    """Those of `evaluation.metrics`, of so many samples."""
+    assert run.reference is not None
+    seeds = range(FIRST_SEED, FIRST_SEED + n)
     samples = draw_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
     found = compute_figures(run.reference, samples, run.config.evaluation.metrics, resamples=0)
     return {figure.name: figure.value for figure in found}
 
 
-def _class_accuracy(run: Run) -> dict[str, float]:
-    """The share of samples judged to be what was asked for: points as the nearest real one, images by a classifier."""
+class _Judging(NamedTuple):
+    """What `judge` is to make of the samples of `seeds`, uint8 `[N, C, H, W]` or points."""
+
+    seeds: range
+    conditions: Tensor | None
+    judge: Callable[[Tensor], Tensor]
+
+
+def _class_judging(run: Run) -> _Judging | None:
+    """What was made for each class: points are judged to be as the nearest real one, images by a classifier."""
     classes = run.config.classes
     if not classes:
-        return {}
-    attributes = attributes_of(classes)
+        return None
     conditions = evenly(classes, CLASS_SEEDS)
     assert conditions is not None
     dataset = run.batches.dataset
     assert dataset.labels is not None
     if dataset.samples.ndim == 2:
         reals, given = dataset.samples[:NEIGHBOURS], condition_of(dataset.labels[:NEIGHBOURS], len(classes))
-        logits = _judged(run, CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
-    else:
-        classifier = _classifier(run, dataset.samples, dataset.labels, attributes)
-        logits = _judged(run, CLASS_SEEDS, conditions, classifier.logits)
-    return {"accuracy/class": classification_accuracy(logits, conditions, attributes)}
+        return _Judging(CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
+    classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(classes))
+    return _Judging(CLASS_SEEDS, conditions, classifier.logits)
 
 
-def _stacked_modes(run: Run) -> dict[str, float]:
-    """Of stacked digits, the numbers that samples spell (1611.02163, section 3.3.1), evenly drawn if conditional."""
+def _class_accuracy(run: Run) -> dict[str, float]:
+    """The share of samples judged to be what was asked for."""
+    judging = _class_judging(run)
+    if judging is None:
+        return {}
+    assert judging.conditions is not None
+    attributes = attributes_of(run.config.classes)
+    return {"accuracy/class": classification_accuracy(_judged(run, judging), judging.conditions, attributes)}
+
+
+def _stack_judging(run: Run) -> _Judging | None:
+    """The numbers that samples of stacked digits spell, evenly drawn if conditional."""
     dataset = run.batches.dataset
     if run.config.dataset.name != "stacked_mnist" or run.config.dataset.classes is not None:
-        return {}
+        return None
     digits, labels = unstacked(dataset)
     stacked = dataset.samples.shape[1]
     classifier = _classifier(run, digits, labels, [Attribute("", 0, DIGITS)])
-    possible = DIGITS**stacked
-    seeds = STACK_SEEDS[: 26 * possible]
+    seeds = STACK_SEEDS[: 26 * DIGITS**stacked]
 
     def spell(samples: Tensor) -> Tensor:
         return classifier.logits(samples.flatten(0, 1).unsqueeze(1)).argmax(1).view(-1, stacked)
 
-    spelt = _judged(run, seeds, evenly(run.config.classes, seeds), spell)
-    counted = count_labels(spelt @ places(stacked), possible)
+    return _Judging(seeds, evenly(run.config.classes, seeds), spell)
+
+
+def _stacked_modes(run: Run) -> dict[str, float]:
+    """Of stacked digits, the numbers that samples spell (1611.02163, section 3.3.1)."""
+    judging = _stack_judging(run)
+    if judging is None:
+        return {}
+    spelt = _judged(run, judging)
+    stacked = spelt.shape[1]
+    counted = count_labels(spelt @ places(stacked), DIGITS**stacked)
     return {
         "modes/covered": counted.covered,
-        "modes/possible": possible,
+        "modes/possible": DIGITS**stacked,
         "modes/reverse_kl": round(counted.reverse_kl, 6),
     }
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier:
-    def told() -> None:
-        run.log.say("classifier: training one of these data, once; it is kept for other runs")
+    def told(seconds: float) -> None:
+        run.log.say(describe_training(seconds))
 
-    folder = CLASSIFIERS.expanduser()
-    found = cached_classifier(run.batches.dataset.fingerprint, images, labels, attributes, folder, told)
-    if not run.evaluated:
+    key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
+    if key not in run.classifiers:
+        folder = CLASSIFIERS.expanduser()
+        found = cached_classifier(run.batches.dataset.fingerprint, images, labels, attributes, folder, told)
         run.log.say(f"classifier: right about {found.accuracy:.1%} of the tenth of the data that it has not seen")
-    return found
+        run.classifiers[key] = found
+    return run.classifiers[key]
 
 
-def _judged(run: Run, seeds: range, conditions: Tensor | None, judge: Callable[[Tensor], Tensor]) -> Tensor:
-    """What `judge` makes of samples, uint8 `[N, C, H, W]` or points, some at a time."""
-    made = generate(run.state.sampler, latent_of(run.config), seeds, AT_ONCE, conditions=conditions)
-    return torch.cat([judge(to_bytes(samples)) for samples in made])
+def _judged(run: Run, judging: _Judging, n: int | None = None) -> Tensor:
+    """What is made of the samples, some at a time; of the first `n` alone if given."""
+    conditions = None if judging.conditions is None else judging.conditions[:n]
+    made = generate(run.state.sampler, latent_of(run.config), judging.seeds[:n], AT_ONCE, conditions=conditions)
+    return torch.cat([judging.judge(to_bytes(samples)) for samples in made])

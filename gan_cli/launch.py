@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gan_cli import __version__, checkpoint, recipes
+from gan_cli import __version__, checkpoint, recipes, replay
 from gan_cli import config as configs
 from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
@@ -21,11 +21,12 @@ from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.reach import reachable
-from gan_cli.errors import CheckpointError, UsageError, one_line
+from gan_cli.errors import CheckpointError, UsageError
 from gan_cli.evaluation import reference_for
 from gan_cli.finetune import KEYS, adopt_networks, describe_base, find_base
 from gan_cli.machine import build_device, calm_threads, describe_device, environment, make_ready
 from gan_cli.preview import preview
+from gan_cli.replay import tell_drift
 from gan_cli.rollback import restore
 from gan_cli.run import Run
 from gan_cli.runfolder import (
@@ -40,11 +41,9 @@ from gan_cli.runfolder import (
     started_in,
     write_record,
 )
-from gan_cli.runlog import RunLog, cut_metrics
+from gan_cli.runlog import MOST_STEPS, RunLog, cut_metrics
 from gan_cli.schema import shown
 from gan_cli.state import TrainState, build_state, check_parameters, load_network_tensors
-
-MOST_STEPS = 10**12
 
 
 @dataclass(frozen=True)
@@ -138,17 +137,19 @@ def _prepare(request: Request) -> Prepared:
     state = build_state(config, device)
     if request.base is not None:
         load_network_tensors(state, request.base.tensors)
-    state.counters.total_steps = config.steps if config.budget is None else None
+    state.counters.total_steps = config.steps if config.budget is None and config.replay is None else None
     return Prepared(config, dataset, state, timed)
 
 
 def _start(request: Request) -> Ended:
+    replayed = replay.find_ends(request.config)
     config, dataset, state, timed = _prepare(request)
     request = dataclasses.replace(request, config=config)
     device, reference = state.device, reference_for(config, dataset, print)
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
     with lock(folder):
         _record_start(request, folder, dataset, device)
+        replay.keep_ends(replayed, folder)
         with RunLog(folder) as log:
             log.say(f"run: {folder}")
             if request.recipe.reason:
@@ -161,6 +162,7 @@ def _start(request: Request) -> Ended:
             introduce(config, dataset, state, log, timed)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
+            run.ends = replay.kept_ends(config, folder)
             return conduct(run)
 
 
@@ -256,7 +258,7 @@ def _resume(request: Request, folder: Path) -> Ended:
             for line in set_aside:
                 log.say(f"warning: {line}")
             _record_resume(request, folder, config, state, log)
-            _tell_drift(saved.provenance, device, log)
+            tell_drift(saved.provenance, device, log)
             log.say(f"resuming {folder} at step {state.counters.step:,}")
             if config.training.lr_schedule != "constant" and end != saved.counters.total_steps:
                 log.say(f"learning rates now go by training.lr_schedule={config.training.lr_schedule} to the new end")
@@ -264,6 +266,7 @@ def _resume(request: Request, folder: Path) -> Ended:
             batches = build_batches(config, dataset, device)
             provenance = _provenance(device, dataset)
             run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference)
+            run.ends = replay.kept_ends(config, folder)
             return conduct(run)
 
 
@@ -277,6 +280,8 @@ def _merge(saved: Config, request: Request) -> Config:
         elif head in configs.RUN_CONTROL and head != "plugins":
             data[head] = new[head]
     data["resume"] = data["extra_steps"] = None
+    if {"steps", "extra_steps", "budget"} & set(request.named):
+        data["replay"] = None
     if "budget" not in request.named and {"steps", "extra_steps"} & set(request.named):
         data["budget"] = None
     return configs.parse(data)
@@ -313,15 +318,6 @@ def _record_resume(request: Request, folder: Path, config: Config, state: TrainS
     before = record.get("resumed")
     record["resumed"] = [*(before if isinstance(before, list) else []), resumed]
     write_record(folder, record)
-
-
-def _tell_drift(saved: Provenance, device: torch.device, log: RunLog) -> None:
-    """What differs from the machine the checkpoint was made on, and can change the last bits."""
-    now = {"gan_cli": __version__, "torch": torch.__version__, "device": describe_device(device)}
-    for key, value in now.items():
-        before = getattr(saved, key)
-        if before != value:
-            log.say(f"warning: {key} was {one_line(before, 60)}, is {value}: results may differ in their last bits")
 
 
 def _provenance(device: torch.device, dataset: Dataset) -> Provenance:

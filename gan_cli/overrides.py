@@ -19,7 +19,7 @@ from gan_cli.searchpath import EXPERIMENTS, HERE, config_folder, named_folder, o
 
 # Keys whose value is a path or a text of the user's: taken literally, whatever Hydra's grammar would make of it.
 PATH_KEYS = (
-    "ckpt", "resume", "out", "output", "init_from", "real", "fake", "data",
+    "ckpt", "resume", "out", "output", "init_from", "replay", "real", "fake", "data",
     "dataset.root", "dataset.path", "dataset.labels", "dataset.cache",
 )  # fmt: skip
 LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background")

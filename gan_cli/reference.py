@@ -27,7 +27,7 @@ from gan_cli.data.stacked import DIGITS, unstacked
 from gan_cli.errors import GanCliError, UsageError, one_line
 from gan_cli.labels import Attribute, attributes_of
 from gan_cli.metrics import extractors
-from gan_cli.metrics.classifier import CLASSIFIERS, cached_classifier
+from gan_cli.metrics.classifier import CLASSIFIERS, cached_classifier, describe_training
 from gan_cli.metrics.distances import Gaussian, fitted
 from gan_cli.metrics.extractors import Extractor, Seen
 from gan_cli.metrics.neighbours import radii
@@ -149,8 +149,8 @@ def _classifier(real: Real, say: Say) -> Extractor:
         images, labels = unstacked(whole)
         attributes = [Attribute("", 0, DIGITS)]
 
-    def told() -> None:
-        say("classifier: training one of these data, once; it is kept for other runs")
+    def told(seconds: float) -> None:
+        say(describe_training(seconds))
 
     found = cached_classifier(whole.fingerprint, images, labels, attributes, CLASSIFIERS.expanduser(), told)
     say(f"classifier: right about {found.accuracy:.1%} of the tenth of the data that it has not seen")

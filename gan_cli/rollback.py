@@ -58,6 +58,8 @@ def roll_back(run: Run, told: Finding) -> bool:
     checkpoint.save(state, run.config, folder, provenance, saved.metrics)  # with the count, for a resume to go on by
     run.log.cut(step)
     run.log.event(step, told.name, told.text)
+    if run.config.budget is not None and state.counters.total_steps is not None:
+        run.log.end(step, state.counters.total_steps, state.seconds)
     run.watch_anew()
     run.log.say(f"health: {told.text}")
     tries = f"{state.counters.retries} of health.retries={health.retries}"

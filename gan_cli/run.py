@@ -10,6 +10,7 @@ from gan_cli.checkpoint import Provenance
 from gan_cli.config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.health import Health
+from gan_cli.metrics.classifier import Classifier
 from gan_cli.reference import Reference
 from gan_cli.runlog import RunLog, read_metrics
 from gan_cli.state import TrainState
@@ -27,7 +28,8 @@ class Run:
     """`discriminator_metrics` are those of D's half of the current step, kept when a run stops between the halves.
 
     `reference` is what samples are compared with at evaluations, `evaluated` the line of metrics with the last of
-    these, and `best` the best one's figure.
+    these, and `best` the best one's figure. `classifiers` are what they have needed so far.
+    `ends` are those of another run that this one replays, by the step at which they were settled.
     `health` knows what was told of the steps so far.
     """
 
@@ -41,6 +43,8 @@ class Run:
     evaluated: dict[str, float] = field(default_factory=dict)
     reference: Reference | None = None
     best: Best | None = None
+    ends: dict[int, int] = field(default_factory=dict)
+    classifiers: dict[tuple[int, ...], Classifier] = field(default_factory=dict)
     health: Health = field(init=False)
 
     def __post_init__(self) -> None:

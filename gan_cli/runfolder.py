@@ -15,13 +15,13 @@ from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.links import open_own, refuse_link, without_link
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
-METRICS, LOG, LOCK = "metrics.jsonl", "train.log", ".lock"
+METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
 LAST, BEST = "last.safetensors", "best.safetensors"  # in CHECKPOINTS
 PREFIX, OUTCOME, BOARD = "sweep_", "outcome.json", "leaderboard.json"  # a sweep's, a job's and again a sweep's
 STOPPED = ".stopped"  # in a sweep's folder: what tells a launcher's other processes to begin nothing more
 WRITTEN_BY_HYDRA = ("multirun.yaml", "optimization_results.yaml")  # in a sweep's folder
 # What is written in place, or into; the rest is replaced whole.
-NO_LINKS = (LOCK, METRICS, LOG, CHECKPOINTS, SAMPLES, STOPPED, *WRITTEN_BY_HYDRA)
+NO_LINKS = (LOCK, METRICS, BUDGET, LOG, CHECKPOINTS, SAMPLES, STOPPED, *WRITTEN_BY_HYDRA)
 A_JOBS = re.compile(r"\d+(-\d+)?")  # folder of a sweep's job
 STAMP = "%Y-%m-%d_%H%M%S"
 STAMPED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
@@ -111,15 +111,16 @@ def sweeps_in(folder: Path) -> list[Path]:
     return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
 
 
-def find_run(where: str, output: str) -> Path:
-    """The folder that `resume=` names: a run's folder, or the newest run of a name under `output`."""
+def find_run(where: str, output: str, key: str = "resume") -> Path:
+    """The folder that `resume=` or another key names: a run's folder, or the newest run of a name under `output`."""
     folder = Path(os.path.expanduser(where))
     if (folder / RECORD).is_file() or (folder / CHECKPOINTS).is_dir():
         return folder
     named = runs_in(Path(os.path.expanduser(output)) / where) if where not in ("", ".", "..") else []
     named = named or runs_in(folder)
     if not named:
-        raise UsageError(f"resume={where}: no run there, give a run's folder, a name under {output}, or auto")
+        more = ", or auto" if key == "resume" else ""
+        raise UsageError(f"{key}={where}: no run there, give a run's folder, a name under {output}{more}")
     return named[0]
 
 

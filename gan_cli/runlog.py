@@ -17,10 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gan_cli.errors import one_line
 from gan_cli.links import open_own, without_link
-from gan_cli.runfolder import LOG, METRICS
+from gan_cli.runfolder import BUDGET, LOG, METRICS
 from gan_cli.trackers import Opener, Tracker
 
 LARGEST = 1e300  # figure
+MOST_STEPS = 10**12
 PLAIN_SECONDS = 2.0  # a pipe gets a line of figures no more often than this
 
 
@@ -82,6 +83,11 @@ class RunLog:
             self._last_plain = time.monotonic()
             line = f"step {values['step']}/{total_steps or '?'}  {shown}{_remaining(values, total_steps)}"
             self.say(line)
+
+    def end(self, step: int, total_steps: int, seconds: float) -> None:
+        """A line of `budget.jsonl`: from `step` on the run's end is `total_steps`, settled after so many seconds."""
+        with contextlib.suppress(OSError), open_own(self._folder / BUDGET, "a") as file:
+            self._append(file, json.dumps({"step": step, "total_steps": total_steps, "seconds": round(seconds, 3)}))
 
     def cut(self, step: int) -> None:
         """Drops the lines of metrics past `step`: the run went back to it."""
@@ -166,14 +172,14 @@ def _remaining(values: dict[str, float], total_steps: int | None) -> str:
 
 
 def cut_metrics(folder: Path, step: int) -> None:
-    """Drops the lines of `metrics.jsonl` past `step` and a torn last one: the run will write them again."""
-    path = folder / METRICS
-    if not path.exists():
-        return
-    kept = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if _step_of(line) <= step]
-    temporary = path.with_name(f".{METRICS}.tmp")
-    without_link(temporary).write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    """Drops the lines of `metrics.jsonl` and `budget.jsonl` past `step`, and torn ones: they will be written again."""
+    for path in (folder / METRICS, folder / BUDGET):
+        if path.exists():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            kept = [line for line in text.splitlines() if _step_of(line) <= step]
+            temporary = path.with_name(f".{path.name}.tmp")
+            without_link(temporary).write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            os.replace(temporary, path)
 
 
 def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
@@ -182,6 +188,17 @@ def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         if _step_of(line) < float("inf"):
             yield {key: value for key, value in json.loads(line).items() if _is_told(key, value)}
+
+
+def read_ends(path: Path) -> dict[int, int]:
+    """By step, the end that was settled there: what `RunLog.end` wrote, or a copy of it."""
+    found = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        entry = json.loads(line) if _step_of(line) < float("inf") else {}
+        step, end = entry.get("step"), entry.get("total_steps")
+        if type(step) is int and type(end) is int and 0 < step <= end <= MOST_STEPS:
+            found[step] = end
+    return found
 
 
 def _is_told(key: str, value: Any) -> bool:

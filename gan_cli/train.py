@@ -9,8 +9,9 @@ import torch
 
 from gan_cli import checkpoint
 from gan_cli.best import keep_best
+from gan_cli.budget import Budget, is_included
 from gan_cli.errors import CollapsedError, DivergedError, StorageError
-from gan_cli.evaluation import evaluate
+from gan_cli.evaluation import evaluate, expected_seconds
 from gan_cli.grids import save_film, save_real_samples, save_samples
 from gan_cli.health import Finding, nonfinite
 from gan_cli.measure import discriminator_metrics, metrics_to_keep, step_metrics
@@ -30,9 +31,10 @@ def train(run: Run) -> signal.Signals | None:
     finding; StorageError if the last checkpoint cannot be written.
     """
     with StopSignals() as stop:
+        evaluation = _prepare_evaluation(run)
         while True:
             try:
-                fatal = _train(run, stop)
+                fatal = _train(run, stop, evaluation)
                 break
             except DivergedError as error:
                 found = nonfinite(error, run.state.counters.step, run.config)
@@ -47,11 +49,26 @@ def train(run: Run) -> signal.Signals | None:
     return stop.received
 
 
-def _train(run: Run, stop: StopSignals) -> Finding | None:
-    """Until the last step, a signal, or a finding that ends the run, which is returned."""
+def _prepare_evaluation(run: Run) -> float:
+    """How many seconds an evaluation takes, which a budget must know; says so if the last one is to come after it."""
+    budget = run.config.budget
+    if budget is None:
+        return 0.0
+    seconds = expected_seconds(run)
+    if not is_included(seconds, budget):
+        run.log.say(f"budget={budget}: the evaluation in the end comes after it and takes about {seconds:.0f} s")
+    return seconds
+
+
+def _train(run: Run, stop: StopSignals, evaluation: float) -> Finding | None:
+    """Until the last step, a signal, or a finding that ends the run, which is returned.
+
+    `evaluation` is how many seconds one is expected to take, if there is a budget.
+    """
     config, state, counters = reseeded(run.config, run.state.counters.retries), run.state, run.state.counters
     batches = dataclasses.replace(run.batches, seed=config.seed)
     pace = Pace(state)
+    budget = None if config.budget is None else Budget(config, state, pace, evaluation)
     fatal: Finding | None = None
     judged: DiscriminatorOutcome | None = None
     made: GeneratorOutcome | None = None
@@ -70,9 +87,11 @@ def _train(run: Run, stop: StopSignals) -> Finding | None:
                 if evaluated and keep_best(run, run.evaluated):
                     finished, counters.total_steps = True, counters.step
             if _due(counters.step, config.training.sample_every, finished):
-                save_samples(run)
+                with pace.pause("sample"):
+                    save_samples(run)
             if _due(counters.step, config.training.checkpoint_every, finished):
-                saved = _save_on_the_way(run)
+                with pace.pause("checkpoint"):
+                    saved = _save_on_the_way(run)
         if finished or fatal is not None or stop.received is not None:
             break
         outcome = play_turn(state, config, batches)
@@ -86,7 +105,7 @@ def _train(run: Run, stop: StopSignals) -> Finding | None:
                 run.log.say(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
                 state.budget_start = state.seconds
             run.log.advance(counters.step, counters.total_steps)
-            _fix_budget(run, pace)
+            _settle_end(run, budget)
     if saved != counters:
         _save_last(run, judged, step_done)
     return fatal
@@ -96,33 +115,39 @@ def _due(step: int, every: int, finished: bool) -> bool:
     return finished or step == 0 or (every > 0 and step % every == 0)
 
 
-def _fix_budget(run: Run, pace: Pace) -> None:
-    """Once the pace of a time budget is known, the run is one of so many steps."""
-    counters, budget = run.state.counters, run.config.budget
-    if counters.total_steps is None and budget is not None:
-        counters.total_steps = pace.steps_in(budget)
-        if counters.total_steps is not None:
-            run.log.say(f"budget={budget}: {counters.total_steps:,} steps, from the pace of its first 5 %")
+def _settle_end(run: Run, budget: Budget | None) -> None:
+    """Where a run ends that has a budget, or replays one that had; each change is recorded."""
+    counters = run.state.counters
+    before, line = counters.total_steps, None
+    if budget is not None:
+        line = budget.settle()
+    else:
+        counters.total_steps = run.ends.get(counters.step, before)
+    if counters.total_steps is not None and counters.total_steps != before:
+        run.log.end(counters.step, counters.total_steps, run.state.seconds)
+    if line is not None:
+        run.log.say(line)
 
 
 def _log(
     run: Run, judged: DiscriminatorOutcome | None, made: GeneratorOutcome, pace: Pace, evaluated: bool
 ) -> list[Finding]:
     """Writes the line of metrics that is due; what the watch finds new in it."""
-    if judged is not None:
-        run.discriminator_metrics = discriminator_metrics(run, judged)
-    values = step_metrics(run, made, pace)
+    with pace.pause("log"):
+        if judged is not None:
+            run.discriminator_metrics = discriminator_metrics(run, judged)
+        values = step_metrics(run, made, pace)
     slow = pace.complaint(values["images_per_second"])
     if slow is not None:
         run.log.say(f"warning: {slow}")
     if evaluated:
-        figures = evaluate(run)
+        with pace.pause("evaluate"):
+            figures = evaluate(run)
         if run.reference is not None and figures:
             told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
             run.log.say(f"evaluation at step {run.state.counters.step:,}: {told}")
         values |= figures
         run.evaluated = values
-        pace.skip()
     require_finite(run.state, {name: torch.tensor(value) for name, value in values.items()})
     found = run.health.observe(values)
     run.log.metrics(values, run.state.counters.total_steps, [finding.name for finding in found])

@@ -42,7 +42,7 @@ LAYERS = [
     {"run", "preview"},
     {"reports"},
     {"report"},
-    {"measure", "grids", "evaluation", "rollback", "best"},
+    {"measure", "grids", "evaluation", "rollback", "best", "budget", "replay"},
     {"motion", "apart"},
     {"exporters"},
     {"train", "sample", "export", "evaluate_folders"},

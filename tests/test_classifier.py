@@ -122,6 +122,38 @@ def test_other_images(channels: int, side: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("shape", [(1, 32, 32), (3, 64, 64), (3, 48, 64), (3, 16, 16)])
+def test_images_are_resized_once_to_the_same_bits(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    samples, labels, _ = images(60, shape[0], shape[1])
+    samples = samples.repeat(1, 1, 1, 2)[..., : shape[2]]
+    resized: list[int] = []
+    resize = classifiers._as_inputs
+    monkeypatch.setattr(classifiers, "_as_inputs", lambda some: resized.append(len(some)) or resize(some))
+    once = train_classifier(samples, labels, TEN)
+    assert sum(resized) == 60  # the held-out tenth too
+    monkeypatch.setattr(classifiers, "_inputs_of", lambda some, kept, _: lambda places: resize(some[kept[places]]))
+    assert same(once, train_classifier(samples, labels, TEN))
+
+
+@pytest.mark.usefixtures("short")
+def test_of_many_images_those_that_are_seen_are_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4 steps see 400 of 900: no reason to resize them all."""
+    resized: list[int] = []
+    resize = classifiers._as_inputs
+    monkeypatch.setattr(classifiers, "_as_inputs", lambda some: resized.append(len(some)) or resize(some))
+    train_classifier(*images(1000, side=32))
+    assert sum(resized) == 400 + 100
+
+
+def test_the_time_of_a_training_is_told_on_the_way() -> None:
+    told: list[float] = []
+    train_classifier(*images(), steps=12, told=told.append)
+    train_classifier(*images(), steps=4, told=told.append)  # over before it is known
+    assert len(told) == 1
+    assert 0 < told[0] < 60
+
+
+@pytest.mark.usefixtures("short")
 def test_little_data() -> None:
     assert train_classifier(*images(2)).accuracy in (0.0, 1.0)
     with pytest.raises(UsageError, match="at least 2"):

@@ -25,7 +25,7 @@ from gan_cli.generation import generate
 from gan_cli.losses import LOSSES
 from gan_cli.metrics.modes import count_modes
 from gan_cli.options import REGULARIZERS
-from gan_cli.pace import Pace, seconds_of
+from gan_cli.pace import Pace
 from gan_cli.state import build_state, latent_of, state_tensors
 
 CPU = torch.device("cpu")
@@ -237,30 +237,15 @@ def test_a_full_disk_on_the_way_is_told_and_survived_but_not_at_the_end(
 # --- budgets -----------------------------------------------------------------------------------------------------
 
 
-def test_durations() -> None:
-    assert [seconds_of(text) for text in ("90s", "20m", "1.5h")] == [90, 1200, 5400]
-
-
 def test_a_budget_becomes_a_number_of_steps(train: Callable[..., Path]) -> None:
     run = train(*TINY_IMAGES, "budget=4s", "training.lr_schedule=linear")
     found = last(run)
-    assert found.counters.total_steps == found.counters.step > 20
-    assert 2 < found.provenance.seconds < 12
+    assert found.counters.total_steps == found.counters.step > 4
+    assert 3 < found.provenance.seconds < 7
     assert "steps, from the pace of its first 5 %" in (run / "train.log").read_text()
-    assert metrics(run)[-1]["learning_rate/generator"] < 0.1 * 1e-3  # the schedule knew its end
+    assert metrics(run)[-1]["learning_rate/generator"] < 0.3 * 1e-3  # the schedule knew its end
     record = json.loads((run / "config.json").read_text())
     assert record["ended"]["total_steps"] == found.counters.total_steps
-
-
-def test_pace_fixes_the_steps_after_five_percent() -> None:
-    state = build_state(compose(*TINY_IMAGES), CPU)
-    pace = Pace(state)
-    state.counters.step, state.seconds = 1, 3.0  # a slow first step is not measured
-    assert pace.steps_in("100s") is None
-    state.counters.step, state.seconds = 11, 4.0
-    assert pace.steps_in("100s") is None  # 4 % so far
-    state.counters.step, state.seconds = 31, 6.0
-    assert pace.steps_in("100s") == 31 + 94 * 10
 
 
 def test_a_run_says_once_that_it_has_become_slow() -> None:

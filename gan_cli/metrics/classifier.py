@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ STEPS = 500  # whatever the size of the data: the time is the same
 BATCH_SIZE = 100
 LEARNING_RATE = 8e-3
 PREDICTED_AT_ONCE = 500
+TIMED_STEPS = 10  # of the training, after which its time is known
 # While training, images are turned, scaled and shifted by up to so much: radians, a share, pixels.
 TURN, SCALE, SHIFT = 0.2, 0.1, 2
 MOST_BYTES = 16 << 20
@@ -56,14 +58,31 @@ class Classifier:
 # --- training ----------------------------------------------------------------------------------------------------
 
 
+Told = Callable[[float], None]  # about how many seconds a training takes
+
+
+def untold(seconds: float) -> None:
+    pass
+
+
+def describe_training(seconds: float) -> str:
+    return f"classifier: training one of these data, once, in about {max(seconds, 1):.0f} s; it is kept for other runs"
+
+
 @torch.inference_mode(False)  # whatever the caller is in the middle of
 def train_classifier(
-    samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], *, seed: int = 0, steps: int | None = None
+    samples: Tensor,
+    labels: Tensor,
+    attributes: Sequence[Attribute],
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    told: Told = untold,
 ) -> Classifier:
     """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to tell the class of each of their `attributes`.
 
-    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`; `steps`: STEPS unless given. UsageError for fewer
-    than 2 samples.
+    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`; `steps`: STEPS unless given. `told` is called after
+    TIMED_STEPS of them. UsageError for fewer than 2 samples.
 
     A function of its arguments alone; the caller's random state is left as it was.
     """
@@ -77,16 +96,19 @@ def train_classifier(
         network = _build_network(samples.shape[1], _classes(attributes))
         optimizer = torch.optim.AdamW(network.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+        inputs_of, began = _inputs_of(samples, kept, steps), time.perf_counter()
         for step in range(steps):
-            indices = kept[batch_indices(seed, len(kept), BATCH_SIZE, step)]
+            if step == TIMED_STEPS:
+                told((time.perf_counter() - began) * steps / step)
+            chosen = batch_indices(seed, len(kept), BATCH_SIZE, step)
             optimizer.zero_grad()
-            logits = network(_moved(_as_inputs(samples[indices])))
-            classification_loss(logits, condition_of(labels[indices], _classes(attributes)), attributes).backward()
+            wanted = condition_of(labels[kept[chosen]], _classes(attributes))
+            classification_loss(network(_moved(inputs_of(chosen))), wanted, attributes).backward()
             optimizer.step()
             schedule.step()
     network.eval()
-    untold = Classifier(network, 0.0)  # a tenth of the data may be more than the memory holds
-    logits = torch.cat([untold.logits(samples[some]) for some in held_out.split(PREDICTED_AT_ONCE)])
+    trained = Classifier(network, 0.0)  # a tenth of the data may be more than the memory holds
+    logits = torch.cat([trained.logits(samples[some]) for some in held_out.split(PREDICTED_AT_ONCE)])
     wanted = condition_of(labels[held_out], _classes(attributes))
     return Classifier(network, classification_accuracy(logits, wanted, attributes))
 
@@ -114,6 +136,17 @@ def _as_inputs(images: Tensor) -> Tensor:
     return interpolate(inputs, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
 
 
+def _inputs_of(samples: Tensor, kept: Tensor, steps: int) -> Callable[[Tensor], Tensor]:
+    """The network's inputs for some of the `kept` samples, by their places there.
+
+    Images of another size are resized once, unless there are so many that a training sees each less than twice.
+    """
+    if samples.shape[-2:] == (SIDE, SIDE) or 2 * len(kept) > steps * BATCH_SIZE:
+        return lambda places: _as_inputs(samples[kept[places]])
+    resized = torch.cat([_as_inputs(samples[some]) for some in kept.split(PREDICTED_AT_ONCE)])
+    return lambda places: resized[places]
+
+
 def _moved(inputs: Tensor) -> Tensor:
     """Each image a little turned, scaled and shifted, differently every time."""
     turn, scale, right, down = torch.rand(4, len(inputs)) * 2 - 1
@@ -134,14 +167,14 @@ def cached_classifier(
     labels: Tensor,
     attributes: Sequence[Attribute],
     folder: Path,
-    told: Callable[[], None] = lambda: None,
+    told: Told = untold,
     steps: int | None = None,
 ) -> Classifier:
     """The classifier of this data that `folder` keeps, else one trained now and kept there for the next time.
 
-    It is trained for so many `steps`, STEPS unless given; `told` is called before. A file that is damaged or not such a
-    classifier is replaced. A folder that cannot be written is no error. Of processes that train at once, each uses its
-    own and the last one's file stays.
+    It is trained for so many `steps`, STEPS unless given; `told` as by `train_classifier`. A file that is damaged or
+    not such a classifier is replaced. A folder that cannot be written is no error. Of processes that train at once,
+    each uses its own and the last one's file stays.
     """
     shape = f"{samples.shape[1]}x{_classes(attributes)}"  # of the same data, stacks and single digits are told apart
     if steps is not None:
@@ -150,8 +183,7 @@ def cached_classifier(
     found = _load(path, dataset_fingerprint, samples.shape[1], _classes(attributes))
     if found is not None:
         return found
-    told()
-    classifier = train_classifier(samples, labels, attributes, steps=steps)
+    classifier = train_classifier(samples, labels, attributes, steps=steps, told=told)
     with contextlib.suppress(OSError):
         _save(classifier, path, dataset_fingerprint)
     return classifier
