@@ -15,6 +15,7 @@ from gan_cli.options import DATASETS
 GROUP = "recipe"
 USED = "recipe_used"  # the key under which a run records what `recipe=auto` came to
 AUTO, NONE = "auto", "none"
+WASSERSTEIN = "wasserstein"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")  # what a folder or zip is read for
 PUBLISHED = {  # training samples of the named data sets
     "mnist": 60_000,
@@ -41,10 +42,11 @@ NO_RECIPE = Choice(NONE, "")
 
 
 class Facts(NamedTuple):
-    """What a recipe is chosen by: the shape of a sample, and how many there are, None if that cannot be told."""
+    """What a recipe is chosen by: the shape of a sample, how many there are (None if that cannot be told), the loss."""
 
     shape: tuple[int, ...]
     samples: int | None
+    loss: str
 
 
 def choose(data: Mapping[str, Any]) -> Choice:
@@ -67,7 +69,7 @@ def facts_of(data: Mapping[str, Any]) -> Facts | None:
         shape = options.sample_shape(tuple(size) if isinstance(size, list) else size)
     except (UsageError, TypeError, ValueError):
         return None
-    return Facts(shape, _samples(options))
+    return Facts(shape, _samples(options), data["loss"]["name"])
 
 
 def _samples(options: Any) -> int | None:
@@ -100,7 +102,8 @@ def _named(facts: Facts) -> str:
     if channels == 1 and side <= GREY_SIDE:
         return NONE
     name = "colour_32" if side <= SMALL_SIDE else "colour_64" if side <= MIDDLE_SIDE else "colour_128"
-    return f"{name}_few" if facts.samples is not None and facts.samples < FEW else name
+    loss = f"_{WASSERSTEIN}" if facts.loss == WASSERSTEIN else ""  # whose penalty is another
+    return f"{name}{loss}{'_few' if facts.samples is not None and facts.samples < FEW else ''}"
 
 
 def _described(facts: Facts) -> str:

@@ -56,6 +56,10 @@ def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
         (["dataset=celeba", "image_size=128"], "colour_128"),
         (["dataset=celeba", "dataset.limit=500"], "colour_64_few"),
         (["dataset=folder", "dataset.path=x"], "colour_64"),
+        (["dataset=celeba", "loss=hinge"], "colour_64"),
+        (["dataset=celeba", "loss=wasserstein"], "colour_64_wasserstein"),
+        (["dataset=celeba", "loss=wasserstein", "dataset.limit=500"], "colour_64_wasserstein_few"),
+        (["loss=wasserstein"], NONE),
         (["dataset=folder", "dataset.path=x", "image_size=32"], "colour_32"),
         (["dataset=folder", "dataset.path=x", "image_size=[64,128]"], "colour_128"),
     ],
@@ -104,7 +108,7 @@ def test_every_recipe_composes_and_can_be_named() -> None:
 
 
 def test_data_that_cannot_be_read_get_none_and_their_own_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert choose({"dataset": {"name": "folder"}, "image_size": 64}).name == NONE
+    assert choose({"dataset": {"name": "folder"}, "image_size": 64, "loss": {"name": "hinge"}}).name == NONE
     assert run_command("train", ["dataset=folder"]) == 2
     assert "dataset.path is missing" in capsys.readouterr().err
 
