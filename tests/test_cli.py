@@ -227,11 +227,14 @@ def processor_seconds(number: int) -> float:
 def test_a_signal_while_starting_is_quiet(tmp_path: Path, seconds: float) -> None:
     """Within the import of torch, the drawing of data or the first steps."""
     child = start(tmp_path, *TINY_IMAGES, "steps=1e6", python=sys.executable)
-    while processor_seconds(child.pid) < seconds:
-        assert child.poll() is None
-        time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
+    try:
+        while processor_seconds(child.pid) < seconds:
+            assert child.poll() is None
+            time.sleep(0.01)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=60)
+    finally:
+        child.kill()  # if it did not heed the signal
     assert child.returncode == 130
     assert "Traceback" not in err
 
