@@ -74,7 +74,7 @@ def compose_command(command: str, arguments: Sequence[str], recipe: str | None =
 def compose_default(command: str) -> dict[str, Any]:
     """What the command without any override comes to."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return _resolve(_without_hydra(_default(command, tuple(own_folders()))))
+        return _resolve(_default(command, tuple(own_folders()))[1])
 
 
 def compose_checked(command: str, overrides: Sequence[Override], recipe: str | None = None) -> Composed:
@@ -126,9 +126,9 @@ def _asked_recipe(overrides: Sequence[Override]) -> str:
 
 def _compose_settled(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> Composed:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        default = _without_hydra(_default(command, tuple(own_folders())))
+        _, default = _default(command, tuple(own_folders()))
         try:
-            whole = _settle(command, overrides)
+            whole = _settle(command, overrides, options)
         except (HydraException, OmegaConfBaseException) as error:
             _explain(command, overrides, options)
             reason = one_line(str(error).split("Config search path")[0])
@@ -156,24 +156,24 @@ def _is_nothing(override: Override) -> bool:
     return override.key_or_group in OPTIONAL_GROUPS and override.value() is None
 
 
-def _settle(command: str, overrides: Sequence[Override]) -> DictConfig:
+def _settle(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> DictConfig:
     """The composition, in which what a recipe or an experiment set in a part goes if the part itself was replaced.
 
     `experiment=ring regularizer=none` must not keep a weight that the experiment gave to its penalty, nor
     `experiment=gan2014_mnist architecture=dcgan` the width of its layers.
     """
     whole = _compose(command, overrides)
-    _check_files(whole, _default(command, tuple(own_folders())))
+    _check_files(whole, _default(command, tuple(own_folders()))[0])
     for bundle in (override for override in overrides if override.key_or_group in BUNDLES):
         rest = [override for override in overrides if override is not bundle]
         named = {override.key_or_group for override in rest} | {
             choice.key_or_group for override in rest for choice in _choices_in(override)
         }
-        chosen = _sections(named & groups(command).keys())
+        chosen = _sections(named & options.keys())
         if not chosen & _sections_of(bundle.key_or_group, str(bundle.value())):
             continue  # no part of it can have been replaced
         its_choices = [choice for choice in _choices_in(bundle) if choice.key_or_group not in named]
-        plain, alone = _compose(command, [*its_choices, *rest]), _compose(command, [bundle])
+        plain, alone = _compose(command, [*its_choices, *rest]), _alone(command, bundle.input_line or "")
         for section in _replaced_sections(alone, plain):
             OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
     return _without_hydra(whole)
@@ -241,7 +241,8 @@ def _replaced_sections(before: DictConfig, after: DictConfig) -> list[str]:
 def _explain(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:
     """Raises the UsageError that names the unknown key, if that is why Hydra refused."""
     try:
-        sections = _settle(command, [override for override in overrides if override.key_or_group in options])
+        chosen = [override for override in overrides if override.key_or_group in options]
+        sections = _settle(command, chosen, options)
     except (HydraException, OmegaConfBaseException):
         return  # it is an option's file that is wrong
     leaves = [dotted for dotted, _ in flatten(_container(sections))]
@@ -274,9 +275,23 @@ def searchpath_overrides() -> list[str]:
 
 
 @lru_cache(maxsize=4)
-def _default(command: str, folders: tuple[Path, ...]) -> DictConfig:
-    """What a command without overrides comes to, with these folders beside our own; to be read only."""
-    return _compose(command, [])
+def _default(command: str, folders: tuple[Path, ...]) -> tuple[DictConfig, DictConfig]:
+    """What a command without overrides comes to, with and without Hydra's section; to be read only.
+
+    `folders` are those beside our own.
+    """
+    default = _compose(command, [])
+    return default, _without_hydra(default)
+
+
+def _alone(command: str, experiment: str) -> DictConfig:
+    """An experiment without other overrides; to be read only. Composed once, unless a person's files are part of it."""
+    return _compose(command, [read_override(experiment)]) if own_folders() else _shipped(command, experiment)
+
+
+@lru_cache(maxsize=64)
+def _shipped(command: str, experiment: str) -> DictConfig:
+    return _compose(command, [read_override(experiment)])
 
 
 def _container(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:

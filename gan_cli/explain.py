@@ -9,6 +9,7 @@ import shutil
 import textwrap
 import tomllib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gan_cli.compose import compose_command, groups
 from gan_cli.config import Config, flatten
 from gan_cli.errors import UsageError, closest
 from gan_cli.schema import key_lines, shown
-from gan_cli.searchpath import option_files
+from gan_cli.searchpath import option_files, own_folders
 
 TEXTS = Path(__file__).with_name("explanations.toml")
 # The parts of a text, in the order in which they are told.
@@ -93,7 +94,7 @@ def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tupl
     """The option's own keys and values, and those of other parts that come along with it."""
     bare = [] if group == "regularizer" else ["regularizer=none"]
     plain = compose_command("train", [f"{group}={option}", *(bare if group.startswith("architecture") else [])]).data
-    default, unpenalized = (compose_command("train", more).data for more in ([], ["regularizer=none"]))
+    default, unpenalized = _plain(tuple(own_folders()))
     chose_penalty = group == "regularizer" or plain["regularizer"] != default["regularizer"]
     before = dict(flatten(unpenalized if chose_penalty or group.startswith("architecture") else default))
     prefix = group.replace("/", ".") + "."
@@ -118,6 +119,12 @@ def _explain_group(group: str, options: Sequence[str]) -> str:
 def _first_line(group: str, option: str) -> str:
     """What an experiment's file begins with is its command; the line after that says what it is."""
     return next((line for line in _head(option_files(group, option)[0]) if not line.startswith("gan-train")), "")
+
+
+@lru_cache(maxsize=4)
+def _plain(folders: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The default, and that without a penalty, with these folders beside our own; to be read only."""
+    return compose_command("train", []).data, compose_command("train", ["regularizer=none"]).data
 
 
 def _explain_key(dotted: str, line: str) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import http.server
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more threads are slower
 
 import pytest
 import torch
+from warm import warm_python
 
 from gan_cli import config as configs
 from gan_cli import evaluation, reference
@@ -24,6 +24,7 @@ from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.metrics import classifier
 from gan_cli.overrides import quote_literals
+from gan_cli.searchpath import own_folders
 from gan_cli.state import TrainState, build_state
 from gan_cli.steps import play_turn
 
@@ -44,10 +45,27 @@ TINY_IMAGES = (
 )
 
 torch.set_num_threads(1)
+COLLECTED = pytest.StashKey[list[str]]()
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> None:
+    """No bytes name a test: they may hold the time they were made at, and every worker must collect the same names."""
+    if isinstance(val, bytes | bytearray):
+        raise pytest.Collector.CollectError(f"{argname}: bytes name no test; give ids=")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[COLLECTED] = [item.nodeid for item in items]
 
 
 def compose(*overrides: str) -> Config:
     """The validated config of a `gan-train` command line."""
+    return (_compose.__wrapped__ if own_folders() else _compose)(*overrides)
+
+
+@cache
+def _compose(*overrides: str) -> Config:
     return configs.parse(compose_command("train", [quote_literals(override) for override in overrides]).data)
 
 
@@ -112,11 +130,11 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def run_process(
-    command: str, *arguments: str, cwd: Path, timeout: float = 120, **environment: str
+    command: str, *arguments: str, cwd: Path, timeout: float = 120, python: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own, as a person starts it."""
+    """A command in a process of its own, as a person starts it; of `python=sys.executable`, a new interpreter too."""
     return subprocess.run(
-        [sys.executable, "-m", "gan_cli.cli", command, *arguments],
+        [python or warm_python(), "-m", "gan_cli.cli", command, *arguments],
         cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,

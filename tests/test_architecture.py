@@ -99,7 +99,9 @@ def test_imports_run_one_way(path: Path) -> None:
         assert RANK[other] <= RANK[here] or (here, other) in UPWARDS, f"{here} imports {other}"
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if part(path) in PURE], ids=str)
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if part(path) in PURE], ids=lambda path: str(path.relative_to(PACKAGE))
+)
 def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
     assert not ours(path) & {"config", "options", "schema", "compose"}
 

@@ -321,7 +321,11 @@ def link(name: str, kind: bytes, target: str) -> tarfile.TarInfo:
     return header
 
 
-@pytest.mark.parametrize("kind", [None, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+@pytest.mark.parametrize(
+    "kind",
+    [None, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE],
+    ids=["missing", "symbolic link", "hard link", "folder", "pipe"],
+)
 def test_a_member_that_is_no_file_counts_as_missing(tmp_path: Path, kind: bytes | None) -> None:
     write_cifar10(tmp_path)
     members: dict[str, bytes | tarfile.TarInfo] = dict(read_tar(tmp_path / CIFAR10.name))
@@ -421,6 +425,7 @@ def test_a_long_wait_is_announced(
         ("train_y.bin", b"", "0 bytes"),
         ("train_X.bin", b"\0" * 27_647, "27,647 bytes, expected 1 to 100,000 times 27,648"),
     ],
+    ids=["label 0", "label 11", "a label missing", "no labels", "a byte missing"],
 )
 def test_damage_within_stl10(tmp_path: Path, name: str, content: bytes, why: str) -> None:
     write_stl10(tmp_path)
@@ -596,6 +601,7 @@ def png(size: tuple[int, int], kind: str = "PNG") -> bytes:
         (png((178, 218)), "cannot be decoded"),
         (png((64, 64), "JPEG"), "is 64x64, CelebA's are 178x218"),
     ],
+    ids=["missing", "empty", "no picture", "a PNG", "another size"],
 )
 def test_a_damaged_face_is_named(tmp_path: Path, extracted: bool, content: bytes | None, why: str) -> None:
     folder = tmp_path / "celeba"
@@ -648,6 +654,16 @@ def test_what_is_no_zip_of_faces(tmp_path: Path) -> None:
         (b"", "names no pictures"),
         ("ünmöglich 0\n".encode(), "is not a text"),
         (b"000009.jpg 0\n", "000009.jpg"),
+    ],
+    ids=[
+        "a line without a split",
+        "split 3",
+        "a path",
+        "a parent",
+        "another split",
+        "empty",
+        "not ASCII",
+        "no such picture",
     ],
 )
 def test_a_damaged_partition(tmp_path: Path, text: bytes, why: str) -> None:

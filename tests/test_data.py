@@ -107,7 +107,11 @@ def test_damaged_idx_files_are_refused_by_name(tmp_path: Path, content: bytes, c
         read_idx(path)
 
 
-@pytest.mark.parametrize("content", [gzip.compress(GOOD)[:-9], b"not gzip at all", gzip.compress(GOOD)[:30]])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(GOOD)[:-9], b"not gzip at all", gzip.compress(GOOD)[:30]],
+    ids=["checksum cut", "not gzip", "data cut"],
+)
 def test_damaged_gzip_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.gz"
     path.write_bytes(content)

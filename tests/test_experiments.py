@@ -124,7 +124,7 @@ def command_for(group: str, option: str, root: Path) -> list[str]:
     """The least that must be said beside the option."""
     short = ["steps=2", "batch_size=2", "threads=1"]
     if group == "experiment":
-        small = SMALL if option.endswith("cifar10") else ()
+        small = () if EXPERIMENTS[option][1] == "mlp" else SMALL
         return [f"experiment={option}", *data_of(option, root), *short, *small]
     if group == "dataset":
         shape = ["architecture=mlp"] if option in POINTS else [*SMALL]

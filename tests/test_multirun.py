@@ -7,12 +7,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import run_process
 from test_sweep import TINY, UNJUDGED, Runs, board_in, runs, statuses, wait_for
+from warm import warm_python
 
 from gan_cli import multirun
 from gan_cli.cli import run_command
@@ -90,7 +90,7 @@ def test_a_signal_ends_hydra_s_loop_too(tmp_path: Path, launcher: str) -> None:
     if launcher == "joblib":
         pytest.importorskip("joblib")
     parent = subprocess.Popen(
-        [sys.executable, "-m", "gan_cli.cli", "train", "-m", f"hydra/launcher={launcher}", *TINY, "steps=50000,50001"],
+        [warm_python(), "-m", "gan_cli.cli", "train", "-m", f"hydra/launcher={launcher}", *TINY, "steps=50000,50001"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

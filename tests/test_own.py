@@ -213,7 +213,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_example_trains_samples_resumes_and_sweeps(site: Path, here: Path) -> None:
     def run(command: str, *arguments: str, code: int = 0) -> str:
-        done = run_process(command, *arguments, cwd=here, PYTHONPATH=os.pathsep.join([str(site), str(ROOT)]))
+        path = os.pathsep.join([str(site), str(ROOT)])
+        done = run_process(command, *arguments, cwd=here, PYTHONPATH=path, WARM_PATH="1")
         assert done.returncode == code, done.stderr
         return done.stderr if code else done.stdout
 

@@ -38,7 +38,7 @@ FORBIDDEN = {("gradient_penalty", "weight_clip")}
 
 @pytest.mark.parametrize(("loss", "subset"), MIXES, ids=lambda part: part if isinstance(part, str) else "+".join(part))
 def test_every_loss_with_every_regularizer(loss: str, subset: tuple[str, ...]) -> None:
-    """Fifty steps: both networks move and stay finite; what is not allowed is refused by name."""
+    """Fifty updates of D: both networks move and stay finite; what is not allowed is refused by name."""
     overrides = [*TINY_IMAGES, f"loss={loss}", f"regularizer=[{','.join(subset)}]", "steps=50"]
     if subset in FORBIDDEN:
         with pytest.raises(UsageError, match=r"regularizer=\[gradient_penalty,weight_clip\]"):
@@ -46,7 +46,7 @@ def test_every_loss_with_every_regularizer(loss: str, subset: tuple[str, ...]) -
         return
     config = compose(*overrides)
     before = {name: tensor.clone() for name, tensor in state_tensors(build_state(config, CPU)).items()}
-    state = played(config)
+    state = played(config, 50 // config.training.n_critic)
     after = state_tensors(state)
     assert all(tensor.isfinite().all() for tensor in after.values())
     for network in ("generator", "discriminator", "generator_ema"):
@@ -272,6 +272,13 @@ def ring_modes(seed: int, *overrides: str) -> tuple[int, float]:
     return counted.covered, counted.share
 
 
+def test_the_ring_is_covered() -> None:
+    modes, share = ring_modes(1)
+    assert modes == 8
+    assert share > 0.5
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_ring_is_covered_in_nine_of_ten_seeds() -> None:
     results = [ring_modes(seed) for seed in range(10)]
