@@ -47,6 +47,31 @@ def test_every_normalization_and_channel_count(kind: str, channels: int, normali
     assert_every_parameter_gets_a_gradient(discriminator, discriminator(torch.randn(6, *shape), None))
 
 
+@pytest.mark.parametrize("side", [8, 16, 28])
+def test_an_image_may_come_through_maps_of_full_size(side: int) -> None:
+    settings = {"latent_dim": 5, "base_channels": 4, "normalization": "batch"}
+    generator = GENERATORS["subpixel"]((3, side, side), **settings, output="convolved")
+    fake = generator(torch.randn(6, 5), None)
+    assert fake.shape == (6, 3, side, side)
+    assert_every_parameter_gets_a_gradient(generator, fake)
+    last = [module for module in generator.modules() if isinstance(module, nn.Conv2d)][-1]
+    assert last.weight.shape == (3, 16, 3, 3)
+    plain = GENERATORS["subpixel"]((3, side, side), **settings)
+    assert [module for module in plain.modules() if isinstance(module, nn.Conv2d)][-1].out_channels > 3
+
+
+def test_an_image_through_maps_of_full_size_begins_without_a_pattern() -> None:
+    settings = {"latent_dim": 5, "base_channels": 4, "normalization": "none"}
+    kinds = {kind: GENERATORS["subpixel"]((1, 32, 32), **settings, output=kind) for kind in ("unfolded", "convolved")}
+
+    def pattern(generator: nn.Module) -> float:
+        """The share of the variance between neighbours that stays if all 4 x 4 blocks of an image are averaged."""
+        steps = generator(torch.randn(64, 5), None).diff(dim=3)[..., 4:28]
+        return (steps.unflatten(3, (6, 4)).mean((0, 1, 2, 3)).var() / steps.var()).item()
+
+    assert pattern(kinds["convolved"]) < 0.2 * pattern(kinds["unfolded"])
+
+
 @pytest.mark.parametrize("shape", [(2,), (1, 28, 28), (3, 17, 9)])
 @pytest.mark.parametrize("normalization", VECTOR_NORMALIZATIONS)
 def test_mlp_in_every_normalization_and_shape(shape: tuple[int, ...], normalization: str) -> None:

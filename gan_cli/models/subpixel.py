@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gan_cli.geometry import levels_of
@@ -13,13 +14,16 @@ from gan_cli.models.dcgan import widths_of
 from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, weighted
 
 MOST_FOLDED = 2  # levels that G's last convolution unfolds at once: 4 x 4 pixels of an image from each place of a map
+FINEST_CHANNELS = 16  # of the maps at full size of output=convolved
 
 
 class SubpixelGenerator(nn.Module):
     """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve.
 
     The finest map has a quarter of the image's sides and `base_channels`; each coarser one twice as many, up to 8
-    times.
+    times. With output `unfolded` one convolution makes each 4 x 4 pixels from a place of that map. With `convolved` it
+    is doubled twice more, with half as many channels and then with 16, before a last convolution at full size; at first
+    each doubling repeats a value, so that there is no checkerboard to unlearn (1707.02937).
     """
 
     def __init__(
@@ -30,6 +34,7 @@ class SubpixelGenerator(nn.Module):
         normalization: str,
         initialization: str = "default",
         dropout: float = 0.0,
+        output: str = "unfolded",
         conditions: Conditions = UNCONDITIONAL,
     ) -> None:
         super().__init__()
@@ -54,14 +59,35 @@ class SubpixelGenerator(nn.Module):
         layers = [*finished(first), convolution(first, widths[0]), *finished(widths[0])]
         for wide, narrow in pairwise(widths):
             layers += [convolution(wide, 4 * narrow), nn.PixelShuffle(2), *finished(narrow)]
-        layers += [convolution(widths[-1], widths[-1]), *finished(widths[-1])]
-        last = nn.Conv2d(widths[-1], channels * 4**folded, 3, padding=1)
-        layers += [weighted(last, initialization=initialization), nn.PixelShuffle(2**folded), nn.Tanh()]
-        self.layers = Chain(*layers)
+        if output == "convolved":
+            wide = widths[-1]
+            for _ in range(folded - 1):
+                half = max(1, wide // 2)
+                layers += [convolution(wide, 4 * half), nn.PixelShuffle(2), *finished(half)]
+                wide = half
+            layers += [convolution(wide, 4 * FINEST_CHANNELS), nn.PixelShuffle(2), nn.LeakyReLU(0.2, inplace=True)]
+            _repeat_subpixels(layers)
+            last, folded = nn.Conv2d(FINEST_CHANNELS, channels, 3, padding=1), 0
+        else:
+            layers += [convolution(widths[-1], widths[-1]), *finished(widths[-1])]
+            last = nn.Conv2d(widths[-1], channels * 4**folded, 3, padding=1)
+        layers.append(weighted(last, initialization=initialization))
+        layers += [nn.PixelShuffle(2**folded)] if folded else []
+        self.layers = Chain(*layers, nn.Tanh())
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         maps = self.project(self.mapping(self.entry(latent, condition))).unflatten(1, self.base_shape)
         return self.layers(maps.permute(0, 3, 1, 2), condition)  # channels side by side, as they are fastest
+
+
+@torch.no_grad()
+def _repeat_subpixels(layers: list[nn.Module]) -> None:
+    """Gives all channels that a PixelShuffle puts side by side the weights of the first of them (1707.02937)."""
+    for convolution, shuffle in pairwise(layers):
+        if isinstance(shuffle, nn.PixelShuffle):
+            for tensor in convolution.parameters():
+                count = shuffle.upscale_factor**2
+                tensor.copy_(tensor[::count].repeat_interleave(count, 0))
 
 
 class SubpixelDiscriminator(Discriminator):

@@ -116,6 +116,12 @@ class DCGANDiscriminator(DiscriminatorOptions):
 
 @dataclass(frozen=True)
 class SubpixelGenerator(GeneratorOptions):
+    output: str = key(
+        "unfolded: each 4 x 4 pixels straight from a place of the finest map; convolved: through maps of half and of"
+        " full size, which leaves no pattern of pixels and makes a step of G half as long again",
+        absent="unfolded",
+        choices=("unfolded", "convolved"),
+    )
     initialization: str = initialization()
     base_channels: int = base_channels()
     normalization: str = key("after each layer but the last", choices=IMAGE_NORMALIZATIONS)
