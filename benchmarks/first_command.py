@@ -32,7 +32,7 @@ from scores import SAMPLES, Scorer
 from torch import Tensor
 from trials import Program, Row, kept_rows, missing, run_missing, train
 
-from gan_cli.pace import seconds_of
+from gan_cli.budget import seconds_of
 from gan_cli.pictures import draw_grid, save_picture
 
 NAME = "first_command"
