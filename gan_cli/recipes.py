@@ -15,7 +15,7 @@ from gan_cli.options import DATASETS
 GROUP = "recipe"
 USED = "recipe_used"  # the key under which a run records what `recipe=auto` came to
 AUTO, NONE = "auto", "none"
-WASSERSTEIN = "wasserstein"
+WASSERSTEIN, LEAST_SQUARES = "wasserstein", "least_squares"  # losses that need settings of their own
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")  # what a folder or zip is read for
 PUBLISHED = {  # training samples of the named data sets
     "mnist": 60_000,
@@ -100,7 +100,7 @@ def _named(facts: Facts) -> str:
     channels, *sides = facts.shape
     side = max(sides)
     if channels == 1 and side <= GREY_SIDE:
-        return NONE
+        return "grey_least_squares" if facts.loss == LEAST_SQUARES else NONE
     name = "colour_32" if side <= SMALL_SIDE else "colour_64" if side <= MIDDLE_SIDE else "colour_128"
     loss = f"_{WASSERSTEIN}" if facts.loss == WASSERSTEIN else ""  # whose penalty is another
     return f"{name}{loss}{'_few' if facts.samples is not None and facts.samples < FEW else ''}"
@@ -109,8 +109,8 @@ def _named(facts: Facts) -> str:
 def _described(facts: Facts) -> str:
     samples = "" if facts.samples is None else f"{facts.samples:,} "
     if len(facts.shape) == 1:
-        return f"{samples}points"
-    return f"{samples}images of {'x'.join(map(str, facts.shape))}"
+        return f"{samples}points and loss={facts.loss}"
+    return f"{samples}images of {'x'.join(map(str, facts.shape))} and loss={facts.loss}"
 
 
 def told(choice: Choice) -> str:

@@ -60,6 +60,8 @@ def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
         (["dataset=celeba", "loss=wasserstein"], "colour_64_wasserstein"),
         (["dataset=celeba", "loss=wasserstein", "dataset.limit=500"], "colour_64_wasserstein_few"),
         (["loss=wasserstein"], NONE),
+        (["loss=least_squares"], "grey_least_squares"),
+        (["loss=least_squares", "dataset=ring", "architecture=mlp"], NONE),
         (["dataset=folder", "dataset.path=x", "image_size=32"], "colour_32"),
         (["dataset=folder", "dataset.path=x", "image_size=[64,128]"], "colour_128"),
     ],
@@ -124,11 +126,11 @@ def test_a_run_says_its_recipe_and_keeps_it_while_pictures_are_added(
     command = ["dataset=folder", f"dataset.path={folder}", *TINY, f"output={tmp_path}", "name=r"]
     assert run_command("train", command) == 0
     told = capsys.readouterr().out
-    assert "recipe: colour_32_few, for 8 images of 3x16x16; recipe=none leaves it out" in told
+    assert "recipe: colour_32_few, for 8 images of 3x16x16 and loss=non_saturating; recipe=none leaves it out" in told
     run = next((tmp_path / "r").iterdir())
     record = json.loads((run / "config.json").read_text())
     assert (record["config"]["recipe"], record["config"]["recipe_used"]) == (AUTO, "colour_32_few")
-    assert record["recipe"] == {"name": "colour_32_few", "reason": "8 images of 3x16x16"}
+    assert record["recipe"] == {"name": "colour_32_few", "reason": "8 images of 3x16x16 and loss=non_saturating"}
     monkeypatch.setattr(recipes, "count_pictures", lambda path: 10_000)
     assert chosen(*command) == "colour_32"
     assert run_command("train", [*command, "resume=auto"]) == 0
