@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from gan_cli import recipes
+from gan_cli.bundles import BUNDLES, choices_in, choices_of, sections, sections_of
 from gan_cli.commands import GROUPS, SCHEMAS
 from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
@@ -28,7 +29,6 @@ from gan_cli.schema import key_lines
 from gan_cli.searchpath import config_folder, groups_in, option_files, options_in, own_folders
 
 HYDRA_KEYS = ("hydra.", "hydra/")
-BUNDLES = (recipes.GROUP, "experiment")  # groups whose options choose and set what belongs to others
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _asked_recipe(overrides: Sequence[Override]) -> str:
         return str(typed[recipes.GROUP])
     if "experiment" not in typed:
         return recipes.AUTO
-    asked = [each for each in _choices_of("experiment", str(typed["experiment"])) if each.key_or_group == recipes.GROUP]
+    asked = [each for each in choices_of("experiment", str(typed["experiment"])) if each.key_or_group == recipes.GROUP]
     return str(asked[-1].value()) if asked else recipes.NONE
 
 
@@ -167,12 +167,12 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
     for bundle in (override for override in overrides if override.key_or_group in BUNDLES):
         rest = [override for override in overrides if override is not bundle]
         named = {override.key_or_group for override in rest} | {
-            choice.key_or_group for override in rest for choice in _choices_in(override)
+            choice.key_or_group for override in rest for choice in choices_in(override)
         }
-        chosen = _sections(named & options.keys())
-        if not chosen & _sections_of(bundle.key_or_group, str(bundle.value())):
+        chosen = sections(named & options.keys())
+        if not chosen & sections_of(bundle.key_or_group, str(bundle.value())):
             continue  # no part of it can have been replaced
-        its_choices = [choice for choice in _choices_in(bundle) if choice.key_or_group not in named]
+        its_choices = [choice for choice in choices_in(bundle) if choice.key_or_group not in named]
         plain, alone = _compose(command, [*its_choices, *rest]), _alone(command, bundle.input_line or "")
         for section in _replaced_sections(alone, plain):
             OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
@@ -191,42 +191,6 @@ def _check_files(whole: DictConfig, default: DictConfig) -> None:
             theirs["override_dirname"] = expected["override_dirname"] = ""
         if theirs != expected:
             raise UsageError(f"hydra.{section}: no file of options may set it; use the keys that --help lists")
-
-
-def _sections(keys: Iterable[str]) -> set[str]:
-    """The first parts of dotted keys and groups."""
-    return {re.split(r"[./]", key)[0] for key in keys}
-
-
-def _sections_of(group: str, option: str) -> set[str]:
-    """The sections in which a recipe or an experiment, or one that it builds on, sets or chooses anything."""
-    file = OmegaConf.load(option_files(group, option)[0])
-    content = _container(file) if isinstance(file, DictConfig) else {}
-    bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
-    found = _sections([*content, *(choice.key_or_group for choice in _choices_of(group, option))])
-    return found.union(*(_sections_of(group, base) for base in bases if option_files(group, base)))
-
-
-def _choices_in(override: Override) -> list[Override]:
-    """The options that a chosen recipe or experiment chooses in turn."""
-    group = override.key_or_group
-    return _choices_of(group, str(override.value())) if group in BUNDLES else []
-
-
-def _choices_of(group: str, option: str) -> list[Override]:
-    """The options that a recipe or an experiment chooses, as overrides."""
-    file = OmegaConf.load(option_files(group, option)[0])
-    defaults = _container(file).get("defaults", []) if isinstance(file, DictConfig) else []
-    chosen: dict[str, Override] = {}
-    for entry in defaults:
-        if isinstance(entry, str) and entry != "_self_" and option_files(group, entry):
-            chosen |= {override.key_or_group: override for override in _choices_of(group, entry)}  # it builds on that
-        for key, value in entry.items() if isinstance(entry, dict) else ():
-            other = str(key).removeprefix("override /")
-            if other != key:
-                text = f"[{','.join(value)}]" if isinstance(value, list) else value
-                chosen[other] = read_override(f"{other}={text}")
-    return list(chosen.values())
 
 
 def _replaced_sections(before: DictConfig, after: DictConfig) -> list[str]:

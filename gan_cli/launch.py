@@ -15,15 +15,15 @@ from gan_cli import __version__, checkpoint, recipes, replay
 from gan_cli import config as configs
 from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
-from gan_cli.compose import compose_command
 from gan_cli.conduct import Ended, close_record, conduct, introduce
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.reach import reachable
-from gan_cli.errors import CheckpointError, UsageError
+from gan_cli.equal_run import find_equal
+from gan_cli.errors import UsageError
 from gan_cli.evaluation import reference_for
-from gan_cli.finetune import KEYS, adopt_networks, describe_base, find_base
+from gan_cli.finetune import adopt_networks, describe_base, find_base
 from gan_cli.machine import build_device, calm_threads, describe_device, environment, make_ready
 from gan_cli.preview import preview
 from gan_cli.replay import tell_drift
@@ -37,7 +37,6 @@ from gan_cli.runfolder import (
     find_run,
     lock,
     read_record,
-    runs_in,
     started_in,
     write_record,
 )
@@ -74,7 +73,7 @@ def launch(request: Request) -> Ended:
         return _start(_with_base(request))
     if config.resume != "auto":
         return _resume(request, find_run(config.resume, config.output))
-    found = _find_equal(request)
+    found = find_equal(config, request.overrides)
     if found is not None:
         return _resume(request, found)
     if config.extra_steps is not None:
@@ -191,42 +190,6 @@ def _record_start(request: Request, folder: Path, dataset: Dataset, device: torc
 
 
 # --- resumed -----------------------------------------------------------------------------------------------------
-
-
-def _find_equal(request: Request) -> Path | None:
-    """The newest run of this name with an equal config; UsageError if there are runs, but none equal."""
-    config = request.config
-    first_difference: tuple[Path, list[str]] | None = None
-    for folder in runs_in(Path(config.output) / config.run_name):
-        try:
-            saved, _ = checkpoint.newest(folder / CHECKPOINTS)
-        except CheckpointError as error:
-            print(f"warning: resume=auto passes over {error}", flush=True)
-            continue
-        differing = configs.differences(_with_recipe_of(saved.config, request), saved.config)
-        if config.init_from is not None:  # which brought these along
-            differing = [text for text in differing if not text.startswith(KEYS)]
-        if not differing:
-            return folder
-        first_difference = first_difference or (folder, differing)
-    if first_difference is not None:
-        folder, differing = first_difference
-        raise UsageError(
-            f"resume=auto: {folder} differs in {', '.join(differing)}; give the same keys,"
-            " another name=, or leave out resume"
-        )
-    return None
-
-
-def _with_recipe_of(saved: Config, request: Request) -> Config:
-    """The config with the recipe that the data called for when the saved run began: they may have grown since."""
-    config = request.config
-    if {config.recipe, saved.recipe} != {recipes.AUTO} or config.recipe_used == saved.recipe_used:
-        return config
-    try:
-        return configs.read(compose_command("train", request.overrides, saved.recipe_used).data)
-    except UsageError:  # a recipe that is no longer there
-        return config
 
 
 def _resume(request: Request, folder: Path) -> Ended:

@@ -1,0 +1,55 @@
+"""Recipes and experiments: options that choose and set what belongs to other groups."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from gan_cli import recipes
+from gan_cli.overrides import read_override
+from gan_cli.searchpath import option_files
+
+BUNDLES = (recipes.GROUP, "experiment")
+
+
+def sections(keys: Iterable[str]) -> set[str]:
+    """The first parts of dotted keys and groups."""
+    return {re.split(r"[./]", key)[0] for key in keys}
+
+
+def sections_of(group: str, option: str) -> set[str]:
+    """The sections in which a recipe or an experiment, or one that it builds on, sets or chooses anything."""
+    content = _content(group, option)
+    bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    found = sections([*content, *(choice.key_or_group for choice in choices_of(group, option))])
+    return found.union(*(sections_of(group, base) for base in bases if option_files(group, base)))
+
+
+def choices_in(override: Override) -> list[Override]:
+    """The options that a chosen recipe or experiment chooses in turn."""
+    group = override.key_or_group
+    return choices_of(group, str(override.value())) if group in BUNDLES else []
+
+
+def choices_of(group: str, option: str) -> list[Override]:
+    """The options that a recipe or an experiment chooses, as overrides."""
+    defaults = _content(group, option).get("defaults", [])
+    chosen: dict[str, Override] = {}
+    for entry in defaults:
+        if isinstance(entry, str) and entry != "_self_" and option_files(group, entry):
+            chosen |= {override.key_or_group: override for override in choices_of(group, entry)}  # it builds on that
+        for key, value in entry.items() if isinstance(entry, dict) else ():
+            other = str(key).removeprefix("override /")
+            if other != key:
+                text = f"[{','.join(value)}]" if isinstance(value, list) else value
+                chosen[other] = read_override(f"{other}={text}")
+    return list(chosen.values())
+
+
+def _content(group: str, option: str) -> dict[str, Any]:
+    file = OmegaConf.load(option_files(group, option)[0])
+    return OmegaConf.to_container(file) if isinstance(file, DictConfig) else {}  # type: ignore[return-value]

@@ -1,0 +1,51 @@
+"""`resume=auto`: the run that a command would begin anew if it were not there already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gan_cli import checkpoint, recipes
+from gan_cli import config as configs
+from gan_cli.compose import compose_command
+from gan_cli.config import Config
+from gan_cli.errors import CheckpointError, UsageError
+from gan_cli.finetune import KEYS
+from gan_cli.runfolder import CHECKPOINTS, runs_in
+
+
+def find_equal(config: Config, overrides: Sequence[str]) -> Path | None:
+    """The newest run of this name with an equal config, which `overrides` came to; None if there are no runs.
+
+    UsageError if there are runs, but none equal.
+    """
+    first_difference: tuple[Path, list[str]] | None = None
+    for folder in runs_in(Path(config.output) / config.run_name):
+        try:
+            saved, _ = checkpoint.newest(folder / CHECKPOINTS)
+        except CheckpointError as error:
+            print(f"warning: resume=auto passes over {error}", flush=True)
+            continue
+        differing = configs.differences(_with_recipe_of(saved.config, config, overrides), saved.config)
+        if config.init_from is not None:  # which brought these along
+            differing = [text for text in differing if not text.startswith(KEYS)]
+        if not differing:
+            return folder
+        first_difference = first_difference or (folder, differing)
+    if first_difference is not None:
+        folder, differing = first_difference
+        raise UsageError(
+            f"resume=auto: {folder} differs in {', '.join(differing)}; give the same keys,"
+            " another name=, or leave out resume"
+        )
+    return None
+
+
+def _with_recipe_of(saved: Config, config: Config, overrides: Sequence[str]) -> Config:
+    """The config with the recipe that the data called for when the saved run began: they may have grown since."""
+    if {config.recipe, saved.recipe} != {recipes.AUTO} or config.recipe_used == saved.recipe_used:
+        return config
+    try:
+        return configs.read(compose_command("train", overrides, saved.recipe_used).data)
+    except UsageError:  # a recipe that is no longer there
+        return config
