@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import UsageError, one_line
-from gan_cli.recipes import NO_RECIPE, Choice
+from gan_cli.recipes import AUTO, NO_RECIPE, USED, Choice
 
 if TYPE_CHECKING:
     import torch
@@ -243,7 +243,9 @@ def _overrides_of(config: Config) -> list[str] | None:
     }
     if wanted["regularizer"].keys() != default["regularizer"].keys():
         chosen["regularizer"] = list(wanted["regularizer"]) or "none"
-    left = {configs.RECORDED} | ({"steps"} if config.budget is not None else set())  # a command says one end
+    if wanted["recipe"] != AUTO:
+        chosen["recipe"] = wanted["recipe"]
+    left = {configs.RECORDED, USED} | ({"steps"} if config.budget is not None else set())  # a command says one end
     set_: dict[str, Any] = {}
     for _ in range(3):  # to set a key may change those that follow it
         typed = [_typed(key, value) for key, value in {**chosen, **set_}.items()]

@@ -44,7 +44,7 @@ def choices_of(group: str, option: str) -> list[Override]:
             chosen |= {override.key_or_group: override for override in choices_of(group, entry)}  # it builds on that
         for key, value in entry.items() if isinstance(entry, dict) else ():
             other = str(key).removeprefix("override /")
-            if other != key:
+            if other != key and not isinstance(value, dict):  # which Hydra refuses
                 text = f"[{','.join(value)}]" if isinstance(value, list) else value
                 chosen[other] = read_override(f"{other}={text}")
     return list(chosen.values())

@@ -29,6 +29,6 @@ def isolate_children() -> None:
 
 
 def isolate_main() -> None:
-    """Puts the current folder last on the path of this process, which `python -m` began with it first."""
+    """Takes the current folder off the path of this process, which `python -m` began with it first."""
     if not sys.flags.safe_path:
-        sys.path.append(sys.path.pop(0))
+        sys.path.pop(0)

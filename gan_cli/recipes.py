@@ -69,7 +69,9 @@ def facts_of(data: Mapping[str, Any]) -> Facts | None:
         shape = options.sample_shape(tuple(size) if isinstance(size, list) else size)
     except (UsageError, TypeError, ValueError):
         return None
-    return Facts(shape, _samples(options), data["loss"]["name"])
+    if not all(isinstance(side, int) for side in shape):
+        return None
+    return Facts(shape, _samples(options), str((data.get("loss") or {}).get("name")))
 
 
 def _samples(options: Any) -> int | None:

@@ -254,7 +254,7 @@ def test_the_composed_config_can_be_printed(tmp_path: Path) -> None:
     command = ["loss=wasserstein", "output=a [b]", "--cfg", "job"]
     done = run_process("train", *command, cwd=tmp_path, python=sys.executable)
     assert done.returncode == 0
-    assert "gradient_penalty" in done.stdout
+    assert "zero_centered" in done.stdout
     assert "a [b]" in done.stdout
     assert list(tmp_path.iterdir()) == []
 

@@ -374,14 +374,18 @@ def test_an_evaluation_that_fails_does_not_end_a_run(
     assert (run / "checkpoints" / "last.safetensors").exists()
 
 
-def test_an_evaluation_is_no_training_time(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluation_counts_as_time_of_the_run_and_not_in_its_pace(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def take_long(run: object) -> dict[str, float]:
         time.sleep(3)
         return {}
 
     monkeypatch.setattr("gan_cli.train.evaluate", take_long)
     run = train(*TINY_IMAGES, "conditioning=projection", "steps=4", "training.evaluate_every=2")
-    assert json.loads((run / "config.json").read_text())["ended"]["seconds"] < 3
+    assert json.loads((run / "config.json").read_text())["ended"]["seconds"] >= 6
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["images_per_second"] > 2 * 8 / 3  # two steps of eight within the three seconds of one evaluation
 
 
 def test_g_is_asked_for_other_classes_at_each_of_its_updates() -> None:

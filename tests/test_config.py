@@ -37,6 +37,7 @@ PRESETS = {
     "bce": "non_saturating",
     "r1_lazy": "r1",
     "r1_r2": "r1",
+    "zero_centered_lazy": "zero_centered",
 }  # options that are another's settings
 
 
@@ -309,7 +310,7 @@ WRONG = [
     ("architecture.discriminator.normalization=batch", ["normalization=batch", "regularizer=r1"]),
     (
         "loss=wasserstein architecture.discriminator.normalization=batch",
-        ["normalization=batch", "regularizer=gradient_penalty"],
+        ["normalization=batch", "regularizer=zero_centered"],
     ),
     ("regularizer=[gradient_penalty,weight_clip]", ["regularizer=[gradient_penalty,weight_clip]", "choose one"]),
     (

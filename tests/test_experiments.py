@@ -30,6 +30,7 @@ ADAMS = {
     "adam_wgan_gp": (0.0001, 0.0, 0.9),
     "adam_dragan": (0.0001, 0.5, 0.999),
 }
+PENALTIES = {"none": [], "r1_r2": ["r1", "r2"], "r1_lazy": ["r1"], "zero_centered_lazy": ["zero_centered"]}
 NS, W = "non_saturating", "wasserstein"
 EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "dcgan_mnist": ("mnist", "dcgan", "dcgan", NS, [], "adam", 0.0002, 1),
@@ -107,10 +108,10 @@ def assert_chosen(config: dict[str, Any], group: str, option: str) -> None:
         assert (*found, config["optimizer"]["lr"], config["training"]["n_critic"]) == EXPERIMENTS[option]
     elif group == "architecture":
         assert architecture["generator"]["name"] == architecture["discriminator"]["name"] == option
+    elif group == "recipe":
+        assert config["recipe"] == option
     elif group == "regularizer":
-        assert sorted(config["regularizer"]) == {"none": [], "r1_r2": ["r1", "r2"], "r1_lazy": ["r1"]}.get(
-            option, [option]
-        )
+        assert sorted(config["regularizer"]) == PENALTIES.get(option, [option])
     else:
         section = config
         for part in group.split("/"):

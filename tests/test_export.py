@@ -391,7 +391,7 @@ def test_a_process_apart_gives_what_was_asked(tmp_path: Path, monkeypatch: pytes
     """Its side is run in this process here; exporting a .pt2 above starts a real one."""
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        apart.main(*command[3:])
+        apart.main(*command[-3:])
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(subprocess, "run", run)

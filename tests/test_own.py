@@ -132,7 +132,7 @@ WRONG = {
     "nothing": ("loss/mine.yaml", "", "loss=mine", "expected keys and values"),
     "defaults that are no list": ("loss/mine.yaml", "defaults: 3\n", "loss=mine", "must be a list"),
     "a section that is nothing": (
-        "experiment/mine.yaml", "# @package _global_\nregularizer: null\n", "experiment=mine", "cannot be used",
+        "experiment/mine.yaml", "# @package _global_\nregularizer: null\n", "experiment=mine", "regularizer=null",
     ),
     "an odd override": (
         "experiment/mine.yaml",

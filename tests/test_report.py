@@ -176,7 +176,7 @@ def write_sweep(folder: Path, **changed: Any) -> Path:
 def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
     finding = {"name": "mode_collapse", "since": 200, "text": "fakes are alike since step 200"}
     brought = {"training.n_critic": 5}
-    config = config_of("dataset=shapes", "loss=wasserstein", "seed=7", "threads=1")
+    config = config_of("dataset=shapes", "loss=wasserstein", "regularizer=gradient_penalty", "seed=7", "threads=1")
     run = write_run(tmp_path / "run", findings=[finding], brought_along=brought, config=config)
     (run / "evaluations").mkdir()
     figure = Figure("kernel-random", 0.031, 500, "lower", (0.02, 0.045), 0.004, 1.5, "n is small")

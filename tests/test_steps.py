@@ -472,7 +472,7 @@ def test_noise_is_on_all_that_d_sees_and_falls_to_nothing() -> None:
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_packing_shows_samples_together(count: int) -> None:
-    config, state, dataset = prepared(f"training.pack={count}", "dataset.image_channels=3")
+    config, state, dataset = prepared(f"training.pack={count}", "dataset.image_channels=3", "recipe=none")
     seen = seen_by_d(state)
     outcome = judge(config, state, dataset)
     assert outcome.real_logits.shape == (8 // count,)
