@@ -30,7 +30,12 @@ ADAMS = {
     "adam_wgan_gp": (0.0001, 0.0, 0.9),
     "adam_dragan": (0.0001, 0.5, 0.999),
 }
-PENALTIES = {"none": [], "r1_r2": ["r1", "r2"], "r1_lazy": ["r1"], "zero_centered_lazy": ["zero_centered"]}
+PENALTIES = {
+    "none": [],
+    "r1_r2": ["r1", "r2"],
+    "r1_lazy": ["r1"],
+    "zero_centered_lazy": ["zero_centered"],
+}  # of the presets
 NS, W = "non_saturating", "wasserstein"
 EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "dcgan_mnist": ("mnist", "dcgan", "dcgan", NS, [], "adam", 0.0002, 1),
@@ -63,7 +68,6 @@ EXPERIMENTS = {  # data, networks, loss, penalties, optimizer, rate, D updates
     "wgan_gp_mnist": ("mnist", "dcgan", "dcgan", W, ["gradient_penalty"], "adam", 0.0001, 5),
     "wgan_mnist": ("mnist", "dcgan", "dcgan", W, ["weight_clip"], "rmsprop", 5e-5, 5),
 }
-PENALTIES = {"none": [], "r1_r2": ["r1", "r2"], "r1_lazy": ["r1"]}  # of the presets
 ABSENT = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 
 

@@ -435,8 +435,8 @@ def test_forty_kills_at_random_instants_lose_nothing(train: Callable[..., Path],
     every_step.append("training.lr_schedule=constant")  # which does not know how many steps there will be
     steps = "steps=100000"
     rng = random.Random(0)
-    kills, run = 0, None
-    while kills < 40:
+    kills, run, done = 0, None, 0
+    while kills < 40 or (done <= 5 and kills < 400):  # a busy machine makes no step between most of them
         arguments = [f"resume={run}"] if run else [*every_step, steps, "name=killed"]
         child = os.fork()
         if child == 0:
@@ -453,7 +453,7 @@ def test_forty_kills_at_random_instants_lose_nothing(train: Callable[..., Path],
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), f"the run ended by itself with {os.waitstatus_to_exitcode(status)}"
         kills += 1
-        checkpoint.load(run / CHECKPOINTS / LAST)
+        done = checkpoint.load(run / CHECKPOINTS / LAST).counters.step
     done = last(run).counters.step
     assert done > 5
     (run / CHECKPOINTS / ".tmpAb3dEf").write_bytes(b"half a checkpoint")
