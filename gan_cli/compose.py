@@ -174,7 +174,10 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
             continue  # no part of it can have been replaced
         its_choices = [choice for choice in choices_in(bundle) if choice.key_or_group not in named]
         plain, alone = _compose(command, [*its_choices, *rest]), _alone(command, bundle.input_line or "")
-        for section in _replaced_sections(alone, plain):
+        replaced = _replaced_sections(alone, plain)
+        if bundle.key_or_group == recipes.GROUP and any(other.key_or_group == "regularizer" for other in rest):
+            replaced = [*replaced, "regularizer"]  # typed, as a name or as a list: as that option has it
+        for section in replaced:
             OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
     return _without_hydra(whole)
 

@@ -113,7 +113,7 @@ def _explain_group(group: str, options: Sequence[str]) -> str:
     width = max(map(len, options))
     lines = [f"{group}, one of", ""]
     lines += [f"  {option:<{width}}  {_first_line(group, option)}" for option in options]
-    return "\n".join([*lines, "", f"explain={options[-1]} tells about one", ""])
+    return "\n".join([*lines, "", f"explain={group}/{options[-1]} tells about one", ""])
 
 
 def _first_line(group: str, option: str) -> str:

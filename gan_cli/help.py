@@ -12,7 +12,7 @@ from gan_cli.schema import key_lines
 EXAMPLES = {
     "train": (
         ("gan-train", "the default: digits, in about a minute"),
-        ("gan-train dataset=mnist loss=wasserstein", "a loss brings its recipe along"),
+        ("gan-train dataset=mnist loss=wasserstein", "a loss brings its penalty along"),
         ("gan-train experiment=ring", "8 Gaussians: see the modes"),
         ("gan-train budget=20m batch_size=128", "as much as fits the time"),
         ("gan-train dataset=folder dataset.path=~/cats", "your own pictures"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ USED = "recipe_used"  # the key under which a run records what `recipe=auto` cam
 AUTO, NONE = "auto", "none"
 WASSERSTEIN, LEAST_SQUARES = "wasserstein", "least_squares"  # losses that need settings of their own
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")  # what a folder or zip is read for
+JUNK = ("__macosx",)
 PUBLISHED = {  # training samples of the named data sets
     "mnist": 60_000,
     "fashion_mnist": 60_000,
@@ -88,11 +90,32 @@ def count_pictures(path: str) -> int | None:
     """Pictures below a folder or in a zip, by their names; None if it cannot be listed."""
     try:
         if os.path.isdir(path):
-            return sum(name.lower().endswith(PICTURES) for _, _, names in os.walk(path) for name in names)
+            return sum(map(_is_picture, _files_below(path)))
+        if not os.path.isfile(path):  # a pipe or a device has no end
+            return None
         with zipfile.ZipFile(path) as archive:
-            return sum(name.lower().endswith(PICTURES) for name in archive.namelist())
+            return sum(map(_is_picture, archive.namelist()))
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return None
+
+
+def _files_below(path: str) -> Iterator[str]:
+    """Paths below a folder, through links too, into each folder once."""
+    seen: set[str] = set()
+    for folder, inner, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        yield from (os.path.join(os.path.relpath(folder, path), name) for name in names)
+
+
+def _is_picture(name: str) -> bool:
+    """Whether a file is read as a picture by its name: none that is hidden, nor what an archiver adds."""
+    parts = [part for part in re.split(r"[/\\]", name) if part != "."]
+    hidden = any(part.startswith(".") or part.lower() in JUNK for part in parts)
+    return not hidden and name.lower().endswith(PICTURES)
 
 
 def _named(facts: Facts) -> str:
@@ -118,5 +141,5 @@ def _described(facts: Facts) -> str:
 def told(choice: Choice) -> str:
     """What is said of a recipe that was chosen by the data."""
     if choice.name == NONE:
-        return f"recipe: the defaults, which were made for such data ({choice.reason})"
+        return f"recipe: {NONE}, for {choice.reason}"
     return f"recipe: {choice.name}, for {choice.reason}; recipe={NONE} leaves it out"

@@ -1,6 +1,7 @@
 """`recipe=auto`: what the data call for, under all that was typed, and of no account for which run is which."""
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,15 @@ def test_few_pictures_are_counted_as_they_lie(folder: Path, tmp_path: Path) -> N
     assert count_pictures(str(tmp_path / "pictures.zip")) == 8
     assert count_pictures(str(folder)) == 8
     assert count_pictures(str(tmp_path / "nothing")) is None
+    count_pictures.cache_clear()
+    for hidden in (".thumbs", "__MACOSX"):
+        pictures(folder / hidden, 2)
+    (folder / "links").mkdir()
+    (folder / "links" / "more").symlink_to(pictures(tmp_path / "more", 3), target_is_directory=True)
+    (folder / "links" / "loop").symlink_to(folder, target_is_directory=True)
+    os.mkfifo(tmp_path / "pipe.zip")
+    assert count_pictures(str(folder)) == 11
+    assert count_pictures(str(tmp_path / "pipe.zip")) is None
 
 
 def test_an_experiment_gets_none_unless_it_asks_for_one(folder: Path) -> None:
@@ -98,7 +108,9 @@ def test_what_is_typed_goes_over_the_recipe() -> None:
     assert compose(*data, "regularizer.r1.weight=7").regularizer["r1"].weight == 7
     assert compose(*data, "regularizer=none").regularizer == {}
     own = compose(*data, "regularizer=r1").regularizer
-    assert own == compose("regularizer=r1").regularizer
+    assert own == compose("regularizer=r1").regularizer == compose(*data, "regularizer=[r1]").regularizer
+    lazy = [compose(*data, f"regularizer={typed}").regularizer for typed in ("r1_lazy", "[r1_lazy]")]
+    assert lazy == [compose().regularizer] * 2
     assert compose(*data, "optimizer=sgd").optimizer == compose("optimizer=sgd").optimizer
 
 
