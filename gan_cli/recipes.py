@@ -1,4 +1,4 @@
-"""`recipe=auto`: the recipe that fits the data and the length of a run. Imports no torch and decodes no picture."""
+"""`recipe=auto`: the recipe that fits the data and the loss. Imports no torch and decodes no picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PUBLISHED = {  # training samples of the named data sets
     "stl10": 5_000,
     "celeba": 162_770,
 }
-FEW = 1_000  # samples below which D learns them by heart within the default number of steps
+FEW = 1_000  # samples below which what D sees is augmented
 GREY_SIDE, SMALL_SIDE, MIDDLE_SIDE = 40, 40, 80  # pixels up to which a recipe was searched for
 
 

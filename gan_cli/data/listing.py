@@ -17,8 +17,8 @@ from typing import Protocol
 
 from gan_cli.data.decoding import BadPicture
 from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.recipes import PICTURES as READ
 
-READ = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 FOREIGN = (
     ".apng", ".avif", ".cr2", ".dng", ".eps", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jxl", ".nef",
     ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga", ".tif", ".tiff",
