@@ -9,14 +9,7 @@ from torch import Tensor, nn
 
 from gan_cli.geometry import levels_of
 from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditions, beside, modulated
-from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, flattened, weighted
-
-MOST_TIMES_WIDER = 8  # the paper's widest layer has 8 times the channels of its narrowest
-
-
-def widths_of(base_channels: int, levels: int) -> list[int]:
-    """Channels at each level, from the finest to the coarsest map."""
-    return [base_channels * min(2**level, MOST_TIMES_WIDER) for level in range(levels)]
+from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, flattened, weighted, widths_of
 
 
 class DCGANGenerator(nn.Module):

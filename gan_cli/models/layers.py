@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations
 from gan_cli.models.conditioning import UNCONDITIONAL, Conditions
 
 NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
+DCGAN_MULTIPLIER = 8  # the paper's widest layer has 8 times the channels of its narrowest (1511.06434)
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
@@ -54,6 +55,11 @@ def weighted(
     return parametrizations.spectral_norm(layer) if normalization == "spectral" else layer
 
 
+def widths_of(base_channels: int, levels: int, max_multiplier: int = DCGAN_MULTIPLIER) -> list[int]:
+    """Channels at each level, from the finest to the coarsest map."""
+    return [base_channels * min(2**level, max_multiplier) for level in range(levels)]
+
+
 def flattened(maps: Tensor) -> Tensor:
     """`[N, C, H, W]` as `[N, C * H * W]`; the gradient comes back in the memory layout that the maps have.
 
@@ -67,6 +73,12 @@ def flattened(maps: Tensor) -> Tensor:
 def build_dropout(share: float) -> list[nn.Module]:
     """Sets a share of the values to zero in training; of images too, value by value. No module if the share is 0."""
     return [nn.Dropout(share)] if share > 0 else []
+
+
+def binomial_blur() -> nn.Module:
+    """Maps `[N, C, H, W]` weighted 1, 2, 1 along each side, where the edge repeats; what alternates from pixel to pixel
+    goes."""
+    return nn.Sequential(nn.AvgPool2d(2, 1, padding=1, count_include_pad=False), nn.AvgPool2d(2, 1))
 
 
 class MinibatchStddev(nn.Module):

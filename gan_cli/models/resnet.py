@@ -15,14 +15,9 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, relu
 
 from gan_cli.geometry import levels_of
 from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditional, Conditions, beside, modulated
-from gan_cli.models.layers import Discriminator, build_normalization, weighted
+from gan_cli.models.layers import Discriminator, build_normalization, weighted, widths_of
 
 RESIDUAL_GAIN = math.sqrt(2)  # of the convolutions on a block's main path, as in SNGAN's code
-
-
-def widths_of(base_channels: int, max_multiplier: int, levels: int) -> list[int]:
-    """Channels at each level, from the finest to the coarsest map."""
-    return [base_channels * min(2**level, max_multiplier) for level in range(levels)]
 
 
 class SelfAttention(nn.Module):
@@ -130,7 +125,7 @@ class ResNetGenerator(nn.Module):
         self.entry = beside(conditions, ("concat", "acgan"))
         channels, height, width = sample_shape
         base_height, base_width, levels = levels_of(height, width)
-        widths = widths_of(base_channels, max_multiplier, levels)[::-1]
+        widths = widths_of(base_channels, levels, max_multiplier)[::-1]
         widths = [widths[0], *widths]  # the coarsest map has the width of the first block's output
         attend = {"initialization": initialization, "normalization": normalization}
         self.base_shape = (widths[0], base_height, base_width)
@@ -177,7 +172,7 @@ class ResNetDiscriminator(Discriminator):
         self.entry = beside(conditions, ("concat",))
         channels, height, width = sample_shape
         _, _, levels = levels_of(height, width)
-        widths = [channels + self.entry.added, *widths_of(base_channels, max_multiplier, max(levels - 1, 1))]
+        widths = [channels + self.entry.added, *widths_of(base_channels, max(levels - 1, 1), max_multiplier)]
         attend = {"initialization": initialization, "normalization": normalization}
         self.mean = pooling == "mean"
         layers: list[nn.Module] = []

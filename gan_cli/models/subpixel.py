@@ -10,20 +10,26 @@ from torch import Tensor, nn
 
 from gan_cli.geometry import levels_of
 from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditions, beside, modulated
-from gan_cli.models.dcgan import widths_of
-from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, weighted
+from gan_cli.models.layers import (
+    DCGAN_MULTIPLIER,
+    Discriminator,
+    binomial_blur,
+    build_dropout,
+    build_normalization,
+    weighted,
+    widths_of,
+)
 
 MOST_FOLDED = 2  # levels that G's last convolution unfolds at once: 4 x 4 pixels of an image from each place of a map
-FINEST_CHANNELS = 16  # of the maps at full size of output=convolved
 
 
 class SubpixelGenerator(nn.Module):
     """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve.
 
-    The finest map has a quarter of the image's sides and `base_channels`; each coarser one twice as many, up to 8
-    times. With output `unfolded` one convolution makes each 4 x 4 pixels from a place of that map. With `convolved` it
-    is doubled twice more, with half as many channels and then with 16, before a last convolution at full size; at first
-    each doubling repeats a value, so that there is no checkerboard to unlearn (1707.02937).
+    The finest map has a quarter of the image's sides and `base_channels`; each coarser one twice as many, up to
+    `max_multiplier` times. With output `unfolded` one convolution makes each 4 x 4 pixels from a place of that map.
+    With `blurred` it is doubled once more, with half as many channels, and each 2 x 2 pixels made from a place of it
+    are blurred, so that they have no pattern of their own; at first each doubling repeats a value (1707.02937).
     """
 
     def __init__(
@@ -32,6 +38,7 @@ class SubpixelGenerator(nn.Module):
         latent_dim: int,
         base_channels: int,
         normalization: str,
+        max_multiplier: int = DCGAN_MULTIPLIER,
         initialization: str = "default",
         dropout: float = 0.0,
         output: str = "unfolded",
@@ -42,7 +49,7 @@ class SubpixelGenerator(nn.Module):
         channels, height, width = sample_shape
         base_height, base_width, levels = levels_of(height, width)
         folded = min(levels, MOST_FOLDED)
-        widths = widths_of(base_channels, levels - folded + 1)[::-1]
+        widths = widths_of(base_channels, levels - folded + 1, max_multiplier)[::-1]
         first = max(1, widths[0] // 2)
         self.base_shape = (base_height, base_width, first)
         settings: Any = {"initialization": initialization, "normalization": normalization}
@@ -59,20 +66,18 @@ class SubpixelGenerator(nn.Module):
         layers = [*finished(first), convolution(first, widths[0]), *finished(widths[0])]
         for wide, narrow in pairwise(widths):
             layers += [convolution(wide, 4 * narrow), nn.PixelShuffle(2), *finished(narrow)]
-        if output == "convolved":
-            wide = widths[-1]
-            for _ in range(folded - 1):
-                half = max(1, wide // 2)
-                layers += [convolution(wide, 4 * half), nn.PixelShuffle(2), *finished(half)]
-                wide = half
-            layers += [convolution(wide, 4 * FINEST_CHANNELS), nn.PixelShuffle(2), nn.LeakyReLU(0.2, inplace=True)]
-            _repeat_subpixels(layers)
-            last, folded = nn.Conv2d(FINEST_CHANNELS, channels, 3, padding=1), 0
+        if output == "blurred" and folded > 1:
+            half = max(1, widths[-1] // 2)
+            layers += [convolution(widths[-1], 4 * half), nn.PixelShuffle(2), *finished(half)]
+            finest, folded = half, folded - 1
         else:
             layers += [convolution(widths[-1], widths[-1]), *finished(widths[-1])]
-            last = nn.Conv2d(widths[-1], channels * 4**folded, 3, padding=1)
-        layers.append(weighted(last, initialization=initialization))
-        layers += [nn.PixelShuffle(2**folded)] if folded else []
+            finest = widths[-1]
+        last = nn.Conv2d(finest, channels * 4**folded, 3, padding=1)
+        layers += [weighted(last, initialization=initialization), nn.PixelShuffle(2**folded)]
+        if output == "blurred":
+            _repeat_subpixels(layers)
+            layers.append(binomial_blur())
         self.layers = Chain(*layers, nn.Tanh())
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:

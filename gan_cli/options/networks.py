@@ -64,9 +64,10 @@ def minibatch() -> Any:
     )
 
 
-def max_multiplier() -> Any:
+def max_multiplier(**kwargs: Any) -> Any:
     return key(
         "coarser levels have twice the channels, up to this many times base_channels; 1: all alike",
+        **kwargs,
         at_least=1,
         at_most=64,
     )
@@ -117,13 +118,14 @@ class DCGANDiscriminator(DiscriminatorOptions):
 @dataclass(frozen=True)
 class SubpixelGenerator(GeneratorOptions):
     output: str = key(
-        "unfolded: each 4 x 4 pixels straight from a place of the finest map; convolved: through maps of half and of"
-        " full size, which leaves no pattern of pixels and makes a step of G half as long again",
+        "unfolded: each 4 x 4 pixels straight from a place of the finest map; blurred: each 2 x 2 from a map of half"
+        " the image's sides, then blurred, which leaves no pattern of pixels",
         absent="unfolded",
-        choices=("unfolded", "convolved"),
+        choices=("unfolded", "blurred"),
     )
     initialization: str = initialization()
-    base_channels: int = base_channels()
+    base_channels: int = base_channels("see max_multiplier")
+    max_multiplier: int = max_multiplier(absent=8)
     normalization: str = key("after each layer but the last", choices=IMAGE_NORMALIZATIONS)
     dropout: float = dropout()
 
