@@ -14,9 +14,11 @@ from gan_cli import recipes
 from gan_cli.cli import run_command
 from gan_cli.combinations import compose_sweep
 from gan_cli.compose import compose_command, groups
+from gan_cli.data import build_dataset
 from gan_cli.errors import UsageError
+from gan_cli.imagefolder.layout import count_pictures
 from gan_cli.plan import plan
-from gan_cli.recipes import AUTO, NONE, choose, count_pictures
+from gan_cli.recipes import AUTO, NONE, choose
 
 TINY = ["image_size=16", "batch_size=4", "steps=1", "threads=1", "architecture.generator.base_channels=4"]
 TINY += ["architecture.discriminator.base_channels=4", "dataset.cache=none"]
@@ -24,7 +26,7 @@ TINY += ["architecture.discriminator.base_channels=4", "dataset.cache=none"]
 
 def pictures(folder: Path, count: int) -> Path:
     """A folder of small red pictures."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number in range(count):
         Image.new("RGB", (16, 16), (200, number % 256, 0)).save(folder / f"{number}.png")
     return folder
@@ -42,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     """Sets how many pictures any folder holds."""
-    return lambda count: monkeypatch.setattr(recipes, "count_pictures", lambda path: count)
+    return lambda count: monkeypatch.setattr(recipes, "_in_folder", lambda *section: count)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,12 @@ def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
         (["dataset=celeba"], "colour_64"),
         (["dataset=celeba", "image_size=128"], "colour_128"),
         (["dataset=celeba", "dataset.limit=500"], "colour_64_few"),
+        (["dataset=cifar10", "dataset.classes=[cat]"], "colour_32"),
+        (["dataset=cifar100", "dataset.classes=[apple]"], "colour_32_few"),
+        (["dataset=cifar100", "dataset.classes=[apple,bear]"], "colour_32"),
+        (["dataset=stl10", "dataset.classes=[cat]"], "colour_64_few"),
+        (["dataset=stl10", "dataset.classes=[cat]", "dataset.split=test"], "colour_64_few"),
+        (["dataset=stl10", "dataset.split=test"], "colour_64"),
         (["dataset=folder", "dataset.path=x"], "colour_64"),
         (["dataset=celeba", "loss=hinge"], "colour_64"),
         (["dataset=celeba", "loss=wasserstein"], "colour_64_wasserstein"),
@@ -80,18 +88,44 @@ def test_few_pictures_are_counted_as_they_lie(folder: Path, tmp_path: Path) -> N
         for path in folder.iterdir():
             archive.write(path, f"deeper/{path.name.upper()}")
         archive.writestr("notes.txt", "none")
-    assert count_pictures(str(tmp_path / "pictures.zip")) == 8
-    assert count_pictures(str(folder)) == 8
-    assert count_pictures(str(tmp_path / "nothing")) is None
-    count_pictures.cache_clear()
+    assert counted(tmp_path / "pictures.zip") == 8
+    assert counted(folder) == 8
+    assert counted(tmp_path / "nothing") is None
     for hidden in (".thumbs", "__MACOSX"):
         pictures(folder / hidden, 2)
     (folder / "links").mkdir()
     (folder / "links" / "more").symlink_to(pictures(tmp_path / "more", 3), target_is_directory=True)
     (folder / "links" / "loop").symlink_to(folder, target_is_directory=True)
     os.mkfifo(tmp_path / "pipe.zip")
-    assert count_pictures(str(folder)) == 11
-    assert count_pictures(str(tmp_path / "pipe.zip")) is None
+    assert counted(folder) == 11
+    assert counted(tmp_path / "pipe.zip") is None
+
+
+def test_only_the_pictures_of_the_split_and_the_classes_are_counted(tmp_path: Path) -> None:
+    for place, count in (("train/cat", 3), ("train/dog", 2), ("val/cat", 4), ("val/dog", 1)):
+        pictures(tmp_path / place, count)
+    (tmp_path / "train" / "cat" / "moving.gif").write_bytes(b"GIF89a")
+    assert counted(tmp_path) == 5
+    assert counted(tmp_path, "test") == 5
+    assert counted(tmp_path, classes=("cat",)) == 3
+    assert counted(tmp_path, "test", classes=("dog",)) == 1
+    assert counted(tmp_path, classes=("cow",)) is None
+    (tmp_path / "train" / "cat" / "moving.gif").unlink()
+    table = ["file,kind", *(f"{place}/{number}.png,{number}" for place in ("cat", "dog") for number in range(3))]
+    (tmp_path / "train" / "labels.csv").write_text("\n".join(table))
+    assert counted(tmp_path, classes=("0",)) == 2
+    assert counted(tmp_path, labels="none", classes=("dog",)) == 2
+    typed = ["dataset=folder", f"dataset.path={tmp_path}", "dataset.split=test", "dataset.classes=[cat]"]
+    read = build_dataset(compose(*typed, "dataset.labels=none", "dataset.cache=none").dataset, 16)
+    chosen = compose_command("train", [*typed, "dataset.labels=none"]).recipe
+    assert len(read) == 4
+    assert chosen.reason.startswith("4 images")
+
+
+def counted(
+    path: Path, split: str = "train", labels: str | None = None, classes: tuple[str, ...] | None = None
+) -> int | None:
+    return count_pictures(str(path), split, labels, classes)
 
 
 def test_an_experiment_gets_none_unless_it_asks_for_one(folder: Path) -> None:
@@ -143,7 +177,7 @@ def test_a_run_says_its_recipe_and_keeps_it_while_pictures_are_added(
     record = json.loads((run / "config.json").read_text())
     assert (record["config"]["recipe"], record["config"]["recipe_used"]) == (AUTO, "colour_32_few")
     assert record["recipe"] == {"name": "colour_32_few", "reason": "8 images of 3x16x16 and loss=non_saturating"}
-    monkeypatch.setattr(recipes, "count_pictures", lambda path: 10_000)
+    monkeypatch.setattr(recipes, "_in_folder", lambda *section: 10_000)
     assert chosen(*command) == "colour_32"
     assert run_command("train", [*command, "resume=auto"]) == 0
     assert "all 1 steps are done" in capsys.readouterr().out
