@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ PUBLISHED = {  # samples of the named data sets, by their split
     "celeba": {"train": 162_770, "valid": 19_867, "test": 19_962, "all": 202_599},
 }
 CLASSES = {"fashion_mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100, "stl10": 10}  # of equal size
+DEPENDENTS = {"training.ada_target": "training.augment"}  # by a key of recipes, that of its section which it needs
+FOR_FEW = "_few"
 FEW = 1_000  # samples below which what D sees is augmented
 GREY_SIDE, SMALL_SIDE, MIDDLE_SIDE = 40, 40, 80  # pixels up to which a recipe was searched for
 
@@ -54,6 +56,25 @@ def choose(data: Mapping[str, Any]) -> Choice:
     if facts is None:
         return NO_RECIPE
     return Choice(_named(facts), _described(facts))
+
+
+def fitting(asked: str, data: Mapping[str, Any], known: Collection[str]) -> Choice:
+    """The recipe that was asked for by its name, or its like for the loss, whose penalty is another."""
+    loss = str((data.get("loss") or {}).get("name"))
+    name = f"{asked.removesuffix(FOR_FEW)}_{loss}{FOR_FEW if asked.endswith(FOR_FEW) else ''}"
+    return Choice(name, f"loss={loss} in place of {asked}") if name in known else Choice(asked, "")
+
+
+def drop_dependents(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> list[str]:
+    """Sets what a recipe set, but is of no use as the config is, as it is in `bare`, without a recipe; which keys."""
+    dropped = []
+    for dependent, needed in DEPENDENTS.items():
+        section, leaf = dependent.split(".")
+        used = data[section].get(needed.partition(".")[2])
+        if not used and dependent not in named and data[section].get(leaf) != bare[section].get(leaf):
+            data[section][leaf] = bare[section].get(leaf)
+            dropped.append(dependent)
+    return dropped
 
 
 def facts_of(data: Mapping[str, Any]) -> Facts | None:
@@ -101,7 +122,7 @@ def _named(facts: Facts) -> str:
         return "grey_least_squares" if facts.loss == LEAST_SQUARES else NONE
     name = "colour_32" if side <= SMALL_SIDE else "colour_64" if side <= MIDDLE_SIDE else "colour_128"
     loss = f"_{WASSERSTEIN}" if facts.loss == WASSERSTEIN else ""  # whose penalty is another
-    return f"{name}{loss}{'_few' if facts.samples is not None and facts.samples < FEW else ''}"
+    return f"{name}{loss}{FOR_FEW if facts.samples is not None and facts.samples < FEW else ''}"
 
 
 def _described(facts: Facts) -> str:

@@ -161,6 +161,70 @@ def test_data_that_cannot_be_read_get_none_and_their_own_error(capsys: pytest.Ca
     assert "dataset.path is missing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("written", "recipe"),
+    [
+        ("recipe: colour_64", "colour_64"),
+        ("defaults:\n  - override /recipe: colour_64", "colour_64"),
+        ("recipe: none", NONE),
+        ("steps: 3", NONE),
+    ],
+)
+def test_an_experiment_of_ones_own_asks_for_a_recipe_by_a_key_or_an_override(
+    here: Path, written: str, recipe: str
+) -> None:
+    """Of data that would call for another."""
+    (here / "configs" / "experiment").mkdir(parents=True)
+    (here / "configs" / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{written}\n")
+    found = compose_command("train", ["experiment=mine", "dataset=cifar10"])
+    assert (found.data["recipe"], found.data[recipes.USED]) == (recipe, recipe)
+    weight = {"colour_64": compose("dataset=celeba").regularizer["r1"].weight, NONE: compose().regularizer["r1"].weight}
+    assert found.data["regularizer"]["r1"]["weight"] == weight[recipe]
+    assert chosen("experiment=mine", "dataset=cifar10", "recipe=auto") == "colour_32"
+
+
+def test_another_option_of_ones_own_asks_for_a_recipe_too(here: Path) -> None:
+    (here / "configs" / "dataset").mkdir(parents=True)
+    own = here / "configs" / "dataset" / "mine.yaml"
+    own.write_text("# @package _global_\ndefaults:\n  - cifar10\n  - override /recipe: colour_64\n")
+    assert chosen("dataset=mine") == "colour_64"
+    own.write_text("# @package _global_\ndefaults:\n  - cifar10\n  - _self_\nrecipe: colour_63\n")
+    with pytest.raises(UsageError, match=r"recipe=colour_63: expected one of .*did you mean"):
+        compose_command("train", ["dataset=mine"])
+
+
+@pytest.mark.parametrize("name", ["colour_64", "colour_64_few", "colour_64_wasserstein"])
+def test_a_recipe_by_its_name_has_the_penalty_of_the_loss(name: str) -> None:
+    typed = ["dataset=celeba", "loss=wasserstein", f"recipe={name}"]
+    found = compose(*typed)
+    like = "colour_64_wasserstein" + ("_few" if name.endswith("few") else "")
+    assert (found.recipe, found.recipe_used) == (name, like)
+    assert found.regularizer == compose(*typed[:2], f"recipe={like}").regularizer
+    assert [*found.regularizer] == ["zero_centered"]
+    assert [*compose(*typed, "regularizer=gradient_penalty").regularizer] == ["gradient_penalty"]
+    assert [*compose(f"recipe={name}", "experiment=wgan_gp_cifar10").regularizer] == ["gradient_penalty"]
+
+
+def test_a_loss_of_ones_own_keeps_the_penalty_that_it_brings(here: Path) -> None:
+    (here / "configs" / "loss").mkdir(parents=True)
+    text = "# @package _global_\ndefaults:\n  - override /regularizer: [dragan]\nloss:\n  name: hinge\n"
+    (here / "configs" / "loss" / "mine.yaml").write_text(text)
+    assert [*compose("dataset=celeba", "loss=mine").regularizer] == ["dragan"]
+
+
+def test_what_depends_on_augmenting_goes_with_it() -> None:
+    few = ["dataset=celeba", "dataset.limit=500"]
+    assert compose(*few).training.ada_target is not None
+    assert compose(*few, "training.augment=[]").training.ada_target is None
+    assert "training.ada_target" not in compose_command("train", [*few, "training.augment=[]"]).brought
+    assert compose(*few, "training.augment=[color]").training.ada_target == compose(*few).training.ada_target
+    with pytest.raises(UsageError, match="which needs"):
+        compose(*few, "training.augment=[]", "training.ada_target=0.5")
+    sweep = compose_sweep("train", [*few, "training.augment=[],[color]"])
+    targets = [combination.data["training"]["ada_target"] for combination in sweep.combinations]
+    assert targets == [None, compose(*few).training.ada_target]
+
+
 def test_what_a_run_records_is_not_set() -> None:
     with pytest.raises(UsageError, match="recipe_used: is recorded by a run"):
         compose_command("train", ["recipe_used=colour_64"])
