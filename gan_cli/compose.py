@@ -122,7 +122,7 @@ def _chosen(recipe: str) -> Override:
 
 
 def _asked_recipe(overrides: Sequence[Override], options: dict[str, list[str]]) -> str:
-    """What was typed, else what a chosen file asks for, the experiment's first; an experiment that does not gets none."""
+    """What was typed, else what a chosen file asks for, the experiment's first; one that asks for none has none."""
     typed = {override.key_or_group: override for override in overrides}
     if recipes.GROUP in typed:
         return str(typed[recipes.GROUP].value())

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gan_cli import schema
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, closest, one_line
 from gan_cli.imagefolder.layout import count_pictures
 from gan_cli.options import DATASETS
 
@@ -63,6 +63,19 @@ def fitting(asked: str, data: Mapping[str, Any], known: Collection[str]) -> Choi
     loss = str((data.get("loss") or {}).get("name"))
     name = f"{asked.removesuffix(FOR_FEW)}_{loss}{FOR_FEW if asked.endswith(FOR_FEW) else ''}"
     return Choice(name, f"loss={loss} in place of {asked}") if name in known else Choice(asked, "")
+
+
+def check_whole(data: Mapping[str, Any], known: Collection[str]) -> None:
+    """UsageError for a recipe that there is not, or one by its name whose values a whole config does not have."""
+    asked, used = data[GROUP], data[USED]
+    for key, name, names in ((GROUP, asked, known), (USED, used, [name for name in known if name != AUTO])):
+        if name not in names:
+            raise UsageError(f"{key}={one_line(name, 60)}: expected one of {', '.join(names)}{closest(name, names)}")
+    if asked != AUTO and used not in (asked, fitting(asked, data, known).name):
+        raise UsageError(
+            f"recipe={asked}: this Config has the values of recipe={used}; give a list or mapping of keys with"
+            f" recipe={asked}, which brings its own"
+        )
 
 
 def drop_dependents(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """`recipe=auto`: what the data call for, under all that was typed, and of no account for which run is which."""
 
+import dataclasses
 import json
 import os
 import zipfile
@@ -10,7 +11,8 @@ import pytest
 from conftest import compose
 from PIL import Image
 
-from gan_cli import recipes
+from gan_cli import api, recipes
+from gan_cli import config as configs
 from gan_cli.cli import run_command
 from gan_cli.combinations import compose_sweep
 from gan_cli.compose import compose_command, groups
@@ -262,3 +264,95 @@ def test_a_sweep_is_the_same_whatever_its_recipe_came_to(tmp_path: Path, many: C
     assert [name for name, _ in few] == ["colour_32_few", "colour_64_few"]
     assert [name for name, _ in enough] == ["colour_32", "colour_64"]
     assert [key for _, key in few] == [key for _, key in enough]
+
+
+def test_a_whole_config_is_found_again_and_records_its_recipe(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pictures(here / "pictures", 8)
+    typed = ["dataset=folder", f"dataset.path={folder}", *TINY, "device=cpu"]
+    few = compose(*typed)
+    run = api.train(few)
+    record = json.loads((run / "config.json").read_text())
+    assert record["recipe"] == {"name": "colour_32_few", "reason": ""}
+    monkeypatch.setattr(recipes, "_in_folder", lambda *section: 10_000)
+    many = configs.parse(compose_command("train", typed).data)
+    assert many.recipe_used == "colour_32"
+    for config in (few, many):
+        assert api.train(dataclasses.replace(config, resume="auto")) == run
+    with pytest.raises(UsageError, match=r"seed=1 \(was 0\)"):
+        api.train(dataclasses.replace(many, resume="auto", seed=1))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"recipe": "colour_63"}, "recipe=colour_63: expected one of .*did you mean"),
+        ({"recipe_used": "x"}, "recipe_used=x: expected one of"),
+        ({"recipe_used": AUTO}, "recipe_used=auto: expected one of"),
+        ({"recipe": "colour_64"}, "recipe=colour_64: this Config has the values of recipe=none"),
+    ],
+)
+def test_a_whole_config_with_a_recipe_that_it_has_not_is_refused(
+    here: Path, changed: dict[str, str], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        api.train(dataclasses.replace(compose("dataset=shapes", "dataset.image_channels=1"), **changed))
+    assert not (here / "outputs").exists()
+
+
+def test_a_run_from_before_there_were_recipes_says_that_it_has_none(
+    train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pictures(here / "pictures", 8)
+    run = train("dataset=folder", f"dataset.path={folder}", *TINY, "recipe=none")
+    record = json.loads((run / "config.json").read_text())
+    record["command"] = record["command"].replace("recipe=none", "")
+    for key in ("recipe", "recipe_used"):
+        del record["config"][key]
+    (run / "config.json").write_text(json.dumps(record))
+    capsys.readouterr()
+    line = (
+        "recipe: none, as the run began before there were any; it keeps its own settings, a new run would get colour_32"
+    )
+    train(f"resume={run}", "extra_steps=1")
+    assert line in capsys.readouterr().out
+    train(f"resume={run}", "extra_steps=1")
+    assert "recipe: none" not in capsys.readouterr().out
+    record["command"] += " experiment=folder_64"
+    (run / "config.json").write_text(json.dumps(record))
+    train(f"resume={run}", "extra_steps=1")
+    assert "recipe: none" not in capsys.readouterr().out
+
+
+def test_a_dry_run_says_what_the_recipe_set(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = pictures(here / "pictures", 8)
+    typed = ["dataset=folder", f"dataset.path={folder}", *TINY, "dataset.flip=true", "dry_run=true"]
+    assert run_command("train", typed) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert rows["training.ada_target"].rstrip().endswith(" recipe")
+    assert rows["regularizer.r1.weight"].rstrip().endswith(" recipe")
+    assert rows["dataset.on_bad"].rstrip().endswith("brought along")
+    assert rows["dataset.flip"].rstrip().endswith("you")
+    assert rows["recipe_used"].split() == ["recipe_used", "colour_32_few"]
+
+
+def test_a_recipe_brings_what_its_file_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("train", ["explain=recipe/colour_64"]) == 0
+    told = capsys.readouterr().out.partition("brings along")[2].split()
+    assert {line.partition("=")[0] for line in told} == {
+        "regularizer.r1.weight", "optimizer.lr", "optimizer.generator.lr", "optimizer.discriminator.lr",
+        "architecture.generator.output", "architecture.generator.base_channels",
+        "architecture.discriminator.base_channels", "training.ema_decay",
+    }  # fmt: skip
+    assert run_command("train", ["explain=celeba"]) == 0
+    told = capsys.readouterr().out
+    assert "recipe=colour_64" in told.split()
+    assert "recipe_used" not in told
+
+
+def test_hydra_shows_the_recipe_that_a_run_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("train", ["--cfg", "hydra", "dataset=celeba"]) == 0
+    assert "    recipe: colour_64\n" in capsys.readouterr().out
+    assert run_command("train", ["--cfg", "all", "dataset=celeba", "recipe=none"]) == 0
+    told = capsys.readouterr().out
+    assert "    recipe: none\n" in told
+    assert "\nrecipe_used: none\n" in told
