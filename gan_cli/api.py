@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import UsageError, one_line
-from gan_cli.recipes import AUTO, NO_RECIPE, USED, Choice
+from gan_cli.recipes import AUTO, GROUP, NO_RECIPE, USED, Choice, check_whole
 
 if TYPE_CHECKING:
     import torch
@@ -39,14 +39,15 @@ STOPPED_BY_USER = 128 + signal.SIGINT
 class Asked(NamedTuple):
     """A validated config, the dotted keys that were named, what came along with them, and why this recipe.
 
-    `overrides` are those that came to it.
+    `overrides` are those that came to it, None if none do; `of_recipe` are the keys of `brought` that the recipe set.
     """
 
     config: Config
     named: tuple[str, ...]
     brought: dict[str, Any]
     recipe: Choice = NO_RECIPE
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[str, ...] | None = ()
+    of_recipe: tuple[str, ...] = ()
 
 
 def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
@@ -62,9 +63,12 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
     USR1 it has saved too, and the folder is returned; `ended` in its `config.json` says `stopped`.
     """
     if isinstance(config, Config):
+        from gan_cli.compose import groups
+
         configs.refuse_keys_of_sweeps(config)
         configs.validate(config)
-        asked, typed = Asked(config, (), {}), _overrides_of(config)
+        check_whole(configs.to_dict(config), groups()[GROUP])
+        asked, typed = _asked_of(config), _overrides_of(config)
     else:
         from gan_cli.sources import open_sources, tell_taken
 
@@ -212,7 +216,16 @@ def read_overrides(overrides: Sequence[str]) -> Asked:
         configs.validate(parsed)
     if parsed.resume not in (None, "auto") and not parsed.dry_run:
         find_run(parsed.resume, parsed.output)  # a run that is not there shall not take as long as importing torch
-    return Asked(parsed, composed.named, composed.brought, composed.recipe, tuple(overrides))
+    return Asked(parsed, composed.named, composed.brought, composed.recipe, tuple(overrides), composed.of_recipe)
+
+
+def _asked_of(config: Config) -> Asked:
+    """A whole config, with the overrides that come to it under the recipe that it has."""
+    from gan_cli.overrides import quote_literals
+
+    typed = _overrides_of(config, config.recipe_used) if config.resume == "auto" or config.replay else None
+    overrides = None if typed is None else tuple(map(quote_literals, typed))
+    return Asked(config, (), {}, Choice(config.recipe_used, ""), overrides)
 
 
 def _overrides(config: Any) -> list[str]:
@@ -228,8 +241,11 @@ def _overrides(config: Any) -> list[str]:
     return overrides
 
 
-def _overrides_of(config: Config) -> list[str] | None:
-    """The overrides that come to this config: its options, then what is not as they have it; None if none do."""
+def _overrides_of(config: Config, recipe: str | None = None) -> list[str] | None:
+    """The overrides that come to this config: its options, then what is not as they have it; None if none do.
+
+    `recipe` is what `recipe=auto` stands for; None has it chosen by the data of today.
+    """
     from gan_cli.compose import compose_command, compose_default
     from gan_cli.overrides import quote_literals
 
@@ -250,7 +266,8 @@ def _overrides_of(config: Config) -> list[str] | None:
     for _ in range(3):  # to set a key may change those that follow it
         typed = [_typed(key, value) for key, value in {**chosen, **set_}.items()]
         try:
-            composed = configs.to_dict(configs.read(compose_command("train", list(map(quote_literals, typed))).data))
+            overrides = list(map(quote_literals, typed))
+            composed = configs.to_dict(configs.read(compose_command("train", overrides, recipe).data))
         except UsageError:
             return None  # options of a file, or of a plugin, that is not here
         found = dict(configs.flatten(composed))

@@ -29,10 +29,30 @@ def sections_of(group: str, option: str) -> set[str]:
     return found.union(*(sections_of(group, base) for base in bases if option_files(group, base)))
 
 
-def choices_in(override: Override) -> list[Override]:
-    """The options that a chosen recipe or experiment chooses in turn."""
+def choices_in(override: Override, *, of_any: bool = False) -> list[Override]:
+    """The options that a chosen recipe or experiment chooses in turn; if `of_any`, what an option of any group does."""
     group = override.key_or_group
-    return choices_of(group, str(override.value())) if group in BUNDLES else []
+    taken = options_in(override) if of_any or group in BUNDLES else []
+    return [choice for option in taken for choice in choices_of(group, option)]
+
+
+def options_in(override: Override) -> list[str]:
+    """The options that an override chooses; none if it sets a key."""
+    value = override.value()
+    chosen = map(str, value if isinstance(value, list) else [value])
+    return [option for option in chosen if option_files(override.key_or_group, option)]
+
+
+def recipe_in(group: str, option: str) -> str | None:
+    """The recipe that an option's file asks for, by `override /recipe:` or by a plain key; None if by neither."""
+    found, content = None, _content(group, option)
+    for entry in content.get("defaults", []):
+        if isinstance(entry, str) and entry != "_self_" and option_files(group, entry):
+            found = recipe_in(group, entry) or found
+        elif isinstance(entry, dict):
+            found = entry.get(f"override /{recipes.GROUP}", found)
+    found = content.get(recipes.GROUP, found)
+    return None if found is None else str(found)
 
 
 def choices_of(group: str, option: str) -> list[Override]:

@@ -194,6 +194,16 @@ def _print_config(command: str, overrides: list[str]) -> int:
     return 0
 
 
+def _with_recipe(overrides: list[str]) -> list[str]:
+    """The overrides with the recipe that a run would take, which Hydra alone does not know."""
+    from gan_cli.compose import HYDRA_KEYS, compose_command
+    from gan_cli.recipes import GROUP, USED
+
+    own = [override for override in overrides if not override.lstrip("+").startswith(HYDRA_KEYS)]
+    name = compose_command("train", own).recipe.name
+    return [*(each for each in overrides if not each.startswith(f"{GROUP}=")), f"{GROUP}={name}", f"{USED}={name}"]
+
+
 def _leave_to_hydra(command: str, arguments: list[str]) -> int:
     """`--info`, other forms of `--cfg` and completion are Hydra's own, with our config folder and quoting."""
     import hydra
@@ -213,9 +223,11 @@ def _leave_to_hydra(command: str, arguments: list[str]) -> int:
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE or argument in ("--info", "-i", "-sc"):
             flags += [value for value in [next(rest, None)] if value is not None]
+    completing = any(argument.partition("=")[0] in COMPLETION for argument in arguments)
+    if command == "train" and not completing and "--hydra-help" not in flags:
+        overrides = _with_recipe(overrides)
     sys.argv = [f"gan-{command}", *flags, *([] if "--hydra-help" in flags else [*searchpath_overrides(), *overrides])]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raises, instead of printing and exiting with 1
-    completing = any(argument.partition("=")[0] in COMPLETION for argument in arguments)
     try:
         with quietly() if completing else contextlib.nullcontext():  # a shell shows it where the user is typing
             hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()

@@ -84,12 +84,16 @@ def _one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]]:
 def _compose_all(
     command: str, combinations: Sequence[Sequence[Override]], varied: tuple[str, ...]
 ) -> list[Combination]:
-    """Only choices of options are composed anew: other values are put in their place, and where they are followed."""
+    """Only choices of options, and what a recipe's keys depend on, are composed anew.
+
+    Other values are put in their place, and where they are followed.
+    """
     options = groups(command)
+    anew = {*options, *recipes.DEPENDENTS, *recipes.DEPENDENTS.values()}
     composed: dict[tuple[str, ...], Composed] = {}
 
     def come_to(combination: Sequence[Override], recipe: str) -> dict[str, Any]:
-        lines = (recipe, *(override.input_line or "" for override in combination if override.key_or_group in options))
+        lines = (recipe, *(each.input_line or "" for each in combination if each.key_or_group in anew))
         if lines not in composed:
             composed[lines] = compose_checked(command, combination, recipe)
         base = composed[lines]

@@ -18,15 +18,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gan_cli import recipes
-from gan_cli.bundles import BUNDLES, choices_in, choices_of, sections, sections_of
+from gan_cli import recipes, searchpath
+from gan_cli.bundles import BUNDLES, choices_in, options_in, recipe_in, sections, sections_of
 from gan_cli.commands import GROUPS, SCHEMAS
 from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
 from gan_cli.overrides import OPTIONAL_GROUPS, check_override, quote, read_override
 from gan_cli.ownfolder import location
 from gan_cli.schema import key_lines
-from gan_cli.searchpath import config_folder, groups_in, option_files, options_in, own_folders
+from gan_cli.searchpath import config_folder, groups_in, option_files, own_folders
 
 HYDRA_KEYS = ("hydra.", "hydra/")
 
@@ -36,7 +36,7 @@ class Composed:
     """What a command line came to. `named` are the dotted keys the user wrote; `brought` what came along with them.
 
     `followers` are the keys that have another's value: of `optimizer.lr`, unless set, each network's own. `recipe` is
-    the one that was taken, and why.
+    the one that was taken, and why; `of_recipe` are the keys of `brought` that it set.
     """
 
     data: dict[str, Any]
@@ -44,6 +44,7 @@ class Composed:
     brought: dict[str, Any]
     followers: dict[str, list[str]]
     recipe: recipes.Choice = recipes.NO_RECIPE
+    of_recipe: tuple[str, ...] = ()
 
 
 def groups(command: str = "train") -> dict[str, list[str]]:
@@ -51,7 +52,7 @@ def groups(command: str = "train") -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for group, option in groups_in(config_folder()):
         found.setdefault(group, []).append(option)
-    own = {pair for folder in own_folders() for pair in options_in(folder, found)}
+    own = {pair for folder in own_folders() for pair in searchpath.options_in(folder, found)}
     for group, option in sorted(own - {(group, option) for group, options in found.items() for option in options}):
         found[group].append(option)
     return found if command == "train" else {group: found[group] for group in GROUPS.get(command, ())}
@@ -98,30 +99,39 @@ def _compose_with_recipe(
     command: str, overrides: Sequence[Override], options: dict[str, list[str]], recipe: str | None
 ) -> Composed:
     """The composition with the recipe that is asked for, or the one that `recipe=auto` stands for."""
-    asked = _asked_recipe(overrides)
+    asked = _asked_recipe(overrides, options)
     others = [override for override in overrides if override.key_or_group != recipes.GROUP]
-    bare = asked in (recipes.AUTO, recipes.NONE)
-    composed = _compose_settled(command, others if bare else overrides, options)
-    choice = recipes.Choice(asked, "")
+    bare = composed = _compose_settled(command, [_chosen(recipes.NONE), *others], options)
     if asked == recipes.AUTO:
-        choice = recipes.choose(composed.data) if recipe is None else recipes.Choice(recipe, "as the run has it")
-        if choice.name != recipes.NONE:
-            chosen = read_override(f"{recipes.GROUP}={choice.name}")
-            composed = _compose_settled(command, [*others, chosen], options)
+        choice = recipes.choose(bare.data) if recipe is None else recipes.Choice(recipe, "as the run has it")
+    else:
+        choice = recipes.fitting(asked, bare.data, options[recipes.GROUP])
+    if choice.name != recipes.NONE:
+        composed = _compose_settled(command, [*others, _chosen(choice.name)], options)
     data = {**composed.data, recipes.GROUP: asked, recipes.USED: choice.name}
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    return dataclasses.replace(composed, data=data, named=named, recipe=choice)
+    dropped = recipes.drop_dependents(data, bare.data, named)
+    brought = {key: value for key, value in composed.brought.items() if key not in dropped}
+    before, after = dict(flatten(bare.data)), dict(flatten(data))
+    of_recipe = tuple(key for key in brought if key not in before or before[key] != after[key])
+    return dataclasses.replace(composed, data=data, named=named, brought=brought, recipe=choice, of_recipe=of_recipe)
 
 
-def _asked_recipe(overrides: Sequence[Override]) -> str:
-    """What was typed, else what the experiment asks for; an experiment that asks for none gets none."""
-    typed = {override.key_or_group: override.value() for override in overrides}
+def _chosen(recipe: str) -> Override:
+    return read_override(f"{recipes.GROUP}={recipe}")
+
+
+def _asked_recipe(overrides: Sequence[Override], options: dict[str, list[str]]) -> str:
+    """What was typed, else what a chosen file asks for, the experiment's first; one that asks for none has none."""
+    typed = {override.key_or_group: override for override in overrides}
     if recipes.GROUP in typed:
-        return str(typed[recipes.GROUP])
-    if "experiment" not in typed:
-        return recipes.AUTO
-    asked = [each for each in choices_of("experiment", str(typed["experiment"])) if each.key_or_group == recipes.GROUP]
-    return str(asked[-1].value()) if asked else recipes.NONE
+        return str(typed[recipes.GROUP].value())
+    for group in sorted(typed.keys() & options.keys(), key=lambda group: group != "experiment"):
+        for recipe in (recipe_in(group, option) for option in options_in(typed[group])):
+            if recipe is not None:
+                check_override(_chosen(recipe), options)
+                return recipe
+    return recipes.NONE if "experiment" in typed else recipes.AUTO
 
 
 def _compose_settled(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> Composed:
@@ -167,7 +177,9 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
     for bundle in (override for override in overrides if override.key_or_group in BUNDLES):
         rest = [override for override in overrides if override is not bundle]
         named = {override.key_or_group for override in rest} | {
-            choice.key_or_group for override in rest for choice in choices_in(override)
+            choice.key_or_group
+            for override in rest
+            for choice in choices_in(override, of_any=bundle.key_or_group == recipes.GROUP)
         }
         chosen = sections(named & options.keys())
         if not chosen & sections_of(bundle.key_or_group, str(bundle.value())):

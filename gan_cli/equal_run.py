@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gan_cli import checkpoint, recipes
 from gan_cli import config as configs
@@ -11,10 +13,11 @@ from gan_cli.compose import compose_command
 from gan_cli.config import Config
 from gan_cli.errors import CheckpointError, UsageError
 from gan_cli.finetune import KEYS
+from gan_cli.overrides import quote_literals
 from gan_cli.runfolder import CHECKPOINTS, runs_in
 
 
-def find_equal(config: Config, overrides: Sequence[str]) -> Path | None:
+def find_equal(config: Config, overrides: Sequence[str] | None) -> Path | None:
     """The newest run of this name with an equal config, which `overrides` came to; None if there are no runs.
 
     UsageError if there are runs, but none equal.
@@ -26,7 +29,7 @@ def find_equal(config: Config, overrides: Sequence[str]) -> Path | None:
         except CheckpointError as error:
             print(f"warning: resume=auto passes over {error}", flush=True)
             continue
-        differing = configs.differences(_with_recipe_of(saved.config, config, overrides), saved.config)
+        differing = configs.differences(with_recipe_of(saved.config, config, overrides), saved.config)
         if config.init_from is not None:  # which brought these along
             differing = [text for text in differing if not text.startswith(KEYS)]
         if not differing:
@@ -41,11 +44,32 @@ def find_equal(config: Config, overrides: Sequence[str]) -> Path | None:
     return None
 
 
-def _with_recipe_of(saved: Config, config: Config, overrides: Sequence[str]) -> Config:
-    """The config with the recipe that the data called for when the saved run began: they may have grown since."""
-    if {config.recipe, saved.recipe} != {recipes.AUTO} or config.recipe_used == saved.recipe_used:
+def with_recipe_of(saved: Config, config: Config, overrides: Sequence[str] | None) -> Config:
+    """The config with the recipe that the data called for when the saved run began: they may have grown since.
+
+    `overrides` are those that the config came from; None if they are not known, and it is as it is.
+    """
+    same = config.recipe_used == saved.recipe_used
+    if {config.recipe, saved.recipe} != {recipes.AUTO} or same or overrides is None:
         return config
     try:
         return configs.read(compose_command("train", overrides, saved.recipe_used).data)
     except UsageError:  # a recipe that is no longer there
         return config
+
+
+def note_on_recipe(saved: Config, record: Mapping[str, Any]) -> str | None:
+    """What is said of a run that began before there were recipes, where its command would now get one."""
+    config = record.get("config")
+    if not isinstance(config, dict) or recipes.GROUP in config:
+        return None
+    try:
+        words = [word for word in shlex.split(str(record.get("command")))[1:] if not word.startswith("-")]
+        name = compose_command("train", list(map(quote_literals, words))).recipe.name
+    except (UsageError, ValueError):
+        name = recipes.choose(configs.to_dict(saved)).name
+    if name == recipes.NONE:
+        return None
+    return (
+        f"recipe: none, as the run began before there were any; it keeps its own settings, a new run would get {name}"
+    )

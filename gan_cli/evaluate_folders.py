@@ -12,10 +12,10 @@ from PIL import Image
 
 from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.decoding import FORMATS, BadPicture
+from gan_cli.data.decoding import FORMATS
 from gan_cli.data.folder import NO_CACHE
-from gan_cli.data.listing import opened
 from gan_cli.errors import GanCliError, UsageError
+from gan_cli.imagefolder.listing import BadPicture, opened
 from gan_cli.options.datasets import Folder
 from gan_cli.reference import Real, find_real
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from gan_cli import recipes
 from gan_cli.compose import compose_command, groups
 from gan_cli.config import Config, flatten
 from gan_cli.errors import UsageError, closest
@@ -93,18 +94,23 @@ def _head(path: Path) -> list[str]:
 def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
     """The option's own keys and values, and those of other parts that come along with it."""
     bare = [] if group == "regularizer" else ["regularizer=none"]
-    plain = compose_command("train", [f"{group}={option}", *(bare if group.startswith("architecture") else [])]).data
+    chosen = [f"{group}={option}", *(bare if group.startswith("architecture") else [])]
+    with_recipe = compose_command("train", chosen)
+    is_recipe = group == recipes.GROUP
+    plain = with_recipe.data if is_recipe else compose_command("train", chosen, recipes.NONE).data
     default, unpenalized = _plain(tuple(own_folders()))
-    chose_penalty = group == "regularizer" or plain["regularizer"] != default["regularizer"]
+    chose_penalty = group == "regularizer" or (not is_recipe and plain["regularizer"] != default["regularizer"])
     before = dict(flatten(unpenalized if chose_penalty or group.startswith("architecture") else default))
     prefix = group.replace("/", ".") + "."
-    leaves = list(flatten(plain))
+    leaves, asked = list(flatten(plain)), (recipes.GROUP, recipes.USED)
     own = [(key, value) for key, value in leaves if key.startswith(prefix) and not key.endswith(".name")]
     brought = [
         (key.removesuffix(".name").replace(".", "/") if key.endswith(".name") else key, value)
         for key, value in leaves
-        if not key.startswith(prefix) and before.get(key, before) != value and value is not None
+        if not key.startswith(prefix) and before.get(key, before) != value and value is not None and key not in asked
     ]
+    if not is_recipe and with_recipe.recipe.name != recipes.NONE:
+        brought.append((recipes.GROUP, with_recipe.recipe.name))
     return own, brought
 
 

@@ -20,7 +20,7 @@ from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.reach import reachable
-from gan_cli.equal_run import find_equal
+from gan_cli.equal_run import find_equal, note_on_recipe
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import reference_for
 from gan_cli.finetune import adopt_networks, describe_base, find_base
@@ -49,15 +49,17 @@ from gan_cli.state import TrainState, build_state, check_parameters, load_networ
 class Request:
     """A command as it was given: its config, the dotted keys the user wrote, and what came along with them.
 
-    `recipe` is the one that was taken, and why; `overrides` are those that came to the config. `folder` is where a
-    sweep wants the run; otherwise the run makes its own. `base` is what `init_from` names.
+    `recipe` is the one that was taken, and why; `overrides` are those that came to the config, None if they are not
+    known; `of_recipe` are the keys of `brought` that the recipe set. `folder` is where a sweep wants the run; otherwise
+    the run makes its own. `base` is what `init_from` names.
     """
 
     config: Config
     named: tuple[str, ...] = ()
     brought: dict[str, Any] = dataclasses.field(default_factory=dict)
     recipe: recipes.Choice = recipes.NO_RECIPE
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[str, ...] | None = ()
+    of_recipe: tuple[str, ...] = ()
     command: str = "gan-train"
     folder: Path | None = None
     base: Checkpoint | None = None
@@ -66,6 +68,9 @@ class Request:
 def launch(request: Request) -> Ended:
     """Trains; where, and with what exit code: 0, or that of the signal that stopped it."""
     config = configs.settle_end(request.config, request.named)
+    if config.resume in (None, "auto"):
+        replayed = replay.as_replayed(request.config, request.named, request.overrides)
+        config = config if config.replay is None else replayed
     request = dataclasses.replace(request, config=config)
     if config.dry_run:
         return _preview(_with_base(request))
@@ -91,7 +96,8 @@ def _with_base(request: Request) -> Request:
     after = dict(configs.flatten(configs.to_dict(config)))
     brought = {key: value for key, value in request.brought.items() if key in after}
     brought |= {key: value for key, value in after.items() if before.get(key, after) != value}
-    return dataclasses.replace(request, config=config, brought=brought, base=base)
+    of_recipe = tuple(key for key in request.of_recipe if key in after and before.get(key, after) == after[key])
+    return dataclasses.replace(request, config=config, brought=brought, of_recipe=of_recipe, base=base)
 
 
 # --- fresh -------------------------------------------------------------------------------------------------------
@@ -105,7 +111,8 @@ def _preview(request: Request) -> Ended:
     prepared = _prepare(request)
     if request.recipe.reason:
         print(recipes.told(request.recipe))
-    preview(prepared.config, request.named, request.brought, prepared.dataset, prepared.state)
+    brought = dict.fromkeys(request.brought, "brought along") | dict.fromkeys(request.of_recipe, "recipe")
+    preview(prepared.config, request.named, brought, prepared.dataset, prepared.state)
     return Ended(None, 0)
 
 
@@ -141,8 +148,8 @@ def _prepare(request: Request) -> Prepared:
 
 
 def _start(request: Request) -> Ended:
-    replayed = replay.find_ends(request.config)
     config, dataset, state, timed = _prepare(request)
+    replayed = replay.find_ends(config, dataset)
     request = dataclasses.replace(request, config=config)
     device, reference = state.device, reference_for(config, dataset, print)
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
@@ -162,6 +169,7 @@ def _start(request: Request) -> Ended:
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
             run.ends = replay.kept_ends(config, folder)
+            replay.begin(run)
             return conduct(run)
 
 
@@ -220,6 +228,10 @@ def _resume(request: Request, folder: Path) -> Ended:
         with RunLog(folder) as log:
             for line in set_aside:
                 log.say(f"warning: {line}")
+            note = note_on_recipe(saved.config, read_record(folder))
+            if note is not None:
+                log.say(note)
+            replay.record_new_end(saved.counters, end, saved.provenance.seconds, folder, log)
             _record_resume(request, folder, config, state, log)
             tell_drift(saved.provenance, device, log)
             log.say(f"resuming {folder} at step {state.counters.step:,}")

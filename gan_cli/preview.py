@@ -24,9 +24,12 @@ from gan_cli.steps import discriminator_step, draw_latents, generator_step
 
 
 def preview(
-    config: Config, named: tuple[str, ...], brought: dict[str, object], dataset: Dataset, state: TrainState
+    config: Config, named: tuple[str, ...], brought: dict[str, str], dataset: Dataset, state: TrainState
 ) -> None:
-    """Prints the config and both networks layer by layer, and tries an update of each; DivergedError if it diverges."""
+    """Prints the config and both networks layer by layer, and tries an update of each; DivergedError if it diverges.
+
+    `brought` says of keys that the user did not name by what they were set.
+    """
     console = Console()
     console.print(_config_table(config, named, brought))
     batches = build_batches(config, dataset, state.device)
@@ -47,14 +50,14 @@ def preview(
     )
 
 
-def _config_table(config: Config, named: tuple[str, ...], brought: dict[str, object]) -> Table:
+def _config_table(config: Config, named: tuple[str, ...], brought: dict[str, str]) -> Table:
     """Every key; in bold what differs from the defaults, with who set it."""
     leaves = list(configs.flatten(configs.to_dict(config)))
     longest = max(len(dotted) for dotted, _ in leaves)
     table = Table(Column("key", min_width=longest), "value", "set by", title="config", title_justify="left", box=None)
     for dotted, value in leaves:
         mine = any(dotted == key or dotted.startswith(f"{key}.") for key in named)
-        origin = "you" if mine else "brought along" if dotted in brought else ""
+        origin = "you" if mine else brought.get(dotted, "")
         table.add_row(Text(dotted), Text(shown(value)), origin, style="bold" if origin else "")
     return table
 

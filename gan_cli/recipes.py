@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import re
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gan_cli import schema
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, closest, one_line
+from gan_cli.imagefolder.layout import count_pictures
 from gan_cli.options import DATASETS
 
 GROUP = "recipe"
 USED = "recipe_used"  # the key under which a run records what `recipe=auto` came to
 AUTO, NONE = "auto", "none"
 WASSERSTEIN, LEAST_SQUARES = "wasserstein", "least_squares"  # losses that need settings of their own
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")  # what a folder or zip is read for
-JUNK = ("__macosx",)
-PUBLISHED = {  # training samples of the named data sets
-    "mnist": 60_000,
-    "fashion_mnist": 60_000,
-    "kmnist": 60_000,
-    "cifar10": 50_000,
-    "cifar100": 50_000,
-    "svhn": 73_257,
-    "stl10": 5_000,
-    "celeba": 162_770,
+PUBLISHED = {  # samples of the named data sets, by their split
+    "mnist": {"train": 60_000, "test": 10_000},
+    "fashion_mnist": {"train": 60_000, "test": 10_000},
+    "kmnist": {"train": 60_000, "test": 10_000},
+    "cifar10": {"train": 50_000, "test": 10_000},
+    "cifar100": {"train": 50_000, "test": 10_000},
+    "svhn": {"train": 73_257, "test": 26_032, "extra": 531_131},
+    "stl10": {"train": 5_000, "test": 8_000, "unlabeled": 100_000},
+    "celeba": {"train": 162_770, "valid": 19_867, "test": 19_962, "all": 202_599},
 }
+CLASSES = {"fashion_mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100, "stl10": 10}  # of equal size
+DEPENDENTS = {"training.ada_target": "training.augment"}  # by a key of recipes, that of its section which it needs
+FOR_FEW = "_few"
 FEW = 1_000  # samples below which what D sees is augmented
 GREY_SIDE, SMALL_SIDE, MIDDLE_SIDE = 40, 40, 80  # pixels up to which a recipe was searched for
 
@@ -59,6 +58,38 @@ def choose(data: Mapping[str, Any]) -> Choice:
     return Choice(_named(facts), _described(facts))
 
 
+def fitting(asked: str, data: Mapping[str, Any], known: Collection[str]) -> Choice:
+    """The recipe that was asked for by its name, or its like for the loss, whose penalty is another."""
+    loss = str((data.get("loss") or {}).get("name"))
+    name = f"{asked.removesuffix(FOR_FEW)}_{loss}{FOR_FEW if asked.endswith(FOR_FEW) else ''}"
+    return Choice(name, f"loss={loss} in place of {asked}") if name in known else Choice(asked, "")
+
+
+def check_whole(data: Mapping[str, Any], known: Collection[str]) -> None:
+    """UsageError for a recipe that there is not, or one by its name whose values a whole config does not have."""
+    asked, used = data[GROUP], data[USED]
+    for key, name, names in ((GROUP, asked, known), (USED, used, [name for name in known if name != AUTO])):
+        if name not in names:
+            raise UsageError(f"{key}={one_line(name, 60)}: expected one of {', '.join(names)}{closest(name, names)}")
+    if asked != AUTO and used not in (asked, fitting(asked, data, known).name):
+        raise UsageError(
+            f"recipe={asked}: this Config has the values of recipe={used}; give a list or mapping of keys with"
+            f" recipe={asked}, which brings its own"
+        )
+
+
+def drop_dependents(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> list[str]:
+    """Sets what a recipe set, but is of no use as the config is, as it is in `bare`, without a recipe; which keys."""
+    dropped = []
+    for dependent, needed in DEPENDENTS.items():
+        section, leaf = dependent.split(".")
+        used = data[section].get(needed.partition(".")[2])
+        if not used and dependent not in named and data[section].get(leaf) != bare[section].get(leaf):
+            data[section][leaf] = bare[section].get(leaf)
+            dropped.append(dependent)
+    return dropped
+
+
 def facts_of(data: Mapping[str, Any]) -> Facts | None:
     """The facts of the data that a composed config describes; None if its section of the data is wrong."""
     section = data["dataset"]
@@ -77,45 +108,21 @@ def facts_of(data: Mapping[str, Any]) -> Facts | None:
 
 
 def _samples(options: Any) -> int | None:
-    """How many samples a data set has; None if that is not known before it is read."""
+    """How many samples a run has of a data set; None if that is not known before it is read."""
     if options.name == "folder":
-        found = count_pictures(os.path.expanduser(options.path))
+        found = _in_folder(options.path, options.split, options.labels, options.classes)
     else:
-        found = getattr(options, "size", PUBLISHED.get(options.name))
+        found = getattr(options, "size", PUBLISHED.get(options.name, {}).get(options.split))
+        if found is not None and options.classes is not None:
+            each = CLASSES.get(options.name)
+            found = None if each is None else found // each * len(options.classes)
     return found if options.limit is None or found is None else min(found, options.limit)
 
 
 @lru_cache(maxsize=8)
-def count_pictures(path: str) -> int | None:
-    """Pictures below a folder or in a zip, by their names; None if it cannot be listed."""
-    try:
-        if os.path.isdir(path):
-            return sum(map(_is_picture, _files_below(path)))
-        if not os.path.isfile(path):  # a pipe or a device has no end
-            return None
-        with zipfile.ZipFile(path) as archive:
-            return sum(map(_is_picture, archive.namelist()))
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return None
-
-
-def _files_below(path: str) -> Iterator[str]:
-    """Paths below a folder, through links too, into each folder once."""
-    seen: set[str] = set()
-    for folder, inner, names in os.walk(path, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        yield from (os.path.join(os.path.relpath(folder, path), name) for name in names)
-
-
-def _is_picture(name: str) -> bool:
-    """Whether a file is read as a picture by its name: none that is hidden, nor what an archiver adds."""
-    parts = [part for part in re.split(r"[/\\]", name) if part != "."]
-    hidden = any(part.startswith(".") or part.lower() in JUNK for part in parts)
-    return not hidden and name.lower().endswith(PICTURES)
+def _in_folder(path: str, split: str, labels: str | None, classes: tuple[str, ...] | None) -> int | None:
+    """A command asks more than once."""
+    return count_pictures(path, split, labels, classes)
 
 
 def _named(facts: Facts) -> str:
@@ -128,7 +135,7 @@ def _named(facts: Facts) -> str:
         return "grey_least_squares" if facts.loss == LEAST_SQUARES else NONE
     name = "colour_32" if side <= SMALL_SIDE else "colour_64" if side <= MIDDLE_SIDE else "colour_128"
     loss = f"_{WASSERSTEIN}" if facts.loss == WASSERSTEIN else ""  # whose penalty is another
-    return f"{name}{loss}{'_few' if facts.samples is not None and facts.samples < FEW else ''}"
+    return f"{name}{loss}{FOR_FEW if facts.samples is not None and facts.samples < FEW else ''}"
 
 
 def _described(facts: Facts) -> str:

@@ -2,30 +2,70 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from gan_cli import __version__
+from gan_cli import config as configs
 from gan_cli.checkpoint import Provenance
 from gan_cli.config import Config
+from gan_cli.data.dataset import Dataset
+from gan_cli.equal_run import with_recipe_of
 from gan_cli.errors import UsageError, one_line
+from gan_cli.finetune import KEYS
 from gan_cli.links import without_link
 from gan_cli.machine import describe_device
-from gan_cli.runfolder import BUDGET, find_run
-from gan_cli.runlog import RunLog, read_ends
+from gan_cli.run import Run
+from gan_cli.runfolder import BUDGET, RECORD, find_run, read_record
+from gan_cli.runlog import AFTER_STEP, Position, RunLog, read_ends
+from gan_cli.state import Counters
 
 KEPT = "replay.jsonl"  # a copy, so that a replay needs no more than its own folder to be resumed
 
 
-def find_ends(config: Config) -> Path | None:
-    """Where the run that `replay` names recorded its ends; UsageError if it has none."""
+def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] | None) -> Config:
+    """The config of a replay with what the run settled: its recipe, precision and threads.
+
+    UsageError if the run recorded no end, or for a key that would make it another run.
+    """
+    if config.replay is None:
+        return config
+    folder = _ends_file(config).parent
+    try:
+        saved = configs.read(read_record(folder).get("config"))  # type: ignore[arg-type]
+    except UsageError as error:
+        raise UsageError(f"replay={config.replay}: its {RECORD} cannot be used ({error})") from error
+    typed = config.budget if "budget" in named or not named else None
+    config = dataclasses.replace(with_recipe_of(saved, config, overrides), budget=None)
+    differing = configs.differences(config, dataclasses.replace(saved, replay=config.replay))
+    if config.init_from is not None:  # which brought these along
+        differing = [text for text in differing if not text.startswith(KEYS)]
+    if typed is not None and saved.budget is not None and typed != saved.budget:
+        differing.append(f"budget={typed} (was {saved.budget})")
+    if differing:
+        raise UsageError(f"replay={config.replay}: would be another run by {', '.join(differing)}; give the same keys")
+    return dataclasses.replace(config, **{key: getattr(saved, key) for key in configs.AUTO})
+
+
+def _ends_file(config: Config) -> Path:
+    path = find_run(str(config.replay), config.output, "replay") / BUDGET
+    if not _ends_in(path):
+        raise UsageError(f"replay={config.replay}: the run had no budget, or ended before its steps were known")
+    return path
+
+
+def find_ends(config: Config, dataset: Dataset) -> Path | None:
+    """Where the run that `replay` names recorded its ends; UsageError if it has none, or had other data."""
     if config.replay is None:
         return None
-    path = find_run(config.replay, config.output, "replay") / BUDGET
-    if not read_ends(path):
-        raise UsageError(f"replay={config.replay}: the run had no budget, or ended before its steps were known")
+    path = _ends_file(config)
+    data = read_record(path.parent).get("data")
+    if isinstance(data, dict) and data.get("fingerprint") != dataset.fingerprint:
+        raise UsageError(f"replay={config.replay}: the data are not those of the run ({dataset.source}); put them back")
     return path
 
 
@@ -34,9 +74,42 @@ def keep_ends(found: Path | None, folder: Path) -> None:
         shutil.copyfile(found, without_link(folder / KEPT))
 
 
-def kept_ends(config: Config, folder: Path) -> dict[int, int]:
-    """By step, the end that is settled there; none unless the run is a replay."""
-    return {} if config.replay is None else read_ends(folder / KEPT)
+def kept_ends(config: Config, folder: Path) -> dict[Position, int | None]:
+    """The end by where it is settled; none unless the run is a replay."""
+    return {} if config.replay is None else _ends_in(folder / KEPT)
+
+
+def _ends_in(path: Path) -> dict[Position, int | None]:
+    """The end by where it is settled; None where a run that went on had none, until it was measured anew."""
+    recorded = sorted(read_ends(path).items())
+    found: dict[Position, int | None] = {}
+    before: int | None = None
+    for position, end in recorded:
+        if before is not None and before < position[0]:  # it went on, in a version that did not record that
+            found[before, AFTER_STEP] = None
+        found[position] = before = end
+    while found and found[max(found)] is None:
+        del found[max(found)]
+    return found
+
+
+def begin(run: Run) -> None:
+    """The end that a replayed run had from its first step on, if it had one."""
+    end = run.ends.get((0, AFTER_STEP))
+    if end is not None:
+        run.state.counters.total_steps = end
+        run.log.end(0, end, 0.0)
+
+
+def record_new_end(saved: Counters, end: int | None, seconds: float, folder: Path, log: RunLog) -> None:
+    """What a replay needs of a run that is resumed to another end: that of before, and from where on it is this one."""
+    recorded = read_ends(folder / BUDGET)
+    last = recorded[max(recorded)] if recorded else saved.total_steps
+    if last == end:
+        return
+    if not recorded:
+        log.end(0, saved.total_steps, 0.0)
+    log.end(saved.step, end, seconds, saved.d_updates)
 
 
 def tell_drift(saved: Provenance, device: torch.device, log: RunLog) -> None:

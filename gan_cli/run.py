@@ -12,7 +12,7 @@ from gan_cli.data.dataset import Batches
 from gan_cli.health import Health
 from gan_cli.metrics.classifier import Classifier
 from gan_cli.reference import Reference
-from gan_cli.runlog import RunLog, read_metrics
+from gan_cli.runlog import Position, RunLog, read_metrics
 from gan_cli.state import TrainState
 
 
@@ -29,7 +29,7 @@ class Run:
 
     `reference` is what samples are compared with at evaluations, `evaluated` the line of metrics with the last of
     these, and `best` the best one's figure. `classifiers` are what they have needed so far.
-    `ends` are those of another run that this one replays, by the step at which they were settled.
+    `ends` are those of another run that this one replays, by where they were settled.
     `health` knows what was told of the steps so far.
     """
 
@@ -43,7 +43,7 @@ class Run:
     evaluated: dict[str, float] = field(default_factory=dict)
     reference: Reference | None = None
     best: Best | None = None
-    ends: dict[int, int] = field(default_factory=dict)
+    ends: dict[Position, int | None] = field(default_factory=dict)
     classifiers: dict[tuple[int, ...], Classifier] = field(default_factory=dict)
     health: Health = field(init=False)
 

@@ -22,6 +22,8 @@ from gan_cli.trackers import Opener, Tracker
 
 LARGEST = 1e300  # figure
 MOST_STEPS = 10**12
+AFTER_STEP = -1  # in the place of D's updates: where a step was just done
+Position = tuple[int, int]  # in a run: steps, and D's updates
 PLAIN_SECONDS = 2.0  # a pipe gets a line of figures no more often than this
 
 
@@ -84,10 +86,15 @@ class RunLog:
             line = f"step {values['step']}/{total_steps or '?'}  {shown}{_remaining(values, total_steps)}"
             self.say(line)
 
-    def end(self, step: int, total_steps: int, seconds: float) -> None:
-        """A line of `budget.jsonl`: from `step` on the run's end is `total_steps`, settled after so many seconds."""
+    def end(self, step: int, total_steps: int | None, seconds: float, d_updates: int = AFTER_STEP) -> None:
+        """A line of `budget.jsonl`: from `step` on the run's end is `total_steps`, settled after so many seconds.
+
+        None: it is yet to be measured. `d_updates` of D's were done, those at once after the step unless given.
+        """
+        done = {} if d_updates == AFTER_STEP else {"d_updates": d_updates}
         with contextlib.suppress(OSError), open_own(self._folder / BUDGET, "a") as file:
-            self._append(file, json.dumps({"step": step, "total_steps": total_steps, "seconds": round(seconds, 3)}))
+            line = {"step": step, **done, "total_steps": total_steps, "seconds": round(seconds, 3)}
+            self._append(file, json.dumps(line))
 
     def cut(self, step: int) -> None:
         """Drops the lines of metrics past `step`: the run went back to it."""
@@ -190,14 +197,16 @@ def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
             yield {key: value for key, value in json.loads(line).items() if _is_told(key, value)}
 
 
-def read_ends(path: Path) -> dict[int, int]:
-    """By step, the end that was settled there: what `RunLog.end` wrote, or a copy of it."""
-    found = {}
+def read_ends(path: Path) -> dict[Position, int | None]:
+    """The end by where it was settled: what `RunLog.end` wrote, or a copy of it."""
+    found: dict[Position, int | None] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         entry = json.loads(line) if _step_of(line) < float("inf") else {}
-        step, end = entry.get("step"), entry.get("total_steps")
-        if type(step) is int and type(end) is int and 0 < step <= end <= MOST_STEPS:
-            found[step] = end
+        step, end, d_updates = entry.get("step"), entry.get("total_steps", False), entry.get("d_updates", AFTER_STEP)
+        if type(step) is not int or type(d_updates) is not int or step < 0:
+            continue
+        if end is None or (type(end) is int and max(step, 1) <= end <= MOST_STEPS):
+            found[step, d_updates] = end
     return found
 
 

@@ -19,6 +19,7 @@ from gan_cli.pace import Pace
 from gan_cli.rollback import reseeded, roll_back
 from gan_cli.run import Run
 from gan_cli.runfolder import CHECKPOINTS
+from gan_cli.runlog import AFTER_STEP
 from gan_cli.state import Counters, require_finite, state_tensors
 from gan_cli.steps import DiscriminatorOutcome, GeneratorOutcome, play_turn
 from gan_cli.stop import StopSignals
@@ -105,7 +106,7 @@ def _train(run: Run, stop: StopSignals, evaluation: float) -> Finding | None:
                 run.log.say(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
                 state.budget_start = state.seconds
             run.log.advance(counters.step, counters.total_steps)
-            _settle_end(run, budget)
+        _settle_end(run, budget if step_done else None, step_done)
     if saved != counters:
         _save_last(run, judged, step_done)
     return fatal
@@ -115,16 +116,19 @@ def _due(step: int, every: int, finished: bool) -> bool:
     return finished or step == 0 or (every > 0 and step % every == 0)
 
 
-def _settle_end(run: Run, budget: Budget | None) -> None:
+def _settle_end(run: Run, budget: Budget | None, step_done: bool) -> None:
     """Where a run ends that has a budget, or replays one that had; each change is recorded."""
     counters = run.state.counters
     before, line = counters.total_steps, None
     if budget is not None:
         line = budget.settle()
     else:
-        counters.total_steps = run.ends.get(counters.step, before)
-    if counters.total_steps is not None and counters.total_steps != before:
-        run.log.end(counters.step, counters.total_steps, run.state.seconds)
+        positions = [(counters.step, AFTER_STEP)] if step_done else []
+        for position in (*positions, (counters.step, counters.d_updates)):
+            counters.total_steps = run.ends.get(position, counters.total_steps)
+    if counters.total_steps != before:
+        d_updates = AFTER_STEP if step_done else counters.d_updates
+        run.log.end(counters.step, counters.total_steps, run.state.seconds, d_updates)
     if line is not None:
         run.log.say(line)
 

@@ -18,6 +18,7 @@ LAYERS = [
     {"labels"},
     {"options", "searchpath", "ownfolder"},
     {"figures"},
+    {"imagefolder"},
     {"recipes"},
     {"config", "clashes", "overrides"},
     {"bundles"},
@@ -44,7 +45,7 @@ LAYERS = [
     {"run", "preview"},
     {"reports"},
     {"report"},
-    {"measure", "grids", "evaluation", "rollback", "best", "budget", "replay"},
+    {"measure", "grids", "evaluation", "rollback", "best", "budget"},
     {"motion", "apart"},
     {"exporters"},
     {"train", "sample", "export", "evaluate_folders"},
@@ -52,6 +53,7 @@ LAYERS = [
     {"evaluate"},
     {"conduct", "finetune"},
     {"equal_run"},
+    {"replay"},
     {"extend"},
     {"sources"},
     {"launch"},
@@ -112,10 +114,12 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 TORCHLESS = (
     "api child chosen cli combinations commands compare compose config cures errors explain extend extras"
     " figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan plugin"
-    " report schema searchpath sources sweep"
+    " recipes report schema searchpath sources sweep"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
-TORCHLESS_FILES += [path for folder in ("options", "reports") for path in sorted((PACKAGE / folder).glob("*.py"))]
+TORCHLESS_FILES += [
+    path for folder in ("options", "reports", "imagefolder") for path in sorted((PACKAGE / folder).glob("*.py"))
+]
 
 
 @pytest.mark.parametrize("path", TORCHLESS_FILES, ids=lambda path: path.stem)

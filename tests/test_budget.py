@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -15,12 +16,13 @@ import pytest
 from conftest import TINY_IMAGES, compose
 from test_resume import assert_equal_runs, last
 
-from gan_cli import evaluation, pace
+from gan_cli import api, evaluation, pace, replay
 from gan_cli import train as training
 from gan_cli.budget import Budget, seconds_of
 from gan_cli.cli import run_command
+from gan_cli.errors import UsageError
 from gan_cli.pace import Pace
-from gan_cli.runlog import cut_metrics, read_ends
+from gan_cli.runlog import AFTER_STEP, cut_metrics, read_ends
 from gan_cli.state import Counters, TrainState
 from gan_cli.steps import play_turn
 
@@ -235,6 +237,63 @@ def test_a_run_is_repeated_from_its_record(
     assert "the run had no budget" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", ["budget=14s", "extra_steps=7"])
+def test_a_run_that_was_resumed_to_another_end_is_repeated_to_its_last(
+    train: Callable[..., Path], training_at: Callable[..., None], more: str
+) -> None:
+    """After it was done, and then once more after it was stopped on the way."""
+    keys = [key if not key.startswith("budget=") else "budget=4s" for key in BUDGET]
+    training_at(0.1)
+    one = train(*keys, "name=one")
+    training_at(0.1, stop=31)
+    train(f"resume={one}", more.replace("7", "70"), code=130)
+    training_at(0.1)
+    train(f"resume={one}", more)
+    two = train(*keys[:-3], *keys[-2:], "name=two", f"replay={one}")
+    assert last(two).counters.step == last(one).counters.step > 30
+    assert_equal_runs(one, two)
+    three = train(*keys[:-3], *keys[-2:], "name=three", f"replay={two}")
+    assert_equal_runs(one, three)
+
+
+def test_a_resume_that_older_versions_did_not_record_is_repeated_to_the_last_end(tmp_path: Path) -> None:
+    lines = [{"step": step, "total_steps": end} for step, end in ((5, 90), (8, 100), (112, 300), (120, None))]
+    (tmp_path / replay.KEPT).write_text("\n".join(map(json.dumps, lines)))
+    config = dataclasses.replace(compose(), replay="x")
+    assert replay.kept_ends(config, tmp_path) == {
+        (step, AFTER_STEP): end for step, end in ((5, 90), (8, 100), (100, None), (112, 300))
+    }
+
+
+def test_a_replay_that_would_be_another_run_is_refused(
+    train: Callable[..., Path], training_at: Callable[..., None], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training_at(0.1)
+    keys = [key if not key.startswith("budget=") else "budget=2s" for key in BUDGET]
+    one = train(*keys, "name=one")
+    same = [*(key for key in keys if not key.startswith("budget=")), f"replay={one}"]
+    for typed, words in (
+        ("seed=1", "seed=1 (was 0)"),
+        ("budget=3s", "budget=3s (was 2s)"),
+        ("dataset.limit=100", "dataset.limit=100 (was null)"),
+        ("training.ema_decay=0.5", "training.ema_decay=0.5"),
+        ("recipe=colour_64", "recipe=colour_64 (was auto)"),
+        ("dry_run=true seed=1", "seed=1 (was 0)"),
+    ):
+        assert run_command("train", [*same, *typed.split()]) == 2
+        assert f"replay={one}: would be another run by " in (told := capsys.readouterr().err)
+        assert words in told
+    config = dataclasses.replace(compose(*same[:-1], "seed=1"), replay=str(one))
+    with pytest.raises(UsageError, match=r"seed=1 \(was 0\)"):
+        api.train(config)
+    record = json.loads((one / "config.json").read_text())
+    record["data"]["fingerprint"] = "another"
+    (one / "config.json").write_text(json.dumps(record))
+    assert run_command("train", same) == 2
+    assert "the data are not those of the run" in capsys.readouterr().err
+    assert len([*here.glob("outputs/*/*/config.json")]) == 1
+
+
 def test_the_recorded_ends_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     lines = [json.dumps({"step": step, "total_steps": 100 + step, "seconds": 1.0}) for step in (5, 9, 12)]
     (tmp_path / "budget.jsonl").write_text("\n".join([*lines, '{"step": 1']))
@@ -244,7 +303,7 @@ def test_the_recorded_ends_are_those_of_the_checkpoint(tmp_path: Path) -> None:
         file.write(
             '{"step": 9, "total_steps": 90}\n{"step": 10, "total_steps": 3}\n{"step": 11, "total_steps": "x"}\n[1]\n'
         )
-    assert read_ends(tmp_path / "budget.jsonl") == {5: 105, 9: 90}
+    assert read_ends(tmp_path / "budget.jsonl") == {(5, AFTER_STEP): 105, (9, AFTER_STEP): 90}
 
 
 def test_what_an_evaluation_takes_is_known_before_the_first_step(

@@ -18,11 +18,12 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_cli.data import decoding, folder, listing, store
+from gan_cli.data import decoding, folder, store
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.folder import build_folder
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError
+from gan_cli.imagefolder import listing
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 EVERYTHING = Selection()

@@ -1,5 +1,6 @@
 """`recipe=auto`: what the data call for, under all that was typed, and of no account for which run is which."""
 
+import dataclasses
 import json
 import os
 import zipfile
@@ -8,23 +9,29 @@ from pathlib import Path
 
 import pytest
 from conftest import compose
+from omegaconf import OmegaConf
 from PIL import Image
 
-from gan_cli import recipes
+from gan_cli import api, recipes
+from gan_cli import config as configs
 from gan_cli.cli import run_command
 from gan_cli.combinations import compose_sweep
 from gan_cli.compose import compose_command, groups
+from gan_cli.data import build_dataset
 from gan_cli.errors import UsageError
+from gan_cli.imagefolder.layout import count_pictures
 from gan_cli.plan import plan
-from gan_cli.recipes import AUTO, NONE, choose, count_pictures
+from gan_cli.recipes import AUTO, NONE, choose
+from gan_cli.searchpath import config_folder
 
 TINY = ["image_size=16", "batch_size=4", "steps=1", "threads=1", "architecture.generator.base_channels=4"]
 TINY += ["architecture.discriminator.base_channels=4", "dataset.cache=none"]
+ROLES = ("generator", "discriminator")
 
 
 def pictures(folder: Path, count: int) -> Path:
     """A folder of small red pictures."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number in range(count):
         Image.new("RGB", (16, 16), (200, number % 256, 0)).save(folder / f"{number}.png")
     return folder
@@ -42,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     """Sets how many pictures any folder holds."""
-    return lambda count: monkeypatch.setattr(recipes, "count_pictures", lambda path: count)
+    return lambda count: monkeypatch.setattr(recipes, "_in_folder", lambda *section: count)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +63,12 @@ def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
         (["dataset=celeba"], "colour_64"),
         (["dataset=celeba", "image_size=128"], "colour_128"),
         (["dataset=celeba", "dataset.limit=500"], "colour_64_few"),
+        (["dataset=cifar10", "dataset.classes=[cat]"], "colour_32"),
+        (["dataset=cifar100", "dataset.classes=[apple]"], "colour_32_few"),
+        (["dataset=cifar100", "dataset.classes=[apple,bear]"], "colour_32"),
+        (["dataset=stl10", "dataset.classes=[cat]"], "colour_64_few"),
+        (["dataset=stl10", "dataset.classes=[cat]", "dataset.split=test"], "colour_64_few"),
+        (["dataset=stl10", "dataset.split=test"], "colour_64"),
         (["dataset=folder", "dataset.path=x"], "colour_64"),
         (["dataset=celeba", "loss=hinge"], "colour_64"),
         (["dataset=celeba", "loss=wasserstein"], "colour_64_wasserstein"),
@@ -80,18 +93,44 @@ def test_few_pictures_are_counted_as_they_lie(folder: Path, tmp_path: Path) -> N
         for path in folder.iterdir():
             archive.write(path, f"deeper/{path.name.upper()}")
         archive.writestr("notes.txt", "none")
-    assert count_pictures(str(tmp_path / "pictures.zip")) == 8
-    assert count_pictures(str(folder)) == 8
-    assert count_pictures(str(tmp_path / "nothing")) is None
-    count_pictures.cache_clear()
+    assert counted(tmp_path / "pictures.zip") == 8
+    assert counted(folder) == 8
+    assert counted(tmp_path / "nothing") is None
     for hidden in (".thumbs", "__MACOSX"):
         pictures(folder / hidden, 2)
     (folder / "links").mkdir()
     (folder / "links" / "more").symlink_to(pictures(tmp_path / "more", 3), target_is_directory=True)
     (folder / "links" / "loop").symlink_to(folder, target_is_directory=True)
     os.mkfifo(tmp_path / "pipe.zip")
-    assert count_pictures(str(folder)) == 11
-    assert count_pictures(str(tmp_path / "pipe.zip")) is None
+    assert counted(folder) == 11
+    assert counted(tmp_path / "pipe.zip") is None
+
+
+def test_only_the_pictures_of_the_split_and_the_classes_are_counted(tmp_path: Path) -> None:
+    for place, count in (("train/cat", 3), ("train/dog", 2), ("val/cat", 4), ("val/dog", 1)):
+        pictures(tmp_path / place, count)
+    (tmp_path / "train" / "cat" / "moving.gif").write_bytes(b"GIF89a")
+    assert counted(tmp_path) == 5
+    assert counted(tmp_path, "test") == 5
+    assert counted(tmp_path, classes=("cat",)) == 3
+    assert counted(tmp_path, "test", classes=("dog",)) == 1
+    assert counted(tmp_path, classes=("cow",)) is None
+    (tmp_path / "train" / "cat" / "moving.gif").unlink()
+    table = ["file,kind", *(f"{place}/{number}.png,{number}" for place in ("cat", "dog") for number in range(3))]
+    (tmp_path / "train" / "labels.csv").write_text("\n".join(table))
+    assert counted(tmp_path, classes=("0",)) == 2
+    assert counted(tmp_path, labels="none", classes=("dog",)) == 2
+    typed = ["dataset=folder", f"dataset.path={tmp_path}", "dataset.split=test", "dataset.classes=[cat]"]
+    read = build_dataset(compose(*typed, "dataset.labels=none", "dataset.cache=none").dataset, 16)
+    chosen = compose_command("train", [*typed, "dataset.labels=none"]).recipe
+    assert len(read) == 4
+    assert chosen.reason.startswith("4 images")
+
+
+def counted(
+    path: Path, split: str = "train", labels: str | None = None, classes: tuple[str, ...] | None = None
+) -> int | None:
+    return count_pictures(str(path), split, labels, classes)
 
 
 def test_an_experiment_gets_none_unless_it_asks_for_one(folder: Path) -> None:
@@ -127,6 +166,70 @@ def test_data_that_cannot_be_read_get_none_and_their_own_error(capsys: pytest.Ca
     assert "dataset.path is missing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("written", "recipe"),
+    [
+        ("recipe: colour_64", "colour_64"),
+        ("defaults:\n  - override /recipe: colour_64", "colour_64"),
+        ("recipe: none", NONE),
+        ("steps: 3", NONE),
+    ],
+)
+def test_an_experiment_of_ones_own_asks_for_a_recipe_by_a_key_or_an_override(
+    here: Path, written: str, recipe: str
+) -> None:
+    """Of data that would call for another."""
+    (here / "configs" / "experiment").mkdir(parents=True)
+    (here / "configs" / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{written}\n")
+    found = compose_command("train", ["experiment=mine", "dataset=cifar10"])
+    assert (found.data["recipe"], found.data[recipes.USED]) == (recipe, recipe)
+    weight = {"colour_64": compose("dataset=celeba").regularizer["r1"].weight, NONE: compose().regularizer["r1"].weight}
+    assert found.data["regularizer"]["r1"]["weight"] == weight[recipe]
+    assert chosen("experiment=mine", "dataset=cifar10", "recipe=auto") == "colour_32"
+
+
+def test_another_option_of_ones_own_asks_for_a_recipe_too(here: Path) -> None:
+    (here / "configs" / "dataset").mkdir(parents=True)
+    own = here / "configs" / "dataset" / "mine.yaml"
+    own.write_text("# @package _global_\ndefaults:\n  - cifar10\n  - override /recipe: colour_64\n")
+    assert chosen("dataset=mine") == "colour_64"
+    own.write_text("# @package _global_\ndefaults:\n  - cifar10\n  - _self_\nrecipe: colour_63\n")
+    with pytest.raises(UsageError, match=r"recipe=colour_63: expected one of .*did you mean"):
+        compose_command("train", ["dataset=mine"])
+
+
+@pytest.mark.parametrize("name", ["colour_64", "colour_64_few", "colour_64_wasserstein"])
+def test_a_recipe_by_its_name_has_the_penalty_of_the_loss(name: str) -> None:
+    typed = ["dataset=celeba", "loss=wasserstein", f"recipe={name}"]
+    found = compose(*typed)
+    like = "colour_64_wasserstein" + ("_few" if name.endswith("few") else "")
+    assert (found.recipe, found.recipe_used) == (name, like)
+    assert found.regularizer == compose(*typed[:2], f"recipe={like}").regularizer
+    assert [*found.regularizer] == ["zero_centered"]
+    assert [*compose(*typed, "regularizer=gradient_penalty").regularizer] == ["gradient_penalty"]
+    assert [*compose(f"recipe={name}", "experiment=wgan_gp_cifar10").regularizer] == ["gradient_penalty"]
+
+
+def test_a_loss_of_ones_own_keeps_the_penalty_that_it_brings(here: Path) -> None:
+    (here / "configs" / "loss").mkdir(parents=True)
+    text = "# @package _global_\ndefaults:\n  - override /regularizer: [dragan]\nloss:\n  name: hinge\n"
+    (here / "configs" / "loss" / "mine.yaml").write_text(text)
+    assert [*compose("dataset=celeba", "loss=mine").regularizer] == ["dragan"]
+
+
+def test_what_depends_on_augmenting_goes_with_it() -> None:
+    few = ["dataset=celeba", "dataset.limit=500"]
+    assert compose(*few).training.ada_target is not None
+    assert compose(*few, "training.augment=[]").training.ada_target is None
+    assert "training.ada_target" not in compose_command("train", [*few, "training.augment=[]"]).brought
+    assert compose(*few, "training.augment=[color]").training.ada_target == compose(*few).training.ada_target
+    with pytest.raises(UsageError, match="which needs"):
+        compose(*few, "training.augment=[]", "training.ada_target=0.5")
+    sweep = compose_sweep("train", [*few, "training.augment=[],[color]"])
+    targets = [combination.data["training"]["ada_target"] for combination in sweep.combinations]
+    assert targets == [None, compose(*few).training.ada_target]
+
+
 def test_what_a_run_records_is_not_set() -> None:
     with pytest.raises(UsageError, match="recipe_used: is recorded by a run"):
         compose_command("train", ["recipe_used=colour_64"])
@@ -143,7 +246,7 @@ def test_a_run_says_its_recipe_and_keeps_it_while_pictures_are_added(
     record = json.loads((run / "config.json").read_text())
     assert (record["config"]["recipe"], record["config"]["recipe_used"]) == (AUTO, "colour_32_few")
     assert record["recipe"] == {"name": "colour_32_few", "reason": "8 images of 3x16x16 and loss=non_saturating"}
-    monkeypatch.setattr(recipes, "count_pictures", lambda path: 10_000)
+    monkeypatch.setattr(recipes, "_in_folder", lambda *section: 10_000)
     assert chosen(*command) == "colour_32"
     assert run_command("train", [*command, "resume=auto"]) == 0
     assert "all 1 steps are done" in capsys.readouterr().out
@@ -164,3 +267,96 @@ def test_a_sweep_is_the_same_whatever_its_recipe_came_to(tmp_path: Path, many: C
     assert [name for name, _ in few] == ["colour_32_few", "colour_64_few"]
     assert [name for name, _ in enough] == ["colour_32", "colour_64"]
     assert [key for _, key in few] == [key for _, key in enough]
+
+
+def test_a_whole_config_is_found_again_and_records_its_recipe(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pictures(here / "pictures", 8)
+    typed = ["dataset=folder", f"dataset.path={folder}", *TINY, "device=cpu"]
+    few = compose(*typed)
+    run = api.train(few)
+    record = json.loads((run / "config.json").read_text())
+    assert record["recipe"] == {"name": "colour_32_few", "reason": ""}
+    monkeypatch.setattr(recipes, "_in_folder", lambda *section: 10_000)
+    many = configs.parse(compose_command("train", typed).data)
+    assert many.recipe_used == "colour_32"
+    for config in (few, many):
+        assert api.train(dataclasses.replace(config, resume="auto")) == run
+    with pytest.raises(UsageError, match=r"seed=1 \(was 0\)"):
+        api.train(dataclasses.replace(many, resume="auto", seed=1))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"recipe": "colour_63"}, "recipe=colour_63: expected one of .*did you mean"),
+        ({"recipe_used": "x"}, "recipe_used=x: expected one of"),
+        ({"recipe_used": AUTO}, "recipe_used=auto: expected one of"),
+        ({"recipe": "colour_64"}, "recipe=colour_64: this Config has the values of recipe=none"),
+    ],
+)
+def test_a_whole_config_with_a_recipe_that_it_has_not_is_refused(
+    here: Path, changed: dict[str, str], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        api.train(dataclasses.replace(compose("dataset=shapes", "dataset.image_channels=1"), **changed))
+    assert not (here / "outputs").exists()
+
+
+def test_a_run_from_before_there_were_recipes_says_that_it_has_none(
+    train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pictures(here / "pictures", 8)
+    run = train("dataset=folder", f"dataset.path={folder}", *TINY, "recipe=none")
+    record = json.loads((run / "config.json").read_text())
+    record["command"] = record["command"].replace("recipe=none", "")
+    for key in ("recipe", "recipe_used"):
+        del record["config"][key]
+    (run / "config.json").write_text(json.dumps(record))
+    capsys.readouterr()
+    line = (
+        "recipe: none, as the run began before there were any; it keeps its own settings, a new run would get colour_32"
+    )
+    train(f"resume={run}", "extra_steps=1")
+    assert line in capsys.readouterr().out
+    train(f"resume={run}", "extra_steps=1")
+    assert "recipe: none" not in capsys.readouterr().out
+    record["command"] += " experiment=folder_64"
+    (run / "config.json").write_text(json.dumps(record))
+    train(f"resume={run}", "extra_steps=1")
+    assert "recipe: none" not in capsys.readouterr().out
+
+
+def test_a_dry_run_says_what_the_recipe_set(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    folder = pictures(here / "pictures", 8)
+    typed = ["dataset=folder", f"dataset.path={folder}", *TINY, "regularizer=gradient_penalty", "dry_run=true"]
+    assert run_command("train", typed) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert rows["training.ada_target"].rstrip().endswith(" recipe")
+    assert rows["training.ema_decay"].rstrip().endswith(" recipe")
+    assert rows["training.n_critic"].rstrip().endswith("brought along")
+    assert rows["image_size"].rstrip().endswith("you")
+    assert rows["recipe_used"].split() == ["recipe_used", "colour_32_few"]
+
+
+def test_a_recipe_brings_what_its_file_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("train", ["explain=recipe/colour_64"]) == 0
+    told = {line.partition("=")[0] for line in capsys.readouterr().out.partition("brings along")[2].split()}
+    written = OmegaConf.to_container(OmegaConf.load(config_folder() / "recipe" / "colour_64.yaml"))
+    assert {"regularizer.r1.weight", "optimizer.lr"} <= told
+    assert told <= {key for key, _ in configs.flatten(written)} | {f"optimizer.{role}.lr" for role in ROLES}
+    assert run_command("train", ["explain=celeba"]) == 0
+    told = capsys.readouterr().out
+    assert "recipe=colour_64" in told.split()
+    assert "recipe_used" not in told
+
+
+def test_hydra_shows_the_recipe_that_a_run_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("train", ["--cfg", "hydra", "dataset=celeba"]) == 0
+    assert "    recipe: colour_64\n" in capsys.readouterr().out
+    assert run_command("train", ["--cfg", "all", "dataset=celeba", "recipe=none"]) == 0
+    told = capsys.readouterr().out
+    assert "    recipe: none\n" in told
+    assert "\nrecipe_used: none\n" in told

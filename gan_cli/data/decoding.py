@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gan_cli.data.images import crop_box
+from gan_cli.imagefolder.listing import BadPicture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MOST_PIXELS = 178_956_970  # of one picture; from here on Pillow takes a file for a decompression bomb
@@ -53,10 +54,6 @@ SIDEWAYS = tuple(TURNS[orientation] for orientation in (5, 6, 7, 8))
 _many_pixels = threading.Lock()
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class BadPicture(Exception):
-    """A picture that cannot be used; the text says why in a few words."""
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.errors import UsageError, closest
+from gan_cli.imagefolder.layout import class_numbers
 from gan_cli.randomness import generator_for
 
 SEED = 0  # of the choice, which must not change with a run's seed
@@ -23,7 +24,7 @@ class Selection:
     classes: tuple[str, ...] | None = None
     limit: int | None = None
 
-    def indices(self, labels: Sequence[int] | Tensor | None, names: Sequence[str], count: int) -> Tensor:
+    def indices(self, labels: Sequence[Any] | Tensor | None, names: Sequence[str], count: int) -> Tensor:
         """Which of `count` samples are kept, in their order; UsageError for a class that is not among `names`."""
         kept = torch.arange(count)
         if self.classes is not None:
@@ -53,17 +54,6 @@ class Selection:
             source += f"; {len(kept):,} of {len(dataset):,} kept"
         return dataclasses.replace(dataset, samples=samples, labels=labels, classes=classes, source=source, digest=None)
 
-    def _numbers(self, labels: Sequence[int] | Tensor | None, names: Sequence[str]) -> list[int]:
+    def _numbers(self, labels: Sequence[Any] | Tensor | None, names: Sequence[str]) -> list[int]:
         assert self.classes is not None
-        shown = f"dataset.classes=[{','.join(self.classes)}]"
-        if not self.classes:
-            raise UsageError(f"{shown}: name at least one class, or leave it out")
-        if labels is None or not names:
-            raise UsageError(f"{shown}: these data have no classes, leave it out")
-        for name in self.classes:
-            if name not in names:
-                some = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
-                raise UsageError(f"{shown}: {name!r} is no class of these data, expected {some}{closest(name, names)}")
-            if self.classes.count(name) > 1:
-                raise UsageError(f"{shown}: name each class once")
-        return [list(names).index(name) for name in self.classes]
+        return class_numbers(self.classes, labels, names)

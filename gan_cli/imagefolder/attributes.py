@@ -9,12 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
-from gan_cli.data.decoding import BadPicture
-from gan_cli.data.listing import File, Reader
 from gan_cli.errors import UsageError, one_line
+from gan_cli.imagefolder.listing import BadPicture, File, Reader
 
 TABLE = "labels.csv"
 NO_TABLE = "none"
@@ -24,12 +20,12 @@ DELIMITERS = ",;\t"
 
 
 class Attributes(NamedTuple):
-    """`labels` int64 `[N, attributes]`, -1 for an empty cell, count the `classes`, such as `colour=red`.
+    """`labels` of each picture, -1 for an empty cell, count the `classes`, such as `colour=red`.
 
-    Of a single attribute they are `[N]`, and its classes stand alone. `said` is a line about them.
+    They are a list for each attribute; of a single one its classes stand alone. `said` is a line about them.
     """
 
-    labels: Tensor
+    labels: list[list[int]]
     classes: tuple[str, ...]
     said: str
 
@@ -171,7 +167,7 @@ def _key_of(file: File, base: tuple[str, ...], table: _Table) -> str | None:
 
 
 def _counted(table: _Table, rows: Sequence[Sequence[str]], others: int) -> Attributes:
-    labels = torch.full((len(rows), len(table.names)), -1)
+    labels: list[list[int]] = []
     classes: list[str] = []
     said = []
     for place, name in enumerate(table.names):
@@ -187,14 +183,14 @@ def _counted(table: _Table, rows: Sequence[Sequence[str]], others: int) -> Attri
                 f"{table.shown}: {one_line(wrong, 60)!r} of {name!r}: expected 1 to 100 letters without '='"
             )
         numbers = {value: len(classes) + number for number, value in enumerate(values)}
-        labels[:, place] = torch.tensor([numbers.get(row[place], -1) for row in rows])
+        labels.append([numbers.get(row[place], -1) for row in rows])
         classes += values if len(table.names) == 1 else [f"{name}={value}" for value in values]
         some = ", ".join(f"{value} {counts[value]:,}" for value in values[:5]) + (", ..." if len(values) > 5 else "")
         said.append(f"{name} ({some})")
     text = f"labels of {table.shown}: {'; '.join(said)}"
     if others:
         text += f"; {others:,} of its rows are about other pictures"
-    return Attributes(labels.squeeze(1), tuple(classes), text)
+    return Attributes(labels, tuple(classes), text)
 
 
 def _in_order(value: str) -> tuple[bool, int, str]:

@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gan_cli.data.decoding import BadPicture
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.recipes import PICTURES as READ
 
+READ = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 FOREIGN = (
     ".apng", ".avif", ".cr2", ".dng", ".eps", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jxl", ".nef",
     ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga", ".tif", ".tiff",
@@ -26,6 +25,10 @@ FOREIGN = (
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 MOST_FILES = 10_000_000
 MOST_FILE_BYTES = 256 * 2**20
+
+
+class BadPicture(Exception):
+    """A picture that cannot be used; the text says why in a few words."""
 
 
 @dataclass(frozen=True, slots=True)

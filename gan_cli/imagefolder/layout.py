@@ -1,0 +1,156 @@
+"""Which pictures of a folder or zip make up a split, and of which classes they are."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gan_cli.errors import GanCliError, UsageError, closest, one_line
+from gan_cli.imagefolder.attributes import read_attributes
+from gan_cli.imagefolder.listing import READ, File, Listing, Reader, opened
+
+FORMATS_READ = "png, jpg, webp and bmp are read"
+SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
+SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
+
+
+class Layout(NamedTuple):
+    """The pictures of a split in their order, their classes by number (-1: none), and the folder they are below.
+
+    `labels` are a number each, or a list of several attributes each.
+    """
+
+    files: list[File]
+    labels: list[int] | list[tuple[int, ...]] | None
+    classes: tuple[str, ...]
+    base: tuple[str, ...]
+    mixed: bool
+    said: str = ""
+
+
+def count_pictures(path: str, split: str, labels: str | None, classes: tuple[str, ...] | None) -> int | None:
+    """How many pictures a run reads below `path`, by their names alone; None if it cannot read them."""
+    try:
+        with opened(path) as reader:
+            layout = layout_of(reader.listing, split) if classes is None else labelled(path, labels, reader, split)
+            if classes is None:
+                return sum(file.bad is None for file in layout.files)
+            chosen = {*class_numbers(classes, layout.labels, layout.classes)}
+            read = zip(layout.files, layout.labels or (), strict=True)
+            return sum(label in chosen for file, label in read if file.bad is None)
+    except (GanCliError, OSError, ValueError):
+        return None
+
+
+def labelled(path: str, named: str | None, reader: Reader, split: str) -> Layout:
+    """The layout with the classes of a table of labels, if there is one."""
+    layout = layout_of(reader.listing, split)
+    attributes = read_attributes(path, named, reader, layout.files, layout.base)
+    if attributes is None:
+        return layout
+    said = attributes.said + (f", not its {len(layout.classes)} sub-folders" if layout.classes else "")
+    several = list(zip(*attributes.labels, strict=True))
+    labels = several if len(attributes.labels) > 1 else attributes.labels[0]
+    return layout._replace(labels=labels, classes=attributes.classes, said=said)
+
+
+def class_numbers(wanted: Sequence[str], labels: object, names: Sequence[str]) -> list[int]:
+    """The numbers of the classes that are `wanted`; UsageError for one that is not among the data's `names`."""
+    shown = f"dataset.classes=[{','.join(wanted)}]"
+    if not wanted:
+        raise UsageError(f"{shown}: name at least one class, or leave it out")
+    if isinstance(labels, Sequence) and labels and isinstance(labels[0], tuple):
+        raise UsageError("dataset.classes: these pictures have several attributes, none is their class; leave it out")
+    if labels is None or not names:
+        raise UsageError(f"{shown}: these data have no classes, leave it out")
+    for name in wanted:
+        if name not in names:
+            some = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
+            raise UsageError(f"{shown}: {name!r} is no class of these data, expected {some}{closest(name, names)}")
+        if wanted.count(name) > 1:
+            raise UsageError(f"{shown}: name each class once")
+    return [list(names).index(name) for name in wanted]
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+# --- splits and classes ------------------------------------------------------------------------------------------
+
+
+def layout_of(listing: Listing, split: str) -> Layout:
+    """Which pictures make up the split, and their classes; UsageError if there are none."""
+    base: tuple[str, ...] = ()
+    folder = _split_folder(listing, base, split)
+    if folder is None:
+        base = _common_top(listing)
+        folder = _split_folder(listing, base, split) if base else None
+    files = sorted(listing.files, key=lambda file: "/".join(file.parts))
+    if folder is not None:
+        base = (*base, folder)
+        files = [file for file in files if file.parts[: len(base)] == base]
+    elif split != "train":
+        raise UsageError(f"dataset.split={split}: {listing.shown} has no sub-folder {split} beside a sub-folder train")
+    place = "/".join((listing.shown, *base))
+    if not files:
+        others = f", only {counted(listing.others, 'other file')}" if listing.others else ""
+        raise UsageError(f"dataset.path={one_line(place)}: no pictures in it{others}; {FORMATS_READ}")
+    labels, classes, mixed = _classes(files, base, place)
+    return Layout(files, labels, classes, base, mixed)
+
+
+def _plain(files: Sequence[File]) -> Sequence[File]:
+    """The files that decide the layout: a stray gif beside the classes shall not undo them."""
+    read = [file for file in files if file.parts[-1].lower().endswith(READ)]
+    return read or files
+
+
+def _common_top(listing: Listing) -> tuple[str, ...]:
+    """The one folder that all pictures are in, if it is a wrapping and not a class; else nothing."""
+    files = _plain(listing.files)
+    wrapped = {file.parts[0] for file in files if len(file.parts) > 1}
+    if len(wrapped) != 1 or any(len(file.parts) == 1 for file in files):
+        return ()
+    return tuple(wrapped) if listing.zipped or all(len(file.parts) > 2 for file in files) else ()
+
+
+def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | None:
+    """The sub-folder of `base` that holds the split, None if its sub-folders are no splits."""
+    depth = len(base)
+    full = {file.parts[depth] for file in listing.files if len(file.parts) > depth + 1 and file.parts[:depth] == base}
+    empty = {folder[depth] for folder in listing.folders if len(folder) > depth and folder[:depth] == base}
+    splits = {name for name in full | empty if name.lower() in SPLIT_NAMES}
+    if not any(name.lower() == "train" for name in splits):
+        return None
+    if len(splits) == 1 and full - splits:  # a class of trains, beside cars and planes
+        return None
+    for wanted in SPLITS[split]:
+        found = sorted(name for name in splits if name.lower() == wanted)
+        if len(found) > 1:
+            raise UsageError(f"dataset.path={listing.shown}: has both {found[0]} and {found[1]}, rename one")
+        if found:
+            return found[0]
+    raise UsageError(f"dataset.split={split}: {listing.shown} has no sub-folder {split}")
+
+
+def _classes(
+    files: Sequence[File], base: tuple[str, ...], place: str
+) -> tuple[list[int] | None, tuple[str, ...], bool]:
+    """Labels and classes by the first sub-folder below `base`, and whether there are loose pictures beside those."""
+    depth = len(base)
+    inside = [file for file in files if file.parts[:depth] == base]
+    plain = _plain(inside)
+    folders = sorted({file.parts[depth] for file in plain if len(file.parts) > depth + 1})
+    loose = any(len(file.parts) == depth + 1 for file in plain)
+    if not folders or loose:
+        return None, (), bool(folders)
+    names = tuple(one_line(unicodedata.normalize("NFC", folder)) for folder in folders)
+    twice = [name for name, count in Counter(names).items() if count > 1 or not name]
+    if twice:
+        raise UsageError(f"dataset.path={one_line(place)}: several sub-folders would be the class {twice[0]!r}")
+    numbers = {(*base, folder): number for number, folder in enumerate(folders)}
+    labels = [numbers.get(file.parts[: depth + 1], -1) for file in files]
+    return labels, names, False
