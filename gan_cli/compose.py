@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def _compose_with_recipe(
     """The composition with the recipe that is asked for, or the one that `recipe=auto` stands for."""
     asked = _asked_recipe(overrides, options)
     others = [override for override in overrides if override.key_or_group != recipes.GROUP]
-    bare = composed = _compose_settled(command, [_chosen(recipes.NONE), *others], options)
+    bare = composed = _compose_bare(command, asked, others, options)
     if asked == recipes.AUTO:
         choice = recipes.choose(bare.data) if recipe is None else recipes.Choice(recipe, "as the run has it")
     else:
@@ -117,6 +118,18 @@ def _compose_with_recipe(
     return dataclasses.replace(composed, data=data, named=named, brought=brought, recipe=choice, of_recipe=of_recipe)
 
 
+def _compose_bare(command: str, asked: str, others: Sequence[Override], options: dict[str, list[str]]) -> Composed:
+    """The composition without a recipe, and without the keys that only the one that was asked for brings."""
+    none = _chosen(recipes.NONE)
+    try:
+        return _compose_settled(command, [none, *others], options)
+    except UsageError:
+        if asked in (recipes.AUTO, recipes.NONE):
+            raise
+        chosen = [override for override in others if override.key_or_group in options]
+        return _compose_settled(command, [none, *chosen], options)
+
+
 def _chosen(recipe: str) -> Override:
     return read_override(f"{recipes.GROUP}={recipe}")
 
@@ -127,10 +140,15 @@ def _asked_recipe(overrides: Sequence[Override], options: dict[str, list[str]]) 
     if recipes.GROUP in typed:
         return str(typed[recipes.GROUP].value())
     for group in sorted(typed.keys() & options.keys(), key=lambda group: group != "experiment"):
-        for recipe in (recipe_in(group, option) for option in options_in(typed[group])):
-            if recipe is not None:
+        for option in options_in(typed[group]):
+            recipe = recipe_in(group, option)
+            if recipe is None:
+                continue
+            try:
                 check_override(_chosen(recipe), options)
-                return recipe
+            except UsageError as error:
+                raise UsageError(f"{group}={option}: the recipe that its file asks for: {error}") from error
+            return recipe
     return recipes.NONE if "experiment" in typed else recipes.AUTO
 
 
@@ -174,24 +192,56 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
     """
     whole = _compose(command, overrides)
     _check_files(whole, _default(command, tuple(own_folders()))[0])
-    for bundle in (override for override in overrides if override.key_or_group in BUNDLES):
-        rest = [override for override in overrides if override is not bundle]
-        named = {override.key_or_group for override in rest} | {
-            choice.key_or_group
-            for override in rest
-            for choice in choices_in(override, of_any=bundle.key_or_group == recipes.GROUP)
-        }
-        chosen = sections(named & options.keys())
+    bundles = [override for override in overrides if override.key_or_group in BUNDLES]
+    gone = _replaced(command, overrides, bundles, options)
+    for section in dict.fromkeys(itertools.chain(*gone.values())):
+        without = [bundle for bundle in bundles if section in gone[bundle.key_or_group]]
+        choices = [choice for bundle in without for choice in _kept_choices(bundle, overrides)]
+        rest = [override for override in overrides if override not in without]
+        plain = _compose(command, _without_recipe([*choices, *rest]))
+        OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
+    return _without_hydra(whole)
+
+
+def _replaced(
+    command: str, overrides: Sequence[Override], bundles: Sequence[Override], options: dict[str, list[str]]
+) -> dict[str, list[str]]:
+    """By bundle, the sections in which what it sets is of no use, as another option was chosen there."""
+    typed = [override for override in overrides if override not in bundles]
+    choices = [choice for bundle in bundles for choice in _kept_choices(bundle, overrides)]
+    found: dict[str, list[str]] = {}
+    plain: DictConfig | None = None
+    for bundle in bundles:
+        group = found[bundle.key_or_group] = []
+        chosen = sections(_named_beside(bundle, overrides) & options.keys())
         if not chosen & sections_of(bundle.key_or_group, str(bundle.value())):
             continue  # no part of it can have been replaced
-        its_choices = [choice for choice in choices_in(bundle) if choice.key_or_group not in named]
-        plain, alone = _compose(command, [*its_choices, *rest]), _alone(command, bundle.input_line or "")
-        replaced = _replaced_sections(alone, plain)
-        if bundle.key_or_group == recipes.GROUP and any(other.key_or_group == "regularizer" for other in rest):
-            replaced = [*replaced, "regularizer"]  # typed, as a name or as a list: as that option has it
-        for section in replaced:
-            OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
-    return _without_hydra(whole)
+        plain = plain or _compose(command, _without_recipe([*choices, *typed]))
+        group += _replaced_sections(_alone(command, bundle), plain)
+        if bundle.key_or_group == recipes.GROUP and any(other.key_or_group == "regularizer" for other in typed):
+            group.append("regularizer")  # typed, as a name or as a list: as that option has it
+    return found
+
+
+def _named_beside(bundle: Override, overrides: Sequence[Override]) -> set[str]:
+    """The keys and groups that are set or chosen beside a bundle; for a recipe, by any option's file too."""
+    rest = [override for override in overrides if override is not bundle]
+    of_any = bundle.key_or_group == recipes.GROUP
+    inner = (choice.key_or_group for override in rest for choice in choices_in(override, of_any=of_any))
+    return {override.key_or_group for override in rest} | {*inner}
+
+
+def _kept_choices(bundle: Override, overrides: Sequence[Override]) -> list[Override]:
+    """The options that a bundle chooses, and that nothing stronger chooses too: an experiment's are over a recipe's."""
+    stronger = [override for override in overrides if override.key_or_group != recipes.GROUP]
+    named = {*BUNDLES} | _named_beside(bundle, stronger)
+    return [choice for choice in choices_in(bundle) if choice.key_or_group not in named]
+
+
+def _without_recipe(overrides: Sequence[Override]) -> list[Override]:
+    """The overrides with `recipe=none`, unless they choose one: an experiment may ask for one, too."""
+    chosen = any(override.key_or_group == recipes.GROUP for override in overrides)
+    return [*overrides] if chosen else [*overrides, _chosen(recipes.NONE)]
 
 
 def _check_files(whole: DictConfig, default: DictConfig) -> None:
@@ -263,14 +313,17 @@ def _default(command: str, folders: tuple[Path, ...]) -> tuple[DictConfig, DictC
     return default, _without_hydra(default)
 
 
-def _alone(command: str, experiment: str) -> DictConfig:
-    """An experiment without other overrides; to be read only. Composed once, unless a person's files are part of it."""
-    return _compose(command, [read_override(experiment)]) if own_folders() else _shipped(command, experiment)
+def _alone(command: str, bundle: Override) -> DictConfig:
+    """A bundle without other overrides; to be read only. Composed once, unless a person's files are part of it."""
+    alone = _without_recipe([bundle])
+    if own_folders():
+        return _compose(command, alone)
+    return _shipped(command, tuple(override.input_line or "" for override in alone))
 
 
 @lru_cache(maxsize=64)
-def _shipped(command: str, experiment: str) -> DictConfig:
-    return _compose(command, [read_override(experiment)])
+def _shipped(command: str, lines: tuple[str, ...]) -> DictConfig:
+    return _compose(command, list(map(read_override, lines)))
 
 
 def _container(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
