@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -68,6 +68,31 @@ def choices_of(group: str, option: str) -> list[Override]:
                 text = f"[{','.join(value)}]" if isinstance(value, list) else value
                 chosen[other] = read_override(f"{other}={text}")
     return list(chosen.values())
+
+
+def named_beside(bundle: Override, overrides: Sequence[Override]) -> set[str]:
+    """The keys and groups that are set or chosen beside a bundle; for a recipe, by any option's file too."""
+    rest = [override for override in overrides if override is not bundle]
+    of_any = bundle.key_or_group == recipes.GROUP
+    inner = (choice.key_or_group for override in rest for choice in choices_in(override, of_any=of_any))
+    return {override.key_or_group for override in rest} | {*inner}
+
+
+def kept_choices(bundle: Override, overrides: Sequence[Override]) -> list[Override]:
+    """The options that a bundle chooses, and that nothing stronger chooses too: an experiment's are over a recipe's."""
+    stronger = [override for override in overrides if override.key_or_group != recipes.GROUP]
+    named = {*BUNDLES} | named_beside(bundle, stronger)
+    return [choice for choice in choices_in(bundle) if choice.key_or_group not in named]
+
+
+def without_recipe(overrides: Sequence[Override]) -> list[Override]:
+    """The overrides with `recipe=none`, unless they choose one: an experiment may ask for one, too."""
+    chosen = any(override.key_or_group == recipes.GROUP for override in overrides)
+    return [*overrides] if chosen else [*overrides, chosen_recipe(recipes.NONE)]
+
+
+def chosen_recipe(recipe: str) -> Override:
+    return read_override(f"{recipes.GROUP}={recipe}")
 
 
 def _content(group: str, option: str) -> dict[str, Any]:

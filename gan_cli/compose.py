@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,19 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from gan_cli import recipes, searchpath
-from gan_cli.bundles import BUNDLES, choices_in, options_in, recipe_in, sections, sections_of
+from gan_cli.bundles import (
+    BUNDLES,
+    chosen_recipe,
+    kept_choices,
+    named_beside,
+    options_in,
+    recipe_in,
+    sections,
+    sections_of,
+    without_recipe,
+)
 from gan_cli.commands import GROUPS, SCHEMAS
+from gan_cli.composition import brought_along, container, followers, resolve
 from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
 from gan_cli.overrides import OPTIONAL_GROUPS, check_override, quote, read_override
@@ -75,7 +87,7 @@ def compose_command(command: str, arguments: Sequence[str], recipe: str | None =
 def compose_default(command: str) -> dict[str, Any]:
     """What the command without any override comes to."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return _resolve(_default(command, tuple(own_folders()))[1])
+        return resolve(_default(command, tuple(own_folders()))[1])
 
 
 def compose_checked(command: str, overrides: Sequence[Override], recipe: str | None = None) -> Composed:
@@ -101,13 +113,13 @@ def _compose_with_recipe(
     """The composition with the recipe that is asked for, or the one that `recipe=auto` stands for."""
     asked = _asked_recipe(overrides, options)
     others = [override for override in overrides if override.key_or_group != recipes.GROUP]
-    bare = composed = _compose_settled(command, [_chosen(recipes.NONE), *others], options)
+    bare = composed = _compose_bare(command, asked, others, options)
     if asked == recipes.AUTO:
         choice = recipes.choose(bare.data) if recipe is None else recipes.Choice(recipe, "as the run has it")
     else:
         choice = recipes.fitting(asked, bare.data, options[recipes.GROUP])
     if choice.name != recipes.NONE:
-        composed = _compose_settled(command, [*others, _chosen(choice.name)], options)
+        composed = _compose_settled(command, [*others, chosen_recipe(choice.name)], options)
     data = {**composed.data, recipes.GROUP: asked, recipes.USED: choice.name}
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
     dropped = recipes.drop_dependents(data, bare.data, named)
@@ -117,8 +129,16 @@ def _compose_with_recipe(
     return dataclasses.replace(composed, data=data, named=named, brought=brought, recipe=choice, of_recipe=of_recipe)
 
 
-def _chosen(recipe: str) -> Override:
-    return read_override(f"{recipes.GROUP}={recipe}")
+def _compose_bare(command: str, asked: str, others: Sequence[Override], options: dict[str, list[str]]) -> Composed:
+    """The composition without a recipe, and without the keys that only the one that was asked for brings."""
+    none = chosen_recipe(recipes.NONE)
+    try:
+        return _compose_settled(command, [none, *others], options)
+    except UsageError:
+        if asked in (recipes.AUTO, recipes.NONE):
+            raise
+        chosen = [override for override in others if override.key_or_group in options]
+        return _compose_settled(command, [none, *chosen], options)
 
 
 def _asked_recipe(overrides: Sequence[Override], options: dict[str, list[str]]) -> str:
@@ -127,10 +147,15 @@ def _asked_recipe(overrides: Sequence[Override], options: dict[str, list[str]]) 
     if recipes.GROUP in typed:
         return str(typed[recipes.GROUP].value())
     for group in sorted(typed.keys() & options.keys(), key=lambda group: group != "experiment"):
-        for recipe in (recipe_in(group, option) for option in options_in(typed[group])):
-            if recipe is not None:
-                check_override(_chosen(recipe), options)
-                return recipe
+        for option in options_in(typed[group]):
+            recipe = recipe_in(group, option)
+            if recipe is None:
+                continue
+            try:
+                check_override(chosen_recipe(recipe), options)
+            except UsageError as error:
+                raise UsageError(f"{group}={option}: the recipe that its file asks for: {error}") from error
+            return recipe
     return recipes.NONE if "experiment" in typed else recipes.AUTO
 
 
@@ -149,7 +174,7 @@ def _compose_settled(command: str, overrides: Sequence[Override], options: dict[
                 raise
             raise UsageError(f"{own[0]}: cannot be used ({one_line(error, 200)})") from error
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    return Composed(_resolve(whole), named, _brought_along(default, whole, named), _followers(whole))
+    return Composed(resolve(whole), named, brought_along(default, whole, named), followers(whole))
 
 
 def _own_files(override: Override, options: dict[str, list[str]]) -> list[Path]:
@@ -174,32 +199,43 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
     """
     whole = _compose(command, overrides)
     _check_files(whole, _default(command, tuple(own_folders()))[0])
-    for bundle in (override for override in overrides if override.key_or_group in BUNDLES):
-        rest = [override for override in overrides if override is not bundle]
-        named = {override.key_or_group for override in rest} | {
-            choice.key_or_group
-            for override in rest
-            for choice in choices_in(override, of_any=bundle.key_or_group == recipes.GROUP)
-        }
-        chosen = sections(named & options.keys())
+    bundles = [override for override in overrides if override.key_or_group in BUNDLES]
+    gone = _replaced(command, overrides, bundles, options)
+    for section in dict.fromkeys(itertools.chain(*gone.values())):
+        without = [bundle for bundle in bundles if section in gone[bundle.key_or_group]]
+        choices = [choice for bundle in without for choice in kept_choices(bundle, overrides)]
+        rest = [override for override in overrides if override not in without]
+        plain = _compose(command, without_recipe([*choices, *rest]))
+        OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
+    return _without_hydra(whole)
+
+
+def _replaced(
+    command: str, overrides: Sequence[Override], bundles: Sequence[Override], options: dict[str, list[str]]
+) -> dict[str, list[str]]:
+    """By bundle, the sections in which what it sets is of no use, as another option was chosen there."""
+    typed = [override for override in overrides if override not in bundles]
+    choices = [choice for bundle in bundles for choice in kept_choices(bundle, overrides)]
+    found: dict[str, list[str]] = {}
+    plain: DictConfig | None = None
+    for bundle in bundles:
+        group = found[bundle.key_or_group] = []
+        chosen = sections(named_beside(bundle, overrides) & options.keys())
         if not chosen & sections_of(bundle.key_or_group, str(bundle.value())):
             continue  # no part of it can have been replaced
-        its_choices = [choice for choice in choices_in(bundle) if choice.key_or_group not in named]
-        plain, alone = _compose(command, [*its_choices, *rest]), _alone(command, bundle.input_line or "")
-        replaced = _replaced_sections(alone, plain)
-        if bundle.key_or_group == recipes.GROUP and any(other.key_or_group == "regularizer" for other in rest):
-            replaced = [*replaced, "regularizer"]  # typed, as a name or as a list: as that option has it
-        for section in replaced:
-            OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
-    return _without_hydra(whole)
+        plain = plain or _compose(command, without_recipe([*choices, *typed]))
+        group += _replaced_sections(_alone(command, bundle), plain)
+        if bundle.key_or_group == recipes.GROUP and any(other.key_or_group == "regularizer" for other in typed):
+            group.append("regularizer")  # typed, as a name or as a list: as that option has it
+    return found
 
 
 def _check_files(whole: DictConfig, default: DictConfig) -> None:
     """UsageError if a file set a key of Hydra's own, some of which run what they name, or looks outside of configs."""
-    for dotted, value in flatten({key: part for key, part in _container(whole).items() if key != "hydra"}):
+    for dotted, value in flatten({key: part for key, part in container(whole).items() if key != "hydra"}):
         if isinstance(value, str) and re.search(r"(?<!\\)\$\{[^}]*:", value):
             raise UsageError(f"{dotted}={value}: only keys can be looked up, as ${{seed}}")
-    of_any, ours = (_container(config.hydra) for config in (whole, default))
+    of_any, ours = (container(config.hydra) for config in (whole, default))
     for section in of_any.keys() - {"runtime", "overrides", "searchpath"}:
         theirs, expected = (dict(part.get(section) or {}) for part in (of_any, ours))
         if section == "job":
@@ -224,7 +260,7 @@ def _explain(command: str, overrides: Sequence[Override], options: dict[str, lis
         sections = _settle(command, chosen, options)
     except (HydraException, OmegaConfBaseException):
         return  # it is an option's file that is wrong
-    leaves = [dotted for dotted, _ in flatten(_container(sections))]
+    leaves = [dotted for dotted, _ in flatten(container(sections))]
     leaves = [dotted for dotted in leaves if not dotted.endswith(".name")]
     tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
     all_keys = {dotted for dotted, _ in key_lines(SCHEMAS[command])}
@@ -263,47 +299,18 @@ def _default(command: str, folders: tuple[Path, ...]) -> tuple[DictConfig, DictC
     return default, _without_hydra(default)
 
 
-def _alone(command: str, experiment: str) -> DictConfig:
-    """An experiment without other overrides; to be read only. Composed once, unless a person's files are part of it."""
-    return _compose(command, [read_override(experiment)]) if own_folders() else _shipped(command, experiment)
+def _alone(command: str, bundle: Override) -> DictConfig:
+    """A bundle without other overrides; to be read only. Composed once, unless a person's files are part of it."""
+    alone = without_recipe([bundle])
+    if own_folders():
+        return _compose(command, alone)
+    return _shipped(command, tuple(override.input_line or "" for override in alone))
 
 
 @lru_cache(maxsize=64)
-def _shipped(command: str, experiment: str) -> DictConfig:
-    return _compose(command, [read_override(experiment)])
-
-
-def _container(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
-    return OmegaConf.to_container(config, resolve=resolve)  # type: ignore[return-value]
+def _shipped(command: str, lines: tuple[str, ...]) -> DictConfig:
+    return _compose(command, list(map(read_override, lines)))
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-
-
-def _resolve(config: DictConfig) -> dict[str, Any]:
-    try:
-        return _container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UsageError(one_line(error)) from error
-
-
-def _followers(whole: DictConfig) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for dotted, value in flatten(_container(whole)):
-        match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
-        if match:
-            found.setdefault(match[1], []).append(dotted)
-    return found
-
-
-def _brought_along(default: DictConfig, whole: DictConfig, named: tuple[str, ...]) -> dict[str, Any]:
-    """Leaves that differ from the default composition without the user having named them."""
-    before = dict(flatten(_container(default)))
-    after = flatten(_container(whole))
-    return {
-        dotted: value
-        for dotted, value in after
-        if (dotted not in before or before[dotted] != value)
-        and not any(dotted == key or dotted.startswith(f"{key}.") for key in named)
-    }

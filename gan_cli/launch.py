@@ -109,6 +109,7 @@ def _preview(request: Request) -> Ended:
             f"dry_run=true shows a new run, resume={request.config.resume} goes on with an old one: give one"
         )
     prepared = _prepare(request)
+    replay.find_ends(prepared.config, prepared.dataset)
     if request.recipe.reason:
         print(recipes.told(request.recipe))
     brought = dict.fromkeys(request.brought, "brought along") | dict.fromkeys(request.of_recipe, "recipe")

@@ -21,7 +21,7 @@ LAYERS = [
     {"imagefolder"},
     {"recipes"},
     {"config", "clashes", "overrides"},
-    {"bundles"},
+    {"bundles", "composition"},
     {"commands"},
     {"cures"},
     {"health"},
@@ -112,7 +112,7 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 
 TORCHLESS = (
-    "api child chosen cli combinations commands compare compose config cures errors explain extend extras"
+    "api child chosen cli combinations commands compare compose composition config cures errors explain extend extras"
     " figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan plugin"
     " recipes report schema searchpath sources sweep"
 )

@@ -289,8 +289,9 @@ def test_a_replay_that_would_be_another_run_is_refused(
     record = json.loads((one / "config.json").read_text())
     record["data"]["fingerprint"] = "another"
     (one / "config.json").write_text(json.dumps(record))
-    assert run_command("train", same) == 2
-    assert "the data are not those of the run" in capsys.readouterr().err
+    for more in ([], ["dry_run=true"]):
+        assert run_command("train", [*same, *more]) == 2
+        assert "the data are not those of the run" in capsys.readouterr().err
     assert len([*here.glob("outputs/*/*/config.json")]) == 1
 
 

@@ -194,8 +194,45 @@ def test_another_option_of_ones_own_asks_for_a_recipe_too(here: Path) -> None:
     own.write_text("# @package _global_\ndefaults:\n  - cifar10\n  - override /recipe: colour_64\n")
     assert chosen("dataset=mine") == "colour_64"
     own.write_text("# @package _global_\ndefaults:\n  - cifar10\n  - _self_\nrecipe: colour_63\n")
-    with pytest.raises(UsageError, match=r"recipe=colour_63: expected one of .*did you mean"):
+    with pytest.raises(UsageError, match=r"dataset=mine: .*recipe=colour_63: expected one of .*did you mean"):
         compose_command("train", ["dataset=mine"])
+
+
+@pytest.mark.parametrize("by_key", [True, False])
+@pytest.mark.parametrize(
+    ("chosen", "weighted", "typed", "expected"),
+    [
+        ("override /loss: hinge", "r1", [], {"r1": 7.0}),
+        ("override /loss: wasserstein", "zero_centered", [], {"zero_centered": 7.0}),
+        ("override /regularizer: [gradient_penalty]", "gradient_penalty", [], {"gradient_penalty": 7.0}),
+        ("override /loss: hinge", "r1", ["regularizer=lecam"], {"lecam": 0.3}),
+        ("override /loss: hinge", "r1", ["loss=wasserstein"], {"zero_centered": 50.0}),
+    ],
+)
+def test_an_experiments_penalty_is_over_its_recipes_and_what_was_replaced_goes_of_both(
+    here: Path, by_key: bool, chosen: str, weighted: str, typed: list[str], expected: dict[str, float]
+) -> None:
+    (here / "configs" / "experiment").mkdir(parents=True)
+    lines = [
+        "# @package _global_",
+        "defaults:",
+        f"  - {chosen}",
+        *([] if by_key else ["  - override /recipe: colour_64"]),
+    ]
+    lines += ["regularizer:", f"  {weighted}:", "    weight: 7.0", *(["recipe: colour_64"] if by_key else [])]
+    (here / "configs" / "experiment" / "mine.yaml").write_text("\n".join(lines))
+    found = compose("experiment=mine", "dataset=cifar10", *typed)
+    assert {name: penalty.weight for name, penalty in found.regularizer.items()} == expected
+    assert found.architecture.generator.output == "blurred"
+
+
+def test_a_key_that_only_the_recipe_brings_can_be_set() -> None:
+    typed = ["dataset=cifar10", "recipe=colour_64_wasserstein"]
+    assert compose(*typed, "regularizer.zero_centered.weight=3").regularizer["zero_centered"].weight == 3
+    with pytest.raises(UsageError, match=r"unknown key regularizer\.zero_centered\.wieght .*zero_centered\.weight"):
+        compose(*typed, "regularizer.zero_centered.wieght=3")
+    with pytest.raises(UsageError, match="unknown key"):
+        compose("dataset=cifar10", "regularizer.zero_centered.weight=3")
 
 
 @pytest.mark.parametrize("name", ["colour_64", "colour_64_few", "colour_64_wasserstein"])
