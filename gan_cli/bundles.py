@@ -96,5 +96,9 @@ def chosen_recipe(recipe: str) -> Override:
 
 
 def _content(group: str, option: str) -> dict[str, Any]:
+    """The keys of an option's file; its defaults are a list, as what is none is refused when Hydra composes."""
     file = OmegaConf.load(option_files(group, option)[0])
-    return OmegaConf.to_container(file) if isinstance(file, DictConfig) else {}  # type: ignore[return-value]
+    content: Any = OmegaConf.to_container(file) if isinstance(file, DictConfig) else {}
+    if not isinstance(content.get("defaults", []), list):
+        del content["defaults"]
+    return content

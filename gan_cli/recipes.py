@@ -83,6 +83,8 @@ def drop_dependents(data: dict[str, Any], bare: Mapping[str, Any], named: Collec
     dropped = []
     for dependent, needed in DEPENDENTS.items():
         section, leaf = dependent.split(".")
+        if not isinstance(data[section], dict):  # refused where the config is parsed
+            continue
         used = data[section].get(needed.partition(".")[2])
         if not used and dependent not in named and data[section].get(leaf) != bare[section].get(leaf):
             data[section][leaf] = bare[section].get(leaf)
