@@ -65,8 +65,9 @@ def test_a_run_by_name_or_by_file(train: Callable[..., Path], old: Path) -> None
     one = train(*DATA, f"init_from={old.parent}", "steps=3", "name=one")
     two = train(*DATA, f"init_from={old / 'checkpoints/last.safetensors'}", "steps=3", "name=two")
     assert last(one).sha256 != last(old).sha256
-    for name, tensor in last(one).tensors.items():
-        assert torch.equal(tensor, last(two).tensors[name])
+    first, second = last(one).tensors, last(two).tensors
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name])
 
 
 @pytest.mark.parametrize("freeze", [0, 2])
