@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gan_cli import schema
@@ -205,6 +206,7 @@ RUN_CONTROL = (
 
 RECORDED = "conditioning.classes"  # follows from the data
 NO_DIFFERENCE = ("name", "dataset.cache", RECORDED, "recipe_used")  # where a run is kept, what follows from the data
+PATHS = ("dataset.path", "dataset.root", "dataset.labels", "init_from", "replay")  # equal if they lead to one place
 AUTO = ("precision", "threads")  # which a run settles when it starts, and records
 
 
@@ -219,5 +221,14 @@ def differences(one: Config, other: Config) -> list[str]:
     return [
         one_line(f"{dotted}={schema.shown(new.get(dotted))} (was {schema.shown(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())
-        if new.get(dotted) != old.get(dotted) and not is_run_control(dotted) and dotted not in NO_DIFFERENCE
+        if not is_run_control(dotted)
+        and dotted not in NO_DIFFERENCE
+        and not _same(dotted, new.get(dotted), old.get(dotted))
     ]
+
+
+def _same(dotted: str, one: Any, other: Any) -> bool:
+    if one == other or dotted not in PATHS or None in (one, other):
+        return bool(one == other)
+    first, second = (Path(path).expanduser().resolve() for path in (one, other))
+    return first == second

@@ -11,7 +11,7 @@ from gan_cli import checkpoint, recipes
 from gan_cli import config as configs
 from gan_cli.compose import compose_command
 from gan_cli.config import Config
-from gan_cli.errors import CheckpointError, UsageError
+from gan_cli.errors import CheckpointError, UsageError, few
 from gan_cli.finetune import KEYS
 from gan_cli.overrides import quote_literals
 from gan_cli.runfolder import CHECKPOINTS, runs_in
@@ -37,11 +37,17 @@ def find_equal(config: Config, overrides: Sequence[str] | None) -> Path | None:
         first_difference = first_difference or (folder, differing)
     if first_difference is not None:
         folder, differing = first_difference
+        shown = typed_first(differing, overrides)
         raise UsageError(
-            f"resume=auto: {folder} differs in {', '.join(differing)}; give the same keys,"
-            " another name=, or leave out resume"
+            f"resume=auto: {folder} differs in {shown}; give the same keys, another name=, or leave out resume"
         )
     return None
+
+
+def typed_first(differing: Sequence[str], overrides: Sequence[str] | None) -> str:
+    """The first few of `configs.differences`: those in what was typed, before all that came along with it."""
+    typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()} | {recipes.GROUP}
+    return few(sorted(differing, key=lambda text: text.partition("=")[0].removesuffix(".name") not in typed))
 
 
 def with_recipe_of(saved: Config, config: Config, overrides: Sequence[str] | None) -> Config:

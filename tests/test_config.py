@@ -399,6 +399,13 @@ def test_differences_name_what_makes_another_run() -> None:
     ]
 
 
+def test_a_path_is_the_same_in_each_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, same, other = (compose("dataset=folder", f"dataset.path={path}") for path in ("x", tmp_path / "x", "y"))
+    assert configs.differences(first, same) == []
+    assert configs.differences(first, other) == ["dataset.path=x (was y)"]
+
+
 def test_every_key_has_a_line_of_help() -> None:
     from gan_cli.help import key_lines
 

@@ -254,6 +254,20 @@ def test_a_loss_of_ones_own_keeps_the_penalty_that_it_brings(here: Path) -> None
     assert [*compose("dataset=celeba", "loss=mine").regularizer] == ["dragan"]
 
 
+@pytest.mark.parametrize("typed", [[], ["recipe=colour_64"]])
+def test_a_penalty_that_an_experiments_own_loss_brings_is_over_the_recipes(here: Path, typed: list[str]) -> None:
+    for group, lines in (
+        ("loss", ["  - override /regularizer: [dragan]", "loss:", "  name: hinge"]),
+        ("experiment", ["  - override /loss: mine", *([] if typed else ["recipe: colour_64"])]),
+    ):
+        (here / "configs" / group).mkdir(parents=True)
+        text = "\n".join(["# @package _global_", "defaults:", *lines])
+        (here / "configs" / group / "mine.yaml").write_text(text)
+    found = compose("experiment=mine", "dataset=cifar10", *typed)
+    assert (found.recipe_used, found.loss.name) == ("colour_64", "hinge")
+    assert found.regularizer == compose("regularizer=dragan").regularizer
+
+
 def test_what_depends_on_augmenting_goes_with_it() -> None:
     few = ["dataset=celeba", "dataset.limit=500"]
     assert compose(*few).training.ada_target is not None
@@ -393,7 +407,10 @@ def test_a_recipe_brings_what_its_file_sets(capsys: pytest.CaptureFixture[str]) 
 def test_hydra_shows_the_recipe_that_a_run_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("train", ["--cfg", "hydra", "dataset=celeba"]) == 0
     assert "    recipe: colour_64\n" in capsys.readouterr().out
+    assert run_command("train", ["--cfg", "all", "dataset=celeba"]) == 0
+    assert "\nrecipe: auto\n" in capsys.readouterr().out
     assert run_command("train", ["--cfg", "all", "dataset=celeba", "recipe=none"]) == 0
     told = capsys.readouterr().out
     assert "    recipe: none\n" in told
+    assert "\nrecipe: none\n" in told
     assert "\nrecipe_used: none\n" in told
