@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import http.server
 import os
 import subprocess
@@ -10,13 +9,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more threads are slower
 
 import pytest
 import torch
-import yaml
 from warm import warm_python
 
 from gan_cli import config as configs
@@ -48,21 +45,6 @@ TINY_IMAGES = (
 )
 
 torch.set_num_threads(1)
-parse_yaml = yaml.load
-parsed: dict[str, Any] = {}  # by the path of an option's file
-
-
-def load_yaml(stream: Any, Loader: Any) -> Any:
-    """`yaml.load`, which parses each file of `configs/` once: Hydra does so in every composition, a quarter of it."""
-    path = str(getattr(stream, "name", ""))
-    if Loader.__name__ != "OmegaConfLoader" or not path.startswith(f"{ROOT}/configs/"):
-        return parse_yaml(stream, Loader=Loader)
-    if path not in parsed:
-        parsed[path] = parse_yaml(stream, Loader=Loader)
-    return copy.deepcopy(parsed[path])
-
-
-yaml.load = load_yaml
 COLLECTED = pytest.StashKey[list[str]]()
 
 
