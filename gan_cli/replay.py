@@ -48,6 +48,7 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
         differing.append(f"budget={typed} (was {saved.budget})")
     if differing:
         raise UsageError(f"replay={config.replay}: would be another run by {', '.join(differing)}; give the same keys")
+    config = configs.with_data_settled(config, saved)
     return dataclasses.replace(config, **{key: getattr(saved, key) for key in configs.AUTO})
 
 

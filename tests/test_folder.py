@@ -40,6 +40,7 @@ def load(
     split: str = "train",
     labels: Path | str | None = None,
     selection: Selection = EVERYTHING,
+    **choices: object,
 ) -> Dataset:
     return build_folder(
         path=str(path),
@@ -51,6 +52,7 @@ def load(
         labels=None if labels is None else str(labels),
         split=split,
         selection=selection,
+        **choices,  # type: ignore[arg-type]
     )
 
 

@@ -105,6 +105,13 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
     return dataclasses.replace(config, conditioning=dataclasses.replace(config.conditioning, classes=dataset.classes))
 
 
+def with_value_range(config: Config, dataset: Dataset) -> Config:
+    """The config with the range that deep pictures were scaled by, so that other pictures are scaled alike."""
+    if dataset.value_range is None or getattr(config.dataset, "value_range", None) != "auto":
+        return config
+    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, value_range=dataset.value_range))
+
+
 class Modes(NamedTuple):
     """What is known of points: the centres `[M, 2]` of their modes, each mode's standard deviation, how far they reach.
 

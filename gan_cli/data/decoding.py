@@ -111,6 +111,7 @@ def _decode(content: Content, target: Target) -> tuple[np.ndarray, Outcome]:
             raise BadPicture(reason_of(error)) from None
     image = open_picture(content)
     with _many_pixels if image.width * image.height > MANY_PIXELS else nullcontext():
+        coloured = image.mode == "RGB"
         if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
             keeps_mode = target.bands == DATA or foreign_profile(image, target) is not None
             mode = image.mode if keeps_mode else "L" if target.channels == 1 else "RGB"
@@ -124,6 +125,8 @@ def _decode(content: Content, target: Target) -> tuple[np.ndarray, Outcome]:
         try:
             picture = of_image(image, low, wide, target)
             picture = picture if turn is None else picture.turned(turn)
+            if coloured and image.mode == "L":  # the decoder itself made it grey
+                picture = picture._replace(outcome=picture.outcome._replace(recoloured="grey"))
             return finished(picture, target, turned=by_pillow or turn is not None)
         except (OSError, ValueError, MemoryError) as error:
             raise BadPicture(reason_of(error)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -111,12 +112,11 @@ def describe(seen: list[Values], asked: ValueRange, used: ValueRange, eight: int
     deep = [values for values in seen if values.kind != EIGHT]
     dark = [values for values in seen if values.kind == EIGHT]
     lines = []
-    for kind in (SIXTEEN, MORE, FLOAT):
-        count = sum(values.kind == kind for values in deep)
-        if count:
-            lines.append(f"{count:,} of {kind}" + (f" beside {eight:,} of 8 bits" if eight else ""))
     if deep:
-        lines[-1] += f", {_spread(deep, asked, used)}"
+        counts = Counter(values.kind for values in deep)
+        depths = " and ".join(f"{counts[kind]:,} of {kind}" for kind in (SIXTEEN, MORE, FLOAT) if counts[kind])
+        beside = f" beside {eight:,} of 8 bits" if eight else ""
+        lines.append(f"{depths}{beside}, {_spread(deep, asked, used)}")
     elif not isinstance(used, str):
         lines.append(f"{shown(used[0])} to {shown(used[1])} made 0 to 255")
     elif dark and len(dark) == eight:
@@ -129,7 +129,7 @@ def describe(seen: list[Values], asked: ValueRange, used: ValueRange, eight: int
 def _spread(deep: list[Values], asked: ValueRange, used: ValueRange) -> str:
     """How they became 8 bits."""
     low, high = min(values.low for values in deep), max(values.high for values in deep)
-    top = f" of {shown(FULL_RANGES[deep[0].kind][1])}" if deep[0].kind in (SIXTEEN, FLOAT) else ""
+    top = f" of {shown(FULL_RANGES[deep[0].kind][1])}" if {values.kind for values in deep} == {SIXTEEN} else ""
     has = f"values {shown(low)} to {shown(high)}{top}"
     if not isinstance(used, str):
         way = " (dataset.value_range=full leaves them as they are)" if asked == AUTO else ""

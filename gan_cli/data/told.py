@@ -48,7 +48,7 @@ def source_line(
     parts += ranges.describe(_values_of(good), asked, target.value_range, _of_eight_bits(good))
     if any(outcome.cut_off for outcome in good):
         parts.append(f"{sum(outcome.cut_off for outcome in good):,} with values beyond that, cut off there")
-    if listing.others:
+    if listing.describe_others():
         parts.append(listing.describe_others())
     if len(good) < len(files):
         parts.append(f"{len(files) - len(good):,} left out: {named(files, outcomes, 5)}")
@@ -137,6 +137,7 @@ def record_of(
         "values_cut_off": sum(outcome.cut_off for outcome in good),
         "arrays": listing.arrays[:MOST_RECORDED],
         "other_files": listing.others,
+        "arrays_not_used": listing.unused[:MOST_RECORDED],
         "left_out": [
             f"{file.name} ({outcome.bad})" for file, outcome in zip(files, outcomes, strict=True) if outcome.bad
         ][:MOST_RECORDED],

@@ -57,6 +57,8 @@ def described(start: bytes, size: int) -> Array | None:
         shape, _, dtype = readers[version](stream)
     except Exception as error:  # a hostile header makes its parser raise almost anything
         raise BadPicture("damaged array") from error
+    if any(length < 0 for length in shape):
+        raise BadPicture("damaged array")
     if dtype.hasobject:
         raise BadPicture("holds Python objects, which are not loaded: save it as numbers")
     if size < stream.tell() + math.prod(shape) * dtype.itemsize:

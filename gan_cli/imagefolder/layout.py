@@ -96,7 +96,7 @@ def layout_of(listing: Listing, split: str) -> Layout:
         raise UsageError(f"dataset.split={split}: {listing.shown} has no sub-folder {split} beside a sub-folder train")
     place = "/".join((listing.shown, *base))
     if not files:
-        others = f", only {listing.describe_others()}" if listing.others else ""
+        others = f", only {listing.describe_others()}" if listing.describe_others() else ""
         way = f"; {listing.first_way}" if listing.first_way else ""
         raise UsageError(f"dataset.path={one_line(place)}: no pictures in it{others}{way}; {FORMATS_READ}")
     labels, classes, mixed = _classes(files, base, place)

@@ -48,7 +48,8 @@ class File:
 class Listing:
     """What there is: pictures, folders down to the second level, tables of labels, arrays, and how much else.
 
-    `ways` are other files that may hold pictures, each with what to do with it.
+    `unused` are arrays of other things than pictures, `ways` counts by their kind other files that may hold pictures,
+    and `first_way` says of the first of these what to do with it.
     """
 
     shown: str
@@ -57,6 +58,7 @@ class Listing:
     folders: set[tuple[str, ...]] = field(default_factory=set)
     tables: list[File] = field(default_factory=list)
     arrays: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
     others: int = 0
     ways: Counter[str] = field(default_factory=Counter)
     first_way: str = ""
@@ -107,7 +109,7 @@ class Listing:
             self.files.append(File(parts, place, f"cannot be read: {error.strerror}"))
             return
         if array is None or len(array.shape) < fewest:
-            self._add_other(parts, f"{one_line(parts[-1], 60)} is an array of another kind than pictures")
+            self.unused.append(one_line(parts[-1].removesuffix(".npy"), 60))
             return
         if "N" not in array.axes:
             self.files.append(File(parts, ArrayPlace(place, array, None)))
@@ -134,10 +136,15 @@ class Listing:
 
     def describe_others(self) -> str:
         """What else there is, in words: nothing, or a number with the kinds that may hold pictures."""
-        if not self.others:
-            return ""
-        named = ", ".join(f"{count:,} {kind}" for kind, count in self.ways.most_common(5))
-        return f"{self.others:,} other file{'' if self.others == 1 else 's'}{f' ({named})' if named else ''}"
+        parts = []
+        if self.others:
+            named = ", ".join(f"{count:,} {kind}" for kind, count in self.ways.most_common(5))
+            parts.append(f"{self.others:,} other file{'' if self.others == 1 else 's'}{f' ({named})' if named else ''}")
+        if self.unused:
+            more = f" and {len(self.unused) - 5:,} more" if len(self.unused) > 5 else ""
+            arrays = "array" if len(self.unused) == 1 else f"{len(self.unused):,} arrays"
+            parts.append(f"{arrays} not used ({', '.join(self.unused[:5])}{more})")
+        return ", ".join(parts)
 
 
 class Reader(Protocol):

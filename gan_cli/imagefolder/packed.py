@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, tarfile.TarError, gzip.BadGzipFile, EOFError, ValueError,
-    RuntimeError, struct.error, IndexError, OverflowError, NotImplementedError,
+    RuntimeError, struct.error, IndexError, TypeError, OverflowError, NotImplementedError,
 )  # fmt: skip
 OPEN: dict[str, Callable[..., Any]] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 CHUNK = 1 << 20
