@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from PIL import Image
 from test_folder import BLUE, GREEN, RED, encoded, load, noise, one, pixel, png, refusal, write, zipped
 
+from gan_cli.config import Config
 from gan_cli.data.fitting import fit_of, reduction
+from gan_cli.explain import texts
 from gan_cli.recipes import _in_folder
+from gan_cli.schema import key_lines
 
 
 def wide(folder: Path, count: int = 2) -> Path:
@@ -150,3 +154,12 @@ def test_recipes_count_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "picture").write_bytes(png(1, 1, 8, 2, bytes(RED)))
     write(tmp_path / "c.tif")
     assert _in_folder(str(tmp_path), "train", None, None) == len(load(tmp_path)) == 44
+
+
+def test_the_choices_are_told_with_an_example_each() -> None:
+    told = dict(key_lines(Config))
+    for key, example in (("fit", "fit=pad"), ("value_range", "[0,4095]")):
+        assert example in told[f"dataset.{key}"]
+        for text in ((ROOT / "README.md").read_text(), texts()["dataset/folder"]["what"]):
+            assert f"dataset.{key}" in text
+            assert example in text

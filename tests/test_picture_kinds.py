@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
-from test_folder import encoded, load, one, pixel, png, refusal
+from test_folder import encoded, load, noise, one, pixel, png, refusal
 
-from gan_cli.data import profiles
+from gan_cli.data import conversion, decoding, profiles, ranges
 
 SIZE = (16, 24)
 BACKGROUND = (0x80, 0x90, 0xFF)
@@ -293,3 +293,26 @@ def test_kinds_that_are_not_read_are_refused_by_name_with_a_way(tmp_path: Path) 
         (tmp_path / name).write_bytes(b"?")
     message = refusal(tmp_path)
     assert "a.heic (heic is not read, convert it to png), b.cr2 (cr2 is not read, develop it to tif or png)" in message
+
+
+@pytest.mark.parametrize("value_range", ["auto", (0.0, 100.0)], ids=["auto", "asked for"])
+def test_damaged_pictures_of_every_format_are_bad_or_good_but_never_a_traceback(
+    value_range: ranges.ValueRange,
+) -> None:
+    target = conversion.Target((8, 8), 3, "white", value_range=value_range, profiles="auto")
+    random = np.random.default_rng(0)
+    image = noise(24, 20)
+    contents = [encoded(image, kind) for kind in ("GIF", "TIFF", "PPM", "JPEG2000", "AVIF")]
+    contents.append(encoded(image, "TIFF", compression="tiff_lzw", icc_profile=PROFILE))
+    contents.append(tiff(random.integers(0, 65536, (9, 9, 3)).astype(np.uint16), "<", packed=True))
+    contents.append(encoded(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"))
+    pieces = [content[: len(content) * cut // 10] for content in contents for cut in range(10)]
+    for content in contents * 12:
+        damaged = bytearray(content)
+        for _ in range(4):
+            damaged[random.integers(0, min(len(content), 200))] = random.integers(0, 256)
+        pieces.append(bytes(damaged))
+    samples: list[np.ndarray] = []
+    outcomes = decoding.decode_all(pieces, lambda piece: piece, target, samples.extend)
+    assert sum(outcome.bad is None for outcome in outcomes) == len(samples)
+    assert sum(outcome.bad is not None for outcome in outcomes) >= 60

@@ -183,7 +183,7 @@ class Folder(ImageOptions):
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         if self.path is None:
-            raise UsageError("dataset.path is missing: set dataset.path=a folder or zip of pictures")
+            raise UsageError("dataset.path is missing: set dataset.path=a folder, zip or tar of pictures")
         if self.image_channels not in (1, 3, 4) and self.bands != DATA:
             raise UsageError(
                 f"dataset.image_channels={self.image_channels}: expected 1 (grey), 3 (RGB) or 4 (RGB and opacity), or"
