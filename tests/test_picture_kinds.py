@@ -276,15 +276,28 @@ def test_16_bits_a_channel_keep_their_shades_in_a_range(tmp_path: Path, order: s
     assert full.samples[0, :3].max() == 15
 
 
-def test_a_picture_goes_by_its_content_where_it_has_no_ending(tmp_path: Path) -> None:
+def test_a_profile_counts_for_16_bits_too(tmp_path: Path) -> None:
+    values = np.zeros((8, 8, 3), np.uint16)
+    values[..., 0] = 1600
+    content = _png16(values)
+    name = b"other\0\0" + zlib.compress(PROFILE)
+    chunk = struct.pack(">I", len(name)) + b"iCCP" + name + struct.pack(">I", zlib.crc32(b"iCCP" + name))
+    content = content[:33] + chunk + content[33:]
+    red, green, _ = pixel(one(tmp_path, content, value_range=(0.0, 4095.0), profiles="auto"))
+    assert (red < 20, green > 80) == (True, True)
+    assert pixel(one(tmp_path, content, value_range=(0.0, 4095.0)))[:2] == (100, 0)
+
+
+def test_a_picture_goes_by_its_content_where_its_ending_is_none_or_unknown(tmp_path: Path) -> None:
     image = Image.new("RGB", (8, 8), DARK_RED)
     for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF"):
         (tmp_path / f"of_{kind}").write_bytes(encoded(image, kind))
-    (tmp_path / "1.2.840.113").write_bytes(encoded(image, "PNG"))
+    for name in ("1.2.840.113", "a.jpg_large", "b.png!d", "note.txt"):
+        (tmp_path / name).write_bytes(encoded(image, "PNG"))
     (tmp_path / "LICENSE").write_text("P for all")
     data = load(tmp_path)
-    assert len(data) == 10
-    assert data.source.endswith("; 1 other file")
+    assert len(data) == 12
+    assert data.source.endswith("; 2 other files")
     assert (data.samples[:, 0].int() - 100).abs().max() < 5
 
 

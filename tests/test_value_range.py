@@ -156,7 +156,8 @@ def test_floats(tmp_path: Path, low: float, high: float, wanted: ranges.ValueRan
 
 @pytest.mark.parametrize(
     ("low", "high", "wanted"),
-    [(0, 1, (0, 255)), (0, 255, (0, 255)), (3, 1000, (0, 1023)), (9, 16383, (0, 16383)), (0, 32768, "full"),
+    [(0, 1, (0, 1)), (2, 20, (0, 20)), (0, 32, (0, 255)), (0, 255, (0, 255)),
+     (3, 1000, (0, 1023)), (9, 16383, (0, 16383)), (0, 32768, "full"),
      (500, 900, (500, 900)), (7, 7, "full"), (70000, 70000, (70000, 70001)), (-5, 3, (-5, 3))],
 )  # fmt: skip
 def test_the_range_of_a_set(low: float, high: float, wanted: ranges.ValueRange) -> None:

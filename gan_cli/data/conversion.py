@@ -125,14 +125,15 @@ def of_array(values: np.ndarray, target: Target) -> Picture:
 
 def of_image(image: Image.Image, low: Image.Image | None, wide: bool, target: Target) -> Picture:
     """A picture that Pillow has decoded; `wide` if it had 16 bits a channel, of which `low` are the low ones."""
-    key = image.info.get("transparency")
+    profile = image.info.get("icc_profile")
     if image.mode in DEEP_MODES:
         values = np.asarray(image)
-        return _of_values(values, SIXTEEN if image.mode in SIXTEEN_BITS else ranges.kind_of(values.dtype), target, key)
+        kind = SIXTEEN if image.mode in SIXTEEN_BITS else ranges.kind_of(values.dtype)
+        return _of_values(values, kind, target, image.info.get("transparency"), profile)
     if image.mode not in READ_MODES:
         raise BadPicture(f"pixels of the kind {image.mode} are not read")
     if low is not None:
-        return _of_values(both_bytes(image, low), SIXTEEN, target, low.info.get("transparency"))
+        return _of_values(both_bytes(image, low), SIXTEEN, target, low.info.get("transparency"), profile)
     picture = (_in_bands if target.bands == DATA else _in_colour)(image, target)
     return _with_values(picture, _values_of_high_bytes(image), target) if wide else picture
 
@@ -157,7 +158,9 @@ def finished(picture: Picture, target: Target, *, turned: bool) -> tuple[np.ndar
 # --- numbers -----------------------------------------------------------------------------------------------------
 
 
-def _of_values(values: np.ndarray, kind: str, target: Target, key: object = None) -> Picture:
+def _of_values(
+    values: np.ndarray, kind: str, target: Target, key: object = None, profile: bytes | None = None
+) -> Picture:
     """Numbers of any depth; `key` is the value or colour that stands for transparent."""
     values = values[..., None] if values.ndim == 2 else values
     bands = values.shape[2]
@@ -176,11 +179,11 @@ def _of_values(values: np.ndarray, kind: str, target: Target, key: object = None
     elif target.bands == COLOUR and isinstance(key, int | tuple):
         eight = np.dstack([eight, np.where((values == key).all(2), 0, 255).astype(np.uint8)])
     return _with_values(
-        _of_eight(eight, target), None if kind == EIGHT and target.range_of(kind) == FULL else seen, target
+        _of_eight(eight, target, profile), None if kind == EIGHT and target.range_of(kind) == FULL else seen, target
     )
 
 
-def _of_eight(eight: np.ndarray, target: Target) -> Picture:
+def _of_eight(eight: np.ndarray, target: Target, profile: bytes | None) -> Picture:
     """uint8 `[H, W, C]`."""
     bands = eight.shape[2]
     if target.bands == DATA:
@@ -188,7 +191,10 @@ def _of_eight(eight: np.ndarray, target: Target) -> Picture:
         return Picture(tuple(Image.fromarray(np.ascontiguousarray(eight[..., band])) for band in range(bands)))
     if bands not in OF_BANDS:
         raise BadPicture(f"has {bands} bands, which dataset.bands=data keeps, with dataset.image_channels={bands}")
-    return _in_colour(Image.fromarray(np.ascontiguousarray(eight if bands > 1 else eight[..., 0])), target, scale=False)
+    image = Image.fromarray(np.ascontiguousarray(eight if bands > 1 else eight[..., 0]))
+    if profile is not None:
+        image.info["icc_profile"] = profile
+    return _in_colour(image, target, scale=False)
 
 
 def _values_of_high_bytes(image: Image.Image) -> Values:

@@ -75,6 +75,8 @@ def found(seen: Iterable[Values]) -> ValueRange | None:
 def _of_whole_numbers(low: float, high: float) -> ValueRange:
     if low >= 0 and high <= 65535 and (high - low >= 32768 or high == low):
         return FULL
+    if low >= 0 and 0 < high <= NEARLY_BLACK:  # numbers of labels
+        return 0.0, high
     if 0 <= low <= high / 8:
         return 0.0, float(2 ** max(8, math.ceil(math.log2(high + 1))) - 1)
     return (low, high) if high > low else (low, low + 1)

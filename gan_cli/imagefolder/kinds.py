@@ -6,7 +6,7 @@ import os
 
 READ = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
-    ".pbm", ".pnm", ".jp2", ".j2k", ".avif",
+    ".pbm", ".pnm", ".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c", ".avif",
 )  # fmt: skip
 ARRAYS = (".npy", ".npz")
 TARS = (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
@@ -18,7 +18,8 @@ TO_PNG = "convert it to png"
 DEVELOP = "develop it to tif or png"
 CONVERT_DEEP = "convert it to 16-bit png or npy"
 FOREIGN = {  # pictures all the same: each stands among those that cannot be used
-    ".apng": TO_PNG, ".cr2": DEVELOP, ".cr3": DEVELOP, ".arw": DEVELOP, ".nef": DEVELOP, ".dng": DEVELOP,
+    ".cr2": DEVELOP, ".cr3": DEVELOP, ".arw": DEVELOP, ".nef": DEVELOP, ".dng": DEVELOP, ".orf": DEVELOP,
+    ".raf": DEVELOP, ".rw2": DEVELOP, ".pef": DEVELOP, ".srw": DEVELOP, ".apng": TO_PNG,
     ".eps": TO_PNG, ".heic": TO_PNG, ".heif": TO_PNG, ".ico": TO_PNG, ".jxl": TO_PNG, ".psd": TO_PNG, ".svg": TO_PNG,
     ".tga": TO_PNG, ".pcx": TO_PNG, ".qoi": TO_PNG, ".xcf": TO_PNG, ".dcm": CONVERT_DEEP, ".dicom": CONVERT_DEEP,
     ".exr": "convert it to npy or a tif of floats", ".hdr": "convert it to npy or a tif of floats",
@@ -35,6 +36,11 @@ HOLDERS = {  # of pictures in another form: told where nothing else is found, or
     ".rar": UNPACK, ".7z": UNPACK, ".gz": UNPACK, ".zst": UNPACK, ".pdf": TO_PNG,
 }  # fmt: skip
 MOST_FILE_BYTES = 256 * 2**20  # of one picture
+OTHERS = (  # files that are no pictures, and are not opened to see whether they are
+    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".md", ".html", ".htm", ".yaml", ".yml", ".toml", ".ini", ".cfg",
+    ".py", ".ipynb", ".sh", ".log", ".doc", ".docx", ".xls", ".xlsx", ".cls", ".caption", ".zip", ".db", ".url", ".exe",
+    ".bak", ".tmp", ".part", ".crdownload", ".xmp", ".wav", ".mp3",
+)  # fmt: skip
 BEGINNING = 140  # bytes that tell a picture
 MAGIC = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ",
@@ -49,6 +55,12 @@ def suffix_of(name: str) -> str:
     """The ending in small letters; none of a name such as `pic0`, or of digits alone, as in `1.2.840.113`."""
     suffix = os.path.splitext(name)[1].lower()
     return "" if suffix[1:].isdigit() else suffix
+
+
+def by_content(name: str) -> bool:
+    """Whether only the first bytes tell if a file of this name is a picture."""
+    suffix = suffix_of(name)
+    return not (suffix in OTHERS or suffix in HOLDERS or name.lower().endswith((*ARRAYS, *TARS)))
 
 
 def is_picture(start: bytes) -> bool:

@@ -64,7 +64,7 @@ class Listing:
     first_way: str = ""
 
     def add(self, parts: tuple[str, ...], place: Any, size: int, begins: Begins, bad: str | None = None) -> None:
-        """A file by its name, or where that has no ending by the bytes with which it begins."""
+        """A file by its name, or where its ending is none or unknown by the bytes with which it begins."""
         self.folders.update(parts[:depth] for depth in (1, 2) if depth < len(parts))
         name = parts[-1]
         suffix, refused = kinds.suffix_of(name), kinds.refusal_of(name)
@@ -76,7 +76,7 @@ class Listing:
             self.add_array(parts, place, size, begins, bad)
         elif name.lower() == "labels.csv":
             self.tables.append(File(parts, place, bad))
-        elif suffix or bad is not None or not self._by_content(parts, place, begins):
+        elif bad is not None or not kinds.by_content(name) or not self._by_content(parts, place, begins):
             self._add_other(parts)
         if len(self.files) + self.others > MOST_FILES:
             raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} files")
