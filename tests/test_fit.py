@@ -11,8 +11,12 @@ from conftest import ROOT
 from PIL import Image
 from test_folder import BLUE, GREEN, RED, encoded, load, noise, one, pixel, png, refusal, write, zipped
 
+from gan_cli import config as configs
+from gan_cli.compose import compose_command
 from gan_cli.config import Config
+from gan_cli.data import NATIVE, build_dataset
 from gan_cli.data.fitting import fit_of, reduction
+from gan_cli.data.told import fit_line
 from gan_cli.explain import texts
 from gan_cli.recipes import _in_folder
 from gan_cli.schema import key_lines
@@ -163,3 +167,27 @@ def test_the_choices_are_told_with_an_example_each() -> None:
         for text in ((ROOT / "README.md").read_text(), texts()["dataset/folder"]["what"]):
             assert f"dataset.{key}" in text
             assert example in text
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (28, ""),
+        ([28, 28], ""),
+        (16, ""),
+        (32, "; each enlarged to 32 x 32"),
+        ([28, 14], "; each cut to 1:2, 50 % left out"),
+        ([32, 64], "; each cut to 2:1, 50 % left out; each enlarged to 32 x 64"),
+    ],
+)
+def test_named_data_sets_say_the_same(size: int | list[int], said: str) -> None:
+    sides = ",".join(map(str, size)) if isinstance(size, list) else None
+    arguments = ["dataset.download=false", f"image_size={size if sides is None else f'[{sides}]'}"]
+    config = configs.read(compose_command("train", [*arguments, "architecture=mlp", "dataset.limit=20"]).data)
+    plain = build_dataset(config.dataset, 28)
+    data = build_dataset(config.dataset, config.image_size)
+    assert data.source == plain.source + said
+
+
+def test_faces_are_cut_from_their_height() -> None:
+    assert fit_line(NATIVE["celeba"], (64, 64)) == "; each cut to 1:1, 18 % left out"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_cli.data import ranges
 from gan_cli.data.conversion import Outcome, Target
-from gan_cli.data.fitting import PAD
+from gan_cli.data.fitting import PAD, fit_of
 from gan_cli.data.ranges import ValueRange, Values
 from gan_cli.errors import one_line
 from gan_cli.imagefolder.layout import Layout, counted
@@ -74,12 +74,28 @@ def _done(good: Sequence[Outcome], target: Target) -> list[str]:
     return [f"{count:,} {said}" for count, said in counts if count]
 
 
+def fit_line(native: tuple[int, int], size: tuple[int, int]) -> str:
+    """What is done to pictures that are all of one (height, width), each part with a semicolon in front."""
+    fit = fit_of(native[1], native[0], size, CROP)
+    cut = f"; each cut to {_proportions(size)}, {_percent(fit.share)} left out" if fit.share > 0 else ""
+    enlarged = f"; each enlarged to {size[0]} x {size[1]}" if fit.enlarged else ""
+    return cut + enlarged
+
+
+def _proportions(size: tuple[int, int]) -> str:
+    """Width to height."""
+    divisor = math.gcd(*size)
+    return f"{size[1] // divisor}:{size[0] // divisor}"
+
+
+def _percent(share: float) -> str:
+    return "under 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
+
+
 def _fit_said(good: Sequence[Outcome], target: Target) -> str:
-    height, width = target.size
-    divisor = math.gcd(height, width)
-    proportions = f"{width // divisor}:{height // divisor}"
-    most = max((outcome.share for outcome in good), default=0) / 10
-    share = "under 1 %" if most < 1 else f"up to {most:.0f} %"
+    proportions = _proportions(target.size)
+    most = max((outcome.share for outcome in good), default=0)
+    share = ("" if most < 10 else "up to ") + _percent(most / 1000)
     if target.fit == CROP:
         return f"cut to {proportions}, {share} left out"
     if target.fit == PAD:
