@@ -15,7 +15,7 @@ from gan_cli.data.ranges import ValueRange, Values
 from gan_cli.errors import one_line
 from gan_cli.imagefolder.layout import Layout, counted
 from gan_cli.imagefolder.listing import File, Listing
-from gan_cli.options.datasets import CROP
+from gan_cli.options.datasets import COLOUR, CROP
 
 MOST_RECORDED = 10_000  # names of pictures that were left out
 
@@ -89,7 +89,7 @@ def _proportions(size: tuple[int, int]) -> str:
 
 
 def _percent(share: float) -> str:
-    return "under 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
+    return "under 1 %" if share < 0.01 else f"{min(share, 0.99):.0%}".replace("%", " %")
 
 
 def _fit_said(good: Sequence[Outcome], target: Target) -> str:
@@ -99,7 +99,7 @@ def _fit_said(good: Sequence[Outcome], target: Target) -> str:
     if target.fit == CROP:
         return f"cut to {proportions}, {share} left out"
     if target.fit == PAD:
-        ground = "transparent" if len(target.padding) == 4 and target.padding[3] == 0 else target.background
+        ground = "transparent" if target.channels == 4 and target.bands == COLOUR else target.background
         return f"padded to {proportions} with {ground}, {share} of the result"
     return f"stretched to {proportions}, by {share}"
 
