@@ -218,3 +218,10 @@ def test_two_folders_are_compared_by_one_range(tmp_path: Path) -> None:
     known, made = read_folders(str(real), str(fake), 8, 20)
     assert known.train.samples.max() == 255
     assert made.samples.max() == 31  # 500 of 4095, not of a range of its own
+
+
+def test_a_range_of_deep_pictures_leaves_those_of_8_bits_alone(tmp_path: Path) -> None:
+    folder = grey(tmp_path / "a", 0, 255, kind=np.uint8)
+    data = load(folder, channels=1, value_range=(0.0, 4095.0))
+    assert data.fingerprint == load(folder, channels=1).fingerprint
+    assert data.source.endswith("; all of 8 bits, which dataset.value_range=[0,4095] is not about: left as they are")

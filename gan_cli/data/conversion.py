@@ -62,7 +62,11 @@ class Target:
 
     def range_of(self, kind: str) -> ValueRange:
         """The range for values of a kind; `auto` is the full one, until the whole set has been seen."""
-        return FULL if self.value_range == AUTO or (kind == EIGHT and self.deep_only) else self.value_range
+        if self.value_range == AUTO or (
+            kind == EIGHT and (self.deep_only or not ranges.of_eight_bits(self.value_range))
+        ):
+            return FULL
+        return self.value_range
 
 
 class Outcome(NamedTuple):

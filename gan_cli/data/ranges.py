@@ -50,6 +50,11 @@ def table(wanted: tuple[float, float]) -> list[int]:
     return scaled(np.arange(256), EIGHT, wanted).tolist()
 
 
+def of_eight_bits(wanted: ValueRange) -> bool:
+    """Whether a range can be about pictures of 8 bits, which have no values above 255."""
+    return isinstance(wanted, str) or wanted[1] <= 255
+
+
 def beyond(values: Values, wanted: ValueRange) -> bool:
     """Whether some of a picture's values are cut off."""
     low, high = FULL_RANGES[values.kind] if isinstance(wanted, str) else wanted
@@ -119,6 +124,8 @@ def describe(seen: list[Values], asked: ValueRange, used: ValueRange, eight: int
         depths = " and ".join(f"{counts[kind]:,} of {kind}" for kind in (SIXTEEN, MORE, FLOAT) if counts[kind])
         beside = f" beside {eight:,} of 8 bits" if eight else ""
         lines.append(f"{depths}{beside}, {_spread(deep, asked, used)}")
+    elif not of_eight_bits(used):
+        lines.append(f"all of 8 bits, which dataset.value_range={typed(used)} is not about: left as they are")
     elif not isinstance(used, str):
         lines.append(f"{shown(used[0])} to {shown(used[1])} made 0 to 255")
     elif dark and len(dark) == eight:
