@@ -208,16 +208,27 @@ RECORDED = "conditioning.classes"  # follows from the data
 NO_DIFFERENCE = ("name", "dataset.cache", RECORDED, "recipe_used")  # where a run is kept, what follows from the data
 PATHS = ("dataset.path", "dataset.root", "dataset.labels", "init_from", "replay")  # equal if they lead to one place
 AUTO = ("precision", "threads")  # which a run settles when it starts, and records
+AUTO_OF_DATA = ("value_range", "profiles")  # of the section dataset; runs that are older have another value there
 
 
 def is_run_control(dotted: str) -> bool:
     return dotted.split(".")[0] in RUN_CONTROL or dotted.endswith("_every")
 
 
+def with_data_settled(config: Config, saved: Config) -> Config:
+    """The config with what `auto` came to in the data of a run that was saved."""
+    leaves = [leaf for leaf in AUTO_OF_DATA if getattr(config.dataset, leaf, None) == "auto"]
+    settled = {leaf: getattr(saved.dataset, leaf) for leaf in leaves if hasattr(saved.dataset, leaf)}
+    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, **settled))
+
+
 def differences(one: Config, other: Config) -> list[str]:
     """Keys in which two configs describe different runs, each as `key=value (was value)`; a name is no difference."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
     old |= {key: new[key] for key in AUTO if new[key] in ("auto", None)}
+    old |= {
+        key: "auto" for key in (f"dataset.{leaf}" for leaf in AUTO_OF_DATA) if key in old and new.get(key) == "auto"
+    }
     return [
         one_line(f"{dotted}={schema.shown(new.get(dotted))} (was {schema.shown(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())

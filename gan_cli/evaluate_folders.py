@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import io
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 
-from PIL import Image
-
 from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.decoding import FORMATS
+from gan_cli.data.decoding import measured
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.errors import GanCliError, UsageError
 from gan_cli.imagefolder.listing import BadPicture, opened
 from gan_cli.options.datasets import Folder
 from gan_cli.reference import Real, find_real
 
-GREY = ("1", "L", "LA", "I", "I;16")
 LOOKED_AT = 100  # pictures whose size and colour say what all are brought to
 LARGEST = 128  # pixels of a side, unless the user says more
 MOST_REAL = 50_000  # real pictures that are read
@@ -37,13 +34,18 @@ def read_folders(real: str, fake: str, image_size: Size | None, n: int) -> tuple
     known = _section(real, channels, MOST_REAL)
     dataset = _build("real", known, size)
     made = _build("fake", _section(fake, channels, n), size)
-    return find_real(dataclasses.replace(known, limit=None), size, dataset), made
+    used = dataset.value_range
+    if used is not None and made.value_range not in (None, used):  # both are deep: one range is for both
+        made = _build("fake", _section(fake, channels, n, used), size)
+    known = dataclasses.replace(known, limit=None, value_range=used or known.value_range)
+    return find_real(known, size, dataset), made
 
 
-def _section(path: str, channels: int, limit: int) -> Folder:
+def _section(path: str, channels: int, limit: int, value_range: str | tuple[float, ...] = "auto") -> Folder:
     return Folder(
         name="folder", path=path, limit=limit, classes=None, split="train", flip=False, image_channels=channels,
-        background="white", labels=None, cache=NO_CACHE, on_bad="error",
+        background="white", labels=None, cache=NO_CACHE, on_bad="error", fit="crop", value_range=value_range,
+        bands="colour", profiles="auto",
     )  # fmt: skip
 
 
@@ -65,18 +67,15 @@ def _looks(path: str) -> tuple[Size, int]:
     (width, height), _ = Counter(size for size, _ in seen).most_common(1)[0]
     factor = min(1.0, LARGEST / max(width, height))
     size = (max(4, round(height * factor)), max(4, round(width * factor)))
-    return size, 1 if all(mode in GREY for _, mode in seen) else 3
+    return size, 1 if all(grey for _, grey in seen) else 3
 
 
-def _headers(path: str) -> Iterator[tuple[tuple[int, int], str]]:
+def _headers(path: str) -> Iterator[tuple[tuple[int, int], bool]]:
     with opened(path) as reader, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for file in reader.listing.files[:LOOKED_AT]:
-            try:
-                with Image.open(io.BytesIO(reader.read(file)), formats=FORMATS) as picture:
-                    yield picture.size, picture.mode
-            except (BadPicture, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-                continue
+            with contextlib.suppress(BadPicture):
+                yield measured(reader.picture(file))
 
 
 def check_folders(real: str | None, fake: str | None) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
 from gan_cli.conduct import Ended, close_record, conduct, introduce
 from gan_cli.config import Config
-from gan_cli.data import build_batches, build_dataset, with_classes
+from gan_cli.data import build_batches, build_dataset, with_classes, with_value_range
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.reach import reachable
 from gan_cli.equal_run import find_equal, note_on_recipe
@@ -138,7 +138,7 @@ def _prepare(request: Request) -> Prepared:
     check_parameters(config)
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
-    config = with_classes(config, dataset)
+    config = with_value_range(with_classes(config, dataset), dataset)
     check_parameters(config)
     config, timed = settle_threads(config, dataset, device)
     state = build_state(config, device)
@@ -188,6 +188,7 @@ def _record_start(request: Request, folder: Path, dataset: Dataset, device: torc
             "complete": dataset.complete,
             "samples": len(dataset),
             "fingerprint": dataset.fingerprint,
+            "changes": dict(dataset.changes),
         },
         "init_from": None if request.base is None else describe_base(request.base),
         "brought_along": request.brought,

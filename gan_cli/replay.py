@@ -52,6 +52,7 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
     if differing:
         shown = typed_first(differing, overrides)
         raise UsageError(f"replay={config.replay}: would be another run by {shown}; give the same keys")
+    config = configs.with_data_settled(config, saved)
     return dataclasses.replace(config, **{key: getattr(saved, key) for key in configs.AUTO})
 
 

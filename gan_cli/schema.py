@@ -51,7 +51,7 @@ class Limits:
         return f"{word}{_KINDS[kind]} {' and '.join(bounds)}".strip()
 
     def admit(self, value: Any) -> bool:
-        if self.choices is not None:
+        if self.choices is not None and isinstance(value, str):
             return value in self.choices
         if self.pattern is not None:
             return re.fullmatch(self.pattern, value) is not None
@@ -160,6 +160,7 @@ def _allowed(hints: tuple[Any, ...], kind: Any, list_of: Any, limits: Limits) ->
     ways = [limits.describe(kind)] if kind is not None else []
     if list_of is not None:
         many = f"{limits.length} of such" if limits.length is not None else "such"
+        many = f"{limits.length} numbers" if kind is str and list_of is float else many
         ways.append(f"a list of {many}" if kind is not None else f"a list, each {limits.describe(list_of)}")
     return " or ".join([*ways, *(["null"] if type(None) in hints else [])])
 

@@ -31,6 +31,7 @@ from gan_cli.data.shapes import build_shapes
 from gan_cli.data.stacked import build_stacked_mnist
 from gan_cli.data.stl10 import load_stl10
 from gan_cli.data.svhn import load_svhn
+from gan_cli.data.told import fit_line
 from gan_cli.errors import UsageError, one_line
 
 
@@ -64,6 +65,12 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     "grid": _drawn(build_grid),
     "swiss_roll": _drawn(build_swiss_roll),
 }
+NATIVE = {  # (height, width) of the images that a data set is published with
+    **dict.fromkeys(("mnist", "fashion_mnist", "kmnist", "stacked_mnist"), (28, 28)),
+    **dict.fromkeys(("cifar10", "cifar100", "svhn"), (32, 32)),
+    "stl10": (96, 96),
+    "celeba": (218, 178),
+}
 MOST_CLASSES = 5000
 CHOOSING = ("celeba", "folder")  # they read only what the selection keeps
 
@@ -77,7 +84,11 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
     if name in CHOOSING:
         settings["selection"] = selection
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    return selection.apply(BUILDERS[name](image_size=size, **settings))
+    dataset = selection.apply(BUILDERS[name](image_size=size, **settings))
+    if name not in NATIVE or size is None:
+        return dataset
+    height, width = size
+    return dataclasses.replace(dataset, source=dataset.source + fit_line(NATIVE[name], (height, width)))
 
 
 def build_batches(config: Config, dataset: Dataset, device: torch.device) -> Batches:
@@ -103,6 +114,13 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
         whose = "those of the networks of init_from" if based else "recorded from the data, not to be set"
         raise UsageError(f"conditioning.classes={few} are {whose}: the data have {have}")
     return dataclasses.replace(config, conditioning=dataclasses.replace(config.conditioning, classes=dataset.classes))
+
+
+def with_value_range(config: Config, dataset: Dataset) -> Config:
+    """The config with the range that deep pictures were scaled by, so that other pictures are scaled alike."""
+    if dataset.value_range is None or getattr(config.dataset, "value_range", None) != "auto":
+        return config
+    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, value_range=dataset.value_range))
 
 
 class Modes(NamedTuple):

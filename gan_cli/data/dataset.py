@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ class Dataset:
 
     A label is the number of its class; with several attributes `labels` are `[N, attributes]`, and -1 is not known.
     `source` says in words where they came from and stands in the run's record; `complete` is false for a stand-in.
-    `notes` are lines to be said at the start. `digest` is the fingerprint if it is known already.
+    `notes` are lines to be said at the start. `digest` is the fingerprint if it is known already. `changes` is all that
+    was done to pictures, for the run's record, `value_range` how those of more than 8 bits were scaled.
     """
 
     samples: Tensor
@@ -33,6 +35,8 @@ class Dataset:
     complete: bool = True
     notes: tuple[str, ...] = ()
     digest: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    value_range: str | tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)

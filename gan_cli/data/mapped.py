@@ -79,7 +79,7 @@ def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
     start = _aligned(math.prod(shape))
     if hashlib.sha256(memoryview(mapped)[start:end]).digest() != digest:
         raise ValueError("damaged")
-    labels = card["labels"]
+    labels, value_range = card["labels"], card["value_range"]
     if start + 8 * (0 if labels is None else math.prod(labels)) + length != end:
         raise ValueError("of another length")
     dataset = Dataset(
@@ -88,6 +88,8 @@ def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
         classes=tuple(card["classes"]),
         source=card["source"],
         digest=card["fingerprint"],
+        changes=dict(card["changes"]),
+        value_range=tuple(value_range) if isinstance(value_range, list) else value_range,
     )
     return dataset, card["checksum"]
 
@@ -146,6 +148,8 @@ def finish(part: Part, path: Path, dataset: Dataset) -> None:
         "classes": dataset.classes,
         "source": dataset.source,
         "fingerprint": dataset.fingerprint,
+        "changes": dict(dataset.changes),
+        "value_range": dataset.value_range,
         "checksum": _checksum(dataset.samples),
     }
     content = labels + json.dumps(card).encode()

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from gan_cli.errors import GanCliError, UsageError, closest, one_line
 from gan_cli.imagefolder.attributes import read_attributes
-from gan_cli.imagefolder.listing import READ, File, Listing, Reader, opened
+from gan_cli.imagefolder.kinds import FORMATS_READ
+from gan_cli.imagefolder.listing import File, Listing, Reader, opened
 
-FORMATS_READ = "png, jpg, webp and bmp are read"
 SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
 
@@ -96,15 +96,16 @@ def layout_of(listing: Listing, split: str) -> Layout:
         raise UsageError(f"dataset.split={split}: {listing.shown} has no sub-folder {split} beside a sub-folder train")
     place = "/".join((listing.shown, *base))
     if not files:
-        others = f", only {counted(listing.others, 'other file')}" if listing.others else ""
-        raise UsageError(f"dataset.path={one_line(place)}: no pictures in it{others}; {FORMATS_READ}")
+        others = f", only {listing.describe_others()}" if listing.describe_others() else ""
+        way = f"; {listing.first_way}" if listing.first_way else ""
+        raise UsageError(f"dataset.path={one_line(place)}: no pictures in it{others}{way}; {FORMATS_READ}")
     labels, classes, mixed = _classes(files, base, place)
     return Layout(files, labels, classes, base, mixed)
 
 
 def _plain(files: Sequence[File]) -> Sequence[File]:
     """The files that decide the layout: a stray gif beside the classes shall not undo them."""
-    read = [file for file in files if file.parts[-1].lower().endswith(READ)]
+    read = [file for file in files if not file.foreign]
     return read or files
 
 
