@@ -25,6 +25,7 @@ from gan_cli.state import Counters, TrainState, expected_layout, state_tensors
 
 FORMAT = 1
 MOST_BYTES = 16 << 30
+LATER_COUNTERS = ("images_offset",)
 # Of the figures that a run needs to go on: those of D's half of a step.
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")
 
@@ -37,6 +38,7 @@ class CounterSchema:
     d_updates: int = key("discriminator updates done", at_least=0, at_most=10**15)
     total_steps: int | None = key("where the run ends", at_least=1, at_most=10**12)
     retries: int = key("times the run went back", absent=0, at_least=0, at_most=10**6)
+    images_offset: int = key("images seen beyond d_updates batches", absent=0, at_least=-(10**21), at_most=10**21)
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,16 @@ def _content(state: TrainState, config: Config, provenance: Provenance, metrics:
     metadata = {
         "format": FORMAT,
         "config": configs.to_dict(config),
-        "counters": dataclasses.asdict(state.counters),
+        "counters": _without_zeros(dataclasses.asdict(state.counters)),
         "metrics": metrics or {},
         "provenance": dataclasses.asdict(provenance),
     }
     return seal(tensors, metadata)
+
+
+def _without_zeros(counters: dict[str, Any]) -> dict[str, Any]:
+    """Without counters that came later and that few runs have, so that the others' files are as they were."""
+    return {name: value for name, value in counters.items() if value or name not in LATER_COUNTERS}
 
 
 def _write(target: Path, content: bytearray) -> None:

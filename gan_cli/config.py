@@ -64,6 +64,15 @@ class Config:
     )
     output: str = key("folder that receives the runs")
     resume: str | None = key("a run's folder or name to go on with, or auto")
+    data: str | None = key(
+        "with resume: the folder, zip or files where the run's data are now, if they were moved", absent=None
+    )
+    on_changed_data: str = key(
+        "with resume, if the data are not those of the run: stop, or go on with them; auto: resume=auto goes on with as"
+        " many samples or more, all else stops",
+        absent="auto",
+        choices=("auto", "stop", "go_on"),
+    )
     init_from: str | None = key(
         "a checkpoint or run to start from: its networks and weights, all else fresh", absent=None
     )
@@ -200,7 +209,7 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 # What a run may change when it goes on without being another run; so may every interval, `*_every`.
 RUN_CONTROL = (
     "steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "evaluation",
-    "dry_run", "plugins", "logger",
+    "dry_run", "plugins", "logger", "data", "on_changed_data",
 )  # fmt: skip
 
 RECORDED = "conditioning.classes"  # follows from the data

@@ -61,7 +61,7 @@ def step_metrics(run: Run, made: GeneratorOutcome, pace: Pace) -> dict[str, floa
     tensors = {"loss/generator": made.loss, "grad_norm/generator": gradient_norm(state.generator)}
     return {
         "step": state.counters.step,
-        "images_seen": state.counters.d_updates * config.batch_size,
+        "images_seen": state.counters.images_seen(config.batch_size),
         **run.discriminator_metrics,
         **_numbers(tensors),
         **vital_signs(state, config, run.batches),

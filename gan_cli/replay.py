@@ -11,6 +11,7 @@ import torch
 
 from gan_cli import __version__
 from gan_cli import config as configs
+from gan_cli.changes import changes_in
 from gan_cli.checkpoint import Provenance
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
@@ -35,6 +36,8 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
     if config.replay is None:
         return config
     folder = _ends_file(config).parent
+    if any(changes_in(read_record(folder))):
+        raise UsageError(f"replay={config.replay}: the run was changed when it went on, which a replay cannot repeat")
     try:
         saved = configs.read(read_record(folder).get("config"))  # type: ignore[arg-type]
     except UsageError as error:

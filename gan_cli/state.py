@@ -34,13 +34,18 @@ class Counters:
     """How far the run is. `step` counts generator updates; the real images seen are d_updates times the batch size.
 
     `total_steps` is where it ends; None while a time budget is measured. `retries` is how often the run went back to a
-    checkpoint, and on with another seed.
+    checkpoint, and on with another seed. `images_offset` is what the images seen are more, after the batch size was
+    changed.
     """
 
     step: int = 0
     d_updates: int = 0
     total_steps: int | None = None
     retries: int = 0
+    images_offset: int = 0
+
+    def images_seen(self, batch_size: int) -> int:
+        return self.d_updates * batch_size + self.images_offset
 
 
 class DiscriminatorOutcome(NamedTuple):

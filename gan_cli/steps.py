@@ -239,7 +239,7 @@ def top_share(config: Config, d_updates: int, batches: Batches) -> float:
     """The share of fakes that G learns from: 0.99 to the power of the epochs done, down to `top_k` (2002.06224)."""
     if config.training.top_k is None:
         return 1.0
-    epochs = d_updates * config.batch_size // len(batches.dataset)
+    epochs = (d_updates * config.batch_size + batches.offset) // len(batches.dataset)
     return max(config.training.top_k, TOP_K_DECAY**epochs)
 
 

@@ -52,9 +52,10 @@ LAYERS = [
     {"appraisal"},
     {"evaluate"},
     {"conduct", "finetune"},
+    {"changes"},
     {"equal_run"},
     {"replay"},
-    {"extend"},
+    {"extend", "resuming"},
     {"sources"},
     {"launch"},
     {"api"},
@@ -112,8 +113,8 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 
 TORCHLESS = (
-    "api child chosen cli combinations commands compare compose composition config cures errors explain extend extras"
-    " figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan plugin"
+    "api changes child chosen cli combinations commands compare compose composition config cures errors explain extend"
+    " extras figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan plugin"
     " recipes report schema searchpath sources sweep"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]

@@ -80,10 +80,10 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
     return selection.apply(BUILDERS[name](image_size=size, **settings))
 
 
-def build_batches(config: Config, dataset: Dataset, device: torch.device) -> Batches:
-    """The batches of a run."""
+def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
+    """The batches of a run, which has seen `offset` more samples than its updates had in batches of this size."""
     flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
-    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional)
+    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset)
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
