@@ -25,7 +25,7 @@ from gan_cli.state import Counters, TrainState, expected_layout, state_tensors
 
 FORMAT = 1
 MOST_BYTES = 16 << 30
-LATER_COUNTERS = ("images_offset",)
+LATER = ("images_offset",)  # counters that few runs have: the others' files are as they were before there were these
 # Of the figures that a run needs to go on: those of D's half of a step.
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")
 
@@ -110,16 +110,11 @@ def _content(state: TrainState, config: Config, provenance: Provenance, metrics:
     metadata = {
         "format": FORMAT,
         "config": configs.to_dict(config),
-        "counters": _without_zeros(dataclasses.asdict(state.counters)),
+        "counters": {name: n for name, n in dataclasses.asdict(state.counters).items() if n or name not in LATER},
         "metrics": metrics or {},
         "provenance": dataclasses.asdict(provenance),
     }
     return seal(tensors, metadata)
-
-
-def _without_zeros(counters: dict[str, Any]) -> dict[str, Any]:
-    """Without counters that came later and that few runs have, so that the others' files are as they were."""
-    return {name: value for name, value in counters.items() if value or name not in LATER_COUNTERS}
 
 
 def _write(target: Path, content: bytearray) -> None:

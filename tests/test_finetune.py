@@ -197,5 +197,5 @@ def test_dry_run_and_resume_auto(
     line = [*DATA, f"init_from={old}", "name=auto", "resume=auto"]
     first = train(*line, "steps=2")
     assert train(*line, "steps=4") == first
-    assert run_command("train", [f"resume={first}", f"init_from={old}"]) == 2
+    assert run_command("train", [f"resume={first}", f"init_from={first}"]) == 2
     assert "init_from: cannot change" in capsys.readouterr().err

@@ -259,7 +259,7 @@ def test_a_finished_run_is_left_alone(
         ("loss=hinge", "loss: cannot change"),
         ("image_size=32", "image_size: cannot change"),
         ("seed=4", "seed: cannot change"),
-        ("batch_size=300", "the data set has 200 samples"),
+        ("training.accumulate=3", "cannot be split"),
         ("name=other", "name: cannot change"),
         ("steps=2", "the run has done 3 already"),
         ("steps=4 extra_steps=2", "give one"),
