@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,7 @@ from gan_cli.schema import key
 from gan_cli.sealed import SealError, seal, unseal
 from gan_cli.state import Counters, TrainState, expected_layout, state_tensors
 
-FORMAT = 1
-MOST_BYTES = 16 << 30
-LATER = ("images_offset",)  # counters that few runs have: the others' files are as they were before there were these
+FORMAT, MOST_BYTES = 1, 16 << 30
 # Of the figures that a run needs to go on: those of D's half of a step.
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")
 
@@ -110,7 +109,7 @@ def _content(state: TrainState, config: Config, provenance: Provenance, metrics:
     metadata = {
         "format": FORMAT,
         "config": configs.to_dict(config),
-        "counters": {name: n for name, n in dataclasses.asdict(state.counters).items() if n or name not in LATER},
+        "counters": {name: n for name, n in dataclasses.asdict(state.counters).items() if n or name != "images_offset"},
         "metrics": metrics or {},
         "provenance": dataclasses.asdict(provenance),
     }
@@ -163,8 +162,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 def _failed_save(target: Path, needed: int, error: OSError) -> StorageError:
     try:
-        stat = os.statvfs(target.parent)
-        free = f"{stat.f_bavail * stat.f_frsize:,} bytes free"
+        free = f"{shutil.disk_usage(target.parent).free:,} bytes free"
     except OSError:
         free = "the folder is gone"
     return StorageError(f"{target}: cannot be written ({one_line(error)}); needs {needed:,} bytes, {free}")

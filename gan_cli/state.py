@@ -35,7 +35,7 @@ class Counters:
 
     `total_steps` is where it ends; None while a time budget is measured. `retries` is how often the run went back to a
     checkpoint, and on with another seed. `images_offset` is what the images seen are more, after the batch size was
-    changed.
+    changed; where it is 0 no file has it.
     """
 
     step: int = 0
