@@ -13,9 +13,10 @@ import torch
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, one_line
+from gan_cli.geometry import padded
 from gan_cli.machine import describe_device
 from gan_cli.models.layers import MinibatchDeviations, largest_group
-from gan_cli.options import GRADIENT_PENALTIES
+from gan_cli.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 from gan_cli.report import write_run_report
 from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
@@ -49,7 +50,7 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     log.say(
         f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
         f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
-        f" samples {'x'.join(map(str, config.sample_shape))}"
+        f" samples {'x'.join(map(str, config.sample_shape))}{_inside(config)}"
     )
     threads = torch.get_num_threads()
     log.say(
@@ -57,6 +58,15 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
         + (f" ({timed})" if timed else "")
     )
     _warn(config, log)
+
+
+def _inside(config: Config) -> str:
+    """Says of images with sides that cannot be halved at which the networks work; nothing of others."""
+    sides, named = config.sample_shape[1:], {config.architecture.generator.name, config.architecture.discriminator.name}
+    if not sides or not named & {*CONVOLUTIONAL} or padded(*sides) == sides:
+        return ""
+    height, width = padded(*sides)
+    return f", made and judged at {height}x{width}: the border is cut"
 
 
 def _warn(config: Config, log: RunLog) -> None:
