@@ -13,7 +13,7 @@ from gan_cli.changes import PLACES, SETTINGS, as_begun
 from gan_cli.compose import compose_command
 from gan_cli.config import Config
 from gan_cli.errors import CheckpointError, UsageError
-from gan_cli.finetune import KEYS
+from gan_cli.finetune import brought_by_base
 from gan_cli.overrides import quote_literals
 from gan_cli.runfolder import CHECKPOINTS, read_record, runs_in
 
@@ -34,7 +34,7 @@ def find_equal(config: Config, overrides: Sequence[str] | None) -> Path | None:
             continue
         differing = configs.differences(with_recipe_of(saved.config, config, overrides), saved.config)
         if config.init_from is not None:  # which brought these along
-            differing = [text for text in differing if not text.startswith(KEYS)]
+            differing = [text for text in differing if not brought_by_base(text, overrides)]
         differing = _without_changes(differing, config, read_record(folder))
         if not differing:
             return folder

@@ -42,7 +42,8 @@ from gan_cli.runfolder import (
 )
 from gan_cli.runlog import RunLog, cut_metrics
 from gan_cli.schema import shown
-from gan_cli.state import TrainState, build_state, check_parameters, load_network_tensors
+from gan_cli.state import TrainState, build_state, check_parameters
+from gan_cli.transfer import Taken, describe, take_over
 
 
 @dataclass(frozen=True)
@@ -121,18 +122,21 @@ def _preview(request: Request) -> Ended:
     replay.find_ends(prepared.config, prepared.dataset)
     if request.recipe.reason:
         print(recipes.told(request.recipe))
+    if describe(prepared.taken):
+        print(describe(prepared.taken))
     brought = dict.fromkeys(request.brought, "brought along") | dict.fromkeys(request.of_recipe, "recipe")
     preview(prepared.config, request.named, brought, prepared.dataset, prepared.state)
     return Ended(None, 0)
 
 
 class Prepared(NamedTuple):
-    """A config without open questions, its data and fresh state, and how the number of threads was found."""
+    """A config without open questions, its data and state; how the threads were found, and what weights were taken."""
 
     config: Config
     dataset: Dataset
     state: TrainState
     timed: str
+    taken: dict[str, Taken]
 
 
 def _prepare(request: Request) -> Prepared:
@@ -152,20 +156,19 @@ def _prepare(request: Request) -> Prepared:
     check_parameters(config)
     config, timed = settle_threads(config, dataset, device)
     state = build_state(config, device)
-    if request.base is not None:
-        load_network_tensors(state, request.base.tensors)
+    taken = {} if request.base is None else take_over(state, config, request.base)
     state.counters.total_steps = config.steps if config.budget is None and config.replay is None else None
-    return Prepared(config, dataset, state, timed)
+    return Prepared(config, dataset, state, timed, taken)
 
 
 def _start(request: Request) -> Ended:
-    config, dataset, state, timed = _prepare(request)
+    config, dataset, state, timed, taken = _prepare(request)
     replayed = replay.find_ends(config, dataset)
     request = dataclasses.replace(request, config=config)
     device, reference = state.device, reference_for(config, dataset, print)
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
     with lock(folder):
-        _record_start(request, folder, dataset, device)
+        _record_start(request, folder, dataset, device, taken)
         replay.keep_ends(replayed, folder)
         with RunLog(folder) as log:
             log.say(f"run: {folder}")
@@ -176,6 +179,8 @@ def _start(request: Request) -> Ended:
                 log.say(f"brought along: {brought}")
             if request.base is not None:
                 log.say(f"weights: from {describe_base(request.base)}")
+            if describe(taken):
+                log.say(describe(taken))
             introduce(config, dataset, state, log, timed)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
@@ -184,7 +189,9 @@ def _start(request: Request) -> Ended:
             return conduct(run)
 
 
-def _record_start(request: Request, folder: Path, dataset: Dataset, device: torch.device) -> None:
+def _record_start(
+    request: Request, folder: Path, dataset: Dataset, device: torch.device, taken: dict[str, Taken]
+) -> None:
     record = {
         "gan_cli": __version__,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -195,6 +202,7 @@ def _record_start(request: Request, folder: Path, dataset: Dataset, device: torc
         "threads": torch.get_num_threads(),
         "data": resuming.described(dataset),
         "init_from": None if request.base is None else describe_base(request.base),
+        **({"taken_over": {role: each._asdict() for role, each in taken.items()}} if taken else {}),
         "brought_along": request.brought,
         "recipe": request.recipe._asdict(),
         "config": configs.to_dict(request.config),

@@ -17,7 +17,7 @@ from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.equal_run import with_recipe_of
 from gan_cli.errors import UsageError, one_line
-from gan_cli.finetune import KEYS
+from gan_cli.finetune import brought_by_base
 from gan_cli.links import without_link
 from gan_cli.machine import describe_device
 from gan_cli.run import Run
@@ -46,7 +46,7 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
     config = dataclasses.replace(with_recipe_of(saved, config, overrides), budget=None)
     differing = configs.differences(config, dataclasses.replace(saved, replay=config.replay))
     if config.init_from is not None:  # which brought these along
-        differing = [text for text in differing if not text.startswith(KEYS)]
+        differing = [text for text in differing if not brought_by_base(text, overrides)]
     if typed is not None and saved.budget is not None and typed != saved.budget:
         differing.append(f"budget={typed} (was {saved.budget})")
     if differing:

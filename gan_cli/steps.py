@@ -165,7 +165,7 @@ def generator_step(state: TrainState, config: Config, batches: Batches) -> Gener
     rate = _descend(state, config, "generator")
     state.counters.step += 1
     if state.generator_ema is not None:
-        warmth = state.counters.step if config.init_from is None else None
+        warmth = state.counters.step if config.init_from is None or state.counters.new_layers else None
         update_average(state.generator_ema, state.generator, config.training.ema_decay, warmth)
     return GeneratorOutcome(torch.stack(losses).mean(), rate)
 

@@ -51,7 +51,7 @@ LAYERS = [
     {"train", "sample", "export", "evaluate_folders"},
     {"appraisal"},
     {"evaluate"},
-    {"conduct", "finetune"},
+    {"conduct", "finetune", "transfer"},
     {"changes"},
     {"equal_run"},
     {"replay"},
