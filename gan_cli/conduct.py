@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,12 +21,13 @@ from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
 from gan_cli.runlog import RunLog
 from gan_cli.state import Counters, TrainState, count_parameters
+from gan_cli.system import signals
 from gan_cli.trackers import trackers_of
 from gan_cli.train import train
 
 FEW = 4  # samples, whose deviations tell little
 ENDED = {DivergedError: "diverged", CollapsedError: "collapsed"}
-STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
+STOPPED = dict(zip(signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False))
 
 
 class Ended(NamedTuple):

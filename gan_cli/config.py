@@ -30,7 +30,7 @@ from gan_cli.plugin import ENABLED
 from gan_cli.schema import key, option_of, options_of
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
-LOGGERS = ("tensorboard", "wandb")
+LOGGERS = ("tensorboard", "wandb", "csv", "mlflow")
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
 
@@ -87,6 +87,7 @@ class Config:
     precision: str = key(
         "of the networks' arithmetic; auto: bf16 for images where the machine computes it fast, else fp32",
         choices=("auto", "fp32", "bf16"),
+        instead={"fp16": "is not offered, as its range needs scaled losses; use bf16, or auto"},
     )
     threads: int | str | None = key(
         "CPU threads; auto, or null: as many as are fastest in a short trial", word="auto", at_least=1, at_most=1024
@@ -95,7 +96,7 @@ class Config:
         "nothing is timed, and operations are chosen that repeat to the last bit, where there are such", absent=False
     )
     logger: tuple[str, ...] = key(
-        "where figures and grids also go, beside metrics.jsonl, as [tensorboard,wandb]: each is an extra",
+        "where figures and grids also go, beside metrics.jsonl, as [tensorboard,wandb]; csv: figures as a table",
         absent=(),
         choices=LOGGERS,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 
 import torch
@@ -99,6 +98,8 @@ def peak_memory(device: torch.device) -> float:
     """MiB: allocated on the GPU at most, else resident at most."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    import resource  # which Windows lacks, where nothing is trained
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 

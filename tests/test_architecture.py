@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first; a module may import from its own layer and those before it.
 LAYERS = [
     {"errors"},
-    {"extras", "child", "links"},
+    {"extras", "child", "links", "system"},
     {"schema", "randomness", "geometry", "plugin", "quickstart"},
     {"labels"},
     {"options", "searchpath", "ownfolder"},
@@ -115,7 +115,7 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 TORCHLESS = (
     "api changes child chosen cli combinations commands compare compose composition config cures errors explain extend"
     " extras figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan plugin"
-    " recipes report schema searchpath sources sweep"
+    " recipes report schema searchpath sources sweep system"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
 TORCHLESS_FILES += [

@@ -14,6 +14,13 @@ from gan_cli.errors import UsageError
 from gan_cli.labels import condition_of
 from gan_cli.randomness import generator_for
 
+# By `dataset.flip`: the sides along which images are mirrored, and the purpose of what decides about each.
+FLIPS: dict[bool | str, dict[int, str]] = {
+    False: {},
+    True: {-1: "flip"},
+    "vertical": {-2: "flip/vertical"},
+    "both": {-1: "flip", -2: "flip/vertical"},
+}
 SEEDS = {"train": 0, "test": 1}  # of what is drawn, which must not change with a run's seed
 
 
@@ -103,7 +110,7 @@ class Batches:
     seed: int
     batch_size: int
     device: torch.device
-    flip: bool = False
+    flip: bool | str = False  # left to right; `vertical`, or `both`
     conditional: bool = False
     offset: int = 0  # samples seen beyond batches of this size, if they had another size before
 
@@ -116,9 +123,9 @@ class Batches:
         """What the discriminator sees in its update number `update`, counted from 0; `flip` mirrors half of it."""
         indices = batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
         samples = to_unit(self.dataset.samples[indices].to(self.device))
-        if self.flip:
-            mirrored = torch.rand(len(samples), generator=generator_for(self.seed, "flip", update)) < 0.5
-            samples = torch.where(mirrored.view(-1, 1, 1, 1).to(self.device), samples.flip(-1), samples)
+        for side, purpose in FLIPS[self.flip].items():
+            mirrored = torch.rand(len(samples), generator=generator_for(self.seed, purpose, update)) < 0.5
+            samples = torch.where(mirrored.view(-1, 1, 1, 1).to(self.device), samples.flip(side), samples)
         return Batch(samples, self.conditions(update))
 
     def conditions(self, update: int) -> Tensor | None:

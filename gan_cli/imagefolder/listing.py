@@ -181,7 +181,7 @@ class FolderReader:
             if status.st_size > MOST_FILE_BYTES:
                 raise BadPicture(f"larger than {MOST_FILE_BYTES >> 20} MiB")
             # Should it have become a pipe meanwhile, opening it must not wait for a writer.
-            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+            with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
                 return opened.read(MOST_FILE_BYTES)
         except OSError as error:
             return _unreadable(error, path, os.path.islink(path))
