@@ -87,7 +87,7 @@ class Config:
     precision: str = key(
         "of the networks' arithmetic; auto: bf16 for images where the machine computes it fast, else fp32",
         choices=("auto", "fp32", "bf16"),
-        instead={"fp16": "is not offered, as its range needs scaled losses; use bf16, or auto"},
+        instead={"fp16": "is not offered, as its range needs scaled losses; use auto, fp32, bf16"},
     )
     threads: int | str | None = key(
         "CPU threads; auto, or null: as many as are fastest in a short trial", word="auto", at_least=1, at_most=1024
