@@ -191,13 +191,15 @@ class MLflow:
         inside = refuse_link(folder / MLFLOW)
         inside.mkdir(exist_ok=True)
         home = Path(config.output).expanduser().resolve()
-        if not os.environ.get("MLFLOW_TRACKING_URI"):
+        own = not os.environ.get("MLFLOW_TRACKING_URI")
+        if own:
             mlflow.set_tracking_uri(f"sqlite:///{home / 'mlflow.db'}")
+            os.environ.pop("MLFLOW_TRACKING_URI", None)  # which that sets, for another run in this process to find
             if step == 0:
                 say(f"mlflow: no MLFLOW_TRACKING_URI, so this run is kept in {home / 'mlflow.db'}")
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         if mlflow.get_experiment_by_name(name) is None:
-            own = not os.environ.get("MLFLOW_TRACKING_URI")  # a server has its own place for files
+            # a server has its own place for files
             mlflow.create_experiment(name, artifact_location=(home / "mlflow").as_uri() if own else None)
         mlflow.set_experiment(name)
         known = inside / RUN_ID
