@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
 from gan_cli.errors import UsageError, one_line
+from gan_cli.geometry import levels_of, padded
+from gan_cli.models.layers import Discriminator
+from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
+from gan_cli.models.resnet import ResNetDiscriminator
 from gan_cli.state import TrainState, build_state, load_network_tensors, under
 
 ROLES = ("generator", "discriminator")
@@ -85,8 +89,11 @@ def _fitting(network: nn.Module, old: nn.Module, role: str, config: Config, base
     classes = (base.config.classes, config.classes)
     was_grey = base.config.sample_shape[0] == 1 < len(base.config.sample_shape)
     colours = config.sample_shape[0] if was_grey and config.sample_shape[0] > 1 and not packed else 0
+    otherwise = _laid_out_otherwise(network, config, base.config)
     found: dict[str, Tensor] = {}
-    for tensors in _by_layer(network.state_dict()).values():
+    for layer, tensors in _by_layer(network.state_dict()).items():
+        if layer.startswith(otherwise):
+            continue
         fitting = {}
         for name, value in tensors.items():
             given = theirs.get(_plain(name))
@@ -98,6 +105,25 @@ def _fitting(network: nn.Module, old: nn.Module, role: str, config: Config, base
         if fitting.keys() == tensors.keys():
             found |= fitting
     return found
+
+
+def _laid_out_otherwise(network: nn.Module, config: Config, old: Config) -> tuple[str, ...]:
+    """The layers in which each place of an image has weights of its own, and so other ones where sizes differ.
+
+    Their shapes may be equal by chance.
+    """
+    (*_, height, width), (*_, old_height, old_width) = (
+        each.sample_shape if len(each.sample_shape) > 2 else (0, 0) for each in (config, old)
+    )
+    if (height, width) == (old_height, old_width):
+        return ()
+    if isinstance(network, MLPGenerator | MLPDiscriminator):
+        return ("output",) if isinstance(network, MLPGenerator) else ("hidden.0",)
+    bases = [levels_of(*padded(*sides))[:2] for sides in ((height, width), (old_height, old_width))]
+    if bases[0] == bases[1]:
+        return ()
+    pooled = isinstance(network, ResNetDiscriminator)
+    return () if pooled else ("score", "classes", "beside") if isinstance(network, Discriminator) else ("project",)
 
 
 def _coloured(given: Tensor, shape: torch.Size, role: str, colours: int) -> Tensor:

@@ -104,6 +104,19 @@ def test_colour_to_grey_has_new_first_and_last_layers() -> None:
     assert torch.equal(state.generator_ema.project.weight, base.tensors["generator_ema.project.weight"])
 
 
+@pytest.mark.parametrize("architecture", ["dcgan", "mlp"])
+def test_a_layer_whose_places_lie_otherwise_is_new_though_its_shape_is_the_same(architecture: str) -> None:
+    """36 x 64 is made from 5 x 8 places of 16 channels, 60 x 80 from 4 x 5 of 32; 32 x 64 has the pixels of 64 x 32."""
+    sizes = ["[36,64]", "[60,80]"] if architecture == "dcgan" else ["[32,64]", "[64,32]"]
+    chosen = without(TINY_IMAGES, "image_size", *([] if architecture == "dcgan" else ["architecture"]))
+    old = settled(*chosen, f"architecture={architecture}", f"image_size={sizes[0]}")
+    state, base, taken = taken_over(old, *DATA, f"image_size={sizes[1]}")
+    first, last = ("project", "score") if architecture == "dcgan" else ("output.0", "hidden.0")
+    for role, layer in (("generator", first), ("discriminator", last)):
+        assert state_tensors(state)[f"{role}.{layer}.weight"].shape == base.tensors[f"{role}.{layer}.weight"].shape
+        assert layer in taken[role].new
+
+
 TWO = "dataset.classes=[filled circle,outlined circle]"
 OTHER = "dataset.classes=[outlined circle,filled cross]"
 
