@@ -82,8 +82,15 @@ def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], fold
     now = f" ({one_line(shown(value), 60)} there)" if dotted in has or f"{dotted}.name" in has else ""
     return UsageError(
         f"{dotted}: cannot change on resume={one_line(folder, 200)}{now}, only {allowed} and *_every; a new run with"
-        f" its weights may: {way_out(folder)} {one_line(override.input_line, 80)}"
+        f" its weights may: {way_out(folder)}{_data_of(has, dotted)} {one_line(override.input_line, 80)}"
     )
+
+
+def _data_of(has: Mapping[str, Any], dotted: str) -> str:
+    """The keys that choose the run's data set, as they are typed, unless it is to be another."""
+    named = {"dataset": has.get("dataset.name"), "dataset.path": has.get("dataset.path")}
+    typed = [f"{key}={value}" for key, value in named.items() if isinstance(value, str)]
+    return "" if dotted == "dataset" or not typed else f" {shlex.join(typed)}"
 
 
 def way_out(folder: Path) -> str:

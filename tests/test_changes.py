@@ -123,7 +123,7 @@ def test_a_refusal_names_what_is_there_and_the_way_out(short: Path, capsys: pyte
     where = short.relative_to(Path.cwd())
     assert f"loss: cannot change on resume={where} (non_saturating there), only steps, " in error
     assert "batch_size, training.accumulate, threads, optimizer.lr and *_every" in error
-    assert f"init_from={where} loss=hinge" in error
+    assert f"init_from={where} dataset=shapes loss=hinge" in error
 
 
 def test_a_script_goes_on_with_a_run_that_was_changed(
@@ -183,6 +183,7 @@ def test_messages_know_the_run_s_data_set(own: Path, short: Path, capsys: pytest
     error = refused([f"resume={own}", "dataset=cifar10"], capsys)
     assert "dataset: cannot change on resume=" in error
     assert "(folder there)" in error
+    assert f"init_from={own} dataset=folder dataset.path=pets seed=3" in refused([f"resume={own}", "seed=3"], capsys)
 
 
 def test_data_are_of_a_run_that_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
