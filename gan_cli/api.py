@@ -17,10 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gan_cli import changes
 from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import UsageError, one_line
-from gan_cli.recipes import AUTO, GROUP, NO_RECIPE, USED, Choice, check_whole
+from gan_cli.recipes import AUTO, GROUP, NO_RECIPE, NONE, USED, Choice, check_whole
 
 if TYPE_CHECKING:
     import torch
@@ -207,15 +208,19 @@ def _asked_of_eval(**given: Any) -> EvalConfig:
 def read_overrides(overrides: Sequence[str]) -> Asked:
     """What a `gan-train` command line comes to, validated as far as it can be without its data."""
     from gan_cli.compose import compose_command
-    from gan_cli.runfolder import find_run
 
+    resumed = changes.on_resuming(overrides)
+    if resumed is not None:
+        composed = compose_command("train", resumed.overrides, recipe=NONE)
+        named = tuple(key for key in composed.named if key not in resumed.added)
+        parsed = configs.read(composed.data)
+        configs.refuse_keys_of_sweeps(parsed)
+        return Asked(parsed, named, {}, NO_RECIPE, tuple(resumed.overrides))
     composed = compose_command("train", overrides)
     parsed = configs.read(composed.data)
     configs.refuse_keys_of_sweeps(parsed)
     if parsed.init_from is None:  # else its networks are yet to be known
         configs.validate(parsed)
-    if parsed.resume not in (None, "auto") and not parsed.dry_run:
-        find_run(parsed.resume, parsed.output)  # a run that is not there shall not take as long as importing torch
     return Asked(parsed, composed.named, composed.brought, composed.recipe, tuple(overrides), composed.of_recipe)
 
 

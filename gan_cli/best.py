@@ -56,6 +56,9 @@ def _saved_best(run: Run, name: str) -> Best | None:
     if found.provenance.figure != name or value is None:
         run.log.say(f"{BEST} went by {found.provenance.figure}; from now on it goes by {name}")
         return None
+    if found.provenance.fingerprint != run.provenance.fingerprint:
+        run.log.say(f"{BEST} was measured on the data as they were; from now on another best is looked for")
+        return None
     return Best(found.counters.step, value)
 
 

@@ -149,13 +149,27 @@ def _with_keys(command: str, arguments: list[str]) -> list[str]:
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     from gan_cli.api import read_overrides
     from gan_cli.sources import leaving_at_once, tell_taken
+    from gan_cli.system import require_locks
 
     asked = read_overrides(overrides)
+    if not asked.config.dry_run:
+        require_locks()
+    _refuse_processes()
     tell_taken("train")
     with leaving_at_once():
         from gan_cli.launch import Request, launch
 
     return launch(Request(*asked, command=command, folder=folder)).code
+
+
+def _refuse_processes() -> None:
+    """UsageError in each of several processes that torchrun started, of which each would be a whole run."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and count not in ("", "1"):
+        raise UsageError(
+            f"torchrun started {one_line(count, 20)} processes: a run uses one card, start each by itself, as gan-train"
+            " device=cuda device.index=0"
+        )
 
 
 def _run_other(command: str, arguments: list[str]) -> int:

@@ -10,6 +10,19 @@ from gan_cli.options import DEVICES
 from gan_cli.options.evaluation import EXTRACTORS, METRICS
 from gan_cli.schema import key, option_of
 
+# Formats that are asked for and not written, each with the way to it.
+CONVERTED = {
+    "torchscript": "is not written; take format=pt2, which torch.export.load reads, or format=onnx",
+    "coreml": "is not written; take format=onnx, which onnxruntime runs on Apple's devices too",
+    "tflite": "is not written; take format=onnx, which onnxruntime runs on phones, or convert that by onnx2tf",
+}
+# Keys that users of other tools try, each with what there is.
+UNSUPPORTED = {
+    ("sample", "project"): "no picture is searched for among the latents; n=64 seed=0 shows what seeds give",
+    ("sample", "latents"): "latents are not given; a seed is one, as seeds=0-7, and gan_cli.api takes arrays of them:"
+    " load_generator(RUN).network(latents, condition)",
+    ("sample", "mixing"): "the networks have no styles to mix; format=interpolate goes from seed to seed",
+}
 FILMS = ("interpolate", "walk", "progress")
 CONTAINERS = ("webp", "gif", "mp4")
 
@@ -98,7 +111,7 @@ class ExportConfig:
     """A whole `gan-export` command."""
 
     ckpt: str | None = key("a checkpoint, a run's folder, or outputs/<name> (its newest)")
-    format: str = key("what is written", choices=("safetensors", "onnx", "pt2"))
+    format: str = key("what is written", choices=("safetensors", "onnx", "pt2"), instead=CONVERTED)
     out: str | None = key("folder that receives it; <run>/exported unless set")
     ema: bool = key("use the averaged generator if the checkpoint has one")
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
@@ -117,6 +130,7 @@ class CompareConfig:
     """A whole `gan-compare` command, as gan-compare RUN RUN."""
 
     paths: tuple[str, ...] = key("folders of runs or sweeps, or outputs/<name> (its newest)")
+    out: str | None = key("a .csv file that receives the table too, a row for each run", absent=None)
 
 
 SCHEMAS: dict[str, type] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,11 +17,11 @@ from rich.text import Text
 from gan_cli.chosen import chosen_figures
 from gan_cli.commands import CompareConfig
 from gan_cli.config import flatten
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.figures import Figure, direction, newest_evaluated
 from gan_cli.outcomes import last_tries
 from gan_cli.plan import read_sweep
-from gan_cli.runfolder import RECORD, read_record, runs_in, sweeps_in
+from gan_cli.runfolder import RECORD, read_record, runs_in, sweeps_in, write_text
 from gan_cli.runlog import read_metrics
 from gan_cli.schema import shown
 
@@ -44,6 +46,8 @@ class Shown:
 
 
 def compare(config: CompareConfig) -> int:
+    if config.out is not None and not config.out.lower().endswith(".csv"):
+        raise UsageError(f"out={config.out}: the table is written as a .csv file, give such a name")
     folders = list(dict.fromkeys(run for path in config.paths for run in find_runs(path)))
     if len(folders) < 2:
         raise UsageError("expected two runs or more, as gan-compare outputs/NAME/DATE outputs/NAME/DATE, or a sweep")
@@ -53,6 +57,9 @@ def compare(config: CompareConfig) -> int:
     console = Console()
     for start in range(0, len(runs), ABREAST):
         console.print(_table(runs, runs[start : start + ABREAST]))
+    if config.out is not None:
+        _write_csv(runs, Path(os.path.expanduser(config.out)))
+        print(config.out)
     return 0
 
 
@@ -115,6 +122,26 @@ def _table(runs: Sequence[Shown], some: Sequence[Shown]) -> Table:
         cells = [_cell(each.value, _with_interval(each), best) if each is not None else Text() for each in found]
         table.add_row(Text(one_line(f"{name} (gan-eval)", 80)), *cells)
     return table
+
+
+def _write_csv(runs: Sequence[Shown], path: Path) -> None:
+    """A row for each run with what the table has, figures in full."""
+    rows = []
+    for run in runs:
+        row = {"run": str(run.folder), **{key: shown(run.config.get(key)) for key in _differing(runs)}}
+        row |= {"status": str(run.ended.get("status", "not ended")), "findings": " ".join(run.findings)}
+        row |= {name: repr(value) for name, value in run.last.items()}
+        row |= {name: repr(run.figures[name]) for name in _told(runs) if name in run.figures}
+        row |= {f"{name} (gan-eval)": repr(figure.value) for name, figure in run.evaluated.items()}
+        rows.append(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    try:
+        write_text(path, text.getvalue())
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 CELLS: dict[str, Callable[[Shown], str]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,20 +12,22 @@ import torch
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, one_line
+from gan_cli.geometry import padded
 from gan_cli.machine import describe_device
 from gan_cli.models.layers import MinibatchDeviations, largest_group
-from gan_cli.options import GRADIENT_PENALTIES
+from gan_cli.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 from gan_cli.report import write_run_report
 from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
 from gan_cli.runlog import RunLog
 from gan_cli.state import Counters, TrainState, count_parameters
+from gan_cli.system import signals
 from gan_cli.trackers import trackers_of
 from gan_cli.train import train
 
 FEW = 4  # samples, whose deviations tell little
 ENDED = {DivergedError: "diverged", CollapsedError: "collapsed"}
-STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
+STOPPED = dict(zip(signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False))
 
 
 class Ended(NamedTuple):
@@ -49,7 +50,7 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     log.say(
         f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
         f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
-        f" samples {'x'.join(map(str, config.sample_shape))}"
+        f" samples {'x'.join(map(str, config.sample_shape))}{_inside(config)}"
     )
     threads = torch.get_num_threads()
     log.say(
@@ -57,6 +58,15 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
         + (f" ({timed})" if timed else "")
     )
     _warn(config, log)
+
+
+def _inside(config: Config) -> str:
+    """Says of images with sides that cannot be halved at which the networks work; nothing of others."""
+    sides, named = config.sample_shape[1:], {config.architecture.generator.name, config.architecture.discriminator.name}
+    if not sides or not named & {*CONVOLUTIONAL} or padded(*sides) == sides:
+        return ""
+    height, width = padded(*sides)
+    return f", made and judged at {height}x{width}: the border is cut"
 
 
 def _warn(config: Config, log: RunLog) -> None:

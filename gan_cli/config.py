@@ -31,7 +31,7 @@ from gan_cli.plugin import ENABLED
 from gan_cli.schema import key, option_of, options_of
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
-LOGGERS = ("tensorboard", "wandb")
+LOGGERS = ("tensorboard", "wandb", "csv", "mlflow")
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
 
@@ -65,6 +65,15 @@ class Config:
     )
     output: str = key("folder that receives the runs")
     resume: str | None = key("a run's folder or name to go on with, or auto")
+    data: str | None = key(
+        "with resume: the folder, zip or files where the run's data are now, if they were moved", absent=None
+    )
+    on_changed_data: str = key(
+        "with resume, if the data are not those of the run: stop, or go on with them; auto: resume=auto goes on with as"
+        " many samples or more, all else stops",
+        absent="auto",
+        choices=("auto", "stop", "go_on"),
+    )
     init_from: str | None = key(
         "a checkpoint or run to start from: its networks and weights, all else fresh", absent=None
     )
@@ -79,6 +88,7 @@ class Config:
     precision: str = key(
         "of the networks' arithmetic; auto: bf16 for images where the machine computes it fast, else fp32",
         choices=("auto", "fp32", "bf16"),
+        instead={"fp16": "is not offered, as its range needs scaled losses; use auto, fp32, bf16"},
     )
     threads: int | str | None = key(
         "CPU threads; auto, or null: as many as are fastest in a short trial", word="auto", at_least=1, at_most=1024
@@ -87,7 +97,7 @@ class Config:
         "nothing is timed, and operations are chosen that repeat to the last bit, where there are such", absent=False
     )
     logger: tuple[str, ...] = key(
-        "where figures and grids also go, beside metrics.jsonl, as [tensorboard,wandb]: each is an extra",
+        "where figures and grids also go, beside metrics.jsonl, as [tensorboard,wandb]; csv: figures as a table",
         absent=(),
         choices=LOGGERS,
     )
@@ -201,7 +211,7 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 # What a run may change when it goes on without being another run; so may every interval, `*_every`.
 RUN_CONTROL = (
     "steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "evaluation",
-    "dry_run", "plugins", "logger",
+    "dry_run", "plugins", "logger", "data", "on_changed_data",
 )  # fmt: skip
 
 RECORDED = "conditioning.classes"  # follows from the data

@@ -27,7 +27,8 @@ COVERED, EVENLY = "modes/covered", "modes/reverse_kl"  # the second decides wher
 # 97.5 % quantiles of Student's t, of 1 to 9 degrees of freedom.
 STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
 NO_RANKING = (
-    "not ranked: no figure judges these samples; name one by evaluation.metrics=[frechet] or evaluation.best=..."
+    "not ranked: no figure judges these samples; name one by evaluation.metrics=[frechet] or evaluation.best=..., from"
+    " 20 samples on"
 )
 
 

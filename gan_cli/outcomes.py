@@ -13,8 +13,11 @@ from gan_cli.chosen import chosen_figures
 from gan_cli.errors import one_line
 from gan_cli.runfolder import CHECKPOINTS, OUTCOME, read_record
 from gan_cli.runlog import LARGEST, read_metrics
+from gan_cli.system import signals
 
-ASKED = {signal.SIGINT: 130, signal.SIGUSR1: 138, signal.SIGTERM: 143}  # what a run heeds, and its exit code then
+ASKED = dict(
+    zip(signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False)
+)  # what a run heeds, and its exit code then
 REFUSED = (2, 3, 5)
 WORSE = ("diverged", "collapsed")
 FINAL = ("done", *WORSE)  # however often it is run

@@ -11,13 +11,14 @@ import torch
 
 from gan_cli import __version__
 from gan_cli import config as configs
+from gan_cli.changes import changes_in
 from gan_cli.checkpoint import Provenance
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.reach import reachable
 from gan_cli.equal_run import typed_first, with_recipe_of
 from gan_cli.errors import UsageError, one_line
-from gan_cli.finetune import KEYS
+from gan_cli.finetune import brought_by_base
 from gan_cli.links import without_link
 from gan_cli.machine import describe_device
 from gan_cli.run import Run
@@ -36,6 +37,8 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
     if config.replay is None:
         return config
     folder = _ends_file(config).parent
+    if any(changes_in(read_record(folder))):
+        raise UsageError(f"replay={config.replay}: the run was changed when it went on, which a replay cannot repeat")
     try:
         saved = configs.read(read_record(folder).get("config"))  # type: ignore[arg-type]
     except UsageError as error:
@@ -46,7 +49,7 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
     there = dataclasses.replace(saved, dataset=reachable(saved.dataset, started_in(folder)))
     differing = min((configs.differences(config, each) for each in (saved, there)), key=len)
     if config.init_from is not None:  # which brought these along
-        differing = [text for text in differing if not text.startswith(KEYS)]
+        differing = [text for text in differing if not brought_by_base(text, overrides)]
     if typed is not None and saved.budget is not None and typed != saved.budget:
         differing.append(f"budget={typed} (was {saved.budget})")
     if differing:

@@ -58,6 +58,8 @@ def _introduce(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
     folder, count = this.settings.folder, len(this.jobs)
     if this.brought:
         print(f"brought along: {', '.join(this.brought)}")
+    if this.told:
+        print(this.told)
     if not count:
         print(f"sweep: {folder}" + (": trials that were run before are not run again" if begun else ""), flush=True)
         return

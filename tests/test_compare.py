@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import time
@@ -149,3 +150,15 @@ def test_it_needs_no_torch(three: list[Path], here: Path) -> None:
     path = os.pathsep.join([str(here), str(ROOT)])
     done = run_process("compare", *(str(run) for run in three), cwd=here, PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_table_as_csv(three: list[Path], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("compare", [*map(str, three), "out=table.csv"]) == 0
+    assert capsys.readouterr().out.endswith("table.csv\n")
+    with open(here / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows] == [str(folder) for folder in three]
+    assert [row["loss.name"] for row in rows] == ["hinge", "minimax", "[/]"]
+    assert [row["frechet-classifier"] for row in rows] == ["12.345", "45.5", ""]
+    assert [row["status"] for row in rows] == ["done", "diverged", "not ended"]
+    assert rows[0]["findings"] == "blank"

@@ -255,11 +255,11 @@ def test_a_finished_run_is_left_alone(
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("optimizer.lr=0.1", "optimizer.lr: cannot change"),
+        ("optimizer.beta1=0.1", "optimizer.beta1: cannot change"),
         ("loss=hinge", "loss: cannot change"),
-        ("batch_size=4", "batch_size: cannot change"),
+        ("image_size=32", "image_size: cannot change"),
         ("seed=4", "seed: cannot change"),
-        ("threads=2", "threads: cannot change"),
+        ("training.accumulate=3", "cannot be split"),
         ("name=other", "name: cannot change"),
         ("steps=2", "the run has done 3 already"),
         ("steps=4 extra_steps=2", "give one"),

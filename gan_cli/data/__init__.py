@@ -91,10 +91,10 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
     return dataclasses.replace(dataset, source=dataset.source + fit_line(NATIVE[name], (height, width)))
 
 
-def build_batches(config: Config, dataset: Dataset, device: torch.device) -> Batches:
-    """The batches of a run."""
+def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
+    """The batches of a run, which has seen `offset` more samples than its updates had in batches of this size."""
     flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
-    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional)
+    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset)
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
@@ -103,7 +103,7 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
     if config.conditioning.name == "none":
         return config
     if dataset.labels is None or not dataset.classes:
-        instead = "and the networks of init_from need them" if based else "use conditioning=none"
+        instead = "use conditioning=none" + (", which leaves those layers of init_from out" if based else "")
         raise UsageError(f"{asks}: dataset={config.dataset.name} has no classes here, {instead}")
     if len(dataset.classes) > MOST_CLASSES:
         raise UsageError(f"{asks}: {len(dataset.classes):,} classes, at most {MOST_CLASSES:,} can be asked for")
@@ -111,8 +111,7 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
         raise UsageError(f"{asks}: a class's name has no '=', rename {next(n for n in dataset.classes if '=' in n)!r}")
     if config.classes not in ((), dataset.classes):
         few, have = ("[" + one_line(",".join(names), 80) + "]" for names in (config.classes, dataset.classes))
-        whose = "those of the networks of init_from" if based else "recorded from the data, not to be set"
-        raise UsageError(f"conditioning.classes={few} are {whose}: the data have {have}")
+        raise UsageError(f"conditioning.classes={few} are recorded from the data, not to be set: the data have {have}")
     return dataclasses.replace(config, conditioning=dataclasses.replace(config.conditioning, classes=dataset.classes))
 
 

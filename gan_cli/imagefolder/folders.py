@@ -147,7 +147,7 @@ class FolderReader:
             if status.st_size > kinds.MOST_FILE_BYTES:
                 raise BadPicture(f"larger than {kinds.MOST_FILE_BYTES >> 20} MiB")
             # Should it have become a pipe meanwhile, opening it must not wait for a writer.
-            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+            with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
                 return opened.read(kinds.MOST_FILE_BYTES)
         except OSError as error:
             raise _unreadable(error, path, os.path.islink(path)) from None
@@ -166,7 +166,7 @@ def _beginning(path: str) -> Begins:
     def begins(count: int) -> bytes:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise BadPicture("not a regular file")
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
             return opened.read(count)
 
     return begins

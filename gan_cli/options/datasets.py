@@ -56,7 +56,11 @@ class ImageOptions(DatasetOptions):
     """What every data set of images takes."""
 
     channels: ClassVar[int] = 3
-    flip: bool = key("show each image mirrored half of the time", absent=False)
+    flip: bool | str = key(
+        "show each image mirrored half of the time: true left to right, vertical top to bottom, both each by itself",
+        absent=False,
+        word=("vertical", "both"),
+    )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         return image_shape(self.channels, image_size)
