@@ -15,6 +15,7 @@ from gan_cli.data.stacked import DIGITS, places, unstacked
 from gan_cli.errors import UsageError, one_line
 from gan_cli.generation import generate
 from gan_cli.labels import Attribute, attributes_of, condition_of, evenly
+from gan_cli.metrics.chance import trust
 from gan_cli.metrics.classifier import CLASSIFIERS, Classifier, cached_classifier, describe_training
 from gan_cli.metrics.modes import count_labels
 from gan_cli.models.conditioning import classification_accuracy
@@ -122,7 +123,10 @@ class _Judging(NamedTuple):
 
 
 def _class_judging(run: Run) -> _Judging | None:
-    """What was made for each class: points are judged to be as the nearest real one, images by a classifier."""
+    """What was made for each class: points are judged to be as the nearest real one, images by a classifier.
+
+    None if there are no classes, or if the classifier does not know them.
+    """
     classes = run.config.classes
     if not classes:
         return None
@@ -134,6 +138,8 @@ def _class_judging(run: Run) -> _Judging | None:
         reals, given = dataset.samples[:NEIGHBOURS], condition_of(dataset.labels[:NEIGHBOURS], len(classes))
         return _Judging(CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
     classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(classes))
+    if classifier is None:
+        return None
     return _Judging(CLASS_SEEDS, conditions, classifier.logits)
 
 
@@ -155,6 +161,8 @@ def _stack_judging(run: Run) -> _Judging | None:
     digits, labels = unstacked(dataset)
     stacked = dataset.samples.shape[1]
     classifier = _classifier(run, digits, labels, [Attribute("", 0, DIGITS)])
+    if classifier is None:
+        return None
     seeds = STACK_SEEDS[: 26 * DIGITS**stacked]
 
     def spell(samples: Tensor) -> Tensor:
@@ -178,7 +186,9 @@ def _stacked_modes(run: Run) -> dict[str, float]:
     }
 
 
-def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier:
+def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier | None:
+    """Trained once; None if it is no better than guessing, which is said once."""
+
     def told(seconds: float) -> None:
         run.log.say(describe_training(seconds))
 
@@ -186,8 +196,9 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
     if key not in run.classifiers:
         folder = CLASSIFIERS.expanduser()
         found = cached_classifier(run.batches.dataset.fingerprint, images, labels, attributes, folder, told)
-        run.log.say(f"classifier: right about {found.accuracy:.1%} of the tenth of the data that it has not seen")
-        run.classifiers[key] = found
+        known = trust(found.accuracy, labels, attributes)
+        run.log.say(known.said + (": it does not judge the classes of samples" if known.at_chance else ""))
+        run.classifiers[key] = None if known.at_chance else found
     return run.classifiers[key]
 
 
