@@ -21,7 +21,8 @@ from gan_cli.metrics.modes import count_labels
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.standing import has_statistics
 from gan_cli.quality import check_metrics, compute_figures
-from gan_cli.reference import Reference, Say, build_extractor, build_reference, find_real
+from gan_cli.realdata import find_real
+from gan_cli.reference import Reference, Say, build_extractor, build_reference
 from gan_cli.run import Run
 from gan_cli.samples import FIRST_SEED, draw_samples, with_own_statistics
 from gan_cli.state import latent_of
@@ -57,7 +58,9 @@ def reference_for(config: Config, dataset: Dataset, say: Say) -> Reference | Non
         check_metrics(reference, asked.metrics)
     except UsageError as error:
         raise UsageError(f"evaluation.{error}") from None
-    say(f"evaluation: {', '.join(asked.metrics)} beside {real.describe(reference.n)}")
+    say(f"evaluation: {', '.join(asked.metrics)} beside {reference.describe()}")
+    for note in real.notes:
+        say(f"evaluation: {note}")
     return reference
 
 

@@ -36,6 +36,7 @@ LAYERS = [
     {"presentation", "judging", "turns"},
     {"sealed"},
     {"metrics"},
+    {"realdata"},
     {"reference"},
     {"quality", "samples"},
     {"steps", "checkpoint", "pace"},

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from conftest import TINY_IMAGES, without
 from test_resume import metrics
+from torch import nn
 
-from gan_cli import checkpoint
+from gan_cli import checkpoint, evaluation
 from gan_cli.appraisal import evaluate_checkpoint
 from gan_cli.cli import run_command
+from gan_cli.metrics.classifier import Classifier
 from gan_cli.runfolder import CHECKPOINTS
 
 ASKED = (
@@ -73,3 +75,16 @@ def test_a_resumed_run_is_judged_alike(train: Callable[..., Path]) -> None:
     assert [line.get("frechet-random") for line in metrics(whole)] == [
         line.get("frechet-random") for line in metrics(halves)
     ]
+
+
+def test_a_classifier_at_chance_says_nothing_of_classes(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guesses = Classifier(nn.Sequential(), 0.1)
+    monkeypatch.setattr(evaluation, "cached_classifier", lambda *data: guesses)
+    run = train(*TINY_IMAGES, "conditioning=projection", "steps=1", "training.evaluate_every=1")
+    assert not any("accuracy/class" in line for line in metrics(run))
+    out = capsys.readouterr().out
+    assert out.count("no better than guessing (") == 1
+    assert "%): it does not judge the classes of samples" in out
+    assert "judged to be of the class" not in out

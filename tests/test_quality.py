@@ -18,7 +18,8 @@ from gan_cli.errors import UsageError
 from gan_cli.figures import Figure
 from gan_cli.metrics import extractors
 from gan_cli.quality import FEW_SAID, compute_figures, judge, possible_metrics
-from gan_cli.reference import Real, Reference, build_extractor, build_reference, find_real
+from gan_cli.realdata import Real, find_real
+from gan_cli.reference import Reference, build_extractor, build_reference
 
 N = 1000
 
@@ -75,7 +76,9 @@ def test_real_samples_score_the_floor_and_bad_ones_at_least_20_times_that(judged
 
 def test_the_samples_of_the_floor_score_it_exactly(judged_by) -> None:
     reference = judged_by("random")
-    for figure in figures(reference, reference.data.sides(N)[1], "frechet", "kernel", "precision_recall").values():
+    others = reference.data.sides(N)[1]
+    assert others is not None
+    for figure in figures(reference, others[:], "frechet", "kernel", "precision_recall").values():
         assert figure.value == pytest.approx(figure.floor, rel=1e-9)
 
 
