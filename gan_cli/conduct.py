@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gan_cli.basis import MEASURED_ON
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, one_line
+from gan_cli.evaluation import measured_on
 from gan_cli.machine import describe_device
 from gan_cli.models.layers import MinibatchDeviations, largest_group
 from gan_cli.options import GRADIENT_PENALTIES
@@ -139,7 +141,8 @@ def _report(run: Run) -> None:
 
 def _record_end(run: Run, status: str) -> None:
     findings = [dataclasses.asdict(found) for found in run.health.findings]
-    record_end(run.folder, status, run.state.counters, run.state.seconds, findings=findings)
+    more = {"findings": findings, MEASURED_ON: measured_on(run)}
+    record_end(run.folder, status, run.state.counters, run.state.seconds, **more)
 
 
 def close_record(folder: Path, counters: Counters, seconds: float) -> None:

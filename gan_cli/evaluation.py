@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from gan_cli.config import Config
+from gan_cli.data import known_modes
 from gan_cli.data.dataset import Dataset, to_bytes
 from gan_cli.data.stacked import DIGITS, places, unstacked
 from gan_cli.errors import UsageError, one_line
@@ -62,6 +64,23 @@ def reference_for(config: Config, dataset: Dataset, say: Say) -> Reference | Non
     for note in real.notes:
         say(f"evaluation: {note}")
     return reference
+
+
+def measured_on(run: Run) -> dict[str, Any]:
+    """What this run's figures of samples, of classes and of modes are measured on, as `basis.py` compares it."""
+    dataset, found = run.batches.dataset, {}
+    shape = {"shape": list(dataset.samples.shape[1:]), "classes": len(dataset.classes)}
+    if run.reference is not None:
+        found["samples"] = run.reference.basis
+    if run.config.classes:
+        found["classes"] = {"data": dataset.fingerprint[:16], **shape}
+    modes = known_modes(run.config.dataset)
+    if modes is not None:
+        places = hashlib.sha256(modes.centres.contiguous().numpy().tobytes() + str(modes.std).encode())
+        found["modes"] = {"data": places.hexdigest()[:16], "modes": len(modes.centres)}
+    elif run.config.dataset.name == "stacked_mnist":
+        found["modes"] = {"data": dataset.fingerprint[:16], **shape}
+    return found
 
 
 def expected_seconds(run: Run) -> float:
