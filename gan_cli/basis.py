@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MEASURED_ON = "measured_on"  # in a run's record and a job's outcome
+MEASURED_FROM = (
+    "measured_from"  # in a run's record: the first step whose figures are so measured, if a resume changed it
+)
 NOT_MEASURED_ON = ("flip", "cache", "on_bad", "download", "root", "fallback")  # of a data set's keys
 DATA_OF_TRAINING = ("limit",)  # what samples are compared with has no limit, the classifier of classes has
 CALLED = {

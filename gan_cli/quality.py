@@ -188,7 +188,7 @@ def _of_family(family: Family, reference: Reference, made: Seen, names: Sequence
     figures = []
     for raw in found:
         if raw.name in asked:
-            name, note = _full(raw.name, reference), _note(raw, count, made.features.shape[1])
+            name, note = _full(raw.name, reference), _note(raw, min(count, reals or count), made.features.shape[1])
             figures.append(_figure(raw, name, count, reference.floors.get(name), seconds, note, reals))
     return figures
 

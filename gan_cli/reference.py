@@ -31,6 +31,7 @@ from gan_cli.sealed import SealError, seal, unseal
 VERSION = 1  # of what is kept: another one is made anew
 REFERENCES = Path("~/.cache/gan-cli/reference")
 MOST_BYTES = 1 << 30
+UNSEEN = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}  # by Inception
 QUADRATIC = 10_000  # samples of the figures whose cost grows with the square of their number
 
 Say = Callable[[str], None]
@@ -66,6 +67,8 @@ def build_extractor(name: str, real: Real, say: Say = unsaid) -> Extractor:
     if name == "inception":
         from gan_cli.metrics.inception import inception
 
+        if real.whole.samples.shape[1] in UNSEEN:
+            say(f"inception: sees {UNSEEN[real.whole.samples.shape[1]]}")
         return inception()
     if name == "random" or not labelled:
         return extractors.random(real.whole.samples.shape[1])

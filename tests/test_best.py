@@ -13,6 +13,7 @@ from test_resume import metrics
 
 from gan_cli import best, checkpoint
 from gan_cli import train as training
+from gan_cli.chosen import chosen_figures
 from gan_cli.cli import run_command
 from gan_cli.errors import StorageError, UsageError
 from gan_cli.run import Run
@@ -226,3 +227,4 @@ def test_a_best_that_was_measured_otherwise_is_replaced(
     told = capsys.readouterr().out
     assert "was measured otherwise: number of samples (20, 30), number of real samples (20, 30)" in told
     assert best_of(run) == (4, "frechet-classifier", 9.0)
+    assert chosen_figures(run).figures["frechet-classifier"] == 9.0

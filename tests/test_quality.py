@@ -10,14 +10,14 @@ import torch
 from conftest import compose
 from torch import Tensor
 
-from gan_cli import quality
+from gan_cli import quality, reference
 from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.digits import MNIST, load_digits
 from gan_cli.errors import UsageError
 from gan_cli.figures import Figure
-from gan_cli.metrics import extractors
-from gan_cli.quality import FEW_SAID, compute_figures, judge, possible_metrics
+from gan_cli.metrics import classifier, extractors
+from gan_cli.quality import FEW_SAID, check_metrics, compute_figures, judge, possible_metrics
 from gan_cli.realdata import Real, find_real
 from gan_cli.reference import Reference, build_extractor, build_reference
 
@@ -194,10 +194,16 @@ def test_points_are_not_memorized(here: Path) -> None:
         compute_figures(points("experiment=ring", n=50), torch.zeros(50, 2), ["memorization"])
 
 
-def test_several_attributes_have_no_single_class(here: Path) -> None:
+def test_several_attributes_have_no_single_class(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    knows = classifier.Classifier(classifier._build_network(1, 5).eval(), 0.9)
+    monkeypatch.setattr(reference, "cached_classifier", lambda *data: knows)
     labels = torch.stack([torch.arange(60) % 2, 2 + torch.arange(60) % 3], 1)
     data = Dataset(NOISE[:60], "two attributes", labels, ("a=x", "a=y", "b=1", "b=2", "b=3"))
     real = Real(data, data)
-    reference = build_reference(real, build_extractor("auto", real), 20)
-    assert reference.extractor.name == "classifier"
-    assert not {"modes", "inception_score"} & set(possible_metrics(reference))
+    found = build_reference(real, build_extractor("auto", real), 20)
+    assert found.extractor.name == "classifier"
+    assert not {"modes", "inception_score"} & set(possible_metrics(found))
+    guesses = dataclasses.replace(knows, accuracy=0.3)
+    monkeypatch.setattr(reference, "cached_classifier", lambda *data: guesses)
+    with pytest.raises(UsageError, match=r"extractor=classifier, or .*; classifier: right about 30.0% .* guessing"):
+        check_metrics(build_reference(real, build_extractor("classifier", real), 20), ["inception_score"])
