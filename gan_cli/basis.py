@@ -14,8 +14,9 @@ MEASURED_ON = "measured_on"  # in a run's record and a job's outcome
 MEASURED_FROM = (
     "measured_from"  # in a run's record: the first step whose figures are so measured, if a resume changed it
 )
-NOT_MEASURED_ON = ("flip", "cache", "on_bad", "download", "root", "fallback")  # of a data set's keys
-DATA_OF_TRAINING = ("limit",)  # what samples are compared with has no limit, the classifier of classes has
+NOT_MEASURED_ON = ("flip", "cache", "on_bad", "download", "root", "fallback", "balance")  # of a data set's keys
+# More of them, by kind: what samples are compared with has no limit, and modes are where they are.
+UNRELATED = {"samples": ("limit",), "classes": (), "modes": ("limit", "size")}
 CALLED = {
     "data": "data", "shape": "size or channels", "classes": "number of classes", "extractor": "features",
     "features": "features", "n": "number of samples", "reals": "real samples", "n_real": "number of real samples",
@@ -44,8 +45,7 @@ def changes_basis(key: str, figure: str) -> bool:
         return True
     if head == "image_size":
         return True
-    skipped = NOT_MEASURED_ON if kind_of(figure) == "classes" else (*NOT_MEASURED_ON, *DATA_OF_TRAINING)
-    return head == "dataset" and leaf not in skipped
+    return head == "dataset" and leaf not in (*NOT_MEASURED_ON, *UNRELATED[kind_of(figure)])
 
 
 def basis_by_config(config: Mapping[str, Any], figure: str) -> dict[str, Any]:
@@ -60,6 +60,8 @@ def differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
         values = list(dict.fromkeys(_text(basis.get(key)) for basis in bases))
         if len(values) > 1:
             found[key] = values
+    if found.keys() & {"shape", "classes"}:
+        found.pop("data", None)  # which differ in any case
     if len(found) > 1:
         found.pop("features", None)  # other data have another classifier
     return [_difference(key, values) for key, values in found.items()]
@@ -78,7 +80,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def not_comparable(figure: str, bases: Sequence[Mapping[str, Any]]) -> str:
-    """Why runs cannot be ranked by a figure, in one line; nothing if they can."""
-    told = differences(bases)
-    return f"{figure} is not measured on the same: they differ in {', '.join(told)}" if told else ""
+def not_comparable(figures: Sequence[str], told: Sequence[str]) -> str:
+    """Why runs cannot be ranked by these figures, in one line; nothing if `differences` told none."""
+    verb = "is" if len(figures) == 1 else "are"
+    return f"{', '.join(figures)} {verb} not measured on the same: they differ in {', '.join(told)}" if told else ""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from gan_cli.basis import MEASURED_ON, basis_by_config, basis_of, not_comparable
+from gan_cli.basis import MEASURED_ON, basis_by_config, basis_of, differences, not_comparable
 from gan_cli.chosen import chosen_figures
 from gan_cli.commands import CompareConfig
 from gan_cli.config import flatten
@@ -111,14 +111,14 @@ def _table(runs: Sequence[Shown], some: Sequence[Shown]) -> Table:
         table.add_row(name, *(Text(cell(run)) for run in some))
     table.add_section()
     for name in _told(runs):
-        best = None if _why_not(runs, name) else _best(name, [run.figures.get(name) for run in runs])
+        best = None if _apart(runs, name) else _best(name, [run.figures.get(name) for run in runs])
         values = [run.figures.get(name) for run in some]
         cells = [_cell(value, f"{value:.4g}", best) if value is not None else Text() for value in values]
         table.add_row(Text(one_line(name, 80)), *cells)
     table.add_section()
     for name in dict.fromkeys(name for run in runs for name in run.evaluated):
         values_of_all = [run.evaluated[name].value for run in runs if name in run.evaluated]
-        best = None if _why_not(runs, name, evaluated=True) else _best(name, values_of_all)
+        best = None if _apart(runs, name, evaluated=True) else _best(name, values_of_all)
         found = [run.evaluated.get(name) for run in some]
         cells = [_cell(each.value, _with_interval(each), best) if each is not None else Text() for each in found]
         table.add_row(Text(one_line(f"{name} (gan-eval)", 80)), *cells)
@@ -154,16 +154,16 @@ def _best(name: str, values: Sequence[float | None]) -> float | None:
     return max(there) if direction(name) == "higher" else min(there)
 
 
-def _why_not(runs: Sequence[Shown], name: str, *, evaluated: bool = False) -> str:
-    """Why the runs that have this figure cannot be compared by it; nothing if they can."""
+def _apart(runs: Sequence[Shown], name: str, *, evaluated: bool = False) -> list[str]:
+    """In what the runs that have this figure were measured otherwise, so that none is called the best."""
     some = [run for run in runs if name in (run.evaluated if evaluated else run.figures)]
     if not direction(name) or len(some) < 2:
-        return ""
+        return []
     kept = [_evaluated_basis(run) if evaluated else basis_of(run.measured_on, name) for run in some]
     if None in kept:
         numbers = [run.evaluated[name].n if evaluated else None for run in some]
         kept = [{**basis_by_config(run.config, name), "n": n} for run, n in zip(some, numbers, strict=True)]
-    return not_comparable(name, [basis for basis in kept if basis is not None])
+    return differences([basis for basis in kept if basis is not None])
 
 
 def _evaluated_basis(run: Shown) -> dict[str, Any] | None:
@@ -171,13 +171,17 @@ def _evaluated_basis(run: Shown) -> dict[str, Any] | None:
 
 
 def _not_compared(runs: Sequence[Shown]) -> list[str]:
-    """A line for each reason why figures of these runs say nothing about which is better."""
-    told = [_why_not(runs, name) for name in _told(runs)]
-    evaluated = [
-        _why_not(runs, name, evaluated=True) for name in dict.fromkeys(name for run in runs for name in run.evaluated)
-    ]
-    lines = [f"not compared: {why}" for why in told if why]
-    return lines + [f"not compared (gan-eval): {why}" for why in evaluated if why]
+    """A line for each reason why figures of these runs do not say which is better."""
+    lines = []
+    for title, names, evaluated in (
+        ("not compared", _told(runs), False),
+        ("not compared (gan-eval)", list(dict.fromkeys(name for run in runs for name in run.evaluated)), True),
+    ):
+        reasons: dict[tuple[str, ...], list[str]] = {}
+        for name in names:
+            reasons.setdefault(tuple(_apart(runs, name, evaluated=evaluated)), []).append(one_line(name, 80))
+        lines += [f"{title}: {not_comparable(some, why)}" for why, some in reasons.items() if why]
+    return lines
 
 
 def _cell(value: float, text: str, best: float | None) -> Text:

@@ -14,7 +14,7 @@ from gan_cli.basis import MEASURED_ON
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, one_line
-from gan_cli.evaluation import measured_on
+from gan_cli.evaluation import describe_comparison, measured_on
 from gan_cli.machine import describe_device
 from gan_cli.models.layers import MinibatchDeviations, largest_group
 from gan_cli.options import GRADIENT_PENALTIES
@@ -79,6 +79,8 @@ def _warn(config: Config, log: RunLog) -> None:
 
 def conduct(run: Run) -> Ended:
     """Trains, and records how it ended, also when it ended badly."""
+    for line in _comparison(run):
+        run.log.say(line, console=False)  # it was said when the real samples were looked at
     run.log.follow(trackers_of(run.config, run.folder, run.state.counters.step))
     try:
         received = train(run)
@@ -139,9 +141,14 @@ def _report(run: Run) -> None:
         run.log.say(f"warning: the report was not written ({one_line(error, 200)})")
 
 
+def _comparison(run: Run) -> list[str]:
+    """What samples are compared with as the run goes, in lines."""
+    return [] if run.reference is None else describe_comparison(run.reference, run.config.evaluation.metrics)
+
+
 def _record_end(run: Run, status: str) -> None:
     findings = [dataclasses.asdict(found) for found in run.health.findings]
-    more = {"findings": findings, MEASURED_ON: measured_on(run)}
+    more: dict[str, Any] = {"findings": findings, MEASURED_ON: measured_on(run), "compared_with": _comparison(run)}
     record_end(run.folder, status, run.state.counters, run.state.seconds, **more)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -60,10 +60,16 @@ def reference_for(config: Config, dataset: Dataset, say: Say) -> Reference | Non
         check_metrics(reference, asked.metrics)
     except UsageError as error:
         raise UsageError(f"evaluation.{error}") from None
-    say(f"evaluation: {', '.join(asked.metrics)} beside {reference.describe()}")
-    for note in real.notes:
-        say(f"evaluation: {note}")
+    for line in describe_comparison(reference, asked.metrics):
+        say(line)
     return reference
+
+
+def describe_comparison(reference: Reference, metrics: Sequence[str]) -> list[str]:
+    """What samples are compared with, and what is left out of it."""
+    why = reference.extractor.why
+    lines = [f"{', '.join(metrics)} beside {reference.describe()}", *reference.data.notes]
+    return [f"evaluation: {line}" for line in [*lines, *([f"in random features: {why}"] if why else [])]]
 
 
 def measured_on(run: Run) -> dict[str, Any]:

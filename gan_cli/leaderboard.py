@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gan_cli.basis import MEASURED_ON, basis_by_config, basis_of, not_comparable
+from gan_cli.basis import MEASURED_ON, basis_by_config, basis_of, differences, not_comparable
 from gan_cli.errors import one_line
 from gan_cli.figures import direction, find_figure
 from gan_cli.outcomes import WORSE
@@ -76,7 +76,7 @@ def build(command: str, ranked_by: Sequence[str], outcomes: Sequence[dict[str, A
     ranked = sorted(grouped.values(), key=lambda jobs: (_place(jobs, bases), *_rank(jobs, metric)))
     return {
         "metric": metric,
-        "unranked": "" if metric is None else not_comparable(metric, kinds),
+        "unranked": "" if metric is None else not_comparable([metric], differences(kinds)),
         "better": direction(metric) if metric is not None else "lower",
         "command": command,
         "varied": list(dict.fromkeys(key for outcome in outcomes for key in outcome["config"])),

@@ -208,10 +208,10 @@ def test_evaluations_of_other_numbers_are_not_compared(
         run = leave_run(here / str(number), {}, {"step": 1})
         (run / EVALUATIONS).mkdir()
         basis = {"data": "1", "n": 60, "reals": ("held_out", "train")[number]}
-        figure = Figure("kernel-random", 5.5 + number, 60, "lower")
-        save_evaluated(Evaluated((figure,), {"basis": basis}), run / EVALUATIONS / "a.json")
+        figures = tuple(Figure(name, 5.5 + number, 60, "lower") for name in ("kernel-random", "frechet-random"))
+        save_evaluated(Evaluated(figures, {"basis": basis}), run / EVALUATIONS / "a.json")
         runs.append(run)
     told = compared(capsys, monkeypatch, *runs)
     assert "5.5" not in bold(told)
-    assert "not compared (gan-eval): kernel-random is not measured on the same" in told
+    assert "not compared (gan-eval): kernel-random, frechet-random are not measured on the same" in told
     assert "real samples (held_out, train)" in told

@@ -14,7 +14,7 @@ from gan_cli import checkpoint, evaluation
 from gan_cli.appraisal import evaluate_checkpoint
 from gan_cli.cli import run_command
 from gan_cli.metrics.classifier import Classifier
-from gan_cli.runfolder import CHECKPOINTS
+from gan_cli.runfolder import CHECKPOINTS, read_record
 
 ASKED = (
     "evaluation.metrics=[frechet,precision_recall]",
@@ -34,6 +34,22 @@ def test_they_are_those_of_gan_eval(train: Callable[..., Path], more: list[str])
     for figure in judged.figures:
         assert lines[4][figure.name] == pytest.approx(figure.value, rel=1e-4, abs=1e-6), figure.name
     assert {figure.name for figure in judged.figures} == {"frechet-random", "precision-random", "recall-random"}
+
+
+def test_what_they_are_compared_with_is_recorded(train: Callable[..., Path]) -> None:
+    run = train(*TINY_IMAGES, *ASKED, "conditioning=projection", "steps=2")
+    record = read_record(run)
+    told = "evaluation: frechet, precision_recall beside 60 of 200 held-out images; floor: 60 training images against"
+    told += " these"
+    assert record["compared_with"] == [told]
+    assert told in (run / "train.log").read_text()
+    basis = record["measured_on"]
+    assert basis["samples"] | {"data": "", "features": ""} == {
+        "data": "", "shape": [1, 16, 16], "classes": 8, "extractor": "random", "features": "", "n": 60,
+        "reals": "held_out", "n_real": 60,
+    }  # fmt: skip
+    assert basis["classes"]["shape"] == [1, 16, 16]
+    assert "modes" not in basis
 
 
 def test_training_is_as_without_them(train: Callable[..., Path]) -> None:

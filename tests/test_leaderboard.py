@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from gan_cli import leaderboard
+from gan_cli.report import write_sweep_report
 from gan_cli.reports.board import read_board
 
 
@@ -160,7 +161,7 @@ def measured(number: int, value: float, name: str = "frechet-classifier", **basi
         ({"features": "g"}, "features"),
         ({"extractor": "random", "features": "g"}, "features (classifier, random)"),
         ({"n": 2000}, "number of samples (60, 2000)"),
-        ({"classes": 3, "data": "other"}, "data, number of classes (2, 3)"),
+        ({"classes": 3, "data": "other"}, "number of classes (2, 3)"),
     ],
 )
 def test_what_is_measured_otherwise_is_not_ranked(
@@ -182,6 +183,7 @@ def test_what_is_measured_otherwise_is_not_ranked(
     assert "the best once more" not in out
     assert not read_board(tmp_path).ranked
     assert expected in read_board(tmp_path).unranked
+    assert '<strong class="warning">Not ranked</strong>: frechet-classifier' in write_sweep_report(tmp_path).read_text()
 
 
 def test_what_is_measured_alike_is_ranked() -> None:
@@ -207,6 +209,7 @@ def test_figures_in_other_features_are_not_ranked() -> None:
         ("evaluation.n", (500, 2000), False),
         ("dataset.limit", (100, 1000), True),  # what is compared with has no limit
         ("dataset.flip", (True, False), True),
+        ("dataset.balance", (True, False), True),
         ("optimizer.lr", (0.1, 0.2), True),
     ],
 )

@@ -65,6 +65,8 @@ def judged_of(run: Path) -> Judged | None:
 
 
 def _told(value: Any) -> str:
+    if isinstance(value, list):
+        return text(", ".join(text(each) for each in value[:20]), 500)
     found = number(value)
     return text(value) if found is None or found.is_integer() else f"{found:.4g}"
 
