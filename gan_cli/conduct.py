@@ -16,6 +16,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, one_line
 from gan_cli.evaluation import describe_comparison, measured_on
 from gan_cli.machine import describe_device
+from gan_cli.metrics.doubles import AT_A_START, describe_doubles
 from gan_cli.models.layers import MinibatchDeviations, largest_group
 from gan_cli.options import GRADIENT_PENALTIES
 from gan_cli.report import write_run_report
@@ -43,6 +44,9 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
     for note in dataset.notes:
         log.say(note)
+    if hasattr(config.dataset, "path"):  # a person's own
+        for line in describe_doubles(dataset.samples, most=AT_A_START):
+            log.say(f"data: {line}")
     if config.classes:
         log.say(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
     elif dataset.labels is not None and len(dataset.classes) > 1:

@@ -151,12 +151,20 @@ def find_real(section: Any, image_size: int | tuple[int, ...] | None, dataset: D
 def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) -> tuple[Dataset | None, str]:
     """The held-out samples of the classes that the data have, and none of them, with the reason, if too many lack.
 
-    Of several attributes, and where either side has no classes, all are kept.
+    Of several attributes, and where either side has no classes, all are kept, and what is known of them is told.
     """
     labels, others = whole.labels, held_out.labels
-    if labels is None or others is None or labels.ndim > 1 or others.ndim > 1:
-        return held_out, ""
     foreign = [name for name in held_out.classes if name not in whole.classes]
+    if labels is None or others is None:
+        if labels is not None:
+            notes.append(
+                "the held-out pictures have no classes: whether they are of those of the training data is open"
+            )
+        return held_out, ""
+    if labels.ndim > 1 or others.ndim > 1:
+        if foreign:
+            notes.append(f"the held-out pictures have {_named(foreign)}, which the training data have not")
+        return held_out, ""
     if foreign:
         known = torch.tensor([name in whole.classes for name in held_out.classes])
         kept = (known[others] & (others >= 0)).nonzero().squeeze(1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY_IMAGES, without
+from test_folder import write
 from test_resume import metrics
 from torch import nn
 
@@ -104,3 +105,12 @@ def test_a_classifier_at_chance_says_nothing_of_classes(
     assert out.count("no better than guessing (") == 1
     assert "%): it does not judge the classes of samples" in out
     assert "judged to be of the class" not in out
+
+
+def test_doubles_in_a_persons_own_pictures_are_told(train: Callable[..., Path], here: Path) -> None:
+    for number in range(12):
+        shade = (20 * min(number, 9), 0, 0)
+        write(here / "pictures" / f"{number}.png", shade, (16, 16))
+    tiny = [override for override in TINY_IMAGES if "dataset" not in override]
+    run = train("dataset=folder", "dataset.path=pictures", "dataset.cache=none", *tiny, "steps=1")
+    assert "data: doubles: 2 of 12 training images are copies of another" in (run / "train.log").read_text()

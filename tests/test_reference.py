@@ -164,7 +164,13 @@ def test_the_same_classes_are_compared_as_they_are(monkeypatch: pytest.MonkeyPat
     test = labelled("ab", [20, 20], 1000)
     assert found_with(labelled("ab", [30, 30]), test, monkeypatch).held_out is test
     unlabelled = numbered(40, 1000)
-    assert found_with(labelled("ab", [30, 30]), unlabelled, monkeypatch).held_out is unlabelled
+    unknown = found_with(labelled("ab", [30, 30]), unlabelled, monkeypatch)
+    assert unknown.held_out is unlabelled
+    assert "the held-out pictures have no classes" in unknown.notes[0]
+    assert found_with(numbered(60), test, monkeypatch).notes == ()
+    several = [dataclasses.replace(labelled(name, [30]), labels=torch.zeros(30, 2).long()) for name in ("ab", "abc")]
+    told = ("the held-out pictures have c, which the training data have not",)
+    assert found_with(*several, monkeypatch).notes == told
 
 
 def test_doubles_are_told() -> None:
