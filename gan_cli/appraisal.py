@@ -179,7 +179,8 @@ def evaluate_folders(
     reference = _reference(data, extractor, wanted, metrics, say, told, protocol)
     unused = fakes - reference.n
     if unused > 0:
-        more = "" if n is not None or reference.n == len(made) else "; reals=train compares all with all real ones"
+        more = "; n= takes more" if reference.n == len(made) else "; reals=train compares all with all real ones"
+        more = more if n is None else ""
         say(f"fakes: {unused:,} of {fakes:,} are not used{more}")
     order = torch.randperm(len(made), generator=generator_for(0, "fakes"))  # files of a class may stand together
     about = {
