@@ -27,7 +27,7 @@ from gan_cli.realdata import Real, find_real
 
 GREY = ("1", "L", "LA", "I", "I;16")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
-LOOKED_AT = 2000  # pictures whose size and colour say what all are brought to
+LOOKED_AT = 500  # pictures whose size and colour say what all are brought to
 LARGEST = 128  # pixels of a side, unless the user says more
 LARGEST_OF_INCEPTION = 1024  # which sees pictures at their own size, as papers have it
 MOST_REAL = 50_000  # real pictures that are read, unless more are asked for
@@ -120,10 +120,19 @@ def _headers(path: str) -> Iterator[tuple[Sides, str]]:
         for file in reader.listing.files[:LOOKED_AT]:
             try:
                 with Image.open(io.BytesIO(reader.read(file)), formats=FORMATS) as picture:
-                    sideways = picture.getexif().get(0x0112) in SIDEWAYS
-                    yield picture.size if sideways else picture.size[::-1], picture.mode
+                    yield picture.size if _is_sideways(picture) else picture.size[::-1], picture.mode
             except (BadPicture, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
                 continue
+
+
+def _is_sideways(picture: Image.Image) -> bool:
+    """Whether its EXIF data swap height and width; a PNG is not decoded for those behind its pixels."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return False
+    try:
+        return picture.getexif().get(0x0112) in SIDEWAYS
+    except Exception:  # damaged EXIF data say nothing about the picture itself
+        return False
 
 
 def _size_of(real: Looks, fake: Looks, asked: Size | None, most: int) -> tuple[Sides, str]:
