@@ -16,7 +16,7 @@ from gan_cli import realdata, reference
 from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import UsageError
-from gan_cli.metrics import classifier, extractors
+from gan_cli.metrics import classifier, extractors, inception
 from gan_cli.metrics.extractors import Extractor, Seen
 from gan_cli.realdata import USUAL, Protocol, Real, find_real
 from gan_cli.reference import build_extractor, build_reference
@@ -250,6 +250,18 @@ def test_a_classifier_at_chance_sees_nothing(name: str, monkeypatch: pytest.Monk
     assert "(12 samples), no better than guessing (5" in said[-1]
     assert said[-1].endswith("%): pictures are compared in random features")
     assert extractor.why in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"), [(4, ["inception: sees red, green and blue alone, not the opacity"]), (3, [])]
+)
+def test_what_inception_does_not_see_is_told(
+    channels: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inception, "inception", lambda: extractors.random(3))
+    data, said = Dataset(torch.zeros(20, channels, 8, 8, dtype=torch.uint8), "black"), []
+    build_extractor("inception", Real(data, data), said.append)
+    assert said == expected
 
 
 def test_without_classes_auto_is_random_and_classifier_is_refused() -> None:
