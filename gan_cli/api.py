@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "load_generator", "sample", "train"]
 
+HOW = ("metrics", "extractor", "n", "reals", "n_real", "resamples")  # to evaluate, of checkpoints and of folders
 LEAF = re.compile(r"[\w./+-]+")  # what means itself in Hydra's grammar
 STOPPED_BY_USER = 128 + signal.SIGINT
 
@@ -137,6 +138,8 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     extractor: str = "auto",
     n: int | None = None,
+    reals: str = "held_out",
+    n_real: int | None = None,
     seed: int = 1_000_000,
     resamples: int = 200,
     ema: bool = True,
@@ -147,9 +150,9 @@ def evaluate(
 
     `path` is a checkpoint, a run's folder or `outputs/<name>`. `metrics` are names as `["frechet", "modes"]`, None all
     that the data allow; `extractor` is classifier, random, pixels, inception or auto; `n` samples of seeds from `seed`
-    are judged; `resamples` random halves make each interval, 0 none; `data` says where the data were moved to. The
-    result's `figures` have a name, `value`, 95 % `interval`, `floor` (what real samples score) and `n` each, its
-    `about` says what was judged.
+    are judged beside as many held-out ones, or beside `n_real` of `reals` (held_out, train, all); `resamples` random
+    halves make each interval, 0 none; `data` says where the data were moved to. The result's `figures` have a name,
+    `value`, 95 % `interval`, `floor` (what real samples score), `n` and `reals` each, its `about` says what was judged.
 
     Without `path`, `fake` is a folder or zip of pictures that is compared with another, `real`, as `gan-eval real=
     fake=` does, both brought to `image_size`; `seed`, `ema`, `data` and `device` are of checkpoints alone.
@@ -158,8 +161,8 @@ def evaluate(
     and for names and numbers that the command would refuse.
     """
     asked = _asked_of_eval(
-        ckpt=path, real=real, fake=fake, image_size=image_size, metrics=metrics, extractor=extractor, n=n, seed=seed,
-        resamples=resamples, ema=ema, data=data,
+        ckpt=path, real=real, fake=fake, image_size=image_size, metrics=metrics, extractor=extractor, n=n, reals=reals,
+        n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
     )  # fmt: skip
     import torch
 
@@ -167,7 +170,7 @@ def evaluate(
     from gan_cli.evaluate_folders import check_folders
     from gan_cli.loading import find_checkpoint
 
-    how: dict[str, Any] = {name: getattr(asked, name) for name in ("metrics", "extractor", "n", "resamples")}
+    how: dict[str, Any] = {name: getattr(asked, name) for name in HOW}
     if path is None:
         return evaluate_folders(*check_folders(asked.real, asked.fake), image_size=asked.image_size, **how)
     try:

@@ -81,7 +81,8 @@ class EvalConfig:
     fake: str | None = key("without ckpt: a folder or zip of made pictures")
     data: str | None = key("with ckpt: the folder or zip where its data are now, if they were moved")
     image_size: int | tuple[int, ...] | None = key(
-        "without ckpt: pixels of a side that pictures get, or [height,width]; those of the real ones unless set",
+        "without ckpt: pixels of a side that pictures get, or [height,width]; unless set those of the fakes, or of the"
+        " real ones if these are smaller",
         at_least=4,
         at_most=1024,
         length=2,
@@ -92,9 +93,17 @@ class EvalConfig:
         choices=("auto", *EXTRACTORS),
     )
     n: int | None = key(
-        "samples to judge, and real ones beside them; 5,000 unless set, or as many as there are",
+        "samples to judge, and held-out real ones beside them; 5,000 unless set, or as many as there are",
         at_least=10,
         at_most=1_000_000,
+    )
+    reals: str = key(
+        "the real samples that they are compared with: those held out (half of data without a test split), all training"
+        " ones, as in papers, or both",
+        choices=("held_out", "train", "all"),
+    )
+    n_real: int | None = key(
+        "how many of these; of held-out ones as many as samples unless set, else all", at_least=10, at_most=10_000_000
     )
     seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
     batch_size: int = key("samples made at once", at_least=1, at_most=100_000)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from gan_cli.basis import MEASURED_ON, basis_by_config, basis_of, differences, not_comparable
 from gan_cli.chosen import chosen_figures
 from gan_cli.commands import CompareConfig
 from gan_cli.config import flatten
@@ -33,7 +34,7 @@ WHERE = ("name", "output", "resume", "dataset.cache")  # a run is kept, which sa
 @dataclass(frozen=True)
 class Shown:
     """A run as a table shows it: its config's leaves, how far it came, the figures of what it stands for (of its best
-    checkpoint, if it kept one), and those of its newest evaluation.
+    checkpoint, if it kept one), and those of its newest evaluation, each with what it was measured on.
     """
 
     folder: Path
@@ -43,6 +44,8 @@ class Shown:
     last: dict[str, float]
     figures: dict[str, float]
     evaluated: dict[str, Figure]
+    measured_on: Any = None
+    evaluated_on: Any = None
 
 
 def compare(config: CompareConfig) -> int:
@@ -57,6 +60,8 @@ def compare(config: CompareConfig) -> int:
     console = Console()
     for start in range(0, len(runs), ABREAST):
         console.print(_table(runs, runs[start : start + ABREAST]))
+    for line in _not_compared(runs):
+        console.print(Text(line), soft_wrap=True)
     if config.out is not None:
         _write_csv(runs, Path(os.path.expanduser(config.out)))
         print(config.out)
@@ -95,6 +100,8 @@ def _read(folder: Path) -> Shown:
         last=last,
         figures=chosen_figures(folder).figures,
         evaluated={figure.name: figure for figure in evaluated.figures} if evaluated is not None else {},
+        measured_on=record.get(MEASURED_ON),
+        evaluated_on=evaluated.about.get("basis") if evaluated is not None else None,
     )
 
 
@@ -111,13 +118,14 @@ def _table(runs: Sequence[Shown], some: Sequence[Shown]) -> Table:
         table.add_row(name, *(Text(cell(run)) for run in some))
     table.add_section()
     for name in _told(runs):
-        best = _best(name, [run.figures.get(name) for run in runs])
+        best = None if _apart(runs, name) else _best(name, [run.figures.get(name) for run in runs])
         values = [run.figures.get(name) for run in some]
         cells = [_cell(value, f"{value:.4g}", best) if value is not None else Text() for value in values]
         table.add_row(Text(one_line(name, 80)), *cells)
     table.add_section()
     for name in dict.fromkeys(name for run in runs for name in run.evaluated):
-        best = _best(name, [run.evaluated[name].value for run in runs if name in run.evaluated])
+        values_of_all = [run.evaluated[name].value for run in runs if name in run.evaluated]
+        best = None if _apart(runs, name, evaluated=True) else _best(name, values_of_all)
         found = [run.evaluated.get(name) for run in some]
         cells = [_cell(each.value, _with_interval(each), best) if each is not None else Text() for each in found]
         table.add_row(Text(one_line(f"{name} (gan-eval)", 80)), *cells)
@@ -171,6 +179,36 @@ def _best(name: str, values: Sequence[float | None]) -> float | None:
     if not direction(name) or len(there) < 2:
         return None
     return max(there) if direction(name) == "higher" else min(there)
+
+
+def _apart(runs: Sequence[Shown], name: str, *, evaluated: bool = False) -> list[str]:
+    """In what the runs that have this figure were measured otherwise, so that none is called the best."""
+    some = [run for run in runs if name in (run.evaluated if evaluated else run.figures)]
+    if not direction(name) or len(some) < 2:
+        return []
+    kept = [_evaluated_basis(run) if evaluated else basis_of(run.measured_on, name) for run in some]
+    if None in kept:
+        numbers = [run.evaluated[name].n if evaluated else None for run in some]
+        kept = [{**basis_by_config(run.config, name), "n": n} for run, n in zip(some, numbers, strict=True)]
+    return differences([basis for basis in kept if basis is not None])
+
+
+def _evaluated_basis(run: Shown) -> dict[str, Any] | None:
+    return run.evaluated_on if isinstance(run.evaluated_on, dict) else None
+
+
+def _not_compared(runs: Sequence[Shown]) -> list[str]:
+    """A line for each reason why figures of these runs do not say which is better."""
+    lines = []
+    for title, names, evaluated in (
+        ("not compared", _told(runs), False),
+        ("not compared (gan-eval)", list(dict.fromkeys(name for run in runs for name in run.evaluated)), True),
+    ):
+        reasons: dict[tuple[str, ...], list[str]] = {}
+        for name in names:
+            reasons.setdefault(tuple(_apart(runs, name, evaluated=evaluated)), []).append(one_line(name, 80))
+        lines += [f"{title}: {not_comparable(some, why)}" for why, some in reasons.items() if why]
+    return lines
 
 
 def _cell(value: float, text: str, best: float | None) -> Text:

@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gan_cli.basis import MEASURED_ON
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, one_line
+from gan_cli.evaluation import describe_comparison, measured_on
 from gan_cli.geometry import padded
 from gan_cli.machine import describe_device
+from gan_cli.metrics.doubles import AT_A_START, describe_doubles
 from gan_cli.models.layers import MinibatchDeviations, largest_group
 from gan_cli.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 from gan_cli.report import write_run_report
@@ -42,6 +45,9 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
     for note in dataset.notes:
         log.say(note)
+    if hasattr(config.dataset, "path"):  # a person's own
+        for line in describe_doubles(dataset.samples, most=AT_A_START):
+            log.say(f"data: {line}")
     if config.classes:
         log.say(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
     elif dataset.labels is not None and len(dataset.classes) > 1:
@@ -87,6 +93,8 @@ def _warn(config: Config, log: RunLog) -> None:
 
 def conduct(run: Run) -> Ended:
     """Trains, and records how it ended, also when it ended badly."""
+    for line in _comparison(run):
+        run.log.say(line, console=False)  # it was said when the real samples were looked at
     run.log.follow(trackers_of(run.config, run.folder, run.state.counters.step))
     try:
         received = train(run)
@@ -147,9 +155,15 @@ def _report(run: Run) -> None:
         run.log.say(f"warning: the report was not written ({one_line(error, 200)})")
 
 
+def _comparison(run: Run) -> list[str]:
+    """What samples are compared with as the run goes, in lines."""
+    return [] if run.reference is None else describe_comparison(run.reference, run.config.evaluation.metrics)
+
+
 def _record_end(run: Run, status: str) -> None:
     findings = [dataclasses.asdict(found) for found in run.health.findings]
-    record_end(run.folder, status, run.state.counters, run.state.seconds, findings=findings)
+    more: dict[str, Any] = {"findings": findings, MEASURED_ON: measured_on(run), "compared_with": _comparison(run)}
+    record_end(run.folder, status, run.state.counters, run.state.seconds, **more)
 
 
 def close_record(folder: Path, counters: Counters, seconds: float) -> None:

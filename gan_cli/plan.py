@@ -15,6 +15,7 @@ from typing import Any
 
 from gan_cli import __version__, recipes, schema
 from gan_cli import config as configs
+from gan_cli.basis import changes_basis
 from gan_cli.clashes import WITH_MODES
 from gan_cli.combinations import PlannedSweep
 from gan_cli.compose import HYDRA_KEYS
@@ -73,6 +74,12 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
     _refuse_small(parsed)
     judged = first.judged_by or ("frechet" if FRECHET in brought else None)
     ranked_by = (judged,) if judged is not None else UNJUDGED
+    moving = [key for key in planned.varied if planned.searched and changes_basis(key, ranked_by[0])]
+    if moving:
+        raise UsageError(
+            f"{moving[0]}: a search goes by one figure, and {ranked_by[0]} of other data, sizes or features cannot be"
+            f" compared; leave {moving[0]} out of the search, or sweep it without {planned.hydra[0]}"
+        )
     if planned.searched and judged is None and not _is_judged(first):
         raise UsageError(f"{planned.hydra[0]}: goes by a figure, set evaluation.metrics=[frechet] or evaluation.best=")
     return Sweep(

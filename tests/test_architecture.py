@@ -32,10 +32,11 @@ LAYERS = [
     {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "runfolder", "machine"},
     {"trackers", "films"},
     {"pictures", "runlog", "state"},
-    {"chosen"},
+    {"chosen", "basis"},
     {"presentation", "judging", "turns"},
     {"sealed"},
     {"metrics"},
+    {"realdata"},
     {"reference"},
     {"quality", "samples"},
     {"steps", "checkpoint", "pace"},
@@ -113,8 +114,8 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 
 TORCHLESS = (
-    "api changes child chosen cli combinations commands compare compose composition config cures errors explain extend"
-    " extras figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan plugin"
+    "api basis changes child chosen cli combinations commands compare compose composition config cures errors explain"
+    " extend extras figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan plugin"
     " recipes report schema searchpath sources sweep system"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]

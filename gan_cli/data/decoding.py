@@ -26,7 +26,7 @@ from gan_cli.data.conversion import (
     of_array,
     of_image,
 )
-from gan_cli.data.opening import draft, is_wide, load, open_picture, other_byte, reason_of, turn_of
+from gan_cli.data.opening import draft, is_sideways, is_wide, load, open_picture, other_byte, reason_of, turn_of
 from gan_cli.imagefolder.problems import BadPicture
 
 __all__ = ["BadPicture", "Outcome", "Target", "decode_all", "measured"]
@@ -133,8 +133,9 @@ def _decode(content: Content, target: Target) -> tuple[np.ndarray, Outcome]:
 
 
 def measured(content: Content) -> tuple[tuple[int, int], bool]:
-    """(width, height) of a picture as it is stored, and whether it is grey; BadPicture if it cannot be opened."""
+    """(height, width) of a picture as it is seen, and whether it is grey; BadPicture if it cannot be opened."""
     if isinstance(content, np.ndarray):
-        return (content.shape[1], content.shape[0]), content.ndim == 2 or content.shape[2] < 3
+        return (content.shape[0], content.shape[1]), content.ndim == 2 or content.shape[2] < 3
     image = open_picture(content)
-    return image.size, image.mode in (*GREY_MODES, *DEEP_MODES)
+    sides = image.size if is_sideways(image) else image.size[::-1]
+    return sides, image.mode in (*GREY_MODES, *DEEP_MODES)

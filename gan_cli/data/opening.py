@@ -79,6 +79,11 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
+def is_sideways(image: Image.Image) -> bool:
+    """Whether EXIF data swap height and width; a PNG is not decoded for those behind its pixels."""
+    return (image.format != "PNG" or "exif" in image.info) and turn_of(image) in SIDEWAYS
+
+
 def draft(image: ImageFile.ImageFile, mode: str, size: tuple[int, int], fit: str) -> None:
     """Has a large JPEG decoded at a half, a quarter or an eighth, where what is kept has twice the result's size."""
     height, width = size[::-1] if turn_of(image) in SIDEWAYS else size
