@@ -89,11 +89,11 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
 def load_generator(
     path: str | os.PathLike[str], *, ema: bool = True, device: str | torch.device = "cpu"
 ) -> LoadedGenerator:
-    """The generator of a checkpoint, of a run's folder or `outputs/<name>` (the newest), or of an exported folder.
+    """The generator of a checkpoint, of a run by its folder or name (the newest of it), or of an export.
 
     Its `network(latents, condition)` takes float32 `[N, latent.dim]` and, of one that can be asked for `classes`,
     `[N, len(classes)]` with a 1 in each column that is asked for, else None; it gives images `[N, C, H, W]` in [-1, 1]
-    or points `[N, 2]`. Exported folders are those of `gan-export format=safetensors`.
+    or points `[N, 2]`. Exports are those of `gan-export format=safetensors`.
 
     `ema` takes the averaged generator where there is one. The file is verified first, and nothing in it can run code.
 
@@ -144,7 +144,7 @@ def evaluate(
 ) -> Evaluated:
     """What samples of a checkpoint are worth beside its data, as `gan-eval ckpt=` says it; writes nothing but caches.
 
-    `path` is a checkpoint, a run's folder or `outputs/<name>`. `metrics` are names as `["frechet", "modes"]`, None all
+    `path` is a checkpoint, or a run by its folder or name. `metrics` are names as `["frechet", "modes"]`, None all
     that the data allow; `extractor` is classifier, random, pixels, inception or auto; `n` samples of seeds from `seed`
     are judged; `resamples` random halves make each interval, 0 none; `data` says where the data were moved to. The
     result's `figures` have a name, `value`, 95 % `interval`, `floor` (what real samples score) and `n` each, its
@@ -174,7 +174,7 @@ def evaluate(
     except RuntimeError as error:
         raise UsageError(f"device={one_line(device, 60)}: is none that PyTorch knows") from error
     return evaluate_checkpoint(
-        find_checkpoint(path), seed=asked.seed, ema=asked.ema, data=asked.data, device=where, **how
+        find_checkpoint(path, "eval"), seed=asked.seed, ema=asked.ema, data=asked.data, device=where, **how
     )
 
 
@@ -207,7 +207,7 @@ def _asked_of_eval(**given: Any) -> EvalConfig:
 def read_overrides(overrides: Sequence[str]) -> Asked:
     """What a `gan-train` command line comes to, validated as far as it can be without its data."""
     from gan_cli.compose import compose_command
-    from gan_cli.runfolder import find_run
+    from gan_cli.locate import find_run
 
     composed = compose_command("train", overrides)
     parsed = configs.read(composed.data)
@@ -215,7 +215,9 @@ def read_overrides(overrides: Sequence[str]) -> Asked:
     if parsed.init_from is None:  # else its networks are yet to be known
         configs.validate(parsed)
     if parsed.resume not in (None, "auto") and not parsed.dry_run:
-        find_run(parsed.resume, parsed.output)  # a run that is not there shall not take as long as importing torch
+        find_run(
+            parsed.resume, parsed.output, say=lambda line: None
+        )  # a run that is not there shall not take as long as importing torch
     return Asked(parsed, composed.named, composed.brought, composed.recipe, tuple(overrides), composed.of_recipe)
 
 

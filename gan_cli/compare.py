@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ from gan_cli.commands import CompareConfig
 from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
 from gan_cli.figures import Figure, direction, newest_evaluated
+from gan_cli.locate import find_run_or_sweep
 from gan_cli.outcomes import last_tries
 from gan_cli.plan import read_sweep
-from gan_cli.runfolder import RECORD, read_record, runs_in, sweeps_in
+from gan_cli.runfolder import RECORD, read_record
 from gan_cli.runlog import read_metrics
 from gan_cli.schema import shown
 
@@ -56,20 +56,15 @@ def compare(config: CompareConfig) -> int:
     return 0
 
 
-def find_runs(path: str) -> list[Path]:
-    """The run at a path, those of a sweep, or the newest of a name; UsageError if there is none."""
-    folder = Path(os.path.expanduser(path))
-    if (folder / RECORD).is_file():
+def find_runs(named: str) -> list[Path]:
+    """The run that is named, or those of a sweep; UsageError if there is none."""
+    folder = find_run_or_sweep(named)
+    if read_sweep(folder) is None:
         return [folder]
-    if read_sweep(folder) is not None:
-        found = [run for run in last_tries(folder) if (run / RECORD).is_file()]
-        if not found:
-            raise UsageError(f"{path}: none of this sweep's jobs has begun a run")
-        return found
-    newest = [*runs_in(folder), *sweeps_in(folder)]
-    if not newest:
-        raise UsageError(f"{path}: no run there; give a run's folder, a sweep's, or outputs/<name>")
-    return [newest[0]] if runs_in(folder) else find_runs(str(newest[0]))
+    found = [run for run in last_tries(folder) if (run / RECORD).is_file()]
+    if not found:
+        raise UsageError(f"{named}: none of this sweep's jobs has begun a run")
+    return found
 
 
 def _read(folder: Path) -> Shown:

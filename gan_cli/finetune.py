@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from pathlib import Path
 
 from gan_cli import checkpoint
 from gan_cli import config as configs
@@ -18,7 +16,7 @@ KEYS = ("architecture", "image_size", "conditioning")  # what the checkpoint dec
 
 def find_base(config: Config) -> Checkpoint:
     """What `init_from` names: a file, a run's folder, or the newest run of a name."""
-    return checkpoint.find(Path(os.path.expanduser(str(config.init_from))))
+    return checkpoint.find(str(config.init_from), "init_from", config.output)
 
 
 def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Config:

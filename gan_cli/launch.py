@@ -24,6 +24,7 @@ from gan_cli.equal_run import find_equal, note_on_recipe
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import reference_for
 from gan_cli.finetune import adopt_networks, describe_base, find_base
+from gan_cli.locate import find_run
 from gan_cli.machine import build_device, calm_threads, describe_device, environment, make_ready
 from gan_cli.preview import preview
 from gan_cli.replay import tell_drift
@@ -34,7 +35,6 @@ from gan_cli.runfolder import (
     clear_leftovers,
     create_run_folder,
     create_stamped,
-    find_run,
     lock,
     read_record,
     started_in,

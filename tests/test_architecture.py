@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first; a module may import from its own layer and those before it.
 LAYERS = [
     {"errors"},
-    {"extras", "child", "links"},
+    {"extras", "child", "links", "outfile"},
     {"schema", "randomness", "geometry", "plugin", "quickstart"},
     {"labels"},
     {"options", "searchpath", "ownfolder"},
@@ -30,6 +30,7 @@ LAYERS = [
     {"explain"},
     {"latents", "augment", "unroll", "freezing"},
     {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "runfolder", "machine"},
+    {"locate"},
     {"trackers", "films"},
     {"pictures", "runlog", "state"},
     {"chosen"},
@@ -113,8 +114,8 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 TORCHLESS = (
     "api child chosen cli combinations commands compare compose composition config cures errors explain extend extras"
-    " figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan plugin"
-    " recipes report schema searchpath sources sweep"
+    " figures geometry health help jobs leaderboard links locate multirun outcomes outfile overrides ownfolder plan"
+    " plugin recipes report schema searchpath sources sweep"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
 TORCHLESS_FILES += [
