@@ -20,6 +20,7 @@ from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.reach import reachable
+from gan_cli.due import read_due
 from gan_cli.equal_run import find_equal, note_on_recipe
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import reference_for
@@ -211,7 +212,8 @@ def _resume(request: Request, folder: Path) -> Ended:
         clear_leftovers(folder)
         saved, _ = checkpoint.newest(folder / CHECKPOINTS)
         config, end = _merge(saved.config, request), _end_of(saved, request)
-        if end is not None and saved.counters.step >= end:
+        due = read_due(folder, saved.counters.step, saved.counters.d_updates)
+        if end is not None and saved.counters.step >= end and due is None:
             close_record(folder, saved.counters, saved.provenance.seconds)
             print(f"{folder}: all {saved.counters.step:,} steps are done; add some by resume={folder} extra_steps=...")
             return Ended(folder, 0)
@@ -241,7 +243,7 @@ def _resume(request: Request, folder: Path) -> Ended:
             introduce(config, dataset, state, log)
             batches = build_batches(config, dataset, device)
             provenance = _provenance(device, dataset)
-            run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference)
+            run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference, due=due)
             run.ends = replay.kept_ends(config, folder)
             return conduct(run)
 

@@ -113,7 +113,12 @@ def plan(config: SampleConfig, generator: LoadedGenerator, rows: Sequence[Asked]
         raise UsageError(f"frames={path.frames}: {path.total:,} in all, at most {most:,} of {container_of(config)}")
     ground = _background(config, generator)
     film = Film(_draw(config, generator, path), path.total, config.fps or FPS, background=ground or "white")
-    about = {"frames": path.total, "fps": film.fps, "tiles": tiles, "through_labels": config.through_labels}
+    about: dict[str, Any] = {
+        "frames": path.total,
+        "fps": film.fps,
+        "tiles": tiles,
+        "through_labels": config.through_labels,
+    }
     about |= {} if ground is None else {"background": ground}
     return Planned(film, seeds, about)
 
@@ -125,7 +130,8 @@ def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> Planned:
         raise UsageError("format=progress: there are no grids of the run beside this checkpoint")
     ground = _background(config, generator)
     film = film_of(grids, MOST_FRAMES[container_of(config)], config.fps or RUN_FPS)
-    about = {"frames": film.total, "fps": film.fps} | ({} if ground is None else {"background": ground})
+    about: dict[str, Any] = {"frames": film.total, "fps": film.fps}
+    about |= {} if ground is None else {"background": ground}
     return Planned(film._replace(background=ground or "white"), (), about)
 
 
