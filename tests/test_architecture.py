@@ -14,6 +14,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"errors"},
     {"extras", "child", "links", "outfile"},
+    {"runfolder"},
+    {"locate"},
+    {"hints"},
     {"schema", "randomness", "geometry", "plugin", "quickstart"},
     {"labels"},
     {"options", "searchpath", "ownfolder"},
@@ -29,8 +32,7 @@ LAYERS = [
     {"help"},
     {"explain"},
     {"latents", "augment", "unroll", "freezing"},
-    {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "runfolder", "machine"},
-    {"locate"},
+    {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "machine"},
     {"trackers", "films"},
     {"pictures", "runlog", "state"},
     {"chosen", "due"},
@@ -114,8 +116,8 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 TORCHLESS = (
     "api child chosen cli combinations commands compare compose composition config cures due errors explain extend"
-    " extras figures geometry health help jobs leaderboard links locate multirun outcomes outfile overrides"
-    " ownfolder plan plugin recipes report schema searchpath sources sweep"
+    " extras figures geometry health help hints jobs leaderboard links locate multirun outcomes outfile"
+    " overrides ownfolder plan plugin recipes report schema searchpath sources sweep"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
 TORCHLESS_FILES += [
