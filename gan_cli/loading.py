@@ -133,7 +133,7 @@ def _load_exported(place: Path, device: torch.device, ema: bool) -> LoadedGenera
     """Of a folder that `gan-export` wrote, or of a file of its with the card beside it."""
     path = place / EXPORTED["safetensors"] if place.is_dir() else place
     about = card_of(path)
-    if about is None or path.suffix != ".safetensors":
+    if about is None or path.suffix != ".safetensors" or not path.is_file():
         raise CheckpointError(
             f"{place}: is an export for other programs; gan-export format=safetensors makes one for gan-cli"
         )

@@ -74,11 +74,11 @@ def kind_of(path: Path) -> str | None:
 
 
 def card_of(file: Path) -> Path | None:
-    """The card of an exported file: `config.json` in its folder, or beside a file of another name `<stem>.json`."""
+    """The card of an exported file: `<stem>.json` beside it, or `config.json` in its folder."""
     if file.suffix.removeprefix(".") not in EXPORTED or file.parent.name == CHECKPOINTS:
         return None
-    card = file.with_name(CARD if file.name in EXPORTED.values() else f"{file.stem}.json")
-    return card if card.is_file() else None
+    cards = [file.with_suffix(".json"), *([file.with_name(CARD)] if file.name in EXPORTED.values() else [])]
+    return next((card for card in cards if card.is_file()), None)
 
 
 def has_checkpoints(folder: Path) -> bool:

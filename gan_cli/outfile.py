@@ -48,7 +48,7 @@ def file_of(out: str | None, ending: str, what: str, others: Mapping[str, str] |
 def check_free(file: Path | None, beside: Iterable[Path], overwrite: bool) -> None:
     """UsageError if the file that `out` names, or one that goes with it, is there already and may not be replaced.
 
-    A JSON file beside it that no command of ours wrote stays, even if the file itself may be replaced.
+    A JSON file beside it stays, unless a command of ours wrote it with the file that is replaced.
     """
     if file is None:
         if overwrite:
@@ -59,8 +59,8 @@ def check_free(file: Path | None, beside: Iterable[Path], overwrite: bool) -> No
             continue
         if not overwrite:
             raise UsageError(f"out={file}: {path} is there already; give another name, or overwrite=true")
-        if path.is_dir() or (path != file and path.suffix == ".json" and not is_note(path)):
-            raise UsageError(f"out={file}: {path} would be replaced, and is none of ours; give another name")
+        if path.is_dir() or (path != file and path.suffix == ".json" and not (is_note(path) and file.is_file())):
+            raise UsageError(f"out={file}: {path} would be replaced, and does not belong to it; give another name")
 
 
 def is_note(path: Path) -> bool:
