@@ -14,7 +14,7 @@ from rich.text import Text
 from gan_cli.chosen import chosen_figures
 from gan_cli.commands import CompareConfig
 from gan_cli.config import flatten
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import UsageError, counted, one_line
 from gan_cli.figures import Figure, direction, newest_evaluated
 from gan_cli.locate import find_run_or_sweep
 from gan_cli.outcomes import last_tries
@@ -48,7 +48,7 @@ def compare(config: CompareConfig) -> int:
     if len(folders) < 2:
         raise UsageError("expected two runs or more, as gan-compare outputs/NAME/DATE outputs/NAME/DATE, or a sweep")
     if len(folders) > MOST:
-        raise UsageError(f"{len(folders):,} runs: at most {MOST} are compared; name some of them")
+        raise UsageError(f"{counted(len(folders), 'run')}: at most {MOST} are compared; name some of them")
     runs = [_read(folder) for folder in folders]
     console = Console()
     for start in range(0, len(runs), ABREAST):

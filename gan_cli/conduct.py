@@ -13,7 +13,7 @@ import torch
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.due import forget_due
-from gan_cli.errors import CollapsedError, DivergedError, GanCliError, one_line
+from gan_cli.errors import CollapsedError, DivergedError, GanCliError, counted, one_line
 from gan_cli.machine import describe_device
 from gan_cli.models.layers import MinibatchDeviations, largest_group
 from gan_cli.options import GRADIENT_PENALTIES
@@ -101,7 +101,7 @@ def conduct(run: Run) -> Ended:
             f" {_typed('resume', run)}"
         )
         return Ended(run.folder, STOPPED[received])
-    run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s{_judgement(run)}")
+    run.log.say(f"done: {counted(counters.step, 'step')} in {run.state.seconds:.0f} s{_judgement(run)}")
     run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
     _report(run)
     forget_due(run.folder)

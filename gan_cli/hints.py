@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gan_cli.locate import kind_of
 
-ADDRESS = re.compile(r"[a-z]+://", re.IGNORECASE)
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 GPU = re.compile(r"(?:cuda|gpu)s?:?(\d*)", re.IGNORECASE)
 MOST_NAMED = 4
 ARCHIVES = (".zip", ".tar", ".npz")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.errors import UsageError, closest, one_line
+from gan_cli.errors import UsageError, closest, counted, one_line
 from gan_cli.randomness import generator_for
 
 MOST_ROWS = 10_000
@@ -138,7 +138,7 @@ def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[As
     by_attribute = [list(filter(attribute.has, columns)) for attribute in attributes_of(classes)]
     rows = list(itertools.product(*[asked for asked in by_attribute if asked]))
     if len(rows) > MOST_ROWS:
-        raise UsageError(f"{typed}: {len(rows):,} combinations, at most {MOST_ROWS:,}")
+        raise UsageError(f"{typed}: {counted(len(rows), 'combination')}, at most {MOST_ROWS:,}")
     return [Asked(",".join(classes[column] for column in row), row) for row in rows]
 
 

@@ -215,7 +215,8 @@ def _resume(request: Request, folder: Path) -> Ended:
         due = read_due(folder, saved.counters.step, saved.counters.d_updates)
         if end is not None and saved.counters.step >= end and due is None:
             close_record(folder, saved.counters, saved.provenance.seconds)
-            print(f"{folder}: all {saved.counters.step:,} steps are done; add some by resume={folder} extra_steps=...")
+            done = "its 1 step is" if saved.counters.step == 1 else f"all {saved.counters.step:,} steps are"
+            print(f"{folder}: {done} done; add some by resume={folder} extra_steps=...")
             return Ended(folder, 0)
         torch.set_num_threads(saved.provenance.threads)
         device = build_device(config.device)

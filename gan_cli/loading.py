@@ -17,7 +17,7 @@ from gan_cli.card import Card, read_card
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
 from gan_cli.data import Modes, known_modes
-from gan_cli.errors import CheckpointError, UsageError, one_line
+from gan_cli.errors import CheckpointError, UsageError, counted, one_line
 from gan_cli.generation import generate
 from gan_cli.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
 from gan_cli.latents import Latent
@@ -202,7 +202,7 @@ def asked_of_each(classes: Sequence[str], labels: Labels, count: int) -> list[As
     if not isinstance(labels, Sequence):
         raise UsageError(f"labels={one_line(repr(labels), 40)}: expected a class, its number, or a list with one each")
     if len(labels) != count:
-        raise UsageError(f"labels: {len(labels)} of them for {count} seeds, give one for each")
+        raise UsageError(f"labels: {len(labels)} of them for {counted(count, 'seed')}, give one for each")
     known: dict[str | int, Asked] = {}
     return [label if isinstance(label, Asked) else _row_of(classes, label, known) for label in labels]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from gan_cli.errors import CheckpointError, UsageError, closest, one_line
+from gan_cli.errors import CheckpointError, UsageError, closest, counted, one_line
 from gan_cli.runfolder import A_JOBS, BOARD, CHECKPOINTS, LAST, OUTCOME, RECORD, SWEEP, read_record, runs_in, sweeps_in
 
 OUTPUT = "outputs"  # where names are looked for by commands that have no key for it
@@ -188,7 +188,7 @@ def newest_run(folder: Path, say: Say = tell) -> Path | None:
         other = f"; the one before it: {sound}" if sound else ""
         say(f"warning: {folder}: its newest run, {taken.name}, {status}{_left_at(taken)}{other}")
     elif before and not passed:
-        say(f"{folder}: using {taken.name}, the newest of {len(runs):,} runs")
+        say(f"{folder}: using {taken.name}, the newest of {counted(len(runs), 'run')}")
     return taken
 
 

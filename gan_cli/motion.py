@@ -106,7 +106,7 @@ def plan(config: SampleConfig, generator: LoadedGenerator, rows: Sequence[Asked]
             " needs 2 or more, and all need as many"
         )
     if tiles * shown > MOST_SHOWN:
-        raise UsageError(f"tiles={tiles}: {tiles * shown:,} samples in a frame, at most {MOST_SHOWN:,}")
+        raise UsageError(f"tiles={tiles}: {counted(tiles * shown, 'sample')} in a frame, at most {MOST_SHOWN:,}")
     path = _Path.build(config, generator, rows, seeds, tiles)
     most = MOST_FRAMES[container_of(config)]
     if path.total > most:

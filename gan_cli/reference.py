@@ -24,7 +24,7 @@ from gan_cli.data import Modes, build_dataset, known_modes
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.download import keep
 from gan_cli.data.stacked import DIGITS, unstacked
-from gan_cli.errors import GanCliError, UsageError, one_line
+from gan_cli.errors import GanCliError, UsageError, counted, one_line
 from gan_cli.labels import Attribute, attributes_of
 from gan_cli.metrics import extractors
 from gan_cli.metrics.classifier import CLASSIFIERS, cached_classifier, describe_training
@@ -196,7 +196,8 @@ def build_reference(real: Real, extractor: Extractor, n: int, told: Told = untol
     """
     n = min(n, real.most)
     if n < FEWEST:
-        raise UsageError(f"these data have {len(real.whole)} samples, too few to compare with: at least {2 * FEWEST}")
+        have = counted(len(real.whole), "sample")
+        raise UsageError(f"these data have {have}, too few to compare with: at least {2 * FEWEST}")
     prints = [real.whole.fingerprint, "" if real.held_out is None else real.held_out.fingerprint]
     shape = tuple(real.whole.samples.shape[1:])
     key = hashlib.sha256(repr((VERSION, *prints, extractor.key, shape, n)).encode()).hexdigest()

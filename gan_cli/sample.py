@@ -123,7 +123,7 @@ def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
         first, _, last = part.partition("-")
         span = range(int(first), int(last or first) + 1)
         if not span:
-            raise UsageError(f"seeds={config.seeds}: {part} runs backwards")
+            raise UsageError(f"seeds={config.seeds}: {part} goes backwards")
         if len(seeds) + len(span) > MOST_SEEDS:
             raise UsageError(f"seeds={config.seeds}: expected at most {MOST_SEEDS:,} seeds")
         seeds += span
