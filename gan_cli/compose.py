@@ -34,7 +34,7 @@ from gan_cli.commands import GROUPS, SCHEMAS
 from gan_cli.composition import brought_along, container, followers, resolve
 from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
-from gan_cli.overrides import OPTIONAL_GROUPS, check_override, quote, read_override
+from gan_cli.overrides import OPTIONAL_GROUPS, as_typed, check_override, quote, read_override
 from gan_cli.ownfolder import location
 from gan_cli.searchpath import config_folder, groups_in, option_files, own_folders
 
@@ -96,7 +96,7 @@ def compose_checked(command: str, overrides: Sequence[Override], recipe: str | N
     keys = [override.key_or_group for override in overrides]
     for index, override in enumerate(overrides):
         if override.key_or_group in keys[:index]:
-            raise UsageError(f"{override.input_line}: {override.key_or_group} is given twice")
+            raise UsageError(f"{as_typed(override.input_line or '')}: {override.key_or_group} is given twice")
     if recipes.USED in keys:
         raise UsageError(f"{recipes.USED}: is recorded by a run, not set; choose one by recipe=")
     overrides = [override for override in overrides if not _is_nothing(override)]

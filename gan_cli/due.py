@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -31,11 +32,14 @@ class Due:
 
 
 def keep_due(folder: Path, due: Due) -> None:
-    write_text(folder / NAME, json.dumps(asdict(due)) + "\n")
+    """A disk that is full ends no run: then there is nothing that a resumed one could make up for."""
+    with contextlib.suppress(OSError):
+        write_text(folder / NAME, json.dumps(asdict(due)) + "\n")
 
 
 def forget_due(folder: Path) -> None:
-    (folder / NAME).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (folder / NAME).unlink(missing_ok=True)
 
 
 def read_due(folder: Path, step: int, d_updates: int) -> Due | None:

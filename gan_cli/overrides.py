@@ -53,7 +53,7 @@ def _quote_items(value: str) -> str:
         return value  # as Hydra reads it, or refuses it
     if listed:
         return value if re.search(r"\]\s*,\s*\[", value) else "[" + ",".join(map(quote, items)) + "]"
-    return quote(items[0]) if len(items) == 1 and value != "null" and "${" not in value else value
+    return quote(items[0]) if len(items) == 1 and value != "null" and not re.search(r"[\[\]{}]", value) else value
 
 
 def split_names(text: str) -> list[str]:
