@@ -20,7 +20,7 @@ OVERWRITE = "replace the file that out= names, if it is there already"
 class SampleConfig:
     """A whole `gan-sample` command."""
 
-    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest), as gan-COMMAND RUN")
+    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
     n: int | None = key(
         "number of samples, of seeds seed to seed+n-1; 64 unless set, or 8 of each class asked for",
         at_least=1,
@@ -67,7 +67,7 @@ class SampleConfig:
 class EvalConfig:
     """A whole `gan-eval` command."""
 
-    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest), as gan-COMMAND RUN")
+    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
     real: str | None = key("without ckpt: a folder or zip of real pictures")
     fake: str | None = key("without ckpt: a folder or zip of made pictures")
     data: str | None = key("with ckpt: the folder or zip where its data are now, if they were moved")
@@ -102,7 +102,7 @@ class EvalConfig:
 class ExportConfig:
     """A whole `gan-export` command."""
 
-    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest), as gan-COMMAND RUN")
+    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
     format: str = key("what is written", choices=("safetensors", "onnx", "pt2"))
     out: str | None = key("the file, as model.onnx, or a folder that receives a folder; <run>/exported unless set")
     overwrite: bool = key(OVERWRITE)

@@ -45,7 +45,7 @@ def export(config: ExportConfig) -> int:
     StorageError, and nothing left, if the file's samples are not those of the checkpoint.
     """
     if config.ckpt is None:
-        raise UsageError("ckpt is missing: gan-export ckpt=<a .safetensors file or a run's folder>")
+        raise UsageError("ckpt is missing: gan-export RUN, by its folder or name, or a .safetensors file")
     if config.format == "onnx":
         require_extra("onnx", "format=onnx")
     file = EXPORTED[config.format]

@@ -42,7 +42,7 @@ OF_ALL = 64  # samples where nobody says how many
 def sample(config: SampleConfig) -> int:
     """Writes pictures, arrays or a film and a sidecar `.json` that tells how to make them again; prints where."""
     if config.ckpt is None:
-        raise UsageError("ckpt is missing: gan-sample ckpt=<a .safetensors file or a run's folder>")
+        raise UsageError("ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file")
     ckpt, config = config.ckpt, motion.as_film(config)
     _check_count(config, expand_seeds(config, OF_ALL))
     suffix = SUFFIXES[config.format] if config.format in SUFFIXES else motion.ending_of(config)

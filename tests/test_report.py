@@ -589,3 +589,11 @@ def test_reports_need_no_torch_and_templates_no_start(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_receives_pages_under_names_that_nothing_has(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(here / "run")
+    for _ in range(2):
+        assert run_command("report", ["run", "out=pages"]) == 0
+    assert capsys.readouterr().out == "report: pages/report.html\nreport: pages/report-2.html\n"
+    assert run_command("report", ["run", "out=pages/report.html", "overwrite=true"]) == 0

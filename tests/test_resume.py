@@ -25,7 +25,7 @@ from gan_cli.due import Due, keep_due, read_due
 from gan_cli.run import Run
 from gan_cli.runfolder import CHECKPOINTS, lock
 from gan_cli.steps import play_turn
-from gan_cli.stop import StopSignals
+from gan_cli.stop import Interrupted, StopSignals
 
 TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
 RECIPES = {
@@ -551,3 +551,23 @@ def test_what_is_due_is_of_one_position_and_a_forged_one_is_nothing(tmp_path: Pa
         text = f'{{"step": 3, "d_updates": 4, "values": {values}}}'
         (tmp_path / ".due.json").write_text(text)
         assert read_due(tmp_path, 3, 4) is None
+
+
+def judge(stop: StopSignals) -> None:
+    with stop.interrupting():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+
+def test_a_signal_breaks_off_what_may_be_broken_off_and_nothing_is_begun_after_it() -> None:
+    with StopSignals() as stop:
+        with pytest.raises(Interrupted):
+            judge(stop)
+        assert stop.received == signal.SIGTERM
+        with pytest.raises(Interrupted), stop.interrupting():
+            raise AssertionError("begun after the signal")
+    with StopSignals() as stop:
+        with stop.interrupting():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)  # amid an update: noted, and obeyed after it
+        assert stop.received == signal.SIGTERM
