@@ -11,9 +11,8 @@ import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 
-from gan_cli.locate import kind_of
+from gan_cli.locate import locate
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 GPU = re.compile(r"(?:cuda|gpu)s?:?(\d*)", re.IGNORECASE)
@@ -146,17 +145,18 @@ def _is_path(text: str) -> bool:
 
 def for_word(word: str) -> str:
     """`; ...`: how `gan-train` is given what a word that stands alone names; empty if nothing is known."""
-    path = Path(os.path.expanduser(word))
     if is_address(word):
         return f"; {FETCH.format('dataset=folder dataset.path')}"
-    kind = kind_of(path) if path.exists() else None
-    if kind in ("run", "runs"):
+    try:
+        place = locate(word, say=lambda line: None)
+    except OSError:  # it cannot be a path
+        return ""
+    kind = None if place is None else place.kind
+    if kind in ("run", "runs", "checkpoints"):
         return f"; go on with that run by resume={word}, start from its networks by init_from={word}"
-    if kind == "export" or path.suffix == ".safetensors":
+    if kind == "export" or word.endswith(".safetensors"):
         return f"; start from its networks by init_from={word}"
-    if _is_path(word):
-        return f"; pictures are dataset=folder dataset.path={word}"
-    return ""
+    return f"; pictures are dataset=folder dataset.path={word}" if _is_path(word) else ""
 
 
 def owners(config: type, dotted: str) -> list[str]:

@@ -40,6 +40,8 @@ from gan_cli.schema import key_lines
         ("sample", ["s3://x/y.safetensors"], "give its path as ckpt=..."),
         ("eval", ["real=http://x", "fake=y"], "give its path as real=..."),
         ("train", ["./many"], "pictures are dataset=folder dataset.path=./many"),
+        ("train", ["b02"], "go on with that run by resume=b02"),
+        ("train", ["x" * 300], "expected key=value; see --help"),
         ("train", ["outputs/b02"], "resume=outputs/b02, start from its networks by init_from=outputs/b02"),
         ("train", ["epochs=10"], "unknown key epochs: here it is steps=..."),
         ("train", ["num-epochs=10"], "here it is steps=..."),
