@@ -91,11 +91,11 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
 def load_generator(
     path: str | os.PathLike[str], *, ema: bool = True, device: str | torch.device = "cpu"
 ) -> LoadedGenerator:
-    """The generator of a checkpoint, of a run's folder or `outputs/<name>` (the newest), or of an exported folder.
+    """The generator of a checkpoint, of a run by its folder or name (the newest of it), or of an export.
 
     Its `network(latents, condition)` takes float32 `[N, latent.dim]` and, of one that can be asked for `classes`,
     `[N, len(classes)]` with a 1 in each column that is asked for, else None; it gives images `[N, C, H, W]` in [-1, 1]
-    or points `[N, 2]`. Exported folders are those of `gan-export format=safetensors`.
+    or points `[N, 2]`. Exports are those of `gan-export format=safetensors`.
 
     `ema` takes the averaged generator where there is one. The file is verified first, and nothing in it can run code.
 
@@ -148,7 +148,7 @@ def evaluate(
 ) -> Evaluated:
     """What samples of a checkpoint are worth beside its data, as `gan-eval ckpt=` says it; writes nothing but caches.
 
-    `path` is a checkpoint, a run's folder or `outputs/<name>`. `metrics` are names as `["frechet", "modes"]`, None all
+    `path` is a checkpoint, or a run by its folder or name. `metrics` are names as `["frechet", "modes"]`, None all
     that the data allow; `extractor` is classifier, random, pixels, inception or auto; `n` samples of seeds from `seed`
     are judged beside as many held-out ones, or beside `n_real` of `reals` (held_out, train, all); `resamples` random
     halves make each interval, 0 none; `data` says where the data were moved to. The result's `figures` have a name,
@@ -178,7 +178,7 @@ def evaluate(
     except RuntimeError as error:
         raise UsageError(f"device={one_line(device, 60)}: is none that PyTorch knows") from error
     return evaluate_checkpoint(
-        find_checkpoint(path), seed=asked.seed, ema=asked.ema, data=asked.data, device=where, **how
+        find_checkpoint(path, "eval"), seed=asked.seed, ema=asked.ema, data=asked.data, device=where, **how
     )
 
 

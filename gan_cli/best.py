@@ -8,7 +8,7 @@ from typing import Any
 
 from gan_cli import checkpoint
 from gan_cli.basis import MEASURED_FROM, MEASURED_ON, basis_of, differences
-from gan_cli.errors import CheckpointError, StorageError
+from gan_cli.errors import CheckpointError, StorageError, counted
 from gan_cli.evaluation import measured_on
 from gan_cli.figures import find_figure, is_better
 from gan_cli.run import Best, Run
@@ -38,7 +38,7 @@ def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
     if patience is None or run.best is None or _since(run, name) < patience:
         return False
     run.log.say(
-        f"stopping early: no better {name} in {patience} evaluations (evaluation.patience); the best is"
+        f"stopping early: no better {name} in {counted(patience, 'evaluation')} (evaluation.patience); the best is"
         f" {run.best.value:.4g} at step {run.best.step:,}, in {BEST}"
     )
     return True

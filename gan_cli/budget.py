@@ -10,6 +10,7 @@ from collections import deque
 from typing import NamedTuple
 
 from gan_cli.config import Config
+from gan_cli.errors import counted
 from gan_cli.pace import Pace
 from gan_cli.state import TrainState
 
@@ -150,6 +151,7 @@ class Budget:
             return None
         self._said = total
         if before is None:
-            return f"budget={self._name}: {total:,} steps, from the pace of its first 5 %; measured again on the way"
+            steps = counted(total, "step")
+            return f"budget={self._name}: {steps}, from the pace of its first 5 %; measured again on the way"
         pace = "slower" if total < before else "faster"
-        return f"budget={self._name}: {total:,} steps instead of {before:,}, as they have become {pace}"
+        return f"budget={self._name}: {counted(total, 'step')} instead of {before:,}, as they have become {pace}"

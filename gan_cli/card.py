@@ -14,10 +14,11 @@ from typing import Any
 from gan_cli import config as configs
 from gan_cli import schema
 from gan_cli.errors import CheckpointError, GanCliError, one_line
+from gan_cli.locate import CARD, EXPORTED
 from gan_cli.options import CONDITIONINGS, GENERATORS
 from gan_cli.schema import key, option_of
 
-CARD, WEIGHTS, README, PICTURE = "config.json", "model.safetensors", "README.md", "samples.png"
+README, PICTURE = "README.md", "samples.png"
 MOST_BYTES = 4 << 20
 # Terms of data that this package ships or fetches, where they ask for more than their name.
 DIGITS_TERMS = (
@@ -31,7 +32,6 @@ DATA_TERMS = {
     "celeba": "CelebA is for non-commercial research alone, by the terms of its makers.",
     "folder": "They are a person's own pictures: who passes these weights on should have the right to.",
 }
-FILES = {"safetensors": WEIGHTS, "onnx": "model.onnx", "pt2": "model.pt2"}
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,8 @@ class Card:
         return getattr(self.conditioning, "classes", None) or ()
 
 
-def read_card(folder: Path) -> Card:
-    """What an exported folder says of itself; keys that others added are passed over. CheckpointError, in one line."""
-    path = folder / CARD
+def read_card(path: Path) -> Card:
+    """What an export says of itself; keys that others added are passed over. CheckpointError, in one line."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 20} MiB, not one that gan-export wrote")
@@ -85,7 +84,7 @@ def card_text(card: Card, latent: Mapping[str, Any], format: str) -> str:
     output: dict[str, Any] = {"dtype": "float32", "shape": ["batch", *card.sample_shape]}
     if len(card.sample_shape) == 3:
         output |= {"layout": "NCHW", "range": [-1, 1], "pixels": "round((x + 1) * 127.5)"}
-    shown = {"library_name": "gan-cli", "file": FILES[format], **configs.to_dict(card)}
+    shown = {"library_name": "gan-cli", "file": EXPORTED[format], **configs.to_dict(card)}
     return json.dumps({**shown, "inputs": inputs, "outputs": {"sample": output}}, indent=2) + "\n"
 
 

@@ -12,8 +12,9 @@ from hydra.core.override_parser.types import Override
 from gan_cli import config as configs
 from gan_cli.compose import compose_default
 from gan_cli.errors import UsageError, one_line
+from gan_cli.locate import find_run
 from gan_cli.overrides import quote_literals, read_override
-from gan_cli.runfolder import find_run, read_record
+from gan_cli.runfolder import read_record
 from gan_cli.schema import shown
 
 # Where and how the data of a run are found; that they are the same is seen by their fingerprint.
@@ -40,7 +41,7 @@ def on_resuming(overrides: Sequence[str]) -> Asked | None:
     if not isinstance(where, str) or where == "auto" or ("dry_run" in given and given["dry_run"].value()):
         return None
     output = given["output"].value() if "output" in given else compose_default("train")["output"]
-    folder = find_run(where, str(output))
+    folder = find_run(where, str(output), say=lambda line: None)  # it is said when it goes on
     return asked_of(overrides, folder, read_record(folder))
 
 

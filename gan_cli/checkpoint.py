@@ -19,7 +19,8 @@ from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
 from gan_cli.links import without_link
-from gan_cli.runfolder import BEST, CHECKPOINTS, LAST, runs_in
+from gan_cli.locate import OUTPUT, find_checkpoint
+from gan_cli.runfolder import BEST, LAST
 from gan_cli.schema import key
 from gan_cli.sealed import SealError, seal, unseal
 from gan_cli.state import LATER, Counters, TrainState, expected_layout, state_tensors
@@ -211,23 +212,22 @@ def newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
     raise refused[0] if refused else CheckpointError(f"{folder}: holds no checkpoint")
 
 
-def find(path: Path) -> Checkpoint:
-    """The file itself; of a run's folder, or the newest run in a folder of runs, the best or else the newest one.
+def find(named: str | os.PathLike[str], key: str = "ckpt", output: str = OUTPUT) -> Checkpoint:
+    """What a path or a name stands for: a file, or of a run the best checkpoint, which is said, else the newest."""
+    path = find_checkpoint(named, key, output)
+    return _best_or_newest(path) if path.is_dir() else load(path)
 
-    A best one is there if the run was judged as it went; what is taken is said, on standard error.
-    """
-    if not path.is_dir():
-        return load(path)
-    run = next(iter(runs_in(path)), path)
-    inner = run / CHECKPOINTS if (run / CHECKPOINTS).is_dir() else run
-    if (inner / BEST).is_file():
+
+def _best_or_newest(folder: Path) -> Checkpoint:
+    """Of a folder of checkpoints."""
+    if (folder / BEST).is_file():
         try:
-            best = load(inner / BEST)
-            print(f"using {BEST}: {describe_best(best)}; for the newest, ckpt={inner / LAST}", file=sys.stderr)
+            best = load(folder / BEST)
+            print(f"using {BEST}: {describe_best(best)}; for the newest, ckpt={folder / LAST}", file=sys.stderr)
             return best
         except CheckpointError as error:
             print(f"warning: {error}; using the newest", file=sys.stderr)
-    found, refused = newest(inner)
+    found, refused = newest(folder)
     for reason in refused:
         print(f"warning: {reason}; using {found.path.name}", file=sys.stderr)
     return found

@@ -30,7 +30,7 @@ HYDRA_FLAGS = (
     "--resolve",
 )
 COMPLETION = ("--shell-completion", "-sc")
-FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p")
+FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd")
 
 
 def train() -> int:
@@ -130,7 +130,7 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
 
 def _with_keys(command: str, arguments: list[str]) -> list[str]:
     """The arguments with words that stand alone, where a command takes such, as the value of their key."""
-    from gan_cli.commands import POSITIONAL
+    from gan_cli.commands import MANY, POSITIONAL
 
     before = dict(zip(arguments[1:], arguments, strict=False))
     words = [
@@ -140,10 +140,15 @@ def _with_keys(command: str, arguments: list[str]) -> list[str]:
     ]
     if command not in POSITIONAL or not words:
         return arguments
+    key, rest = POSITIONAL[command], [argument for argument in arguments if argument not in words]
+    if key not in MANY:
+        if len(words) > 1:
+            raise UsageError(f"{words[1]}: gan-{command} takes one run or checkpoint, and {words[0]} is named already")
+        return [*rest, f"{key}={words[0]}"]
     from gan_cli.overrides import quote
 
     named = ",".join(quote(os.path.expanduser(word)) for word in words)
-    return [*(argument for argument in arguments if argument not in words), f"{POSITIONAL[command]}=[{named}]"]
+    return [*rest, f"{key}=[{named}]"]
 
 
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:

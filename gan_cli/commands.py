@@ -24,14 +24,16 @@ UNSUPPORTED = {
     ("sample", "mixing"): "the networks have no styles to mix; format=interpolate goes from seed to seed",
 }
 FILMS = ("interpolate", "walk", "progress")
-CONTAINERS = ("webp", "gif", "mp4")
+NUMBERED = "frames"  # a film as numbered pictures
+CONTAINERS = ("webp", "gif", "mp4", NUMBERED)
+OVERWRITE = "replace the file that out= names, if it is there already"
 
 
 @dataclass(frozen=True)
 class SampleConfig:
     """A whole `gan-sample` command."""
 
-    ckpt: str | None = key("a checkpoint, a run's folder, or outputs/<name> (its newest)")
+    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
     n: int | None = key(
         "number of samples, of seeds seed to seed+n-1; 64 unless set, or 8 of each class asked for",
         at_least=1,
@@ -49,15 +51,16 @@ class SampleConfig:
     label_index: tuple[int, ...] | None = key("the same by number, counted from 0", at_least=0, at_most=10**6)
     format: str = key(
         "one picture, a folder of pictures, arrays, or a film: from seed to seed, also back to the first (walk), or of"
-        " the run's grids (progress)",
-        choices=("grid", "images", "npz", *FILMS),
+        " the run's grids (progress); frames: interpolate, as numbered pictures",
+        choices=("grid", "images", "npz", *FILMS, NUMBERED),
     )
     frames: int | None = key("of a film from each seed to the next; 24 unless set", at_least=1, at_most=1000)
     fps: int | None = key(
         "frames a second; 24 unless set, 5 of format=progress (gif: at most 50)", at_least=1, at_most=60
     )
     container: str | None = key(
-        "the film's kind of file; that of out=name.mp4, else webp (mp4 needs the extra video)", choices=CONTAINERS
+        "the film's kind of file; that of out=name.mp4, else webp (mp4 needs the extra video; frames: many png)",
+        choices=CONTAINERS,
     )
     tiles: int | None = key(
         "walks side by side in a film, among which the seeds are shared out; 1 unless set, of points as many as show"
@@ -66,7 +69,8 @@ class SampleConfig:
         at_most=1024,
     )
     through_labels: bool = key("a film goes through the classes asked for, instead of showing each beside the others")
-    out: str | None = key("folder that receives them, or a film's file; <run>/generated unless set")
+    out: str | None = key("the file, as grid.png or walk.mp4, or a folder that receives it; <run>/generated unless set")
+    overwrite: bool = key(OVERWRITE)
     ema: bool = key("use the averaged generator if the checkpoint has one")
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
     device: Any = option_of(DEVICES, "where it runs")
@@ -76,7 +80,7 @@ class SampleConfig:
 class EvalConfig:
     """A whole `gan-eval` command."""
 
-    ckpt: str | None = key("a checkpoint, a run's folder, or outputs/<name> (its newest)")
+    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
     real: str | None = key("without ckpt: a folder or zip of real pictures")
     fake: str | None = key("without ckpt: a folder or zip of made pictures")
     data: str | None = key("with ckpt: the folder or zip where its data are now, if they were moved")
@@ -110,7 +114,8 @@ class EvalConfig:
     resamples: int = key("random halves behind each 95 % interval; 0: no intervals", at_least=0, at_most=10_000)
     ema: bool = key("use the averaged generator if the checkpoint has one")
     standing: bool = key("work out batch norm's statistics anew for the weights that are judged")
-    out: str | None = key("folder that receives the figures; <run>/evaluations unless set")
+    out: str | None = key("the file, as scores.json, or a folder that receives it; <run>/evaluations unless set")
+    overwrite: bool = key(OVERWRITE)
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
     device: Any = option_of(DEVICES, "where it runs")
 
@@ -119,9 +124,10 @@ class EvalConfig:
 class ExportConfig:
     """A whole `gan-export` command."""
 
-    ckpt: str | None = key("a checkpoint, a run's folder, or outputs/<name> (its newest)")
+    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
     format: str = key("what is written", choices=("safetensors", "onnx", "pt2"), instead=CONVERTED)
-    out: str | None = key("folder that receives it; <run>/exported unless set")
+    out: str | None = key("the file, as model.onnx, or a folder that receives a folder; <run>/exported unless set")
+    overwrite: bool = key(OVERWRITE)
     ema: bool = key("use the averaged generator if the checkpoint has one")
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
 
@@ -130,16 +136,18 @@ class ExportConfig:
 class ReportConfig:
     """A whole `gan-report` command, as gan-report RUN."""
 
-    paths: tuple[str, ...] = key("a run's folder, a sweep's, or outputs/<name> (its newest)")
-    out: str | None = key("file that receives it; report.html in that folder unless set")
+    paths: tuple[str, ...] = key("a run or a sweep, by its folder or name (the newest)")
+    out: str | None = key("the file, as demo.html, or a folder that receives it; the run's own unless set")
+    overwrite: bool = key(OVERWRITE)
 
 
 @dataclass(frozen=True)
 class CompareConfig:
     """A whole `gan-compare` command, as gan-compare RUN RUN."""
 
-    paths: tuple[str, ...] = key("folders of runs or sweeps, or outputs/<name> (its newest)")
+    paths: tuple[str, ...] = key("runs or sweeps, each by its folder or name (the newest)")
     out: str | None = key("a .csv file that receives the table too, a row for each run", absent=None)
+    overwrite: bool = key(OVERWRITE, absent=False)
 
 
 SCHEMAS: dict[str, type] = {
@@ -150,8 +158,10 @@ SCHEMAS: dict[str, type] = {
     "report": ReportConfig,
     "compare": CompareConfig,
 }
+MANY = ("paths",)  # keys of which several words are values
 GROUPS = {"sample": ("device",), "eval": ("device",)}  # all of them belong to train
-POSITIONAL = {"report": "paths", "compare": "paths"}  # what a word without = is a value of
+# What a word without = is a value of.
+POSITIONAL = {"sample": "ckpt", "eval": "ckpt", "export": "ckpt", "report": "paths", "compare": "paths"}
 # Each is a function of its config that returns the exit code.
 RUNNERS = {
     "sample": "gan_cli.sample:sample",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,13 @@ from gan_cli.basis import MEASURED_ON, basis_by_config, basis_of, differences, n
 from gan_cli.chosen import chosen_figures
 from gan_cli.commands import CompareConfig
 from gan_cli.config import flatten
-from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.errors import StorageError, UsageError, counted, one_line
 from gan_cli.figures import Figure, direction, newest_evaluated
+from gan_cli.locate import find_run_or_sweep
 from gan_cli.outcomes import last_tries
+from gan_cli.outfile import check_free
 from gan_cli.plan import read_sweep
-from gan_cli.runfolder import RECORD, read_record, runs_in, sweeps_in, write_text
+from gan_cli.runfolder import RECORD, read_record, write_text
 from gan_cli.runlog import read_metrics
 from gan_cli.schema import shown
 
@@ -51,37 +52,34 @@ class Shown:
 def compare(config: CompareConfig) -> int:
     if config.out is not None and not config.out.lower().endswith(".csv"):
         raise UsageError(f"out={config.out}: the table is written as a .csv file, give such a name")
+    file = None if config.out is None else Path(config.out).expanduser()
+    check_free(file, (), config.overwrite)
     folders = list(dict.fromkeys(run for path in config.paths for run in find_runs(path)))
     if len(folders) < 2:
         raise UsageError("expected two runs or more, as gan-compare outputs/NAME/DATE outputs/NAME/DATE, or a sweep")
     if len(folders) > MOST:
-        raise UsageError(f"{len(folders):,} runs: at most {MOST} are compared; name some of them")
+        raise UsageError(f"{counted(len(folders), 'run')}: at most {MOST} are compared; name some of them")
     runs = [_read(folder) for folder in folders]
     console = Console()
     for start in range(0, len(runs), ABREAST):
         console.print(_table(runs, runs[start : start + ABREAST]))
     for line in _not_compared(runs):
         console.print(Text(line), soft_wrap=True)
-    if config.out is not None:
-        _write_csv(runs, Path(os.path.expanduser(config.out)))
-        print(config.out)
+    if file is not None:
+        _write_csv(runs, file)
+        print(file)
     return 0
 
 
-def find_runs(path: str) -> list[Path]:
-    """The run at a path, those of a sweep, or the newest of a name; UsageError if there is none."""
-    folder = Path(os.path.expanduser(path))
-    if (folder / RECORD).is_file():
+def find_runs(named: str) -> list[Path]:
+    """The run that is named, or those of a sweep; UsageError if there is none."""
+    folder = find_run_or_sweep(named)
+    if read_sweep(folder) is None:
         return [folder]
-    if read_sweep(folder) is not None:
-        found = [run for run in last_tries(folder) if (run / RECORD).is_file()]
-        if not found:
-            raise UsageError(f"{path}: none of this sweep's jobs has begun a run")
-        return found
-    newest = [*runs_in(folder), *sweeps_in(folder)]
-    if not newest:
-        raise UsageError(f"{path}: no run there; give a run's folder, a sweep's, or outputs/<name>")
-    return [newest[0]] if runs_in(folder) else find_runs(str(newest[0]))
+    found = [run for run in last_tries(folder) if (run / RECORD).is_file()]
+    if not found:
+        raise UsageError(f"{named}: none of this sweep's jobs has begun a run")
+    return found
 
 
 def _read(folder: Path) -> Shown:

@@ -7,7 +7,6 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gan_cli import recipes, searchpath
+from gan_cli import hints, recipes, searchpath
 from gan_cli.bundles import (
     BUNDLES,
     chosen_recipe,
@@ -35,9 +34,8 @@ from gan_cli.commands import GROUPS, SCHEMAS, UNSUPPORTED
 from gan_cli.composition import brought_along, container, followers, resolve
 from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
-from gan_cli.overrides import OPTIONAL_GROUPS, check_override, quote, read_override
+from gan_cli.overrides import OPTIONAL_GROUPS, as_typed, check_override, quote, read_override
 from gan_cli.ownfolder import location
-from gan_cli.schema import key_lines
 from gan_cli.searchpath import config_folder, groups_in, option_files, own_folders
 
 HYDRA_KEYS = ("hydra.", "hydra/")
@@ -98,7 +96,7 @@ def compose_checked(command: str, overrides: Sequence[Override], recipe: str | N
     keys = [override.key_or_group for override in overrides]
     for index, override in enumerate(overrides):
         if override.key_or_group in keys[:index]:
-            raise UsageError(f"{override.input_line}: {override.key_or_group} is given twice")
+            raise UsageError(f"{as_typed(override.input_line or '')}: {override.key_or_group} is given twice")
     if recipes.USED in keys:
         raise UsageError(f"{recipes.USED}: is recorded by a run, not set; choose one by recipe=")
     overrides = [override for override in overrides if not _is_nothing(override)]
@@ -260,23 +258,13 @@ def _explain(command: str, overrides: Sequence[Override], options: dict[str, lis
         sections = _settle(command, chosen, options)
     except (HydraException, OmegaConfBaseException):
         return  # it is an option's file that is wrong
-    leaves = [dotted for dotted, _ in flatten(container(sections))]
-    leaves = [dotted for dotted in leaves if not dotted.endswith(".name")]
-    tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
-    all_keys = {dotted for dotted, _ in key_lines(SCHEMAS[command])}
-    for key in (override.key_or_group for override in overrides):
-        if key in options or key in leaves or any(dotted.startswith(f"{key}.") for dotted in leaves):
-            continue
-        section = key.rpartition(".")[0]
-        siblings = [dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section]
-        if key in all_keys and siblings:
-            raise UsageError(f"{key}: not a key of the chosen option, which has {', '.join(siblings)}")
-        if (command, key) in UNSUPPORTED:
-            raise UsageError(f"{key}: {UNSUPPORTED[command, key]}")
-        near = tails.get(key) or next(iter(get_close_matches(key, [*leaves, *options], n=1)), None)
-        near = near or tails.get(next(iter(get_close_matches(key, tails, n=1)), ""))
-        hint = f" (did you mean {near!r}?)" if near else ""
-        raise UsageError(f"unknown key {key}{hint}; see --help")
+    leaves = [dotted for dotted, _ in flatten(container(sections)) if not dotted.endswith(".name")]
+    for override in overrides:
+        if (command, override.key_or_group) in UNSUPPORTED:
+            raise UsageError(f"{override.key_or_group}: {UNSUPPORTED[command, override.key_or_group]}")
+        reason = hints.for_key(command, override.key_or_group, SCHEMAS[command], leaves, [*options])
+        if reason is not None:
+            raise UsageError(reason)
 
 
 def _compose(command: str, overrides: Iterable[Override]) -> DictConfig:

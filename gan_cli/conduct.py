@@ -12,7 +12,8 @@ import torch
 from gan_cli.basis import MEASURED_ON
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
-from gan_cli.errors import CollapsedError, DivergedError, GanCliError, one_line
+from gan_cli.due import forget_due
+from gan_cli.errors import CollapsedError, DivergedError, GanCliError, counted, one_line
 from gan_cli.evaluation import describe_comparison, measured_on
 from gan_cli.geometry import padded
 from gan_cli.machine import describe_device
@@ -103,22 +104,25 @@ def conduct(run: Run) -> Ended:
         _record_end(run, ENDED.get(type(error), "failed"))
         run.log.finish()
         _report(run)
+        forget_due(run.folder)
         raise
     finally:
         run.log.finish()
     counters = run.state.counters
-    if counters.step == counters.total_steps:
+    if counters.step == counters.total_steps and run.due is None:
         received = None  # it came when all was done
     _record_end(run, "done" if received is None else "stopped")
     if received is not None:
         _report(run)
         run.log.say(
-            f"stopped by {received.name} at step {counters.step:,}; go on by: gan-train {_typed('resume', run)}"
+            f"stopped by {received.name} at step {counters.step:,}{_left_out(run)}; go on by: gan-train"
+            f" {_typed('resume', run)}"
         )
         return Ended(run.folder, STOPPED[received])
-    run.log.say(f"done: {counters.step:,} steps in {run.state.seconds:.0f} s{_judgement(run)}")
+    run.log.say(f"done: {counted(counters.step, 'step')} in {run.state.seconds:.0f} s{_judgement(run)}")
     run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
     _report(run)
+    forget_due(run.folder)
     classes = run.config.classes
     more = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     if run.best is not None:
@@ -127,6 +131,14 @@ def conduct(run: Run) -> Ended:
     run.log.say(f"more: gan-sample {_typed('ckpt', run)} {more}")
     run.log.say(f"judge: gan-eval {_typed('ckpt', run)}")
     return Ended(run.folder, 0)
+
+
+def _left_out(run: Run) -> str:
+    """What a signal broke off after the step, and the resumed run does first."""
+    if run.due is None:
+        return ""
+    work = [name for name, wanted in (("evaluation", run.due.evaluate), ("grid", run.due.sample)) if wanted]
+    return f", its {' and '.join(work)} left for the resumed run" if work else ""
 
 
 def _judgement(run: Run) -> str:

@@ -53,6 +53,11 @@ def few(texts: Sequence[str], most: int = 3) -> str:
     return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
 
 
+def counted(number: int, noun: str, many: str | None = None) -> str:
+    """`1 job`, `2 jobs`, `1,000 images`; `many` is the plural of a noun that does not just get an s."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
 def one_line(text: object, limit: int = 500) -> str:
     """Text from outside made safe to print: one line, no control characters, of bounded length."""
     cleaned = "".join(char if char.isprintable() else " " for char in str(text))

@@ -23,6 +23,7 @@ from gan_cli.evaluate_folders import check_folders
 from gan_cli.figures import EVALUATIONS, Evaluated, Figure, save_evaluated
 from gan_cli.links import refuse_link
 from gan_cli.machine import build_device, calm_threads
+from gan_cli.outfile import check_free, file_of
 from gan_cli.quality import FEW_SAID
 from gan_cli.reference import Told
 from gan_cli.report import write_run_report
@@ -35,6 +36,8 @@ ROOMY = 90  # columns of a terminal, below which the table does with fewer
 def evaluate(config: EvalConfig) -> int:
     """Prints the figures and leaves them as JSON, of memorization also a page of pictures."""
     _check_source(config)
+    named = file_of(config.out, ".json", "gan-eval")
+    check_free(named, [] if named is None else [_page_of(named)], config.overwrite)
     device = build_device(config.device)
     calm_threads()
     pages: list[Image.Image] = []
@@ -45,7 +48,7 @@ def evaluate(config: EvalConfig) -> int:
     }  # fmt: skip
     with _progress() as told:
         if config.ckpt is not None:
-            found = checkpoint.find(Path(config.ckpt))
+            found = checkpoint.find(config.ckpt, "eval")
             folder, stem = _place_of(found.path), found.path.stem
             evaluated = evaluate_checkpoint(
                 found, seed=config.seed, batch_size=config.batch_size, ema=config.ema, standing=config.standing,
@@ -57,7 +60,11 @@ def evaluate(config: EvalConfig) -> int:
             evaluated = evaluate_folders(real, fake, image_size=config.image_size, told=told, **how)
     _print(evaluated)
     try:
-        saved = _save(evaluated, pages, Path(config.out) if config.out else folder, stem)
+        if named is not None:
+            named.parent.mkdir(parents=True, exist_ok=True)
+            saved = _write(evaluated, pages, named)
+        else:
+            saved = _save(evaluated, pages, Path(config.out) if config.out else folder, stem)
     except OSError as error:
         raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
     if saved.parent.name == EVALUATIONS:
@@ -151,6 +158,10 @@ def _place_of(path: Path) -> Path:
     return refuse_link(path.parent.parent / EVALUATIONS) if path.parent.name == CHECKPOINTS else path.parent
 
 
+def _page_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_memorization.png")
+
+
 def _save(evaluated: Evaluated, pages: list[Image.Image], folder: Path, stem: str) -> Path:
     """The JSON file, and the page beside it; nothing is overwritten."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,20 +169,23 @@ def _save(evaluated: Evaluated, pages: list[Image.Image], folder: Path, stem: st
     stem = f"{stem}_{evaluated.about['extractor']}_n{evaluated.about['n']}{reals}"
     for count in range(1, 100_000):
         path = folder / f"{stem if count == 1 else f'{stem}-{count}'}.json"
-        page = path.with_name(f"{path.stem}_memorization.png")
         with contextlib.suppress(FileExistsError):
             path.touch(exist_ok=False)  # the name is ours, whoever else is judging
-            if not page.exists():
+            if not _page_of(path).exists():
                 break
             path.unlink()
     else:
         raise StorageError(f"{folder}: holds 100,000 of these already")
     try:
-        for picture in pages:
-            evaluated.about["page"] = page.name
-            pictures.save_picture(picture, page)
-        save_evaluated(evaluated, path)
+        return _write(evaluated, pages, path)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def _write(evaluated: Evaluated, pages: list[Image.Image], path: Path) -> Path:
+    for picture in pages:
+        evaluated.about["page"] = _page_of(path).name
+        pictures.save_picture(picture, _page_of(path))
+    save_evaluated(evaluated, path)
     return path

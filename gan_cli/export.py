@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_cli.card import CARD, PICTURE, README, card_text, readme_text
+from gan_cli.card import PICTURE, README, card_text, readme_text
 from gan_cli.commands import ExportConfig
 from gan_cli.data.dataset import to_bytes
 from gan_cli.errors import StorageError, UsageError
@@ -22,39 +22,47 @@ from gan_cli.exporters import EXPORTERS, write_and_run
 from gan_cli.extras import require_extra
 from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, latents_of, respond
 from gan_cli.labels import conditions_for, every_class, share_out
-from gan_cli.links import refuse_link
+from gan_cli.links import refuse_link, without_link
 from gan_cli.loading import LoadedGenerator, load_generator, sample
+from gan_cli.locate import CARD, EXPORTED
 from gan_cli.machine import calm_threads
+from gan_cli.outfile import check_free, file_of, fresh
 from gan_cli.pictures import draw_samples, save_picture
 from gan_cli.runfolder import CHECKPOINTS
 
 BATCHES = (1, 2, 5)
 LARGEST_DIFFERENCE = 1e-4  # of samples in [-1, 1]: an eightieth of a grey level
 PARITY = "parity.json"
+OTHERS = {Path(file).suffix: f"of format={format}" for format, file in EXPORTED.items()}
 SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
 
 
 def export(config: ExportConfig) -> int:
     """Writes a folder with the file, its `config.json`, model card, samples and `parity.json`; prints where.
 
+    Where `out` names a file: that, and what `config.json` and `parity.json` say as a JSON file beside it.
+
     StorageError, and nothing left, if the file's samples are not those of the checkpoint.
     """
     if config.ckpt is None:
-        raise UsageError("ckpt is missing: gan-export ckpt=<a .safetensors file or a run's folder>")
+        raise UsageError("ckpt is missing: gan-export RUN, by its folder or name, or a .safetensors file")
     if config.format == "onnx":
         require_extra("onnx", "format=onnx")
+    file = EXPORTED[config.format]
+    named = file_of(config.out, Path(file).suffix, f"format={config.format}", OTHERS)
+    check_free(named, [] if named is None else [named.with_suffix(".json")], config.overwrite)
     calm_threads()
     generator = load_generator(config.ckpt, ema=config.ema)
-    parent = Path(config.out) if config.out else _default_folder(generator.path)
+    parent = named.parent if named else Path(config.out) if config.out else _default_folder(generator.path)
     missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        target = _fresh(parent, f"{generator.path.stem}_{config.format}")
+        target = named or fresh(parent, f"{generator.path.stem}_{config.format}", "")
         part = target.with_name(f".{target.name}.part-{os.getpid()}")
         part.mkdir()
         try:
             parity = _write(generator, config.format, part, target.name)
-            part.rename(target)
+            part.rename(target) if named is None else _keep_file(part, file, named)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             with contextlib.suppress(OSError):
@@ -67,6 +75,19 @@ def export(config: ExportConfig) -> int:
         print(f"batch {batch}: largest difference from the checkpoint {difference:.1e}, run by {parity['run_by']}")
     print(target)
     return 0
+
+
+def _keep_file(part: Path, file: str, named: Path) -> None:
+    """The file alone, as `named`, and its card beside it; the rest of the folder goes."""
+    needed = {file, CARD, README, PICTURE, PARITY}
+    if any(path.name not in needed for path in part.iterdir()):
+        raise UsageError(f"out={named}: the weights are too many for one file; give a folder")
+    card = {**json.loads((part / CARD).read_text(encoding="utf-8")), "file": named.name}
+    card["parity"] = json.loads((part / PARITY).read_text(encoding="utf-8"))
+    (part / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    os.replace(part / CARD, without_link(named.with_suffix(".json")))
+    os.replace(part / file, named)
+    shutil.rmtree(part)
 
 
 def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> dict[str, Any]:
@@ -135,12 +156,3 @@ def _save_samples(generator: LoadedGenerator, path: Path) -> None:
 def _default_folder(path: Path) -> Path:
     run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
     return refuse_link(run / "exported")
-
-
-def _fresh(parent: Path, name: str) -> Path:
-    """A path that nothing has yet."""
-    for count in range(1, 100_000):
-        target = parent / (name if count == 1 else f"{name}-{count}")
-        if not os.path.lexists(target):
-            return target
-    raise StorageError(f"{parent}: holds 100,000 of these already")

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gan_cli.apart import run_apart
-from gan_cli.card import FILES
 from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 from gan_cli.generation import respond
 from gan_cli.loading import GENERATOR_FORMAT, LoadedGenerator, load_generator
+from gan_cli.locate import EXPORTED
 from gan_cli.sealed import seal
 
 Inputs = Sequence[tuple[Tensor, Tensor | None]]  # pairs of latents `[N, latent_dim]` and condition `[N, K]`
@@ -39,7 +39,7 @@ def _write_safetensors(generator: LoadedGenerator, example: tuple[Tensor, Tensor
     plain = torch.contiguous_format
     tensors = generator.network.state_dict()
     named = {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in tensors.items()}
-    (folder / FILES["safetensors"]).write_bytes(seal(named, {"generator": GENERATOR_FORMAT}))
+    (folder / EXPORTED["safetensors"]).write_bytes(seal(named, {"generator": GENERATOR_FORMAT}))
 
 
 def _run_safetensors(folder: Path, inputs: Inputs) -> list[Tensor]:
@@ -86,7 +86,7 @@ def _write_onnx(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None
         torch.onnx.export(
             network,
             given,
-            str(folder / FILES["onnx"]),
+            str(folder / EXPORTED["onnx"]),
             input_names=INPUTS[: len(given)],
             output_names=["sample"],
             dynamic_shapes=_any_batch(given),
@@ -102,7 +102,7 @@ def _run_onnx(folder: Path, inputs: Inputs) -> list[Tensor]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(folder / FILES["onnx"], options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(folder / EXPORTED["onnx"], options, providers=["CPUExecutionProvider"])
     made = []
     for pair in inputs:
         fed = {
@@ -118,11 +118,11 @@ def _write_pt2(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None]
     given = _given(example)
     with _quietly():
         program = torch.export.export(_plain(generator.network), given, dynamic_shapes=_any_batch(given))
-        torch.export.save(program, folder / FILES["pt2"])
+        torch.export.save(program, folder / EXPORTED["pt2"])
 
 
 def _run_pt2(folder: Path, inputs: Inputs) -> list[Tensor]:
-    return run_apart(folder / FILES["pt2"], inputs)
+    return run_apart(folder / EXPORTED["pt2"], inputs)
 
 
 EXPORTERS = {

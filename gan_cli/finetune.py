@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gan_cli import checkpoint
@@ -13,17 +11,14 @@ from gan_cli import config as configs
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
 from gan_cli.errors import UsageError
-from gan_cli.runfolder import runs_in
 from gan_cli.schema import shown
 
 KEYS = ("architecture", "image_size", "conditioning")  # what the checkpoint decides, the last two unless named
 
 
 def find_base(config: Config) -> Checkpoint:
-    """What `init_from` names: a file, a run's folder, or the newest run of a name, as `resume` takes it too."""
-    where = Path(os.path.expanduser(str(config.init_from)))
-    named = Path(os.path.expanduser(config.output)) / where
-    return checkpoint.find(named if not where.exists() and runs_in(named) else where)
+    """What `init_from` names: a file, a run's folder, or the newest run of a name."""
+    return checkpoint.find(str(config.init_from), "init_from", config.output)
 
 
 def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Config:

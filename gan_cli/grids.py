@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -18,6 +19,7 @@ from gan_cli.runfolder import SAMPLES
 from gan_cli.state import latent_of, require_finite
 
 SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
+FEW = 2  # that are made to see whether they are finite
 
 
 def save_real_samples(run: Run) -> None:
@@ -37,10 +39,22 @@ def save_samples(run: Run) -> None:
     made = generate(run.state.sampler, latent_of(run.config), seeds, SHOWN_IMAGES, conditions=conditions)
     samples = torch.cat(list(made))
     require_finite(run.state, {"a sample": samples})
-    path = run.folder / SAMPLES / f"step_{run.state.counters.step:08d}.png"
+    path = grid_of(run)
     lengths = [OF_A_CLASS] * len(rows)
     _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(to_bytes(samples), modes, lengths), path))
     run.log.picture(run.state.counters.step, path)
+
+
+def grid_of(run: Run) -> Path:
+    return run.folder / SAMPLES / f"step_{run.state.counters.step:08d}.png"
+
+
+def require_finite_samples(run: Run) -> None:
+    """DivergedError unless some samples are finite: weights that make none such are not worth a checkpoint."""
+    seeds = range(FEW)
+    conditions = evenly(run.config.classes, seeds, SHOWN_CLASSES)
+    made = generate(run.state.sampler, latent_of(run.config), seeds, FEW, conditions=conditions)
+    require_finite(run.state, {"a sample": torch.cat(list(made))})
 
 
 def _shown(run: Run) -> int:

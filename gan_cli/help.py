@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from gan_cli.commands import POSITIONAL, SCHEMAS
+from gan_cli.commands import MANY, POSITIONAL, SCHEMAS
 from gan_cli.compose import groups
 from gan_cli.errors import one_line
 from gan_cli.schema import key_lines
@@ -22,7 +22,8 @@ EXAMPLES = {
         ("gan-train -m loss=hinge,minimax seed=1,2,3 jobs=2", "a sweep: every combination, two at a time"),
     ),
     "sample": (
-        ("gan-sample ckpt=outputs/NAME/DATE", "64 new samples as one picture"),
+        ("gan-sample NAME", "64 new samples as one picture, of the newest run of that name"),
+        ("gan-sample ckpt=outputs/NAME/DATE out=grid.png", "of this run, as this file"),
         ("gan-sample ckpt=RUN n=1000 format=images", "a file for each"),
         ("gan-sample ckpt=RUN seeds=0-7,12 truncation=0.7", "these seeds, more typical samples"),
         ("gan-sample ckpt=RUN format=walk out=walk.mp4", "a film from seed to seed and back to the first"),
@@ -36,7 +37,7 @@ EXAMPLES = {
     ),
     "export": (
         ("gan-export ckpt=outputs/NAME/DATE", "the generator as safetensors, with config and model card"),
-        ("gan-export ckpt=RUN format=onnx", "for onnxruntime, compared with the checkpoint"),
+        ("gan-export ckpt=RUN format=onnx out=model.onnx", "for onnxruntime, compared with the checkpoint"),
         ("gan-export ckpt=RUN format=pt2", "for torch.export.load, without gan-cli"),
     ),
     "report": (
@@ -59,7 +60,7 @@ FLAGS = (
 def help_text(command: str) -> str:
     """Examples, then groups and their options, then every key with its line."""
     schema = SCHEMAS[command]
-    words = " PATH ..." if command in POSITIONAL else ""
+    words = " RUN ..." if POSITIONAL.get(command) in MANY else " [RUN]" if command in POSITIONAL else ""
     lines = [f"usage: gan-{command}{words} [key=value ...]", "", "Examples"]
     lines += _columns(EXAMPLES[command])
     if groups(command):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.errors import UsageError, closest, one_line
+from gan_cli.errors import UsageError, closest, counted, one_line
 from gan_cli.randomness import generator_for
 
 MOST_ROWS = 10_000
@@ -94,10 +94,29 @@ def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None
 def asked_for(classes: Sequence[str], label: str) -> list[Asked]:
     """The rows that `label=` asks for: `cat`, `cat,dog` (a row each), `red,small` (together, of two attributes).
 
+    A name may hold commas itself; in quotes it is taken as it stands.
+
     UsageError for a name that is no class, or one of several attributes.
     """
-    names = [label] if label in classes else [part.strip() for part in label.split(",")]
+    names = [label] if label in classes else _names_in(classes, label)
     return _rows(classes, [_column(classes, name) for name in names], f"label={one_line(label, 60)}")
+
+
+def _names_in(classes: Sequence[str], label: str) -> list[str]:
+    """The names between commas, of which some may belong to a name: quoted, or as long a name as there is."""
+    known = {*classes, *(name.rpartition("=")[2] for name in classes if "=" in name)}
+    parts, names = label.split(","), []
+    while parts:
+        ways = [(count, ",".join(parts[:count]).strip()) for count in range(len(parts), 0, -1)]
+        fitting = ((count, way) for count, text in ways for way in (text, _unquoted(text)) if way in known)
+        count, name = next(fitting, (1, parts[0].strip()))
+        names.append(name)
+        del parts[:count]
+    return names
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 2 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
 def asked_by_index(classes: Sequence[str], numbers: Sequence[int]) -> list[Asked]:
@@ -119,7 +138,7 @@ def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[As
     by_attribute = [list(filter(attribute.has, columns)) for attribute in attributes_of(classes)]
     rows = list(itertools.product(*[asked for asked in by_attribute if asked]))
     if len(rows) > MOST_ROWS:
-        raise UsageError(f"{typed}: {len(rows):,} combinations, at most {MOST_ROWS:,}")
+        raise UsageError(f"{typed}: {counted(len(rows), 'combination')}, at most {MOST_ROWS:,}")
     return [Asked(",".join(classes[column] for column in row), row) for row in rows]
 
 

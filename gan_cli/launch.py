@@ -20,10 +20,12 @@ from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes, with_value_range
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.reach import reachable
+from gan_cli.due import read_due
 from gan_cli.equal_run import find_equal, note_on_recipe
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import reference_for
 from gan_cli.finetune import adopt_networks, describe_base, find_base
+from gan_cli.locate import find_run
 from gan_cli.machine import build_device, calm_threads, describe_device, environment, make_ready
 from gan_cli.preview import preview
 from gan_cli.replay import tell_drift
@@ -34,7 +36,6 @@ from gan_cli.runfolder import (
     clear_leftovers,
     create_run_folder,
     create_stamped,
-    find_run,
     lock,
     read_record,
     started_in,
@@ -220,9 +221,11 @@ def _resume(request: Request, folder: Path) -> Ended:
         saved, _ = checkpoint.newest(folder / CHECKPOINTS)
         config = resuming.merge(saved.config, request.config, request.named, folder)
         end = resuming.end_of(saved, request.config, request.named)
-        if end is not None and saved.counters.step >= end:
+        due = read_due(folder, saved.counters.step, saved.counters.d_updates)
+        if end is not None and saved.counters.step >= end and due is None:
             close_record(folder, saved.counters, saved.provenance.seconds)
-            print(f"{folder}: all {saved.counters.step:,} steps are done; add some by resume={folder} extra_steps=...")
+            done = "its 1 step is" if saved.counters.step == 1 else f"all {saved.counters.step:,} steps are"
+            print(f"{folder}: {done} done; add some by resume={folder} extra_steps=...")
             return Ended(folder, 0)
         torch.set_num_threads(saved.provenance.threads)
         device = build_device(config.device)
@@ -256,7 +259,7 @@ def _resume(request: Request, folder: Path) -> Ended:
             introduce(config, dataset, state, log)
             batches = build_batches(config, dataset, device, state.counters.images_offset)
             provenance = _provenance(device, dataset)
-            run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference)
+            run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference, due=due)
             run.ends = replay.kept_ends(config, folder)
             if changed:  # whatever stops it from here on, it goes on with what is so now
                 kept = dataclasses.replace(provenance, seconds=state.seconds, budget_start=state.budget_start)

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli import __version__, checkpoint
-from gan_cli.card import CARD, WEIGHTS, Card, read_card
+from gan_cli.card import Card, read_card
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
 from gan_cli.data import Modes, known_modes
-from gan_cli.errors import CheckpointError, UsageError, one_line
+from gan_cli.errors import CheckpointError, UsageError, counted, one_line
 from gan_cli.generation import generate
 from gan_cli.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
 from gan_cli.latents import Latent
+from gan_cli.locate import EXPORTED, Place, card_of, locate
 from gan_cli.sealed import SealError, unseal
 from gan_cli.state import (
     GeneratorDesign,
@@ -85,18 +86,17 @@ class LoadedGenerator:
 def load_generator(
     path: str | os.PathLike[str], *, ema: bool = True, device: str | torch.device = "cpu"
 ) -> LoadedGenerator:
-    """The generator of a checkpoint, of a run's folder or `outputs/<name>` (the newest), or of an exported folder.
+    """The generator of a checkpoint, of a run by its folder or name (the newest of it), or of an export.
 
     `ema` takes the averaged generator where there is one. The file is verified first: nothing in it can run code.
     CheckpointError for one that is missing, damaged, foreign or of another shape.
     """
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"path: expected a checkpoint, a run's folder or an exported one, not {type(path).__name__}")
-    where = Path(os.path.expanduser(path))  # a user nobody knows is left as it is
-    for folder in (where, where.parent):
-        if where in (folder, folder / WEIGHTS) and os.path.isfile(folder / WEIGHTS) and os.path.isfile(folder / CARD):
-            return _load_exported(folder, torch.device(device), ema)
-    found = find_checkpoint(where)
+    place = _place_of(path)
+    if place is not None and place.kind == "export":
+        return _load_exported(place.path, torch.device(device), ema)
+    found = find_checkpoint(path)
     config = found.config
     card = Card(
         gan_cli=found.provenance.gan_cli,
@@ -113,19 +113,33 @@ def load_generator(
     return LoadedGenerator(network, design_of(config), latent_of(config), card, found.path, config)
 
 
-def find_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoint:
     """As `checkpoint.find`; CheckpointError also for what cannot be a path."""
-    where = Path(os.path.expanduser(path))
     try:
-        return checkpoint.find(where)
+        return checkpoint.find(path, key)
     except OSError as error:
-        raise CheckpointError(f"{one_line(where, 200)}: cannot be read ({error.strerror})") from error
+        raise CheckpointError(f"{one_line(path, 200)}: cannot be read ({error.strerror})") from error
 
 
-def _load_exported(folder: Path, device: torch.device, ema: bool) -> LoadedGenerator:
-    card, path = read_card(folder), folder / WEIGHTS
+def _place_of(path: str | os.PathLike[str]) -> Place | None:
+    """As `locate`, without a word of it; None also for what cannot be a path."""
+    try:
+        return locate(path, say=lambda line: None)
+    except OSError:
+        return None
+
+
+def _load_exported(place: Path, device: torch.device, ema: bool) -> LoadedGenerator:
+    """Of a folder that `gan-export` wrote, or of a file of its with the card beside it."""
+    path = place / EXPORTED["safetensors"] if place.is_dir() else place
+    about = card_of(path)
+    if about is None or path.suffix != ".safetensors" or not path.is_file():
+        raise CheckpointError(
+            f"{place}: is an export for other programs; gan-export format=safetensors makes one for gan-cli"
+        )
+    card = read_card(about)
     if card.ema and not ema:
-        raise UsageError(f"ema=false: {folder} holds the averaged generator alone, export the other by ema=false")
+        raise UsageError(f"ema=false: {place} holds the averaged generator alone, export the other by ema=false")
     try:
         tensors, metadata, _ = unseal(checkpoint.read_file(path))
     except SealError as error:
@@ -136,11 +150,11 @@ def _load_exported(folder: Path, device: torch.device, ema: bool) -> LoadedGener
     try:
         outline = outline_generator(design).state_dict()
     except Exception as error:  # the parts of a card may be right in themselves, and fit no network together
-        raise CheckpointError(f"{folder / CARD}: describes no generator ({one_line(error, 200)})") from error
+        raise CheckpointError(f"{about}: describes no generator ({one_line(error, 200)})") from error
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.items()}
     checkpoint.check_layout(path, tensors, layout)
     latent = Latent(card.generator.latent_dim, card.generator.latent)
-    return LoadedGenerator(fill_generator(design, tensors, device), design, latent, card, folder)
+    return LoadedGenerator(fill_generator(design, tensors, device), design, latent, card, place)
 
 
 def sample(
@@ -188,7 +202,7 @@ def asked_of_each(classes: Sequence[str], labels: Labels, count: int) -> list[As
     if not isinstance(labels, Sequence):
         raise UsageError(f"labels={one_line(repr(labels), 40)}: expected a class, its number, or a list with one each")
     if len(labels) != count:
-        raise UsageError(f"labels: {len(labels)} of them for {count} seeds, give one for each")
+        raise UsageError(f"labels: {len(labels)} of them for {counted(count, 'seed')}, give one for each")
     known: dict[str | int, Asked] = {}
     return [label if isinstance(label, Asked) else _row_of(classes, label, known) for label in labels]
 

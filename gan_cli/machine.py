@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gan_cli.config import Config
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, counted
 from gan_cli.extras import EXTRAS, require_extra
 
 STALLED = 10  # times slower than one thread alone: its partners wait for cores that are busy
@@ -32,7 +32,7 @@ def build_device(section: Any) -> torch.device:
     if section.name == "cuda":
         count = torch.cuda.device_count()
         if section.index >= count:
-            raise UsageError(f"device.index={section.index}: there are {count} GPUs, numbered from 0")
+            raise UsageError(f"device.index={section.index}: this machine has {counted(count, 'GPU')}, numbered from 0")
         torch.cuda.set_device(section.index)  # whose generator is seeded where networks draw themselves
         return torch.device("cuda", section.index)
     return torch.device(section.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_cli.commands import CONTAINERS, FILMS, SampleConfig
+from gan_cli.commands import CONTAINERS, FILMS, NUMBERED, SampleConfig
 from gan_cli.data.dataset import to_bytes
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, counted
 from gan_cli.extras import require_extra
 from gan_cli.films import RUN_FPS, Film, film_of
 from gan_cli.generation import latents_of, respond
@@ -24,7 +26,7 @@ from gan_cli.runfolder import CHECKPOINTS, SAMPLES
 FRAMES, FPS = 24, 24
 KEYS, POINT_KEYS = 8, 4  # seeds that a walk goes by, where nobody says how many
 POINTS = 500  # shown at once, where nobody says how many
-MOST_FRAMES = {"webp": 5000, "gif": 1000, "mp4": 50_000}  # Pillow holds a GIF whole
+MOST_FRAMES = {"webp": 5000, "gif": 1000, "mp4": 50_000, NUMBERED: 50_000}  # Pillow holds a GIF whole
 MOST_SHOWN = 10_000  # samples in a frame
 SMALLEST_FRAME = 256  # smaller ones are enlarged by whole factors
 OTHER_FILMS = ("avi", "mov", "mkv", "webm", "mpg", "mpeg", "apng", "png", "jpg")  # that a person may ask for
@@ -40,15 +42,32 @@ class Planned(NamedTuple):
     about: dict[str, Any]
 
 
+def as_film(config: SampleConfig) -> SampleConfig:
+    """`format=frames` is an interpolation as numbered pictures."""
+    if config.format != NUMBERED:
+        return config
+    if config.container not in (None, NUMBERED):
+        raise UsageError(f"format=frames: is container=frames already, not {config.container}; give one")
+    return dataclasses.replace(config, format="interpolate", container=NUMBERED)
+
+
 def container_of(config: SampleConfig) -> str:
-    """webp, gif or mp4, as `container` or the ending of `out` says; UsageError if they differ."""
-    ending = Path(config.out or "").suffix.removeprefix(".")
+    """webp, gif, mp4 or frames, as `container` or the ending of `out` says; UsageError if they differ."""
+    if config.container == NUMBERED:
+        return NUMBERED
+    ending = Path(config.out or "").suffix.lower().removeprefix(".")
     if ending in OTHER_FILMS:
-        raise UsageError(f"out={config.out}: a film is webp, gif or mp4")
+        raise UsageError(f"out={config.out}: a film is webp, gif or mp4; container=frames writes a folder of png")
     named = ending if ending in CONTAINERS else None
     if named and config.container and named != config.container:
         raise UsageError(f"container={config.container} and out={config.out}: each says what to write, give one")
     return config.container or named or "webp"
+
+
+def ending_of(config: SampleConfig) -> str:
+    """That of a film's file; empty of a folder of frames."""
+    container = container_of(config)
+    return "" if container == NUMBERED else f".{container}"
 
 
 def check_keys(config: SampleConfig) -> None:
@@ -83,17 +102,24 @@ def plan(config: SampleConfig, generator: LoadedGenerator, rows: Sequence[Asked]
         raise UsageError("through_labels=true: this checkpoint cannot be asked for a class, leave it out")
     if len(seeds) % tiles or len(seeds) < 2 * tiles:
         raise UsageError(
-            f"format={config.format}: {len(seeds)} seeds for {tiles} walks side by side; each needs 2 or more, and all"
-            " need as many"
+            f"format={config.format}: {counted(len(seeds), 'seed')} for {counted(tiles, 'walk')} side by side; each"
+            " needs 2 or more, and all need as many"
         )
     if tiles * shown > MOST_SHOWN:
-        raise UsageError(f"tiles={tiles}: {tiles * shown:,} samples in a frame, at most {MOST_SHOWN:,}")
+        raise UsageError(f"tiles={tiles}: {counted(tiles * shown, 'sample')} in a frame, at most {MOST_SHOWN:,}")
     path = _Path.build(config, generator, rows, seeds, tiles)
     most = MOST_FRAMES[container_of(config)]
     if path.total > most:
         raise UsageError(f"frames={path.frames}: {path.total:,} in all, at most {most:,} of {container_of(config)}")
-    film = Film(_draw(config, generator, path), path.total, config.fps or FPS)
-    about = {"frames": path.total, "fps": film.fps, "tiles": tiles, "through_labels": config.through_labels}
+    ground = _background(config, generator)
+    film = Film(_draw(config, generator, path), path.total, config.fps or FPS, background=ground or "white")
+    about: dict[str, Any] = {
+        "frames": path.total,
+        "fps": film.fps,
+        "tiles": tiles,
+        "through_labels": config.through_labels,
+    }
+    about |= {} if ground is None else {"background": ground}
     return Planned(film, seeds, about)
 
 
@@ -102,8 +128,24 @@ def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> Planned:
     grids = sorted((generator.path.parent.parent / SAMPLES).glob("step_*.png")) if inside else []
     if not grids:
         raise UsageError("format=progress: there are no grids of the run beside this checkpoint")
+    ground = _background(config, generator)
     film = film_of(grids, MOST_FRAMES[container_of(config)], config.fps or RUN_FPS)
-    return Planned(film, (), {"frames": film.total, "fps": film.fps})
+    about: dict[str, Any] = {"frames": film.total, "fps": film.fps}
+    about |= {} if ground is None else {"background": ground}
+    return Planned(film._replace(background=ground or "white"), (), about)
+
+
+def _background(config: SampleConfig, generator: LoadedGenerator) -> str | None:
+    """What an MP4 of samples with opacity puts them on, which is said: it has none itself. None of other films."""
+    with_opacity = len(generator.sample_shape) == 3 and generator.sample_shape[0] == 4
+    if not with_opacity or container_of(config) not in ("mp4", "gif"):
+        return None
+    if container_of(config) == "gif":
+        print("opacity: a GIF shows what is at least half opaque; container=webp keeps it", file=sys.stderr)
+        return None
+    ground = getattr(generator.config and generator.config.dataset, "background", "white")
+    print(f"opacity: put on {ground}, as an MP4 has none; container=webp or frames keeps it", file=sys.stderr)
+    return ground
 
 
 class _Path(NamedTuple):

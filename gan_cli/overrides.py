@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from gan_cli.errors import StorageError, UsageError, closest, one_line
+from gan_cli.hints import FETCH, for_option, for_word, is_address
 from gan_cli.schema import shown
 from gan_cli.searchpath import EXPERIMENTS, HERE, config_folder, named_folder, option_files
 
@@ -25,6 +26,9 @@ PATH_KEYS = (
 LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background")
 # Groups of which no option need be chosen.
 MOST_NODES = 10_000  # in one file
+# An item of a list of names, with the comma after it.
+QUOTED = re.compile(r"""(?P<quote>['"])(?P<name>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)\s*(?:,|$)""")
+UNQUOTED = re.compile(r"(?P<name>[^,]*)(?:,|$)")
 OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator")
 
 
@@ -41,11 +45,34 @@ def quote_literals(argument: str) -> str:
 
 
 def _quote_items(value: str) -> str:
-    """A list of names with each one quoted; several lists, which are a sweep, as they are."""
-    if re.fullmatch(r"\[[^\[\]]*\]", value):
-        items = [item.strip() for item in value[1:-1].split(",") if item.strip()]
-        return "[" + ",".join(item if item[0] in "'\"" else quote(item) for item in items) + "]"
-    return quote(value) if re.fullmatch(r"[^\[\]{},'\"]+", value) and value != "null" else value
+    """A list of names, or one name, with each one quoted; several lists, which are a sweep, as they are."""
+    listed = value.startswith("[") and value.endswith("]")
+    try:
+        items = split_names(value[1:-1] if listed else value)
+    except ValueError:
+        return value  # as Hydra reads it, or refuses it
+    if listed:
+        return value if re.search(r"\]\s*,\s*\[", value) else "[" + ",".join(map(quote, items)) + "]"
+    return quote(items[0]) if len(items) == 1 and value != "null" and not re.search(r"[\[\]{}]", value) else value
+
+
+def split_names(text: str) -> list[str]:
+    """`cat,'a,b'` as the names that it means: in quotes a comma is a part of one. ValueError for quotes left open."""
+    names = []
+    rest = text.strip()
+    while rest:
+        match = QUOTED.match(rest) if rest[0] in "'\"" else UNQUOTED.match(rest)
+        if match is None:
+            raise ValueError(text)
+        names.append(_unescaped(match["name"], rest[0]) if rest[0] in "'\"" else match["name"].strip())
+        rest = rest[match.end() :].strip()
+    return [name for name in names if name]
+
+
+def _unescaped(text: str, mark: str) -> str:
+    """The inverse of `quote`, of what stands between the quotes."""
+    text = re.sub(rf"(\\+)(?={mark}|$)", lambda match: match[1][: len(match[1]) // 2], text)
+    return re.sub(r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", text)
 
 
 def as_typed(argument: str) -> str:
@@ -73,7 +100,7 @@ def read_override(argument: str) -> Override:
             f"unknown flag {argument}: keys are written key=value, as {word.partition('=')[0]}=...; see --help"
         )
     if argument.find("=") < 1 and not argument.startswith("~"):
-        raise UsageError(f"{argument}: expected key=value; see --help")
+        raise UsageError(f"{argument}: expected key=value{for_word(argument)}; see --help")
     try:
         return OverridesParser.create().parse_override(argument)
     except (HydraException, ValueError) as error:
@@ -93,6 +120,8 @@ def check_override(override: Override, options: dict[str, list[str]]) -> None:
         raise UsageError(
             f"{override.input_line}: an option is chosen by {key.removesuffix('.name').replace('.', '/')}=..."
         )
+    if key in PATH_KEYS and isinstance(value := override.value(), str) and is_address(value):
+        raise UsageError(f"{key}={one_line(value, 200)}: {FETCH.format(key)}")
     if key in options:
         _check_option(key, override.value(), options[key])
 
@@ -102,7 +131,8 @@ def _check_option(group: str, value: Any, known: list[str]) -> None:
     for text in chosen:
         nothing = text is None and group in OPTIONAL_GROUPS
         if not nothing and text not in known:
-            raise UsageError(f"{group}={shown(text)}: expected one of {', '.join(known)}{closest(str(text), known)}")
+            hint = for_option(group, text) or closest(str(text), known)
+            raise UsageError(f"{group}={shown(text)}: expected one of {', '.join(known)}{hint}")
         files = option_files(group, str(text))
         for path in files[1:]:
             if path.is_relative_to(Path(HERE).resolve()) and not path.is_relative_to(named_folder() or files[0]):

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gan_cli.data import Modes
+from gan_cli.films import flat
 from gan_cli.links import without_link
 
 GAP = 2  # pixels between the images of a grid
@@ -55,7 +56,7 @@ def draw_pairs(blocks: Sequence[tuple[str, Tensor, Tensor]], columns: int = 16) 
     for _, above, below in blocks:
         lines = zip(above.split(columns), below.split(columns), strict=True)
         rows = [(part, len(part)) for pair in lines for part in pair]
-        sheets.append(draw_grid(torch.cat([part for part, _ in rows]), [length for _, length in rows]).convert("RGB"))
+        sheets.append(flat(draw_grid(torch.cat([part for part, _ in rows]), [length for _, length in rows])))
     width = max(sheet.width for sheet in sheets)
     page = Image.new("RGB", (max(width, 480), sum(sheet.height + TITLE for sheet in sheets)), "white")
     draw, top = ImageDraw.Draw(page), 0

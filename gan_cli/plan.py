@@ -24,11 +24,10 @@ from gan_cli.errors import UsageError
 from gan_cli.figures import direction, maker_of
 from gan_cli.outcomes import Job, Settings
 from gan_cli.overrides import as_typed
-from gan_cli.runfolder import PREFIX, create_stamped, lock, sweeps_in, write_json
+from gan_cli.runfolder import PREFIX, SWEEP, create_stamped, lock, sweeps_in, write_json
 from gan_cli.searchpath import named_folder
 from gan_cli.system import hold, require_locks
 
-SWEEP = "sweep.json"
 OF_A_SWEEP = ("jobs", "fresh")  # keys that no job is told
 NOT_OF_A_JOB = ("name", "output", *OF_A_SWEEP)  # keys in which equal jobs may differ
 UNJUDGED = ("modes/covered", "accuracy/class")  # what ranks where nothing was named: the first that there is

@@ -16,6 +16,7 @@ from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.data import build_batches
 from gan_cli.data.dataset import Dataset
+from gan_cli.errors import counted
 from gan_cli.presentation import present, present_condition
 from gan_cli.randomness import generator_for
 from gan_cli.schema import shown
@@ -39,13 +40,13 @@ def preview(
     seen = present(real.samples, state, config, generator_for(config.seed, "present", 0))
     condition = present_condition(real.condition, config)
     console.print(_network_table("discriminator", state.discriminator, seen, condition))
-    print(f"data: {dataset.source}, {len(dataset):,} samples")
+    print(f"data: {dataset.source}, {counted(len(dataset), 'sample')}")
     started = time.perf_counter()
     discriminator_step(state, config, batches)
     generator_step(state, config, batches)
     require_finite(state, state_tensors(state))
     print(
-        f"tried: a discriminator and a generator update on {config.batch_size} samples each,"
+        f"tried: a discriminator and a generator update on {counted(config.batch_size, 'sample')} each,"
         f" {time.perf_counter() - started:.2f} s with warming up; all is finite. Nothing was written."
     )
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gan_cli.data.download import keep
 from gan_cli.data.stacked import DIGITS, unstacked
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, counted
 from gan_cli.labels import Attribute, attributes_of
 from gan_cli.metrics import extractors
 from gan_cli.metrics.chance import trust
@@ -157,7 +157,8 @@ def build_reference(
     """
     n = min(n, real.most) if protocol == USUAL else n
     if min(n, real.available(protocol)) < FEWEST:
-        raise UsageError(f"these data have {len(real.whole)} samples, too few to compare with: at least {2 * FEWEST}")
+        have = counted(len(real.whole), "sample")
+        raise UsageError(f"these data have {have}, too few to compare with: at least {2 * FEWEST}")
     prints = [real.whole.fingerprint, "" if real.held_out is None else real.held_out.fingerprint]
     shape = tuple(real.whole.samples.shape[1:])
     asked = () if protocol == USUAL else (protocol.reals, protocol.n)

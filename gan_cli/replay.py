@@ -20,9 +20,10 @@ from gan_cli.equal_run import typed_first, with_recipe_of
 from gan_cli.errors import UsageError, one_line
 from gan_cli.finetune import brought_by_base
 from gan_cli.links import without_link
+from gan_cli.locate import Say, find_run, tell
 from gan_cli.machine import describe_device
 from gan_cli.run import Run
-from gan_cli.runfolder import BUDGET, RECORD, find_run, read_record, started_in
+from gan_cli.runfolder import BUDGET, RECORD, read_record, started_in
 from gan_cli.runlog import AFTER_STEP, Position, RunLog, read_ends
 from gan_cli.state import Counters
 
@@ -59,8 +60,8 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
     return dataclasses.replace(config, **{key: getattr(saved, key) for key in configs.AUTO})
 
 
-def _ends_file(config: Config) -> Path:
-    path = find_run(str(config.replay), config.output, "replay") / BUDGET
+def _ends_file(config: Config, say: Say = tell) -> Path:
+    path = find_run(str(config.replay), config.output, "replay", say) / BUDGET
     if not _ends_in(path):
         raise UsageError(f"replay={config.replay}: the run had no budget, or ended before its steps were known")
     return path
@@ -70,7 +71,7 @@ def find_ends(config: Config, dataset: Dataset) -> Path | None:
     """Where the run that `replay` names recorded its ends; UsageError if it has none, or had other data."""
     if config.replay is None:
         return None
-    path = _ends_file(config)
+    path = _ends_file(config, lambda line: None)  # it was said before
     data = read_record(path.parent).get("data")
     if isinstance(data, dict) and data.get("fingerprint") != dataset.fingerprint:
         raise UsageError(f"replay={config.replay}: the data are not those of the run ({dataset.source}); put them back")

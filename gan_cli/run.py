@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gan_cli.checkpoint import Provenance
 from gan_cli.config import Config
 from gan_cli.data.dataset import Batches
+from gan_cli.due import Due
 from gan_cli.health import Health
 from gan_cli.metrics.classifier import Classifier
 from gan_cli.reference import Reference
@@ -31,7 +32,8 @@ class Run:
     these, and `best` the best one's figure. `classifiers` are what they have needed so far,
     None for one that is at chance.
     `ends` are those of another run that this one replays, by where they were settled.
-    `health` knows what was told of the steps so far.
+    `health` knows what was told of the steps so far. `due` is what a run that was stopped after a step did not come to
+    there.
     """
 
     config: Config
@@ -46,6 +48,7 @@ class Run:
     best: Best | None = None
     ends: dict[Position, int | None] = field(default_factory=dict)
     classifiers: dict[tuple[int, ...], Classifier | None] = field(default_factory=dict)
+    due: Due | None = None
     health: Health = field(init=False)
 
     def __post_init__(self) -> None:

@@ -17,7 +17,8 @@ from gan_cli.system import hold
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
 METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
 LAST, BEST = "last.safetensors", "best.safetensors"  # in CHECKPOINTS
-PREFIX, OUTCOME, BOARD = "sweep_", "outcome.json", "leaderboard.json"  # a sweep's, a job's and again a sweep's
+PREFIX, OUTCOME = "sweep_", "outcome.json"  # a sweep's, and a job's
+SWEEP, BOARD = "sweep.json", "leaderboard.json"  # a sweep's
 STOPPED = ".stopped"  # in a sweep's folder: what tells a launcher's other processes to begin nothing more
 WRITTEN_BY_HYDRA = ("multirun.yaml", "optimization_results.yaml")  # in a sweep's folder
 # What is written in place, or into; the rest is replaced whole.
@@ -109,19 +110,6 @@ def sweeps_in(folder: Path) -> list[Path]:
     names = [(STAMPED.fullmatch(path.name.removeprefix(PREFIX)), path) for path in folder.glob(f"{PREFIX}*")]
     dated = [(match[1], int(match[2] or 1), path) for match, path in names if match and path.is_dir()]
     return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
-
-
-def find_run(where: str, output: str, key: str = "resume") -> Path:
-    """The folder that `resume=` or another key names: a run's folder, or the newest run of a name under `output`."""
-    folder = Path(os.path.expanduser(where))
-    if (folder / RECORD).is_file() or (folder / CHECKPOINTS).is_dir():
-        return folder
-    named = runs_in(Path(os.path.expanduser(output)) / where) if where not in ("", ".", "..") else []
-    named = named or runs_in(folder)
-    if not named:
-        more = ", or auto" if key == "resume" else ""
-        raise UsageError(f"{key}={where}: no run there, give a run's folder, a name under {output}{more}")
-    return named[0]
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

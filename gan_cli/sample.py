@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import zipfile
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gan_cli import loading, motion, pictures
@@ -27,9 +27,12 @@ from gan_cli.labels import Asked, asked_by_index, asked_for, conditions_for, eve
 from gan_cli.links import refuse_link, without_link
 from gan_cli.loading import LoadedGenerator, load_generator
 from gan_cli.machine import build_device, calm_threads
+from gan_cli.outfile import check_free, file_of, fresh
 from gan_cli.runfolder import CHECKPOINTS
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
+A_FILM = "a film, of format=interpolate, walk or progress"
+OTHERS = {".png": "of format=grid", ".npz": "of format=npz", ".webp": A_FILM, ".gif": A_FILM, ".mp4": A_FILM}
 WRITTEN = (".png", ".npz", ".webp", ".gif", ".mp4")
 MOST_SEEDS = 1_000_000
 MOST_IN_GRID = 10_000
@@ -39,28 +42,31 @@ OF_ALL = 64  # samples where nobody says how many
 def sample(config: SampleConfig) -> int:
     """Writes pictures, arrays or a film and a sidecar `.json` that tells how to make them again; prints where."""
     if config.ckpt is None:
-        raise UsageError("ckpt is missing: gan-sample ckpt=<a .safetensors file or a run's folder>")
+        raise UsageError("ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file")
+    ckpt, config = config.ckpt, motion.as_film(config)
     _check_count(config, expand_seeds(config, OF_ALL))
-    suffix = SUFFIXES[config.format] if config.format in SUFFIXES else f".{motion.container_of(config)}"
+    suffix = SUFFIXES[config.format] if config.format in SUFFIXES else motion.ending_of(config)
     motion.check_keys(config)
+    named = file_of(config.out, suffix, f"format={config.format}", OTHERS)
+    check_free(named, [] if named is None else [named.with_suffix(".json")], config.overwrite)
     device = build_device(config.device)
     calm_threads()
-    generator = load_generator(config.ckpt, ema=config.ema, device=device)
+    generator = load_generator(ckpt, ema=config.ema, device=device)
     rows = _rows(config, generator)
     if config.format == "images" and len(generator.sample_shape) == 1:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
     film, about, asked = None, dict[str, Any](), rows
     if config.format in FILMS:
-        named = expand_seeds(config, OF_ALL) if config.seeds is not None else ()
-        film, seeds, about = motion.plan(config, generator, rows, named)
+        typed = expand_seeds(config, OF_ALL) if config.seeds is not None else ()
+        film, seeds, about = motion.plan(config, generator, rows, typed)
     else:
         seeds = expand_seeds(config, OF_A_CLASS * len(rows) if len(rows) > 1 else OF_ALL)
         _check_count(config, seeds)
         asked = share_out(rows, len(seeds)) if rows else []
-    folder, stem = _place(config, generator, seeds, suffix)
+    folder, stem = _place(config, generator, seeds) if named is None else (named.parent, "")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        target = _fresh(folder, stem, suffix)
+        target = named or fresh(folder, stem, suffix, [".json"])
         with _appearing_whole(target) as part:
             if film is not None:
                 write_film(film, part)
@@ -73,10 +79,8 @@ def sample(config: SampleConfig) -> int:
     return 0
 
 
-def _place(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int], suffix: str) -> tuple[Path, str]:
-    """The folder, and the name in it without its suffix; a film may be named by `out` itself."""
-    if config.out is not None and config.format in FILMS and Path(config.out).suffix == suffix:
-        return Path(config.out).parent, Path(config.out).stem
+def _place(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Path, str]:
+    """The folder, and a name in it without an ending."""
     folder = Path(config.out) if config.out else _default_folder(generator.path)
     if config.format == "progress":
         return folder, f"{generator.path.stem}_progress"
@@ -119,7 +123,7 @@ def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
         first, _, last = part.partition("-")
         span = range(int(first), int(last or first) + 1)
         if not span:
-            raise UsageError(f"seeds={config.seeds}: {part} runs backwards")
+            raise UsageError(f"seeds={config.seeds}: {part} goes backwards")
         if len(seeds) + len(span) > MOST_SEEDS:
             raise UsageError(f"seeds={config.seeds}: expected at most {MOST_SEEDS:,} seeds")
         seeds += span
@@ -154,9 +158,14 @@ def _write(
             arrays["conditions"] = (part.to(torch.uint8).numpy() for part in parts)
         _write_arrays(arrays, len(seeds), target)
     else:
-        rows = list(Counter(asked).values())
-        drawn = pictures.draw_samples(torch.cat(list(batches)), generator.modes, rows)
-        pictures.save_picture(drawn, target)
+        pictures.save_picture(_drawn(torch.cat(list(batches)), generator, list(Counter(asked).values())), target)
+
+
+def _drawn(samples: Tensor, generator: LoadedGenerator, rows: Sequence[int]) -> Image.Image:
+    """A grid or plot; one image alone is itself, without a frame and at its own size."""
+    if len(samples) == 1 and samples.ndim == 4:
+        return pictures.draw_image(samples[0])
+    return pictures.draw_samples(samples, generator.modes, rows)
 
 
 def _write_sidecar(
@@ -236,7 +245,7 @@ def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Pat
 
 
 def _without_suffix(target: Path) -> str:
-    return target.name.removesuffix(target.suffix if target.suffix in WRITTEN else "")
+    return target.name.removesuffix(target.suffix if target.suffix.lower() in WRITTEN else "")
 
 
 def _default_folder(path: Path) -> Path:
@@ -259,12 +268,3 @@ def _kind(config: SampleConfig) -> str:
 def _label(seeds: Sequence[int]) -> str:
     consecutive = isinstance(seeds, range) or list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
     return f"{seeds[0]}-{seeds[-1]}" if consecutive else f"{seeds[0]}-and-{len(seeds) - 1}-more"
-
-
-def _fresh(folder: Path, stem: str, suffix: str) -> Path:
-    """A path that nothing has yet, by itself or as a sidecar: nothing a user made is overwritten."""
-    for count in range(1, 100_000):
-        name = stem if count == 1 else f"{stem}-{count}"
-        if not any(os.path.lexists(folder / f"{name}{end}") for end in (suffix, ".json")):
-            return folder / f"{name}{suffix}"
-    raise StorageError(f"{folder}: holds 100,000 of these already")

@@ -1,14 +1,20 @@
-"""Stopping when asked: the first signal is noted and obeyed at the next update, the second kills at once."""
+"""Stopping when asked: the first signal is obeyed after the update or amid an evaluation, the second kills at once."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
 
 from gan_cli.system import signals
 
 HEEDED = signals("SIGINT", "SIGTERM", "SIGUSR1")
+
+
+class Interrupted(BaseException):
+    """A signal came while what may be broken off was going on."""
 
 
 class StopSignals:
@@ -19,6 +25,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._interrupts = False
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> StopSignals:
@@ -30,7 +37,21 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    @contextlib.contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """What is done within is broken off by a signal, and not begun after one: Interrupted is raised."""
+        if self.received is not None:
+            raise Interrupted
+        self._interrupts = True
+        try:
+            yield
+        finally:
+            self._interrupts = False
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         for heeded in HEEDED:
             signal.signal(heeded, signal.SIG_DFL)
+        if self._interrupts:
+            self._interrupts = False
+            raise Interrupted

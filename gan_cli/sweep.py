@@ -16,7 +16,7 @@ from typing import Any
 from gan_cli import leaderboard
 from gan_cli.basis import changes_basis
 from gan_cli.combinations import compose_sweep
-from gan_cli.errors import GanCliError
+from gan_cli.errors import GanCliError, counted
 from gan_cli.jobs import Children, run_job, say
 from gan_cli.outcomes import FINAL, Job, last_tries, outcome_of, read_outcome
 from gan_cli.plan import SWEEP, Sweep, claimed, plan
@@ -64,7 +64,7 @@ def _introduce(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
     if not count:
         print(f"sweep: {folder}" + (": trials that were run before are not run again" if begun else ""), flush=True)
         return
-    print(f"sweep: {folder}: {count:,} jobs" + (f", {this.at_once} at a time" if this.at_once > 1 else ""))
+    print(f"sweep: {folder}: {counted(count, 'job')}" + (f", {this.at_once} at a time" if this.at_once > 1 else ""))
     ranked_by = this.settings.ranked_by[0]
     moving = [key for key in _varied(this.jobs) if changes_basis(key, ranked_by)]
     if moving:

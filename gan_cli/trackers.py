@@ -76,8 +76,10 @@ class TensorBoard:
         import numpy as np
         from PIL import Image
 
+        from gan_cli.films import flat
+
         with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
+            pixels = np.asarray(flat(image))
         self._writer.add_image("samples", pixels, step, dataformats="HWC")
 
     def cut(self, step: int) -> None:

@@ -13,7 +13,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first; a module may import from its own layer and those before it.
 LAYERS = [
     {"errors"},
-    {"extras", "child", "links", "system"},
+    {"extras", "child", "links", "outfile", "system"},
+    {"runfolder"},
+    {"locate"},
+    {"hints"},
     {"schema", "randomness", "geometry", "plugin", "quickstart"},
     {"labels"},
     {"options", "searchpath", "ownfolder"},
@@ -29,10 +32,10 @@ LAYERS = [
     {"help"},
     {"explain"},
     {"latents", "augment", "unroll", "freezing"},
-    {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "runfolder", "machine"},
+    {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "machine"},
     {"trackers", "films"},
     {"pictures", "runlog", "state"},
-    {"chosen", "basis"},
+    {"chosen", "basis", "due"},
     {"presentation", "judging", "turns"},
     {"sealed"},
     {"metrics"},
@@ -114,9 +117,9 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 
 TORCHLESS = (
-    "api basis changes child chosen cli combinations commands compare compose composition config cures errors explain"
-    " extend extras figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan"
-    " plugin recipes report schema searchpath sources sweep system"
+    "api basis changes child chosen cli combinations commands compare compose composition config cures due errors"
+    " explain extend extras figures geometry health help hints jobs leaderboard links locate multirun outcomes outfile"
+    " overrides ownfolder plan plugin recipes report schema searchpath sources sweep system"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
 TORCHLESS_FILES += [

@@ -18,6 +18,7 @@ from gan_cli.cli import run_command
 from gan_cli.errors import StorageError, UsageError
 from gan_cli.run import Run
 from gan_cli.runfolder import CHECKPOINTS, read_record, write_record
+from gan_cli.runlog import read_metrics
 
 JUDGED = (*TINY_IMAGES, "training.evaluate_every=1", "evaluation.metrics=[frechet]")
 BOTH = (*TINY_IMAGES, "training.evaluate_every=1", "evaluation.metrics=[frechet,precision_recall]")
@@ -191,7 +192,7 @@ def test_what_ended_early_is_done_for_a_script_and_goes_on_if_asked(
     assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 8
 
 
-def test_a_signal_in_the_last_evaluation_leaves_a_run_that_is_done(
+def test_a_signal_in_the_last_evaluation_ends_it_at_once_and_a_resume_makes_up_for_it(
     judged: dict[int, float], train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluate = training.evaluate
@@ -201,9 +202,15 @@ def test_a_signal_in_the_last_evaluation_leaves_a_run_that_is_done(
             os.kill(os.getpid(), signal.SIGINT)
         return evaluate(run)
 
-    monkeypatch.setattr(training, "evaluate", interrupted)
-    run = train(*JUDGED, "steps=3")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate", interrupted)
+        run = train(*JUDGED, "steps=3", code=130)
+    assert read_record(run)["ended"]["status"] == "stopped"
+    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 3
+    before = [line["step"] for line in read_metrics(run)]
+    assert run_command("train", [f"resume={run}"]) == 0
     assert read_record(run)["ended"]["status"] == "done"
+    assert [line["step"] for line in read_metrics(run)] == [*before, 3]
 
 
 def test_a_run_killed_when_all_was_done_is_closed_by_resuming(

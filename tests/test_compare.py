@@ -163,6 +163,9 @@ def test_the_table_as_csv(three: list[Path], here: Path, capsys: pytest.CaptureF
     assert [row["frechet-classifier"] for row in rows] == ["12.345", "45.5", ""]
     assert [row["status"] for row in rows] == ["done", "diverged", "not ended"]
     assert rows[0]["findings"] == "blank"
+    assert run_command("compare", [*map(str, three), "out=table.csv"]) == 2
+    assert "table.csv is there already; give another name, or overwrite=true" in capsys.readouterr().err
+    assert run_command("compare", [*map(str, three), "out=table.csv", "overwrite=true"]) == 0
 
 
 # --- figures that cannot be compared -----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import pytest
 
 from gan_cli.compose import compose_command
 from gan_cli.errors import UsageError
-from gan_cli.overrides import as_typed, quote_literals
+from gan_cli.overrides import as_typed, quote, quote_literals, read_override
 
 HOSTILE = [
     "a b", "epoch=3.ckpt", "a,b", "it's", 'say "x"', "[run]", "run(1)", "{a}", "a#b", "1e3", "true", "ünï/日本", "tr\\",
@@ -50,3 +50,32 @@ def test_other_keys_are_left_to_hydra() -> None:
 def test_a_value_that_needs_quoting_is_refused_not_altered() -> None:
     with pytest.raises(UsageError, match="cannot be read as key=value"):
         compose_command("train", ["loss=a b)"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("['50%','a,b']", ["50%", "a,b"]),
+        ("[plain,'a,b']", ["plain", "a,b"]),
+        ('["it\'s", b]', ["it's", "b"]),
+        ("[it's,a[1]]", ["it's", "a[1]"]),
+        ("[yes,1,null]", ["yes", "1", "null"]),
+        ("'a,b'", "a,b"),
+        ("cat", "cat"),
+        ("[]", []),
+    ],
+)
+def test_names_of_classes_may_hold_commas_quotes_and_words_of_yaml(typed: str, names: object) -> None:
+    assert read_override(quote_literals(f"dataset.classes={typed}")).value() == names
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a\\\\b", "it's", "x\\'", "${seed}", "\\${a}", "end\\", "a,b", "[x]"])
+def test_a_name_that_is_quoted_already_stays_itself(name: str) -> None:
+    assert (
+        read_override(quote_literals(f"dataset.classes=[{quote(name)}]")).value()
+        == read_override(f"x=[{quote(name)}]").value()
+    )
+
+
+def test_a_list_of_lists_is_a_sweep() -> None:
+    assert read_override(quote_literals("dataset.classes=[a],[b]")).is_sweep_override()

@@ -71,6 +71,24 @@ def test_a_class_may_have_a_comma_in_its_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        ("a,b", ["a,b"]),
+        ("a,b,plain", ["plain", "a,b"]),
+        ("plain,a,b", ["plain", "a,b"]),
+        ("'a','b'", ["a", "b"]),
+        ("'a,b',a", ["a,b", "a"]),
+        ('"a,b","it\'s"', ["a,b", "it's"]),
+        ("it's,50%", ["50%", "it's"]),
+    ],
+)
+def test_a_class_with_a_comma_is_asked_for_beside_others(label: str, names: list[str]) -> None:
+    rows = asked_for(("plain", "50%", "a,b", "a", "b", "it's"), label)
+    assert sorted(row.name for row in rows) == sorted(names)
+    assert [row.name for row in asked_for(("c=red", "c=blue", "d=x,y", "d=z"), "red,x,y")] == ["c=red,d=x,y"]
+
+
+@pytest.mark.parametrize(
     ("classes", "label", "says"),
     [
         (ANIMALS, "dgo", "'dog'"),

@@ -300,7 +300,7 @@ def test_a_run_says_its_recipe_and_keeps_it_while_pictures_are_added(
     monkeypatch.setattr(recipes, "_in_folder", lambda *section: 10_000)
     assert chosen(*command) == "colour_32"
     assert run_command("train", [*command, "resume=auto"]) == 0
-    assert "all 1 steps are done" in capsys.readouterr().out
+    assert "its 1 step is done" in capsys.readouterr().out
     assert run_command("train", [*command, "resume=auto", "optimizer.lr=0.1"]) == 2
     assert "optimizer.lr=0.1" in capsys.readouterr().err
 

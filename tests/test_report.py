@@ -529,11 +529,11 @@ def test_the_command_finds_runs_and_sweeps(here: Path, capsys: pytest.CaptureFix
     ("arguments", "code", "words"),
     [
         ([], 2, "which run?"),
-        (["nowhere"], 2, "nowhere: no such folder"),
-        (["empty"], 2, "empty: holds no run and no sweep"),
+        (["nowhere"], 2, "nowhere: no run there"),
+        (["empty"], 2, "empty: no run there"),
         (["run", "run", "out=x.html"], 2, "out=x.html: is one file, and 2 folders are named"),
-        (["run", "out=notes.html"], 2, "out=notes.html: is there already and is no report of ours"),
-        (["run", "out=empty"], 2, "out=empty: is a folder"),
+        (["run", "out=notes.html"], 2, "out=notes.html: notes.html is there already; give another name, or overwrite"),
+        (["run", "out=page.pdf"], 2, "out=page.pdf: gan-report writes a file that ends in .html, not .pdf"),
         (["run", "out=notes.html/x.html"], 5, "notes.html"),
     ],
 )
@@ -589,3 +589,11 @@ def test_reports_need_no_torch_and_templates_no_start(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_receives_pages_under_names_that_nothing_has(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(here / "run")
+    for _ in range(2):
+        assert run_command("report", ["run", "out=pages"]) == 0
+    assert capsys.readouterr().out == "report: pages/report.html\nreport: pages/report-2.html\n"
+    assert run_command("report", ["run", "out=pages/report.html", "overwrite=true"]) == 0

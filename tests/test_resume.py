@@ -21,9 +21,11 @@ from gan_cli import checkpoint
 from gan_cli import train as training
 from gan_cli.checkpoint import LAST, Checkpoint
 from gan_cli.cli import run_command
+from gan_cli.due import Due, keep_due, read_due
+from gan_cli.run import Run
 from gan_cli.runfolder import CHECKPOINTS, lock
 from gan_cli.steps import play_turn
-from gan_cli.stop import StopSignals
+from gan_cli.stop import Interrupted, StopSignals
 
 TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
 RECIPES = {
@@ -462,3 +464,110 @@ def test_twenty_kills_at_random_instants_lose_nothing(train: Callable[..., Path]
     whole = train(*every_step, f"steps={done + 3}", "name=whole")
     assert_equal_runs(whole, run)
     assert [path.name for path in run.rglob(".*")] == [".lock"]
+
+
+# --- stopped or killed amid an evaluation -------------------------------------------------------------------------
+
+JUDGED = [
+    *without(TINY_IMAGES, "training.log_every", "training.checkpoint_every", "training.sample_every"), "steps=4",
+    "training.log_every=1", "training.evaluate_every=2", "training.checkpoint_every=2",
+    "training.sample_every=2", "evaluation.metrics=[kernel]", "evaluation.extractor=pixels", "evaluation.n=20",
+    "evaluation.best=kernel", "training.lr_schedule=constant",
+]  # fmt: skip
+
+
+def grids_in(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run / "samples").glob("*.png")}
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("step", "amid"),
+    [(2, "evaluate"), (4, "keep_best"), (4, "save_samples"), (4, "save_film")],
+)
+def test_killed_after_a_checkpoint_nothing_that_was_due_is_lost(
+    train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch, step: int, amid: str
+) -> None:
+    whole = train(*JUDGED, "name=whole")
+
+    def killed(run: Run, *more: object) -> Any:
+        if run.state.counters.step == step:
+            raise Killed
+        return plain(run, *more)
+
+    plain = getattr(training, amid)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, amid, killed)
+        with pytest.raises(Killed):
+            train(*JUDGED, "name=broken")
+    broken = next((here / "outputs" / "broken").iterdir())
+    assert last(broken).counters.step == step  # saved before it was judged and drawn
+    train(f"resume={broken}")
+    assert_equal_runs(whole, broken)
+    assert grids_in(broken) == grids_in(whole)
+    assert [(run / "progress.webp").is_file() for run in (whole, broken)] == [True, True]
+    best = [checkpoint.load(run / CHECKPOINTS / "best.safetensors").counters for run in (whole, broken)]
+    assert best[0] == best[1]
+    assert not (broken / ".due.json").exists()
+    assert json.loads((broken / "config.json").read_text())["ended"]["status"] == "done"
+
+
+@pytest.mark.parametrize("step", [4])
+def test_a_signal_breaks_an_evaluation_off_and_the_resumed_run_makes_up_for_it(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    whole = train(*JUDGED, "name=whole")
+    plain = training.evaluate
+
+    def judged(run: Run) -> dict[str, float]:
+        if run.state.counters.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):
+                time.sleep(0.001)
+            raise AssertionError("the signal was not heard")
+        return plain(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate", judged)
+        broken = train(*JUDGED, "name=broken", code=143)
+    assert (
+        f"stopped by SIGTERM at step {step}, its evaluation and grid left for the resumed run"
+        in (broken / "train.log").read_text()
+    )
+    train(f"resume={broken}")
+    assert_equal_runs(whole, broken)
+    assert grids_in(broken) == grids_in(whole)
+
+
+def test_what_is_due_is_of_one_position_and_a_forged_one_is_nothing(tmp_path: Path) -> None:
+    due = Due(step=3, d_updates=4, evaluate=True, sample=False, values={"step": 3, "loss/generator": 0.5}, ended=False)
+    keep_due(tmp_path, due)
+    assert read_due(tmp_path, 3, 4) == due
+    assert read_due(tmp_path, 3, 3) is None
+    for values in ('{"x": "<b>"}', '{"x": NaN}', "[]"):
+        text = f'{{"step": 3, "d_updates": 4, "values": {values}}}'
+        (tmp_path / ".due.json").write_text(text)
+        assert read_due(tmp_path, 3, 4) is None
+
+
+def judge(stop: StopSignals) -> None:
+    with stop.interrupting():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+
+def test_a_signal_breaks_off_what_may_be_broken_off_and_nothing_is_begun_after_it() -> None:
+    with StopSignals() as stop:
+        with pytest.raises(Interrupted):
+            judge(stop)
+        assert stop.received == signal.SIGTERM
+        with pytest.raises(Interrupted), stop.interrupting():
+            raise AssertionError("begun after the signal")
+    with StopSignals() as stop:
+        with stop.interrupting():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)  # amid an update: noted, and obeyed after it
+        assert stop.received == signal.SIGTERM

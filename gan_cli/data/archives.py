@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gan_cli.data.download import MOST_BYTES, DownloadError, download
 from gan_cli.data.images import fit
-from gan_cli.errors import StorageError, UsageError
+from gan_cli.errors import StorageError, UsageError, counted
 
 T = TypeVar("T")
 BUFFER = 1 << 20
@@ -77,7 +77,7 @@ def absent(title: str, root: str, why: str, names: Sequence[str], folder: Path) 
 
 def described(title: str, split: str, count: int, origin: str) -> str:
     """What a data set says of its source."""
-    return f"{title}{'' if split == 'train' else f' ({split})'}, {count:,} images {origin}"
+    return f"{title}{'' if split == 'train' else f' ({split})'}, {counted(count, 'image')} {origin}"
 
 
 def place(root: str) -> Path:
@@ -168,6 +168,6 @@ def room_for(count: int, size: tuple[int, int]) -> Tensor:
     except RuntimeError:
         height, width = size
         raise UsageError(
-            f"image_size=[{height},{width}]: {count:,} images are {count * 3 * height * width:,} bytes,"
+            f"image_size=[{height},{width}]: {counted(count, 'image')} would be {count * 3 * height * width:,} bytes,"
             " more than there is memory for; use a smaller one"
         ) from None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, counted
 from gan_cli.labels import condition_of
 from gan_cli.randomness import generator_for
 
@@ -149,4 +149,5 @@ class Batches:
 
 def check_batch_size(dataset: Dataset, batch_size: int) -> None:
     if batch_size > len(dataset):
-        raise UsageError(f"batch_size={batch_size}: the data set has {len(dataset)} samples, use at most that many")
+        have = counted(len(dataset), "sample")
+        raise UsageError(f"batch_size={batch_size}: the data set has {have}, use at most that many")

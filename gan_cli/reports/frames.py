@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from gan_cli.films import flat
 from gan_cli.runfolder import SAMPLES
 
 MOST_FRAMES = 60
@@ -79,7 +80,7 @@ def embed_picture(path: Path, most: int, side: int = LARGEST_SIDE) -> Picture | 
             if max(width, height) <= side and path.stat().st_size <= most:
                 return Picture(_uri("png", path.read_bytes()), width, height)
             image.thumbnail((side, side))
-            shrunk = _shrink(image.convert("RGB"), most)
+            shrunk = _shrink(flat(image), most)
     except Exception:  # Pillow raises many kinds for what is no picture, and none of them may end a page
         return None
     return None if shrunk is None else Picture(_uri("webp", shrunk), width, height)

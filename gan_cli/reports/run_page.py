@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gan_cli import config as configs
 from gan_cli.chosen import chosen_figures
 from gan_cli.compose import compose_default
+from gan_cli.errors import counted
 from gan_cli.figures import EVALUATIONS
 from gan_cli.options import DATASETS
 from gan_cli.options.datasets import PointOptions
@@ -143,7 +144,7 @@ def _facts(record: Mapping[str, Any], config: Mapping[str, Any], ended: Mapping[
     data, total = mapping(record.get("data")), number(ended.get("total_steps"))
     of_all = f" of {figure(total)}" if total is not None and total != done else ""
     count = whole(data.get("samples"))
-    samples = f"{count:,} samples" if count is not None else ""
+    samples = counted(count, "sample") if count is not None else ""
     threads = whole(record.get("threads"))
     on = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
     found = [

@@ -17,7 +17,7 @@ from gan_cli.reports.frames import Picture, embed_picture, grids_of
 from gan_cli.reports.page import NAME, fit, render
 from gan_cli.reports.reading import link, or_empty, or_none, read_json, text
 from gan_cli.reports.run_page import Link
-from gan_cli.runfolder import BOARD, LOG, OUTCOME, RECORD
+from gan_cli.runfolder import BOARD, LOG, RECORD
 from gan_cli.runlog import read_metrics
 
 MOST_SHOWN = 60  # rows with pictures and curves
@@ -67,11 +67,6 @@ class Card:
     picture: Picture | None
     charts: tuple[Small, ...]
     links: tuple[Link, ...]
-
-
-def is_sweep(folder: Path) -> bool:
-    """Whether a sweep left this folder."""
-    return (folder / BOARD).is_file() or any(folder.glob(f"*/{OUTCOME}"))
 
 
 def runs_of(sweep: Path) -> list[Path]:
