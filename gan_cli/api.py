@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gan_cli import changes
 from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import UsageError, one_line
@@ -210,6 +209,7 @@ def _asked_of_eval(**given: Any) -> EvalConfig:
 
 def read_overrides(overrides: Sequence[str]) -> Asked:
     """What a `gan-train` command line comes to, validated as far as it can be without its data."""
+    from gan_cli import changes
     from gan_cli.compose import compose_command
 
     resumed = changes.on_resuming(overrides)

@@ -13,7 +13,7 @@ from gan_cli import config as configs
 from gan_cli.compose import compose_default
 from gan_cli.errors import UsageError, one_line
 from gan_cli.locate import find_run
-from gan_cli.overrides import quote_literals, read_override
+from gan_cli.overrides import quote_literals, read_override, value_of
 from gan_cli.runfolder import read_record
 from gan_cli.schema import shown
 
@@ -37,10 +37,10 @@ def may_change(dotted: str) -> bool:
 def on_resuming(overrides: Sequence[str]) -> Asked | None:
     """The overrides as the run that they name by `resume=` takes them; None if they name none, or only show one."""
     given = {override.key_or_group: override for override in map(read_override, overrides)}
-    where = given["resume"].value() if "resume" in given else None
+    where = value_of(given["resume"]) if "resume" in given else None
     if not isinstance(where, str) or where == "auto" or ("dry_run" in given and given["dry_run"].value()):
         return None
-    output = given["output"].value() if "output" in given else compose_default("train")["output"]
+    output = value_of(given["output"]) if "output" in given else compose_default("train")["output"]
     folder = find_run(where, str(output), say=lambda line: None)  # it is said when it goes on
     return asked_of(overrides, folder, read_record(folder))
 
@@ -70,11 +70,16 @@ def _is_so(override: Override, dotted: str, has: Mapping[str, Any]) -> bool:
     """Whether the run has this value of the key, or this option of the group."""
     if override.is_add() or override.is_delete() or override.is_force_add():
         return False
-    value = override.value()
+    value = value_of(override)
     for key in (dotted, f"{dotted}.name"):
         if key in has:
-            return bool(has[key] == value) or shown(has[key]) == shown(value)
+            return bool(has[key] == value) or _texts(has[key]) == _texts(value)
     return False
+
+
+def _texts(value: Any) -> Any:
+    """A value, or each of a list, as text: a quoted word is equal to one without quotes."""
+    return [*map(_texts, value)] if isinstance(value, list | tuple) else str(value)
 
 
 def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], folder: Path) -> UsageError:

@@ -27,7 +27,7 @@ WORDS: dict[str, dict[str, str]] = {
         "epoch epochs n_epochs num_epochs nepoch max_epochs niter n_iter iter iters iterations max_steps num_steps"
         " total_steps kimg": LENGTH,
         "time duration max_time minutes hours": "budget=10m",
-        "data data_dir datadir data_path dataroot data_root path folder dir images input input_dir train_dir":
+        "data_dir datadir data_path dataroot data_root path folder dir images input input_dir train_dir":
             "dataset=folder dataset.path=FOLDER",
         "bs batch batchsize batch_size_per_gpu": "batch_size=...",
         "resolution res size imgsz img_size imagesize crop_size load_size": "image_size=...",

@@ -78,12 +78,18 @@ def _unescaped(text: str, mark: str) -> str:
 def as_typed(argument: str) -> str:
     """An override of Hydra's as a person types it: the inverse of `quote_literals`."""
     override = read_override(argument)
-    value = override.value()
+    value = value_of(override)
     if override.key_or_group not in LITERAL_KEYS or not isinstance(value, str):
         return argument
-    return f"{override.key_or_group}=" + re.sub(
-        r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", value
-    )
+    return f"{override.key_or_group}={value}"
+
+
+def value_of(override: Override) -> Any:
+    """The value as it is meant: a text that `quote` kept from being an interpolation is one again."""
+    value = override.value()
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", value)
 
 
 def quote(text: str) -> str:
