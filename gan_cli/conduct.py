@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gan_cli.config import Config
+from gan_cli.data.balance import note_on_counts
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, one_line
 from gan_cli.machine import describe_device
@@ -40,6 +41,9 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     """Says what will be trained on what, before the first step."""
     log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
     for note in dataset.notes:
+        log.say(note)
+    note = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
+    if note is not None:
         log.say(note)
     if config.classes:
         log.say(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")

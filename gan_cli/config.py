@@ -204,7 +204,13 @@ RUN_CONTROL = (
 )  # fmt: skip
 
 RECORDED = "conditioning.classes"  # follows from the data
-NO_DIFFERENCE = ("name", "dataset.cache", RECORDED, "recipe_used")  # where a run is kept, what follows from the data
+NO_DIFFERENCE = (
+    "name",
+    "dataset.cache",
+    "dataset.labels_version",
+    RECORDED,
+    "recipe_used",
+)  # where a run is kept, what follows from the data
 AUTO = ("precision", "threads")  # which a run settles when it starts, and records
 
 

@@ -15,7 +15,9 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding import FORMATS
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.errors import GanCliError, UsageError
-from gan_cli.imagefolder.listing import BadPicture, opened
+from gan_cli.imagefolder.attributes import VERSION
+from gan_cli.imagefolder.listing import BadPicture
+from gan_cli.imagefolder.several import pictures_at
 from gan_cli.options.datasets import Folder
 from gan_cli.reference import Real, find_real
 
@@ -43,7 +45,8 @@ def read_folders(real: str, fake: str, image_size: Size | None, n: int) -> tuple
 def _section(path: str, channels: int, limit: int) -> Folder:
     return Folder(
         name="folder", path=path, limit=limit, classes=None, split="train", flip=False, image_channels=channels,
-        background="white", labels=None, cache=NO_CACHE, on_bad="error",
+        background="white", labels=None, labels_file_column=None, labels_columns=None, labels_bins=None,
+        labels_version=VERSION, cache=NO_CACHE, on_bad="error", balance=False,
     )  # fmt: skip
 
 
@@ -69,7 +72,7 @@ def _looks(path: str) -> tuple[Size, int]:
 
 
 def _headers(path: str) -> Iterator[tuple[tuple[int, int], str]]:
-    with opened(path) as reader, warnings.catch_warnings():
+    with pictures_at(path) as reader, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for file in reader.listing.files[:LOOKED_AT]:
             try:

@@ -17,7 +17,7 @@ from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
 from gan_cli.conduct import Ended, close_record, conduct, introduce
 from gan_cli.config import Config
-from gan_cli.data import build_batches, build_dataset, with_classes
+from gan_cli.data import build_batches, build_dataset, numbered_as, with_classes
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.reach import reachable
 from gan_cli.equal_run import find_equal, note_on_recipe
@@ -138,8 +138,11 @@ def _prepare(request: Request) -> Prepared:
     check_parameters(config)
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
+    if request.base is not None:
+        dataset = numbered_as(config.classes, dataset)
     config = with_classes(config, dataset)
     check_parameters(config)
+    build_batches(config, dataset, device)  # refuses what cannot be balanced
     config, timed = settle_threads(config, dataset, device)
     state = build_state(config, device)
     if request.base is not None:

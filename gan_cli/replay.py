@@ -39,6 +39,9 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
         saved = configs.read(read_record(folder).get("config"))  # type: ignore[arg-type]
     except UsageError as error:
         raise UsageError(f"replay={config.replay}: its {RECORD} cannot be used ({error})") from error
+    if hasattr(saved.dataset, "labels_version") and hasattr(config.dataset, "labels_version"):
+        version = saved.dataset.labels_version
+        config = dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, labels_version=version))
     typed = config.budget if "budget" in named or not named else None
     config = dataclasses.replace(with_recipe_of(saved, config, overrides), budget=None)
     differing = configs.differences(config, dataclasses.replace(saved, replay=config.replay))

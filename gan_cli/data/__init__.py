@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gan_cli.config import Config
 from gan_cli.data import digits
+from gan_cli.data.balance import groups_of
 from gan_cli.data.celeba import build_celeba
 from gan_cli.data.cifar import CIFAR10, CIFAR100, load_cifar
 from gan_cli.data.dataset import Batches, Dataset
@@ -72,7 +73,8 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
     """The data set that a section of the config describes, its images at `image_size` pixels."""
     settings = dataclasses.asdict(section)
     name = settings.pop("name")
-    settings.pop("flip", None)  # belongs to the batches
+    for key in ("flip", "balance"):  # belong to the batches
+        settings.pop(key, None)
     selection = Selection(settings.pop("classes", None), settings.pop("limit", None))
     if name in CHOOSING:
         settings["selection"] = selection
@@ -83,7 +85,8 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
 def build_batches(config: Config, dataset: Dataset, device: torch.device) -> Batches:
     """The batches of a run."""
     flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
-    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional)
+    groups = groups_of(dataset.labels, dataset.classes) if getattr(config.dataset, "balance", False) else None
+    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, groups)
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
@@ -93,7 +96,8 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
         return config
     if dataset.labels is None or not dataset.classes:
         instead = "and the networks of init_from need them" if based else "use conditioning=none"
-        raise UsageError(f"{asks}: dataset={config.dataset.name} has no classes here, {instead}")
+        found = f" ({one_line(dataset.source, 300)})" if config.dataset.name == "folder" else ""
+        raise UsageError(f"{asks}: dataset={config.dataset.name} has no classes here, {instead}{found}")
     if len(dataset.classes) > MOST_CLASSES:
         raise UsageError(f"{asks}: {len(dataset.classes):,} classes, at most {MOST_CLASSES:,} can be asked for")
     if dataset.labels.ndim == 1 and any("=" in name for name in dataset.classes):
@@ -103,6 +107,18 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
         whose = "those of the networks of init_from" if based else "recorded from the data, not to be set"
         raise UsageError(f"conditioning.classes={few} are {whose}: the data have {have}")
     return dataclasses.replace(config, conditioning=dataclasses.replace(config.conditioning, classes=dataset.classes))
+
+
+def numbered_as(names: Sequence[str], dataset: Dataset) -> Dataset:
+    """The data with their classes in the order of `names`, those of networks that a run starts from, if they are these.
+
+    Runs that began before had numbered classes in another order.
+    """
+    same = sorted(names) == sorted(dataset.classes) and tuple(names) != dataset.classes
+    if not same or dataset.labels is None or dataset.labels.ndim > 1:
+        return dataset
+    numbers = torch.tensor([*(list(names).index(name) for name in dataset.classes), -1])
+    return dataclasses.replace(dataset, labels=numbers[dataset.labels], classes=tuple(names), digest=None)
 
 
 class Modes(NamedTuple):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gan_cli.data.balance import Groups
 from gan_cli.errors import UsageError
 from gan_cli.labels import condition_of
 from gan_cli.randomness import generator_for
@@ -96,7 +97,7 @@ def batch_indices(seed: int, count: int, batch_size: int, update: int) -> Tensor
 
 @dataclass(frozen=True)
 class Batches:
-    """The real batches of a run, each a function of the update it is for."""
+    """The real batches of a run, each a function of the update it is for; of `groups` each comes equally often."""
 
     dataset: Dataset
     seed: int
@@ -104,15 +105,17 @@ class Batches:
     device: torch.device
     flip: bool = False
     conditional: bool = False
+    groups: Groups | None = None
 
     @property
     def per_epoch(self) -> int:
         """Batches in which each sample is seen at least once."""
-        return -(-len(self.dataset) // self.batch_size)
+        count = len(self.dataset) if self.groups is None else self.groups.per_epoch
+        return -(-count // self.batch_size)
 
     def draw(self, update: int) -> Batch:
         """What the discriminator sees in its update number `update`, counted from 0; `flip` mirrors half of it."""
-        indices = batch_indices(self.seed, len(self.dataset), self.batch_size, update)
+        indices = self._indices(update)
         samples = to_unit(self.dataset.samples[indices].to(self.device))
         if self.flip:
             mirrored = torch.rand(len(samples), generator=generator_for(self.seed, "flip", update)) < 0.5
@@ -121,11 +124,18 @@ class Batches:
 
     def conditions(self, update: int) -> Tensor | None:
         """What the samples of that batch are, float32 `[batch_size, classes]`; None if unconditional."""
-        return self._conditions(batch_indices(self.seed, len(self.dataset), self.batch_size, update))
+        return self._conditions(self._indices(update))
+
+    def _indices(self, update: int) -> Tensor:
+        if self.groups is not None:
+            return self.groups.indices(self.seed, self.batch_size, update)
+        return batch_indices(self.seed, len(self.dataset), self.batch_size, update)
 
     def drawn_conditions(self, step: int) -> Tensor | None:
         """What G is asked for where no real samples are beside its own: the labels of any, drawn anew each step."""
         random = generator_for(self.seed, "conditions", step)
+        if self.groups is not None:
+            return self._conditions(self.groups.drawn(random, self.batch_size))
         return self._conditions(torch.randint(len(self.dataset), (self.batch_size,), generator=random))
 
     def _conditions(self, chosen: Tensor) -> Tensor | None:

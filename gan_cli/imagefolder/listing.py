@@ -13,10 +13,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.imagefolder import own
+from gan_cli.imagefolder.own import Own
 
+TABLE = "labels.csv"
+TABLES = (".csv", ".tsv", ".json", ".jsonl")  # what tables of other names are called
+MOST_CANDIDATES = 1000
 READ = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 FOREIGN = (
     ".apng", ".avif", ".cr2", ".dng", ".eps", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jxl", ".nef",
@@ -46,13 +52,18 @@ class File:
 
 @dataclass
 class Listing:
-    """What a folder or zip holds: pictures, folders down to the second level, tables of labels, and how much else."""
+    """What a folder or zip holds: pictures, folders down to the second level, tables of labels, and how much else.
+
+    `candidates` are the first of other files that may be tables; `own` is what was left out as it is of gan-cli.
+    """
 
     shown: str
     zipped: bool = False
     files: list[File] = field(default_factory=list)
     folders: set[tuple[str, ...]] = field(default_factory=set)
     tables: list[File] = field(default_factory=list)
+    candidates: list[File] = field(default_factory=list)
+    own: list[Own] = field(default_factory=list)
     others: int = 0
 
     def add(self, parts: tuple[str, ...], place: str | zipfile.ZipInfo, bad: str | None = None) -> None:
@@ -62,10 +73,12 @@ class Listing:
             self.files.append(File(parts, place, bad))
         elif suffix in FOREIGN:
             self.files.append(File(parts, place, f"{suffix[1:]} is not read, convert it to png"))
-        elif parts[-1].lower() == "labels.csv":
+        elif parts[-1].lower() == TABLE:
             self.tables.append(File(parts, place, bad))
         else:
             self.others += 1
+            if suffix in TABLES and len(self.candidates) < MOST_CANDIDATES:
+                self.candidates.append(File(parts, place, bad))
         if len(self.files) + self.others > MOST_FILES:
             raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} files")
 
@@ -90,6 +103,11 @@ def opened(path: str) -> Iterator[Reader]:
     except OSError as error:
         raise UsageError(f"dataset.path={shown}: cannot be read ({error.strerror})") from None
     if stat.S_ISDIR(mode):
+        if own.kind_at(expanded) == own.RUN:
+            raise UsageError(
+                f"dataset.path={shown}: is a run of gan-train, whose pictures are grids; gan-sample ckpt=... "
+                "format=images makes a folder of single ones"
+            )
         yield FolderReader(expanded, shown)
     elif stat.S_ISREG(mode):
         with _archive(expanded, shown) as archive:
@@ -124,10 +142,13 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
 
 
-def _below(path: str, *, in_order: bool) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str] | None]]:
+def _below(
+    path: str, *, in_order: bool, left_out: list[Own] | None = None, meant: str | None = None
+) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str] | None]]:
     """The parts of each folder (with None) and of each file below `path`.
 
-    Each folder comes once: real ones first, then those that only links lead to.
+    Each folder comes once: real ones first, then those that only links lead to. Runs and exports of ours do not come;
+    with `left_out`, which gets all that is left out, our samples do not either, unless they are `meant`.
     """
     seen: set[str] = set()
     folders: list[tuple[str, tuple[str, ...]]] = [(path, ())]
@@ -138,9 +159,21 @@ def _below(path: str, *, in_order: bool) -> Iterator[tuple[tuple[str, ...], os.D
         if real in seen:
             continue
         seen.add(real)
+        kind = own.kind_at(folder) if parts else None
+        if kind is not None:
+            if left_out is not None:
+                left_out.append(Own(kind, parts))
+            continue
         yield parts, None
         items = _scanned(folder)
-        for item in sorted(items, key=lambda item: item.name) if in_order else items:
+        if in_order:
+            items = iter(sorted(items, key=lambda item: item.name))
+        if left_out is not None:
+            listed = list(items)
+            ours = own.beside_sidecars([item.name for item in listed], partial(own.head_in, folder))
+            left_out += [Own(each, (*parts, name)) for name, each in ours.items() if each != meant]
+            items = iter([item for item in listed if ours.get(item.name, meant) == meant])
+        for item in items:
             below = (*parts, item.name)
             if item.is_dir(follow_symlinks=False):
                 folders.append((item.path, below))
@@ -164,9 +197,12 @@ class FolderReader:
     def __init__(self, path: str, shown: str) -> None:
         self.listing = Listing(shown)
         self._walk(path)
+        if not self.listing.files and any(each.kind == own.SAMPLES for each in self.listing.own):
+            self.listing = Listing(shown)  # nothing but samples of ours: they are meant
+            self._walk(path, meant=own.SAMPLES)
 
-    def _walk(self, path: str) -> None:
-        for parts, item in _below(path, in_order=True):
+    def _walk(self, path: str, meant: str | None = None) -> None:
+        for parts, item in _below(path, in_order=True, left_out=self.listing.own, meant=meant):
             if item is not None:
                 self.listing.add(parts, item.path)
             elif 0 < len(parts) < 3:
@@ -202,17 +238,34 @@ class ZipReader:
         self.listing = Listing(shown, zipped=True)
         self._archive = archive
         self._lock = threading.Lock()
+        members = [(_parts(info.filename), info) for info in archive.infolist()]
+        places = dict(members)
+        ours = own.in_archive(places, lambda parts: self._head(places[parts]))
+        self._list(members, ours)
+        if not self.listing.files and any(each.kind == own.SAMPLES for each in ours):
+            self.listing = Listing(shown, zipped=True)  # as of a folder
+            self._list(members, [each for each in ours if each.kind != own.SAMPLES])
+
+    def _list(self, members: list[tuple[tuple[str, ...], zipfile.ZipInfo]], ours: list[Own]) -> None:
+        self.listing.own = ours
+        left_out = {each.parts for each in ours}
         seen: set[tuple[str, ...]] = set()
-        for info in archive.infolist():
-            # Some Windows programs write backslashes, some others ./ in front.
-            parts = tuple(part for part in info.filename.replace("\\", "/").split("/") if part not in ("", ".", ".."))
+        for parts, info in members:
             if not parts or any(map(_is_junk, parts)):
+                continue
+            if any(parts[:depth] in left_out for depth in range(1, len(parts) + 1)):
                 continue
             if info.is_dir():
                 self.listing.folders.update({parts[:1], parts[:2]})
                 continue
             self.listing.add(parts, info, "twice in the zip" if parts in seen else _refused(info))
             seen.add(parts)
+
+    def _head(self, info: zipfile.ZipInfo) -> bytes:
+        try:
+            return b"" if _refused(info) else self.read(File((), info))[: own.HEAD]
+        except BadPicture:
+            return b""
 
     def read(self, file: File) -> bytes:
         assert isinstance(file.place, zipfile.ZipInfo)
@@ -225,6 +278,11 @@ class ZipReader:
             raise StorageError(f"{self.listing.shown}: cannot be read ({error.strerror})") from error
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, struct.error):
             raise BadPicture("damaged in the zip") from None
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Some Windows programs write backslashes, some others ./ in front."""
+    return tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", ".", ".."))
 
 
 def _refused(info: zipfile.ZipInfo) -> str | None:

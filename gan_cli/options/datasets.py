@@ -45,6 +45,7 @@ class DatasetOptions:
     )
     classes: tuple[str, ...] | None = key("the classes to keep, as [cat,dog] or [3,5]; all unless set", absent=None)
     split: str = key("which part of the data", absent="train", choices=("train", "test"))
+    balance: bool = key("draw each class equally often, however many samples it has", absent=False)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,9 @@ class CelebA(FileOptions):
 
 @dataclass(frozen=True)
 class Folder(ImageOptions):
-    path: str | None = key("a folder or zip of png, jpg, webp or bmp pictures; its sub-folders are classes")
+    path: str | tuple[str, ...] | None = key(
+        "a folder or zip of png, jpg, webp or bmp pictures, its sub-folders are classes; or several, as [cats,dogs]"
+    )
     image_channels: int = key("1: grey, 3: RGB, 4: RGB and opacity", at_least=1, at_most=4)
     background: str = key(
         "what transparent pixels stand on, and their colour with image_channels=4: white, black or as '#8090ff'",
@@ -137,8 +140,28 @@ class Folder(ImageOptions):
         pattern_means="white, black or a colour as '#8090ff'",
     )
     labels: str | None = key(
-        "a table of what each picture shows, or none; unless set the labels.csv in or beside `path`, else sub-folders",
+        "a table of what each picture shows, also by its name in the zip; or none; or folders, shards: sub-folders are"
+        " classes, parts; unless set a labels.csv, metadata.csv, metadata.jsonl or dataset.json in or beside `path`,"
+        " else sub-folders",
         absent=None,
+    )
+    labels_file_column: str | None = key(
+        "the column of the table that names the picture; that which fits unless set", absent=None
+    )
+    labels_columns: tuple[str, ...] | None = key(
+        "the columns of the table to take as attributes, as [breed]; all that can be unless set", absent=None
+    )
+    labels_bins: int | None = key(
+        "numbers of a column are put into so many ranges, each a class, as 18..24",
+        absent=None,
+        at_least=2,
+        at_most=1000,
+    )
+    labels_version: int = key(
+        "how labels are found and ordered: 2, or 1 as runs did before (labels.csv and sub-folders alone, 10 before 2)",
+        absent=1,
+        at_least=1,
+        at_most=2,
     )
     cache: str = key(
         "a folder where decoded pictures are kept for the next run, which maps them instead of holding them, or none",
