@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from gan_cli.errors import StorageError, UsageError, closest, one_line
+from gan_cli.imagefolder.several import paths_of
 from gan_cli.schema import shown
 from gan_cli.searchpath import EXPERIMENTS, HERE, config_folder, named_folder, option_files
 
@@ -22,7 +23,8 @@ PATH_KEYS = (
     "ckpt", "resume", "out", "output", "init_from", "replay", "real", "fake", "data",
     "dataset.root", "dataset.path", "dataset.labels", "dataset.cache",
 )  # fmt: skip
-LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background")
+SEVERAL = "dataset.path"  # which may be a list of paths
+LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background", "dataset.labels_file_column")
 # Groups of which no option need be chosen.
 MOST_NODES = 10_000  # in one file
 OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator")
@@ -31,13 +33,21 @@ OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator
 def quote_literals(argument: str) -> str:
     """`key=value` with the value quoted for Hydra if the key takes it literally; `~` is expanded in paths."""
     key, equals, value = argument.partition("=")
-    if key == "dataset.classes":
+    if key in ("dataset.classes", "dataset.labels_columns"):
         return f"{key}={_quote_items(value)}"
+    if key == SEVERAL and value.startswith("[") and paths_of(value) != (value,):
+        return f"{key}=[{','.join(quote(os.path.expanduser(path)) for path in paths_of(value))}]"
     if not equals or key not in LITERAL_KEYS or (value == "null" and key != "ckpt"):
         return argument
     if key in PATH_KEYS and value.startswith("~"):
         value = os.path.expanduser(value)  # a user nobody knows is left as it is
     return f"{key}={quote(value)}"
+
+
+def _in_quotes(path: str) -> str:
+    """As a person types one of several paths: in quotes where it has a letter that would part it."""
+    mark = '"' if "'" in path else "'"
+    return f"{mark}{path}{mark}" if set(path) & set(",[]'\"") or path != path.strip() else path
 
 
 def _quote_items(value: str) -> str:
@@ -52,6 +62,8 @@ def as_typed(argument: str) -> str:
     """An override of Hydra's as a person types it: the inverse of `quote_literals`."""
     override = read_override(argument)
     value = override.value()
+    if override.key_or_group == SEVERAL and isinstance(value, list):
+        return f"{SEVERAL}=[{','.join(map(_in_quotes, value))}]"
     if override.key_or_group not in LITERAL_KEYS or not isinstance(value, str):
         return argument
     return f"{override.key_or_group}=" + re.sub(

@@ -39,9 +39,6 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
         saved = configs.read(read_record(folder).get("config"))  # type: ignore[arg-type]
     except UsageError as error:
         raise UsageError(f"replay={config.replay}: its {RECORD} cannot be used ({error})") from error
-    if hasattr(saved.dataset, "labels_version") and hasattr(config.dataset, "labels_version"):
-        version = saved.dataset.labels_version
-        config = dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, labels_version=version))
     typed = config.budget if "budget" in named or not named else None
     config = dataclasses.replace(with_recipe_of(saved, config, overrides), budget=None)
     differing = configs.differences(config, dataclasses.replace(saved, replay=config.replay))
@@ -51,7 +48,10 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
         differing.append(f"budget={typed} (was {saved.budget})")
     if differing:
         raise UsageError(f"replay={config.replay}: would be another run by {', '.join(differing)}; give the same keys")
-    return dataclasses.replace(config, **{key: getattr(saved, key) for key in configs.AUTO})
+    dataset = config.dataset
+    if hasattr(dataset, "labels_version"):  # classes are found and ordered as when the run began
+        dataset = dataclasses.replace(dataset, labels_version=saved.dataset.labels_version)
+    return dataclasses.replace(config, dataset=dataset, **{key: getattr(saved, key) for key in configs.AUTO})
 
 
 def _ends_file(config: Config) -> Path:

@@ -10,6 +10,8 @@ from gan_cli.recipes import GROUP, USED
 
 # Keys that came later, and what all experiments have there.
 NEWER = {"replay": None}
+NEWER_OF_DATASET = {"balance": False}
+NEWER_OF_FOLDER = {"labels_file_column": None, "labels_columns": None, "labels_bins": None, "labels_version": 2}
 NEWER_OF_GENERATOR = {"output": "unfolded", "max_multiplier": 8}
 # sha256 of each experiment's composed config as JSON, the recipe left out. A change here changes what a published
 # name stands for: say so in CHANGELOG or README, and measure anew what is claimed of it.
@@ -55,6 +57,9 @@ def test_an_experiment_comes_to_the_same_config(experiment: str) -> None:
     data = compose_command("train", [f"experiment={experiment}"]).data
     recipe = (data.pop(GROUP), data.pop(USED))
     assert {key: data.pop(key) for key in NEWER} == NEWER
+    dataset = data["dataset"]
+    newer = NEWER_OF_DATASET | (NEWER_OF_FOLDER if dataset["name"] == "folder" else {})
+    assert {key: dataset.pop(key) for key in newer} == newer
     generator = data["architecture"]["generator"]
     newer = NEWER_OF_GENERATOR if generator["name"] == "subpixel" else {}
     assert {key: generator.pop(key) for key in newer} == newer

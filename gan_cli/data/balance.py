@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ class Groups:
     """The samples of each class that has some, in their order; those whose class is not known are one of them."""
 
     members: tuple[Tensor, ...]
+    _orders: dict[str, tuple[int, int, Tensor]] = field(default_factory=dict, compare=False, repr=False)  # the latest
 
     @property
     def per_epoch(self) -> int:
@@ -35,11 +35,19 @@ class Groups:
         first, count, found = update * batch_size, len(self.members), []
         for place in range(first, first + batch_size):
             turn, position = divmod(place, count)
-            group = int(_order(seed, "balance", turn, count)[position])
+            group = int(self._order(seed, "balance", turn, count)[position])
             members = self.members[group]
             epoch, chosen = divmod(turn, len(members))
-            found.append(members[_order(seed, f"balance/{group}", epoch, len(members))[chosen]])
+            found.append(members[self._order(seed, f"balance/{group}", epoch, len(members))[chosen]])
         return torch.stack(found)
+
+    def _order(self, seed: int, purpose: str, turn: int, count: int) -> Tensor:
+        """A permutation that is a function of the arguments; the last one for each purpose is kept."""
+        kept = self._orders.get(purpose)
+        if kept is None or kept[:2] != (seed, turn):
+            kept = (seed, turn, torch.randperm(count, generator=generator_for(seed, purpose, turn)))
+            self._orders[purpose] = kept
+        return kept[2]
 
     def drawn(self, random: torch.Generator, count: int) -> Tensor:
         """So many samples, each of a class drawn evenly."""
@@ -47,11 +55,6 @@ class Groups:
         places = torch.rand(count, generator=random)
         members = [self.members[int(group)] for group in groups]
         return torch.stack([each[int(place * len(each))] for each, place in zip(members, places, strict=True)])
-
-
-@lru_cache(maxsize=4096)
-def _order(seed: int, purpose: str, turn: int, count: int) -> Tensor:
-    return torch.randperm(count, generator=generator_for(seed, purpose, turn))
 
 
 def groups_of(labels: Tensor | None, classes: Sequence[str]) -> Groups:
@@ -77,7 +80,8 @@ def note_on_counts(labels: Tensor | None, classes: Sequence[str], balance: bool,
     rare, common = f"{one_line(classes[few], 40)} {counts[few]:,}", f"{one_line(classes[many], 40)} {counts[many]:,}"
     times = int(counts[many]) / int(counts[few])
     if balance:
-        return f"balance: each class is drawn equally often; each sample of the rarest {times:.3g} times as often ({rare}, {common})"
+        seen = f"a sample of the rarest {times:.3g} times as often as one of the largest"
+        return f"balance: each class is drawn equally often, {seen} ({rare}, {common})"
     if conditional and times >= UNEQUAL:
         return (
             f"warning: classes are very unequal ({rare}, {common}): the rare ones are seldom seen;"

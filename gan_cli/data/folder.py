@@ -181,7 +181,7 @@ def _source(
 
 
 def _class_counts(classes: Sequence[str], labels: Tensor) -> str:
-    counts = labels.bincount(minlength=len(classes)).tolist()
+    counts = labels[labels >= 0].bincount(minlength=len(classes)).tolist()
     named = [f"{name} {count:,}" for name, count in zip(classes, counts, strict=True)]
     more = f" and {len(named) - 10:,} more" if len(named) > 10 else ""
     return f"{len(classes):,} {'class' if len(classes) == 1 else 'classes'} ({', '.join(named[:10])}{more})"
