@@ -11,8 +11,9 @@ import pytest
 from conftest import TINY_IMAGES, without
 from test_folder import load, refusal, write, write_pets, zipped
 
-from gan_cli import runfolder
+from gan_cli import card, export, runfolder
 from gan_cli.cli import run_command
+from gan_cli.data import mapped, store
 from gan_cli.imagefolder import own
 from gan_cli.imagefolder.listing import signature
 
@@ -40,6 +41,8 @@ def pets(tmp_path: Path) -> Path:
 
 def test_a_run_has_the_files_that_it_is_known_by() -> None:
     assert own.MARKS[own.RUN] == (runfolder.RECORD, runfolder.CHECKPOINTS)
+    assert own.MARKS[own.EXPORT] == (card.CARD, export.PARITY)
+    assert own.CACHED == mapped.SUFFIX
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
@@ -110,6 +113,14 @@ def test_working_in_the_folder_of_pictures(
     assert "1 run and 1 picture of gan-cli left out" in said
     train("resume=o1", "extra_steps=1")
     assert "2 runs and 1 picture of gan-cli left out" in capsys.readouterr().out
+
+
+def test_a_cache_among_the_pictures_is_found_again(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LEAST_BYTES", 0)
+    (pets / "cache").mkdir()
+    assert "pictures built in" in load(pets, cache=pets / "cache").notes[0]
+    assert "pictures from" in load(pets, cache=pets / "cache").notes[0]
+    assert "other file" not in load(pets).source
 
 
 def test_an_archive_s_sidecars_may_be_damaged(tmp_path: Path) -> None:

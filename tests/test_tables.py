@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import compose
 from test_folder import load, refusal, write, write_pets, zipped
 
+from gan_cli import api
+from gan_cli.cli import run_command
 from gan_cli.data.dataset import Dataset
+from gan_cli.data.reach import moved, reachable
 from gan_cli.data.selection import Selection
+from gan_cli.errors import UsageError
 from gan_cli.imagefolder.attributes import Labelling
 from gan_cli.imagefolder.layout import labelled
 from gan_cli.imagefolder.listing import FolderReader
 from gan_cli.imagefolder.ordering import natural
+from gan_cli.labels import asked_for
+from gan_cli.overrides import as_typed, quote_literals
 
 
 def pictures(folder: Path, names: list[str]) -> Path:
@@ -333,3 +341,53 @@ def test_splits_of_several_folders(tmp_path: Path) -> None:
     assert len(load(f"[{one},{other}]", split="test")) == 1
     assert "has no sub-folder test" in refusal(f"[{other},{one}/train]", split="test")
     assert zipfile.is_zipfile(zipped(one, tmp_path / "one.zip"))
+
+
+def test_a_sweep_looks_at_its_paths_before_its_first_job(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures(here / "many", ["a.png"])
+    pictures(here / "tiny", ["a.png"])
+    for typed in ("many,tiny", "'many','tiny'"):
+        assert run_command("train", ["-m", "dataset=folder", f"dataset.path={typed}", "seed=1,2"]) == 2
+        said = capsys.readouterr().err
+        assert "several folders as one data set are dataset.path=[many,tiny], and paths are not swept" in said
+    assert run_command("train", ["-m", "dataset=folder", "dataset.path=[many,none]", "seed=1,2"]) == 2
+    assert "dataset.path=none: not found" in capsys.readouterr().err
+    assert not (here / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "paths"),
+    [
+        ("[many,tiny]", ("many", "tiny")),
+        ("[ many , 'with, comma' ]", ("many", "with, comma")),
+        ('["it\'s",many]', ("it's", "many")),
+        ("many,tiny", "many,tiny"),
+    ],
+)
+def test_several_folders_as_they_are_typed(typed: str, paths: tuple[str, ...] | str) -> None:
+    (override,) = (quote_literals(f"dataset.path={typed}"),)
+    config = compose("dataset=folder", f"dataset.path={typed}")
+    assert config.dataset.path == paths
+    assert quote_literals(as_typed(override)) == override
+    if isinstance(paths, tuple) and "it's" not in paths:
+        given = api._overrides({"dataset": "folder", "dataset.path": list(paths)})
+        assert compose(*given).dataset.path == paths
+
+
+def test_data_of_several_folders_that_were_moved(here: Path) -> None:
+    section = compose("dataset=folder", "dataset.path=[a,b]").dataset
+    write(here / "old" / "a" / "0.png")
+    assert reachable(section, here / "old").path == (f"{here}/old/a", "b")
+    assert moved(section, "[c,d]").path == ("c", "d")
+    assert moved(section, "c").path == "c"
+
+
+def test_a_number_that_is_no_class_names_the_nearest() -> None:
+    for classes, name, near in (
+        (("20.1", "30.2", "37.0"), "30.0", "30.2"),
+        (("18..24", "25..33"), "24.6", "25..33"),
+        (("age=3", "age=10", "kind=x"), "9", "age=10"),
+        (("cat", "dog"), "cats", "cat"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(f"(did you mean {near!r}?)")):
+            asked_for(classes, name)

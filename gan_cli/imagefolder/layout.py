@@ -59,7 +59,7 @@ def _labelled(path: str, how: Labelling, reader: Reader, split: str) -> Layout:
     attributes = found.attributes
     if attributes is None:
         if found.unlabelled and layout.labels is not None:  # as in StyleGAN's archives, whose folders are parts
-            layout = layout._replace(labels=None, classes=())
+            layout = layout._replace(labels=None, classes=(), remarks=())
         return layout._replace(remarks=(*layout.remarks, *found.said), inside=found.inside)
     said = attributes.said + (f", not its {len(layout.classes)} sub-folders" if layout.classes else "")
     several = list(zip(*attributes.labels, strict=True))

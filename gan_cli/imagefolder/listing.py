@@ -312,4 +312,4 @@ def _archive(path: str, shown: str) -> Iterator[zipfile.ZipFile]:
 
 
 def _is_junk(name: str) -> bool:
-    return name.startswith(".") or name.lower() in JUNK
+    return name.startswith(".") or name.lower() in JUNK or name.endswith(own.CACHED)

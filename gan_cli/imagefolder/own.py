@@ -16,6 +16,7 @@ OF_SIDECARS = (
     b'"checkpoint"',
     b'"seeds"',
 )  # keys of the JSON file beside what gan-sample and gan-eval write
+CACHED = ".pictures"  # at the end of the name of a file of decoded pictures, which is left out without a word
 OF_EVALUATIONS = b'"extractor"'
 HEAD = 1 << 12  # bytes in which they are
 MOST_SIDECARS = 1000  # of a folder that are looked at

@@ -78,9 +78,14 @@ class Pictures:
         self.listing = self._only.listing if self._only is not None else _together(paths, readers)
 
     def read(self, file: File) -> bytes:
+        reader, own = self._owner(file)
+        return reader.read(own)
+
+    def _owner(self, file: File) -> tuple[Reader, File]:
+        """Whose picture it is, and what it is called there."""
         if self._only is not None:
-            return self._only.read(file)
-        return self._readers[file.parts[0]].read(dataclasses.replace(file, parts=file.parts[1:]))
+            return self._only, file
+        return self._readers[file.parts[0]], dataclasses.replace(file, parts=file.parts[1:])
 
     def labelled(self, how: Labelling, split: str) -> Layout:
         """The pictures of the split with their labels.
