@@ -42,9 +42,9 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
     for note in dataset.notes:
         log.say(note)
-    note = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
-    if note is not None:
-        log.say(note)
+    unequal = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
+    if unequal is not None:
+        log.say(unequal)
     if config.classes:
         log.say(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
     elif dataset.labels is not None and len(dataset.classes) > 1:

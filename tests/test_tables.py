@@ -12,6 +12,7 @@ from conftest import compose
 from test_folder import load, refusal, write, write_pets, zipped
 
 from gan_cli import api
+from gan_cli import config as configs
 from gan_cli.cli import run_command
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.reach import moved, reachable
@@ -170,13 +171,16 @@ def test_a_table_of_other_pictures_is_not_taken_for_one_of_these(tmp_path: Path)
 
 def test_a_table_by_another_name_is_told_of(tmp_path: Path) -> None:
     path = pictures(tmp_path / "dog" / "train", ["0000.jpg", "0001.jpg"])
-    (tmp_path / "dog" / "meta.csv").write_text("id,breed\n0001,pug\n0000,boxer\n")
+    (tmp_path / "dog" / "meta.csv").write_text("id,breed\n0001,pug\n0000,boxer\n0002,pug\n0003,boxer\n")
     (tmp_path / "dog" / "prices.csv").write_text("id,price\nx,1\n")
+    (tmp_path / "dog" / "other.csv").write_text("id,price\n0001,1\n")
+    pictures(path, ["0002.jpg", "0003.jpg"])
     data = load(path)
     assert data.labels is None
     meta = tmp_path / "dog" / "meta.csv"
     assert f"{meta} names these pictures and is not used: dataset.labels={meta} takes it" in data.source
     assert "prices" not in data.source
+    assert "other.csv" not in data.source
     assert load(path, labels=meta).classes == ("boxer", "pug")
 
 
@@ -269,7 +273,7 @@ def ages(tmp_path: Path, values: list[str]) -> Path:
 
 def test_numbers_that_are_each_a_class_are_told(tmp_path: Path) -> None:
     path = ages(tmp_path, [f"{20 + number}.5" for number in range(12)])
-    said = "12 values for 12 pictures, each its own class, ranges of them by dataset.labels_bins=5"
+    said = "; age: 12 values for 12 pictures, each its own class; dataset.labels_bins=5 makes ranges"
     assert said in load(path).source
     data = load(path, labels_bins=3)
     assert data.classes == ("20.5..23.5", "24.5..27.5", "28.5..31.5")
@@ -368,6 +372,7 @@ def test_several_folders_as_they_are_typed(typed: str, paths: tuple[str, ...] | 
     (override,) = (quote_literals(f"dataset.path={typed}"),)
     config = compose("dataset=folder", f"dataset.path={typed}")
     assert config.dataset.path == paths
+    assert configs.parse(configs.to_dict(config)) == config
     assert quote_literals(as_typed(override)) == override
     if isinstance(paths, tuple) and "it's" not in paths:
         given = api._overrides({"dataset": "folder", "dataset.path": list(paths)})

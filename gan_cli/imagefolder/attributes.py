@@ -32,13 +32,14 @@ class Labelling(NamedTuple):
 class Attributes(NamedTuple):
     """`labels` of each picture, -1 for an empty cell, count the `classes`, such as `colour=red`.
 
-    They are a list for each attribute; of a single one its classes stand alone. `said` is a line about them. Without
-    any labels `said` tells why.
+    They are a list for each attribute; of a single one its classes stand alone. `said` is a line about them, which of
+    none tells why; `remarks` are what else is to be told.
     """
 
     labels: list[list[int]]
     classes: tuple[str, ...]
     said: str
+    remarks: tuple[str, ...] = ()
 
 
 class _Column(NamedTuple):
@@ -64,6 +65,7 @@ def attributes_in(
         return None
     if match.problem:
         raise UsageError(f"{table.shown}: {match.problem}")
+    columns, said = _columns(table, match, how)
     own = match.header[match.column : match.column + 1]
     missing = [file.name for file, row in zip(files, match.found, strict=True) if row is None]
     if missing:
@@ -72,7 +74,6 @@ def attributes_in(
             f"{table.shown}: has no row for {len(missing):,} of {len(files):,} pictures, as {missing[0]};"
             f" add them, empty cells are allowed (its header is {header}; pictures are named by {named})"
         )
-    columns, said = _columns(table, match, how)
     return _counted(table, match, columns, [*table.said, *match.said, *said])
 
 
@@ -124,7 +125,7 @@ def _column(name: str, cells: list[str], how: Labelling) -> _Column:
     column = _Column(name, {value: counts[value] for value in values}, cells)
     if len(values) < sum(counts.values()) or len(values) < 2 or how.version == FIRST_VERSION:
         return column
-    bins = ", ranges of them by dataset.labels_bins=5" if None not in numbers else ""
+    bins = "; dataset.labels_bins=5 makes ranges" if None not in numbers else ""
     return column._replace(note=f"{len(values):,} values for {len(values):,} pictures, each its own class{bins}")
 
 
@@ -203,9 +204,10 @@ def _counted(table: Table, match: Match, columns: Sequence[_Column], said: Seque
         some = ", ".join(f"{value} {column.counts[value]:,}" for value in values[:5]) + (
             ", ..." if len(values) > 5 else ""
         )
-        told.append(f"{column.name} ({some})" + (f", {column.note}" if column.note else ""))
+        told.append(f"{column.name} ({some})")
     text = f"labels of {table.shown}: {'; '.join(told) or 'none'}"
     others = len(match.rows) - len({row for row in match.found if row is not None})
     if others:
         text += f"; {others:,} of its rows are about other pictures"
-    return Attributes(labels, tuple(classes), "; ".join([text, *said]))
+    notes = [f"{column.name}: {column.note}" for column in columns if column.note]
+    return Attributes(labels, tuple(classes), text, (*notes, *said))

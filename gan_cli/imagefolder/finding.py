@@ -18,7 +18,7 @@ from gan_cli.imagefolder.attributes import (
     missed,
 )
 from gan_cli.imagefolder.listing import TABLE, BadPicture, File, Reader
-from gan_cli.imagefolder.matching import matched
+from gan_cli.imagefolder.matching import known_names, rows_about
 from gan_cli.imagefolder.tables import Table, parse_table
 
 WORDS = (NO_TABLE, FOLDERS, SHARDS)
@@ -93,7 +93,7 @@ def _used(
 def _found(attributes: Attributes, table: Table, inside: File | None = None) -> Found:
     if attributes.labels:
         return Found(attributes, inside=inside)
-    return Found(None, (attributes.said,), inside, unlabelled=bool(table.unlabelled))
+    return Found(None, (attributes.said, *attributes.remarks), inside, unlabelled=bool(table.unlabelled))
 
 
 def _elsewhere(path: str, how: Labelling, reader: Reader, files: Sequence[File], base: tuple[str, ...]) -> Found:
@@ -117,7 +117,7 @@ def _elsewhere(path: str, how: Labelling, reader: Reader, files: Sequence[File],
     found = _beside([place for place in places if os.path.isfile(place)], path, files, base, how)
     if found.attributes is not None or found.unlabelled:
         return found._replace(said=(*said, *found.said))
-    more = _fitting(path, reader, files, base)
+    more = _fitting(path, reader, files)
     return Found(said=(*said, *found.said, *more))
 
 
@@ -130,7 +130,7 @@ def _at(tables: Sequence[File], base: tuple[str, ...]) -> File | None:
 def _beside(places: Sequence[str], path: str, files: Sequence[File], base: tuple[str, ...], how: Labelling) -> Found:
     """From a table in the folder that holds `path`, which may as well be about something else."""
     said = []
-    own = base[-1] if base else os.path.basename(os.path.abspath(os.path.expanduser(path)))
+    own = base[-1] if base else os.path.basename(os.path.abspath(os.path.expanduser(path))).removesuffix(".zip")
     for place in places:
         try:
             table = parse_table(_bytes_of(place), one_line(place))
@@ -157,25 +157,27 @@ def _parent(path: str) -> str:
 # --- only told of ------------------------------------------------------------------------------------------------
 
 
-def _fitting(path: str, reader: Reader, files: Sequence[File], base: tuple[str, ...]) -> list[str]:
+def _fitting(path: str, reader: Reader, files: Sequence[File]) -> list[str]:
     """Of tables by other names, inside and beside, those that are about these pictures."""
     said = []
-    for shown, named, content in _probed(path, reader):
+    names: set[str] = set()
+    for shown, content, whole in _probed(path, reader):
         try:
             table = parse_table(content, shown)
-            fits = matched(table, files, base).pictures
         except UsageError:
             continue
-        if fits and 2 * fits >= min(len(files), len(table.rows)):
-            said.append(f"{shown} names these pictures and is not used: dataset.labels={named} takes it")
+        names = names or known_names(files)
+        fits = rows_about(table, names)
+        if fits and 2 * fits >= (len(files) if whole else len(table.rows)):
+            said.append(f"{shown} names these pictures and is not used: dataset.labels={shown} takes it")
     return said[:3]
 
 
-def _probed(path: str, reader: Reader) -> Iterator[tuple[str, str, bytes]]:
-    """Each table's name, what to type for it, and whole lines from its beginning."""
+def _probed(path: str, reader: Reader) -> Iterator[tuple[str, bytes, bool]]:
+    """What to type for each table, whole lines from its beginning, and whether these are all."""
     for file in [file for file in reader.listing.candidates if file.parts[-1].lower() not in OTHERS][:PROBED]:
         try:
-            yield file.name, file.name, _whole_lines(reader.read(file))
+            yield file.name, *_whole_lines(reader.read(file))
         except BadPicture:
             continue
     parent, count = _parent(path), 0
@@ -190,13 +192,14 @@ def _probed(path: str, reader: Reader) -> Iterator[tuple[str, str, bytes]]:
                     return
                 with open(item.path, "rb") as stream:
                     shown = os.path.join(os.path.dirname(os.path.expanduser(path)), item.name)
-                    yield one_line(shown, 120), one_line(shown, 120), _whole_lines(stream.read(PROBED_BYTES))
+                    yield one_line(shown, 120), *_whole_lines(stream.read(PROBED_BYTES))
     except OSError:
         return
 
 
-def _whole_lines(content: bytes) -> bytes:
-    return content if len(content) < PROBED_BYTES else content[: content.rfind(b"\n", 0, PROBED_BYTES)]
+def _whole_lines(content: bytes) -> tuple[bytes, bool]:
+    whole = len(content) < PROBED_BYTES
+    return content if whole else content[: content.rfind(b"\n", 0, PROBED_BYTES)], whole
 
 
 # --- bytes -------------------------------------------------------------------------------------------------------

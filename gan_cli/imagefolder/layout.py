@@ -65,7 +65,12 @@ def _labelled(path: str, how: Labelling, reader: Reader, split: str) -> Layout:
     several = list(zip(*attributes.labels, strict=True))
     labels = several if len(attributes.labels) > 1 else attributes.labels[0]
     return layout._replace(
-        labels=labels, classes=attributes.classes, said=said, remarks=found.said, inside=found.inside, mixed=False
+        labels=labels,
+        classes=attributes.classes,
+        said=said,
+        remarks=(*attributes.remarks, *found.said),
+        inside=found.inside,
+        mixed=False,
     )
 
 

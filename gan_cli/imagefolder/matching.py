@@ -78,6 +78,22 @@ def looked_for(table: Table, files: Sequence[File]) -> str:
     )
 
 
+def known_names(files: Sequence[File]) -> set[str]:
+    """The bare names of the pictures, with and without their endings, in lower case: for a first look at a table."""
+    names = {unicodedata.normalize("NFC", file.parts[-1]).casefold() for file in files}
+    return names | set(map(_stem, names))
+
+
+def rows_about(table: Table, names: set[str]) -> int:
+    """How many rows have one of these names in the column that has the most."""
+    counts: Counter[int] = Counter()
+    for _, cells in table.rows:
+        for column, cell in enumerate(cells):
+            name = _path(cell).rpartition("/")[2].casefold()
+            counts[column] += name in names or _id(name) in names
+    return max(counts.values(), default=0)
+
+
 # --- one column --------------------------------------------------------------------------------------------------
 
 

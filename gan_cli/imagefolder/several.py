@@ -133,7 +133,10 @@ class Pictures:
             return layout._replace(remarks=(*layout.remarks, *found.said))
         several = list(zip(*found.attributes.labels, strict=True))
         labels = several if len(found.attributes.labels) > 1 else found.attributes.labels[0]
-        return layout._replace(labels=labels, classes=found.attributes.classes, said=found.attributes.said, remarks=())
+        attributes = found.attributes
+        return layout._replace(
+            labels=labels, classes=attributes.classes, said=attributes.said, remarks=attributes.remarks
+        )
 
 
 class _Nothing:

@@ -140,9 +140,8 @@ class Folder(ImageOptions):
         pattern_means="white, black or a colour as '#8090ff'",
     )
     labels: str | None = key(
-        "a table of what each picture shows, also by its name in the zip; or none; or folders, shards: sub-folders are"
-        " classes, parts; unless set a labels.csv, metadata.csv, metadata.jsonl or dataset.json in or beside `path`,"
-        " else sub-folders",
+        "a table of what each picture shows, by its path or its name in the zip; none; folders or shards: sub-folders"
+        " are classes, or parts; unless set what is found, see explain=folder",
         absent=None,
     )
     labels_file_column: str | None = key(
