@@ -26,6 +26,7 @@ from gan_cli.imagefolder.listing import BadPicture, File, Listing, signature
 from gan_cli.imagefolder.several import Paths, Pictures, paths_of, pictures_at
 
 NO_CACHE = "none"
+SOME = 9  # classes of one picture each, from where on it is said
 VERSION = 2  # of how pictures are decoded and kept: those of another one are not looked at
 
 
@@ -157,7 +158,7 @@ def _source(
     parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}"]
     if len(files) < len(layout.files):
         parts.append(f"{len(files):,} of {len(layout.files):,} chosen")
-    if labels is not None and not layout.said and len(layout.classes) == len(labels) > 1:
+    if labels is not None and not layout.said and len(layout.classes) == len(labels) > SOME:
         parts.append("each picture is its own class")
     parts += layout.remarks
     if layout.mixed:
