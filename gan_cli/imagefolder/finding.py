@@ -167,7 +167,7 @@ def _fitting(path: str, reader: Reader, files: Sequence[File]) -> list[str]:
         except UsageError:
             continue
         names = names or known_names(files)
-        fits = rows_about(table, names)
+        fits = max(rows_about(table.rows, names).values(), default=0)
         if fits and 2 * fits >= (len(files) if whole else len(table.rows)):
             said.append(f"{shown} names these pictures and is not used: dataset.labels={shown} takes it")
     return said[:3]

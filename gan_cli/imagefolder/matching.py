@@ -14,6 +14,7 @@ from gan_cli.imagefolder.listing import FOREIGN, READ, File
 from gan_cli.imagefolder.tables import Table
 
 ABSOLUTE = re.compile(r"/|[A-Za-z]:/|[a-z][a-z0-9]*://")
+LOOKED_AT = 1000  # rows by which columns are put in order before all are
 ENDINGS = (*READ, *FOREIGN)
 
 
@@ -45,7 +46,7 @@ def matched(
     """
     names = _Names(files, base)
     best: Match | None = None
-    for place in range(len(table.header)) if column is None else [place_of(table, column, "labels_file_column")]:
+    for place in _likely(table, files) if column is None else [place_of(table, column, "labels_file_column")]:
         match = _by_column(table, place, names, below)
         if best is None or match.pictures > best.pictures:
             best = match
@@ -84,14 +85,21 @@ def known_names(files: Sequence[File]) -> set[str]:
     return names | set(map(_stem, names))
 
 
-def rows_about(table: Table, names: set[str]) -> int:
-    """How many rows have one of these names in the column that has the most."""
+def rows_about(rows: Sequence[tuple[int, list[str]]], names: set[str]) -> Counter[int]:
+    """How many rows have one of these names, by column."""
     counts: Counter[int] = Counter()
-    for _, cells in table.rows:
+    for _, cells in rows:
         for column, cell in enumerate(cells):
             name = _path(cell).rpartition("/")[2].casefold()
             counts[column] += name in names or _id(name) in names
-    return max(counts.values(), default=0)
+    return counts
+
+
+def _likely(table: Table, files: Sequence[File]) -> list[int]:
+    """The columns whose first rows seem to be about these pictures, the likeliest first; all if none does."""
+    counts = rows_about(table.rows[:LOOKED_AT], known_names(files))
+    found = [column for column, count in counts.items() if count]
+    return sorted(found, key=lambda column: -counts[column]) or list(range(len(table.header)))
 
 
 # --- one column --------------------------------------------------------------------------------------------------
