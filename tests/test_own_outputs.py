@@ -23,7 +23,7 @@ SIDECAR = json.dumps({"checkpoint": "/x.safetensors", "sha256": "0" * 64, "step"
 def write_run(folder: Path) -> Path:
     write(folder / "samples" / "real.png")
     (folder / "checkpoints").mkdir()
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text('{"gan_cli": "1.0"}')
     return folder
 
 
@@ -57,7 +57,7 @@ def test_runs_samples_and_exports_among_the_pictures_are_left_out(tmp_path: Path
     (pets / "cat" / "step_4_random_n10.json").write_text('{"extractor": "random", "n": 10}')
     write(pets / "hub" / "samples.png")
     for name in ("config.json", "parity.json"):
-        (pets / "hub" / name).write_text("{}")
+        (pets / "hub" / name).write_text('{"gan_cli": "1.0"}')
     data = load(zipped(pets, tmp_path / "pets.zip") if packed else pets)
     assert data.classes == ("cat", "dog")
     assert data.fingerprint == plain.fingerprint
@@ -67,6 +67,8 @@ def test_runs_samples_and_exports_among_the_pictures_are_left_out(tmp_path: Path
 def test_pictures_of_a_person_s_own_that_have_json_beside_them_stay(pets: Path) -> None:
     (pets / "cat" / "0.json").write_text('{"boxes": []}')
     (pets / "dog.json").write_text('{"checkpoint": "no"}')
+    (pets / "dog" / "config.json").write_text('{"camera": "no"}')
+    (pets / "dog" / "checkpoints").mkdir()
     assert len(load(pets)) == 5
 
 

@@ -106,6 +106,16 @@ def test_ids_without_endings_beside_the_folder(tmp_path: Path) -> None:
     assert "3 found by their names without their endings" in data.source
 
 
+def test_ids_whose_zeros_a_spreadsheet_took_off(tmp_path: Path) -> None:
+    train = pictures(tmp_path / "train", ["0000.jpg", "0001.jpg", "0010.jpg"])
+    (tmp_path / "mine.csv").write_text("id,breed\n0,pug\n1,boxer\n10,pug\n")
+    data = load(train, labels=tmp_path / "mine.csv")
+    assert named(data) == ["pug", "boxer", "pug"]
+    assert "3 found by their names without ending and zeros in front" in data.source
+    write(train / "001.jpg")
+    assert "has no row for 2 of 4 pictures, as 0001.jpg" in refusal(train, labels=tmp_path / "mine.csv")
+
+
 def test_an_id_that_two_pictures_have_is_not_guessed(tmp_path: Path) -> None:
     train = pictures(tmp_path / "train", ["0.jpg", "0.png", "1.jpg"])
     (tmp_path / "mine.csv").write_text("id,breed\n0,pug\n1,boxer\n")

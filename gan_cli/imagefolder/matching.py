@@ -96,10 +96,9 @@ def rows_about(rows: Sequence[tuple[int, list[str]]], names: set[str]) -> Counte
 
 
 def _likely(table: Table, files: Sequence[File]) -> list[int]:
-    """The columns whose first rows seem to be about these pictures, the likeliest first; all if none does."""
+    """The columns, first those of which the most first rows seem to be about these pictures."""
     counts = rows_about(table.rows[:LOOKED_AT], known_names(files))
-    found = [column for column, count in counts.items() if count]
-    return sorted(found, key=lambda column: -counts[column]) or list(range(len(table.header)))
+    return sorted(range(len(table.header)), key=lambda column: -counts[column])
 
 
 # --- one column --------------------------------------------------------------------------------------------------
@@ -128,12 +127,19 @@ def _id(name: str) -> str:
     return _stem(name) if name.lower().endswith(ENDINGS) else name
 
 
+def _number(name: str) -> str:
+    """Without the zeros in front of a number, which spreadsheets take off."""
+    folders, slash, last = name.rpartition("/")
+    return f"{folders}{slash}{last.lstrip('0') or '0'}" if last.isdecimal() else name
+
+
 # How names are compared, one after the other: what is done to a picture's name, to a table's, and how that is told.
 COMPARISONS: tuple[tuple[Callable[[str], str], Callable[[str], str], str], ...] = (
     (lambda name: name, lambda name: name, ""),
     (str.casefold, str.casefold, "in another case"),
     (_stem, _id, "without their endings"),
     (lambda name: _stem(name).casefold(), lambda name: _id(name).casefold(), "without ending, in another case"),
+    (lambda name: _number(_stem(name)), lambda name: _number(_id(name)), "without ending and zeros in front"),
 )
 
 

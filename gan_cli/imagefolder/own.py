@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 RUN, EXPORT, SAMPLES, PICTURE = "run", "export", "folder of samples", "picture"
 MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # names that a folder has
+OF_US = b'"gan_cli"'  # a key of their config.json
 PAGE = "_memorization"  # at the end of the name of a page that an evaluation left
 OF_SIDECARS = (
     b'"sha256"',
@@ -29,17 +30,22 @@ class Own(NamedTuple):
     parts: tuple[str, ...]
 
 
-def kind_of(names: Collection[str]) -> str | None:
-    """What a folder with files and folders of these names is, if it is a run or an export."""
-    return next((kind for kind, marks in MARKS.items() if all(mark in names for mark in marks)), None)
+def kind_of(names: Collection[str], head: Callable[[str], bytes]) -> str | None:
+    """What a folder with files and folders of these names is, if it is a run or an export.
+
+    `head` gives the beginning of a file.
+    """
+    for kind, marks in MARKS.items():
+        if all(mark in names for mark in marks):
+            return kind if OF_US in head(marks[0]) else None
+    return None
 
 
 def kind_at(folder: str) -> str | None:
     """As `kind_of`, of a folder that is not listed yet."""
-    for kind, marks in MARKS.items():
-        if all(os.path.exists(os.path.join(folder, mark)) for mark in marks):
-            return kind
-    return None
+    marks = dict.fromkeys(mark for each in MARKS.values() for mark in each)
+    names = [mark for mark in marks if os.path.exists(os.path.join(folder, mark))]
+    return kind_of(names, lambda name: head_in(folder, name)) if len(names) > 1 else None
 
 
 def head_in(folder: str, name: str) -> bytes:
@@ -88,7 +94,7 @@ def in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[str, ...]
             folders.setdefault(parts[:depth], set()).add(parts[depth])
     found = []
     for folder, names in folders.items():
-        kind = kind_of(names) if folder else None
+        kind = kind_of(names, lambda name, folder=folder: head((*folder, name))) if folder else None  # type: ignore[misc]
         if kind is not None:
             found.append(Own(kind, folder))
         else:
