@@ -208,6 +208,17 @@ def test_columns_are_chosen_by_their_names(tmp_path: Path) -> None:
         assert f"dataset.{key}: {table} has no column 'race', only a.png.id, image, breed, age" in message
 
 
+def test_a_table_in_a_zip_by_its_name(tmp_path: Path) -> None:
+    pictures(tmp_path / "pets", ["all/a.png", "all/b.png"])
+    (tmp_path / "pets" / "val.txt").write_text("a.png 3\nb.png 12\n")
+    data = load(zipped(tmp_path / "pets", tmp_path / "pets.zip"), labels="val.txt")
+    assert data.classes == ("3", "12")
+    assert "pets.zip/val.txt names these pictures" not in data.source
+    told = load(tmp_path / "pets.zip")
+    assert told.labels is None
+    assert "val.txt names these pictures and is not used: dataset.labels=val.txt takes it" in told.source
+
+
 def test_a_table_about_none_of_the_pictures_says_what_was_looked_for(tmp_path: Path) -> None:
     path = pictures(tmp_path / "pets", ["0000.jpg"])
     (tmp_path / "meta.csv").write_text("L,id,breed\nL0,x1,pug\n")

@@ -21,7 +21,7 @@ from gan_cli.imagefolder import own
 from gan_cli.imagefolder.own import Own
 
 TABLE = "labels.csv"
-TABLES = (".csv", ".tsv", ".json", ".jsonl")  # what tables of other names are called
+TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl")  # what tables of other names are called
 MOST_CANDIDATES = 1000
 READ = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 FOREIGN = (
