@@ -42,7 +42,7 @@ def results(rows: Sequence[Row]) -> str:
     """A line for each length, set and variant, the mean of its seeds."""
     headers = [
         "time", "pictures", "variant", "Fréchet", "by seed", "floor", "precision", "recall", "random / floor",
-        "memorized", "repeated", "checkerboard", "steps", "seconds", "findings",
+        "memorized", "repeated", "checkerboard", "steps", "seconds", "threads", "findings",
     ]  # fmt: skip
     return table(headers, [_line(*key, group) for key, group in _grouped(rows).items()])
 
@@ -61,6 +61,7 @@ def _line(length: str, pictures: str, variant: str, runs: list[Row]) -> list[obj
     found = Counter(name for row in runs for name in row["findings"])
     findings = ", ".join(f"{name} {count} of {len(runs)}" for name, count in found.items()) or "none"
     times = [f"{mean(row[key] or 0 for row in runs):.0f}" for key in ("steps", "seconds")]
+    times.append(", ".join(dict.fromkeys(str(row.get("threads") or "?") for row in runs)))  # as they were settled
     if not scored:
         return [length, pictures, variant, None, by_seed, *[None] * 7, *times, findings]
     averages = [_mean(scored, _score(name)) for name in ("frechet", "precision", "recall")]

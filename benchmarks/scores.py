@@ -18,7 +18,8 @@ from gan_cli.config import Config
 from gan_cli.data import build_dataset
 from gan_cli.overrides import quote_literals
 from gan_cli.quality import compute_figures, find_copies
-from gan_cli.reference import Real, build_extractor, build_reference, find_real
+from gan_cli.realdata import Real, find_real
+from gan_cli.reference import build_extractor, build_reference
 
 SAMPLES = 2000  # compared on each side, or as many as there are
 METRICS = ("frechet", "precision_recall")
@@ -31,7 +32,7 @@ class Scorer:
     def __init__(self, real: Real, extractors: Sequence[str] = ("auto",), n: int = SAMPLES) -> None:
         self._references = [build_reference(real, build_extractor(name, real), n) for name in extractors]
         self.n = self._references[0].n
-        self.real = real.sides(self.n)[0]
+        self.real = real.sides(self.n)[0][:]
 
     def scores(self, fakes: Tensor) -> dict[str, Any]:
         """Of uint8 `[N, C, H, W]`: by extractor, then of pixels."""

@@ -17,10 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gan_cli import changes
 from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.errors import UsageError, one_line
-from gan_cli.recipes import AUTO, GROUP, NO_RECIPE, USED, Choice, check_whole
+from gan_cli.recipes import AUTO, GROUP, NO_RECIPE, NONE, USED, Choice, check_whole
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "load_generator", "sample", "train"]
 
+HOW = ("metrics", "extractor", "n", "reals", "n_real", "resamples")  # to evaluate, of checkpoints and of folders
 LEAF = re.compile(r"[\w./+-]+")  # what means itself in Hydra's grammar
 STOPPED_BY_USER = 128 + signal.SIGINT
 
@@ -136,6 +138,8 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     extractor: str = "auto",
     n: int | None = None,
+    reals: str = "held_out",
+    n_real: int | None = None,
     seed: int = 1_000_000,
     resamples: int = 200,
     ema: bool = True,
@@ -146,9 +150,9 @@ def evaluate(
 
     `path` is a checkpoint, a run's folder or `outputs/<name>`. `metrics` are names as `["frechet", "modes"]`, None all
     that the data allow; `extractor` is classifier, random, pixels, inception or auto; `n` samples of seeds from `seed`
-    are judged; `resamples` random halves make each interval, 0 none; `data` says where the data were moved to. The
-    result's `figures` have a name, `value`, 95 % `interval`, `floor` (what real samples score) and `n` each, its
-    `about` says what was judged.
+    are judged beside as many held-out ones, or beside `n_real` of `reals` (held_out, train, all); `resamples` random
+    halves make each interval, 0 none; `data` says where the data were moved to. The result's `figures` have a name,
+    `value`, 95 % `interval`, `floor` (what real samples score), `n` and `reals` each, its `about` says what was judged.
 
     Without `path`, `fake` is a folder or zip of pictures that is compared with another, `real`, as `gan-eval real=
     fake=` does, both brought to `image_size`; `seed`, `ema`, `data` and `device` are of checkpoints alone.
@@ -157,8 +161,8 @@ def evaluate(
     and for names and numbers that the command would refuse.
     """
     asked = _asked_of_eval(
-        ckpt=path, real=real, fake=fake, image_size=image_size, metrics=metrics, extractor=extractor, n=n, seed=seed,
-        resamples=resamples, ema=ema, data=data,
+        ckpt=path, real=real, fake=fake, image_size=image_size, metrics=metrics, extractor=extractor, n=n, reals=reals,
+        n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
     )  # fmt: skip
     import torch
 
@@ -166,7 +170,7 @@ def evaluate(
     from gan_cli.evaluate_folders import check_folders
     from gan_cli.loading import find_checkpoint
 
-    how: dict[str, Any] = {name: getattr(asked, name) for name in ("metrics", "extractor", "n", "resamples")}
+    how: dict[str, Any] = {name: getattr(asked, name) for name in HOW}
     if path is None:
         return evaluate_folders(*check_folders(asked.real, asked.fake), image_size=asked.image_size, **how)
     try:
@@ -207,15 +211,19 @@ def _asked_of_eval(**given: Any) -> EvalConfig:
 def read_overrides(overrides: Sequence[str]) -> Asked:
     """What a `gan-train` command line comes to, validated as far as it can be without its data."""
     from gan_cli.compose import compose_command
-    from gan_cli.runfolder import find_run
 
+    resumed = changes.on_resuming(overrides)
+    if resumed is not None:
+        composed = compose_command("train", resumed.overrides, recipe=NONE)
+        named = tuple(key for key in composed.named if key not in resumed.added)
+        parsed = configs.read(composed.data)
+        configs.refuse_keys_of_sweeps(parsed)
+        return Asked(parsed, named, {}, NO_RECIPE, tuple(resumed.overrides))
     composed = compose_command("train", overrides)
     parsed = configs.read(composed.data)
     configs.refuse_keys_of_sweeps(parsed)
     if parsed.init_from is None:  # else its networks are yet to be known
         configs.validate(parsed)
-    if parsed.resume not in (None, "auto") and not parsed.dry_run:
-        find_run(parsed.resume, parsed.output)  # a run that is not there shall not take as long as importing torch
     return Asked(parsed, composed.named, composed.brought, composed.recipe, tuple(overrides), composed.of_recipe)
 
 

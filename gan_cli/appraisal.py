@@ -21,18 +21,8 @@ from gan_cli.metrics.memorization import Memorization
 from gan_cli.models.standing import has_statistics
 from gan_cli.quality import check_metrics, judge, possible_metrics
 from gan_cli.randomness import generator_for
-from gan_cli.reference import (
-    FEWEST,
-    Real,
-    Reference,
-    Say,
-    Told,
-    build_extractor,
-    build_reference,
-    find_real,
-    unsaid,
-    untold,
-)
+from gan_cli.realdata import FEWEST, USUAL, Protocol, Real, find_real
+from gan_cli.reference import Reference, Say, Told, build_extractor, build_reference, unsaid, untold
 from gan_cli.runfolder import started_in
 from gan_cli.samples import FIRST_SEED, STANDING_BATCHES, draw_samples, with_own_statistics
 from gan_cli.state import build_generator
@@ -56,6 +46,8 @@ def evaluate_checkpoint(
     metrics: Sequence[str] | None = None,
     extractor: str = "auto",
     n: int | None = None,
+    reals: str = "held_out",
+    n_real: int | None = None,
     seed: int = FIRST_SEED,
     batch_size: int = 500,
     resamples: int = 200,
@@ -69,14 +61,15 @@ def evaluate_checkpoint(
 ) -> Evaluated:
     """What `n` samples of a checkpoint's generator are worth, of seeds `seed` to `seed + n - 1`.
 
-    The data are those of its run, at `data` if they were moved. `metrics` None: all that they allow. `say` is given
-    lines for the user, `told` progress, `page` the picture of the nearest pairs. Writes nothing but caches.
+    They are compared with `n_real` of the held-out samples, of the training ones, or of all, as `reals` says. The data
+    are those of its run, at `data` if they were moved. `metrics` None: all that they allow. `say` is given lines for
+    the user, `told` progress, `page` the picture of the nearest pairs. Writes nothing but caches.
     UsageError for data that are gone or others, and for what they do not allow; CheckpointError for samples that are
     not finite.
     """
     dataset, real = _data_of(found, data)
     say(f"data: {dataset.source}")
-    reference = _reference(real, extractor, n, metrics, say, told)
+    reference = _reference(real, extractor, n, metrics, say, told, Protocol(reals, n_real))
     generator = build_generator(found.config, found.tensors, device or torch.device("cpu"), ema=ema)
     standing = standing and has_statistics(generator)
     if standing:
@@ -125,15 +118,31 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, Real]:
 
 
 def _reference(
-    real: Real, extractor: str, n: int | None, metrics: Sequence[str] | None, say: Say, told: Told
+    real: Real,
+    extractor: str,
+    n: int | None,
+    metrics: Sequence[str] | None,
+    say: Say,
+    told: Told,
+    protocol: Protocol = USUAL,
 ) -> Reference:
     """The real side; UsageError for more samples than there are real ones beside them."""
-    if n is not None and n > real.most:
+    if n is not None and n > real.most and protocol == USUAL:
         beside = "" if real.held_out is not None else f", half of {len(real.whole):,}, as {real.why}"
-        raise UsageError(f"n={n}: there are {real.most:,} real samples on each side{beside}; use at most that many")
-    reference = build_reference(real, build_extractor(extractor, real, say), n or UNNAMED, told)
+        raise UsageError(
+            f"n={n}: there are {real.most:,} real samples on each side{beside}; use at most that many, or reals=train"
+            f" to compare with all {len(real.whole):,} training samples"
+        )
+    if protocol.n is not None and protocol.n > real.available(protocol):
+        most = real.available(protocol)
+        raise UsageError(f"n_real={protocol.n}: reals={protocol.reals} are {most:,} samples, use at most that many")
+    for note in real.notes:
+        say(f"data: {note}")
+    for line in real.doubles:
+        say(line)
+    reference = build_reference(real, build_extractor(extractor, real, say), n or UNNAMED, told, protocol)
     check_metrics(reference, metrics or ())
-    say(f"compared with: {real.describe(reference.n)}")
+    say(f"compared with: {reference.describe()}")
     return reference
 
 
@@ -148,23 +157,40 @@ def evaluate_folders(
     metrics: Sequence[str] | None = None,
     extractor: str = "auto",
     n: int | None = None,
+    reals: str = "held_out",
+    n_real: int | None = None,
     resamples: int = 200,
     say: Say = unsaid,
     told: Told = untold,
     page: Keep = _unkept,
 ) -> Evaluated:
     """What the pictures in one folder or zip are worth beside those in another; else as `evaluate_checkpoint`."""
-    data, made = read_folders(real, fake, image_size, n or UNNAMED)
-    say(f"real: {data.train.source}")
-    say(f"fake: {made.source}")
+    protocol = Protocol(reals, n_real)
+    data, made, said, fakes = read_folders(real, fake, image_size, n or UNNAMED, extractor=extractor, n_real=n_real)
+    for line in said:
+        say(line)
     if len(made) < FEWEST:
         raise UsageError(f"fake={fake}: {len(made)} pictures are too few to judge, at least {FEWEST} are needed")
     if n is not None and n > len(made):
         raise UsageError(f"n={n}: fake={fake} has {len(made):,} pictures, use at most that many")
     wanted = n if n is not None else min(UNNAMED, len(made))
-    reference = _reference(data, extractor, wanted if n is not None else min(wanted, data.most), metrics, say, told)
+    if n is None and protocol == USUAL:
+        wanted = min(wanted, data.most)
+    reference = _reference(data, extractor, wanted, metrics, say, told, protocol)
+    unused = fakes - reference.n
+    if unused > 0:
+        more = "; n= takes more" if reference.n == len(made) else "; reals=train compares all with all real ones"
+        more = more if n is None else ""
+        say(f"fakes: {unused:,} of {fakes:,} are not used{more}")
     order = torch.randperm(len(made), generator=generator_for(0, "fakes"))  # files of a class may stand together
-    about = {"real": real, "fake": fake, "fingerprint": data.whole.fingerprint, "shape": list(made.samples.shape[1:])}
+    about = {
+        "real": real,
+        "fake": fake,
+        "fingerprint": data.whole.fingerprint,
+        "shape": list(made.samples.shape[1:]),
+        "told": said[2:],
+        "unused": max(unused, 0),
+    }
     return _evaluated(reference, made.samples[order[: reference.n]], metrics, resamples, about, told, page)
 
 
@@ -185,9 +211,17 @@ def _evaluated(
         "extractor": reference.extractor.name,
         "accuracy": reference.extractor.accuracy,
         "n": len(samples),
-        "compared_with": reference.data.describe(reference.n),
+        "n_real": len(reference.real.features),
+        "reals": reference.protocol.reals,
+        "compared_with": reference.describe(),
+        "basis": reference.basis,
         "gan_cli": __version__,
     }
+    if reference.extractor.why:
+        about["why"] = reference.extractor.why
+    left_out = [*reference.data.notes, *reference.data.doubles]
+    if left_out:
+        about["notes"] = left_out
     if judged.memorized is not None:
         about |= {"memorized": judged.memorized.flagged, "verdict": judged.memorized.verdict}
         page(draw_nearest(judged.memorized, samples, reference))

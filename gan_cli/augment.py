@@ -58,7 +58,22 @@ def cutout(images: Tensor, random: torch.Generator, probability: float | Tensor 
     return images.masked_fill(_rectangle(rows & chosen, columns), 0)
 
 
-POLICIES: dict[str, Policy] = {"color": color, "translation": translation, "cutout": cutout}
+def turn(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
+    """Images `[N, C, H, W]` turned by 0, 1, 2 or 3 quarters, each as likely (ADA's rotation by 90 degrees, 2006.06676).
+
+    Those that are not square are turned by none or by half, which keeps their shape.
+    """
+    chosen = _chosen(images, random, probability)
+    quarters = torch.randint(4, (len(images),), generator=random).to(images.device)
+    square = images.shape[2] == images.shape[3]
+    quarters = torch.where(chosen, quarters if square else quarters // 2 * 2, 0)[:, None, None, None]
+    if square:
+        images = torch.where(quarters % 2 == 1, images.mT, images)
+    images = torch.where((quarters == 1) | (quarters == 2), images.flip(2), images)
+    return torch.where(quarters >= 2, images.flip(3), images)
+
+
+POLICIES: dict[str, Policy] = {"color": color, "translation": translation, "cutout": cutout, "turn": turn}
 
 
 def augment(

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from gan_cli import checkpoint
+from gan_cli.basis import MEASURED_FROM, MEASURED_ON, basis_of, differences
 from gan_cli.errors import CheckpointError, StorageError
+from gan_cli.evaluation import measured_on
 from gan_cli.figures import find_figure, is_better
 from gan_cli.run import Best, Run
-from gan_cli.runfolder import BEST, CHECKPOINTS
+from gan_cli.runfolder import BEST, CHECKPOINTS, read_record, write_record
 from gan_cli.runlog import read_metrics
 from gan_cli.state import require_finite, state_tensors
 
@@ -55,6 +57,16 @@ def _saved_best(run: Run, name: str) -> Best | None:
     value = found.provenance.value
     if found.provenance.figure != name or value is None:
         run.log.say(f"{BEST} went by {found.provenance.figure}; from now on it goes by {name}")
+        return None
+    record = read_record(run.folder)
+    before, now = (basis_of(kept, name) for kept in (record.get(MEASURED_ON), measured_on(run)))
+    if before is not None and now is not None and before != now:
+        told = ", ".join(differences([before, now]))
+        run.log.say(f"{BEST} was measured otherwise: {told}; from now on that is the best which is best by this")
+        write_record(run.folder, record | {MEASURED_FROM: run.state.counters.step})
+        return None
+    if found.provenance.fingerprint != run.provenance.fingerprint:
+        run.log.say(f"{BEST} was measured on the data as they were; from now on another best is looked for")
         return None
     return Best(found.counters.step, value)
 

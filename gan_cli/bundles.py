@@ -71,11 +71,21 @@ def choices_of(group: str, option: str) -> list[Override]:
 
 
 def named_beside(bundle: Override, overrides: Sequence[Override]) -> set[str]:
-    """The keys and groups that are set or chosen beside a bundle; for a recipe, by any option's file too."""
+    """The keys and groups that are set or chosen beside a bundle; for a recipe, by any option's file too.
+
+    An option may choose another, whose file chooses a third: an experiment a loss, which brings a penalty.
+    """
     rest = [override for override in overrides if override is not bundle]
     of_any = bundle.key_or_group == recipes.GROUP
-    inner = (choice.key_or_group for override in rest for choice in choices_in(override, of_any=of_any))
-    return {override.key_or_group for override in rest} | {*inner}
+    found = {override.key_or_group for override in rest}
+    seen, open_ = set[str | None](), [*rest]
+    while open_:
+        for choice in choices_in(open_.pop(), of_any=of_any):
+            found.add(choice.key_or_group)
+            if choice.input_line not in seen:  # which may bring others of its own
+                seen.add(choice.input_line)
+                open_.append(choice)
+    return found
 
 
 def kept_choices(bundle: Override, overrides: Sequence[Override]) -> list[Override]:

@@ -19,6 +19,18 @@ from gan_cli.schema import key, option_of
 
 CARD, WEIGHTS, README, PICTURE = "config.json", "model.safetensors", "README.md", "samples.png"
 MOST_BYTES = 4 << 20
+# Terms of data that this package ships or fetches, where they ask for more than their name.
+DIGITS_TERMS = (
+    "MNIST, of which gan-cli ships a part, is by LeCun, Cortes and Burges under CC BY-SA 3.0: name them where you pass"
+    " its pictures on."
+)
+DATA_TERMS = {
+    "mnist": DIGITS_TERMS,
+    "stacked_mnist": DIGITS_TERMS,
+    "kmnist": "KMNIST is by CODH under CC BY-SA 4.0: name it where you pass its pictures on.",
+    "celeba": "CelebA is for non-commercial research alone, by the terms of its makers.",
+    "folder": "They are a person's own pictures: who passes these weights on should have the right to.",
+}
 FILES = {"safetensors": WEIGHTS, "onnx": "model.onnx", "pt2": "model.pt2"}
 
 
@@ -139,11 +151,23 @@ def readme_text(card: Card, distribution: str, format: str, folder: str) -> str:
         named = ", ".join(_code(name) for name in card.classes[:50]) + (" ..." if many > 50 else "")
         lines += ["", f"It can be asked for {many} classes: {named}."]
     lines += ["", "```python", use.rstrip(), "```", ""]
+    lines += ["## Licence", "", *rights_text(card), ""]
     lines += [
         f"`{CARD}` has the shapes and ranges, `parity.json` how near this file's samples are to the checkpoint's.",
         "",
     ]
     return "\n".join(lines)
+
+
+def rights_text(card: Card) -> list[str]:
+    """What is to be said of who owns what: the tool claims nothing, the data have terms of their own."""
+    told = [
+        "gan-cli claims no rights in these weights, nor in what they make: they are yours to license, as far as the"
+        f" licence of the data they learned from ({_code(card.dataset)}) and the law where you are leave it to you."
+    ]
+    if card.dataset in DATA_TERMS:
+        told.append(DATA_TERMS[card.dataset])
+    return told
 
 
 def _code(text: str) -> str:

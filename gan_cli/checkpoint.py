@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,10 @@ from gan_cli.links import without_link
 from gan_cli.runfolder import BEST, CHECKPOINTS, LAST, runs_in
 from gan_cli.schema import key
 from gan_cli.sealed import SealError, seal, unseal
-from gan_cli.state import Counters, TrainState, expected_layout, state_tensors
+from gan_cli.state import LATER, Counters, TrainState, expected_layout, state_tensors
 
-FORMAT = 1
-MOST_BYTES = 16 << 30
-# Of the figures that a run needs to go on: those of D's half of a step.
-METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")
+FORMAT, MOST_BYTES = 1, 16 << 30
+METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of D's half
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class CounterSchema:
     d_updates: int = key("discriminator updates done", at_least=0, at_most=10**15)
     total_steps: int | None = key("where the run ends", at_least=1, at_most=10**12)
     retries: int = key("times the run went back", absent=0, at_least=0, at_most=10**6)
+    images_offset: int = key("images seen beyond d_updates batches", absent=0, at_least=-(10**21), at_most=10**21)
+    new_layers: bool = key("whether layers were new to the weights that it began with", absent=False)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _content(state: TrainState, config: Config, provenance: Provenance, metrics:
     metadata = {
         "format": FORMAT,
         "config": configs.to_dict(config),
-        "counters": dataclasses.asdict(state.counters),
+        "counters": {name: n for name, n in dataclasses.asdict(state.counters).items() if n or name not in LATER},
         "metrics": metrics or {},
         "provenance": dataclasses.asdict(provenance),
     }
@@ -146,10 +147,9 @@ def _point_last(folder: Path, target: Path, content: bytearray) -> None:
 
 def prune(folder: Path, keep: int, spare: Path) -> None:
     """Removes all but the newest `keep` files that this module named, and never `spare`; 0 keeps all."""
-    if keep > 0:
-        for path in checkpoints_in(folder)[keep:]:
-            if path != spare:
-                path.unlink()
+    for path in checkpoints_in(folder)[keep:] if keep > 0 else ():
+        if path != spare:
+            path.unlink()
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -160,11 +160,9 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 def _failed_save(target: Path, needed: int, error: OSError) -> StorageError:
-    try:
-        stat = os.statvfs(target.parent)
-        free = f"{stat.f_bavail * stat.f_frsize:,} bytes free"
-    except OSError:
-        free = "the folder is gone"
+    free = "the folder is gone"
+    with contextlib.suppress(OSError):
+        free = f"{shutil.disk_usage(target.parent).free:,} bytes free"
     return StorageError(f"{target}: cannot be written ({one_line(error)}); needs {needed:,} bytes, {free}")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan_cli.basis import MEASURED_FROM
 from gan_cli.figures import FIGURES_OF, find_figure, is_better
 from gan_cli.runfolder import BEST, CHECKPOINTS, read_record
 from gan_cli.runlog import read_metrics
@@ -23,8 +24,11 @@ class Chosen:
 def chosen_figures(run: Path) -> Chosen:
     """The line of metrics of the best evaluation where `best.safetensors` is there, else the last of each figure."""
     lines = sorted((_told(line) for line in read_metrics(run) if "step" in line), key=lambda line: line["step"])
-    wanted = _judged_by(read_record(run)) if (run / CHECKPOINTS / BEST).is_file() else None
-    best = None if wanted is None else _best(lines, wanted)
+    record = read_record(run)
+    wanted = _judged_by(record) if (run / CHECKPOINTS / BEST).is_file() else None
+    since = record.get(MEASURED_FROM, 0)
+    alike = [line for line in lines if not isinstance(since, int) or line["step"] >= since]
+    best = None if wanted is None else _best(alike, wanted)
     if best is None:
         return Chosen({name: value for line in lines for name, value in line.items()}, None)
     name, step = best

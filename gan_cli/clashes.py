@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gan_cli import schema
 from gan_cli.errors import UsageError, closest
 from gan_cli.figures import BETTER, direction, maker_of
-from gan_cli.geometry import EXAMPLES, levels_of
+from gan_cli.geometry import SMALLEST_SIDE, levels_of, padded
 from gan_cli.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 
 if TYPE_CHECKING:
@@ -48,14 +48,15 @@ def _validate_shapes(config: Config) -> None:
 
 
 def _validate_sides(config: Config, role: str, network: Any, height: int, width: int) -> None:
-    try:
-        base, _, levels = levels_of(height, width)
-    except ValueError:
-        sizes = _listed(EXAMPLES)
+    if min(height, width) < SMALLEST_SIDE:
+        nearest = [tuple(max(side, least) for side in (height, width)) for least in (SMALLEST_SIDE, SMALLEST_SIDE + 1)]
+        named = [side[0] if side[0] == side[1] else list(side) for side in nearest]
         raise UsageError(
-            f"image_size={schema.shown(config.image_size)}: architecture.{role}={network.name} makes sides of 4 to 7"
-            f" times a power of two, as {sizes}; of a pair, both are halved equally often"
-        ) from None
+            f"image_size={schema.shown(config.image_size)}: architecture.{role}={network.name} makes sides from"
+            f" {SMALLEST_SIDE} on, the nearest are {schema.shown(named[0])} and {schema.shown(named[1])};"
+            " architecture=mlp makes any"
+        )
+    base, _, levels = levels_of(*padded(height, width))
     at = getattr(network, "attention", None)
     made = range(levels + 1) if role == "generator" else range(min(levels - 1, 1), levels)
     heights = [base << level for level in made]

@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
@@ -149,13 +149,27 @@ def _with_keys(command: str, arguments: list[str]) -> list[str]:
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     from gan_cli.api import read_overrides
     from gan_cli.sources import leaving_at_once, tell_taken
+    from gan_cli.system import require_locks
 
     asked = read_overrides(overrides)
+    if not asked.config.dry_run:
+        require_locks()
+    _refuse_processes()
     tell_taken("train")
     with leaving_at_once():
         from gan_cli.launch import Request, launch
 
     return launch(Request(*asked, command=command, folder=folder)).code
+
+
+def _refuse_processes() -> None:
+    """UsageError in each of several processes that torchrun started, of which each would be a whole run."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and count not in ("", "1"):
+        raise UsageError(
+            f"torchrun started {one_line(count, 20)} processes: a run uses one card, start each by itself, as gan-train"
+            " device=cuda device.index=0"
+        )
 
 
 def _run_other(command: str, arguments: list[str]) -> int:
@@ -194,14 +208,24 @@ def _print_config(command: str, overrides: list[str]) -> int:
     return 0
 
 
-def _with_recipe(overrides: list[str]) -> list[str]:
-    """The overrides with the recipe that a run would take, which Hydra alone does not know."""
+def _with_recipe(overrides: list[str]) -> tuple[list[str], str]:
+    """The overrides with the recipe that a run would take, which Hydra alone does not know; and what was asked for."""
     from gan_cli.compose import HYDRA_KEYS, compose_command
     from gan_cli.recipes import GROUP, USED
 
     own = [override for override in overrides if not override.lstrip("+").startswith(HYDRA_KEYS)]
-    name = compose_command("train", own).recipe.name
-    return [*(each for each in overrides if not each.startswith(f"{GROUP}=")), f"{GROUP}={name}", f"{USED}={name}"]
+    composed = compose_command("train", own)
+    name, rest = composed.recipe.name, [each for each in overrides if not each.startswith(f"{GROUP}=")]
+    return [*rest, f"{GROUP}={name}", f"{USED}={name}"], composed.data[GROUP]
+
+
+@contextlib.contextmanager
+def _showing(recipe: str) -> Iterator[None]:
+    """Hydra prints the root key `recipe` as the file has it: to it, that is an option's name and no value."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        yield
+    print(re.sub(r"^recipe: .*$", f"recipe: {recipe}", printed.getvalue(), flags=re.M), end="", flush=True)
 
 
 def _leave_to_hydra(command: str, arguments: list[str]) -> int:
@@ -223,13 +247,15 @@ def _leave_to_hydra(command: str, arguments: list[str]) -> int:
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE or argument in ("--info", "-i", "-sc"):
             flags += [value for value in [next(rest, None)] if value is not None]
+    shown: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     completing = any(argument.partition("=")[0] in COMPLETION for argument in arguments)
     if command == "train" and not completing and "--hydra-help" not in flags:
-        overrides = _with_recipe(overrides)
+        overrides, recipe = _with_recipe(overrides)
+        shown = _showing(recipe)
     sys.argv = [f"gan-{command}", *flags, *([] if "--hydra-help" in flags else [*searchpath_overrides(), *overrides])]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raises, instead of printing and exiting with 1
     try:
-        with quietly() if completing else contextlib.nullcontext():  # a shell shows it where the user is typing
+        with quietly() if completing else shown:  # a shell shows it where the user is typing
             hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()
     except Exception as error:
         from gan_cli.errors import one_line

@@ -10,6 +10,19 @@ from gan_cli.options import DEVICES
 from gan_cli.options.evaluation import EXTRACTORS, METRICS
 from gan_cli.schema import key, option_of
 
+# Formats that are asked for and not written, each with the way to it.
+CONVERTED = {
+    "torchscript": "is not written; take format=pt2, which torch.export.load reads, or format=onnx",
+    "coreml": "is not written; take format=onnx, which onnxruntime runs on Apple's devices too",
+    "tflite": "is not written; take format=onnx, which onnxruntime runs on phones, or convert that by onnx2tf",
+}
+# Keys that users of other tools try, each with what there is.
+UNSUPPORTED = {
+    ("sample", "project"): "no picture is searched for among the latents; n=64 seed=0 shows what seeds give",
+    ("sample", "latents"): "latents are not given; a seed is one, as seeds=0-7, and gan_cli.api takes arrays of them:"
+    " load_generator(RUN).network(latents, condition)",
+    ("sample", "mixing"): "the networks have no styles to mix; format=interpolate goes from seed to seed",
+}
 FILMS = ("interpolate", "walk", "progress")
 CONTAINERS = ("webp", "gif", "mp4")
 
@@ -68,7 +81,8 @@ class EvalConfig:
     fake: str | None = key("without ckpt: a folder or zip of made pictures")
     data: str | None = key("with ckpt: the folder or zip where its data are now, if they were moved")
     image_size: int | tuple[int, ...] | None = key(
-        "without ckpt: pixels of a side that pictures get, or [height,width]; those of the real ones unless set",
+        "without ckpt: pixels of a side that pictures get, or [height,width]; unless set those of the fakes, or of the"
+        " real ones if these are smaller",
         at_least=4,
         at_most=1024,
         length=2,
@@ -79,9 +93,17 @@ class EvalConfig:
         choices=("auto", *EXTRACTORS),
     )
     n: int | None = key(
-        "samples to judge, and real ones beside them; 5,000 unless set, or as many as there are",
+        "samples to judge, and held-out real ones beside them; 5,000 unless set, or as many as there are",
         at_least=10,
         at_most=1_000_000,
+    )
+    reals: str = key(
+        "the real samples that they are compared with: those held out (half of data without a test split), all training"
+        " ones, as in papers, or both",
+        choices=("held_out", "train", "all"),
+    )
+    n_real: int | None = key(
+        "how many of these; of held-out ones as many as samples unless set, else all", at_least=10, at_most=10_000_000
     )
     seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
     batch_size: int = key("samples made at once", at_least=1, at_most=100_000)
@@ -98,7 +120,7 @@ class ExportConfig:
     """A whole `gan-export` command."""
 
     ckpt: str | None = key("a checkpoint, a run's folder, or outputs/<name> (its newest)")
-    format: str = key("what is written", choices=("safetensors", "onnx", "pt2"))
+    format: str = key("what is written", choices=("safetensors", "onnx", "pt2"), instead=CONVERTED)
     out: str | None = key("folder that receives it; <run>/exported unless set")
     ema: bool = key("use the averaged generator if the checkpoint has one")
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
@@ -117,6 +139,7 @@ class CompareConfig:
     """A whole `gan-compare` command, as gan-compare RUN RUN."""
 
     paths: tuple[str, ...] = key("folders of runs or sweeps, or outputs/<name> (its newest)")
+    out: str | None = key("a .csv file that receives the table too, a row for each run", absent=None)
 
 
 SCHEMAS: dict[str, type] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,14 +14,15 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from gan_cli.basis import MEASURED_ON, basis_by_config, basis_of, differences, not_comparable
 from gan_cli.chosen import chosen_figures
 from gan_cli.commands import CompareConfig
 from gan_cli.config import flatten
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.figures import Figure, direction, newest_evaluated
 from gan_cli.outcomes import last_tries
 from gan_cli.plan import read_sweep
-from gan_cli.runfolder import RECORD, read_record, runs_in, sweeps_in
+from gan_cli.runfolder import RECORD, read_record, runs_in, sweeps_in, write_text
 from gan_cli.runlog import read_metrics
 from gan_cli.schema import shown
 
@@ -31,7 +34,7 @@ WHERE = ("name", "output", "resume", "dataset.cache")  # a run is kept, which sa
 @dataclass(frozen=True)
 class Shown:
     """A run as a table shows it: its config's leaves, how far it came, the figures of what it stands for (of its best
-    checkpoint, if it kept one), and those of its newest evaluation.
+    checkpoint, if it kept one), and those of its newest evaluation, each with what it was measured on.
     """
 
     folder: Path
@@ -41,9 +44,13 @@ class Shown:
     last: dict[str, float]
     figures: dict[str, float]
     evaluated: dict[str, Figure]
+    measured_on: Any = None
+    evaluated_on: Any = None
 
 
 def compare(config: CompareConfig) -> int:
+    if config.out is not None and not config.out.lower().endswith(".csv"):
+        raise UsageError(f"out={config.out}: the table is written as a .csv file, give such a name")
     folders = list(dict.fromkeys(run for path in config.paths for run in find_runs(path)))
     if len(folders) < 2:
         raise UsageError("expected two runs or more, as gan-compare outputs/NAME/DATE outputs/NAME/DATE, or a sweep")
@@ -53,6 +60,11 @@ def compare(config: CompareConfig) -> int:
     console = Console()
     for start in range(0, len(runs), ABREAST):
         console.print(_table(runs, runs[start : start + ABREAST]))
+    for line in _not_compared(runs):
+        console.print(Text(line), soft_wrap=True)
+    if config.out is not None:
+        _write_csv(runs, Path(os.path.expanduser(config.out)))
+        print(config.out)
     return 0
 
 
@@ -88,6 +100,8 @@ def _read(folder: Path) -> Shown:
         last=last,
         figures=chosen_figures(folder).figures,
         evaluated={figure.name: figure for figure in evaluated.figures} if evaluated is not None else {},
+        measured_on=record.get(MEASURED_ON),
+        evaluated_on=evaluated.about.get("basis") if evaluated is not None else None,
     )
 
 
@@ -104,17 +118,38 @@ def _table(runs: Sequence[Shown], some: Sequence[Shown]) -> Table:
         table.add_row(name, *(Text(cell(run)) for run in some))
     table.add_section()
     for name in _told(runs):
-        best = _best(name, [run.figures.get(name) for run in runs])
+        best = None if _apart(runs, name) else _best(name, [run.figures.get(name) for run in runs])
         values = [run.figures.get(name) for run in some]
         cells = [_cell(value, f"{value:.4g}", best) if value is not None else Text() for value in values]
         table.add_row(Text(one_line(name, 80)), *cells)
     table.add_section()
     for name in dict.fromkeys(name for run in runs for name in run.evaluated):
-        best = _best(name, [run.evaluated[name].value for run in runs if name in run.evaluated])
+        values_of_all = [run.evaluated[name].value for run in runs if name in run.evaluated]
+        best = None if _apart(runs, name, evaluated=True) else _best(name, values_of_all)
         found = [run.evaluated.get(name) for run in some]
         cells = [_cell(each.value, _with_interval(each), best) if each is not None else Text() for each in found]
         table.add_row(Text(one_line(f"{name} (gan-eval)", 80)), *cells)
     return table
+
+
+def _write_csv(runs: Sequence[Shown], path: Path) -> None:
+    """A row for each run with what the table has, figures in full."""
+    rows = []
+    for run in runs:
+        row = {"run": str(run.folder), **{key: shown(run.config.get(key)) for key in _differing(runs)}}
+        row |= {"status": str(run.ended.get("status", "not ended")), "findings": " ".join(run.findings)}
+        row |= {name: repr(value) for name, value in run.last.items()}
+        row |= {name: repr(run.figures[name]) for name in _told(runs) if name in run.figures}
+        row |= {f"{name} (gan-eval)": repr(figure.value) for name, figure in run.evaluated.items()}
+        rows.append(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    try:
+        write_text(path, text.getvalue())
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 CELLS: dict[str, Callable[[Shown], str]] = {
@@ -144,6 +179,36 @@ def _best(name: str, values: Sequence[float | None]) -> float | None:
     if not direction(name) or len(there) < 2:
         return None
     return max(there) if direction(name) == "higher" else min(there)
+
+
+def _apart(runs: Sequence[Shown], name: str, *, evaluated: bool = False) -> list[str]:
+    """In what the runs that have this figure were measured otherwise, so that none is called the best."""
+    some = [run for run in runs if name in (run.evaluated if evaluated else run.figures)]
+    if not direction(name) or len(some) < 2:
+        return []
+    kept = [_evaluated_basis(run) if evaluated else basis_of(run.measured_on, name) for run in some]
+    if None in kept:
+        numbers = [run.evaluated[name].n if evaluated else None for run in some]
+        kept = [{**basis_by_config(run.config, name), "n": n} for run, n in zip(some, numbers, strict=True)]
+    return differences([basis for basis in kept if basis is not None])
+
+
+def _evaluated_basis(run: Shown) -> dict[str, Any] | None:
+    return run.evaluated_on if isinstance(run.evaluated_on, dict) else None
+
+
+def _not_compared(runs: Sequence[Shown]) -> list[str]:
+    """A line for each reason why figures of these runs do not say which is better."""
+    lines = []
+    for title, names, evaluated in (
+        ("not compared", _told(runs), False),
+        ("not compared (gan-eval)", list(dict.fromkeys(name for run in runs for name in run.evaluated)), True),
+    ):
+        reasons: dict[tuple[str, ...], list[str]] = {}
+        for name in names:
+            reasons.setdefault(tuple(_apart(runs, name, evaluated=evaluated)), []).append(one_line(name, 80))
+        lines += [f"{title}: {not_comparable(some, why)}" for why, some in reasons.items() if why]
+    return lines
 
 
 def _cell(value: float, text: str, best: float | None) -> Text:

@@ -31,7 +31,7 @@ from gan_cli.bundles import (
     sections_of,
     without_recipe,
 )
-from gan_cli.commands import GROUPS, SCHEMAS
+from gan_cli.commands import GROUPS, SCHEMAS, UNSUPPORTED
 from gan_cli.composition import brought_along, container, followers, resolve
 from gan_cli.config import flatten
 from gan_cli.errors import UsageError, one_line
@@ -271,6 +271,8 @@ def _explain(command: str, overrides: Sequence[Override], options: dict[str, lis
         siblings = [dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section]
         if key in all_keys and siblings:
             raise UsageError(f"{key}: not a key of the chosen option, which has {', '.join(siblings)}")
+        if (command, key) in UNSUPPORTED:
+            raise UsageError(f"{key}: {UNSUPPORTED[command, key]}")
         near = tails.get(key) or next(iter(get_close_matches(key, [*leaves, *options], n=1)), None)
         near = near or tails.get(next(iter(get_close_matches(key, tails, n=1)), ""))
         hint = f" (did you mean {near!r}?)" if near else ""

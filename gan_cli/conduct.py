@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from gan_cli.basis import MEASURED_ON
 from gan_cli.config import Config
 from gan_cli.data.balance import note_on_counts
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, one_line
+from gan_cli.evaluation import describe_comparison, measured_on
+from gan_cli.geometry import padded
 from gan_cli.machine import describe_device
+from gan_cli.metrics.doubles import AT_A_START, describe_doubles
 from gan_cli.models.layers import MinibatchDeviations, largest_group
-from gan_cli.options import GRADIENT_PENALTIES
+from gan_cli.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 from gan_cli.report import write_run_report
 from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
 from gan_cli.runlog import RunLog
 from gan_cli.state import Counters, TrainState, count_parameters
+from gan_cli.system import signals
 from gan_cli.trackers import trackers_of
 from gan_cli.train import train
 
 FEW = 4  # samples, whose deviations tell little
 ENDED = {DivergedError: "diverged", CollapsedError: "collapsed"}
-STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 138}
+STOPPED = dict(zip(signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False))
 
 
 class Ended(NamedTuple):
@@ -45,6 +49,9 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     unequal = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
     if unequal is not None:
         log.say(unequal)
+    if hasattr(config.dataset, "path"):  # a person's own
+        for line in describe_doubles(dataset.samples, most=AT_A_START):
+            log.say(f"data: {line}")
     if config.classes:
         log.say(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
     elif dataset.labels is not None and len(dataset.classes) > 1:
@@ -53,7 +60,7 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     log.say(
         f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
         f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
-        f" samples {'x'.join(map(str, config.sample_shape))}"
+        f" samples {'x'.join(map(str, config.sample_shape))}{_inside(config)}"
     )
     threads = torch.get_num_threads()
     log.say(
@@ -61,6 +68,15 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
         + (f" ({timed})" if timed else "")
     )
     _warn(config, log)
+
+
+def _inside(config: Config) -> str:
+    """Says of images with sides that cannot be halved at which the networks work; nothing of others."""
+    sides, named = config.sample_shape[1:], {config.architecture.generator.name, config.architecture.discriminator.name}
+    if not sides or not named & {*CONVOLUTIONAL} or padded(*sides) == sides:
+        return ""
+    height, width = padded(*sides)
+    return f", made and judged at {height}x{width}: the border is cut"
 
 
 def _warn(config: Config, log: RunLog) -> None:
@@ -81,6 +97,8 @@ def _warn(config: Config, log: RunLog) -> None:
 
 def conduct(run: Run) -> Ended:
     """Trains, and records how it ended, also when it ended badly."""
+    for line in _comparison(run):
+        run.log.say(line, console=False)  # it was said when the real samples were looked at
     run.log.follow(trackers_of(run.config, run.folder, run.state.counters.step))
     try:
         received = train(run)
@@ -141,9 +159,15 @@ def _report(run: Run) -> None:
         run.log.say(f"warning: the report was not written ({one_line(error, 200)})")
 
 
+def _comparison(run: Run) -> list[str]:
+    """What samples are compared with as the run goes, in lines."""
+    return [] if run.reference is None else describe_comparison(run.reference, run.config.evaluation.metrics)
+
+
 def _record_end(run: Run, status: str) -> None:
     findings = [dataclasses.asdict(found) for found in run.health.findings]
-    record_end(run.folder, status, run.state.counters, run.state.seconds, findings=findings)
+    more: dict[str, Any] = {"findings": findings, MEASURED_ON: measured_on(run), "compared_with": _comparison(run)}
+    record_end(run.folder, status, run.state.counters, run.state.seconds, **more)
 
 
 def close_record(folder: Path, counters: Counters, seconds: float) -> None:

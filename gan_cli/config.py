@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gan_cli import schema
@@ -30,7 +31,7 @@ from gan_cli.plugin import ENABLED
 from gan_cli.schema import key, option_of, options_of
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
-LOGGERS = ("tensorboard", "wandb")
+LOGGERS = ("tensorboard", "wandb", "csv", "mlflow")
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
 
@@ -64,6 +65,15 @@ class Config:
     )
     output: str = key("folder that receives the runs")
     resume: str | None = key("a run's folder or name to go on with, or auto")
+    data: str | None = key(
+        "with resume: the folder, zip or files where the run's data are now, if they were moved", absent=None
+    )
+    on_changed_data: str = key(
+        "with resume, if the data are not those of the run: stop, or go on with them; auto: resume=auto goes on with as"
+        " many samples or more, all else stops",
+        absent="auto",
+        choices=("auto", "stop", "go_on"),
+    )
     init_from: str | None = key(
         "a checkpoint or run to start from: its networks and weights, all else fresh", absent=None
     )
@@ -78,6 +88,7 @@ class Config:
     precision: str = key(
         "of the networks' arithmetic; auto: bf16 for images where the machine computes it fast, else fp32",
         choices=("auto", "fp32", "bf16"),
+        instead={"fp16": "is not offered, as its range needs scaled losses; use auto, fp32, bf16"},
     )
     threads: int | str | None = key(
         "CPU threads; auto, or null: as many as are fastest in a short trial", word="auto", at_least=1, at_most=1024
@@ -86,7 +97,7 @@ class Config:
         "nothing is timed, and operations are chosen that repeat to the last bit, where there are such", absent=False
     )
     logger: tuple[str, ...] = key(
-        "where figures and grids also go, beside metrics.jsonl, as [tensorboard,wandb]: each is an extra",
+        "where figures and grids also go, beside metrics.jsonl, as [tensorboard,wandb]; csv: figures as a table",
         absent=(),
         choices=LOGGERS,
     )
@@ -200,30 +211,51 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 # What a run may change when it goes on without being another run; so may every interval, `*_every`.
 RUN_CONTROL = (
     "steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "evaluation",
-    "dry_run", "plugins", "logger",
+    "dry_run", "plugins", "logger", "data", "on_changed_data",
 )  # fmt: skip
 
 RECORDED = "conditioning.classes"  # follows from the data
 NO_DIFFERENCE = (
-    "name",
-    "dataset.cache",
-    "dataset.labels_version",
-    RECORDED,
-    "recipe_used",
-)  # where a run is kept, what follows from the data
+    "name", "dataset.cache", "dataset.labels_version", RECORDED, "recipe_used",
+)  # fmt: skip  # where a run is kept, what follows from the data
+PATHS = ("dataset.path", "dataset.root", "dataset.labels", "init_from", "replay")  # equal if they lead to one place
 AUTO = ("precision", "threads")  # which a run settles when it starts, and records
+AUTO_OF_DATA = ("value_range", "profiles")  # of the section dataset; runs that are older have another value there
 
 
 def is_run_control(dotted: str) -> bool:
     return dotted.split(".")[0] in RUN_CONTROL or dotted.endswith("_every")
 
 
+def with_data_settled(config: Config, saved: Config) -> Config:
+    """The config with what `auto` came to in the data of a run that was saved, and with its way to find labels."""
+    leaves = [leaf for leaf in AUTO_OF_DATA if getattr(config.dataset, leaf, None) == "auto"]
+    leaves += ["labels_version"] if hasattr(config.dataset, "labels_version") else []
+    settled = {leaf: getattr(saved.dataset, leaf) for leaf in leaves if hasattr(saved.dataset, leaf)}
+    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, **settled))
+
+
 def differences(one: Config, other: Config) -> list[str]:
     """Keys in which two configs describe different runs, each as `key=value (was value)`; a name is no difference."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
     old |= {key: new[key] for key in AUTO if new[key] in ("auto", None)}
+    old |= {
+        key: "auto" for key in (f"dataset.{leaf}" for leaf in AUTO_OF_DATA) if key in old and new.get(key) == "auto"
+    }
     return [
         one_line(f"{dotted}={schema.shown(new.get(dotted))} (was {schema.shown(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())
-        if new.get(dotted) != old.get(dotted) and not is_run_control(dotted) and dotted not in NO_DIFFERENCE
+        if not is_run_control(dotted)
+        and dotted not in NO_DIFFERENCE
+        and not _same(dotted, new.get(dotted), old.get(dotted))
     ]
+
+
+def _same(dotted: str, one: Any, other: Any) -> bool:
+    if one == other or dotted not in PATHS or None in (one, other):
+        return bool(one == other)
+    first, second = (
+        [Path(path).expanduser().resolve() for path in ((paths,) if isinstance(paths, str) else paths)]
+        for paths in (one, other)
+    )
+    return first == second

@@ -9,19 +9,22 @@ from typing import Any
 
 from gan_cli import checkpoint, recipes
 from gan_cli import config as configs
+from gan_cli.changes import PLACES, SETTINGS, as_begun
 from gan_cli.compose import compose_command
 from gan_cli.config import Config
-from gan_cli.errors import CheckpointError, UsageError
-from gan_cli.finetune import KEYS
+from gan_cli.errors import CheckpointError, UsageError, few
+from gan_cli.finetune import brought_by_base
 from gan_cli.overrides import quote_literals
-from gan_cli.runfolder import CHECKPOINTS, runs_in
+from gan_cli.runfolder import CHECKPOINTS, read_record, runs_in
 
 
 def find_equal(config: Config, overrides: Sequence[str] | None) -> Path | None:
     """The newest run of this name with an equal config, which `overrides` came to; None if there are no runs.
 
-    UsageError if there are runs, but none equal.
+    Else the newest one whose data were elsewhere: whether they are the same is yet to be seen. What was changed in a
+    run may be as it is now, or as it was when the run began. UsageError if there are runs, but none equal.
     """
+    moved: Path | None = None
     first_difference: tuple[Path, list[str]] | None = None
     for folder in runs_in(Path(config.output) / config.run_name):
         try:
@@ -31,17 +34,42 @@ def find_equal(config: Config, overrides: Sequence[str] | None) -> Path | None:
             continue
         differing = configs.differences(with_recipe_of(saved.config, config, overrides), saved.config)
         if config.init_from is not None:  # which brought these along
-            differing = [text for text in differing if not text.startswith(KEYS)]
+            differing = [text for text in differing if not brought_by_base(text, overrides)]
+        differing = _without_changes(differing, config, read_record(folder))
         if not differing:
             return folder
+        if all(text.startswith(tuple(f"{key}=" for key in PLACES)) for text in differing):
+            moved = moved or folder
         first_difference = first_difference or (folder, differing)
-    if first_difference is not None:
+    if moved is None and first_difference is not None:
         folder, differing = first_difference
+        shown = typed_first(differing, overrides)
         raise UsageError(
-            f"resume=auto: {folder} differs in {', '.join(differing)}; give the same keys,"
-            " another name=, or leave out resume"
+            f"resume=auto: {folder} differs in {shown}; give the same keys,"
+            f" another name=, or leave out resume{_way_to_change(folder, differing)}"
         )
-    return None
+    return moved
+
+
+def _without_changes(differing: list[str], config: Config, record: Mapping[str, Any]) -> list[str]:
+    """The differences without those of keys that the run began with as this config has them."""
+    begun, mine = as_begun(record), dict(configs.flatten(configs.to_dict(config)))
+    same = tuple(f"{key}=" for key, value in begun.items() if key in mine and mine[key] == value)
+    return [text for text in differing if not text.startswith(same)] if same else differing
+
+
+def _way_to_change(folder: Path, differing: list[str]) -> str:
+    """What changes the run's settings, if no other keys differ."""
+    typed = [text.partition(" (was")[0] for text in differing]
+    if any(text.partition("=")[0] not in SETTINGS for text in typed):
+        return ""
+    return f"; or change them in that run: {shlex.join([f'resume={folder}', *typed])}"
+
+
+def typed_first(differing: Sequence[str], overrides: Sequence[str] | None) -> str:
+    """The first few of `configs.differences`: those in what was typed, before all that came along with it."""
+    typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()} | {recipes.GROUP}
+    return few(sorted(differing, key=lambda text: text.partition("=")[0].removesuffix(".name") not in typed))
 
 
 def with_recipe_of(saved: Config, config: Config, overrides: Sequence[str] | None) -> Config:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class GanCliError(Exception):
@@ -46,6 +46,11 @@ def closest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for a near miss, else an empty text."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def few(texts: Sequence[str], most: int = 3) -> str:
+    """The first of many texts, and how many more there are."""
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
 
 
 def one_line(text: object, limit: int = 500) -> str:

@@ -39,7 +39,8 @@ def evaluate(config: EvalConfig) -> int:
     calm_threads()
     pages: list[Image.Image] = []
     how: dict[str, Any] = {
-        "metrics": config.metrics, "extractor": config.extractor, "n": config.n, "resamples": config.resamples,
+        "metrics": config.metrics, "extractor": config.extractor, "n": config.n, "reals": config.reals,
+        "n_real": config.n_real, "resamples": config.resamples,
         "say": _say, "page": pages.append,
     }  # fmt: skip
     with _progress() as told:
@@ -114,7 +115,9 @@ def _print(evaluated: Evaluated) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
-    right = [Column(title, justify="right", no_wrap=True) for title in ("value", "95 % interval", "floor", "n", "s")]
+    right = [
+        Column(title, justify="right", no_wrap=True) for title in ("value", "95 % interval", "floor", "n", "reals", "s")
+    ]
     better = [Column("better")] if console.width >= ROOMY else []
     table = Table(Column("figure", no_wrap=True), *right, *better, box=None)
     for figure in evaluated.figures:
@@ -131,7 +134,11 @@ def _row(figure: Figure) -> list[str]:
     interval = "" if figure.interval is None else " to ".join(map(_number, figure.interval))
     value = _number(figure.value) if not figure.note.startswith("of ") else f"{_number(figure.value)} {figure.note}"
     floor = "" if figure.floor is None else _number(figure.floor)
-    return [figure.name, value, interval, floor, f"{figure.n:,}", f"{figure.seconds:.1f}"]
+    return [figure.name, value, interval, floor, f"{figure.n:,}", _reals(figure), f"{figure.seconds:.1f}"]
+
+
+def _reals(figure: Figure) -> str:
+    return f"{figure.reals:,}" if figure.reals else ""
 
 
 def _number(value: float) -> str:
@@ -147,7 +154,8 @@ def _place_of(path: Path) -> Path:
 def _save(evaluated: Evaluated, pages: list[Image.Image], folder: Path, stem: str) -> Path:
     """The JSON file, and the page beside it; nothing is overwritten."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{stem}_{evaluated.about['extractor']}_n{evaluated.about['n']}"
+    reals = "" if evaluated.about["reals"] == "held_out" else f"_{evaluated.about['reals']}"
+    stem = f"{stem}_{evaluated.about['extractor']}_n{evaluated.about['n']}{reals}"
     for count in range(1, 100_000):
         path = folder / f"{stem if count == 1 else f'{stem}-{count}'}.json"
         page = path.with_name(f"{path.stem}_memorization.png")

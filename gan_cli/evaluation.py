@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from gan_cli.config import Config
+from gan_cli.data import known_modes
 from gan_cli.data.dataset import Dataset, to_bytes
 from gan_cli.data.stacked import DIGITS, places, unstacked
 from gan_cli.errors import UsageError, one_line
 from gan_cli.generation import generate
 from gan_cli.labels import Attribute, attributes_of, condition_of, evenly
+from gan_cli.metrics.chance import trust
 from gan_cli.metrics.classifier import CLASSIFIERS, Classifier, cached_classifier, describe_training
 from gan_cli.metrics.modes import count_labels
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.standing import has_statistics
 from gan_cli.quality import check_metrics, compute_figures
-from gan_cli.reference import Reference, Say, build_extractor, build_reference, find_real
+from gan_cli.realdata import find_real
+from gan_cli.reference import Reference, Say, build_extractor, build_reference
 from gan_cli.run import Run
 from gan_cli.samples import FIRST_SEED, draw_samples, with_own_statistics
 from gan_cli.state import latent_of
@@ -56,8 +60,33 @@ def reference_for(config: Config, dataset: Dataset, say: Say) -> Reference | Non
         check_metrics(reference, asked.metrics)
     except UsageError as error:
         raise UsageError(f"evaluation.{error}") from None
-    say(f"evaluation: {', '.join(asked.metrics)} beside {real.describe(reference.n)}")
+    for line in describe_comparison(reference, asked.metrics):
+        say(line)
     return reference
+
+
+def describe_comparison(reference: Reference, metrics: Sequence[str]) -> list[str]:
+    """What samples are compared with, and what is left out of it."""
+    why = reference.extractor.why
+    lines = [f"{', '.join(metrics)} beside {reference.describe()}", *reference.data.notes]
+    return [f"evaluation: {line}" for line in [*lines, *([f"in random features: {why}"] if why else [])]]
+
+
+def measured_on(run: Run) -> dict[str, Any]:
+    """What this run's figures of samples, of classes and of modes are measured on, as `basis.py` compares it."""
+    dataset, found = run.batches.dataset, {}
+    shape = {"shape": list(dataset.samples.shape[1:]), "classes": len(dataset.classes)}
+    if run.reference is not None:
+        found["samples"] = run.reference.basis
+    if run.config.classes:
+        found["classes"] = {"data": dataset.fingerprint[:16], **shape}
+    modes = known_modes(run.config.dataset)
+    if modes is not None:
+        places = hashlib.sha256(modes.centres.contiguous().numpy().tobytes() + str(modes.std).encode())
+        found["modes"] = {"data": places.hexdigest()[:16], "modes": len(modes.centres)}
+    elif run.config.dataset.name == "stacked_mnist":
+        found["modes"] = {"data": dataset.fingerprint[:16], **shape}
+    return found
 
 
 def expected_seconds(run: Run) -> float:
@@ -122,7 +151,10 @@ class _Judging(NamedTuple):
 
 
 def _class_judging(run: Run) -> _Judging | None:
-    """What was made for each class: points are judged to be as the nearest real one, images by a classifier."""
+    """What was made for each class: points are judged to be as the nearest real one, images by a classifier.
+
+    None if there are no classes, or if the classifier does not know them.
+    """
     classes = run.config.classes
     if not classes:
         return None
@@ -134,6 +166,8 @@ def _class_judging(run: Run) -> _Judging | None:
         reals, given = dataset.samples[:NEIGHBOURS], condition_of(dataset.labels[:NEIGHBOURS], len(classes))
         return _Judging(CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
     classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(classes))
+    if classifier is None:
+        return None
     return _Judging(CLASS_SEEDS, conditions, classifier.logits)
 
 
@@ -155,6 +189,8 @@ def _stack_judging(run: Run) -> _Judging | None:
     digits, labels = unstacked(dataset)
     stacked = dataset.samples.shape[1]
     classifier = _classifier(run, digits, labels, [Attribute("", 0, DIGITS)])
+    if classifier is None:
+        return None
     seeds = STACK_SEEDS[: 26 * DIGITS**stacked]
 
     def spell(samples: Tensor) -> Tensor:
@@ -178,7 +214,9 @@ def _stacked_modes(run: Run) -> dict[str, float]:
     }
 
 
-def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier:
+def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier | None:
+    """Trained once; None if it is no better than guessing, which is said once."""
+
     def told(seconds: float) -> None:
         run.log.say(describe_training(seconds))
 
@@ -186,8 +224,9 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
     if key not in run.classifiers:
         folder = CLASSIFIERS.expanduser()
         found = cached_classifier(run.batches.dataset.fingerprint, images, labels, attributes, folder, told)
-        run.log.say(f"classifier: right about {found.accuracy:.1%} of the tenth of the data that it has not seen")
-        run.classifiers[key] = found
+        known = trust(found.accuracy, labels, attributes)
+        run.log.say(known.said + (": it does not judge the classes of samples" if known.at_chance else ""))
+        run.classifiers[key] = None if known.at_chance else found
     return run.classifiers[key]
 
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from gan_cli.errors import UsageError
 
 EXTRAS = {
+    "mlflow": ("mlflow",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "tensorboard": ("tensorboard",),
     "video": ("imageio_ffmpeg",),

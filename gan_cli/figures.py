@@ -32,7 +32,7 @@ class Figure:
 
     `name` has the extractor where there is one, as `frechet-classifier`. `better` is "lower" or "higher", "" where
     neither is. `interval` is that of 95 % of other samples of the same generator. `floor` is what real samples score,
-    `n` of them against others.
+    `n` of them against others. `reals` is how many real samples it was compared with, 0 of a figure that needs none.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Figure:
     floor: float | None = None
     seconds: float = 0.0
     note: str = ""
+    reals: int = 0
 
 
 def direction(name: str) -> str:
@@ -106,6 +107,7 @@ def _figure(data: Mapping[str, Any]) -> Figure:
         floor=None if floor is None else _finite(floor),
         seconds=_finite(data["seconds"]),
         note=str(data["note"]),
+        reals=int(data.get("reals", 0)),
     )
 
 

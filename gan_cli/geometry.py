@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-SMALLEST_BASE, BELOW_BASE = 4, 8  # side of the coarsest map, along the image's shorter side
-EXAMPLES = (16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
+SMALLEST_SIDE = 4  # of an image; smaller ones would be padding for the most part
+SMALLEST_BASE = 4  # side of the coarsest map, along the image's shorter side, which is below twice that
 
 
 def levels_of(height: int, width: int) -> tuple[int, int, int]:
@@ -15,3 +15,16 @@ def levels_of(height: int, width: int) -> tuple[int, int, int]:
     if levels < 1 or height % 2**levels or width % 2**levels:
         raise ValueError(f"{height} x {width} is not 4 to 7 times a power of two")
     return height >> levels, width >> levels, levels
+
+
+def padded(height: int, width: int) -> tuple[int, int]:
+    """The next larger sides that `levels_of` can halve, into which an image of these fits; the same if it can.
+
+    Fewer than the pixels of one place of the coarsest map are added to a side of 8 and more, so that none is unseen.
+    """
+    height, width = max(height, 2 * SMALLEST_BASE), max(width, 2 * SMALLEST_BASE)
+    while True:
+        unit = 2 ** ((min(height, width) // SMALLEST_BASE).bit_length() - 1)
+        if height % unit == 0 and width % unit == 0:
+            return height, width
+        height, width = -(-height // unit) * unit, -(-width // unit) * unit

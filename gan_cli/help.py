@@ -35,6 +35,7 @@ EXAMPLES = {
     "eval": (
         ("gan-eval ckpt=outputs/NAME/DATE", "every figure that the data allow, each with its floor"),
         ("gan-eval ckpt=RUN metrics=[frechet,kernel] n=2000", "these two, of 2,000 samples"),
+        ("gan-eval ckpt=RUN metrics=[frechet] reals=train n=5000", "against all training images, as papers do"),
         ("gan-eval ckpt=RUN data=~/pictures", "its data were moved there"),
         ("gan-eval real=cats fake=made_cats", "two folders of pictures, and no checkpoint"),
     ),

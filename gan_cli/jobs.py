@@ -26,6 +26,7 @@ from gan_cli.links import LinkError
 from gan_cli.outcomes import Job, Settings, describe, explain, next_folder, outcome_of
 from gan_cli.ownfolder import quietly
 from gan_cli.runfolder import OUTCOME, lock, write_json
+from gan_cli.system import signals
 
 _saying = threading.Lock()
 PATIENCE = 60.0  # seconds that a job of a sweep that was killed may take to save
@@ -34,7 +35,7 @@ PATIENCE = 60.0  # seconds that a job of a sweep that was killed may take to sav
 class Children:
     """The running jobs. While entered, signals go to them: the first as it is, so that they save; a second kills."""
 
-    HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+    HEEDED = signals("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -72,7 +73,7 @@ class Children:
         once = object()
         if self._told.setdefault(child.pid, once) is once:
             assert self.received is not None
-            child.send_signal(signal.SIGTERM if self.received == signal.SIGHUP else self.received)
+            child.send_signal(signal.SIGTERM if self.received in signals("SIGHUP") else self.received)
 
 
 # --- running -----------------------------------------------------------------------------------------------------

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gan_cli import __version__, checkpoint, recipes, replay
+from gan_cli import __version__, changes, checkpoint, recipes, replay, resuming
 from gan_cli import config as configs
 from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
 from gan_cli.conduct import Ended, close_record, conduct, introduce
 from gan_cli.config import Config
-from gan_cli.data import build_batches, build_dataset, numbered_as, with_classes
+from gan_cli.data import build_batches, build_dataset, with_classes, with_value_range
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.reach import reachable
 from gan_cli.equal_run import find_equal, note_on_recipe
@@ -40,9 +40,10 @@ from gan_cli.runfolder import (
     started_in,
     write_record,
 )
-from gan_cli.runlog import MOST_STEPS, RunLog, cut_metrics
+from gan_cli.runlog import RunLog, cut_metrics
 from gan_cli.schema import shown
-from gan_cli.state import TrainState, build_state, check_parameters, load_network_tensors
+from gan_cli.state import TrainState, build_state, check_parameters
+from gan_cli.transfer import Taken, describe, take_over
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,15 @@ def launch(request: Request) -> Ended:
     return _start(_with_base(request))
 
 
+def _refuse_data(config: Config) -> None:
+    """UsageError for `data=` of a new run, which has its data by its data set's own keys."""
+    if config.data is not None:
+        raise UsageError(
+            f"data={config.data}: says where the data of a run that goes on are now, which needs resume=; a new run"
+            " takes dataset=folder dataset.path="
+        )
+
+
 def _with_base(request: Request) -> Request:
     """The request with the checkpoint that it starts from, if it does, and its networks, as if they came along."""
     if request.config.init_from is None:
@@ -112,18 +122,21 @@ def _preview(request: Request) -> Ended:
     replay.find_ends(prepared.config, prepared.dataset)
     if request.recipe.reason:
         print(recipes.told(request.recipe))
+    if describe(prepared.taken):
+        print(describe(prepared.taken))
     brought = dict.fromkeys(request.brought, "brought along") | dict.fromkeys(request.of_recipe, "recipe")
     preview(prepared.config, request.named, brought, prepared.dataset, prepared.state)
     return Ended(None, 0)
 
 
 class Prepared(NamedTuple):
-    """A config without open questions, its data and fresh state, and how the number of threads was found."""
+    """A config without open questions, its data and state; how the threads were found, and what weights were taken."""
 
     config: Config
     dataset: Dataset
     state: TrainState
     timed: str
+    taken: dict[str, Taken]
 
 
 def _prepare(request: Request) -> Prepared:
@@ -131,6 +144,7 @@ def _prepare(request: Request) -> Prepared:
 
     Done before anything is written: here all that does not fit is found.
     """
+    _refuse_data(request.config)
     device = build_device(request.config.device)
     calm_threads(request.config.threads)
     make_ready(request.config, device)
@@ -138,27 +152,24 @@ def _prepare(request: Request) -> Prepared:
     check_parameters(config)
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
-    if request.base is not None:
-        dataset = numbered_as(config.classes, dataset)
-    config = with_classes(config, dataset)
+    config = with_value_range(with_classes(config, dataset), dataset)
     check_parameters(config)
     build_batches(config, dataset, device)  # refuses what cannot be balanced
     config, timed = settle_threads(config, dataset, device)
     state = build_state(config, device)
-    if request.base is not None:
-        load_network_tensors(state, request.base.tensors)
+    taken = {} if request.base is None else take_over(state, config, request.base)
     state.counters.total_steps = config.steps if config.budget is None and config.replay is None else None
-    return Prepared(config, dataset, state, timed)
+    return Prepared(config, dataset, state, timed, taken)
 
 
 def _start(request: Request) -> Ended:
-    config, dataset, state, timed = _prepare(request)
+    config, dataset, state, timed, taken = _prepare(request)
     replayed = replay.find_ends(config, dataset)
     request = dataclasses.replace(request, config=config)
     device, reference = state.device, reference_for(config, dataset, print)
     folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
     with lock(folder):
-        _record_start(request, folder, dataset, device)
+        _record_start(request, folder, dataset, device, taken)
         replay.keep_ends(replayed, folder)
         with RunLog(folder) as log:
             log.say(f"run: {folder}")
@@ -169,6 +180,8 @@ def _start(request: Request) -> Ended:
                 log.say(f"brought along: {brought}")
             if request.base is not None:
                 log.say(f"weights: from {describe_base(request.base)}")
+            if describe(taken):
+                log.say(describe(taken))
             introduce(config, dataset, state, log, timed)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
@@ -177,7 +190,9 @@ def _start(request: Request) -> Ended:
             return conduct(run)
 
 
-def _record_start(request: Request, folder: Path, dataset: Dataset, device: torch.device) -> None:
+def _record_start(
+    request: Request, folder: Path, dataset: Dataset, device: torch.device, taken: dict[str, Taken]
+) -> None:
     record = {
         "gan_cli": __version__,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -186,13 +201,9 @@ def _record_start(request: Request, folder: Path, dataset: Dataset, device: torc
         **environment(),
         "device": describe_device(device),
         "threads": torch.get_num_threads(),
-        "data": {
-            "source": dataset.source,
-            "complete": dataset.complete,
-            "samples": len(dataset),
-            "fingerprint": dataset.fingerprint,
-        },
+        "data": resuming.described(dataset),
         "init_from": None if request.base is None else describe_base(request.base),
+        **({"taken_over": {role: each._asdict() for role, each in taken.items()}} if taken else {}),
         "brought_along": request.brought,
         "recipe": request.recipe._asdict(),
         "config": configs.to_dict(request.config),
@@ -205,15 +216,11 @@ def _record_start(request: Request, folder: Path, dataset: Dataset, device: torc
 
 
 def _resume(request: Request, folder: Path) -> Ended:
-    if request.config.resume != "auto":
-        for key in request.named:
-            if not configs.is_run_control(key):
-                allowed = ", ".join(key for key in configs.RUN_CONTROL if key != "resume")
-                raise UsageError(f"{key}: cannot change on resume={request.config.resume}, only {allowed} and *_every")
     with lock(folder):
         clear_leftovers(folder)
         saved, _ = checkpoint.newest(folder / CHECKPOINTS)
-        config, end = _merge(saved.config, request), _end_of(saved, request)
+        config = resuming.merge(saved.config, request.config, request.named, folder)
+        end = resuming.end_of(saved, request.config, request.named)
         if end is not None and saved.counters.step >= end:
             close_record(folder, saved.counters, saved.provenance.seconds)
             print(f"{folder}: all {saved.counters.step:,} steps are done; add some by resume={folder} extra_steps=...")
@@ -222,10 +229,14 @@ def _resume(request: Request, folder: Path) -> Ended:
         device = build_device(config.device)
         make_ready(config, device)
         dataset = build_dataset(reachable(config.dataset, started_in(folder)), config.image_size)
-        if dataset.fingerprint != saved.provenance.fingerprint:
-            raise UsageError(f"resume={folder}: the data are not those of the run ({dataset.source}); put them back")
+        new_data = resuming.check_data(dataset, saved, config, folder, auto=request.config.resume == "auto")
         with_classes(config, dataset)
+        check_batch_size(dataset, config.batch_size)
+        if config.threads != saved.config.threads:
+            config, _ = settle_threads(config, dataset, device)
         state = restore(saved, config, end, device)
+        state.counters = resuming.seen_so_far(state.counters, saved.config, config)
+        changed = changes.changed_keys(configs.to_dict(saved.config), configs.to_dict(config)) | new_data
         reference = reference_for(config, dataset, print)
         set_aside = checkpoint.set_aside(folder / CHECKPOINTS, saved)
         cut_metrics(folder, state.counters.step)
@@ -236,67 +247,22 @@ def _resume(request: Request, folder: Path) -> Ended:
             if note is not None:
                 log.say(note)
             replay.record_new_end(saved.counters, end, saved.provenance.seconds, folder, log)
-            _record_resume(request, folder, config, state, log)
+            resuming.record(folder, config, state.counters.step, request.command, changed)
             tell_drift(saved.provenance, device, log)
             log.say(f"resuming {folder} at step {state.counters.step:,}")
+            for line in resuming.told(changed, state.counters.step):
+                log.say(line)
             if config.training.lr_schedule != "constant" and end != saved.counters.total_steps:
                 log.say(f"learning rates now go by training.lr_schedule={config.training.lr_schedule} to the new end")
             introduce(config, dataset, state, log)
-            batches = build_batches(config, dataset, device)
+            batches = build_batches(config, dataset, device, state.counters.images_offset)
             provenance = _provenance(device, dataset)
             run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference)
             run.ends = replay.kept_ends(config, folder)
+            if changed:  # whatever stops it from here on, it goes on with what is so now
+                kept = dataclasses.replace(provenance, seconds=state.seconds, budget_start=state.budget_start)
+                checkpoint.save(state, config, folder / CHECKPOINTS, kept, saved.metrics)
             return conduct(run)
-
-
-def _merge(saved: Config, request: Request) -> Config:
-    """The saved config with what the user named on resuming."""
-    data, new = configs.to_dict(saved), configs.to_dict(request.config)
-    for key in request.named:
-        head, _, leaf = key.partition(".")
-        if leaf and (head in ("health", "evaluation") or key.endswith("_every")):
-            data[head][leaf] = new[head][leaf]
-        elif head in configs.RUN_CONTROL and head != "plugins":
-            data[head] = new[head]
-    data["resume"] = data["extra_steps"] = None
-    if {"steps", "extra_steps", "budget"} & set(request.named):
-        data["replay"] = None
-    if "budget" not in request.named and {"steps", "extra_steps"} & set(request.named):
-        data["budget"] = None
-    return configs.parse(data)
-
-
-def _end_of(saved: Checkpoint, request: Request) -> int | None:
-    """Where the resumed run ends: where the saved one does, or where the user now says; None to measure a budget."""
-    config, done, end = request.config, saved.counters.step, saved.counters.total_steps
-    auto = config.resume == "auto"
-    if config.extra_steps is not None:
-        if done + config.extra_steps > MOST_STEPS:
-            raise UsageError(f"extra_steps={config.extra_steps}: a run has at most {MOST_STEPS:,} steps")
-        return done + config.extra_steps
-    if "steps" in request.named:
-        if config.steps < done and not auto:
-            raise UsageError(f"steps={config.steps}: the run has done {done} already, use extra_steps=")
-        if auto and end == done and config.steps == saved.config.steps:
-            return end  # it ended early by its patience, and no more is asked for than before
-        return max(config.steps, done)
-    if "budget" in request.named and config.budget is None and end is None:
-        raise UsageError("budget=null: the run was to last for a time and has no other end, give steps= or a budget")
-    measured_anew = "budget" in request.named and config.budget is not None
-    return None if measured_anew and not (auto and config.budget == saved.config.budget) else end
-
-
-def _record_resume(request: Request, folder: Path, config: Config, state: TrainState, log: RunLog) -> None:
-    record = read_record(folder)
-    record["config"] = configs.to_dict(config)
-    resumed = {
-        "when": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "step": state.counters.step,
-        "command": request.command,
-    }
-    before = record.get("resumed")
-    record["resumed"] = [*(before if isinstance(before, list) else []), resumed]
-    write_record(folder, record)
 
 
 def _provenance(device: torch.device, dataset: Dataset) -> Provenance:

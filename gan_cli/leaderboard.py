@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gan_cli.basis import MEASURED_ON, basis_by_config, basis_of, differences, not_comparable
 from gan_cli.errors import one_line
 from gan_cli.figures import direction, find_figure
 from gan_cli.outcomes import WORSE
@@ -27,7 +28,8 @@ COVERED, EVENLY = "modes/covered", "modes/reverse_kl"  # the second decides wher
 # 97.5 % quantiles of Student's t, of 1 to 9 degrees of freedom.
 STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
 NO_RANKING = (
-    "not ranked: no figure judges these samples; name one by evaluation.metrics=[frechet] or evaluation.best=..."
+    "not ranked: no figure judges these samples; name one by evaluation.metrics=[frechet] or evaluation.best=..., from"
+    " 20 samples on"
 )
 
 
@@ -60,15 +62,22 @@ def mean_interval(values: Sequence[float]) -> tuple[float | None, tuple[float, f
 
 
 def build(command: str, ranked_by: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The content of `leaderboard.json`. Ranked by the first of `ranked_by` that a job has."""
+    """The content of `leaderboard.json`. Ranked by the first of `ranked_by` that a job has.
+
+    Not ranked, and `unranked` says why, if jobs were measured on different data, sizes or features; rows of the same
+    then stand together.
+    """
     metric = next((name for name in (_named(wanted, outcomes) for wanted in ranked_by) if name is not None), None)
     grouped: dict[str, list[dict[str, Any]]] = {}
     for outcome in outcomes:
         config = {key: value for key, value in outcome["config"].items() if key != "seed"}
         grouped.setdefault(json.dumps(config, sort_keys=True), []).append(outcome)
-    ranked = sorted(grouped.values(), key=lambda jobs: _rank(jobs, metric))
+    bases = _bases(outcomes, metric)
+    kinds = list(bases.values())
+    ranked = sorted(grouped.values(), key=lambda jobs: (_place(jobs, bases), *_rank(jobs, metric)))
     return {
         "metric": metric,
+        "unranked": "" if metric is None else not_comparable([metric], differences(kinds)),
         "better": direction(metric) if metric is not None else "lower",
         "command": command,
         "varied": list(dict.fromkeys(key for outcome in outcomes for key in outcome["config"])),
@@ -80,6 +89,29 @@ def build(command: str, ranked_by: Sequence[str], outcomes: Sequence[dict[str, A
 def _named(wanted: str, outcomes: Sequence[dict[str, Any]]) -> str | None:
     found = (find_figure(outcome["figures"], wanted) for outcome in outcomes)
     return next((each[0] for each in found if each is not None), None)
+
+
+def _bases(outcomes: Sequence[dict[str, Any]], metric: str | None) -> dict[int, dict[str, Any]]:
+    """What each job with a figure of this kind was measured on, by its number; by their configs if one kept none."""
+    if metric is None:
+        return {}
+    done = {job["job"]: job for job in outcomes if job["status"] == "done"}
+    names = {number: find_figure(job["figures"], metric.partition("-")[0]) for number, job in done.items()}
+    kept = {number: basis_of(done[number].get(MEASURED_ON), metric) for number, name in names.items() if name}
+    if None not in kept.values():
+        return {number: basis for number, basis in kept.items() if basis is not None}
+    return {
+        number: {**basis_by_config(done[number]["config"], metric), "extractor": name[0].partition("-")[2]}
+        for number, name in names.items()
+        if name is not None
+    }
+
+
+def _place(jobs: list[dict[str, Any]], bases: dict[int, dict[str, Any]]) -> int:
+    """Rows that can be compared stand together, in the order of their first jobs; those without a figure at the end."""
+    kinds = [json.dumps(basis, sort_keys=True) for basis in bases.values()]
+    mine = [json.dumps(bases[job["job"]], sort_keys=True) for job in jobs if job["job"] in bases]
+    return kinds.index(mine[0]) if mine else len(kinds)
 
 
 def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
@@ -152,7 +184,7 @@ def _csv(board: dict[str, Any]) -> str:
     for rank, row in enumerate(board["rows"], start=1):
         low, high = row["interval"] or ("", "")
         writer.writerow([
-            rank if row["mean"] is not None else "",
+            _ranked(board, rank, row),
             *(shown(row["config"].get(key)) for key in _keys(board)),
             "" if row["mean"] is None else row["mean"],
             low,
@@ -177,7 +209,7 @@ def _md(folder: Path, board: dict[str, Any]) -> str:
     lines += ["| " + " | ".join(map(_escaped, header)) + " |", "|" + "---|" * len(header)]
     for rank, row in enumerate(board["rows"], start=1):
         cells = [
-            str(rank) if row["mean"] is not None else "",
+            _ranked(board, rank, row),
             *(shown(row["config"].get(key)) for key in keys),
             _number(row["mean"]),
             _interval(row),
@@ -201,14 +233,22 @@ def _by_job(failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(failures, key=lambda each: int(each["job"]))
 
 
+def _ranked(board: dict[str, Any], rank: int, row: dict[str, Any]) -> str:
+    return str(rank) if row["mean"] is not None and not board["unranked"] else ""
+
+
 def ranking(board: dict[str, Any]) -> str:
     if board["metric"] is None:
         return NO_RANKING
+    if board["unranked"]:
+        return f"not ranked: {board['unranked']}; compare rows that are alike in this"
     return f"{board['metric']}, {board['better']} is better: mean and 95 % interval (Student's t) over the seeds"
 
 
 def best_of(board: dict[str, Any]) -> str | None:
     """The command that repeats the best run of the best row, in letters that can be printed."""
+    if board["unranked"]:
+        return None
     found = next((str(row["repeat"]) for row in board["rows"] if row["mean"] is not None), None)
     return None if found is None else "".join(letter if letter.isprintable() else "?" for letter in found)
 
@@ -251,7 +291,7 @@ def tell(folder: Path, board: dict[str, Any]) -> None:
         runs, done = len(row["jobs"]), len(row["jobs"]) - len(row["failures"])
         states = [f"{done} of {runs} done" if row["failures"] else f"{done} done", *_failed(row), *row["findings"]]
         table.add_row(
-            str(rank) if row["mean"] is not None else "",
+            _ranked(board, rank, row),
             Text(varied or "seed"),
             _number(row["mean"]),
             _interval(row),

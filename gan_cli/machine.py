@@ -16,7 +16,7 @@ import torch
 
 from gan_cli.config import Config
 from gan_cli.errors import UsageError
-from gan_cli.extras import require_extra
+from gan_cli.extras import EXTRAS, require_extra
 
 STALLED = 10  # times slower than one thread alone: its partners wait for cores that are busy
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow", "rich")
@@ -48,7 +48,8 @@ def make_ready(config: Config, device: torch.device) -> None:
     # As torch.use_deterministic_algorithms, which also imports the whole compiler to tell it: two seconds.
     torch.set_deterministic_debug_mode("warn" if config.deterministic else "default")
     for name in config.logger:
-        require_extra(name, f"logger={name}")
+        if name in EXTRAS:  # the others need no package
+            require_extra(name, f"logger={name}")
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if config.compile and device.type == "cpu" and shutil.which(compiler) is None:
         raise UsageError(f"compile=true: needs the C++ compiler {compiler}, install it or name another by CXX=")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 
 import torch
@@ -61,7 +60,7 @@ def step_metrics(run: Run, made: GeneratorOutcome, pace: Pace) -> dict[str, floa
     tensors = {"loss/generator": made.loss, "grad_norm/generator": gradient_norm(state.generator)}
     return {
         "step": state.counters.step,
-        "images_seen": state.counters.d_updates * config.batch_size,
+        "images_seen": state.counters.images_seen(config.batch_size),
         **run.discriminator_metrics,
         **_numbers(tensors),
         **vital_signs(state, config, run.batches),
@@ -99,6 +98,8 @@ def peak_memory(device: torch.device) -> float:
     """MiB: allocated on the GPU at most, else resident at most."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    import resource  # which Windows lacks, where nothing is trained
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan_cli.basis import MEASURED_ON
 from gan_cli.chosen import chosen_figures
 from gan_cli.errors import one_line
 from gan_cli.runfolder import CHECKPOINTS, OUTCOME, read_record
 from gan_cli.runlog import LARGEST, read_metrics
+from gan_cli.system import signals
 
-ASKED = {signal.SIGINT: 130, signal.SIGUSR1: 138, signal.SIGTERM: 143}  # what a run heeds, and its exit code then
+ASKED = dict(
+    zip(signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False)
+)  # what a run heeds, and its exit code then
 REFUSED = (2, 3, 5)
 WORSE = ("diverged", "collapsed")
 FINAL = ("done", *WORSE)  # however often it is run
@@ -138,6 +142,7 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
     return noted | told | where | {
         "figures": figures, "findings": findings, "seconds": _number(noted.get("seconds")),
         "key": one_line(noted.get("key"), 100), "config": config, "seed": seed if type(seed) is int else None,
+        MEASURED_ON: _measured_on(noted.get(MEASURED_ON)),
         "code": noted["code"] if 0 <= noted["code"] < 256 else 1, "overrides": list(map(str, noted["overrides"])),
     }  # fmt: skip
 
@@ -174,10 +179,16 @@ def describe(job: Job, settings: Settings, folder: Path | None, status: str, rea
         "reason": one_line(reason, 300),
         "findings": _findings(folder) if folder is not None else [],
         "figures": chosen_figures(folder).figures if folder is not None else {},
+        MEASURED_ON: _measured_on(record.get(MEASURED_ON)),
         "seconds": _number(ended.get("seconds")) if isinstance(ended, dict) else 0.0,
         "folder": folder.name if folder is not None else None,
         "code": 0 if status in ("done", "not run") else 4 if status in WORSE else 130 if status == "stopped" else 1,
     }
+
+
+def _measured_on(value: Any) -> dict[str, Any]:
+    """What figures were measured on, of a file that anybody may have edited; nothing of runs from before."""
+    return value if isinstance(value, dict) and all(isinstance(part, dict) for part in value.values()) else {}
 
 
 def _ended(folder: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,11 @@ def quote_literals(argument: str) -> str:
     return f"{key}={quote(value)}"
 
 
+def typed_paths(paths: Sequence[str]) -> str:
+    """Several paths as a person types them."""
+    return f"[{','.join(map(_in_quotes, paths))}]"
+
+
 def _in_quotes(path: str) -> str:
     """As a person types one of several paths: in quotes where it has a letter that would part it."""
     mark = '"' if "'" in path else "'"
@@ -63,7 +69,7 @@ def as_typed(argument: str) -> str:
     override = read_override(argument)
     value = override.value()
     if override.key_or_group == SEVERAL and isinstance(value, list):
-        return f"{SEVERAL}=[{','.join(map(_in_quotes, value))}]"
+        return f"{SEVERAL}={typed_paths(value)}"
     if override.key_or_group not in LITERAL_KEYS or not isinstance(value, str):
         return argument
     return f"{override.key_or_group}=" + re.sub(

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.errors import UsageError, one_line
 
+RECORDED = "recipe_used"  # by a run, and set by nobody
 HYDRAS = re.compile(r"(?<![\w-])hydra(?![\w-])", re.IGNORECASE)  # as a part of a path or a package
 _taken: dict[tuple[str, str], None] = {}  # folder and file, of this command
 _hidden: set[tuple[str, str]] = set()
@@ -29,7 +30,7 @@ _quiet: list[bool] = []
 
 
 class OwnFolder(FileConfigSource):
-    """Hides Hydra's own options, refuses files that set keys of Hydra's, and keeps the names of those it gave."""
+    """Hides Hydra's own options, refuses files that set what is not theirs, and keeps the names of those it gave."""
 
     @staticmethod
     def scheme() -> str:
@@ -37,7 +38,7 @@ class OwnFolder(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         found = super().load_config(config_path)
-        _refuse_hydras(Path(self.path) / self._normalize_file_name(config_path), found)
+        _refuse_foreign(Path(self.path) / self._normalize_file_name(config_path), found)
         _taken[self.path, self._normalize_file_name(config_path)] = None
         return found
 
@@ -97,9 +98,11 @@ def _tell_hidden(folder: str, name: str) -> None:
         print(f"warning: {where} is not used: Hydra's own options come from installed packages", file=sys.stderr)
 
 
-def _refuse_hydras(path: Path, found: ConfigResult) -> None:
-    """UsageError if a file sets a key of Hydra's: directly, by its package, or by an option in its defaults."""
+def _refuse_foreign(path: Path, found: ConfigResult) -> None:
+    """UsageError if a file sets a key of Hydra's, directly, by its package or by its defaults; or one of records."""
     content: Any = OmegaConf.to_container(found.config, resolve=False) if isinstance(found.config, DictConfig) else {}
+    if RECORDED in content:
+        raise UsageError(f"{path}: {RECORDED}: is recorded by a run, not set; choose one by recipe:")
     section = content.get("hydra")
     if "hydra" in content:
         key = next(iter(section), "*") if isinstance(section, dict) else "*"

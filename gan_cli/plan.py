@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -14,8 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gan_cli import __version__, schema
+from gan_cli import __version__, recipes, schema
 from gan_cli import config as configs
+from gan_cli.basis import changes_basis
 from gan_cli.clashes import WITH_MODES
 from gan_cli.combinations import PlannedSweep
 from gan_cli.compose import HYDRA_KEYS
@@ -27,12 +27,14 @@ from gan_cli.outcomes import Job, Settings
 from gan_cli.overrides import as_typed
 from gan_cli.runfolder import PREFIX, create_stamped, lock, sweeps_in, write_json
 from gan_cli.searchpath import named_folder
+from gan_cli.system import hold, require_locks
 
 SWEEP = "sweep.json"
 OF_A_SWEEP = ("jobs", "fresh")  # keys that no job is told
 NOT_OF_A_JOB = ("name", "output", *OF_A_SWEEP)  # keys in which equal jobs may differ
 UNJUDGED = ("modes/covered", "accuracy/class")  # what ranks where nothing was named: the first that there is
 FRECHET = "evaluation.metrics=[frechet]"
+FEWEST_COMPARED = 20  # samples: 10 to compare with, and 10 others
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Sweep:
     brought: tuple[str, ...]
     hydra: tuple[str, ...]
     settings: Settings
+    told: str = ""  # of its ranking, before the first job
 
 
 def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep:
@@ -69,8 +72,15 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
         key = hashed([data, brought])
         jobs.setdefault(key, Job(len(jobs), key, combination.values, config.seed, (*typed, *brought)))
     named = named_folder()
+    _refuse_small(parsed)
     judged = first.judged_by or ("frechet" if FRECHET in brought else None)
     ranked_by = (judged,) if judged is not None else UNJUDGED
+    moving = [key for key in planned.varied if planned.searched and changes_basis(key, ranked_by[0])]
+    if moving:
+        raise UsageError(
+            f"{moving[0]}: a search goes by one figure, and {ranked_by[0]} of other data, sizes or features cannot be"
+            f" compared; leave {moving[0]} out of the search, or sweep it without {planned.hydra[0]}"
+        )
     if planned.searched and judged is None and not _is_judged(first):
         raise UsageError(f"{planned.hydra[0]}: goes by a figure, set evaluation.metrics=[frechet] or evaluation.best=")
     return Sweep(
@@ -90,6 +100,7 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
             parallel=first.jobs > 1,
             threads=_threads(first.jobs),
         ),
+        told=_told_unranked(parsed, brought),
     )
 
 
@@ -133,11 +144,24 @@ def _brought_along(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[str
         makers = [maker for maker in dict.fromkeys(maker_of(config.evaluation.best) for config in parsed) if maker]
         if makers:
             brought.append(f"evaluation.metrics=[{','.join(makers)}]")
-        elif "evaluation.best" not in planned.named and all(_needs_a_figure(config) for config in parsed):
+        elif (
+            "evaluation.best" not in planned.named
+            and all(map(_needs_a_figure, parsed))
+            and not any(map(_too_few, parsed))
+        ):
             brought.append(FRECHET)
     if planned.searched and "health.on_collapse" not in planned.named:
         brought.append("health.on_collapse=stop")
     return tuple(brought)
+
+
+def _refuse_small(parsed: Sequence[Config]) -> None:
+    """UsageError, before the first job, if no job can work out the metrics that were named."""
+    if all(config.evaluation.metrics and _too_few(config) for config in parsed):
+        raise UsageError(
+            f"evaluation.metrics=[{','.join(parsed[0].evaluation.metrics)}]: {_too_few(parsed[0])} samples are too few"
+            f" to compare with, at least {FEWEST_COMPARED}; evaluation.metrics=[] trains without, unranked"
+        )
 
 
 def _with_its_metric(config: Config) -> Config:
@@ -154,6 +178,24 @@ def _needs_a_figure(config: Config) -> bool:
     except UsageError:  # which its job will say
         images = True
     return images and config.judged_by is None and config.dataset.name not in WITH_MODES
+
+
+def _too_few(config: Config) -> int | None:
+    """How many samples there are, if that is known and too few for a comparison with them, as `reference` makes it."""
+    whole = dataclasses.replace(config.dataset, limit=None)
+    samples = recipes.count_samples(whole)
+    if samples is None or samples >= FEWEST_COMPARED:
+        return None
+    held_out = recipes.count_samples(dataclasses.replace(whole, split="test")) if whole.split == "train" else None
+    return None if min(samples, held_out or 0) >= FEWEST_COMPARED // 2 else samples
+
+
+def _told_unranked(parsed: Sequence[Config], brought: Sequence[str]) -> str:
+    """A line on why no figure ranks the runs, where one would if there were more samples; else nothing."""
+    few = next((_too_few(config) for config in parsed if _needs_a_figure(config) and _too_few(config)), None)
+    if few is None or brought or any(config.judged_by is not None for config in parsed):
+        return ""
+    return f"not ranked: {few} samples are too few to compare with, at least {FEWEST_COMPARED}"
 
 
 def _is_judged(config: Config) -> bool:
@@ -209,6 +251,7 @@ def claimed(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
 
     That is the newest of its name with the same jobs, or a new one. StorageError if it is in use.
     """
+    require_locks()
     this.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
         with _alone(this.parent):
@@ -242,7 +285,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """Waits until nobody else looks for a sweep in this folder, or makes one."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        hold(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)

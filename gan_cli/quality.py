@@ -89,11 +89,12 @@ def _modes(reference: Reference, made: Seen, chosen: Tensor) -> list[Raw]:
 
 
 class Family(NamedTuple):
-    """What is worked out together: the metrics that ask for it, and of how many samples at most."""
+    """What is worked out together: the metrics that ask for it, of how many samples at most, whether beside reals."""
 
     work: Callable[[Reference, Seen, Tensor], list[Raw]]
     most: int
     names: dict[str, tuple[str, ...]]  # by metric, the figures
+    compares: bool = True
 
 
 FAMILIES = (
@@ -104,8 +105,8 @@ FAMILIES = (
         QUADRATIC,
         {"precision_recall": ("precision", "recall"), "density_coverage": ("density", "coverage")},
     ),
-    Family(_inception_score, 10**9, {"inception_score": ("inception_score",)}),
-    Family(_modes, 10**9, {"modes": ("modes/covered", "modes/share", "modes/reverse_kl")}),
+    Family(_inception_score, 10**9, {"inception_score": ("inception_score",)}, compares=False),
+    Family(_modes, 10**9, {"modes": ("modes/covered", "modes/share", "modes/reverse_kl")}, compares=False),
 )
 
 
@@ -132,7 +133,8 @@ def check_metrics(reference: Reference, names: Sequence[str]) -> None:
     """UsageError for a metric that these data or this extractor do not allow."""
     for name in names:
         if name not in possible_metrics(reference):
-            raise UsageError(f"metrics=[{name}]: {WHY[name]}")
+            why = reference.extractor.why
+            raise UsageError(f"metrics=[{name}]: {WHY[name]}" + (f"; {why}" if why else ""))
 
 
 class Judged(NamedTuple):
@@ -146,8 +148,8 @@ def compute_figures(
     """The figures of `names`, of uint8 samples `[N, C, H, W]` or points `[N, 2]`, in METRICS' order.
 
     Each name carries its extractor, as `frechet-classifier`; memorization is of pixels in any case, and the modes of
-    points need none. Intervals are of so many `resamples`, none of fewer than 2. Floors are of `reference.n` samples,
-    so N should be that. UsageError for a name that these data do not allow.
+    points need none. Intervals are of so many `resamples`, none of fewer than 2. Floors are of `reference.n` samples
+    unless fewer are left, so N should be that. UsageError for a name that these data do not allow.
     """
     return judge(reference, samples, names, resamples=resamples, told=told).figures
 
@@ -168,25 +170,26 @@ def judge(
         return Judged(figures, None)
     started = time.perf_counter()
     found = find_copies(reference, samples, told)
-    figures += memorization_figures(found, time.perf_counter() - started, resamples)
+    figures += memorization_figures(found, time.perf_counter() - started, resamples, len(reference.data.train))
     return Judged(figures, found)
 
 
 def _of_family(family: Family, reference: Reference, made: Seen, names: Sequence[str], resamples: int) -> list[Figure]:
     started, count = time.perf_counter(), min(len(made.features), family.most)
     found = family.work(reference, _first(made, count), halves(count, resamples))
-    if not {_full(raw.name, reference) for raw in found} <= reference.floors.keys():
-        others = min(reference.n, family.most)
+    if reference.other is not None and not {_full(raw.name, reference) for raw in found} <= reference.floors.keys():
+        others = min(len(reference.other.features), family.most)
         for raw in family.work(reference, _first(reference.other, others), halves(others, 0)):
             reference.floors[_full(raw.name, reference)] = raw.values[0].item()
         reference.keep()
     asked = {name for metric in names for name in family.names.get(metric, ())}
     seconds = (time.perf_counter() - started) / len(found)
+    reals = min(len(reference.real.features), family.most) if family.compares else 0
     figures = []
     for raw in found:
         if raw.name in asked:
-            name, note = _full(raw.name, reference), _note(raw, count, made.features.shape[1])
-            figures.append(_figure(raw, name, count, reference.floors[name], seconds, note))
+            name, note = _full(raw.name, reference), _note(raw, min(count, reals or count), made.features.shape[1])
+            figures.append(_figure(raw, name, count, reference.floors.get(name), seconds, note, reals))
     return figures
 
 
@@ -201,9 +204,11 @@ def _full(name: str, reference: Reference) -> str:
     )
 
 
-def _figure(raw: Raw, name: str, count: int, floor: float, seconds: float, note: str = "") -> Figure:
+def _figure(
+    raw: Raw, name: str, count: int, floor: float | None, seconds: float, note: str = "", reals: int = 0
+) -> Figure:
     span = interval(raw.values, raw.least, raw.most)
-    return Figure(name, raw.values[0].item(), count, raw.better, span, floor, round(seconds, 3), note)
+    return Figure(name, raw.values[0].item(), count, raw.better, span, floor, round(seconds, 3), note, reals)
 
 
 def _note(raw: Raw, count: int, features: int) -> str:
@@ -232,10 +237,11 @@ def find_copies(reference: Reference, samples: Tensor, told: Told = untold) -> M
     )
 
 
-def memorization_figures(found: Memorization, seconds: float, resamples: int = 200) -> list[Figure]:
+def memorization_figures(found: Memorization, seconds: float, resamples: int = 200, among: int = 0) -> list[Figure]:
     """Shares of samples that are copies of training pictures or of each other, and how near the nearest ones are.
 
-    `nearest-pixels` is the median distance to the nearest training picture over that of held-out pictures.
+    `nearest-pixels` is the median distance to the nearest training picture over that of held-out pictures. `among` is
+    how many training pictures there are.
     """
     count = len(found.copies)
     chosen = halves(count, resamples)
@@ -246,7 +252,7 @@ def memorization_figures(found: Memorization, seconds: float, resamples: int = 2
     each, share = seconds / 3, found.copies.double().mean().item()
     span = share_interval(share, count) if resamples > 1 else None
     return [
-        Figure(f"memorized-{PIXELS}", share, count, "lower", span, RARE, round(each, 3), note),
+        Figure(f"memorized-{PIXELS}", share, count, "lower", span, RARE, round(each, 3), note, among),
         _figure(Raw("repeated", repeats, "lower", 0, 1), f"repeated-{PIXELS}", count, RARE, each, note),
-        _figure(Raw("nearest", ratios, "", 0), f"nearest-{PIXELS}", count, 1.0, each, note),
+        _figure(Raw("nearest", ratios, "", 0), f"nearest-{PIXELS}", count, 1.0, each, note, among),
     ]

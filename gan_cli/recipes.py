@@ -107,10 +107,10 @@ def facts_of(data: Mapping[str, Any]) -> Facts | None:
         return None
     if not all(isinstance(side, int) for side in shape):
         return None
-    return Facts(shape, _samples(options), str((data.get("loss") or {}).get("name")))
+    return Facts(shape, count_samples(options), str((data.get("loss") or {}).get("name")))
 
 
-def _samples(options: Any) -> int | None:
+def count_samples(options: Any) -> int | None:
     """How many samples a run has of a data set; None if that is not known before it is read."""
     if options.name == "folder":
         how = Labelling(

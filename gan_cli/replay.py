@@ -11,16 +11,18 @@ import torch
 
 from gan_cli import __version__
 from gan_cli import config as configs
+from gan_cli.changes import changes_in
 from gan_cli.checkpoint import Provenance
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
-from gan_cli.equal_run import with_recipe_of
+from gan_cli.data.reach import reachable
+from gan_cli.equal_run import typed_first, with_recipe_of
 from gan_cli.errors import UsageError, one_line
-from gan_cli.finetune import KEYS
+from gan_cli.finetune import brought_by_base
 from gan_cli.links import without_link
 from gan_cli.machine import describe_device
 from gan_cli.run import Run
-from gan_cli.runfolder import BUDGET, RECORD, find_run, read_record
+from gan_cli.runfolder import BUDGET, RECORD, find_run, read_record, started_in
 from gan_cli.runlog import AFTER_STEP, Position, RunLog, read_ends
 from gan_cli.state import Counters
 
@@ -35,23 +37,26 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
     if config.replay is None:
         return config
     folder = _ends_file(config).parent
+    if any(changes_in(read_record(folder))):
+        raise UsageError(f"replay={config.replay}: the run was changed when it went on, which a replay cannot repeat")
     try:
         saved = configs.read(read_record(folder).get("config"))  # type: ignore[arg-type]
     except UsageError as error:
         raise UsageError(f"replay={config.replay}: its {RECORD} cannot be used ({error})") from error
     typed = config.budget if "budget" in named or not named else None
     config = dataclasses.replace(with_recipe_of(saved, config, overrides), budget=None)
-    differing = configs.differences(config, dataclasses.replace(saved, replay=config.replay))
+    saved = dataclasses.replace(saved, replay=config.replay)
+    there = dataclasses.replace(saved, dataset=reachable(saved.dataset, started_in(folder)))
+    differing = min((configs.differences(config, each) for each in (saved, there)), key=len)
     if config.init_from is not None:  # which brought these along
-        differing = [text for text in differing if not text.startswith(KEYS)]
+        differing = [text for text in differing if not brought_by_base(text, overrides)]
     if typed is not None and saved.budget is not None and typed != saved.budget:
         differing.append(f"budget={typed} (was {saved.budget})")
     if differing:
-        raise UsageError(f"replay={config.replay}: would be another run by {', '.join(differing)}; give the same keys")
-    dataset = config.dataset
-    if hasattr(dataset, "labels_version"):  # classes are found and ordered as when the run began
-        dataset = dataclasses.replace(dataset, labels_version=saved.dataset.labels_version)
-    return dataclasses.replace(config, dataset=dataset, **{key: getattr(saved, key) for key in configs.AUTO})
+        shown = typed_first(differing, overrides)
+        raise UsageError(f"replay={config.replay}: would be another run by {shown}; give the same keys")
+    config = configs.with_data_settled(config, saved)
+    return dataclasses.replace(config, **{key: getattr(saved, key) for key in configs.AUTO})
 
 
 def _ends_file(config: Config) -> Path:

@@ -28,7 +28,8 @@ class Run:
     """`discriminator_metrics` are those of D's half of the current step, kept when a run stops between the halves.
 
     `reference` is what samples are compared with at evaluations, `evaluated` the line of metrics with the last of
-    these, and `best` the best one's figure. `classifiers` are what they have needed so far.
+    these, and `best` the best one's figure. `classifiers` are what they have needed so far,
+    None for one that is at chance.
     `ends` are those of another run that this one replays, by where they were settled.
     `health` knows what was told of the steps so far.
     """
@@ -44,7 +45,7 @@ class Run:
     reference: Reference | None = None
     best: Best | None = None
     ends: dict[Position, int | None] = field(default_factory=dict)
-    classifiers: dict[tuple[int, ...], Classifier] = field(default_factory=dict)
+    classifiers: dict[tuple[int, ...], Classifier | None] = field(default_factory=dict)
     health: Health = field(init=False)
 
     def __post_init__(self) -> None:

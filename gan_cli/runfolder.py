@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from typing import IO, Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.links import open_own, refuse_link, without_link
+from gan_cli.system import hold
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
 METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
@@ -66,7 +66,7 @@ def lock(folder: Path) -> IO[str]:
     except OSError as error:
         raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold(handle)
     except OSError as error:
         handle.seek(0)
         holder = one_line(handle.read(200)) or "another process"

@@ -27,10 +27,11 @@ class Limits:
     at_most: float | None = None
     below: float | None = None
     choices: Collection[str] | None = None
+    instead: Mapping[str, str] = dataclasses.field(default_factory=dict)  # for values that are often tried, what to do
     pattern: str | None = None
     pattern_means: str = ""
     length: int | None = None  # of a list, whose items the other limits are for
-    word: str | None = None  # that may stand in the place of a number
+    word: str | tuple[str, ...] | None = None  # one or some that may stand in the place of a number, or of true
 
     def describe(self, kind: type) -> str:
         if self.choices is not None:
@@ -47,11 +48,15 @@ class Limits:
             )
             if bound is not None
         ]
-        word = f"{self.word} or " if self.word is not None else ""
+        word = "".join(f"{word} or " for word in self.words)
         return f"{word}{_KINDS[kind]} {' and '.join(bounds)}".strip()
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (self.word,) if isinstance(self.word, str) else self.word or ()
+
     def admit(self, value: Any) -> bool:
-        if self.choices is not None:
+        if self.choices is not None and isinstance(value, str):
             return value in self.choices
         if self.pattern is not None:
             return re.fullmatch(self.pattern, value) is not None
@@ -128,7 +133,7 @@ def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
     hints = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in hints:
         return None
-    if limits.word is not None and value == limits.word:
+    if value in limits.words:
         return value
     list_of = next((typing.get_args(each)[0] for each in hints if typing.get_origin(each) is tuple), None)
     kind = next((each for each in hints if each in _CONVERTERS), None)
@@ -137,6 +142,8 @@ def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
     else:
         converted = _to_one(kind, value, limits)
     if converted is None:
+        if str(value) in limits.instead or (isinstance(value, list) and "[]" in limits.instead):
+            raise UsageError(f"{path}={shown(value)}: {limits.instead.get(str(value), limits.instead.get('[]'))}")
         near = closest(str(value), limits.choices) if limits.choices is not None else ""
         raise UsageError(f"{path}={shown(value)}: expected {_allowed(hints, kind, list_of, limits)}{near}")
     return converted
@@ -160,6 +167,7 @@ def _allowed(hints: tuple[Any, ...], kind: Any, list_of: Any, limits: Limits) ->
     ways = [limits.describe(kind)] if kind is not None else []
     if list_of is not None:
         many = f"{limits.length} of such" if limits.length is not None else "such"
+        many = f"{limits.length} numbers" if kind is str and list_of is float else many
         ways.append(f"a list of {many}" if kind is not None else f"a list, each {limits.describe(list_of)}")
     return " or ".join([*ways, *(["null"] if type(None) in hints else [])])
 

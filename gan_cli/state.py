@@ -29,18 +29,27 @@ LAYERS = (nn.Linear, nn.Conv2d)  # what `freeze_layers` counts
 CHANNELS_LAST_ON = ("cpu", "cuda")  # where convolutions are faster on images whose channels lie side by side
 
 
+LATER = ("images_offset", "new_layers")  # that few runs have: in no file where they say nothing
+
+
 @dataclass
 class Counters:
     """How far the run is. `step` counts generator updates; the real images seen are d_updates times the batch size.
 
     `total_steps` is where it ends; None while a time budget is measured. `retries` is how often the run went back to a
-    checkpoint, and on with another seed.
+    checkpoint, and on with another seed. `images_offset` is what the images seen are more, after the batch size was
+    changed. `new_layers`: some are new to the weights that a run started from, so that its average warms up.
     """
 
     step: int = 0
     d_updates: int = 0
     total_steps: int | None = None
     retries: int = 0
+    images_offset: int = 0
+    new_layers: bool = False
+
+    def images_seen(self, batch_size: int) -> int:
+        return self.d_updates * batch_size + self.images_offset
 
 
 class DiscriminatorOutcome(NamedTuple):
@@ -149,7 +158,7 @@ def design_of(config: Config) -> GeneratorDesign:
 def build_generator(config: Config, tensors: dict[str, Tensor], device: torch.device, *, ema: bool) -> nn.Module:
     """The generator of a checkpoint alone, ready to make samples: the average if it has one and `ema` wants it."""
     averaged = ema and config.training.ema_decay > 0
-    return fill_generator(design_of(config), _under("generator_ema" if averaged else "generator", tensors), device)
+    return fill_generator(design_of(config), under("generator_ema" if averaged else "generator", tensors), device)
 
 
 def fill_generator(design: GeneratorDesign, tensors: dict[str, Tensor], device: torch.device) -> nn.Module:
@@ -245,24 +254,24 @@ def load_network_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
 
     Its average becomes ours: it is what that run's pictures were made by.
     """
-    state.generator.load_state_dict(_under("generator", tensors))
-    state.discriminator.load_state_dict(_under("discriminator", tensors))
+    state.generator.load_state_dict(under("generator", tensors))
+    state.discriminator.load_state_dict(under("discriminator", tensors))
     if state.generator_ema is not None:
-        average = _under("generator_ema", tensors)
-        state.generator_ema.load_state_dict(average or _under("generator", tensors))
+        average = under("generator_ema", tensors)
+        state.generator_ema.load_state_dict(average or under("generator", tensors))
 
 
 def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
     """Puts back what `state_tensors` gave and `checkpoint.load` checked."""
-    state.generator.load_state_dict(_under("generator", tensors))
-    state.discriminator.load_state_dict(_under("discriminator", tensors))
+    state.generator.load_state_dict(under("generator", tensors))
+    state.discriminator.load_state_dict(under("discriminator", tensors))
     if state.generator_ema is not None:
-        state.generator_ema.load_state_dict(_under("generator_ema", tensors))
+        state.generator_ema.load_state_dict(under("generator_ema", tensors))
     for owner in state.memory:
-        kept = _under(f"memory.{owner}", tensors)
+        kept = under(f"memory.{owner}", tensors)
         state.memory[owner] = {name: tensor.to(state.device, copy=True) for name, tensor in kept.items()}
     for role in ("generator", "discriminator"):
-        memory = _under(f"{role}_optimizer", tensors)
+        memory = under(f"{role}_optimizer", tensors)
         optim.load_state_tensors(getattr(state, f"{role}_optimizer"), getattr(state, role), memory)
 
 
@@ -303,6 +312,7 @@ def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with the prefix, without it."""
     dotted = f"{prefix}."
     return {name.removeprefix(dotted): tensor for name, tensor in tensors.items() if name.startswith(dotted)}

@@ -165,7 +165,7 @@ def generator_step(state: TrainState, config: Config, batches: Batches) -> Gener
     rate = _descend(state, config, "generator")
     state.counters.step += 1
     if state.generator_ema is not None:
-        warmth = state.counters.step if config.init_from is None else None
+        warmth = state.counters.step if config.init_from is None or state.counters.new_layers else None
         update_average(state.generator_ema, state.generator, config.training.ema_decay, warmth)
     return GeneratorOutcome(torch.stack(losses).mean(), rate)
 
@@ -239,7 +239,7 @@ def top_share(config: Config, d_updates: int, batches: Batches) -> float:
     """The share of fakes that G learns from: 0.99 to the power of the epochs done, down to `top_k` (2002.06224)."""
     if config.training.top_k is None:
         return 1.0
-    epochs = d_updates * config.batch_size // len(batches.dataset)
+    epochs = (d_updates * config.batch_size + batches.offset) // len(batches.dataset)
     return max(config.training.top_k, TOP_K_DECAY**epochs)
 
 

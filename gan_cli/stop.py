@@ -6,7 +6,9 @@ import signal
 import threading
 from types import FrameType
 
-HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+from gan_cli.system import signals
+
+HEEDED = signals("SIGINT", "SIGTERM", "SIGUSR1")
 
 
 class StopSignals:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli import leaderboard
+from gan_cli.basis import changes_basis
 from gan_cli.combinations import compose_sweep
 from gan_cli.errors import GanCliError
 from gan_cli.jobs import Children, run_job, say
@@ -58,10 +59,16 @@ def _introduce(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
     folder, count = this.settings.folder, len(this.jobs)
     if this.brought:
         print(f"brought along: {', '.join(this.brought)}")
+    if this.told:
+        print(this.told)
     if not count:
         print(f"sweep: {folder}" + (": trials that were run before are not run again" if begun else ""), flush=True)
         return
     print(f"sweep: {folder}: {count:,} jobs" + (f", {this.at_once} at a time" if this.at_once > 1 else ""))
+    ranked_by = this.settings.ranked_by[0]
+    moving = [key for key in _varied(this.jobs) if changes_basis(key, ranked_by)]
+    if moving:
+        print(f"not to be ranked: {ranked_by} is measured on something else with each {', '.join(moving)}")
     if begun:
         statuses = [outcome_of(job, this.settings)["status"] for job in this.jobs]
         again = [job.number for job in waiting]
@@ -70,6 +77,15 @@ def _introduce(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
         if any(status in FINAL[1:] for status in statuses) or not again:
             print("what ended by itself would end so again; fresh=true begins another sweep")
     print(end="", flush=True)
+
+
+def _varied(jobs: Sequence[Job]) -> list[str]:
+    """The keys that have several values."""
+    values: dict[str, set[str]] = {}
+    for job in jobs:
+        for key, value in job.config.items():
+            values.setdefault(key, set()).add(repr(value))
+    return [key for key, found in values.items() if len(found) > 1]
 
 
 def _listed(numbers: Sequence[int]) -> str:

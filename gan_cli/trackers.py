@@ -1,10 +1,11 @@
-"""Where figures and grids of a run go beside its folder: TensorBoard and Weights & Biases, imported only if chosen.
+"""Where figures and grids of a run go beside its folder, as TensorBoard and MLflow, imported only if chosen; or a CSV.
 
 `runlog.py` calls them, and takes care of those that fail.
 """
 
 from __future__ import annotations
 
+import csv
 import netrc
 import os
 import secrets
@@ -18,7 +19,8 @@ from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.links import refuse_link, without_link
 
-TENSORBOARD, WANDB = "tensorboard", "wandb"  # also the names of their folders in a run's
+TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three also a run's folders
+TABLE = "metrics.csv"
 RUN_ID = "run_id.txt"
 PROJECT = "gan-cli"
 WANDB_HOST = "api.wandb.ai"
@@ -128,7 +130,106 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-OPENERS: dict[str, Callable[..., Tracker]] = {TENSORBOARD: TensorBoard, WANDB: WeightsAndBiases}
+class Table:
+    """`<run>/metrics.csv`: a row for each line of `metrics.jsonl`, a column for each figure."""
+
+    def __init__(self, config: Config, folder: Path, step: int, say: Callable[[str], None]) -> None:
+        self._path = refuse_link(folder / TABLE)
+        self._names: list[str] = []
+        self.cut(step)
+
+    def _rows(self) -> list[dict[str, str]]:
+        if not self._path.is_file():
+            return []
+        with open(self._path, encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        """All rows anew: a figure that comes later gets a column, in which those before have nothing."""
+        temporary = without_link(self._path.with_name(f".{TABLE}.tmp"))
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self._names, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(temporary, self._path)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        row = {name: repr(value) for name, value in {"step": step, **values}.items()}
+        new = [name for name in row if name not in self._names]
+        if new:
+            rows = self._rows()
+            self._names += new
+            self._write([*rows, row])
+            return
+        with open(self._path, "a", encoding="utf-8", newline="") as file:
+            csv.DictWriter(file, self._names, restval="").writerow(row)
+
+    def picture(self, step: int, path: Path) -> None:
+        """A table has none."""
+
+    def cut(self, step: int) -> None:
+        rows = self._rows()
+        self._names = list(rows[0]) if rows else []
+        kept = [row for row in rows if (row.get("step") or "").isdecimal() and int(row["step"]) <= step]
+        if len(kept) < len(rows):
+            self._write(kept)
+
+    def close(self) -> None:
+        """Each row was written when it came."""
+
+
+class MLflow:
+    """A run of the experiment gan-cli, or MLFLOW_EXPERIMENT_NAME, found again by the id in `<run>/mlflow`.
+
+    Where MLFLOW_TRACKING_URI says; else in a database beside the runs, which `mlflow ui` shows.
+    """
+
+    def __init__(self, config: Config, folder: Path, step: int, say: Callable[[str], None]) -> None:
+        import mlflow
+
+        self._mlflow: Any = mlflow
+        inside = refuse_link(folder / MLFLOW)
+        inside.mkdir(exist_ok=True)
+        home = Path(config.output).expanduser().resolve()
+        own = not os.environ.get("MLFLOW_TRACKING_URI")
+        if own:
+            mlflow.set_tracking_uri(f"sqlite:///{home / 'mlflow.db'}")
+            os.environ.pop("MLFLOW_TRACKING_URI", None)  # which that sets, for another run in this process to find
+            if step == 0:
+                say(f"mlflow: no MLFLOW_TRACKING_URI, so this run is kept in {home / 'mlflow.db'}")
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+        if mlflow.get_experiment_by_name(name) is None:
+            # a server has its own place for files
+            mlflow.create_experiment(name, artifact_location=(home / "mlflow").as_uri() if own else None)
+        mlflow.set_experiment(name)
+        known = inside / RUN_ID
+        if known.is_file():
+            mlflow.start_run(run_id=known.read_text(encoding="utf-8").strip())
+            return
+        run = mlflow.start_run(run_name=f"{config.run_name} {folder.name}")
+        without_link(known).write_text(run.info.run_id + "\n", encoding="utf-8")
+        leaves = {key: str(value)[:500] for key, value in configs.flatten(configs.to_dict(config)) if value is not None}
+        mlflow.log_params(leaves)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self._mlflow.log_metrics(dict(values), step=step)
+
+    def picture(self, step: int, path: Path) -> None:
+        self._mlflow.log_artifact(str(path), artifact_path="samples")
+
+    def cut(self, step: int) -> None:
+        """Figures told again stand beside the first ones at the same step."""
+
+    def close(self) -> None:
+        self._mlflow.end_run()
+
+
+OPENERS: dict[str, Callable[..., Tracker]] = {
+    TENSORBOARD: TensorBoard,
+    WANDB: WeightsAndBiases,
+    CSV: Table,
+    MLFLOW: MLflow,
+}
 
 
 def has_key() -> bool:

@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first; a module may import from its own layer and those before it.
 LAYERS = [
     {"errors"},
-    {"extras", "child", "links"},
+    {"extras", "child", "links", "system"},
     {"schema", "randomness", "geometry", "plugin", "quickstart"},
     {"labels"},
     {"options", "searchpath", "ownfolder"},
@@ -32,10 +32,11 @@ LAYERS = [
     {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "runfolder", "machine"},
     {"trackers", "films"},
     {"pictures", "runlog", "state"},
-    {"chosen"},
+    {"chosen", "basis"},
     {"presentation", "judging", "turns"},
     {"sealed"},
     {"metrics"},
+    {"realdata"},
     {"reference"},
     {"quality", "samples"},
     {"steps", "checkpoint", "pace"},
@@ -51,10 +52,11 @@ LAYERS = [
     {"train", "sample", "export", "evaluate_folders"},
     {"appraisal"},
     {"evaluate"},
-    {"conduct", "finetune"},
+    {"conduct", "finetune", "transfer"},
+    {"changes"},
     {"equal_run"},
     {"replay"},
-    {"extend"},
+    {"extend", "resuming"},
     {"sources"},
     {"launch"},
     {"api"},
@@ -112,9 +114,9 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 
 TORCHLESS = (
-    "api child chosen cli combinations commands compare compose composition config cures errors explain extend extras"
-    " figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan plugin"
-    " recipes report schema searchpath sources sweep"
+    "api basis changes child chosen cli combinations commands compare compose composition config cures errors explain"
+    " extend extras figures geometry health help jobs leaderboard links multirun outcomes overrides ownfolder plan"
+    " plugin recipes report schema searchpath sources sweep system"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
 TORCHLESS_FILES += [

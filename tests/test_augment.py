@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gan_cli.augment import POLICIES, adapted_probability, augment, color, cutout, flip_and_shift, translation
+from gan_cli.augment import POLICIES, adapted_probability, augment, color, cutout, flip_and_shift, translation, turn
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
 CHANGES: dict[str, Change] = {
@@ -74,7 +74,7 @@ class TestEvery:
 
     def test_each_sample_has_its_own_numbers(self, name: str) -> None:
         changed = CHANGES[name](noise(1, 3, 32, 32).repeat(32, 1, 1, 1), seeded())
-        assert len({tuple(sample.flatten().tolist()) for sample in changed}) > 16
+        assert len({tuple(sample.flatten().tolist()) for sample in changed}) > (3 if name == "turn" else 16)
 
     def test_memory_layout_does_not_matter(self, name: str) -> None:
         images = noise(4, 3, 12, 8)
@@ -214,11 +214,14 @@ def test_probability_0_is_the_identity(name: str, probability: float | Tensor) -
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("probability", [0.5, torch.tensor(0.5)])
 def test_probability_one_half_touches_half(name: str, probability: float | Tensor) -> None:
-    """A shift by 0, 0 touches nothing: 1 in 81 of 32 x 32. What is touched is touched as with probability 1."""
+    """A shift by 0, 0 touches nothing: 1 in 81 of 32 x 32; nor does a turn by no quarter, 1 in 4.
+
+    What is touched is touched as with probability 1.
+    """
     images = noise(1000, 1, 32, 32)
     changed = augment(images, [name], seeded(), probability)
     touched = (changed != images).flatten(1).any(1)
-    assert touched.float().mean().item() == pytest.approx(0.5, abs=0.06)
+    assert touched.float().mean().item() == pytest.approx(0.375 if name == "turn" else 0.5, abs=0.06)
     assert torch.equal(changed[touched], augment(images, [name], seeded())[touched])
 
 
@@ -307,3 +310,22 @@ def test_ada_p_feeds_augment_and_carries_no_gradient() -> None:
     assert p.shape == ()
     images = noise(4, 1, 8, 8)
     assert augment(images, tuple(POLICIES), seeded(), p).shape == images.shape
+
+
+# --- turn --------------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_is_by_quarters_each_as_likely() -> None:
+    images = numbered(400, 5, 5)
+    turned = turn(images, seeded())
+    of_each = [(turned == images.rot90(quarters, (2, 3))).flatten(1).all(1).sum().item() for quarters in range(4)]
+    assert sum(of_each) == 400
+    assert all(70 < count < 130 for count in of_each)
+
+
+def test_what_is_not_square_is_turned_by_half() -> None:
+    images = numbered(100, 3, 5)
+    turned = turn(images, seeded())
+    of_each = [(turned == images.rot90(quarters, (2, 3))).flatten(1).all(1).sum().item() for quarters in (0, 2)]
+    assert sum(of_each) == 100
+    assert 30 < of_each[1] < 70

@@ -137,6 +137,13 @@ def test_goals_stand_beside_what_was_reached() -> None:
     ]  # fmt: skip
 
 
+def test_a_run_that_took_one_thread_is_seen_in_the_table() -> None:
+    rows = [row("as typed", 0.6, threads=2), row("as typed", 0.8, seed=1, threads=1), row("three numbers", 1.4)]
+    head, _, *lines = first_command_tables.results(rows).splitlines()
+    column = [cell.strip() for cell in head.split("|")].index("threads")
+    assert [line.split("|")[column].strip() for line in lines] == ["2, 1", "?"]
+
+
 def test_a_collapse_and_a_run_that_diverged_are_seen_in_the_tables() -> None:
     diverged = {key: value for key, value in row("as typed", 0.0).items() if key in first_command.Case._fields}
     diverged |= {"status": "diverged", "steps": 7, "seconds": 2.0, "findings": ["mode_collapse"], "commit": None}

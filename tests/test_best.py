@@ -13,6 +13,7 @@ from test_resume import metrics
 
 from gan_cli import best, checkpoint
 from gan_cli import train as training
+from gan_cli.chosen import chosen_figures
 from gan_cli.cli import run_command
 from gan_cli.errors import StorageError, UsageError
 from gan_cli.run import Run
@@ -214,3 +215,16 @@ def test_a_run_killed_when_all_was_done_is_closed_by_resuming(
     write_record(run, record)
     assert run_command("train", [f"resume={run}"]) == 0
     assert read_record(run)["ended"]["status"] == "done"
+
+
+def test_a_best_that_was_measured_otherwise_is_replaced(
+    judged: dict[int, float], train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fewer samples have larger distances, whatever the generator."""
+    run = train(*JUDGED, "evaluation.n=20", "steps=3")
+    judged[4] = 9.0
+    assert run_command("train", [f"resume={run}", "extra_steps=1", "evaluation.n=30"]) == 0
+    told = capsys.readouterr().out
+    assert "was measured otherwise: number of samples (20, 30), number of real samples (20, 30)" in told
+    assert best_of(run) == (4, "frechet-classifier", 9.0)
+    assert chosen_figures(run).figures["frechet-classifier"] == 9.0

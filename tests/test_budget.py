@@ -17,6 +17,7 @@ from conftest import TINY_IMAGES, compose
 from test_resume import assert_equal_runs, last
 
 from gan_cli import api, evaluation, pace, replay
+from gan_cli import config as configs
 from gan_cli import train as training
 from gan_cli.budget import Budget, seconds_of
 from gan_cli.cli import run_command
@@ -279,6 +280,8 @@ def test_a_replay_that_would_be_another_run_is_refused(
         ("training.ema_decay=0.5", "training.ema_decay=0.5"),
         ("recipe=colour_64", "recipe=colour_64 (was auto)"),
         ("dry_run=true seed=1", "seed=1 (was 0)"),
+        ("loss=wasserstein seed=1", "by loss.name=wasserstein (was non_saturating), seed=1 (was 0), "),
+        ("loss=wasserstein seed=1", " more; give the same keys"),
     ):
         assert run_command("train", [*same, *typed.split()]) == 2
         assert f"replay={one}: would be another run by " in (told := capsys.readouterr().err)
@@ -293,6 +296,20 @@ def test_a_replay_that_would_be_another_run_is_refused(
         assert run_command("train", [*same, *more]) == 2
         assert "the data are not those of the run" in capsys.readouterr().err
     assert len([*here.glob("outputs/*/*/config.json")]) == 1
+
+
+def test_a_replay_takes_the_paths_of_the_run_from_where_it_was_started(tmp_path: Path) -> None:
+    (tmp_path / "there" / "x").mkdir(parents=True)
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    record = {"config": configs.to_dict(compose("dataset=folder", "dataset.path=x")), "directory": f"{tmp_path}/there"}
+    (run / "config.json").write_text(json.dumps(record))
+    (run / "budget.jsonl").write_text('{"step": 0, "total_steps": 9}\n')
+    same = compose("dataset=folder", f"dataset.path={tmp_path}/there/x", f"replay={run}")
+    assert replay.as_replayed(same, ("replay",), None).dataset == same.dataset
+    other = dataclasses.replace(same, dataset=dataclasses.replace(same.dataset, path=str(tmp_path)))
+    with pytest.raises(UsageError, match=r"another run by dataset\.path="):
+        replay.as_replayed(other, ("replay",), None)
 
 
 def test_the_recorded_ends_are_those_of_the_checkpoint(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -149,3 +151,80 @@ def test_it_needs_no_torch(three: list[Path], here: Path) -> None:
     path = os.pathsep.join([str(here), str(ROOT)])
     done = run_process("compare", *(str(run) for run in three), cwd=here, PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_table_as_csv(three: list[Path], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("compare", [*map(str, three), "out=table.csv"]) == 0
+    assert capsys.readouterr().out.endswith("table.csv\n")
+    with open(here / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows] == [str(folder) for folder in three]
+    assert [row["loss.name"] for row in rows] == ["hinge", "minimax", "[/]"]
+    assert [row["frechet-classifier"] for row in rows] == ["12.345", "45.5", ""]
+    assert [row["status"] for row in rows] == ["done", "diverged", "not ended"]
+    assert rows[0]["findings"] == "blank"
+
+
+# --- figures that cannot be compared -----------------------------------------------------------------------------
+
+
+def bold(text: str) -> set[str]:
+    """The values that are called the best."""
+    return {found.strip() for found in re.findall(r"\x1b\[1m([^\x1b]*)", text)}
+
+
+def compared(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *runs: Path) -> str:
+    monkeypatch.setattr(compare, "Console", lambda: Console(width=200, force_terminal=True))
+    capsys.readouterr()
+    assert run_command("compare", [str(run) for run in runs]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_best_of_what_cannot_be_compared_is_not_marked(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    for number, size in enumerate((16, 32, 16)):
+        config = {"image_size": size, "dataset": {"name": "folder", "cache": str(number)}}
+        line = {"step": 1, "frechet-classifier": 5.5 + number, "loss/generator": 2.5}
+        runs.append(leave_run(here / str(number), config, line))
+    told = compared(capsys, monkeypatch, *runs[:2])
+    assert "5.5" not in bold(told)
+    assert "not compared: frechet-classifier is not measured on the same: they differ in image_size (16, 32)" in told
+    told = compared(capsys, monkeypatch, runs[0], runs[2])
+    assert "5.5" in bold(told)
+    assert "not compared" not in told
+
+
+def test_what_runs_kept_of_their_measure_says_more_than_their_configs(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two paths to the same pictures are compared, one path to pictures that have changed is not."""
+    runs = []
+    for number, (path, data) in enumerate((("a", "1"), ("b", "1"), ("a", "2"))):
+        config = {"dataset": {"name": "folder", "path": path}}
+        run = leave_run(here / str(number), config, {"step": 1, "frechet-random": 5.5 + number})
+        record = json.loads((run / "config.json").read_text())
+        (run / "config.json").write_text(json.dumps(record | {"measured_on": {"samples": {"data": data}}}))
+        runs.append(run)
+    assert "5.5" in bold(compared(capsys, monkeypatch, *runs[:2]))
+    told = compared(capsys, monkeypatch, runs[0], runs[2])
+    assert "5.5" not in bold(told)
+    assert "not compared: frechet-random is not measured on the same: they differ in data" in told
+
+
+def test_evaluations_of_other_numbers_are_not_compared(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    for number in range(2):
+        run = leave_run(here / str(number), {}, {"step": 1})
+        (run / EVALUATIONS).mkdir()
+        basis = {"data": "1", "n": 60, "reals": ("held_out", "train")[number]}
+        figures = tuple(Figure(name, 5.5 + number, 60, "lower") for name in ("kernel-random", "frechet-random"))
+        save_evaluated(Evaluated(figures, {"basis": basis}), run / EVALUATIONS / "a.json")
+        runs.append(run)
+    told = compared(capsys, monkeypatch, *runs)
+    assert "5.5" not in bold(told)
+    assert "not compared (gan-eval): kernel-random, frechet-random are not measured on the same" in told
+    assert "real samples (held_out, train)" in told

@@ -416,13 +416,13 @@ def test_the_more_that_a_run_tells_can_be_typed(run: Path) -> None:
     assert run_command("sample", words) == 0
 
 
-def test_init_from_with_other_classes_says_whose(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_from_with_other_classes_takes_over_those_in_both(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = [*TINY_IMAGES[:3], *TINY_IMAGES[6:], f"init_from={run}", "steps=1"]
     assert run_command("train", [*tiny, "conditioning=projection"]) == 0
     capsys.readouterr()
     classes = json.loads((run / "config.json").read_text())["config"]["conditioning"]["classes"]
-    assert run_command("train", [*tiny, f"dataset.classes=[{classes[0]}]"]) == 2
-    assert "those of the networks of init_from" in capsys.readouterr().err
+    assert run_command("train", [*tiny, f"dataset.classes=[{classes[0]}]"]) == 0
+    assert "taken over" not in capsys.readouterr().out  # every layer is
 
 
 def test_stacked_digits_are_asked_for_with_two_classifiers(train: Callable[..., Path]) -> None:

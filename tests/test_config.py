@@ -270,10 +270,10 @@ WRONG = [
     ("training.ema_decay=1", ["training.ema_decay=1", "below 1"]),
     ("dataset.fallback=yes", ["dataset.fallback=yes", "bundled, error"]),
     ("dataset.download=maybe", ["dataset.download=maybe", "true or false"]),
-    ("image_size=33", ["image_size=33", "16, 20, 24, 28, 32"]),
+    ("image_size=2", ["image_size=2", "from 4 on, the nearest are 4 and 5", "architecture=mlp"]),
     ("image_size=null", ["image_size=null"]),
-    ("image_size=50", ["image_size=50", "architecture.generator=subpixel"]),
-    ("image_size=[64,97]", ["image_size=[64,97]", "power of two"]),
+    ("image_size=3", ["image_size=3", "architecture.generator=subpixel"]),
+    ("image_size=[3,97]", ["image_size=[3,97]", "nearest are [4,97] and [5,97]"]),
     ("image_size=[64]", ["image_size=[64]", "a list of 2 of such"]),
     ("image_size=[64,-32]", ["image_size=[64,-32]", "at least 1"]),
     ("architecture=resnet architecture.generator.attention=5", ["attention=5", "7, 14, 28"]),
@@ -397,6 +397,13 @@ def test_differences_name_what_makes_another_run() -> None:
         "optimizer.beta1=0.25 (was 0.0)",
         "seed=1 (was 0)",
     ]
+
+
+def test_a_path_is_the_same_in_each_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, same, other = (compose("dataset=folder", f"dataset.path={path}") for path in ("x", tmp_path / "x", "y"))
+    assert configs.differences(first, same) == []
+    assert configs.differences(first, other) == ["dataset.path=x (was y)"]
 
 
 def test_every_key_has_a_line_of_help() -> None:

@@ -455,3 +455,17 @@ def test_stacked_digits(tmp_path: Path) -> None:
             assert int(digit) in digits_.labels[same].tolist()
     assert not stacks.complete
     assert stacks.fingerprint == build_stacked_mnist(size=2000, digits=3, **settings).fingerprint
+
+
+@pytest.mark.parametrize(("flip", "sides"), [("vertical", [(), (-2,)]), ("both", [(), (-1,), (-2,), (-2, -1)])])
+def test_images_may_be_mirrored_top_to_bottom_too(flip: str, sides: list[tuple[int, ...]]) -> None:
+    dataset = Dataset(torch.arange(40 * 12, dtype=torch.int64).to(torch.uint8).view(40, 1, 3, 4), "numbers")
+    plain, mirrored, usual = (
+        Batches(dataset, 0, 40, torch.device("cpu"), chosen).draw(0).samples for chosen in (False, flip, True)
+    )
+    found = torch.stack([(mirrored == plain.flip(each)).flatten(1).all(1) for each in sides])
+    assert found.any(0).all()
+    assert (found.sum(1) > 2).all()
+    if flip == "both":  # left to right as by itself
+        left = (usual != plain).flatten(1).any(1)
+        assert torch.equal(left, found[1] | found[3])

@@ -88,6 +88,20 @@ def test_every_figure_with_floor_and_interval(run: Path, judged: Callable[..., A
         assert page.width > 400
 
 
+def test_all_training_images_are_compared_with(run: Path, judged: Callable[..., Any]) -> None:
+    """As papers have it: any number of samples against all that the run was trained on."""
+    asked = (f"ckpt={run}", "n=250", "metrics=[frechet,memorization]", "extractor=random", "resamples=0")
+    data, printed, path = judged(*asked, "reals=train")
+    assert "compared with: all 200 training images; floor: 200 held-out images against these" in printed
+    frechet, memorized = data["figures"][:2]
+    assert (frechet["n"], frechet["reals"], memorized["reals"]) == (250, 200, 200)
+    assert frechet["floor"] is not None
+    assert (data["about"]["n"], data["about"]["n_real"], data["about"]["reals"]) == (250, 200, "train")
+    assert path.name == "step_00000002_random_n250_train.json"
+    both = judged(*asked, "reals=all")[0]["figures"][0]
+    assert (both["reals"], both["floor"]) == (400, None)
+
+
 def test_the_same_again_is_equal_and_overwrites_nothing(run: Path, judged: Callable[..., Any]) -> None:
     one, _, first = judged(f"ckpt={run}", "n=40")
     other, _, second = judged(f"ckpt={run / 'checkpoints' / checkpoint.LAST}", "n=40")

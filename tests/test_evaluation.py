@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY_IMAGES, without
+from test_folder import write
 from test_resume import metrics
+from torch import nn
 
-from gan_cli import checkpoint
+from gan_cli import checkpoint, evaluation
 from gan_cli.appraisal import evaluate_checkpoint
 from gan_cli.cli import run_command
-from gan_cli.runfolder import CHECKPOINTS
+from gan_cli.metrics.classifier import Classifier
+from gan_cli.runfolder import CHECKPOINTS, read_record
 
 ASKED = (
     "evaluation.metrics=[frechet,precision_recall]",
@@ -32,6 +35,22 @@ def test_they_are_those_of_gan_eval(train: Callable[..., Path], more: list[str])
     for figure in judged.figures:
         assert lines[4][figure.name] == pytest.approx(figure.value, rel=1e-4, abs=1e-6), figure.name
     assert {figure.name for figure in judged.figures} == {"frechet-random", "precision-random", "recall-random"}
+
+
+def test_what_they_are_compared_with_is_recorded(train: Callable[..., Path]) -> None:
+    run = train(*TINY_IMAGES, *ASKED, "conditioning=projection", "steps=2")
+    record = read_record(run)
+    told = "evaluation: frechet, precision_recall beside 60 of 200 held-out images; floor: 60 training images against"
+    told += " these"
+    assert record["compared_with"] == [told]
+    assert told in (run / "train.log").read_text()
+    basis = record["measured_on"]
+    assert basis["samples"] | {"data": "", "features": ""} == {
+        "data": "", "shape": [1, 16, 16], "classes": 8, "extractor": "random", "features": "", "n": 60,
+        "reals": "held_out", "n_real": 60,
+    }  # fmt: skip
+    assert basis["classes"]["shape"] == [1, 16, 16]
+    assert "modes" not in basis
 
 
 def test_training_is_as_without_them(train: Callable[..., Path]) -> None:
@@ -73,3 +92,25 @@ def test_a_resumed_run_is_judged_alike(train: Callable[..., Path]) -> None:
     assert [line.get("frechet-random") for line in metrics(whole)] == [
         line.get("frechet-random") for line in metrics(halves)
     ]
+
+
+def test_a_classifier_at_chance_says_nothing_of_classes(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guesses = Classifier(nn.Sequential(), 0.1)
+    monkeypatch.setattr(evaluation, "cached_classifier", lambda *data: guesses)
+    run = train(*TINY_IMAGES, "conditioning=projection", "steps=1", "training.evaluate_every=1")
+    assert not any("accuracy/class" in line for line in metrics(run))
+    out = capsys.readouterr().out
+    assert out.count("no better than guessing (") == 1
+    assert "%): it does not judge the classes of samples" in out
+    assert "judged to be of the class" not in out
+
+
+def test_doubles_in_a_persons_own_pictures_are_told(train: Callable[..., Path], here: Path) -> None:
+    for number in range(12):
+        shade = (20 * min(number, 9), 0, 0)
+        write(here / "pictures" / f"{number}.png", shade, (16, 16))
+    tiny = [override for override in TINY_IMAGES if "dataset" not in override]
+    run = train("dataset=folder", "dataset.path=pictures", "dataset.cache=none", *tiny, "steps=1")
+    assert "data: doubles: 2 of 12 training images are copies of another" in (run / "train.log").read_text()

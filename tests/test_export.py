@@ -7,16 +7,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_IMAGES, without
+from conftest import TINY_IMAGES, compose, without
 from safetensors.torch import load_file
 from torch import Tensor
 
 from gan_cli import apart, exporters
+from gan_cli.card import Card, rights_text
 from gan_cli.checkpoint import LAST
 from gan_cli.cli import run_command
 from gan_cli.errors import CheckpointError, StorageError, UsageError
@@ -185,6 +187,7 @@ def test_the_folder_follows_the_hub_s_conventions(exported: tuple[Path, Path]) -
     front = (folder / "README.md").read_text().split("---")[1]
     assert "library_name: gan-cli" in front
     assert "\nlicense:" not in front
+    assert "gan-cli claims no rights in these weights" in (folder / "README.md").read_text()
     weights = load_file(folder / "model.safetensors")  # by the library alone
     state = load_generator(run).network.state_dict()
     assert weights.keys() == state.keys()
@@ -405,3 +408,17 @@ def test_a_process_apart_gives_what_was_asked(tmp_path: Path, monkeypatch: pytes
     inputs = [(torch.randn(count, 2), None) for count in (1, 4)]
     for (latent, _), made in zip(inputs, apart.run_apart(tmp_path / PT2, inputs), strict=True):
         assert np.array_equal(made.numpy(), (2 * latent).numpy())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "words"),
+    [("mnist", "CC BY-SA 3.0"), ("folder", "own pictures"), ("shapes", "they learned from (`shapes`)")],
+)
+def test_a_card_says_whose_the_weights_and_the_data_are(dataset: str, words: str) -> None:
+    config = compose(*TINY_IMAGES)
+    of_shapes = Card(
+        "0", (), "shapes", (1, 16, 16), config.architecture.generator, config.conditioning, True, 1, "0" * 64
+    )
+    told = " ".join(rights_text(replace(of_shapes, dataset=dataset)))
+    assert "claims no rights" in told
+    assert words in told

@@ -65,8 +65,9 @@ def test_a_run_by_name_or_by_file(train: Callable[..., Path], old: Path) -> None
     one = train(*DATA, f"init_from={old.parent}", "steps=3", "name=one")
     two = train(*DATA, f"init_from={old / 'checkpoints/last.safetensors'}", "steps=3", "name=two")
     assert last(one).sha256 != last(old).sha256
-    for name, tensor in last(one).tensors.items():
-        assert torch.equal(tensor, last(two).tensors[name])
+    first, second = last(one).tensors, last(two).tensors
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name])
 
 
 @pytest.mark.parametrize("freeze", [0, 2])
@@ -125,9 +126,7 @@ def test_freezing_with_normalized_layers(normalization: str) -> None:
     [
         (["architecture.generator.base_channels=8"], ["base_channels=8", "have 4"]),
         (["architecture=mlp"], ["architecture.discriminator", "leave architecture out"]),
-        (["image_size=32"], ["image_size=32", "have 16"]),
         (["dataset=mnist", "dataset.download=false"], ["16", "dataset=mnist"]),
-        (["dataset=shapes", "dataset.image_channels=3"], ["1x16x16", "3x16x16"]),
         (["training.freeze_discriminator_layers=40"], ["freeze_discriminator_layers=40", "4 layers"]),
     ],
 )
@@ -135,7 +134,6 @@ def test_what_does_not_fit_is_refused(
     here: Path, old: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], words: list[str]
 ) -> None:
     data = without(DATA, "dataset") if any(text.startswith("dataset=mnist") for text in overrides) else DATA
-    data = data if "dataset=shapes" not in overrides else without(data, "dataset=shapes")
     code = run_command("train", [*data, f"init_from={old}", "name=never", "steps=1", *overrides])
     error = capsys.readouterr().err
     if "dataset=mnist" in overrides:  # digits can be brought to 16 pixels: they fit
@@ -197,5 +195,5 @@ def test_dry_run_and_resume_auto(
     line = [*DATA, f"init_from={old}", "name=auto", "resume=auto"]
     first = train(*line, "steps=2")
     assert train(*line, "steps=4") == first
-    assert run_command("train", [f"resume={first}", f"init_from={old}"]) == 2
+    assert run_command("train", [f"resume={first}", f"init_from={first}"]) == 2
     assert "init_from: cannot change" in capsys.readouterr().err

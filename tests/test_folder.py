@@ -19,12 +19,12 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_cli.data import decoding, folder, store
+from gan_cli.data import conversion, decoding, folder, store
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.folder import build_folder
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError
-from gan_cli.imagefolder import listing
+from gan_cli.imagefolder import kinds
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 EVERYTHING = Selection()
@@ -41,7 +41,7 @@ def load(
     split: str = "train",
     labels: Path | str | None = None,
     selection: Selection = EVERYTHING,
-    **of_labels: Any,
+    **choices: Any,
 ) -> Dataset:
     return build_folder(
         path=path if isinstance(path, tuple) else str(path),
@@ -53,7 +53,7 @@ def load(
         labels=None if labels is None else str(labels),
         split=split,
         selection=selection,
-        **of_labels,
+        **choices,
     )
 
 
@@ -77,7 +77,7 @@ def write_pets(root: Path, **counts: int) -> Path:
     shade = 0
     for name, count in counts.items():
         for index in range(count):
-            write(root / name / f"{index}.png", (shade % 256, shade // 256, 0))
+            write(root / name / f"{index}.png", (shade % 256, shade // 256, 128))
             shade += 1
     return root
 
@@ -190,13 +190,13 @@ def test_loose_pictures_beside_sub_folders_make_no_classes(tmp_path: Path) -> No
 
 
 def test_a_stray_picture_of_a_foreign_format_does_not_undo_the_classes(tmp_path: Path) -> None:
-    write(write_pets(tmp_path, cat=1, dog=1) / "x.gif")
+    (write_pets(tmp_path, cat=1, dog=1) / "x.heic").touch()
     dataset = load(tmp_path, on_bad="skip")
     assert dataset.classes == ("cat", "dog")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [0, 1]
-    assert dataset.source.endswith("; 1 left out: x.gif (gif is not read, convert it to png)")
-    assert len(load(tmp_path, selection=Selection(classes=("cat",)))) == 1  # x.gif is of no class
+    assert dataset.source.endswith("; 1 left out: x.heic (heic is not read, convert it to png)")
+    assert len(load(tmp_path, selection=Selection(classes=("cat",)))) == 1  # x.heic is of no class
 
 
 def test_one_wrapping_folder_is_taken_off(tmp_path: Path) -> None:
@@ -383,9 +383,7 @@ def test_values_beyond_16_bits_are_bad(values: list[list[int]]) -> None:
     image = Image.fromarray(np.array(values, np.int32))
     target = decoding.Target((1, 2), 1, "white")
     with pytest.raises(decoding.BadPicture, match="values beyond 16 bits"):
-        decoding._converted(image, target)
-    with pytest.raises(decoding.BadPicture, match="pixels of the kind F are not read"):
-        decoding._converted(Image.new("F", (2, 1)), target)
+        conversion.of_image(image, None, False, target)
 
 
 def test_opacity_is_kept_and_hidden_colours_are_not(tmp_path: Path) -> None:
@@ -541,10 +539,12 @@ BAD = {
     "header.png": (PNG[:20], "truncated"),
     "moving.webp": (encoded(FRAMES[0], "WEBP", save_all=True, append_images=FRAMES[1:]), "is animated, 3 frames"),
     "moving.png": (encoded(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "is animated, 3 frames"),
-    "still.gif": (encoded(FRAMES[0], "GIF"), "gif is not read, convert it to png"),
-    "scan.TIFF": (encoded(FRAMES[0], "TIFF"), "tiff is not read, convert it to png"),
-    "gif.png": (encoded(FRAMES[0], "GIF"), "is a gif, whatever its name says: convert it to png"),
-    "tiff.png": (encoded(FRAMES[0], "TIFF"), "is a tiff, whatever its name says: convert it to png"),
+    "moving.gif": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "is animated, 3 frames"),
+    "scan.TIFF": (encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "has 3 pages"),
+    "phone.HEIC": (b"", "heic is not read, convert it to png"),
+    "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(99), "is a heic, whatever its name says: convert it to png"),
+    "scan.dcm": (b"", "dcm is not read, convert it to 16-bit png or npy"),
+    "scan": (bytes(128) + b"DICM" + bytes(99), "is a DICOM file: convert it to 16-bit png or npy"),
     "bomb.png": (png(60_000, 60_000, 1, 0, b""), "more than 178,956,970 pixels"),
 }
 
@@ -584,10 +584,10 @@ def test_all_bad_pictures_are_counted_and_some_are_named(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("on_bad", ["error", "skip"])
 def test_nothing_but_bad_pictures_is_refused(tmp_path: Path, on_bad: str) -> None:
-    for name in ("a.gif", "b.gif"):
-        write(tmp_path / name)
+    for name in ("a.heic", "b.heic"):
+        (tmp_path / name).touch()
     message = refusal(tmp_path, on_bad=on_bad)
-    assert "2 of 2 pictures cannot be used: a.gif (gif is not read, convert it to png)" in message
+    assert "2 of 2 pictures cannot be used: a.heic (heic is not read, convert it to png)" in message
     assert ("dataset.on_bad=skip" in message) == (on_bad == "error")
 
 
@@ -613,7 +613,7 @@ def test_a_mixed_folder(tmp_path: Path) -> None:
     dataset = load(tmp_path, size=(16, 24), on_bad="skip")
     assert dataset.samples.shape == (297, 3, 16, 24)
     assert dataset.source.startswith(f"297 pictures in 3 classes (bird 99, cat 99, dog 99) from {tmp_path}; ")
-    reasons = ("truncated", "not a picture, whatever its name says", "gif is not read, convert it to png")
+    reasons = ("truncated", "not a picture, whatever its name says", "is animated, 2 frames")
     named = ", ".join(f"{name} ({reason})" for name, reason in zip(bad, reasons, strict=True))
     assert dataset.source.endswith(f"; 3 left out: {named}")
     assert f"3 of 300 pictures cannot be used: {named};" in refusal(tmp_path)
@@ -642,7 +642,7 @@ def test_pipes_devices_and_sockets_are_bad_and_do_not_block(tmp_path: Path, monk
 
 def test_a_pipe_as_the_path_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.zip")
-    assert "neither a folder nor a zip" in refusal(tmp_path / "pipe.zip")
+    assert "neither a folder nor a file" in refusal(tmp_path / "pipe.zip")
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
@@ -707,24 +707,36 @@ def refuse_to_open(monkeypatch: pytest.MonkeyPatch, refused: Path, error: OSErro
 
 
 def test_a_path_that_is_missing(tmp_path: Path) -> None:
-    wanted = "not found, expected a folder or zip of pictures"
+    wanted = "not found, expected a folder, zip or tar of pictures"
     for path in (tmp_path / "nowhere", tmp_path / "a\0b", write(tmp_path / "a.png") / "b"):
         assert wanted in refusal(path)
 
 
-@pytest.mark.parametrize("name", ["a.png", "pets.tar.gz", "pets.zip"])
-def test_a_file_that_is_no_zip(tmp_path: Path, name: str) -> None:
-    write(tmp_path / name, format="PNG")
-    what = "is a damaged zip" if name == "pets.zip" else "is neither a folder nor a zip"
-    assert refusal(tmp_path / name) == f"dataset.path={tmp_path / name}: {what}, expected a folder or zip of pictures"
+FILM = "mp4 is not read, take its pictures out, as by `ffmpeg -i film.mp4 frames/%06d.png`"
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("pets.zip", "is a damaged zip, expected a folder, zip or tar of pictures"),
+        ("pets.npz", "is a damaged npz, expected a folder, zip or tar of pictures"),
+        ("pets.tar.gz", "is a damaged tar, expected a folder, zip or tar of pictures"),
+        ("pets.txt", "neither a folder, a zip, a tar nor a picture, expected a folder, zip or tar of pictures"),
+        ("pets.h5", "h5 is not read, write its pictures out as files or as an npy"),
+        ("pets.mp4", FILM),
+    ],
+)
+def test_a_file_that_is_not_read(tmp_path: Path, name: str, what: str) -> None:
+    (tmp_path / name).write_text("?")
+    assert refusal(tmp_path / name) == f"dataset.path={tmp_path / name}: {what}"
 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"dataset.path={tmp_path}: no pictures in it; png, jpg, webp and bmp are read"
+    assert refusal(tmp_path).startswith(f"dataset.path={tmp_path}: no pictures in it; png, jpg, webp, bmp, gif, tif,")
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "note.txt").touch()
     (tmp_path / "notes.csv").touch()
-    assert "no pictures in it, only 2 other files; png, jpg, webp and bmp are read" in refusal(tmp_path)
+    assert "no pictures in it, only 2 other files; png, jpg," in refusal(tmp_path)
 
 
 def test_names_are_made_one_line(tmp_path: Path) -> None:
@@ -752,7 +764,7 @@ def test_a_class_is_named_alike_by_every_system(tmp_path: Path) -> None:
 def test_only_what_is_chosen_by_class_is_read(tmp_path: Path) -> None:
     write_pets(tmp_path, bird=2, cat=3, dog=1)
     (tmp_path / "dog" / "bad.png").touch()
-    (tmp_path / "dog" / "bad.gif").touch()
+    (tmp_path / "dog" / "bad.heic").touch()
     selection = Selection(classes=("cat", "bird"))
     dataset = load(tmp_path, selection=selection)
     assert dataset.classes == ("cat", "bird")
@@ -882,7 +894,7 @@ def test_bad_members_of_a_zip(tmp_path: Path) -> None:
 
 
 def test_a_member_that_is_too_large_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "MOST_FILE_BYTES", 2**20)
+    monkeypatch.setattr(kinds, "MOST_FILE_BYTES", 2**20)
     write(tmp_path / "root" / "good" / "a.png")
     (tmp_path / "root" / "large").mkdir()
     (tmp_path / "root" / "large" / "a.png").write_bytes(bytes(2**20 + 1))

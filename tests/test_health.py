@@ -243,8 +243,9 @@ def test_watching_changes_nothing(train: Callable[..., Path], recipe: list[str])
     unseen, seen = train(*rare, "name=unseen"), train(*TINY_IMAGES, *recipe, "steps=9", "name=seen")
     assert len(metrics(unseen)) == 1
     assert len(metrics(seen)) == 9
-    for name, tensor in last(unseen).tensors.items():
-        assert torch.equal(tensor, last(seen).tensors[name]), name
+    one, other = last(unseen).tensors, last(seen).tensors
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
 
 
 # --- what a run does ---------------------------------------------------------------------------------------------

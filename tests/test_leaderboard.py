@@ -11,6 +11,8 @@ import pytest
 from scipy import stats
 
 from gan_cli import leaderboard
+from gan_cli.report import write_sweep_report
+from gan_cli.reports.board import read_board
 
 
 def job(number: int, seed: int, figures: dict[str, float], status: str = "done", **config: Any) -> dict[str, Any]:
@@ -139,3 +141,91 @@ def test_its_files_agree_and_nothing_in_them_is_markup(tmp_path: Path, capsys: p
     assert "[/]" in out
     assert "the best once more: gan-train loss=hinge seed=1" in out
     assert "job 1 raised: why 1" in out
+
+
+# --- figures that cannot be compared -----------------------------------------------------------------------------
+
+
+def measured(number: int, value: float, name: str = "frechet-classifier", **basis: Any) -> dict[str, Any]:
+    usual = {"data": "abc", "shape": [1, 16, 16], "classes": 2, "extractor": "classifier", "features": "f", "n": 60}
+    done = job(number, 1, {name: value}, loss=f"l{number}")
+    return done | {"measured_on": {"samples": usual | basis}}
+
+
+@pytest.mark.parametrize(
+    ("basis", "expected"),
+    [
+        ({"shape": [1, 32, 32], "features": "g"}, "size or channels (1 x 16 x 16, 1 x 32 x 32)"),
+        ({"shape": [3, 16, 16]}, "size or channels (1 x 16 x 16, 3 x 16 x 16)"),
+        ({"data": "other", "features": "g"}, "data"),
+        ({"features": "g"}, "features"),
+        ({"extractor": "random", "features": "g"}, "features (classifier, random)"),
+        ({"n": 2000}, "number of samples (60, 2000)"),
+        ({"classes": 3, "data": "other"}, "number of classes (2, 3)"),
+    ],
+)
+def test_what_is_measured_otherwise_is_not_ranked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], basis: dict[str, Any], expected: str
+) -> None:
+    board = build(measured(0, 5.0), measured(1, 1.0, **basis), measured(2, 4.0))
+    assert order(board) == ["l2", "l0", "l1"]  # those of the same together
+    assert leaderboard.ranking(board) == (
+        f"not ranked: frechet-classifier is not measured on the same: they differ in {expected}; compare rows that are"
+        " alike in this"
+    )
+    assert leaderboard.best_of(board) is None
+    leaderboard.write(tmp_path, board)
+    with open(tmp_path / "leaderboard.csv", newline="") as stream:
+        assert [row["rank"] for row in csv.DictReader(stream)] == ["", "", ""]
+    leaderboard.tell(tmp_path, board)
+    out = capsys.readouterr().out
+    assert "not ranked: " in out
+    assert "the best once more" not in out
+    assert not read_board(tmp_path).ranked
+    assert expected in read_board(tmp_path).unranked
+    assert '<strong class="warning">Not ranked</strong>: frechet-classifier' in write_sweep_report(tmp_path).read_text()
+
+
+def test_what_is_measured_alike_is_ranked() -> None:
+    board = build(measured(0, 5.0), measured(1, 1.0))
+    assert (order(board), board["unranked"]) == (["l1", "l0"], "")
+    assert leaderboard.best_of(board) == "gan-train loss=l1 seed=1"
+
+
+def test_figures_in_other_features_are_not_ranked() -> None:
+    board = build(measured(0, 5.0), measured(1, 1.0, "frechet-random", extractor="random", features="g"))
+    assert "features (classifier, random)" in board["unranked"]
+    old = build(job(0, 1, {"frechet-classifier": 2.0}, loss="a"), job(1, 1, {"frechet-random": 2.0}, loss="b"))
+    assert "features (classifier, random)" in old["unranked"]
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "ranked"),
+    [
+        ("image_size", (16, 32), False),
+        ("dataset.image_channels", (1, 3), False),
+        ("dataset.classes", (["a"], ["b"]), False),
+        ("dataset", ("mnist", "kmnist"), False),
+        ("evaluation.n", (500, 2000), False),
+        ("dataset.limit", (100, 1000), True),  # what is compared with has no limit
+        ("dataset.flip", (True, False), True),
+        ("dataset.balance", (True, False), True),
+        ("optimizer.lr", (0.1, 0.2), True),
+    ],
+)
+def test_jobs_from_before_go_by_what_varied(key: str, values: tuple[Any, Any], ranked: bool) -> None:
+    board = build(*(job(number, 1, {"frechet-random": 1.0}, **{key: value}) for number, value in enumerate(values)))
+    assert (board["unranked"] == "") == ranked
+    assert ranked or key in board["unranked"]
+
+
+def test_modes_and_classes_have_a_basis_of_their_own() -> None:
+    covered = {"modes/covered": 8.0}
+    rings = [
+        job(number, 1, covered, loss="a") | {"measured_on": {"modes": {"data": each}}}
+        for number, each in enumerate("ab")
+    ]
+    told = build(*rings, ranked_by=("modes/covered",))["unranked"]
+    assert told == "modes/covered is not measured on the same: they differ in data"
+    few = [job(number, 1, {"accuracy/class": 0.5}, **{"dataset.limit": number + 1}) for number in range(2)]
+    assert "dataset.limit (1, 2)" in build(*few, ranked_by=("accuracy/class",))["unranked"]

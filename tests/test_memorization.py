@@ -110,3 +110,71 @@ def test_one_picture_again_and_again_is_told(digits: Tensor) -> None:
     assert not found.flagged
     assert "but 100.0% repeat each other" in found.verdict
     assert "repeat" not in judged(digits[4000:4500], digits).verdict
+
+
+# --- doubles -----------------------------------------------------------------------------------------------------
+
+
+def random_pictures(count: int, seed: int = 0) -> Tensor:
+    return torch.randint(256, (count, 1, 8, 8), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+
+
+def noisy(images: Tensor) -> Tensor:
+    """Other by up to 3 grey levels."""
+    noise = torch.randint(-3, 4, images.shape, generator=torch.Generator().manual_seed(7))
+    return (images.int() + noise).clamp(0, 255).to(torch.uint8)
+
+
+def looked_up(fakes: Tensor, train: Tensor) -> Memorization:
+    """As where nothing is held out."""
+    own = torch.arange(len(train))[:200]
+    return find_memorized(fakes, train, train[own], own, lambda done, count: None)
+
+
+@pytest.mark.parametrize("doubled", [0, 1, 2, 10, 200])
+@pytest.mark.parametrize("resaved", [False, True])
+def test_doubles_in_the_data_do_not_disarm_it(doubled: int, resaved: bool) -> None:
+    """Two pictures of 200 that lie there twice made copies look usual."""
+    once = random_pictures(200)
+    again = noisy(once[:doubled]) if resaved else once[:doubled]
+    train = torch.cat([once, again])
+    found = looked_up(noisy(once[:100]), train)
+    assert share(found) == 1
+    assert found.flagged
+    assert found.doubles == doubled
+    assert (f"{doubled} of 200 held-out ones are doubles of a training image" in found.verdict) == bool(doubled)
+    honest = looked_up(random_pictures(100, seed=1), train)
+    assert not honest.flagged
+    assert share(honest) < 0.05
+    assert honest.ratio == pytest.approx(1, abs=0.1)
+
+
+def test_doubles_among_the_held_out_ones(digits: Tensor) -> None:
+    """Test pictures that are also training pictures, and test pictures that are there twice."""
+    held_out = torch.cat([digits[:20], digits[3000:3200], digits[3000:3010]])
+    train = digits[:3000]
+    found = find_memorized(altered(digits[100:200], 20), train, held_out, None, lambda done, count: None)
+    assert found.doubles == 20
+    assert found.flagged
+    repeated = altered(digits[4000:4001].repeat(100, 1, 1, 1), 4)
+    again = find_memorized(repeated, train, held_out, None, lambda done, count: None)
+    assert again.repeats.all()
+
+
+def test_a_median_sample_far_nearer_than_held_out_ones_flags_by_itself() -> None:
+    few = random_pictures(60)
+    near = torch.full((60,), 0.1)
+    usual = find_nearest(few, random_pictures(60, seed=1))
+    nothing = torch.zeros(60, dtype=torch.bool)
+    found = Memorization(nothing, nothing, near, torch.ones(60), usual, usual)
+    assert found.flagged
+    assert "FLAGGED: 0.0% of 60 samples" in found.verdict
+    assert "the median sample is at 0.1 of the distance that held-out ones have to theirs" in found.verdict
+    assert not Memorization(nothing, nothing, 3 * near, torch.ones(60), usual, usual).flagged
+
+
+def test_pictures_that_are_all_the_same_have_no_other_neighbour() -> None:
+    same = torch.full((30, 1, 4, 4), 9, dtype=torch.uint8)
+    found = looked_up(same, same)
+    assert found.doubles == 30
+    assert found.flagged

@@ -4,14 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from gan_cli.geometry import EXAMPLES, levels_of
+from gan_cli.geometry import levels_of, padded
 from gan_cli.models import DISCRIMINATORS, GENERATORS
 from gan_cli.models.layers import (
     NORMALIZATIONS,
     MinibatchDeviations,
     binomial_blur,
     build_normalization,
+    cut_to,
     flattened,
+    padded_to,
     weighted,
     widths_of,
 )
@@ -19,6 +21,8 @@ from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.resnet import ResNetDiscriminator, ResNetGenerator, SelfAttention
 from gan_cli.options.networks import IMAGE_NORMALIZATIONS, INITIALIZATIONS, VECTOR_NORMALIZATIONS
 from gan_cli.state import count_parameters
+
+EXAMPLES = (16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
 
 
 def assert_every_parameter_gets_a_gradient(network: nn.Module, output: torch.Tensor) -> None:
@@ -108,6 +112,47 @@ def test_images_end_in_tanh_and_points_are_unbounded() -> None:
 def test_odd_sizes_are_refused(side: int) -> None:
     with pytest.raises(ValueError, match=f"{side} x {side}"):
         levels_of(side, side)
+
+
+SIZES = {
+    (36, 64): (40, 64), (72, 128): (80, 128), (45, 80): (48, 80), (60, 80): (64, 80), (120, 160): (128, 160),
+    (240, 320): (256, 320), (100, 100): (112, 112), (300, 300): (320, 320), (60, 72): (64, 80), (17, 33): (20, 36),
+    (4, 4): (8, 8), (7, 100): (8, 100), (28, 28): (28, 28), (48, 64): (48, 64),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sides", SIZES)
+@pytest.mark.parametrize("kind", ["dcgan", "subpixel", "resnet"])
+def test_every_size_a_picture_has_is_made_at_the_next_larger_one(kind: str, sides: tuple[int, int]) -> None:
+    assert padded(*sides) == SIZES[sides]
+    more = {"max_multiplier": 2} if kind == "resnet" else {}
+    shape = (3, *sides)
+    generator = GENERATORS[kind](shape, latent_dim=5, base_channels=4, normalization="none", **more)
+    discriminator = DISCRIMINATORS[kind](shape, base_channels=4, normalization="none", **more)
+    fake = generator(torch.randn(2, 5), None)
+    assert fake.shape == (2, *shape)
+    gradient = torch.autograd.grad(discriminator(fake, None).sum(), fake)[0]
+    assert (gradient.abs().sum((0, 1)) > 0).float().mean() > 0.9  # all of the picture is judged
+
+
+def test_no_side_is_made_much_larger() -> None:
+    for height in range(8, 1025, 9):
+        for width in range(8, 1025, 7):
+            inner = padded(height, width)
+            levels = levels_of(*inner)[2]
+            assert max(inner) <= 1024
+            assert all(0 <= made - wanted < 2**levels for made, wanted in zip(inner, (height, width), strict=True))
+
+
+def test_images_are_cut_from_the_middle_and_put_into_it() -> None:
+    images = torch.arange(5 * 8.0).view(1, 1, 5, 8) + 1
+    assert torch.equal(cut_to(images, (2, 4)), images[:, :, 1:3, 2:6])
+    assert cut_to(images, (5, 8)) is images
+    wide = padded_to(images, (8, 9))
+    assert wide.shape == (1, 1, 8, 9)
+    assert torch.equal(cut_to(wide, (5, 8)), images)
+    assert wide.sum() == images.sum()
+    assert padded_to(images, (5, 8)) is images
 
 
 def test_levels_and_widths() -> None:

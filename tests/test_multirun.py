@@ -221,3 +221,18 @@ def test_joblib_s_processes_run_them_too(tmp_path: Path) -> None:
     assert statuses(board_in(tmp_path)) == ["done"] * 2
     for path in tmp_path.glob("outputs/*/sweep_*/*/outcome.json"):
         assert json.loads(path.read_text())["seed"] in (1, 2, 3)
+
+
+@pytest.mark.parametrize("key", ["image_size", "dataset.image_channels", "evaluation.n"])
+def test_a_search_among_what_cannot_be_compared_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    values = {"image_size": "choice(16,32)", "dataset.image_channels": "choice(1,3)", "evaluation.n": "choice(20,40)"}
+    command = ["-m", "hydra/sweeper=optuna", "dataset=shapes", "evaluation.metrics=[frechet]", f"{key}={values[key]}"]
+    assert run_command("train", command) == 2
+    error = capsys.readouterr().err
+    assert (
+        f"{key}: a search goes by one figure, and frechet of other data, sizes or features cannot be compared" in error
+    )
+    assert error.count("\n") == 1
+    assert list(here.iterdir()) == []

@@ -7,15 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from conftest import TINY_IMAGES, without
 from test_folder import write_pets
 
 from gan_cli import checkpoint
 from gan_cli.appraisal import _data_of
 from gan_cli.cli import run_command
-from gan_cli.data import numbered_as
-from gan_cli.data.dataset import Dataset
 from gan_cli.loading import load_generator
 from gan_cli.metrics import classifier
 from gan_cli.sealed import seal, unseal
@@ -71,13 +68,3 @@ def test_an_old_run_keeps_its_classes(
     said = capsys.readouterr().out
     assert f"resuming {old.relative_to(here)} at step 2" in said
     assert "classes as when the run began" in said
-
-
-def test_a_new_run_takes_the_order_of_the_networks_that_it_starts_from() -> None:
-    data = Dataset(torch.zeros(4, 1, 2, 2), "here", torch.tensor([0, 1, 2, -1]), ("1", "2", "10"))
-    known = numbered_as(("1", "10", "2"), data)
-    assert known.classes == ("1", "10", "2")
-    assert known.labels is not None
-    assert known.labels.tolist() == [0, 2, 1, -1]
-    assert numbered_as(("1", "2", "10"), data) is data
-    assert numbered_as(("1", "2", "3"), data) is data  # other classes: with_classes refuses them

@@ -128,6 +128,9 @@ WRONG = {
         "belongs to Hydra",
     ),
     "a package of Hydra's": ("loss/mine.yaml", "# @package hydra\nname: hinge\n", "loss=mine", "belongs to Hydra"),
+    "what a run records": (
+        "experiment/mine.yaml", "# @package _global_\nrecipe_used: none\n", "experiment=mine", "choose one by recipe:",
+    ),
     "not UTF-8": ("loss/mine.yaml", "name: \udcff\n", "loss=mine", "no YAML"),
     "nothing": ("loss/mine.yaml", "", "loss=mine", "expected keys and values"),
     "defaults that are no list": ("loss/mine.yaml", "defaults: 3\n", "loss=mine", "must be a list"),

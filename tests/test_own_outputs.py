@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import TINY_IMAGES, without
 from test_folder import load, refusal, write, write_pets, zipped
@@ -15,7 +17,7 @@ from gan_cli import card, export, runfolder
 from gan_cli.cli import run_command
 from gan_cli.data import mapped, store
 from gan_cli.imagefolder import own
-from gan_cli.imagefolder.listing import signature
+from gan_cli.imagefolder.folders import signature
 
 SIDECAR = json.dumps({"checkpoint": "/x.safetensors", "sha256": "0" * 64, "step": 1, "seeds": "0-3", "n": 4})
 
@@ -45,8 +47,16 @@ def test_a_run_has_the_files_that_it_is_known_by() -> None:
     assert own.CACHED == mapped.SUFFIX
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_runs_samples_and_exports_among_the_pictures_are_left_out(tmp_path: Path, pets: Path, packed: bool) -> None:
+def tarred(folder: Path, path: Path) -> Path:
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        tar.add(folder, folder.name)
+    return path
+
+
+@pytest.mark.parametrize("pack", [None, zipped, tarred], ids=["folder", "zip", "tar"])
+def test_runs_samples_and_exports_among_the_pictures_are_left_out(
+    tmp_path: Path, pets: Path, pack: Callable[[Path, Path], Path] | None
+) -> None:
     plain = load(pets)
     write_run(pets / "outputs" / "o1" / "2026-01-01_000000")
     write_run(pets / "cat" / "o2" / "sweep_2026-01-01_000000" / "0")
@@ -58,10 +68,10 @@ def test_runs_samples_and_exports_among_the_pictures_are_left_out(tmp_path: Path
     write(pets / "hub" / "samples.png")
     for name in ("config.json", "parity.json"):
         (pets / "hub" / name).write_text('{"gan_cli": "1.0"}')
-    data = load(zipped(pets, tmp_path / "pets.zip") if packed else pets)
+    data = load(pets if pack is None else pack(pets, tmp_path / f"pets.{pack.__name__}"))
     assert data.classes == ("cat", "dog")
     assert data.fingerprint == plain.fingerprint
-    assert "2 runs and 1 export and 1 folder of samples and 2 pictures of gan-cli left out (" in data.source
+    assert "2 runs and 1 export and 1 set of samples and 2 pictures of gan-cli left out (" in data.source
 
 
 def test_pictures_of_a_person_s_own_that_have_json_beside_them_stay(pets: Path) -> None:
@@ -80,6 +90,17 @@ def test_samples_that_are_meant_are_read(tmp_path: Path, pets: Path) -> None:
     assert len(load(made.parent)) == 3  # nothing else is there; its grid is left out
     assert "1 picture of gan-cli left out (grid.png)" in load(made.parent).source
     assert len(load(zipped(made.parent, tmp_path / "made.zip"))) == 3
+    assert len(load(tarred(made.parent, tmp_path / "made.tgz"))) == 3
+
+
+def test_an_array_of_samples_is_read_where_it_is_meant(tmp_path: Path, pets: Path) -> None:
+    for folder in (tmp_path / "made", pets):
+        folder.mkdir(exist_ok=True)
+        np.savez(folder / "step_4_seeds_0-3.npz", samples=np.zeros((4, 8, 8, 3), np.uint8))
+        (folder / "step_4_seeds_0-3.json").write_text(SIDECAR)
+    assert len(load(tmp_path / "made" / "step_4_seeds_0-3.npz")) == len(load(tmp_path / "made")) == 4
+    assert len(load(pets)) == 5
+    assert "1 set of samples of gan-cli left out (step_4_seeds_0-3.npz)" in load(pets).source
 
 
 def test_a_run_is_no_folder_of_pictures(tmp_path: Path) -> None:

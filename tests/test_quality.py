@@ -10,15 +10,16 @@ import torch
 from conftest import compose
 from torch import Tensor
 
-from gan_cli import quality
+from gan_cli import quality, reference
 from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.digits import MNIST, load_digits
 from gan_cli.errors import UsageError
 from gan_cli.figures import Figure
-from gan_cli.metrics import extractors
-from gan_cli.quality import FEW_SAID, compute_figures, judge, possible_metrics
-from gan_cli.reference import Real, Reference, build_extractor, build_reference, find_real
+from gan_cli.metrics import classifier, extractors
+from gan_cli.quality import FEW_SAID, check_metrics, compute_figures, judge, possible_metrics
+from gan_cli.realdata import Real, find_real
+from gan_cli.reference import Reference, build_extractor, build_reference
 
 N = 1000
 
@@ -75,7 +76,9 @@ def test_real_samples_score_the_floor_and_bad_ones_at_least_20_times_that(judged
 
 def test_the_samples_of_the_floor_score_it_exactly(judged_by) -> None:
     reference = judged_by("random")
-    for figure in figures(reference, reference.data.sides(N)[1], "frechet", "kernel", "precision_recall").values():
+    others = reference.data.sides(N)[1]
+    assert others is not None
+    for figure in figures(reference, others[:], "frechet", "kernel", "precision_recall").values():
         assert figure.value == pytest.approx(figure.floor, rel=1e-9)
 
 
@@ -191,10 +194,16 @@ def test_points_are_not_memorized(here: Path) -> None:
         compute_figures(points("experiment=ring", n=50), torch.zeros(50, 2), ["memorization"])
 
 
-def test_several_attributes_have_no_single_class(here: Path) -> None:
+def test_several_attributes_have_no_single_class(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    knows = classifier.Classifier(classifier._build_network(1, 5).eval(), 0.9)
+    monkeypatch.setattr(reference, "cached_classifier", lambda *data: knows)
     labels = torch.stack([torch.arange(60) % 2, 2 + torch.arange(60) % 3], 1)
     data = Dataset(NOISE[:60], "two attributes", labels, ("a=x", "a=y", "b=1", "b=2", "b=3"))
     real = Real(data, data)
-    reference = build_reference(real, build_extractor("auto", real), 20)
-    assert reference.extractor.name == "classifier"
-    assert not {"modes", "inception_score"} & set(possible_metrics(reference))
+    found = build_reference(real, build_extractor("auto", real), 20)
+    assert found.extractor.name == "classifier"
+    assert not {"modes", "inception_score"} & set(possible_metrics(found))
+    guesses = dataclasses.replace(knows, accuracy=0.3)
+    monkeypatch.setattr(reference, "cached_classifier", lambda *data: guesses)
+    with pytest.raises(UsageError, match=r"extractor=classifier, or .*; classifier: right about 30.0% .* guessing"):
+        check_metrics(build_reference(real, build_extractor("classifier", real), 20), ["inception_score"])

@@ -110,13 +110,13 @@ def test_few_pictures_are_counted_as_they_lie(folder: Path, tmp_path: Path) -> N
 def test_only_the_pictures_of_the_split_and_the_classes_are_counted(tmp_path: Path) -> None:
     for place, count in (("train/cat", 3), ("train/dog", 2), ("val/cat", 4), ("val/dog", 1)):
         pictures(tmp_path / place, count)
-    (tmp_path / "train" / "cat" / "moving.gif").write_bytes(b"GIF89a")
+    (tmp_path / "train" / "cat" / "phone.heic").touch()
     assert counted(tmp_path) == 5
     assert counted(tmp_path, "test") == 5
     assert counted(tmp_path, classes=("cat",)) == 3
     assert counted(tmp_path, "test", classes=("dog",)) == 1
     assert counted(tmp_path, classes=("cow",)) is None
-    (tmp_path / "train" / "cat" / "moving.gif").unlink()
+    (tmp_path / "train" / "cat" / "phone.heic").unlink()
     table = ["file,kind", *(f"{place}/{number}.png,{number}" for place in ("cat", "dog") for number in range(3))]
     (tmp_path / "train" / "labels.csv").write_text("\n".join(table))
     assert counted(tmp_path, classes=("0",)) == 2
@@ -255,6 +255,20 @@ def test_a_loss_of_ones_own_keeps_the_penalty_that_it_brings(here: Path) -> None
     assert [*compose("dataset=celeba", "loss=mine").regularizer] == ["dragan"]
 
 
+@pytest.mark.parametrize("typed", [[], ["recipe=colour_64"]])
+def test_a_penalty_that_an_experiments_own_loss_brings_is_over_the_recipes(here: Path, typed: list[str]) -> None:
+    for group, lines in (
+        ("loss", ["  - override /regularizer: [dragan]", "loss:", "  name: hinge"]),
+        ("experiment", ["  - override /loss: mine", *([] if typed else ["recipe: colour_64"])]),
+    ):
+        (here / "configs" / group).mkdir(parents=True)
+        text = "\n".join(["# @package _global_", "defaults:", *lines])
+        (here / "configs" / group / "mine.yaml").write_text(text)
+    found = compose("experiment=mine", "dataset=cifar10", *typed)
+    assert (found.recipe_used, found.loss.name) == ("colour_64", "hinge")
+    assert found.regularizer == compose("regularizer=dragan").regularizer
+
+
 def test_what_depends_on_augmenting_goes_with_it() -> None:
     few = ["dataset=celeba", "dataset.limit=500"]
     assert compose(*few).training.ada_target is not None
@@ -293,7 +307,7 @@ def test_a_run_says_its_recipe_and_keeps_it_while_pictures_are_added(
 
 
 def test_a_sweep_is_the_same_whatever_its_recipe_came_to(tmp_path: Path, many: Callable[[int | None], None]) -> None:
-    command = ["dataset=folder", "dataset.path=x", "image_size=32,64", f"output={tmp_path}"]
+    command = ["dataset=folder", f"dataset.path={tmp_path}", "image_size=32,64", f"output={tmp_path}"]
 
     def planned(count: int) -> list[tuple[str, str]]:
         many(count)
@@ -394,7 +408,10 @@ def test_a_recipe_brings_what_its_file_sets(capsys: pytest.CaptureFixture[str]) 
 def test_hydra_shows_the_recipe_that_a_run_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("train", ["--cfg", "hydra", "dataset=celeba"]) == 0
     assert "    recipe: colour_64\n" in capsys.readouterr().out
+    assert run_command("train", ["--cfg", "all", "dataset=celeba"]) == 0
+    assert "\nrecipe: auto\n" in capsys.readouterr().out
     assert run_command("train", ["--cfg", "all", "dataset=celeba", "recipe=none"]) == 0
     told = capsys.readouterr().out
     assert "    recipe: none\n" in told
+    assert "\nrecipe: none\n" in told
     assert "\nrecipe_used: none\n" in told

@@ -66,7 +66,7 @@ def test_sampling_while_the_run_goes_on(train: Callable[..., Path], here: Path, 
     try:
         while not (found := list(here.glob(f"outputs/live/*/checkpoints/{LAST}"))):
             time.sleep(0.05)
-        for index in range(30):
+        for index in range(12):
             source = found[0].parents[1] if index % 2 else found[0]
             sample(f"ckpt={source}", "n=1", f"out=made{index}")
     finally:

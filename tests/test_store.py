@@ -67,6 +67,7 @@ def same(one: Dataset, other: Dataset) -> bool:
         torch.equal(one.samples, other.samples)
         and labels[0] == labels[1]
         and (one.classes, one.source, one.fingerprint) == (other.classes, other.source, other.fingerprint)
+        and (one.changes, one.value_range) == (other.changes, other.value_range)
     )
 
 
@@ -92,6 +93,17 @@ def test_what_was_decoded_is_found_again(
     assert built.notes == (f"cache: 0.0 MB of pictures built in {file}",)
     assert again.notes == (f"cache: 0.0 MB of pictures from {file}",)
     assert plain.notes == ()
+
+
+def test_deep_pictures_are_kept_as_they_were_scaled(tmp_path: Path, cache: Path) -> None:
+    for index in range(3):
+        values = np.random.default_rng(index).integers(0, 4096, (8, 8)).astype(np.uint16)
+        Image.fromarray(values).save(write(tmp_path / "deep" / f"{index}.png"))
+    plain, built, again = (load(tmp_path / "deep", cache=place, value_range="auto") for place in ("none", cache, cache))
+    assert same(plain, built)
+    assert same(plain, again)
+    assert again.value_range == (0.0, 4095.0)
+    assert len(files(cache)) == 1
 
 
 def test_pictures_without_classes_and_with_several_attributes(

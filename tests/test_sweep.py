@@ -320,6 +320,19 @@ def test_a_sweep_of_images_is_ranked_by_a_frechet_distance(
     assert not any("frechet" in argument for request in runs.requests for argument in request["arguments"])
 
 
+@pytest.mark.parametrize("key", ["image_size=16,32", "dataset.image_channels=1,3", "evaluation.n=20,40"])
+def test_a_sweep_over_what_figures_are_measured_on_is_not_ranked(
+    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    name, _, values = key.partition("=")
+    assert run_command("train", ["-m", "dataset=shapes", key, "seed=1", "steps=3"]) == 0
+    told = capsys.readouterr().out
+    assert f"not to be ranked: frechet is measured on something else with each {name}" in told
+    assert f"they differ in {name} ({values.replace(',', ', ')})" in " ".join(told.split())
+    assert "the best once more" not in told
+    assert [row["mean"] for row in board_in(here)["rows"]] == [1.0, 1.0]
+
+
 def test_the_figure_is_that_of_the_checkpoint_a_user_gets(runs: Runs, here: Path) -> None:
     """Of `best.safetensors` where there is one."""
     runs.lines = lambda override: [3.0, 1.0, 2.0]

@@ -18,8 +18,8 @@ from gan_cli.data.reach import moved, reachable
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError
 from gan_cli.imagefolder.attributes import Labelling
+from gan_cli.imagefolder.folders import FolderReader
 from gan_cli.imagefolder.layout import labelled
-from gan_cli.imagefolder.listing import FolderReader
 from gan_cli.imagefolder.ordering import natural
 from gan_cli.labels import asked_for
 from gan_cli.overrides import as_typed, quote_literals

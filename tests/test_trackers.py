@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY_IMAGES, without
+from conftest import TINY_IMAGES, compose, without
 
-from gan_cli import conduct, trackers
+from gan_cli import conduct, extras, trackers
 from gan_cli.checkpoint import LAST, load
 from gan_cli.cli import run_command
 from gan_cli.runlog import read_metrics
@@ -133,7 +135,7 @@ def test_going_back_cuts_what_was_told(train: Callable[..., Path], monkeypatch: 
     assert [line["step"] for line in read_metrics(run)] == [1]
 
 
-@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
 def test_a_missing_package_is_said_before_there_is_a_folder(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -146,14 +148,14 @@ def test_a_missing_package_is_said_before_there_is_a_folder(
 
 def test_an_unknown_logger_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("train", [*TINY_IMAGES, "logger=tensorbord"]) == 2
-    assert "logger=tensorbord: expected a list, each one of tensorboard, wandb" in capsys.readouterr().err
+    assert "logger=tensorbord: expected a list, each one of tensorboard, wandb, csv, mlflow" in capsys.readouterr().err
 
 
 def test_nothing_is_imported_that_was_not_chosen(tmp_path: Path) -> None:
     code = (
         "import sys; from gan_cli.cli import run_command;"
         f" assert run_command('train', {[*TINY_IMAGES, 'steps=1']!r}) == 0;"
-        " sys.exit(int(any(name.split('.')[0] in ('tensorboard', 'wandb', 'onnx') for name in sys.modules)))"
+        " sys.exit(int(any(name.split('.')[0] in ('tensorboard', 'wandb', 'mlflow', 'onnx') for name in sys.modules)))"
     )
     home = {**os.environ, "HOME": str(tmp_path)}
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=home, capture_output=True).returncode == 0
@@ -201,3 +203,79 @@ def test_wandb_without_a_key_stays_offline(tmp_path: Path) -> None:
     assert all(b"loss/generator" in path.read_bytes() for path in files)
     assert len(list(run.glob("wandb/offline-run-*/files/media/images/samples_*.png"))) == 3
     assert not (tmp_path / "wandb").exists()
+
+
+# --- a table, and MLflow -----------------------------------------------------------------------------------------
+
+
+def rows_of(run: Path) -> list[dict[str, str]]:
+    with open(run / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_csv_has_a_row_for_each_line_and_goes_on(train: Callable[..., Path]) -> None:
+    saving = without(GRIDS, "training.checkpoint_every")
+    run = train(*saving, "steps=4", "training.checkpoint_every=2", "keep=0", "name=run", "logger=csv")
+    for name in ("step_00000004.safetensors", LAST):
+        (run / "checkpoints" / name).unlink()
+    assert run_command("train", [f"resume={run}", "steps=6"]) == 0
+    lines = list(read_metrics(run))
+    assert [row["step"] for row in rows_of(run)] == ["1", "2", "3", "4", "5", "6"]
+    for row, line in zip(rows_of(run), lines, strict=True):
+        assert float(row["loss/generator"]) == line["loss/generator"]
+        assert row["step"] == str(line["step"])
+
+
+def test_a_figure_that_comes_later_gets_a_column(tmp_path: Path) -> None:
+    table = trackers.Table(compose(*TINY_IMAGES), tmp_path, 0, print)
+    table.metrics(1, {"a": 0.5})
+    table.metrics(2, {"b": 1.0, "a": 0.25})
+    table.metrics(3, {"a": 0.125})
+    assert rows_of(tmp_path) == [
+        {"step": "1", "a": "0.5", "b": ""},
+        {"step": "2", "a": "0.25", "b": "1.0"},
+        {"step": "3", "a": "0.125", "b": ""},
+    ]
+    table.cut(1)
+    table.metrics(2, {"a": 2.0})
+    assert [(row["step"], row["a"]) for row in rows_of(tmp_path)] == [("1", "0.5"), ("2", "2.0")]
+
+
+class FakeMLflow(types.ModuleType):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__("mlflow")
+        self.told: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def call(*values: Any, **named: Any) -> Any:
+            self.told.append((name, values, named))
+            return None if name == "get_experiment_by_name" else types.SimpleNamespace(info=self)
+
+        return call
+
+    run_id = "0123abcd"
+
+
+def test_mlflow_is_told_what_the_folder_has(
+    train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    fake = FakeMLflow()
+    monkeypatch.setitem(sys.modules, "mlflow", fake)
+    monkeypatch.setattr(extras, "_is_installed", lambda name: True)
+    run = train(*GRIDS, "steps=2", "logger=mlflow")
+    told = {name: (values, named) for name, values, named in fake.told}
+    assert told["set_tracking_uri"][0] == (f"sqlite:///{here / 'outputs/mlflow.db'}",)
+    assert told["log_params"][0][0]["batch_size"] == "8"
+    steps = [(values[0]["loss/generator"], named["step"]) for name, values, named in fake.told if name == "log_metrics"]
+    assert steps == [(line["loss/generator"], line["step"]) for line in read_metrics(run)]
+    assert sum(name == "log_artifact" for name, _, _ in fake.told) == 2
+    assert fake.told[-1][0] == "end_run"
+    fake.told.clear()
+    assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
+    assert [named for name, _, named in fake.told if name == "start_run"] == [{"run_id": "0123abcd"}]

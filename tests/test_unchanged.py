@@ -9,9 +9,12 @@ from gan_cli.compose import compose_command, groups
 from gan_cli.recipes import GROUP, USED
 
 # Keys that came later, and what all experiments have there.
-NEWER = {"replay": None}
+NEWER = {"replay": None, "data": None, "on_changed_data": "auto"}
 NEWER_OF_DATASET = {"balance": False}
-NEWER_OF_FOLDER = {"labels_file_column": None, "labels_columns": None, "labels_bins": None, "labels_version": 2}
+NEWER_OF_FOLDER = {
+    "fit": "crop", "value_range": "auto", "bands": "colour", "profiles": "auto",
+    "labels_file_column": None, "labels_columns": None, "labels_bins": None, "labels_version": 2,
+}  # fmt: skip
 NEWER_OF_GENERATOR = {"output": "unfolded", "max_multiplier": 8}
 # sha256 of each experiment's composed config as JSON, the recipe left out. A change here changes what a published
 # name stands for: say so in CHANGELOG or README, and measure anew what is claimed of it.

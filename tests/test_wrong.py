@@ -19,7 +19,7 @@ WRONG = {
     "steps=null": 2,
     "steps=" + "9" * 5000: 2,
     "budget=1m steps=5": 2,
-    "image_size=17 dataset=shapes": 2,
+    "image_size=3 dataset=shapes": 2,
     "dataset=swiss_roll architecture=mlp dataset.classes=[1]": 2,
     "dataset.classes=[3,3] dataset.download=false": 2,
     "dataset.split=validation": 2,

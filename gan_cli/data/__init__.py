@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from gan_cli.data.shapes import build_shapes
 from gan_cli.data.stacked import build_stacked_mnist
 from gan_cli.data.stl10 import load_stl10
 from gan_cli.data.svhn import load_svhn
+from gan_cli.data.told import fit_line
 from gan_cli.errors import UsageError, one_line
 
 
@@ -65,6 +66,12 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     "grid": _drawn(build_grid),
     "swiss_roll": _drawn(build_swiss_roll),
 }
+NATIVE = {  # (height, width) of the images that a data set is published with
+    **dict.fromkeys(("mnist", "fashion_mnist", "kmnist", "stacked_mnist"), (28, 28)),
+    **dict.fromkeys(("cifar10", "cifar100", "svhn"), (32, 32)),
+    "stl10": (96, 96),
+    "celeba": (218, 178),
+}
 MOST_CLASSES = 5000
 CHOOSING = ("celeba", "folder")  # they read only what the selection keeps
 
@@ -79,14 +86,18 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
     if name in CHOOSING:
         settings["selection"] = selection
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    return selection.apply(BUILDERS[name](image_size=size, **settings))
+    dataset = selection.apply(BUILDERS[name](image_size=size, **settings))
+    if name not in NATIVE or size is None:
+        return dataset
+    height, width = size
+    return dataclasses.replace(dataset, source=dataset.source + fit_line(NATIVE[name], (height, width)))
 
 
-def build_batches(config: Config, dataset: Dataset, device: torch.device) -> Batches:
-    """The batches of a run."""
+def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
+    """The batches of a run, which has seen `offset` more samples than its updates had in batches of this size."""
     flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
     groups = groups_of(dataset.labels, dataset.classes) if getattr(config.dataset, "balance", False) else None
-    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, groups)
+    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset, groups)
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
@@ -95,7 +106,7 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
     if config.conditioning.name == "none":
         return config
     if dataset.labels is None or not dataset.classes:
-        instead = "and the networks of init_from need them" if based else "use conditioning=none"
+        instead = "use conditioning=none" + (", which leaves those layers of init_from out" if based else "")
         found = f" ({one_line(dataset.source, 300)})" if config.dataset.name == "folder" else ""
         raise UsageError(f"{asks}: dataset={config.dataset.name} has no classes here, {instead}{found}")
     if len(dataset.classes) > MOST_CLASSES:
@@ -104,21 +115,15 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
         raise UsageError(f"{asks}: a class's name has no '=', rename {next(n for n in dataset.classes if '=' in n)!r}")
     if config.classes not in ((), dataset.classes):
         few, have = ("[" + one_line(",".join(names), 80) + "]" for names in (config.classes, dataset.classes))
-        whose = "those of the networks of init_from" if based else "recorded from the data, not to be set"
-        raise UsageError(f"conditioning.classes={few} are {whose}: the data have {have}")
+        raise UsageError(f"conditioning.classes={few} are recorded from the data, not to be set: the data have {have}")
     return dataclasses.replace(config, conditioning=dataclasses.replace(config.conditioning, classes=dataset.classes))
 
 
-def numbered_as(names: Sequence[str], dataset: Dataset) -> Dataset:
-    """The data with their classes in the order of `names`, those of networks that a run starts from, if they are these.
-
-    Runs that began before had numbered classes in another order.
-    """
-    same = sorted(names) == sorted(dataset.classes) and tuple(names) != dataset.classes
-    if not same or dataset.labels is None or dataset.labels.ndim > 1:
-        return dataset
-    numbers = torch.tensor([*(list(names).index(name) for name in dataset.classes), -1])
-    return dataclasses.replace(dataset, labels=numbers[dataset.labels], classes=tuple(names), digest=None)
+def with_value_range(config: Config, dataset: Dataset) -> Config:
+    """The config with the range that deep pictures were scaled by, so that other pictures are scaled alike."""
+    if dataset.value_range is None or getattr(config.dataset, "value_range", None) != "auto":
+        return config
+    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, value_range=dataset.value_range))
 
 
 class Modes(NamedTuple):

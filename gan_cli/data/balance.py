@@ -26,13 +26,14 @@ class Groups:
         """Draws in which each sample comes at least once: as many of each class as the largest has."""
         return len(self.members) * max(map(len, self.members))
 
-    def indices(self, seed: int, batch_size: int, update: int) -> Tensor:
+    def indices(self, seed: int, batch_size: int, update: int, offset: int = 0) -> Tensor:
         """Which samples the discriminator sees in its update number `update`: `[batch_size]`.
 
         Draws follow each other in rounds in which each class comes once, in an order of its own; a class's samples
-        come in permutations of theirs, one after the other. A function of its arguments alone.
+        come in permutations of theirs, one after the other. A function of its arguments alone; `offset` is how many
+        more samples were seen before than batches of this size have.
         """
-        first, count, found = update * batch_size, len(self.members), []
+        first, count, found = max(0, update * batch_size + offset), len(self.members), []
         for place in range(first, first + batch_size):
             turn, position = divmod(place, count)
             group = int(self._order(seed, "balance", turn, count)[position])

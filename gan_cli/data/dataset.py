@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,13 @@ from gan_cli.errors import UsageError
 from gan_cli.labels import condition_of
 from gan_cli.randomness import generator_for
 
+# By `dataset.flip`: the sides along which images are mirrored, and the purpose of what decides about each.
+FLIPS: dict[bool | str, dict[int, str]] = {
+    False: {},
+    True: {-1: "flip"},
+    "vertical": {-2: "flip/vertical"},
+    "both": {-1: "flip", -2: "flip/vertical"},
+}
 SEEDS = {"train": 0, "test": 1}  # of what is drawn, which must not change with a run's seed
 
 
@@ -24,7 +32,8 @@ class Dataset:
 
     A label is the number of its class; with several attributes `labels` are `[N, attributes]`, and -1 is not known.
     `source` says in words where they came from and stands in the run's record; `complete` is false for a stand-in.
-    `notes` are lines to be said at the start. `digest` is the fingerprint if it is known already.
+    `notes` are lines to be said at the start. `digest` is the fingerprint if it is known already. `changes` is all that
+    was done to pictures, for the run's record, `value_range` how those of more than 8 bits were scaled.
     """
 
     samples: Tensor
@@ -34,6 +43,8 @@ class Dataset:
     complete: bool = True
     notes: tuple[str, ...] = ()
     digest: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    value_range: str | tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -79,13 +90,14 @@ def _permutation(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=generator_for(seed, "epoch", epoch))
 
 
-def batch_indices(seed: int, count: int, batch_size: int, update: int) -> Tensor:
+def batch_indices(seed: int, count: int, batch_size: int, update: int, offset: int = 0) -> Tensor:
     """Which samples the discriminator sees in its update number `update`: `[batch_size]` indices below `count`.
 
     Epochs follow each other without a gap, each a permutation of its own; a batch may span two. A function of its
-    arguments alone, so there is no sampler state to save or to lose.
+    arguments alone, so there is no sampler state to save or to lose. `offset` is how many more samples were seen before
+    than batches of this size have.
     """
-    epoch, start = divmod(update * batch_size, count)
+    epoch, start = divmod(max(0, update * batch_size + offset), count)
     parts, missing = [], batch_size
     while missing > 0:
         part = _permutation(seed, epoch, count)[start : start + missing]
@@ -103,8 +115,9 @@ class Batches:
     seed: int
     batch_size: int
     device: torch.device
-    flip: bool = False
+    flip: bool | str = False  # left to right; `vertical`, or `both`
     conditional: bool = False
+    offset: int = 0  # samples seen beyond batches of this size, if they had another size before
     groups: Groups | None = None
 
     @property
@@ -117,9 +130,9 @@ class Batches:
         """What the discriminator sees in its update number `update`, counted from 0; `flip` mirrors half of it."""
         indices = self._indices(update)
         samples = to_unit(self.dataset.samples[indices].to(self.device))
-        if self.flip:
-            mirrored = torch.rand(len(samples), generator=generator_for(self.seed, "flip", update)) < 0.5
-            samples = torch.where(mirrored.view(-1, 1, 1, 1).to(self.device), samples.flip(-1), samples)
+        for side, purpose in FLIPS[self.flip].items():
+            mirrored = torch.rand(len(samples), generator=generator_for(self.seed, purpose, update)) < 0.5
+            samples = torch.where(mirrored.view(-1, 1, 1, 1).to(self.device), samples.flip(side), samples)
         return Batch(samples, self.conditions(update))
 
     def conditions(self, update: int) -> Tensor | None:
@@ -128,8 +141,8 @@ class Batches:
 
     def _indices(self, update: int) -> Tensor:
         if self.groups is not None:
-            return self.groups.indices(self.seed, self.batch_size, update)
-        return batch_indices(self.seed, len(self.dataset), self.batch_size, update)
+            return self.groups.indices(self.seed, self.batch_size, update, self.offset)
+        return batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
 
     def drawn_conditions(self, step: int) -> Tensor | None:
         """What G is asked for where no real samples are beside its own: the labels of any, drawn anew each step."""

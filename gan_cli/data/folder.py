@@ -9,25 +9,27 @@ from pathlib import Path
 
 import PIL
 import torch
-from torch import Tensor
 
+from gan_cli.data.conversion import Outcome, Target, better_target, range_used
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.decoding import Outcome, Target, decode_all
+from gan_cli.data.decoding import Content, decode_all
 from gan_cli.data.mapped import Place
+from gan_cli.data.ranges import ValueRange
 from gan_cli.data.selection import Selection
 from gan_cli.data.store import Store, find
-from gan_cli.errors import UsageError, one_line
-from gan_cli.imagefolder import own
+from gan_cli.data.told import named, record_of, source_line
+from gan_cli.errors import UsageError
 from gan_cli.imagefolder.attributes import VERSION as LABELS_VERSION
 from gan_cli.imagefolder.attributes import Labelling
 from gan_cli.imagefolder.finding import beside
-from gan_cli.imagefolder.layout import Layout, counted
-from gan_cli.imagefolder.listing import BadPicture, File, Listing, signature
+from gan_cli.imagefolder.folders import signature
+from gan_cli.imagefolder.layout import counted
+from gan_cli.imagefolder.listing import BadPicture, File
 from gan_cli.imagefolder.several import Paths, Pictures, paths_of, pictures_at
+from gan_cli.options.datasets import COLOUR, CROP, FULL, IGNORE
 
 NO_CACHE = "none"
-SOME = 9  # classes of one picture each, from where on it is said
-VERSION = 2  # of how pictures are decoded and kept: those of another one are not looked at
+VERSION = 3  # of how pictures are decoded and kept: those of another one are not looked at
 
 
 def build_folder(
@@ -41,6 +43,10 @@ def build_folder(
     cache: str,
     split: str,
     selection: Selection,
+    fit: str = CROP,
+    value_range: ValueRange = FULL,
+    bands: str = COLOUR,
+    profiles: str = IGNORE,
     labels_file_column: str | None = None,
     labels_columns: tuple[str, ...] | None = None,
     labels_bins: int | None = None,
@@ -54,7 +60,7 @@ def build_folder(
     `[N, attributes]`. UsageError for a path, a layout, a table or (unless `on_bad`
     is `skip`) a picture that cannot be used; StorageError if reading fails.
     """
-    target = Target(image_size, image_channels, background)
+    target = Target(image_size, image_channels, background, fit, value_range, bands, profiles)
     how = Labelling(labels, labels_file_column, labels_columns, labels_bins, labels_version)
     kept = _place(path, cache, how, target, on_bad, split, selection)
     found = None if kept is None else find(kept)
@@ -92,25 +98,40 @@ def _built(
         numbered = None if layout.labels is None else torch.tensor(layout.labels)
         chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
         files = [layout.files[index] for index in chosen.tolist()]
+
+        def made(store: Store, outcomes: list[Outcome], used: Target) -> Dataset:
+            _check_bad(files, outcomes, on_bad, reader.listing.shown)
+            numbers = None
+            if numbered is not None:
+                good = torch.tensor([outcome.bad is None for outcome in outcomes])
+                numbers = numbered[chosen][good]
+            return Dataset(
+                samples=store.samples(),
+                source=source_line(layout, reader.listing, files, outcomes, numbers, used, target.value_range),
+                labels=numbers,
+                classes=layout.classes,
+                value_range=range_used(used, outcomes),
+                changes=record_of(reader.listing, files, outcomes, used, target.value_range),
+            )
+
         try:
-            with Store(kept, len(files), target.shape) as store:
-                outcomes = decode_all(files, lambda file: _read(file, reader), target, store.add)
-                _check_bad(files, outcomes, on_bad, reader.listing.shown)
-                numbers = None
-                if numbered is not None:
-                    good = torch.tensor([outcome.bad is None for outcome in outcomes])
-                    numbers = numbered[chosen][good]
-                source = _source(layout, reader.listing, files, outcomes, numbers, target)
-                dataset = Dataset(store.samples(), source, numbers, layout.classes)
-                return store.keep(selection.apply(dataset))  # classes are counted before they are kept
+            used = target
+            while True:
+                with Store(kept, len(files), target.shape) as store:
+                    outcomes = decode_all(files, lambda file: _content(file, reader), used, store.add)
+                    better = better_target(used, outcomes)
+                    if better is None:
+                        # Classes are counted before they are kept.
+                        return store.keep(selection.apply(made(store, outcomes, used)))
+                used = better
         except MemoryError as error:
             raise UsageError(_too_much(len(files), target, str(error) or "there is memory for")) from None
 
 
-def _read(file: File, reader: Pictures) -> bytes:
+def _content(file: File, reader: Pictures) -> Content:
     if file.bad is not None:
         raise BadPicture(file.bad)
-    return reader.read(file)
+    return reader.picture(file)
 
 
 def _too_much(count: int, target: Target, most: str) -> str:
@@ -122,9 +143,6 @@ def _too_much(count: int, target: Target, most: str) -> str:
     )
 
 
-# --- what is said ------------------------------------------------------------------------------------------------
-
-
 def _check_bad(files: Sequence[File], outcomes: Sequence[Outcome], on_bad: str, shown: str) -> None:
     """UsageError for bad pictures, unless they are to be skipped and some good ones remain."""
     bad = sum(outcome.bad is not None for outcome in outcomes)
@@ -132,57 +150,4 @@ def _check_bad(files: Sequence[File], outcomes: Sequence[Outcome], on_bad: str, 
         return
     many = f"{bad:,} of {counted(len(files), 'picture')} cannot be used"
     mend = "mend or remove them" + (", or set dataset.on_bad=skip" if on_bad == "error" else "")
-    raise UsageError(f"dataset.path={shown}: {many}: {_named(files, outcomes, 3)}; {mend}")
-
-
-def _named(files: Sequence[File], outcomes: Sequence[Outcome], most: int) -> str:
-    bad = [f"{file.name} ({outcome.bad})" for file, outcome in zip(files, outcomes, strict=True) if outcome.bad]
-    return ", ".join(bad[:most]) + (f" and {len(bad) - most:,} more" if len(bad) > most else "")
-
-
-def _source(
-    layout: Layout,
-    listing: Listing,
-    files: Sequence[File],
-    outcomes: Sequence[Outcome],
-    labels: Tensor | None,
-    target: Target,
-) -> str:
-    """One line: how many pictures of which classes, from where, and what was done to them or left out."""
-    good = [outcome for outcome in outcomes if outcome.bad is None]
-    text = counted(len(good), "picture")
-    if layout.said:
-        text += f" with {layout.said}"
-    elif labels is not None:
-        text += f" in {_class_counts(layout.classes, labels)}"
-    parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}"]
-    if len(files) < len(layout.files):
-        parts.append(f"{len(files):,} of {len(layout.files):,} chosen")
-    if labels is not None and not layout.said and len(layout.classes) == len(labels) > SOME:
-        parts.append("each picture is its own class")
-    parts += layout.remarks
-    if layout.mixed:
-        parts.append("pictures both loose and in sub-folders: no classes")
-    height, width = target.size
-    for count, said in (
-        (sum(outcome.turned for outcome in good), "turned as their EXIF says"),
-        (sum(outcome.flattened for outcome in good), f"with transparency put on {target.background}"),
-        (sum(outcome.enlarged for outcome in good), f"smaller than {height} x {width}, enlarged"),
-    ):
-        if count:
-            parts.append(f"{count:,} {said}")
-    others = listing.others - (layout.inside in listing.candidates)
-    if others:
-        parts.append(counted(others, "other file"))
-    if listing.own:
-        parts.append(own.told(listing.own))
-    if len(good) < len(files):
-        parts.append(f"{len(files) - len(good):,} left out: {_named(files, outcomes, 5)}")
-    return "; ".join(parts)
-
-
-def _class_counts(classes: Sequence[str], labels: Tensor) -> str:
-    counts = labels[labels >= 0].bincount(minlength=len(classes)).tolist()
-    named = [f"{name} {count:,}" for name, count in zip(classes, counts, strict=True)]
-    more = f" and {len(named) - 10:,} more" if len(named) > 10 else ""
-    return f"{len(classes):,} {'class' if len(classes) == 1 else 'classes'} ({', '.join(named[:10])}{more})"
+    raise UsageError(f"dataset.path={shown}: {many}: {named(files, outcomes, 3)}; {mend}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import math
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.download import made_if_kept
+from gan_cli.system import hold
 
 CHECKED_BYTES = 256 << 20  # up to here all pixels are compared with their checksum at each start, of more some pictures
 CHECKED_PICTURES = 256
@@ -79,7 +79,7 @@ def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
     start = _aligned(math.prod(shape))
     if hashlib.sha256(memoryview(mapped)[start:end]).digest() != digest:
         raise ValueError("damaged")
-    labels = card["labels"]
+    labels, value_range = card["labels"], card["value_range"]
     if start + 8 * (0 if labels is None else math.prod(labels)) + length != end:
         raise ValueError("of another length")
     dataset = Dataset(
@@ -88,6 +88,8 @@ def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
         classes=tuple(card["classes"]),
         source=card["source"],
         digest=card["fingerprint"],
+        changes=dict(card["changes"]),
+        value_range=tuple(value_range) if isinstance(value_range, list) else value_range,
     )
     return dataset, card["checksum"]
 
@@ -110,7 +112,7 @@ def open_part(folder: Path, size: int) -> Part:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fd, name = tempfile.mkstemp(dir=folder, prefix=PART)  # for its owner alone: pictures may be private
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(fd)
             if hasattr(os, "posix_fallocate"):
                 _reserve(fd, size)
         except BaseException:
@@ -146,6 +148,8 @@ def finish(part: Part, path: Path, dataset: Dataset) -> None:
         "classes": dataset.classes,
         "source": dataset.source,
         "fingerprint": dataset.fingerprint,
+        "changes": dict(dataset.changes),
+        "value_range": dataset.value_range,
         "checksum": _checksum(dataset.samples),
     }
     content = labels + json.dumps(card).encode()
@@ -169,7 +173,7 @@ def _remove_abandoned(folder: Path) -> None:
     """Parts whose writers were killed: nobody holds their locks."""
     for path in folder.glob(f"{PART}*"):
         with contextlib.suppress(OSError), open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(file)
             path.unlink()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.errors import UsageError
-from gan_cli.imagefolder.several import paths_of
+from gan_cli.imagefolder.several import Paths, paths_of
 
 
 def reachable(section: Any, started_in: Path) -> Any:
@@ -28,7 +29,13 @@ def _from(started_in: Path, value: str) -> str:
     return str(started_in / path) if there and not path.exists() else value
 
 
-def moved(section: Any, place: str) -> Any:
+def absolute(place: str) -> Paths:
+    """What `data=` names, which may be a list, from wherever it is looked at."""
+    paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in paths_of(place))
+    return paths if len(paths) > 1 else paths[0]
+
+
+def moved(section: Any, place: Paths) -> Any:
     """The data section with its pictures or files at `place`; UsageError for data that are drawn."""
     for key in ("path", "root"):
         if hasattr(section, key):

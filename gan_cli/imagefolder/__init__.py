@@ -1,1 +1,1 @@
-"""A folder or zip of pictures before one is decoded: what it holds, its splits, and its classes. Imports no torch."""
+"""A folder, zip, tar or array of pictures before one is decoded: its files, splits and classes. Imports no torch."""

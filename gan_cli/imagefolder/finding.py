@@ -17,6 +17,7 @@ from gan_cli.imagefolder.attributes import (
     attributes_in,
     missed,
 )
+from gan_cli.imagefolder.kinds import stem_of
 from gan_cli.imagefolder.listing import TABLE, BadPicture, File, Reader
 from gan_cli.imagefolder.matching import known_names, rows_about
 from gan_cli.imagefolder.tables import Table, parse_table
@@ -130,7 +131,7 @@ def _at(tables: Sequence[File], base: tuple[str, ...]) -> File | None:
 def _beside(places: Sequence[str], path: str, files: Sequence[File], base: tuple[str, ...], how: Labelling) -> Found:
     """From a table in the folder that holds `path`, which may as well be about something else."""
     said = []
-    own = base[-1] if base else os.path.basename(os.path.abspath(os.path.expanduser(path))).removesuffix(".zip")
+    own = base[-1] if base else stem_of(os.path.basename(os.path.abspath(os.path.expanduser(path))))
     for place in places:
         try:
             table = parse_table(_bytes_of(place), one_line(place))

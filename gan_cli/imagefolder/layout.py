@@ -10,12 +10,12 @@ from typing import NamedTuple
 from gan_cli.errors import UsageError, closest, one_line
 from gan_cli.imagefolder.attributes import FIRST_VERSION, FOLDERS, SHARDS, Labelling
 from gan_cli.imagefolder.finding import find_attributes
-from gan_cli.imagefolder.listing import READ, File, Listing, Reader
+from gan_cli.imagefolder.kinds import FORMATS_READ
+from gan_cli.imagefolder.listing import File, Listing, Reader
 from gan_cli.imagefolder.ordering import natural
 from gan_cli.imagefolder.own import told
 from gan_cli.imagefolder.shards import are_shards, named_like_shards
 
-FORMATS_READ = "png, jpg, webp and bmp are read"
 SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
 
@@ -114,16 +114,17 @@ def layout_of(listing: Listing, split: str, how: Labelling) -> Layout:
         raise UsageError(f"dataset.split={split}: {listing.shown} has no sub-folder {split} beside a sub-folder train")
     place = "/".join((listing.shown, *base))
     if not files:
-        others = f", only {counted(listing.others, 'other file')}" if listing.others else ""
+        others = f", only {listing.describe_others()}" if listing.describe_others() else ""
         others += f"; {told(listing.own)}" if listing.own else ""
-        raise UsageError(f"dataset.path={one_line(place)}: no pictures in it{others}; {FORMATS_READ}")
+        way = f"; {listing.first_way}" if listing.first_way else ""
+        raise UsageError(f"dataset.path={one_line(place)}: no pictures in it{others}{way}; {FORMATS_READ}")
     labels, classes, mixed, remarks = _classes(files, base, place, how)
     return Layout(files, labels, classes, base, mixed, remarks=remarks)
 
 
 def _plain(files: Sequence[File]) -> Sequence[File]:
     """The files that decide the layout: a stray gif beside the classes shall not undo them."""
-    read = [file for file in files if file.parts[-1].lower().endswith(READ)]
+    read = [file for file in files if not file.foreign]
     return read or files
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from gan_cli.errors import UsageError, closest, one_line
-from gan_cli.imagefolder.listing import FOREIGN, READ, File
+from gan_cli.imagefolder.kinds import FOREIGN, READ
+from gan_cli.imagefolder.listing import File
 from gan_cli.imagefolder.tables import Table
 
 ABSOLUTE = re.compile(r"/|[A-Za-z]:/|[a-z][a-z0-9]*://")

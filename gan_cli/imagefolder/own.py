@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
-RUN, EXPORT, SAMPLES, PICTURE = "run", "export", "folder of samples", "picture"
+RUN, EXPORT, SAMPLES, PICTURE = "run", "export", "set of samples", "picture"
 MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # names that a folder has
 OF_US = b'"gan_cli"'  # a key of their config.json
 PAGE = "_memorization"  # at the end of the name of a page that an evaluation left
@@ -78,7 +78,7 @@ def beside_sidecars(names: Collection[str], head: Callable[[str], bytes]) -> dic
     for stem in sorted(with_sidecar)[:MOST_SIDECARS]:
         content = head(f"{stem}.json")
         if all(key in content for key in OF_SIDECARS) or (OF_EVALUATIONS in content and _has_page(with_sidecar[stem])):
-            found |= {name: SAMPLES if name == stem else PICTURE for name in with_sidecar[stem]}
+            found |= {name: SAMPLES if name in (stem, f"{stem}.npz") else PICTURE for name in with_sidecar[stem]}
     return found
 
 
@@ -103,12 +103,28 @@ def in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[str, ...]
     return found
 
 
+def marks_of(name: str, begins: Callable[[int], bytes]) -> bytes:
+    """What `head` need give of a file of an archive that is read but once; `begins` gives its first bytes."""
+    if not name.endswith(".json"):
+        return b""
+    start = begins(HEAD)
+    return b" ".join(mark for mark in (OF_US, *OF_SIDECARS, OF_EVALUATIONS) if mark in start)
+
+
+def is_below(parts: tuple[str, ...], left_out: Collection[tuple[str, ...]]) -> bool:
+    return bool(left_out) and any(parts[:depth] in left_out for depth in range(1, len(parts) + 1))
+
+
+def but_samples(own: Sequence[Own]) -> list[Own]:
+    return [each for each in own if each.kind != SAMPLES]
+
+
 def told(own: Sequence[Own]) -> str:
     """`2 runs and 1 picture of gan-cli left out (outputs/a/2026-01-01_120000, ...)`; an empty text for none."""
     if not own:
         return ""
     counts = Counter(each.kind for each in own)
-    plural = {SAMPLES: "folders of samples"}
+    plural = {SAMPLES: "sets of samples"}
     counted = [
         f"{counts[kind]:,} {kind if counts[kind] == 1 else plural.get(kind, f'{kind}s')}"
         for kind in (RUN, EXPORT, SAMPLES, PICTURE)

@@ -7,13 +7,18 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from gan_cli.errors import GanCliError, UsageError, one_line
 from gan_cli.imagefolder.attributes import Labelling
 from gan_cli.imagefolder.finding import WORDS, find_attributes
+from gan_cli.imagefolder.kinds import stem_of
 from gan_cli.imagefolder.layout import Layout, class_numbers, labelled, layout_of
-from gan_cli.imagefolder.listing import File, Listing, Reader, opened
+from gan_cli.imagefolder.listing import EXPECTED, File, Listing, Reader, opened
 from gan_cli.imagefolder.ordering import natural
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Paths = str | tuple[str, ...]
 ITEM = re.compile(r"""\s*('[^']*'|"[^"]*"|[^,]*?)\s*(?:,|$)""")
@@ -39,7 +44,7 @@ def check_paths(path: Paths) -> None:
     """UsageError for a path that is not there, or is named twice; it says how to give several."""
     paths = paths_of(path)
     if not paths:
-        raise UsageError("dataset.path=[]: name at least one folder or zip of pictures")
+        raise UsageError("dataset.path=[]: name at least one folder, zip or tar of pictures")
     for each in paths:
         if isinstance(path, str) and not os.path.exists(os.path.expanduser(each)):
             names = split_names(each)
@@ -63,8 +68,7 @@ def _check_there(path: str) -> None:
     try:
         os.stat(expanded)
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        shown = one_line(expanded)
-        raise UsageError(f"dataset.path={shown}: not found, expected a folder or zip of pictures") from None
+        raise UsageError(f"dataset.path={one_line(expanded)}: not found, {EXPECTED}") from None
     except OSError as error:
         raise UsageError(f"dataset.path={one_line(expanded)}: cannot be read ({error.strerror})") from None
 
@@ -80,6 +84,10 @@ class Pictures:
     def read(self, file: File) -> bytes:
         reader, own = self._owner(file)
         return reader.read(own)
+
+    def picture(self, file: File) -> bytes | np.ndarray:
+        reader, own = self._owner(file)
+        return reader.picture(own)
 
     def _owner(self, file: File) -> tuple[Reader, File]:
         """Whose picture it is, and what it is called there."""
@@ -148,6 +156,8 @@ class _Nothing:
     def read(self, file: File) -> bytes:
         raise AssertionError(file)
 
+    picture = read
+
 
 @contextlib.contextmanager
 def pictures_at(path: Paths) -> Iterator[Pictures]:
@@ -181,7 +191,12 @@ def _together(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
     listing = Listing(", ".join(shown[:NAMED]) + more if more else " and ".join(shown))
     for path, reader in zip(paths, readers, strict=True):
         listing.own += [own._replace(parts=(path, *own.parts)) for own in reader.listing.own]
+        listing.files += [dataclasses.replace(file, parts=(path, *file.parts)) for file in reader.listing.files]
+        listing.arrays += reader.listing.arrays
+        listing.unused += reader.listing.unused
         listing.others += reader.listing.others
+        listing.ways += reader.listing.ways
+        listing.first_way = listing.first_way or reader.listing.first_way
     return listing
 
 
@@ -229,4 +244,4 @@ def _values(layout: Layout, own_class: str | None) -> list[dict[str, str | None]
 
 def _class_name(path: str) -> str:
     name = os.path.basename(os.path.abspath(os.path.expanduser(path)))
-    return one_line(name[:-4] if name.lower().endswith(".zip") else name)
+    return one_line(stem_of(name))

@@ -36,19 +36,42 @@ def _untold(done: int, count: int) -> None:
 
 
 @dataclass(frozen=True)
+class Picked:
+    """Some samples of data that may be larger than the memory: `index` counts through the `sources` one after another.
+
+    A slice of it is a tensor.
+    """
+
+    sources: tuple[Tensor, ...]
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, some: slice) -> Tensor:
+        if len(self.sources) == 1:
+            return self.sources[0][self.index[some]]
+        first, second = self.sources
+        border = len(first)
+        return torch.stack([first[at] if at < border else second[at - border] for at in self.index[some].tolist()])
+
+
+@dataclass(frozen=True)
 class Extractor:
     """`look` makes features of some samples: uint8 `[N, C, H, W]` or points `[N, D]`.
 
     `key` differs for whatever would see the same sample otherwise. `accuracy` is that of the classifier behind it.
+    `why` says why it is not the one that was asked for.
     """
 
     name: str
     key: str
     look: Callable[[Tensor], Seen]
     accuracy: float | None = None
+    why: str = ""
 
     @torch.no_grad()
-    def see(self, samples: Tensor, told: Told = _untold) -> Seen:
+    def see(self, samples: Tensor | Picked, told: Told = _untold) -> Seen:
         """All of them, some at a time."""
         seen = [self.look(part) for part in _told_of(samples, told)]
         probabilities = [part.probabilities for part in seen if part.probabilities is not None]
@@ -56,7 +79,7 @@ class Extractor:
         return Seen(features, torch.cat(probabilities) if probabilities else None)
 
 
-def _told_of(samples: Tensor, told: Told) -> Iterator[Tensor]:
+def _told_of(samples: Tensor | Picked, told: Told) -> Iterator[Tensor]:
     for start in range(0, len(samples), AT_ONCE):
         yield samples[start : start + AT_ONCE]
         told(min(start + AT_ONCE, len(samples)), len(samples))

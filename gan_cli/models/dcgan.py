@@ -7,13 +7,22 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from gan_cli.geometry import levels_of
+from gan_cli.geometry import levels_of, padded
 from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditions, beside, modulated
-from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, flattened, weighted, widths_of
+from gan_cli.models.layers import (
+    Discriminator,
+    build_dropout,
+    build_normalization,
+    cut_to,
+    flattened,
+    padded_to,
+    weighted,
+    widths_of,
+)
 
 
 class DCGANGenerator(nn.Module):
-    """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve.
+    """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of any sides from 4 on.
 
     The narrowest layer has `base_channels`; each coarser one twice as many, up to 8 times.
     """
@@ -30,8 +39,8 @@ class DCGANGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.entry = beside(conditions, ("concat", "acgan"))
-        channels, height, width = sample_shape
-        base_height, base_width, levels = levels_of(height, width)
+        channels, *self.sides = sample_shape
+        base_height, base_width, levels = levels_of(*padded(*self.sides))
         widths = widths_of(base_channels, levels)[::-1]
         self.base_shape = (widths[0], base_height, base_width)
         self.project = weighted(
@@ -58,11 +67,12 @@ class DCGANGenerator(nn.Module):
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         maps = self.project(self.entry(latent, condition)).unflatten(1, self.base_shape)
-        return self.layers(maps.contiguous(memory_format=torch.channels_last), condition)
+        images = self.layers(maps.contiguous(memory_format=torch.channels_last), condition)
+        return cut_to(images, self.sides)
 
 
 class DCGANDiscriminator(Discriminator):
-    """Images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve, to logits `[N]`.
+    """Images `[N, C, H, W]` in [-1, 1], of any sides from 4 on, to logits `[N]`.
 
     As in the paper the first layer is not normalized.
     """
@@ -81,8 +91,9 @@ class DCGANDiscriminator(Discriminator):
     ) -> None:
         super().__init__()
         self.entry = beside(conditions, ("concat",))
-        channels, height, width = sample_shape
-        base_height, base_width, levels = levels_of(height, width)
+        channels, *sides = sample_shape
+        self.inner_sides = padded(*sides)
+        base_height, base_width, levels = levels_of(*self.inner_sides)
         widths = widths_of(base_channels, levels)
         first = nn.Conv2d(channels + self.entry.added, widths[0], 4, stride=2, padding=1)
         layers: list[nn.Module] = [
@@ -108,4 +119,4 @@ class DCGANDiscriminator(Discriminator):
         )
 
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
-        return flattened(self.layers(self.entry(sample, condition)))
+        return flattened(self.layers(self.entry(padded_to(sample, self.inner_sides), condition)))

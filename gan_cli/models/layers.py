@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrizations
 
@@ -68,6 +70,24 @@ def flattened(maps: Tensor) -> Tensor:
     if maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):
         maps.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
     return maps.flatten(1)
+
+
+def cut_to(images: Tensor, sides: Sequence[int]) -> Tensor:
+    """The middle of images `[N, C, H, W]`, of these sides; they themselves if they are no larger."""
+    (top, rows), (left, columns) = (
+        ((have - wanted) // 2, wanted) for have, wanted in zip(images.shape[2:], sides, strict=True)
+    )
+    if (rows, columns) == tuple(images.shape[2:]):
+        return images
+    return images[:, :, top : top + rows, left : left + columns]
+
+
+def padded_to(images: Tensor, sides: Sequence[int]) -> Tensor:
+    """Images `[N, C, H, W]` in the middle of zeros, with these sides; they themselves if they have them."""
+    height, width = (wanted - have for have, wanted in zip(images.shape[2:], sides, strict=True))
+    if height == width == 0:
+        return images
+    return pad(images, (width // 2, width - width // 2, height // 2, height - height // 2))
 
 
 def build_dropout(share: float) -> list[nn.Module]:

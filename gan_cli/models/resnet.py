@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, relu
 
-from gan_cli.geometry import levels_of
+from gan_cli.geometry import levels_of, padded
 from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditional, Conditions, beside, modulated
-from gan_cli.models.layers import Discriminator, build_normalization, weighted, widths_of
+from gan_cli.models.layers import Discriminator, build_normalization, cut_to, padded_to, weighted, widths_of
 
 RESIDUAL_GAIN = math.sqrt(2)  # of the convolutions on a block's main path, as in SNGAN's code
 
@@ -108,7 +108,7 @@ def _double(maps: Tensor) -> Tensor:
 
 
 class ResNetGenerator(nn.Module):
-    """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve."""
+    """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of any sides from 4 on."""
 
     def __init__(
         self,
@@ -123,8 +123,8 @@ class ResNetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.entry = beside(conditions, ("concat", "acgan"))
-        channels, height, width = sample_shape
-        base_height, base_width, levels = levels_of(height, width)
+        channels, *self.sides = sample_shape
+        base_height, base_width, levels = levels_of(*padded(*self.sides))
         widths = widths_of(base_channels, levels, max_multiplier)[::-1]
         widths = [widths[0], *widths]  # the coarsest map has the width of the first block's output
         attend = {"initialization": initialization, "normalization": normalization}
@@ -144,11 +144,12 @@ class ResNetGenerator(nn.Module):
         self.layers = Chain(*layers, normalize, nn.ReLU(), last, nn.Tanh())
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.layers(self.project(self.entry(latent, condition)).unflatten(1, self.base_shape), condition)
+        maps = self.project(self.entry(latent, condition)).unflatten(1, self.base_shape)
+        return cut_to(self.layers(maps, condition), self.sides)
 
 
 class ResNetDiscriminator(Discriminator):
-    """Images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve, to logits `[N]`.
+    """Images `[N, C, H, W]` in [-1, 1], of any sides from 4 on, to logits `[N]`.
 
     Halves all but the last level, then two blocks keep the size; the maps are pooled over space by sum (SNGAN) or mean
     (WGAN-GP) and scored.
@@ -170,15 +171,16 @@ class ResNetDiscriminator(Discriminator):
     ) -> None:
         super().__init__()
         self.entry = beside(conditions, ("concat",))
-        channels, height, width = sample_shape
-        _, _, levels = levels_of(height, width)
+        channels, *sides = sample_shape
+        self.inner_sides = padded(*sides)
+        _, _, levels = levels_of(*self.inner_sides)
         widths = [channels + self.entry.added, *widths_of(base_channels, max(levels - 1, 1), max_multiplier)]
         attend = {"initialization": initialization, "normalization": normalization}
         self.mean = pooling == "mean"
         layers: list[nn.Module] = []
         for level, (narrow, wide) in enumerate(pairwise(widths), start=1):
             layers.append(_Block(narrow, wide, 0.5, normalization, initialization, first=level == 1))
-            if attention == height >> level:
+            if attention == self.inner_sides[0] >> level:
                 layers.append(SelfAttention(wide, **attend))
         layers += [_Block(widths[-1], widths[-1], 1, normalization, initialization) for _ in range(2)]
         self.layers = nn.Sequential(*layers, nn.ReLU())
@@ -191,5 +193,5 @@ class ResNetDiscriminator(Discriminator):
         )
 
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
-        maps = self.layers(self.entry(sample, condition))
+        maps = self.layers(self.entry(padded_to(sample, self.inner_sides), condition))
         return maps.mean((2, 3)) if self.mean else maps.sum((2, 3))

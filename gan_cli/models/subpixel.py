@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_cli.geometry import levels_of
+from gan_cli.geometry import levels_of, padded
 from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditions, beside, modulated
 from gan_cli.models.layers import (
     DCGAN_MULTIPLIER,
@@ -16,6 +16,8 @@ from gan_cli.models.layers import (
     binomial_blur,
     build_dropout,
     build_normalization,
+    cut_to,
+    padded_to,
     weighted,
     widths_of,
 )
@@ -24,7 +26,7 @@ MOST_FOLDED = 2  # levels that G's last convolution unfolds at once: 4 x 4 pixel
 
 
 class SubpixelGenerator(nn.Module):
-    """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve.
+    """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of any sides from 4 on.
 
     The finest map has a quarter of the image's sides and `base_channels`; each coarser one twice as many, up to
     `max_multiplier` times. With output `unfolded` one convolution makes each 4 x 4 pixels from a place of that map.
@@ -46,8 +48,8 @@ class SubpixelGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.entry = beside(conditions, ("concat", "acgan"))
-        channels, height, width = sample_shape
-        base_height, base_width, levels = levels_of(height, width)
+        channels, *self.sides = sample_shape
+        base_height, base_width, levels = levels_of(*padded(*self.sides))
         folded = min(levels, MOST_FOLDED)
         widths = widths_of(base_channels, levels - folded + 1, max_multiplier)[::-1]
         first = max(1, widths[0] // 2)
@@ -82,7 +84,8 @@ class SubpixelGenerator(nn.Module):
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         maps = self.project(self.mapping(self.entry(latent, condition))).unflatten(1, self.base_shape)
-        return self.layers(maps.permute(0, 3, 1, 2), condition)  # channels side by side, as they are fastest
+        images = self.layers(maps.permute(0, 3, 1, 2), condition)  # channels side by side, as they are fastest
+        return cut_to(images, self.sides)
 
 
 @torch.no_grad()
@@ -96,7 +99,7 @@ def _repeat_subpixels(layers: list[nn.Module]) -> None:
 
 
 class SubpixelDiscriminator(Discriminator):
-    """Images `[N, C, H, W]` in [-1, 1], of sides that `levels_of` can halve, to logits `[N]`.
+    """Images `[N, C, H, W]` in [-1, 1], of any sides from 4 on, to logits `[N]`.
 
     Each 2 x 2 pixels are folded into one place of a map with `base_channels`; maps are halved from there on. The first
     layer is not normalized.
@@ -116,8 +119,9 @@ class SubpixelDiscriminator(Discriminator):
     ) -> None:
         super().__init__()
         self.entry = beside(conditions, ("concat",))
-        channels, height, width = sample_shape
-        base_height, base_width, levels = levels_of(height, width)
+        channels, *sides = sample_shape
+        self.inner_sides = padded(*sides)
+        base_height, base_width, levels = levels_of(*self.inner_sides)
         widths = widths_of(base_channels, levels)
         settings: Any = {"initialization": initialization, "normalization": normalization}
         first = nn.Conv2d(4 * (channels + self.entry.added), widths[0], 3, padding=1)
@@ -139,4 +143,4 @@ class SubpixelDiscriminator(Discriminator):
         self.add_head(features, minibatch=minibatch, conditions=conditions, **settings)
 
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
-        return self.layers(self.entry(sample, condition)).permute(0, 2, 3, 1).flatten(1)
+        return self.layers(self.entry(padded_to(sample, self.inner_sides), condition)).permute(0, 2, 3, 1).flatten(1)

@@ -11,6 +11,10 @@ from gan_cli.schema import key
 
 MOST_DRAWN_BYTES = 4_000_000_000
 ImageSize = int | tuple[int, ...] | None
+CROP, FITS = "crop", ("crop", "pad", "stretch")
+AUTO, FULL = "auto", "full"
+COLOUR, DATA = "colour", "data"
+CONVERT, IGNORE = "convert", "ignore"
 
 
 def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
@@ -53,7 +57,11 @@ class ImageOptions(DatasetOptions):
     """What every data set of images takes."""
 
     channels: ClassVar[int] = 3
-    flip: bool = key("show each image mirrored half of the time", absent=False)
+    flip: bool | str = key(
+        "show each image mirrored half of the time: true left to right, vertical top to bottom, both each by itself",
+        absent=False,
+        word=("vertical", "both"),
+    )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         return image_shape(self.channels, image_size)
@@ -131,9 +139,36 @@ class CelebA(FileOptions):
 @dataclass(frozen=True)
 class Folder(ImageOptions):
     path: str | tuple[str, ...] | None = key(
-        "a folder or zip of png, jpg, webp or bmp pictures, its sub-folders are classes; or several, as [cats,dogs]"
+        "a folder, zip or tar of pictures (png, jpg, webp, bmp, gif, tif, ppm, jp2, avif) or arrays (npy, npz), or one"
+        " of these; its sub-folders are classes; or several, as [cats,dogs]"
     )
-    image_channels: int = key("1: grey, 3: RGB, 4: RGB and opacity", at_least=1, at_most=4)
+    image_channels: int = key(
+        "1: grey, 3: RGB, 4: RGB and opacity; with bands=data as many as the pictures have", at_least=1, at_most=64
+    )
+    fit: str = key(
+        "pictures of other proportions than image_size are cut in the middle, padded with `background` (fit=pad), or"
+        " stretched",
+        absent=CROP,
+        choices=FITS,
+    )
+    value_range: str | tuple[float, ...] = key(
+        "the values of all pictures that become 0 and 255, as [0,4095]; full: 0 to 65535 of 16 bits; auto: full, or the"
+        " range of the whole set if deep pictures leave more than half of it unused",
+        absent=FULL,
+        choices=(AUTO, FULL),
+        length=2,
+    )
+    bands: str = key(
+        "colour: a fourth band is opacity, and grey and RGB are made what image_channels asks for; data: bands are"
+        " measurements, each kept as it is",
+        absent=COLOUR,
+        choices=(COLOUR, DATA),
+    )
+    profiles: str = key(
+        "pictures with another colour profile than sRGB: converted to it, or their profile ignored; auto: converted",
+        absent=IGNORE,
+        choices=(AUTO, CONVERT, IGNORE),
+    )
     background: str = key(
         "what transparent pixels stand on, and their colour with image_channels=4: white, black or as '#8090ff'",
         pattern=r"white|black|#[0-9a-fA-F]{6}",
@@ -172,9 +207,15 @@ class Folder(ImageOptions):
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         if self.path is None:
-            raise UsageError("dataset.path is missing: set dataset.path=a folder or zip of pictures")
-        if self.image_channels == 2:
-            raise UsageError("dataset.image_channels=2: expected 1 (grey), 3 (RGB) or 4 (RGB and opacity)")
+            raise UsageError("dataset.path is missing: set dataset.path=a folder, zip or tar of pictures")
+        if self.image_channels not in (1, 3, 4) and self.bands != DATA:
+            raise UsageError(
+                f"dataset.image_channels={self.image_channels}: expected 1 (grey), 3 (RGB) or 4 (RGB and opacity), or"
+                f" dataset.bands=data for pictures of {self.image_channels} bands"
+            )
+        if isinstance(self.value_range, tuple) and self.value_range[0] >= self.value_range[1]:
+            low, high = self.value_range
+            raise UsageError(f"dataset.value_range=[{low:g},{high:g}]: expected the lower value first, as [0,4095]")
         return image_shape(self.image_channels, image_size)
 
 

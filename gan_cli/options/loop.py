@@ -15,10 +15,15 @@ class Device:
 @dataclass(frozen=True)
 class Cuda:
     name: str = key("the option's name")
-    index: int = key("which GPU", at_least=0, at_most=1023)
+    index: int = key(
+        "which GPU",
+        at_least=0,
+        at_most=1023,
+        instead={"[]": "a run uses one card; start one run for each, as device.index=0 and device.index=1"},
+    )
 
 
-AUGMENTATIONS = ("color", "translation", "cutout")
+AUGMENTATIONS = ("color", "translation", "cutout", "turn")
 DEVICES: dict[str, type] = {"auto": Device, "cpu": Device, "cuda": Cuda, "mps": Device}
 
 
@@ -54,7 +59,7 @@ class Training:
         at_most=10,
     )
     augment: tuple[str, ...] = key(
-        "what is done to all images that D sees, as [color,translation,cutout] (2006.10738)",
+        "what is done to all images that D sees, as [color,translation,cutout] (2006.10738); turn: by quarters",
         absent=(),
         choices=AUGMENTATIONS,
     )

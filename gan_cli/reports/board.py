@@ -55,6 +55,7 @@ class Board:
     varied: tuple[str, ...]
     entries: tuple[Entry, ...]
     ranked: bool
+    unranked: str = ""  # why not, though there is a figure
 
     @property
     def keys(self) -> list[str]:
@@ -78,7 +79,8 @@ def _from_leaderboard(sweep: Path, data: Mapping[str, Any]) -> Board:
         command=text(data.get("command"), 4000),
         varied=tuple(text(key, 100) for key in listed(data.get("varied"))[:MOST_KEYS]),
         entries=tuple(_entry(sweep, mapping(row)) for row in listed(data.get("rows"))[:MOST_ROWS]),
-        ranked=bool(metric),
+        ranked=bool(metric) and not data.get("unranked"),
+        unranked=text(data.get("unranked"), 500),
     )
 
 

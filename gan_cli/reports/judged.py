@@ -53,7 +53,8 @@ def judged_of(run: Path) -> Judged | None:
     if evaluated is None:
         return None
     found = [_judgement(each) for each in evaluated.figures[:MOST_FIGURES]]
-    about = [(text(key, 40).replace("_", " "), _told(value)) for key, value in list(evaluated.about.items())[:20]]
+    known = [(key, value) for key, value in evaluated.about.items() if not isinstance(value, dict)][:20]
+    about = [(text(key, 40).replace("_", " "), _told(value)) for key, value in known]
     page = text(evaluated.about.get("page"), 255)
     return Judged(
         figures=tuple(each for each in found if each is not None),
@@ -64,6 +65,8 @@ def judged_of(run: Path) -> Judged | None:
 
 
 def _told(value: Any) -> str:
+    if isinstance(value, list):
+        return text(", ".join(text(each) for each in value[:20]), 500)
     found = number(value)
     return text(value) if found is None or found.is_integer() else f"{found:.4g}"
 

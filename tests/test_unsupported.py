@@ -1,0 +1,86 @@
+"""What there is not: one line that says so and names the way, on whatever system."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import TINY_IMAGES, without
+
+from gan_cli.cli import run_command
+
+LINES = {
+    "train precision=fp16": "precision=fp16: is not offered, as its range needs scaled losses; use auto, fp32, bf16",
+    "train device=cuda device.index=[0,1]": "device.index=[0,1]: a run uses one card; start one run for each",
+    "train training.augment=[rotation]": "each one of color, translation, cutout, turn",
+    "train dataset.flip=sideways": "vertical or both or true or false",
+    "sample ckpt=x project=photo.png": "project: no picture is searched for among the latents",
+    "sample ckpt=x latents=mean.npy": "latents: latents are not given; a seed is one, as seeds=0-7",
+    "export ckpt=x format=torchscript": "format=torchscript: is not written; take format=pt2",
+    "export ckpt=x format=coreml": "format=coreml: is not written; take format=onnx",
+    "export ckpt=x format=tflite": "format=tflite: is not written; take format=onnx",
+    "compare a b out=table.xlsx": "out=table.xlsx: the table is written as a .csv file",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_one_line_names_what_there_is(here: Path, capsys: pytest.CaptureFixture[str], line: str) -> None:
+    command, *arguments = line.split()
+    assert run_command(command, arguments) == 2
+    error = capsys.readouterr().err
+    assert LINES[line] in error
+    assert error.count("\n") == 1
+    assert list(here.iterdir()) == []
+
+
+def test_torchrun_is_told_that_a_run_has_one_card(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run_command("train", list(TINY_IMAGES)) == 2
+    assert "torchrun started 2 processes: a run uses one card, start each by itself" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
+# As Windows is: no locks, no limits of resources, fewer signals.
+BARE = """
+import signal, sys
+for name in ("fcntl", "resource"):
+    sys.modules[name] = None
+for name in ("SIGUSR1", "SIGHUP"):
+    delattr(signal, name)
+    signal.Signals._member_map_.pop(name)
+from gan_cli.cli import run_command
+sys.exit(run_command(sys.argv[1], sys.argv[2:]))
+"""
+
+
+def bare(*arguments: str, where: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", BARE, *arguments],
+        cwd=where,
+        env={**os.environ, "HOME": str(where)},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("flags", [[], ["-m", "seed=1,2"]])
+def test_without_locks_training_is_refused_in_a_line(here: Path, flags: list[str]) -> None:
+    done = bare("train", *flags, *without(TINY_IMAGES, "threads"), where=here)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("gan-train: training needs file locks, which this system lacks: on Windows use WSL")
+    assert done.stderr.count("\n") == 1
+    assert list(here.iterdir()) == []
+
+
+def test_without_locks_samples_and_exports_are_made(train: Callable[..., Path], here: Path) -> None:
+    run = train(*TINY_IMAGES, "steps=1", "name=run")
+    for arguments in (["sample", f"ckpt={run}", "n=2"], ["export", f"ckpt={run}"]):
+        done = bare(*arguments, where=here)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
