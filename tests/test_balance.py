@@ -29,6 +29,16 @@ def batches(size: int = 8, seed: int = 0) -> Batches:
     return Batches(data, seed, size, torch.device("cpu"), conditional=True, groups=groups_of(LABELS, CLASSES))
 
 
+def test_the_order_goes_on_where_it_was_with_other_batches() -> None:
+    groups = groups_of(LABELS, CLASSES)
+    whole = torch.cat([groups.indices(0, 8, update) for update in range(5)])
+    before = torch.cat([groups.indices(0, 8, update) for update in range(3)])
+    after = torch.cat([groups.indices(0, 4, update, 3 * (8 - 4)) for update in range(3, 7)])
+    assert torch.equal(torch.cat([before, after]), whole)
+    moved = dataclasses.replace(batches(4), offset=12)
+    assert torch.equal(moved.draw(3).samples, batches(8).draw(3).samples[:4])
+
+
 def test_each_class_comes_equally_often_and_each_of_its_samples_too() -> None:
     drawn = torch.cat([batches()._indices(update) for update in range(45 * 4 // 8 * 4)])
     rounds = drawn[: len(drawn) // 4 * 4].view(-1, 4)

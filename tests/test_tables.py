@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import compose
 from test_folder import load, refusal, write, write_pets, zipped
@@ -21,6 +23,7 @@ from gan_cli.imagefolder.attributes import Labelling
 from gan_cli.imagefolder.folders import FolderReader
 from gan_cli.imagefolder.layout import labelled
 from gan_cli.imagefolder.ordering import natural
+from gan_cli.imagefolder.several import pictures_at
 from gan_cli.labels import asked_for
 from gan_cli.overrides import as_typed, quote_literals
 
@@ -343,6 +346,21 @@ def test_several_folders_are_a_class_each_or_have_their_own(tmp_path: Path) -> N
     table = "file,label\n" + "".join(f"{name}.png,{name}\n" for name in "ab")
     (tmp_path / "mine.csv").write_text(table)
     assert "2 pictures are called a.png" in refusal((str(many), str(tiny)), labels=tmp_path / "mine.csv")
+
+
+def test_several_folders_tars_and_arrays(tmp_path: Path) -> None:
+    cats = pictures(tmp_path / "cats", ["a.png", "b.png"])
+    with tarfile.open(tmp_path / "dogs.tar.gz", "w:gz") as tar:
+        tar.add(pictures(tmp_path / "dogs", ["a.png"]) / "a.png", "a.png")
+    np.save(tmp_path / "birds.npy", np.zeros((3, 8, 8, 3), np.uint8))
+    paths = (str(cats), str(tmp_path / "dogs.tar.gz"), str(tmp_path / "birds.npy"))
+    (cats / "film.mp4").touch()
+    data = load(paths)
+    assert (data.classes, len(data)) == (("birds", "cats", "dogs"), 6)
+    assert "birds.npy taken as" in data.source
+    assert "1 other file (1 mp4)" in data.source
+    with pictures_at(paths) as found:
+        assert [len(found.picture(file)) > 0 for file in found.listing.files] == [True] * 6
 
 
 def test_several_folders_that_do_not_fit(tmp_path: Path) -> None:
