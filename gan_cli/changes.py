@@ -13,7 +13,7 @@ from gan_cli import config as configs
 from gan_cli.compose import compose_default
 from gan_cli.errors import UsageError, one_line
 from gan_cli.locate import find_run
-from gan_cli.overrides import quote_literals, read_override, value_of
+from gan_cli.overrides import quote_literals, read_override, typed_paths, value_of
 from gan_cli.runfolder import read_record
 from gan_cli.schema import shown
 
@@ -95,7 +95,11 @@ def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], fold
 def _data_of(has: Mapping[str, Any], dotted: str) -> str:
     """The keys that choose the run's data set, as they are typed, unless it is to be another."""
     named = {"dataset": has.get("dataset.name"), "dataset.path": has.get("dataset.path")}
-    typed = [f"{key}={value}" for key, value in named.items() if isinstance(value, str)]
+    typed = [
+        f"{key}={value if isinstance(value, str) else typed_paths(value)}"
+        for key, value in named.items()
+        if isinstance(value, str | list)
+    ]
     return "" if dotted == "dataset" or not typed else f" {shlex.join(typed)}"
 
 

@@ -11,6 +11,7 @@ import torch
 
 from gan_cli.basis import MEASURED_ON
 from gan_cli.config import Config
+from gan_cli.data.balance import note_on_counts
 from gan_cli.data.dataset import Dataset
 from gan_cli.due import forget_due
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, counted, one_line
@@ -46,6 +47,9 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
     for note in dataset.notes:
         log.say(note)
+    unequal = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
+    if unequal is not None:
+        log.say(unequal)
     if hasattr(config.dataset, "path"):  # a person's own
         for line in describe_doubles(dataset.samples, most=AT_A_START):
             log.say(f"data: {line}")

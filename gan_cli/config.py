@@ -215,7 +215,9 @@ RUN_CONTROL = (
 )  # fmt: skip
 
 RECORDED = "conditioning.classes"  # follows from the data
-NO_DIFFERENCE = ("name", "dataset.cache", RECORDED, "recipe_used")  # where a run is kept, what follows from the data
+NO_DIFFERENCE = (
+    "name", "dataset.cache", "dataset.labels_version", RECORDED, "recipe_used",
+)  # fmt: skip  # where a run is kept, what follows from the data
 PATHS = ("dataset.path", "dataset.root", "dataset.labels", "init_from", "replay")  # equal if they lead to one place
 AUTO = ("precision", "threads")  # which a run settles when it starts, and records
 AUTO_OF_DATA = ("value_range", "profiles")  # of the section dataset; runs that are older have another value there
@@ -226,8 +228,9 @@ def is_run_control(dotted: str) -> bool:
 
 
 def with_data_settled(config: Config, saved: Config) -> Config:
-    """The config with what `auto` came to in the data of a run that was saved."""
+    """The config with what `auto` came to in the data of a run that was saved, and with its way to find labels."""
     leaves = [leaf for leaf in AUTO_OF_DATA if getattr(config.dataset, leaf, None) == "auto"]
+    leaves += ["labels_version"] if hasattr(config.dataset, "labels_version") else []
     settled = {leaf: getattr(saved.dataset, leaf) for leaf in leaves if hasattr(saved.dataset, leaf)}
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, **settled))
 
@@ -251,5 +254,8 @@ def differences(one: Config, other: Config) -> list[str]:
 def _same(dotted: str, one: Any, other: Any) -> bool:
     if one == other or dotted not in PATHS or None in (one, other):
         return bool(one == other)
-    first, second = (Path(path).expanduser().resolve() for path in (one, other))
+    first, second = (
+        [Path(path).expanduser().resolve() for path in ((paths,) if isinstance(paths, str) else paths)]
+        for paths in (one, other)
+    )
     return first == second

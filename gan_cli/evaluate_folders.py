@@ -17,8 +17,10 @@ from gan_cli.data.decoding import measured
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.images import crop_box
 from gan_cli.errors import GanCliError, UsageError, one_line
+from gan_cli.imagefolder.attributes import VERSION
 from gan_cli.imagefolder.layout import counted
-from gan_cli.imagefolder.listing import BadPicture, opened
+from gan_cli.imagefolder.listing import BadPicture
+from gan_cli.imagefolder.several import pictures_at
 from gan_cli.metrics.doubles import count_shared, digests
 from gan_cli.options.datasets import Folder
 from gan_cli.realdata import Real, find_real
@@ -87,8 +89,8 @@ def read_folders(
 def _section(path: str, channels: int, limit: int, value_range: str | tuple[float, ...] = "auto") -> Folder:
     section = {
         "name": "folder", "path": path, "limit": limit, "classes": None, "split": "train", "flip": False,
-        "image_channels": channels, "background": "white", "labels": None, "cache": NO_CACHE, "on_bad": "error",
-        "value_range": value_range,
+        "image_channels": channels, "background": "white", "labels": None, "labels_version": VERSION,
+        "cache": NO_CACHE, "on_bad": "error", "value_range": value_range,
     }  # fmt: skip
     folder: Folder = schema.parse(Folder, section, "dataset")
     return folder
@@ -106,7 +108,7 @@ def _build(key: str, section: Folder, size: Sides) -> Dataset:
 
 def _looks(key: str, path: str) -> Looks:
     try:
-        with opened(path) as reader:
+        with pictures_at(path) as reader:
             files = len(reader.listing.files)
         headers = list(_headers(path))
     except GanCliError as error:
@@ -117,7 +119,7 @@ def _looks(key: str, path: str) -> Looks:
 
 def _headers(path: str) -> Iterator[tuple[Sides, bool]]:
     """(height, width) and whether it is grey, of each of the first pictures that can be opened."""
-    with opened(path) as reader, warnings.catch_warnings():
+    with pictures_at(path) as reader, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for file in reader.listing.files[:LOOKED_AT]:
             with contextlib.suppress(BadPicture):

@@ -16,6 +16,11 @@ EXAMPLES = {
         ("gan-train experiment=ring", "8 Gaussians: see the modes"),
         ("gan-train budget=20m batch_size=128", "as much as fits the time"),
         ("gan-train dataset=folder dataset.path=~/cats", "your own pictures"),
+        (
+            "gan-train dataset=folder dataset.path=[cats,dogs] dataset.balance=true",
+            "two folders, each seen equally often",
+        ),
+        ("gan-train dataset=folder dataset.path=dogs dataset.labels=breeds.csv", "their labels are in a table"),
         ("gan-train loss=hinge dry_run=true", "what it would train, and one step of it"),
         ("gan-train explain=wasserstein", "what an option is, when it works and when not"),
         ("gan-train resume=outputs/NAME/DATE", "go on where a run stopped"),

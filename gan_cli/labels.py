@@ -7,6 +7,7 @@ A condition has a column for each class, 1 where it applies. Of data with severa
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -151,8 +152,27 @@ def _column(classes: Sequence[str], name: str) -> int:
     if values:
         raise UsageError(f"label={name}: could be {' or '.join(classes[index] for index in values)}, write which")
     raise UsageError(
-        f"label={one_line(name, 60)}: no class of this checkpoint, {_some(classes)}{closest(name, classes)}"
+        f"label={one_line(name, 60)}: no class of this checkpoint, {_some(classes)}{_nearest(name, classes)}"
     )
+
+
+def _nearest(name: str, classes: Sequence[str]) -> str:
+    """` (did you mean 'x'?)`: of a number the nearest class, also a range `18..24`; of other names one like it."""
+    number, ends = _number(name), {}
+    for known in classes:
+        numbers = [_number(part) for part in known.rpartition("=")[2].split("..")]
+        if number is not None and len(numbers) < 3 and None not in numbers:
+            ends[known] = max(numbers[0] - number, number - numbers[-1], 0.0)  # type: ignore[operator]
+    nearest = min(ends, key=ends.__getitem__, default=None)
+    return closest(name, classes) if nearest is None else f" (did you mean {nearest!r}?)"
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text.replace(",", "."))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _some(classes: Sequence[str]) -> str:

@@ -155,6 +155,7 @@ def _prepare(request: Request) -> Prepared:
     check_batch_size(dataset, config.batch_size)
     config = with_value_range(with_classes(config, dataset), dataset)
     check_parameters(config)
+    build_batches(config, dataset, device)  # refuses what cannot be balanced
     config, timed = settle_threads(config, dataset, device)
     state = build_state(config, device)
     taken = {} if request.base is None else take_over(state, config, request.base)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hydra.errors import HydraException
 
 from gan_cli.errors import StorageError, UsageError, closest, one_line
 from gan_cli.hints import FETCH, for_option, for_word, is_address
+from gan_cli.imagefolder.several import paths_of
 from gan_cli.schema import shown
 from gan_cli.searchpath import EXPERIMENTS, HERE, config_folder, named_folder, option_files
 
@@ -23,7 +25,8 @@ PATH_KEYS = (
     "ckpt", "resume", "out", "output", "init_from", "replay", "real", "fake", "data",
     "dataset.root", "dataset.path", "dataset.labels", "dataset.cache",
 )  # fmt: skip
-LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background")
+SEVERAL = "dataset.path"  # which may be a list of paths
+LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background", "dataset.labels_file_column")
 # Groups of which no option need be chosen.
 MOST_NODES = 10_000  # in one file
 # An item of a list of names, with the comma after it.
@@ -35,13 +38,26 @@ OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator
 def quote_literals(argument: str) -> str:
     """`key=value` with the value quoted for Hydra if the key takes it literally; `~` is expanded in paths."""
     key, equals, value = argument.partition("=")
-    if key == "dataset.classes":
+    if key in ("dataset.classes", "dataset.labels_columns"):
         return f"{key}={_quote_items(value)}"
+    if key == SEVERAL and value.startswith("[") and paths_of(value) != (value,):
+        return f"{key}=[{','.join(quote(os.path.expanduser(path)) for path in paths_of(value))}]"
     if not equals or key not in LITERAL_KEYS or (value == "null" and key != "ckpt"):
         return argument
     if key in PATH_KEYS and value.startswith("~"):
         value = os.path.expanduser(value)  # a user nobody knows is left as it is
     return f"{key}={quote(value)}"
+
+
+def typed_paths(paths: Sequence[str]) -> str:
+    """Several paths as a person types them."""
+    return f"[{','.join(map(_in_quotes, paths))}]"
+
+
+def _in_quotes(path: str) -> str:
+    """As a person types one of several paths: in quotes where it has a letter that would part it."""
+    mark = '"' if "'" in path else "'"
+    return f"{mark}{path}{mark}" if set(path) & set(",[]'\"") or path != path.strip() else path
 
 
 def _quote_items(value: str) -> str:
@@ -79,6 +95,8 @@ def as_typed(argument: str) -> str:
     """An override of Hydra's as a person types it: the inverse of `quote_literals`."""
     override = read_override(argument)
     value = value_of(override)
+    if override.key_or_group == SEVERAL and isinstance(value, list):
+        return f"{SEVERAL}={typed_paths(value)}"
     if override.key_or_group not in LITERAL_KEYS or not isinstance(value, str):
         return argument
     return f"{override.key_or_group}={value}"

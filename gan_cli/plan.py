@@ -22,6 +22,7 @@ from gan_cli.compose import HYDRA_KEYS
 from gan_cli.config import Config
 from gan_cli.errors import UsageError
 from gan_cli.figures import direction, maker_of
+from gan_cli.imagefolder.several import check_paths
 from gan_cli.outcomes import Job, Settings
 from gan_cli.overrides import as_typed
 from gan_cli.runfolder import PREFIX, SWEEP, create_stamped, lock, sweeps_in, write_json
@@ -123,6 +124,8 @@ def _check(planned: PlannedSweep) -> list[Config]:
     clashes = []
     for config in parsed:
         try:
+            if config.dataset.name == "folder" and config.dataset.path is not None:
+                check_paths(config.dataset.path)
             if config.init_from is None:  # else its job alone knows the networks
                 configs.validate(_with_its_metric(config))
         except UsageError as error:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gan_cli import config as configs
 from gan_cli.config import Config
 from gan_cli.data import build_batches
+from gan_cli.data.balance import note_on_counts
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import counted
 from gan_cli.presentation import present, present_condition
@@ -41,6 +42,9 @@ def preview(
     condition = present_condition(real.condition, config)
     console.print(_network_table("discriminator", state.discriminator, seen, condition))
     print(f"data: {dataset.source}, {counted(len(dataset), 'sample')}")
+    note = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
+    if note is not None:
+        print(note)
     started = time.perf_counter()
     discriminator_step(state, config, batches)
     generator_step(state, config, batches)

@@ -183,7 +183,8 @@ def _unless_missing(held_out: Dataset, whole: Dataset, notes: list[str]) -> tupl
     assert whole.labels is not None
     assert held_out.labels is not None
     counts = whole.labels[whole.labels >= 0].bincount(minlength=len(whole.classes))
-    there = held_out.labels.bincount(minlength=len(held_out.classes)) if len(held_out) else torch.zeros(0)
+    known = held_out.labels[held_out.labels >= 0]
+    there = known.bincount(minlength=len(held_out.classes)) if len(held_out) else torch.zeros(0)
     found = {name for name, count in zip(held_out.classes, there.tolist(), strict=True) if count}
     missing = [name for number, name in enumerate(whole.classes) if name not in found and counts[number] > 0]
     if not missing:

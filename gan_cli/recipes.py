@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from gan_cli import schema
 from gan_cli.errors import UsageError, closest, one_line
-from gan_cli.imagefolder.layout import count_pictures
+from gan_cli.imagefolder.attributes import Labelling
+from gan_cli.imagefolder.several import Paths, count_pictures
 from gan_cli.options import DATASETS
 
 GROUP = "recipe"
@@ -112,7 +113,14 @@ def facts_of(data: Mapping[str, Any]) -> Facts | None:
 def count_samples(options: Any) -> int | None:
     """How many samples a run has of a data set; None if that is not known before it is read."""
     if options.name == "folder":
-        found = _in_folder(options.path, options.split, options.labels, options.classes)
+        how = Labelling(
+            options.labels,
+            options.labels_file_column,
+            options.labels_columns,
+            options.labels_bins,
+            options.labels_version,
+        )
+        found = _in_folder(options.path, options.split, how, options.classes)
     else:
         found = getattr(options, "size", PUBLISHED.get(options.name, {}).get(options.split))
         if found is not None and options.classes is not None:
@@ -122,9 +130,9 @@ def count_samples(options: Any) -> int | None:
 
 
 @lru_cache(maxsize=8)
-def _in_folder(path: str, split: str, labels: str | None, classes: tuple[str, ...] | None) -> int | None:
+def _in_folder(path: Paths, split: str, how: Labelling, classes: tuple[str, ...] | None) -> int | None:
     """A command asks more than once."""
-    return count_pictures(path, split, labels, classes)
+    return count_pictures(path, split, how, classes)
 
 
 def _named(facts: Facts) -> str:

@@ -13,7 +13,7 @@ from gan_cli import config as configs
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset, check_batch_size
-from gan_cli.data.reach import moved
+from gan_cli.data.reach import absolute, moved
 from gan_cli.errors import UsageError, one_line
 from gan_cli.runfolder import read_record, started_in, write_record
 from gan_cli.runlog import MOST_STEPS
@@ -45,7 +45,7 @@ def merge(saved: Config, asked: Config, named: tuple[str, ...], folder: Path) ->
     config = configs.parse(data)
     if asked.data is None:
         return config
-    place = asked.data if Path(os.getcwd()) == started_in(folder) else os.path.abspath(os.path.expanduser(asked.data))
+    place = asked.data if Path(os.getcwd()) == started_in(folder) else absolute(asked.data)
     return dataclasses.replace(config, dataset=moved(config.dataset, place))
 
 

@@ -146,6 +146,10 @@ def _fitted(
     if had == has or not has or (side is None and not name.startswith("classes.")):
         return given if given.shape == value.shape else None
     common = [each for each in has if each in had]
+    if side is None and sorted(had) == sorted(has) and given.shape == value.shape:  # only the order is another
+        if name.endswith("._v"):  # of a weight's norm, as _u, which has a value for each class
+            return given
+        side = 0
     if side is None or packed or not common:
         return None
     mixed, given = value.detach().cpu().clone().transpose(0, side), given.transpose(0, side)

@@ -161,6 +161,25 @@ def test_moved_data_are_known_by_their_fingerprint(
     assert last(own).counters.step == 4
 
 
+def test_several_folders_that_were_moved(
+    train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pets(here, cats=5, dogs=5)
+    line = [*OWN, "name=own"]
+    run = train(*line, "dataset.path=[cats,dogs]", "steps=1")
+    error = refused([f"resume={run}", "seed=3"], capsys)
+    assert f"init_from={run} dataset=folder 'dataset.path=[cats,dogs]' seed=3" in error
+    assert train(*line, f"dataset.path=[./cats,{here}/dogs]", "steps=2", "resume=auto") == run
+    (here / "new").mkdir()
+    for name in ("cats", "dogs"):
+        shutil.move(name, here / "new" / name)
+    train(f"resume={run}", "dataset.path=[new/cats,new/dogs]", "extra_steps=1")
+    assert "dataset.path=[new/cats,new/dogs] (was [./cats," in capsys.readouterr().out
+    monkeypatch.chdir(here / "new")
+    train(f"resume={run.absolute()}", "data=[cats,dogs]", "extra_steps=1")
+    assert last(run).config.dataset.path == (f"{here}/new/cats", f"{here}/new/dogs")
+
+
 def test_moved_data_that_are_other_ones_are_refused(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pets(Path(), others=11)
     error = refused([f"resume={own}", "data=others", "extra_steps=1"], capsys)

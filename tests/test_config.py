@@ -404,6 +404,12 @@ def test_a_path_is_the_same_in_each_spelling(tmp_path: Path, monkeypatch: pytest
     first, same, other = (compose("dataset=folder", f"dataset.path={path}") for path in ("x", tmp_path / "x", "y"))
     assert configs.differences(first, same) == []
     assert configs.differences(first, other) == ["dataset.path=x (was y)"]
+    several = [
+        compose("dataset=folder", f"dataset.path={paths}") for paths in ("[x,y]", f"[./x,{tmp_path}/y]", "[y,x]")
+    ]
+    assert configs.differences(several[0], several[1]) == []
+    assert configs.differences(several[0], several[2]) == ["dataset.path=[x,y] (was [y,x])"]
+    assert configs.differences(first, several[0]) == ["dataset.path=x (was [x,y])"]
 
 
 def test_every_key_has_a_line_of_help() -> None:

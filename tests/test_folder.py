@@ -12,6 +12,7 @@ import time
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ EVERYTHING = Selection()
 
 
 def load(
-    path: Path | str,
+    path: Path | str | tuple[str, ...],
     *,
     size: tuple[int, int] = (8, 8),
     channels: int = 3,
@@ -40,10 +41,10 @@ def load(
     split: str = "train",
     labels: Path | str | None = None,
     selection: Selection = EVERYTHING,
-    **choices: object,
+    **choices: Any,
 ) -> Dataset:
     return build_folder(
-        path=str(path),
+        path=path if isinstance(path, tuple) else str(path),
         image_size=size,
         image_channels=channels,
         background=background,
@@ -52,11 +53,11 @@ def load(
         labels=None if labels is None else str(labels),
         split=split,
         selection=selection,
-        **choices,  # type: ignore[arg-type]
+        **choices,
     )
 
 
-def refusal(path: Path | str, **options: object) -> str:
+def refusal(path: Path | str | tuple[str, ...], **options: object) -> str:
     """The one line that a path is refused with."""
     with pytest.raises(UsageError) as caught:
         load(path, **options)  # type: ignore[arg-type]

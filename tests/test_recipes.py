@@ -19,7 +19,8 @@ from gan_cli.combinations import compose_sweep
 from gan_cli.compose import compose_command, groups
 from gan_cli.data import build_dataset
 from gan_cli.errors import UsageError
-from gan_cli.imagefolder.layout import count_pictures
+from gan_cli.imagefolder.attributes import Labelling
+from gan_cli.imagefolder.several import count_pictures
 from gan_cli.plan import plan
 from gan_cli.recipes import AUTO, NONE, choose
 from gan_cli.searchpath import config_folder
@@ -130,7 +131,7 @@ def test_only_the_pictures_of_the_split_and_the_classes_are_counted(tmp_path: Pa
 def counted(
     path: Path, split: str = "train", labels: str | None = None, classes: tuple[str, ...] | None = None
 ) -> int | None:
-    return count_pictures(str(path), split, labels, classes)
+    return count_pictures(str(path), split, Labelling(labels), classes)
 
 
 def test_an_experiment_gets_none_unless_it_asks_for_one(folder: Path) -> None:
@@ -306,7 +307,7 @@ def test_a_run_says_its_recipe_and_keeps_it_while_pictures_are_added(
 
 
 def test_a_sweep_is_the_same_whatever_its_recipe_came_to(tmp_path: Path, many: Callable[[int | None], None]) -> None:
-    command = ["dataset=folder", "dataset.path=x", "image_size=32,64", f"output={tmp_path}"]
+    command = ["dataset=folder", f"dataset.path={tmp_path}", "image_size=32,64", f"output={tmp_path}"]
 
     def planned(count: int) -> list[tuple[str, str]]:
         many(count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -31,8 +32,6 @@ def settled(*overrides: str) -> Config:
 
 def made(config: Config) -> Checkpoint:
     """What a run of this config would leave, of weights as they are drawn with another seed."""
-    import dataclasses
-
     state = build_state(dataclasses.replace(config, seed=77), CPU)
     provenance = Provenance("0", "0", 1, "cpu", "0", 0.0, 0.0, None, None)
     tensors = {name: tensor.detach().clone() for name, tensor in state_tensors(state).items()}
@@ -147,8 +146,6 @@ def test_classes_in_both_keep_their_weights_whatever_their_number(way: str) -> N
 def test_the_same_classes_in_another_order_are_not_mixed_up() -> None:
     old = settled(*TINY_IMAGES, "conditioning=projection", TWO)
     base = made(old)
-    import dataclasses
-
     turned = dataclasses.replace(
         old, init_from="old", conditioning=dataclasses.replace(old.conditioning, classes=old.classes[::-1])
     )
@@ -157,6 +154,19 @@ def test_the_same_classes_in_another_order_are_not_mixed_up() -> None:
     assert torch.equal(
         state_tensors(state)["discriminator.classes.weight"], base.tensors["discriminator.classes.weight"].flip(0)
     )
+
+
+def test_nothing_is_new_where_only_the_order_of_classes_is() -> None:
+    old = settled(*TINY_IMAGES, "conditioning=projection", TWO, "architecture.discriminator.normalization=spectral")
+    base = made(old)
+    conditioning = dataclasses.replace(old.conditioning, classes=old.classes[::-1])
+    state = build_state(dataclasses.replace(old, conditioning=conditioning), CPU)
+    taken = transfer.take_over(state, dataclasses.replace(old, conditioning=conditioning), base)
+    assert not any(each.new for each in taken.values())
+    name = "discriminator.classes.parametrizations.weight.0._"
+    now = state_tensors(state)
+    assert torch.equal(now[f"{name}u"], base.tensors[f"{name}u"].flip(0))
+    assert torch.equal(now[f"{name}v"], base.tensors[f"{name}v"])
 
 
 def test_conditioning_may_come_and_go() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gan_cli.config import Config
 from gan_cli.data import digits
+from gan_cli.data.balance import groups_of
 from gan_cli.data.celeba import build_celeba
 from gan_cli.data.cifar import CIFAR10, CIFAR100, load_cifar
 from gan_cli.data.dataset import Batches, Dataset
@@ -79,7 +80,8 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
     """The data set that a section of the config describes, its images at `image_size` pixels."""
     settings = dataclasses.asdict(section)
     name = settings.pop("name")
-    settings.pop("flip", None)  # belongs to the batches
+    for key in ("flip", "balance"):  # belong to the batches
+        settings.pop(key, None)
     selection = Selection(settings.pop("classes", None), settings.pop("limit", None))
     if name in CHOOSING:
         settings["selection"] = selection
@@ -94,7 +96,8 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
 def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
     """The batches of a run, which has seen `offset` more samples than its updates had in batches of this size."""
     flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
-    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset)
+    groups = groups_of(dataset.labels, dataset.classes) if getattr(config.dataset, "balance", False) else None
+    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset, groups)
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
@@ -104,7 +107,8 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
         return config
     if dataset.labels is None or not dataset.classes:
         instead = "use conditioning=none" + (", which leaves those layers of init_from out" if based else "")
-        raise UsageError(f"{asks}: dataset={config.dataset.name} has no classes here, {instead}")
+        found = f" ({one_line(dataset.source, 300)})" if config.dataset.name == "folder" else ""
+        raise UsageError(f"{asks}: dataset={config.dataset.name} has no classes here, {instead}{found}")
     if len(dataset.classes) > MOST_CLASSES:
         raise UsageError(f"{asks}: {len(dataset.classes):,} classes, at most {MOST_CLASSES:,} can be asked for")
     if dataset.labels.ndim == 1 and any("=" in name for name in dataset.classes):

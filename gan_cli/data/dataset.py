@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from gan_cli.data.balance import Groups
 from gan_cli.errors import UsageError, counted
 from gan_cli.labels import condition_of
 from gan_cli.randomness import generator_for
@@ -108,7 +109,7 @@ def batch_indices(seed: int, count: int, batch_size: int, update: int, offset: i
 
 @dataclass(frozen=True)
 class Batches:
-    """The real batches of a run, each a function of the update it is for."""
+    """The real batches of a run, each a function of the update it is for; of `groups` each comes equally often."""
 
     dataset: Dataset
     seed: int
@@ -117,15 +118,17 @@ class Batches:
     flip: bool | str = False  # left to right; `vertical`, or `both`
     conditional: bool = False
     offset: int = 0  # samples seen beyond batches of this size, if they had another size before
+    groups: Groups | None = None
 
     @property
     def per_epoch(self) -> int:
         """Batches in which each sample is seen at least once."""
-        return -(-len(self.dataset) // self.batch_size)
+        count = len(self.dataset) if self.groups is None else self.groups.per_epoch
+        return -(-count // self.batch_size)
 
     def draw(self, update: int) -> Batch:
         """What the discriminator sees in its update number `update`, counted from 0; `flip` mirrors half of it."""
-        indices = batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
+        indices = self._indices(update)
         samples = to_unit(self.dataset.samples[indices].to(self.device))
         for side, purpose in FLIPS[self.flip].items():
             mirrored = torch.rand(len(samples), generator=generator_for(self.seed, purpose, update)) < 0.5
@@ -134,11 +137,18 @@ class Batches:
 
     def conditions(self, update: int) -> Tensor | None:
         """What the samples of that batch are, float32 `[batch_size, classes]`; None if unconditional."""
-        return self._conditions(batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset))
+        return self._conditions(self._indices(update))
+
+    def _indices(self, update: int) -> Tensor:
+        if self.groups is not None:
+            return self.groups.indices(self.seed, self.batch_size, update, self.offset)
+        return batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
 
     def drawn_conditions(self, step: int) -> Tensor | None:
         """What G is asked for where no real samples are beside its own: the labels of any, drawn anew each step."""
         random = generator_for(self.seed, "conditions", step)
+        if self.groups is not None:
+            return self._conditions(self.groups.drawn(random, self.batch_size))
         return self._conditions(torch.randint(len(self.dataset), (self.batch_size,), generator=random))
 
     def _conditions(self, chosen: Tensor) -> Tensor | None:

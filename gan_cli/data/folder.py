@@ -19,19 +19,22 @@ from gan_cli.data.selection import Selection
 from gan_cli.data.store import Store, find
 from gan_cli.data.told import named, record_of, source_line
 from gan_cli.errors import UsageError
-from gan_cli.imagefolder.attributes import table_beside
+from gan_cli.imagefolder.attributes import VERSION as LABELS_VERSION
+from gan_cli.imagefolder.attributes import Labelling
+from gan_cli.imagefolder.finding import beside
 from gan_cli.imagefolder.folders import signature
-from gan_cli.imagefolder.layout import counted, labelled
-from gan_cli.imagefolder.listing import BadPicture, File, Reader, opened
+from gan_cli.imagefolder.layout import counted
+from gan_cli.imagefolder.listing import BadPicture, File
+from gan_cli.imagefolder.several import Paths, Pictures, paths_of, pictures_at
 from gan_cli.options.datasets import COLOUR, CROP, FULL, IGNORE
 
 NO_CACHE = "none"
-VERSION = 2  # of how pictures are decoded and kept: those of another one are not looked at
+VERSION = 3  # of how pictures are decoded and kept: those of another one are not looked at
 
 
 def build_folder(
     *,
-    path: str,
+    path: Paths,
     image_size: tuple[int, int],
     image_channels: int,
     background: str,
@@ -44,49 +47,54 @@ def build_folder(
     value_range: ValueRange = FULL,
     bands: str = COLOUR,
     profiles: str = IGNORE,
+    labels_file_column: str | None = None,
+    labels_columns: tuple[str, ...] | None = None,
+    labels_bins: int | None = None,
+    labels_version: int = LABELS_VERSION,
 ) -> Dataset:
-    """The pictures below `path`, chosen and then decoded: uint8 `[N, image_channels, H, W]`, labels int64 `[N]`.
+    """The pictures at `path`, chosen and then decoded: uint8 `[N, image_channels, H, W]`, labels int64 `[N]`.
 
     The folder `cache` keeps what was decoded for other runs, unless it is `none`.
 
-    There are no labels if neither sub-folders nor a `labels.csv` make classes; of several attributes they are
+    There are no labels if neither sub-folders nor a table make classes; of several attributes they are
     `[N, attributes]`. UsageError for a path, a layout, a table or (unless `on_bad`
     is `skip`) a picture that cannot be used; StorageError if reading fails.
     """
     target = Target(image_size, image_channels, background, fit, value_range, bands, profiles)
-    kept = _place(path, cache, labels, target, on_bad, split, selection)
+    how = Labelling(labels, labels_file_column, labels_columns, labels_bins, labels_version)
+    kept = _place(path, cache, how, target, on_bad, split, selection)
     found = None if kept is None else find(kept)
-    return _built(path, kept, labels, target, on_bad, split, selection) if found is None else found
+    return _built(path, kept, how, target, on_bad, split, selection) if found is None else found
 
 
-def _place(path: str, cache: str, labels: str | None, *settings: object) -> Place | None:
+def _place(path: Paths, cache: str, how: Labelling, *settings: object) -> Place | None:
     """Where pictures that become the same are kept; None if they are not to be, or if there are none to look at."""
     if cache == NO_CACHE:
         return None
-    expanded = os.path.expanduser(path)
-    beside = table_beside(path) if labels is None else os.path.expanduser(labels)
+    paths = [os.path.expanduser(each) for each in paths_of(path)]
     try:
-        content = f"{signature(expanded)} {signature(beside) if os.path.isfile(beside) else None}"
+        looked_at = [*paths, *dict.fromkeys(table for each in paths for table in beside(each, how.table))]
+        content = " ".join(map(signature, looked_at))
     except (OSError, ValueError):
         return None
     # The path as it was typed, too, since it stands in the data's description.
-    slot = (VERSION, PIL.__version__, expanded, os.path.realpath(expanded), labels, *settings)
+    slot = (VERSION, PIL.__version__, paths, [*map(os.path.realpath, paths)], how, *settings)
     first, second = (hashlib.sha256(repr(key).encode()).hexdigest()[:32] for key in (slot, content))
     return Place(Path(os.path.expanduser(cache)), first, second)
 
 
 def _built(
-    path: str,
+    path: Paths,
     kept: Place | None,
-    labels: str | None,
+    how: Labelling,
     target: Target,
     on_bad: str,
     split: str,
     selection: Selection,
 ) -> Dataset:
     """What `build_folder` promises, decoded now, and left at `kept`."""
-    with opened(path) as reader:
-        layout = labelled(path, labels, reader, split)
+    with pictures_at(path) as reader:
+        layout = reader.labelled(how, split)
         numbered = None if layout.labels is None else torch.tensor(layout.labels)
         chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
         files = [layout.files[index] for index in chosen.tolist()]
@@ -120,7 +128,7 @@ def _built(
             raise UsageError(_too_much(len(files), target, str(error) or "there is memory for")) from None
 
 
-def _content(file: File, reader: Reader) -> Content:
+def _content(file: File, reader: Pictures) -> Content:
     if file.bad is not None:
         raise BadPicture(file.bad)
     return reader.picture(file)

@@ -13,10 +13,12 @@ from gan_cli.data.conversion import Outcome, Target
 from gan_cli.data.fitting import PAD, fit_of
 from gan_cli.data.ranges import ValueRange, Values
 from gan_cli.errors import one_line
+from gan_cli.imagefolder import own
 from gan_cli.imagefolder.layout import Layout, counted
 from gan_cli.imagefolder.listing import File, Listing
 from gan_cli.options.datasets import COLOUR, CROP
 
+SOME = 9  # classes of one picture each, from where on it is said
 MOST_RECORDED = 10_000  # names of pictures that were left out
 
 
@@ -42,14 +44,20 @@ def source_line(
         parts.append(", ".join(listing.arrays[:2]) + more)
     if len(files) < len(layout.files):
         parts.append(f"{len(files):,} of {len(layout.files):,} chosen")
+    if labels is not None and not layout.said and len(layout.classes) == len(labels) > SOME:
+        parts.append("each picture is its own class")
+    parts += layout.remarks
     if layout.mixed:
         parts.append("pictures both loose and in sub-folders: no classes")
     parts += _done(good, target)
     parts += ranges.describe(_values_of(good), asked, target.value_range, _of_eight_bits(good))
     if any(outcome.cut_off for outcome in good):
         parts.append(f"{sum(outcome.cut_off for outcome in good):,} with values beyond that, cut off there")
-    if listing.describe_others():
-        parts.append(listing.describe_others())
+    others = listing.describe_others(less=layout.inside in listing.candidates)
+    if others:
+        parts.append(others)
+    if listing.own:
+        parts.append(own.told(listing.own))
     if len(good) < len(files):
         parts.append(f"{len(files) - len(good):,} left out: {named(files, outcomes, 5)}")
     return "; ".join(parts)
@@ -119,7 +127,7 @@ def named(files: Sequence[File], outcomes: Sequence[Outcome], most: int) -> str:
 
 
 def _class_counts(classes: Sequence[str], labels: Tensor) -> str:
-    counts = labels.bincount(minlength=len(classes)).tolist()
+    counts = labels[labels >= 0].bincount(minlength=len(classes)).tolist()
     named = [f"{name} {count:,}" for name, count in zip(classes, counts, strict=True)]
     more = f" and {len(named) - 10:,} more" if len(named) > 10 else ""
     return f"{len(classes):,} {'class' if len(classes) == 1 else 'classes'} ({', '.join(named[:10])}{more})"
@@ -154,6 +162,7 @@ def record_of(
         "arrays": listing.arrays[:MOST_RECORDED],
         "other_files": listing.others,
         "arrays_not_used": listing.unused[:MOST_RECORDED],
+        "own_outputs_left_out": ["/".join(each.parts) for each in listing.own][:MOST_RECORDED],
         "left_out": [
             f"{file.name} ({outcome.bad})" for file, outcome in zip(files, outcomes, strict=True) if outcome.bad
         ][:MOST_RECORDED],

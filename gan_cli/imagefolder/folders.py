@@ -8,12 +8,14 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.imagefolder import arrays, kinds
+from gan_cli.imagefolder import arrays, kinds, own
 from gan_cli.imagefolder.arrays import ArrayPlace, Held
 from gan_cli.imagefolder.listing import READ, BadPicture, Begins, File, Listing, is_junk
+from gan_cli.imagefolder.own import Own
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,10 +54,13 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
 
 
-def _below(path: str, *, in_order: bool) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str] | None]]:
+def _below(
+    path: str, *, in_order: bool, left_out: list[Own] | None = None, meant: str | None = None
+) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str] | None]]:
     """The parts of each folder (with None) and of each file below `path`.
 
-    Each folder comes once: real ones first, then those that only links lead to.
+    Each folder comes once: real ones first, then those that only links lead to. Runs and exports of ours do not come;
+    with `left_out`, which gets all that is left out, our samples do not either, unless they are `meant`.
     """
     seen: set[str] = set()
     folders: list[tuple[str, tuple[str, ...]]] = [(path, ())]
@@ -66,9 +71,18 @@ def _below(path: str, *, in_order: bool) -> Iterator[tuple[tuple[str, ...], os.D
         if real in seen:
             continue
         seen.add(real)
+        kind = own.kind_at(folder) if parts else None
+        if kind is not None:
+            if left_out is not None:
+                left_out.append(Own(kind, parts))
+            continue
         yield parts, None
         items = _scanned(folder)
-        for item in sorted(items, key=lambda item: item.name) if in_order else items:
+        if in_order:
+            items = iter(sorted(items, key=lambda item: item.name))
+        if left_out is not None:
+            items = _without_own(list(items), folder, parts, left_out, meant)
+        for item in items:
             below = (*parts, item.name)
             if item.is_dir(follow_symlinks=False):
                 folders.append((item.path, below))
@@ -76,6 +90,14 @@ def _below(path: str, *, in_order: bool) -> Iterator[tuple[tuple[str, ...], os.D
                 links.append((item.path, below))
             else:
                 yield below, item
+
+
+def _without_own(
+    items: list[os.DirEntry[str]], folder: str, parts: tuple[str, ...], left_out: list[Own], meant: str | None
+) -> Iterator[os.DirEntry[str]]:
+    ours = own.beside_sidecars([item.name for item in items], partial(own.head_in, folder))
+    left_out += [Own(each, (*parts, name)) for name, each in ours.items() if each != meant]
+    return (item for item in items if ours.get(item.name, meant) == meant)
 
 
 def _scanned(folder: str) -> Iterator[os.DirEntry[str]]:
@@ -102,9 +124,12 @@ class FolderReader:
                 self.listing.add((name,), path, os.path.getsize(path), _beginning(path))
         else:
             self._walk(path)
+            if not self.listing.files and any(each.kind == own.SAMPLES for each in self.listing.own):
+                self.listing = Listing(shown)  # nothing but samples of ours: they are meant
+                self._walk(path, meant=own.SAMPLES)
 
-    def _walk(self, path: str) -> None:
-        for parts, item in _below(path, in_order=True):
+    def _walk(self, path: str, meant: str | None = None) -> None:
+        for parts, item in _below(path, in_order=True, left_out=self.listing.own, meant=meant):
             if item is None:
                 if 0 < len(parts) < 3:
                     self.listing.folders.add(parts)

@@ -57,6 +57,12 @@ def suffix_of(name: str) -> str:
     return "" if suffix[1:].isdigit() else suffix
 
 
+def stem_of(name: str) -> str:
+    """The name of a picture, of an array or of what is packed, without its ending."""
+    ending = next((each for each in (".zip", *TARS, *ARRAYS, *READ) if name.lower().endswith(each)), "")
+    return name[: len(name) - len(ending)]
+
+
 def by_content(name: str) -> bool:
     """Whether only the first bytes tell if a file of this name is a picture."""
     suffix = suffix_of(name)

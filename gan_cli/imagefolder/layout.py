@@ -7,10 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gan_cli.errors import GanCliError, UsageError, closest, one_line
-from gan_cli.imagefolder.attributes import read_attributes
+from gan_cli.errors import UsageError, closest, one_line
+from gan_cli.imagefolder.attributes import FIRST_VERSION, FOLDERS, SHARDS, Labelling
+from gan_cli.imagefolder.finding import find_attributes
 from gan_cli.imagefolder.kinds import FORMATS_READ
-from gan_cli.imagefolder.listing import File, Listing, Reader, opened
+from gan_cli.imagefolder.listing import File, Listing, Reader
+from gan_cli.imagefolder.ordering import natural
+from gan_cli.imagefolder.own import told
+from gan_cli.imagefolder.shards import are_shards, named_like_shards
 
 SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
@@ -19,7 +23,8 @@ SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
 class Layout(NamedTuple):
     """The pictures of a split in their order, their classes by number (-1: none), and the folder they are below.
 
-    `labels` are a number each, or a list of several attributes each.
+    `labels` are a number each, or a list of several attributes each. `said` is of the table that they are from,
+    `inside` that table if it lies among the pictures, `remarks` what else is to be told.
     """
 
     files: list[File]
@@ -28,32 +33,45 @@ class Layout(NamedTuple):
     base: tuple[str, ...]
     mixed: bool
     said: str = ""
+    remarks: tuple[str, ...] = ()
+    inside: File | None = None
 
 
-def count_pictures(path: str, split: str, labels: str | None, classes: tuple[str, ...] | None) -> int | None:
-    """How many pictures a run reads below `path`, by their names alone; None if it cannot read them."""
-    try:
-        with opened(path) as reader:
-            layout = layout_of(reader.listing, split) if classes is None else labelled(path, labels, reader, split)
-            if classes is None:
-                return sum(file.bad is None for file in layout.files)
-            chosen = {*class_numbers(classes, layout.labels, layout.classes)}
-            read = zip(layout.files, layout.labels or (), strict=True)
-            return sum(label in chosen for file, label in read if file.bad is None)
-    except (GanCliError, OSError, ValueError):
-        return None
-
-
-def labelled(path: str, named: str | None, reader: Reader, split: str) -> Layout:
+def labelled(path: str, how: Labelling, reader: Reader, split: str) -> Layout:
     """The layout with the classes of a table of labels, if there is one."""
-    layout = layout_of(reader.listing, split)
-    attributes = read_attributes(path, named, reader, layout.files, layout.base)
-    if attributes is None:
+    layout = _labelled(path, how, reader, split)
+    if how.version != FIRST_VERSION:
         return layout
+    try:
+        newer = _labelled(path, how._replace(version=how.version + 1), reader, split)
+    except UsageError:
+        return layout
+    if (newer.labels, newer.classes) == (layout.labels, layout.classes):
+        return layout
+    now, new = (", ".join(each.classes[:4]) or "none" for each in (layout, newer))
+    remark = f"classes as when the run began (dataset.labels_version={how.version}): {now} ...; a new run has {new} ..."
+    return layout._replace(remarks=(*layout.remarks, one_line(remark, 300)))
+
+
+def _labelled(path: str, how: Labelling, reader: Reader, split: str) -> Layout:
+    layout = layout_of(reader.listing, split, how)
+    found = find_attributes(path, how, reader, layout.files, layout.base)
+    attributes = found.attributes
+    if attributes is None:
+        if found.unlabelled and layout.labels is not None:  # as in StyleGAN's archives, whose folders are parts
+            layout = layout._replace(labels=None, classes=(), remarks=())
+        return layout._replace(remarks=(*layout.remarks, *found.said), inside=found.inside)
     said = attributes.said + (f", not its {len(layout.classes)} sub-folders" if layout.classes else "")
     several = list(zip(*attributes.labels, strict=True))
     labels = several if len(attributes.labels) > 1 else attributes.labels[0]
-    return layout._replace(labels=labels, classes=attributes.classes, said=said)
+    return layout._replace(
+        labels=labels,
+        classes=attributes.classes,
+        said=said,
+        remarks=(*attributes.remarks, *found.said),
+        inside=found.inside,
+        mixed=False,
+    )
 
 
 def class_numbers(wanted: Sequence[str], labels: object, names: Sequence[str]) -> list[int]:
@@ -81,7 +99,7 @@ def counted(count: int, noun: str) -> str:
 # --- splits and classes ------------------------------------------------------------------------------------------
 
 
-def layout_of(listing: Listing, split: str) -> Layout:
+def layout_of(listing: Listing, split: str, how: Labelling) -> Layout:
     """Which pictures make up the split, and their classes; UsageError if there are none."""
     base: tuple[str, ...] = ()
     folder = _split_folder(listing, base, split)
@@ -97,10 +115,11 @@ def layout_of(listing: Listing, split: str) -> Layout:
     place = "/".join((listing.shown, *base))
     if not files:
         others = f", only {listing.describe_others()}" if listing.describe_others() else ""
+        others += f"; {told(listing.own)}" if listing.own else ""
         way = f"; {listing.first_way}" if listing.first_way else ""
         raise UsageError(f"dataset.path={one_line(place)}: no pictures in it{others}{way}; {FORMATS_READ}")
-    labels, classes, mixed = _classes(files, base, place)
-    return Layout(files, labels, classes, base, mixed)
+    labels, classes, mixed, remarks = _classes(files, base, place, how)
+    return Layout(files, labels, classes, base, mixed, remarks=remarks)
 
 
 def _plain(files: Sequence[File]) -> Sequence[File]:
@@ -138,20 +157,43 @@ def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | 
 
 
 def _classes(
-    files: Sequence[File], base: tuple[str, ...], place: str
-) -> tuple[list[int] | None, tuple[str, ...], bool]:
-    """Labels and classes by the first sub-folder below `base`, and whether there are loose pictures beside those."""
+    files: Sequence[File], base: tuple[str, ...], place: str, how: Labelling
+) -> tuple[list[int] | None, tuple[str, ...], bool, tuple[str, ...]]:
+    """Labels and classes by the first sub-folder below `base`; whether pictures lie beside those; what to tell."""
     depth = len(base)
     inside = [file for file in files if file.parts[:depth] == base]
     plain = _plain(inside)
-    folders = sorted({file.parts[depth] for file in plain if len(file.parts) > depth + 1})
+    found = {file.parts[depth] for file in plain if len(file.parts) > depth + 1}
+    folders = sorted(found, key=None if how.version == FIRST_VERSION else natural)
     loose = any(len(file.parts) == depth + 1 for file in plain)
     if not folders or loose:
-        return None, (), bool(folders)
+        return None, (), bool(folders), ()
+    parts, remarks = _parts(folders, plain, depth, how)
+    if parts:
+        return None, (), False, remarks
     names = tuple(one_line(unicodedata.normalize("NFC", folder)) for folder in folders)
     twice = [name for name, count in Counter(names).items() if count > 1 or not name]
     if twice:
         raise UsageError(f"dataset.path={one_line(place)}: several sub-folders would be the class {twice[0]!r}")
     numbers = {(*base, folder): number for number, folder in enumerate(folders)}
     labels = [numbers.get(file.parts[: depth + 1], -1) for file in files]
-    return labels, names, False
+    return labels, names, False, remarks
+
+
+def _parts(folders: Sequence[str], files: Sequence[File], depth: int, how: Labelling) -> tuple[bool, tuple[str, ...]]:
+    """Whether the sub-folders are parts and no classes, and what is to be told of that."""
+    if how.version == FIRST_VERSION or how.table == FOLDERS:
+        return False, ()
+    if how.table == SHARDS:
+        return True, (f"{counted(len(folders), 'sub-folder')} taken as parts, no classes",)
+    if not named_like_shards(folders):
+        return False, ()
+    names: dict[str, list[str]] = {folder: [] for folder in folders}
+    for file in files:
+        names[file.parts[depth]].append(file.parts[-1])
+    if are_shards(names):
+        span = folders[0] if len(folders) == 1 else f"{folders[0]} to {folders[-1]}"
+        return True, (
+            f"sub-folders {span} are numbered parts, no classes (dataset.labels={FOLDERS} makes them classes)",
+        )
+    return False, (f"if {', '.join(folders[:3])} ... are parts and no classes: dataset.labels={SHARDS}",)

@@ -12,15 +12,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.imagefolder import arrays, kinds
+from gan_cli.imagefolder import arrays, kinds, own
 from gan_cli.imagefolder.arrays import ArrayPlace
 from gan_cli.imagefolder.kinds import READ
+from gan_cli.imagefolder.own import Own
 from gan_cli.imagefolder.problems import BadPicture
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["READ", "BadPicture", "File", "Listing", "Reader", "opened"]
+TABLE = "labels.csv"
+TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl")  # what tables of other names are called
+MOST_CANDIDATES = 1000
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 MOST_FILES = 10_000_000
 EXPECTED = "expected a folder, zip or tar of pictures"
@@ -57,6 +61,8 @@ class Listing:
     files: list[File] = field(default_factory=list)
     folders: set[tuple[str, ...]] = field(default_factory=set)
     tables: list[File] = field(default_factory=list)
+    candidates: list[File] = field(default_factory=list)
+    own: list[Own] = field(default_factory=list)
     arrays: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     others: int = 0
@@ -74,10 +80,12 @@ class Listing:
             self.files.append(File(parts, place, refused, foreign=True))
         elif suffix == ".npy":
             self.add_array(parts, place, size, begins, bad)
-        elif name.lower() == "labels.csv":
+        elif name.lower() == TABLE:
             self.tables.append(File(parts, place, bad))
         elif bad is not None or not kinds.by_content(name) or not self._by_content(parts, place, begins):
             self._add_other(parts)
+            if suffix in TABLES and len(self.candidates) < MOST_CANDIDATES:
+                self.candidates.append(File(parts, place, bad))
         if len(self.files) + self.others > MOST_FILES:
             raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} files")
 
@@ -134,12 +142,16 @@ class Listing:
             self.ways[kinds.suffix_of(parts[-1])[1:]] += 1
             self.first_way = self.first_way or way
 
-    def describe_others(self) -> str:
-        """What else there is, in words: nothing, or a number with the kinds that may hold pictures."""
+    def describe_others(self, *, less: int = 0) -> str:
+        """What else there is, in words: nothing, or a number with the kinds that may hold pictures.
+
+        `less` of them are in use.
+        """
         parts = []
-        if self.others:
+        if self.others > less:
             named = ", ".join(f"{count:,} {kind}" for kind, count in self.ways.most_common(5))
-            parts.append(f"{self.others:,} other file{'' if self.others == 1 else 's'}{f' ({named})' if named else ''}")
+            count = self.others - less
+            parts.append(f"{count:,} other file{'' if count == 1 else 's'}{f' ({named})' if named else ''}")
         if self.unused:
             more = f" and {len(self.unused) - 5:,} more" if len(self.unused) > 5 else ""
             arrays = "array" if len(self.unused) == 1 else f"{len(self.unused):,} arrays"
@@ -170,6 +182,11 @@ def opened(path: str) -> Iterator[Reader]:
     except OSError as error:
         raise UsageError(f"dataset.path={shown}: cannot be read ({error.strerror})") from None
     if stat.S_ISDIR(mode):
+        if own.kind_at(expanded) == own.RUN:
+            raise UsageError(
+                f"dataset.path={shown}: is a run of gan-train, whose pictures are grids; gan-sample ckpt=... "
+                "format=images makes a folder of single ones"
+            )
         from gan_cli.imagefolder.folders import FolderReader
 
         yield FolderReader(expanded, shown)
@@ -211,4 +228,4 @@ def _opened_alone(path: str, shown: str) -> Iterator[Reader]:
 
 
 def is_junk(name: str) -> bool:
-    return name.startswith(".") or name.lower() in JUNK
+    return name.startswith(".") or name.lower() in JUNK or name.endswith(own.CACHED)

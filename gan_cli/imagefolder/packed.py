@@ -22,9 +22,10 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.imagefolder import arrays, kinds
+from gan_cli.imagefolder import arrays, kinds, own
 from gan_cli.imagefolder.arrays import ArrayPlace, Held
-from gan_cli.imagefolder.listing import EXPECTED, BadPicture, File, Listing, Reader, is_junk
+from gan_cli.imagefolder.listing import EXPECTED, BadPicture, Begins, File, Listing, Reader, is_junk
+from gan_cli.imagefolder.own import Own
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,17 +55,32 @@ class ZipReader:
         if shown.lower().endswith(".npz"):
             add_arrays(self.listing, archive, (), None)
             return
-        seen: set[tuple[str, ...]] = set()
-        for info in archive.infolist():
-            parts = _parts(info.filename)
-            if not parts or any(map(is_junk, parts)):
+        members = [(_parts(info.filename), info) for info in archive.infolist()]
+        places = dict(members)
+        ours = own.in_archive(places, lambda parts: self._head(places[parts]))
+        self._list(members, ours)
+        if not self.listing.files and any(each.kind == own.SAMPLES for each in ours):
+            self.listing = Listing(shown, zipped=True)  # as of a folder
+            self._list(members, own.but_samples(ours))
+
+    def _list(self, members: list[tuple[tuple[str, ...], zipfile.ZipInfo]], ours: list[Own]) -> None:
+        self.listing.own = ours
+        left_out, seen = {each.parts for each in ours}, set()
+        for parts, info in members:
+            if not parts or any(map(is_junk, parts)) or own.is_below(parts, left_out):
                 continue
             if info.is_dir():
                 self.listing.folders.update({parts[:1], parts[:2]})
                 continue
             bad = "twice in the zip" if parts in seen else _refused(info)
-            self.listing.add(parts, info, info.file_size, partial(_first_bytes, archive, info), bad)
+            self.listing.add(parts, info, info.file_size, partial(_first_bytes, self._archive, info), bad)
             seen.add(parts)
+
+    def _head(self, info: zipfile.ZipInfo) -> bytes:
+        try:
+            return b"" if _refused(info) else _first_bytes(self._archive, info, own.HEAD)
+        except (BadPicture, OSError):
+            return b""
 
     def read(self, file: File) -> bytes:
         assert isinstance(file.place, zipfile.ZipInfo)
@@ -178,17 +194,34 @@ class TarReader:
         self._lock = threading.Lock()
         self._held = Held()
         self._plain: IO[bytes] | None = None
-        seen: set[tuple[str, ...]] = set()
-        with tarfile.open(path, "r|*", bufsize=CHUNK) as tar:
+        heads: dict[tuple[str, ...], bytes] = {}
+        members = self._list([], heads)
+        ours = own.in_archive(members, lambda parts: heads.get(parts, b""))
+        if ours:  # what they are is known once all has been seen
+            self._list(ours)
+            if not self.listing.files and any(each.kind == own.SAMPLES for each in ours):
+                self._list(own.but_samples(ours))  # as of a folder
+
+    def _list(self, ours: list[Own], heads: dict[tuple[str, ...], bytes] | None = None) -> set[tuple[str, ...]]:
+        """Lists all but what is ours, and gives the paths of all members; `heads` gets what tells ours, by its path."""
+        self.listing = Listing(self.listing.shown, zipped=True)
+        self.listing.own = ours
+        left_out, seen = {each.parts for each in ours}, set()
+        with tarfile.open(self._path, "r|*", bufsize=CHUNK) as tar:
             for member in tar:
                 parts = _parts(member.name)
-                if not parts or any(map(is_junk, parts)):
+                if not parts or any(map(is_junk, parts)) or own.is_below(parts, left_out):
                     continue
                 if member.isdir():
                     self.listing.folders.update({parts[:1], parts[:2]})
-                    continue
-                self._add(tar, member, parts, "twice in the tar" if parts in seen else None)
+                elif (
+                    heads is not None and member.isreg() and (marks := own.marks_of(parts[-1], _opened_in(tar, member)))
+                ):
+                    heads[parts] = marks
+                if not member.isdir():
+                    self._add(tar, member, parts, "twice in the tar" if parts in seen else None)
                 seen.add(parts)
+        return seen
 
     def _add(self, tar: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...], bad: str | None) -> None:
         if not member.isreg() or member.issparse():
@@ -196,10 +229,7 @@ class TarReader:
         elif member.size > kinds.MOST_FILE_BYTES and not parts[-1].lower().endswith(".npy"):
             bad = f"larger than {kinds.MOST_FILE_BYTES >> 20} MiB"
 
-        def begins(count: int) -> bytes:
-            content = tar.extractfile(member)
-            return b"" if content is None else content.read(count)
-
+        begins = _opened_in(tar, member)
         self.listing.add(parts, Span(member.offset_data, member.size), member.size, begins, bad)
 
     def close(self) -> None:
@@ -228,6 +258,14 @@ class TarReader:
         if len(content) < span.size:
             raise BadPicture("truncated")
         return content
+
+
+def _opened_in(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Begins:
+    def begins(count: int) -> bytes:
+        content = tar.extractfile(member)
+        return b"" if content is None else content.read(count)
+
+    return begins
 
 
 def _unpacked(path: str) -> IO[bytes]:

@@ -49,6 +49,7 @@ class DatasetOptions:
     )
     classes: tuple[str, ...] | None = key("the classes to keep, as [cat,dog] or [3,5]; all unless set", absent=None)
     split: str = key("which part of the data", absent="train", choices=("train", "test"))
+    balance: bool = key("draw each class equally often, however many samples it has", absent=False)
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,9 @@ class CelebA(FileOptions):
 
 @dataclass(frozen=True)
 class Folder(ImageOptions):
-    path: str | None = key(
+    path: str | tuple[str, ...] | None = key(
         "a folder, zip or tar of pictures (png, jpg, webp, bmp, gif, tif, ppm, jp2, avif) or arrays (npy, npz), or one"
-        " of these; its sub-folders are classes"
+        " of these; its sub-folders are classes; or several, as [cats,dogs]"
     )
     image_channels: int = key(
         "1: grey, 3: RGB, 4: RGB and opacity; with bands=data as many as the pictures have", at_least=1, at_most=64
@@ -174,8 +175,27 @@ class Folder(ImageOptions):
         pattern_means="white, black or a colour as '#8090ff'",
     )
     labels: str | None = key(
-        "a table of what each picture shows, or none; unless set the labels.csv in or beside `path`, else sub-folders",
+        "a table of what each picture shows, by its path or its name in the zip; none; folders or shards: sub-folders"
+        " are classes, or parts; unless set what is found, see explain=folder",
         absent=None,
+    )
+    labels_file_column: str | None = key(
+        "the column of the table that names the picture; that which fits unless set", absent=None
+    )
+    labels_columns: tuple[str, ...] | None = key(
+        "the columns of the table to take as attributes, as [breed]; all that can be unless set", absent=None
+    )
+    labels_bins: int | None = key(
+        "numbers of a column are put into so many ranges, each a class, as 18..24",
+        absent=None,
+        at_least=2,
+        at_most=1000,
+    )
+    labels_version: int = key(
+        "how labels are found and ordered: 2, or 1 as runs did before (labels.csv and sub-folders alone, 10 before 2)",
+        absent=1,
+        at_least=1,
+        at_most=2,
     )
     cache: str = key(
         "a folder where decoded pictures are kept for the next run, which maps them instead of holding them, or none",
