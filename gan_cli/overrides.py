@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from gan_cli.errors import StorageError, UsageError, closest, one_line
 from gan_cli.hints import FETCH, for_option, for_word, is_address
 from gan_cli.imagefolder.several import paths_of
+from gan_cli.names import split_names
 from gan_cli.schema import shown
 from gan_cli.searchpath import EXPERIMENTS, HERE, config_folder, named_folder, option_files
 
@@ -29,9 +30,6 @@ SEVERAL = "dataset.path"  # which may be a list of paths
 LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background", "dataset.labels_file_column")
 # Groups of which no option need be chosen.
 MOST_NODES = 10_000  # in one file
-# An item of a list of names, with the comma after it.
-QUOTED = re.compile(r"""(?P<quote>['"])(?P<name>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)\s*(?:,|$)""")
-UNQUOTED = re.compile(r"(?P<name>[^,]*)(?:,|$)")
 OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator")
 
 
@@ -70,25 +68,6 @@ def _quote_items(value: str) -> str:
     if listed:
         return value if re.search(r"\]\s*,\s*\[", value) else "[" + ",".join(map(quote, items)) + "]"
     return quote(items[0]) if len(items) == 1 and value != "null" and not re.search(r"[\[\]{}]", value) else value
-
-
-def split_names(text: str) -> list[str]:
-    """`cat,'a,b'` as the names that it means: in quotes a comma is a part of one. ValueError for quotes left open."""
-    names = []
-    rest = text.strip()
-    while rest:
-        match = QUOTED.match(rest) if rest[0] in "'\"" else UNQUOTED.match(rest)
-        if match is None:
-            raise ValueError(text)
-        names.append(_unescaped(match["name"], rest[0]) if rest[0] in "'\"" else match["name"].strip())
-        rest = rest[match.end() :].strip()
-    return [name for name in names if name]
-
-
-def _unescaped(text: str, mark: str) -> str:
-    """The inverse of `quote`, of what stands between the quotes."""
-    text = re.sub(rf"(\\+)(?={mark}|$)", lambda match: match[1][: len(match[1]) // 2], text)
-    return re.sub(r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", text)
 
 
 def as_typed(argument: str) -> str:

@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first; a module may import from its own layer and those before it.
 LAYERS = [
     {"errors"},
-    {"extras", "child", "links", "outfile", "system"},
+    {"extras", "child", "links", "names", "outfile", "system"},
     {"runfolder"},
     {"locate"},
     {"hints"},
@@ -118,8 +118,8 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 
 TORCHLESS = (
     "api basis changes child chosen cli combinations commands compare compose composition config cures due errors"
-    " explain extend extras figures geometry health help hints jobs leaderboard links locate multirun outcomes outfile"
-    " overrides ownfolder plan plugin recipes report schema searchpath sources sweep system"
+    " explain extend extras figures geometry health help hints jobs leaderboard links locate multirun names outcomes"
+    " outfile overrides ownfolder plan plugin recipes report schema searchpath sources sweep system"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
 TORCHLESS_FILES += [

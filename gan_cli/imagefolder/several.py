@@ -16,12 +16,12 @@ from gan_cli.imagefolder.kinds import stem_of
 from gan_cli.imagefolder.layout import Layout, class_numbers, labelled, layout_of
 from gan_cli.imagefolder.listing import EXPECTED, File, Listing, Reader, opened
 from gan_cli.imagefolder.ordering import natural
+from gan_cli.names import split_names
 
 if TYPE_CHECKING:
     import numpy as np
 
 Paths = str | tuple[str, ...]
-ITEM = re.compile(r"""\s*('[^']*'|"[^"]*"|[^,]*?)\s*(?:,|$)""")
 NAMED = 3  # paths that are told of by their names
 
 
@@ -31,13 +31,15 @@ def paths_of(path: Paths) -> tuple[str, ...]:
         return tuple(path)
     if not re.fullmatch(r"\[.+\]", path) or os.path.exists(path):
         return (path,)
-    return tuple(split_names(path[1:-1]))
+    return tuple(_names(path[1:-1])) or (path,)
 
 
-def split_names(text: str) -> list[str]:
-    """The names between commas; one in quotes may have a comma itself."""
-    items = [match[1] for match in ITEM.finditer(text) if match[0]]
-    return [item[1:-1] if item[:1] in ("'", '"') and len(item) > 1 else item for item in items if item]
+def _names(text: str) -> list[str]:
+    """The names between commas; none where a quote is left open."""
+    try:
+        return split_names(text)
+    except ValueError:
+        return []
 
 
 def check_paths(path: Paths) -> None:
@@ -47,7 +49,7 @@ def check_paths(path: Paths) -> None:
         raise UsageError("dataset.path=[]: name at least one folder, zip or tar of pictures")
     for each in paths:
         if isinstance(path, str) and not os.path.exists(os.path.expanduser(each)):
-            names = split_names(each)
+            names = _names(each)
             if len(names) > 1 and all(os.path.exists(os.path.expanduser(name)) for name in names):
                 raise UsageError(
                     f"dataset.path={one_line(each)}: not found; several folders as one data set are"
