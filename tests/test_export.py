@@ -223,7 +223,8 @@ TAMPERED: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "another width": ("config.json", replacing(b'"base_channels": 4', b'"base_channels": 8'), "makes it"),
     "an unknown network": ("config.json", replacing(b'"subpixel"', b'"os.system"'), "expected one of"),
     "a plugin": ("config.json", replacing(b'"plugins": []', b'"plugins": ["evil"]'), "plugins"),
-    "a shape": ("config.json", replacing(b'_shape": [\n    1,\n    16,', b'_shape": [1, 17,'), "no generator"),
+    "a shape": ("config.json", replacing(b'_shape": [\n    1,\n    16,', b'_shape": [1, 17,'), "makes it"),
+    "no shape": ("config.json", replacing(b'_shape": [\n    1,\n    16,', b'_shape": [1, 1,'), "no generator"),
     "too many classes": ("config.json", replacing(b'"classes": [', b'"classes": ["more", '), "makes it"),
     "an endless card": ("config.json", lambda data: data + b" " * (5 << 20), "larger than"),
 }
