@@ -224,7 +224,7 @@ TAMPERED: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "an unknown network": ("config.json", replacing(b'"subpixel"', b'"os.system"'), "expected one of"),
     "a plugin": ("config.json", replacing(b'"plugins": []', b'"plugins": ["evil"]'), "plugins"),
     "a shape": ("config.json", replacing(b'_shape": [\n    1,\n    16,', b'_shape": [1, 17,'), "makes it"),
-    "no shape": ("config.json", replacing(b'_shape": [\n    1,\n    16,', b'_shape": [1, 1,'), "no generator"),
+    "no shape": ("config.json", replacing(b'_shape": [\n    1,\n    16,', b'_shape": [1, 0,'), "at least 1"),
     "too many classes": ("config.json", replacing(b'"classes": [', b'"classes": ["more", '), "makes it"),
     "an endless card": ("config.json", lambda data: data + b" " * (5 << 20), "larger than"),
 }
