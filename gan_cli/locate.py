@@ -53,7 +53,19 @@ def locate(named: str | os.PathLike[str], output: str = OUTPUT, say: Say = tell)
         places += [Place(kind, under)] if (kind := kind_of(under)) else []
     if len(places) > 1:
         say(f"{one_line(name, 200)}: taken as the path {places[0].path}; there is {places[1].path}, too")
-    return places[0] if places else None
+    return places[0] if places else _only_export(here, say)
+
+
+def _only_export(folder: Path, say: Say) -> Place | None:
+    """The one export in a folder that `gan-export out=` was given; None if it holds none, or several."""
+    try:
+        found = [each for each in folder.iterdir() if each.is_dir() and kind_of(each) == "export"]
+    except OSError:
+        return None
+    if len(found) != 1:
+        return None
+    say(f"{folder}: using {found[0].name}, the export in it")
+    return Place("export", found[0])
 
 
 def kind_of(path: Path) -> str | None:

@@ -12,8 +12,9 @@ from gan_cli import changes
 from gan_cli import config as configs
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
+from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset, check_batch_size
-from gan_cli.data.reach import absolute, moved
+from gan_cli.data.reach import absolute, moved, reachable
 from gan_cli.errors import UsageError, one_line
 from gan_cli.runfolder import read_record, started_in, write_record
 from gan_cli.runlog import MOST_STEPS
@@ -87,6 +88,17 @@ def end_of(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int | N
         raise UsageError("budget=null: the run was to last for a time and has no other end, give steps= or a budget")
     measured_anew = "budget" in named and config.budget is not None
     return None if measured_anew and not (auto and config.budget == saved.config.budget) else end
+
+
+def data_of(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
+    """The data that the run goes on with; UsageError if they are gone, with what to give where nobody named them."""
+    try:
+        return build_dataset(reachable(config.dataset, started_in(folder)), config.image_size)
+    except UsageError as error:
+        said_where = {"data", "dataset.path", "dataset.root"} & {*named}
+        if said_where or not (hasattr(config.dataset, "path") or hasattr(config.dataset, "root")):
+            raise
+        raise UsageError(f"{error}; if the data of {folder} were moved, data=... says where to") from None
 
 
 def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path, *, auto: bool) -> dict[str, Any]:
