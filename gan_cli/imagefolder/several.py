@@ -47,9 +47,10 @@ def check_paths(path: Paths) -> None:
     paths = paths_of(path)
     if not paths:
         raise UsageError("dataset.path=[]: name at least one folder, zip or tar of pictures")
-    if isinstance(path, str) and re.search(r"\],|,\[", path) and not all(map(os.path.exists, paths)):
+    typed = path if isinstance(path, str) else f"[{','.join(path)}]"
+    if re.search(r"\],|,\[", typed) and not all(os.path.exists(os.path.expanduser(each)) for each in paths):
         raise UsageError(
-            f"dataset.path={one_line(path)}: paths are not swept: give each its own command; several folders as one"
+            f"dataset.path={one_line(typed)}: paths are not swept: give each its own command; several folders as one"
             " data set are dataset.path=[a,b]"
         )
     for each in paths:
