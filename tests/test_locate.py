@@ -134,6 +134,10 @@ def test_a_folder_of_one_export_stands_for_it(here: Path, capsys: pytest.Capture
         find_checkpoint("out", "init_from")
     write_export(Path("out/step_00000004_onnx"), "model.onnx")
     assert locate("out") is None
+    with pytest.raises(
+        CheckpointError, match="out: holds no checkpoint, but 2 exports: name one, out/step_00000004_on"
+    ):
+        find_checkpoint("out", "ckpt")
 
 
 def test_kinds_of_places(here: Path) -> None:
