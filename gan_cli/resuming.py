@@ -22,6 +22,7 @@ from gan_cli.schema import shown
 from gan_cli.state import Counters
 
 ROLES = ("generator", "discriminator")
+AUTO, GO_ON = "auto", "go_on"
 IN_PLACE = ("data", "plugins")  # of what may change: not kept, or kept as it is
 
 
@@ -39,6 +40,8 @@ def merge(saved: Config, asked: Config, named: tuple[str, ...], folder: Path) ->
         elif key in changes.SETTINGS and asked.resume != "auto":
             _set(data, new, key, named)
     data["resume"] = data["extra_steps"] = None
+    if data["on_changed_data"] == GO_ON and "on_changed_data" not in named:
+        data["on_changed_data"] = AUTO  # a consent is for the command that gives it
     if {"steps", "extra_steps", "budget"} & {*named}:
         data["replay"] = None
     if "budget" not in named and {"steps", "extra_steps"} & {*named}:
@@ -117,7 +120,7 @@ def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path
     before, now = saved.config.dataset, config.dataset
     elsewhere = any(getattr(now, leaf, None) != getattr(before, leaf, None) for leaf in ("path", "root"))
     grown = auto and not elsewhere and isinstance(had, int) and len(dataset) >= had
-    if config.on_changed_data == "stop" or (config.on_changed_data == "auto" and not grown):
+    if config.on_changed_data == "stop" or (config.on_changed_data == AUTO and not grown):
         raise UsageError(f"{told}; put them back, go on with these by on_changed_data=go_on, {begins}")
     if config.classes and config.classes != dataset.classes:
         now = one_line(",".join(dataset.classes), 80)

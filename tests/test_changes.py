@@ -240,6 +240,8 @@ def test_an_added_picture_can_be_learned_too(
     assert record["resumed"][0]["changed"]["data"]["from"]["samples"] == 10
     train(f"resume={own}", "extra_steps=1")  # they are the run's from now on
     assert last(own).provenance.fingerprint == record["data"]["fingerprint"]
+    next(iter(Path("pets").iterdir())).unlink()
+    assert "it had 11); put them back" in refused([f"resume={own}", "extra_steps=1"], capsys)  # not agreed to for good
 
 
 def test_a_script_goes_on_when_pictures_are_added_and_stops_when_some_are_gone(
