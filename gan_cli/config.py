@@ -69,8 +69,8 @@ class Config:
         "with resume: the folder, zip or files where the run's data are now, if they were moved", absent=None
     )
     on_changed_data: str = key(
-        "with resume, if the data are not those of the run: stop, or go on with them; auto: resume=auto goes on with as"
-        " many samples or more, all else stops",
+        "with resume, if the data are not those of the run: stop, or go on with them, this once; auto: resume=auto goes"
+        " on with as many samples or more, all else stops",
         absent="auto",
         choices=("auto", "stop", "go_on"),
     )

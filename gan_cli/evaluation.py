@@ -17,7 +17,7 @@ from gan_cli.data.stacked import DIGITS, places, unstacked
 from gan_cli.errors import UsageError, one_line
 from gan_cli.generation import generate
 from gan_cli.labels import Attribute, attributes_of, condition_of, evenly
-from gan_cli.metrics.chance import trust
+from gan_cli.metrics.chance import guessing, trust
 from gan_cli.metrics.classifier import CLASSIFIERS, Classifier, cached_classifier, describe_training
 from gan_cli.metrics.modes import count_labels
 from gan_cli.models.conditioning import classification_accuracy
@@ -215,11 +215,13 @@ def _stacked_modes(run: Run) -> dict[str, float]:
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier | None:
-    """Trained once; None if it is no better than guessing, which is said once."""
+    """Trained once; None if it is no better than guessing, which is said once, or has one class alone."""
 
     def told(seconds: float) -> None:
         run.log.say(describe_training(seconds))
 
+    if guessing(labels, attributes) == 1:
+        return None  # all are of one class
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
         folder = CLASSIFIERS.expanduser()

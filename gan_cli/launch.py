@@ -19,7 +19,6 @@ from gan_cli.conduct import Ended, close_record, conduct, introduce
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes, with_value_range
 from gan_cli.data.dataset import Dataset, check_batch_size
-from gan_cli.data.reach import reachable
 from gan_cli.due import read_due
 from gan_cli.equal_run import find_equal, note_on_recipe
 from gan_cli.errors import UsageError
@@ -38,13 +37,12 @@ from gan_cli.runfolder import (
     create_stamped,
     lock,
     read_record,
-    started_in,
     write_record,
 )
 from gan_cli.runlog import RunLog, cut_metrics
 from gan_cli.schema import shown
 from gan_cli.state import TrainState, build_state, check_parameters
-from gan_cli.transfer import Taken, describe, take_over
+from gan_cli.transfer import Taken, describe, describe_classes, of_classes, take_over
 
 
 @dataclass(frozen=True)
@@ -123,8 +121,8 @@ def _preview(request: Request) -> Ended:
     replay.find_ends(prepared.config, prepared.dataset)
     if request.recipe.reason:
         print(recipes.told(request.recipe))
-    if describe(prepared.taken):
-        print(describe(prepared.taken))
+    for line in _taken_over(request, prepared.config, prepared.taken):
+        print(line)
     brought = dict.fromkeys(request.brought, "brought along") | dict.fromkeys(request.of_recipe, "recipe")
     preview(prepared.config, request.named, brought, prepared.dataset, prepared.state)
     return Ended(None, 0)
@@ -163,6 +161,12 @@ def _prepare(request: Request) -> Prepared:
     return Prepared(config, dataset, state, timed, taken)
 
 
+def _taken_over(request: Request, config: Config, taken: dict[str, Taken]) -> list[str]:
+    """Lines on what a run has of the one that it starts from, where that is not all."""
+    had = config.classes if request.base is None else request.base.config.classes
+    return [line for line in (describe(taken), describe_classes(had, config.classes)) if line]
+
+
 def _start(request: Request) -> Ended:
     config, dataset, state, timed, taken = _prepare(request)
     replayed = replay.find_ends(config, dataset)
@@ -181,8 +185,8 @@ def _start(request: Request) -> Ended:
                 log.say(f"brought along: {brought}")
             if request.base is not None:
                 log.say(f"weights: from {describe_base(request.base)}")
-            if describe(taken):
-                log.say(describe(taken))
+            for line in _taken_over(request, config, taken):
+                log.say(line)
             introduce(config, dataset, state, log, timed)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
@@ -205,12 +209,20 @@ def _record_start(
         "data": resuming.described(dataset),
         "init_from": None if request.base is None else describe_base(request.base),
         **({"taken_over": {role: each._asdict() for role, each in taken.items()}} if taken else {}),
+        **_classes_of_base(request),
         "brought_along": request.brought,
         "recipe": request.recipe._asdict(),
         "config": configs.to_dict(request.config),
         "resumed": [],
     }
     write_record(folder, record)
+
+
+def _classes_of_base(request: Request) -> dict[str, Any]:
+    """What the record has of classes that differ from those of the run that this one starts from."""
+    if request.base is None or {*request.base.config.classes} == {*request.config.classes}:
+        return {}
+    return {"classes_of_base": of_classes(request.base.config.classes, request.config.classes)}
 
 
 # --- resumed -----------------------------------------------------------------------------------------------------
@@ -231,7 +243,7 @@ def _resume(request: Request, folder: Path) -> Ended:
         torch.set_num_threads(saved.provenance.threads)
         device = build_device(config.device)
         make_ready(config, device)
-        dataset = build_dataset(reachable(config.dataset, started_in(folder)), config.image_size)
+        dataset = resuming.data_of(config, folder, request.named)
         new_data = resuming.check_data(dataset, saved, config, folder, auto=request.config.resume == "auto")
         with_classes(config, dataset)
         check_batch_size(dataset, config.batch_size)

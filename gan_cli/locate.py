@@ -53,7 +53,23 @@ def locate(named: str | os.PathLike[str], output: str = OUTPUT, say: Say = tell)
         places += [Place(kind, under)] if (kind := kind_of(under)) else []
     if len(places) > 1:
         say(f"{one_line(name, 200)}: taken as the path {places[0].path}; there is {places[1].path}, too")
-    return places[0] if places else None
+    return places[0] if places else _only_export(here, say)
+
+
+def _only_export(folder: Path, say: Say) -> Place | None:
+    """The one export in a folder that `gan-export out=` was given; None if it holds none, or several."""
+    found = _exports_in(folder)
+    if len(found) != 1:
+        return None
+    say(f"{folder}: using {found[0].name}, the export in it")
+    return Place("export", found[0])
+
+
+def _exports_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(each for each in folder.iterdir() if each.is_dir() and kind_of(each) == "export")
+    except OSError:
+        return []
 
 
 def kind_of(path: Path) -> str | None:
@@ -117,6 +133,11 @@ def find_checkpoint(named: str | os.PathLike[str], key: str, output: str = OUTPU
     if place is None:
         there = Path(os.path.expanduser(named)).is_dir()
         what = "holds no checkpoint" if there else f"no such checkpoint, and no run of this name in {output}"
+        exports = _exports_in(Path(os.path.expanduser(named)))
+        if exports:
+            raise CheckpointError(
+                f"{typed}: {what}, but {len(exports)} exports: name one, {_listed(map(str, exports))}"
+            )
         raise CheckpointError(f"{typed}: {what}{near(typed, output)}")
     if place.kind == "export":
         lacking = LACKING.get(key, "no checkpoint")

@@ -156,10 +156,16 @@ def _brought_along(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[str
 
 def _refuse_small(parsed: Sequence[Config]) -> None:
     """UsageError, before the first job, if no job can work out the metrics that were named."""
-    if all(config.evaluation.metrics and _too_few(config) for config in parsed):
+    if all(_with_its_metric(config).evaluation.metrics and _too_few(config) for config in parsed):
+        asked = parsed[0].evaluation
+        typed, way = (
+            (f"evaluation.metrics=[{','.join(asked.metrics)}]", "evaluation.metrics=[] trains without")
+            if asked.metrics
+            else (f"evaluation.best={asked.best}", "without it the runs are trained")
+        )
         raise UsageError(
-            f"evaluation.metrics=[{','.join(parsed[0].evaluation.metrics)}]: {_too_few(parsed[0])} samples are too few"
-            f" to compare with, at least {FEWEST_COMPARED}; evaluation.metrics=[] trains without, unranked"
+            f"{typed}: {_too_few(parsed[0])} samples are too few to compare with, at least {FEWEST_COMPARED};"
+            f" {way}, unranked"
         )
 
 

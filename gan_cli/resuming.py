@@ -12,8 +12,9 @@ from gan_cli import changes
 from gan_cli import config as configs
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
+from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset, check_batch_size
-from gan_cli.data.reach import absolute, moved
+from gan_cli.data.reach import absolute, moved, reachable
 from gan_cli.errors import UsageError, one_line
 from gan_cli.runfolder import read_record, started_in, write_record
 from gan_cli.runlog import MOST_STEPS
@@ -21,6 +22,7 @@ from gan_cli.schema import shown
 from gan_cli.state import Counters
 
 ROLES = ("generator", "discriminator")
+AUTO, GO_ON = "auto", "go_on"
 IN_PLACE = ("data", "plugins")  # of what may change: not kept, or kept as it is
 
 
@@ -38,6 +40,8 @@ def merge(saved: Config, asked: Config, named: tuple[str, ...], folder: Path) ->
         elif key in changes.SETTINGS and asked.resume != "auto":
             _set(data, new, key, named)
     data["resume"] = data["extra_steps"] = None
+    if data["on_changed_data"] == GO_ON and "on_changed_data" not in named:
+        data["on_changed_data"] = AUTO  # a consent is for the command that gives it
     if {"steps", "extra_steps", "budget"} & {*named}:
         data["replay"] = None
     if "budget" not in named and {"steps", "extra_steps"} & {*named}:
@@ -89,6 +93,17 @@ def end_of(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int | N
     return None if measured_anew and not (auto and config.budget == saved.config.budget) else end
 
 
+def data_of(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
+    """The data that the run goes on with; UsageError if they are gone, with what to give where nobody named them."""
+    try:
+        return build_dataset(reachable(config.dataset, started_in(folder)), config.image_size)
+    except UsageError as error:
+        said_where = {"data", "dataset.path", "dataset.root"} & {*named}
+        if said_where or not (hasattr(config.dataset, "path") or hasattr(config.dataset, "root")):
+            raise
+        raise UsageError(f"{error}; if the data of {folder} were moved, data=... says where to") from None
+
+
 def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path, *, auto: bool) -> dict[str, Any]:
     """What is to be recorded of data that are not those of the run, nothing if they are.
 
@@ -105,7 +120,7 @@ def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path
     before, now = saved.config.dataset, config.dataset
     elsewhere = any(getattr(now, leaf, None) != getattr(before, leaf, None) for leaf in ("path", "root"))
     grown = auto and not elsewhere and isinstance(had, int) and len(dataset) >= had
-    if config.on_changed_data == "stop" or (config.on_changed_data == "auto" and not grown):
+    if config.on_changed_data == "stop" or (config.on_changed_data == AUTO and not grown):
         raise UsageError(f"{told}; put them back, go on with these by on_changed_data=go_on, {begins}")
     if config.classes and config.classes != dataset.classes:
         now = one_line(",".join(dataset.classes), 80)

@@ -67,8 +67,8 @@ def _introduce(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
     print(f"sweep: {folder}: {counted(count, 'job')}" + (f", {this.at_once} at a time" if this.at_once > 1 else ""))
     ranked_by = this.settings.ranked_by[0]
     moving = [key for key in _varied(this.jobs) if changes_basis(key, ranked_by)]
-    if moving:
-        print(f"not to be ranked: {ranked_by} is measured on something else with each {', '.join(moving)}")
+    if moving and not this.told:
+        print(f"not ranked where {ranked_by} is measured on something else, as it may be with each {', '.join(moving)}")
     if begun:
         statuses = [outcome_of(job, this.settings)["status"] for job in this.jobs]
         again = [job.number for job in waiting]

@@ -218,3 +218,25 @@ def describe(taken: dict[str, Taken]) -> str:
     if not any(each.new for each in taken.values()):
         return ""
     return "taken over: " + ", ".join(f"{role} {each.describe()}" for role, each in taken.items())
+
+
+def of_classes(had: Sequence[str], has: Sequence[str]) -> dict[str, list[str]]:
+    """Which classes of a run are known to the one that it starts from, which are new, and which are left out."""
+    return {
+        "known": [each for each in has if each in had],
+        "new": [each for each in has if each not in had],
+        "left out": [each for each in had if each not in has],
+    }
+
+
+def describe_classes(had: Sequence[str], has: Sequence[str]) -> str:
+    """A line on classes that differ from those of the run that it starts from; nothing if they are the same."""
+    if {*had} == {*has}:
+        return ""
+    parts = [
+        f"{name} {one_line(', '.join(each[:MOST_NAMED]), 120)}"
+        + (f" and {len(each) - MOST_NAMED:,} more" if len(each) > MOST_NAMED else "")
+        for name, each in of_classes(had, has).items()
+        if each
+    ]
+    return f"classes of init_from: {'; '.join(parts)}"

@@ -180,6 +180,14 @@ def test_several_folders_that_were_moved(
     assert last(run).config.dataset.path == (f"{here}/new/cats", f"{here}/new/dogs")
 
 
+def test_a_run_whose_data_are_gone_names_the_way_on(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.move("pets", "moved")
+    error = refused([f"resume={own}", "extra_steps=1"], capsys)
+    assert "dataset.path=pets: not found" in error
+    assert error.rstrip().endswith(f"; if the data of {own} were moved, data=... says where to")
+    assert "were moved" not in refused([f"resume={own}", "data=mvoed", "extra_steps=1"], capsys)
+
+
 def test_moved_data_that_are_other_ones_are_refused(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pets(Path(), others=11)
     error = refused([f"resume={own}", "data=others", "extra_steps=1"], capsys)
@@ -232,6 +240,8 @@ def test_an_added_picture_can_be_learned_too(
     assert record["resumed"][0]["changed"]["data"]["from"]["samples"] == 10
     train(f"resume={own}", "extra_steps=1")  # they are the run's from now on
     assert last(own).provenance.fingerprint == record["data"]["fingerprint"]
+    next(iter(Path("pets").iterdir())).unlink()
+    assert "it had 11); put them back" in refused([f"resume={own}", "extra_steps=1"], capsys)  # not agreed to for good
 
 
 def test_a_script_goes_on_when_pictures_are_added_and_stops_when_some_are_gone(

@@ -107,6 +107,16 @@ def test_a_classifier_at_chance_says_nothing_of_classes(
     assert "judged to be of the class" not in out
 
 
+def test_no_classifier_is_trained_of_one_class(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "cached_classifier", lambda *data: pytest.fail("trained"))
+    one = "dataset.classes=[filled circle]"
+    run = train(*TINY_IMAGES, one, "conditioning=projection", "steps=1", "training.evaluate_every=1")
+    assert not any("accuracy/class" in line for line in metrics(run))
+    assert "classifier" not in capsys.readouterr().out
+
+
 def test_doubles_in_a_persons_own_pictures_are_told(train: Callable[..., Path], here: Path) -> None:
     for number in range(12):
         shade = (20 * min(number, 9), 0, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from gan_cli.cli import run_command
 from gan_cli.errors import CheckpointError, UsageError
-from gan_cli.locate import find_checkpoint, find_run, find_run_or_sweep, kind_of
+from gan_cli.locate import find_checkpoint, find_run, find_run_or_sweep, kind_of, locate
 
 
 def write_run(folder: Path, status: str = "done", steps: tuple[int, ...] = (0, 4)) -> Path:
@@ -124,6 +124,22 @@ def test_what_cannot_be_taken_says_what_is_lacking(
     assert words in error
 
 
+def test_a_folder_of_one_export_stands_for_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_export(Path("out/step_00000004_safetensors"))
+    place = locate("out")
+    assert place is not None
+    assert place == ("export", Path("out/step_00000004_safetensors"))
+    assert "out: using step_00000004_safetensors, the export in it" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="is an exported generator alone"):
+        find_checkpoint("out", "init_from")
+    write_export(Path("out/step_00000004_onnx"), "model.onnx")
+    assert locate("out") is None
+    with pytest.raises(
+        CheckpointError, match="out: holds no checkpoint, but 2 exports: name one, out/step_00000004_on"
+    ):
+        find_checkpoint("out", "ckpt")
+
+
 def test_kinds_of_places(here: Path) -> None:
     assert kind_of(here) is None
     assert kind_of(write_export(here / "e")) == "export"
@@ -133,5 +149,6 @@ def test_kinds_of_places(here: Path) -> None:
     assert kind_of(alone) == "file"
     alone.with_suffix(".json").write_text("{}")
     assert kind_of(alone) == "export"
-    with pytest.raises(CheckpointError, match=r"^\.: holds no checkpoint"):
-        find_checkpoint(".", "ckpt")
+    (here / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"^empty: holds no checkpoint"):
+        find_checkpoint("empty", "ckpt")

@@ -32,6 +32,9 @@ def test_metrics_that_were_named_are_refused_before_the_first_job(
     error = capsys.readouterr().err
     assert "evaluation.metrics=[kernel]: 15 samples are too few to compare with, at least 20" in error
     assert "evaluation.metrics=[] trains without" in error
+    assert run_command("train", [*SWEEP, "evaluation.best=frechet"]) == 2
+    error = capsys.readouterr().err
+    assert "evaluation.best=frechet: 15 samples are too few to compare with, at least 20; without it the runs" in error
     assert not runs.requests
     assert not (here / "outputs").exists()
 

@@ -143,6 +143,22 @@ def test_classes_in_both_keep_their_weights_whatever_their_number(way: str) -> N
     assert not any(each.new for each in taken.values())
 
 
+def test_it_is_told_which_classes_are_new_and_which_are_left_out() -> None:
+    assert transfer.describe_classes(("a", "b"), ("b", "a")) == ""
+    told = transfer.describe_classes(("cats", "dogs"), ("birds", "cats", "fish"))
+    assert told == "classes of init_from: known cats; new birds, fish; left out dogs"
+    assert transfer.describe_classes(("cats", "dogs"), ()) == "classes of init_from: left out cats, dogs"
+    many = [str(number) for number in range(9)]
+    assert transfer.describe_classes((), many) == "classes of init_from: new 0, 1, 2, 3, 4, 5 and 3 more"
+
+
+def test_a_new_run_says_which_classes_are_new(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    old = train(*TINY_IMAGES, "steps=1", "name=old")
+    line = [*DATA, f"init_from={old}", OTHER, "conditioning=projection", "dry_run=true"]
+    assert run_command("train", line) == 0
+    assert "classes of init_from: new outlined circle, filled cross" in capsys.readouterr().out
+
+
 def test_the_same_classes_in_another_order_are_not_mixed_up() -> None:
     old = settled(*TINY_IMAGES, "conditioning=projection", TWO)
     base = made(old)

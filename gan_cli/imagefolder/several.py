@@ -47,6 +47,12 @@ def check_paths(path: Paths) -> None:
     paths = paths_of(path)
     if not paths:
         raise UsageError("dataset.path=[]: name at least one folder, zip or tar of pictures")
+    typed = path if isinstance(path, str) else f"[{','.join(path)}]"
+    if re.search(r"\],|,\[", typed) and not all(os.path.exists(os.path.expanduser(each)) for each in paths):
+        raise UsageError(
+            f"dataset.path={one_line(typed)}: paths are not swept: give each its own command; several folders as one"
+            " data set are dataset.path=[a,b]"
+        )
     for each in paths:
         if isinstance(path, str) and not os.path.exists(os.path.expanduser(each)):
             names = _names(each)
