@@ -112,7 +112,9 @@ def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
     """By key, what two configs of one run have of what may change and is recorded."""
     old, new = dict(configs.flatten(before)), dict(configs.flatten(now))
     keys = [key for key in new if key in (*SETTINGS, *PLACES) and key != "dataset.cache"]
-    return {key: {"from": old.get(key), "to": new[key]} for key in keys if old.get(key) != new[key]}
+    return {
+        key: {"from": old.get(key), "to": new[key]} for key in keys if not configs.same(key, new[key], old.get(key))
+    }
 
 
 def changes_in(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -29,7 +29,7 @@ from gan_cli.schema import shown
 
 MOST = 100  # runs
 ABREAST = 5  # in one table
-WHERE = ("name", "output", "resume", "dataset.cache")  # a run is kept, which says nothing of what it does
+WHERE = ("name", "output", "resume", "dataset.cache", "data", "on_changed_data")  # where and how it goes on
 
 
 @dataclass(frozen=True)

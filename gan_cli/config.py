@@ -247,11 +247,12 @@ def differences(one: Config, other: Config) -> list[str]:
         for dotted in sorted(new.keys() | old.keys())
         if not is_run_control(dotted)
         and dotted not in NO_DIFFERENCE
-        and not _same(dotted, new.get(dotted), old.get(dotted))
+        and not same(dotted, new.get(dotted), old.get(dotted))
     ]
 
 
-def _same(dotted: str, one: Any, other: Any) -> bool:
+def same(dotted: str, one: Any, other: Any) -> bool:
+    """Whether two values of a key say the same: of paths, whether they lead to one place."""
     if one == other or dotted not in PATHS or None in (one, other):
         return bool(one == other)
     first, second = (

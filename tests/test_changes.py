@@ -13,6 +13,7 @@ from conftest import TINY_IMAGES, without
 from test_folder import write_pets
 from test_resume import assert_equal_runs, last, metrics, stop_after
 
+from gan_cli.changes import changed_keys
 from gan_cli.cli import run_command
 from gan_cli.data.dataset import batch_indices
 
@@ -271,3 +272,10 @@ def test_a_run_is_a_start_by_its_name_too(train: Callable[..., Path], short: Pat
     data = without(TINY_IMAGES, "architecture", "image_size")
     run = train(*data, "init_from=short", "steps=1", "name=new")
     assert f"weights: from {short.relative_to(Path.cwd())}" in (run / "train.log").read_text()
+
+
+def test_a_path_that_is_spelled_otherwise_is_no_change(tmp_path: Path) -> None:
+    before = {"dataset": {"path": "pets"}, "batch_size": 4}
+    now = {"dataset": {"path": str(Path("pets").resolve())}, "batch_size": 8}
+    assert changed_keys(before, now) == {"batch_size": {"from": 4, "to": 8}}
+    assert "dataset.path" in changed_keys(before, {"dataset": {"path": str(tmp_path)}, "batch_size": 4})
