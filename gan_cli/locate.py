@@ -68,7 +68,7 @@ def _only_export(folder: Path, say: Say) -> Place | None:
 def _exports_in(folder: Path) -> list[Path]:
     try:
         return sorted(each for each in folder.iterdir() if each.is_dir() and kind_of(each) == "export")
-    except OSError:
+    except (OSError, ValueError):  # no folder, or no name that one could have
         return []
 
 
