@@ -140,6 +140,9 @@ def find_real(section: Any, image_size: int | tuple[int, ...] | None, dataset: D
         except GanCliError as error:
             why = f"no test split: {one_line(error, 120)}"
     notes: list[str] = []
+    cut_off = held_out.changes.get("values_cut_off", 0) if held_out is not None else 0
+    if cut_off:
+        notes.append(f"{cut_off:,} held-out pictures have values beyond the range of the training data, cut off there")
     if held_out is not None:
         held_out, why = _of_the_same_classes(held_out, whole, notes)
     if held_out is not None and (held_out.samples.shape[1:] != whole.samples.shape[1:] or len(held_out) < FEWEST):

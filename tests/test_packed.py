@@ -36,7 +36,7 @@ def test_an_array_is_read_wherever_it_lies(tmp_path: Path, kind: str, place: str
     if kind == "npy":
         np.save(folder / "a.npy", PIXELS)
     else:
-        np.savez_compressed(folder / "a.npz", images=PIXELS, conditions=np.eye(12, dtype=np.uint8))
+        np.savez_compressed(folder / "a.npz", images=PIXELS, features=np.eye(12, dtype=np.uint8))
     path = {"alone": folder / f"a.{kind}", "in a folder": folder}.get(place, tmp_path / "packed")
     if place == "in a zip":
         zipped(folder, path)
@@ -82,6 +82,53 @@ def test_a_folder_of_arrays_in_classes(tmp_path: Path) -> None:
     data = load(tmp_path)
     assert data.classes == ("0", "1")
     assert torch.equal(data.samples, torch.cat([CHANNELS_FIRST[::2], CHANNELS_FIRST[1::2]]))
+
+
+@pytest.mark.parametrize("labels", [[1, 0, 1, 0], [[1], [0], [1], [0]], [1.0, 0.0, 1.0, 0.0], [[0, 1], [1, 0]] * 2])
+def test_labels_in_an_array_beside_the_pictures(tmp_path: Path, labels: list) -> None:
+    pictures = np.arange(4 * 192, dtype=np.uint8).reshape(4, 8, 8, 3)
+    np.savez(tmp_path / "a.npz", images=pictures, labels=np.array(labels))
+    data = load(tmp_path / "a.npz")
+    assert (data.labels.tolist(), data.classes) == ([1, 0, 1, 0], ("0", "1"))
+    assert "a.npz/labels.npy: label (0 2, 1 2)" in data.source
+    assert "not used" not in data.source
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "0.png").write_bytes(encoded(noise(8, 8), "PNG"))
+    both = load((str(tmp_path / "a.npz"), str(tmp_path / "more")))
+    assert both.classes == ("0", "1", "more")
+    assert "not used" not in both.source
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (np.arange(3), "3 labels for 4 pictures"),
+        (np.ones((4, 2)), "[4,2] is not one label for each picture"),
+        (np.array([{}] * 4), "holds Python objects, which are not loaded"),
+    ],
+)
+def test_labels_in_an_array_that_cannot_be_used_are_told(tmp_path: Path, labels: np.ndarray, says: str) -> None:
+    np.savez(tmp_path / "a.npz", images=np.zeros((4, 8, 8, 3), np.uint8), labels=labels)
+    data = load(tmp_path / "a.npz", on_bad="skip")
+    assert (data.labels, len(data)) == (None, 4)
+    assert says in data.source
+
+
+def test_labels_in_several_npz_of_a_folder(tmp_path: Path) -> None:
+    for name, conditions in (("one", [[1, 0], [0, 1]]), ("two", [[0, 1], [0, 1]])):
+        np.savez(tmp_path / f"{name}.npz", images=np.zeros((2, 8, 8, 3), np.uint8), conditions=conditions)
+    data = load(tmp_path)
+    assert (data.labels.tolist(), data.classes) == ([0, 1, 1, 1], ("0", "1"))
+    assert "not used" not in data.source
+
+
+def test_arrays_of_a_test_split_are_not_trained_on(tmp_path: Path) -> None:
+    train, test = np.zeros((4, 8, 8, 3), np.uint8), np.full((2, 8, 8, 3), 255, np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=train, y_train=[5, 7, 5, 7], x_test=test, y_test=[7, 5])
+    data = load(tmp_path / "a.npz")
+    assert (len(data), data.labels.tolist(), data.classes) == (4, [0, 1, 0, 1], ("5", "7"))
+    held_out = load(tmp_path / "a.npz", split="test")
+    assert (len(held_out), held_out.labels.tolist()) == (2, [1, 0])
 
 
 def test_true_and_false_are_white_and_black(tmp_path: Path) -> None:

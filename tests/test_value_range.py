@@ -17,11 +17,12 @@ from gan_cli.data import ranges, with_value_range
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluate_folders import read_folders
+from gan_cli.realdata import find_real
 
 
 def grey(folder: Path, low: int, high: int, count: int = 4, kind: type = np.uint16, first: int = 0) -> Path:
     """Pictures of 8 x 8 pixels with values from low to high, both of which the first one has."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for index in range(first, first + count):
         values = np.random.default_rng(index).integers(low, high + 1, (8, 8)).astype(kind)
         values[0, :2] = low, high
@@ -183,6 +184,18 @@ def test_a_run_records_the_range_and_takes_the_same_for_other_pictures(tmp_path:
     assert with_value_range(settled, data) == settled
     darker = load(grey(tmp_path / "b", 0, 200), channels=1, value_range=settled.dataset.value_range)
     assert darker.samples.max() == 12
+
+
+def test_held_out_pictures_beyond_the_range_of_training_are_told(tmp_path: Path) -> None:
+    grey(tmp_path / "a" / "train", 0, 4095)
+    grey(tmp_path / "a" / "test", 0, 9000)
+    config = with_value_range(config_of(tmp_path / "a"), data := auto(tmp_path / "a"))
+    real = find_real(config.dataset, 8, data)
+    assert real.notes == ("4 held-out pictures have values beyond the range of the training data, cut off there",)
+    grey(tmp_path / "b" / "train", 0, 4095)
+    grey(tmp_path / "b" / "test", 0, 4000)
+    config = with_value_range(config_of(tmp_path / "b"), data := auto(tmp_path / "b"))
+    assert find_real(config.dataset, 8, data).notes == ()
 
 
 def test_a_run_of_before_goes_on_as_it_was_and_is_found_by_the_same_command(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gan_cli.errors import UsageError, closest, one_line
+from gan_cli.imagefolder.array_labels import labels_of
 from gan_cli.imagefolder.attributes import (
     FIRST_VERSION,
     FOLDERS,
@@ -100,6 +101,9 @@ def _found(attributes: Attributes, table: Table, inside: File | None = None) -> 
 def _elsewhere(path: str, how: Labelling, reader: Reader, files: Sequence[File], base: tuple[str, ...]) -> Found:
     """From tables of other programs inside, or from any beside; what cannot be used is told, and stops nothing."""
     said: list[str] = []
+    found = _of_arrays(reader, files, base, how, said)
+    if found is not None:
+        return found
     for name in OTHERS:
         inside = _at([file for file in reader.listing.candidates if file.parts[-1].lower() == name], base)
         if inside is None:
@@ -120,6 +124,26 @@ def _elsewhere(path: str, how: Labelling, reader: Reader, files: Sequence[File],
         return found._replace(said=(*said, *found.said))
     more = _fitting(path, reader, files)
     return Found(said=(*said, *found.said, *more))
+
+
+def _of_arrays(
+    reader: Reader, files: Sequence[File], base: tuple[str, ...], how: Labelling, said: list[str]
+) -> Found | None:
+    """From an array of labels beside the pictures' own; `said` gets why one cannot be used."""
+    table, used, wrong = labels_of(reader, files)
+    said += wrong
+    try:
+        attributes = None if table is None else attributes_in(table, files, base, how)
+    except UsageError as error:
+        said.append(f"not used: {error}")
+        return None
+    if table is None or attributes is None:
+        return None
+    for file in used:
+        name = one_line(file.parts[-1].removesuffix(".npy"), 60)
+        if name in reader.listing.unused:
+            reader.listing.unused.remove(name)
+    return _found(attributes, table)
 
 
 def _at(tables: Sequence[File], base: tuple[str, ...]) -> File | None:

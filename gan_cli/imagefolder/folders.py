@@ -164,6 +164,9 @@ class FolderReader:
             raise _unreadable(error, str(holder), link=False) from error
 
     def read(self, file: File) -> bytes:
+        if hasattr(file.place, "open"):  # a member of an npz
+            with file.place.open() as member:
+                return member.read()
         path = str(file.place)
         try:
             status = os.stat(path)

@@ -52,8 +52,8 @@ class File:
 class Listing:
     """What there is: pictures, folders down to the second level, tables of labels, arrays, and how much else.
 
-    `unused` are arrays of other things than pictures, `ways` counts by their kind other files that may hold pictures,
-    and `first_way` says of the first of these what to do with it.
+    `unused` are arrays of other things than pictures, `values` those of them that can be read, `ways` counts by their
+    kind other files that may hold pictures, and `first_way` says of the first of these what to do with it.
     """
 
     shown: str
@@ -65,6 +65,7 @@ class Listing:
     own: list[Own] = field(default_factory=list)
     arrays: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    values: list[File] = field(default_factory=list)
     others: int = 0
     ways: Counter[str] = field(default_factory=Counter)
     first_way: str = ""
@@ -118,6 +119,8 @@ class Listing:
             return
         if array is None or len(array.shape) < fewest:
             self.unused.append(one_line(parts[-1].removesuffix(".npy"), 60))
+            if size <= kinds.MOST_FILE_BYTES:
+                self.values.append(File(parts, place))
             return
         if "N" not in array.axes:
             self.files.append(File(parts, ArrayPlace(place, array, None)))

@@ -9,6 +9,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import shutil
 import struct
 import tarfile
@@ -36,6 +37,7 @@ DAMAGED = (
 )  # fmt: skip
 OPEN: dict[str, Callable[..., Any]] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 CHUNK = 1 << 20
+SPLIT = re.compile("(?<![a-z])(train|test|val|valid|validation)(?![a-z])")
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -147,9 +149,16 @@ def add_arrays(listing: Listing, archive: zipfile.ZipFile, parts: tuple[str, ...
             axes.append(0 if array is None else len(array.shape))
     for info in members:
         place = info if path is None else NpzMember(path, info.filename, info.file_size)
-        names = (*parts[:-1], parts[-1] + "_" + _parts(info.filename)[-1]) if parts else _parts(info.filename)
+        inside = _parts(info.filename)
+        names = (*parts[:-1], f"{parts[-1]}_{inside[-1]}") if parts else (*_split_of(inside[-1]), *inside)
         begins = partial(_first_bytes, archive, info)
         listing.add_array(names, place, info.file_size, begins, _refused(info), max(axes, default=2))
+
+
+def _split_of(name: str) -> tuple[str, ...]:
+    """The split that the name of an array is about, as of `x_train.npy` or `test_images.npy`: as if in its folder."""
+    words = SPLIT.findall(name.lower().removesuffix(".npy"))
+    return (words[0],) if len(words) == 1 else ()
 
 
 def _refused(info: zipfile.ZipInfo) -> str | None:

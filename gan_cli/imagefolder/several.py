@@ -111,6 +111,7 @@ class Pictures:
         if self._only is not None:
             return labelled(next(iter(self._readers)), how, self._only, split)
         layouts = self._layouts(how, split)
+        self.listing.unused = [name for reader in self._readers.values() for name in reader.listing.unused]
         if how.table is not None and how.table not in WORDS:
             return self._of_one_table(how, layouts)
         return _united(layouts)
