@@ -16,11 +16,10 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding import measured
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.images import crop_box
-from gan_cli.errors import GanCliError, UsageError, one_line
+from gan_cli.errors import GanCliError, UsageError, counted, few, one_line
 from gan_cli.imagefolder.attributes import VERSION
-from gan_cli.imagefolder.layout import counted
 from gan_cli.imagefolder.listing import BadPicture
-from gan_cli.imagefolder.several import pictures_at
+from gan_cli.imagefolder.several import Pictures, pictures_at
 from gan_cli.metrics.doubles import count_shared, digests
 from gan_cli.options.datasets import Folder
 from gan_cli.realdata import Real, find_real
@@ -110,16 +109,16 @@ def _looks(key: str, path: str) -> Looks:
     try:
         with pictures_at(path) as reader:
             files = len(reader.listing.files)
-        headers = list(_headers(path))
+            headers = list(_headers(reader))
     except GanCliError as error:
         raise type(error)(str(error).replace("dataset.path", key)) from None
     grey = sum(grey for _, grey in headers)
     return Looks(key, Counter(sides for sides, _ in headers), grey, files)
 
 
-def _headers(path: str) -> Iterator[tuple[Sides, bool]]:
+def _headers(reader: Pictures) -> Iterator[tuple[Sides, bool]]:
     """(height, width) and whether it is grey, of each of the first pictures that can be opened."""
-    with pictures_at(path) as reader, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for file in reader.listing.files[:LOOKED_AT]:
             with contextlib.suppress(BadPicture):
@@ -193,9 +192,10 @@ def _classes(real: Dataset, made: Dataset) -> list[str]:
     for key, some, others in (("fake", made, real), ("real", real, made)):
         foreign = [name for name in some.classes if name not in others.classes]
         if foreign:
-            more = f" and {len(foreign) - 5:,} more" if len(foreign) > 5 else ""
             lacking = "real" if key == "fake" else "fake"
-            lines.append(f"warning: {key} has {one_line(', '.join(foreign[:5]), 200)}{more}, which {lacking} has not")
+            lines.append(
+                f"warning: {key} has {few([one_line(name, 40) for name in foreign], 5)}, which {lacking} has not"
+            )
     return lines
 
 

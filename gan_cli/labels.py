@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.errors import UsageError, closest, counted, one_line
+from gan_cli.errors import UsageError, closest, counted, few, one_line
 from gan_cli.randomness import generator_for
 
 MOST_ROWS = 10_000
@@ -176,4 +176,4 @@ def _number(text: str) -> float | None:
 
 
 def _some(classes: Sequence[str]) -> str:
-    return f"which has {', '.join(classes[:20])}" + (f" and {len(classes) - 20:,} more" if len(classes) > 20 else "")
+    return f"which has {few(classes, 20)}"

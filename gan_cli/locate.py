@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from gan_cli.errors import CheckpointError, UsageError, closest, counted, one_line
+from gan_cli.errors import CheckpointError, UsageError, closest, counted, few, one_line
 from gan_cli.runfolder import A_JOBS, BOARD, CHECKPOINTS, LAST, OUTCOME, RECORD, SWEEP, read_record, runs_in, sweeps_in
 
 OUTPUT = "outputs"  # where names are looked for by commands that have no key for it
@@ -136,7 +136,7 @@ def find_checkpoint(named: str | os.PathLike[str], key: str, output: str = OUTPU
         exports = _exports_in(Path(os.path.expanduser(named)))
         if exports:
             raise CheckpointError(
-                f"{typed}: {what}, but {len(exports)} exports: name one, {_listed(map(str, exports))}"
+                f"{typed}: {what}, but {len(exports)} exports: name one, {few([*map(str, exports)], MOST_NAMED)}"
             )
         raise CheckpointError(f"{typed}: {what}{near(typed, output)}")
     if place.kind == "export":
@@ -202,7 +202,7 @@ def newest_run(folder: Path, say: Say = tell) -> Path | None:
         return None
     passed, before = runs[: runs.index(taken)], kept[1:]
     if passed:
-        say(f"{folder}: using {taken.name}; without a checkpoint: {_listed(run.name for run in passed)}")
+        say(f"{folder}: using {taken.name}; without a checkpoint: {few([run.name for run in passed], MOST_NAMED)}")
     status = _ended(taken)
     if status in FAILED:
         sound = next((run for run in before if _ended(run) not in FAILED), None)
@@ -234,7 +234,7 @@ def what_sweep(path: Path, key: str) -> str:
     if not runs:
         return "a sweep, of which no job has begun a run"
     before = f"{key}=" if key else ""
-    return f"a sweep; name one of its runs: {_listed(f'{before}{run}' for run in runs)}"
+    return f"a sweep; name one of its runs: {few([f'{before}{run}' for run in runs], MOST_NAMED)}"
 
 
 def near(named: str, output: str) -> str:
@@ -244,9 +244,3 @@ def near(named: str, output: str) -> str:
     except OSError:
         return ""
     return closest(Path(named).name, names)
-
-
-def _listed(items: Iterable[str]) -> str:
-    shown = [*items]
-    more = f" and {len(shown) - MOST_NAMED:,} more" if len(shown) > MOST_NAMED else ""
-    return ", ".join(shown[:MOST_NAMED]) + more

@@ -19,7 +19,7 @@ from torch import Tensor
 from gan_cli.data import Modes, build_dataset, known_modes
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.selection import Selection
-from gan_cli.errors import GanCliError, one_line
+from gan_cli.errors import GanCliError, few, one_line
 from gan_cli.metrics.doubles import describe_doubles
 from gan_cli.metrics.extractors import Picked
 from gan_cli.randomness import generator_for
@@ -200,4 +200,4 @@ def _unless_missing(held_out: Dataset, whole: Dataset, notes: list[str]) -> tupl
 
 
 def _named(classes: list[str]) -> str:
-    return one_line(", ".join(classes[:5]), 200) + (f" and {len(classes) - 5:,} more" if len(classes) > 5 else "")
+    return few([one_line(name, 40) for name in classes], 5)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import UsageError, few, one_line
 from gan_cli.geometry import levels_of, padded
 from gan_cli.models.layers import Discriminator
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
@@ -41,10 +41,9 @@ class Taken(NamedTuple):
     def describe(self) -> str:
         if not self.new:
             return f"all {len(self.taken)} layers"
-        more = f" and {len(self.new) - MOST_NAMED} more" if len(self.new) > MOST_NAMED else ""
         return (
             f"{len(self.taken)} of {len(self.taken) + len(self.new)} layers ({self.share:.0%} of its weights; new:"
-            f" {', '.join(self.new[:MOST_NAMED])}{more})"
+            f" {few(self.new, MOST_NAMED)})"
         )
 
 
@@ -234,8 +233,7 @@ def describe_classes(had: Sequence[str], has: Sequence[str]) -> str:
     if {*had} == {*has}:
         return ""
     parts = [
-        f"{name} {one_line(', '.join(each[:MOST_NAMED]), 120)}"
-        + (f" and {len(each) - MOST_NAMED:,} more" if len(each) > MOST_NAMED else "")
+        f"{name} {few([one_line(word, 40) for word in each], MOST_NAMED)}"
         for name, each in of_classes(had, has).items()
         if each
     ]

@@ -591,20 +591,31 @@ def test_nothing_but_bad_pictures_is_refused(tmp_path: Path, on_bad: str) -> Non
     assert ("dataset.on_bad=skip" in message) == (on_bad == "error")
 
 
-def test_every_cut_of_a_picture_is_bad_or_good_but_never_a_traceback() -> None:
-    target = decoding.Target((8, 8), 3, "white")
+def in_pieces(contents: list[bytes], cuts: int, times: int) -> list[bytes]:
+    """Each of them cut at so many places, and with four wrong bytes near its start so many times."""
     random = np.random.default_rng(0)
-    contents = [JPEG, PNG, WEBP, BMP, HALF_RED, KINDS["palette"][0], encoded(noise(9, 9, "L"), "JPEG")]
-    pieces = [content[: len(content) * cut // 40] for content in contents for cut in range(40)]
-    for content in contents * 30:
+    pieces = [content[: len(content) * cut // cuts] for content in contents for cut in range(cuts)]
+    for content in contents * times:
         damaged = bytearray(content)
         for _ in range(4):
             damaged[random.integers(0, min(len(content), 200))] = random.integers(0, 256)
         pieces.append(bytes(damaged))
+    return pieces
+
+
+def count_bad(pieces: list[bytes], target: conversion.Target) -> int:
+    """How many cannot be used; all others become samples."""
     samples: list[np.ndarray] = []
     outcomes = decoding.decode_all(pieces, lambda piece: piece, target, samples.extend)
-    assert sum(outcome.bad is None for outcome in outcomes) == len(samples)
-    assert sum(outcome.bad is not None for outcome in outcomes) >= 280  # at the least all that are cut
+    bad = sum(outcome.bad is not None for outcome in outcomes)
+    assert len(outcomes) - bad == len(samples)
+    return bad
+
+
+def test_every_cut_of_a_picture_is_bad_or_good_but_never_a_traceback() -> None:
+    target = decoding.Target((8, 8), 3, "white")
+    contents = [JPEG, PNG, WEBP, BMP, HALF_RED, KINDS["palette"][0], encoded(noise(9, 9, "L"), "JPEG")]
+    assert count_bad(in_pieces(contents, cuts=40, times=30), target) >= 280  # at the least all that are cut
 
 
 def test_a_mixed_folder(tmp_path: Path) -> None:

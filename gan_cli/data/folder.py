@@ -18,12 +18,11 @@ from gan_cli.data.ranges import ValueRange
 from gan_cli.data.selection import Selection
 from gan_cli.data.store import Store, find
 from gan_cli.data.told import named, record_of, source_line
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, counted
 from gan_cli.imagefolder.attributes import VERSION as LABELS_VERSION
 from gan_cli.imagefolder.attributes import Labelling
 from gan_cli.imagefolder.finding import beside
 from gan_cli.imagefolder.folders import signature
-from gan_cli.imagefolder.layout import counted
 from gan_cli.imagefolder.listing import BadPicture, File
 from gan_cli.imagefolder.several import Paths, Pictures, paths_of, pictures_at
 from gan_cli.options.datasets import COLOUR, CROP, FULL, IGNORE

@@ -12,9 +12,9 @@ from gan_cli.data import ranges
 from gan_cli.data.conversion import Outcome, Target
 from gan_cli.data.fitting import PAD, fit_of
 from gan_cli.data.ranges import ValueRange, Values
-from gan_cli.errors import one_line
+from gan_cli.errors import counted, few, one_line
 from gan_cli.imagefolder import own
-from gan_cli.imagefolder.layout import Layout, counted
+from gan_cli.imagefolder.layout import Layout
 from gan_cli.imagefolder.listing import File, Listing
 from gan_cli.options.datasets import COLOUR, CROP
 
@@ -40,8 +40,7 @@ def source_line(
         text += f" in {_class_counts(layout.classes, labels)}"
     parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}"]
     if listing.arrays:
-        more = f" and {len(listing.arrays) - 2:,} more" if len(listing.arrays) > 2 else ""
-        parts.append(", ".join(listing.arrays[:2]) + more)
+        parts.append(few(listing.arrays, 2))
     if len(files) < len(layout.files):
         parts.append(f"{len(files):,} of {len(layout.files):,} chosen")
     if labels is not None and not layout.said and len(layout.classes) == len(labels) > SOME:
@@ -123,14 +122,13 @@ def _of_eight_bits(good: Sequence[Outcome]) -> int:
 def named(files: Sequence[File], outcomes: Sequence[Outcome], most: int) -> str:
     """The pictures that cannot be used, each with the reason."""
     bad = [f"{file.name} ({outcome.bad})" for file, outcome in zip(files, outcomes, strict=True) if outcome.bad]
-    return ", ".join(bad[:most]) + (f" and {len(bad) - most:,} more" if len(bad) > most else "")
+    return few(bad, most)
 
 
 def _class_counts(classes: Sequence[str], labels: Tensor) -> str:
     counts = labels[labels >= 0].bincount(minlength=len(classes)).tolist()
     named = [f"{name} {count:,}" for name, count in zip(classes, counts, strict=True)]
-    more = f" and {len(named) - 10:,} more" if len(named) > 10 else ""
-    return f"{len(classes):,} {'class' if len(classes) == 1 else 'classes'} ({', '.join(named[:10])}{more})"
+    return f"{counted(len(classes), 'class', 'classes')} ({few(named, 10)})"
 
 
 # --- what is recorded --------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gan_cli.errors import UsageError, closest, one_line
+from gan_cli.errors import UsageError, closest, counted, one_line
 from gan_cli.imagefolder.attributes import FIRST_VERSION, FOLDERS, SHARDS, Labelling
 from gan_cli.imagefolder.finding import find_attributes
 from gan_cli.imagefolder.kinds import FORMATS_READ
@@ -90,10 +90,6 @@ def class_numbers(wanted: Sequence[str], labels: object, names: Sequence[str]) -
         if wanted.count(name) > 1:
             raise UsageError(f"{shown}: name each class once")
     return [list(names).index(name) for name in wanted]
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 # --- splits and classes ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.errors import StorageError, UsageError, few, one_line
 from gan_cli.imagefolder import arrays, kinds, own
 from gan_cli.imagefolder.arrays import ArrayPlace
 from gan_cli.imagefolder.kinds import READ
@@ -156,9 +156,8 @@ class Listing:
             count = self.others - less
             parts.append(f"{count:,} other file{'' if count == 1 else 's'}{f' ({named})' if named else ''}")
         if self.unused:
-            more = f" and {len(self.unused) - 5:,} more" if len(self.unused) > 5 else ""
             arrays = "array" if len(self.unused) == 1 else f"{len(self.unused):,} arrays"
-            parts.append(f"{arrays} not used ({', '.join(self.unused[:5])}{more})")
+            parts.append(f"{arrays} not used ({few(self.unused, 5)})")
         return ", ".join(parts)
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gan_cli.errors import GanCliError, UsageError, one_line
+from gan_cli.errors import GanCliError, UsageError, few, one_line
 from gan_cli.imagefolder.attributes import Labelling
 from gan_cli.imagefolder.finding import WORDS, find_attributes
 from gan_cli.imagefolder.kinds import stem_of
@@ -196,8 +196,7 @@ def count_pictures(path: Paths, split: str, how: Labelling, classes: tuple[str, 
 
 def _together(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
     shown = [one_line(os.path.expanduser(path)) for path in paths]
-    more = f" and {len(shown) - NAMED:,} more" if len(shown) > NAMED else ""
-    listing = Listing(", ".join(shown[:NAMED]) + more if more else " and ".join(shown))
+    listing = Listing(few(shown, NAMED) if len(shown) > NAMED else " and ".join(shown))
     for path, reader in zip(paths, readers, strict=True):
         listing.own += [own._replace(parts=(path, *own.parts)) for own in reader.listing.own]
         listing.files += [dataclasses.replace(file, parts=(path, *file.parts)) for file in reader.listing.files]
