@@ -37,6 +37,7 @@ bench: install  ## speed and quality, each with a table and outputs/bench/*.json
 lint: install typecheck  ## style, imports, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 typecheck: install  ## types alone
 	$(BIN)/mypy

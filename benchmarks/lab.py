@@ -118,7 +118,7 @@ def run(job: Job) -> None:
     command = [
         sys.executable,
         "-m",
-        "gan_cli.cli.main",
+        "gan_cli.cli",
         "train",
         *job.command,
         f"name={job.name}",

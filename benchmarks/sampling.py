@@ -81,7 +81,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         train = ["dataset.download=false", *sys.argv[1:], "steps=1", "threads=1", f"output={scratch}", "name=run"]
-        run([sys.executable, "-m", "gan_cli.cli.main", "train", *train])
+        run([sys.executable, "-m", "gan_cli.cli", "train", *train])
         for kind, count in [*(("npz", count) for count in COUNTS), ("images", FEW), ("grid", FEW)]:
             point = [f"{scratch}/run", str(count), kind, f"{scratch}/{kind}-{count}"]
             rows.append(json.loads(run([sys.executable, __file__, MEASURE, *point])))

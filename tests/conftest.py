@@ -135,7 +135,7 @@ def run_process(
 ) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, as a person starts it; of `python=sys.executable`, a new interpreter too."""
     return subprocess.run(
-        [python or warm_python(), "-m", "gan_cli.cli.main", command, *arguments],
+        [python or warm_python(), "-m", "gan_cli.cli", command, *arguments],
         cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,

@@ -36,7 +36,7 @@ def run(trap: Path, *arguments: str, flags: tuple[str, ...] = ("-P",)) -> str:
     """A command as its console script starts it, which has no current folder on its path; its standard output."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     done = subprocess.run(
-        [sys.executable, *flags, "-m", "gan_cli.cli.main", *arguments],
+        [sys.executable, *flags, "-m", "gan_cli.cli", *arguments],
         cwd=trap,
         env={**environment, "MARKS": str(trap.parent / "marks"), "HOME": str(trap.parent)},
         capture_output=True,
@@ -86,8 +86,9 @@ def test_a_child_has_the_gan_cli_of_its_parent_and_its_pythonpath(tmp_path: Path
     other.mkdir()
     (other / "mine.py").write_text("value = 7\n")
     code = (
-        f"import sys, subprocess; sys.path.insert(0, {str(site)!r}); from gan_cli.isolated_process import child_command\n"
-        "subprocess.run(child_command('gan_cli.cli.main', 'train', '--version'), check=True)\n"
+        f"import sys, subprocess; sys.path.insert(0, {str(site)!r})\n"
+        "from gan_cli.isolated_process import child_command\n"
+        "subprocess.run(child_command('gan_cli.cli', 'train', '--version'), check=True)\n"
         "subprocess.run(child_command('gan_cli.asked', 'a b', ''), check=True)\n"
     )
     done = subprocess.run(

@@ -1,7 +1,7 @@
 """A Python that has imported torch and gan_cli already: a server forks itself for each process that a test starts.
 
 Importing torch takes two seconds, most of what a short run takes. `warm_python()` is a program to use as
-`sys.executable`: `program -m gan_cli.cli.main train ...` is a process of its own, with its own folder, environment, standard
+`sys.executable`: `program -m gan_cli.cli train ...` is a process of its own, with its own folder, environment, standard
 streams, signals and exit code. What it cannot stand for (other modules, other `PYTHON...` variables) it leaves to the
 real Python; `WARM_PATH=1` beside a `PYTHONPATH` says that what is imported already may stay, whatever is on that path.
 """

@@ -30,6 +30,7 @@ HYDRA_FLAGS = (
     "-p",
     "--resolve",
 )
+COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
 COMPLETION = ("--shell-completion", "-sc")
 FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd")
 
@@ -273,6 +274,10 @@ def _leave_to_hydra(command: str, arguments: list[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """`python -m gan_cli COMMAND ...`, where a console script is not at hand; its exit code."""
     isolate_main()
-    sys.exit(run_command(sys.argv[1], sys.argv[2:]))
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        print(f"usage: python -m gan_cli {{{','.join(COMMANDS)}}} [key=value ...]", file=sys.stderr)
+        return UsageError.exit_code
+    return run_command(sys.argv[1], sys.argv[2:])

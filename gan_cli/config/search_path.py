@@ -16,7 +16,7 @@ _named: list[Path] = []  # by --config-dir, for this process
 
 def config_folder() -> Path:
     """The package's `configs/`, or the checkout's when run from one."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     shipped = package / "configs"
     return shipped if shipped.is_dir() else package.parent / "configs"
 

@@ -149,7 +149,7 @@ def test_a_console_that_cannot_spell_a_path(tmp_path: Path) -> None:
 def test_a_full_console_ends_no_run(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "gan_cli.cli.main", "train", *TINY_IMAGES, "steps=2"],
+            [sys.executable, "-m", "gan_cli.cli", "train", *TINY_IMAGES, "steps=2"],
             cwd=tmp_path,
             stdout=full,
             stderr=subprocess.PIPE,
@@ -191,7 +191,7 @@ def test_a_data_root_with_odd_letters(here: Path, capsys: pytest.CaptureFixture[
 
 def start(cwd: Path, *arguments: str, python: str | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [python or warm_python(), "-m", "gan_cli.cli.main", "train", *arguments],
+        [python or warm_python(), "-m", "gan_cli.cli", "train", *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -187,7 +187,7 @@ def test_wandb_without_a_key_stays_offline(tmp_path: Path) -> None:
     environment = {**bare, "HOME": str(tmp_path / "home")}
 
     def train(*overrides: str) -> str:
-        command = [sys.executable, "-m", "gan_cli.cli.main", "train", *overrides]
+        command = [sys.executable, "-m", "gan_cli.cli", "train", *overrides]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""

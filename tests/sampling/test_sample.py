@@ -61,7 +61,7 @@ def test_sampling_while_the_run_goes_on(train: Callable[..., Path], here: Path, 
     """Between listing and reading, the run replaces last.safetensors and removes older files."""
     every = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1", "keep=1"]
     child = subprocess.Popen(
-        [sys.executable, "-m", "gan_cli.cli.main", "train", *every, "steps=1e6", "name=live"], stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "gan_cli.cli", "train", *every, "steps=1e6", "name=live"], stdout=subprocess.DEVNULL
     )
     try:
         while not (found := list(here.glob(f"outputs/live/*/checkpoints/{LAST}"))):

@@ -27,7 +27,7 @@ PROVENANCE = Provenance(
     gan_cli="0", torch="0", threads=1, device="cpu", fingerprint="f" * 64, seconds=1.5, budget_start=0.0,
     figure=None, value=None,
 )  # fmt: skip
-GOLDEN = Path(__file__).parent / "data" / "golden.safetensors"
+GOLDEN = Path(__file__).parent / "golden.safetensors"
 
 
 def trained(*overrides: str, steps: int = 2) -> tuple[Config, TrainState]:

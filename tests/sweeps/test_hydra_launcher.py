@@ -93,7 +93,7 @@ def test_a_signal_ends_hydra_s_loop_too(tmp_path: Path, launcher: str) -> None:
         [
             warm_python(),
             "-m",
-            "gan_cli.cli.main",
+            "gan_cli.cli",
             "train",
             "-m",
             f"hydra/launcher={launcher}",

@@ -156,7 +156,7 @@ def test_what_it_repeats_is_the_run(tmp_path: Path) -> None:
 
 def start(folder: Path, *overrides: str, python: str | None = None, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [python or warm_python(), "-m", "gan_cli.cli.main", "train", "-m", *overrides],
+        [python or warm_python(), "-m", "gan_cli.cli", "train", "-m", *overrides],
         cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

@@ -1,0 +1,8 @@
+"""`python -m gan_cli COMMAND ...`: the console commands where their scripts are not on the path."""
+
+import sys
+
+from gan_cli.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())
