@@ -11,9 +11,9 @@ import pytest
 from conftest import ROOT
 
 from gan_cli import __version__
-from gan_cli.cli import run_command
-from gan_cli.combinations import compose_sweep
-from gan_cli.compose import compose_command, groups
+from gan_cli.cli.main import run_command
+from gan_cli.config.compose import compose_command, groups
+from gan_cli.sweeps.combinations import compose_sweep
 
 README, INDEX = ROOT / "README.md", ROOT / "docs" / "index.md"
 # The pages of docs/ in the order of the index, which is that in which their commands build on each other.
