@@ -3,8 +3,8 @@
     python benchmarks/cures.py ring      # modes of 8 and share, three seeds each
     python benchmarks/cures.py digits    # Frechet distance to all digits after training on 300 of them, two seeds
 
-Prints rows of the README's table. The features are the last ones of the classifier that judges classes; the distance of
-a half of the digits to the other half is printed as the floor.
+Prints rows of the tables in docs/failures-and-remedies.md. The features are the last ones of the classifier that
+judges classes; the distance of a half of the digits to the other half is printed as the floor.
 """
 
 from __future__ import annotations

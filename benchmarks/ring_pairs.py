@@ -1,7 +1,8 @@
 """Every loss with every regularizer on the ring of 8 Gaussians, for less than a minute of one CPU thread each.
 
-Prints the README's table: modes that hold one of 2,500 samples within 3 standard deviations, and the share of such
-samples. A pair that finds fewer than 6 with the settings that come along is tried once more with a larger rate.
+Prints the table of docs/losses-and-regularizers.md: modes that hold one of 2,500 samples within 3 standard deviations,
+and the share of such samples. A pair that finds fewer than 6 with the settings that come along is tried once more with
+a larger rate.
 
     python benchmarks/ring_pairs.py                     # all, in half an hour or more
     python benchmarks/ring_pairs.py none weight_clip    # these regularizers

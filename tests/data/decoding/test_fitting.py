@@ -164,7 +164,7 @@ def test_the_choices_are_told_with_an_example_each() -> None:
     told = dict(key_lines(Config))
     for key, example in (("fit", "fit=pad"), ("value_range", "[0,4095]")):
         assert example in told[f"dataset.{key}"]
-        for text in ((ROOT / "README.md").read_text(), texts()["dataset/folder"]["what"]):
+        for text in ((ROOT / "docs" / "own-images.md").read_text(), texts()["dataset/folder"]["what"]):
             assert f"dataset.{key}" in text
             assert example in text
 
