@@ -134,7 +134,6 @@ def test_every_exit_code_is_named() -> None:
         assert re.search(rf"^\| {code} \|", TEXTS[INDEX.parent / "run-folder.md"], re.M)
 
 
-@pytest.mark.skipif(not (ROOT / "gan_cli" / "training").is_dir(), reason="the package is not yet divided into rooms")
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_files_of_the_repository_that_the_text_names_exist(path: Path) -> None:
     folders = "gan_cli|tests|benchmarks|examples|docs"
