@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT, TINY_IMAGES, without
-from test_archives import write_celeba, write_cifar10, write_cifar100, write_stl10, write_svhn
-from test_data import write_digits
+from test_downloaded_archives import write_celeba, write_cifar10, write_cifar100, write_stl10, write_svhn
 from test_folder import mixed_folder, write_pets
+from test_load_dataset import write_digits
 from test_resume import last, metrics
 
 from gan_cli.cli.main import run_command

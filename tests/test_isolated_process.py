@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from test_architecture import FILES, PACKAGE, imports, part
+from test_architecture import FILES, imported_by, name_of
 from test_sweep import UNJUDGED, board_in, statuses
 
 from gan_cli.isolated_process import child_command
@@ -109,14 +109,14 @@ def test_the_command_keeps_the_current_folder_off_the_path(tmp_path: Path) -> No
     assert done.stdout.startswith("The Zen of Python"), done.stderr
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_one_place_alone_makes_the_command_of_a_python_process(path: Path) -> None:
     tree = ast.parse(path.read_text())
-    assert "sys.executable" not in {ast.unparse(node) for node in ast.walk(tree)} or part(path) == "child"
+    assert "sys.executable" not in {ast.unparse(node) for node in ast.walk(tree)} or path.stem == "isolated_process"
     starters = {"multiprocessing", "torch.multiprocessing", "runpy", "concurrent.futures.ProcessPoolExecutor"}
-    assert not imports(path) & starters
+    assert not imported_by(path) & starters
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not {call for call in calls if call.startswith(("os.exec", "os.spawn", "os.posix_spawn", "os.fork"))}
-    if "subprocess" in imports(path):
-        assert part(path) in ("machine", "jobs", "apart")  # git; and what child_command says
-        assert part(path) == "machine" or "child_command" in calls
+    if "subprocess" in imported_by(path):
+        assert path.stem in ("device", "jobs", "isolated_pt2")  # git; and what child_command says
+        assert path.stem == "device" or "child_command" in calls

@@ -55,8 +55,8 @@ def shortened(arguments: list[str], digits: Path) -> list[str]:
 
 @pytest.mark.timeout(900)
 def test_the_commands_of_all_pages_run_in_order(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from test_data import write_digits
     from test_folder import write_pets
+    from test_load_dataset import write_digits
 
     digits = here.parent / "digits"
     write_digits(digits, compress=True)

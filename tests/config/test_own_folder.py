@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY_IMAGES, run_process
-from test_own import refused, write
+from test_plugins import refused, write
 from test_sweep import Runs, runs
 
 from gan_cli import api

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import compose
-from test_data import write_digits
+from test_load_dataset import write_digits
 from torch import Tensor, nn
 
 from gan_cli.data.dataset import Dataset
