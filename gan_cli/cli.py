@@ -15,7 +15,6 @@ from pathlib import Path
 from gan_cli import __version__
 from gan_cli.child import isolate_children, isolate_main
 from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
-from gan_cli.stop import interrupts_kept
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 HYDRA_FLAGS = (
@@ -70,8 +69,7 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a console that cannot spell a path shows it escaped
-    with interrupts_kept():
-        return run_guarded(command, lambda: _dispatch(command, list(arguments), folder))
+    return run_guarded(command, lambda: _dispatch(command, list(arguments), folder))
 
 
 def run_guarded(command: str, run: Callable[[], int]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -26,7 +25,7 @@ from gan_cli.due import Due, keep_due, read_due
 from gan_cli.run import Run
 from gan_cli.runfolder import CHECKPOINTS, lock
 from gan_cli.steps import play_turn
-from gan_cli.stop import Interrupted, StopSignals, interrupts_kept
+from gan_cli.stop import Interrupted, StopSignals
 
 TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
 RECIPES = {
@@ -552,17 +551,6 @@ def test_what_is_due_is_of_one_position_and_a_forged_one_is_nothing(tmp_path: Pa
         text = f'{{"step": 3, "d_updates": 4, "values": {values}}}'
         (tmp_path / ".due.json").write_text(text)
         assert read_due(tmp_path, 3, 4) is None
-
-
-def test_an_interrupt_that_was_swallowed_before_is_heeded() -> None:
-    with interrupts_kept():
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-        with StopSignals() as stop:
-            assert stop.received is signal.SIGINT
-    with interrupts_kept(), StopSignals() as stop:
-        assert stop.received is None
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def judge(stop: StopSignals) -> None:
