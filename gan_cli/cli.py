@@ -156,7 +156,8 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     from gan_cli.sources import leaving_at_once, tell_taken
     from gan_cli.system import require_locks
 
-    asked = read_overrides(overrides)
+    with leaving_at_once():
+        asked = read_overrides(overrides)
     if not asked.config.dry_run:
         require_locks()
     _refuse_processes()
@@ -183,7 +184,8 @@ def _run_other(command: str, arguments: list[str]) -> int:
     from gan_cli.compose import compose_command
     from gan_cli.sources import leaving_at_once, tell_taken
 
-    parsed = schema.parse(SCHEMAS[command], compose_command(command, arguments).data)
+    with leaving_at_once():
+        parsed = schema.parse(SCHEMAS[command], compose_command(command, arguments).data)
     tell_taken(command)
     module, _, function = RUNNERS[command].partition(":")
     with leaving_at_once():
