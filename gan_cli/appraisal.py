@@ -19,6 +19,7 @@ from gan_cli.evaluate_folders import read_folders
 from gan_cli.figures import Evaluated
 from gan_cli.metrics.memorization import Memorization
 from gan_cli.models.standing import has_statistics
+from gan_cli.options.datasets import CROP
 from gan_cli.quality import check_metrics, judge, possible_metrics
 from gan_cli.randomness import generator_for
 from gan_cli.realdata import FEWEST, USUAL, Protocol, Real, find_real
@@ -154,6 +155,7 @@ def evaluate_folders(
     fake: str,
     *,
     image_size: int | tuple[int, ...] | None = None,
+    fit: str = CROP,
     metrics: Sequence[str] | None = None,
     extractor: str = "auto",
     n: int | None = None,
@@ -166,7 +168,9 @@ def evaluate_folders(
 ) -> Evaluated:
     """What the pictures in one folder or zip are worth beside those in another; else as `evaluate_checkpoint`."""
     protocol = Protocol(reals, n_real)
-    data, made, said, fakes = read_folders(real, fake, image_size, n or UNNAMED, extractor=extractor, n_real=n_real)
+    data, made, said, fakes = read_folders(
+        real, fake, image_size, n or UNNAMED, fit=fit, extractor=extractor, n_real=n_real
+    )
     for line in said:
         say(line)
     if len(made) < FEWEST:
@@ -188,6 +192,7 @@ def evaluate_folders(
         "fake": fake,
         "fingerprint": data.whole.fingerprint,
         "shape": list(made.samples.shape[1:]),
+        "fit": fit,
         "told": said[2:],
         "unused": max(unused, 0),
     }

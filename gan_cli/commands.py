@@ -7,6 +7,7 @@ from typing import Any
 
 from gan_cli.config import Config
 from gan_cli.options import DEVICES
+from gan_cli.options.datasets import FITS
 from gan_cli.options.evaluation import EXTRACTORS, METRICS
 from gan_cli.schema import key, option_of
 
@@ -90,6 +91,10 @@ class EvalConfig:
         at_least=4,
         at_most=1024,
         length=2,
+    )
+    fit: str = key(
+        "without ckpt: pictures of other proportions are cut in the middle, padded with white (fit=pad), or stretched",
+        choices=FITS,
     )
     metrics: tuple[str, ...] | None = key("which figures; all that the data allow unless set", choices=METRICS)
     extractor: str = key(
