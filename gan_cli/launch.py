@@ -15,7 +15,7 @@ from gan_cli import __version__, changes, checkpoint, recipes, replay, resuming
 from gan_cli import config as configs
 from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
-from gan_cli.conduct import Ended, close_record, conduct, introduce
+from gan_cli.conduct import Ended, close_record, conduct, data_notes, introduce
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes, with_value_range
 from gan_cli.data.dataset import Dataset, check_batch_size
@@ -124,7 +124,8 @@ def _preview(request: Request) -> Ended:
     for line in _taken_over(request, prepared.config, prepared.taken):
         print(line)
     brought = dict.fromkeys(request.brought, "brought along") | dict.fromkeys(request.of_recipe, "recipe")
-    preview(prepared.config, request.named, brought, prepared.dataset, prepared.state)
+    notes = data_notes(prepared.config, prepared.dataset)
+    preview(prepared.config, request.named, brought, prepared.dataset, prepared.state, notes)
     return Ended(None, 0)
 
 
