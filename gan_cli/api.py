@@ -134,6 +134,7 @@ def evaluate(
     real: str | os.PathLike[str] | None = None,
     fake: str | os.PathLike[str] | None = None,
     image_size: int | tuple[int, int] | None = None,
+    fit: str = "crop",
     metrics: Sequence[str] | None = None,
     extractor: str = "auto",
     n: int | None = None,
@@ -154,14 +155,15 @@ def evaluate(
     `value`, 95 % `interval`, `floor` (what real samples score), `n` and `reals` each, its `about` says what was judged.
 
     Without `path`, `fake` is a folder or zip of pictures that is compared with another, `real`, as `gan-eval real=
-    fake=` does, both brought to `image_size`; `seed`, `ema`, `data` and `device` are of checkpoints alone.
+    fake=` does, both brought to `image_size` by `fit` (crop, pad, stretch); `seed`, `ema`, `data` and `device` are of
+    checkpoints alone.
 
     CheckpointError for a file that cannot be taken, UsageError for data that are gone or do not allow what is asked,
     and for names and numbers that the command would refuse.
     """
     asked = _asked_of_eval(
-        ckpt=path, real=real, fake=fake, image_size=image_size, metrics=metrics, extractor=extractor, n=n, reals=reals,
-        n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
+        ckpt=path, real=real, fake=fake, image_size=image_size, fit=fit, metrics=metrics, extractor=extractor, n=n,
+        reals=reals, n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
     )  # fmt: skip
     import torch
 
@@ -171,7 +173,8 @@ def evaluate(
 
     how: dict[str, Any] = {name: getattr(asked, name) for name in HOW}
     if path is None:
-        return evaluate_folders(*check_folders(asked.real, asked.fake), image_size=asked.image_size, **how)
+        folders = check_folders(asked.real, asked.fake)
+        return evaluate_folders(*folders, image_size=asked.image_size, fit=asked.fit, **how)
     try:
         where = torch.device(device)
     except RuntimeError as error:
@@ -196,6 +199,7 @@ def _asked_of_eval(**given: Any) -> EvalConfig:
             given[name] = list(value)
     asked: EvalConfig = schema.parse(EvalConfig, {**compose_default("eval"), **given})
     others = [name for name in ("real", "fake", "image_size") if getattr(asked, name) is not None]
+    others += ["fit"] if asked.fit != "crop" else []
     if asked.ckpt is not None and others:
         raise UsageError(
             f"{others[0]}={given[others[0]]}: is for two folders, without a checkpoint; give one or the other"

@@ -15,7 +15,6 @@ from pathlib import Path
 from gan_cli import __version__
 from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 from gan_cli.isolated_process import isolate_children, isolate_main
-from gan_cli.training.signals import interrupts_kept
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 HYDRA_FLAGS = (
@@ -71,8 +70,7 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a console that cannot spell a path shows it escaped
-    with interrupts_kept():
-        return run_guarded(command, lambda: _dispatch(command, list(arguments), folder))
+    return run_guarded(command, lambda: _dispatch(command, list(arguments), folder))
 
 
 def run_guarded(command: str, run: Callable[[], int]) -> int:
@@ -159,7 +157,8 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     from gan_cli.plugins.option_sources import leaving_at_once, tell_taken
     from gan_cli.storage.locks import require_locks
 
-    asked = read_overrides(overrides)
+    with leaving_at_once():
+        asked = read_overrides(overrides)
     if not asked.config.dry_run:
         require_locks()
     _refuse_processes()
@@ -186,7 +185,8 @@ def _run_other(command: str, arguments: list[str]) -> int:
     from gan_cli.config.compose import compose_command
     from gan_cli.plugins.option_sources import leaving_at_once, tell_taken
 
-    parsed = schema.parse(SCHEMAS[command], compose_command(command, arguments).data)
+    with leaving_at_once():
+        parsed = schema.parse(SCHEMAS[command], compose_command(command, arguments).data)
     tell_taken(command)
     module, _, function = RUNNERS[command].partition(":")
     with leaving_at_once():

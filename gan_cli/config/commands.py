@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_cli.config.options import DEVICES
+from gan_cli.config.options.datasets import FITS
 from gan_cli.config.options.evaluation import EXTRACTORS, METRICS
 from gan_cli.config.schema import key, option_of
 from gan_cli.config.train_config import Config
@@ -90,6 +91,10 @@ class EvalConfig:
         at_least=4,
         at_most=1024,
         length=2,
+    )
+    fit: str = key(
+        "without ckpt: pictures of other proportions are cut in the middle, padded with white (fit=pad), or stretched",
+        choices=FITS,
     )
     metrics: tuple[str, ...] | None = key("which figures; all that the data allow unless set", choices=METRICS)
     extractor: str = key(

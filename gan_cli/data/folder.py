@@ -106,7 +106,9 @@ def _built(
                 numbers = numbered[chosen][good]
             return Dataset(
                 samples=store.samples(),
-                source=source_line(layout, reader.listing, files, outcomes, numbers, used, target.value_range),
+                source=source_line(
+                    layout, reader.listing, files, outcomes, numbers, used, target.value_range, selection.classes
+                ),
                 labels=numbers,
                 classes=layout.classes,
                 value_range=range_used(used, outcomes),

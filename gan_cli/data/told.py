@@ -30,14 +30,18 @@ def source_line(
     labels: Tensor | None,
     target: Target,
     asked: ValueRange,
+    chosen: Sequence[str] | None = None,
 ) -> str:
-    """One line: how many pictures of which classes, from where, and what was done to them or left out."""
+    """One line: how many pictures of which classes, from where, and what was done to them or left out.
+
+    `chosen` are the classes that `dataset.classes` names, None for all.
+    """
     good = [outcome for outcome in outcomes if outcome.bad is None]
     text = counted(len(good), "picture")
     if layout.said:
         text += f" with {layout.said}"
     elif labels is not None:
-        text += f" in {_class_counts(layout.classes, labels)}"
+        text += f" in {_class_counts(layout.classes, labels, chosen)}"
     parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}"]
     if listing.arrays:
         parts.append(few(listing.arrays, 2))
@@ -125,10 +129,11 @@ def named(files: Sequence[File], outcomes: Sequence[Outcome], most: int) -> str:
     return few(bad, most)
 
 
-def _class_counts(classes: Sequence[str], labels: Tensor) -> str:
+def _class_counts(classes: Sequence[str], labels: Tensor, chosen: Sequence[str] | None) -> str:
     counts = labels[labels >= 0].bincount(minlength=len(classes)).tolist()
-    named = [f"{name} {count:,}" for name, count in zip(classes, counts, strict=True)]
-    return f"{counted(len(classes), 'class', 'classes')} ({few(named, 10)})"
+    pairs = zip(classes, counts, strict=True)
+    named = [f"{name} {count:,}" for name, count in pairs if chosen is None or name in chosen]
+    return f"{counted(len(named), 'class', 'classes')} ({few(named, 10)})"
 
 
 # --- what is recorded --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gan_cli import __version__
 from gan_cli.config.metric_names import Evaluated
+from gan_cli.config.options.datasets import CROP
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.reach import moved, reachable
@@ -155,6 +156,7 @@ def evaluate_folders(
     fake: str,
     *,
     image_size: int | tuple[int, ...] | None = None,
+    fit: str = CROP,
     metrics: Sequence[str] | None = None,
     extractor: str = "auto",
     n: int | None = None,
@@ -167,7 +169,9 @@ def evaluate_folders(
 ) -> Evaluated:
     """What the pictures in one folder or zip are worth beside those in another; else as `evaluate_checkpoint`."""
     protocol = Protocol(reals, n_real)
-    data, made, said, fakes = read_folders(real, fake, image_size, n or UNNAMED, extractor=extractor, n_real=n_real)
+    data, made, said, fakes = read_folders(
+        real, fake, image_size, n or UNNAMED, fit=fit, extractor=extractor, n_real=n_real
+    )
     for line in said:
         say(line)
     if len(made) < FEWEST:
@@ -189,6 +193,7 @@ def evaluate_folders(
         "fake": fake,
         "fingerprint": data.whole.fingerprint,
         "shape": list(made.samples.shape[1:]),
+        "fit": fit,
         "told": said[2:],
         "unused": max(unused, 0),
     }

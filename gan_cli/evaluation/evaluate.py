@@ -17,6 +17,7 @@ from rich.text import Text
 
 from gan_cli.config.commands import EvalConfig
 from gan_cli.config.metric_names import EVALUATIONS, Evaluated, Figure, save_evaluated
+from gan_cli.config.options.datasets import CROP
 from gan_cli.device import build_device, calm_threads
 from gan_cli.errors import GanCliError, StorageError, UsageError
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
@@ -58,7 +59,7 @@ def evaluate(config: EvalConfig) -> int:
         else:
             real, fake = check_folders(config.real, config.fake)
             folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(fake).name)[:60] or "fake"
-            evaluated = evaluate_folders(real, fake, image_size=config.image_size, told=told, **how)
+            evaluated = evaluate_folders(real, fake, image_size=config.image_size, fit=config.fit, told=told, **how)
     _print(evaluated)
     try:
         if named is not None:
@@ -81,7 +82,8 @@ def _check_source(config: EvalConfig) -> None:
         raise UsageError("metrics=[]: name at least one, or leave it out for all")
     folders = [name for name in ("real", "fake") if getattr(config, name) is not None]
     if config.ckpt is not None:
-        for name in [*folders, *(["image_size"] if config.image_size is not None else [])]:
+        sized = [("image_size", config.image_size is not None), ("fit", config.fit != CROP)]
+        for name in [*folders, *(name for name, given in sized if given)]:
             raise UsageError(f"{name}={getattr(config, name)}: is for two folders, without ckpt; give one or the other")
     elif not folders:
         raise UsageError(

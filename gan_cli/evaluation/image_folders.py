@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gan_cli.config import schema
-from gan_cli.config.options.datasets import Folder
+from gan_cli.config.options.datasets import CROP, Folder
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.decoding import measured
+from gan_cli.data.decoding.fitting import PAD, fit_of
 from gan_cli.data.decoding.images import crop_box
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.load_dataset import build_dataset
@@ -61,9 +62,16 @@ class Folders(NamedTuple):
 
 
 def read_folders(
-    real: str, fake: str, image_size: Size | None, n: int, *, extractor: str = "auto", n_real: int | None = None
+    real: str,
+    fake: str,
+    image_size: Size | None,
+    n: int,
+    *,
+    fit: str = CROP,
+    extractor: str = "auto",
+    n_real: int | None = None,
 ) -> Folders:
-    """The real side, and `n` of the fakes or as many as there are, all brought to one size.
+    """The real side, and `n` of the fakes or as many as there are, all brought to one size as `fit` says.
 
     That is the fakes', or the real pictures' in the fakes' proportions if these are smaller, unless the user says it. A
     sub-folder `test` beside `train` is held out; sub-folders are classes. UsageError names the key at fault.
@@ -71,24 +79,24 @@ def read_folders(
     looks = _looks("real", real), _looks("fake", fake)
     size, why = _size_of(*looks, image_size, LARGEST_OF_INCEPTION if extractor == "inception" else LARGEST)
     channels = 1 if looks[0].seen and looks[0].grey == looks[0].seen else 3
-    known = _section(real, channels, max(MOST_REAL, n_real or 0))
+    known = _section(real, channels, max(MOST_REAL, n_real or 0), fit)
     dataset = _build("real", known, size)
-    made = _build("fake", _section(fake, channels, n), size)
+    made = _build("fake", _section(fake, channels, n, fit), size)
     used = dataset.value_range
     if used is not None and made.value_range not in (None, used):  # both are deep: one range is for both
-        made = _build("fake", _section(fake, channels, n, used), size)
+        made = _build("fake", _section(fake, channels, n, fit, used), size)
     known = dataclasses.replace(known, limit=None, value_range=used or known.value_range)
     found = find_real(known, size, dataset)
     said = [f"real: {dataset.source}", f"fake: {made.source}"]
-    said += [f"size: compared at {_shown(size)} (height x width), {why}", *_brought(looks, size)]
+    said += [f"size: compared at {_shown(size)} (height x width), {why}", *_brought(looks, size, fit)]
     said += [*_colours(looks, channels), *_classes(dataset, made), *_the_same(real, fake, found, made, size)]
     return Folders(found, made, said, looks[1].files)
 
 
-def _section(path: str, channels: int, limit: int, value_range: str | tuple[float, ...] = "auto") -> Folder:
+def _section(path: str, channels: int, limit: int, fit: str, value_range: str | tuple[float, ...] = "auto") -> Folder:
     section = {
         "name": "folder", "path": path, "limit": limit, "classes": None, "split": "train", "flip": False,
-        "image_channels": channels, "background": "white", "labels": None, "labels_version": VERSION,
+        "image_channels": channels, "fit": fit, "background": "white", "labels": None, "labels_version": VERSION,
         "cache": NO_CACHE, "on_bad": "error", "value_range": value_range,
     }  # fmt: skip
     folder: Folder = schema.parse(Folder, section, "dataset")
@@ -145,24 +153,36 @@ def _shown(sides: Sides) -> str:
     return f"{sides[0]} x {sides[1]}"
 
 
-def _brought(looks: tuple[Looks, Looks], size: Sides) -> list[str]:
-    """A line for each folder whose pictures are changed for that: how many were cut, shrunk and enlarged."""
+def _brought(looks: tuple[Looks, Looks], size: Sides, how: str) -> list[str]:
+    """Returns a line for each folder with resized pictures: how many were cut, padded or stretched, shrunk, enlarged.
+
+    `how` is crop, pad or stretch.
+    """
     lines = []
     for look in looks:
-        cut = shrunk = enlarged = 0
-        lost = 0.0
-        for sides, count in look.sizes.items():
-            *_, height, width = crop_box(*sides, size)
-            if (height, width) != sides:
-                cut, lost = cut + count, lost + count * (1 - height * width / (sides[0] * sides[1]))
-            shrunk += count * (height > size[0] or width > size[1])
-            enlarged += count * (height < size[0] or width < size[1])
-        done = [f"{cut:,} cut to these proportions ({lost / cut:.0%} of each lost)"] if cut else []
+        changed = shrunk = enlarged = 0
+        share = 0.0
+        for (height, width), count in look.sizes.items():
+            fit = fit_of(width, height, size, how)
+            if fit.share > 0:
+                changed, share = changed + count, share + count * fit.share
+            shrunk += count * fit.shrunk
+            enlarged += count * fit.enlarged
+        done = [f"{changed:,} {_changed(how, share / changed)}"] if changed else []
         done += [f"{count:,} {said}" for count, said in ((shrunk, "shrunk"), (enlarged, "enlarged")) if count]
         if done:
             of = f" (of the first {look.seen:,})" if look.seen < look.files else ""
             lines.append(f"size: {look.key}: {_told(look.sizes)}{of}; {', '.join(done)}")
     return lines
+
+
+def _changed(how: str, share: float) -> str:
+    """Says what brought pictures to other proportions; `share` as in `Fit`."""
+    if how == CROP:
+        return f"cut to these proportions ({share:.0%} of each lost)"
+    if how == PAD:
+        return f"padded to these proportions ({share:.0%} of each is padding)"
+    return f"stretched to these proportions (by {share:.0%})"
 
 
 def _told(sizes: Counter[Sides]) -> str:

@@ -29,16 +29,18 @@ FILM = "take its pictures out, as by `ffmpeg -i film.mp4 frames/%06d.png`"
 TABLE = "write its pictures out as files or as an npy"
 UNSAFE = "it may hold code and is not loaded: save its arrays by numpy.savez"
 UNPACK = "unpack it"
+LABEL = "it is a label and no picture: write the labels into a table as file,label and name it by dataset.labels"
 HOLDERS = {  # of pictures in another form: told where nothing else is found, or where one is named as the path
     ".mp4": FILM, ".mov": FILM, ".avi": FILM, ".mkv": FILM, ".webm": FILM, ".h5": TABLE, ".hdf5": TABLE, ".mat": TABLE,
     ".parquet": TABLE, ".arrow": TABLE, ".tfrecord": TABLE, ".tfrecords": TABLE, ".mdb": TABLE, ".lmdb": TABLE,
     ".nii": CONVERT_DEEP, ".fits": CONVERT_DEEP, ".pt": UNSAFE, ".pth": UNSAFE, ".pkl": UNSAFE, ".pickle": UNSAFE,
     ".rar": UNPACK, ".7z": UNPACK, ".gz": UNPACK, ".zst": UNPACK, ".pdf": TO_PNG,
+    ".cls": LABEL,
 }  # fmt: skip
 MOST_FILE_BYTES = 256 * 2**20  # of one picture
 OTHERS = (  # files that are no pictures, and are not opened to see whether they are
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".md", ".html", ".htm", ".yaml", ".yml", ".toml", ".ini", ".cfg",
-    ".py", ".ipynb", ".sh", ".log", ".doc", ".docx", ".xls", ".xlsx", ".cls", ".caption", ".zip", ".db", ".url", ".exe",
+    ".py", ".ipynb", ".sh", ".log", ".doc", ".docx", ".xls", ".xlsx", ".caption", ".zip", ".db", ".url", ".exe",
     ".bak", ".tmp", ".part", ".crdownload", ".xmp", ".wav", ".mp3",
 )  # fmt: skip
 BEGINNING = 140  # bytes that tell a picture

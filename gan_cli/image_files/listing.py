@@ -124,6 +124,7 @@ class Listing:
                 self.values.append(File(parts, place))
             return
         if "N" not in array.axes:
+            self.arrays.append(f"{one_line(parts[-1], 60)} taken as one picture, {array}")
             self.files.append(File(parts, ArrayPlace(place, array, None)))
             return
         if len(self.files) + array.pictures > MOST_FILES:

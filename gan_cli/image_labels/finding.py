@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gan_cli.errors import UsageError, closest, one_line
+from gan_cli.errors import UsageError, closest, counted, one_line
 from gan_cli.image_files.formats import stem_of
 from gan_cli.image_files.listing import TABLE, BadPicture, File, Reader
 from gan_cli.image_labels.array_labels import labels_of
@@ -28,6 +29,7 @@ OTHERS = ("metadata.csv", "metadata.jsonl", "dataset.json")  # of Hugging Face a
 MOST_BYTES = 256 * 2**20
 PROBED_BYTES = 1 << 16  # of a table that is only told of
 PROBED = 20  # tables
+COCO = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[\s*\{')
 
 
 class Found(NamedTuple):
@@ -122,7 +124,7 @@ def _elsewhere(path: str, how: Labelling, reader: Reader, files: Sequence[File],
     found = _beside([place for place in places if os.path.isfile(place)], path, files, base, how)
     if found.attributes is not None or found.unlabelled:
         return found._replace(said=(*said, *found.said))
-    more = _fitting(path, reader, files)
+    more = [*_label_files(reader), *_fitting(path, reader, files)]
     return Found(said=(*said, *found.said, *more))
 
 
@@ -182,11 +184,33 @@ def _parent(path: str) -> str:
 # --- only told of ------------------------------------------------------------------------------------------------
 
 
+def _label_files(reader: Reader) -> list[str]:
+    """Returns a line on the `.cls` files of webdataset shards, if there are some."""
+    count = reader.listing.ways["cls"]
+    if not count:
+        return []
+    return [
+        f"{counted(count, 'cls file')} with labels not read: write the labels into a table as file,label and name it by"
+        " dataset.labels"
+    ]
+
+
+def _is_coco(content: bytes) -> bool:
+    """Whether a file begins as annotations in COCO's form do."""
+    return content.lstrip()[:1] == b"{" and COCO.search(content) is not None
+
+
 def _fitting(path: str, reader: Reader, files: Sequence[File]) -> list[str]:
     """Of tables by other names, inside and beside, those that are about these pictures."""
     said = []
     names: set[str] = set()
     for shown, content, whole in _probed(path, reader):
+        if _is_coco(content):
+            said.append(
+                f"{shown} has annotations in COCO's form, which are not read: write the labels into a table as"
+                " file,label and name it by dataset.labels"
+            )
+            continue
         try:
             table = parse_table(content, shown)
         except UsageError:
@@ -210,7 +234,7 @@ def _probed(path: str, reader: Reader) -> Iterator[tuple[str, bytes, bool]]:
         with os.scandir(parent) as items:
             for item in items:
                 known = item.name.lower() in (TABLE, *OTHERS)
-                if known or not item.name.lower().endswith((".csv", ".tsv", ".jsonl")) or not item.is_file():
+                if known or not item.name.lower().endswith((".csv", ".tsv", ".json", ".jsonl")) or not item.is_file():
                     continue
                 count += 1
                 if count > PROBED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from gan_cli.config import train_config
 from gan_cli.config.schema import shown
 from gan_cli.config.train_config import Config
-from gan_cli.data.balance import note_on_counts
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_batches
 from gan_cli.errors import counted
@@ -26,11 +25,16 @@ from gan_cli.training.steps import discriminator_step, draw_latents, generator_s
 
 
 def preview(
-    config: Config, named: tuple[str, ...], brought: dict[str, str], dataset: Dataset, state: TrainState
+    config: Config,
+    named: tuple[str, ...],
+    brought: dict[str, str],
+    dataset: Dataset,
+    state: TrainState,
+    notes: Iterable[str] = (),
 ) -> None:
     """Prints the config and both networks layer by layer, and tries an update of each; DivergedError if it diverges.
 
-    `brought` says of keys that the user did not name by what they were set.
+    `brought` says of keys that the user did not name by what they were set; `notes` are lines on the data.
     """
     console = Console()
     console.print(_config_table(config, named, brought))
@@ -42,8 +46,7 @@ def preview(
     condition = present_condition(real.condition, config)
     console.print(_network_table("discriminator", state.discriminator, seen, condition))
     print(f"data: {dataset.source}, {counted(len(dataset), 'sample')}")
-    note = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
-    if note is not None:
+    for note in notes:
         print(note)
     started = time.perf_counter()
     discriminator_step(state, config, batches)

@@ -25,7 +25,7 @@ from gan_cli.launch.dry_run import preview
 from gan_cli.launch.equal_run import find_equal, note_on_recipe
 from gan_cli.launch.fine_tune import adopt_networks, describe_base, find_base
 from gan_cli.launch.replay import tell_drift
-from gan_cli.launch.run_training import Ended, close_record, conduct, introduce
+from gan_cli.launch.run_training import Ended, close_record, conduct, data_notes, introduce
 from gan_cli.launch.transfer import Taken, describe, describe_classes, of_classes, take_over
 from gan_cli.runs.due import read_due
 from gan_cli.runs.log import RunLog, cut_metrics
@@ -126,7 +126,8 @@ def _preview(request: Request) -> Ended:
     for line in _taken_over(request, prepared.config, prepared.taken):
         print(line)
     brought = dict.fromkeys(request.brought, "brought along") | dict.fromkeys(request.of_recipe, "recipe")
-    preview(prepared.config, request.named, brought, prepared.dataset, prepared.state)
+    notes = data_notes(prepared.config, prepared.dataset)
+    preview(prepared.config, request.named, brought, prepared.dataset, prepared.state, notes)
     return Ended(None, 0)
 
 

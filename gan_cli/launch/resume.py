@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.config import train_config
+from gan_cli.config.overrides import typed_paths
 from gan_cli.config.schema import shown
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.reach import absolute, moved, reachable
 from gan_cli.errors import UsageError, one_line
+from gan_cli.image_labels.several import Paths, paths_of
 from gan_cli.launch import changes
 from gan_cli.runs.log import MOST_STEPS
 from gan_cli.state.checkpoint import Checkpoint
@@ -118,6 +120,7 @@ def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path
     begins = f"or begin a new run with its weights by {changes.way_out(folder)} and its keys"
     told = f"resume={folder}: the data are not those of the run ({one_line(dataset.source, 200)}{counted})"
     before, now = saved.config.dataset, config.dataset
+    told += _other_order(getattr(before, "path", None), getattr(now, "path", None))
     elsewhere = any(getattr(now, leaf, None) != getattr(before, leaf, None) for leaf in ("path", "root"))
     grown = auto and not elsewhere and isinstance(had, int) and len(dataset) >= had
     if config.on_changed_data == "stop" or (config.on_changed_data == AUTO and not grown):
@@ -127,6 +130,16 @@ def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path
         raise UsageError(f"{told}: its classes were other ones, now [{now}]; put them back, {begins}")
     check_batch_size(dataset, config.batch_size)
     return {"data": {"from": data, "to": described(dataset)}}
+
+
+def _other_order(before: Paths | None, now: Paths | None) -> str:
+    """Says that the run's folders are named in another order; nothing for other folders."""
+    if before is None or now is None:
+        return ""
+    had, has = ([os.path.abspath(os.path.expanduser(path)) for path in paths_of(each)] for each in (before, now))
+    if had == has or sorted(had) != sorted(has):
+        return ""
+    return f"; dataset.path names its folders in another order, it was {one_line(typed_paths(paths_of(before)), 200)}"
 
 
 def described(dataset: Dataset) -> dict[str, Any]:

@@ -45,14 +45,8 @@ class Ended(NamedTuple):
 def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, timed: str = "") -> None:
     """Says what will be trained on what, before the first step."""
     log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
-    for note in dataset.notes:
+    for note in data_notes(config, dataset):
         log.say(note)
-    unequal = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
-    if unequal is not None:
-        log.say(unequal)
-    if hasattr(config.dataset, "path"):  # a person's own
-        for line in describe_doubles(dataset.samples, most=AT_A_START):
-            log.say(f"data: {line}")
     if config.classes:
         log.say(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
     elif dataset.labels is not None and len(dataset.classes) > 1:
@@ -69,6 +63,17 @@ def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
         + (f" ({timed})" if timed else "")
     )
     _warn(config, log)
+
+
+def data_notes(config: Config, dataset: Dataset) -> list[str]:
+    """Returns lines on the data set: its own notes, classes of unequal size, doubles of the user's own images."""
+    notes = [*dataset.notes]
+    unequal = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
+    if unequal is not None:
+        notes.append(unequal)
+    if hasattr(config.dataset, "path"):
+        notes += [f"data: {line}" for line in describe_doubles(dataset.samples, most=AT_A_START)]
+    return notes
 
 
 def _inside(config: Config) -> str:

@@ -55,7 +55,7 @@ def tell_taken(command: str) -> None:
 
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """A Ctrl-C during the import of torch ends the process: there, an exception may be turned into another."""
+    """Ends the process at a Ctrl-C, without an exception: Hydra and imports of torch may turn it into another."""
     if threading.current_thread() is not threading.main_thread():  # signals are none of its business
         yield
         return

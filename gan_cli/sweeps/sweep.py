@@ -18,11 +18,12 @@ from gan_cli.plugins.option_sources import tell_taken
 from gan_cli.reports.page import place_for
 from gan_cli.reports.report import write_sweep_report
 from gan_cli.runs.comparability import changes_basis
+from gan_cli.storage.run_folder import sweeps_in
 from gan_cli.sweeps import leaderboard
 from gan_cli.sweeps.combinations import compose_sweep
 from gan_cli.sweeps.jobs import Children, run_job, say
 from gan_cli.sweeps.outcomes import FINAL, Job, last_tries, outcome_of, read_outcome
-from gan_cli.sweeps.plan import SWEEP, Sweep, claimed, plan
+from gan_cli.sweeps.plan import SWEEP, Sweep, claimed, plan, read_sweep
 
 _writing = threading.Lock()
 
@@ -61,6 +62,11 @@ def _introduce(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
         print(f"brought along: {', '.join(this.brought)}")
     if this.told:
         print(this.told)
+    if not begun and not this.fresh and (other := _by_the_same_command(this)) is not None:
+        print(
+            f"{other} was begun by the same command, which now has other settings (another version of gan-cli, or other"
+            " files of options): this is a new sweep"
+        )
     if not count:
         print(f"sweep: {folder}" + (": trials that were run before are not run again" if begun else ""), flush=True)
         return
@@ -77,6 +83,15 @@ def _introduce(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
         if any(status in FINAL[1:] for status in statuses) or not again:
             print("what ended by itself would end so again; fresh=true begins another sweep")
     print(end="", flush=True)
+
+
+def _by_the_same_command(this: Sweep) -> Path | None:
+    """Returns the newest other sweep of this name with the same command line; None if there is none."""
+    for folder in sweeps_in(this.parent):
+        record = None if folder == this.settings.folder else read_sweep(folder)
+        if record is not None and record["command"] == this.command:
+            return folder
+    return None
 
 
 def _varied(jobs: Sequence[Job]) -> list[str]:

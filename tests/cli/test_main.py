@@ -281,3 +281,17 @@ def test_home_is_expanded(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "home" / "runs").glob("*/*/config.json"))
     assert os.listdir(tmp_path) == ["home"]
+
+
+def test_an_interrupt_while_options_are_read_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    before = signal.getsignal(signal.SIGINT)
+    for command, reader in (
+        ("train", "gan_cli.api.read_overrides"),
+        ("sample", "gan_cli.config.compose.compose_command"),
+    ):
+        monkeypatch.setattr(reader, lambda *given: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(SystemExit) as ended:
+            run_command(command, [])
+        assert ended.value.code == 130
+        assert signal.getsignal(signal.SIGINT) is before

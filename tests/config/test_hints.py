@@ -108,9 +108,27 @@ def test_one_is_no_plural() -> None:
 
 NOUNS = ["jobs", "seeds", "walks", "samples", "images", "steps", "runs", "evaluations", "epochs", "combinations"]
 MENDED = (
-    "best", "budget", "compare", "conduct", "data/archives", "data/dataset", "export", "films", "hints", "labels",
-    "loading", "locate", "motion", "outfile", "preview", "reference", "report", "reports/run_page", "sample", "sweep",
-)  # fmt: skip
+    "config/hints",
+    "data/dataset",
+    "data/datasets/downloaded_archives",
+    "data/labels",
+    "evaluation/reference",
+    "export/export",
+    "images/animation",
+    "launch/dry_run",
+    "launch/run_training",
+    "reports/report",
+    "reports/run_page",
+    "sampling/interpolation",
+    "sampling/load_generator",
+    "sampling/sample",
+    "storage/locate",
+    "storage/output_file",
+    "sweeps/compare",
+    "sweeps/sweep",
+    "training/best_checkpoint",
+    "training/budget",
+)
 
 
 @pytest.mark.parametrize("name", MENDED)

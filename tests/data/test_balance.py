@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,7 +99,9 @@ def test_a_balanced_run_goes_on_to_the_same_bits(
     write_pets(here / "pets", few=2, many=30)
     command = [*FOLDER, "training.lr_schedule=constant"]
     whole = train(*command, "name=whole", "steps=4", "dataset.balance=true")
-    assert "balance: each class is drawn equally often" in capsys.readouterr().out
+    (said,) = re.findall("^balance: each class is drawn equally often.*\n", capsys.readouterr().out, re.M)
+    assert run_command("train", [*command, "steps=4", "dataset.balance=true", "dry_run=true"]) == 0
+    assert f"\n{said}" in capsys.readouterr().out
     train(*command, "name=parts", "steps=2", "dataset.balance=true")
     parts = train("resume=parts", "extra_steps=2")
     one, other = (checkpoint.newest(run / "checkpoints")[0].tensors for run in (whole, parts))

@@ -782,8 +782,9 @@ def test_only_what_is_chosen_by_class_is_read(tmp_path: Path) -> None:
     assert dataset.classes == ("cat", "bird")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [1, 1, 0, 0, 0]
-    assert dataset.source == f"5 pictures in 3 classes (bird 2, cat 3, dog 0) from {tmp_path}; 5 of 8 chosen"
+    assert dataset.source == f"5 pictures in 2 classes (bird 2, cat 3) from {tmp_path}; 5 of 8 chosen"
     assert selection.apply(dataset) is dataset
+    assert "3 pictures in 1 class (cat 3) from" in load(tmp_path, selection=Selection(classes=("cat",))).source
     assert "2 of 3 pictures cannot be used" in refusal(tmp_path, selection=Selection(classes=("dog",)))
     assert "'cow' is no class of these data" in refusal(tmp_path, selection=Selection(classes=("cow",)))
 

@@ -162,6 +162,35 @@ def test_wide_pictures_are_compared_in_the_proportions_of_the_fakes(here: Path, 
 
 
 @pytest.mark.parametrize(
+    ("fit", "real", "fake"),
+    [
+        (
+            "pad",
+            "padded to these proportions (50% of each is padding), 20 shrunk",
+            "(29% of each is padding), 20 shrunk",
+        ),
+        ("stretch", "stretched to these proportions (by 50%), 20 shrunk", "(by 30%), 20 shrunk"),
+    ],
+)
+def test_pictures_of_other_proportions_fit_as_asked(
+    here: Path, compared: Callable[..., Any], fit: str, real: str, fake: str
+) -> None:
+    striped(here / "real", 20, (96, 48))
+    striped(here / "fake", 20, (40, 28), seed=1)
+    data, printed, _ = compared("real=real", "fake=fake", "metrics=[kernel]", "image_size=24", f"fit={fit}")
+    assert data["about"]["fit"] == fit
+    assert f"size: real: 20 of 48 x 96; 20 {real}\n" in printed
+    assert fake in printed
+    made = read_folders("real", "fake", 24, 20, fit=fit).made
+    assert ((made.samples[:, :, 0] == 255).all() and (made.samples[:, :, -1] == 255).all()) == (fit == "pad")
+
+
+def test_fit_is_of_two_folders(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "fit=pad: is for two folders" in refused(capsys, "ckpt=a", "fit=pad")
+    assert "expected one of crop, pad, stretch" in refused(capsys, "real=a", "fake=b", "fit=fill")
+
+
+@pytest.mark.parametrize(
     ("real", "fake", "expected", "why"),
     [
         ((16, 12), (16, 12), (12, 16), "that of the fakes"),

@@ -57,8 +57,8 @@ def test_an_array_is_read_wherever_it_lies(tmp_path: Path, kind: str, place: str
     [
         (PIXELS, "NHWC [12,8,8,3]"),
         (PIXELS.transpose(0, 3, 1, 2), "NCHW [12,3,8,8]"),
-        (PIXELS[0], ""),
-        (PIXELS[0].transpose(2, 0, 1), ""),
+        (PIXELS[0], "one picture, HWC [8,8,3]"),
+        (PIXELS[0].transpose(2, 0, 1), "one picture, CHW [3,8,8]"),
         (PIXELS[..., 0], "NHW [12,8,8]"),
         (PIXELS[:5, ..., 0], "NHW [5,8,8]"),
         (np.asfortranarray(PIXELS), "NHWC [12,8,8,3]"),
@@ -69,10 +69,18 @@ def test_an_array_is_read_wherever_it_lies(tmp_path: Path, kind: str, place: str
 def test_which_axis_is_what(tmp_path: Path, values: np.ndarray, shown: str) -> None:
     np.save(tmp_path / "a.npy", values)
     data = load(tmp_path / "a.npy", value_range="auto")
-    assert (f"a.npy taken as {shown}" in data.source) if shown else ("taken as" not in data.source)
-    grey = values.ndim == 3 and shown
+    assert f"a.npy taken as {shown}" in data.source
+    grey = shown.startswith("NHW ")
     wanted = CHANNELS_FIRST[: len(data)]
     assert torch.equal(data.samples, wanted[:, :1].expand(-1, 3, -1, -1) if grey else wanted)
+
+
+def test_a_table_of_numbers_beside_pictures_is_said_to_be_taken_as_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(noise(8, 8), "PNG"))
+    np.save(tmp_path / "vectors.npy", np.zeros((20, 100), np.uint8))
+    data = load(tmp_path)
+    assert "vectors.npy taken as one picture, HW [20,100]" in data.source
+    assert data.changes["arrays"] == ["vectors.npy taken as one picture, HW [20,100]"]
 
 
 def test_a_folder_of_arrays_in_classes(tmp_path: Path) -> None:

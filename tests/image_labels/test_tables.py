@@ -196,6 +196,26 @@ def test_a_table_by_another_name_is_told_of(tmp_path: Path) -> None:
     assert load(path, labels=meta).classes == ("boxer", "pug")
 
 
+def test_labels_of_webdataset_and_coco_are_said_not_to_be_read(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "shard", [f"{number:04d}.png" for number in range(6)])
+    for number in range(6):
+        (folder / f"{number:04d}.cls").write_text("3")
+    coco = {"info": {}, "images": [{"id": 1, "file_name": "0000.png"}], "annotations": []}
+    (tmp_path / "instances.json").write_text(json.dumps(coco))
+    way = "write the labels into a table as file,label and name it by dataset.labels"
+    source = load(folder).source
+    assert f"; 6 cls files with labels not read: {way};" in source
+    assert f"; {tmp_path}/instances.json has annotations in COCO's form, which are not read: {way};" in source
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        tar.add(folder, "")
+        tar.add(tmp_path / "instances.json", "instances.json")
+    source = load(tmp_path / "0.tar").source
+    assert "; 6 cls files with labels not read: " in source
+    assert "; instances.json has annotations in COCO's form" in source
+    (folder / "labels.csv").write_text("file,label\n" + "".join(f"{number:04d}.png,a\n" for number in range(6)))
+    assert "not read" not in load(folder).source
+
+
 def test_columns_are_chosen_by_their_names(tmp_path: Path) -> None:
     path = pictures(tmp_path / "pets", ["a.png", "b.png"])
     table = tmp_path / "mine.csv"

@@ -171,6 +171,9 @@ def test_several_folders_that_were_moved(
     error = refused([f"resume={run}", "seed=3"], capsys)
     assert f"init_from={run} dataset=folder 'dataset.path=[cats,dogs]' seed=3" in error
     assert train(*line, f"dataset.path=[./cats,{here}/dogs]", "steps=2", "resume=auto") == run
+    for words in ([f"resume={run}", "extra_steps=1"], [*line, "steps=3", "resume=auto"]):
+        error = refused([*words, "dataset.path=[dogs,cats]"], capsys)
+        assert "; dataset.path names its folders in another order, it was [" in error
     (here / "new").mkdir()
     for name in ("cats", "dogs"):
         shutil.move(name, here / "new" / name)

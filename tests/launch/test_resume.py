@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -25,7 +24,7 @@ from gan_cli.state.checkpoint import LAST, Checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS, lock
 from gan_cli.training import loop
 from gan_cli.training.run import Run
-from gan_cli.training.signals import Interrupted, StopSignals, interrupts_kept
+from gan_cli.training.signals import Interrupted, StopSignals
 from gan_cli.training.steps import play_turn
 
 TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
@@ -552,17 +551,6 @@ def test_what_is_due_is_of_one_position_and_a_forged_one_is_nothing(tmp_path: Pa
         text = f'{{"step": 3, "d_updates": 4, "values": {values}}}'
         (tmp_path / ".due.json").write_text(text)
         assert read_due(tmp_path, 3, 4) is None
-
-
-def test_an_interrupt_that_was_swallowed_before_is_heeded() -> None:
-    with interrupts_kept():
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-        with StopSignals() as stop:
-            assert stop.received is signal.SIGINT
-    with interrupts_kept(), StopSignals() as stop:
-        assert stop.received is None
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def judge(stop: StopSignals) -> None:

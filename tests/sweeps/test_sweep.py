@@ -625,3 +625,22 @@ def test_a_full_disk_ends_no_sweep(
     assert runs.asked() == ["0", "1"]
     assert "1/outcome.json: cannot be written (No space left on device); going on" in capsys.readouterr().out
     assert statuses(board_in(here)) == ["done"] * 2
+
+
+def test_a_sweep_whose_settings_are_others_now_is_named(
+    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
+    assert run_command("train", command) == 0
+    (before,) = here.glob("outputs/*/sweep_*")
+    record = json.loads((before / plan.SWEEP).read_text())
+    write_json(before / plan.SWEEP, record | {"identity": "of an earlier version"})
+    capsys.readouterr()
+    assert run_command("train", command) == 0
+    assert f"{before.relative_to(here)} was begun by the same command, which now has other settings" in (
+        capsys.readouterr().out
+    )
+    assert len(runs.asked()) == 4
+    for more in ([], ["fresh=true"]):
+        assert run_command("train", [*command, *more]) == 0
+        assert "by the same command" not in capsys.readouterr().out

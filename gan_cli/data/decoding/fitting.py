@@ -26,6 +26,10 @@ class Fit(NamedTuple):
     share: float
 
     @property
+    def shrunk(self) -> bool:
+        return self.box[2] > self.inner[2] or self.box[3] > self.inner[3]
+
+    @property
     def enlarged(self) -> bool:
         return self.box[2] < self.inner[2] or self.box[3] < self.inner[3]
 
