@@ -33,7 +33,7 @@ FIRST_STEP = """
 import time
 import torch
 started = time.perf_counter()
-from gan_cli import train
+from gan_cli.training import loop as train
 from gan_cli.cli.main import run_command
 
 def timed(*arguments):
