@@ -1,12 +1,13 @@
-"""gan-cli from Python: trains eight Gaussians on a ring for seconds, then loads, samples and judges the generator."""
+"""gan-cli from Python: trains on eight Gaussians for 8 seconds, then loads, samples and evaluates the generator."""
 
 from gan_cli.api import evaluate, load_generator, sample, train
 
 run = train(["experiment=ring", "budget=8s", "name=from_python", "threads=1"])
 
 generator = load_generator(run)
-points = sample(generator, seeds=range(1000))  # float32, 1000 x 2; a seed is a point, here and in gan-sample
-print(f"{len(points)} points, {points.norm(dim=1).mean():.2f} from the middle; the ring's radius is 2")
+points = sample(generator, seeds=range(1000))  # float32 [1000, 2]; gan-sample gives the same points
+radius = points.norm(dim=1).mean()
+print(f"{len(points)} points, on average {radius:.2f} from the centre; the radius of the ring is 2")
 
-for figure in evaluate(run, metrics=["modes"]).figures:
-    print(f"{figure.name}: {figure.value:g}")
+for metric in evaluate(run, metrics=["modes"]).figures:
+    print(f"{metric.name}: {metric.value:g}")

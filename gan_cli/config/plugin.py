@@ -18,8 +18,8 @@ class Part(NamedTuple):
     """One option: the dataclass of its keys, declared with `gan_cli.config.schema.key`, and what it is built by.
 
     `builds` is, for a network, a class or function `(sample_shape, **keys) -> nn.Module`; for a data set a function
-    `(image_size=(height, width) or None, **keys) -> Dataset`; for a loss a `gan_cli.objectives.losses.Loss`; for a regularizer a
-    penalty `(PenaltyInputs) -> Tensor`.
+    `(image_size=(height, width) or None, **keys) -> Dataset`; for a loss a `gan_cli.objectives.losses.Loss`; for a
+    regularizer a penalty `(PenaltyInputs) -> Tensor`.
     """
 
     options: type
