@@ -295,7 +295,8 @@ def test_seeds_that_do_not_fit_are_told(run: Path, overrides: list[str], words: 
     generator = load_generator(run)
     asked = config("ckpt=x", "format=walk", *overrides)
     if words is None:
-        assert motion.plan(asked, generator, [], ()).film.total == 2
+        planned = motion.plan(asked, generator, [], ())
+        assert planned.film.total == 2
         return
     with pytest.raises(UsageError, match=words):
         motion.plan(asked, generator, [], ())
