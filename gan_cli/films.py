@@ -160,7 +160,7 @@ def film_of(grids: Sequence[Path], max_frames: int = MOST_FRAMES, fps: int = RUN
 
 
 def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:
-    """Reads image files, shrinks them to at most `LARGEST_FRAME` pixels a side, and resizes all to the first's size."""
+    """Yields the images, shrunk to at most `LARGEST_FRAME` pixels a side, all of the size of the first."""
     size: tuple[int, int] | None = None
     for path in grids:
         with Image.open(path) as opened:

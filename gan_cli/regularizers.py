@@ -18,8 +18,8 @@ from gan_cli.augment import flip_and_shift
 class PenaltyInputs(NamedTuple):
     """The arguments of a penalty. `real` and `fake` are samples `[N, ...]` without gradient.
 
-    `real_logits` and `fake_logits` are the logits `[N]` of this update, with gradient. `memory` holds the scalars that
-    a penalty of `MEMORY` keeps from update to update; the penalty changes it in place.
+    `real_logits` and `fake_logits` are the logits `[N]` of this update, with gradient. `memory` holds the
+    scalars that a penalty of `MEMORY` keeps from update to update; the penalty changes it in place.
     """
 
     discriminator: nn.Module
@@ -95,8 +95,8 @@ def js_penalty(inputs: PenaltyInputs) -> Tensor:
 def lecam_penalty(inputs: PenaltyInputs, *, decay: float, start: int) -> Tensor:
     """E max(0, D(x) - a_fake)^2 + E max(0, a_real - D(G(z)))^2 (LeCam, 2104.03310, as in the authors' code).
 
-    The anchors a are moving averages of the mean logits with this `decay`, kept in `memory`. The penalty is 0 in the
-    first `start` updates.
+    The anchors a are moving averages of the mean logits with this `decay`, kept in `memory`. The penalty
+    is 0 in the first `start` updates.
     """
     memory, real, fake = inputs.memory, inputs.real_logits, inputs.fake_logits
     assert memory is not None

@@ -35,7 +35,7 @@ def seal(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytearray:
 
 
 def unseal(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Verifies the bytes of a file and returns its tensors, metadata and sha256; SealError if any bit has changed."""
+    """Verifies the bytes of a file; returns tensors, metadata and sha256. SealError if a bit has changed."""
     metadata = _metadata(content)
     sha256 = metadata.get("sha256")
     if not isinstance(sha256, str) or len(sha256) != 64 or not sha256.isascii():

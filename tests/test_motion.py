@@ -248,7 +248,7 @@ def test_a_film_that_fails_leaves_nothing(
         yield Image.new("L", (8, 8))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(motion, "_draw", draw)
+    monkeypatch.setattr(motion, "_draw_frames", draw)
     for container in ("webp", "gif", "mp4"):
         assert run_command("sample", [f"ckpt={run}", "format=walk", f"container={container}", "out=films"]) == 5
         assert "No space left" in capsys.readouterr().err
