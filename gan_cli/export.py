@@ -25,13 +25,12 @@ from gan_cli.exporters import EXPORTERS, write_and_run
 from gan_cli.extras import require_extra
 from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, latents_of, respond
 from gan_cli.labels import conditions_for, every_class, share_out
-from gan_cli.links import refuse_link, without_link
-from gan_cli.loading import LoadedGenerator, load_generator, sample
+from gan_cli.links import without_link
+from gan_cli.loading import LoadedGenerator, default_folder, load_generator, sample
 from gan_cli.locate import CARD, EXPORTED
 from gan_cli.machine import calm_threads
 from gan_cli.outfile import check_free, file_of, fresh
 from gan_cli.pictures import draw_samples, save_picture
-from gan_cli.runfolder import CHECKPOINTS
 
 BATCH_SIZES = (1, 2, 5)  # of the comparison
 MAX_DIFFERENCE = 1e-4  # between samples in [-1, 1]: an eightieth of a grey level
@@ -55,7 +54,7 @@ def export(config: ExportConfig) -> int:
     check_free(named, [] if named is None else [named.with_suffix(".json")], config.overwrite)
     calm_threads()
     generator = load_generator(config.ckpt, ema=config.ema)
-    parent = named.parent if named else Path(config.out) if config.out else _default_folder(generator.path)
+    parent = named.parent if named else Path(config.out) if config.out else default_folder(generator.path, "exported")
     missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -156,9 +155,3 @@ def _save_samples(generator: LoadedGenerator, path: Path) -> None:
     samples = sample(generator, range(count), share_out(rows, count) if rows else None)
     lengths = [OF_A_CLASS] * len(rows)
     save_picture(draw_samples(to_bytes(samples), generator.modes, lengths), path)
-
-
-def _default_folder(path: Path) -> Path:
-    """Returns the folder `exported` of the run of a checkpoint, or beside a file outside of a run."""
-    run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
-    return refuse_link(run / "exported")

@@ -21,7 +21,9 @@ from gan_cli.errors import CheckpointError, UsageError, counted, one_line
 from gan_cli.generation import generate
 from gan_cli.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
 from gan_cli.latents import Latent
+from gan_cli.links import refuse_link
 from gan_cli.locate import EXPORTED, Place, card_of, locate
+from gan_cli.runfolder import CHECKPOINTS
 from gan_cli.sealed import SealError, unseal
 from gan_cli.state import (
     GeneratorDesign,
@@ -128,6 +130,12 @@ def _place_of(path: str | os.PathLike[str]) -> Place | None:
         return locate(path, say=lambda line: None)
     except OSError:
         return None
+
+
+def default_folder(checkpoint: Path, name: str) -> Path:
+    """Returns the folder `name` of the run of a checkpoint; of a file outside of a run, in the folder of the file."""
+    run = checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
+    return refuse_link(run / name)
 
 
 def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGenerator:

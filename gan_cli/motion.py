@@ -109,7 +109,7 @@ def plan(
     if len(seeds) % tiles or len(seeds) < 2 * tiles:
         raise UsageError(
             f"format={config.format}: {counted(len(seeds), 'seed')} for {counted(tiles, 'walk')} side by side; each"
-            " needs 2 or more, and all need as many"
+            " needs 2 or more, and all the same number"
         )
     if tiles * row_count > MAX_SAMPLES_PER_FRAME:
         samples = counted(tiles * row_count, "sample")
@@ -150,7 +150,7 @@ def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> PlannedA
     inside = generator.path.parent.name == CHECKPOINTS
     grids = sorted((generator.path.parent.parent / SAMPLES).glob("step_*.png")) if inside else []
     if not grids:
-        raise UsageError("format=progress: there are no grids of the run beside this checkpoint")
+        raise UsageError("format=progress: this checkpoint is not in the folder of a run with sample grids")
     background = _background(config, generator)
     film = film_of(grids, MAX_FRAMES[container_of(config)], config.fps or RUN_FPS)
     about: dict[str, Any] = {"frames": film.total, "fps": film.fps}

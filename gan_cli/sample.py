@@ -24,11 +24,10 @@ from gan_cli.errors import StorageError, UsageError
 from gan_cli.films import write_film
 from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES
 from gan_cli.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
-from gan_cli.links import refuse_link, without_link
-from gan_cli.loading import LoadedGenerator, load_generator
+from gan_cli.links import without_link
+from gan_cli.loading import LoadedGenerator, default_folder, load_generator
 from gan_cli.machine import build_device, calm_threads
 from gan_cli.outfile import check_free, file_of, fresh
-from gan_cli.runfolder import CHECKPOINTS
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
 ANIMATION = "an animation, of format=interpolate, walk or progress"
@@ -89,7 +88,7 @@ def sample(config: SampleConfig) -> int:
 
 def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Path, str]:
     """Returns the folder, and the name without suffix, of what is written if `out` names no file."""
-    folder = Path(config.out) if config.out else _default_folder(generator.path)
+    folder = Path(config.out) if config.out else default_folder(generator.path, "generated")
     if config.format == "progress":
         return folder, f"{generator.path.stem}_progress"
     format_part = f"{config.format}_" if config.format in FILMS else ""
@@ -267,12 +266,6 @@ def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Pat
 def _without_suffix(target: Path) -> str:
     """Returns the file name without a suffix that `gan-sample` writes; other suffixes belong to the name."""
     return target.name.removesuffix(target.suffix if target.suffix.lower() in SUFFIX_MEANINGS else "")
-
-
-def _default_folder(path: Path) -> Path:
-    """Returns the folder `generated` of the run of a checkpoint, or beside a file outside of a run."""
-    run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
-    return refuse_link(run / "generated")
 
 
 def _file_name_part(name: str) -> str:

@@ -311,7 +311,7 @@ def test_what_a_checkpoint_cannot_show(
     alone = here / "alone.safetensors"
     alone.write_bytes((run / "checkpoints" / "last.safetensors").read_bytes())
     assert run_command("sample", [f"ckpt={alone}", "format=progress"]) == 2
-    assert "no grids of the run" in capsys.readouterr().err
+    assert "not in the folder of a run" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     assert run_command("sample", [f"ckpt={run}", "format=walk", "out=a.mp4"]) == 2
     told = capsys.readouterr().err

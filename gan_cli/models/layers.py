@@ -16,6 +16,7 @@ from gan_cli.models.conditioning import UNCONDITIONAL, Conditions
 
 NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
 DCGAN_MULTIPLIER = 8  # the paper's widest layer has 8 times the channels of its narrowest (1511.06434)
+BATCH_STATISTICS = "beside"  # name of D's layer of batch statistics in checkpoints
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
@@ -218,11 +219,9 @@ class Discriminator(nn.Module, ABC):
         normalization: str = "none",
         conditions: Conditions = UNCONDITIONAL,
     ) -> None:
-        """Builds the last layers: batch statistics, real/fake logit and, by the conditioning mode, class weights.
-
-        The attribute `beside` is the layer of batch statistics; checkpoints hold its parameters under that name.
-        """
-        self.beside, added = build_minibatch_layer(minibatch, features)
+        """Builds the last layers: batch statistics, real/fake logit and, by the conditioning mode, class weights."""
+        batch_statistics, added = build_minibatch_layer(minibatch, features)
+        self.add_module(BATCH_STATISTICS, batch_statistics)
         score = nn.Linear(features + added, 1)
         self.score = weighted(score, initialization=initialization, normalization=normalization)
         self.conditioning_mode = conditions.way
@@ -247,7 +246,7 @@ class Discriminator(nn.Module, ABC):
 
     def judge(self, sample: Tensor, condition: Tensor | None = None) -> Judged:
         """Returns the real/fake logits and, in the mode `acgan`, the class logits."""
-        features = self.beside(self.features(sample, condition))
+        features = self.get_submodule(BATCH_STATISTICS)(self.features(sample, condition))
         logits = torch.squeeze(self.score(features), 1)
         if self.conditioning_mode == "projection":
             return Judged(logits + (self.classes(features) * condition).sum(1))
