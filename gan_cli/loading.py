@@ -96,9 +96,9 @@ def load_generator(
     """
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"path: expected a checkpoint, a run's folder or an exported one, not {type(path).__name__}")
-    place = _place_of(path)
-    if place is not None and place.kind == "export":
-        return _load_exported(place.path, torch.device(device), ema)
+    location = _locate(path)
+    if location is not None and location.kind == "export":
+        return _load_exported(location.path, torch.device(device), ema)
     found = find_checkpoint(path)
     config = found.config
     card = Card(
@@ -124,7 +124,7 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoi
         raise CheckpointError(f"{one_line(path, 200)}: cannot be read ({error.strerror})") from error
 
 
-def _place_of(path: str | os.PathLike[str]) -> Place | None:
+def _locate(path: str | os.PathLike[str]) -> Place | None:
     """Locates a path as `locate` does, without messages; None also for a text that cannot be a path."""
     try:
         return locate(path, say=lambda line: None)
