@@ -17,18 +17,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gan_cli import config as configs
-from gan_cli.config import Config
+from gan_cli.config import train_config
+from gan_cli.config.recipes import AUTO, GROUP, NO_RECIPE, NONE, USED, Choice, check_whole
+from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, one_line
-from gan_cli.recipes import AUTO, GROUP, NO_RECIPE, NONE, USED, Choice, check_whole
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from gan_cli.commands import EvalConfig
-    from gan_cli.figures import Evaluated
-    from gan_cli.loading import Labels, LoadedGenerator
+    from gan_cli.config.commands import EvalConfig
+    from gan_cli.config.metric_names import Evaluated
+    from gan_cli.sampling.load_generator import Labels, LoadedGenerator
 
 __all__ = ["evaluate", "load_generator", "sample", "train"]
 
@@ -66,21 +66,21 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
     state is saved too and the folder is returned; `ended` in its `config.json` is then `stopped`.
     """
     if isinstance(config, Config):
-        from gan_cli.compose import groups
+        from gan_cli.config.compose import groups
 
-        configs.refuse_keys_of_sweeps(config)
-        configs.validate(config)
-        check_whole(configs.to_dict(config), groups()[GROUP])
+        train_config.refuse_keys_of_sweeps(config)
+        train_config.validate(config)
+        check_whole(train_config.to_dict(config), groups()[GROUP])
         resolved, typed = _resolve(config), _overrides_of(config)
     else:
-        from gan_cli.sources import open_sources, tell_taken
+        from gan_cli.plugins.option_sources import open_sources, tell_taken
 
         typed = _overrides(config)
         resolved = read_overrides(open_sources(typed))
         tell_taken("train")
     if resolved.config.dry_run:
         raise UsageError("dry_run=true: trains nothing, it is for gan-train, which prints a summary; leave it out")
-    from gan_cli.launch import Request, launch
+    from gan_cli.launch.launch import Request, launch
 
     ended = launch(Request(*resolved, command="" if typed is None else shlex.join(["gan-train", *typed])))
     if ended.code == STOPPED_BY_USER:
@@ -103,7 +103,7 @@ def load_generator(
     CheckpointError for a file that is missing, damaged, foreign or of another shape; UsageError for `ema=False` if an
     export holds only the averaged generator.
     """
-    from gan_cli import loading
+    from gan_cli.sampling import load_generator as loading
 
     return loading.load_generator(path, ema=ema, device=device)
 
@@ -126,7 +126,7 @@ def sample(
 
     UsageError for labels that the generator does not have, or invalid seeds.
     """
-    from gan_cli import loading
+    from gan_cli.sampling import load_generator as loading
 
     return loading.sample(generator, seeds, labels, truncation=truncation, batch_size=batch_size)
 
@@ -174,9 +174,9 @@ def _evaluate(options: EvalConfig, device: str | torch.device) -> Evaluated:
     """Evaluates a checkpoint, or compares two folders of images if there is none."""
     import torch
 
-    from gan_cli.appraisal import evaluate_checkpoint, evaluate_folders
-    from gan_cli.evaluate_folders import check_folders
-    from gan_cli.loading import find_checkpoint
+    from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
+    from gan_cli.evaluation.image_folders import check_folders
+    from gan_cli.sampling.load_generator import find_checkpoint
 
     shared: dict[str, Any] = {name: getattr(options, name) for name in EVALUATION_OPTIONS}
     if options.ckpt is None:
@@ -191,9 +191,9 @@ def _evaluate(options: EvalConfig, device: str | torch.device) -> Evaluated:
 
 def _asked_of_eval(**given: Any) -> EvalConfig:
     """Parses the arguments of `evaluate` as options of `gan-eval`; UsageError as the command would give it."""
-    from gan_cli import schema
-    from gan_cli.commands import EvalConfig
-    from gan_cli.compose import compose_default
+    from gan_cli.config import schema
+    from gan_cli.config.commands import EvalConfig
+    from gan_cli.config.compose import compose_default
 
     for name, value in given.items():
         if isinstance(value, os.PathLike):
@@ -217,28 +217,28 @@ def _asked_of_eval(**given: Any) -> EvalConfig:
 
 def read_overrides(overrides: Sequence[str]) -> ResolvedConfig:
     """Composes and validates the config of a `gan-train` command line, as far as that is possible without its data."""
-    from gan_cli import changes
-    from gan_cli.compose import compose_command
+    from gan_cli.config.compose import compose_command
+    from gan_cli.launch import changes
 
     resumed = changes.on_resuming(overrides)
     if resumed is not None:
         composed = compose_command("train", resumed.overrides, recipe=NONE)
         named = tuple(key for key in composed.named if key not in resumed.added)
-        parsed = configs.read(composed.data)
-        configs.refuse_keys_of_sweeps(parsed)
+        parsed = train_config.read(composed.data)
+        train_config.refuse_keys_of_sweeps(parsed)
         return ResolvedConfig(parsed, named, {}, NO_RECIPE, tuple(resumed.overrides))
     composed = compose_command("train", overrides)
-    parsed = configs.read(composed.data)
-    configs.refuse_keys_of_sweeps(parsed)
+    parsed = train_config.read(composed.data)
+    train_config.refuse_keys_of_sweeps(parsed)
     if parsed.init_from is None:  # else its networks are not known yet
-        configs.validate(parsed)
+        train_config.validate(parsed)
     origin = (composed.named, composed.brought, composed.recipe, tuple(overrides), composed.of_recipe)
     return ResolvedConfig(parsed, *origin)
 
 
 def _resolve(config: Config) -> ResolvedConfig:
     """Returns a whole config with overrides that compose to it; these are needed only to resume or replay a run."""
-    from gan_cli.overrides import quote_literals
+    from gan_cli.config.overrides import quote_literals
 
     typed = _overrides_of(config, config.recipe_used) if config.resume == "auto" or config.replay else None
     overrides = None if typed is None else tuple(map(quote_literals, typed))
@@ -248,7 +248,7 @@ def _resolve(config: Config) -> ResolvedConfig:
 def _overrides(config: Any) -> list[str]:
     """Converts a list or mapping of overrides to a list as on the command line; UsageError if it is neither."""
     if isinstance(config, Mapping):
-        return [_typed(key, value) for key, value in configs.flatten(config)]
+        return [_typed(key, value) for key, value in train_config.flatten(config)]
     if isinstance(config, str) or not isinstance(config, Iterable):
         raise UsageError(f"config={one_line(config, 60)}: expected a list of overrides, as ['loss=hinge', 'steps=500']")
     overrides = list(config)
@@ -263,32 +263,34 @@ def _overrides_of(config: Config, recipe: str | None = None) -> list[str] | None
 
     `recipe` is the recipe that `recipe=auto` stands for; None chooses it by the data as they are now.
     """
-    from gan_cli.compose import compose_command, compose_default
-    from gan_cli.overrides import quote_literals
+    from gan_cli.config.compose import compose_command, compose_default
+    from gan_cli.config.overrides import quote_literals
 
-    target = configs.to_dict(config)
-    default = configs.to_dict(configs.read(compose_default("train")))
-    defaults = dict(configs.flatten(default))
+    target = train_config.to_dict(config)
+    default = train_config.to_dict(train_config.read(compose_default("train")))
+    defaults = dict(train_config.flatten(default))
     chosen = {
         key.removesuffix(".name").replace(".", "/"): value
-        for key, value in configs.flatten(target)
+        for key, value in train_config.flatten(target)
         if key.endswith(".name") and defaults.get(key) != value
     }
     if target["regularizer"].keys() != default["regularizer"].keys():
         chosen["regularizer"] = list(target["regularizer"]) or "none"
     if target["recipe"] != AUTO:
         chosen["recipe"] = target["recipe"]
-    left_out = {configs.RECORDED, USED} | (set() if config.budget is None else {"steps"})  # a command sets one of both
+    left_out = {train_config.RECORDED, USED} | (
+        set() if config.budget is None else {"steps"}
+    )  # a command sets one of both
     changed: dict[str, Any] = {}
     for _ in range(3):  # setting a key may change the defaults of other keys
         typed = [_typed(key, value) for key, value in {**chosen, **changed}.items()]
         try:
             overrides = list(map(quote_literals, typed))
-            composed = configs.to_dict(configs.read(compose_command("train", overrides, recipe).data))
+            composed = train_config.to_dict(train_config.read(compose_command("train", overrides, recipe).data))
         except UsageError:
             return None  # an option of a file or plugin that is missing
-        found = dict(configs.flatten(composed))
-        leaves = {key: value for key, value in configs.flatten(target) if key not in left_out}
+        found = dict(train_config.flatten(composed))
+        leaves = {key: value for key, value in train_config.flatten(target) if key not in left_out}
         differing = {key: value for key, value in leaves.items() if key not in found or found[key] != value}
         if not differing:
             return typed if found.keys() - left_out == leaves.keys() else None
@@ -298,14 +300,14 @@ def _overrides_of(config: Config, recipe: str | None = None) -> list[str] | None
 
 def _typed(key: str, value: Any) -> str:
     """Formats one override as on the command line."""
-    from gan_cli.overrides import LITERAL_KEYS
+    from gan_cli.config.overrides import LITERAL_KEYS
 
     return f"{key}={value}" if key in LITERAL_KEYS and isinstance(value, str | Path) else f"{key}={_value(value)}"
 
 
 def _value(value: Any) -> str:
     """Formats a value in Hydra's grammar, in quotes if it needs them."""
-    from gan_cli.overrides import quote
+    from gan_cli.config.overrides import quote
 
     if value is None:
         return "null"

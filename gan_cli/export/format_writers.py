@@ -1,0 +1,166 @@
+"""The formats of `gan-export`: for each, a function that writes the file and one that runs it to check it."""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
+from gan_cli.export.isolated_pt2 import run_apart
+from gan_cli.models.generate import respond
+from gan_cli.sampling.load_generator import GENERATOR_FORMAT, LoadedGenerator, load_generator
+from gan_cli.storage.checksummed_file import seal
+from gan_cli.storage.locate import EXPORTED
+
+Inputs = Sequence[tuple[Tensor, Tensor | None]]  # pairs of latents `[N, latent_dim]` and condition `[N, K]`
+INPUT_NAMES = ("latent", "condition")
+MAX_ONE_FILE_BYTES = 1 << 30  # of weights in an ONNX file, which can hold 2 GB
+
+
+class Exporter(NamedTuple):
+    """How a format is written and run.
+
+    `write` takes a generator, an example of its inputs and the folder. `run` takes the folder and inputs, and returns
+    the samples of each. `run_by` names the program that runs it.
+    """
+
+    write: Callable[[LoadedGenerator, tuple[Tensor, Tensor | None], Path], None]
+    run: Callable[[Path, Inputs], list[Tensor]]
+    run_by: str
+
+
+def _write_safetensors(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path) -> None:
+    layout = torch.contiguous_format
+    state = generator.network.state_dict()
+    tensors = {name: tensor.detach().cpu().clone(memory_format=layout) for name, tensor in state.items()}
+    (folder / EXPORTED["safetensors"]).write_bytes(seal(tensors, {"generator": GENERATOR_FORMAT}))
+
+
+def _run_safetensors(folder: Path, inputs: Inputs) -> list[Tensor]:
+    loaded = load_generator(folder)
+    return [respond(loaded.network, latent, condition) for latent, condition in inputs]
+
+
+def _plain_network(network: nn.Module) -> nn.Module:
+    """Returns a copy with contiguous weights and without parametrizations such as spectral normalization."""
+    plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    for module in plain.modules():
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    return plain.requires_grad_(False).eval()
+
+
+def _without_none(example: tuple[Tensor, Tensor | None]) -> tuple[Tensor, ...]:
+    """Returns the inputs that the network takes: latents, and a condition if there is one."""
+    return tuple(tensor for tensor in example if tensor is not None)
+
+
+def _dynamic_batch(inputs: tuple[Tensor, ...]) -> tuple[dict[int, torch.export.Dim], ...]:
+    """Returns the `dynamic_shapes` of an export whose batch size is free."""
+    batch = torch.export.Dim("batch")
+    return tuple({0: batch} for _ in inputs)
+
+
+@contextmanager
+def _suppress_output() -> Iterator[None]:
+    """Suppresses warnings, log lines and stderr of torch's exporter."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _write_onnx(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path) -> None:
+    inputs, network = _without_none(example), _plain_network(generator.network)
+    size = sum(tensor.nbytes for tensor in network.state_dict().values())
+    with _suppress_output():
+        torch.onnx.export(
+            network,
+            inputs,
+            str(folder / EXPORTED["onnx"]),
+            input_names=INPUT_NAMES[: len(inputs)],
+            output_names=["sample"],
+            dynamic_shapes=_dynamic_batch(inputs),
+            dynamo=True,
+            external_data=size > MAX_ONE_FILE_BYTES,
+            verbose=False,
+        )
+
+
+def _run_onnx(folder: Path, inputs: Inputs) -> list[Tensor]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(folder / EXPORTED["onnx"], options, providers=["CPUExecutionProvider"])
+    outputs = []
+    for pair in inputs:
+        arrays = {name: tensor.numpy() for name, tensor in zip(INPUT_NAMES, pair, strict=True) if tensor is not None}
+        outputs.append(torch.from_numpy(session.run(None, arrays)[0]))
+    return outputs
+
+
+def _write_pt2(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path) -> None:
+    inputs = _without_none(example)
+    with _suppress_output():
+        network = _plain_network(generator.network)
+        program = torch.export.export(network, inputs, dynamic_shapes=_dynamic_batch(inputs))
+        torch.export.save(program, folder / EXPORTED["pt2"])
+
+
+def _run_pt2(folder: Path, inputs: Inputs) -> list[Tensor]:
+    return run_apart(folder / EXPORTED["pt2"], inputs)
+
+
+EXPORTERS = {
+    "safetensors": Exporter(_write_safetensors, _run_safetensors, "gan-cli"),
+    "onnx": Exporter(_write_onnx, _run_onnx, "onnxruntime"),
+    "pt2": Exporter(_write_pt2, _run_pt2, "PyTorch, in a subprocess"),
+}
+
+
+def write_and_run(
+    format: str, generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path, inputs: Inputs
+) -> list[Tensor]:
+    """Writes the file, runs it, and returns its samples for each of `inputs`.
+
+    UsageError for a generator that this format cannot hold, StorageError for a file that does not run.
+    """
+    exporter = EXPORTERS[format]
+    try:
+        exporter.write(generator, example, folder)
+    except (GanCliError, OSError, MemoryError):
+        raise
+    except Exception as error:  # exporters raise errors of any type
+        raise UsageError(f"format={format}: this generator cannot be exported ({_reason(error)})") from error
+    try:
+        return exporter.run(folder, inputs)
+    except (GanCliError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = _reason(error)
+        raise StorageError(f"format={format}: {exporter.run_by} cannot run what was written ({reason})") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the first line of the original cause of an error, which exporters wrap in advice for developers."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    message = next((line for line in str(error).splitlines() if line.strip()), "")
+    return one_line(f"{type(error).__name__}: {message}" if message else type(error).__name__, 300)

@@ -1,0 +1,179 @@
+"""Animations as WebP, GIF, MP4 or a folder of PNGs, and the animation of a run's sample grids."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, ImageChops
+
+from gan_cli.errors import StorageError, one_line
+from gan_cli.storage.links import without_link
+
+MOST_FRAMES, LARGEST_FRAME = 120, 768  # frames of the animation of a run's grids, and its largest side in pixels
+RUN_FPS, HELD_SECONDS = 5, 1.8  # its frames a second, and for how long its last frame stays in addition
+QUALITY = 80
+MODES_WITH_OPACITY = ("RGBA", "LA", "PA")
+MIN_VISIBLE_OPACITY = 128  # of 255; a GIF shows pixels of at least this opacity
+TRANSPARENT_INDEX = 255  # the palette entry of a GIF that means transparent
+
+
+class Film(NamedTuple):
+    """An animation of `total` frames of one size, which `frames` yields one after the other.
+
+    The last frame stays for `last_frame_seconds` in addition. File formats without opacity show transparent pixels on
+    `background`.
+    """
+
+    frames: Iterable[Image.Image]
+    total: int
+    fps: int
+    last_frame_seconds: float = 0.0
+    background: str = "white"
+
+
+def write_film(animation: Film, path: Path) -> None:
+    """Writes the format of the suffix of `path`, .webp, .gif or .mp4; for any other suffix, a folder of PNGs.
+
+    All formats but GIF hold only one frame in memory. StorageError if the MP4 encoder fails.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".webp", ".gif", ".mp4"):
+        _write_frames(animation, path)
+    elif suffix == ".mp4":
+        _write_mp4(animation, path)
+    else:
+        _write_webp_or_gif(animation, path, suffix)
+
+
+def _write_frames(animation: Film, folder: Path) -> None:
+    """Writes `frame_000001.png` and so on, with their opacity, into a new folder."""
+    folder.mkdir()
+    for number, image in enumerate(animation.frames, 1):
+        image.save(folder / f"frame_{number:06d}.png", format="PNG")
+
+
+def _write_webp_or_gif(animation: Film, path: Path, suffix: str) -> None:
+    frames = map(_to_gif_opacity, animation.frames) if suffix == ".gif" else iter(animation.frames)
+    milliseconds = _frame_milliseconds(animation.fps, suffix)
+    durations = [milliseconds] * (animation.total - 1) + [milliseconds + round(1000 * animation.last_frame_seconds)]
+    first = next(frames)
+    disposal = {"disposal": 2} if "transparency" in first.info else {}  # clear each frame before the next
+    first.save(
+        path,
+        format={".webp": "WEBP", ".gif": "GIF"}[suffix],
+        save_all=True,
+        append_images=[_RemainingFrames(frames, animation.total - 1)] if animation.total > 1 else [],
+        duration=durations if animation.total > 1 else durations[0],
+        loop=0,
+        quality=QUALITY,
+        **disposal,
+    )
+
+
+def _to_gif_opacity(image: Image.Image) -> Image.Image:
+    """Converts an RGBA image to a palette image for GIF, where a pixel is either opaque or transparent.
+
+    Pixels that are at least half opaque are shown. Images of other modes are returned unchanged.
+    """
+    if image.mode != "RGBA":
+        return image
+    visible = image.getchannel("A").point(lambda opacity: 255 if opacity >= MIN_VISIBLE_OPACITY else 0)
+    colours = Image.new("RGB", image.size)
+    colours.paste(image.convert("RGB"), mask=visible)
+    quantized = colours.quantize(TRANSPARENT_INDEX)
+    palette = quantized.getpalette() or []
+    quantized.putpalette(palette + [0] * (3 * (TRANSPARENT_INDEX + 1) - len(palette)))
+    quantized.paste(TRANSPARENT_INDEX, mask=ImageChops.invert(visible))
+    quantized.info["transparency"] = TRANSPARENT_INDEX
+    return quantized
+
+
+def flat(image: Image.Image, background: str = "white") -> Image.Image:
+    """Returns the image as RGB, on a background of this colour if it has opacity."""
+    if image.mode not in MODES_WITH_OPACITY:
+        return image.convert("RGB")
+    foreground = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", foreground.size, background), foreground).convert("RGB")
+
+
+def _frame_milliseconds(fps: int, suffix: str) -> int:
+    """Returns the duration of a frame; that of a GIF is a multiple of 10 ms, 20 ms or more."""
+    return 10 * max(round(100 / fps), 2) if suffix == ".gif" else round(1000 / fps)
+
+
+class _RemainingFrames(Image.Image):
+    """All frames after the first as one image of many frames, so that Pillow reads each only when it writes it."""
+
+    def __init__(self, frames: Iterator[Image.Image], count: int) -> None:
+        super().__init__()
+        self._frames = frames
+        self.n_frames = count
+
+    def seek(self, frame: int) -> None:
+        image = next(self._frames, None)
+        if image is None:
+            raise EOFError
+        self.im, self._mode, self._size = image.im, image.mode, image.size
+        self.info, self.palette = image.info, image.palette
+
+
+def _write_mp4(animation: Film, path: Path) -> None:
+    """Writes H.264 in 4:2:0, which needs even sides: an odd side gets one more row or column of black pixels."""
+    import imageio_ffmpeg
+
+    frames = iter(animation.frames)
+    first = next(frames)
+    width, height = first.width + first.width % 2, first.height + first.height % 2
+    writer = imageio_ffmpeg.write_frames(
+        str(path),
+        (width, height),
+        fps=animation.fps,
+        quality=8,
+        macro_block_size=1,
+        output_params=["-movflags", "+faststart"],
+    )
+    try:
+        writer.send(None)
+        for image in itertools.chain([first], frames):
+            pixels = flat(image, animation.background).crop((0, 0, width, height)).tobytes()
+            writer.send(pixels)
+        for _ in range(round(animation.last_frame_seconds * animation.fps)):
+            writer.send(pixels)
+    except OSError as error:
+        raise StorageError(f"{path}: the MP4 encoder failed ({one_line(error, 200)})") from error
+    finally:
+        writer.close()
+
+
+# --- sample grids -----------------------------------------------------------------------------------------------------
+
+
+def film_of(grids: Sequence[Path], max_frames: int = MOST_FRAMES, fps: int = RUN_FPS) -> Film:
+    """Returns the animation of image files, of at most `max_frames` of them at even distances."""
+    count = min(len(grids), max_frames)
+    selected = [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
+    return Film(_read_same_size(selected), count, fps, HELD_SECONDS)
+
+
+def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:
+    """Yields the images, shrunk to at most `LARGEST_FRAME` pixels a side, all of the size of the first."""
+    size: tuple[int, int] | None = None
+    for path in grids:
+        with Image.open(path) as opened:
+            image = opened.convert("RGBA" if opened.mode in MODES_WITH_OPACITY else "RGB")
+        image.thumbnail((LARGEST_FRAME, LARGEST_FRAME))
+        size = size or image.size
+        yield image if image.size == size else image.resize(size)
+
+
+def save_film(grids: Sequence[Path], path: Path) -> None:
+    """Writes an animated WebP of a run's grids, of at most `MOST_FRAMES`; writes nothing if there are no grids."""
+    if not grids:
+        return
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    write_film(film_of(grids), without_link(temporary))
+    os.replace(temporary, path)

@@ -1,0 +1,52 @@
+"""Generates samples from seeds. A seed gives the same sample in a training grid and from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gan_cli.models.latents import Latent
+
+OF_A_CLASS, SHOWN_CLASSES = 8, 32  # default samples of each class, and the most classes (rows) of a grid
+
+
+def latents_of(seeds: Sequence[int], latent: Latent, truncation: float | None = None) -> Tensor:
+    """Draws latents `[len(seeds), latent.dim]`, each row from its own seed; `truncation` is the largest value."""
+    latents, random = torch.empty(len(seeds), latent.dim), torch.Generator()
+    for row, seed in zip(latents, seeds, strict=True):
+        latent.fill(row, random.manual_seed(seed), truncation)
+    return latents
+
+
+def generate(
+    generator: nn.Module,
+    latent: Latent,
+    seeds: Sequence[int],
+    batch_size: int,
+    truncation: float | None = None,
+    conditions: Tensor | None = None,
+) -> Iterator[Tensor]:
+    """Yields batches of float32 samples on the CPU, generated in evaluation mode and full precision.
+
+    `conditions` are `[len(seeds), K]`, or None of an unconditional generator. The generator returns to its mode at the
+    end.
+    """
+    was_training = generator.training
+    if was_training:  # skip eval() otherwise: it visits all layers, which takes as long as some samples
+        generator.eval()
+    try:
+        for start in range(0, len(seeds), batch_size):
+            latents = latents_of(seeds[start : start + batch_size], latent, truncation)
+            yield respond(generator, latents, None if conditions is None else conditions[start : start + batch_size])
+    finally:
+        if was_training:
+            generator.train()
+
+
+def respond(generator: nn.Module, latents: Tensor, conditions: Tensor | None = None) -> Tensor:
+    """Runs the network on latents `[N, dim]` and conditions `[N, K]` without gradient; returns float32 on the CPU."""
+    device = next(generator.parameters()).device
+    with torch.no_grad():
+        return generator(latents.to(device), None if conditions is None else conditions.to(device)).float().cpu()

@@ -1,0 +1,243 @@
+"""Loads a generator from a checkpoint, a run or a `gan-export` folder, and generates samples with it."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_cli import __version__
+from gan_cli.config.train_config import Config
+from gan_cli.data.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
+from gan_cli.data.load_dataset import Modes, known_modes
+from gan_cli.errors import CheckpointError, UsageError, counted, one_line
+from gan_cli.export.model_card import Card, read_card
+from gan_cli.models.generate import generate
+from gan_cli.models.latents import Latent
+from gan_cli.state import checkpoint
+from gan_cli.state.checkpoint import Checkpoint
+from gan_cli.state.train_state import (
+    GeneratorDesign,
+    build_generator,
+    conditions_of,
+    design_of,
+    fill_generator,
+    latent_of,
+    outline_generator,
+)
+from gan_cli.storage.checksummed_file import SealError, unseal
+from gan_cli.storage.links import refuse_link
+from gan_cli.storage.locate import EXPORTED, Place, card_of, locate
+from gan_cli.storage.run_folder import CHECKPOINTS
+
+Labels = str | int | Sequence[str | int | Asked] | None
+MAX_SEED = 2**62
+GENERATOR_FORMAT = 1  # format version in the metadata of an exported file
+
+
+@dataclass(frozen=True)
+class LoadedGenerator:
+    """A generator in evaluation mode, and its description.
+
+    `network(latents, condition)` takes float32 latents `[N, latent.dim]` and a condition: None if `classes` is empty,
+    else `[N, len(classes)]` with a 1 in the column of each requested class; both on the network's device. It returns
+    images `[N, C, H, W]` in [-1, 1], or points `[N, 2]`.
+
+    `path` is the checkpoint or export that it was loaded from, `sha256` that of its checkpoint, `step` its number of
+    generator updates, `ema` whether it is the averaged generator, `config` the config of its run, None for an export.
+    `card` is the description that an export holds.
+    """
+
+    network: nn.Module
+    design: GeneratorDesign
+    latent: Latent
+    card: Card
+    path: Path
+    config: Config | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.card.classes
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return self.design.sample_shape
+
+    @property
+    def sha256(self) -> str:
+        return self.card.checkpoint
+
+    @property
+    def step(self) -> int:
+        return self.card.step
+
+    @property
+    def ema(self) -> bool:
+        return self.card.ema
+
+    @property
+    def modes(self) -> Modes | None:
+        """The modes of its training data if these are points of known modes, else None."""
+        return None if self.config is None else known_modes(self.config.dataset)
+
+
+def load_generator(
+    path: str | os.PathLike[str], *, ema: bool = True, device: str | torch.device = "cpu"
+) -> LoadedGenerator:
+    """Loads the generator of a checkpoint, of a run by its folder or name (the newest checkpoint), or of an export.
+
+    `ema` takes the averaged generator if there is one. The file is verified first; nothing in it can run code.
+    CheckpointError for a file that is missing, damaged, foreign or of another shape.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"path: expected a checkpoint, a run's folder or an exported one, not {type(path).__name__}")
+    location = _locate(path)
+    if location is not None and location.kind == "export":
+        return _load_exported(location.path, torch.device(device), ema)
+    found = find_checkpoint(path)
+    config = found.config
+    card = Card(
+        gan_cli=found.provenance.gan_cli,
+        plugins=config.plugins,
+        dataset=config.dataset.name,
+        sample_shape=config.sample_shape,
+        generator=config.architecture.generator,
+        conditioning=config.conditioning,
+        ema=ema and config.training.ema_decay > 0,
+        step=found.counters.step,
+        checkpoint=found.sha256,
+    )
+    network = build_generator(config, found.tensors, torch.device(device), ema=ema)
+    return LoadedGenerator(network, design_of(config), latent_of(config), card, found.path, config)
+
+
+def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoint:
+    """Finds a checkpoint as `checkpoint.find` does; CheckpointError also for a text that cannot be a path."""
+    try:
+        return checkpoint.find(path, key)
+    except OSError as error:
+        raise CheckpointError(f"{one_line(path, 200)}: cannot be read ({error.strerror})") from error
+
+
+def _locate(path: str | os.PathLike[str]) -> Place | None:
+    """Locates a path as `locate` does, without messages; None also for a text that cannot be a path."""
+    try:
+        return locate(path, say=lambda line: None)
+    except OSError:
+        return None
+
+
+def default_folder(checkpoint: Path, name: str) -> Path:
+    """Returns the folder `name` of the run of a checkpoint; of a file outside of a run, in the folder of the file."""
+    run = checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
+    return refuse_link(run / name)
+
+
+def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGenerator:
+    """Loads from a folder that `gan-export` wrote, or from a safetensors file with its card in the same folder."""
+    path = exported / EXPORTED["safetensors"] if exported.is_dir() else exported
+    card_path = card_of(path)
+    if card_path is None or path.suffix != ".safetensors" or not path.is_file():
+        raise CheckpointError(
+            f"{exported}: is an export for other programs; gan-export format=safetensors makes one for gan-cli"
+        )
+    card = read_card(card_path)
+    if card.ema and not ema:
+        raise UsageError(
+            f"ema=false: {exported} holds only the averaged generator, export the other one with ema=false"
+        )
+    try:
+        tensors, metadata, _ = unseal(checkpoint.read_file(path))
+    except SealError as error:
+        raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
+    if metadata.get("generator") != GENERATOR_FORMAT:
+        raise CheckpointError(f"{path}: no generator of a format that this gan-cli {__version__} reads")
+    design = GeneratorDesign(card.generator, card.sample_shape, conditions_of(card.conditioning))
+    try:
+        outline = outline_generator(design).state_dict()
+    except Exception as error:  # each field of a card may be valid, and no network have all of them together
+        raise CheckpointError(f"{card_path}: describes no generator ({one_line(error, 200)})") from error
+    layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.items()}
+    checkpoint.check_layout(path, tensors, layout)
+    latent = Latent(card.generator.latent_dim, card.generator.latent)
+    return LoadedGenerator(fill_generator(design, tensors, device), design, latent, card, exported)
+
+
+def sample(
+    generator: LoadedGenerator,
+    seeds: Sequence[int],
+    labels: Labels = None,
+    *,
+    truncation: float | None = None,
+    batch_size: int = 64,
+) -> Tensor:
+    """Generates samples; see `gan_cli.api.sample`."""
+    if not isinstance(generator, LoadedGenerator):
+        raise UsageError(f"generator: expected what load_generator returns, not {type(generator).__name__}")
+    if isinstance(seeds, int):
+        raise UsageError(f"seeds={seeds}: expected several, as range({seeds}) or [{seeds}]")
+    seeds = seeds if isinstance(seeds, range) else [_seed(seed) for seed in seeds]
+    if len(seeds) == 0 or not 0 <= min(seeds) <= max(seeds) <= MAX_SEED:
+        raise UsageError("seeds: expected at least one whole number, each from 0 to 2**62")
+    if truncation is not None and not 0 < truncation <= 100:
+        raise UsageError(f"truncation={truncation}: expected a number above 0 and at most 100")
+    if batch_size < 1:
+        raise UsageError(f"batch_size={batch_size}: expected a whole number at least 1")
+    requested = requested_classes(generator.classes, labels, len(seeds))
+    conditions = conditions_for(generator.classes, requested, seeds) if requested else None
+    batches = list(generate(generator.network, generator.latent, seeds, batch_size, truncation, conditions))
+    return batches[0] if len(batches) == 1 else torch.cat(batches)
+
+
+def _seed(seed: Any) -> int:
+    """Converts a seed to an int; UsageError if it is no whole number."""
+    try:
+        return operator.index(seed)
+    except TypeError:
+        raise UsageError(f"seeds: {one_line(repr(seed), 40)} is no whole number") from None
+
+
+def requested_classes(classes: Sequence[str], labels: Labels, count: int) -> list[Asked]:
+    """Returns the class of each of `count` samples; an empty list without classes. See `gan_cli.api.sample`.
+
+    UsageError for labels that are not among `classes`.
+    """
+    if labels is None:
+        return share_out(every_class(classes), count) if classes else []
+    if not classes:
+        raise UsageError(
+            f"labels={one_line(labels, 40)}: this generator is unconditional and takes no class, leave them out"
+        )
+    labels = labels.tolist() if hasattr(labels, "tolist") else labels  # NumPy or PyTorch, a number or an array
+    if isinstance(labels, str | int) and not isinstance(labels, bool):
+        return share_out(_classes_of(classes, labels), count)
+    if not isinstance(labels, Sequence):
+        raise UsageError(f"labels={one_line(repr(labels), 40)}: expected a class, its number, or a list with one each")
+    if len(labels) != count:
+        raise UsageError(f"labels: {len(labels)} for {counted(count, 'seed')}, give one for each")
+    known: dict[str | int, Asked] = {}
+    return [label if isinstance(label, Asked) else _class_of(classes, label, known) for label in labels]
+
+
+def _class_of(classes: Sequence[str], label: Any, known: dict[str | int, Asked]) -> Asked:
+    """Returns the class of one label; `known` caches the labels that were looked up before."""
+    label = label.tolist() if hasattr(label, "tolist") else label
+    if isinstance(label, bool) or not isinstance(label, str | int):
+        raise UsageError(f"labels: {one_line(repr(label), 40)} is no class and no whole number")
+    if label not in known:
+        rows = _classes_of(classes, label)
+        if len(rows) > 1:
+            raise UsageError(f"labels: {one_line(label, 60)} names {len(rows)} classes, give one for each seed")
+        known[label] = rows[0]
+    return known[label]
+
+
+def _classes_of(classes: Sequence[str], label: str | int) -> list[Asked]:
+    """Returns the classes that a name, several names joined by commas, or a number stands for."""
+    return asked_for(classes, label) if isinstance(label, str) else asked_by_index(classes, [label])

@@ -1,0 +1,288 @@
+"""`gan-sample`: writes samples of a checkpoint as a grid, single images, arrays or an animation."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gan_cli.config.commands import FILMS, SampleConfig
+from gan_cli.data.dataset import to_bytes
+from gan_cli.data.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
+from gan_cli.device import build_device, calm_threads
+from gan_cli.errors import StorageError, UsageError
+from gan_cli.images import grid
+from gan_cli.images.animation import write_film
+from gan_cli.models.generate import OF_A_CLASS, SHOWN_CLASSES
+from gan_cli.sampling import interpolation
+from gan_cli.sampling import load_generator as loading
+from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
+from gan_cli.storage.links import without_link
+from gan_cli.storage.output_file import check_free, file_of, fresh
+
+SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
+ANIMATION = "an animation, of format=interpolate, walk or progress"
+SUFFIX_MEANINGS = {
+    ".png": "of format=grid",
+    ".npz": "of format=npz",
+    ".webp": ANIMATION,
+    ".gif": ANIMATION,
+    ".mp4": ANIMATION,
+}
+MAX_SEEDS = 1_000_000
+MAX_IN_GRID = 10_000
+DEFAULT_SAMPLES = 64
+
+
+def sample(config: SampleConfig) -> int:
+    """Writes samples and a sidecar `.json` file with what is needed to repeat them; prints the path. Returns 0.
+
+    UsageError for options that do not fit each other or the checkpoint, StorageError if nothing can be written.
+    """
+    if config.ckpt is None:
+        raise UsageError("ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file")
+    ckpt, config = config.ckpt, interpolation.as_film(config)
+    _check_count(config, expand_seeds(config, DEFAULT_SAMPLES))
+    suffix = SUFFIXES[config.format] if config.format in SUFFIXES else interpolation.ending_of(config)
+    interpolation.check_keys(config)
+    named = file_of(config.out, suffix, f"format={config.format}", SUFFIX_MEANINGS)
+    check_free(named, [] if named is None else [named.with_suffix(".json")], config.overwrite)
+    device = build_device(config.device)
+    calm_threads()
+    generator = load_generator(ckpt, ema=config.ema, device=device)
+    rows = _requested_rows(config, generator)
+    if config.format == "images" and len(generator.sample_shape) == 1:
+        raise UsageError("format=images: this checkpoint makes points, use grid or npz")
+    animation, sidecar_fields, requested = None, dict[str, Any](), rows
+    if config.format in FILMS:
+        typed = expand_seeds(config, DEFAULT_SAMPLES) if config.seeds is not None else ()
+        animation, seeds, sidecar_fields = interpolation.plan(config, generator, rows, typed)
+    else:
+        seeds = expand_seeds(config, OF_A_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
+        _check_count(config, seeds)
+        requested = share_out(rows, len(seeds)) if rows else []
+    folder, stem = _default_name(config, generator, seeds) if named is None else (named.parent, "")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target = named or fresh(folder, stem, suffix, [".json"])
+        with _renamed_when_complete(target) as part:
+            if animation is not None:
+                write_film(animation, part)
+            else:
+                _write(config, generator, requested, seeds, part)
+        _write_sidecar(config, generator, requested, seeds, sidecar_fields, target)
+    except OSError as error:
+        raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
+    print(target)
+    return 0
+
+
+def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Path, str]:
+    """Returns the folder, and the name without suffix, of what is written if `out` names no file."""
+    folder = Path(config.out) if config.out else default_folder(generator.path, "generated")
+    if config.format == "progress":
+        return folder, f"{generator.path.stem}_progress"
+    format_part = f"{config.format}_" if config.format in FILMS else ""
+    stem = f"{generator.path.stem}_{format_part}{_label_part(config)}seeds_{_seeds_part(seeds)}"
+    return folder, stem if config.truncation is None else f"{stem}_truncation_{config.truncation:g}"
+
+
+def _check_count(config: SampleConfig, seeds: Sequence[int]) -> None:
+    """Raises UsageError for more samples than fit into a grid."""
+    if config.format == "grid" and len(seeds) > MAX_IN_GRID:
+        raise UsageError(f"n={len(seeds)}: a grid holds up to {MAX_IN_GRID}, use format=images or npz")
+
+
+def _requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[Asked]:
+    """Returns the classes to generate, one for each row of a grid; empty for an unconditional generator.
+
+    They are those of `label` or `label_index`, else all classes; a grid or an animation shows the first
+    `SHOWN_CLASSES` of these. UsageError for a class that the generator does not have.
+    """
+    classes = generator.classes
+    option = f"label={config.label}" if config.label is not None else "label_index"
+    if config.label is not None and config.label_index is not None:
+        raise UsageError("label and label_index: each names a class, give one")
+    if config.label is None and config.label_index is None:
+        return every_class(classes, SHOWN_CLASSES if config.format in ("grid", *FILMS) else None)
+    if not classes:
+        raise UsageError(
+            f"{option}: this checkpoint is unconditional and takes no class; train one with conditioning=projection,"
+            " or leave it out"
+        )
+    if config.label is not None:
+        return asked_for(classes, config.label)
+    return asked_by_index(classes, config.label_index or ())
+
+
+def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
+    """Returns the seeds of the option `seeds`, such as 0-7,12, or `n` seeds from `seed` on; `count` if `n` is not set.
+
+    UsageError if both are set, for a range that goes backwards, and for more than `MAX_SEEDS`.
+    """
+    if config.seeds is not None and config.n is not None:
+        raise UsageError(f"n={config.n} and seeds={config.seeds}: each says how many samples, give one")
+    if config.seeds is None:
+        return range(config.seed, config.seed + (config.n or count))
+    seeds: list[int] = []
+    for part in config.seeds.split(","):
+        first, _, last = part.partition("-")
+        span = range(int(first), int(last or first) + 1)
+        if not span:
+            raise UsageError(f"seeds={config.seeds}: {part} goes backwards")
+        if len(seeds) + len(span) > MAX_SEEDS:
+            raise UsageError(f"seeds={config.seeds}: expected at most {MAX_SEEDS:,} seeds")
+        seeds += span
+    return seeds
+
+
+@contextlib.contextmanager
+def _renamed_when_complete(target: Path) -> Iterator[Path]:
+    """Yields a hidden path to write to; renames it to `target` at the end, or deletes it after an exception."""
+    part = without_link(target.with_name(f".{target.stem}.part{target.suffix}"))
+    try:
+        yield part
+        part.rename(target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+        raise
+
+
+def _write(
+    config: SampleConfig, generator: LoadedGenerator, requested: Sequence[Asked], seeds: Sequence[int], target: Path
+) -> None:
+    """Writes the samples of `seeds`. `requested` has a class for each seed, or is empty if there are no classes."""
+    batches = map(to_bytes, _generate(config, generator, requested, seeds))
+    if config.format == "images":
+        _write_images(batches, seeds, requested, target)
+    elif config.format == "npz":
+        arrays: dict[str, Iterable[np.ndarray]] = {
+            "images" if len(generator.sample_shape) == 3 else "points": map(_channels_last, batches)
+        }
+        if requested:
+            conditions = (
+                conditions_for(generator.classes, requested[batch], seeds[batch])
+                for batch in _batch_slices(config, seeds)
+            )
+            arrays["conditions"] = (condition.to(torch.uint8).numpy() for condition in conditions)
+        _write_arrays(arrays, len(seeds), target)
+    else:
+        image = _draw(torch.cat(list(batches)), generator, list(Counter(requested).values()))
+        grid.save_picture(image, target)
+
+
+def _draw(samples: Tensor, generator: LoadedGenerator, rows: Sequence[int]) -> Image.Image:
+    """Draws a grid or a scatter plot; a single image is drawn at its own size without a border."""
+    if len(samples) == 1 and samples.ndim == 4:
+        return grid.draw_image(samples[0])
+    return grid.draw_samples(samples, generator.modes, rows)
+
+
+def _write_sidecar(
+    config: SampleConfig,
+    generator: LoadedGenerator,
+    requested: Sequence[Asked],
+    seeds: Sequence[int],
+    more: dict[str, Any],
+    target: Path,
+) -> None:
+    """Writes the sidecar JSON file of `target`; `more` are the additional fields of an animation."""
+    sidecar = {
+        "checkpoint": str(generator.path.absolute()),
+        "sha256": generator.sha256,
+        "step": generator.step,
+        "seeds": (config.seeds or f"{seeds[0]}-{seeds[-1]}") if seeds else None,
+        "n": len(seeds),
+        "labels": [row.name for row in dict.fromkeys(requested)] or None,
+        "classes": list(generator.classes) or None,
+        "truncation": config.truncation,
+        "ema": generator.ema,
+        "format": config.format,
+        "gan_cli": generator.card.gan_cli,
+        **more,
+    }
+    text = json.dumps(sidecar, indent=2) + "\n"
+    target.with_name(_without_suffix(target) + ".json").write_text(text, encoding="utf-8")
+
+
+def _generate(
+    config: SampleConfig, generator: LoadedGenerator, requested: Sequence[Asked], seeds: Sequence[int]
+) -> Iterator[Tensor]:
+    """Yields the samples in batches. Computes the conditions by batch too, so that memory does not grow with n."""
+    for batch in _batch_slices(config, seeds):
+        yield loading.sample(
+            generator,
+            seeds[batch],
+            requested[batch] or None,
+            truncation=config.truncation,
+            batch_size=config.batch_size,
+        )
+
+
+def _batch_slices(config: SampleConfig, seeds: Sequence[int]) -> Iterator[slice]:
+    """Yields the slice of the seeds of each batch."""
+    return (slice(start, start + config.batch_size) for start in range(0, len(seeds), config.batch_size))
+
+
+def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], requested: Sequence[Asked], folder: Path) -> None:
+    """Writes each image as `seed_000003.png`, or of a conditional generator as `seed_000003_cat.png`."""
+    folder.mkdir()
+    labels = [f"_{_file_name_part(row.name)}" for row in requested] or [""] * len(seeds)
+    names = (f"seed_{seed:06d}{label}.png" for seed, label in zip(seeds, labels, strict=True))
+    for batch in batches:
+        for image in batch:
+            grid.draw_image(image).save(folder / next(names))
+
+
+def _channels_last(samples: Tensor) -> np.ndarray:
+    """Returns images `[N, C, H, W]` as `[N, H, W, C]`, and points unchanged."""
+    return (samples.permute(0, 2, 3, 1) if samples.ndim == 4 else samples).numpy()
+
+
+def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Path) -> None:
+    """Writes arrays of `count` rows each to an npz file, part by part, so that no array is in memory as a whole.
+
+    They are not compressed: compression takes longer than a small network needs for a sample.
+    """
+    with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+        for name, parts in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                for number, part in enumerate(parts):
+                    if number == 0:
+                        header = {"descr": part.dtype.str, "fortran_order": False, "shape": (count, *part.shape[1:])}
+                        np.lib.format.write_array_header_1_0(member, header)
+                    member.write(np.ascontiguousarray(part).data)
+
+
+def _without_suffix(target: Path) -> str:
+    """Returns the file name without a suffix that `gan-sample` writes; other suffixes belong to the name."""
+    return target.name.removesuffix(target.suffix if target.suffix.lower() in SUFFIX_MEANINGS else "")
+
+
+def _file_name_part(name: str) -> str:
+    """Replaces characters that a file name may not contain, and shortens to 60."""
+    return re.sub(r"[^\w=,.-]+", "-", name)[:60]
+
+
+def _label_part(config: SampleConfig) -> str:
+    """Returns the requested class as a part of the file name, or nothing."""
+    if config.label is not None:
+        return _file_name_part(config.label) + "_"
+    return "" if config.label_index is None else ",".join(map(str, config.label_index))[:60] + "_"
+
+
+def _seeds_part(seeds: Sequence[int]) -> str:
+    """Returns the seeds as a part of the file name, such as `0-63`."""
+    consecutive = isinstance(seeds, range) or list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{seeds[0]}-{seeds[-1]}" if consecutive else f"{seeds[0]}-and-{len(seeds) - 1}-more"
