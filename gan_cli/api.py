@@ -1,10 +1,10 @@
-"""gan-cli from Python, in the four functions that its commands use too. Importing this imports no torch.
+"""The Python interface: four functions that do what the commands do. Importing this module imports no torch.
 
     from gan_cli.api import evaluate, load_generator, sample, train
 
 Errors are `gan_cli.errors.GanCliError`: UsageError for a wrong key or value, CheckpointError for a file that cannot be
-taken, DivergedError and CollapsedError for a run that failed, StorageError for a file or folder. Their text is one line
-that says what to mend. They are never a SystemExit.
+loaded, DivergedError and CollapsedError for a run that failed, StorageError for a file or folder that cannot be read or
+written. The message is one line that says what to change. No function raises SystemExit.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "load_generator", "sample", "train"]
 
-HOW = ("metrics", "extractor", "n", "reals", "n_real", "resamples")  # to evaluate, of checkpoints and of folders
-LEAF = re.compile(r"[\w./+-]+")  # what means itself in Hydra's grammar
+EVALUATION_OPTIONS = ("metrics", "extractor", "n", "reals", "n_real", "resamples")  # for checkpoints and for folders
+UNQUOTED = re.compile(r"[\w./+-]+")  # values that need no quotes in Hydra's grammar
 STOPPED_BY_USER = 128 + signal.SIGINT
 
 
-class Asked(NamedTuple):
-    """A validated config, the dotted keys that were named, what came along with them, and why this recipe.
+class ResolvedConfig(NamedTuple):
+    """A validated config and where its values come from.
 
-    `overrides` are those that came to it, None if none do; `of_recipe` are the keys of `brought` that the recipe set.
+    `named` are the dotted keys that the user set, `brought` the values that other choices set, `of_recipe` the keys of
+    `brought` that the recipe set. `recipe` is the recipe and the reason for it. `overrides` are overrides that compose
+    to this config, None if there are none.
     """
 
     config: Config
@@ -54,14 +56,14 @@ class Asked(NamedTuple):
 def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
     """Trains as `gan-train` does and returns the run's folder.
 
-    `config` is a list of overrides as they are typed, `["experiment=ring", "steps=500"]`; a mapping of the same keys,
-    `{"experiment": "ring", "training.ema_decay": 0.99}`, in which sections may be mappings too; or a whole `Config`, as
-    that of a loaded generator. What is not named has its default; nothing is read from `sys.argv`. The run is told on
-    the standard output, and in the folder.
+    `config` is a list of overrides as on the command line, `["experiment=ring", "steps=500"]`; a mapping of the same
+    keys, `{"experiment": "ring", "training.ema_decay": 0.99}`, in which sections may be mappings too; or a whole
+    `Config`, such as that of a loaded generator. Keys that are not given have their defaults; nothing is read from
+    `sys.argv`. The run logs to the standard output and to its folder.
 
-    UsageError before anything is written if a key or value is wrong. DivergedError or CollapsedError if the run fails.
-    KeyboardInterrupt after a Ctrl-C, when its state is saved: `["resume=<its folder>"]` goes on. Stopped by TERM or
-    USR1 it has saved too, and the folder is returned; `ended` in its `config.json` says `stopped`.
+    UsageError, before anything is written, for a wrong key or value. DivergedError or CollapsedError if the run fails.
+    KeyboardInterrupt after Ctrl-C; the state is saved, and `["resume=<its folder>"]` continues. After TERM or USR1 the
+    state is saved too and the folder is returned; `ended` in its `config.json` is then `stopped`.
     """
     if isinstance(config, Config):
         from gan_cli.config.compose import groups
@@ -69,18 +71,18 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
         train_config.refuse_keys_of_sweeps(config)
         train_config.validate(config)
         check_whole(train_config.to_dict(config), groups()[GROUP])
-        asked, typed = _asked_of(config), _overrides_of(config)
+        resolved, typed = _resolve(config), _overrides_of(config)
     else:
         from gan_cli.plugins.option_sources import open_sources, tell_taken
 
         typed = _overrides(config)
-        asked = read_overrides(open_sources(typed))
+        resolved = read_overrides(open_sources(typed))
         tell_taken("train")
-    if asked.config.dry_run:
-        raise UsageError("dry_run=true: trains nothing, gan-train shows what it would; leave it out")
+    if resolved.config.dry_run:
+        raise UsageError("dry_run=true: trains nothing, it is for gan-train, which prints a summary; leave it out")
     from gan_cli.launch.launch import Request, launch
 
-    ended = launch(Request(*asked, command="" if typed is None else shlex.join(["gan-train", *typed])))
+    ended = launch(Request(*resolved, command="" if typed is None else shlex.join(["gan-train", *typed])))
     if ended.code == STOPPED_BY_USER:
         raise KeyboardInterrupt
     assert ended.folder is not None
@@ -90,16 +92,16 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
 def load_generator(
     path: str | os.PathLike[str], *, ema: bool = True, device: str | torch.device = "cpu"
 ) -> LoadedGenerator:
-    """The generator of a checkpoint, of a run by its folder or name (the newest of it), or of an export.
+    """Loads the generator of a checkpoint, of a run by its folder or name (the newest checkpoint), or of an export.
 
-    Its `network(latents, condition)` takes float32 `[N, latent.dim]` and, of one that can be asked for `classes`,
-    `[N, len(classes)]` with a 1 in each column that is asked for, else None; it gives images `[N, C, H, W]` in [-1, 1]
-    or points `[N, 2]`. Exports are those of `gan-export format=safetensors`.
+    Its `network(latents, condition)` takes float32 latents `[N, latent.dim]` and a condition: None if `classes` is
+    empty, else `[N, len(classes)]` with a 1 in the column of each requested class. It returns images `[N, C, H, W]` in
+    [-1, 1] or points `[N, 2]`. Exports are those of `gan-export format=safetensors`.
 
-    `ema` takes the averaged generator where there is one. The file is verified first, and nothing in it can run code.
+    `ema` takes the averaged generator if there is one. The file is verified first; nothing in it can run code.
 
-    CheckpointError for a file that is missing, damaged, foreign or of another shape; UsageError for `ema=False` of an
-    export of the average.
+    CheckpointError for a file that is missing, damaged, foreign or of another shape; UsageError for `ema=False` if an
+    export holds only the averaged generator.
     """
     from gan_cli.sampling import load_generator as loading
 
@@ -114,14 +116,15 @@ def sample(
     truncation: float | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """float32 images `[len(seeds), C, H, W]` in [-1, 1], or points `[len(seeds), 2]`, on the CPU.
+    """Generates one sample per seed: float32 images `[len(seeds), C, H, W]` in [-1, 1] or points `[len(seeds), 2]`.
 
-    A seed (0 to 2**62) is a sample, the same from one call to the next, whatever the `batch_size`, and as `gan-sample`
-    makes it. `labels` say what each is to be: one for all, as `label=` takes it ("cat"; "red,small" of two attributes;
-    "cat,dog" shares the seeds out) or a number counted from 0; or a sequence with one for each seed. Without them the
-    seeds are shared out among all classes. `truncation` draws latents within so many standard deviations.
+    The samples are on the CPU. A seed (0 to 2**62) always gives the same sample, with any `batch_size`, in
+    `gan-sample` too. `labels` are the requested classes: one label for all seeds, in the syntax of `label=` ("cat";
+    "red,small" for two attributes; "cat,dog" divides the seeds between both) or the number of a class, counted from 0;
+    or a sequence with one label for each seed. Without `labels` the seeds are divided evenly among all classes.
+    `truncation` is the largest absolute value of a latent, in standard deviations.
 
-    UsageError for labels that the generator does not know, or seeds that are none.
+    UsageError for labels that the generator does not have, or invalid seeds.
     """
     from gan_cli.sampling import load_generator as loading
 
@@ -146,46 +149,51 @@ def evaluate(
     data: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu",
 ) -> Evaluated:
-    """What samples of a checkpoint are worth beside its data, as `gan-eval ckpt=` says it; writes nothing but caches.
+    """Evaluates samples of a checkpoint against its data, as `gan-eval ckpt=` does; writes nothing but caches.
 
-    `path` is a checkpoint, or a run by its folder or name. `metrics` are names as `["frechet", "modes"]`, None all
-    that the data allow; `extractor` is classifier, random, pixels, inception or auto; `n` samples of seeds from `seed`
-    are judged beside as many held-out ones, or beside `n_real` of `reals` (held_out, train, all); `resamples` random
-    halves make each interval, 0 none; `data` says where the data were moved to. The result's `figures` have a name,
-    `value`, 95 % `interval`, `floor` (what real samples score), `n` and `reals` each, its `about` says what was judged.
+    `path` is a checkpoint, or a run by its folder or name. `metrics` are names such as `["frechet", "modes"]`, None for
+    all that the data allow. `extractor` is classifier, random, pixels, inception or auto. `n` samples of the seeds from
+    `seed` on are compared with as many held-out ones, or with `n_real` of `reals` (held_out, train, all). Intervals
+    come from `resamples` random halves; 0 for none. `data` is the place of data that were moved. The result has
+    `figures`, each with `name`, `value`, 95 % `interval`, `floor` (the value of real samples), `n` and `reals`, and
+    `about`, which describes the evaluation.
 
-    Without `path`, `fake` is a folder or zip of pictures that is compared with another, `real`, as `gan-eval real=
-    fake=` does, both brought to `image_size` by `fit` (crop, pad, stretch); `seed`, `ema`, `data` and `device` are of
-    checkpoints alone.
+    Without `path`, the images of a folder or zip `fake` are compared with those of `real` at the size `image_size`,
+    brought to it by `fit` (crop, pad, stretch), as by `gan-eval real= fake=`; `seed`, `ema`, `data` and `device` are
+    for checkpoints only.
 
-    CheckpointError for a file that cannot be taken, UsageError for data that are gone or do not allow what is asked,
-    and for names and numbers that the command would refuse.
+    CheckpointError for a file that cannot be loaded; UsageError for data that are missing or do not allow a metric, and
+    for names and numbers that the command would refuse.
     """
-    asked = _asked_of_eval(
+    options = _asked_of_eval(
         ckpt=path, real=real, fake=fake, image_size=image_size, fit=fit, metrics=metrics, extractor=extractor, n=n,
         reals=reals, n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
     )  # fmt: skip
+    return _evaluate(options, device)
+
+
+def _evaluate(options: EvalConfig, device: str | torch.device) -> Evaluated:
+    """Evaluates a checkpoint, or compares two folders of images if there is none."""
     import torch
 
     from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
     from gan_cli.evaluation.image_folders import check_folders
     from gan_cli.sampling.load_generator import find_checkpoint
 
-    how: dict[str, Any] = {name: getattr(asked, name) for name in HOW}
-    if path is None:
-        folders = check_folders(asked.real, asked.fake)
-        return evaluate_folders(*folders, image_size=asked.image_size, fit=asked.fit, **how)
+    shared: dict[str, Any] = {name: getattr(options, name) for name in EVALUATION_OPTIONS}
+    if options.ckpt is None:
+        folders = check_folders(options.real, options.fake)
+        return evaluate_folders(*folders, image_size=options.image_size, fit=options.fit, **shared)
     try:
-        where = torch.device(device)
+        device = torch.device(device)
     except RuntimeError as error:
         raise UsageError(f"device={one_line(device, 60)}: is none that PyTorch knows") from error
-    return evaluate_checkpoint(
-        find_checkpoint(path, "eval"), seed=asked.seed, ema=asked.ema, data=asked.data, device=where, **how
-    )
+    found = find_checkpoint(options.ckpt, "eval")
+    return evaluate_checkpoint(found, seed=options.seed, ema=options.ema, data=options.data, device=device, **shared)
 
 
 def _asked_of_eval(**given: Any) -> EvalConfig:
-    """The arguments of `evaluate` as `gan-eval` would take them, in its words where it would not."""
+    """Parses the arguments of `evaluate` as options of `gan-eval`; UsageError as the command would give it."""
     from gan_cli.config import schema
     from gan_cli.config.commands import EvalConfig
     from gan_cli.config.compose import compose_default
@@ -193,26 +201,26 @@ def _asked_of_eval(**given: Any) -> EvalConfig:
     for name, value in given.items():
         if isinstance(value, os.PathLike):
             given[name] = os.fspath(value)
-        elif hasattr(value, "tolist"):  # of NumPy or PyTorch
+        elif hasattr(value, "tolist"):  # NumPy or PyTorch
             given[name] = value.tolist()
         elif isinstance(value, Iterable) and not isinstance(value, str):
             given[name] = list(value)
-    asked: EvalConfig = schema.parse(EvalConfig, {**compose_default("eval"), **given})
-    others = [name for name in ("real", "fake", "image_size") if getattr(asked, name) is not None]
-    others += ["fit"] if asked.fit != "crop" else []
-    if asked.ckpt is not None and others:
+    options: EvalConfig = schema.parse(EvalConfig, {**compose_default("eval"), **given})
+    others = [name for name in ("real", "fake", "image_size") if getattr(options, name) is not None]
+    others += ["fit"] if options.fit != "crop" else []
+    if options.ckpt is not None and others:
         raise UsageError(
             f"{others[0]}={given[others[0]]}: is for two folders, without a checkpoint; give one or the other"
         )
-    if asked.ckpt is None and asked.real is None and asked.fake is None:
+    if options.ckpt is None and options.real is None and options.fake is None:
         raise UsageError("path is missing: a checkpoint or a run's folder; or give two folders, real= and fake=")
-    if asked.ckpt is None and asked.data is not None:
-        raise UsageError(f"data={asked.data}: says where a checkpoint's data are, and there is none; use real=")
-    return asked
+    if options.ckpt is None and options.data is not None:
+        raise UsageError(f"data={options.data}: says where a checkpoint's data are, and there is none; use real=")
+    return options
 
 
-def read_overrides(overrides: Sequence[str]) -> Asked:
-    """What a `gan-train` command line comes to, validated as far as it can be without its data."""
+def read_overrides(overrides: Sequence[str]) -> ResolvedConfig:
+    """Composes and validates the config of a `gan-train` command line, as far as that is possible without its data."""
     from gan_cli.config.compose import compose_command
     from gan_cli.launch import changes
 
@@ -222,90 +230,87 @@ def read_overrides(overrides: Sequence[str]) -> Asked:
         named = tuple(key for key in composed.named if key not in resumed.added)
         parsed = train_config.read(composed.data)
         train_config.refuse_keys_of_sweeps(parsed)
-        return Asked(parsed, named, {}, NO_RECIPE, tuple(resumed.overrides))
+        return ResolvedConfig(parsed, named, {}, NO_RECIPE, tuple(resumed.overrides))
     composed = compose_command("train", overrides)
     parsed = train_config.read(composed.data)
     train_config.refuse_keys_of_sweeps(parsed)
-    if parsed.init_from is None:  # else its networks are yet to be known
+    if parsed.init_from is None:  # else its networks are not known yet
         train_config.validate(parsed)
-    return Asked(parsed, composed.named, composed.brought, composed.recipe, tuple(overrides), composed.of_recipe)
+    origin = (composed.named, composed.brought, composed.recipe, tuple(overrides), composed.of_recipe)
+    return ResolvedConfig(parsed, *origin)
 
 
-def _asked_of(config: Config) -> Asked:
-    """A whole config, with the overrides that come to it under the recipe that it has."""
+def _resolve(config: Config) -> ResolvedConfig:
+    """Returns a whole config with overrides that compose to it; these are needed only to resume or replay a run."""
     from gan_cli.config.overrides import quote_literals
 
     typed = _overrides_of(config, config.recipe_used) if config.resume == "auto" or config.replay else None
     overrides = None if typed is None else tuple(map(quote_literals, typed))
-    return Asked(config, (), {}, Choice(config.recipe_used, ""), overrides)
+    return ResolvedConfig(config, (), {}, Choice(config.recipe_used, ""), overrides)
 
 
 def _overrides(config: Any) -> list[str]:
-    """A list of overrides, or a mapping of them, as they would be typed."""
+    """Converts a list or mapping of overrides to a list as on the command line; UsageError if it is neither."""
     if isinstance(config, Mapping):
-        return [_typed(key, value) for key, value in _leaves(config)]
+        return [_typed(key, value) for key, value in train_config.flatten(config)]
     if isinstance(config, str) or not isinstance(config, Iterable):
         raise UsageError(f"config={one_line(config, 60)}: expected a list of overrides, as ['loss=hinge', 'steps=500']")
     overrides = list(config)
     for override in overrides:
         if not isinstance(override, str):
-            raise UsageError(f"config: {one_line(repr(override), 60)} is no override, as 'loss=hinge'")
+            raise UsageError(f"config: {one_line(repr(override), 60)} is no override such as 'loss=hinge'")
     return overrides
 
 
 def _overrides_of(config: Config, recipe: str | None = None) -> list[str] | None:
-    """The overrides that come to this config: its options, then what is not as they have it; None if none do.
+    """Returns overrides that compose to this config: its options, then single values; None if no overrides do.
 
-    `recipe` is what `recipe=auto` stands for; None has it chosen by the data of today.
+    `recipe` is the recipe that `recipe=auto` stands for; None chooses it by the data as they are now.
     """
     from gan_cli.config.compose import compose_command, compose_default
     from gan_cli.config.overrides import quote_literals
 
-    wanted = train_config.to_dict(config)
+    target = train_config.to_dict(config)
     default = train_config.to_dict(train_config.read(compose_default("train")))
-    usual = dict(train_config.flatten(default))
+    defaults = dict(train_config.flatten(default))
     chosen = {
         key.removesuffix(".name").replace(".", "/"): value
-        for key, value in train_config.flatten(wanted)
-        if key.endswith(".name") and usual.get(key) != value
+        for key, value in train_config.flatten(target)
+        if key.endswith(".name") and defaults.get(key) != value
     }
-    if wanted["regularizer"].keys() != default["regularizer"].keys():
-        chosen["regularizer"] = list(wanted["regularizer"]) or "none"
-    if wanted["recipe"] != AUTO:
-        chosen["recipe"] = wanted["recipe"]
-    left = {train_config.RECORDED, USED} | ({"steps"} if config.budget is not None else set())  # a command says one end
-    set_: dict[str, Any] = {}
-    for _ in range(3):  # to set a key may change those that follow it
-        typed = [_typed(key, value) for key, value in {**chosen, **set_}.items()]
+    if target["regularizer"].keys() != default["regularizer"].keys():
+        chosen["regularizer"] = list(target["regularizer"]) or "none"
+    if target["recipe"] != AUTO:
+        chosen["recipe"] = target["recipe"]
+    left_out = {train_config.RECORDED, USED} | (
+        set() if config.budget is None else {"steps"}
+    )  # a command sets one of both
+    changed: dict[str, Any] = {}
+    for _ in range(3):  # setting a key may change the defaults of other keys
+        typed = [_typed(key, value) for key, value in {**chosen, **changed}.items()]
         try:
             overrides = list(map(quote_literals, typed))
             composed = train_config.to_dict(train_config.read(compose_command("train", overrides, recipe).data))
         except UsageError:
-            return None  # options of a file, or of a plugin, that is not here
+            return None  # an option of a file or plugin that is missing
         found = dict(train_config.flatten(composed))
-        leaves = {key: value for key, value in train_config.flatten(wanted) if key not in left}
+        leaves = {key: value for key, value in train_config.flatten(target) if key not in left_out}
         differing = {key: value for key, value in leaves.items() if key not in found or found[key] != value}
         if not differing:
-            return typed if found.keys() - left == leaves.keys() else None
-        set_ |= differing
+            return typed if found.keys() - left_out == leaves.keys() else None
+        changed |= differing
     return None
 
 
-def _leaves(config: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
-    leaves: list[tuple[str, Any]] = []
-    for name, value in config.items():
-        dotted = f"{path}.{name}" if path else str(name)
-        leaves += _leaves(value, dotted) if isinstance(value, Mapping) else [(dotted, value)]
-    return leaves
-
-
 def _typed(key: str, value: Any) -> str:
+    """Formats one override as on the command line."""
     from gan_cli.config.overrides import LITERAL_KEYS
 
-    return f"{key}={value}" if key in LITERAL_KEYS and isinstance(value, str | Path) else f"{key}={_value(key, value)}"
+    return f"{key}={value}" if key in LITERAL_KEYS and isinstance(value, str | Path) else f"{key}={_value(value)}"
 
 
-def _value(key: str, value: Any) -> str:
+def _value(value: Any) -> str:
+    """Formats a value in Hydra's grammar, in quotes if it needs them."""
     from gan_cli.config.overrides import quote
 
     if value is None:
@@ -313,8 +318,8 @@ def _value(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(_value(key, item) for item in value) + "]"
+        return "[" + ",".join(_value(item) for item in value) + "]"
     if isinstance(value, int | float):
         return repr(value)
     text = str(value)
-    return text if LEAF.fullmatch(text) else quote(text)
+    return text if UNQUOTED.fullmatch(text) else quote(text)

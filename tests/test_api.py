@@ -236,9 +236,9 @@ def test_what_cannot_be_sampled_is_said(train: Callable[..., Path]) -> None:
         ([2**63], {}, "from 0"),
         ([1.5], {}, "1.5 is no whole number"),
         (["a"], {}, "is no whole number"),
-        ([1, 2], {"labels": ["filled cross"]}, "1 of them for 2 seeds"),
+        ([1, 2], {"labels": ["filled cross"]}, "labels: 1 for 2 seeds"),
         ([1], {"labels": ["dog"]}, "label=dog: no class"),
-        ([1], {"labels": ["filled cross,filled circle"]}, "means 2 kinds"),
+        ([1], {"labels": ["filled cross,filled circle"]}, "names 2 classes"),
         ([1], {"labels": 8}, "expected 0 to 7"),
         ([1], {"labels": 1.5}, "labels=1.5: expected a class"),
         ([1], {"labels": True}, "labels=True: expected a class"),
@@ -262,7 +262,7 @@ def test_what_cannot_be_sampled_is_said(train: Callable[..., Path]) -> None:
 
 def test_an_unconditional_one_has_no_labels(train: Callable[..., Path]) -> None:
     generator = api.load_generator(train(*TINY_IMAGES, "steps=1"))
-    with pytest.raises(UsageError, match="cannot be asked for a class"):
+    with pytest.raises(UsageError, match="takes no class"):
         api.sample(generator, [1], "cat")
     average, last = (api.load_generator(generator.path, ema=ema) for ema in (True, False))
     assert (average.ema, last.ema) == (True, False)

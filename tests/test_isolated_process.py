@@ -56,7 +56,7 @@ def test_jobs_of_a_sweep_and_exports_import_no_file_where_one_stands(trap: Path)
     assert statuses(board_in(trap)) == ["done", "done"]
     assert imported(trap) == []
     job = next(trap.glob("outputs/*/sweep_*/0"))
-    assert "run by PyTorch, in a process of its own" in run(trap, "export", f"ckpt={job}", "format=pt2")
+    assert "run by PyTorch, in a subprocess" in run(trap, "export", f"ckpt={job}", "format=pt2")
     assert imported(trap) == []
 
 

@@ -1,4 +1,7 @@
-"""`gan-export`: the generator of a checkpoint for other programs, compared with it before it gets its name."""
+"""`gan-export`: writes the generator of a checkpoint for other programs, and compares it with the checkpoint's.
+
+The exported file gets its final name only after the comparison.
+"""
 
 from __future__ import annotations
 
@@ -24,36 +27,34 @@ from gan_cli.export.model_card import PICTURE, README, card_text, readme_text
 from gan_cli.extras import require_extra
 from gan_cli.images.grid import draw_samples, save_picture
 from gan_cli.models.generate import OF_A_CLASS, SHOWN_CLASSES, latents_of, respond
-from gan_cli.sampling.load_generator import LoadedGenerator, load_generator, sample
-from gan_cli.storage.links import refuse_link, without_link
+from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
+from gan_cli.storage.links import without_link
 from gan_cli.storage.locate import CARD, EXPORTED
 from gan_cli.storage.output_file import check_free, file_of, fresh
-from gan_cli.storage.run_folder import CHECKPOINTS
 
-BATCHES = (1, 2, 5)
-LARGEST_DIFFERENCE = 1e-4  # of samples in [-1, 1]: an eightieth of a grey level
+BATCH_SIZES = (1, 2, 5)  # of the comparison
+MAX_DIFFERENCE = 1e-4  # between samples in [-1, 1]: an eightieth of a grey level
 PARITY = "parity.json"
-OTHERS = {Path(file).suffix: f"of format={format}" for format, file in EXPORTED.items()}
+SUFFIX_MEANINGS = {Path(file).suffix: f"of format={format}" for format, file in EXPORTED.items()}
 SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
 
 
 def export(config: ExportConfig) -> int:
-    """Writes a folder with the file, its `config.json`, model card, samples and `parity.json`; prints where.
+    """Writes a folder with the exported file, `config.json`, model card, samples and `parity.json`; prints the path.
 
-    Where `out` names a file: that, and what `config.json` and `parity.json` say as a JSON file beside it.
-
-    StorageError, and nothing left, if the file's samples are not those of the checkpoint.
+    If `out` names a file, writes that file, and one JSON file with the content of `config.json` and `parity.json`.
+    Returns 0. StorageError, and nothing is kept, if the exported samples differ from those of the checkpoint.
     """
     if config.ckpt is None:
         raise UsageError("ckpt is missing: gan-export RUN, by its folder or name, or a .safetensors file")
     if config.format == "onnx":
         require_extra("onnx", "format=onnx")
     file = EXPORTED[config.format]
-    named = file_of(config.out, Path(file).suffix, f"format={config.format}", OTHERS)
+    named = file_of(config.out, Path(file).suffix, f"format={config.format}", SUFFIX_MEANINGS)
     check_free(named, [] if named is None else [named.with_suffix(".json")], config.overwrite)
     calm_threads()
     generator = load_generator(config.ckpt, ema=config.ema)
-    parent = named.parent if named else Path(config.out) if config.out else _default_folder(generator.path)
+    parent = named.parent if named else Path(config.out) if config.out else default_folder(generator.path, "exported")
     missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -78,10 +79,10 @@ def export(config: ExportConfig) -> int:
 
 
 def _keep_file(part: Path, file: str, named: Path) -> None:
-    """The file alone, as `named`, and its card beside it; the rest of the folder goes."""
+    """Moves the exported file to `named`, writes its card as a JSON file of the same stem, and deletes the folder."""
     needed = {file, CARD, README, PICTURE, PARITY}
     if any(path.name not in needed for path in part.iterdir()):
-        raise UsageError(f"out={named}: the weights are too many for one file; give a folder")
+        raise UsageError(f"out={named}: the weights need more than one file; give a folder")
     card = {**json.loads((part / CARD).read_text(encoding="utf-8")), "file": named.name}
     card["parity"] = json.loads((part / PARITY).read_text(encoding="utf-8"))
     (part / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
@@ -91,10 +92,10 @@ def _keep_file(part: Path, file: str, named: Path) -> None:
 
 
 def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> dict[str, Any]:
-    """All files of the folder; what the comparison found."""
-    inputs = [inputs_of(generator, range(batch)) for batch in BATCHES]
+    """Writes all files of the folder; returns the content of `parity.json`, the result of the comparison."""
+    inputs = [inputs_of(generator, range(batch_size)) for batch_size in BATCH_SIZES]
     expected = [respond(generator.network, latent, condition) for latent, condition in inputs]
-    example = inputs_of(generator, range(3))  # a number that is no special case to an exporter
+    example = inputs_of(generator, range(3))  # exporters treat a batch of 1 as a special case
     latent = {
         "shape": ["batch", generator.latent.dim],
         "distribution": generator.latent.distribution,
@@ -104,13 +105,13 @@ def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> 
     text = readme_text(generator.card, generator.latent.distribution, format, name)
     (folder / README).write_text(text, encoding="utf-8")
     _save_samples(generator, folder / PICTURE)
-    made = write_and_run(format, generator, example, folder, inputs)
+    outputs = write_and_run(format, generator, example, folder, inputs)
     parity = {
         "format": format,
         "checkpoint": generator.sha256,
         "run_by": EXPORTERS[format].run_by,
-        "allowed": LARGEST_DIFFERENCE,
-        "differences": compare(expected, made, format),
+        "allowed": MAX_DIFFERENCE,
+        "differences": compare(expected, outputs, format),
         "torch": torch.__version__,
     }
     (folder / PARITY).write_text(json.dumps(parity, indent=2) + "\n", encoding="utf-8")
@@ -118,41 +119,39 @@ def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> 
 
 
 def inputs_of(generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-    """The latents of these seeds and, if it can be asked, conditions of all classes in turn."""
-    rows = every_class(generator.classes)
-    asked = [rows[seed % len(rows)] for seed in seeds] if rows else []
-    condition = conditions_for(generator.classes, asked, seeds) if rows else None
+    """Returns the latents of these seeds and, of a conditional generator, conditions that go through the classes."""
+    classes = every_class(generator.classes)
+    requested = [classes[seed % len(classes)] for seed in seeds] if classes else []
+    condition = conditions_for(generator.classes, requested, seeds) if classes else None
     return latents_of(seeds, generator.latent), condition
 
 
-def compare(expected: Sequence[Tensor], made: Sequence[Tensor], format: str) -> dict[str, float]:
-    """The largest absolute difference at each batch size; StorageError if it is not small, or shapes differ."""
+def compare(expected: Sequence[Tensor], outputs: Sequence[Tensor], format: str) -> dict[str, float]:
+    """Returns the largest absolute difference for each batch size.
+
+    StorageError if a difference is above `MAX_DIFFERENCE`, or shapes differ.
+    """
     differences = {}
-    for wanted, found in zip(expected, made, strict=True):
-        if found.shape != wanted.shape:
-            shapes = f"{tuple(found.shape)}, not {tuple(wanted.shape)}"
+    for reference, output in zip(expected, outputs, strict=True):
+        if output.shape != reference.shape:
+            shapes = f"{tuple(output.shape)}, not {tuple(reference.shape)}"
             raise StorageError(f"format={format}: the exported generator makes samples of {shapes}; nothing was kept")
-        difference = (found - wanted).abs().max().item()
-        if not difference <= LARGEST_DIFFERENCE:
+        difference = (output - reference).abs().max().item()
+        if not difference <= MAX_DIFFERENCE:
             shown = f"{difference:.1e}" if math.isfinite(difference) else "numbers that are not finite"
             raise StorageError(
                 f"format={format}: the exported generator differs from the checkpoint's by {shown} at batch"
-                f" {len(wanted)}, at most {LARGEST_DIFFERENCE:g} is allowed; nothing was kept"
+                f" {len(reference)}, at most {MAX_DIFFERENCE:g} is allowed; nothing was kept"
             )
-        differences[str(len(wanted))] = difference
+        differences[str(len(reference))] = difference
     return differences
 
 
 def _save_samples(generator: LoadedGenerator, path: Path) -> None:
-    """As the last grid of its run."""
+    """Writes the same samples as the last grid of a run: of some seeds, or of some seeds of each class."""
     images = len(generator.sample_shape) == 3
     rows = every_class(generator.classes, SHOWN_CLASSES)
     count = OF_A_CLASS * len(rows) if rows and images else SHOWN_IMAGES if images else SHOWN_POINTS
-    made = sample(generator, range(count), share_out(rows, count) if rows else None)
+    samples = sample(generator, range(count), share_out(rows, count) if rows else None)
     lengths = [OF_A_CLASS] * len(rows)
-    save_picture(draw_samples(to_bytes(made), generator.modes, lengths), path)
-
-
-def _default_folder(path: Path) -> Path:
-    run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
-    return refuse_link(run / "exported")
+    save_picture(draw_samples(to_bytes(samples), generator.modes, lengths), path)

@@ -1,4 +1,4 @@
-"""The kinds of file that a generator is exported as: each is written by one function here and run by another."""
+"""The formats of `gan-export`: for each, a function that writes the file and one that runs it to check it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ from gan_cli.storage.checksummed_file import seal
 from gan_cli.storage.locate import EXPORTED
 
 Inputs = Sequence[tuple[Tensor, Tensor | None]]  # pairs of latents `[N, latent_dim]` and condition `[N, K]`
-INPUTS = ("latent", "condition")
-LARGEST_IN_ONE_FILE = 1 << 30  # bytes of weights in an ONNX file, which can hold 2 GB
+INPUT_NAMES = ("latent", "condition")
+MAX_ONE_FILE_BYTES = 1 << 30  # of weights in an ONNX file, which can hold 2 GB
 
 
 class Exporter(NamedTuple):
-    """`write` takes a generator, an example of its inputs and the folder; `run` what was written, and many inputs."""
+    """How a format is written and run.
+
+    `write` takes a generator, an example of its inputs and the folder. `run` takes the folder and inputs, and returns
+    the samples of each. `run_by` names the program that runs it.
+    """
 
     write: Callable[[LoadedGenerator, tuple[Tensor, Tensor | None], Path], None]
     run: Callable[[Path, Inputs], list[Tensor]]
@@ -36,10 +40,10 @@ class Exporter(NamedTuple):
 
 
 def _write_safetensors(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path) -> None:
-    plain = torch.contiguous_format
-    tensors = generator.network.state_dict()
-    named = {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in tensors.items()}
-    (folder / EXPORTED["safetensors"]).write_bytes(seal(named, {"generator": GENERATOR_FORMAT}))
+    layout = torch.contiguous_format
+    state = generator.network.state_dict()
+    tensors = {name: tensor.detach().cpu().clone(memory_format=layout) for name, tensor in state.items()}
+    (folder / EXPORTED["safetensors"]).write_bytes(seal(tensors, {"generator": GENERATOR_FORMAT}))
 
 
 def _run_safetensors(folder: Path, inputs: Inputs) -> list[Tensor]:
@@ -47,8 +51,8 @@ def _run_safetensors(folder: Path, inputs: Inputs) -> list[Tensor]:
     return [respond(loaded.network, latent, condition) for latent, condition in inputs]
 
 
-def _plain(network: nn.Module) -> nn.Module:
-    """The network for programs that know none of ours: weights in the usual order, those divided by a norm computed."""
+def _plain_network(network: nn.Module) -> nn.Module:
+    """Returns a copy with contiguous weights and without parametrizations such as spectral normalization."""
     plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
     for module in plain.modules():
         if parametrize.is_parametrized(module):
@@ -57,18 +61,20 @@ def _plain(network: nn.Module) -> nn.Module:
     return plain.requires_grad_(False).eval()
 
 
-def _given(example: tuple[Tensor, Tensor | None]) -> tuple[Tensor, ...]:
+def _without_none(example: tuple[Tensor, Tensor | None]) -> tuple[Tensor, ...]:
+    """Returns the inputs that the network takes: latents, and a condition if there is one."""
     return tuple(tensor for tensor in example if tensor is not None)
 
 
-def _any_batch(given: tuple[Tensor, ...]) -> tuple[dict[int, torch.export.Dim], ...]:
+def _dynamic_batch(inputs: tuple[Tensor, ...]) -> tuple[dict[int, torch.export.Dim], ...]:
+    """Returns the `dynamic_shapes` of an export whose batch size is free."""
     batch = torch.export.Dim("batch")
-    return tuple({0: batch} for _ in given)
+    return tuple({0: batch} for _ in inputs)
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Without what torch and its exporter warn each other of, log, and print of a network that they cannot trace."""
+def _suppress_output() -> Iterator[None]:
+    """Suppresses warnings, log lines and stderr of torch's exporter."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -80,18 +86,18 @@ def _quietly() -> Iterator[None]:
 
 
 def _write_onnx(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path) -> None:
-    given, network = _given(example), _plain(generator.network)
+    inputs, network = _without_none(example), _plain_network(generator.network)
     size = sum(tensor.nbytes for tensor in network.state_dict().values())
-    with _quietly():
+    with _suppress_output():
         torch.onnx.export(
             network,
-            given,
+            inputs,
             str(folder / EXPORTED["onnx"]),
-            input_names=INPUTS[: len(given)],
+            input_names=INPUT_NAMES[: len(inputs)],
             output_names=["sample"],
-            dynamic_shapes=_any_batch(given),
+            dynamic_shapes=_dynamic_batch(inputs),
             dynamo=True,
-            external_data=size > LARGEST_IN_ONE_FILE,
+            external_data=size > MAX_ONE_FILE_BYTES,
             verbose=False,
         )
 
@@ -103,21 +109,18 @@ def _run_onnx(folder: Path, inputs: Inputs) -> list[Tensor]:
     options.log_severity_level = 3  # errors
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(folder / EXPORTED["onnx"], options, providers=["CPUExecutionProvider"])
-    made = []
+    outputs = []
     for pair in inputs:
-        fed = {
-            name: tensor.numpy()
-            for name, tensor in zip(("latent", "condition"), pair, strict=True)
-            if tensor is not None
-        }
-        made.append(torch.from_numpy(session.run(None, fed)[0]))
-    return made
+        arrays = {name: tensor.numpy() for name, tensor in zip(INPUT_NAMES, pair, strict=True) if tensor is not None}
+        outputs.append(torch.from_numpy(session.run(None, arrays)[0]))
+    return outputs
 
 
 def _write_pt2(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path) -> None:
-    given = _given(example)
-    with _quietly():
-        program = torch.export.export(_plain(generator.network), given, dynamic_shapes=_any_batch(given))
+    inputs = _without_none(example)
+    with _suppress_output():
+        network = _plain_network(generator.network)
+        program = torch.export.export(network, inputs, dynamic_shapes=_dynamic_batch(inputs))
         torch.export.save(program, folder / EXPORTED["pt2"])
 
 
@@ -128,14 +131,14 @@ def _run_pt2(folder: Path, inputs: Inputs) -> list[Tensor]:
 EXPORTERS = {
     "safetensors": Exporter(_write_safetensors, _run_safetensors, "gan-cli"),
     "onnx": Exporter(_write_onnx, _run_onnx, "onnxruntime"),
-    "pt2": Exporter(_write_pt2, _run_pt2, "PyTorch, in a process of its own"),
+    "pt2": Exporter(_write_pt2, _run_pt2, "PyTorch, in a subprocess"),
 }
 
 
 def write_and_run(
     format: str, generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path, inputs: Inputs
 ) -> list[Tensor]:
-    """Writes the file and gives what it makes of each of `inputs`.
+    """Writes the file, runs it, and returns its samples for each of `inputs`.
 
     UsageError for a generator that this format cannot hold, StorageError for a file that does not run.
     """
@@ -144,7 +147,7 @@ def write_and_run(
         exporter.write(generator, example, folder)
     except (GanCliError, OSError, MemoryError):
         raise
-    except Exception as error:  # exporters raise whatever they please
+    except Exception as error:  # exporters raise errors of any type
         raise UsageError(f"format={format}: this generator cannot be exported ({_reason(error)})") from error
     try:
         return exporter.run(folder, inputs)
@@ -156,8 +159,8 @@ def write_and_run(
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what an error began with: those of exporters wrap it in advice to their developers."""
+    """Returns the first line of the original cause of an error, which exporters wrap in advice for developers."""
     while error.__cause__ is not None:
         error = error.__cause__
-    said = next((line for line in str(error).splitlines() if line.strip()), "")
-    return one_line(f"{type(error).__name__}: {said}" if said else type(error).__name__, 300)
+    message = next((line for line in str(error).splitlines() if line.strip()), "")
+    return one_line(f"{type(error).__name__}: {message}" if message else type(error).__name__, 300)

@@ -1,4 +1,4 @@
-"""Pictures that move: a sequence of frames as WebP, GIF, MP4 or numbered PNGs, and the film of a run's grids."""
+"""Animations as WebP, GIF, MP4 or a folder of PNGs, and the animation of a run's sample grids."""
 
 from __future__ import annotations
 
@@ -13,100 +13,100 @@ from PIL import Image, ImageChops
 from gan_cli.errors import StorageError, one_line
 from gan_cli.storage.links import without_link
 
-MOST_FRAMES, LARGEST_FRAME = 120, 768  # of the film that a run leaves
-RUN_FPS, HELD_SECONDS = 5, 1.8  # its last picture stays longer
+MOST_FRAMES, LARGEST_FRAME = 120, 768  # frames of the animation of a run's grids, and its largest side in pixels
+RUN_FPS, HELD_SECONDS = 5, 1.8  # its frames a second, and for how long its last frame stays in addition
 QUALITY = 80
-OPACITY = ("RGBA", "LA", "PA")  # modes that have it
-HALF = 128  # opacity from which a GIF shows a pixel
-CLEAR = 255  # the entry of a GIF's palette that stands for no pixel
+MODES_WITH_OPACITY = ("RGBA", "LA", "PA")
+MIN_VISIBLE_OPACITY = 128  # of 255; a GIF shows pixels of at least this opacity
+TRANSPARENT_INDEX = 255  # the palette entry of a GIF that means transparent
 
 
 class Film(NamedTuple):
-    """`total` frames of one size, drawn as they are needed; the last one is held for `held` seconds more.
+    """An animation of `total` frames of one size, which `frames` yields one after the other.
 
-    What is transparent stands on `background` in a kind of file without opacity.
+    The last frame stays for `last_frame_seconds` in addition. File formats without opacity show transparent pixels on
+    `background`.
     """
 
     frames: Iterable[Image.Image]
     total: int
     fps: int
-    held: float = 0.0
+    last_frame_seconds: float = 0.0
     background: str = "white"
 
 
-def write_film(film: Film, path: Path) -> None:
-    """Writes the kind of file that the name ends in, .webp, .gif or .mp4, of another name a folder of PNGs.
+def write_film(animation: Film, path: Path) -> None:
+    """Writes the format of the suffix of `path`, .webp, .gif or .mp4; for any other suffix, a folder of PNGs.
 
-    But for a GIF it holds one frame at once.
+    All formats but GIF hold only one frame in memory. StorageError if the MP4 encoder fails.
     """
-    ending = path.suffix.lower()
-    if ending not in (".webp", ".gif", ".mp4"):
-        _write_frames(film, path)
-    elif ending == ".mp4":
-        _write_mp4(film, path)
+    suffix = path.suffix.lower()
+    if suffix not in (".webp", ".gif", ".mp4"):
+        _write_frames(animation, path)
+    elif suffix == ".mp4":
+        _write_mp4(animation, path)
     else:
-        _write_animated(film, path, ending)
+        _write_webp_or_gif(animation, path, suffix)
 
 
-def _write_frames(film: Film, folder: Path) -> None:
-    """`frame_000001.png` and on, with their opacity."""
+def _write_frames(animation: Film, folder: Path) -> None:
+    """Writes `frame_000001.png` and so on, with their opacity, into a new folder."""
     folder.mkdir()
-    for number, picture in enumerate(film.frames, 1):
-        picture.save(folder / f"frame_{number:06d}.png", format="PNG")
+    for number, image in enumerate(animation.frames, 1):
+        image.save(folder / f"frame_{number:06d}.png", format="PNG")
 
 
-def _write_animated(film: Film, path: Path, ending: str) -> None:
-    frames = map(_with_hard_edges, film.frames) if ending == ".gif" else iter(film.frames)
-    milliseconds = _milliseconds(film.fps, ending)
-    durations = [milliseconds] * (film.total - 1) + [milliseconds + round(1000 * film.held)]
+def _write_webp_or_gif(animation: Film, path: Path, suffix: str) -> None:
+    frames = map(_to_gif_opacity, animation.frames) if suffix == ".gif" else iter(animation.frames)
+    milliseconds = _frame_milliseconds(animation.fps, suffix)
+    durations = [milliseconds] * (animation.total - 1) + [milliseconds + round(1000 * animation.last_frame_seconds)]
     first = next(frames)
-    clears = {"disposal": 2} if "transparency" in first.info else {}  # each frame is taken away before the next
+    disposal = {"disposal": 2} if "transparency" in first.info else {}  # clear each frame before the next
     first.save(
         path,
-        format={".webp": "WEBP", ".gif": "GIF"}[ending],
+        format={".webp": "WEBP", ".gif": "GIF"}[suffix],
         save_all=True,
-        append_images=[_Rest(frames, film.total - 1)] if film.total > 1 else [],
-        duration=durations if film.total > 1 else durations[0],
+        append_images=[_RemainingFrames(frames, animation.total - 1)] if animation.total > 1 else [],
+        duration=durations if animation.total > 1 else durations[0],
         loop=0,
         quality=QUALITY,
-        **clears,
+        **disposal,
     )
 
 
-def _with_hard_edges(picture: Image.Image) -> Image.Image:
-    """A picture with opacity as a GIF can have it: each pixel is shown or not, by whether it is at least half opaque.
+def _to_gif_opacity(image: Image.Image) -> Image.Image:
+    """Converts an RGBA image to a palette image for GIF, where a pixel is either opaque or transparent.
 
-    Others are as they are.
+    Pixels that are at least half opaque are shown. Images of other modes are returned unchanged.
     """
-    if picture.mode != "RGBA":
-        return picture
-    shown = picture.getchannel("A").point(lambda opacity: 255 if opacity >= HALF else 0)
-    colours = Image.new("RGB", picture.size)
-    colours.paste(picture.convert("RGB"), mask=shown)
-    limited = colours.quantize(CLEAR)
-    palette = limited.getpalette() or []
-    limited.putpalette(palette + [0] * (3 * (CLEAR + 1) - len(palette)))
-    limited.paste(CLEAR, mask=ImageChops.invert(shown))
-    limited.info["transparency"] = CLEAR
-    return limited
+    if image.mode != "RGBA":
+        return image
+    visible = image.getchannel("A").point(lambda opacity: 255 if opacity >= MIN_VISIBLE_OPACITY else 0)
+    colours = Image.new("RGB", image.size)
+    colours.paste(image.convert("RGB"), mask=visible)
+    quantized = colours.quantize(TRANSPARENT_INDEX)
+    palette = quantized.getpalette() or []
+    quantized.putpalette(palette + [0] * (3 * (TRANSPARENT_INDEX + 1) - len(palette)))
+    quantized.paste(TRANSPARENT_INDEX, mask=ImageChops.invert(visible))
+    quantized.info["transparency"] = TRANSPARENT_INDEX
+    return quantized
 
 
-def flat(picture: Image.Image, background: str = "white") -> Image.Image:
-    """The picture without opacity, on a background of this colour."""
-    if picture.mode not in OPACITY:
-        return picture.convert("RGB")
-    seen = picture.convert("RGBA")
-    ground = Image.new("RGBA", seen.size, background)
-    return Image.alpha_composite(ground, seen).convert("RGB")
+def flat(image: Image.Image, background: str = "white") -> Image.Image:
+    """Returns the image as RGB, on a background of this colour if it has opacity."""
+    if image.mode not in MODES_WITH_OPACITY:
+        return image.convert("RGB")
+    foreground = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", foreground.size, background), foreground).convert("RGB")
 
 
-def _milliseconds(fps: int, suffix: str) -> int:
-    """Of a frame; a GIF counts in hundredths of a second."""
+def _frame_milliseconds(fps: int, suffix: str) -> int:
+    """Returns the duration of a frame; that of a GIF is a multiple of 10 ms, 20 ms or more."""
     return 10 * max(round(100 / fps), 2) if suffix == ".gif" else round(1000 / fps)
 
 
-class _Rest(Image.Image):
-    """The frames after the first, as one picture of many frames: Pillow then asks for each when it comes to it."""
+class _RemainingFrames(Image.Image):
+    """All frames after the first as one image of many frames, so that Pillow reads each only when it writes it."""
 
     def __init__(self, frames: Iterator[Image.Image], count: int) -> None:
         super().__init__()
@@ -114,64 +114,64 @@ class _Rest(Image.Image):
         self.n_frames = count
 
     def seek(self, frame: int) -> None:
-        picture = next(self._frames, None)
-        if picture is None:
+        image = next(self._frames, None)
+        if image is None:
             raise EOFError
-        self.im, self._mode, self._size = picture.im, picture.mode, picture.size
-        self.info, self.palette = picture.info, picture.palette
+        self.im, self._mode, self._size = image.im, image.mode, image.size
+        self.info, self.palette = image.info, image.palette
 
 
-def _write_mp4(film: Film, path: Path) -> None:
-    """H.264 in 4:2:0, which takes even sides alone: a line of black is added where one is odd."""
+def _write_mp4(animation: Film, path: Path) -> None:
+    """Writes H.264 in 4:2:0, which needs even sides: an odd side gets one more row or column of black pixels."""
     import imageio_ffmpeg
 
-    frames = iter(film.frames)
+    frames = iter(animation.frames)
     first = next(frames)
     width, height = first.width + first.width % 2, first.height + first.height % 2
     writer = imageio_ffmpeg.write_frames(
         str(path),
         (width, height),
-        fps=film.fps,
+        fps=animation.fps,
         quality=8,
         macro_block_size=1,
         output_params=["-movflags", "+faststart"],
     )
     try:
         writer.send(None)
-        for picture in itertools.chain([first], frames):
-            shown = flat(picture, film.background).crop((0, 0, width, height)).tobytes()
-            writer.send(shown)
-        for _ in range(round(film.held * film.fps)):
-            writer.send(shown)
+        for image in itertools.chain([first], frames):
+            pixels = flat(image, animation.background).crop((0, 0, width, height)).tobytes()
+            writer.send(pixels)
+        for _ in range(round(animation.last_frame_seconds * animation.fps)):
+            writer.send(pixels)
     except OSError as error:
-        raise StorageError(f"{path}: could not be made into a film ({one_line(error, 200)})") from error
+        raise StorageError(f"{path}: the MP4 encoder failed ({one_line(error, 200)})") from error
     finally:
         writer.close()
 
 
-# --- of a run -----------------------------------------------------------------------------------------------------
+# --- sample grids -----------------------------------------------------------------------------------------------------
 
 
-def film_of(grids: Sequence[Path], most: int = MOST_FRAMES, fps: int = RUN_FPS) -> Film:
-    """The film of pictures in files, at most `most` of them, evenly chosen."""
-    count = min(len(grids), most)
-    chosen = [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
-    return Film(_read_alike(chosen), count, fps, HELD_SECONDS)
+def film_of(grids: Sequence[Path], max_frames: int = MOST_FRAMES, fps: int = RUN_FPS) -> Film:
+    """Returns the animation of image files, of at most `max_frames` of them at even distances."""
+    count = min(len(grids), max_frames)
+    selected = [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
+    return Film(_read_same_size(selected), count, fps, HELD_SECONDS)
 
 
-def _read_alike(grids: Sequence[Path]) -> Iterator[Image.Image]:
-    """At most `LARGEST_FRAME` wide and high, all of the size of the first."""
+def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:
+    """Yields the images, shrunk to at most `LARGEST_FRAME` pixels a side, all of the size of the first."""
     size: tuple[int, int] | None = None
     for path in grids:
-        with Image.open(path) as picture:
-            image = picture.convert("RGBA" if picture.mode in OPACITY else "RGB")
+        with Image.open(path) as opened:
+            image = opened.convert("RGBA" if opened.mode in MODES_WITH_OPACITY else "RGB")
         image.thumbnail((LARGEST_FRAME, LARGEST_FRAME))
         size = size or image.size
         yield image if image.size == size else image.resize(size)
 
 
 def save_film(grids: Sequence[Path], path: Path) -> None:
-    """An animated WebP of a run's grids, at most `MOST_FRAMES`; nothing of none."""
+    """Writes an animated WebP of a run's grids, of at most `MOST_FRAMES`; writes nothing if there are no grids."""
     if not grids:
         return
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")

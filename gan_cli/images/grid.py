@@ -1,4 +1,4 @@
-"""Samples as pictures: grids of images, scatter plots of points."""
+"""Samples as one image: grids of images and scatter plots of points."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from gan_cli.images.animation import flat
 from gan_cli.storage.links import without_link
 
 GAP = 2  # pixels between the images of a grid
-MOST_COLUMNS = 32
-SMALLEST_TILE = 56  # smaller images are enlarged by whole factors
+MAX_COLUMNS = 32
+MIN_TILE_SIDE = 56  # pixels; smaller images are enlarged by whole factors
 PLOT_SIDE = 512
-TITLE = 24  # pixels above a block of pairs
+TITLE_HEIGHT = 24  # pixels above a block of pairs
 REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
 
 
 def draw_samples(samples: Tensor, modes: Modes | None, rows: Sequence[int] = ()) -> Image.Image:
-    """Images `[N, C, H, W]`, uint8, as a grid; points `[N, 2]`, of which `modes` may be known, as a scatter plot.
+    """Draws uint8 images `[N, C, H, W]` as a grid, or points `[N, 2]` as a scatter plot with the real `modes` if known.
 
-    A grid has `rows` of so many images each, or is as square as can be.
+    `rows` is the number of images in each row of the grid; without it the grid is as square as possible.
     """
     if samples.ndim > 2:
         return draw_grid(samples, rows)
@@ -34,60 +34,70 @@ def draw_samples(samples: Tensor, modes: Modes | None, rows: Sequence[int] = ())
 
 
 def draw_grid(images: Tensor, rows: Sequence[int] = ()) -> Image.Image:
-    """uint8 `[N, C, H, W]` row by row, in rows of so many, the longest folded, or in a grid as square as can be."""
+    """Draws uint8 images `[N, C, H, W]` as a grid, row by row.
+
+    `rows` is the number of images in each row; a row of more than `MAX_COLUMNS` continues in the next line. With fewer
+    than two rows the grid is as square as possible.
+    """
     count, _, height, width = images.shape
-    columns = min(max(rows), MOST_COLUMNS) if len(rows) > 1 else math.ceil(math.sqrt(count))
-    places = _places(rows if len(rows) > 1 else [count], columns)
-    factor = max(1, SMALLEST_TILE // max(height, width))
+    columns = min(max(rows), MAX_COLUMNS) if len(rows) > 1 else math.ceil(math.sqrt(count))
+    positions = _tile_positions(rows if len(rows) > 1 else [count], columns)
+    factor = max(1, MIN_TILE_SIDE // max(height, width))
     pixels = _displayable(images).repeat_interleave(factor, 1).repeat_interleave(factor, 2)
     tile_height, tile_width = height * factor + GAP, width * factor + GAP
     sheet = torch.zeros(
-        (places[-1][0] + 1) * tile_height + GAP, columns * tile_width + GAP, pixels.shape[-1], dtype=torch.uint8
+        (positions[-1][0] + 1) * tile_height + GAP, columns * tile_width + GAP, pixels.shape[-1], dtype=torch.uint8
     )
-    for (line, column), image in zip(places, pixels, strict=True):
+    for (line, column), image in zip(positions, pixels, strict=True):
         top, left = GAP + line * tile_height, GAP + column * tile_width
         sheet[top : top + height * factor, left : left + width * factor] = image
-    return image_of(sheet)
+    return _to_image(sheet)
 
 
 def draw_pairs(blocks: Sequence[tuple[str, Tensor, Tensor]], columns: int = 16) -> Image.Image:
-    """Of each block its title, and uint8 images `[N, C, H, W]` with a partner below each, `columns` in a line."""
-    sheets = []
+    """Draws blocks of `(title, images, images)`, both uint8 `[N, C, H, W]`.
+
+    Each image of the first stands above the image of the same index of the second, `columns` pairs in a line.
+    """
+    grids = []
     for _, above, below in blocks:
         lines = zip(above.split(columns), below.split(columns), strict=True)
         rows = [(part, len(part)) for pair in lines for part in pair]
-        sheets.append(flat(draw_grid(torch.cat([part for part, _ in rows]), [length for _, length in rows])))
-    width = max(sheet.width for sheet in sheets)
-    page = Image.new("RGB", (max(width, 480), sum(sheet.height + TITLE for sheet in sheets)), "white")
+        grids.append(flat(draw_grid(torch.cat([part for part, _ in rows]), [length for _, length in rows])))
+    width = max(grid.width for grid in grids)
+    page = Image.new("RGB", (max(width, 480), sum(grid.height + TITLE_HEIGHT for grid in grids)), "white")
     draw, top = ImageDraw.Draw(page), 0
-    for (title, _, _), sheet in zip(blocks, sheets, strict=True):
+    for (title, _, _), grid in zip(blocks, grids, strict=True):
         draw.text((4, top + 4), title, fill="black", font_size=13)
-        page.paste(sheet, (0, top + TITLE))
-        top += TITLE + sheet.height
+        page.paste(grid, (0, top + TITLE_HEIGHT))
+        top += TITLE_HEIGHT + grid.height
     return page
 
 
-def _places(rows: Sequence[int], columns: int) -> list[tuple[int, int]]:
-    """Line and column of each image; a row begins a line of its own."""
-    places, line = [], 0
+def _tile_positions(rows: Sequence[int], columns: int) -> list[tuple[int, int]]:
+    """Returns `(line, column)` of each image; every row begins a new line."""
+    positions, line = [], 0
     for length in rows:
-        places += [(line + index // columns, index % columns) for index in range(length)]
+        positions += [(line + index // columns, index % columns) for index in range(length)]
         line += math.ceil(length / columns)
-    return places
+    return positions
 
 
-def image_of(pixels: Tensor) -> Image.Image:
-    """uint8 `[H, W, C]` with 1, 3 or 4 channels."""
+def _to_image(pixels: Tensor) -> Image.Image:
+    """Converts uint8 pixels `[H, W, C]` with 1, 3 or 4 channels."""
     return Image.fromarray(pixels.squeeze(-1).numpy())
 
 
 def draw_image(image: Tensor) -> Image.Image:
-    """One uint8 image `[C, H, W]` at its own size."""
-    return image_of(_displayable(image.unsqueeze(0))[0])
+    """Converts one uint8 image `[C, H, W]`, at its own size."""
+    return _to_image(_displayable(image.unsqueeze(0))[0])
 
 
 def _displayable(images: Tensor) -> Tensor:
-    """`[N, C, H, W]` as `[N, H, W, 1, 3 or 4]`: two channels become red and green, of five or more three are shown."""
+    """Converts `[N, C, H, W]` to `[N, H, W, C']`, where C' is 1, 3 or 4.
+
+    Two channels become red and green; of five or more the first three are shown.
+    """
     channels = images.shape[1]
     if channels == 2:
         images = torch.cat([images, torch.zeros_like(images[:, :1])], 1)
@@ -95,25 +105,25 @@ def _displayable(images: Tensor) -> Tensor:
 
 
 def draw_scatter(points: Tensor, modes: Modes) -> Image.Image:
-    """Points in blue; a red circle of three standard deviations around each real mode."""
-    reach = 1.3 * modes.reach
+    """Draws points `[N, 2]` in blue, and a red circle of three standard deviations around each real mode."""
+    extent = 1.3 * modes.reach
     side = 2 * PLOT_SIDE  # drawn twice as large and shrunk, for soft edges
     image = Image.new("RGB", (side, side), "white")
     draw = ImageDraw.Draw(image, "RGBA")
 
     def circle(x: float, y: float, radius: float, **style: object) -> None:
-        column, row = (0.5 + 0.5 * x / reach) * side, (0.5 - 0.5 * y / reach) * side
+        column, row = (0.5 + 0.5 * x / extent) * side, (0.5 - 0.5 * y / extent) * side
         draw.ellipse((column - radius, row - radius, column + radius, row + radius), **style)  # type: ignore[arg-type]
 
     for x, y in modes.centres.tolist():
-        circle(x, y, max(14.0, 3 * modes.std * 0.5 * side / reach), outline=REAL_COLOUR, width=3)
-    for x, y in points.clamp(-reach, reach).tolist():
+        circle(x, y, max(14.0, 3 * modes.std * 0.5 * side / extent), outline=REAL_COLOUR, width=3)
+    for x, y in points.clamp(-extent, extent).tolist():
         circle(x, y, 4, fill=(*FAKE_COLOUR, 90))
     return image.resize((PLOT_SIDE, PLOT_SIDE), Image.Resampling.LANCZOS)
 
 
 def save_picture(image: Image.Image, path: Path) -> None:
-    """PNG by a temporary name, so that nobody meets half a picture."""
+    """Writes a PNG under a temporary name and renames it, so that readers never see an incomplete file."""
     temporary = path.with_name(f".{path.name}.tmp")
     image.save(without_link(temporary), format="PNG", optimize=False)
     os.replace(temporary, path)

@@ -1,6 +1,6 @@
-"""How a condition `[N, K]` enters a network: beside its input, into its layers, or held against its features.
+"""Layers that feed a condition `[N, K]` to a network, and the classification loss of AC-GAN.
 
-The three ways are those of cGAN (1411.1784), of projection (1802.05637) and of AC-GAN (1610.09585).
+The modes are `concat` (cGAN, 1411.1784), `projection` (1802.05637) and `acgan` (1610.09585).
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from gan_cli.data.labels import Attribute
 
 
 class Conditions(NamedTuple):
-    """`way` is none, concat, projection or acgan; `size` is K, the columns of a condition."""
+    """How a network is conditioned.
+
+    `way` is none, concat, projection or acgan. `size` is K, the number of columns of a condition. `embedding_dim` is
+    the size of the embedding that is concatenated to the input.
+    """
 
     way: str = "none"
     size: int = 0
@@ -26,14 +30,18 @@ class Conditions(NamedTuple):
 UNCONDITIONAL = Conditions()
 
 
-class Beside(nn.Module):
-    """Puts an embedding of the condition beside vectors `[N, L]` or, as planes, beside images `[N, C, H, W]`."""
+class ConcatCondition(nn.Module):
+    """Concatenates an embedding of the condition to the input.
+
+    Vectors `[N, L]` get `embedding_dim` more values; images `[N, C, H, W]` get as many more channels, each constant
+    over the image.
+    """
 
     def __init__(self, conditions: Conditions) -> None:
         super().__init__()
         self.added = conditions.embedding_dim
         self.embed = nn.Linear(conditions.size, conditions.embedding_dim, bias=False)
-        nn.init.normal_(self.embed.weight)  # as large as latents and pixels are
+        nn.init.normal_(self.embed.weight)  # the scale of latents and pixels
 
     def forward(self, values: Tensor, condition: Tensor) -> Tensor:
         embedding = self.embed(condition)
@@ -41,8 +49,8 @@ class Beside(nn.Module):
         return torch.cat([values, planes.expand(-1, -1, *values.shape[2:]).to(values.dtype)], 1)
 
 
-class Unmoved(nn.Identity):
-    """Takes a condition and leaves it alone."""
+class IgnoreCondition(nn.Identity):
+    """Returns the input unchanged and ignores the condition."""
 
     added = 0
 
@@ -50,17 +58,20 @@ class Unmoved(nn.Identity):
         return values
 
 
-def beside(conditions: Conditions, ways: Sequence[str]) -> Beside | Unmoved:
-    """What puts the condition beside a network's input, if that is how it enters there."""
-    return Beside(conditions) if conditions.way in ways else Unmoved()
+def beside(conditions: Conditions, modes: Sequence[str]) -> ConcatCondition | IgnoreCondition:
+    """Returns a layer that concatenates the condition to a network's input if the mode is one of `modes`."""
+    return ConcatCondition(conditions) if conditions.way in modes else IgnoreCondition()
 
 
 class Conditional(nn.Module):
-    """A layer that is called with the condition as well."""
+    """Base class of layers whose `forward` takes `(input, condition)`."""
 
 
 class Modulated(Conditional):
-    """A normalization whose scale and shift depend on the condition; at first they do not (1802.05637, section 4)."""
+    """A normalization with a scale and shift computed from the condition (1802.05637, section 4).
+
+    The weights start at zero, so the layer starts as the plain normalization.
+    """
 
     def __init__(self, normalization: nn.Module, channels: int, size: int) -> None:
         super().__init__()
@@ -71,19 +82,19 @@ class Modulated(Conditional):
 
     def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
         normalized = self.normalization(maps)
-        shape = (maps.shape[0], -1, *[1] * (maps.ndim - 2))  # its len() would fix the batch size of an export
+        shape = (maps.shape[0], -1, *[1] * (maps.ndim - 2))  # len(maps) would fix the batch size of an export
         return normalized * (1 + self.scale(condition).view(shape)) + self.shift(condition).view(shape)
 
 
 def modulated(normalization: nn.Module, channels: int, conditions: Conditions) -> nn.Module:
-    """`normalization` of `channels`, by the condition if that is how it enters."""
+    """Returns `normalization` of `channels`, wrapped so that it depends on the condition in the mode `projection`."""
     if conditions.way != "projection":
         return normalization
     return Modulated(normalization, channels, conditions.size)
 
 
 class Chain(nn.Sequential, Conditional):
-    """Layers one after the other, each given the condition that takes one."""
+    """A `Sequential` that passes the condition to each layer that takes one."""
 
     def forward(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
         for layer in self:
@@ -92,7 +103,7 @@ class Chain(nn.Sequential, Conditional):
 
 
 def classification_loss(class_logits: Tensor, condition: Tensor, attributes: Sequence[Attribute]) -> Tensor:
-    """-log p(class) of logits `[N, K]`, mean over samples, sum over attributes; 0 for one that is not known."""
+    """Cross-entropy of logits `[N, K]`: mean over samples, sum over attributes. An unknown label contributes 0."""
     losses = [
         -(log_softmax(class_logits[:, attribute.columns], 1) * condition[:, attribute.columns]).sum(1).mean()
         for attribute in attributes
@@ -101,11 +112,11 @@ def classification_loss(class_logits: Tensor, condition: Tensor, attributes: Seq
 
 
 def classification_accuracy(class_logits: Tensor, condition: Tensor, attributes: Sequence[Attribute]) -> float:
-    """The share of known labels that have the largest of their attribute's logits."""
-    right = known = 0
+    """Returns the fraction of known labels whose logit is the largest of their attribute; 0 without known labels."""
+    correct = known = 0
     for attribute in attributes:
-        wanted = condition[:, attribute.columns]
-        chosen = class_logits[:, attribute.columns].argmax(1, keepdim=True)
-        right += int(wanted.gather(1, chosen).sum())
-        known += int(wanted.sum())
-    return right / max(known, 1)
+        target = condition[:, attribute.columns]
+        predicted = class_logits[:, attribute.columns].argmax(1, keepdim=True)
+        correct += int(target.gather(1, predicted).sum())
+        known += int(target.sum())
+    return correct / max(known, 1)

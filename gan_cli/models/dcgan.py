@@ -22,9 +22,9 @@ from gan_cli.models.layers import (
 
 
 class DCGANGenerator(nn.Module):
-    """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of any sides from 4 on.
+    """Maps latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more.
 
-    The narrowest layer has `base_channels`; each coarser one twice as many, up to 8 times.
+    The finest map has `base_channels`; each coarser one has twice as many, up to 8 times.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(Discriminator):
-    """Images `[N, C, H, W]` in [-1, 1], of any sides from 4 on, to logits `[N]`.
+    """Maps images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more, to logits `[N]`.
 
-    As in the paper the first layer is not normalized.
+    As in the paper, the first layer is not normalized.
     """
 
     mixes_by_known_layers = True

@@ -1,4 +1,4 @@
-"""Seeds to latents to samples: the same seed is the same picture, in a training grid and from any checkpoint."""
+"""Generates samples from seeds. A seed gives the same sample in a training grid and from a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from gan_cli.models.latents import Latent
 
-OF_A_CLASS, SHOWN_CLASSES = 8, 32  # samples of each, and rows of a grid, where nobody says how many
+OF_A_CLASS, SHOWN_CLASSES = 8, 32  # default samples of each class, and the most classes (rows) of a grid
 
 
 def latents_of(seeds: Sequence[int], latent: Latent, truncation: float | None = None) -> Tensor:
-    """`[len(seeds), latent.dim]`, each row drawn from its own seed; see `Latent.fill`."""
+    """Draws latents `[len(seeds), latent.dim]`, each row from its own seed; `truncation` is the largest value."""
     latents, random = torch.empty(len(seeds), latent.dim), torch.Generator()
     for row, seed in zip(latents, seeds, strict=True):
         latent.fill(row, random.manual_seed(seed), truncation)
@@ -28,12 +28,13 @@ def generate(
     truncation: float | None = None,
     conditions: Tensor | None = None,
 ) -> Iterator[Tensor]:
-    """Batches of float32 samples on the CPU, the network as after training, in full precision.
+    """Yields batches of float32 samples on the CPU, generated in evaluation mode and full precision.
 
-    `conditions` `[len(seeds), K]` say what each is to be, None of an unconditional generator.
+    `conditions` are `[len(seeds), K]`, or None of an unconditional generator. The generator returns to its mode at the
+    end.
     """
     was_training = generator.training
-    if was_training:  # else nothing is to be said to all its layers, which takes as long as some pictures
+    if was_training:  # skip eval() otherwise: it visits all layers, which takes as long as some samples
         generator.eval()
     try:
         for start in range(0, len(seeds), batch_size):
@@ -45,7 +46,7 @@ def generate(
 
 
 def respond(generator: nn.Module, latents: Tensor, conditions: Tensor | None = None) -> Tensor:
-    """What the network makes of `[N, dim]` and `[N, K]`, of all at once: float32 on the CPU, without a gradient."""
+    """Runs the network on latents `[N, dim]` and conditions `[N, K]` without gradient; returns float32 on the CPU."""
     device = next(generator.parameters()).device
     with torch.no_grad():
         return generator(latents.to(device), None if conditions is None else conditions.to(device)).float().cpu()

@@ -1,4 +1,4 @@
-"""What generators start from: random vectors of a named distribution, drawn on the CPU for every device alike."""
+"""Latents, the random input vectors of a generator. They are drawn on the CPU, so every device gets the same ones."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-NEAREST_ONE = 1 - 1e-9  # at 1 itself a normal value would be infinite
+MAX_QUANTILE = 1 - 1e-9  # erfinv(1) is infinite
 
 
 class Latent(NamedTuple):
-    """The size of a latent vector and the distribution of its values: `normal` (standard), or `uniform` in [-1, 1]."""
+    """The size of a latent vector and the distribution of its values: standard `normal`, or `uniform` in [-1, 1]."""
 
     dim: int
     distribution: str = "normal"
 
     def draw(self, random: torch.Generator, count: int | None = None, truncation: float | None = None) -> Tensor:
-        """`[count, dim]`, or one `[dim]`; `truncation` is as for `fill`."""
+        """Draws latents `[count, dim]`, or one `[dim]` without `count`; see `fill` for `truncation`."""
         return self.fill(torch.empty((self.dim,) if count is None else (count, self.dim)), random, truncation)
 
     def fill(self, latents: Tensor, random: torch.Generator, truncation: float | None = None) -> Tensor:
-        """Draws all values of `latents`, in place.
+        """Draws all values of `latents` in place and returns it.
 
-        `truncation` cuts the normal distribution off at that many standard deviations (1809.11096, section 3.1), and
-        the uniform one at that value.
+        `truncation` is the largest absolute value: of a normal distribution in standard deviations (1809.11096, section
+        3.1), of a uniform one the bound itself if it is below 1.
         """
         if self.distribution == "uniform":
             return latents.uniform_(generator=random).mul_(2).sub_(1).mul_(min(truncation or 1.0, 1.0))
@@ -34,28 +34,30 @@ class Latent(NamedTuple):
         return nn.init.trunc_normal_(latents, a=-truncation, b=truncation, generator=random)
 
     def to_normal(self, latents: Tensor, truncation: float | None = None) -> Tensor:
-        """The same latents as standard normal ones, float64, by their quantiles; `from_normal` turns them back.
+        """Maps latents to standard normal values of the same quantiles, float64; `from_normal` is the inverse.
 
-        A path between two latents that is one of normal latents there keeps to this distribution, and within
-        `truncation`, all along.
+        Interpolate between normal values: mapped back, the latents on the way keep to this distribution and within
+        `truncation`.
         """
         if self.distribution == "normal" and truncation is None:
             return latents.double()
-        return torch.erfinv(self._shares(latents, truncation).clamp(-NEAREST_ONE, NEAREST_ONE)) * math.sqrt(2)
+        return torch.erfinv(self._signed_quantiles(latents, truncation).clamp(-MAX_QUANTILE, MAX_QUANTILE)) * math.sqrt(
+            2
+        )
 
-    def _shares(self, latents: Tensor, truncation: float | None) -> Tensor:
-        """Where each value stands among all that can be drawn: evenly between -1 and 1."""
+    def _signed_quantiles(self, latents: Tensor, truncation: float | None) -> Tensor:
+        """Returns 2 F(x) - 1 of each value, where F is the cumulative distribution function; uniform in [-1, 1]."""
         if self.distribution == "uniform":
             return latents.double() / min(truncation or 1.0, 1.0)
         assert truncation is not None
         return torch.erf(latents.double() / math.sqrt(2)) / math.erf(truncation / math.sqrt(2))
 
     def from_normal(self, normals: Tensor, truncation: float | None = None) -> Tensor:
-        """float32 latents of this distribution from standard normal ones."""
-        shares = torch.erf(normals / math.sqrt(2))
+        """Maps standard normal values to float32 latents of this distribution."""
+        quantiles = torch.erf(normals / math.sqrt(2))
         if self.distribution == "uniform":
-            return (shares * min(truncation or 1.0, 1.0)).float()
+            return (quantiles * min(truncation or 1.0, 1.0)).float()
         if truncation is None:
             return normals.float()
-        cut = (shares * math.erf(truncation / math.sqrt(2))).clamp(-NEAREST_ONE, NEAREST_ONE)
+        cut = (quantiles * math.erf(truncation / math.sqrt(2))).clamp(-MAX_QUANTILE, MAX_QUANTILE)
         return (torch.erfinv(cut) * math.sqrt(2)).float()

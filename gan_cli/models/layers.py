@@ -1,4 +1,4 @@
-"""Pieces that the architectures share."""
+"""Layers and helpers that the architectures share, and the base class of discriminators."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from gan_cli.models.conditioning import UNCONDITIONAL, Conditions
 
 NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
 DCGAN_MULTIPLIER = 8  # the paper's widest layer has 8 times the channels of its narrowest (1511.06434)
+BATCH_STATISTICS = "beside"  # name of D's layer of batch statistics in checkpoints
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
 def build_normalization(name: str, channels: int, *, image: bool) -> nn.Module:
-    """The module that normalizes `[N, channels]` vectors, or `[N, channels, H, W]` maps if `image`.
+    """Returns the module that normalizes vectors `[N, channels]`, or maps `[N, channels, H, W]` if `image`.
 
-    `none` and `spectral` give an identity: spectral normalization acts on weights (see `weighted`).
+    `none` and `spectral` give an identity: spectral normalization acts on weights (see `weighted`). ValueError for an
+    unknown name, and for `instance` of vectors.
     """
     if name == "batch":
         return nn.BatchNorm2d(channels) if image else nn.BatchNorm1d(channels)
@@ -38,11 +40,11 @@ def build_normalization(name: str, channels: int, *, image: bool) -> nn.Module:
 def weighted(
     layer: Layer, *, initialization: str = "default", gain: float = 1.0, normalization: str = "none"
 ) -> nn.Module:
-    """`layer` with its weight drawn by `initialization`, and divided by its norm if `normalization` is `spectral`.
+    """Initializes the weight of `layer` and adds spectral normalization (1802.05957) if `normalization` is `spectral`.
 
-    `default` leaves PyTorch's own draw, He's uniform with a = sqrt(5); `normal` draws N(0, 0.02^2) as DCGAN does;
-    `xavier` (uniform) and `orthogonal` take `gain`. All but `default` set the bias to zero. Spectral normalization
-    divides by the largest singular value (1802.05957).
+    `default` keeps PyTorch's initialization, He's uniform with a = sqrt(5); `normal` draws N(0, 0.02^2) as DCGAN does;
+    `xavier` (uniform) and `orthogonal` use `gain`. All but `default` set the bias to zero. Spectral normalization
+    divides the weight by its largest singular value. ValueError for an unknown initialization.
     """
     if initialization == "normal":
         nn.init.normal_(layer.weight, std=0.02)
@@ -58,14 +60,18 @@ def weighted(
 
 
 def widths_of(base_channels: int, levels: int, max_multiplier: int = DCGAN_MULTIPLIER) -> list[int]:
-    """Channels at each level, from the finest to the coarsest map."""
+    """Returns the number of channels at each level, from the finest to the coarsest map.
+
+    It doubles from level to level, up to `max_multiplier` times `base_channels`.
+    """
     return [base_channels * min(2**level, max_multiplier) for level in range(levels)]
 
 
 def flattened(maps: Tensor) -> Tensor:
-    """`[N, C, H, W]` as `[N, C * H * W]`; the gradient comes back in the memory layout that the maps have.
+    """Flattens maps `[N, C, H, W]` to `[N, C * H * W]` and keeps the memory layout of the maps for their gradient.
 
-    Without that, all that is pointwise before it would walk two layouts at once, which is several times slower.
+    Otherwise the pointwise layers before this one would mix two memory layouts in backward, which is several times
+    slower.
     """
     if maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):
         maps.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
@@ -73,9 +79,9 @@ def flattened(maps: Tensor) -> Tensor:
 
 
 def cut_to(images: Tensor, sides: Sequence[int]) -> Tensor:
-    """The middle of images `[N, C, H, W]`, of these sides; they themselves if they are no larger."""
+    """Crops the centre of images `[N, C, H, W]` to `sides`; returns `images` itself if they have these sides."""
     (top, rows), (left, columns) = (
-        ((have - wanted) // 2, wanted) for have, wanted in zip(images.shape[2:], sides, strict=True)
+        ((side - target) // 2, target) for side, target in zip(images.shape[2:], sides, strict=True)
     )
     if (rows, columns) == tuple(images.shape[2:]):
         return images
@@ -83,28 +89,31 @@ def cut_to(images: Tensor, sides: Sequence[int]) -> Tensor:
 
 
 def padded_to(images: Tensor, sides: Sequence[int]) -> Tensor:
-    """Images `[N, C, H, W]` in the middle of zeros, with these sides; they themselves if they have them."""
-    height, width = (wanted - have for have, wanted in zip(images.shape[2:], sides, strict=True))
+    """Pads images `[N, C, H, W]` with zeros to `sides`, half on each end; returns `images` if they have these sides."""
+    height, width = (target - side for side, target in zip(images.shape[2:], sides, strict=True))
     if height == width == 0:
         return images
     return pad(images, (width // 2, width - width // 2, height // 2, height - height // 2))
 
 
-def build_dropout(share: float) -> list[nn.Module]:
-    """Sets a share of the values to zero in training; of images too, value by value. No module if the share is 0."""
-    return [nn.Dropout(share)] if share > 0 else []
+def build_dropout(probability: float) -> list[nn.Module]:
+    """Returns a list with one dropout layer, which drops single values also of images; an empty list for 0."""
+    return [nn.Dropout(probability)] if probability > 0 else []
 
 
 def binomial_blur() -> nn.Module:
-    """Maps `[N, C, H, W]` weighted 1, 2, 1 along each side, where the edge repeats; what alternates from pixel to pixel
-    goes."""
+    """Returns a blur of maps `[N, C, H, W]` with the kernel (1, 2, 1) / 4 along each side and replicated edges.
+
+    It removes patterns that alternate from pixel to pixel.
+    """
     return nn.Sequential(nn.AvgPool2d(2, 1, padding=1, count_include_pad=False), nn.AvgPool2d(2, 1))
 
 
 class MinibatchStddev(nn.Module):
-    """Appends to features `[N, C, ...]` one more: the mean over features of their standard deviation over the batch.
+    """Appends one feature to features `[N, C, ...]`: their standard deviation over the batch, averaged over features.
 
-    (1710.10196, section 3.) The batch is cut into groups of `group` samples, or as many as divide it.
+    From 1710.10196, section 3. The batch is split into groups of `group` samples, or of fewer if `group` does not
+    divide N.
     """
 
     added = 1
@@ -124,7 +133,10 @@ class MinibatchStddev(nn.Module):
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Appends to vectors `[N, C]` `kernels` more: how many others of the batch are near (1606.03498, section 3.2)."""
+    """Appends `kernels` features to vectors `[N, C]`: how similar a sample is to the rest of the batch.
+
+    From 1606.03498, section 3.2.
+    """
 
     def __init__(self, features: int, kernels: int = 8, dimensions: int = 5) -> None:
         super().__init__()
@@ -132,23 +144,23 @@ class MinibatchDiscrimination(nn.Module):
         self.project = nn.Linear(features, kernels * dimensions, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        places = self.project(features).unflatten(1, (self.added, -1))
-        apart = (places.unsqueeze(0) - places.unsqueeze(1)).abs().sum(3)  # `[N, N, kernels]`
-        near = torch.exp(-apart).sum(1) - 1  # without the sample itself
-        return torch.cat([features, near], 1)
+        projected = self.project(features).unflatten(1, (self.added, -1))  # `[N, kernels, dimensions]`
+        distances = (projected.unsqueeze(0) - projected.unsqueeze(1)).abs().sum(3)  # `[N, N, kernels]`
+        similarity = torch.exp(-distances).sum(1) - 1  # without the sample itself
+        return torch.cat([features, similarity], 1)
 
 
-def largest_group(count: int, most: int) -> int:
-    """The largest number up to `most` that divides `count`."""
-    return max(size for size in range(1, most + 1) if count % size == 0)
+def largest_group(count: int, limit: int) -> int:
+    """Returns the largest number up to `limit` that divides `count`."""
+    return max(size for size in range(1, limit + 1) if count % size == 0)
 
 
 class MinibatchDeviations(nn.Module):
-    """Appends to vectors `[N, C]` the deviations of `kernels` learned projections of them within a group of samples.
+    """Appends `kernels` features to vectors `[N, C]`: standard deviations of learned projections within a group.
 
-    Standard deviations as in 1710.10196, section 3, but each of its own kind and of what D finds worth comparing, as in
-    1606.03498, section 3.2: a generator that varies in too few ways is told apart by them. Groups are `group` samples
-    that follow each other, or as many as divide the batch.
+    It combines the standard deviation of 1710.10196, section 3, with the learned projections of 1606.03498, section
+    3.2, so that D can recognize a generator of too little variety. A group is `group` consecutive samples, or fewer if
+    `group` does not divide N.
     """
 
     group = 16
@@ -165,8 +177,8 @@ class MinibatchDeviations(nn.Module):
         return torch.cat([features, spread.repeat_interleave(size, 0).to(features.dtype)], 1)
 
 
-def build_minibatch(name: str, features: int) -> tuple[nn.Module, int]:
-    """What tells D's last vectors `[N, features]` of the rest of the batch, and how many features it adds."""
+def build_minibatch_layer(name: str, features: int) -> tuple[nn.Module, int]:
+    """Returns the layer that adds statistics of the batch to vectors `[N, features]`, and how many features it adds."""
     if name == "stddev":
         return MinibatchStddev(), MinibatchStddev.added
     if name == "deviations":
@@ -178,23 +190,25 @@ def build_minibatch(name: str, features: int) -> tuple[nn.Module, int]:
     return nn.Identity(), 0
 
 
-MIXING = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination, MinibatchDeviations)  # what looks at other samples
+# layers whose output for a sample depends on the other samples of the batch
+BATCH_DEPENDENT = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination, MinibatchDeviations)
 
 
 class Judged(NamedTuple):
-    """D's logits `[N]`, high for real; and those of the classes `[N, K]` if D names them, as in AC-GAN."""
+    """The logits of D, `[N]`, high for real; and its class logits `[N, K]` if it classifies, as in AC-GAN."""
 
     logits: Tensor
     class_logits: Tensor | None = None
 
 
 class Discriminator(nn.Module, ABC):
-    """What all discriminators share: the way from features `[N, F]` to a judgement.
+    """Base class of discriminators: the layers from features `[N, F]` to logits.
 
-    A subclass calls `add_head` when it is built, and defines `features`.
+    A subclass calls `add_head` in its `__init__`, and defines `features`.
     """
 
-    mixes_by_known_layers = False  # whether no sample meets others of its batch but in layers of MIXING
+    # True if only layers of BATCH_DEPENDENT let one sample of a batch influence another
+    mixes_by_known_layers = False
 
     def add_head(
         self,
@@ -205,40 +219,43 @@ class Discriminator(nn.Module, ABC):
         normalization: str = "none",
         conditions: Conditions = UNCONDITIONAL,
     ) -> None:
-        self.beside, added = build_minibatch(minibatch, features)
+        """Builds the last layers: batch statistics, real/fake logit and, by the conditioning mode, class weights."""
+        batch_statistics, added = build_minibatch_layer(minibatch, features)
+        self.add_module(BATCH_STATISTICS, batch_statistics)
         score = nn.Linear(features + added, 1)
         self.score = weighted(score, initialization=initialization, normalization=normalization)
-        self.way = conditions.way
-        if self.way in ("projection", "acgan"):
-            classes = nn.Linear(features + added, conditions.size, bias=self.way == "acgan")
+        self.conditioning_mode = conditions.way
+        if self.conditioning_mode in ("projection", "acgan"):
+            classes = nn.Linear(features + added, conditions.size, bias=self.conditioning_mode == "acgan")
             self.classes = weighted(classes, initialization=initialization, normalization=normalization)
 
     def keeps_apart(self, count: int) -> bool:
-        """Whether two batches of `count` samples can be judged in one pass, neither changing what is made of the other.
+        """Returns whether one forward pass over two batches of `count` samples equals two passes.
 
-        True of networks that judge each sample by itself, or in groups which divide the batch, and say by
-        `mixes_by_known_layers` that they do nothing else.
+        True if `mixes_by_known_layers` is set, and no layer depends on the batch, or only in groups that divide
+        `count`.
         """
         if not self.mixes_by_known_layers:
             return False
-        mixing = [module for module in self.modules() if isinstance(module, MIXING)]
-        return all(isinstance(module, MinibatchDeviations) and count % module.group == 0 for module in mixing)
+        dependent = [module for module in self.modules() if isinstance(module, BATCH_DEPENDENT)]
+        return all(isinstance(module, MinibatchDeviations) and count % module.group == 0 for module in dependent)
 
     @abstractmethod
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
-        """What the judgement is made from, `[N, F]`."""
+        """Returns the features `[N, F]` from which the logits are computed."""
 
     def judge(self, sample: Tensor, condition: Tensor | None = None) -> Judged:
-        features = self.beside(self.features(sample, condition))
+        """Returns the real/fake logits and, in the mode `acgan`, the class logits."""
+        features = self.get_submodule(BATCH_STATISTICS)(self.features(sample, condition))
         logits = torch.squeeze(self.score(features), 1)
-        if self.way == "projection":
+        if self.conditioning_mode == "projection":
             return Judged(logits + (self.classes(features) * condition).sum(1))
-        return Judged(logits, self.classes(features) if self.way == "acgan" else None)
+        return Judged(logits, self.classes(features) if self.conditioning_mode == "acgan" else None)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.judge(sample, condition).logits
 
 
 def output_activation(sample_shape: tuple[int, ...]) -> nn.Module:
-    """Images end in tanh, in [-1, 1]; points are unbounded."""
+    """Returns tanh for images, which are in [-1, 1], and an identity for points, which are unbounded."""
     return nn.Tanh() if len(sample_shape) > 1 else nn.Identity()

@@ -1,4 +1,4 @@
-"""Fully connected networks, as in the first GAN paper (Goodfellow et al., 1406.2661), with today's activations."""
+"""Fully connected networks, as in the first GAN paper (Goodfellow et al., 1406.2661), with ReLU and leaky ReLU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _hidden_layers(
 
 
 class MLPGenerator(nn.Module):
-    """Latents `[N, latent_dim]` to samples `[N, *sample_shape]`: images in [-1, 1], points unbounded."""
+    """Maps latents `[N, latent_dim]` to samples `[N, *sample_shape]`: images in [-1, 1], points unbounded."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(Discriminator):
-    """Samples `[N, *sample_shape]` to logits `[N]`."""
+    """Maps samples `[N, *sample_shape]` to logits `[N]`."""
 
     mixes_by_known_layers = True
 

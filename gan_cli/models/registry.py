@@ -1,4 +1,4 @@
-"""Generators and discriminators: modules that know tensors only."""
+"""Generators and discriminators by name. Networks work on tensors only and read no config."""
 
 from collections.abc import Callable
 

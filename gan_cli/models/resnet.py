@@ -1,7 +1,7 @@
-"""Residual networks of WGAN-GP (1704.00028) and SNGAN (1802.05957), with SAGAN's attention (1805.08318) if wanted.
+"""Residual networks of WGAN-GP (1704.00028) and SNGAN (1802.05957), with optional attention of SAGAN (1805.08318).
 
-At 32 x 32 with `max_multiplier=1` they have the blocks and widths of those papers' CIFAR-10 networks; a larger image
-has a level more for each doubling of its side.
+At 32 x 32 with `max_multiplier=1` they have the blocks and widths of those papers' CIFAR-10 networks; each doubling of
+the image's sides adds a level.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ RESIDUAL_GAIN = math.sqrt(2)  # of the convolutions on a block's main path, as i
 
 
 class SelfAttention(nn.Module):
-    """Each place of a map `[N, C, H, W]` looks at all others; starts as the identity (1805.08318, section 3).
+    """Self-attention over the positions of a map `[N, C, H, W]`; starts as the identity (1805.08318, section 3).
 
-    Keys and values are pooled by two, as in BigGAN's code, where both sides are even.
+    Keys and values are max-pooled by 2, as in BigGAN's code, if both sides are even.
     """
 
     def __init__(self, channels: int, *, initialization: str, normalization: str) -> None:
@@ -42,16 +42,16 @@ class SelfAttention(nn.Module):
         query, key, value = self.query(maps), self.key(maps), self.value(maps)
         if maps.shape[-2] % 2 == 0 and maps.shape[-1] % 2 == 0:
             key, value = max_pool2d(key, 2), max_pool2d(value, 2)
-        weight = torch.softmax(query.flatten(2).mT @ key.flatten(2), dim=-1)  # [N, places, pooled places]
-        seen = (value.flatten(2) @ weight.mT).unflatten(2, maps.shape[-2:])
-        return maps + self.gamma * self.output(seen)
+        weight = torch.softmax(query.flatten(2).mT @ key.flatten(2), dim=-1)  # [N, positions, pooled positions]
+        attended = (value.flatten(2) @ weight.mT).unflatten(2, maps.shape[-2:])
+        return maps + self.gamma * self.output(attended)
 
 
 class _Block(Conditional):
-    """A residual block: what its main path and its shortcut make is added.
+    """A residual block: the sum of a main path of two convolutions and a shortcut.
 
-    `resample` is 2 to double the side, 0.5 to halve it, 1 to keep it. The first block of a discriminator has neither
-    activation nor normalization before its first convolution.
+    `resample` is 2 to double the sides, 0.5 to halve them, 1 to keep them. The first block of a discriminator has
+    neither activation nor normalization before its first convolution.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class _Block(Conditional):
         def normalize(channels: int) -> nn.Module:
             return modulated(build_normalization(normalization, channels, image=True), channels, conditions)
 
-        # a map is widened by the last convolution on the way down and by the first on the way up
+        # when downsampling the second convolution changes the number of channels, when upsampling the first
         hidden = outputs if first or resample > 1 else inputs
         self.before_first = nn.Identity() if first else normalize(inputs)
         self.convolution1 = convolve(inputs, hidden, 3, RESIDUAL_GAIN)
@@ -90,7 +90,7 @@ class _Block(Conditional):
         if self.resample > 1:
             main, shortcut = _double(main), _double(shortcut)
         if self.resample < 1 and self.first:
-            shortcut = avg_pool2d(shortcut, 2)  # before its convolution, which is then cheaper and means the same
+            shortcut = avg_pool2d(shortcut, 2)  # pooling first gives the same result at less cost
         main = self.convolution2(relu(_normalized(self.before_second, self.convolution1(main), condition)))
         shortcut = self.shortcut(shortcut)
         if self.resample < 1:
@@ -108,7 +108,7 @@ def _double(maps: Tensor) -> Tensor:
 
 
 class ResNetGenerator(nn.Module):
-    """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of any sides from 4 on."""
+    """Maps latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more."""
 
     def __init__(
         self,
@@ -127,18 +127,18 @@ class ResNetGenerator(nn.Module):
         base_height, base_width, levels = levels_of(*padded(*self.sides))
         widths = widths_of(base_channels, levels, max_multiplier)[::-1]
         widths = [widths[0], *widths]  # the coarsest map has the width of the first block's output
-        attend = {"initialization": initialization, "normalization": normalization}
+        attention_settings = {"initialization": initialization, "normalization": normalization}
         self.base_shape = (widths[0], base_height, base_width)
         self.project = weighted(
             nn.Linear(latent_dim + self.entry.added, widths[0] * base_height * base_width),
             initialization=initialization,
             normalization=normalization,
         )
-        layers: list[nn.Module] = [SelfAttention(widths[0], **attend)] if attention == base_height else []
+        layers: list[nn.Module] = [SelfAttention(widths[0], **attention_settings)] if attention == base_height else []
         for level, (wide, narrow) in enumerate(pairwise(widths), start=1):
             layers.append(_Block(wide, narrow, 2, normalization, initialization, conditions=conditions))
             if attention == base_height << level:
-                layers.append(SelfAttention(narrow, **attend))
+                layers.append(SelfAttention(narrow, **attention_settings))
         last = weighted(nn.Conv2d(widths[-1], channels, 3, padding=1), initialization=initialization)
         normalize = modulated(build_normalization(normalization, widths[-1], image=True), widths[-1], conditions)
         self.layers = Chain(*layers, normalize, nn.ReLU(), last, nn.Tanh())
@@ -149,10 +149,10 @@ class ResNetGenerator(nn.Module):
 
 
 class ResNetDiscriminator(Discriminator):
-    """Images `[N, C, H, W]` in [-1, 1], of any sides from 4 on, to logits `[N]`.
+    """Maps images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more, to logits `[N]`.
 
-    Halves all but the last level, then two blocks keep the size; the maps are pooled over space by sum (SNGAN) or mean
-    (WGAN-GP) and scored.
+    Blocks halve the sides at each level but the last, then two blocks keep them. The maps are pooled over space by sum
+    (SNGAN) or mean (WGAN-GP) before the last layer.
     """
 
     mixes_by_known_layers = True
@@ -175,13 +175,13 @@ class ResNetDiscriminator(Discriminator):
         self.inner_sides = padded(*sides)
         _, _, levels = levels_of(*self.inner_sides)
         widths = [channels + self.entry.added, *widths_of(base_channels, max(levels - 1, 1), max_multiplier)]
-        attend = {"initialization": initialization, "normalization": normalization}
-        self.mean = pooling == "mean"
+        attention_settings = {"initialization": initialization, "normalization": normalization}
+        self.mean_pooling = pooling == "mean"
         layers: list[nn.Module] = []
         for level, (narrow, wide) in enumerate(pairwise(widths), start=1):
             layers.append(_Block(narrow, wide, 0.5, normalization, initialization, first=level == 1))
             if attention == self.inner_sides[0] >> level:
-                layers.append(SelfAttention(wide, **attend))
+                layers.append(SelfAttention(wide, **attention_settings))
         layers += [_Block(widths[-1], widths[-1], 1, normalization, initialization) for _ in range(2)]
         self.layers = nn.Sequential(*layers, nn.ReLU())
         self.add_head(
@@ -194,4 +194,4 @@ class ResNetDiscriminator(Discriminator):
 
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
         maps = self.layers(self.entry(padded_to(sample, self.inner_sides), condition))
-        return maps.mean((2, 3)) if self.mean else maps.sum((2, 3))
+        return maps.mean((2, 3)) if self.mean_pooling else maps.sum((2, 3))

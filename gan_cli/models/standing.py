@@ -1,4 +1,4 @@
-"""Statistics of batch norm for the weights they are used with."""
+"""Standing statistics: the running statistics of batch norm, computed again for given weights."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def has_statistics(network: nn.Module) -> bool:
-    """Whether it normalizes by statistics that it has gathered in training."""
+    """Returns whether the network has batch norm layers with running statistics."""
     return any(isinstance(layer, _BatchNorm) and layer.track_running_stats for layer in network.modules())
 
 
 @torch.no_grad()
 def standing_statistics(generator: nn.Module, batches: Iterable[tuple[Tensor, Tensor | None]]) -> nn.Module:
-    """A copy of the generator whose batch norm has statistics of these `(latents, condition)`, and no others.
+    """Returns a copy of the generator whose batch norm statistics come from `batches` of `(latents, condition)` only.
 
-    Means and variances are the plain means over the batches, which should be many (1809.11096, appendix E, takes
-    100). The generator itself is left as it is; all else in the copy is in evaluation mode.
+    Means and variances are averaged over the batches with equal weight; use many (1809.11096, appendix E, uses 100).
+    The copy is in evaluation mode; the generator itself does not change.
     """
     standing = copy.deepcopy(generator).eval()
     layers = [layer for layer in standing.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
     before = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # a plain mean
+        layer.momentum = None  # a cumulative average with equal weights
         layer.train()
     device = next(standing.parameters()).device
     for latents, condition in batches:

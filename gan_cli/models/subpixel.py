@@ -1,4 +1,7 @@
-"""Convolutions on small maps alone, which CPUs are fast at: pixels are folded into channels (1609.05158)."""
+"""Subpixel networks (1609.05158): pixels are folded into channels, so that convolutions see small maps only.
+
+These are fast on a CPU.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,16 @@ from gan_cli.models.layers import (
     widths_of,
 )
 
-MOST_FOLDED = 2  # levels that G's last convolution unfolds at once: 4 x 4 pixels of an image from each place of a map
+MAX_FOLDED_LEVELS = 2  # that G's last convolution unfolds at once: each position of the map becomes 4 x 4 pixels
 
 
 class SubpixelGenerator(nn.Module):
-    """Latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], of any sides from 4 on.
+    """Maps latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more.
 
-    The finest map has a quarter of the image's sides and `base_channels`; each coarser one twice as many, up to
-    `max_multiplier` times. With output `unfolded` one convolution makes each 4 x 4 pixels from a place of that map.
-    With `blurred` it is doubled once more, with half as many channels, and each 2 x 2 pixels made from a place of it
-    are blurred, so that they have no pattern of their own; at first each doubling repeats a value (1707.02937).
+    The finest map has a quarter of the image's sides and `base_channels`; each coarser one has twice as many channels,
+    up to `max_multiplier` times. With output `unfolded` one convolution turns each position of that map into 4 x 4
+    pixels. With `blurred` the map is doubled once more, with half as many channels, each position becomes 2 x 2 pixels,
+    and a blur removes checkerboard patterns; the weights start so that each doubling repeats a value (1707.02937).
     """
 
     def __init__(
@@ -50,13 +53,13 @@ class SubpixelGenerator(nn.Module):
         self.entry = beside(conditions, ("concat", "acgan"))
         channels, *self.sides = sample_shape
         base_height, base_width, levels = levels_of(*padded(*self.sides))
-        folded = min(levels, MOST_FOLDED)
+        folded = min(levels, MAX_FOLDED_LEVELS)
         widths = widths_of(base_channels, levels - folded + 1, max_multiplier)[::-1]
         first = max(1, widths[0] // 2)
         self.base_shape = (base_height, base_width, first)
         settings: Any = {"initialization": initialization, "normalization": normalization}
 
-        def finished(count: int) -> list[nn.Module]:
+        def normalize_and_activate(count: int) -> list[nn.Module]:
             normalize = build_normalization(normalization, count, image=True)
             return [modulated(normalize, count, conditions), nn.ReLU(inplace=True), *build_dropout(dropout)]
 
@@ -65,15 +68,15 @@ class SubpixelGenerator(nn.Module):
 
         self.mapping = nn.Sequential(nn.Linear(latent_dim + self.entry.added, latent_dim), nn.LeakyReLU(0.2))
         self.project = weighted(nn.Linear(latent_dim, first * base_height * base_width), **settings)
-        layers = [*finished(first), convolution(first, widths[0]), *finished(widths[0])]
+        layers = [*normalize_and_activate(first), convolution(first, widths[0]), *normalize_and_activate(widths[0])]
         for wide, narrow in pairwise(widths):
-            layers += [convolution(wide, 4 * narrow), nn.PixelShuffle(2), *finished(narrow)]
+            layers += [convolution(wide, 4 * narrow), nn.PixelShuffle(2), *normalize_and_activate(narrow)]
         if output == "blurred" and folded > 1:
             half = max(1, widths[-1] // 2)
-            layers += [convolution(widths[-1], 4 * half), nn.PixelShuffle(2), *finished(half)]
+            layers += [convolution(widths[-1], 4 * half), nn.PixelShuffle(2), *normalize_and_activate(half)]
             finest, folded = half, folded - 1
         else:
-            layers += [convolution(widths[-1], widths[-1]), *finished(widths[-1])]
+            layers += [convolution(widths[-1], widths[-1]), *normalize_and_activate(widths[-1])]
             finest = widths[-1]
         last = nn.Conv2d(finest, channels * 4**folded, 3, padding=1)
         layers += [weighted(last, initialization=initialization), nn.PixelShuffle(2**folded)]
@@ -84,13 +87,13 @@ class SubpixelGenerator(nn.Module):
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         maps = self.project(self.mapping(self.entry(latent, condition))).unflatten(1, self.base_shape)
-        images = self.layers(maps.permute(0, 3, 1, 2), condition)  # channels side by side, as they are fastest
+        images = self.layers(maps.permute(0, 3, 1, 2), condition)  # channels_last, the faster memory layout
         return cut_to(images, self.sides)
 
 
 @torch.no_grad()
 def _repeat_subpixels(layers: list[nn.Module]) -> None:
-    """Gives all channels that a PixelShuffle puts side by side the weights of the first of them (1707.02937)."""
+    """Gives all channels that a PixelShuffle places in one block of pixels the same weights (ICNR, 1707.02937)."""
     for convolution, shuffle in pairwise(layers):
         if isinstance(shuffle, nn.PixelShuffle):
             for tensor in convolution.parameters():
@@ -99,10 +102,10 @@ def _repeat_subpixels(layers: list[nn.Module]) -> None:
 
 
 class SubpixelDiscriminator(Discriminator):
-    """Images `[N, C, H, W]` in [-1, 1], of any sides from 4 on, to logits `[N]`.
+    """Maps images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more, to logits `[N]`.
 
-    Each 2 x 2 pixels are folded into one place of a map with `base_channels`; maps are halved from there on. The first
-    layer is not normalized.
+    Blocks of 2 x 2 pixels are folded into the channels, a convolution makes `base_channels` of them, and strided
+    convolutions halve the map from there on. The first layer is not normalized.
     """
 
     mixes_by_known_layers = True

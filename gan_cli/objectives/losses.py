@@ -1,7 +1,7 @@
 """GAN losses: pure functions of raw logits `[N]`, each returning a batch mean.
 
-The discriminator's logit is high for what it holds real. Binary cross-entropies are written with softplus, since
--log(sigmoid(x)) = softplus(-x): `log(sigmoid(x) + eps)` loses its gradient just where D is sure.
+A logit of the discriminator is high for real samples. Binary cross-entropies are written with softplus, since
+-log(sigmoid(x)) = softplus(-x): `log(sigmoid(x) + eps)` loses its gradient where D is confident.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch.nn.functional import relu, softplus
 
 
 class Loss(NamedTuple):
-    """`discriminator(real_logits=, fake_logits=)` and `generator(fake_logits=)`, each to be minimized.
+    """The functions `discriminator(real_logits=, fake_logits=)` and `generator(fake_logits=)`, both to be minimized.
 
-    A `paired` loss judges each fake beside a real sample: its generator takes `real_logits` too. In a `zero_sum` game G
-    maximizes D's loss, of which `generator` is the part that G's present fakes are in.
+    A `paired` loss compares each fake with a real sample: its `generator` takes `real_logits` too. In a `zero_sum` game
+    G maximizes the loss of D; `generator` is then the part of it that depends on the fakes, negated.
     """
 
     discriminator: Callable[..., Tensor]
@@ -32,7 +32,7 @@ def cross_entropy_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> 
 
 
 def non_saturating_generator(*, fake_logits: Tensor) -> Tensor:
-    """-log D(G(z)): the modified minimax loss, steep where D wins (1406.2661, section 3)."""
+    """-log D(G(z)): the modified minimax loss, whose gradient stays large where D wins (1406.2661, section 3)."""
     return softplus(-fake_logits).mean()
 
 
@@ -42,12 +42,12 @@ def minimax_generator(*, fake_logits: Tensor) -> Tensor:
 
 
 def wasserstein_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """D(G(z)) - D(x): minus the estimate of the earth mover's distance (1701.07875, equation 2)."""
+    """D(G(z)) - D(x): the negated estimate of the Wasserstein-1 distance (1701.07875, equation 2)."""
     return fake_logits.mean() - real_logits.mean()
 
 
 def mean_generator(*, fake_logits: Tensor) -> Tensor:
-    """-D(G(z)): the generator's side of both the Wasserstein and the hinge loss."""
+    """-D(G(z)): the generator loss of both the Wasserstein and the hinge loss."""
     return -fake_logits.mean()
 
 
@@ -67,7 +67,7 @@ def least_squares_generator(*, fake_logits: Tensor) -> Tensor:
 
 
 def relativistic_discriminator(*, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """-log sigmoid(D(x) - D(G(z))), a real sample beside each fake (1807.00734, section 4.1; 2501.05441)."""
+    """-log sigmoid(D(x) - D(G(z))), one real sample x for each fake (1807.00734, section 4.1; 2501.05441)."""
     return softplus(fake_logits - real_logits).mean()
 
 

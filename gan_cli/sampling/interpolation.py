@@ -1,4 +1,7 @@
-"""Films of what a generator makes: the way from seed to seed, a walk that ends where it began, a run's progress."""
+"""Animations of a generator's samples: interpolation from seed to seed, a closed walk, and a run's sample grids.
+
+`gan-sample` writes them for format=interpolate, walk and progress.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +26,19 @@ from gan_cli.models.generate import latents_of, respond
 from gan_cli.sampling.load_generator import LoadedGenerator
 from gan_cli.storage.run_folder import CHECKPOINTS, SAMPLES
 
-FRAMES, FPS = 24, 24
-KEYS, POINT_KEYS = 8, 4  # seeds that a walk goes by, where nobody says how many
-POINTS = 500  # shown at once, where nobody says how many
-MOST_FRAMES = {"webp": 5000, "gif": 1000, "mp4": 50_000, NUMBERED: 50_000}  # Pillow holds a GIF whole
-MOST_SHOWN = 10_000  # samples in a frame
-SMALLEST_FRAME = 256  # smaller ones are enlarged by whole factors
-OTHER_FILMS = ("avi", "mov", "mkv", "webm", "mpg", "mpeg", "apng", "png", "jpg")  # that a person may ask for
-OF_FILMS = ("frames", "fps", "container", "tiles", "through_labels")
-NOT_OF_PROGRESS = ("frames", "tiles", "through_labels", "n", "seeds", "label", "label_index", "truncation")
+DEFAULT_FRAMES, DEFAULT_FPS = 24, 24  # frames from one keyframe to the next, and frames a second
+DEFAULT_KEYFRAMES, DEFAULT_POINT_KEYFRAMES = 8, 4  # seeds of one walk, of images and of points
+DEFAULT_POINTS = 500  # in a frame
+MAX_FRAMES = {"webp": 5000, "gif": 1000, "mp4": 50_000, NUMBERED: 50_000}  # Pillow holds all frames of a GIF
+MAX_SAMPLES_PER_FRAME = 10_000
+MIN_FRAME_SIDE = 256  # pixels; smaller frames are enlarged by whole factors
+UNSUPPORTED_SUFFIXES = ("avi", "mov", "mkv", "webm", "mpg", "mpeg", "apng", "png", "jpg")
+ANIMATION_OPTIONS = ("frames", "fps", "container", "tiles", "through_labels")
+NOT_FOR_PROGRESS = ("frames", "tiles", "through_labels", "n", "seeds", "label", "label_index", "truncation")
 
 
-class Planned(NamedTuple):
-    """A film, the seeds that it goes by, and what its sidecar tells of it."""
+class PlannedAnimation(NamedTuple):
+    """An animation, the seeds of its keyframes, and its fields of the sidecar JSON file."""
 
     film: Film
     seeds: Sequence[int]
@@ -43,7 +46,7 @@ class Planned(NamedTuple):
 
 
 def as_film(config: SampleConfig) -> SampleConfig:
-    """`format=frames` is an interpolation as numbered pictures."""
+    """Returns the config with `format=frames` replaced by format=interpolate container=frames."""
     if config.format != NUMBERED:
         return config
     if config.container not in (None, NUMBERED):
@@ -52,33 +55,34 @@ def as_film(config: SampleConfig) -> SampleConfig:
 
 
 def container_of(config: SampleConfig) -> str:
-    """webp, gif, mp4 or frames, as `container` or the ending of `out` says; UsageError if they differ."""
+    """Returns webp, gif, mp4 or frames, from `container` or the suffix of `out`; UsageError if they differ."""
     if config.container == NUMBERED:
         return NUMBERED
-    ending = Path(config.out or "").suffix.lower().removeprefix(".")
-    if ending in OTHER_FILMS:
-        raise UsageError(f"out={config.out}: a film is webp, gif or mp4; container=frames writes a folder of png")
-    named = ending if ending in CONTAINERS else None
+    suffix = Path(config.out or "").suffix.lower().removeprefix(".")
+    if suffix in UNSUPPORTED_SUFFIXES:
+        raise UsageError(f"out={config.out}: an animation is webp, gif or mp4; container=frames writes a folder of png")
+    named = suffix if suffix in CONTAINERS else None
     if named and config.container and named != config.container:
         raise UsageError(f"container={config.container} and out={config.out}: each says what to write, give one")
     return config.container or named or "webp"
 
 
 def ending_of(config: SampleConfig) -> str:
-    """That of a film's file; empty of a folder of frames."""
+    """Returns the file suffix of the animation, such as `.webp`; empty for a folder of frames."""
     container = container_of(config)
     return "" if container == NUMBERED else f".{container}"
 
 
 def check_keys(config: SampleConfig) -> None:
-    """UsageError for a key that this format has no use for, or a film that needs what is not installed."""
-    useless = NOT_OF_PROGRESS if config.format == "progress" else () if config.format in FILMS else OF_FILMS
-    for name in useless:
+    """Raises UsageError for an option that the format does not use, or for a missing package."""
+    unused = NOT_FOR_PROGRESS if config.format == "progress" else () if config.format in FILMS else ANIMATION_OPTIONS
+    for name in unused:
         value = getattr(config, name)
         if value not in (None, False):
-            films = [each for each in FILMS if each != "progress" or name in ("fps", "container")]
-            instead = f"is for format={' or '.join(films)}" if name in OF_FILMS else "means nothing to format=progress"
-            raise UsageError(f"{name}={str(value).lower()}: {instead}, leave it out")
+            formats = [each for each in FILMS if each != "progress" or name in ("fps", "container")]
+            only = f"is for format={' or '.join(formats)}"
+            reason = only if name in ANIMATION_OPTIONS else "is not used by format=progress"
+            raise UsageError(f"{name}={str(value).lower()}: {reason}, leave it out")
     if config.format in FILMS:
         container = container_of(config)
         if container == "mp4":
@@ -87,74 +91,97 @@ def check_keys(config: SampleConfig) -> None:
             raise UsageError(f"fps={config.fps}: a GIF has at most 50, use container=webp or mp4")
 
 
-def plan(config: SampleConfig, generator: LoadedGenerator, rows: Sequence[Asked], seeds: Sequence[int]) -> Planned:
-    """The film that is asked for; `seeds` are those that were named, if any were. UsageError if they do not fit."""
+def plan(
+    config: SampleConfig, generator: LoadedGenerator, rows: Sequence[Asked], seeds: Sequence[int]
+) -> PlannedAnimation:
+    """Plans the animation of a `gan-sample` command.
+
+    `rows` are the requested classes, `seeds` those of the option `seeds`, empty if it is not set. UsageError if the
+    number of seeds, samples or frames does not fit.
+    """
     if config.format == "progress":
         return _plan_progress(config, generator)
     points = len(generator.sample_shape) == 1
-    shown = 1 if config.through_labels else max(len(rows), 1)
-    given = len(seeds) or config.n
-    cloud = max(given // POINT_KEYS if given else POINTS // shown, 1)
-    tiles = config.tiles or (cloud if points else 1)
-    keys = POINT_KEYS if points else max(KEYS, len(rows) if config.through_labels else 0)
-    seeds = seeds or range(config.seed, config.seed + (given or tiles * keys))
+    row_count = 1 if config.through_labels else max(len(rows), 1)
+    tiles, seeds = _tiles_and_seeds(config, rows, seeds, points, row_count)
     if config.through_labels and not rows:
-        raise UsageError("through_labels=true: this checkpoint cannot be asked for a class, leave it out")
+        raise UsageError("through_labels=true: this checkpoint is unconditional and takes no class, leave it out")
     if len(seeds) % tiles or len(seeds) < 2 * tiles:
         raise UsageError(
             f"format={config.format}: {counted(len(seeds), 'seed')} for {counted(tiles, 'walk')} side by side; each"
-            " needs 2 or more, and all need as many"
+            " needs 2 or more, and all the same number"
         )
-    if tiles * shown > MOST_SHOWN:
-        raise UsageError(f"tiles={tiles}: {counted(tiles * shown, 'sample')} in a frame, at most {MOST_SHOWN:,}")
+    if tiles * row_count > MAX_SAMPLES_PER_FRAME:
+        samples = counted(tiles * row_count, "sample")
+        raise UsageError(f"tiles={tiles}: {samples} in a frame, at most {MAX_SAMPLES_PER_FRAME:,}")
     path = _Path.build(config, generator, rows, seeds, tiles)
-    most = MOST_FRAMES[container_of(config)]
-    if path.total > most:
-        raise UsageError(f"frames={path.frames}: {path.total:,} in all, at most {most:,} of {container_of(config)}")
-    ground = _background(config, generator)
-    film = Film(_draw(config, generator, path), path.total, config.fps or FPS, background=ground or "white")
+    max_frames = MAX_FRAMES[container_of(config)]
+    if path.total > max_frames:
+        raise UsageError(
+            f"frames={path.frames}: {path.total:,} in all, at most {max_frames:,} of {container_of(config)}"
+        )
+    background = _background(config, generator)
+    frames = _draw_frames(config, generator, path)
+    film = Film(frames, path.total, config.fps or DEFAULT_FPS, background=background or "white")
     about: dict[str, Any] = {
         "frames": path.total,
         "fps": film.fps,
         "tiles": tiles,
         "through_labels": config.through_labels,
     }
-    about |= {} if ground is None else {"background": ground}
-    return Planned(film, seeds, about)
+    about |= {} if background is None else {"background": background}
+    return PlannedAnimation(film, seeds, about)
 
 
-def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> Planned:
+def _tiles_and_seeds(
+    config: SampleConfig, rows: Sequence[Asked], seeds: Sequence[int], points: bool, row_count: int
+) -> tuple[int, Sequence[int]]:
+    """Returns the number of walks side by side and the seeds of all walks, with defaults for what is not set."""
+    given = len(seeds) or config.n
+    default_points = max(given // DEFAULT_POINT_KEYFRAMES if given else DEFAULT_POINTS // row_count, 1)
+    tiles = config.tiles or (default_points if points else 1)
+    classes = len(rows) if config.through_labels else 0
+    keyframes = DEFAULT_POINT_KEYFRAMES if points else max(DEFAULT_KEYFRAMES, classes)
+    return tiles, seeds or range(config.seed, config.seed + (given or tiles * keyframes))
+
+
+def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> PlannedAnimation:
+    """Plans the animation of the sample grids of the run that the checkpoint belongs to; UsageError without grids."""
     inside = generator.path.parent.name == CHECKPOINTS
     grids = sorted((generator.path.parent.parent / SAMPLES).glob("step_*.png")) if inside else []
     if not grids:
-        raise UsageError("format=progress: there are no grids of the run beside this checkpoint")
-    ground = _background(config, generator)
-    film = film_of(grids, MOST_FRAMES[container_of(config)], config.fps or RUN_FPS)
+        raise UsageError("format=progress: this checkpoint is not in the folder of a run with sample grids")
+    background = _background(config, generator)
+    film = film_of(grids, MAX_FRAMES[container_of(config)], config.fps or RUN_FPS)
     about: dict[str, Any] = {"frames": film.total, "fps": film.fps}
-    about |= {} if ground is None else {"background": ground}
-    return Planned(film._replace(background=ground or "white"), (), about)
+    about |= {} if background is None else {"background": background}
+    return PlannedAnimation(film._replace(background=background or "white"), (), about)
 
 
 def _background(config: SampleConfig, generator: LoadedGenerator) -> str | None:
-    """What an MP4 of samples with opacity puts them on, which is said: it has none itself. None of other films."""
+    """Returns the background colour of an MP4 of samples with opacity, else None.
+
+    Prints to stderr how MP4 and GIF show opacity, which they do not have in full.
+    """
     with_opacity = len(generator.sample_shape) == 3 and generator.sample_shape[0] == 4
     if not with_opacity or container_of(config) not in ("mp4", "gif"):
         return None
     if container_of(config) == "gif":
         print("opacity: a GIF shows what is at least half opaque; container=webp keeps it", file=sys.stderr)
         return None
-    ground = getattr(generator.config and generator.config.dataset, "background", "white")
-    print(f"opacity: put on {ground}, as an MP4 has none; container=webp or frames keeps it", file=sys.stderr)
-    return ground
+    background = getattr(generator.config and generator.config.dataset, "background", "white")
+    print(f"opacity: put on {background}, as an MP4 has none; container=webp or frames keeps it", file=sys.stderr)
+    return background
 
 
 class _Path(NamedTuple):
-    """Where a film leads: from key to key, in `frames` steps each.
+    """Latents and conditions of an animation, interpolated between keyframes in `frames` steps from each to the next.
 
-    `keys` `[keys, tiles, latent_dim]` are standard normal, float64; `conditions` `[keys, rows, tiles, K]` go with them.
+    `keyframes` `[keyframes, tiles, latent_dim]` are standard normal, float64; `conditions` are those of the keyframes,
+    `[keyframes, rows, tiles, K]` or None. `total` is the number of frames.
     """
 
-    keys: Tensor
+    keyframes: Tensor
     conditions: Tensor | None
     frames: int
     total: int
@@ -163,64 +190,70 @@ class _Path(NamedTuple):
     def build(
         config: SampleConfig, generator: LoadedGenerator, rows: Sequence[Asked], seeds: Sequence[int], tiles: int
     ) -> _Path:
+        """Takes the seeds of all tiles, those of a tile one after the other; their number is a multiple of `tiles`."""
         latent, per_tile = generator.latent, len(seeds) // tiles
-        drawn = latent.to_normal(latents_of(seeds, latent, config.truncation), config.truncation)
-        keys = drawn.view(tiles, per_tile, -1).transpose(0, 1)
+        normals = latent.to_normal(latents_of(seeds, latent, config.truncation), config.truncation)
+        keyframes = normals.view(tiles, per_tile, -1).transpose(0, 1)
         conditions = None
         if rows:
-            through = share_out(rows, per_tile) * tiles
-            asked = [through] if config.through_labels else [[row] * len(seeds) for row in rows]
-            each = torch.stack([conditions_for(generator.classes, kinds, seeds) for kinds in asked])
-            conditions = each.view(len(asked), tiles, per_tile, -1).permute(2, 0, 1, 3)
-        frames = config.frames or FRAMES
-        count = per_tile * frames if config.format == "walk" else (per_tile - 1) * frames + 1
-        return _Path(keys, conditions, frames, count)
+            class_sequence = share_out(rows, per_tile) * tiles
+            requested = [class_sequence] if config.through_labels else [[row] * len(seeds) for row in rows]
+            by_row = torch.stack([conditions_for(generator.classes, classes, seeds) for classes in requested])
+            conditions = by_row.view(len(requested), tiles, per_tile, -1).permute(2, 0, 1, 3)
+        frames = config.frames or DEFAULT_FRAMES
+        total = per_tile * frames if config.format == "walk" else (per_tile - 1) * frames + 1
+        return _Path(keyframes, conditions, frames, total)
 
     def at(self, frame: int) -> tuple[Tensor, Tensor | None]:
-        """`[tiles, latent_dim]`, and `[rows, tiles, K]` or None; after the last key comes the first."""
-        leg, done = divmod(frame, self.frames)
-        following, share = (leg + 1) % len(self.keys), done / self.frames
-        here = slerp(self.keys[leg], self.keys[following], share)
-        kinds = None if self.conditions is None else torch.lerp(self.conditions[leg], self.conditions[following], share)
-        return here, kinds
+        """Returns the normal values `[tiles, latent_dim]` and the conditions `[rows, tiles, K]` or None of a frame.
+
+        The first keyframe follows the last one.
+        """
+        start, steps = divmod(frame, self.frames)
+        end, fraction = (start + 1) % len(self.keyframes), steps / self.frames
+        normals = slerp(self.keyframes[start], self.keyframes[end], fraction)
+        if self.conditions is None:
+            return normals, None
+        return normals, torch.lerp(self.conditions[start], self.conditions[end], fraction)
 
 
-def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
-    """`[N, D]`, part of the way from `start` to `end` along the arc between them (1609.04468).
+def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
+    """Spherical linear interpolation between vectors `[N, D]` (1609.04468); `fraction` 0 is `start`, 1 is `end`.
 
-    The straight line leads past vectors much shorter than any that are drawn. It is taken where there is no one arc:
-    between vectors of one direction, or of opposite ones.
+    Linear interpolation would pass vectors that are much shorter than random ones. It is used only between vectors of
+    the same or of opposite directions, where the arc is not unique.
     """
     cosine = torch.cosine_similarity(start, end, dim=1).clamp(-1, 1).unsqueeze(1)
     angle = torch.arccos(cosine)
     sine = torch.sin(angle)
-    arc = (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / sine.clamp(min=1e-6)
-    return torch.where(sine > 1e-6, arc, torch.lerp(start, end, share))
+    arc = (torch.sin((1 - fraction) * angle) * start + torch.sin(fraction * angle) * end) / sine.clamp(min=1e-6)
+    return torch.where(sine > 1e-6, arc, torch.lerp(start, end, fraction))
 
 
-def _draw(config: SampleConfig, generator: LoadedGenerator, path: _Path) -> Iterator[Image.Image]:
-    """The frames, as many made at once as make a batch."""
+def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Path) -> Iterator[Image.Image]:
+    """Yields the frames; generates as many frames at once as fit into a batch."""
     rows = 1 if path.conditions is None else path.conditions.shape[1]
-    tiles = path.keys.shape[1]
-    at_once = max(config.batch_size // (rows * tiles), 1)
-    for first in range(0, path.total, at_once):
-        places = [path.at(frame) for frame in range(first, min(first + at_once, path.total))]
-        normals = torch.cat([here.repeat(rows, 1) for here, _ in places])
+    tiles = path.keyframes.shape[1]
+    frames_at_once = max(config.batch_size // (rows * tiles), 1)
+    for first in range(0, path.total, frames_at_once):
+        inputs = [path.at(frame) for frame in range(first, min(first + frames_at_once, path.total))]
+        normals = torch.cat([frame_normals.repeat(rows, 1) for frame_normals, _ in inputs])
         latents = generator.latent.from_normal(normals, config.truncation)
-        kinds = [kinds.flatten(0, 1) for _, kinds in places if kinds is not None]
-        conditions = torch.cat(kinds) if kinds else None
-        parts = [slice(start, start + config.batch_size) for start in range(0, len(latents), config.batch_size)]
-        made = [
-            respond(generator.network, latents[part], None if conditions is None else conditions[part])
-            for part in parts
+        by_frame = [condition.flatten(0, 1) for _, condition in inputs if condition is not None]
+        conditions = torch.cat(by_frame) if by_frame else None
+        batches = [slice(start, start + config.batch_size) for start in range(0, len(latents), config.batch_size)]
+        samples = [
+            respond(generator.network, latents[batch], None if conditions is None else conditions[batch])
+            for batch in batches
         ]
-        for samples in to_bytes(torch.cat(made)).split(rows * tiles):
-            picture = draw_samples(samples, generator.modes, [tiles] * rows if tiles > 1 else ())
-            yield _enlarged(picture)
+        for frame_samples in to_bytes(torch.cat(samples)).split(rows * tiles):
+            image = draw_samples(frame_samples, generator.modes, [tiles] * rows if tiles > 1 else ())
+            yield _enlarged(image)
 
 
-def _enlarged(picture: Image.Image) -> Image.Image:
-    factor = SMALLEST_FRAME // max(picture.size)
+def _enlarged(image: Image.Image) -> Image.Image:
+    """Enlarges the image by a whole factor, so that its larger side has up to `MIN_FRAME_SIDE` pixels."""
+    factor = MIN_FRAME_SIDE // max(image.size)
     if factor < 2:
-        return picture
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+        return image
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)

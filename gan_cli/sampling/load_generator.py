@@ -1,4 +1,4 @@
-"""A generator ready to make samples, from a checkpoint or from what `gan-export` wrote, and what it makes of seeds."""
+"""Loads a generator from a checkpoint, a run or a `gan-export` folder, and generates samples with it."""
 
 from __future__ import annotations
 
@@ -32,23 +32,26 @@ from gan_cli.state.train_state import (
     outline_generator,
 )
 from gan_cli.storage.checksummed_file import SealError, unseal
+from gan_cli.storage.links import refuse_link
 from gan_cli.storage.locate import EXPORTED, Place, card_of, locate
+from gan_cli.storage.run_folder import CHECKPOINTS
 
 Labels = str | int | Sequence[str | int | Asked] | None
-MOST_SEED = 2**62
-GENERATOR_FORMAT = 1  # of an exported file's metadata
+MAX_SEED = 2**62
+GENERATOR_FORMAT = 1  # format version in the metadata of an exported file
 
 
 @dataclass(frozen=True)
 class LoadedGenerator:
-    """A generator in evaluation mode, and what there is to know of it.
+    """A generator in evaluation mode, and its description.
 
-    `network(latents, condition)` takes float32 `[N, latent.dim]` and, if it can be asked for `classes`,
-    `[N, len(classes)]` with a 1 in each column that is asked for, else None; both on the network's device. It gives
+    `network(latents, condition)` takes float32 latents `[N, latent.dim]` and a condition: None if `classes` is empty,
+    else `[N, len(classes)]` with a 1 in the column of each requested class; both on the network's device. It returns
     images `[N, C, H, W]` in [-1, 1], or points `[N, 2]`.
 
-    `path` is where it is from, `sha256` that of the checkpoint it was in, `step` how many updates it has had, `ema`
-    whether it is the averaged one, `config` that of its run, None of an exported one. `card` describes it to others.
+    `path` is the checkpoint or export that it was loaded from, `sha256` that of its checkpoint, `step` its number of
+    generator updates, `ema` whether it is the averaged generator, `config` the config of its run, None for an export.
+    `card` is the description that an export holds.
     """
 
     network: nn.Module
@@ -80,23 +83,23 @@ class LoadedGenerator:
 
     @property
     def modes(self) -> Modes | None:
-        """What is known of the points that it was to learn."""
+        """The modes of its training data if these are points of known modes, else None."""
         return None if self.config is None else known_modes(self.config.dataset)
 
 
 def load_generator(
     path: str | os.PathLike[str], *, ema: bool = True, device: str | torch.device = "cpu"
 ) -> LoadedGenerator:
-    """The generator of a checkpoint, of a run by its folder or name (the newest of it), or of an export.
+    """Loads the generator of a checkpoint, of a run by its folder or name (the newest checkpoint), or of an export.
 
-    `ema` takes the averaged generator where there is one. The file is verified first: nothing in it can run code.
-    CheckpointError for one that is missing, damaged, foreign or of another shape.
+    `ema` takes the averaged generator if there is one. The file is verified first; nothing in it can run code.
+    CheckpointError for a file that is missing, damaged, foreign or of another shape.
     """
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"path: expected a checkpoint, a run's folder or an exported one, not {type(path).__name__}")
-    place = _place_of(path)
-    if place is not None and place.kind == "export":
-        return _load_exported(place.path, torch.device(device), ema)
+    location = _locate(path)
+    if location is not None and location.kind == "export":
+        return _load_exported(location.path, torch.device(device), ema)
     found = find_checkpoint(path)
     config = found.config
     card = Card(
@@ -115,32 +118,40 @@ def load_generator(
 
 
 def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoint:
-    """As `checkpoint.find`; CheckpointError also for what cannot be a path."""
+    """Finds a checkpoint as `checkpoint.find` does; CheckpointError also for a text that cannot be a path."""
     try:
         return checkpoint.find(path, key)
     except OSError as error:
         raise CheckpointError(f"{one_line(path, 200)}: cannot be read ({error.strerror})") from error
 
 
-def _place_of(path: str | os.PathLike[str]) -> Place | None:
-    """As `locate`, without a word of it; None also for what cannot be a path."""
+def _locate(path: str | os.PathLike[str]) -> Place | None:
+    """Locates a path as `locate` does, without messages; None also for a text that cannot be a path."""
     try:
         return locate(path, say=lambda line: None)
     except OSError:
         return None
 
 
-def _load_exported(place: Path, device: torch.device, ema: bool) -> LoadedGenerator:
-    """Of a folder that `gan-export` wrote, or of a file of its with the card beside it."""
-    path = place / EXPORTED["safetensors"] if place.is_dir() else place
-    about = card_of(path)
-    if about is None or path.suffix != ".safetensors" or not path.is_file():
+def default_folder(checkpoint: Path, name: str) -> Path:
+    """Returns the folder `name` of the run of a checkpoint; of a file outside of a run, in the folder of the file."""
+    run = checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
+    return refuse_link(run / name)
+
+
+def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGenerator:
+    """Loads from a folder that `gan-export` wrote, or from a safetensors file with its card in the same folder."""
+    path = exported / EXPORTED["safetensors"] if exported.is_dir() else exported
+    card_path = card_of(path)
+    if card_path is None or path.suffix != ".safetensors" or not path.is_file():
         raise CheckpointError(
-            f"{place}: is an export for other programs; gan-export format=safetensors makes one for gan-cli"
+            f"{exported}: is an export for other programs; gan-export format=safetensors makes one for gan-cli"
         )
-    card = read_card(about)
+    card = read_card(card_path)
     if card.ema and not ema:
-        raise UsageError(f"ema=false: {place} holds the averaged generator alone, export the other by ema=false")
+        raise UsageError(
+            f"ema=false: {exported} holds only the averaged generator, export the other one with ema=false"
+        )
     try:
         tensors, metadata, _ = unseal(checkpoint.read_file(path))
     except SealError as error:
@@ -150,12 +161,12 @@ def _load_exported(place: Path, device: torch.device, ema: bool) -> LoadedGenera
     design = GeneratorDesign(card.generator, card.sample_shape, conditions_of(card.conditioning))
     try:
         outline = outline_generator(design).state_dict()
-    except Exception as error:  # the parts of a card may be right in themselves, and fit no network together
-        raise CheckpointError(f"{about}: describes no generator ({one_line(error, 200)})") from error
+    except Exception as error:  # each field of a card may be valid, and no network have all of them together
+        raise CheckpointError(f"{card_path}: describes no generator ({one_line(error, 200)})") from error
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.items()}
     checkpoint.check_layout(path, tensors, layout)
     latent = Latent(card.generator.latent_dim, card.generator.latent)
-    return LoadedGenerator(fill_generator(design, tensors, device), design, latent, card, place)
+    return LoadedGenerator(fill_generator(design, tensors, device), design, latent, card, exported)
 
 
 def sample(
@@ -166,60 +177,67 @@ def sample(
     truncation: float | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """What `gan_cli.api.sample` describes."""
+    """Generates samples; see `gan_cli.api.sample`."""
     if not isinstance(generator, LoadedGenerator):
         raise UsageError(f"generator: expected what load_generator returns, not {type(generator).__name__}")
     if isinstance(seeds, int):
         raise UsageError(f"seeds={seeds}: expected several, as range({seeds}) or [{seeds}]")
     seeds = seeds if isinstance(seeds, range) else [_seed(seed) for seed in seeds]
-    if len(seeds) == 0 or not 0 <= min(seeds) <= max(seeds) <= MOST_SEED:
+    if len(seeds) == 0 or not 0 <= min(seeds) <= max(seeds) <= MAX_SEED:
         raise UsageError("seeds: expected at least one whole number, each from 0 to 2**62")
     if truncation is not None and not 0 < truncation <= 100:
         raise UsageError(f"truncation={truncation}: expected a number above 0 and at most 100")
     if batch_size < 1:
         raise UsageError(f"batch_size={batch_size}: expected a whole number at least 1")
-    asked = asked_of_each(generator.classes, labels, len(seeds))
-    conditions = conditions_for(generator.classes, asked, seeds) if asked else None
-    made = list(generate(generator.network, generator.latent, seeds, batch_size, truncation, conditions))
-    return made[0] if len(made) == 1 else torch.cat(made)
+    requested = requested_classes(generator.classes, labels, len(seeds))
+    conditions = conditions_for(generator.classes, requested, seeds) if requested else None
+    batches = list(generate(generator.network, generator.latent, seeds, batch_size, truncation, conditions))
+    return batches[0] if len(batches) == 1 else torch.cat(batches)
 
 
 def _seed(seed: Any) -> int:
+    """Converts a seed to an int; UsageError if it is no whole number."""
     try:
         return operator.index(seed)
     except TypeError:
         raise UsageError(f"seeds: {one_line(repr(seed), 40)} is no whole number") from None
 
 
-def asked_of_each(classes: Sequence[str], labels: Labels, count: int) -> list[Asked]:
-    """What each of `count` samples is to be; nothing of a generator that cannot be asked. See `sample`."""
+def requested_classes(classes: Sequence[str], labels: Labels, count: int) -> list[Asked]:
+    """Returns the class of each of `count` samples; an empty list without classes. See `gan_cli.api.sample`.
+
+    UsageError for labels that are not among `classes`.
+    """
     if labels is None:
         return share_out(every_class(classes), count) if classes else []
     if not classes:
-        raise UsageError(f"labels={one_line(labels, 40)}: this generator cannot be asked for a class, leave them out")
-    labels = labels.tolist() if hasattr(labels, "tolist") else labels  # of NumPy or PyTorch, one or many
+        raise UsageError(
+            f"labels={one_line(labels, 40)}: this generator is unconditional and takes no class, leave them out"
+        )
+    labels = labels.tolist() if hasattr(labels, "tolist") else labels  # NumPy or PyTorch, a number or an array
     if isinstance(labels, str | int) and not isinstance(labels, bool):
-        return share_out(_rows_of(classes, labels), count)
+        return share_out(_classes_of(classes, labels), count)
     if not isinstance(labels, Sequence):
         raise UsageError(f"labels={one_line(repr(labels), 40)}: expected a class, its number, or a list with one each")
     if len(labels) != count:
-        raise UsageError(f"labels: {len(labels)} of them for {counted(count, 'seed')}, give one for each")
+        raise UsageError(f"labels: {len(labels)} for {counted(count, 'seed')}, give one for each")
     known: dict[str | int, Asked] = {}
-    return [label if isinstance(label, Asked) else _row_of(classes, label, known) for label in labels]
+    return [label if isinstance(label, Asked) else _class_of(classes, label, known) for label in labels]
 
 
-def _row_of(classes: Sequence[str], label: Any, known: dict[str | int, Asked]) -> Asked:
-    """The one row that a label means; those that were looked up are in `known`."""
+def _class_of(classes: Sequence[str], label: Any, known: dict[str | int, Asked]) -> Asked:
+    """Returns the class of one label; `known` caches the labels that were looked up before."""
     label = label.tolist() if hasattr(label, "tolist") else label
     if isinstance(label, bool) or not isinstance(label, str | int):
         raise UsageError(f"labels: {one_line(repr(label), 40)} is no class and no whole number")
     if label not in known:
-        rows = _rows_of(classes, label)
+        rows = _classes_of(classes, label)
         if len(rows) > 1:
-            raise UsageError(f"labels: {one_line(label, 60)} means {len(rows)} kinds, name one for each seed")
+            raise UsageError(f"labels: {one_line(label, 60)} names {len(rows)} classes, give one for each seed")
         known[label] = rows[0]
     return known[label]
 
 
-def _rows_of(classes: Sequence[str], label: str | int) -> list[Asked]:
+def _classes_of(classes: Sequence[str], label: str | int) -> list[Asked]:
+    """Returns the classes that a name, several names joined by commas, or a number stands for."""
     return asked_for(classes, label) if isinstance(label, str) else asked_by_index(classes, [label])

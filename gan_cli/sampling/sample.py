@@ -1,4 +1,4 @@
-"""`gan-sample`: new samples from a checkpoint, and nothing else needed or left behind."""
+"""`gan-sample`: writes samples of a checkpoint as a grid, single images, arrays or an animation."""
 
 from __future__ import annotations
 
@@ -27,87 +27,99 @@ from gan_cli.images.animation import write_film
 from gan_cli.models.generate import OF_A_CLASS, SHOWN_CLASSES
 from gan_cli.sampling import interpolation
 from gan_cli.sampling import load_generator as loading
-from gan_cli.sampling.load_generator import LoadedGenerator, load_generator
-from gan_cli.storage.links import refuse_link, without_link
+from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
+from gan_cli.storage.links import without_link
 from gan_cli.storage.output_file import check_free, file_of, fresh
-from gan_cli.storage.run_folder import CHECKPOINTS
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
-A_FILM = "a film, of format=interpolate, walk or progress"
-OTHERS = {".png": "of format=grid", ".npz": "of format=npz", ".webp": A_FILM, ".gif": A_FILM, ".mp4": A_FILM}
-WRITTEN = (".png", ".npz", ".webp", ".gif", ".mp4")
-MOST_SEEDS = 1_000_000
-MOST_IN_GRID = 10_000
-OF_ALL = 64  # samples where nobody says how many
+ANIMATION = "an animation, of format=interpolate, walk or progress"
+SUFFIX_MEANINGS = {
+    ".png": "of format=grid",
+    ".npz": "of format=npz",
+    ".webp": ANIMATION,
+    ".gif": ANIMATION,
+    ".mp4": ANIMATION,
+}
+MAX_SEEDS = 1_000_000
+MAX_IN_GRID = 10_000
+DEFAULT_SAMPLES = 64
 
 
 def sample(config: SampleConfig) -> int:
-    """Writes pictures, arrays or a film and a sidecar `.json` that tells how to make them again; prints where."""
+    """Writes samples and a sidecar `.json` file with what is needed to repeat them; prints the path. Returns 0.
+
+    UsageError for options that do not fit each other or the checkpoint, StorageError if nothing can be written.
+    """
     if config.ckpt is None:
         raise UsageError("ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file")
     ckpt, config = config.ckpt, interpolation.as_film(config)
-    _check_count(config, expand_seeds(config, OF_ALL))
+    _check_count(config, expand_seeds(config, DEFAULT_SAMPLES))
     suffix = SUFFIXES[config.format] if config.format in SUFFIXES else interpolation.ending_of(config)
     interpolation.check_keys(config)
-    named = file_of(config.out, suffix, f"format={config.format}", OTHERS)
+    named = file_of(config.out, suffix, f"format={config.format}", SUFFIX_MEANINGS)
     check_free(named, [] if named is None else [named.with_suffix(".json")], config.overwrite)
     device = build_device(config.device)
     calm_threads()
     generator = load_generator(ckpt, ema=config.ema, device=device)
-    rows = _rows(config, generator)
+    rows = _requested_rows(config, generator)
     if config.format == "images" and len(generator.sample_shape) == 1:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
-    film, about, asked = None, dict[str, Any](), rows
+    animation, sidecar_fields, requested = None, dict[str, Any](), rows
     if config.format in FILMS:
-        typed = expand_seeds(config, OF_ALL) if config.seeds is not None else ()
-        film, seeds, about = interpolation.plan(config, generator, rows, typed)
+        typed = expand_seeds(config, DEFAULT_SAMPLES) if config.seeds is not None else ()
+        animation, seeds, sidecar_fields = interpolation.plan(config, generator, rows, typed)
     else:
-        seeds = expand_seeds(config, OF_A_CLASS * len(rows) if len(rows) > 1 else OF_ALL)
+        seeds = expand_seeds(config, OF_A_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
         _check_count(config, seeds)
-        asked = share_out(rows, len(seeds)) if rows else []
-    folder, stem = _place(config, generator, seeds) if named is None else (named.parent, "")
+        requested = share_out(rows, len(seeds)) if rows else []
+    folder, stem = _default_name(config, generator, seeds) if named is None else (named.parent, "")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         target = named or fresh(folder, stem, suffix, [".json"])
-        with _appearing_whole(target) as part:
-            if film is not None:
-                write_film(film, part)
+        with _renamed_when_complete(target) as part:
+            if animation is not None:
+                write_film(animation, part)
             else:
-                _write(config, generator, asked, seeds, part)
-        _write_sidecar(config, generator, asked, seeds, about, target)
+                _write(config, generator, requested, seeds, part)
+        _write_sidecar(config, generator, requested, seeds, sidecar_fields, target)
     except OSError as error:
         raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
     print(target)
     return 0
 
 
-def _place(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Path, str]:
-    """The folder, and a name in it without an ending."""
-    folder = Path(config.out) if config.out else _default_folder(generator.path)
+def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Path, str]:
+    """Returns the folder, and the name without suffix, of what is written if `out` names no file."""
+    folder = Path(config.out) if config.out else default_folder(generator.path, "generated")
     if config.format == "progress":
         return folder, f"{generator.path.stem}_progress"
-    kind = f"{config.format}_" if config.format in FILMS else ""
-    stem = f"{generator.path.stem}_{kind}{_kind(config)}seeds_{_label(seeds)}"
+    format_part = f"{config.format}_" if config.format in FILMS else ""
+    stem = f"{generator.path.stem}_{format_part}{_label_part(config)}seeds_{_seeds_part(seeds)}"
     return folder, stem if config.truncation is None else f"{stem}_truncation_{config.truncation:g}"
 
 
 def _check_count(config: SampleConfig, seeds: Sequence[int]) -> None:
-    if config.format == "grid" and len(seeds) > MOST_IN_GRID:
-        raise UsageError(f"n={len(seeds)}: a grid holds up to {MOST_IN_GRID}, use format=images or npz")
+    """Raises UsageError for more samples than fit into a grid."""
+    if config.format == "grid" and len(seeds) > MAX_IN_GRID:
+        raise UsageError(f"n={len(seeds)}: a grid holds up to {MAX_IN_GRID}, use format=images or npz")
 
 
-def _rows(config: SampleConfig, generator: LoadedGenerator) -> list[Asked]:
-    """What is asked of the checkpoint, each in a row of a grid: a class, several, or all (in a grid the first)."""
+def _requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[Asked]:
+    """Returns the classes to generate, one for each row of a grid; empty for an unconditional generator.
+
+    They are those of `label` or `label_index`, else all classes; a grid or an animation shows the first
+    `SHOWN_CLASSES` of these. UsageError for a class that the generator does not have.
+    """
     classes = generator.classes
-    asked = f"label={config.label}" if config.label is not None else "label_index"
+    option = f"label={config.label}" if config.label is not None else "label_index"
     if config.label is not None and config.label_index is not None:
-        raise UsageError("label and label_index: each says what to make, give one")
+        raise UsageError("label and label_index: each names a class, give one")
     if config.label is None and config.label_index is None:
         return every_class(classes, SHOWN_CLASSES if config.format in ("grid", *FILMS) else None)
     if not classes:
         raise UsageError(
-            f"{asked}: this checkpoint cannot be asked for a class; train one with conditioning=projection, or leave"
-            " it out"
+            f"{option}: this checkpoint is unconditional and takes no class; train one with conditioning=projection,"
+            " or leave it out"
         )
     if config.label is not None:
         return asked_for(classes, config.label)
@@ -115,7 +127,10 @@ def _rows(config: SampleConfig, generator: LoadedGenerator) -> list[Asked]:
 
 
 def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
-    """Those of `seeds=0-7,12`, or n seeds from `seed`, `count` unless `n` is set."""
+    """Returns the seeds of the option `seeds`, such as 0-7,12, or `n` seeds from `seed` on; `count` if `n` is not set.
+
+    UsageError if both are set, for a range that goes backwards, and for more than `MAX_SEEDS`.
+    """
     if config.seeds is not None and config.n is not None:
         raise UsageError(f"n={config.n} and seeds={config.seeds}: each says how many samples, give one")
     if config.seeds is None:
@@ -126,15 +141,15 @@ def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
         span = range(int(first), int(last or first) + 1)
         if not span:
             raise UsageError(f"seeds={config.seeds}: {part} goes backwards")
-        if len(seeds) + len(span) > MOST_SEEDS:
-            raise UsageError(f"seeds={config.seeds}: expected at most {MOST_SEEDS:,} seeds")
+        if len(seeds) + len(span) > MAX_SEEDS:
+            raise UsageError(f"seeds={config.seeds}: expected at most {MAX_SEEDS:,} seeds")
         seeds += span
     return seeds
 
 
 @contextlib.contextmanager
-def _appearing_whole(target: Path) -> Iterator[Path]:
-    """A hidden path to write to, which gets its name `target` when all of it is there, and goes when that fails."""
+def _renamed_when_complete(target: Path) -> Iterator[Path]:
+    """Yields a hidden path to write to; renames it to `target` at the end, or deletes it after an exception."""
     part = without_link(target.with_name(f".{target.stem}.part{target.suffix}"))
     try:
         yield part
@@ -145,26 +160,30 @@ def _appearing_whole(target: Path) -> Iterator[Path]:
 
 
 def _write(
-    config: SampleConfig, generator: LoadedGenerator, asked: Sequence[Asked], seeds: Sequence[int], target: Path
+    config: SampleConfig, generator: LoadedGenerator, requested: Sequence[Asked], seeds: Sequence[int], target: Path
 ) -> None:
-    """The samples; `asked` says of each seed what it is to be, nothing if that cannot be said."""
-    batches = map(to_bytes, _made(config, generator, asked, seeds))
+    """Writes the samples of `seeds`. `requested` has a class for each seed, or is empty if there are no classes."""
+    batches = map(to_bytes, _generate(config, generator, requested, seeds))
     if config.format == "images":
-        _write_images(batches, seeds, asked, target)
+        _write_images(batches, seeds, requested, target)
     elif config.format == "npz":
         arrays: dict[str, Iterable[np.ndarray]] = {
             "images" if len(generator.sample_shape) == 3 else "points": map(_channels_last, batches)
         }
-        if asked:
-            parts = (conditions_for(generator.classes, asked[part], seeds[part]) for part in _parts(config, seeds))
-            arrays["conditions"] = (part.to(torch.uint8).numpy() for part in parts)
+        if requested:
+            conditions = (
+                conditions_for(generator.classes, requested[batch], seeds[batch])
+                for batch in _batch_slices(config, seeds)
+            )
+            arrays["conditions"] = (condition.to(torch.uint8).numpy() for condition in conditions)
         _write_arrays(arrays, len(seeds), target)
     else:
-        grid.save_picture(_drawn(torch.cat(list(batches)), generator, list(Counter(asked).values())), target)
+        image = _draw(torch.cat(list(batches)), generator, list(Counter(requested).values()))
+        grid.save_picture(image, target)
 
 
-def _drawn(samples: Tensor, generator: LoadedGenerator, rows: Sequence[int]) -> Image.Image:
-    """A grid or plot; one image alone is itself, without a frame and at its own size."""
+def _draw(samples: Tensor, generator: LoadedGenerator, rows: Sequence[int]) -> Image.Image:
+    """Draws a grid or a scatter plot; a single image is drawn at its own size without a border."""
     if len(samples) == 1 and samples.ndim == 4:
         return grid.draw_image(samples[0])
     return grid.draw_samples(samples, generator.modes, rows)
@@ -173,68 +192,68 @@ def _drawn(samples: Tensor, generator: LoadedGenerator, rows: Sequence[int]) -> 
 def _write_sidecar(
     config: SampleConfig,
     generator: LoadedGenerator,
-    asked: Sequence[Asked],
+    requested: Sequence[Asked],
     seeds: Sequence[int],
-    about: dict[str, Any],
-    whole: Path,
+    more: dict[str, Any],
+    target: Path,
 ) -> None:
-    """Of a film, `about` says more."""
+    """Writes the sidecar JSON file of `target`; `more` are the additional fields of an animation."""
     sidecar = {
         "checkpoint": str(generator.path.absolute()),
         "sha256": generator.sha256,
         "step": generator.step,
         "seeds": (config.seeds or f"{seeds[0]}-{seeds[-1]}") if seeds else None,
         "n": len(seeds),
-        "labels": [row.name for row in dict.fromkeys(asked)] or None,
+        "labels": [row.name for row in dict.fromkeys(requested)] or None,
         "classes": list(generator.classes) or None,
         "truncation": config.truncation,
         "ema": generator.ema,
         "format": config.format,
         "gan_cli": generator.card.gan_cli,
-        **about,
+        **more,
     }
     text = json.dumps(sidecar, indent=2) + "\n"
-    whole.with_name(_without_suffix(whole) + ".json").write_text(text, encoding="utf-8")
+    target.with_name(_without_suffix(target) + ".json").write_text(text, encoding="utf-8")
 
 
-def _made(
-    config: SampleConfig, generator: LoadedGenerator, asked: Sequence[Asked], seeds: Sequence[int]
+def _generate(
+    config: SampleConfig, generator: LoadedGenerator, requested: Sequence[Asked], seeds: Sequence[int]
 ) -> Iterator[Tensor]:
-    """The samples, a batch at a time: what is asked for is worked out no earlier either, whose size grows with n."""
-    for part in _parts(config, seeds):
+    """Yields the samples in batches. Computes the conditions by batch too, so that memory does not grow with n."""
+    for batch in _batch_slices(config, seeds):
         yield loading.sample(
             generator,
-            seeds[part],
-            asked[part] or None,
+            seeds[batch],
+            requested[batch] or None,
             truncation=config.truncation,
             batch_size=config.batch_size,
         )
 
 
-def _parts(config: SampleConfig, seeds: Sequence[int]) -> Iterator[slice]:
-    """Of a batch each."""
+def _batch_slices(config: SampleConfig, seeds: Sequence[int]) -> Iterator[slice]:
+    """Yields the slice of the seeds of each batch."""
     return (slice(start, start + config.batch_size) for start in range(0, len(seeds), config.batch_size))
 
 
-def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], asked: Sequence[Asked], folder: Path) -> None:
-    """`seed_000003.png`, of a conditional run `seed_000003_cat.png`."""
+def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], requested: Sequence[Asked], folder: Path) -> None:
+    """Writes each image as `seed_000003.png`, or of a conditional generator as `seed_000003_cat.png`."""
     folder.mkdir()
-    kinds = [f"_{_plain(row.name)}" for row in asked] or [""] * len(seeds)
-    names = (f"seed_{seed:06d}{kind}.png" for seed, kind in zip(seeds, kinds, strict=True))
+    labels = [f"_{_file_name_part(row.name)}" for row in requested] or [""] * len(seeds)
+    names = (f"seed_{seed:06d}{label}.png" for seed, label in zip(seeds, labels, strict=True))
     for batch in batches:
         for image in batch:
             grid.draw_image(image).save(folder / next(names))
 
 
 def _channels_last(samples: Tensor) -> np.ndarray:
-    """Images `[N, C, H, W]` as `[N, H, W, C]`, points as they are."""
+    """Returns images `[N, C, H, W]` as `[N, H, W, C]`, and points unchanged."""
     return (samples.permute(0, 2, 3, 1) if samples.ndim == 4 else samples).numpy()
 
 
 def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Path) -> None:
-    """What `np.load` reads: each array of `count` rows, written as its parts come, so that none is ever held whole.
+    """Writes arrays of `count` rows each to an npz file, part by part, so that no array is in memory as a whole.
 
-    Not compressed: that would be more work for each sample, and hold up a small network.
+    They are not compressed: compression takes longer than a small network needs for a sample.
     """
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
         for name, parts in arrays.items():
@@ -247,26 +266,23 @@ def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Pat
 
 
 def _without_suffix(target: Path) -> str:
-    return target.name.removesuffix(target.suffix if target.suffix.lower() in WRITTEN else "")
+    """Returns the file name without a suffix that `gan-sample` writes; other suffixes belong to the name."""
+    return target.name.removesuffix(target.suffix if target.suffix.lower() in SUFFIX_MEANINGS else "")
 
 
-def _default_folder(path: Path) -> Path:
-    run = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
-    return refuse_link(run / "generated")
-
-
-def _plain(name: str) -> str:
-    """What may stand in a file's name."""
+def _file_name_part(name: str) -> str:
+    """Replaces characters that a file name may not contain, and shortens to 60."""
     return re.sub(r"[^\w=,.-]+", "-", name)[:60]
 
 
-def _kind(config: SampleConfig) -> str:
-    """What was asked for, as a part of a file's name."""
+def _label_part(config: SampleConfig) -> str:
+    """Returns the requested class as a part of the file name, or nothing."""
     if config.label is not None:
-        return _plain(config.label) + "_"
+        return _file_name_part(config.label) + "_"
     return "" if config.label_index is None else ",".join(map(str, config.label_index))[:60] + "_"
 
 
-def _label(seeds: Sequence[int]) -> str:
+def _seeds_part(seeds: Sequence[int]) -> str:
+    """Returns the seeds as a part of the file name, such as `0-63`."""
     consecutive = isinstance(seeds, range) or list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
     return f"{seeds[0]}-{seeds[-1]}" if consecutive else f"{seeds[0]}-and-{len(seeds) - 1}-more"

@@ -1,7 +1,7 @@
-"""The bytes of a checkpoint: safetensors, with one JSON text as metadata that holds the sha256 of the whole file.
+"""Checksummed safetensors files: one JSON text in the metadata holds the sha256 of the whole file.
 
-The digest is taken with its own 64 digits as zeros. safetensors itself has no checksum: without this one, a flipped
-bit in a weight would load as another weight. It proves integrity, not origin.
+The sha256 is computed with its own 64 digits as zeros. safetensors itself has no checksum: without this one, a flipped
+bit in a weight would load as another weight. The checksum shows damage; it does not show who wrote the file.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from torch import Tensor
 
 METADATA_KEY = "gan-cli"
 NO_DIGEST = "0" * 64
-MOST_HEADER_BYTES = 4 << 20
-MARKER = b'"{\\"sha256\\": \\"'  # how the text begins in the file: JSON escapes its quotes
+MAX_HEADER_BYTES = 4 << 20
+MARKER = b'"{\\"sha256\\": \\"'  # the bytes before the digest: JSON escapes the quotes of the JSON text
 
 
 class SealError(Exception):
-    """What is wrong with the bytes, in one line."""
+    """The bytes are damaged or of another format; the message is one line that says how."""
 
 
 def seal(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytearray:
-    """The file's bytes, with the digest in its place."""
+    """Returns the bytes of a file with these tensors and this metadata, and its sha256 as the metadata key `sha256`."""
     text = json.dumps({"sha256": NO_DIGEST, **metadata})
     content = bytearray(safetensors_torch.save(tensors, metadata={METADATA_KEY: text}))
     offset = _digest_offset(content, NO_DIGEST)
@@ -35,7 +35,7 @@ def seal(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytearray:
 
 
 def unseal(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Tensors, metadata and sha256 of verified bytes; SealError if a bit of them is not as it was written."""
+    """Verifies the bytes of a file; returns tensors, metadata and sha256. SealError if a bit has changed."""
     metadata = _metadata(content)
     sha256 = metadata.get("sha256")
     if not isinstance(sha256, str) or len(sha256) != 64 or not sha256.isascii():
@@ -52,9 +52,9 @@ def unseal(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any], str]:
 
 
 def _metadata(content: bytes) -> dict[str, Any]:
-    """The JSON text in the header, still untrusted."""
+    """Returns the parsed JSON text of the header; it is not verified yet."""
     size = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else 0
-    if not 0 < size <= min(MOST_HEADER_BYTES, len(content) - 8):
+    if not 0 < size <= min(MAX_HEADER_BYTES, len(content) - 8):
         raise SealError("damaged, or no safetensors file: its header is cut off or too long")
     metadata = _loads(content[8 : 8 + size]).get("__metadata__")
     if not isinstance(metadata, dict) or not isinstance(metadata.get(METADATA_KEY), str):
@@ -63,6 +63,7 @@ def _metadata(content: bytes) -> dict[str, Any]:
 
 
 def _loads(text: str | bytes) -> dict[str, Any]:
+    """Parses a JSON object; SealError if it is none."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -73,7 +74,8 @@ def _loads(text: str | bytes) -> dict[str, Any]:
 
 
 def _digest_offset(content: bytes | bytearray, digest: str) -> int:
-    offset = content.find(MARKER + digest.encode(), 0, MOST_HEADER_BYTES)
+    """Returns the offset of the 64 digits of the sha256 in the bytes."""
+    offset = content.find(MARKER + digest.encode(), 0, MAX_HEADER_BYTES)
     if offset < 0:
         raise SealError("its sha256 is not where gan-train puts it")
     return offset + len(MARKER)

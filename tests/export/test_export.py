@@ -170,7 +170,7 @@ def test_gan_sample_takes_an_exported_folder(
         grids.append(Path(capsys.readouterr().out.strip()))
     assert grids[0].read_bytes() == grids[1].read_bytes()
     assert run_command("sample", [f"ckpt={folder}", "n=8", "ema=false"]) == 2
-    assert "averaged generator alone" in capsys.readouterr().err
+    assert "only the averaged generator" in capsys.readouterr().err
 
 
 def test_the_folder_follows_the_hub_s_conventions(exported: tuple[Path, Path]) -> None:
@@ -311,7 +311,7 @@ def test_a_generator_that_cannot_be_exported_is_one_line(
 ) -> None:
     run = train(*TINY_IMAGES, "steps=1", "name=run")
     before = sorted(run.rglob("*"))
-    monkeypatch.setattr(format_writers, "_plain", lambda network: Untraceable())
+    monkeypatch.setattr(format_writers, "_plain_network", lambda network: Untraceable())
     capsys.readouterr()
     assert run_command("export", [f"ckpt={run}", f"format={format}"]) == 2
     printed, error = capsys.readouterr()
@@ -339,8 +339,8 @@ def test_a_file_that_does_not_run_is_one_line(
 
 
 def test_a_process_apart_that_hangs_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolated_pt2, "SECONDS", 0.01)
-    with pytest.raises(StorageError, match=r"model\.pt2: a process of its own has not run it in 0\.01 s"):
+    monkeypatch.setattr(isolated_pt2, "TIMEOUT_SECONDS", 0.01)
+    with pytest.raises(StorageError, match=r"model\.pt2: a subprocess has not run it in 0\.01 s"):
         isolated_pt2.run_apart(tmp_path / PT2, [(torch.zeros(1, 2), None)])
 
 

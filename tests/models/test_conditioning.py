@@ -321,7 +321,7 @@ def test_wrong_labels_are_told(run: Path, train: Callable[..., Path], capsys: py
     for ckpt, more, says in (
         (run, "label=elephant", "no class of this checkpoint"),
         (run, "label_index=99", "expected 0 to 7"),
-        (plain, "label=cat", "cannot be asked for a class"),
+        (plain, "label=cat", "takes no class"),
     ):
         capsys.readouterr()
         assert run_command("sample", [f"ckpt={ckpt}", more]) == 2

@@ -252,7 +252,7 @@ def test_a_film_that_fails_leaves_nothing(
         yield Image.new("L", (8, 8))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(interpolation, "_draw", draw)
+    monkeypatch.setattr(interpolation, "_draw_frames", draw)
     for container in ("webp", "gif", "mp4"):
         assert run_command("sample", [f"ckpt={run}", "format=walk", f"container={container}", "out=films"]) == 5
         assert "No space left" in capsys.readouterr().err
@@ -268,7 +268,7 @@ def test_a_film_that_fails_leaves_nothing(
         (["frames=5"], "frames=5: is for format=interpolate or walk, leave it out"),
         (["format=npz", "fps=5"], "fps=5: is for format=interpolate or walk or progress"),
         (["format=images", "through_labels=true"], "through_labels=true: is for format=interpolate or walk"),
-        (["format=progress", "seeds=0-3"], "seeds=0-3: means nothing to format=progress"),
+        (["format=progress", "seeds=0-3"], "seeds=0-3: is not used by format=progress"),
         (["format=progress", "tiles=3"], "tiles=3"),
         (["format=walk", "container=avi"], "container=avi"),
         (["format=walk", "container=gif", "out=a.webp"], "container=gif and out=a.webp"),
@@ -299,7 +299,8 @@ def test_seeds_that_do_not_fit_are_told(run: Path, overrides: list[str], words: 
     generator = load_generator(run)
     asked = config("ckpt=x", "format=walk", *overrides)
     if words is None:
-        assert interpolation.plan(asked, generator, [], ()).film.total == 2
+        planned = interpolation.plan(asked, generator, [], ())
+        assert planned.film.total == 2
         return
     with pytest.raises(UsageError, match=words):
         interpolation.plan(asked, generator, [], ())
@@ -310,11 +311,11 @@ def test_what_a_checkpoint_cannot_show(
 ) -> None:
     run = train(*TINY_IMAGES, "steps=1")
     assert run_command("sample", [f"ckpt={run}", "format=walk", "through_labels=true"]) == 2
-    assert "cannot be asked for a class" in capsys.readouterr().err
+    assert "takes no class" in capsys.readouterr().err
     alone = here / "alone.safetensors"
     alone.write_bytes((run / "checkpoints" / "last.safetensors").read_bytes())
     assert run_command("sample", [f"ckpt={alone}", "format=progress"]) == 2
-    assert "no grids of the run" in capsys.readouterr().err
+    assert "not in the folder of a run" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     assert run_command("sample", [f"ckpt={run}", "format=walk", "out=a.mp4"]) == 2
     told = capsys.readouterr().err
@@ -323,5 +324,5 @@ def test_what_a_checkpoint_cannot_show(
 
 def test_a_film_of_a_kind_that_is_not_made_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("sample", [f"ckpt={run}", "format=walk", "n=2", "out=w.avi"]) == 2
-    assert "out=w.avi: a film is webp, gif or mp4" in capsys.readouterr().err
+    assert "out=w.avi: an animation is webp, gif or mp4" in capsys.readouterr().err
     assert not Path("w.avi").exists()

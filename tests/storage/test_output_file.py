@@ -120,7 +120,7 @@ def test_one_image_is_the_bare_sample(run: Path, here: Path) -> None:
     ("command", "arguments", "words"),
     [
         ("sample", ["out=x.npz"], "format=grid writes a file that ends in .png, not .npz; .npz is of format=npz"),
-        ("sample", ["out=walk.mp4"], ".mp4 is a film, of format=interpolate, walk or progress"),
+        ("sample", ["out=walk.mp4"], ".mp4 is an animation, of format=interpolate, walk or progress"),
         ("sample", ["format=images", "out=x.png"], "format=images writes a folder"),
         ("sample", ["format=walk", "out=frames.png"], "container=frames writes a folder of png"),
         ("sample", ["format=frames", "container=gif"], "format=frames: is container=frames already, not gif"),
