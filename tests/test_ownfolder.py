@@ -11,7 +11,7 @@ from conftest import TINY_IMAGES, run_process
 from test_own import refused, write
 from test_sweep import Runs, runs
 
-from gan_cli import api, jobs, ownfolder
+from gan_cli import api, ownfolder, sweep_job
 from gan_cli.cli import run_command
 from gan_cli.compose import groups
 
@@ -133,9 +133,9 @@ def test_a_sweep_tells_it_once_and_its_jobs_do_not(
     assert run_command("train", ["-m", *command]) == 0
     assert capsys.readouterr().err == f"gan-train: options from {here}/configs: experiment/quick.yaml\n"
     request = '{"arguments": ["--cfg", "job", "experiment=quick"], "folder": null}\n'
-    monkeypatch.setattr(jobs.sys, "stdin", __import__("io").StringIO(request))
-    monkeypatch.setattr(jobs, "_stop_with_parent", lambda: None)
-    assert jobs.main() == 0
+    monkeypatch.setattr(sweep_job.sys, "stdin", __import__("io").StringIO(request))
+    monkeypatch.setattr(sweep_job, "_stop_with_parent", lambda: None)
+    assert sweep_job.main() == 0
     assert "steps: 2" in (captured := capsys.readouterr()).out
     assert captured.err == ""
 

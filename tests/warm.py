@@ -24,7 +24,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ("gan_cli.launch", "gan_cli.sample", "gan_cli.evaluate", "gan_cli.report", "gan_cli.sweep", "gan_cli.jobs")
+PRELOADED = (
+    "gan_cli.launch",
+    "gan_cli.sample",
+    "gan_cli.evaluate",
+    "gan_cli.report",
+    "gan_cli.sweep",
+    "gan_cli.sweep_job",
+)
 
 # The program: hands its arguments, folder, environment and streams to the server, and ends as its child does.
 CLIENT = """#!{python} -IS
