@@ -27,7 +27,7 @@ from gan_cli.jobs import JobProcesses, run_job
 from gan_cli.outcomes import FAILED_TRAINING, FINAL, Job, load_outcome
 from gan_cli.overrides import as_typed, quote, quote_literals, read_override
 from gan_cli.plan import Sweep, short_hash
-from gan_cli.runfolder import STOPPED
+from gan_cli.runfolder import STOP_FILE
 from gan_cli.searchpath import config_folder
 from gan_cli.sweep import trial_outcomes, write_leaderboard
 
@@ -52,7 +52,7 @@ class HydraJob:
 
     def __call__(self, config: DictConfig) -> float | None:
         """Runs the job of these values unless it is finished; returns the objective, None where there is none."""
-        stop_file = self.sweep.settings.folder / STOPPED
+        stop_file = self.sweep.settings.folder / STOP_FILE
         main = _sweep_processes.get()
         if main is not None and main.received is not None:  # between two jobs
             raise SweepStopped(main.received)
@@ -158,14 +158,14 @@ def run_through_hydra(this: Sweep, processes: JobProcesses) -> None:
     A signal that Hydra's loop receives is stored in `processes`.
     """
     folder = this.settings.folder
-    (folder / STOPPED).unlink(missing_ok=True)
+    (folder / STOP_FILE).unlink(missing_ok=True)
     own = [f"hydra.sweep.dir={quote(str(folder.absolute()))}", *searchpath_overrides()]
     sys.argv = ["gan-train", "-m", *own, *this.hydra, *this.overrides, *this.added]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them and exiting with 1
     job = HydraJob(replace(this, hydra=()), os.getpid())
     token = _sweep_processes.set(processes)
     try:
-        with _share_signals(folder / STOPPED, processes):
+        with _share_signals(folder / STOP_FILE, processes):
             hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(job)()
     except SweepStopped as stopped:
         processes.received = processes.received or stopped.args[0]
@@ -174,4 +174,4 @@ def run_through_hydra(this: Sweep, processes: JobProcesses) -> None:
             raise UsageError(one_line(str(error).split("Config search path")[0], 300)) from error
     finally:
         _sweep_processes.reset(token)
-        (folder / STOPPED).unlink(missing_ok=True)
+        (folder / STOP_FILE).unlink(missing_ok=True)

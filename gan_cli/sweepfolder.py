@@ -13,7 +13,7 @@ from typing import Any
 
 from gan_cli import __version__
 from gan_cli.plan import Sweep
-from gan_cli.runfolder import PREFIX, SWEEP, create_stamped, lock, sweeps_in, write_json
+from gan_cli.runfolder import SWEEP, SWEEP_PREFIX, create_dated_folder, lock, sweeps_in, write_json
 from gan_cli.system import hold, require_locks
 
 
@@ -28,7 +28,7 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
     with contextlib.ExitStack() as held:
         with _exclusive(this.parent):
             found = None if this.fresh else _find_begun(this)
-            folder = found[0] if found is not None else create_stamped(this.parent, PREFIX)
+            folder = found[0] if found is not None else create_dated_folder(this.parent, SWEEP_PREFIX)
             held.enter_context(lock(folder))
             if found is None:
                 write_json(folder / SWEEP, _record_of(this))

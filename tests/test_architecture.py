@@ -120,8 +120,8 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
 TORCHLESS = (
     "api basis changes child chosen cli combinations commands compare compose composition config cures due errors"
     " explain extend extras figures geometry health help hints jobs leaderboard leaderboard_tables links locate"
-    " multirun names outcomes outfile overrides ownfolder plan plugin recipes report schema searchpath sources sweep sweep_job sweepfolder"
-    " system"
+    " multirun names outcomes outfile overrides ownfolder plan plugin recipes report schema searchpath sources sweep"
+    " sweep_job sweepfolder system"
 )
 TORCHLESS_FILES = [PACKAGE / f"{name}.py" for name in TORCHLESS.split()]
 TORCHLESS_FILES += [
