@@ -200,7 +200,8 @@ def _log_request(request: Request, log: RunLog) -> None:
     if request.recipe.reason:
         log.say(recipes.told(request.recipe))
     if request.brought:
-        log.say(f"also set: {', '.join(f'{key}={shown(value)}' for key, value in request.brought.items())}")
+        implied = ", ".join(f"{key}={shown(value)}" for key, value in request.brought.items())
+        log.say(f"also set: {implied}")
     if request.base is not None:
         log.say(f"weights: from {describe_base(request.base)}")
 
