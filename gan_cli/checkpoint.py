@@ -36,7 +36,7 @@ class CounterSchema:
     step: int = key("generator updates done", at_least=0, at_most=10**12)
     d_updates: int = key("discriminator updates done", at_least=0, at_most=10**15)
     total_steps: int | None = key("where the run ends", at_least=1, at_most=10**12)
-    retries: int = key("times the run went back", absent=0, at_least=0, at_most=10**6)
+    retries: int = key("times the run was rolled back", absent=0, at_least=0, at_most=10**6)
     images_offset: int = key("images seen beyond d_updates batches", absent=0, at_least=-(10**21), at_most=10**21)
     new_layers: bool = key("whether layers were new to the weights that it began with", absent=False)
 
@@ -52,8 +52,8 @@ class Provenance:
     fingerprint: str = key("of the data")
     seconds: float = key("spent training", at_least=0)
     budget_start: float = key("seconds at which a time budget began", at_least=0)
-    figure: str | None = key("of best.safetensors: what it is the best by", absent=None)
-    value: float | None = key("of best.safetensors: that figure", absent=None)
+    figure: str | None = key("of best.safetensors: the metric by which it is the best", absent=None)
+    value: float | None = key("of best.safetensors: the value of that metric", absent=None)
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ IGNORED_KEYS = ("name", "output", "resume", "dataset.cache", "data", "on_changed
 class ComparedRun:
     """A run as the table shows it.
 
-    `config` has its dotted keys, `ended` is the record of its end, `last` the last step and seconds. `figures` are the
-    metrics of its best checkpoint, or of the last one; `measured_on` describes the data they were measured on.
+    `config` has its dotted keys, `ended` is the record of its end, `last` the last step and seconds. `metrics` are
+    those of its best checkpoint, or of the last one; `measured_on` describes the data they were measured on.
     `evaluated` are the metrics of the newest `gan-eval`, `evaluated_on` their data.
     """
 
@@ -46,7 +46,7 @@ class ComparedRun:
     ended: dict[str, Any]
     findings: list[str]
     last: dict[str, float]
-    figures: dict[str, float]
+    metrics: dict[str, float]
     evaluated: dict[str, Figure]
     measured_on: Any = None
     evaluated_on: Any = None
@@ -100,7 +100,7 @@ def _read_run(folder: Path) -> ComparedRun:
         ended=ended if isinstance(ended, dict) else {},
         findings=list(dict.fromkeys(findings)),
         last=last,
-        figures=chosen_figures(folder).figures,
+        metrics=chosen_figures(folder).figures,
         evaluated={figure.name: figure for figure in evaluated.figures} if evaluated is not None else {},
         measured_on=record.get(MEASURED_ON),
         evaluated_on=evaluated.about.get("basis") if evaluated is not None else None,
@@ -120,8 +120,8 @@ def _table(runs: Sequence[ComparedRun], some: Sequence[ComparedRun]) -> Table:
         table.add_row(name, *(Text(cell(run)) for run in some))
     table.add_section()
     for name in _result_metrics(runs):
-        best = None if _basis_differences(runs, name) else _best(name, [run.figures.get(name) for run in runs])
-        values = [run.figures.get(name) for run in some]
+        best = None if _basis_differences(runs, name) else _best(name, [run.metrics.get(name) for run in runs])
+        values = [run.metrics.get(name) for run in some]
         cells = [_value_cell(value, f"{value:.4g}", best) if value is not None else Text() for value in values]
         table.add_row(Text(one_line(name, 80)), *cells)
     table.add_section()
@@ -141,7 +141,7 @@ def _write_csv(runs: Sequence[ComparedRun], path: Path) -> None:
         row = {"run": str(run.folder), **{key: shown(run.config.get(key)) for key in _differing_keys(runs)}}
         row |= {"status": str(run.ended.get("status", "not ended")), "findings": " ".join(run.findings)}
         row |= {name: repr(value) for name, value in run.last.items()}
-        row |= {name: repr(run.figures[name]) for name in _result_metrics(runs) if name in run.figures}
+        row |= {name: repr(run.metrics[name]) for name in _result_metrics(runs) if name in run.metrics}
         row |= {f"{name} (gan-eval)": repr(figure.value) for name, figure in run.evaluated.items()}
         rows.append(row)
     text = io.StringIO()
@@ -170,7 +170,7 @@ def _differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
 
 def _result_metrics(runs: Sequence[ComparedRun]) -> list[str]:
     """The metrics to show: first those of which one value is better than another, then losses and speed."""
-    names = dict.fromkeys(name for run in runs for name in run.figures)
+    names = dict.fromkeys(name for run in runs for name in run.metrics)
     ranking = [name for name in names if direction(name)]
     return [*ranking, *(name for name in names if name.startswith("loss/") or name == "images_per_second")]
 
@@ -185,7 +185,7 @@ def _best(name: str, values: Sequence[float | None]) -> float | None:
 
 def _basis_differences(runs: Sequence[ComparedRun], name: str, *, evaluated: bool = False) -> list[str]:
     """In what the data differ on which the runs' values of this metric were measured; then none is called the best."""
-    some = [run for run in runs if name in (run.evaluated if evaluated else run.figures)]
+    some = [run for run in runs if name in (run.evaluated if evaluated else run.metrics)]
     if not direction(name) or len(some) < 2:
         return []
     bases = [_evaluated_basis(run) if evaluated else basis_of(run.measured_on, name) for run in some]

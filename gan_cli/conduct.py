@@ -34,7 +34,7 @@ SMALL_GROUP = 4  # samples: the standard deviation of fewer says little
 STATUS_OF_ERROR = {DivergedError: "diverged", CollapsedError: "collapsed"}
 
 
-class Ended(NamedTuple):
+class RunResult(NamedTuple):
     """A run's folder, None if nothing was written, and the exit code: 0, or that of the signal that stopped it."""
 
     folder: Path | None
@@ -102,7 +102,7 @@ def _log_warnings(config: Config, log: RunLog) -> None:
         log.say(f"warning: loss=wasserstein regularizer={chosen} leaves D's slope unbounded and usually diverges")
 
 
-def run_training(run: Run) -> Ended:
+def run_training(run: Run) -> RunResult:
     """Trains until the end or a signal, records the end and writes the report.
 
     If training fails, both are done before the error is raised.
@@ -131,13 +131,13 @@ def run_training(run: Run) -> Ended:
             f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)}; to resume: gan-train"
             f" {_shell_argument('resume', run)}"
         )
-        return Ended(run.folder, STOP_CODES[received])
+        return RunResult(run.folder, STOP_CODES[received])
     run.log.say(f"done: {counted(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")
     run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
     _write_report(run)
     forget_due(run.folder)
     _log_next_commands(run)
-    return Ended(run.folder, 0)
+    return RunResult(run.folder, 0)
 
 
 def _log_next_commands(run: Run) -> None:

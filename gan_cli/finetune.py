@@ -36,14 +36,14 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
         adopted = dataclasses.replace(adopted, image_size=saved.image_size)
     if not any(key.startswith("conditioning") for key in named):
         adopted = dataclasses.replace(adopted, conditioning=_without_classes(saved.conditioning))
-    mine, theirs = (dict(configs.flatten(configs.to_dict(each))) for each in (config, adopted))
+    own, wanted = (dict(configs.flatten(configs.to_dict(each))) for each in (config, adopted))
     for key in named:
-        parts = [dotted for dotted in mine.keys() | theirs.keys() if dotted == key or dotted.startswith(f"{key}.")]
+        parts = [dotted for dotted in own.keys() | wanted.keys() if dotted == key or dotted.startswith(f"{key}.")]
         for dotted in sorted(parts) if key.startswith("architecture") else ():
-            if mine.get(dotted) != theirs.get(dotted):
+            if own.get(dotted) != wanted.get(dotted):
                 raise UsageError(
-                    f"{dotted}={shown(mine.get(dotted))}: the networks of init_from={config.init_from} have"
-                    f" {shown(theirs.get(dotted))}; leave {key} out"
+                    f"{dotted}={shown(own.get(dotted))}: the networks of init_from={config.init_from} have"
+                    f" {shown(wanted.get(dotted))}; leave {key} out"
                 )
     if len(config.sample_shape) != len(saved.sample_shape):
         raise _shape_error(config, config.sample_shape, saved)
@@ -71,9 +71,9 @@ def describe_base(base: Checkpoint) -> str:
     return f"{base.path}, step {base.counters.step:,}, sha256 {base.sha256}"
 
 
-def _shape_error(config: Config, have: tuple[int, ...], saved: Config) -> UsageError:
-    mine, theirs = ("x".join(map(str, shape)) for shape in (have, saved.sample_shape))
+def _shape_error(config: Config, sample_shape: tuple[int, ...], saved: Config) -> UsageError:
+    own, wanted = ("x".join(map(str, shape)) for shape in (sample_shape, saved.sample_shape))
     return UsageError(
-        f"init_from={config.init_from}: its networks are for samples of {theirs}, dataset={config.dataset.name} has"
-        f" {mine}"
+        f"init_from={config.init_from}: its networks are for samples of {wanted}, dataset={config.dataset.name} has"
+        f" {own}"
     )

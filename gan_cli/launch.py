@@ -15,7 +15,7 @@ from gan_cli import __version__, checkpoint, recipes, replay, resuming
 from gan_cli import config as configs
 from gan_cli.autotune import settle_precision, settle_threads
 from gan_cli.checkpoint import Checkpoint, Provenance
-from gan_cli.conduct import Ended, close_record, log_setup, run_training
+from gan_cli.conduct import RunResult, close_record, log_setup, run_training
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes, with_value_range
 from gan_cli.data.dataset import Dataset, check_batch_size
@@ -63,7 +63,7 @@ class Request:
     base: Checkpoint | None = None
 
 
-def launch(request: Request) -> Ended:
+def launch(request: Request) -> RunResult:
     """Trains a new run or resumes one; returns its folder and exit code, 0 or that of the signal that stopped it.
 
     With `dry_run` it only shows what would be trained.
@@ -113,7 +113,7 @@ def _with_base(request: Request) -> Request:
 # --- a new run ---------------------------------------------------------------------------------------------------
 
 
-def _preview(request: Request) -> Ended:
+def _preview(request: Request) -> RunResult:
     """Prints what the command would train, and tries one step of it."""
     if request.config.resume is not None:
         raise UsageError(
@@ -127,7 +127,7 @@ def _preview(request: Request) -> Ended:
         print(line)
     brought = dict.fromkeys(request.brought, "an option") | dict.fromkeys(request.of_recipe, "recipe")
     preview(prepared.config, request.named, brought, prepared.dataset, prepared.state)
-    return Ended(None, 0)
+    return RunResult(None, 0)
 
 
 class Prepared(NamedTuple):
@@ -172,7 +172,7 @@ def _transfer_notes(request: Request, config: Config, transfers: dict[str, Trans
     return [line for line in (describe_transfers(transfers), describe_classes(old_classes, config.classes)) if line]
 
 
-def _start(request: Request) -> Ended:
+def _start(request: Request) -> RunResult:
     """Trains a new run in a new folder."""
     config, dataset, state, threads_note, transfers = _prepare(request)
     replayed = replay.find_ends(config, dataset)
@@ -240,7 +240,7 @@ def _classes_of_base(request: Request) -> dict[str, Any]:
 # --- a resumed run -----------------------------------------------------------------------------------------------
 
 
-def _resume(request: Request, folder: Path) -> Ended:
+def _resume(request: Request, folder: Path) -> RunResult:
     """Continues the run in this folder from its newest checkpoint; returns at once if all its steps are done."""
     with lock(folder):
         clear_leftovers(folder)
@@ -252,7 +252,7 @@ def _resume(request: Request, folder: Path) -> Ended:
             close_record(folder, saved.counters, saved.provenance.seconds)
             done = "its 1 step is" if saved.counters.step == 1 else f"all {saved.counters.step:,} steps are"
             print(f"{folder}: {done} done; add some by resume={folder} extra_steps=...")
-            return Ended(folder, 0)
+            return RunResult(folder, 0)
         auto = request.config.resume == "auto"
         resumed = resuming.restore_run(folder, saved, config, end, request.named, auto=auto)
         config, dataset, state = resumed.config, resumed.dataset, resumed.state

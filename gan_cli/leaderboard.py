@@ -84,9 +84,9 @@ def _bases(outcomes: Sequence[dict[str, Any]], metric: str | None) -> dict[int, 
         return {}
     done = {job["job"]: job for job in outcomes if job["status"] == "done"}
     names = {number: find_figure(job["figures"], metric.partition("-")[0]) for number, job in done.items()}
-    kept = {number: basis_of(done[number].get(MEASURED_ON), metric) for number, name in names.items() if name}
-    if None not in kept.values():
-        return {number: basis for number, basis in kept.items() if basis is not None}
+    recorded = {number: basis_of(done[number].get(MEASURED_ON), metric) for number, name in names.items() if name}
+    if None not in recorded.values():
+        return {number: basis for number, basis in recorded.items() if basis is not None}
     return {
         number: {**basis_by_config(done[number]["config"], metric), "extractor": name[0].partition("-")[2]}
         for number, name in names.items()
@@ -97,8 +97,8 @@ def _bases(outcomes: Sequence[dict[str, Any]], metric: str | None) -> dict[int, 
 def _basis_rank(jobs: list[dict[str, Any]], bases: dict[int, dict[str, Any]]) -> int:
     """Sort key that groups rows which can be compared, in the order of their first jobs; rows without metric last."""
     kinds = [json.dumps(basis, sort_keys=True) for basis in bases.values()]
-    mine = [json.dumps(bases[job["job"]], sort_keys=True) for job in jobs if job["job"] in bases]
-    return kinds.index(mine[0]) if mine else len(kinds)
+    own = [json.dumps(bases[job["job"]], sort_keys=True) for job in jobs if job["job"] in bases]
+    return kinds.index(own[0]) if own else len(kinds)
 
 
 def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class RunLog:
         self._call_trackers(lambda tracker: tracker.metrics(int(values["step"]), numbers))
         shown = _console_metrics(values)
         if self.console.is_terminal:
-            self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, figures=shown)
+            self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, metrics=shown)
         elif time.monotonic() - self._last_plain >= PLAIN_SECONDS or values["step"] == total_steps:
             self._last_plain = time.monotonic()
             line = f"step {values['step']}/{total_steps or '?'}  {shown}{_remaining(values, total_steps)}"
@@ -128,10 +128,10 @@ class RunLog:
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[figures]}"),
+                TextColumn("{task.fields[metrics]}"),
                 console=self.console,
             )
-            self._task = self._progress.add_task("step", total=total_steps, figures="")
+            self._task = self._progress.add_task("step", total=total_steps, metrics="")
             self._progress.start()
         return self._progress
 

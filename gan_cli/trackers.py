@@ -126,7 +126,7 @@ class WeightsAndBiases:
         self._run.log({"samples": self._wandb.Image(str(path)), "step": step})
 
     def cut(self, step: int) -> None:
-        """Figures told again stand beside the first ones at the same step."""
+        """Nothing to do: metrics that are logged again for a step are added to the first ones."""
 
     def close(self) -> None:
         self._run.finish()
@@ -221,7 +221,7 @@ class MLflow:
         self._mlflow.log_artifact(str(path), artifact_path="samples")
 
     def cut(self, step: int) -> None:
-        """Figures told again stand beside the first ones at the same step."""
+        """Nothing to do: metrics that are logged again for a step are added to the first ones."""
 
     def close(self) -> None:
         self._mlflow.end_run()
