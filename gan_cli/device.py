@@ -1,0 +1,125 @@
+"""The device of a run, the CPU threads of its process, and the record of machine, packages and code."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan_cli.config.train_config import Config
+from gan_cli.errors import UsageError, counted
+from gan_cli.extras import EXTRAS, require_extra
+
+STALL_FACTOR = 10  # several threads are stalled if so many times slower than one: they wait for busy cores
+PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow", "rich")
+
+
+def build_device(section: Any) -> torch.device:
+    """The device that a config section names; UsageError, with the available devices, if this machine lacks it."""
+    present = available_devices()
+    if section.name == "auto":
+        return torch.device(present[0])
+    if section.name not in present:
+        raise UsageError(f"device={section.name}: not available here, use one of {', '.join(reversed(present))}")
+    if section.name == "cuda":
+        count = torch.cuda.device_count()
+        if section.index >= count:
+            raise UsageError(f"device.index={section.index}: this machine has {counted(count, 'GPU')}, numbered from 0")
+        torch.cuda.set_device(section.index)  # networks that draw noise use the generator of the current device
+        return torch.device("cuda", section.index)
+    return torch.device(section.name)
+
+
+def configure_process(config: Config, device: torch.device) -> None:
+    """Configures PyTorch for `deterministic`: operations with repeatable bits, and warnings where there are none.
+
+    UsageError if `compile` lacks a C++ compiler, or a `logger` its package.
+    """
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it a GPU's matrix products may differ
+    # The same as torch.use_deterministic_algorithms, which in addition imports torch's compiler: two seconds.
+    torch.set_deterministic_debug_mode("warn" if config.deterministic else "default")
+    for name in config.logger:
+        if name in EXTRAS:  # the others need no package
+            require_extra(name, f"logger={name}")
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if config.compile and device.type == "cpu" and shutil.which(compiler) is None:
+        raise UsageError(f"compile=true: needs the C++ compiler {compiler}, install it or name another by CXX=")
+
+
+def calm_threads(count: int | str | None = None) -> None:
+    """Sets the number of threads; without a number, one thread if several are stalled by busy cores."""
+    if isinstance(count, int):
+        torch.set_num_threads(count)
+    elif not threads_set_by_user() and torch.get_num_threads() > 1:
+        several, alone = torch.get_num_threads(), time_threads(1)
+        torch.set_num_threads(1 if time_threads(several) > STALL_FACTOR * alone else several)
+
+
+def threads_set_by_user() -> bool:
+    """Whether OMP_NUM_THREADS sets the number of threads."""
+    return os.environ.get("OMP_NUM_THREADS", "").strip().isdigit()
+
+
+def time_threads(count: int) -> float:
+    """Sets the number of threads and returns the seconds of ten short operations.
+
+    If a core is busy, several threads wait for the one on it and take far longer than one thread alone.
+    """
+    torch.set_num_threads(count)
+    values = torch.ones(200_000)
+    values.add_(1)
+    started = time.perf_counter()
+    for _ in range(10):
+        values.add_(1)
+    return time.perf_counter() - started
+
+
+def available_devices() -> list[str]:
+    """The names of this machine's devices, the fastest first."""
+    accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
+    return [name for name, there in accelerators if there] + ["cpu"]
+
+
+def describe_device(device: torch.device) -> str:
+    """The device's name, with the model of a GPU."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def environment() -> dict[str, Any]:
+    """Versions of Python, the system, packages and code, for a run's record."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "git": git_state(Path(__file__).resolve().parent),
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """The commit of the code in `folder`, which holds this file, and whether it was changed since.
+
+    None if the file is not in a git checkout.
+    """
+    commit = _git(folder, "rev-parse", "HEAD")
+    tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
+    if commit is None or tracked is None:
+        return None
+    return {"commit": commit, "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "."))}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """The output of a git command in this folder; None if it fails or takes over 10 seconds."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,210 @@
+"""Runs the training of a prepared run: logs its setup, trains, and records how it ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from gan_cli.config.image_sizes import padded
+from gan_cli.config.options import CONVOLUTIONAL, GRADIENT_PENALTIES
+from gan_cli.config.train_config import Config
+from gan_cli.data.balance import note_on_counts
+from gan_cli.data.dataset import Dataset
+from gan_cli.device import describe_device
+from gan_cli.errors import CollapsedError, DivergedError, GanCliError, counted, one_line
+from gan_cli.evaluation.metrics.doubles import AT_A_START, describe_doubles
+from gan_cli.models.layers import MinibatchDeviations, largest_group
+from gan_cli.reports.report import write_run_report
+from gan_cli.runs.comparability import MEASURED_ON
+from gan_cli.runs.due import forget_due
+from gan_cli.runs.log import RunLog
+from gan_cli.runs.trackers import tracker_openers
+from gan_cli.state.train_state import Counters, TrainState, count_parameters
+from gan_cli.storage.locks import STOP_CODES
+from gan_cli.storage.run_folder import read_record, write_record
+from gan_cli.training.loop import train
+from gan_cli.training.periodic_evaluation import describe_comparison, measured_on
+from gan_cli.training.run import Run
+
+SMALL_GROUP = 4  # samples: the standard deviation of fewer says little
+STATUS_OF_ERROR = {DivergedError: "diverged", CollapsedError: "collapsed"}
+
+
+class RunResult(NamedTuple):
+    """A run's folder, None if nothing was written, and the exit code: 0, or that of the signal that stopped it."""
+
+    folder: Path | None
+    code: int
+
+
+def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, threads_note: str = "") -> None:
+    """Logs data, networks and device before the first step, with warnings about them.
+
+    `threads_note` says how the number of threads was found.
+    """
+    _log_data(config, dataset, log)
+    generator, discriminator = config.architecture.generator, config.architecture.discriminator
+    log.say(
+        f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
+        f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
+        f" samples {'x'.join(map(str, config.sample_shape))}{_padding_note(config)}"
+    )
+    log.say(
+        f"device: {describe_device(state.device)}, {config.precision}, {counted(torch.get_num_threads(), 'thread')}"
+        + (f" ({threads_note})" if threads_note else "")
+    )
+    _log_warnings(config, log)
+
+
+def _log_data(config: Config, dataset: Dataset, log: RunLog) -> None:
+    """Logs where the data are from, their notes, duplicates and classes."""
+    log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
+    for note in dataset.notes:
+        log.say(note)
+    counts_note = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
+    if counts_note is not None:
+        log.say(counts_note)
+    if hasattr(config.dataset, "path"):  # the user's own files
+        for line in describe_doubles(dataset.samples, most=AT_A_START):
+            log.say(f"data: {line}")
+    if config.classes:
+        log.say(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
+    elif dataset.labels is not None and len(dataset.classes) > 1:
+        log.say(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to generate each")
+
+
+def _padding_note(config: Config) -> str:
+    """Names the larger size that convolutional networks use inside, if the image size cannot be halved; else empty."""
+    sides, named = config.sample_shape[1:], {config.architecture.generator.name, config.architecture.discriminator.name}
+    if not sides or not named & {*CONVOLUTIONAL} or padded(*sides) == sides:
+        return ""
+    height, width = padded(*sides)
+    return f", inside the networks {height}x{width}: the border is cut"
+
+
+def _log_warnings(config: Config, log: RunLog) -> None:
+    """Logs a warning about settings that are valid but rarely intended."""
+    batch = config.batch_size // (config.training.accumulate * config.training.pack)
+    group = largest_group(batch, MinibatchDeviations.group)
+    if getattr(config.architecture.discriminator, "minibatch", "none") == "deviations" and group < SMALL_GROUP:
+        log.say(
+            f"warning: a batch of {batch} is split into groups of {group}, too few for D to compare"
+            f" (minibatch=deviations); use a multiple of {MinibatchDeviations.group}"
+        )
+    spectral = getattr(config.architecture.discriminator, "normalization", "none") == "spectral"
+    bounded = spectral or config.regularizer.keys() & {*GRADIENT_PENALTIES, "weight_clip"}
+    if config.loss.name == "wasserstein" and not bounded:
+        chosen = f"[{','.join(config.regularizer)}]" if config.regularizer else "none"
+        log.say(f"warning: loss=wasserstein regularizer={chosen} leaves D's slope unbounded and usually diverges")
+
+
+def run_training(run: Run) -> RunResult:
+    """Trains until the end or a signal, records the end and writes the report.
+
+    If training fails, both are done before the error is raised.
+    """
+    for line in _comparison(run):
+        run.log.say(line, console=False)  # the console has it from when the reference was built
+    run.log.follow(tracker_openers(run.config, run.folder, run.state.counters.step))
+    try:
+        received = train(run)
+    except GanCliError as error:
+        run.log.say(str(error), console=False)
+        _record_end(run, STATUS_OF_ERROR.get(type(error), "failed"))
+        run.log.finish()
+        _write_report(run)
+        forget_due(run.folder)
+        raise
+    finally:
+        run.log.finish()
+    counters = run.state.counters
+    if counters.step == counters.total_steps and run.due is None:
+        received = None  # the signal came after the last step
+    _record_end(run, "done" if received is None else "stopped")
+    if received is not None:
+        _write_report(run)
+        run.log.say(
+            f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)}; to resume: gan-train"
+            f" {_shell_argument('resume', run)}"
+        )
+        return RunResult(run.folder, STOP_CODES[received])
+    run.log.say(f"done: {counted(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")
+    run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
+    _write_report(run)
+    forget_due(run.folder)
+    _log_next_commands(run)
+    return RunResult(run.folder, 0)
+
+
+def _log_next_commands(run: Run) -> None:
+    """Logs the best step of a finished run, and the commands that sample from it and evaluate it."""
+    classes = run.config.classes
+    options = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
+    if run.best is not None:
+        step, value = run.best
+        run.log.say(f"best: step {step:,}, {run.config.judged_by} {value:.4g}; commands on the run's folder use it")
+    run.log.say(f"more samples: gan-sample {_shell_argument('ckpt', run)} {options}")
+    run.log.say(f"evaluate: gan-eval {_shell_argument('ckpt', run)}")
+
+
+def _unfinished_work(run: Run) -> str:
+    """Names the evaluation and grid of the last step that a signal broke off; a resumed run does them first."""
+    if run.due is None:
+        return ""
+    work = [name for name, wanted in (("evaluation", run.due.evaluate), ("grid", run.due.sample)) if wanted]
+    return f", its {' and '.join(work)} left for the resumed run" if work else ""
+
+
+def _final_metrics(run: Run) -> str:
+    """Mode coverage and class accuracy of the last evaluation, if the run measures them; else empty."""
+    metrics, text = run.evaluated, ""
+    if "modes/covered" in metrics:
+        text += f"; {metrics['modes/covered']:.0f} of {metrics['modes/possible']:.0f} modes"
+        if "modes/share" in metrics:
+            text += f", {metrics['modes/share']:.1%} of samples within 3 standard deviations"
+        text += f", reverse KL {metrics['modes/reverse_kl']:.3f}"
+    if "accuracy/class" in metrics:
+        text += f"; {metrics['accuracy/class']:.1%} of samples are classified as the requested class"
+    return text
+
+
+def _shell_argument(key: str, run: Run) -> str:
+    """`key=<the run's folder>`, quoted for a shell where needed."""
+    return shlex.quote(f"{key}={run.folder}")
+
+
+def _write_report(run: Run) -> None:
+    """Writes the run's HTML report; any error is logged as a warning, since a run must not fail by its report."""
+    try:
+        run.log.say(f"report: {write_run_report(run.folder)}")
+    except Exception as error:
+        run.log.say(f"warning: the report was not written ({one_line(error, 200)})")
+
+
+def _comparison(run: Run) -> list[str]:
+    """Lines that describe what the run's samples are compared with in its evaluations."""
+    return [] if run.reference is None else describe_comparison(run.reference, run.config.evaluation.metrics)
+
+
+def _record_end(run: Run, status: str) -> None:
+    findings = [dataclasses.asdict(found) for found in run.health.findings]
+    more: dict[str, Any] = {"findings": findings, MEASURED_ON: measured_on(run), "compared_with": _comparison(run)}
+    record_end(run.folder, status, run.state.counters, run.state.seconds, **more)
+
+
+def close_record(folder: Path, counters: Counters, seconds: float) -> None:
+    """Records "done" for a run that was killed or stopped after its last step."""
+    ended = read_record(folder).get("ended")
+    if not isinstance(ended, dict) or ended.get("status") == "stopped":
+        record_end(folder, "done", counters, seconds)
+
+
+def record_end(folder: Path, status: str, counters: Counters, seconds: float, **more: Any) -> None:
+    """Writes the status, the steps and the seconds of the run's end into its record."""
+    steps = {"step": counters.step, "total_steps": counters.total_steps}
+    record = read_record(folder) | {"ended": {"status": status, **steps, "seconds": round(seconds, 3)}, **more}
+    write_record(folder, record)

@@ -1,0 +1,233 @@
+"""A run's output: metrics in `metrics.jsonl`, messages in `train.log` and on the console, and trackers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gan_cli.errors import one_line
+from gan_cli.runs.trackers import Opener, Tracker
+from gan_cli.storage.links import open_own, without_link
+from gan_cli.storage.run_folder import BUDGET, LOG, METRICS
+
+LARGEST = 1e300  # values of metrics at or above this are refused when read
+MOST_STEPS = 10**12
+AFTER_STEP = -1  # instead of D's updates in a Position: right after the step
+Position = tuple[int, int]  # a point of a run: steps, and D's updates
+PLAIN_SECONDS = 2.0  # the shortest time between two lines of metrics on a console that is no terminal
+
+
+class RunLog:
+    """The log of a run, opened for appending in its folder. A terminal shows a progress bar, a pipe gets plain lines.
+
+    An error of a file or a tracker is logged once and does not end the run.
+    """
+
+    def __init__(self, folder: Path, console: Console | None = None) -> None:
+        self.console = console or Console(soft_wrap=True)
+        self._folder = folder
+        self._metrics, self._log = open_own(folder / METRICS, "a"), open_own(folder / LOG, "a")
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._last_plain = 0.0
+        self._write_failed = False
+        self._trackers: dict[str, Tracker] = {}
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.finish()
+        self._call_trackers(lambda tracker: tracker.close())
+        for file in (self._metrics, self._log):
+            with contextlib.suppress(OSError):  # reported when the line was written
+                file.close()
+
+    def follow(self, openers: dict[str, Opener]) -> None:
+        """Opens trackers, which get all further metrics and images; logs a warning if one cannot be opened."""
+        for name, opener in openers.items():
+            try:
+                self._trackers[name] = opener(self.say)
+            except Exception as error:  # foreign code can fail in any way
+                self.say(f"warning: logger={name} cannot be opened ({one_line(error, 200)}); going on without it")
+
+    def picture(self, step: int, path: Path) -> None:
+        """Passes the image file of a sample grid to the trackers, if it exists."""
+        if path.is_file():
+            self._call_trackers(lambda tracker: tracker.picture(step, path))
+
+    def say(self, text: str, *, console: bool = True) -> None:
+        """Writes a line to `train.log`, with the time, and to the console unless that is switched off."""
+        self._append(self._log, f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}")
+        if console:
+            self._print(text)
+
+    def event(self, step: int, finding: str, text: str) -> None:
+        """Writes a line with a health finding and no metrics to `metrics.jsonl`."""
+        self._append(self._metrics, json.dumps({"step": step, "findings": [finding], "text": text}))
+
+    def metrics(self, values: dict[str, float], total_steps: int | None, findings: Sequence[str] = ()) -> None:
+        """Writes a line of metrics, with the names of health findings, and updates console and trackers."""
+        self._append(self._metrics, json.dumps({**values, **({"findings": list(findings)} if findings else {})}))
+        numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and name != "step"}
+        self._call_trackers(lambda tracker: tracker.metrics(int(values["step"]), numbers))
+        shown = _console_metrics(values)
+        if self.console.is_terminal:
+            self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, metrics=shown)
+        elif time.monotonic() - self._last_plain >= PLAIN_SECONDS or values["step"] == total_steps:
+            self._last_plain = time.monotonic()
+            line = f"step {values['step']}/{total_steps or '?'}  {shown}{_remaining(values, total_steps)}"
+            self.say(line)
+
+    def end(self, step: int, total_steps: int | None, seconds: float, d_updates: int = AFTER_STEP) -> None:
+        """Writes a line of `budget.jsonl`: at `step`, after so many seconds, the run's last step became `total_steps`.
+
+        `total_steps` is None if it is yet to be measured. `d_updates` is the number of D's updates at that moment; by
+        default the moment is right after the step.
+        """
+        done = {} if d_updates == AFTER_STEP else {"d_updates": d_updates}
+        with contextlib.suppress(OSError), open_own(self._folder / BUDGET, "a") as file:
+            line = {"step": step, **done, "total_steps": total_steps, "seconds": round(seconds, 3)}
+            self._append(file, json.dumps(line))
+
+    def cut(self, step: int) -> None:
+        """Removes the lines of metrics after `step`, to which the run was rolled back."""
+        with contextlib.suppress(OSError):
+            self._metrics.close()
+        cut_metrics(self._folder, step)
+        self._metrics = open_own(self._folder / METRICS, "a")
+        self._call_trackers(lambda tracker: tracker.cut(step))
+
+    def advance(self, step: int, total_steps: int | None) -> None:
+        """Moves the progress bar of a terminal, between lines of metrics."""
+        if self.console.is_terminal:
+            self._bar(total_steps).update(self._task, completed=step, total=total_steps)
+
+    def finish(self) -> None:
+        """Stops the progress bar of a terminal; further messages appear below it."""
+        if self._progress is not None:
+            self._progress.stop()
+
+    def _bar(self, total_steps: int | None) -> Progress:
+        """The progress bar, started at the first call."""
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(bar_width=24),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[metrics]}"),
+                console=self.console,
+            )
+            self._task = self._progress.add_task("step", total=total_steps, metrics="")
+            self._progress.start()
+        return self._progress
+
+    def _call_trackers(self, call: Callable[[Tracker], None]) -> None:
+        """Calls every tracker; one that fails is reported and no longer used."""
+        for name, tracker in list(self._trackers.items()):
+            try:
+                call(tracker)
+            except Exception as error:  # foreign code can fail in any way
+                del self._trackers[name]
+                self.say(f"warning: logger={name} failed ({one_line(error, 200)}); going on without it")
+
+    def _append(self, file: IO[str], line: str) -> None:
+        """Appends a line; a file that cannot be written is reported once: the run's checkpoints matter more."""
+        try:
+            file.write(line + "\n")
+            file.flush()
+        except (OSError, ValueError) as error:
+            if not self._write_failed:
+                self._write_failed = True
+                self._print(f"warning: {file.name} cannot be written ({error}); going on without it")
+
+    def _print(self, text: str) -> None:
+        if self.console.is_terminal:
+            self.console.print(text, markup=False, highlight=False)
+            return
+        try:
+            print(text, flush=True)
+        except OSError:
+            silence_stdout()  # the reader of the pipe has ended: the run continues, and its files have the log
+
+
+def silence_stdout() -> None:
+    """Discards all further output, so that the interpreter does not fail on a closed pipe when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _console_metrics(values: dict[str, float]) -> str:
+    """The losses and the speed, as `D 0.693  G 0.701  1,234 images/s`."""
+    names = {"loss/discriminator": "D", "loss/generator": "G"}
+    losses = [f"{short} {values[name]:.3f}" for name, short in names.items() if name in values]
+    return "  ".join([*losses, f"{values['images_per_second']:,.0f} images/s"])
+
+
+def _remaining(values: dict[str, float], total_steps: int | None) -> str:
+    """The remaining time at the mean speed so far, as `  1:23 left`; empty if the end is not known."""
+    if not total_steps or not values["step"]:
+        return ""
+    seconds = round(values["seconds"] / values["step"] * max(total_steps - values["step"], 0))
+    return f"  {seconds // 60}:{seconds % 60:02d} left"
+
+
+def cut_metrics(folder: Path, step: int) -> None:
+    """Removes the lines of `metrics.jsonl` and `budget.jsonl` after `step`, and incomplete lines."""
+    for path in (folder / METRICS, folder / BUDGET):
+        if path.exists():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            kept = [line for line in text.splitlines() if _step_of(line) <= step]
+            temporary = path.with_name(f".{path.name}.tmp")
+            without_link(temporary).write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            os.replace(temporary, path)
+
+
+def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yields the lines of `metrics.jsonl`; skips lines and entries that cannot be read after a crash or an edit."""
+    path = folder / METRICS
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        if _step_of(line) < float("inf"):
+            yield {key: value for key, value in json.loads(line).items() if _is_valid_entry(key, value)}
+
+
+def read_ends(path: Path) -> dict[Position, int | None]:
+    """Reads what `RunLog.end` wrote: the run's last step, by the position at which it was decided."""
+    found: dict[Position, int | None] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        entry = json.loads(line) if _step_of(line) < float("inf") else {}
+        step, end, d_updates = entry.get("step"), entry.get("total_steps", False), entry.get("d_updates", AFTER_STEP)
+        if type(step) is not int or type(d_updates) is not int or step < 0:
+            continue
+        if end is None or (type(end) is int and max(step, 1) <= end <= MOST_STEPS):
+            found[step, d_updates] = end
+    return found
+
+
+def _is_valid_entry(key: str, value: Any) -> bool:
+    """Whether an entry of a line is one that a run writes: a number, the names of findings, or a finding's text."""
+    if key == "findings":
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    if key == "text":
+        return isinstance(value, str)
+    return isinstance(value, int | float) and abs(value) < LARGEST
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of JSON; infinite if it cannot be read."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return float("inf")

@@ -1,0 +1,151 @@
+"""A run's folder: file names, creation, lock, record, and the list of runs in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.storage.links import open_own, refuse_link, without_link
+from gan_cli.storage.locks import hold
+
+RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
+METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
+LAST, BEST = "last.safetensors", "best.safetensors"  # in CHECKPOINTS
+SWEEP_PREFIX, OUTCOME = "sweep_", "outcome.json"  # of a sweep's folder; in a job's folder
+SWEEP, BOARD = "sweep.json", "leaderboard.json"  # in a sweep's folder
+STOP_FILE = ".stopped"  # in a sweep's folder: a launcher's processes start no more jobs when it is there
+WRITTEN_BY_HYDRA = ("multirun.yaml", "optimization_results.yaml")  # in a sweep's folder
+# Files that are written in place and folders that are written into; all other files are replaced as a whole.
+NO_LINKS = (LOCK, METRICS, BUDGET, LOG, CHECKPOINTS, SAMPLES, STOP_FILE, *WRITTEN_BY_HYDRA)
+A_JOBS = re.compile(r"\d+(-\d+)?")  # the name of a job's folder
+DATE_FORMAT = "%Y-%m-%d_%H%M%S"
+DATED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
+
+
+def create_dated_folder(parent: Path, prefix: str = "") -> Path:
+    """Creates the folder `<prefix><date>_<time>` in `parent`; with `-2`, `-3` ... if that second has one already.
+
+    StorageError if it cannot be created.
+    """
+    stamp = prefix + datetime.now().strftime(DATE_FORMAT)
+    for count in range(1, 10_000):
+        folder = parent / (stamp if count == 1 else f"{stamp}-{count}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not parent.is_dir():
+                break
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
+    raise StorageError(f"{parent}: cannot hold a run, a file of this name is in the way")
+
+
+def create_run_folder(folder: Path) -> Path:
+    """Creates a run's folder with its sub-folders; UsageError if it holds a run already."""
+    if (folder / RECORD).exists():
+        raise UsageError(f"{folder}: holds a run already, resume it by resume={folder}")
+    try:
+        for name in (CHECKPOINTS, SAMPLES):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
+    return folder
+
+
+def lock(folder: Path) -> IO[str]:
+    """Locks the folder for this process until the returned file is closed; StorageError names a process that has it.
+
+    LinkError if one of our files in it is a link, since another user may have made the folder.
+    """
+    try:
+        refuse_links(folder)
+        handle = open_own(folder / LOCK, "a+")
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
+    try:
+        hold(handle)
+    except OSError as error:
+        handle.seek(0)
+        holder = one_line(handle.read(200)) or "another process"
+        handle.close()
+        raise StorageError(f"{folder}: in use by {holder}") from error
+    handle.truncate(0)
+    handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+    handle.flush()
+    return handle
+
+
+def refuse_links(folder: Path) -> None:
+    """LinkError if a file or folder that is written in place, in a run's or a sweep's folder, is a link."""
+    for name in NO_LINKS:
+        refuse_link(folder / name)
+    for path in folder.iterdir():
+        if A_JOBS.fullmatch(path.name):
+            refuse_link(path)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Removes the temporary files of a process that was killed; to be called only with the folder locked."""
+    for part in (folder, folder / CHECKPOINTS, folder / SAMPLES):
+        for path in part.glob(".*"):
+            if path.name.endswith(".tmp") or path.name.startswith(".tmp"):  # ours, or those of safetensors
+                path.unlink(missing_ok=True)
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Lists the folders of runs in `outputs/<name>`, newest first."""
+    if not folder.is_dir():
+        return []
+    return _newest_first((path.name, path) for path in folder.iterdir() if (path / RECORD).is_file())
+
+
+def sweeps_in(folder: Path) -> list[Path]:
+    """Lists the folders of sweeps in `outputs/<name>`, newest first."""
+    named = ((path.name.removeprefix(SWEEP_PREFIX), path) for path in folder.glob(f"{SWEEP_PREFIX}*"))
+    return _newest_first((name, path) for name, path in named if path.is_dir())
+
+
+def _newest_first(named: Iterable[tuple[str, Path]]) -> list[Path]:
+    """The paths whose names are dates, the newest first."""
+    matched = [(DATED.fullmatch(name), path) for name, path in named]
+    dated = [(match[1], int(match[2] or 1), path) for match, path in matched if match]
+    return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Writes a run's record, `config.json`."""
+    write_json(folder / RECORD, record)
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Writes a JSON file, as `write_text` does."""
+    write_text(path, json.dumps(data, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file so that it is always complete under its name, also if several processes write it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    without_link(temporary).write_text(text, encoding="utf-8", errors="backslashreplace")
+    os.replace(temporary, path)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Reads a run's record; empty if it is missing or damaged, since a checkpoint alone is enough to resume."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def started_in(folder: Path) -> Path:
+    """The folder in which the run was started; relative paths in its config are relative to it."""
+    return Path(str(read_record(folder).get("directory", ".")))

@@ -1,0 +1,146 @@
+"""A sweep's leaderboard: a row for each config, the best first, from the outcomes of its jobs. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from statistics import NormalDist, fmean, stdev
+from typing import Any
+
+from gan_cli.config.metric_names import direction, find_figure
+from gan_cli.runs.comparability import MEASURED_ON, basis_by_config, basis_of, differences, not_comparable
+from gan_cli.sweeps.outcomes import FAILED_TRAINING
+
+MODES_COVERED, MODE_BALANCE = "modes/covered", "modes/reverse_kl"  # the second ranks configs that cover as many modes
+# 97.5 % quantiles of Student's t, of 1 to 9 degrees of freedom.
+STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
+
+
+def student(degrees: int) -> float:
+    """The 97.5 % quantile of Student's t with so many degrees of freedom, at least 1.
+
+    Beyond the table by Abramowitz and Stegun 26.7.5, with an error below 0.0001.
+    """
+    if degrees <= len(STUDENT):
+        return STUDENT[degrees - 1]
+    z = NormalDist().inv_cdf(0.975)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / degrees**power for power, term in enumerate(terms, start=1))
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float | None, tuple[float, float] | None]:
+    """The mean and its 95 % interval by Student's t; the interval is None for one value, both are None for none."""
+    if not values:
+        return None, None
+    mean = fmean(values)
+    if len(values) == 1:
+        return mean, None
+    half = student(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return mean, (mean - half, mean + half)
+
+
+def build_board(command: str, ranked_by: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Builds the content of `leaderboard.json`, ranked by the first metric of `ranked_by` that a job has.
+
+    If jobs were measured on different data, sizes or features, the rows are not ranked but grouped by these, and
+    `unranked` says why.
+    """
+    metric = next((name for name in (_metric_in(wanted, outcomes) for wanted in ranked_by) if name is not None), None)
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for outcome in outcomes:
+        config = {key: value for key, value in outcome["config"].items() if key != "seed"}
+        grouped.setdefault(json.dumps(config, sort_keys=True), []).append(outcome)
+    bases = _bases(outcomes, metric)
+    kinds = list(bases.values())
+    ranked = sorted(grouped.values(), key=lambda jobs: (_basis_rank(jobs, bases), *_rank(jobs, metric)))
+    return {
+        "metric": metric,
+        "unranked": "" if metric is None else not_comparable([metric], differences(kinds)),
+        "better": direction(metric) if metric is not None else "lower",
+        "command": command,
+        "varied": list(dict.fromkeys(key for outcome in outcomes for key in outcome["config"])),
+        "rows": [_row(jobs, metric) for jobs in ranked],
+        "jobs": list(outcomes),
+    }
+
+
+def _metric_in(wanted: str, outcomes: Sequence[dict[str, Any]]) -> str | None:
+    found = (find_figure(outcome["figures"], wanted) for outcome in outcomes)
+    return next((each[0] for each in found if each is not None), None)
+
+
+def _bases(outcomes: Sequence[dict[str, Any]], metric: str | None) -> dict[int, dict[str, Any]]:
+    """What the metric of each finished job was measured on, by the job's number.
+
+    If one job has no record of it, that of all jobs is taken from their configs.
+    """
+    if metric is None:
+        return {}
+    done = {job["job"]: job for job in outcomes if job["status"] == "done"}
+    names = {number: find_figure(job["figures"], metric.partition("-")[0]) for number, job in done.items()}
+    recorded = {number: basis_of(done[number].get(MEASURED_ON), metric) for number, name in names.items() if name}
+    if None not in recorded.values():
+        return {number: basis for number, basis in recorded.items() if basis is not None}
+    return {
+        number: {**basis_by_config(done[number]["config"], metric), "extractor": name[0].partition("-")[2]}
+        for number, name in names.items()
+        if name is not None
+    }
+
+
+def _basis_rank(jobs: list[dict[str, Any]], bases: dict[int, dict[str, Any]]) -> int:
+    """Sort key that groups rows which can be compared, in the order of their first jobs; rows without metric last."""
+    kinds = [json.dumps(basis, sort_keys=True) for basis in bases.values()]
+    own = [json.dumps(bases[job["job"]], sort_keys=True) for job in jobs if job["job"] in bases]
+    return kinds.index(own[0]) if own else len(kinds)
+
+
+def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
+    """The row of one config, from the outcomes of its jobs, which differ in their seeds."""
+    done = [job for job in jobs if job["status"] == "done"]
+    measured = [job for job in done if metric in job["figures"]]
+    mean, interval = mean_interval([job["figures"][metric] for job in measured])
+    timed = done or [job for job in jobs if job["status"] != "not run"]
+    failures = [
+        {key: job[key] for key in ("job", "seed", "status", "reason")} for job in jobs if job["status"] != "done"
+    ]
+    sign = -1 if metric is not None and direction(metric) == "higher" else 1
+    best = min(measured, key=lambda job: sign * job["figures"][metric]) if measured else (done or jobs)[0]
+    return {
+        "config": {key: value for key, value in jobs[0]["config"].items() if key != "seed"},
+        "seeds": [job["seed"] for job in jobs],
+        "values": [
+            job["figures"].get(metric) if job["status"] == "done" else None for job in jobs
+        ],  # one for each of `seeds`
+        "mean": mean,
+        "interval": list(interval) if interval is not None else None,
+        "seconds": round(fmean(job["seconds"] for job in timed), 1) if timed else None,
+        "findings": list(dict.fromkeys(name for job in jobs for name in job["findings"])),
+        "failures": failures,
+        "status": "done" if not failures else "partial" if done else "failed",
+        "repeat": best["repeat"],
+        "jobs": [job["job"] for job in jobs],
+        "folders": [job["folder"] for job in jobs],
+    }
+
+
+def _rank(jobs: list[dict[str, Any]], metric: str | None) -> tuple[Any, ...]:
+    """Sort key of a row: complete rows first, then rows with a missing run, then rows with a failed training.
+
+    Otherwise a row would gain by a run that failed: only the better ones would be in its mean.
+    """
+    done = [job["figures"] for job in jobs if job["status"] == "done"]
+    values = [metrics[metric] for metrics in done if metric in metrics]
+    if metric is None or not values:
+        return (3, 0, 0, jobs[0]["job"])
+    failed = any(job["status"] in FAILED_TRAINING for job in jobs)
+    missing = any(job["status"] != "done" for job in jobs)
+    sign = -1 if direction(metric) == "higher" else 1
+    balance = [metrics[MODE_BALANCE] for metrics in done if metric == MODES_COVERED and MODE_BALANCE in metrics]
+    return (2 if failed else int(missing), sign * fmean(values), fmean(balance) if balance else 0, jobs[0]["job"])

@@ -1,0 +1,145 @@
+"""`gan-train -m`: runs every combination in a process of its own, several at a time, and writes a leaderboard.
+
+The same command again runs only the jobs that are missing. If a launcher or sweeper of Hydra's is named, it starts the
+same jobs instead (`multirun.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gan_cli.errors import GanCliError, counted
+from gan_cli.plugins.option_sources import tell_taken
+from gan_cli.reports.page import place_for
+from gan_cli.reports.report import write_sweep_report
+from gan_cli.runs.comparability import changes_basis
+from gan_cli.storage.run_folder import SWEEP
+from gan_cli.sweeps import leaderboard, leaderboard_tables
+from gan_cli.sweeps.combinations import compose_sweep
+from gan_cli.sweeps.jobs import JobProcesses, print_line, run_job
+from gan_cli.sweeps.outcomes import FINAL, Job, last_attempts, load_outcome, read_outcome
+from gan_cli.sweeps.plan import Sweep, plan
+from gan_cli.sweeps.sweep_folder import open_sweep
+
+_writing = threading.Lock()
+
+
+def run_sweep(arguments: Sequence[str], command: str) -> int:
+    """Runs the jobs that are not finished; returns 0, the first failed job's exit code, or 128 plus the signal."""
+    this = plan(compose_sweep("train", arguments), arguments, command)
+    tell_taken("train")
+    had_output = this.parent.parent.exists()
+    processes = JobProcesses()
+    with open_sweep(this) as (this, begun), processes:
+        waiting = [job for job in this.jobs if load_outcome(job, this.settings)["status"] not in FINAL]
+        _print_plan(this, waiting, begun=begun)
+        if this.hydra:
+            from gan_cli.sweeps.hydra_launcher import run_through_hydra
+
+            try:
+                run_through_hydra(this, processes)
+            except Exception:
+                if not begun and not last_attempts(this.settings.folder):
+                    _remove_empty(this.settings.folder, had_output=had_output)  # Hydra failed before the first job
+                raise
+        else:
+            _run_all(this, waiting, processes)
+        board = write_leaderboard(this)
+        leaderboard_tables.print_board(this.settings.folder, board)
+        print(f"report: {place_for(this.settings.folder)}", flush=True)
+    if processes.received is not None:
+        return 128 + processes.received
+    return next((outcome["code"] for outcome in board["jobs"] if outcome["code"] != 0), 0)
+
+
+def _print_plan(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
+    """Prints what the sweep will run, before its first job."""
+    folder, count = this.settings.folder, len(this.jobs)
+    if this.added:
+        print(f"also set: {', '.join(this.added)}")
+    if this.ranking_note:
+        print(this.ranking_note)
+    if not count:
+        print(f"sweep: {folder}" + (": earlier trials are not run again" if begun else ""), flush=True)
+        return
+    print(
+        f"sweep: {folder}: {counted(count, 'job')}"
+        + (f", {this.parallel_jobs} at a time" if this.parallel_jobs > 1 else "")
+    )
+    ranked_by = this.settings.ranked_by[0]
+    moving = [key for key in _varied(this.jobs) if changes_basis(key, ranked_by)]
+    if moving and not this.ranking_note:
+        print(f"not ranked if {ranked_by} is measured on different data: runs differ in {', '.join(moving)}")
+    if begun:
+        statuses = [load_outcome(job, this.settings)["status"] for job in this.jobs]
+        again = [job.number for job in waiting]
+        counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+        print(f"begun before: {counts}; " + (f"runs {_job_list(again)}" if again else "nothing is left to run"))
+        if any(status in FINAL[1:] for status in statuses) or not again:
+            print("finished jobs are not run again: their result would be the same; fresh=true begins another sweep")
+    print(end="", flush=True)
+
+
+def _varied(jobs: Sequence[Job]) -> list[str]:
+    """The keys that have more than one value among the jobs."""
+    values: dict[str, set[str]] = {}
+    for job in jobs:
+        for key, value in job.config.items():
+            values.setdefault(key, set()).add(repr(value))
+    return [key for key, found in values.items() if len(found) > 1]
+
+
+def _job_list(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:20]))
+    return f"job{'' if len(numbers) == 1 else 's'} {shown}{' ...' if len(numbers) > 20 else ''}"
+
+
+def _run_all(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> None:
+    def run(job: Job) -> None:
+        if processes.received is None:
+            outcome = run_job(job, this.settings, processes)
+            write_leaderboard(this)
+            print_line(f"job {job.number} {outcome['status']}, {outcome['seconds']:.0f} s")
+
+    with ThreadPoolExecutor(this.parallel_jobs) as pool:
+        for future in [pool.submit(run, job) for job in jobs]:
+            future.result()
+
+
+def write_leaderboard(this: Sweep) -> dict[str, Any]:
+    """Writes the leaderboard of the outcomes so far, and the report; returns the leaderboard.
+
+    An error in writing, such as a full disk, is a warning: it does not end the sweep.
+    """
+    folder = this.settings.folder
+    with _writing:
+        outcomes = [load_outcome(job, this.settings) for job in this.jobs] or trial_outcomes(folder)
+        board = leaderboard.build_board(this.command, this.settings.ranked_by, outcomes)
+        try:
+            leaderboard_tables.write_board(folder, board)
+            write_sweep_report(folder)
+        except OSError as error:
+            print(f"warning: {error.filename or folder}: cannot be written ({error.strerror})", flush=True)
+        except GanCliError as error:
+            print(f"warning: no report: {error}", flush=True)
+    return board
+
+
+def trial_outcomes(folder: Path) -> list[dict[str, Any]]:
+    """The outcomes of a search's trials, whose number is not known beforehand."""
+    return [each for each in map(read_outcome, last_attempts(folder)) if each is not None]
+
+
+def _remove_empty(folder: Path, *, had_output: bool) -> None:
+    """Removes a sweep's folder, and those above it that it alone created, unless they hold anything else."""
+    created = [folder, folder.parent, *([] if had_output else [folder.parent.parent])]
+    with contextlib.suppress(OSError):
+        for name in (SWEEP, ".lock"):
+            (folder / name).unlink(missing_ok=True)
+        for path in created:
+            path.rmdir()

@@ -1,0 +1,84 @@
+"""Stops a run on a signal: the first one after the current update or during an evaluation, a second one at once."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from gan_cli.storage.locks import STOP_SIGNALS
+
+
+class Interrupted(BaseException):
+    """A signal came during work that may be broken off."""
+
+
+@contextlib.contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Remembers a Ctrl-C that comes before a StopSignals is entered: an import may swallow KeyboardInterrupt."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _RememberInterrupt())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _RememberInterrupt:
+    """A handler that raises KeyboardInterrupt, as Python's own does, and remembers that it did."""
+
+    def __init__(self) -> None:
+        self.called = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.called = True
+        raise KeyboardInterrupt
+
+
+class StopSignals:
+    """A context in which the first INT, TERM or USR1 is stored in `received`; the next one has its default effect.
+
+    An INT that came earlier and was swallowed counts, if `interrupts_kept` saw it. In a thread other than the main one
+    no signal is received.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._interruptible = False
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> StopSignals:
+        earlier = signal.getsignal(signal.SIGINT)
+        if isinstance(earlier, _RememberInterrupt) and earlier.called:
+            self.received = signal.SIGINT
+        handled = STOP_SIGNALS if threading.current_thread() is threading.main_thread() else ()
+        self._before = {number: signal.signal(number, self._receive) for number in handled}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Raises Interrupted in the enclosed work as soon as a signal comes, or at its start if one came before."""
+        if self.received is not None:
+            raise Interrupted
+        self._interruptible = True
+        try:
+            yield
+        finally:
+            self._interruptible = False
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        if self._interruptible:
+            self._interruptible = False
+            raise Interrupted
