@@ -1,4 +1,4 @@
-"""The device a run is on, and the record of machine, packages and code."""
+"""The device of a run, the CPU threads of its process, and the record of machine, packages and code."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, counted
 from gan_cli.extras import EXTRAS, require_extra
 
-STALLED = 10  # times slower than one thread alone: its partners wait for cores that are busy
+STALL_FACTOR = 10  # several threads are stalled if so many times slower than one: they wait for busy cores
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow", "rich")
 
 
 def build_device(section: Any) -> torch.device:
-    """The device a config section names; UsageError tells what is there instead."""
+    """The device that a config section names; UsageError, with the available devices, if this machine lacks it."""
     present = available_devices()
     if section.name == "auto":
         return torch.device(present[0])
@@ -33,19 +33,19 @@ def build_device(section: Any) -> torch.device:
         count = torch.cuda.device_count()
         if section.index >= count:
             raise UsageError(f"device.index={section.index}: this machine has {counted(count, 'GPU')}, numbered from 0")
-        torch.cuda.set_device(section.index)  # whose generator is seeded where networks draw themselves
+        torch.cuda.set_device(section.index)  # networks that draw noise use the generator of the current device
         return torch.device("cuda", section.index)
     return torch.device(section.name)
 
 
-def make_ready(config: Config, device: torch.device) -> None:
-    """Sets the process up for `deterministic`; UsageError if `compile` has no C++ compiler, or `logger` no package.
+def configure_process(config: Config, device: torch.device) -> None:
+    """Configures PyTorch for `deterministic`: operations with repeatable bits, and warnings where there are none.
 
-    Operations are chosen that give the same bits again, where there are such; PyTorch warns of any other.
+    UsageError if `compile` lacks a C++ compiler, or a `logger` its package.
     """
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it a GPU's matrix products may differ
-    # As torch.use_deterministic_algorithms, which also imports the whole compiler to tell it: two seconds.
+    # The same as torch.use_deterministic_algorithms, which in addition imports torch's compiler: two seconds.
     torch.set_deterministic_debug_mode("warn" if config.deterministic else "default")
     for name in config.logger:
         if name in EXTRAS:  # the others need no package
@@ -56,21 +56,24 @@ def make_ready(config: Config, device: torch.device) -> None:
 
 
 def calm_threads(count: int | str | None = None) -> None:
-    """Gives the process so many threads; without a number one, if several would wait for cores that are busy."""
+    """Sets the number of threads; without a number, one thread if several are stalled by busy cores."""
     if isinstance(count, int):
         torch.set_num_threads(count)
-    elif not threads_are_given() and torch.get_num_threads() > 1:
-        several, alone = torch.get_num_threads(), probe_seconds(1)
-        torch.set_num_threads(1 if probe_seconds(several) > STALLED * alone else several)
+    elif not threads_set_by_user() and torch.get_num_threads() > 1:
+        several, alone = torch.get_num_threads(), time_threads(1)
+        torch.set_num_threads(1 if time_threads(several) > STALL_FACTOR * alone else several)
 
 
-def threads_are_given() -> bool:
-    """Whether the user has said by OMP_NUM_THREADS how many there are to be."""
+def threads_set_by_user() -> bool:
+    """Whether OMP_NUM_THREADS sets the number of threads."""
     return os.environ.get("OMP_NUM_THREADS", "").strip().isdigit()
 
 
-def probe_seconds(count: int) -> float:
-    """Of ten short operations. Threads that wait for one whose core is busy take far longer than one thread alone."""
+def time_threads(count: int) -> float:
+    """Sets the number of threads and returns the seconds of ten short operations.
+
+    If a core is busy, several threads wait for the one on it and take far longer than one thread alone.
+    """
     torch.set_num_threads(count)
     values = torch.ones(200_000)
     values.add_(1)
@@ -81,17 +84,18 @@ def probe_seconds(count: int) -> float:
 
 
 def available_devices() -> list[str]:
-    """Fastest first."""
+    """The names of this machine's devices, the fastest first."""
     accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
     return [name for name, there in accelerators if there] + ["cpu"]
 
 
 def describe_device(device: torch.device) -> str:
+    """The device's name, with the model of a GPU."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def environment() -> dict[str, Any]:
-    """What else a repetition needs to know."""
+    """Versions of Python, the system, packages and code, for a run's record."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -101,15 +105,19 @@ def environment() -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of this code and whether it was changed since; None outside a checkout."""
+    """The commit of the code in `folder`, which holds this file, and whether it was changed since.
+
+    None if the file is not in a git checkout.
+    """
     commit = _git(folder, "rev-parse", "HEAD")
-    tracked = _git(folder, "ls-files", "--error-unmatch", "machine.py")
+    tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
     if commit is None or tracked is None:
         return None
     return {"commit": commit, "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "."))}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    """The output of a git command in this folder; None if it fails or takes over 10 seconds."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

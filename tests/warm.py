@@ -30,7 +30,7 @@ PRELOADED = (
     "gan_cli.evaluation.evaluate",
     "gan_cli.reports.report",
     "gan_cli.sweeps.sweep",
-    "gan_cli.sweeps.jobs",
+    "gan_cli.cli.sweep_job",
 )
 
 # The program: hands its arguments, folder, environment and streams to the server, and ends as its child does.

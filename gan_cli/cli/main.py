@@ -118,9 +118,9 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
         tell_taken(command)
         return 0
     if command == "train" and ("-m" in arguments or "--multirun" in arguments):
-        from gan_cli.sweeps.sweep import sweep
+        from gan_cli.sweeps.sweep import run_sweep
 
-        return sweep([argument for argument in arguments if argument not in ("-m", "--multirun")], typed)
+        return run_sweep([argument for argument in arguments if argument not in ("-m", "--multirun")], typed)
     rest = _without_config_flag(arguments)
     if rest is not None:
         return _print_config(command, rest)

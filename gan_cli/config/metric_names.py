@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,14 @@ def maker_of(name: str | None) -> str | None:
     """The metric of `evaluation.metrics` that works a figure out; None of others, as modes/covered."""
     base = str(name).partition("-")[0]
     return next((metric for metric, names in FIGURES_OF.items() if base in names), None)
+
+
+def selection_metric(best: str | None, metrics: Sequence[str]) -> str | None:
+    """The metric that chooses a run's best checkpoint: `evaluation.best`, or else the first of `evaluation.metrics`.
+
+    None if neither is set.
+    """
+    return best or (FIGURES_OF[metrics[0]][0] if metrics and metrics[0] in FIGURES_OF else None)
 
 
 def is_better(name: str, value: float, than: float) -> bool:

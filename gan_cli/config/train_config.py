@@ -10,7 +10,7 @@ from typing import Any
 
 from gan_cli.config import schema
 from gan_cli.config.compatibility import validate
-from gan_cli.config.metric_names import FIGURES_OF
+from gan_cli.config.metric_names import selection_metric
 from gan_cli.config.options import (
     CONDITIONINGS,
     DATASETS,
@@ -127,9 +127,8 @@ class Config:
 
     @property
     def judged_by(self) -> str | None:
-        """The figure by which a run's best checkpoint is chosen, None if none was asked for."""
-        metrics = self.evaluation.metrics
-        return self.evaluation.best or (FIGURES_OF[metrics[0]][0] if metrics else None)
+        """The metric by which a run's best checkpoint is chosen, None if there is none."""
+        return selection_metric(self.evaluation.best, self.evaluation.metrics)
 
     @property
     def run_name(self) -> str:

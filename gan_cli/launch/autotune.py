@@ -1,4 +1,4 @@
-"""What `auto` stands for on the machine at hand: the precision by what it can do, the threads by a short trial."""
+"""Replaces `auto` in a config: `precision` by what the device supports, `threads` by a short timed trial."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import torch
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.load_dataset import build_batches
-from gan_cli.device import STALLED, probe_seconds, threads_are_given
+from gan_cli.device import STALL_FACTOR, threads_set_by_user, time_threads
 from gan_cli.models.layers import MinibatchDeviations
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.training.steps import discriminator_step, generator_step
 
-TRIAL_VALUES = 100_000  # at most so many numbers are in the batch of a trial step, which keeps it short
-TRIAL_STEPS, TRIAL_SECONDS = 4, 0.15  # of each number of threads: whichever comes first
-BF16_CPUS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch's own questions, which are not public
-GAIN = 1.1  # how much faster more threads must be to be taken: they also disturb other work, and are disturbed by it
+TRIAL_VALUES = 100_000  # limit on the numbers in the batch of a trial step, which keeps it short
+TRIAL_STEPS, TRIAL_SECONDS = 4, 0.15  # limits of the trial of each number of threads, whichever comes first
+BF16_CPUS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private functions of torch.cpu
+MIN_SPEEDUP = 1.1  # more threads must be so much faster: they also slow down other programs, and suffer from them
 
 
 def settle_precision(config: Config, device: torch.device) -> Config:
-    """The config with `precision=auto` replaced; points keep float32, whose digits they need."""
+    """The config with `precision=auto` replaced by bf16 or fp32; points need the digits of fp32."""
     if config.precision != "auto":
         return config
     fast = len(config.sample_shape) > 1 and computes_bf16_fast(device)
@@ -40,55 +40,58 @@ def computes_bf16_fast(device: torch.device) -> bool:
 
 
 def settle_threads(config: Config, dataset: Dataset, device: torch.device) -> tuple[Config, str]:
-    """The config with the number of threads that the process now has, and how it was found, in words.
+    """Sets the process's number of threads; returns the config with it, and a note on how it was found.
 
-    A number that the user gave stands, in the config or as OMP_NUM_THREADS; `deterministic` takes one. Else a small
+    The user's number is used if `threads` or OMP_NUM_THREADS gives one; with `deterministic` it is 1. Else a small
     step of this config is timed with 1, 2, 4 ... threads, in well under a second.
     """
-    said = ""
+    note = ""
     if isinstance(config.threads, int):
         count = config.threads
     elif config.deterministic:
-        count, said = 1, "for deterministic=true"
-    elif threads_are_given() or device.type != "cpu":
+        count, note = 1, "for deterministic=true"
+    elif threads_set_by_user() or device.type != "cpu":
         count = torch.get_num_threads()
     else:
-        count, said = _fastest(config, dataset, device)
+        count, note = _fastest(config, dataset, device)
     torch.set_num_threads(count)
-    return dataclasses.replace(config, threads=count), said
+    return dataclasses.replace(config, threads=count), note
 
 
 def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[int, str]:
-    """The number of threads whose steps are shortest, and the times; more are tried as long as they help."""
+    """The number of threads with the shortest step, and a note with the times; stops at the first that is no faster."""
     counts = [2**power for power in range(_cores().bit_length()) if 2**power < _cores()] + [_cores()]
     if len(counts) == 1:
         return 1, ""
-    trial = _shortened(config)
+    trial = _trial_config(config)
     state, batches = build_state(trial, device), build_batches(trial, dataset, device)
     times: dict[int, float] = {}
     best = counts[0]
-    alone = probe_seconds(1)
+    alone = time_threads(1)
     for count in counts:
-        if count > 1 and probe_seconds(count) > STALLED * alone:
+        if count > 1 and time_threads(count) > STALL_FACTOR * alone:
             return best, f"not {count}: the machine's cores are busy"
         torch.set_num_threads(count)
         times[count] = _step_seconds(state, trial, batches)
-        if count > best and times[count] * GAIN > times[best]:
+        if count > best and times[count] * MIN_SPEEDUP > times[best]:
             break
         best = count
     shown = ", ".join(f"{count}: {seconds * 1000:.1f} ms" for count, seconds in times.items())
     return best, f"a trial step takes with {shown}"
 
 
-def _shortened(config: Config) -> Config:
-    """The same game, not compiled, with a smaller batch of whole parts and packs, that D can compare groups of."""
+def _trial_config(config: Config) -> Config:
+    """The config without compilation and with a smaller batch.
+
+    The batch size stays a multiple of what accumulation, packing and D's minibatch statistics need.
+    """
     unit = config.training.accumulate * config.training.pack * MinibatchDeviations.group
     most = TRIAL_VALUES // math.prod(config.sample_shape) // unit * unit
     return dataclasses.replace(config, compile=False, batch_size=min(config.batch_size, max(unit, most)))
 
 
 def _step_seconds(state: TrainState, config: Config, batches: Batches) -> float:
-    """Of the fastest of some steps after a first one, which warms up."""
+    """The seconds of the fastest of several steps, after one step of warm-up."""
     seconds: list[float] = []
     while len(seconds) <= TRIAL_STEPS and sum(seconds[1:]) < TRIAL_SECONDS:
         started = time.perf_counter()
@@ -99,5 +102,5 @@ def _step_seconds(state: TrainState, config: Config, batches: Batches) -> float:
 
 
 def _cores() -> int:
-    """Those that this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

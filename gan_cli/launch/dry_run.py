@@ -1,4 +1,4 @@
-"""`dry_run=true`: what a command would train, shown and tried for one step; nothing is left behind."""
+"""`dry_run=true`: prints the config and the networks of a command and tries one step; writes nothing."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def preview(
     state: TrainState,
     notes: Iterable[str] = (),
 ) -> None:
-    """Prints the config and both networks layer by layer, and tries an update of each; DivergedError if it diverges.
+    """Prints the config and both networks layer by layer, and tries one update of each.
 
-    `brought` says of keys that the user did not name by what they were set; `notes` are lines on the data.
+    `brought` says what set the keys that differ from the defaults and that the user did not name; `notes` are lines on
+    the data. DivergedError if a number is not finite after the updates.
     """
     console = Console()
     console.print(_config_table(config, named, brought))
@@ -42,9 +43,9 @@ def preview(
     real = batches.draw(0)
     latent = draw_latents(config, "generator", 0).to(state.device)
     console.print(_network_table("generator", state.generator, latent, real.condition))
-    seen = present(real.samples, state, config, generator_for(config.seed, "present", 0))
+    d_input = present(real.samples, state, config, generator_for(config.seed, "present", 0))
     condition = present_condition(real.condition, config)
-    console.print(_network_table("discriminator", state.discriminator, seen, condition))
+    console.print(_network_table("discriminator", state.discriminator, d_input, condition))
     print(f"data: {dataset.source}, {counted(len(dataset), 'sample')}")
     for note in notes:
         print(note)
@@ -54,48 +55,51 @@ def preview(
     require_finite(state, state_tensors(state))
     print(
         f"tried: a discriminator and a generator update on {counted(config.batch_size, 'sample')} each,"
-        f" {time.perf_counter() - started:.2f} s with warming up; all is finite. Nothing was written."
+        f" {time.perf_counter() - started:.2f} s including warm-up; all numbers are finite. Nothing was written."
     )
 
 
 def _config_table(config: Config, named: tuple[str, ...], brought: dict[str, str]) -> Table:
-    """Every key; in bold what differs from the defaults, with who set it."""
+    """A table of every key; those that differ from the defaults are bold and say what set them."""
     leaves = list(train_config.flatten(train_config.to_dict(config)))
     longest = max(len(dotted) for dotted, _ in leaves)
     table = Table(Column("key", min_width=longest), "value", "set by", title="config", title_justify="left", box=None)
     for dotted, value in leaves:
-        mine = any(dotted == key or dotted.startswith(f"{key}.") for key in named)
-        origin = "you" if mine else brought.get(dotted, "")
+        by_user = any(dotted == key or dotted.startswith(f"{key}.") for key in named)
+        origin = "you" if by_user else brought.get(dotted, "")
         table.add_row(Text(dotted), Text(shown(value)), origin, style="bold" if origin else "")
     return table
 
 
-def _network_table(role: str, network: nn.Module, given: Tensor, condition: Tensor | None) -> Table:
-    """The shape of a batch after each layer, and the layer's parameters."""
+def _network_table(role: str, network: nn.Module, inputs: Tensor, condition: Tensor | None) -> Table:
+    """A table of the layers: the shape of a batch after each one, and its number of parameters."""
     table = Table("layer", "output", "parameters", title=role, title_justify="left", box=None)
-    table.add_row("input", _shape(given), "")
-    with _watched(network) as seen, torch.no_grad():
-        network(given, condition)
-    for name, module, shape in seen:
+    table.add_row("input", _shape(inputs), "")
+    with _recorded_shapes(network) as outputs, torch.no_grad():
+        network(inputs, condition)
+    for name, module, shape in outputs:
         count = count_parameters(module)
         table.add_row(Text(f"{name} {type(module).__name__}"), shape, f"{count:,}" if count else "")
-    table.add_row("in all", "", f"{count_parameters(network):,}")
+    table.add_row("total", "", f"{count_parameters(network):,}")
     return table
 
 
 @contextmanager
-def _watched(network: nn.Module) -> Iterator[list[tuple[str, nn.Module, str]]]:
-    """What the innermost layers put out, in order, with the network as it was afterwards."""
-    seen: list[tuple[str, nn.Module, str]] = []
+def _recorded_shapes(network: nn.Module) -> Iterator[list[tuple[str, nn.Module, str]]]:
+    """A context that records name, module and output shape of the innermost layers, in the order of their calls.
+
+    The network is in evaluation mode meanwhile, so that no statistics change.
+    """
+    outputs: list[tuple[str, nn.Module, str]] = []
     layers = [(name, module) for name, module in network.named_modules() if _is_layer(name, module)]
     hooks = [
-        module.register_forward_hook(lambda module, _, out, name=name: seen.append((name, module, _shape(out))))
+        module.register_forward_hook(lambda module, _, out, name=name: outputs.append((name, module, _shape(out))))
         for name, module in layers
     ]
     was_training = network.training
-    network.eval()  # no statistics are recorded
+    network.eval()
     try:
-        yield seen
+        yield outputs
     finally:
         network.train(was_training)
         for hook in hooks:
@@ -103,7 +107,7 @@ def _watched(network: nn.Module) -> Iterator[list[tuple[str, nn.Module, str]]]:
 
 
 def _is_layer(name: str, module: nn.Module) -> bool:
-    """A module that holds no other; one whose weight is parametrized counts as a layer, its parametrization not."""
+    """Whether a module contains no other layer; a parametrization counts as part of the layer that it belongs to."""
     inner = [child for child in module.named_children() if child[0] != "parametrizations"]
     return bool(name) and not inner and "parametrizations" not in name and not isinstance(module, nn.Identity)
 

@@ -1,4 +1,4 @@
-"""From a validated config to a run: device, data, state and folder; fresh, resumed by name or found by `auto`."""
+"""Launches a run from a validated config: prepares device, data, state and folder, for a new run or a resumed one."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from gan_cli.config.schema import shown
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes, with_value_range
-from gan_cli.device import build_device, calm_threads, describe_device, environment, make_ready
+from gan_cli.device import build_device, calm_threads, configure_process, describe_device, environment
 from gan_cli.errors import UsageError
-from gan_cli.launch import changes, replay, resume
+from gan_cli.launch import replay, resume
 from gan_cli.launch.autotune import settle_precision, settle_threads
 from gan_cli.launch.dry_run import preview
-from gan_cli.launch.equal_run import find_equal, note_on_recipe
+from gan_cli.launch.equal_run import find_equal
 from gan_cli.launch.fine_tune import adopt_networks, describe_base, find_base
-from gan_cli.launch.replay import tell_drift
-from gan_cli.launch.run_training import Ended, close_record, conduct, data_notes, introduce
-from gan_cli.launch.transfer import Taken, describe, describe_classes, of_classes, take_over
+from gan_cli.launch.run_training import RunResult, close_record, data_notes, log_setup, run_training
+from gan_cli.launch.transfer import Transfer, compare_classes, describe_classes, describe_transfers, transfer_weights
 from gan_cli.runs.due import read_due
 from gan_cli.runs.log import RunLog, cut_metrics
 from gan_cli.state import checkpoint
@@ -36,24 +35,23 @@ from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_folder import (
     CHECKPOINTS,
     clear_leftovers,
+    create_dated_folder,
     create_run_folder,
-    create_stamped,
     lock,
-    read_record,
     write_record,
 )
 from gan_cli.training.periodic_evaluation import reference_for
-from gan_cli.training.rollback import restore
 from gan_cli.training.run import Run
 
 
 @dataclass(frozen=True)
 class Request:
-    """A command as it was given: its config, the dotted keys the user wrote, and what came along with them.
+    """A training command.
 
-    `recipe` is the one that was taken, and why; `overrides` are those that came to the config, None if they are not
-    known; `of_recipe` are the keys of `brought` that the recipe set. `folder` is where a sweep wants the run; otherwise
-    the run makes its own. `base` is what `init_from` names.
+    `named` are the dotted keys that the user wrote, `brought` the values that the chosen options set besides, and
+    `of_recipe` those of `brought` that the recipe set. `recipe` is the chosen recipe and the reason for it.
+    `overrides` are the command-line words, None if not known. `folder` is where a sweep wants the run; None for a new
+    dated folder. `base` is the checkpoint that `init_from` names.
     """
 
     config: Config
@@ -67,8 +65,11 @@ class Request:
     base: Checkpoint | None = None
 
 
-def launch(request: Request) -> Ended:
-    """Trains; where, and with what exit code: 0, or that of the signal that stopped it."""
+def launch(request: Request) -> RunResult:
+    """Trains a new run or resumes one; returns its folder and exit code, 0 or that of the signal that stopped it.
+
+    With `dry_run` it only shows what would be trained.
+    """
     config = train_config.settle_end(request.config, request.named)
     if config.resume in (None, "auto"):
         replayed = replay.as_replayed(request.config, request.named, request.overrides)
@@ -89,16 +90,16 @@ def launch(request: Request) -> Ended:
 
 
 def _refuse_data(config: Config) -> None:
-    """UsageError for `data=` of a new run, which has its data by its data set's own keys."""
+    """UsageError if `data=` is given for a new run: its data are named by the keys of the data set."""
     if config.data is not None:
         raise UsageError(
-            f"data={config.data}: says where the data of a run that goes on are now, which needs resume=; a new run"
-            " takes dataset=folder dataset.path="
+            f"data={config.data}: is the new place of a resumed run's data and needs resume=; for a new run use"
+            " dataset=folder dataset.path="
         )
 
 
 def _with_base(request: Request) -> Request:
-    """The request with the checkpoint that it starts from, if it does, and its networks, as if they came along."""
+    """The request with the checkpoint of `init_from`, and its architecture as values in `brought`."""
     if request.config.init_from is None:
         return request
     base = find_base(request.config)
@@ -111,96 +112,107 @@ def _with_base(request: Request) -> Request:
     return dataclasses.replace(request, config=config, brought=brought, of_recipe=of_recipe, base=base)
 
 
-# --- fresh -------------------------------------------------------------------------------------------------------
+# --- a new run ---------------------------------------------------------------------------------------------------
 
 
-def _preview(request: Request) -> Ended:
+def _preview(request: Request) -> RunResult:
+    """Prints what the command would train, and tries one step of it."""
     if request.config.resume is not None:
         raise UsageError(
-            f"dry_run=true shows a new run, resume={request.config.resume} goes on with an old one: give one"
+            f"dry_run=true shows a new run, resume={request.config.resume} continues an old one: give only one"
         )
     prepared = _prepare(request)
     replay.find_ends(prepared.config, prepared.dataset)
     if request.recipe.reason:
         print(recipes.told(request.recipe))
-    for line in _taken_over(request, prepared.config, prepared.taken):
+    for line in _transfer_notes(request, prepared.config, prepared.transfers):
         print(line)
-    brought = dict.fromkeys(request.brought, "brought along") | dict.fromkeys(request.of_recipe, "recipe")
+    brought = dict.fromkeys(request.brought, "an option") | dict.fromkeys(request.of_recipe, "recipe")
     notes = data_notes(prepared.config, prepared.dataset)
     preview(prepared.config, request.named, brought, prepared.dataset, prepared.state, notes)
-    return Ended(None, 0)
+    return RunResult(None, 0)
 
 
 class Prepared(NamedTuple):
-    """A config without open questions, its data and state; how the threads were found, and what weights were taken."""
+    """A config in which `auto` and the classes are settled, its data and initial state.
+
+    `threads_note` says how the number of threads was found, `transfers` which weights came from `init_from`.
+    """
 
     config: Config
     dataset: Dataset
     state: TrainState
-    timed: str
-    taken: dict[str, Taken]
+    threads_note: str
+    transfers: dict[str, Transfer]
 
 
 def _prepare(request: Request) -> Prepared:
-    """Settles the data's classes and what `auto` stands for.
+    """Loads the data, builds the state, and replaces the classes and each `auto` in the config.
 
-    Done before anything is written: here all that does not fit is found.
+    Nothing is written yet: mistakes in the command, the data and the device are found here, as UsageError.
     """
     _refuse_data(request.config)
     device = build_device(request.config.device)
     calm_threads(request.config.threads)
-    make_ready(request.config, device)
+    configure_process(request.config, device)
     config = settle_precision(request.config, device)
     check_parameters(config)
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
     config = with_value_range(with_classes(config, dataset), dataset)
     check_parameters(config)
-    build_batches(config, dataset, device)  # refuses what cannot be balanced
-    config, timed = settle_threads(config, dataset, device)
+    build_batches(config, dataset, device)  # refuses data that cannot be balanced
+    config, threads_note = settle_threads(config, dataset, device)
     state = build_state(config, device)
-    taken = {} if request.base is None else take_over(state, config, request.base)
+    transfers = {} if request.base is None else transfer_weights(state, config, request.base)
     state.counters.total_steps = config.steps if config.budget is None and config.replay is None else None
-    return Prepared(config, dataset, state, timed, taken)
+    return Prepared(config, dataset, state, threads_note, transfers)
 
 
-def _taken_over(request: Request, config: Config, taken: dict[str, Taken]) -> list[str]:
-    """Lines on what a run has of the one that it starts from, where that is not all."""
-    had = config.classes if request.base is None else request.base.config.classes
-    return [line for line in (describe(taken), describe_classes(had, config.classes)) if line]
+def _transfer_notes(request: Request, config: Config, transfers: dict[str, Transfer]) -> list[str]:
+    """Lines on the weights and classes of `init_from`, where not all of them are used."""
+    old_classes = config.classes if request.base is None else request.base.config.classes
+    return [line for line in (describe_transfers(transfers), describe_classes(old_classes, config.classes)) if line]
 
 
-def _start(request: Request) -> Ended:
-    config, dataset, state, timed, taken = _prepare(request)
+def _start(request: Request) -> RunResult:
+    """Trains a new run in a new folder."""
+    config, dataset, state, threads_note, transfers = _prepare(request)
     replayed = replay.find_ends(config, dataset)
     request = dataclasses.replace(request, config=config)
     device, reference = state.device, reference_for(config, dataset, print)
-    folder = create_run_folder(request.folder or create_stamped(Path(config.output) / config.run_name))
+    folder = create_run_folder(request.folder or create_dated_folder(Path(config.output) / config.run_name))
     with lock(folder):
-        _record_start(request, folder, dataset, device, taken)
+        _record_start(request, folder, dataset, device, transfers)
         replay.keep_ends(replayed, folder)
         with RunLog(folder) as log:
             log.say(f"run: {folder}")
-            if request.recipe.reason:
-                log.say(recipes.told(request.recipe))
-            if request.brought:
-                brought = ", ".join(f"{key}={shown(value)}" for key, value in request.brought.items())
-                log.say(f"brought along: {brought}")
-            if request.base is not None:
-                log.say(f"weights: from {describe_base(request.base)}")
-            for line in _taken_over(request, config, taken):
+            _log_request(request, log)
+            for line in _transfer_notes(request, config, transfers):
                 log.say(line)
-            introduce(config, dataset, state, log, timed)
+            log_setup(config, dataset, state, log, threads_note)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
             run.ends = replay.kept_ends(config, folder)
             replay.begin(run)
-            return conduct(run)
+            return run_training(run)
+
+
+def _log_request(request: Request, log: RunLog) -> None:
+    """Logs what the command implies: the recipe, values that its options set, and the checkpoint of `init_from`."""
+    if request.recipe.reason:
+        log.say(recipes.told(request.recipe))
+    if request.brought:
+        implied = ", ".join(f"{key}={shown(value)}" for key, value in request.brought.items())
+        log.say(f"also set: {implied}")
+    if request.base is not None:
+        log.say(f"weights: from {describe_base(request.base)}")
 
 
 def _record_start(
-    request: Request, folder: Path, dataset: Dataset, device: torch.device, taken: dict[str, Taken]
+    request: Request, folder: Path, dataset: Dataset, device: torch.device, transfers: dict[str, Transfer]
 ) -> None:
+    """Writes the record of a new run, `config.json`."""
     record = {
         "gan_cli": __version__,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -209,9 +221,9 @@ def _record_start(
         **environment(),
         "device": describe_device(device),
         "threads": torch.get_num_threads(),
-        "data": resume.described(dataset),
+        "data": resume.data_record(dataset),
         "init_from": None if request.base is None else describe_base(request.base),
-        **({"taken_over": {role: each._asdict() for role, each in taken.items()}} if taken else {}),
+        **({"taken_over": {role: each._asdict() for role, each in transfers.items()}} if transfers else {}),
         **_classes_of_base(request),
         "brought_along": request.brought,
         "recipe": request.recipe._asdict(),
@@ -222,68 +234,51 @@ def _record_start(
 
 
 def _classes_of_base(request: Request) -> dict[str, Any]:
-    """What the record has of classes that differ from those of the run that this one starts from."""
+    """The record's entry on classes that differ from those of the `init_from` run; empty if none differ."""
     if request.base is None or {*request.base.config.classes} == {*request.config.classes}:
         return {}
-    return {"classes_of_base": of_classes(request.base.config.classes, request.config.classes)}
+    return {"classes_of_base": compare_classes(request.base.config.classes, request.config.classes)}
 
 
-# --- resumed -----------------------------------------------------------------------------------------------------
+# --- a resumed run -----------------------------------------------------------------------------------------------
 
 
-def _resume(request: Request, folder: Path) -> Ended:
+def _resume(request: Request, folder: Path) -> RunResult:
+    """Continues the run in this folder from its newest checkpoint; returns at once if all its steps are done."""
     with lock(folder):
         clear_leftovers(folder)
         saved, _ = checkpoint.newest(folder / CHECKPOINTS)
-        config = resume.merge(saved.config, request.config, request.named, folder)
-        end = resume.end_of(saved, request.config, request.named)
+        config = resume.merge_configs(saved.config, request.config, request.named, folder)
+        end = resume.last_step(saved, request.config, request.named)
         due = read_due(folder, saved.counters.step, saved.counters.d_updates)
         if end is not None and saved.counters.step >= end and due is None:
             close_record(folder, saved.counters, saved.provenance.seconds)
             done = "its 1 step is" if saved.counters.step == 1 else f"all {saved.counters.step:,} steps are"
             print(f"{folder}: {done} done; add some by resume={folder} extra_steps=...")
-            return Ended(folder, 0)
-        torch.set_num_threads(saved.provenance.threads)
-        device = build_device(config.device)
-        make_ready(config, device)
-        dataset = resume.data_of(config, folder, request.named)
-        new_data = resume.check_data(dataset, saved, config, folder, auto=request.config.resume == "auto")
-        with_classes(config, dataset)
-        check_batch_size(dataset, config.batch_size)
-        if config.threads != saved.config.threads:
-            config, _ = settle_threads(config, dataset, device)
-        state = restore(saved, config, end, device)
-        state.counters = resume.seen_so_far(state.counters, saved.config, config)
-        changed = changes.changed_keys(train_config.to_dict(saved.config), train_config.to_dict(config)) | new_data
+            return RunResult(folder, 0)
+        auto = request.config.resume == "auto"
+        resumed = resume.restore_run(folder, saved, config, end, request.named, auto=auto)
+        config, dataset, state = resumed.config, resumed.dataset, resumed.state
         reference = reference_for(config, dataset, print)
-        set_aside = checkpoint.set_aside(folder / CHECKPOINTS, saved)
+        damaged = checkpoint.set_aside(folder / CHECKPOINTS, saved)
         cut_metrics(folder, state.counters.step)
         with RunLog(folder) as log:
-            for line in set_aside:
+            for line in damaged:
                 log.say(f"warning: {line}")
-            note = note_on_recipe(saved.config, read_record(folder))
-            if note is not None:
-                log.say(note)
-            replay.record_new_end(saved.counters, end, saved.provenance.seconds, folder, log)
-            resume.record(folder, config, state.counters.step, request.command, changed)
-            tell_drift(saved.provenance, device, log)
-            log.say(f"resuming {folder} at step {state.counters.step:,}")
-            for line in resume.told(changed, state.counters.step):
-                log.say(line)
-            if config.training.lr_schedule != "constant" and end != saved.counters.total_steps:
-                log.say(f"learning rates now go by training.lr_schedule={config.training.lr_schedule} to the new end")
-            introduce(config, dataset, state, log)
-            batches = build_batches(config, dataset, device, state.counters.images_offset)
-            provenance = _provenance(device, dataset)
+            resume.log_resumed(folder, resumed, request.command, log)
+            log_setup(config, dataset, state, log)
+            batches = build_batches(config, dataset, state.device, state.counters.images_offset)
+            provenance = _provenance(state.device, dataset)
             run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference, due=due)
             run.ends = replay.kept_ends(config, folder)
-            if changed:  # whatever stops it from here on, it goes on with what is so now
-                kept = dataclasses.replace(provenance, seconds=state.seconds, budget_start=state.budget_start)
-                checkpoint.save(state, config, folder / CHECKPOINTS, kept, saved.metrics)
-            return conduct(run)
+            if resumed.changed:  # saved at once: if the run is stopped before its next checkpoint, the changes stay
+                changed = dataclasses.replace(provenance, seconds=state.seconds, budget_start=state.budget_start)
+                checkpoint.save(state, config, folder / CHECKPOINTS, changed, saved.metrics)
+            return run_training(run)
 
 
 def _provenance(device: torch.device, dataset: Dataset) -> Provenance:
+    """What a checkpoint of this process records of where it came from; the seconds are filled in at each save."""
     return Provenance(
         gan_cli=__version__,
         torch=torch.__version__,

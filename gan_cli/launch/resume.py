@@ -1,4 +1,4 @@
-"""How a run goes on with what the user now says: its merged config, its end, other data, and the record of it."""
+"""Resuming a run with a new command: the merged config, the last step, the data, and the entry in the run's record."""
 
 from __future__ import annotations
 
@@ -6,57 +6,68 @@ import dataclasses
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 from gan_cli.config import train_config
 from gan_cli.config.overrides import typed_paths
 from gan_cli.config.schema import shown
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, check_batch_size
-from gan_cli.data.load_dataset import build_dataset
+from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.data.reach import absolute, moved, reachable
+from gan_cli.device import build_device, configure_process
 from gan_cli.errors import UsageError, one_line
 from gan_cli.image_labels.several import Paths, paths_of
-from gan_cli.launch import changes
-from gan_cli.runs.log import MOST_STEPS
+from gan_cli.launch import changes, replay
+from gan_cli.launch.autotune import settle_threads
+from gan_cli.launch.equal_run import note_on_recipe
+from gan_cli.launch.replay import tell_drift
+from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.train_state import Counters
+from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.storage.run_folder import read_record, started_in, write_record
+from gan_cli.training.rollback import restore
 
 ROLES = ("generator", "discriminator")
 AUTO, GO_ON = "auto", "go_on"
-IN_PLACE = ("data", "plugins")  # of what may change: not kept, or kept as it is
+NOT_MERGED = ("data", "plugins")  # keys of run control that the saved config does not take from the command
 
 
-def merge(saved: Config, asked: Config, named: tuple[str, ...], folder: Path) -> Config:
-    """The saved config with what the user named on resuming; of `resume=auto` settings stay as they were changed."""
-    data, new = train_config.to_dict(saved), train_config.to_dict(asked)
+def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder: Path) -> Config:
+    """The saved config with the values of the `named` keys that a resumed run may change.
+
+    With `resume=auto` the settings of the saved config stay: the same command is repeated, and an earlier resume may
+    have changed them.
+    """
+    data, new = train_config.to_dict(saved), train_config.to_dict(command)
     for key in named:
         head, _, leaf = key.partition(".")
         if leaf and (head in ("health", "evaluation") or key.endswith("_every")):
             data[head][leaf] = new[head][leaf]
-        elif head in train_config.RUN_CONTROL and head not in IN_PLACE:
+        elif head in train_config.RUN_CONTROL and head not in NOT_MERGED:
             data[head] = new[head]
         elif key in changes.PLACES and leaf in new["dataset"]:
             data["dataset"][leaf] = new["dataset"][leaf]
-        elif key in changes.SETTINGS and asked.resume != "auto":
+        elif key in changes.SETTINGS and command.resume != "auto":
             _set(data, new, key, named)
     data["resume"] = data["extra_steps"] = None
     if data["on_changed_data"] == GO_ON and "on_changed_data" not in named:
-        data["on_changed_data"] = AUTO  # a consent is for the command that gives it
+        data["on_changed_data"] = AUTO  # go_on holds only for the command that says it
     if {"steps", "extra_steps", "budget"} & {*named}:
         data["replay"] = None
     if "budget" not in named and {"steps", "extra_steps"} & {*named}:
         data["budget"] = None
     config = train_config.parse(data)
-    if asked.data is None:
+    if command.data is None:
         return config
-    place = asked.data if Path(os.getcwd()) == started_in(folder) else absolute(asked.data)
+    place = command.data if Path(os.getcwd()) == started_in(folder) else absolute(command.data)
     return dataclasses.replace(config, dataset=moved(config.dataset, place))
 
 
 def _set(data: dict[str, Any], new: dict[str, Any], key: str, named: tuple[str, ...]) -> None:
-    """Sets one of the settings that may change; `optimizer.lr` for each network that follows it."""
+    """Copies one setting from `new` to `data`; `optimizer.lr` also for each network that has no rate of its own."""
     section, inner = data, new
     *path, leaf = key.split(".")
     for part in path:
@@ -75,8 +86,11 @@ def _set(data: dict[str, Any], new: dict[str, Any], key: str, named: tuple[str, 
             section[role]["lr"] = inner[leaf]
 
 
-def end_of(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int | None:
-    """Where the resumed run ends: where the saved one does, or where the user now says; None to measure a budget."""
+def last_step(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int | None:
+    """The last step of the resumed run: that of the command if it names one, else the saved one.
+
+    None if a time budget decides and is yet to be measured. UsageError for a step that is done already.
+    """
     done, end = saved.counters.step, saved.counters.total_steps
     auto = config.resume == "auto"
     if config.extra_steps is not None:
@@ -87,49 +101,49 @@ def end_of(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int | N
         if config.steps < done and not auto:
             raise UsageError(f"steps={config.steps}: the run has done {done} already, use extra_steps=")
         if auto and end == done and config.steps == saved.config.steps:
-            return end  # it ended early by its patience, and no more is asked for than before
+            return end  # the run stopped early by evaluation.patience, and the command is the same as before
         return max(config.steps, done)
     if "budget" in named and config.budget is None and end is None:
-        raise UsageError("budget=null: the run was to last for a time and has no other end, give steps= or a budget")
+        raise UsageError("budget=null: the run has no other end than its time budget, give steps= or a budget")
     measured_anew = "budget" in named and config.budget is not None
     return None if measured_anew and not (auto and config.budget == saved.config.budget) else end
 
 
-def data_of(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
-    """The data that the run goes on with; UsageError if they are gone, with what to give where nobody named them."""
+def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
+    """Loads the data of the resumed run; if they are gone, the UsageError names the key for their new place."""
     try:
         return build_dataset(reachable(config.dataset, started_in(folder)), config.image_size)
     except UsageError as error:
-        said_where = {"data", "dataset.path", "dataset.root"} & {*named}
-        if said_where or not (hasattr(config.dataset, "path") or hasattr(config.dataset, "root")):
+        named_place = {"data", "dataset.path", "dataset.root"} & {*named}
+        if named_place or not (hasattr(config.dataset, "path") or hasattr(config.dataset, "root")):
             raise
         raise UsageError(f"{error}; if the data of {folder} were moved, data=... says where to") from None
 
 
 def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path, *, auto: bool) -> dict[str, Any]:
-    """What is to be recorded of data that are not those of the run, nothing if they are.
+    """Compares the data with those that the run was trained on; returns the entry for the record, empty if equal.
 
-    UsageError if they may not be gone on with: `on_changed_data` decides, and `auto` says that `resume=auto` found the
-    run, which by itself takes as many pictures or more from the same place.
+    UsageError if the run may not continue with other data. `on_changed_data` decides that; `auto` says that
+    `resume=auto` found the run, which by itself accepts the same number of samples or more from the same place.
     """
     if dataset.fingerprint == saved.provenance.fingerprint:
         return {}
     data = read_record(folder).get("data")
-    had = data.get("samples") if isinstance(data, dict) else None
-    counted = f", it had {had:,}" if isinstance(had, int) else ""
-    begins = f"or begin a new run with its weights by {changes.way_out(folder)} and its keys"
-    told = f"resume={folder}: the data are not those of the run ({one_line(dataset.source, 200)}{counted})"
+    old_count = data.get("samples") if isinstance(data, dict) else None
+    counted = f", it had {old_count:,}" if isinstance(old_count, int) else ""
+    new_run = f"or begin a new run with its weights by {changes.way_out(folder)} and its keys"
+    problem = f"resume={folder}: the data are not those of the run ({one_line(dataset.source, 200)}{counted})"
     before, now = saved.config.dataset, config.dataset
-    told += _other_order(getattr(before, "path", None), getattr(now, "path", None))
-    elsewhere = any(getattr(now, leaf, None) != getattr(before, leaf, None) for leaf in ("path", "root"))
-    grown = auto and not elsewhere and isinstance(had, int) and len(dataset) >= had
+    problem += _other_order(getattr(before, "path", None), getattr(now, "path", None))
+    moved_data = any(getattr(now, leaf, None) != getattr(before, leaf, None) for leaf in ("path", "root"))
+    grown = auto and not moved_data and isinstance(old_count, int) and len(dataset) >= old_count
     if config.on_changed_data == "stop" or (config.on_changed_data == AUTO and not grown):
-        raise UsageError(f"{told}; put them back, go on with these by on_changed_data=go_on, {begins}")
+        raise UsageError(f"{problem}; put them back, continue with these by on_changed_data=go_on, {new_run}")
     if config.classes and config.classes != dataset.classes:
-        now = one_line(",".join(dataset.classes), 80)
-        raise UsageError(f"{told}: its classes were other ones, now [{now}]; put them back, {begins}")
+        classes = one_line(",".join(dataset.classes), 80)
+        raise UsageError(f"{problem}: its classes were different, now [{classes}]; put them back, {new_run}")
     check_batch_size(dataset, config.batch_size)
-    return {"data": {"from": data, "to": described(dataset)}}
+    return {"data": {"from": data, "to": data_record(dataset)}}
 
 
 def _other_order(before: Paths | None, now: Paths | None) -> str:
@@ -142,8 +156,8 @@ def _other_order(before: Paths | None, now: Paths | None) -> str:
     return f"; dataset.path names its folders in another order, it was {one_line(typed_paths(paths_of(before)), 200)}"
 
 
-def described(dataset: Dataset) -> dict[str, Any]:
-    """What a run's record has of its data."""
+def data_record(dataset: Dataset) -> dict[str, Any]:
+    """The entry about a data set in a run's record."""
     return {
         "source": dataset.source,
         "complete": dataset.complete,
@@ -153,32 +167,32 @@ def described(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def seen_so_far(counters: Counters, before: Config, now: Config) -> Counters:
-    """The counters with the real images seen so far as they were, whatever the batch size is from here on."""
-    gone = counters.d_updates * (before.batch_size - now.batch_size)
-    return dataclasses.replace(counters, images_offset=counters.images_offset + gone)
+def keep_images_seen(counters: Counters, before: Config, now: Config) -> Counters:
+    """The counters with an offset that keeps the number of real images seen, if the batch size changes."""
+    difference = counters.d_updates * (before.batch_size - now.batch_size)
+    return dataclasses.replace(counters, images_offset=counters.images_offset + difference)
 
 
-def told(changed: dict[str, Any], step: int) -> list[str]:
-    """Lines that say what is changed from this step on."""
+def describe_changes(changed: dict[str, Any], step: int) -> list[str]:
+    """Lines that say which keys and data change from this step on."""
     keys = [
         f"{key}={shown(change['to'])} (was {shown(change['from'])})" for key, change in changed.items() if key != "data"
     ]
     lines = [f"changed from step {step:,} on: {', '.join(keys)}"] if keys else []
     if "data" in changed:
         data = changed["data"]
-        had = (data["from"] or {}).get("samples", "other")
+        old_count = (data["from"] or {}).get("samples", "other")
         lines.append(
-            f"WARNING: the data have changed since step {step:,} and the run goes on with them: {had} samples before,"
-            f" {data['to']['samples']} now; on_changed_data=stop would refuse them"
+            f"WARNING: the data have changed since step {step:,} and the run continues with them: {old_count} samples"
+            f" before, {data['to']['samples']} now; on_changed_data=stop would refuse them"
         )
     return lines
 
 
-def record(folder: Path, config: Config, step: int, command: str, changed: dict[str, Any]) -> None:
-    """Adds to the run's record that it went on, and with what changed."""
-    kept = read_record(folder)
-    kept["config"] = train_config.to_dict(config)
+def record_resume(folder: Path, config: Config, step: int, command: str, changed: dict[str, Any]) -> None:
+    """Adds an entry to the run's record: when, at which step and by what command it was resumed, and what changed."""
+    record = read_record(folder)
+    record["config"] = train_config.to_dict(config)
     resumed = {
         "when": datetime.now().astimezone().isoformat(timespec="seconds"),
         "step": step,
@@ -186,7 +200,56 @@ def record(folder: Path, config: Config, step: int, command: str, changed: dict[
         **({"changed": changed} if changed else {}),
     }
     if "data" in changed:
-        kept["data"] = changed["data"]["to"]
-    before = kept.get("resumed")
-    kept["resumed"] = [*(before if isinstance(before, list) else []), resumed]
-    write_record(folder, kept)
+        record["data"] = changed["data"]["to"]
+    before = record.get("resumed")
+    record["resumed"] = [*(before if isinstance(before, list) else []), resumed]
+    write_record(folder, record)
+
+
+# --- the run ------------------------------------------------------------------------------------------------------
+
+
+class Resumed(NamedTuple):
+    """A resumed run before its first update: `changed` are the keys and data that are new, with both values."""
+
+    config: Config
+    dataset: Dataset
+    state: TrainState
+    saved: Checkpoint
+    end: int | None
+    changed: dict[str, Any]
+
+
+def restore_run(
+    folder: Path, saved: Checkpoint, config: Config, end: int | None, named: tuple[str, ...], *, auto: bool
+) -> Resumed:
+    """Sets up the process as it was, loads the run's data and restores its state; UsageError if the data changed."""
+    torch.set_num_threads(saved.provenance.threads)
+    device = build_device(config.device)
+    configure_process(config, device)
+    dataset = load_data(config, folder, named)
+    new_data = check_data(dataset, saved, config, folder, auto=auto)
+    with_classes(config, dataset)
+    check_batch_size(dataset, config.batch_size)
+    if config.threads != saved.config.threads:
+        config, _ = settle_threads(config, dataset, device)
+    state = restore(saved, config, end, device)
+    state.counters = keep_images_seen(state.counters, saved.config, config)
+    changed = changes.changed_keys(train_config.to_dict(saved.config), train_config.to_dict(config)) | new_data
+    return Resumed(config, dataset, state, saved, end, changed)
+
+
+def log_resumed(folder: Path, resumed: Resumed, command: str, log: RunLog) -> None:
+    """Records that the run was resumed, and logs where and with what changes."""
+    config, state, saved, end = resumed.config, resumed.state, resumed.saved, resumed.end
+    note = note_on_recipe(saved.config, read_record(folder))
+    if note is not None:
+        log.say(note)
+    replay.record_new_end(saved.counters, end, saved.provenance.seconds, folder, log)
+    record_resume(folder, config, state.counters.step, command, resumed.changed)
+    tell_drift(saved.provenance, state.device, log)
+    log.say(f"resuming {folder} at step {state.counters.step:,}")
+    for line in describe_changes(resumed.changed, state.counters.step):
+        log.say(line)
+    if config.training.lr_schedule != "constant" and end != saved.counters.total_steps:
+        log.say(f"learning rates now follow training.lr_schedule={config.training.lr_schedule} to the new end")

@@ -1,4 +1,4 @@
-"""From a prepared run to its end: say what it is, train, and record how it ended."""
+"""Runs the training of a prepared run: logs its setup, trains, and records how it ended."""
 
 from __future__ import annotations
 
@@ -22,51 +22,57 @@ from gan_cli.reports.report import write_run_report
 from gan_cli.runs.comparability import MEASURED_ON
 from gan_cli.runs.due import forget_due
 from gan_cli.runs.log import RunLog
-from gan_cli.runs.trackers import trackers_of
+from gan_cli.runs.trackers import tracker_openers
 from gan_cli.state.train_state import Counters, TrainState, count_parameters
-from gan_cli.storage.locks import signals
+from gan_cli.storage.locks import STOP_CODES
 from gan_cli.storage.run_folder import read_record, write_record
 from gan_cli.training.loop import train
 from gan_cli.training.periodic_evaluation import describe_comparison, measured_on
 from gan_cli.training.run import Run
 
-FEW = 4  # samples, whose deviations tell little
-ENDED = {DivergedError: "diverged", CollapsedError: "collapsed"}
-STOPPED = dict(zip(signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False))
+SMALL_GROUP = 4  # samples: the standard deviation of fewer says little
+STATUS_OF_ERROR = {DivergedError: "diverged", CollapsedError: "collapsed"}
 
 
-class Ended(NamedTuple):
+class RunResult(NamedTuple):
     """A run's folder, None if nothing was written, and the exit code: 0, or that of the signal that stopped it."""
 
     folder: Path | None
     code: int
 
 
-def introduce(config: Config, dataset: Dataset, state: TrainState, log: RunLog, timed: str = "") -> None:
-    """Says what will be trained on what, before the first step."""
+def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, threads_note: str = "") -> None:
+    """Logs data, networks and device before the first step, with warnings about them.
+
+    `threads_note` says how the number of threads was found.
+    """
+    _log_data(config, dataset, log)
+    generator, discriminator = config.architecture.generator, config.architecture.discriminator
+    log.say(
+        f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
+        f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
+        f" samples {'x'.join(map(str, config.sample_shape))}{_padding_note(config)}"
+    )
+    log.say(
+        f"device: {describe_device(state.device)}, {config.precision}, {counted(torch.get_num_threads(), 'thread')}"
+        + (f" ({threads_note})" if threads_note else "")
+    )
+    _log_warnings(config, log)
+
+
+def _log_data(config: Config, dataset: Dataset, log: RunLog) -> None:
+    """Logs where the data are from, their notes, duplicates and classes."""
     log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
     for note in data_notes(config, dataset):
         log.say(note)
     if config.classes:
         log.say(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
     elif dataset.labels is not None and len(dataset.classes) > 1:
-        log.say(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to make each")
-    generator, discriminator = config.architecture.generator, config.architecture.discriminator
-    log.say(
-        f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
-        f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
-        f" samples {'x'.join(map(str, config.sample_shape))}{_inside(config)}"
-    )
-    threads = torch.get_num_threads()
-    log.say(
-        f"device: {describe_device(state.device)}, {config.precision}, {threads} thread{'' if threads == 1 else 's'}"
-        + (f" ({timed})" if timed else "")
-    )
-    _warn(config, log)
+        log.say(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to generate each")
 
 
 def data_notes(config: Config, dataset: Dataset) -> list[str]:
-    """Returns lines on the data set: its own notes, classes of unequal size, doubles of the user's own images."""
+    """Returns lines on the data set: its own notes, classes of unequal size, duplicates among the user's own images."""
     notes = [*dataset.notes]
     unequal = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
     if unequal is not None:
@@ -76,22 +82,22 @@ def data_notes(config: Config, dataset: Dataset) -> list[str]:
     return notes
 
 
-def _inside(config: Config) -> str:
-    """Says of images with sides that cannot be halved at which the networks work; nothing of others."""
+def _padding_note(config: Config) -> str:
+    """Names the larger size that convolutional networks use inside, if the image size cannot be halved; else empty."""
     sides, named = config.sample_shape[1:], {config.architecture.generator.name, config.architecture.discriminator.name}
     if not sides or not named & {*CONVOLUTIONAL} or padded(*sides) == sides:
         return ""
     height, width = padded(*sides)
-    return f", made and judged at {height}x{width}: the border is cut"
+    return f", inside the networks {height}x{width}: the border is cut"
 
 
-def _warn(config: Config, log: RunLog) -> None:
-    """Of what is allowed and seldom meant."""
-    judged = config.batch_size // (config.training.accumulate * config.training.pack)
-    group = largest_group(judged, MinibatchDeviations.group)
-    if getattr(config.architecture.discriminator, "minibatch", "none") == "deviations" and group < FEW:
+def _log_warnings(config: Config, log: RunLog) -> None:
+    """Logs a warning about settings that are valid but rarely intended."""
+    batch = config.batch_size // (config.training.accumulate * config.training.pack)
+    group = largest_group(batch, MinibatchDeviations.group)
+    if getattr(config.architecture.discriminator, "minibatch", "none") == "deviations" and group < SMALL_GROUP:
         log.say(
-            f"warning: batches of {judged} fall into groups of {group}, too few for D to compare"
+            f"warning: a batch of {batch} is split into groups of {group}, too few for D to compare"
             f" (minibatch=deviations); use a multiple of {MinibatchDeviations.group}"
         )
     spectral = getattr(config.architecture.discriminator, "normalization", "none") == "spectral"
@@ -101,75 +107,83 @@ def _warn(config: Config, log: RunLog) -> None:
         log.say(f"warning: loss=wasserstein regularizer={chosen} leaves D's slope unbounded and usually diverges")
 
 
-def conduct(run: Run) -> Ended:
-    """Trains, and records how it ended, also when it ended badly."""
+def run_training(run: Run) -> RunResult:
+    """Trains until the end or a signal, records the end and writes the report.
+
+    If training fails, both are done before the error is raised.
+    """
     for line in _comparison(run):
-        run.log.say(line, console=False)  # it was said when the real samples were looked at
-    run.log.follow(trackers_of(run.config, run.folder, run.state.counters.step))
+        run.log.say(line, console=False)  # the console has it from when the reference was built
+    run.log.follow(tracker_openers(run.config, run.folder, run.state.counters.step))
     try:
         received = train(run)
     except GanCliError as error:
         run.log.say(str(error), console=False)
-        _record_end(run, ENDED.get(type(error), "failed"))
+        _record_end(run, STATUS_OF_ERROR.get(type(error), "failed"))
         run.log.finish()
-        _report(run)
+        _write_report(run)
         forget_due(run.folder)
         raise
     finally:
         run.log.finish()
     counters = run.state.counters
     if counters.step == counters.total_steps and run.due is None:
-        received = None  # it came when all was done
+        received = None  # the signal came after the last step
     _record_end(run, "done" if received is None else "stopped")
     if received is not None:
-        _report(run)
+        _write_report(run)
         run.log.say(
-            f"stopped by {received.name} at step {counters.step:,}{_left_out(run)}; go on by: gan-train"
-            f" {_typed('resume', run)}"
+            f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)}; to resume: gan-train"
+            f" {_shell_argument('resume', run)}"
         )
-        return Ended(run.folder, STOPPED[received])
-    run.log.say(f"done: {counted(counters.step, 'step')} in {run.state.seconds:.0f} s{_judgement(run)}")
+        return RunResult(run.folder, STOP_CODES[received])
+    run.log.say(f"done: {counted(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")
     run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
-    _report(run)
+    _write_report(run)
     forget_due(run.folder)
+    _log_next_commands(run)
+    return RunResult(run.folder, 0)
+
+
+def _log_next_commands(run: Run) -> None:
+    """Logs the best step of a finished run, and the commands that sample from it and evaluate it."""
     classes = run.config.classes
-    more = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
+    options = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     if run.best is not None:
         step, value = run.best
-        run.log.say(f"best: step {step:,}, {run.config.judged_by} {value:.4g}, which the run's folder now stands for")
-    run.log.say(f"more: gan-sample {_typed('ckpt', run)} {more}")
-    run.log.say(f"judge: gan-eval {_typed('ckpt', run)}")
-    return Ended(run.folder, 0)
+        run.log.say(f"best: step {step:,}, {run.config.judged_by} {value:.4g}; commands on the run's folder use it")
+    run.log.say(f"more samples: gan-sample {_shell_argument('ckpt', run)} {options}")
+    run.log.say(f"evaluate: gan-eval {_shell_argument('ckpt', run)}")
 
 
-def _left_out(run: Run) -> str:
-    """What a signal broke off after the step, and the resumed run does first."""
+def _unfinished_work(run: Run) -> str:
+    """Names the evaluation and grid of the last step that a signal broke off; a resumed run does them first."""
     if run.due is None:
         return ""
     work = [name for name, wanted in (("evaluation", run.due.evaluate), ("grid", run.due.sample)) if wanted]
     return f", its {' and '.join(work)} left for the resumed run" if work else ""
 
 
-def _judgement(run: Run) -> str:
-    """What was covered in the end, of data whose modes are known, and how often a class was what was asked for."""
-    seen, text = run.evaluated, ""
-    if "modes/covered" in seen:
-        text += f"; {seen['modes/covered']:.0f} of {seen['modes/possible']:.0f} modes"
-        if "modes/share" in seen:
-            text += f", {seen['modes/share']:.1%} of samples within 3 standard deviations"
-        text += f", reverse KL {seen['modes/reverse_kl']:.3f}"
-    if "accuracy/class" in seen:
-        text += f"; {seen['accuracy/class']:.1%} of samples are judged to be of the class asked for"
+def _final_metrics(run: Run) -> str:
+    """Mode coverage and class accuracy of the last evaluation, if the run measures them; else empty."""
+    metrics, text = run.evaluated, ""
+    if "modes/covered" in metrics:
+        text += f"; {metrics['modes/covered']:.0f} of {metrics['modes/possible']:.0f} modes"
+        if "modes/share" in metrics:
+            text += f", {metrics['modes/share']:.1%} of samples within 3 standard deviations"
+        text += f", reverse KL {metrics['modes/reverse_kl']:.3f}"
+    if "accuracy/class" in metrics:
+        text += f"; {metrics['accuracy/class']:.1%} of samples are classified as the requested class"
     return text
 
 
-def _typed(key: str, run: Run) -> str:
-    """`key=<the run's folder>`, quoted for a shell where it must be."""
+def _shell_argument(key: str, run: Run) -> str:
+    """`key=<the run's folder>`, quoted for a shell where needed."""
     return shlex.quote(f"{key}={run.folder}")
 
 
-def _report(run: Run) -> None:
-    """Whatever goes wrong with it is told: a page is no reason for a run to fail."""
+def _write_report(run: Run) -> None:
+    """Writes the run's HTML report; any error is logged as a warning, since a run must not fail by its report."""
     try:
         run.log.say(f"report: {write_run_report(run.folder)}")
     except Exception as error:
@@ -177,7 +191,7 @@ def _report(run: Run) -> None:
 
 
 def _comparison(run: Run) -> list[str]:
-    """What samples are compared with as the run goes, in lines."""
+    """Lines that describe what the run's samples are compared with in its evaluations."""
     return [] if run.reference is None else describe_comparison(run.reference, run.config.evaluation.metrics)
 
 
@@ -188,14 +202,14 @@ def _record_end(run: Run, status: str) -> None:
 
 
 def close_record(folder: Path, counters: Counters, seconds: float) -> None:
-    """Says of a run that was killed or stopped when all its steps were done that they are."""
+    """Records "done" for a run that was killed or stopped after its last step."""
     ended = read_record(folder).get("ended")
     if not isinstance(ended, dict) or ended.get("status") == "stopped":
         record_end(folder, "done", counters, seconds)
 
 
 def record_end(folder: Path, status: str, counters: Counters, seconds: float, **more: Any) -> None:
-    """Writes into the run's record that it ended so."""
+    """Writes the status, the steps and the seconds of the run's end into its record."""
     steps = {"step": counters.step, "total_steps": counters.total_steps}
     record = read_record(folder) | {"ended": {"status": status, **steps, "seconds": round(seconds, 3)}, **more}
     write_record(folder, record)

@@ -1,4 +1,4 @@
-"""`plugins=[...]`: finds what installed packages offer by name, and adds it to the tables."""
+"""`plugins=[...]`: loads plugins of installed packages and adds their parts to the tables of options and builders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gan_cli.errors import UsageError, closest, one_line
 
 
 def enable(names: Iterable[str]) -> None:
-    """Enables plugins by the names of their entry points; UsageError for one that is not installed or does not fit."""
+    """Loads plugins by the names of their entry points; UsageError for one that is not installed or does not fit."""
     for name in names:
         if name not in ENABLED:
             plugin = _load(name)
@@ -22,21 +22,22 @@ def enable(names: Iterable[str]) -> None:
 
 
 def _load(name: str) -> Plugin:
+    """Imports the plugin of this entry point; UsageError if there is none or it cannot be imported."""
     installed = {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
     if name not in installed:
         known = f"installed are {', '.join(sorted(installed))}" if installed else "none is installed"
         raise UsageError(f"plugins=[{name}]: no such plugin{closest(name, installed)}, {known}; see examples/ for one")
     try:
         plugin = installed[name].load()
-    except Exception as error:  # another's code, which can fail in any way
+    except Exception as error:  # foreign code can fail in any way
         raise UsageError(f"plugins=[{name}]: {installed[name].value} cannot be loaded ({one_line(error)})") from error
     if not isinstance(plugin, Plugin):
-        raise UsageError(f"plugins=[{name}]: {installed[name].value} is no gan_cli.config.plugin.Plugin")
+        raise UsageError(f"plugins=[{name}]: {installed[name].value} is not a gan_cli.config.plugin.Plugin")
     return plugin
 
 
 def _add(name: str, plugin: Plugin) -> None:
-    """All of its parts, or none."""
+    """Adds all parts of a plugin to the tables; UsageError, and no part added, if a name is taken or lacks options."""
     from gan_cli.data import load_dataset
     from gan_cli.models import registry
     from gan_cli.objectives import losses, regularizers

@@ -1,4 +1,4 @@
-"""What a run tells: `metrics.jsonl` for programs, `train.log` for later, the console for now."""
+"""A run's output: metrics in `metrics.jsonl`, messages in `train.log` and on the console, and trackers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from gan_cli.runs.trackers import Opener, Tracker
 from gan_cli.storage.links import open_own, without_link
 from gan_cli.storage.run_folder import BUDGET, LOG, METRICS
 
-LARGEST = 1e300  # figure
+LARGEST = 1e300  # values of metrics at or above this are refused when read
 MOST_STEPS = 10**12
-AFTER_STEP = -1  # in the place of D's updates: where a step was just done
-Position = tuple[int, int]  # in a run: steps, and D's updates
-PLAIN_SECONDS = 2.0  # a pipe gets a line of figures no more often than this
+AFTER_STEP = -1  # instead of D's updates in a Position: right after the step
+Position = tuple[int, int]  # a point of a run: steps, and D's updates
+PLAIN_SECONDS = 2.0  # the shortest time between two lines of metrics on a console that is no terminal
 
 
 class RunLog:
-    """Opened for appending in a run's folder. A terminal gets a progress bar, a pipe plain lines."""
+    """The log of a run, opened for appending in its folder. A terminal shows a progress bar, a pipe gets plain lines.
+
+    An error of a file or a tracker is logged once and does not end the run.
+    """
 
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self.console = console or Console(soft_wrap=True)
@@ -37,7 +40,7 @@ class RunLog:
         self._progress: Progress | None = None
         self._task: Any = None
         self._last_plain = 0.0
-        self._complained = False
+        self._write_failed = False
         self._trackers: dict[str, Tracker] = {}
 
     def __enter__(self) -> RunLog:
@@ -45,51 +48,52 @@ class RunLog:
 
     def __exit__(self, *error: object) -> None:
         self.finish()
-        self._tell(lambda tracker: tracker.close())
+        self._call_trackers(lambda tracker: tracker.close())
         for file in (self._metrics, self._log):
-            with contextlib.suppress(OSError):  # said when the line was written
+            with contextlib.suppress(OSError):  # reported when the line was written
                 file.close()
 
     def follow(self, openers: dict[str, Opener]) -> None:
-        """From now on figures and pictures go to these trackers as well; one that cannot be opened is told of."""
+        """Opens trackers, which get all further metrics and images; logs a warning if one cannot be opened."""
         for name, opener in openers.items():
             try:
                 self._trackers[name] = opener(self.say)
-            except Exception as error:  # another's code, which can fail in any way
+            except Exception as error:  # foreign code can fail in any way
                 self.say(f"warning: logger={name} cannot be opened ({one_line(error, 200)}); going on without it")
 
     def picture(self, step: int, path: Path) -> None:
-        """Tells trackers of a picture of samples, if it could be written."""
+        """Passes the image file of a sample grid to the trackers, if it exists."""
         if path.is_file():
-            self._tell(lambda tracker: tracker.picture(step, path))
+            self._call_trackers(lambda tracker: tracker.picture(step, path))
 
     def say(self, text: str, *, console: bool = True) -> None:
-        """One line to the console and, with the time, to `train.log`."""
+        """Writes a line to `train.log`, with the time, and to the console unless that is switched off."""
         self._append(self._log, f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}")
         if console:
             self._print(text)
 
     def event(self, step: int, finding: str, text: str) -> None:
-        """A line of `metrics.jsonl` without figures: of a step that has none, or had its own before."""
+        """Writes a line with a health finding and no metrics to `metrics.jsonl`."""
         self._append(self._metrics, json.dumps({"step": step, "findings": [finding], "text": text}))
 
     def metrics(self, values: dict[str, float], total_steps: int | None, findings: Sequence[str] = ()) -> None:
-        """One line of `metrics.jsonl`, with the names of what was found in it; the console's figures follow it."""
+        """Writes a line of metrics, with the names of health findings, and updates console and trackers."""
         self._append(self._metrics, json.dumps({**values, **({"findings": list(findings)} if findings else {})}))
-        figures = {name: value for name, value in values.items() if isinstance(value, int | float) and name != "step"}
-        self._tell(lambda tracker: tracker.metrics(int(values["step"]), figures))
-        shown = _figures(values)
+        numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and name != "step"}
+        self._call_trackers(lambda tracker: tracker.metrics(int(values["step"]), numbers))
+        shown = _console_metrics(values)
         if self.console.is_terminal:
-            self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, figures=shown)
+            self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, metrics=shown)
         elif time.monotonic() - self._last_plain >= PLAIN_SECONDS or values["step"] == total_steps:
             self._last_plain = time.monotonic()
             line = f"step {values['step']}/{total_steps or '?'}  {shown}{_remaining(values, total_steps)}"
             self.say(line)
 
     def end(self, step: int, total_steps: int | None, seconds: float, d_updates: int = AFTER_STEP) -> None:
-        """A line of `budget.jsonl`: from `step` on the run's end is `total_steps`, settled after so many seconds.
+        """Writes a line of `budget.jsonl`: at `step`, after so many seconds, the run's last step became `total_steps`.
 
-        None: it is yet to be measured. `d_updates` of D's were done, those at once after the step unless given.
+        `total_steps` is None if it is yet to be measured. `d_updates` is the number of D's updates at that moment; by
+        default the moment is right after the step.
         """
         done = {} if d_updates == AFTER_STEP else {"d_updates": d_updates}
         with contextlib.suppress(OSError), open_own(self._folder / BUDGET, "a") as file:
@@ -97,24 +101,25 @@ class RunLog:
             self._append(file, json.dumps(line))
 
     def cut(self, step: int) -> None:
-        """Drops the lines of metrics past `step`: the run went back to it."""
+        """Removes the lines of metrics after `step`, to which the run was rolled back."""
         with contextlib.suppress(OSError):
             self._metrics.close()
         cut_metrics(self._folder, step)
         self._metrics = open_own(self._folder / METRICS, "a")
-        self._tell(lambda tracker: tracker.cut(step))
+        self._call_trackers(lambda tracker: tracker.cut(step))
 
     def advance(self, step: int, total_steps: int | None) -> None:
-        """Moves a terminal's bar between lines of metrics."""
+        """Moves the progress bar of a terminal, between lines of metrics."""
         if self.console.is_terminal:
             self._bar(total_steps).update(self._task, completed=step, total=total_steps)
 
     def finish(self) -> None:
-        """Leaves a terminal's bar as it stands; what is said from now on comes below it."""
+        """Stops the progress bar of a terminal; further messages appear below it."""
         if self._progress is not None:
             self._progress.stop()
 
     def _bar(self, total_steps: int | None) -> Progress:
+        """The progress bar, started at the first call."""
         if self._progress is None:
             self._progress = Progress(
                 TextColumn("step"),
@@ -123,30 +128,30 @@ class RunLog:
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[figures]}"),
+                TextColumn("{task.fields[metrics]}"),
                 console=self.console,
             )
-            self._task = self._progress.add_task("step", total=total_steps, figures="")
+            self._task = self._progress.add_task("step", total=total_steps, metrics="")
             self._progress.start()
         return self._progress
 
-    def _tell(self, what: Callable[[Tracker], None]) -> None:
-        """A tracker that fails is told of once and left out from then on: it does not end a run."""
+    def _call_trackers(self, call: Callable[[Tracker], None]) -> None:
+        """Calls every tracker; one that fails is reported and no longer used."""
         for name, tracker in list(self._trackers.items()):
             try:
-                what(tracker)
-            except Exception as error:  # another's code, which can fail in any way
+                call(tracker)
+            except Exception as error:  # foreign code can fail in any way
                 del self._trackers[name]
                 self.say(f"warning: logger={name} failed ({one_line(error, 200)}); going on without it")
 
     def _append(self, file: IO[str], line: str) -> None:
-        """A log that cannot be written is told once and does not end a run: its checkpoints matter more."""
+        """Appends a line; a file that cannot be written is reported once: the run's checkpoints matter more."""
         try:
             file.write(line + "\n")
             file.flush()
         except (OSError, ValueError) as error:
-            if not self._complained:
-                self._complained = True
+            if not self._write_failed:
+                self._write_failed = True
                 self._print(f"warning: {file.name} cannot be written ({error}); going on without it")
 
     def _print(self, text: str) -> None:
@@ -156,22 +161,23 @@ class RunLog:
         try:
             print(text, flush=True)
         except OSError:
-            silence_stdout()  # nobody listens any more: the run goes on, its files tell
+            silence_stdout()  # the reader of the pipe has ended: the run continues, and its files have the log
 
 
 def silence_stdout() -> None:
-    """Sends what is still printed nowhere, so that the interpreter does not trip over a closed pipe on its way out."""
+    """Discards all further output, so that the interpreter does not fail on a closed pipe when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _figures(values: dict[str, float]) -> str:
+def _console_metrics(values: dict[str, float]) -> str:
+    """The losses and the speed, as `D 0.693  G 0.701  1,234 images/s`."""
     names = {"loss/discriminator": "D", "loss/generator": "G"}
     losses = [f"{short} {values[name]:.3f}" for name, short in names.items() if name in values]
     return "  ".join([*losses, f"{values['images_per_second']:,.0f} images/s"])
 
 
 def _remaining(values: dict[str, float], total_steps: int | None) -> str:
-    """The time left at the mean pace so far, as `  1:23 left`."""
+    """The remaining time at the mean speed so far, as `  1:23 left`; empty if the end is not known."""
     if not total_steps or not values["step"]:
         return ""
     seconds = round(values["seconds"] / values["step"] * max(total_steps - values["step"], 0))
@@ -179,7 +185,7 @@ def _remaining(values: dict[str, float], total_steps: int | None) -> str:
 
 
 def cut_metrics(folder: Path, step: int) -> None:
-    """Drops the lines of `metrics.jsonl` and `budget.jsonl` past `step`, and torn ones: they will be written again."""
+    """Removes the lines of `metrics.jsonl` and `budget.jsonl` after `step`, and incomplete lines."""
     for path in (folder / METRICS, folder / BUDGET):
         if path.exists():
             text = path.read_text(encoding="utf-8", errors="replace")
@@ -190,15 +196,15 @@ def cut_metrics(folder: Path, step: int) -> None:
 
 
 def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
-    """The lines of `metrics.jsonl`, without those that a crash or an edit left unreadable."""
+    """Yields the lines of `metrics.jsonl`; skips lines and entries that cannot be read after a crash or an edit."""
     path = folder / METRICS
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         if _step_of(line) < float("inf"):
-            yield {key: value for key, value in json.loads(line).items() if _is_told(key, value)}
+            yield {key: value for key, value in json.loads(line).items() if _is_valid_entry(key, value)}
 
 
 def read_ends(path: Path) -> dict[Position, int | None]:
-    """The end by where it was settled: what `RunLog.end` wrote, or a copy of it."""
+    """Reads what `RunLog.end` wrote: the run's last step, by the position at which it was decided."""
     found: dict[Position, int | None] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         entry = json.loads(line) if _step_of(line) < float("inf") else {}
@@ -210,8 +216,8 @@ def read_ends(path: Path) -> dict[Position, int | None]:
     return found
 
 
-def _is_told(key: str, value: Any) -> bool:
-    """Whether an entry of a line is what a run writes: a figure, the names of findings, or what was said of one."""
+def _is_valid_entry(key: str, value: Any) -> bool:
+    """Whether an entry of a line is one that a run writes: a number, the names of findings, or a finding's text."""
     if key == "findings":
         return isinstance(value, list) and all(isinstance(name, str) for name in value)
     if key == "text":
@@ -220,6 +226,7 @@ def _is_told(key: str, value: Any) -> bool:
 
 
 def _step_of(line: str) -> float:
+    """The step of a line of JSON; infinite if it cannot be read."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):

@@ -1,6 +1,6 @@
-"""Where figures and grids of a run go beside its folder, as TensorBoard and MLflow, imported only if chosen; or a CSV.
+"""Trackers of a run's metrics and images: TensorBoard, Weights & Biases, MLflow, or a CSV file.
 
-`runlog.py` calls them, and takes care of those that fail.
+A tracker's package is imported only if it is chosen. `runlog.py` calls the trackers and handles their errors.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.storage.links import refuse_link, without_link
 
-TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three also a run's folders
-TABLE = "metrics.csv"
+TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three are folders in a run, too
+CSV_FILE = "metrics.csv"
 RUN_ID = "run_id.txt"
 PROJECT = "gan-cli"
 WANDB_HOST = "api.wandb.ai"
 
 
 class Tracker(Protocol):
-    """What is told of a run while it goes on."""
+    """Receives the metrics and sample grids of a run during training."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """The figures of a line of `metrics.jsonl`, but for its step."""
+        """Records the numbers of one line of `metrics.jsonl`, without its step."""
 
     def picture(self, step: int, path: Path) -> None:
-        """A grid of samples."""
+        """Records the image file of a sample grid."""
 
     def cut(self, step: int) -> None:
-        """The run went back to this step."""
+        """Removes what was recorded after this step, to which the run was rolled back."""
 
     def close(self) -> None:
-        """Everything was told."""
+        """Finishes the recording, at the end of the run."""
 
 
-Opener = Callable[[Callable[[str], None]], Tracker]  # of a function that says a line
+Opener = Callable[[Callable[[str], None]], Tracker]  # takes a function that logs a line
 
 
-def trackers_of(config: Config, folder: Path, step: int) -> dict[str, Opener]:
-    """What opens each tracker of this run, which is at `step`."""
+def tracker_openers(config: Config, folder: Path, step: int) -> dict[str, Opener]:
+    """A function for each tracker in the config, that opens it for this run, which is at `step`."""
     return {name: partial(OPENERS[name], config, folder, step) for name in config.logger}
 
 
 class TensorBoard:
-    """Event files in `<run>/tensorboard`; what was told of steps past the one that a run goes on from is purged."""
+    """Event files in `<run>/tensorboard`. Events after the step from which a run is resumed are removed."""
 
-    def __init__(self, config: Config, folder: Path, step: int, say: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
         self._folder = refuse_link(folder / TENSORBOARD)
         self._open(step)
         if step == 0:
@@ -64,7 +64,7 @@ class TensorBoard:
 
     def _open(self, step: int) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what its packages warn each other of
+            warnings.simplefilter("ignore")  # deprecation warnings of its packages
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer: Any = SummaryWriter(str(self._folder), purge_step=step + 1 if step else None)
@@ -93,19 +93,19 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of `WANDB_PROJECT`, or of the project gan-cli, kept in `<run>/wandb` and found again by the id there.
+    """A run in the project `WANDB_PROJECT`, by default gan-cli. Its files and id are kept in `<run>/wandb`.
 
-    Without a key it is offline: `wandb sync` sends it later.
+    A resumed run continues it by that id. Without an API key the run is offline: `wandb sync` sends it later.
     """
 
-    def __init__(self, config: Config, folder: Path, step: int, say: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
         import wandb
 
         self._wandb: Any = wandb
         mode = os.environ.get("WANDB_MODE")
         if mode is None and not has_key():
             mode = "offline"
-            say("wandb: no key (WANDB_API_KEY, or wandb login), so this run stays offline; wandb sync sends it later")
+            log("wandb: no key (WANDB_API_KEY, or wandb login), so this run stays offline; wandb sync sends it later")
         inside = refuse_link(folder / WANDB)
         inside.mkdir(exist_ok=True)
         self._run: Any = wandb.init(
@@ -119,7 +119,7 @@ class WeightsAndBiases:
             mode=mode,  # type: ignore[arg-type]
             settings=wandb.Settings(console="off", silent=True),
         )
-        self._run.define_metric("*", step_metric="step")  # a run that went back may tell of a step again
+        self._run.define_metric("*", step_metric="step")  # a run that was rolled back logs some steps twice
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log({**values, "step": step})
@@ -128,17 +128,17 @@ class WeightsAndBiases:
         self._run.log({"samples": self._wandb.Image(str(path)), "step": step})
 
     def cut(self, step: int) -> None:
-        """Figures told again stand beside the first ones at the same step."""
+        """Nothing to do: metrics that are logged again for a step are added to the first ones."""
 
     def close(self) -> None:
         self._run.finish()
 
 
-class Table:
-    """`<run>/metrics.csv`: a row for each line of `metrics.jsonl`, a column for each figure."""
+class CsvTable:
+    """`<run>/metrics.csv`: a row for each line of `metrics.jsonl`, a column for each metric."""
 
-    def __init__(self, config: Config, folder: Path, step: int, say: Callable[[str], None]) -> None:
-        self._path = refuse_link(folder / TABLE)
+    def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
+        self._path = refuse_link(folder / CSV_FILE)
         self._names: list[str] = []
         self.cut(step)
 
@@ -149,8 +149,8 @@ class Table:
             return list(csv.DictReader(file))
 
     def _write(self, rows: list[dict[str, str]]) -> None:
-        """All rows anew: a figure that comes later gets a column, in which those before have nothing."""
-        temporary = without_link(self._path.with_name(f".{TABLE}.tmp"))
+        """Writes the whole table; a metric that appears later gets a column that is empty in earlier rows."""
+        temporary = without_link(self._path.with_name(f".{CSV_FILE}.tmp"))
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, self._names, restval="")
             writer.writeheader()
@@ -169,7 +169,7 @@ class Table:
             csv.DictWriter(file, self._names, restval="").writerow(row)
 
     def picture(self, step: int, path: Path) -> None:
-        """A table has none."""
+        """Ignored: a table has no images."""
 
     def cut(self, step: int) -> None:
         rows = self._rows()
@@ -179,16 +179,17 @@ class Table:
             self._write(kept)
 
     def close(self) -> None:
-        """Each row was written when it came."""
+        """Nothing to do: each row was written at once."""
 
 
 class MLflow:
-    """A run of the experiment gan-cli, or MLFLOW_EXPERIMENT_NAME, found again by the id in `<run>/mlflow`.
+    """A run in the experiment `MLFLOW_EXPERIMENT_NAME`, by default gan-cli. Its id is kept in `<run>/mlflow`.
 
-    Where MLFLOW_TRACKING_URI says; else in a database beside the runs, which `mlflow ui` shows.
+    A resumed run continues it by that id. The store is MLFLOW_TRACKING_URI, by default a database in the output
+    folder, which `mlflow ui` shows.
     """
 
-    def __init__(self, config: Config, folder: Path, step: int, say: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
         import mlflow
 
         self._mlflow: Any = mlflow
@@ -198,12 +199,12 @@ class MLflow:
         own = not os.environ.get("MLFLOW_TRACKING_URI")
         if own:
             mlflow.set_tracking_uri(f"sqlite:///{home / 'mlflow.db'}")
-            os.environ.pop("MLFLOW_TRACKING_URI", None)  # which that sets, for another run in this process to find
+            os.environ.pop("MLFLOW_TRACKING_URI", None)  # mlflow sets it; another run in this process must not see it
             if step == 0:
-                say(f"mlflow: no MLFLOW_TRACKING_URI, so this run is kept in {home / 'mlflow.db'}")
+                log(f"mlflow: no MLFLOW_TRACKING_URI, so this run is kept in {home / 'mlflow.db'}")
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         if mlflow.get_experiment_by_name(name) is None:
-            # a server has its own place for files
+            # None: a server has its own place for files
             mlflow.create_experiment(name, artifact_location=(home / "mlflow").as_uri() if own else None)
         mlflow.set_experiment(name)
         known = inside / RUN_ID
@@ -226,7 +227,7 @@ class MLflow:
         self._mlflow.log_artifact(str(path), artifact_path="samples")
 
     def cut(self, step: int) -> None:
-        """Figures told again stand beside the first ones at the same step."""
+        """Nothing to do: metrics that are logged again for a step are added to the first ones."""
 
     def close(self) -> None:
         self._mlflow.end_run()
@@ -235,7 +236,7 @@ class MLflow:
 OPENERS: dict[str, Callable[..., Tracker]] = {
     TENSORBOARD: TensorBoard,
     WANDB: WeightsAndBiases,
-    CSV: Table,
+    CSV: CsvTable,
     MLFLOW: MLflow,
 }
 
@@ -252,11 +253,11 @@ def has_key() -> bool:
 
 
 def _run_id(path: Path) -> str:
-    """The id of this run at wandb, made once."""
+    """Reads this run's id at wandb from the file, or creates one and writes it there."""
     if path.is_file():
-        kept = path.read_text(encoding="utf-8").strip()
-        if kept.isalnum() and kept.isascii() and len(kept) <= 64:
-            return kept
-    made = secrets.token_hex(4)
-    without_link(path).write_text(made + "\n", encoding="utf-8")
-    return made
+        saved = path.read_text(encoding="utf-8").strip()
+        if saved.isalnum() and saved.isascii() and len(saved) <= 64:
+            return saved
+    created = secrets.token_hex(4)
+    without_link(path).write_text(created + "\n", encoding="utf-8")
+    return created

@@ -1,4 +1,4 @@
-"""A checkpoint is one `.safetensors` file: the state's tensors, with config, counters and provenance as metadata."""
+"""Saves and loads checkpoints: one `.safetensors` file with the state's tensors, and the rest as JSON metadata."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from gan_cli.storage.locate import OUTPUT, find_checkpoint
 from gan_cli.storage.run_folder import BEST, LAST
 
 FORMAT, MOST_BYTES = 1, 16 << 30
-METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of D's half
+METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of a D update
 
 
 @dataclass(frozen=True)
 class CounterSchema:
-    """The counters as untrusted input."""
+    """The fields and ranges of the counters, to parse those of a file, which is untrusted."""
 
     step: int = key("generator updates done", at_least=0, at_most=10**12)
     d_updates: int = key("discriminator updates done", at_least=0, at_most=10**15)
     total_steps: int | None = key("where the run ends", at_least=1, at_most=10**12)
-    retries: int = key("times the run went back", absent=0, at_least=0, at_most=10**6)
+    retries: int = key("times the run was rolled back", absent=0, at_least=0, at_most=10**6)
     images_offset: int = key("images seen beyond d_updates batches", absent=0, at_least=-(10**21), at_most=10**21)
     new_layers: bool = key("whether layers were new to the weights that it began with", absent=False)
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Told about a run, and no part of what makes two runs equal."""
+    """Where a checkpoint comes from. Two runs are equal even if these differ."""
 
     gan_cli: str = key("version that wrote the file")
     torch: str = key("version of PyTorch")
@@ -52,13 +52,13 @@ class Provenance:
     fingerprint: str = key("of the data")
     seconds: float = key("spent training", at_least=0)
     budget_start: float = key("seconds at which a time budget began", at_least=0)
-    figure: str | None = key("of best.safetensors: what it is the best by", absent=None)
-    value: float | None = key("of best.safetensors: that figure", absent=None)
+    figure: str | None = key("of best.safetensors: the metric by which it is the best", absent=None)
+    value: float | None = key("of best.safetensors: the value of that metric", absent=None)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified file's content. `metrics`: the last penalties, and D's figures if the step is unfinished."""
+    """The content of a verified file. `metrics`: the last penalties, and those of D's update of an unfinished step."""
 
     path: Path
     config: Config
@@ -72,20 +72,16 @@ class Checkpoint:
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
-def file_name(step: int) -> str:
-    return f"step_{step:08d}.safetensors"
-
-
 def save(
     state: TrainState, config: Config, folder: Path, provenance: Provenance, metrics: dict[str, float] | None = None
 ) -> Path:
-    """Writes `step_*.safetensors`, points `last.safetensors` at it, then removes all but the newest `config.keep`.
+    """Writes `step_*.safetensors`, links `last.safetensors` to it, then removes all but the newest `config.keep`.
 
-    Whenever the machine stops, the newest complete file is whole: a temporary name, fsync, rename, fsync of the
-    folder, and only then are older files touched. StorageError tells what a failed save needed.
+    If the machine stops at any moment, a complete file remains: the new one gets its name only after it is on the
+    disk, and older files are removed only after that. Returns its path. StorageError, with the bytes needed and free.
     """
     content = _content(state, config, provenance, metrics)
-    target = folder / file_name(state.counters.step)
+    target = folder / f"step_{state.counters.step:08d}.safetensors"
     try:
         _write(target, content)
         _point_last(folder, target, content)
@@ -96,7 +92,7 @@ def save(
 
 
 def save_best(state: TrainState, config: Config, folder: Path, provenance: Provenance) -> None:
-    """Writes `best.safetensors` in place of the one before; StorageError as for `save`."""
+    """Writes `best.safetensors`, replacing an earlier one; StorageError as for `save`."""
     content = _content(state, config, provenance, None)
     try:
         _write(folder / BEST, content)
@@ -118,7 +114,7 @@ def _content(state: TrainState, config: Config, provenance: Provenance, metrics:
 
 
 def _write(target: Path, content: bytearray) -> None:
-    """The bytes reach the disk before they get their name, and the name before anything else happens."""
+    """Writes a file that is complete on the disk before it gets its name."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         with open(without_link(temporary), "wb") as stream:
@@ -133,7 +129,7 @@ def _write(target: Path, content: bytearray) -> None:
 
 
 def _point_last(folder: Path, target: Path, content: bytearray) -> None:
-    """`last.safetensors` becomes another name of `target`, or a copy where the file system has no hard links."""
+    """Makes `last.safetensors` a hard link to `target`, or a copy where the file system has no hard links."""
     temporary = folder / f".{LAST}.tmp"
     _remove(temporary)
     try:
@@ -142,19 +138,19 @@ def _point_last(folder: Path, target: Path, content: bytearray) -> None:
         _write(folder / LAST, content)
         return
     os.replace(temporary, folder / LAST)
-    _remove(temporary)  # a rename onto another name of the same file does nothing
+    _remove(temporary)  # renaming a file to another link of itself leaves both names
     _sync_folder(folder)
 
 
 def prune(folder: Path, keep: int, spare: Path) -> None:
-    """Removes all but the newest `keep` files that this module named, and never `spare`; 0 keeps all."""
+    """Removes all `step_*` files but the newest `keep`, and never `spare`; 0 keeps all."""
     for path in checkpoints_in(folder)[keep:] if keep > 0 else ():
         if path != spare:
             path.unlink()
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """The `step_*` files, newest first."""
+    """Lists the `step_*` files of a folder, newest first."""
     numbered = [(path.stem.removeprefix("step_"), path) for path in folder.glob("step_*.safetensors")]
     counted = [(int(number), path) for number, path in numbered if number.isdecimal()]
     return [path for _, path in sorted(counted, reverse=True)]
@@ -176,7 +172,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # the error that brought us here says more
+    with contextlib.suppress(OSError):  # called after an error, which says more
         path.unlink(missing_ok=True)
 
 
@@ -184,11 +180,10 @@ def _remove(path: Path) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Verifies a file from anywhere and takes what is in it; CheckpointError in one line.
+    """Reads and verifies a checkpoint from any source; CheckpointError in one line if anything is wrong.
 
-    The bytes that are verified are the bytes that are used, whoever replaces the file meanwhile. Nothing in them is
-    run: the digest is checked, the config passes the parser and the range checks of the command line, and names,
-    shapes and dtypes must be those of the networks this config describes.
+    The file is read once, so the verified bytes are the ones used. No code in it is run. The digest is checked, the
+    config is parsed like a command line, and the tensors must be those of the networks that the config describes.
     """
     content = read_file(path)
     try:
@@ -201,25 +196,28 @@ def load(path: Path) -> Checkpoint:
 
 
 def newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
-    """The newest checkpoint in `folder` that verifies, and why newer ones did not; CheckpointError if none does."""
+    """Loads the newest valid checkpoint in `folder`, with the errors of refused newer ones; CheckpointError if none."""
     refused: list[CheckpointError] = []
     for path in [*checkpoints_in(folder), folder / LAST]:
         try:
             return load(path), refused
         except CheckpointError as error:
-            if path.exists():  # else the run that is going on has just replaced it
+            if path.exists():  # else a run in progress has just replaced it
                 refused.append(error)
     raise refused[0] if refused else CheckpointError(f"{folder}: holds no checkpoint")
 
 
 def find(named: str | os.PathLike[str], key: str = "ckpt", output: str = OUTPUT) -> Checkpoint:
-    """What a path or a name stands for: a file, or of a run the best checkpoint, which is said, else the newest."""
+    """Loads the file of this path, or a run's best checkpoint, which it prints, or else its newest.
+
+    `key` is the option that named it, for error messages.
+    """
     path = find_checkpoint(named, key, output)
     return _best_or_newest(path) if path.is_dir() else load(path)
 
 
 def _best_or_newest(folder: Path) -> Checkpoint:
-    """Of a folder of checkpoints."""
+    """Loads `best.safetensors` of a folder of checkpoints if it is there and valid, else the newest one."""
     if (folder / BEST).is_file():
         try:
             best = load(folder / BEST)
@@ -235,26 +233,26 @@ def _best_or_newest(folder: Path) -> Checkpoint:
 
 def describe_best(found: Checkpoint) -> str:
     """As `step 2,500, frechet-classifier 3.21`."""
-    figure, value = found.provenance.figure or "", found.provenance.value
-    return f"step {found.counters.step:,}" + ("" if value is None else f", {one_line(figure, 60)} {value:.4g}")
+    metric, value = found.provenance.figure or "", found.provenance.value
+    return f"step {found.counters.step:,}" + ("" if value is None else f", {one_line(metric, 60)} {value:.4g}")
 
 
 def set_aside(folder: Path, found: Checkpoint) -> list[str]:
-    """Renames `step_*` files newer than `found`, which did not verify, to `*.damaged`; what was done, in lines."""
-    told = []
+    """Renames `step_*` files newer than `found`, which were refused, to `*.damaged`; returns a line for each."""
+    lines = []
     for path in checkpoints_in(folder):
         if int(path.stem.removeprefix("step_")) <= found.counters.step and path != found.path:
             break
         if path != found.path:
             path.rename(path.with_name(f"{path.name}.damaged"))
-            told.append(
+            lines.append(
                 f"{path.name} is damaged and was renamed to {path.name}.damaged; going on from {found.path.name}"
             )
-    return told
+    return lines
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a `.safetensors` file; CheckpointError if that is not what it is, or it is too large."""
+    """Reads a `.safetensors` file; CheckpointError if it is not one by name, cannot be read or is too large."""
     if path.suffix != ".safetensors" and path.exists():
         raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")
     try:
@@ -268,6 +266,7 @@ def read_file(path: Path) -> bytes:
 
 
 def _parse_metadata(path: Path, metadata: dict[str, Any]) -> tuple[Config, Counters, Provenance]:
+    """Parses config, counters and provenance of a file as untrusted input."""
     if metadata.get("format") != FORMAT:
         written = one_line(metadata.get("format"), 20)
         raise CheckpointError(f"{path}: of format {written}, this gan-cli {__version__} reads format {FORMAT}")
@@ -286,14 +285,15 @@ def _parse_metrics(path: Path, metadata: dict[str, Any]) -> dict[str, float]:
         name.startswith(METRIC_PREFIXES) and type(value) in (int, float) and abs(value) < 1e300
         for name, value in metrics.items()
     ):
-        raise CheckpointError(f"{path}: its metrics are not figures of a discriminator")
+        raise CheckpointError(f"{path}: its metrics are not those of a discriminator update")
     return metrics
 
 
 def _check_tensors(path: Path, tensors: dict[str, Tensor], config: Config, counters: Counters) -> None:
-    stepped = {"generator": counters.step > 0, "discriminator": counters.d_updates > 0}
+    """Checks the tensors against the config; an optimizer has its state only after its network's first update."""
+    updated = {"generator": counters.step > 0, "discriminator": counters.d_updates > 0}
     try:
-        layout = expected_layout(config, stepped=frozenset(role for role, moved in stepped.items() if moved))
+        layout = expected_layout(config, stepped=frozenset(role for role, done in updated.items() if done))
     except GanCliError as error:
         raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
     check_layout(path, tensors, layout)
@@ -302,17 +302,17 @@ def _check_tensors(path: Path, tensors: dict[str, Tensor], config: Config, count
 def check_layout(
     path: Path, tensors: dict[str, Tensor], layout: dict[str, tuple[tuple[int, ...], torch.dtype]]
 ) -> None:
-    """CheckpointError unless there is every tensor that the config makes, none else, each finite and of its shape."""
+    """CheckpointError unless the tensors are exactly those of the layout, by name, shape and dtype, and all finite."""
     if tensors.keys() != layout.keys():
         odd = sorted(tensors.keys() ^ layout.keys())
         raise CheckpointError(
-            f"{path}: does not fit its config; {len(odd)} tensors too many or too few, as {one_line(odd[0], 100)}"
+            f"{path}: does not fit its config; {len(odd)} tensors too many or missing, such as {one_line(odd[0], 100)}"
         )
     for name, (shape, dtype) in layout.items():
         found = tensors[name]
         if tuple(found.shape) != shape or found.dtype != dtype:
             raise CheckpointError(
-                f"{path}: {name} is {found.dtype} {tuple(found.shape)}, its config makes it {dtype} {shape}"
+                f"{path}: {name} is {found.dtype} {tuple(found.shape)}, by its config it would be {dtype} {shape}"
             )
         if found.is_floating_point() and not found.isfinite().all():
             raise CheckpointError(f"{path}: {name} holds values that are not finite")

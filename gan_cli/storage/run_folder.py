@@ -1,4 +1,4 @@
-"""A run's folder: made once, locked while in use, found again."""
+"""A run's folder: file names, creation, lock, record, and the list of runs in a folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -17,20 +18,23 @@ from gan_cli.storage.locks import hold
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
 METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
 LAST, BEST = "last.safetensors", "best.safetensors"  # in CHECKPOINTS
-PREFIX, OUTCOME = "sweep_", "outcome.json"  # a sweep's, and a job's
-SWEEP, BOARD = "sweep.json", "leaderboard.json"  # a sweep's
-STOPPED = ".stopped"  # in a sweep's folder: what tells a launcher's other processes to begin nothing more
+SWEEP_PREFIX, OUTCOME = "sweep_", "outcome.json"  # of a sweep's folder; in a job's folder
+SWEEP, BOARD = "sweep.json", "leaderboard.json"  # in a sweep's folder
+STOP_FILE = ".stopped"  # in a sweep's folder: a launcher's processes start no more jobs when it is there
 WRITTEN_BY_HYDRA = ("multirun.yaml", "optimization_results.yaml")  # in a sweep's folder
-# What is written in place, or into; the rest is replaced whole.
-NO_LINKS = (LOCK, METRICS, BUDGET, LOG, CHECKPOINTS, SAMPLES, STOPPED, *WRITTEN_BY_HYDRA)
-A_JOBS = re.compile(r"\d+(-\d+)?")  # folder of a sweep's job
-STAMP = "%Y-%m-%d_%H%M%S"
-STAMPED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
+# Files that are written in place and folders that are written into; all other files are replaced as a whole.
+NO_LINKS = (LOCK, METRICS, BUDGET, LOG, CHECKPOINTS, SAMPLES, STOP_FILE, *WRITTEN_BY_HYDRA)
+A_JOBS = re.compile(r"\d+(-\d+)?")  # the name of a job's folder
+DATE_FORMAT = "%Y-%m-%d_%H%M%S"
+DATED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
 
 
-def create_stamped(parent: Path, prefix: str = "") -> Path:
-    """A new folder `<prefix><date>_<time>` in `parent`; the same second gets `-2`, `-3` ..."""
-    stamp = prefix + datetime.now().strftime(STAMP)
+def create_dated_folder(parent: Path, prefix: str = "") -> Path:
+    """Creates the folder `<prefix><date>_<time>` in `parent`; with `-2`, `-3` ... if that second has one already.
+
+    StorageError if it cannot be created.
+    """
+    stamp = prefix + datetime.now().strftime(DATE_FORMAT)
     for count in range(1, 10_000):
         folder = parent / (stamp if count == 1 else f"{stamp}-{count}")
         try:
@@ -45,9 +49,9 @@ def create_stamped(parent: Path, prefix: str = "") -> Path:
 
 
 def create_run_folder(folder: Path) -> Path:
-    """`folder` with its sub-folders; UsageError if it holds a run already."""
+    """Creates a run's folder with its sub-folders; UsageError if it holds a run already."""
     if (folder / RECORD).exists():
-        raise UsageError(f"{folder}: holds a run already, go on with it by resume={folder}")
+        raise UsageError(f"{folder}: holds a run already, resume it by resume={folder}")
     try:
         for name in (CHECKPOINTS, SAMPLES):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -57,9 +61,9 @@ def create_run_folder(folder: Path) -> Path:
 
 
 def lock(folder: Path) -> IO[str]:
-    """Holds the folder for this process until the returned file is closed; StorageError names the holder.
+    """Locks the folder for this process until the returned file is closed; StorageError names a process that has it.
 
-    LinkError if a file of ours in it is a link: the folder may be a stranger's.
+    LinkError if one of our files in it is a link, since another user may have made the folder.
     """
     try:
         refuse_links(folder)
@@ -80,7 +84,7 @@ def lock(folder: Path) -> IO[str]:
 
 
 def refuse_links(folder: Path) -> None:
-    """LinkError if something in a run's or a sweep's folder that is written through its name is a link."""
+    """LinkError if a file or folder that is written in place, in a run's or a sweep's folder, is a link."""
     for name in NO_LINKS:
         refuse_link(folder / name)
     for path in folder.iterdir():
@@ -89,46 +93,52 @@ def refuse_links(folder: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Removes the half-written files of a process that was killed. To be called by the holder of the lock only."""
+    """Removes the temporary files of a process that was killed; to be called only with the folder locked."""
     for part in (folder, folder / CHECKPOINTS, folder / SAMPLES):
         for path in part.glob(".*"):
-            if path.name.endswith(".tmp") or path.name.startswith(".tmp"):  # ours, or the safetensors library's
+            if path.name.endswith(".tmp") or path.name.startswith(".tmp"):  # ours, or those of safetensors
                 path.unlink(missing_ok=True)
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """The runs in `outputs/<name>`, newest first."""
+    """Lists the folders of runs in `outputs/<name>`, newest first."""
     if not folder.is_dir():
         return []
-    matched = [(STAMPED.fullmatch(path.name), path) for path in folder.iterdir() if (path / RECORD).is_file()]
+    return _newest_first((path.name, path) for path in folder.iterdir() if (path / RECORD).is_file())
+
+
+def sweeps_in(folder: Path) -> list[Path]:
+    """Lists the folders of sweeps in `outputs/<name>`, newest first."""
+    named = ((path.name.removeprefix(SWEEP_PREFIX), path) for path in folder.glob(f"{SWEEP_PREFIX}*"))
+    return _newest_first((name, path) for name, path in named if path.is_dir())
+
+
+def _newest_first(named: Iterable[tuple[str, Path]]) -> list[Path]:
+    """The paths whose names are dates, the newest first."""
+    matched = [(DATED.fullmatch(name), path) for name, path in named]
     dated = [(match[1], int(match[2] or 1), path) for match, path in matched if match]
     return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
 
 
-def sweeps_in(folder: Path) -> list[Path]:
-    """The sweeps in `outputs/<name>`, newest first."""
-    names = [(STAMPED.fullmatch(path.name.removeprefix(PREFIX)), path) for path in folder.glob(f"{PREFIX}*")]
-    dated = [(match[1], int(match[2] or 1), path) for match, path in names if match and path.is_dir()]
-    return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
-
-
 def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Writes a run's record, `config.json`."""
     write_json(folder / RECORD, record)
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Writes a JSON file, as `write_text` does."""
     write_text(path, json.dumps(data, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Under its name when all of it is there; several processes may write the same file."""
+    """Writes a text file so that it is always complete under its name, also if several processes write it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     without_link(temporary).write_text(text, encoding="utf-8", errors="backslashreplace")
     os.replace(temporary, path)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record, or an empty one if it was lost: a run can go on from its checkpoints alone."""
+    """Reads a run's record; empty if it is missing or damaged, since a checkpoint alone is enough to resume."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -137,5 +147,5 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def started_in(folder: Path) -> Path:
-    """Where the run's command was given: what relative paths in its config are relative to."""
+    """The folder in which the run was started; relative paths in its config are relative to it."""
     return Path(str(read_record(folder).get("directory", ".")))

@@ -1,4 +1,4 @@
-"""A sweep's command line to its combinations, each with what it varies and what it comes to."""
+"""Expands the command line of a sweep to its combinations, each with its composed config."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ MOST_JOBS = 10_000
 
 @dataclass(frozen=True)
 class Combination:
-    """`overrides` as Hydra reads them, the `values` of the keys that vary, and all that it comes to.
+    """One combination of a sweep: its `overrides` in Hydra's spelling, the `values` of the keys that vary, its config.
 
-    `typed` is what it comes to without what `recipe=auto` stands for, which depends on the data of the day.
+    `data` is the composed config as a nested dict. `typed` is the same without the recipe that `recipe=auto` chooses,
+    which may change with the data.
     """
 
     overrides: tuple[str, ...]
@@ -36,10 +37,11 @@ class Combination:
 
 @dataclass(frozen=True)
 class PlannedSweep:
-    """The keys a sweep names and those it varies, Hydra's own overrides, and its combinations in order.
+    """The expanded command line of a sweep.
 
-    If it is `searched`, by a sweeper that chooses the values itself, these are only trials of the command: each value
-    with the others at their first, of an interval its ends.
+    `named` are the keys that the user wrote, `varied` those with several values, `hydra` Hydra's own overrides.
+    If `searched`, a sweeper chooses the values itself. Then the combinations only serve to check the command: each
+    value with all other keys at their first value; of an interval, both ends.
     """
 
     named: tuple[str, ...]
@@ -50,32 +52,33 @@ class PlannedSweep:
 
 
 def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
-    """Composes each combination of a sweep; UsageError names key and value of what is wrong in any of them."""
+    """Composes each combination of a sweep; UsageError names the key and value of the first mistake."""
     overrides = [read_override(argument) for argument in arguments]
     own = [override for override in overrides if not override.key_or_group.startswith(HYDRA_KEYS)]
     hydras = [override for override in overrides if override.key_or_group.startswith(HYDRA_KEYS)]
     for override in hydras:
         if not override.key_or_group.startswith(SWEEP_KEYS):
-            raise UsageError(f"{override.input_line}: of Hydra's own, a sweep takes launcher and sweeper only")
+            raise UsageError(f"{override.input_line}: of Hydra's own keys, a sweep takes launcher and sweeper only")
     searched = any(override.key_or_group == "hydra/sweeper" and override.value() != "basic" for override in hydras)
     values = [_values(override, searched) if override.is_sweep_override() else [override] for override in own]
     if searched:
-        chosen = _one_at_a_time(values)
+        combinations = _vary_one_at_a_time(values)
     else:
         if math.prod(map(len, values)) > MOST_JOBS:
             raise UsageError(f"{math.prod(map(len, values)):,} combinations: a sweep has at most {MOST_JOBS:,} jobs")
-        chosen = [list(combination) for combination in itertools.product(*values)]
+        combinations = [list(combination) for combination in itertools.product(*values)]
     varied = tuple(override.key_or_group for override in own if override.is_sweep_override())
     return PlannedSweep(
         named=tuple(override.key_or_group for override in own),
         varied=varied,
         hydra=tuple(override.input_line or "" for override in hydras),
         searched=searched,
-        combinations=_compose_all(command, chosen, varied),
+        combinations=_compose_all(command, combinations, varied),
     )
 
 
-def _one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]]:
+def _vary_one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]]:
+    """All keys at their first value, then each other value of one key with all other keys at their first."""
     first = [choices[0] for choices in values]
     others = [[*first[:index], value, *first[index + 1 :]] for index, each in enumerate(values) for value in each[1:]]
     return [first, *others]
@@ -84,16 +87,17 @@ def _one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]]:
 def _compose_all(
     command: str, combinations: Sequence[Sequence[Override]], varied: tuple[str, ...]
 ) -> list[Combination]:
-    """Only choices of options, and what a recipe's keys depend on, are composed anew.
+    """Composes all combinations, with one Hydra composition for those that choose the same options.
 
-    Other values are put in their place, and where they are followed.
+    Options, and keys on which a recipe depends, change the composition. All other values are set in a copy of it, in
+    their own key and in keys that follow it.
     """
     options = groups(command)
-    anew = {*options, *recipes.DEPENDENTS, *recipes.DEPENDENTS.values()}
+    composing = {*options, *recipes.DEPENDENTS, *recipes.DEPENDENTS.values()}
     composed: dict[tuple[str, ...], Composed] = {}
 
-    def come_to(combination: Sequence[Override], recipe: str) -> dict[str, Any]:
-        lines = (recipe, *(each.input_line or "" for each in combination if each.key_or_group in anew))
+    def compose(combination: Sequence[Override], recipe: str) -> dict[str, Any]:
+        lines = (recipe, *(each.input_line or "" for each in combination if each.key_or_group in composing))
         if lines not in composed:
             composed[lines] = compose_checked(command, combination, recipe)
         base = composed[lines]
@@ -101,20 +105,21 @@ def _compose_all(
         for override in combination:
             key = override.key_or_group
             for dotted in (key, *base.followers.get(key, ())) if key not in options else ():
-                _put(data, dotted, override.value())
+                _set(data, dotted, override.value())
         return data
 
     found = []
     for combination in combinations:
-        data = typed = come_to(combination, recipes.NONE)
+        data = typed = compose(combination, recipes.NONE)
         if typed.get(recipes.GROUP) == recipes.AUTO:
-            data = come_to(combination, recipes.choose(typed).name)
+            data = compose(combination, recipes.choose(typed).name)
         values = {each.key_or_group: each.value() for each in combination if each.key_or_group in varied}
         found.append(Combination(tuple(override.input_line or "" for override in combination), values, data, typed))
     return found
 
 
-def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
+def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Sets a dotted key of the nested dict, unless it holds a section: that one chose an option."""
     *sections, leaf = dotted.split(".")
     for section in sections:
         data = data[section]
@@ -123,6 +128,7 @@ def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def _values(override: Override, searched: bool) -> list[Override]:
+    """The overrides that a swept one stands for, one for each of its values; UsageError if there is none."""
     key, swept = override.get_key_element(), override.value()
     if isinstance(swept, IntervalSweep) and not searched:
         raise UsageError(f"{override.input_line}: an interval needs a sweeper that searches, as hydra/sweeper=optuna")
@@ -139,6 +145,6 @@ def _values(override: Override, searched: bool) -> list[Override]:
 
 
 def _length(swept: RangeSweep) -> float:
-    """How many values a range has, without listing them."""
+    """The number of values of a range, without listing them."""
     start, stop = swept.start or 0, swept.stop if swept.stop is not None else swept.start or 0
     return abs(float(stop) - float(start)) / max(abs(float(swept.step)), 1e-9)

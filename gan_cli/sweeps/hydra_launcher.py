@@ -1,7 +1,7 @@
-"""A sweep whose jobs a launcher or sweeper of Hydra's drives: joblib, submitit, Optuna.
+"""A sweep whose jobs are started by a launcher or sweeper of Hydra's: joblib, submitit, Optuna.
 
-Each job is still a process of its own, which the launcher's process waits for; what it returns is the figure that
-ranks, so that a sweeper can go by it.
+Each job is still a process of its own, for which the launcher's process waits. It returns the metric that ranks the
+job, as the objective of a sweeper.
 """
 
 from __future__ import annotations
@@ -25,64 +25,72 @@ from gan_cli.config.metric_names import direction, find_figure
 from gan_cli.config.overrides import as_typed, quote, quote_literals, read_override
 from gan_cli.config.search_path import config_folder
 from gan_cli.errors import UsageError, one_line
-from gan_cli.storage.run_folder import STOPPED
-from gan_cli.sweeps.jobs import Children, run_job
-from gan_cli.sweeps.outcomes import FINAL, WORSE, Job, outcome_of
-from gan_cli.sweeps.plan import Sweep, hashed
-from gan_cli.sweeps.sweep import publish, searched
+from gan_cli.storage.run_folder import STOP_FILE
+from gan_cli.sweeps.jobs import JobProcesses, run_job
+from gan_cli.sweeps.outcomes import FAILED_TRAINING, FINAL, Job, load_outcome
+from gan_cli.sweeps.plan import Sweep, short_hash
+from gan_cli.sweeps.sweep import trial_outcomes, write_leaderboard
 
-LOOK = 0.2  # seconds between looks for it
-_driver: ContextVar[Children | None] = ContextVar("driver", default=None)  # of the process that runs Hydra's loop
+POLL_SECONDS = 0.2  # between two checks for a signal that another process received
+# The jobs of the process that runs Hydra's loop; None in the launcher's other processes.
+_sweep_processes: ContextVar[JobProcesses | None] = ContextVar("sweep_processes", default=None)
 
 
-class StoppedSweep(BaseException):
-    """The sweep was asked to stop; its running job has saved. No Exception: Hydra would go on."""
+class SweepStopped(BaseException):
+    """The sweep received a signal and its running job has saved. A BaseException: Hydra would handle an Exception."""
 
 
 @dataclass(frozen=True)
 class HydraJob:
-    """Hydra's task function. A launcher may send it to another process, so it holds plain data alone."""
+    """Hydra's task function. A launcher may send it to another process, so it holds only plain data.
+
+    `process` is the id of the process that runs Hydra's loop.
+    """
 
     sweep: Sweep
     process: int
 
     def __call__(self, config: DictConfig) -> float | None:
-        stopped = self.sweep.settings.folder / STOPPED
-        driver = _driver.get()
-        if driver is not None and driver.received is not None:  # between two jobs
-            raise StoppedSweep(driver.received)
-        if stopped.exists():
+        """Runs the job of these values unless it is finished; returns the objective, None where there is none."""
+        stop_file = self.sweep.settings.folder / STOP_FILE
+        main = _sweep_processes.get()
+        if main is not None and main.received is not None:  # between two jobs
+            raise SweepStopped(main.received)
+        if stop_file.exists():
             return None
         job = self._job(HydraConfig.get().overrides.task, HydraConfig.get().job.num)
-        outcome = outcome_of(job, self.sweep.settings)
-        with Children() as children, _sharing(stopped, children):
+        outcome = load_outcome(job, self.sweep.settings)
+        with JobProcesses() as processes, _share_signals(stop_file, processes):
             if outcome["status"] not in FINAL:
-                outcome = run_job(job, self.sweep.settings, children)
-                publish(self.sweep)
-        if children.received is not None:
-            _mark(stopped, children.received)
+                outcome = run_job(job, self.sweep.settings, processes)
+                write_leaderboard(self.sweep)
+        if processes.received is not None:
+            _write_signal(stop_file, processes.received)
             if os.getpid() == self.process:
-                raise StoppedSweep(children.received)
-        return worth(outcome, self.sweep.settings.ranked_by)
+                raise SweepStopped(processes.received)
+        return objective_value(outcome, self.sweep.settings.ranked_by)
 
     def _job(self, lines: Sequence[str], number: int) -> Job:
-        """The planned one, whatever order Hydra has; of a search that which had these values, or else a new one."""
-        given = _meaning(lines)
+        """Finds the planned job with these overrides; in a search, the earlier trial with these values, or a new one.
+
+        `number` is Hydra's for this job, which counts in its own order.
+        """
+        given = _values_of(lines)
         for job in self.sweep.jobs:
-            if _meaning(map(quote_literals, job.overrides)) == given:
+            if _values_of(map(quote_literals, job.overrides)) == given:
                 return job
-        fixed = _meaning((*self.sweep.overrides, *self.sweep.brought))
+        fixed = _values_of((*self.sweep.overrides, *self.sweep.added))
         varied = {name: value for name, value in given.items() if name not in fixed or fixed[name] != value}
-        key, folder = hashed(given), self.sweep.settings.folder
-        known = {outcome["key"]: outcome["job"] for outcome in searched(folder)}
-        while key not in known and not _taken(folder / str(number)):
+        key, folder = short_hash(given), self.sweep.settings.folder
+        known = {outcome["key"]: outcome["job"] for outcome in trial_outcomes(folder)}
+        while key not in known and not _create_trial_folder(folder / str(number)):
             number += 1
         typed = tuple(as_typed(line) for line in lines)
         return Job(known.get(key, number), key, varied, given.get("seed"), typed)
 
 
-def _taken(folder: Path) -> bool:
-    """Makes a trial's folder; False if it is there, as that of another process may be since just now."""
+def _create_trial_folder(folder: Path) -> bool:
+    """Creates a trial's folder; returns False if it exists, perhaps created by another process just now."""
     try:
         folder.mkdir()
     except FileExistsError:
@@ -91,48 +99,52 @@ def _taken(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _sharing(stopped: Path, children: Children) -> Iterator[None]:
-    """Meanwhile, a signal that came to one of the launcher's processes comes to all of them."""
-    over = threading.Event()
+def _share_signals(stop_file: Path, processes: JobProcesses) -> Iterator[None]:
+    """Passes a signal that one of the launcher's processes receives to all of them, while the context is active.
 
-    def watch() -> None:
-        while not over.wait(LOOK):
-            number = _marked(stopped)
-            if children.received is not None:
-                _mark(stopped, children.received)
+    They share it through `stop_file`, which holds the signal's number.
+    """
+    finished = threading.Event()
+
+    def poll() -> None:
+        while not finished.wait(POLL_SECONDS):
+            number = _read_signal(stop_file)
+            if processes.received is not None:
+                _write_signal(stop_file, processes.received)
             elif number is not None:
-                children.forward(number)
+                processes.forward(number)
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()
 
 
-def _mark(stopped: Path, number: int) -> None:
-    """Says that this signal came, which all shall tell as theirs."""
-    if not stopped.exists():
-        stopped.write_text(str(number))
+def _write_signal(stop_file: Path, number: int) -> None:
+    """Writes the number of the signal, unless one is there already."""
+    if not stop_file.exists():
+        stop_file.write_text(str(number))
 
 
-def _marked(stopped: Path) -> int | None:
+def _read_signal(stop_file: Path) -> int | None:
+    """Reads the number of the signal; None if there is none, or it is being written at this moment."""
     try:
-        return int(stopped.read_text())
-    except (OSError, ValueError):  # none came, or it is just being written
+        return int(stop_file.read_text())
+    except (OSError, ValueError):
         return None
 
 
-def _meaning(lines: Iterable[str]) -> dict[str, Any]:
-    """The value of each key, however it was written."""
+def _values_of(lines: Iterable[str]) -> dict[str, Any]:
+    """Parses overrides to the value of each key, so that two spellings of one value are equal."""
     return {override.key_or_group: override.value() for override in map(read_override, lines)}
 
 
-def worth(outcome: dict[str, Any], ranked_by: tuple[str, ...]) -> float | None:
-    """The figure that ranks; the worst there is of a run that failed by itself, None where nothing is known."""
-    if outcome["status"] in WORSE:
+def objective_value(outcome: dict[str, Any], ranked_by: tuple[str, ...]) -> float | None:
+    """Returns the metric that ranks a job: the worst value if its training failed, None if it is not known."""
+    if outcome["status"] in FAILED_TRAINING:
         return float("-inf" if direction(ranked_by[0]) == "higher" else "inf")
     if outcome["status"] != "done":
         return None
@@ -140,23 +152,26 @@ def worth(outcome: dict[str, Any], ranked_by: tuple[str, ...]) -> float | None:
     return next((each[1] for each in found if each is not None), None)
 
 
-def run_through_hydra(this: Sweep, children: Children) -> None:
-    """UsageError for what Hydra, or a plugin of it, refuses. `children` learns of a signal."""
+def run_through_hydra(this: Sweep, processes: JobProcesses) -> None:
+    """Runs the sweep by Hydra's own loop; UsageError for what Hydra, or a plugin of it, refuses.
+
+    A signal that Hydra's loop receives is stored in `processes`.
+    """
     folder = this.settings.folder
-    (folder / STOPPED).unlink(missing_ok=True)
+    (folder / STOP_FILE).unlink(missing_ok=True)
     own = [f"hydra.sweep.dir={quote(str(folder.absolute()))}", *searchpath_overrides()]
-    sys.argv = ["gan-train", "-m", *own, *this.hydra, *this.overrides, *this.brought]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # raises, instead of printing and exiting with 1
+    sys.argv = ["gan-train", "-m", *own, *this.hydra, *this.overrides, *this.added]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them and exiting with 1
     job = HydraJob(replace(this, hydra=()), os.getpid())
-    token = _driver.set(children)
+    token = _sweep_processes.set(processes)
     try:
-        with _sharing(folder / STOPPED, children):
+        with _share_signals(folder / STOP_FILE, processes):
             hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(job)()
-    except StoppedSweep as stopped:
-        children.received = children.received or stopped.args[0]
+    except SweepStopped as stopped:
+        processes.received = processes.received or stopped.args[0]
     except Exception as error:
-        if children.received is None:
+        if processes.received is None:
             raise UsageError(one_line(str(error).split("Config search path")[0], 300)) from error
     finally:
-        _driver.reset(token)
-        (folder / STOPPED).unlink(missing_ok=True)
+        _sweep_processes.reset(token)
+        (folder / STOP_FILE).unlink(missing_ok=True)

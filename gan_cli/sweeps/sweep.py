@@ -1,7 +1,7 @@
-"""`gan-train -m`: every combination in a process of its own, some at a time; a leaderboard tells how they went.
+"""`gan-train -m`: runs every combination in a process of its own, several at a time, and writes a leaderboard.
 
-The same command again goes on with what is missing. A launcher or sweeper of Hydra's, if named, drives the jobs
-instead (`multirun.py`); they, and what comes of them, are the same.
+The same command again runs only the jobs that are missing. If a launcher or sweeper of Hydra's is named, it starts the
+same jobs instead (`multirun.py`).
 """
 
 from __future__ import annotations
@@ -18,70 +18,75 @@ from gan_cli.plugins.option_sources import tell_taken
 from gan_cli.reports.page import place_for
 from gan_cli.reports.report import write_sweep_report
 from gan_cli.runs.comparability import changes_basis
-from gan_cli.storage.run_folder import sweeps_in
-from gan_cli.sweeps import leaderboard
+from gan_cli.storage.run_folder import SWEEP, sweeps_in
+from gan_cli.sweeps import leaderboard, leaderboard_tables
 from gan_cli.sweeps.combinations import compose_sweep
-from gan_cli.sweeps.jobs import Children, run_job, say
-from gan_cli.sweeps.outcomes import FINAL, Job, last_tries, outcome_of, read_outcome
-from gan_cli.sweeps.plan import SWEEP, Sweep, claimed, plan, read_sweep
+from gan_cli.sweeps.jobs import JobProcesses, print_line, run_job
+from gan_cli.sweeps.outcomes import FINAL, Job, last_attempts, load_outcome, read_outcome
+from gan_cli.sweeps.plan import Sweep, plan
+from gan_cli.sweeps.sweep_folder import open_sweep, read_sweep
 
 _writing = threading.Lock()
 
 
-def sweep(arguments: Sequence[str], command: str) -> int:
-    """Runs what is not done yet; 0 if all went well, else the first failed job's exit code, or that of the signal."""
+def run_sweep(arguments: Sequence[str], command: str) -> int:
+    """Runs the jobs that are not finished; returns 0, the first failed job's exit code, or 128 plus the signal."""
     this = plan(compose_sweep("train", arguments), arguments, command)
     tell_taken("train")
     had_output = this.parent.parent.exists()
-    children = Children()
-    with claimed(this) as (this, begun), children:
-        waiting = [job for job in this.jobs if outcome_of(job, this.settings)["status"] not in FINAL]
-        _introduce(this, waiting, begun=begun)
+    processes = JobProcesses()
+    with open_sweep(this) as (this, begun), processes:
+        waiting = [job for job in this.jobs if load_outcome(job, this.settings)["status"] not in FINAL]
+        _print_plan(this, waiting, begun=begun)
         if this.hydra:
             from gan_cli.sweeps.hydra_launcher import run_through_hydra
 
             try:
-                run_through_hydra(this, children)
+                run_through_hydra(this, processes)
             except Exception:
-                if not begun and not last_tries(this.settings.folder):
-                    _remove_empty(this.settings.folder, had_output=had_output)  # it is Hydra that could not
+                if not begun and not last_attempts(this.settings.folder):
+                    _remove_empty(this.settings.folder, had_output=had_output)  # Hydra failed before the first job
                 raise
         else:
-            _run_all(this, waiting, children)
-        board = publish(this)
-        leaderboard.tell(this.settings.folder, board)
+            _run_all(this, waiting, processes)
+        board = write_leaderboard(this)
+        leaderboard_tables.print_board(this.settings.folder, board)
         print(f"report: {place_for(this.settings.folder)}", flush=True)
-    if children.received is not None:
-        return 128 + children.received
+    if processes.received is not None:
+        return 128 + processes.received
     return next((outcome["code"] for outcome in board["jobs"] if outcome["code"] != 0), 0)
 
 
-def _introduce(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
+def _print_plan(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
+    """Prints what the sweep will run, before its first job."""
     folder, count = this.settings.folder, len(this.jobs)
-    if this.brought:
-        print(f"brought along: {', '.join(this.brought)}")
-    if this.told:
-        print(this.told)
+    if this.added:
+        print(f"also set: {', '.join(this.added)}")
+    if this.ranking_note:
+        print(this.ranking_note)
     if not begun and not this.fresh and (other := _by_the_same_command(this)) is not None:
         print(
             f"{other} was begun by the same command, which now has other settings (another version of gan-cli, or other"
             " files of options): this is a new sweep"
         )
     if not count:
-        print(f"sweep: {folder}" + (": trials that were run before are not run again" if begun else ""), flush=True)
+        print(f"sweep: {folder}" + (": earlier trials are not run again" if begun else ""), flush=True)
         return
-    print(f"sweep: {folder}: {counted(count, 'job')}" + (f", {this.at_once} at a time" if this.at_once > 1 else ""))
+    print(
+        f"sweep: {folder}: {counted(count, 'job')}"
+        + (f", {this.parallel_jobs} at a time" if this.parallel_jobs > 1 else "")
+    )
     ranked_by = this.settings.ranked_by[0]
     moving = [key for key in _varied(this.jobs) if changes_basis(key, ranked_by)]
-    if moving and not this.told:
-        print(f"not ranked where {ranked_by} is measured on something else, as it may be with each {', '.join(moving)}")
+    if moving and not this.ranking_note:
+        print(f"not ranked if {ranked_by} is measured on different data: runs differ in {', '.join(moving)}")
     if begun:
-        statuses = [outcome_of(job, this.settings)["status"] for job in this.jobs]
+        statuses = [load_outcome(job, this.settings)["status"] for job in this.jobs]
         again = [job.number for job in waiting]
-        told = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
-        print(f"begun before: {told}; " + (f"runs {_listed(again)}" if again else "nothing is left to run"))
+        counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+        print(f"begun before: {counts}; " + (f"runs {_job_list(again)}" if again else "nothing is left to run"))
         if any(status in FINAL[1:] for status in statuses) or not again:
-            print("what ended by itself would end so again; fresh=true begins another sweep")
+            print("finished jobs are not run again: their result would be the same; fresh=true begins another sweep")
     print(end="", flush=True)
 
 
@@ -95,7 +100,7 @@ def _by_the_same_command(this: Sweep) -> Path | None:
 
 
 def _varied(jobs: Sequence[Job]) -> list[str]:
-    """The keys that have several values."""
+    """The keys that have more than one value among the jobs."""
     values: dict[str, set[str]] = {}
     for job in jobs:
         for key, value in job.config.items():
@@ -103,31 +108,34 @@ def _varied(jobs: Sequence[Job]) -> list[str]:
     return [key for key, found in values.items() if len(found) > 1]
 
 
-def _listed(numbers: Sequence[int]) -> str:
+def _job_list(numbers: Sequence[int]) -> str:
     shown = ", ".join(map(str, numbers[:20]))
     return f"job{'' if len(numbers) == 1 else 's'} {shown}{' ...' if len(numbers) > 20 else ''}"
 
 
-def _run_all(this: Sweep, jobs: Sequence[Job], children: Children) -> None:
+def _run_all(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> None:
     def run(job: Job) -> None:
-        if children.received is None:
-            outcome = run_job(job, this.settings, children)
-            publish(this)
-            say(f"job {job.number} {outcome['status']}, {outcome['seconds']:.0f} s")
+        if processes.received is None:
+            outcome = run_job(job, this.settings, processes)
+            write_leaderboard(this)
+            print_line(f"job {job.number} {outcome['status']}, {outcome['seconds']:.0f} s")
 
-    with ThreadPoolExecutor(this.at_once) as pool:
+    with ThreadPoolExecutor(this.parallel_jobs) as pool:
         for future in [pool.submit(run, job) for job in jobs]:
             future.result()
 
 
-def publish(this: Sweep) -> dict[str, Any]:
-    """Writes the leaderboard as things stand, and its page; what is in it. A disk that is full ends no sweep."""
+def write_leaderboard(this: Sweep) -> dict[str, Any]:
+    """Writes the leaderboard of the outcomes so far, and the report; returns the leaderboard.
+
+    An error in writing, such as a full disk, is a warning: it does not end the sweep.
+    """
     folder = this.settings.folder
     with _writing:
-        outcomes = [outcome_of(job, this.settings) for job in this.jobs] or searched(folder)
-        board = leaderboard.build(this.command, this.settings.ranked_by, outcomes)
+        outcomes = [load_outcome(job, this.settings) for job in this.jobs] or trial_outcomes(folder)
+        board = leaderboard.build_board(this.command, this.settings.ranked_by, outcomes)
         try:
-            leaderboard.write(folder, board)
+            leaderboard_tables.write_board(folder, board)
             write_sweep_report(folder)
         except OSError as error:
             print(f"warning: {error.filename or folder}: cannot be written ({error.strerror})", flush=True)
@@ -136,15 +144,16 @@ def publish(this: Sweep) -> dict[str, Any]:
     return board
 
 
-def searched(folder: Path) -> list[dict[str, Any]]:
-    """The outcomes of trials, whose number nobody knew before."""
-    return [each for each in map(read_outcome, last_tries(folder)) if each is not None]
+def trial_outcomes(folder: Path) -> list[dict[str, Any]]:
+    """The outcomes of a search's trials, whose number is not known beforehand."""
+    return [each for each in map(read_outcome, last_attempts(folder)) if each is not None]
 
 
 def _remove_empty(folder: Path, *, had_output: bool) -> None:
-    made = [folder, folder.parent, *([] if had_output else [folder.parent.parent])]
-    with contextlib.suppress(OSError):  # a folder that holds anything else stays
+    """Removes a sweep's folder, and those above it that it alone created, unless they hold anything else."""
+    created = [folder, folder.parent, *([] if had_output else [folder.parent.parent])]
+    with contextlib.suppress(OSError):
         for name in (SWEEP, ".lock"):
             (folder / name).unlink(missing_ok=True)
-        for path in made:
+        for path in created:
             path.rmdir()

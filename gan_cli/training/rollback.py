@@ -1,4 +1,4 @@
-"""Going back: the state that a checkpoint holds, and how a run whose numbers are not finite goes on from one."""
+"""Restores the state of a checkpoint, and rolls a run back to one when its numbers are not finite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gan_cli.training.run import Run
 
 
 def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.device) -> TrainState:
-    """The saved state on this device, to end at step `end`; a budget given anew begins now."""
+    """Builds the saved state on this device, with `end` as last step; a time budget that is new begins now."""
     state = build_state(config, device)
     load_state_tensors(state, saved.tensors)
     state.counters = dataclasses.replace(saved.counters, total_steps=end)
@@ -34,12 +34,15 @@ def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.de
 
 
 def reseeded(config: Config, retries: int) -> Config:
-    """What a run plays by that went back so often: its config, with a seed that is a function of both."""
+    """The config of a run that was rolled back `retries` times, with a seed derived from its seed and that number."""
     return config if retries == 0 else dataclasses.replace(config, seed=derive_seed(config.seed, "retry", retries))
 
 
-def roll_back(run: Run, told: Finding) -> bool:
-    """Puts the run back to its newest checkpoint, to go on with another seed; False if it may not, or has none."""
+def roll_back(run: Run, finding: Finding) -> bool:
+    """Sets the run back to its newest checkpoint, to continue with another seed.
+
+    Returns False, without any change, if the config does not allow it, the retries are used up or no checkpoint exists.
+    """
     health, before, folder = run.config.health, run.state, run.folder / CHECKPOINTS
     if health.on_nonfinite != "rollback" or before.counters.retries >= health.retries:
         return False
@@ -55,13 +58,13 @@ def roll_back(run: Run, told: Finding) -> bool:
     for line in checkpoint.set_aside(folder, saved):
         run.log.say(f"warning: {line}")
     provenance = dataclasses.replace(run.provenance, seconds=state.seconds, budget_start=state.budget_start)
-    checkpoint.save(state, run.config, folder, provenance, saved.metrics)  # with the count, for a resume to go on by
+    checkpoint.save(state, run.config, folder, provenance, saved.metrics)  # with the number of retries, for a resume
     run.log.cut(step)
-    run.log.event(step, told.name, told.text)
+    run.log.event(step, finding.name, finding.text)
     if run.config.budget is not None and state.counters.total_steps is not None:
         run.log.end(step, state.counters.total_steps, state.seconds)
     run.watch_anew()
-    run.log.say(f"health: {told.text}")
+    run.log.say(f"health: {finding.text}")
     tries = f"{state.counters.retries} of health.retries={health.retries}"
-    run.log.say(f"back at step {step:,}, and on with another seed: {tries}")
+    run.log.say(f"back at step {step:,}, continuing with another seed: {tries}")
     return True

@@ -1,4 +1,4 @@
-"""Stopping when asked: the first signal is obeyed after the update or amid an evaluation, the second kills at once."""
+"""Stops a run on a signal: the first one after the current update or during an evaluation, a second one at once."""
 
 from __future__ import annotations
 
@@ -8,29 +8,27 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from gan_cli.storage.locks import signals
-
-HEEDED = signals("SIGINT", "SIGTERM", "SIGUSR1")
+from gan_cli.storage.locks import STOP_SIGNALS
 
 
 class Interrupted(BaseException):
-    """A signal came while what may be broken off was going on."""
+    """A signal came during work that may be broken off."""
 
 
 class StopSignals:
-    """While entered, `received` is the first INT, TERM or USR1 that came; then the system's own handling is back.
+    """A context in which the first INT, TERM or USR1 is stored in `received`; the next one has its default effect.
 
-    A thread that is not the main one is told of no signals.
+    In a thread other than the main one no signal is received.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self._interrupts = False
+        self._interruptible = False
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> StopSignals:
-        heeded = HEEDED if threading.current_thread() is threading.main_thread() else ()
-        self._before = {number: signal.signal(number, self._note) for number in heeded}
+        handled = STOP_SIGNALS if threading.current_thread() is threading.main_thread() else ()
+        self._before = {number: signal.signal(number, self._receive) for number in handled}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -39,19 +37,19 @@ class StopSignals:
 
     @contextlib.contextmanager
     def interrupting(self) -> Iterator[None]:
-        """What is done within is broken off by a signal, and not begun after one: Interrupted is raised."""
+        """Raises Interrupted in the enclosed work as soon as a signal comes, or at its start if one came before."""
         if self.received is not None:
             raise Interrupted
-        self._interrupts = True
+        self._interruptible = True
         try:
             yield
         finally:
-            self._interrupts = False
+            self._interruptible = False
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        for heeded in HEEDED:
-            signal.signal(heeded, signal.SIG_DFL)
-        if self._interrupts:
-            self._interrupts = False
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        if self._interruptible:
+            self._interruptible = False
             raise Interrupted

@@ -1,4 +1,4 @@
-"""How fast a run goes, and how long its pauses are."""
+"""Measures a run's time: seconds of training, images per second, and the length of its pauses."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 from gan_cli.state.train_state import TrainState
 
-MUCH_SLOWER, SLOW_LINES = 4, 2  # times, and lines of metrics in a row, after which a run says so
+SLOWDOWN = 4  # times slower than the fastest rate so far is worth a warning,
+SLOW_LINES = 2  # if so many lines of metrics in a row show it
 
 
 class Pace:
-    """The clock of one process: it adds to `state.seconds` and remembers when figures were last told.
+    """The clock of one process. It adds the time that passes to `state.seconds`.
 
-    `stepping` are the seconds in updates alone, `pauses` how long the last one of each kind was.
+    `stepping` is the time spent in updates, in seconds. `pauses` has the length of the last pause of each kind.
     """
 
     def __init__(self, state: TrainState) -> None:
@@ -22,43 +23,43 @@ class Pace:
         self._last = time.perf_counter()
         self.stepping = 0.0
         self.pauses: dict[str, float] = {}
-        self._evaluating = 0.0
-        self._told = (state.seconds, state.counters.d_updates)
-        self._fastest, self._slow = 0.0, 0
+        self._evaluation_seconds = 0.0
+        self._measured = (state.seconds, state.counters.d_updates)  # at the last call of `images_per_second`
+        self._fastest, self._slow_lines = 0.0, 0
 
     def tick(self) -> None:
-        """To be called after every update."""
+        """Counts the time since the last call as time in updates; called after every update."""
         self.stepping += self._advance()
 
     @contextmanager
     def pause(self, kind: str) -> Iterator[None]:
-        """What is done within is no update: `log`, `sample`, `checkpoint` or `evaluate`."""
+        """A context whose time is no time in updates; `kind` is `log`, `sample`, `checkpoint` or `evaluate`."""
         self._advance()
         before = self._state.seconds
         yield
         self._advance()
         self.pauses[kind] = self._state.seconds - before
         if kind == "evaluate":
-            self._evaluating += self.pauses[kind]
+            self._evaluation_seconds += self.pauses[kind]
 
     def images_per_second(self, batch_size: int) -> float:
-        """Real images seen per second since the last call, pauses for pictures and checkpoints included.
+        """Real images per second since the last call: pauses for grids and checkpoints count, evaluations do not.
 
-        Evaluations are not: they may take longer than all the steps between them.
+        An evaluation may take longer than all the steps between two of them.
         """
         self._advance()
-        seconds, updates = self._state.seconds - self._evaluating, self._state.counters.d_updates
-        rate = (updates - self._told[1]) * batch_size / max(seconds - self._told[0], 1e-9)
-        self._told = (seconds, updates)
+        seconds, updates = self._state.seconds - self._evaluation_seconds, self._state.counters.d_updates
+        rate = (updates - self._measured[1]) * batch_size / max(seconds - self._measured[0], 1e-9)
+        self._measured = (seconds, updates)
         return rate
 
     def complaint(self, rate: float) -> str | None:
-        """What to say of the last rate, once, if steps have become much slower than they were and stay so."""
-        if rate == 0:  # between the lines only G had its turn
+        """A warning, given once, if the rate is and stays much lower than it was; else None."""
+        if rate == 0:  # there were only generator updates since the last line
             return None
         self._fastest = max(self._fastest, rate)
-        self._slow = self._slow + 1 if rate * MUCH_SLOWER < self._fastest else 0
-        if self._slow != SLOW_LINES:
+        self._slow_lines = self._slow_lines + 1 if rate * SLOWDOWN < self._fastest else 0
+        if self._slow_lines != SLOW_LINES:
             return None
         return (
             f"steps now take {self._fastest / rate:.0f} times as long as before: something else may be using the"
@@ -66,7 +67,7 @@ class Pace:
         )
 
     def _advance(self) -> float:
-        """Adds what has passed since the last call to the run's seconds."""
+        """Adds the seconds since the last call to `state.seconds`, and returns them."""
         now = time.perf_counter()
         passed, self._last = now - self._last, now
         self._state.seconds += passed

@@ -212,7 +212,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: signal.Sig
     out, err = child.communicate(timeout=60)
     assert child.returncode == code
     assert err == ""
-    assert "go on by: gan-train resume=" in out
+    assert "to resume: gan-train resume=" in out
     run = next(tmp_path.glob("outputs/*/*"))
     assert checkpoint.load(run / "checkpoints" / LAST).counters.step > 0
 

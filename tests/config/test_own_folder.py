@@ -12,10 +12,10 @@ from test_plugins import refused, write
 from test_sweep import Runs, runs
 
 from gan_cli import api
+from gan_cli.cli import sweep_job
 from gan_cli.cli.main import run_command
 from gan_cli.config import own_folder
 from gan_cli.config.compose import groups
-from gan_cli.sweeps import jobs
 
 __all__ = ["runs"]
 QUICK = "# @package _global_\nsteps: 2\n"
@@ -135,9 +135,9 @@ def test_a_sweep_tells_it_once_and_its_jobs_do_not(
     assert run_command("train", ["-m", *command]) == 0
     assert capsys.readouterr().err == f"gan-train: options from {here}/configs: experiment/quick.yaml\n"
     request = '{"arguments": ["--cfg", "job", "experiment=quick"], "folder": null}\n'
-    monkeypatch.setattr(jobs.sys, "stdin", __import__("io").StringIO(request))
-    monkeypatch.setattr(jobs, "_stop_with_parent", lambda: None)
-    assert jobs.main() == 0
+    monkeypatch.setattr(sweep_job.sys, "stdin", __import__("io").StringIO(request))
+    monkeypatch.setattr(sweep_job, "_stop_with_parent", lambda: None)
+    assert sweep_job.main() == 0
     assert "steps: 2" in (captured := capsys.readouterr()).out
     assert captured.err == ""
 

@@ -388,7 +388,7 @@ def test_a_dry_run_says_what_the_recipe_set(
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert rows["training.ada_target"].rstrip().endswith(" recipe")
     assert rows["training.ema_decay"].rstrip().endswith(" recipe")
-    assert rows["training.n_critic"].rstrip().endswith("brought along")
+    assert rows["training.n_critic"].rstrip().endswith("an option")
     assert rows["image_size"].rstrip().endswith("you")
     assert rows["recipe_used"].split() == ["recipe_used", "colour_32_few"]
 

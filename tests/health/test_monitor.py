@@ -342,7 +342,7 @@ def test_numbers_that_are_not_finite_send_the_run_back_and_on_with_another_seed(
         run = train(*OFTEN, "steps=8", "name=back")
     out = capsys.readouterr().out
     assert "health: diverged: " in out
-    assert "back at step 4, and on with another seed: 1 of health.retries=2" in out
+    assert "back at step 4, continuing with another seed: 1 of health.retries=2" in out
     assert last(run).counters.retries == 1
     assert last(run).config.seed == 0
     lines = metrics(run)

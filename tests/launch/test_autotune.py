@@ -59,7 +59,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, float], dict[i
 
     def set_times(steps: dict[int, float], probes: dict[int, float] | None = None) -> None:
         monkeypatch.setattr(autotune, "_step_seconds", lambda *_: steps[torch.get_num_threads()])
-        monkeypatch.setattr(autotune, "probe_seconds", lambda count: (probes or {}).get(count, 1e-4))
+        monkeypatch.setattr(autotune, "time_threads", lambda count: (probes or {}).get(count, 1e-4))
 
     return set_times
 
@@ -98,17 +98,17 @@ def test_what_the_user_says_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_trial_is_short_and_of_whole_parts() -> None:
     config = compose("dataset=shapes", "image_size=64", "batch_size=96", "training.accumulate=3", "compile=true")
-    small = autotune._shortened(config)
+    small = autotune._trial_config(config)
     assert not small.compile
     assert small.batch_size == 96 // 2 // 3 * 3 == 48  # one group of sixteen in each of three parts
-    assert autotune._shortened(compose("experiment=ring")).batch_size == compose("experiment=ring").batch_size
+    assert autotune._trial_config(compose("experiment=ring")).batch_size == compose("experiment=ring").batch_size
 
 
 def test_a_trial_changes_nothing(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(autotune, "_cores", lambda: 2)
-    monkeypatch.setattr(autotune, "probe_seconds", lambda count: 1e-4)  # nobody is in the way
-    monkeypatch.setattr(autotune, "GAIN", 1e9)  # it is timed, and one thread wins
+    monkeypatch.setattr(autotune, "time_threads", lambda count: 1e-4)  # nobody is in the way
+    monkeypatch.setattr(autotune, "MIN_SPEEDUP", 1e9)  # it is timed, and one thread wins
     tried = train(*UNSET, "steps=3", "name=tried")
     given = train(*UNSET, "steps=3", "name=given", "threads=1")
     one, other = (checkpoint.load(run / CHECKPOINTS / "last.safetensors") for run in (tried, given))
@@ -181,7 +181,7 @@ def test_a_compiled_run_learns_as_a_plain_one_and_resumes(train: Callable[..., P
 def test_busy_cores_leave_one_thread_before_anything_is_done(
     monkeypatch: pytest.MonkeyPatch, slow: float, threads: int
 ) -> None:
-    monkeypatch.setattr(machine, "probe_seconds", lambda count: slow if count > 1 else 1e-4)
+    monkeypatch.setattr(machine, "time_threads", lambda count: slow if count > 1 else 1e-4)
     torch.set_num_threads(2)
     machine.calm_threads()
     assert torch.get_num_threads() == 2  # OMP_NUM_THREADS is the user's word

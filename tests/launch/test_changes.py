@@ -196,7 +196,7 @@ def test_moved_data_that_are_other_ones_are_refused(own: Path, capsys: pytest.Ca
     write_pets(Path(), others=11)
     error = refused([f"resume={own}", "data=others", "extra_steps=1"], capsys)
     assert "the data are not those of the run (11 pictures" in error
-    assert "it had 10); put them back, go on with these by on_changed_data=go_on" in error
+    assert "it had 10); put them back, continue with these by on_changed_data=go_on" in error
 
 
 def test_a_script_finds_a_run_whose_data_were_moved(train: Callable[..., Path], own: Path) -> None:
@@ -227,7 +227,7 @@ def test_data_are_of_a_run_that_goes_on(here: Path, capsys: pytest.CaptureFixtur
 def test_an_added_picture_is_refused_with_each_way_out(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pets(Path(), pets=11)
     error = refused([f"resume={own}", "extra_steps=1"], capsys)
-    assert "it had 10); put them back, go on with these by on_changed_data=go_on, or begin a new run" in error
+    assert "it had 10); put them back, continue with these by on_changed_data=go_on, or begin a new run" in error
     assert f"init_from={own}" in error
 
 
@@ -267,7 +267,7 @@ def test_new_classes_need_a_new_run(train: Callable[..., Path], here: Path, caps
     run = train(*OWN, "dataset.path=kinds", "conditioning=projection", "steps=1", "name=kinds")
     write_pets(here / "kinds", fox=6)
     error = refused([f"resume={run}", "extra_steps=1", "on_changed_data=go_on"], capsys)
-    assert "its classes were other ones, now [cat,dog,fox]" in error
+    assert "its classes were different, now [cat,dog,fox]" in error
     assert f"init_from={run}" in error
 
 

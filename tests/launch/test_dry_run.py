@@ -9,7 +9,7 @@ import torch
 from conftest import TINY_IMAGES, compose, without
 
 from gan_cli.cli.main import run_command
-from gan_cli.launch.dry_run import _watched
+from gan_cli.launch.dry_run import _recorded_shapes
 from gan_cli.state.train_state import build_state, count_parameters
 
 
@@ -25,7 +25,7 @@ def test_it_shows_config_networks_and_a_step_and_writes_nothing(
     told = dry(capsys, *overrides, "loss=wasserstein", "regularizer=gradient_penalty")
     rows = {line.split()[0]: line.split() for line in told.splitlines() if line.split()}
     assert rows["loss.name"][1:] == ["wasserstein", "you"]
-    assert rows["training.n_critic"][1:] == ["5", "brought", "along"]
+    assert rows["training.n_critic"][1:] == ["5", "an", "option"]
     assert rows["seed"][1:] == ["0"]
     assert "a discriminator and a generator update on 8 samples" in told
     config = compose(*overrides, "loss=wasserstein", "regularizer=gradient_penalty")
@@ -48,7 +48,7 @@ def test_every_parameter_is_in_a_row_and_looking_changes_nothing(normalization: 
     config = compose(*TINY_IMAGES, f"architecture.generator.normalization={normalization}")
     network = build_state(config, torch.device("cpu")).generator
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with _watched(network) as seen, torch.no_grad():
+    with _recorded_shapes(network) as seen, torch.no_grad():
         network(torch.randn(4, 8), None)
     assert sum(count_parameters(module) for _, module, _ in seen) == count_parameters(network)
     assert network.training

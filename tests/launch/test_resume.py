@@ -199,7 +199,7 @@ def test_the_exit_code_tells_the_signal(
     stop_after(4, monkeypatch, number)
     run = train(*TINY_IMAGES, "steps=30", code=code)
     assert last(run).counters.step == 2
-    assert "go on by: gan-train resume=" in (run / "train.log").read_text()
+    assert "to resume: gan-train resume=" in (run / "train.log").read_text()
 
 
 def test_the_second_signal_leaves_at_once() -> None:

@@ -39,13 +39,13 @@ def made(config: Config) -> Checkpoint:
     return Checkpoint(Path("old"), config, Counters(step=5), provenance, {}, "0" * 64, tensors)
 
 
-def taken_over(old: Config, *overrides: str) -> tuple[TrainState, Checkpoint, dict[str, transfer.Taken]]:
+def taken_over(old: Config, *overrides: str) -> tuple[TrainState, Checkpoint, dict[str, transfer.Transfer]]:
     base = made(old)
     named = tuple(override.partition("=")[0].replace("/", ".") for override in overrides)
     config = adopt_networks(compose(*overrides, "init_from=old"), old, named)
     config = with_classes(config, build_dataset(config.dataset, config.image_size))
     state = build_state(config, CPU)
-    return state, base, transfer.take_over(state, config, base)
+    return state, base, transfer.transfer_weights(state, config, base)
 
 
 def same(state: TrainState, base: Checkpoint, name: str, old: str | None = None) -> bool:
@@ -55,7 +55,7 @@ def same(state: TrainState, base: Checkpoint, name: str, old: str | None = None)
 def test_all_is_taken_where_all_fits() -> None:
     state, base, taken = taken_over(settled(*TINY_IMAGES), *DATA)
     assert not any(each.new for each in taken.values())
-    assert transfer.describe(taken) == ""
+    assert transfer.describe_transfers(taken) == ""
     assert not state.counters.new_layers
     assert all(same(state, base, name) for name in state_tensors(state))
 
@@ -75,8 +75,8 @@ def test_another_size_keeps_the_layers_that_make_and_judge_pixels(architecture: 
     first = next(name for name in base.tensors if name.startswith("discriminator.layers"))
     assert same(state, base, first)
     assert state.counters.new_layers
-    assert "taken over: generator " in transfer.describe(taken)
-    assert "of its weights; new: " in transfer.describe(taken)
+    assert "taken over: generator " in transfer.describe_transfers(taken)
+    assert "of its weights; new: " in transfer.describe_transfers(taken)
 
 
 @pytest.mark.parametrize("architecture", ["subpixel", "dcgan", "resnet", "mlp"])
@@ -87,7 +87,7 @@ def test_grey_becomes_colour_that_is_grey_at_first(architecture: str) -> None:
     assert not taken["generator"].new
     latent = torch.randn(4, old.architecture.generator.latent_dim)
     before = build_state(old, CPU)
-    transfer.take_over(before, old, base)
+    transfer.transfer_weights(before, old, base)
     grey, colour = (each.generator.eval()(latent, None) for each in (before, state))
     torch.testing.assert_close(colour, grey.expand(-1, 3, -1, -1))
     if architecture != "mlp":
@@ -167,7 +167,7 @@ def test_the_same_classes_in_another_order_are_not_mixed_up() -> None:
         old, init_from="old", conditioning=dataclasses.replace(old.conditioning, classes=old.classes[::-1])
     )
     state = build_state(turned, CPU)
-    transfer.take_over(state, turned, base)
+    transfer.transfer_weights(state, turned, base)
     assert torch.equal(
         state_tensors(state)["discriminator.classes.weight"], base.tensors["discriminator.classes.weight"].flip(0)
     )
@@ -178,7 +178,7 @@ def test_nothing_is_new_where_only_the_order_of_classes_is() -> None:
     base = made(old)
     conditioning = dataclasses.replace(old.conditioning, classes=old.classes[::-1])
     state = build_state(dataclasses.replace(old, conditioning=conditioning), CPU)
-    taken = transfer.take_over(state, dataclasses.replace(old, conditioning=conditioning), base)
+    taken = transfer.transfer_weights(state, dataclasses.replace(old, conditioning=conditioning), base)
     assert not any(each.new for each in taken.values())
     name = "discriminator.classes.parametrizations.weight.0._"
     now = state_tensors(state)
@@ -206,8 +206,8 @@ def test_a_new_layer_is_not_frozen() -> None:
 def test_nothing_that_fits_is_refused() -> None:
     base = made(settled("dataset=shapes", "image_size=16", "architecture=mlp"))
     config = settled(*TINY_IMAGES)
-    with pytest.raises(UsageError, match="nothing of its networks fits"):
-        transfer.take_over(build_state(config, CPU), config, base)
+    with pytest.raises(UsageError, match="none of its layers fits"):
+        transfer.transfer_weights(build_state(config, CPU), config, base)
 
 
 def test_a_run_says_and_records_it_and_goes_on_bit_for_bit(

@@ -294,7 +294,7 @@ def test_a_run_records_its_classes_and_evaluates_itself(run: Path) -> None:
     assert len(config["conditioning"]["classes"]) == 8
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "accuracy/class" in line] == [2, 4]
-    assert "samples are judged to be of the class asked for" in (run / "train.log").read_text()
+    assert "samples are classified as the requested class" in (run / "train.log").read_text()
     with Image.open(run / "samples" / "step_00000004.png") as grid:
         assert grid.size[0] == grid.size[1]  # eight classes, eight of each
 
@@ -430,7 +430,7 @@ def test_a_class_a_row_however_many(run: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_the_more_that_a_run_tells_can_be_typed(run: Path) -> None:
-    hint = next(line for line in (run / "train.log").read_text().splitlines() if "more: gan-sample" in line)
+    hint = next(line for line in (run / "train.log").read_text().splitlines() if "more samples: gan-sample" in line)
     words = shlex.split(hint.partition("gan-sample ")[2])
     assert run_command("sample", words) == 0
 

@@ -273,7 +273,7 @@ def test_what_is_no_plugin_is_refused_and_adds_nothing(installed: Callable[[obje
     hinge = Plugin(tmp_path, losses={"new": Part(options.LOSSES["hinge"], None), "hinge": Part(object, None)})
     for loaded, words in (
         (RuntimeError("broken\ninside"), r"cannot be loaded \(broken inside\)"),
-        ("a text", r"is no gan_cli\.config\.plugin\.Plugin"),
+        ("a text", r"is not a gan_cli\.config\.plugin\.Plugin"),
         (hinge, "loss=hinge is taken already"),
         (Plugin(tmp_path, losses={"new": Part(object, None)}), "loss=new has no dataclass"),
     ):

@@ -123,9 +123,9 @@ def test_going_back_cuts_what_was_told(train: Callable[..., Path], monkeypatch: 
         def close(self) -> None: ...
 
     monkeypatch.setitem(trackers.OPENERS, "tensorboard", Kept)
-    follow = run_training.trackers_of
+    follow = run_training.tracker_openers
     opened: list[dict[str, Any]] = []
-    monkeypatch.setattr(run_training, "trackers_of", lambda *given: opened.append(follow(*given)) or opened[-1])
+    monkeypatch.setattr(run_training, "tracker_openers", lambda *given: opened.append(follow(*given)) or opened[-1])
     run = train(*GRIDS, "steps=2", "logger=tensorboard")
     assert list(opened[0]) == ["tensorboard"]
     from gan_cli.runs.log import RunLog
@@ -229,7 +229,7 @@ def test_a_csv_has_a_row_for_each_line_and_goes_on(train: Callable[..., Path]) -
 
 
 def test_a_figure_that_comes_later_gets_a_column(tmp_path: Path) -> None:
-    table = trackers.Table(compose(*TINY_IMAGES), tmp_path, 0, print)
+    table = trackers.CsvTable(compose(*TINY_IMAGES), tmp_path, 0, print)
     table.metrics(1, {"a": 0.5})
     table.metrics(2, {"b": 1.0, "a": 0.25})
     table.metrics(3, {"a": 0.125})

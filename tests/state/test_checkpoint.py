@@ -171,7 +171,7 @@ FORGED: dict[str, tuple[Callable[[dict, dict], object], str]] = {
     "a newer format": (lambda m, t: m.update(format=99), "format 99"),
     "another width": (
         lambda m, t: m["config"]["architecture"]["generator"].update(base_channels=8),
-        "its config makes it",
+        "by its config it would be",
     ),
     "a huge network": (
         lambda m, t: m["config"]["architecture"]["generator"].update(base_channels=10**9),
@@ -221,7 +221,7 @@ FORGED: dict[str, tuple[Callable[[dict, dict], object], str]] = {
     "a renamed tensor": (lambda m, t: rename(t, "generator.project.bias", "module.bias"), "does not fit its config"),
     "another shape": (
         lambda m, t: t.update({"generator.project.bias": t["generator.project.bias"][:-1].clone()}),
-        "its config makes it",
+        "by its config it would be",
     ),
     "another dtype": (
         lambda m, t: t.update({"generator.project.bias": t["generator.project.bias"].double()}),

@@ -185,7 +185,7 @@ def test_a_job_does_not_wait_for_a_run_that_is_linked(tmp_path: Path, monkeypatc
 
     folder = create_run_folder(tmp_path / "0")
     (folder / ".lock").symlink_to(tmp_path / "bashrc")
-    monkeypatch.setattr(jobs, "PATIENCE", 60.0)
+    monkeypatch.setattr(jobs, "SAVE_TIMEOUT", 60.0)
     monkeypatch.setattr(jobs.time, "sleep", lambda seconds: pytest.fail("waits"))
     jobs._wait_until_free(folder)
 

@@ -113,7 +113,7 @@ def test_many_runs_are_several_tables_with_the_same_rows(here: Path, capsys: pyt
         leave_run(
             here / f"run {number}", {"seed": number, "steps": 10 if number else 20}, {"step": 1, "modes/covered": 4}
         )
-        for number in range(compare.ABREAST + 2)
+        for number in range(compare.RUNS_PER_TABLE + 2)
     ]
     assert run_command("compare", [str(path) for path in runs]) == 0
     first, second = capsys.readouterr().out.split("run 5")

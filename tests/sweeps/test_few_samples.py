@@ -20,7 +20,7 @@ def test_it_runs_unranked_with_one_line(runs: Runs, here: Path, capsys: pytest.C
     assert run_command("train", SWEEP) == 0
     said = capsys.readouterr().out
     assert said.count("not ranked: 15 samples are too few to compare with, at least 20") == 1
-    assert "brought along" not in said
+    assert "also set" not in said
     assert [any("evaluation" in word for word in request["arguments"]) for request in runs.requests] == [False, False]
 
 
@@ -48,4 +48,4 @@ def test_enough_samples_are_ranked(
     place = next(iter(folders)).partition("/")[0]
     command = [word.replace("tiny", place) for word in SWEEP]
     assert run_command("train", [*command, "dataset.limit=5"]) == 0
-    assert "brought along: evaluation.metrics=[frechet]" in capsys.readouterr().out
+    assert "also set: evaluation.metrics=[frechet]" in capsys.readouterr().out

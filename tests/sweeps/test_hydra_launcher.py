@@ -17,8 +17,8 @@ from warm import warm_python
 from gan_cli.cli.main import run_command
 from gan_cli.storage.run_folder import create_run_folder
 from gan_cli.sweeps import hydra_launcher
-from gan_cli.sweeps.hydra_launcher import HydraJob, worth
-from gan_cli.sweeps.outcomes import Settings, next_folder, outcome_of
+from gan_cli.sweeps.hydra_launcher import HydraJob, objective_value
+from gan_cli.sweeps.outcomes import Settings, load_outcome, next_folder
 from gan_cli.sweeps.plan import Sweep
 
 __all__ = ["runs"]
@@ -68,8 +68,8 @@ def test_two_trials_at_once_have_two_folders(tmp_path: Path) -> None:
     this = Sweep("", tmp_path, False, 1, "", [], (), (), (), settings)
     one, other = (HydraJob(this, 0)._job([f"seed={seed}"], 0) for seed in (1, 2))
     assert (one.number, other.number) == (0, 1)
-    assert outcome_of(one, settings)["status"] == "not run"
-    assert next_folder(one, settings, outcome_of(one, settings)) == (tmp_path / "0", False)
+    assert load_outcome(one, settings)["status"] == "not run"
+    assert next_folder(one, settings, load_outcome(one, settings)) == (tmp_path / "0", False)
     assert create_run_folder(tmp_path / "0") == tmp_path / "0"
 
 
@@ -78,8 +78,8 @@ def test_a_signal_between_two_jobs_ends_hydra_s_loop(runs: Runs, here: Path, mon
         os.kill(os.getpid(), signal.SIGINT)
         return 1.0
 
-    monkeypatch.setattr(hydra_launcher, "worth", then_signal)
-    monkeypatch.setattr(hydra_launcher, "LOOK", 60.0)  # however soon the next job begins
+    monkeypatch.setattr(hydra_launcher, "objective_value", then_signal)
+    monkeypatch.setattr(hydra_launcher, "POLL_SECONDS", 60.0)  # however soon the next job begins
     assert run_command("train", ["-m", "hydra/launcher=basic", "dataset=shapes", "steps=3", "seed=1,2,3"]) == 130
     assert runs.asked() == ["0"]
     assert statuses(board_in(here)) == ["done", "not run", "not run"]
@@ -113,7 +113,7 @@ def test_a_signal_ends_hydra_s_loop_too(tmp_path: Path, launcher: str) -> None:
     assert not list(tmp_path.glob("outputs/*/*/.stopped"))
 
 
-def test_the_worth_of_a_trial() -> None:
+def test_the_objective_value_of_a_trial() -> None:
     """Of one that diverged, what no other is below; of one that was killed nothing is known."""
     figures = {"frechet-random": 3.0, "recall-random": 0.5}
     for status, lower, higher in (
@@ -122,9 +122,9 @@ def test_the_worth_of_a_trial() -> None:
         ("killed", None, None),
     ):
         outcome = {"status": status, "figures": figures}
-        assert worth(outcome, ("frechet",)) == lower
-        assert worth(outcome, ("recall",)) == higher
-    assert worth({"status": "done", "figures": {}}, ("frechet",)) is None
+        assert objective_value(outcome, ("frechet",)) == lower
+        assert objective_value(outcome, ("recall",)) == higher
+    assert objective_value({"status": "done", "figures": {}}, ("frechet",)) is None
 
 
 # --- Optuna ------------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_a_search_minimises_the_figure_and_is_gone_on_with(
     runs.lines = lambda override: [abs(rate(runs.requests[-1]) - 0.005)]
     command = [*SEARCH, "optimizer.lr=tag(log,interval(1e-4,1e-2))", "seed=choice(1,2)", "batch_size=range(8,17)"]
     assert run_command("train", command) == 0
-    assert "brought along: evaluation.metrics=[frechet], health.on_collapse=stop" in capsys.readouterr().out
+    assert "also set: evaluation.metrics=[frechet], health.on_collapse=stop" in capsys.readouterr().out
     board = board_in(here)
     assert board["varied"] == ["optimizer.lr", "seed", "batch_size"]
     assert len(board["jobs"]) == 4
@@ -193,7 +193,7 @@ def test_a_search_without_a_figure_is_refused(here: Path, capsys: pytest.Capture
     command = ["-m", "hydra/sweeper=optuna", "experiment=swiss_roll", "optimizer.lr=interval(1e-4,1e-2)"]
     assert run_command("train", command) == 2
     error = capsys.readouterr().err
-    assert "goes by a figure, set evaluation.metrics=[frechet]" in error
+    assert "needs a metric, set evaluation.metrics=[frechet]" in error
     assert error.count("\n") == 1
     assert list(here.iterdir()) == []
 
@@ -241,7 +241,8 @@ def test_a_search_among_what_cannot_be_compared_is_refused(
     assert run_command("train", command) == 2
     error = capsys.readouterr().err
     assert (
-        f"{key}: a search goes by one figure, and frechet of other data, sizes or features cannot be compared" in error
+        f"{key}: a search needs one comparable metric, and frechet of other data, sizes or features cannot be compared"
+        in error
     )
     assert error.count("\n") == 1
     assert list(here.iterdir()) == []

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gan_cli.sweeps.jobs import Children
-from gan_cli.sweeps.outcomes import last_tries, last_try
+from gan_cli.sweeps.jobs import JobProcesses
+from gan_cli.sweeps.outcomes import last_attempt, last_attempts
 
 # Says which signals came.
 LISTENER = """
@@ -45,9 +45,9 @@ def test_the_first_signal_is_passed_on_and_a_second_kills(
     listener: subprocess.Popen[str], sent: str, arrives: str
 ) -> None:
     number = getattr(signal, sent)
-    with Children() as children, children.holding(listener):
+    with JobProcesses() as processes, processes.tracking(listener):
         os.kill(os.getpid(), number)
-        assert children.received == number
+        assert processes.received == number
         assert listener.stdout is not None
         assert listener.stdout.readline() == f"{arrives}\n"
         os.kill(os.getpid(), number)
@@ -55,23 +55,23 @@ def test_the_first_signal_is_passed_on_and_a_second_kills(
 
 
 def test_a_job_that_is_just_beginning_learns_of_it_once(listener: subprocess.Popen[str]) -> None:
-    with Children() as children:
+    with JobProcesses() as processes:
         os.kill(os.getpid(), signal.SIGTERM)
-        with children.holding(listener), children.holding(listener):
+        with processes.tracking(listener), processes.tracking(listener):
             pass
     assert listener.communicate(timeout=10)[0] == "SIGTERM\n"
 
 
 def test_signals_are_as_before_afterwards() -> None:
-    before = [signal.getsignal(number) for number in Children.HEEDED]
-    with Children():
-        assert [signal.getsignal(number) for number in Children.HEEDED] != before
-    assert [signal.getsignal(number) for number in Children.HEEDED] == before
+    before = [signal.getsignal(number) for number in JobProcesses.FORWARDED]
+    with JobProcesses():
+        assert [signal.getsignal(number) for number in JobProcesses.FORWARDED] != before
+    assert [signal.getsignal(number) for number in JobProcesses.FORWARDED] == before
 
 
 def test_the_last_try_of_each_job_counts(tmp_path: Path) -> None:
     for name in ("0", "1", "1-2", "1-3", "10", "10-2", "12-x", "notes", "7-2"):
         (tmp_path / name).mkdir()
     (tmp_path / "3").touch()
-    assert [path.name for path in last_tries(tmp_path)] == ["0", "1-3", "10-2"]
-    assert last_try(tmp_path, 2) is None
+    assert [path.name for path in last_attempts(tmp_path)] == ["0", "1-3", "10-2"]
+    assert last_attempt(tmp_path, 2) is None

@@ -12,7 +12,7 @@ from scipy import stats
 
 from gan_cli.reports.board import read_board
 from gan_cli.reports.report import write_sweep_report
-from gan_cli.sweeps import leaderboard
+from gan_cli.sweeps import leaderboard, leaderboard_tables
 
 
 def job(number: int, seed: int, figures: dict[str, float], status: str = "done", **config: Any) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def job(number: int, seed: int, figures: dict[str, float], status: str = "done",
 
 
 def build(*jobs: dict[str, Any], ranked_by: tuple[str, ...] = ("frechet",)) -> dict[str, Any]:
-    return leaderboard.build("gan-train -m", ranked_by, jobs)
+    return leaderboard.build_board("gan-train -m", ranked_by, jobs)
 
 
 def order(board: dict[str, Any]) -> list[str]:
@@ -108,10 +108,10 @@ def test_equal_coverage_is_decided_by_evenness() -> None:
 def test_without_a_figure_the_jobs_are_in_order_and_it_is_said_how_to_get_one() -> None:
     board = build(job(0, 1, {"loss/generator": 3.0}, loss="hinge"), job(1, 1, {}, loss="bce"))
     assert (board["metric"], order(board)) == (None, ["hinge", "bce"])
-    assert leaderboard.best_of(board) is None
+    assert leaderboard_tables.best_of(board) is None
     board["rows"][0] |= {"mean": 1.0, "repeat": "gan-train 'output=a  b' \x1b[31m"}
-    assert leaderboard.best_of(board) == "gan-train 'output=a  b' ?[31m"
-    assert "evaluation.metrics=[frechet]" in leaderboard.ranking(board)
+    assert leaderboard_tables.best_of(board) == "gan-train 'output=a  b' ?[31m"
+    assert "evaluation.metrics=[frechet]" in leaderboard_tables.ranking(board)
 
 
 def test_its_files_agree_and_nothing_in_them_is_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +119,7 @@ def test_its_files_agree_and_nothing_in_them_is_markup(tmp_path: Path, capsys: p
     board = build(
         job(0, 1, {"frechet-random": 1.5}, loss="hinge"), odd, job(2, 2, {"frechet-random": 2.5}, loss="hinge")
     )
-    leaderboard.write(tmp_path, board)
+    leaderboard_tables.write_board(tmp_path, board)
     assert json.loads((tmp_path / "leaderboard.json").read_text()) == board
     with open(tmp_path / "leaderboard.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -136,10 +136,10 @@ def test_its_files_agree_and_nothing_in_them_is_markup(tmp_path: Path, capsys: p
     assert "- job 1 raised: why 1" in text
     assert "    gan-train loss=hinge seed=1" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"leaderboard.{end}" for end in ("csv", "json", "md")]
-    leaderboard.tell(tmp_path, board)
+    leaderboard_tables.print_board(tmp_path, board)
     out = capsys.readouterr().out
     assert "[/]" in out
-    assert "the best once more: gan-train loss=hinge seed=1" in out
+    assert "repeat the best run: gan-train loss=hinge seed=1" in out
     assert "job 1 raised: why 1" in out
 
 
@@ -169,18 +169,18 @@ def test_what_is_measured_otherwise_is_not_ranked(
 ) -> None:
     board = build(measured(0, 5.0), measured(1, 1.0, **basis), measured(2, 4.0))
     assert order(board) == ["l2", "l0", "l1"]  # those of the same together
-    assert leaderboard.ranking(board) == (
-        f"not ranked: frechet-classifier is not measured on the same: they differ in {expected}; compare rows that are"
-        " alike in this"
+    assert leaderboard_tables.ranking(board) == (
+        f"not ranked: frechet-classifier is not measured on the same: they differ in {expected}; compare only rows"
+        " that agree in this"
     )
-    assert leaderboard.best_of(board) is None
-    leaderboard.write(tmp_path, board)
+    assert leaderboard_tables.best_of(board) is None
+    leaderboard_tables.write_board(tmp_path, board)
     with open(tmp_path / "leaderboard.csv", newline="") as stream:
         assert [row["rank"] for row in csv.DictReader(stream)] == ["", "", ""]
-    leaderboard.tell(tmp_path, board)
+    leaderboard_tables.print_board(tmp_path, board)
     out = capsys.readouterr().out
     assert "not ranked: " in out
-    assert "the best once more" not in out
+    assert "repeat the best run" not in out
     assert not read_board(tmp_path).ranked
     assert expected in read_board(tmp_path).unranked
     assert '<strong class="warning">Not ranked</strong>: frechet-classifier' in write_sweep_report(tmp_path).read_text()
@@ -189,7 +189,7 @@ def test_what_is_measured_otherwise_is_not_ranked(
 def test_what_is_measured_alike_is_ranked() -> None:
     board = build(measured(0, 5.0), measured(1, 1.0))
     assert (order(board), board["unranked"]) == (["l1", "l0"], "")
-    assert leaderboard.best_of(board) == "gan-train loss=l1 seed=1"
+    assert leaderboard_tables.best_of(board) == "gan-train loss=l1 seed=1"
 
 
 def test_figures_in_other_features_are_not_ranked() -> None:

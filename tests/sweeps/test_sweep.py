@@ -25,7 +25,7 @@ from gan_cli.errors import StorageError
 from gan_cli.evaluation.evaluator import FAMILIES
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import lock, write_json
-from gan_cli.sweeps import jobs, plan
+from gan_cli.sweeps import jobs, plan, sweep_folder
 from gan_cli.sweeps.combinations import compose_sweep
 
 # Points, whose modes are counted: a job of some seconds, of which most is importing torch.
@@ -245,7 +245,7 @@ def test_the_leaderboard_tells_what_the_watch_found(tmp_path: Path) -> None:
     steps = [job["figures"]["step"] for job in board["jobs"]]
     assert steps[0] == 300 > steps[1]
     assert "vanishing_gradient at step" in board["jobs"][1]["reason"]
-    shown = "".join(done.stdout.split("what varied")[1].split("leaderboard:")[0].split())
+    shown = "".join(done.stdout.split("varied")[1].split("leaderboard:")[0].split())
     assert "collapsed" in shown
     assert shown.count("vanishing_") >= 2
 
@@ -298,7 +298,7 @@ class Runs:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch, here: Path) -> Runs:
     stand_in = Runs()
-    monkeypatch.setattr(jobs, "_run_child", stand_in)
+    monkeypatch.setattr(jobs, "_run_process", stand_in)
     return stand_in
 
 
@@ -307,7 +307,7 @@ def test_a_sweep_of_images_is_ranked_by_a_frechet_distance(
 ) -> None:
     runs.lines = lambda override: [9.0, float(override.partition("=")[2])]
     assert run_command("train", ["-m", "dataset=shapes", "loss=hinge,minimax", "seed=2,1", "steps=3"]) == 0
-    assert "brought along: evaluation.metrics=[frechet]" in capsys.readouterr().out
+    assert "also set: evaluation.metrics=[frechet]" in capsys.readouterr().out
     assert all(request["arguments"][-1] == "evaluation.metrics=[frechet]" for request in runs.requests)
     board = board_in(here)
     assert (board["metric"], board["better"]) == ("frechet-classifier", "lower")
@@ -317,7 +317,7 @@ def test_a_sweep_of_images_is_ranked_by_a_frechet_distance(
     for named in ("evaluation.metrics=[kernel]", "evaluation.best=accuracy/class"):
         command = ["-m", "dataset=shapes", "conditioning=projection", "seed=2,1", "steps=3", named]
         assert run_command("train", command) == 0
-    assert "brought along" not in capsys.readouterr().out
+    assert "also set" not in capsys.readouterr().out
     assert not any("frechet" in argument for request in runs.requests for argument in request["arguments"])
 
 
@@ -328,9 +328,9 @@ def test_a_sweep_over_what_figures_are_measured_on_is_not_ranked(
     name, _, values = key.partition("=")
     assert run_command("train", ["-m", "dataset=shapes", key, "seed=1", "steps=3"]) == 0
     told = capsys.readouterr().out
-    assert f"not ranked where frechet is measured on something else, as it may be with each {name}" in told
+    assert f"not ranked if frechet is measured on different data: runs differ in {name}" in told
     assert f"they differ in {name} ({values.replace(',', ', ')})" in " ".join(told.split())
-    assert "the best once more" not in told
+    assert "repeat the best run" not in told
     assert [row["mean"] for row in board_in(here)["rows"]] == [1.0, 1.0]
 
 
@@ -496,13 +496,13 @@ def test_a_job_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
         ("loss=hinge,nonsense", "loss=nonsense"),
         ("batch_size=4,-4", "batch_size=-4"),
         ("nonsense=1,2", "unknown key nonsense"),
-        ("resume=auto", "the same sweep again goes on by itself"),
+        ("resume=auto", "repeat the sweep's own command"),
         ("optimizer.lr=1e-3,fast", "optimizer.lr=fast"),
         ("optimizer.lr=interval(0,1)", "optimizer.lr=interval(0,1)"),
         ("steps=range(3,3)", "has no value in it"),
-        ("jobs=1,2", "jobs: says how a sweep runs"),
+        ("jobs=1,2", "jobs: is a setting of the whole sweep"),
         ("jobs=0", "jobs=0"),
-        ("fresh=true,false", "fresh: says how a sweep runs"),
+        ("fresh=true,false", "fresh: is a setting of the whole sweep"),
     ],
 )
 def test_a_wrong_value_anywhere_is_refused_before_anything_is_written(
@@ -579,7 +579,7 @@ def test_the_figure_that_is_named_is_worked_out(
     assert board_in(here)["metric"] == runs.figure
     capsys.readouterr()
     assert run_command("train", [*command, "evaluation.metrics=[frechet,precision_recall,kernel]", "name=b"]) in (0, 2)
-    assert "brought along" not in capsys.readouterr().out
+    assert "also set" not in capsys.readouterr().out
 
 
 def test_every_figure_has_its_metric() -> None:
@@ -594,7 +594,7 @@ def test_two_equal_commands_at_once_are_one_sweep(here: Path, monkeypatch: pytes
 
     def other() -> None:
         try:
-            with plan.claimed(this):
+            with sweep_folder.open_sweep(this):
                 pass
         except StorageError as error:
             refused.append(error)
@@ -607,8 +607,8 @@ def test_two_equal_commands_at_once_are_one_sweep(here: Path, monkeypatch: pytes
             time.sleep(0.3)
         write_json(path, data)
 
-    monkeypatch.setattr(plan, "write_json", slowly)
-    with plan.claimed(this):
+    monkeypatch.setattr(sweep_folder, "write_json", slowly)
+    with sweep_folder.open_sweep(this):
         thread.join()
     assert len(refused) == 1
     assert len(list(here.glob("outputs/*/sweep_*"))) == 1

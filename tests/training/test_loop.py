@@ -118,7 +118,7 @@ def test_what_a_run_leaves(train: Callable[..., Path]) -> None:
     ):  # fmt: skip
         assert isinstance(line[key], float), key
     log = (run / "train.log").read_text()
-    assert "brought along:" in log
+    assert "also set:" in log
     assert "training.n_critic=5" in log
     with Image.open(run / "progress.webp") as film:
         assert film.n_frames == 3  # type: ignore[attr-defined]

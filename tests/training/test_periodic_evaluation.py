@@ -105,7 +105,7 @@ def test_a_classifier_at_chance_says_nothing_of_classes(
     out = capsys.readouterr().out
     assert out.count("no better than guessing (") == 1
     assert "%): it does not judge the classes of samples" in out
-    assert "judged to be of the class" not in out
+    assert "classified as the requested class" not in out
 
 
 def test_no_classifier_is_trained_of_one_class(

@@ -1,0 +1,36 @@
+"""The process of one job of a sweep: reads one JSON request from standard input and runs `gan-train`.
+
+`jobs.py` starts it as a module and writes the request: `{"arguments": [...], "folder": "..." or null}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from gan_cli.cli.main import run_command
+
+
+def main() -> int:
+    """Runs the requested command and returns its exit code."""
+    from gan_cli.config.own_folder import quietly
+
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    folder = request["folder"]
+    with quietly():
+        return run_command("train", request["arguments"], folder=None if folder is None else Path(folder))
+
+
+def _stop_with_parent() -> None:
+    """Waits until the sweep's process closes our standard input, or ends; then stops this job as a TERM would."""
+    os.read(sys.stdin.fileno(), 1)  # not sys.stdin.read, whose lock would be held when the interpreter ends
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""A sweep's folder: created or found again, locked while the sweep runs, with its record in `sweep.json`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gan_cli import __version__
+from gan_cli.storage.locks import hold, require_locks
+from gan_cli.storage.run_folder import SWEEP, SWEEP_PREFIX, create_dated_folder, lock, sweeps_in, write_json
+from gan_cli.sweeps.plan import Sweep
+
+
+@contextlib.contextmanager
+def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
+    """Gives the sweep in its folder, locked for this process, and whether it was begun before.
+
+    The folder is the newest of its name with the same jobs, or a new one. StorageError if it is in use.
+    """
+    require_locks()
+    this.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        with _exclusive(this.parent):
+            found = None if this.fresh else _find_begun(this)
+            folder = found[0] if found is not None else create_dated_folder(this.parent, SWEEP_PREFIX)
+            held.enter_context(lock(folder))
+            if found is None:
+                write_json(folder / SWEEP, _record_of(this))
+        settings = dataclasses.replace(this.settings, folder=folder)
+        if found is not None:
+            number = {job["key"]: job["number"] for job in found[1]["jobs"]}
+            jobs = [dataclasses.replace(job, number=number[job.key]) for job in this.jobs]
+            yield dataclasses.replace(this, settings=settings, jobs=sorted(jobs, key=lambda job: job.number)), True
+            return
+        yield dataclasses.replace(this, settings=settings), False
+
+
+def _record_of(this: Sweep) -> dict[str, Any]:
+    """The content of `sweep.json`."""
+    return {
+        "gan_cli": __version__,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": this.command,
+        "directory": os.getcwd(),
+        "identity": this.identity,
+        "jobs": [dataclasses.asdict(job) for job in this.jobs],
+    }
+
+
+@contextlib.contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Holds a lock on the folder while a sweep is looked up or created in it; waits for other processes."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        hold(descriptor, wait=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _find_begun(this: Sweep) -> tuple[Path, dict[str, Any]] | None:
+    """The newest folder and record of a sweep with the same identity and jobs; None if there is none."""
+    for folder in sweeps_in(this.parent):
+        record = read_sweep(folder)
+        keys = {job["key"] for job in record["jobs"]} if record is not None else set()
+        if record is not None and record["identity"] == this.identity and keys == {job.key for job in this.jobs}:
+            return folder, record
+    return None
+
+
+def read_sweep(folder: Path) -> dict[str, Any] | None:
+    """Reads the record of a sweep; None if it is missing, or not as a sweep writes it."""
+    try:
+        record = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
+        jobs = [{"key": str(job["key"]), "number": int(job["number"])} for job in record["jobs"]]
+        return {"identity": str(record["identity"]), "command": str(record["command"]), "jobs": jobs}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
