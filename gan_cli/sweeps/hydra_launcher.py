@@ -26,10 +26,10 @@ from gan_cli.config.overrides import as_typed, quote, quote_literals, read_overr
 from gan_cli.config.search_path import config_folder
 from gan_cli.errors import UsageError, one_line
 from gan_cli.storage.run_folder import STOP_FILE
+from gan_cli.sweeps.current_results import trial_outcomes, write_leaderboard
 from gan_cli.sweeps.jobs import JobProcesses, run_job
 from gan_cli.sweeps.outcomes import FAILED_TRAINING, FINAL, Job, load_outcome
 from gan_cli.sweeps.plan import Sweep, short_hash
-from gan_cli.sweeps.sweep import trial_outcomes, write_leaderboard
 
 POLL_SECONDS = 0.2  # between two checks for a signal that another process received
 # The jobs of the process that runs Hydra's loop; None in the launcher's other processes.

@@ -1,32 +1,28 @@
 """`gan-train -m`: runs every combination in a process of its own, several at a time, and writes a leaderboard.
 
 The same command again runs only the jobs that are missing. If a launcher or sweeper of Hydra's is named, it starts the
-same jobs instead (`multirun.py`).
+same jobs instead (`hydra_launcher.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from gan_cli.errors import GanCliError, counted
+from gan_cli.errors import counted
 from gan_cli.plugins.option_sources import tell_taken
 from gan_cli.reports.page import place_for
-from gan_cli.reports.report import write_sweep_report
 from gan_cli.runs.comparability import changes_basis
 from gan_cli.storage.run_folder import SWEEP, sweeps_in
-from gan_cli.sweeps import leaderboard, leaderboard_tables
+from gan_cli.sweeps import leaderboard_tables
 from gan_cli.sweeps.combinations import compose_sweep
+from gan_cli.sweeps.current_results import write_leaderboard
 from gan_cli.sweeps.jobs import JobProcesses, print_line, run_job
-from gan_cli.sweeps.outcomes import FINAL, Job, last_attempts, load_outcome, read_outcome
+from gan_cli.sweeps.outcomes import FINAL, Job, last_attempts, load_outcome
 from gan_cli.sweeps.plan import Sweep, plan
 from gan_cli.sweeps.sweep_folder import open_sweep, read_sweep
-
-_writing = threading.Lock()
 
 
 def run_sweep(arguments: Sequence[str], command: str) -> int:
@@ -123,30 +119,6 @@ def _run_all(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> None:
     with ThreadPoolExecutor(this.parallel_jobs) as pool:
         for future in [pool.submit(run, job) for job in jobs]:
             future.result()
-
-
-def write_leaderboard(this: Sweep) -> dict[str, Any]:
-    """Writes the leaderboard of the outcomes so far, and the report; returns the leaderboard.
-
-    An error in writing, such as a full disk, is a warning: it does not end the sweep.
-    """
-    folder = this.settings.folder
-    with _writing:
-        outcomes = [load_outcome(job, this.settings) for job in this.jobs] or trial_outcomes(folder)
-        board = leaderboard.build_board(this.command, this.settings.ranked_by, outcomes)
-        try:
-            leaderboard_tables.write_board(folder, board)
-            write_sweep_report(folder)
-        except OSError as error:
-            print(f"warning: {error.filename or folder}: cannot be written ({error.strerror})", flush=True)
-        except GanCliError as error:
-            print(f"warning: no report: {error}", flush=True)
-    return board
-
-
-def trial_outcomes(folder: Path) -> list[dict[str, Any]]:
-    """The outcomes of a search's trials, whose number is not known beforehand."""
-    return [each for each in map(read_outcome, last_attempts(folder)) if each is not None]
 
 
 def _remove_empty(folder: Path, *, had_output: bool) -> None:

@@ -1,0 +1,39 @@
+"""The results of a sweep so far: its leaderboard and report, written again after each job."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from gan_cli.errors import GanCliError
+from gan_cli.reports.report import write_sweep_report
+from gan_cli.sweeps import leaderboard, leaderboard_tables
+from gan_cli.sweeps.outcomes import last_attempts, load_outcome, read_outcome
+from gan_cli.sweeps.plan import Sweep
+
+_writing = threading.Lock()
+
+
+def write_leaderboard(this: Sweep) -> dict[str, Any]:
+    """Writes the leaderboard of the outcomes so far, and the report; returns the leaderboard.
+
+    An error in writing, such as a full disk, is a warning: it does not end the sweep.
+    """
+    folder = this.settings.folder
+    with _writing:
+        outcomes = [load_outcome(job, this.settings) for job in this.jobs] or trial_outcomes(folder)
+        board = leaderboard.build_board(this.command, this.settings.ranked_by, outcomes)
+        try:
+            leaderboard_tables.write_board(folder, board)
+            write_sweep_report(folder)
+        except OSError as error:
+            print(f"warning: {error.filename or folder}: cannot be written ({error.strerror})", flush=True)
+        except GanCliError as error:
+            print(f"warning: no report: {error}", flush=True)
+    return board
+
+
+def trial_outcomes(folder: Path) -> list[dict[str, Any]]:
+    """The outcomes of a search's trials, whose number is not known beforehand."""
+    return [each for each in map(read_outcome, last_attempts(folder)) if each is not None]
