@@ -19,10 +19,10 @@ from gan_cli.evaluate_folders import read_folders
 from gan_cli.figures import Evaluated
 from gan_cli.metrics.memorization import Memorization
 from gan_cli.models.standing import has_statistics
-from gan_cli.quality import check_metrics, judge, possible_metrics
+from gan_cli.quality import available_metrics, check_metrics, evaluate_samples
 from gan_cli.randomness import generator_for
-from gan_cli.realdata import FEWEST, USUAL, Protocol, Real, find_real
-from gan_cli.reference import Reference, Say, Told, build_extractor, build_reference, unsaid, untold
+from gan_cli.realdata import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real
+from gan_cli.reference import ProgressCallback, Reference, Say, build_extractor, build_reference, no_log, no_progress
 from gan_cli.runfolder import started_in
 from gan_cli.samples import FIRST_SEED, STANDING_BATCHES, draw_samples, with_own_statistics
 from gan_cli.state import build_generator
@@ -55,8 +55,8 @@ def evaluate_checkpoint(
     standing: bool = True,
     data: str | None = None,
     device: torch.device | None = None,
-    say: Say = unsaid,
-    told: Told = untold,
+    log: Say = no_log,
+    progress: ProgressCallback = no_progress,
     page: Keep = _unkept,
 ) -> Evaluated:
     """What `n` samples of a checkpoint's generator are worth, of seeds `seed` to `seed + n - 1`.
@@ -68,16 +68,16 @@ def evaluate_checkpoint(
     not finite.
     """
     dataset, real = _data_of(found, data)
-    say(f"data: {dataset.source}")
-    reference = _reference(real, extractor, n, metrics, say, told, Protocol(reals, n_real))
+    log(f"data: {dataset.source}")
+    reference = _reference(real, extractor, n, metrics, log, progress, Protocol(reals, n_real))
     generator = build_generator(found.config, found.tensors, device or torch.device("cpu"), ema=ema)
     standing = standing and has_statistics(generator)
     if standing:
         generator = with_own_statistics(generator, found.config, dataset)
-        say(f"batch norm: statistics of {STANDING_BATCHES} batches of samples, for the weights that are judged")
+        log(f"batch norm: statistics of {STANDING_BATCHES} batches of samples, for the weights that are judged")
     seeds = range(seed, seed + reference.n)
     try:
-        samples = draw_samples(generator, found.config, dataset, seeds, batch_size, told)
+        samples = draw_samples(generator, found.config, dataset, seeds, batch_size, progress)
     except DivergedError as error:
         raise CheckpointError(f"{found.path}: {error}") from error
     about = {
@@ -90,10 +90,10 @@ def evaluate_checkpoint(
         "ema": ema and found.config.training.ema_decay > 0,
         "standing": standing,
     }
-    return _evaluated(reference, samples, metrics, resamples, about, told, page)
+    return _evaluated(reference, samples, metrics, resamples, about, progress, page)
 
 
-def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, Real]:
+def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
     """What the checkpoint's run was trained on; UsageError if that is gone, or if it is something else now."""
     config, away = found.config, ""
     if data is not None:
@@ -118,31 +118,31 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, Real]:
 
 
 def _reference(
-    real: Real,
+    real: RealData,
     extractor: str,
     n: int | None,
     metrics: Sequence[str] | None,
-    say: Say,
-    told: Told,
-    protocol: Protocol = USUAL,
+    log: Say,
+    progress: ProgressCallback,
+    protocol: Protocol = DEFAULT_PROTOCOL,
 ) -> Reference:
     """The real side; UsageError for more samples than there are real ones beside them."""
-    if n is not None and n > real.most and protocol == USUAL:
-        beside = "" if real.held_out is not None else f", half of {len(real.whole):,}, as {real.why}"
+    if n is not None and n > real.max_per_side and protocol == DEFAULT_PROTOCOL:
+        beside = "" if real.held_out is not None else f", half of {len(real.train_unlimited):,}, as {real.why}"
         raise UsageError(
-            f"n={n}: there are {real.most:,} real samples on each side{beside}; use at most that many, or reals=train"
-            f" to compare with all {len(real.whole):,} training samples"
+            f"n={n}: there are {real.max_per_side:,} real samples on each side{beside}; use at most that many, or reals=train"
+            f" to compare with all {len(real.train_unlimited):,} training samples"
         )
     if protocol.n is not None and protocol.n > real.available(protocol):
         most = real.available(protocol)
         raise UsageError(f"n_real={protocol.n}: reals={protocol.reals} are {most:,} samples, use at most that many")
     for note in real.notes:
-        say(f"data: {note}")
-    for line in real.doubles:
-        say(line)
-    reference = build_reference(real, build_extractor(extractor, real, say), n or UNNAMED, told, protocol)
+        log(f"data: {note}")
+    for line in real.duplicates:
+        log(line)
+    reference = build_reference(real, build_extractor(extractor, real, log), n or UNNAMED, progress, protocol)
     check_metrics(reference, metrics or ())
-    say(f"compared with: {reference.describe()}")
+    log(f"compared with: {reference.describe()}")
     return reference
 
 
@@ -160,38 +160,40 @@ def evaluate_folders(
     reals: str = "held_out",
     n_real: int | None = None,
     resamples: int = 200,
-    say: Say = unsaid,
-    told: Told = untold,
+    log: Say = no_log,
+    progress: ProgressCallback = no_progress,
     page: Keep = _unkept,
 ) -> Evaluated:
     """What the pictures in one folder or zip are worth beside those in another; else as `evaluate_checkpoint`."""
     protocol = Protocol(reals, n_real)
     data, made, said, fakes = read_folders(real, fake, image_size, n or UNNAMED, extractor=extractor, n_real=n_real)
     for line in said:
-        say(line)
-    if len(made) < FEWEST:
-        raise UsageError(f"fake={fake}: {len(made)} pictures are too few to judge, at least {FEWEST} are needed")
+        log(line)
+    if len(made) < MIN_SAMPLES:
+        raise UsageError(
+            f"fake={fake}: {len(made)} pictures are too few to evaluate_samples, at least {MIN_SAMPLES} are needed"
+        )
     if n is not None and n > len(made):
         raise UsageError(f"n={n}: fake={fake} has {len(made):,} pictures, use at most that many")
     wanted = n if n is not None else min(UNNAMED, len(made))
-    if n is None and protocol == USUAL:
-        wanted = min(wanted, data.most)
-    reference = _reference(data, extractor, wanted, metrics, say, told, protocol)
+    if n is None and protocol == DEFAULT_PROTOCOL:
+        wanted = min(wanted, data.max_per_side)
+    reference = _reference(data, extractor, wanted, metrics, log, progress, protocol)
     unused = fakes - reference.n
     if unused > 0:
         more = "; n= takes more" if reference.n == len(made) else "; reals=train compares all with all real ones"
         more = more if n is None else ""
-        say(f"fakes: {unused:,} of {fakes:,} are not used{more}")
+        log(f"fakes: {unused:,} of {fakes:,} are not used{more}")
     order = torch.randperm(len(made), generator=generator_for(0, "fakes"))  # files of a class may stand together
     about = {
         "real": real,
         "fake": fake,
-        "fingerprint": data.whole.fingerprint,
+        "fingerprint": data.train_unlimited.fingerprint,
         "shape": list(made.samples.shape[1:]),
         "told": said[2:],
         "unused": max(unused, 0),
     }
-    return _evaluated(reference, made.samples[order[: reference.n]], metrics, resamples, about, told, page)
+    return _evaluated(reference, made.samples[order[: reference.n]], metrics, resamples, about, progress, page)
 
 
 # --- both --------------------------------------------------------------------------------------------------------
@@ -203,10 +205,12 @@ def _evaluated(
     metrics: Sequence[str] | None,
     resamples: int,
     about: dict[str, Any],
-    told: Told,
+    progress: ProgressCallback,
     page: Keep,
 ) -> Evaluated:
-    judged = judge(reference, samples, metrics or possible_metrics(reference), resamples=resamples, told=told)
+    judged = evaluate_samples(
+        reference, samples, metrics or available_metrics(reference), resamples=resamples, progress=progress
+    )
     about |= {
         "extractor": reference.extractor.name,
         "accuracy": reference.extractor.accuracy,
@@ -219,7 +223,7 @@ def _evaluated(
     }
     if reference.extractor.why:
         about["why"] = reference.extractor.why
-    left_out = [*reference.data.notes, *reference.data.doubles]
+    left_out = [*reference.data.notes, *reference.data.duplicates]
     if left_out:
         about["notes"] = left_out
     if judged.memorized is not None:
@@ -231,12 +235,12 @@ def _evaluated(
 def draw_nearest(found: Memorization, samples: Tensor, reference: Reference) -> Image.Image:
     """The samples that are most like a training picture, each above it, and the same of held-out pictures."""
     train, count = reference.data.train.samples, len(found.copies)
-    held_out, _ = reference.data.unseen(count)
+    held_out, _ = reference.data.held_out_images(count)
     blocks = []
     for title, shown, nearest in (
         ("samples that are most like a training image, each above it", samples, found.nearest),
         ("the same of real images that were held out", held_out, found.held_out_nearest),
     ):
-        most = nearest.closeness.argsort()[:SHOWN_PAIRS]
+        most = nearest.relative_distance.argsort()[:SHOWN_PAIRS]
         blocks.append((title, shown[most], train[nearest.index[most]]))
     return pictures.draw_pairs(blocks)

@@ -150,7 +150,7 @@ def readme_text(card: Card, distribution: str, format: str, folder: str) -> str:
         named = ", ".join(_code(name) for name in card.classes[:50]) + (" ..." if many > 50 else "")
         lines += ["", f"It can be asked for {many} classes: {named}."]
     lines += ["", "```python", use.rstrip(), "```", ""]
-    lines += ["## Licence", "", *rights_text(card), ""]
+    lines += ["## Licence", "", *license_text(card), ""]
     lines += [
         f"`{CARD}` has the shapes and ranges, `parity.json` how near this file's samples are to the checkpoint's.",
         "",
@@ -158,7 +158,7 @@ def readme_text(card: Card, distribution: str, format: str, folder: str) -> str:
     return "\n".join(lines)
 
 
-def rights_text(card: Card) -> list[str]:
+def license_text(card: Card) -> list[str]:
     """What is to be said of who owns what: the tool claims nothing, the data have terms of their own."""
     told = [
         "gan-cli claims no rights in these weights, nor in what they make: they are yours to license, as far as the"

@@ -8,7 +8,7 @@ from gan_cli.clashes import CROSS_ENTROPIES
 from gan_cli.config import Config
 from gan_cli.options import GRADIENT_PENALTIES
 
-Cure = Callable[[Config], str | None]  # the overrides, or None where they change nothing or do not go with the rest
+Remedy = Callable[[Config], str | None]  # the overrides, or None where they change nothing or do not go with the rest
 
 
 def _loss(config: Config) -> str | None:
@@ -74,7 +74,7 @@ def _again(config: Config) -> str | None:
     return None if config.health.on_nonfinite == "rollback" else "health.on_nonfinite=rollback"
 
 
-CURES: dict[str, tuple[Cure, ...]] = {
+REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "divergence": (_penalty, _slower, _clip),
     "blank_output": (_slower, _penalty),
     "vanishing_gradient": (_loss, _distance, _penalty, _noise, _slower_discriminator),
@@ -88,5 +88,5 @@ MOST = 3
 
 def cures_for(finding: str, config: Config) -> list[str]:
     """The first few overrides that go with this config, the likeliest first."""
-    fitting = (cure(config) for cure in CURES[finding])
+    fitting = (cure(config) for cure in REMEDIES[finding])
     return [cure for cure in fitting if cure is not None][:MOST]

@@ -32,7 +32,7 @@ def find_equal(config: Config, overrides: Sequence[str] | None) -> Path | None:
         except CheckpointError as error:
             print(f"warning: resume=auto passes over {error}", flush=True)
             continue
-        differing = configs.differences(with_recipe_of(saved.config, config, overrides), saved.config)
+        differing = configs.differences(with_recipe_of_run(saved.config, config, overrides), saved.config)
         if config.init_from is not None:  # which brought these along
             differing = [text for text in differing if not brought_by_base(text, overrides)]
         differing = _without_changes(differing, config, read_record(folder))
@@ -43,7 +43,7 @@ def find_equal(config: Config, overrides: Sequence[str] | None) -> Path | None:
         first_difference = first_difference or (folder, differing)
     if moved is None and first_difference is not None:
         folder, differing = first_difference
-        shown = typed_first(differing, overrides)
+        shown = typed_keys_first(differing, overrides)
         raise UsageError(
             f"resume=auto: {folder} differs in {shown}; give the same keys,"
             f" another name=, or leave out resume{_way_to_change(folder, differing)}"
@@ -66,13 +66,13 @@ def _way_to_change(folder: Path, differing: list[str]) -> str:
     return f"; or change them in that run: {shlex.join([f'resume={folder}', *typed])}"
 
 
-def typed_first(differing: Sequence[str], overrides: Sequence[str] | None) -> str:
+def typed_keys_first(differing: Sequence[str], overrides: Sequence[str] | None) -> str:
     """The first few of `configs.differences`: those in what was typed, before all that came along with it."""
     typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()} | {recipes.GROUP}
     return few(sorted(differing, key=lambda text: text.partition("=")[0].removesuffix(".name") not in typed))
 
 
-def with_recipe_of(saved: Config, config: Config, overrides: Sequence[str] | None) -> Config:
+def with_recipe_of_run(saved: Config, config: Config, overrides: Sequence[str] | None) -> Config:
     """The config with the recipe that the data called for when the saved run began: they may have grown since.
 
     `overrides` are those that the config came from; None if they are not known, and it is as it is.

@@ -24,8 +24,8 @@ from gan_cli.figures import EVALUATIONS, Evaluated, Figure, save_evaluated
 from gan_cli.links import refuse_link
 from gan_cli.machine import build_device, calm_threads
 from gan_cli.outfile import check_free, file_of
-from gan_cli.quality import FEW_SAID
-from gan_cli.reference import Told
+from gan_cli.quality import TOO_FEW_SAMPLES
+from gan_cli.reference import ProgressCallback
 from gan_cli.report import write_run_report
 from gan_cli.runfolder import CHECKPOINTS
 
@@ -44,20 +44,20 @@ def evaluate(config: EvalConfig) -> int:
     how: dict[str, Any] = {
         "metrics": config.metrics, "extractor": config.extractor, "n": config.n, "reals": config.reals,
         "n_real": config.n_real, "resamples": config.resamples,
-        "say": _say, "page": pages.append,
+        "log": _print_line, "page": pages.append,
     }  # fmt: skip
-    with _progress() as told:
+    with _progress() as progress:
         if config.ckpt is not None:
             found = checkpoint.find(config.ckpt, "eval")
             folder, stem = _place_of(found.path), found.path.stem
             evaluated = evaluate_checkpoint(
                 found, seed=config.seed, batch_size=config.batch_size, ema=config.ema, standing=config.standing,
-                data=config.data, device=device, told=told, **how,
+                data=config.data, device=device, progress=progress, **how,
             )  # fmt: skip
         else:
             real, fake = check_folders(config.real, config.fake)
             folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(fake).name)[:60] or "fake"
-            evaluated = evaluate_folders(real, fake, image_size=config.image_size, told=told, **how)
+            evaluated = evaluate_folders(real, fake, image_size=config.image_size, progress=progress, **how)
     _print(evaluated)
     try:
         if named is not None:
@@ -75,7 +75,7 @@ def evaluate(config: EvalConfig) -> int:
 
 
 def _check_source(config: EvalConfig) -> None:
-    """UsageError unless there is one thing to judge, told of in its own keys."""
+    """UsageError unless there is one thing to judge, progress of in its own keys."""
     if config.metrics == ():
         raise UsageError("metrics=[]: name at least one, or leave it out for all")
     folders = [name for name in ("real", "fake") if getattr(config, name) is not None]
@@ -90,18 +90,18 @@ def _check_source(config: EvalConfig) -> None:
         raise UsageError(f"data={config.data}: says where a checkpoint's data are, and there is no ckpt; use real=")
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, flush=True)
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Told]:
-    """Yields what is told how far the work is; only a terminal shows it, and nothing before there is something."""
+def _progress() -> Iterator[ProgressCallback]:
+    """Yields what is progress how far the work is; only a terminal shows it, and nothing before there is something."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"))
     bar = Progress(*columns, TimeRemainingColumn(), transient=True, disable=not sys.stdout.isatty())
     tasks: dict[str, TaskID] = {}
 
-    def told(what: str, done: int, count: int) -> None:
+    def progress(what: str, done: int, count: int) -> None:
         bar.start()
         if what not in tasks:
             for task in tasks.values():
@@ -110,7 +110,7 @@ def _progress() -> Iterator[Told]:
         bar.update(tasks[what], completed=done, total=count)
 
     try:
-        yield told
+        yield progress
     finally:
         bar.stop()
 
@@ -131,10 +131,10 @@ def _print(evaluated: Evaluated) -> None:
         table.add_row(*map(Text, [*_row(figure), *([figure.better] if better else [])]))
     console.print(table)
     for figure in evaluated.figures:
-        if figure.note.startswith(FEW_SAID):
-            _say(f"warning: {figure.name}: {figure.note}")
+        if figure.note.startswith(TOO_FEW_SAMPLES):
+            _print_line(f"warning: {figure.name}: {figure.note}")
     if "verdict" in evaluated.about:
-        _say(evaluated.about["verdict"])
+        _print_line(evaluated.about["verdict"])
 
 
 def _row(figure: Figure) -> list[str]:

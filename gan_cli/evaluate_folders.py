@@ -20,9 +20,9 @@ from gan_cli.errors import GanCliError, UsageError, counted, few, one_line
 from gan_cli.imagefolder.attributes import VERSION
 from gan_cli.imagefolder.listing import BadPicture
 from gan_cli.imagefolder.several import Pictures, pictures_at
-from gan_cli.metrics.doubles import count_shared, digests
+from gan_cli.metrics.doubles import count_shared, image_digests
 from gan_cli.options.datasets import Folder
-from gan_cli.realdata import Real, find_real
+from gan_cli.realdata import RealData, find_real
 
 LOOKED_AT = 500  # pictures whose size and colour say what all are brought to
 LARGEST = 128  # pixels of a side, unless the user says more
@@ -54,7 +54,7 @@ class Looks(NamedTuple):
 class Folders(NamedTuple):
     """The real side, and the fakes; `said` are lines about them, `fakes` how many there are to choose from."""
 
-    real: Real
+    real: RealData
     made: Dataset
     said: list[str]
     fakes: int
@@ -199,12 +199,12 @@ def _classes(real: Dataset, made: Dataset) -> list[str]:
     return lines
 
 
-def _the_same(real: str, fake: str, found: Real, made: Dataset, size: Sides) -> list[str]:
+def _the_same(real: str, fake: str, found: RealData, made: Dataset, size: Sides) -> list[str]:
     """A warning if fakes are real pictures."""
     if os.path.realpath(os.path.expanduser(real)) == os.path.realpath(os.path.expanduser(fake)):
         return [f"warning: real and fake are the same folder, {one_line(fake)}: the figures are of real pictures"]
-    sides = [data.samples for data in (found.whole, found.held_out) if data is not None]
-    known, mine = [digests(samples) for samples in sides], digests(made.samples)
+    sides = [data.samples for data in (found.train_unlimited, found.held_out) if data is not None]
+    known, mine = [image_digests(samples) for samples in sides], image_digests(made.samples)
     shared = 0 if mine is None else count_shared(mine, [each for some in known for each in some or ()])
     if not shared:
         return []

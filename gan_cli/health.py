@@ -56,7 +56,7 @@ class Finding:
     text: str
 
 
-class Sign(NamedTuple):
+class Rule(NamedTuple):
     """How a failure shows: in which lines, in how many of the last `within`, and what to say of it.
 
     While a sign holds, those after it in the table are its consequences and are not told.
@@ -153,8 +153,8 @@ def _saw_copies(lines: Lines) -> str:
     )
 
 
-SIGNS = (
-    Sign(
+RULES = (
+    Rule(
         "divergence",
         _diverges,
         needs=2,
@@ -162,7 +162,7 @@ SIGNS = (
         saw=_saw_divergence,
         means="divergence: steps too large for the slope, each overshoots the last",
     ),
-    Sign(
+    Rule(
         "blank_output",
         _blank,
         needs=2,
@@ -170,7 +170,7 @@ SIGNS = (
         saw=lambda lines: f"within a fake pixels differ {lines[-1]['health/contrast']:.1%} as much as within a real",
         means="blank output: G's last layer is saturated or dead",
     ),
-    Sign(
+    Rule(
         "vanishing_gradient",
         _vanishes,
         needs=2,
@@ -178,7 +178,7 @@ SIGNS = (
         saw=_saw_gradient,
         means="vanishing gradient: D is so sure that G learns nothing from it",
     ),
-    Sign(
+    Rule(
         "mode_collapse",
         _collapses,
         needs=2,
@@ -186,7 +186,7 @@ SIGNS = (
         saw=_saw_copies,
         means="mode collapse: G makes the few samples that D holds most real",
     ),
-    Sign(
+    Rule(
         "discriminator_overpowered",
         _overpowers,
         needs=1,
@@ -194,7 +194,7 @@ SIGNS = (
         saw=lambda lines: f"D separates perfectly, and fakes came no nearer to the reals for {LONG} lines and more",
         means="discriminator overpowered: it learns faster than G can answer",
     ),
-    Sign(
+    Rule(
         "oscillation",
         _oscillates,
         needs=1,
@@ -216,7 +216,7 @@ class Health:
     def __init__(self, config: Config, lines: Iterable[Line] = ()) -> None:
         self._config = config
         self._lines: deque[Line] = deque(maxlen=KEPT)
-        self._shown: dict[str, deque[int | None]] = {sign.name: deque(maxlen=sign.within) for sign in SIGNS}
+        self._shown: dict[str, deque[int | None]] = {sign.name: deque(maxlen=sign.within) for sign in RULES}
         self.findings: list[Finding] = []
         for line in lines:
             self.observe(line)
@@ -231,7 +231,7 @@ class Health:
         lines = list(self._lines)
         new = []
         hidden = False
-        for sign in SIGNS:
+        for sign in RULES:
             shown = self._shown[sign.name]
             shown.append(line["step"] if sign.shows(lines) else None)
             steps = [step for step in shown if step is not None]
@@ -242,6 +242,6 @@ class Health:
         self.findings += new
         return new
 
-    def _sentence(self, sign: Sign, lines: Lines, since: int) -> str:
+    def _sentence(self, sign: Rule, lines: Lines, since: int) -> str:
         cures = " or ".join(cures_for(sign.name, self._config))
         return f"{sign.saw(lines)} since step {since:,}: {sign.means}. Try {cures}"

@@ -21,10 +21,10 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.selection import Selection
 from gan_cli.errors import GanCliError, few, one_line
 from gan_cli.metrics.doubles import describe_doubles
-from gan_cli.metrics.extractors import Picked
+from gan_cli.metrics.extractors import SampleSubset
 from gan_cli.randomness import generator_for
 
-FEWEST = 10
+MIN_SAMPLES = 10
 MOST = 10**9  # real samples
 MOST_MISSING = 0.05  # of the training pictures may be of classes that a test split lacks
 HELD_OUT = {"train": "test", "valid": "test", "extra": "test", "unlabeled": "test"}
@@ -41,11 +41,11 @@ class Protocol:
     n: int | None = None
 
 
-USUAL = Protocol()
+DEFAULT_PROTOCOL = Protocol()
 
 
 @dataclass(frozen=True)
-class Real:
+class RealData:
     """The data of a run: what it was trained on, that without `dataset.limit`, and a test split if there is one.
 
     `modes` is known of points. `stacked`: each channel of a picture is a digit. `why` says why nothing is held out.
@@ -53,7 +53,7 @@ class Real:
     """
 
     train: Dataset
-    whole: Dataset
+    train_unlimited: Dataset
     held_out: Dataset | None = None
     why: str = ""
     modes: Modes | None = None
@@ -61,54 +61,60 @@ class Real:
     notes: tuple[str, ...] = ()
 
     @property
-    def most(self) -> int:
+    def max_per_side(self) -> int:
         """How many real samples there are on each side."""
-        return len(self.whole) // 2 if self.held_out is None else min(len(self.whole), len(self.held_out))
+        return (
+            len(self.train_unlimited) // 2
+            if self.held_out is None
+            else min(len(self.train_unlimited), len(self.held_out))
+        )
 
     def available(self, protocol: Protocol) -> int:
         """How many real samples there are to compare with."""
         held_out = 0 if self.held_out is None else len(self.held_out)
         if protocol.reals == "held_out":
-            return held_out or len(self.whole) // 2
-        return len(self.whole) + (held_out if protocol.reals == "all" else 0)
+            return held_out or len(self.train_unlimited) // 2
+        return len(self.train_unlimited) + (held_out if protocol.reals == "all" else 0)
 
-    def sides(self, n: int, protocol: Protocol = USUAL) -> tuple[Picked, Picked | None]:
+    def select(self, n: int, protocol: Protocol = DEFAULT_PROTOCOL) -> tuple[SampleSubset, SampleSubset | None]:
         """The samples that `n` fakes are compared with, and at most `n` others for the floor if any are left."""
         count = min(self.available(protocol), protocol.n or (n if protocol.reals == "held_out" else MOST))
-        trained = torch.randperm(len(self.whole), generator=generator_for(0, "reference"))
-        whole = (self.whole.samples,)
+        trained = torch.randperm(len(self.train_unlimited), generator=generator_for(0, "reference"))
+        whole = (self.train_unlimited.samples,)
         if self.held_out is None:
             if protocol.reals != "held_out":
-                return Picked(whole, trained[:count]), _unless_few(Picked(whole, trained[count : count + n]))
+                return SampleSubset(whole, trained[:count]), _unless_few(
+                    SampleSubset(whole, trained[count : count + n])
+                )
             half = len(trained) // 2
-            return Picked(whole, trained[:count]), Picked(whole, trained[half : half + n])
+            return SampleSubset(whole, trained[:count]), SampleSubset(whole, trained[half : half + n])
         held_out = (self.held_out.samples,)
         unseen = torch.randperm(len(self.held_out), generator=generator_for(0, "held out"))
         if protocol.reals == "held_out":
-            return Picked(held_out, unseen[:count]), Picked(whole, trained[:n])
+            return SampleSubset(held_out, unseen[:count]), SampleSubset(whole, trained[:n])
         if protocol.reals == "train":
-            return Picked(whole, trained[:count]), Picked(held_out, unseen[:n])
+            return SampleSubset(whole, trained[:count]), SampleSubset(held_out, unseen[:n])
         both = torch.randperm(len(trained) + len(unseen), generator=generator_for(0, "all"))
         sources = (*whole, *held_out)
-        return Picked(sources, both[:count]), _unless_few(Picked(sources, both[count : count + n]))
+        return SampleSubset(sources, both[:count]), _unless_few(SampleSubset(sources, both[count : count + n]))
 
-    def unseen(self, count: int) -> tuple[Tensor, Tensor | None]:
+    def held_out_images(self, count: int) -> tuple[Tensor, Tensor | None]:
         """So many pictures that G has not seen; or of those it has, with their places in `train`."""
         if self.held_out is not None:
-            return self.sides(count)[0][:], None
+            return self.select(count)[0][:], None
         own = torch.randperm(len(self.train), generator=generator_for(0, "own"))[:count]
         return self.train.samples[own], own
 
-    def describe(self, n: int, protocol: Protocol = USUAL) -> str:
+    def describe(self, n: int, protocol: Protocol = DEFAULT_PROTOCOL) -> str:
         noun = "images" if self.train.samples.ndim > 2 else "points"
-        if protocol != USUAL:
+        if protocol != DEFAULT_PROTOCOL:
             return self._describe_sides(n, protocol, noun)
         if self.held_out is None:
             return f"{n:,} {noun} of the data; floor: {n:,} others ({self.why})"
         return f"{n:,} of {len(self.held_out):,} held-out {noun}; floor: {n:,} training {noun} against these"
 
     def _describe_sides(self, n: int, protocol: Protocol, noun: str) -> str:
-        compared, other = self.sides(n, protocol)
+        compared, other = self.select(n, protocol)
         halved = self.held_out is None and protocol.reals == "held_out"
         kind = "" if self.held_out is None else {"held_out": "held-out ", "train": "training "}.get(protocol.reals, "")
         all_of = "all " if len(compared) == self.available(protocol) and not halved else ""
@@ -119,16 +125,16 @@ class Real:
         return f"{said}{len(other):,} {others} against these"
 
     @cached_property
-    def doubles(self) -> list[str]:
+    def duplicates(self) -> list[str]:
         """Lines about pictures that are there more than once, in the training data or also among the held-out ones."""
-        return describe_doubles(self.whole.samples, None if self.held_out is None else self.held_out.samples)
+        return describe_doubles(self.train_unlimited.samples, None if self.held_out is None else self.held_out.samples)
 
 
-def _unless_few(picked: Picked) -> Picked | None:
-    return picked if len(picked) >= FEWEST else None
+def _unless_few(picked: SampleSubset) -> SampleSubset | None:
+    return picked if len(picked) >= MIN_SAMPLES else None
 
 
-def find_real(section: Any, image_size: int | tuple[int, ...] | None, dataset: Dataset) -> Real:
+def find_real(section: Any, image_size: int | tuple[int, ...] | None, dataset: Dataset) -> RealData:
     """The real samples beside `dataset`, which was built from this section of a run's config."""
     whole = dataset
     if section.limit is not None:
@@ -145,10 +151,10 @@ def find_real(section: Any, image_size: int | tuple[int, ...] | None, dataset: D
         notes.append(f"{cut_off:,} held-out pictures have values beyond the range of the training data, cut off there")
     if held_out is not None:
         held_out, why = _of_the_same_classes(held_out, whole, notes)
-    if held_out is not None and (held_out.samples.shape[1:] != whole.samples.shape[1:] or len(held_out) < FEWEST):
+    if held_out is not None and (held_out.samples.shape[1:] != whole.samples.shape[1:] or len(held_out) < MIN_SAMPLES):
         held_out, why = None, "their test split is too small or of another shape"
     stacked = section.name == "stacked_mnist" and section.classes is None
-    return Real(dataset, whole, held_out, why, known_modes(section), stacked, tuple(notes))
+    return RealData(dataset, whole, held_out, why, known_modes(section), stacked, tuple(notes))
 
 
 def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) -> tuple[Dataset | None, str]:

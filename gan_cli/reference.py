@@ -22,76 +22,76 @@ from gan_cli.labels import Attribute, attributes_of
 from gan_cli.metrics import extractors
 from gan_cli.metrics.chance import trust
 from gan_cli.metrics.classifier import CLASSIFIERS, cached_classifier, describe_training
-from gan_cli.metrics.distances import Gaussian, fitted
-from gan_cli.metrics.extractors import Extractor, Seen
-from gan_cli.metrics.neighbours import radii
-from gan_cli.realdata import FEWEST, USUAL, Protocol, Real
+from gan_cli.metrics.distances import Gaussian, fit_gaussian
+from gan_cli.metrics.extractors import Extractor, Features
+from gan_cli.metrics.neighbours import neighbour_radii
+from gan_cli.realdata import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData
 from gan_cli.sealed import SealError, seal, unseal
 
 VERSION = 1  # of what is kept: another one is made anew
-REFERENCES = Path("~/.cache/gan-cli/reference")
+REFERENCE_CACHE = Path("~/.cache/gan-cli/reference")
 MOST_BYTES = 1 << 30
 UNSEEN = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}  # by Inception
-QUADRATIC = 10_000  # samples of the figures whose cost grows with the square of their number
+MAX_PAIRWISE_SAMPLES = 10_000  # samples of the figures whose cost grows with the square of their number
 
 Say = Callable[[str], None]
-Told = Callable[[str, int, int], None]  # of what, so many of so many are done
+ProgressCallback = Callable[[str, int, int], None]  # of what, so many of so many are done
 
 
-def untold(what: str, done: int, count: int) -> None:
+def no_progress(what: str, done: int, count: int) -> None:
     pass
 
 
-def unsaid(line: str) -> None:
+def no_log(line: str) -> None:
     pass
 
 
 # --- what sees them ----------------------------------------------------------------------------------------------
 
 
-def build_extractor(name: str, real: Real, say: Say = unsaid) -> Extractor:
+def build_extractor(name: str, real: RealData, log: Say = no_log) -> Extractor:
     """The extractor of this name for these data; `auto` is the classifier where there are labels, else `random`.
 
     It is `random` also in place of a classifier that is no better than guessing. UsageError for one that these data
     cannot have.
     """
-    labelled = real.whole.labels is not None and len(real.whole.classes) > 1
-    if real.whole.samples.ndim == 2:
+    labelled = real.train_unlimited.labels is not None and len(real.train_unlimited.classes) > 1
+    if real.train_unlimited.samples.ndim == 2:
         if name != "auto":
             raise UsageError(f"extractor={name}: points are compared by their coordinates, leave it out")
-        return extractors.points()
+        return extractors.build_point_extractor()
     if name == "classifier" and not labelled:
         raise UsageError("extractor=classifier: these data have no classes, use random, pixels or inception")
     if name == "pixels":
-        return extractors.pixels()
+        return extractors.build_pixel_extractor()
     if name == "inception":
-        from gan_cli.metrics.inception import inception
+        from gan_cli.metrics.inception import build_inception_extractor
 
-        if real.whole.samples.shape[1] in UNSEEN:
-            say(f"inception: sees {UNSEEN[real.whole.samples.shape[1]]}")
-        return inception()
+        if real.train_unlimited.samples.shape[1] in UNSEEN:
+            log(f"inception: sees {UNSEEN[real.train_unlimited.samples.shape[1]]}")
+        return build_inception_extractor()
     if name == "random" or not labelled:
-        return extractors.random(real.whole.samples.shape[1])
-    return _classifier(real, say)
+        return extractors.build_random_extractor(real.train_unlimited.samples.shape[1])
+    return _classifier(real, log)
 
 
-def _classifier(real: Real, say: Say) -> Extractor:
-    whole = real.whole
+def _classifier(real: RealData, log: Say) -> Extractor:
+    whole = real.train_unlimited
     assert whole.labels is not None
     images, labels, attributes = whole.samples, whole.labels, attributes_of(whole.classes)
     if real.stacked:
         images, labels = unstacked(whole)
         attributes = [Attribute("", 0, DIGITS)]
 
-    def told(seconds: float) -> None:
-        say(describe_training(seconds))
+    def progress(seconds: float) -> None:
+        log(describe_training(seconds))
 
-    found = cached_classifier(whole.fingerprint, images, labels, attributes, CLASSIFIERS.expanduser(), told)
+    found = cached_classifier(whole.fingerprint, images, labels, attributes, CLASSIFIERS.expanduser(), progress)
     known = trust(found.accuracy, labels, attributes)
-    say(known.said + (": pictures are compared in random features" if known.at_chance else ""))
+    log(known.said + (": pictures are compared in random features" if known.at_chance else ""))
     if known.at_chance:
-        return dataclasses.replace(extractors.random(whole.samples.shape[1]), why=known.said)
-    return extractors.classifying(found, one_of=len(attributes) == 1, stacked=real.stacked)
+        return dataclasses.replace(extractors.build_random_extractor(whole.samples.shape[1]), why=known.said)
+    return extractors.build_classifier_extractor(found, one_of=len(attributes) == 1, stacked=real.stacked)
 
 
 # --- both together -----------------------------------------------------------------------------------------------
@@ -107,30 +107,30 @@ class Reference:
 
     extractor: Extractor
     n: int
-    data: Real
-    real: Seen
-    other: Seen | None
+    data: RealData
+    real: Features
+    other: Features | None
     key: str
     floors: dict[str, float] = field(default_factory=dict)
-    protocol: Protocol = USUAL
+    protocol: Protocol = DEFAULT_PROTOCOL
 
     @cached_property
     def gaussian(self) -> Gaussian:
-        return fitted(self.real.features)
+        return fit_gaussian(self.real.features)
 
     @cached_property
-    def radii(self) -> Tensor:
-        return radii(self.real.features[:QUADRATIC].float())
+    def neighbour_radii(self) -> Tensor:
+        return neighbour_radii(self.real.features[:MAX_PAIRWISE_SAMPLES].float())
 
     @property
     def basis(self) -> dict[str, Any]:
         """What figures of it are measured on: those of another basis cannot be compared with them."""
         data = self.data
-        prints = [data.whole.fingerprint, "" if data.held_out is None else data.held_out.fingerprint]
+        prints = [data.train_unlimited.fingerprint, "" if data.held_out is None else data.held_out.fingerprint]
         return {
             "data": hashlib.sha256(repr(prints).encode()).hexdigest()[:16],
-            "shape": list(data.whole.samples.shape[1:]),
-            "classes": len(data.whole.classes),
+            "shape": list(data.train_unlimited.samples.shape[1:]),
+            "classes": len(data.train_unlimited.classes),
             "extractor": self.extractor.name,
             "features": hashlib.sha256(self.extractor.key.encode()).hexdigest()[:16],
             "n": self.n,
@@ -141,37 +141,47 @@ class Reference:
     def describe(self) -> str:
         return self.data.describe(self.n, self.protocol)
 
-    def keep(self) -> None:
+    def save_to_cache(self) -> None:
         """Leaves it for other processes; a folder that cannot be written is no error."""
         with contextlib.suppress(OSError):
-            _save(self, REFERENCES.expanduser() / f"{self.key}.safetensors")
+            _save(self, REFERENCE_CACHE.expanduser() / f"{self.key}.safetensors")
 
 
 def build_reference(
-    real: Real, extractor: Extractor, n: int, told: Told = untold, protocol: Protocol = USUAL
+    real: RealData,
+    extractor: Extractor,
+    n: int,
+    progress: ProgressCallback = no_progress,
+    protocol: Protocol = DEFAULT_PROTOCOL,
 ) -> Reference:
     """Of `n` samples a side, or as many as there are; from the cache if it has been made of these data before.
 
     By another `protocol` than the usual one the real side has a size of its own. A file that is damaged or of something
-    else is replaced. UsageError for fewer than FEWEST samples.
+    else is replaced. UsageError for fewer than MIN_SAMPLES samples.
     """
-    n = min(n, real.most) if protocol == USUAL else n
-    if min(n, real.available(protocol)) < FEWEST:
-        have = counted(len(real.whole), "sample")
-        raise UsageError(f"these data have {have}, too few to compare with: at least {2 * FEWEST}")
-    prints = [real.whole.fingerprint, "" if real.held_out is None else real.held_out.fingerprint]
-    shape = tuple(real.whole.samples.shape[1:])
-    asked = () if protocol == USUAL else (protocol.reals, protocol.n)
+    n = min(n, real.max_per_side) if protocol == DEFAULT_PROTOCOL else n
+    if min(n, real.available(protocol)) < MIN_SAMPLES:
+        have = counted(len(real.train_unlimited), "sample")
+        raise UsageError(f"these data have {have}, too few to compare with: at least {2 * MIN_SAMPLES}")
+    prints = [real.train_unlimited.fingerprint, "" if real.held_out is None else real.held_out.fingerprint]
+    shape = tuple(real.train_unlimited.samples.shape[1:])
+    asked = () if protocol == DEFAULT_PROTOCOL else (protocol.reals, protocol.n)
     key = hashlib.sha256(repr((VERSION, *prints, extractor.key, shape, n, *asked)).encode()).hexdigest()
-    compared, others = real.sides(n, protocol)
+    compared, others = real.select(n, protocol)
     first, count = len(compared), len(compared) + (0 if others is None else len(others))
-    found = _load(REFERENCES.expanduser() / f"{key}.safetensors", key, first, None if others is None else len(others))
+    found = _load(
+        REFERENCE_CACHE.expanduser() / f"{key}.safetensors", key, first, None if others is None else len(others)
+    )
     if found is not None:
         return Reference(extractor, n, real, *found[:2], key, found[2], protocol)
-    seen = extractor.see(compared, lambda done, _: told("real samples", done, count))
-    other = None if others is None else extractor.see(others, lambda done, _: told("real samples", first + done, count))
+    seen = extractor.extract(compared, lambda done, _: progress("real samples", done, count))
+    other = (
+        None
+        if others is None
+        else extractor.extract(others, lambda done, _: progress("real samples", first + done, count))
+    )
     reference = Reference(extractor, n, real, seen, other, key, protocol=protocol)
-    reference.keep()
+    reference.save_to_cache()
     return reference
 
 
@@ -187,7 +197,9 @@ def _save(reference: Reference, path: Path) -> None:
     keep(content, path)
 
 
-def _load(path: Path, key: str, n: int, others: int | None) -> tuple[Seen, Seen | None, dict[str, float]] | None:
+def _load(
+    path: Path, key: str, n: int, others: int | None
+) -> tuple[Features, Features | None, dict[str, float]] | None:
     """Both sides and the floors, if the file is what it should be: `n` samples, and so many others if any."""
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
@@ -207,11 +219,11 @@ def _load(path: Path, key: str, n: int, others: int | None) -> tuple[Seen, Seen 
     return real, other, floors
 
 
-def _side(name: str, tensors: dict[str, Tensor], n: int) -> Seen | None:
+def _side(name: str, tensors: dict[str, Tensor], n: int) -> Features | None:
     features, probabilities = tensors.get(f"{name}.features"), tensors.get(f"{name}.probabilities")
     if features is None or not all(_sound(value, n) for value in (features, probabilities) if value is not None):
         return None
-    return Seen(features, probabilities)
+    return Features(features, probabilities)
 
 
 def _sound(value: Tensor, n: int) -> bool:

@@ -16,7 +16,7 @@ from gan_cli.checkpoint import Provenance
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.reach import reachable
-from gan_cli.equal_run import typed_first, with_recipe_of
+from gan_cli.equal_run import typed_keys_first, with_recipe_of_run
 from gan_cli.errors import UsageError, one_line
 from gan_cli.finetune import brought_by_base
 from gan_cli.links import without_link
@@ -27,7 +27,7 @@ from gan_cli.runfolder import BUDGET, RECORD, read_record, started_in
 from gan_cli.runlog import AFTER_STEP, Position, RunLog, read_ends
 from gan_cli.state import Counters
 
-KEPT = "replay.jsonl"  # a copy, so that a replay needs no more than its own folder to be resumed
+ENDS_COPY = "replay.jsonl"  # a copy, so that a replay needs no more than its own folder to be resumed
 
 
 def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] | None) -> Config:
@@ -45,7 +45,7 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
     except UsageError as error:
         raise UsageError(f"replay={config.replay}: its {RECORD} cannot be used ({error})") from error
     typed = config.budget if "budget" in named or not named else None
-    config = dataclasses.replace(with_recipe_of(saved, config, overrides), budget=None)
+    config = dataclasses.replace(with_recipe_of_run(saved, config, overrides), budget=None)
     saved = dataclasses.replace(saved, replay=config.replay)
     there = dataclasses.replace(saved, dataset=reachable(saved.dataset, started_in(folder)))
     differing = min((configs.differences(config, each) for each in (saved, there)), key=len)
@@ -54,7 +54,7 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
     if typed is not None and saved.budget is not None and typed != saved.budget:
         differing.append(f"budget={typed} (was {saved.budget})")
     if differing:
-        shown = typed_first(differing, overrides)
+        shown = typed_keys_first(differing, overrides)
         raise UsageError(f"replay={config.replay}: would be another run by {shown}; give the same keys")
     config = configs.with_data_settled(config, saved)
     return dataclasses.replace(config, **{key: getattr(saved, key) for key in configs.AUTO})
@@ -80,12 +80,12 @@ def find_ends(config: Config, dataset: Dataset) -> Path | None:
 
 def keep_ends(found: Path | None, folder: Path) -> None:
     if found is not None:
-        shutil.copyfile(found, without_link(folder / KEPT))
+        shutil.copyfile(found, without_link(folder / ENDS_COPY))
 
 
 def kept_ends(config: Config, folder: Path) -> dict[Position, int | None]:
     """The end by where it is settled; none unless the run is a replay."""
-    return {} if config.replay is None else _ends_in(folder / KEPT)
+    return {} if config.replay is None else _ends_in(folder / ENDS_COPY)
 
 
 def _ends_in(path: Path) -> dict[Position, int | None]:

@@ -10,7 +10,7 @@ from gan_cli.locate import find_run_or_sweep, is_sweep
 from gan_cli.outfile import check_free, file_of, fresh
 from gan_cli.reports.page import place_for, write_page
 from gan_cli.reports.run_page import build_run_page
-from gan_cli.reports.sweep_page import build_sweep_page, runs_of
+from gan_cli.reports.sweep_page import build_sweep_page, list_runs
 
 
 def report(config: ReportConfig) -> int:
@@ -23,7 +23,7 @@ def report(config: ReportConfig) -> int:
     out = _checked(config)
     for folder in folders:
         if is_sweep(folder):
-            for run in runs_of(folder):
+            for run in list_runs(folder):
                 write_run_report(run)
             print(f"report: {write_sweep_report(folder, out)}", flush=True)
         else:

@@ -14,7 +14,7 @@ from gan_cli.generation import generate, latents_of
 from gan_cli.labels import condition_of
 from gan_cli.models.standing import standing_statistics
 from gan_cli.randomness import generator_for
-from gan_cli.reference import Told, untold
+from gan_cli.reference import ProgressCallback, no_progress
 from gan_cli.state import latent_of
 
 FIRST_SEED = 1_000_000  # apart from those of pictures, and of what is counted in training
@@ -22,7 +22,12 @@ STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64
 
 
 def draw_samples(
-    generator: nn.Module, config: Config, dataset: Dataset, seeds: range, batch_size: int, told: Told = untold
+    generator: nn.Module,
+    config: Config,
+    dataset: Dataset,
+    seeds: range,
+    batch_size: int,
+    progress: ProgressCallback = no_progress,
 ) -> Tensor:
     """uint8 `[len(seeds), C, H, W]`, or points; DivergedError for samples that are not finite."""
     conditions = _conditions(config, dataset, seeds)
@@ -31,7 +36,7 @@ def draw_samples(
         if not batch.isfinite().all():
             raise DivergedError("its generator makes samples that are not finite")
         made.append(to_bytes(batch))
-        told("samples", sum(map(len, made)), len(seeds))
+        progress("samples", sum(map(len, made)), len(seeds))
     return torch.cat(made)
 
 

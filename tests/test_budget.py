@@ -259,7 +259,7 @@ def test_a_run_that_was_resumed_to_another_end_is_repeated_to_its_last(
 
 def test_a_resume_that_older_versions_did_not_record_is_repeated_to_the_last_end(tmp_path: Path) -> None:
     lines = [{"step": step, "total_steps": end} for step, end in ((5, 90), (8, 100), (112, 300), (120, None))]
-    (tmp_path / replay.KEPT).write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / replay.ENDS_COPY).write_text("\n".join(map(json.dumps, lines)))
     config = dataclasses.replace(compose(), replay="x")
     assert replay.kept_ends(config, tmp_path) == {
         (step, AFTER_STEP): end for step, end in ((5, 90), (8, 100), (100, None), (112, 300))

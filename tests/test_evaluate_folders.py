@@ -261,7 +261,10 @@ def test_figures_against_all_are_those_of_all(here: Path) -> None:
     noise(here / "fake", 50, seed=1)
     found = evaluate_folders("real", "fake", metrics=["frechet"], extractor="pixels", resamples=0, reals="train")
     both = read_folders("real", "fake", None, 50)
-    real, fake = (extractors.pixels().see(samples).features for samples in (both.real.whole.samples, both.made.samples))
+    real, fake = (
+        extractors.build_pixel_extractor().extract(samples).features
+        for samples in (both.real.train_unlimited.samples, both.made.samples)
+    )
     assert found.figures[0].value == pytest.approx(frechet_distance(real, fake), rel=1e-6)
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gan_cli import apart, exporters
-from gan_cli.card import Card, rights_text
+from gan_cli.card import Card, license_text
 from gan_cli.checkpoint import LAST
 from gan_cli.cli import run_command
 from gan_cli.errors import CheckpointError, StorageError, UsageError
@@ -420,6 +420,6 @@ def test_a_card_says_whose_the_weights_and_the_data_are(dataset: str, words: str
     of_shapes = Card(
         "0", (), "shapes", (1, 16, 16), config.architecture.generator, config.conditioning, True, 1, "0" * 64
     )
-    told = " ".join(rights_text(replace(of_shapes, dataset=dataset)))
+    told = " ".join(license_text(replace(of_shapes, dataset=dataset)))
     assert "claims no rights" in told
     assert words in told

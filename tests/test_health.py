@@ -18,8 +18,8 @@ from gan_cli import config as configs
 from gan_cli import train as training
 from gan_cli.cli import run_command
 from gan_cli.config import Config
-from gan_cli.cures import CURES, cures_for
-from gan_cli.health import SIGNS, Health
+from gan_cli.cures import REMEDIES, cures_for
+from gan_cli.health import RULES, Health
 from gan_cli.rollback import reseeded
 from gan_cli.runlog import read_metrics
 from gan_cli.state import TrainState
@@ -89,7 +89,7 @@ def test_a_failure_is_named_once_since_its_step_with_what_was_seen(case: str) ->
 
 def test_every_sign_is_tried_and_has_a_cure() -> None:
     tried = {name for name, *_ in SHOWN.values()} | {"oscillation"}
-    assert tried == {sign.name for sign in SIGNS} == CURES.keys() - {"nonfinite"}
+    assert tried == {sign.name for sign in RULES} == REMEDIES.keys() - {"nonfinite"}
 
 
 def test_fakes_that_jump_about_oscillate_and_one_jump_is_none() -> None:
@@ -170,7 +170,7 @@ COMMANDS = {
 def test_each_cure_is_an_override_that_goes_with_the_command_and_changes_something(command: str) -> None:
     given = COMMANDS[command]
     config = compose(*given)
-    for finding in CURES:
+    for finding in REMEDIES:
         offered = cures_for(finding, config)
         assert offered, finding
         for cure in offered:

@@ -21,7 +21,7 @@ from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.sealed import SealError, seal, unseal
 
 CLASSIFIERS = Path("~/.cache/gan-cli/classifiers")  # where they are kept
-VERSION = 3  # of the network and its training: another one is trained anew
+CLASSIFIER_VERSION = 3  # of the network and its training: another one is trained anew
 FEATURES = 128
 SIDE = 28  # what the network sees, whatever the size of the images
 STEPS = 500  # whatever the size of the data: the time is the same
@@ -46,7 +46,7 @@ class Classifier:
         return self._applied(self.network, images)
 
     def features(self, images: Tensor) -> Tensor:
-        """What the classes are told apart by, of uint8 `[N, C, H, W]`: `[N, FEATURES]`, none below 0."""
+        """What the classes are on_estimate apart by, of uint8 `[N, C, H, W]`: `[N, FEATURES]`, none below 0."""
         assert isinstance(self.network, nn.Sequential)
         return self._applied(self.network[:-1], images)
 
@@ -58,10 +58,10 @@ class Classifier:
 # --- training ----------------------------------------------------------------------------------------------------
 
 
-Told = Callable[[float], None]  # about how many seconds a training takes
+EstimateCallback = Callable[[float], None]  # about how many seconds a training takes
 
 
-def untold(seconds: float) -> None:
+def ignore_estimate(seconds: float) -> None:
     pass
 
 
@@ -77,11 +77,11 @@ def train_classifier(
     *,
     seed: int = 0,
     steps: int | None = None,
-    told: Told = untold,
+    on_estimate: EstimateCallback = ignore_estimate,
 ) -> Classifier:
     """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to tell the class of each of their `attributes`.
 
-    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`; `steps`: STEPS unless given. `told` is called after
+    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`; `steps`: STEPS unless given. `on_estimate` is called after
     TIMED_STEPS of them. UsageError for fewer than 2 samples.
 
     A function of its arguments alone; the caller's random state is left as it was.
@@ -99,7 +99,7 @@ def train_classifier(
         inputs_of, began = _inputs_of(samples, kept, steps), time.perf_counter()
         for step in range(steps):
             if step == TIMED_STEPS:
-                told((time.perf_counter() - began) * steps / step)
+                on_estimate((time.perf_counter() - began) * steps / step)
             chosen = batch_indices(seed, len(kept), BATCH_SIZE, step)
             optimizer.zero_grad()
             wanted = condition_of(labels[kept[chosen]], _classes(attributes))
@@ -167,23 +167,25 @@ def cached_classifier(
     labels: Tensor,
     attributes: Sequence[Attribute],
     folder: Path,
-    told: Told = untold,
+    on_estimate: EstimateCallback = ignore_estimate,
     steps: int | None = None,
 ) -> Classifier:
     """The classifier of this data that `folder` keeps, else one trained now and kept there for the next time.
 
-    It is trained for so many `steps`, STEPS unless given; `told` as by `train_classifier`. A file that is damaged or
+    It is trained for so many `steps`, STEPS unless given; `on_estimate` as by `train_classifier`. A file that is damaged or
     not such a classifier is replaced. A folder that cannot be written is no error. Of processes that train at once,
     each uses its own and the last one's file stays.
     """
-    shape = f"{samples.shape[1]}x{_classes(attributes)}"  # of the same data, stacks and single digits are told apart
+    shape = (
+        f"{samples.shape[1]}x{_classes(attributes)}"  # of the same data, stacks and single digits are on_estimate apart
+    )
     if steps is not None:
         shape += f"-{steps}"
-    path = folder / f"classifier-v{VERSION}-{shape}-{dataset_fingerprint}.safetensors"
+    path = folder / f"classifier-v{CLASSIFIER_VERSION}-{shape}-{dataset_fingerprint}.safetensors"
     found = _load(path, dataset_fingerprint, samples.shape[1], _classes(attributes))
     if found is not None:
         return found
-    classifier = train_classifier(samples, labels, attributes, steps=steps, told=told)
+    classifier = train_classifier(samples, labels, attributes, steps=steps, on_estimate=on_estimate)
     with contextlib.suppress(OSError):
         _save(classifier, path, dataset_fingerprint)
     return classifier

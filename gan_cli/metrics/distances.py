@@ -1,6 +1,6 @@
 """How far the distribution of one set of features is from another's: Frechet and kernel distance, precision, recall.
 
-What ends in `s` and takes `chosen`, bool `[R, N]`, gives `[R]` figures, one of each row's samples: see `resampling`.
+What ends in `s` and takes `masks`, bool `[R, N]`, gives `[R]` figures, one of each row's samples: see `resampling`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Gaussian:
         return vectors * values.clamp_min(0).sqrt() @ vectors.T
 
 
-def fitted(features: Tensor) -> Gaussian:
+def fit_gaussian(features: Tensor) -> Gaussian:
     """To `[N, F]`; ValueError for fewer than 2 rows."""
     if len(features) < 2:
         raise ValueError("a covariance needs at least 2 samples of each")
@@ -42,7 +42,7 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
 
     |mean - mean'|^2 + tr(C + C' - 2 (C C')^(1/2)), at least 0. Computed in float64. ValueError for fewer than 2 rows.
     """
-    return frechet_between(fitted(one), fitted(other))
+    return frechet_between(fit_gaussian(one), fit_gaussian(other))
 
 
 def frechet_between(one: Gaussian, other: Gaussian) -> float:
@@ -51,8 +51,8 @@ def frechet_between(one: Gaussian, other: Gaussian) -> float:
     return max(0.0, (shift + one.covariance.trace() + other.covariance.trace() - 2 * cross).item())
 
 
-def frechet_distances(real: Gaussian, fake: Tensor, chosen: Tensor) -> Tensor:
-    return torch.tensor([frechet_between(real, fitted(fake[row])) for row in chosen], dtype=torch.float64)
+def frechet_distances(real: Gaussian, fake: Tensor, masks: Tensor) -> Tensor:
+    return torch.tensor([frechet_between(real, fit_gaussian(fake[row])) for row in masks], dtype=torch.float64)
 
 
 def kernel_distance(one: Tensor, other: Tensor) -> float:
@@ -64,10 +64,10 @@ def kernel_distance(one: Tensor, other: Tensor) -> float:
     return kernel_distances(one, other, torch.ones(1, len(other), dtype=torch.bool)).item()
 
 
-def kernel_distances(real: Tensor, fake: Tensor, chosen: Tensor) -> Tensor:
-    if min(len(real), int(chosen.sum(1).min())) < 2:
+def kernel_distances(real: Tensor, fake: Tensor, masks: Tensor) -> Tensor:
+    if min(len(real), int(masks.sum(1).min())) < 2:
         raise ValueError("an unbiased estimate needs at least 2 samples of each")
-    real, fake, weights = real.double(), fake.double(), chosen.double()
+    real, fake, weights = real.double(), fake.double(), masks.double()
     count = weights.sum(1)
     with_real = torch.cat([_kernel(part, real).mean(1) for part in _parts(fake)])
     among_real = torch.stack([_kernel(part, real).sum() for part in _parts(real)]).sum() - _own(real).sum()
@@ -114,14 +114,19 @@ def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> Coverag
 
 
 def _share_within(samples: Tensor, members: Tensor, neighbours: int) -> float:
-    radii = torch.cat([distances(part, members).kthvalue(neighbours + 1).values for part in _parts(members)])
-    return torch.cat([(distances(part, members) <= radii).any(1) for part in _parts(samples)]).float().mean().item()
+    radii = torch.cat([pairwise_distances(part, members).kthvalue(neighbours + 1).values for part in _parts(members)])
+    return (
+        torch.cat([(pairwise_distances(part, members) <= radii).any(1) for part in _parts(samples)])
+        .float()
+        .mean()
+        .item()
+    )
 
 
 def _parts(rows: Tensor) -> tuple[Tensor, ...]:
     return rows.split(ROWS_AT_ONCE)
 
 
-def distances(rows: Tensor, others: Tensor) -> Tensor:
+def pairwise_distances(rows: Tensor, others: Tensor) -> Tensor:
     """`[N, M]`, a sample's distance to itself being exactly what it is to its copy."""
     return torch.cdist(rows, others, compute_mode="donot_use_mm_for_euclid_dist")

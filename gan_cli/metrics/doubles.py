@@ -10,7 +10,7 @@ MOST_BYTES = 1 << 30  # of pictures that are looked at: it takes about a second
 AT_A_START = 1 << 28  # the same, before a run
 
 
-def digests(samples: Tensor, most: int = MOST_BYTES) -> list[bytes] | None:
+def image_digests(samples: Tensor, most: int = MOST_BYTES) -> list[bytes] | None:
     """One of each picture, equal for equal pixels; None of points, and of more than is cheap."""
     if samples.ndim == 2 or samples.nbytes > most:
         return None
@@ -19,13 +19,13 @@ def digests(samples: Tensor, most: int = MOST_BYTES) -> list[bytes] | None:
 
 def describe_doubles(train: Tensor, held_out: Tensor | None = None, most: int = MOST_BYTES) -> list[str]:
     """A line for what is there more than once; none if nothing is, or if looking would take long."""
-    known = digests(train, most)
+    known = image_digests(train, most)
     lines = []
     if known is not None and len(set(known)) < len(known):
         lines.append(
             f"doubles: {len(known) - len(set(known)):,} of {len(known):,} training images are copies of another"
         )
-    others = None if held_out is None else digests(held_out, most)
+    others = None if held_out is None else image_digests(held_out, most)
     shared = 0 if known is None or others is None else count_shared(others, known)
     if shared and others is not None:
         lines.append(f"doubles: {shared:,} of {len(others):,} held-out images are also training images")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, relu
 
 from gan_cli.data.dataset import to_unit
-from gan_cli.metrics.classifier import VERSION, Classifier
+from gan_cli.metrics.classifier import CLASSIFIER_VERSION, Classifier
 from gan_cli.randomness import generator_for
 
 AT_ONCE = 500
@@ -21,22 +21,22 @@ RANDOM_SIDE, RANDOM_FEATURES = 32, 128
 RANDOM_CHANNELS = (32, 64, 128)  # of layers that halve the side
 MOST_VALUES = 256  # of a picture compared by its pixels: a covariance has the square of that
 
-Told = Callable[[int, int], None]  # of so many samples, so many are done
+CountCallback = Callable[[int, int], None]  # of so many samples, so many are done
 
 
-class Seen(NamedTuple):
+class Features(NamedTuple):
     """float32 `[N, F]`, and `[N, K]` probabilities of classes or None."""
 
     features: Tensor
     probabilities: Tensor | None = None
 
 
-def _untold(done: int, count: int) -> None:
+def _no_progress(done: int, count: int) -> None:
     pass
 
 
 @dataclass(frozen=True)
-class Picked:
+class SampleSubset:
     """Some samples of data that may be larger than the memory: `index` counts through the `sources` one after another.
 
     A slice of it is a tensor.
@@ -66,39 +66,39 @@ class Extractor:
 
     name: str
     key: str
-    look: Callable[[Tensor], Seen]
+    extract_batch: Callable[[Tensor], Features]
     accuracy: float | None = None
     why: str = ""
 
     @torch.no_grad()
-    def see(self, samples: Tensor | Picked, told: Told = _untold) -> Seen:
+    def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = _no_progress) -> Features:
         """All of them, some at a time."""
-        seen = [self.look(part) for part in _told_of(samples, told)]
+        seen = [self.extract_batch(part) for part in _told_of(samples, progress)]
         probabilities = [part.probabilities for part in seen if part.probabilities is not None]
         features = torch.cat([part.features for part in seen])
-        return Seen(features, torch.cat(probabilities) if probabilities else None)
+        return Features(features, torch.cat(probabilities) if probabilities else None)
 
 
-def _told_of(samples: Tensor | Picked, told: Told) -> Iterator[Tensor]:
+def _told_of(samples: Tensor | SampleSubset, progress: CountCallback) -> Iterator[Tensor]:
     for start in range(0, len(samples), AT_ONCE):
         yield samples[start : start + AT_ONCE]
-        told(min(start + AT_ONCE, len(samples)), len(samples))
+        progress(min(start + AT_ONCE, len(samples)), len(samples))
 
 
 # --- points and pixels -------------------------------------------------------------------------------------------
 
 
-def points() -> Extractor:
+def build_point_extractor() -> Extractor:
     """The coordinates themselves."""
-    return Extractor("points", "points", lambda samples: Seen(samples.float()))
+    return Extractor("points", "points", lambda samples: Features(samples.float()))
 
 
-def pixels() -> Extractor:
+def build_pixel_extractor() -> Extractor:
     """Values in [-1, 1] of pictures of at most MOST_VALUES, to which larger ones are shrunk."""
-    return Extractor("pixels", f"pixels-{MOST_VALUES}", lambda images: Seen(shrunk(images, MOST_VALUES)))
+    return Extractor("pixels", f"pixels-{MOST_VALUES}", lambda images: Features(downscale(images, MOST_VALUES)))
 
 
-def shrunk(images: Tensor, most: int) -> Tensor:
+def downscale(images: Tensor, most: int) -> Tensor:
     """uint8 `[N, C, H, W]` as `[N, values]` in [-1, 1], of a smaller size if else there were more than `most` values.
 
     The proportions are kept as nearly as can be.
@@ -115,7 +115,7 @@ def shrunk(images: Tensor, most: int) -> Tensor:
 # --- networks ----------------------------------------------------------------------------------------------------
 
 
-def random(channels: int) -> Extractor:
+def build_random_extractor(channels: int) -> Extractor:
     """Convolutions with fixed random weights, which no data have shaped (2002.09797, section 4.1, has such).
 
     Three that halve the side of pictures brought to RANDOM_SIDE pixels, then a projection to RANDOM_FEATURES values.
@@ -127,18 +127,18 @@ def random(channels: int) -> Extractor:
         weights.append(drawn * math.sqrt(2 / drawn[0].numel()))  # He's: as large out as in
         inputs = outputs
 
-    def look(images: Tensor) -> Seen:
+    def extract_batch(images: Tensor) -> Features:
         values = to_unit(images)
         if values.shape[-2:] != (RANDOM_SIDE, RANDOM_SIDE):
             values = interpolate(values, size=(RANDOM_SIDE, RANDOM_SIDE), mode="bilinear", antialias=True)
         for weight in weights[:-1]:
             values = relu(conv2d(values, weight, stride=2, padding=1))
-        return Seen(conv2d(values, weights[-1]).flatten(1))
+        return Features(conv2d(values, weights[-1]).flatten(1))
 
-    return Extractor("random", f"random-1-{channels}", look)
+    return Extractor("random", f"random-1-{channels}", extract_batch)
 
 
-def classifying(classifier: Classifier, *, one_of: bool, stacked: bool = False) -> Extractor:
+def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked: bool = False) -> Extractor:
     """The features by which a classifier of the data tells classes apart, and the classes' probabilities.
 
     `one_of`: a picture has one class; of several attributes there are no probabilities. `stacked`: each channel is a
@@ -147,18 +147,18 @@ def classifying(classifier: Classifier, *, one_of: bool, stacked: bool = False) 
     network = classifier.network
     assert isinstance(network, nn.Sequential)
 
-    def look(images: Tensor) -> Seen:
+    def extract_batch(images: Tensor) -> Features:
         count, layers = images.shape[:2]
         features = classifier.features(images.flatten(0, 1).unsqueeze(1) if stacked else images)
         probabilities = network[-1](features).softmax(1)
         if not stacked:
-            return Seen(features, probabilities if one_of else None)
+            return Features(features, probabilities if one_of else None)
         digits = probabilities.view(count, layers, -1).unbind(1)
         spelt = digits[0]
         for digit in digits[1:]:
             spelt = (spelt.unsqueeze(2) * digit.unsqueeze(1)).flatten(1)
-        return Seen(features.view(count, -1), spelt)
+        return Features(features.view(count, -1), spelt)
 
     digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in network.state_dict().values()))
-    key = f"classifier-v{VERSION}-{one_of}-{stacked}-{digest.hexdigest()}"
-    return Extractor("classifier", key, look, classifier.accuracy)
+    key = f"classifier-v{CLASSIFIER_VERSION}-{one_of}-{stacked}-{digest.hexdigest()}"
+    return Extractor("classifier", key, extract_batch, classifier.accuracy)

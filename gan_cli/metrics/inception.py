@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan_cli.data.download import made_if_kept
 from gan_cli.errors import UsageError, one_line
-from gan_cli.metrics.extractors import Extractor, Seen
+from gan_cli.metrics.extractors import Extractor, Features
 
 NAME = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{NAME}"
@@ -20,10 +20,10 @@ SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 FOLDER = Path("~/.cache/gan-cli/inception")
 
 
-def inception() -> Extractor:
+def build_inception_extractor() -> Extractor:
     """torch-fidelity's port of the network that FID is defined by (1706.08500), which scales pictures to 299 pixels.
 
-    UsageError without the package, or without the weights where they cannot be fetched.
+    UsageError without the package, or without the weights where they cannot be fetch_weights.
     """
     try:
         with warnings.catch_warnings():
@@ -34,17 +34,17 @@ def inception() -> Extractor:
             f"extractor=inception: needs the extra metrics, pip install 'gan-cli[metrics]' ({one_line(error, 80)})"
         ) from None
     network = FeatureExtractorInceptionV3(
-        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(fetched())
+        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(fetch_weights())
     )
 
-    def look(images: Tensor) -> Seen:
+    def extract_batch(images: Tensor) -> Features:
         features, logits = network(images[:, :3] if images.shape[1] > 2 else images[:, :1].expand(-1, 3, -1, -1))
-        return Seen(features, logits.softmax(1))
+        return Features(features, logits.softmax(1))
 
-    return Extractor("inception", f"inception-{SHA256}", look)
+    return Extractor("inception", f"inception-{SHA256}", extract_batch)
 
 
-def fetched() -> Path:
+def fetch_weights() -> Path:
     """The file of weights, downloaded once; UsageError says where to put it by hand.
 
     The package unpickles this file. So only the one that is known by its sha256 is ever given to it.
@@ -57,7 +57,7 @@ def fetched() -> Path:
                 torch.hub.download_url_to_file(URL, str(path), hash_prefix=SHA256, progress=False)
         except (OSError, urllib.error.URLError, RuntimeError) as error:
             raise UsageError(
-                f"extractor=inception: its weights cannot be fetched ({one_line(error, 100)}); put {URL} at {path}, or"
+                f"extractor=inception: its weights cannot be fetch_weights ({one_line(error, 100)}); put {URL} at {path}, or"
                 " use extractor=classifier or random"
             ) from None
     with open(path, "rb") as stream:

@@ -30,7 +30,7 @@ class ModeCount(NamedTuple):
     reverse_kl: float
 
 
-class Floor(NamedTuple):
+class ModeFloor(NamedTuple):
     """What a perfect sampler is expected to get: fewer samples miss more modes, and are spread less evenly."""
 
     covered: float
@@ -64,14 +64,14 @@ def count_labels(labels: Tensor, possible: int) -> ModeCount:
     return _summary(labels.bincount(minlength=possible), share=1.0)
 
 
-def floor_of(possible: int, n: int, seeds: int = 100) -> Floor:
+def simulate_mode_floor(possible: int, n: int, seeds: int = 100) -> ModeFloor:
     """The mean over `seeds` simulated samplers that draw `n` times from `possible` equally frequent modes.
 
     No generator does better but by chance, so that a reverse KL means something only next to this one.
     """
     draws = (torch.randint(possible, (n,), generator=generator_for(seed, "floor of modes")) for seed in range(seeds))
     counts = [count_labels(drawn, possible) for drawn in draws]
-    return Floor(
+    return ModeFloor(
         covered=sum(count.covered for count in counts) / seeds,
         reverse_kl=sum(count.reverse_kl for count in counts) / seeds,
     )

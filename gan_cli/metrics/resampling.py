@@ -12,7 +12,7 @@ from gan_cli.randomness import generator_for
 Z = 1.96  # standard deviations on each side of 95 % of a Gaussian
 
 
-def halves(count: int, resamples: int, seed: int = 0) -> Tensor:
+def half_masks(count: int, resamples: int, seed: int = 0) -> Tensor:
     """bool `[1 + resamples, count]`: first all samples, then random halves of them, none twice.
 
     The usual bootstrap draws with replacement, and a repeated sample is what several of our figures punish: it narrows
@@ -21,14 +21,14 @@ def halves(count: int, resamples: int, seed: int = 0) -> Tensor:
     all samples is about its own mean (half-sampling; Politis and Romano, 1994: the variance of n/2 drawn samples is
     twice as large, of which drawing them from n takes away half).
     """
-    chosen = torch.zeros(1 + resamples, count, dtype=torch.bool)
-    chosen[0] = True
-    for number, row in enumerate(chosen[1:]):
+    masks = torch.zeros(1 + resamples, count, dtype=torch.bool)
+    masks[0] = True
+    for number, row in enumerate(masks[1:]):
         row[torch.randperm(count, generator=generator_for(seed, "half", number))[: count // 2]] = True
-    return chosen
+    return masks
 
 
-def interval(values: Tensor, least: float = -math.inf, most: float = math.inf) -> tuple[float, float] | None:
+def confidence_interval(values: Tensor, least: float = -math.inf, most: float = math.inf) -> tuple[float, float] | None:
     """95 % about the first of `values` `[1 + resamples]`, cut to what the figure can be; None of fewer than 2 halves.
 
     It tells what other samples of the same generator would score against the same real ones. Halves also differ from
@@ -44,7 +44,7 @@ def interval(values: Tensor, least: float = -math.inf, most: float = math.inf) -
     return min(value, max(least, value - reach)), max(value, min(most, value + reach))
 
 
-def share_interval(share: float, count: int) -> tuple[float, float]:
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
     """95 % about a share of `count` independent samples (Wilson, 1927), wider than nothing where all are alike."""
     middle, reach = share + Z**2 / (2 * count), Z * math.sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2)
     low, high = ((middle + side * reach) / (1 + Z**2 / count) for side in (-1, 1))

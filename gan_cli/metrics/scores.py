@@ -15,10 +15,10 @@ def inception_score(probabilities: Tensor) -> float:
     return inception_scores(probabilities, torch.ones(1, len(probabilities), dtype=torch.bool)).item()
 
 
-def inception_scores(probabilities: Tensor, chosen: Tensor) -> Tensor:
-    """The scores `[R]` of the samples that each row of `chosen`, bool `[R, N]`, has."""
+def inception_scores(probabilities: Tensor, masks: Tensor) -> Tensor:
+    """The scores `[R]` of the samples that each row of `masks`, bool `[R, N]`, has."""
     known = probabilities.double()
-    weights = chosen.double() / chosen.sum(1, keepdim=True)
+    weights = masks.double() / masks.sum(1, keepdim=True)
     marginal = weights @ known
     return (_entropy(marginal) - weights @ _entropy(known)).exp()
 

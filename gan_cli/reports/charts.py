@@ -68,7 +68,7 @@ def known_keys(lines: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(keys)[:MOST_KEYS]
 
 
-def points_of(lines: Iterable[Mapping[str, Any]], key: str) -> list[Point]:
+def metric_points(lines: Iterable[Mapping[str, Any]], key: str) -> list[Point]:
     """(step, value) of each line that holds the figure."""
     return [(float(line["step"]), float(line[key])) for line in lines if key in line]
 
@@ -83,8 +83,8 @@ def training_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Ch
 
 def quality_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
     """What evaluations on the way found; nothing of what was found once, at the end."""
-    keys = [key for key in quality_keys(lines) if len(points_of(lines, key)) > 1]
-    possible = max((value for _, value in points_of(lines, "modes/possible")), default=None)
+    keys = [key for key in quality_keys(lines) if len(metric_points(lines, key)) > 1]
+    possible = max((value for _, value in metric_points(lines, "modes/possible")), default=None)
     plans = []
     for key in keys:
         head, _, extractor = key.partition("-")
@@ -111,7 +111,7 @@ def quality_keys(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     return named + [key for key in keys if "/" not in key and key not in drawn | NO_CURVE]
 
 
-def vital_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
+def health_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
     """The watch's figures, and whatever a plugin or a later version may have added."""
     told = {key for plan in (*TRAINING, *VITAL) for key in plan.names} | NO_CURVE | {*quality_keys(lines)}
     others = [key for key in known_keys(lines) if key not in told and not key.startswith("penalty/")]
@@ -123,7 +123,7 @@ def _draw(plans: Iterable[Plan], lines: Sequence[Mapping[str, Any]], steps: Scal
     for plan in plans:
         colours = COLOURS if len(plan.names) > 1 else COLOURS[1:]
         series = [
-            Series(name, colour, points_of(lines, key))
+            Series(name, colour, metric_points(lines, key))
             for (key, name), colour in zip(plan.names.items(), colours, strict=False)
         ]
         chart = draw_chart(plan.title, series, steps, plan.bounds)

@@ -22,7 +22,7 @@ Point = tuple[float, float]
 class Tick(NamedTuple):
     """Where, in per cent from the left or the top, and what stands there."""
 
-    place: float
+    position: float
     label: str
 
 
@@ -34,7 +34,7 @@ class Scale:
     high: float
     log: bool = False
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         if self.log:
             low, high = math.log10(self.low), math.log10(self.high)
             return (math.log10(max(value, self.low * 1e-9)) - low) / (high - low)
@@ -76,7 +76,7 @@ class Chart:
     data: dict[str, Any]
 
 
-def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
+def thin_points(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
     """At most so many points: first, last and, of each stretch between them, the least and the greatest value."""
     if len(points) <= most:
         return list(points)
@@ -88,7 +88,7 @@ def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
     return [*kept, points[-1]]
 
 
-def scale_of(values: Iterable[float], bounds: tuple[float | None, float | None] = (None, None)) -> Scale:
+def fit_scale(values: Iterable[float], bounds: tuple[float | None, float | None] = (None, None)) -> Scale:
     """One that holds all values, and `bounds` where they are given; logarithmic where values span decades."""
     values = list(values)
     low, high = min(values), max(values)
@@ -109,10 +109,10 @@ def draw_chart(
     title: str, series: Sequence[Series], steps: Scale, bounds: tuple[float | None, float | None] = (None, None)
 ) -> Chart | None:
     """None if there is nothing to draw."""
-    series = [Series(each.name, each.colour, thin(sorted(each.points))) for each in series if each.points]
+    series = [Series(each.name, each.colour, thin_points(sorted(each.points))) for each in series if each.points]
     if not series:
         return None
-    values = scale_of((value for each in series for _, value in each.points), bounds)
+    values = fit_scale((value for each in series for _, value in each.points), bounds)
     return Chart(
         title=title,
         note="logarithmic" if values.log else "",
@@ -125,27 +125,27 @@ def draw_chart(
 
 
 def place_curve(series: Series, steps: Scale, values: Scale) -> Curve:
-    places = [(steps.place(step), 1 - values.place(value)) for step, value in series.points]
+    places = [(steps.position(step), 1 - values.position(value)) for step, value in series.points]
     path = " ".join(f"{round(x * UNITS)},{round(_within(y) * UNITS)}" for x, y in places)
     dots = tuple((percent(x), percent(_within(y))) for x, y in places) if len(places) <= FEW_POINTS else ()
     return Curve(series.name, series.colour, path, dots)
 
 
 def x_ticks(steps: Scale, most: int = 5) -> tuple[Tick, ...]:
-    return tuple(Tick(percent(steps.place(step)), figure(step)) for step in steps.ticks(most))
+    return tuple(Tick(percent(steps.position(step)), figure(step)) for step in steps.ticks(most))
 
 
 def y_ticks(values: Scale, most: int = 5) -> tuple[Tick, ...]:
-    return tuple(Tick(percent(1 - values.place(value)), figure(value)) for value in values.ticks(most))
+    return tuple(Tick(percent(1 - values.position(value)), figure(value)) for value in values.ticks(most))
 
 
 def percent(share: float) -> float:
     return round(100 * share, 2)
 
 
-def _within(place: float) -> float:
+def _within(position: float) -> float:
     """Not so far outside that a browser's arithmetic suffers."""
-    return min(max(place, -2.0), 3.0)
+    return min(max(position, -2.0), 3.0)
 
 
 def _rounded(series: Series) -> dict[str, Any]:

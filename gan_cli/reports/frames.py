@@ -26,7 +26,7 @@ QUALITY, TRIES = 80, 6  # of WebP, and how often a picture is made smaller to fi
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedImage:
     """`uri` holds the picture; `width` and `height` are those of its file."""
 
     uri: str
@@ -35,7 +35,7 @@ class Picture:
     step: int = 0
 
 
-def grids_of(run: Path, last: float | None = None) -> list[tuple[int, Path]]:
+def list_grids(run: Path, last: float | None = None) -> list[tuple[int, Path]]:
     """(step, file) of a run's grids, in order; those of steps past `last` belong to a run that fell back."""
     numbered = [(re.fullmatch(r"step_([0-9]{1,15})", path.stem), path) for path in _files(run / SAMPLES)]
     grids = sorted((int(match[1]), path) for match, path in numbered if match)
@@ -49,15 +49,15 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[Picture]:
+def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[EmbeddedImage]:
     """Evenly chosen grids, the first and last among them, in `budget` bytes altogether."""
     count = min(len(grids), MOST_FRAMES, max(FEWEST_FRAMES, MOST_PIXELS // max(1, _pixels(grids))))
     if not count or not budget:
         return []
     chosen = [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
     most = min(LARGEST_FRAME, budget // count)
-    pictures = [(step, embed_picture(path, most)) for step, path in chosen]
-    return [Picture(found.uri, found.width, found.height, step) for step, found in pictures if found is not None]
+    pictures = [(step, embed_image(path, most)) for step, path in chosen]
+    return [EmbeddedImage(found.uri, found.width, found.height, step) for step, found in pictures if found is not None]
 
 
 def _pixels(grids: Sequence[tuple[int, Path]]) -> int:
@@ -69,7 +69,7 @@ def _pixels(grids: Sequence[tuple[int, Path]]) -> int:
         return 0
 
 
-def embed_picture(path: Path, most: int, side: int = LARGEST_SIDE) -> Picture | None:
+def embed_image(path: Path, most: int, side: int = LARGEST_SIDE) -> EmbeddedImage | None:
     """The file as it is if that takes at most so many bytes in base64, else a smaller WebP; None if it is no PNG."""
     most = most * 3 // 4  # what base64 makes of it is a third larger
     try:
@@ -78,12 +78,12 @@ def embed_picture(path: Path, most: int, side: int = LARGEST_SIDE) -> Picture | 
         with _unalarmed(), Image.open(path, formats=["PNG"]) as image:
             width, height = image.size
             if max(width, height) <= side and path.stat().st_size <= most:
-                return Picture(_uri("png", path.read_bytes()), width, height)
+                return EmbeddedImage(_uri("png", path.read_bytes()), width, height)
             image.thumbnail((side, side))
             shrunk = _shrink(flat(image), most)
     except Exception:  # Pillow raises many kinds for what is no picture, and none of them may end a page
         return None
-    return None if shrunk is None else Picture(_uri("webp", shrunk), width, height)
+    return None if shrunk is None else EmbeddedImage(_uri("webp", shrunk), width, height)
 
 
 def _shrink(image: Image.Image, most: int) -> bytes | None:

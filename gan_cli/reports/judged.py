@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from gan_cli.figures import EVALUATIONS, Figure, newest_evaluated
 from gan_cli.reports.curves import percent
-from gan_cli.reports.reading import number, text, whole
+from gan_cli.reports.reading import as_int, number, text
 
 MOST_FIGURES = 60
 
@@ -24,7 +24,7 @@ class Bar(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class MetricRow:
     """A figure, checked, with its drawing."""
 
     name: str
@@ -38,16 +38,16 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationSection:
     """`about` says of which samples, by which features; `pairs` shows samples beside what is nearest to them."""
 
-    figures: tuple[Judgement, ...]
+    figures: tuple[MetricRow, ...]
     about: tuple[tuple[str, str], ...]
     verdict: str
     pairs: Path | None
 
 
-def judged_of(run: Path) -> Judged | None:
+def read_newest_evaluation(run: Path) -> EvaluationSection | None:
     """The newest evaluation of a run, if it has one."""
     evaluated = newest_evaluated(run)
     if evaluated is None:
@@ -56,7 +56,7 @@ def judged_of(run: Path) -> Judged | None:
     known = [(key, value) for key, value in evaluated.about.items() if not isinstance(value, dict)][:20]
     about = [(text(key, 40).replace("_", " "), _told(value)) for key, value in known]
     page = text(evaluated.about.get("page"), 255)
-    return Judged(
+    return EvaluationSection(
         figures=tuple(each for each in found if each is not None),
         about=tuple((key, told) for key, told in about if key and told),
         verdict=text(evaluated.about.get("verdict"), 300),
@@ -71,19 +71,19 @@ def _told(value: Any) -> str:
     return text(value) if found is None or found.is_integer() else f"{found:.4g}"
 
 
-def _judgement(figure: Figure) -> Judgement | None:
+def _judgement(figure: Figure) -> MetricRow | None:
     value, floor = number(figure.value), number(figure.floor)
     if value is None:
         return None
     pair = [number(end) for end in figure.interval or ()]
     interval = (pair[0], pair[1]) if len(pair) == 2 and pair[0] is not None and pair[1] is not None else None
     better = figure.better if figure.better in ("lower", "higher") else ""
-    return Judgement(
+    return MetricRow(
         name=text(figure.name, 80),
         value=value,
         interval=interval,
         floor=floor,
-        n=whole(figure.n),
+        n=as_int(figure.n),
         better=better,
         note=text(figure.note, 300),
         bar=_bar(value, interval, floor),
@@ -95,13 +95,13 @@ def _bar(value: float, interval: tuple[float, float] | None, floor: float | None
     low, high = min(known), max(known)
     span = (high - low) * 1.04 or 1.0
 
-    def place(number: float) -> float:
+    def position(number: float) -> float:
         return percent((number - low) / span)
 
     return Bar(
-        start=place(min(value, 0.0)),
-        length=round(place(max(value, 0.0)) - place(min(value, 0.0)), 2),
-        low=None if interval is None else place(interval[0]),
-        high=None if interval is None else place(interval[1]),
-        floor=None if floor is None else place(floor),
+        start=position(min(value, 0.0)),
+        length=round(position(max(value, 0.0)) - position(min(value, 0.0)), 2),
+        low=None if interval is None else position(interval[0]),
+        high=None if interval is None else position(interval[1]),
+        floor=None if floor is None else position(floor),
     )

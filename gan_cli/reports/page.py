@@ -47,7 +47,7 @@ def render(template: str, values: dict[str, Any]) -> str:
     """The page. Its policy names its own style and script by their hashes, so nothing else in it can act."""
     from markupsafe import Markup
 
-    own = {name: _own(name) for name in ("style.css", "script.js")}
+    own = {name: _read_asset(name) for name in ("style.css", "script.js")}
     return (
         _environment()
         .get_template(template)
@@ -63,7 +63,7 @@ def render(template: str, values: dict[str, Any]) -> str:
 
 
 @lru_cache(maxsize=2)
-def _own(name: str) -> str:
+def _read_asset(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
@@ -71,7 +71,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
-def fit(build: Callable[[int], str]) -> bytes:
+def fit_page_size(build: Callable[[int], str]) -> bytes:
     """What `build` makes of a budget for pictures, the largest with which the page stays under its limit."""
     for budget in BUDGETS:
         page = build(budget).encode("utf-8", errors="replace")

@@ -16,7 +16,7 @@ LARGEST = 1e300
 Made = TypeVar("Made")
 
 
-def or_none(build: Callable[[], Made]) -> Made | None:
+def none_on_error(build: Callable[[], Made]) -> Made | None:
     """What `build` returns, if it does: nothing in a folder may keep the rest of a page from being written."""
     try:
         return build()
@@ -24,9 +24,9 @@ def or_none(build: Callable[[], Made]) -> Made | None:
         return None
 
 
-def or_empty(build: Callable[[], Sequence[Made]]) -> list[Made]:
+def empty_on_error(build: Callable[[], Sequence[Made]]) -> list[Made]:
     """The same of what is a list."""
-    return list(or_none(build) or [])
+    return list(none_on_error(build) or [])
 
 
 def text(value: Any, limit: int = 200) -> str:
@@ -47,19 +47,19 @@ def number(value: Any) -> float | None:
 
 
 def numbers(value: Any) -> list[float]:
-    return [found for found in map(number, listed(value)) if found is not None]
+    return [found for found in map(number, as_list(value)) if found is not None]
 
 
-def whole(value: Any) -> int | None:
+def as_int(value: Any) -> int | None:
     found = number(value)
     return None if found is None else int(found)
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def as_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
 
 

@@ -14,24 +14,24 @@ from gan_cli.errors import counted
 from gan_cli.figures import EVALUATIONS
 from gan_cli.options import DATASETS
 from gan_cli.options.datasets import PointOptions
-from gan_cli.reports.charts import quality_charts, quality_keys, training_charts, vital_charts
+from gan_cli.reports.charts import health_charts, quality_charts, quality_keys, training_charts
 from gan_cli.reports.curves import Scale, percent, steps_scale
-from gan_cli.reports.frames import Picture, embed_frames, embed_picture, grids_of
-from gan_cli.reports.judged import judged_of
-from gan_cli.reports.page import fit, render
+from gan_cli.reports.frames import EmbeddedImage, embed_frames, embed_image, list_grids
+from gan_cli.reports.judged import read_newest_evaluation
+from gan_cli.reports.page import fit_page_size, render
 from gan_cli.reports.reading import (
+    as_int,
+    as_list,
+    as_mapping,
     duration,
+    empty_on_error,
     figure,
     link,
-    listed,
-    mapping,
+    none_on_error,
     number,
-    or_empty,
-    or_none,
     read_json,
     size,
     text,
-    whole,
 )
 from gan_cli.runfolder import CHECKPOINTS, LOG, METRICS, RECORD, SAMPLES
 from gan_cli.runlog import read_metrics
@@ -66,15 +66,15 @@ class Mark(NamedTuple):
     name: str
     since: int
     text: str
-    place: float
+    position: float
 
 
 def build_run_page(run: Path, home: Path) -> bytes:
     """The page of a run's folder, its links as seen from the folder `home`."""
-    record = mapping(read_json(run / RECORD))
-    lines = or_empty(lambda: [line for line in read_metrics(run) if "step" in line])
+    record = as_mapping(read_json(run / RECORD))
+    lines = empty_on_error(lambda: [line for line in read_metrics(run) if "step" in line])
     lines.sort(key=lambda line: line["step"])
-    values = or_none(lambda: _values(run, home, record, lines)) or _bare(run, home)
+    values = none_on_error(lambda: _values(run, home, record, lines)) or _bare(run, home)
 
     def build(budget: int) -> str:
         real, last, frames = _pictures(run, _last_step(record), budget)
@@ -84,11 +84,11 @@ def build_run_page(run: Path, home: Path) -> bytes:
             "last": last,
             "frames": frames,
             "frame_steps": [frame.step for frame in frames],
-            "pairs": embed_picture(pairs, int(STILL_SHARE * budget), STILL_SIDE) if pairs is not None else None,
+            "pairs": embed_image(pairs, int(STILL_SHARE * budget), STILL_SIDE) if pairs is not None else None,
         }
         return render("run.html.jinja", values | shown)
 
-    return fit(build)
+    return fit_page_size(build)
 
 
 def _bare(run: Path, home: Path) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _bare(run: Path, home: Path) -> dict[str, Any]:
 
 
 def _values(run: Path, home: Path, record: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    config, ended = mapping(record.get("config")), mapping(record.get("ended"))
+    config, ended = as_mapping(record.get("config")), as_mapping(record.get("ended"))
     done = number(ended.get("step")) or max((line["step"] for line in lines), default=0)
     steps = steps_scale([done, *(line["step"] for line in lines[-1:])])
     marks = findings_of(record, lines, steps)
@@ -105,53 +105,54 @@ def _values(run: Path, home: Path, record: Mapping[str, Any], lines: Sequence[Ma
         "title": title_of(run, config),
         "folder": text(str(run), 300),
         "status": text(ended.get("status"), 30) or "not ended",
-        "facts": [*_facts(record, config, ended, done), *or_empty(lambda: _best(run))],
-        "tiles": or_empty(lambda: _tiles(lines, run)),
-        "classes": [text(name, 40) for name in listed(mapping(config.get("conditioning")).get("classes"))][
+        "facts": [*_facts(record, config, ended, done), *empty_on_error(lambda: _best(run))],
+        "tiles": empty_on_error(lambda: _tiles(lines, run)),
+        "classes": [text(name, 40) for name in as_list(as_mapping(config.get("conditioning")).get("classes"))][
             :MOST_CLASSES
         ],
         "points": _of_points(config),
         "marks": marks,
-        "training": or_empty(lambda: training_charts(lines, steps)),
-        "quality": or_empty(lambda: quality_charts(lines, steps)),
-        "vital": or_empty(lambda: vital_charts(lines, steps)),
-        "judged": or_none(lambda: judged_of(run)),
-        "changed": or_empty(lambda: _changed(config, record)),
-        "config": or_empty(lambda: _whole(config)),
-        "environment": or_empty(lambda: _environment(record)),
+        "training": empty_on_error(lambda: training_charts(lines, steps)),
+        "quality": empty_on_error(lambda: quality_charts(lines, steps)),
+        "vital": empty_on_error(lambda: health_charts(lines, steps)),
+        "judged": none_on_error(lambda: read_newest_evaluation(run)),
+        "changed": empty_on_error(lambda: _changed(config, record)),
+        "config": empty_on_error(lambda: _whole(config)),
+        "environment": empty_on_error(lambda: _environment(record)),
         "commands": _commands(run, record, ended),
-        "links": or_empty(lambda: _links(run, home)),
+        "links": empty_on_error(lambda: _links(run, home)),
     }
 
 
 def title_of(run: Path, config: Mapping[str, Any]) -> str:
     """As `Config.run_name` has it, for a config that need not be one."""
-    parts = [mapping(config.get("dataset")), mapping(mapping(config.get("architecture")).get("generator"))]
-    names = [text(part.get("name"), 60) for part in (*parts, mapping(config.get("loss")))]
+    parts = [as_mapping(config.get("dataset")), as_mapping(as_mapping(config.get("architecture")).get("generator"))]
+    names = [text(part.get("name"), 60) for part in (*parts, as_mapping(config.get("loss")))]
     return text(config.get("name"), 100) or "-".join(name for name in names if name) or text(run.absolute().name, 100)
 
 
 def _of_points(config: Mapping[str, Any]) -> bool:
-    options = DATASETS.get(text(mapping(config.get("dataset")).get("name")))
+    options = DATASETS.get(text(as_mapping(config.get("dataset")).get("name")))
     return options is not None and issubclass(options, PointOptions)
 
 
 def _last_step(record: Mapping[str, Any]) -> float | None:
-    return number(mapping(record.get("ended")).get("step"))
+    return number(as_mapping(record.get("ended")).get("step"))
 
 
 def _facts(record: Mapping[str, Any], config: Mapping[str, Any], ended: Mapping[str, Any], done: float) -> list[Row]:
-    data, total = mapping(record.get("data")), number(ended.get("total_steps"))
+    data, total = as_mapping(record.get("data")), number(ended.get("total_steps"))
     of_all = f" of {figure(total)}" if total is not None and total != done else ""
-    count = whole(data.get("samples"))
+    count = as_int(data.get("samples"))
     samples = counted(count, "sample") if count is not None else ""
-    threads = whole(record.get("threads"))
+    threads = as_int(record.get("threads"))
     on = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
     found = [
         Row("steps", f"{done:,.0f}{of_all}"),
         Row("time", duration(number(ended.get("seconds")))),
         Row(
-            "data", ", ".join(part for part in (text(mapping(config.get("dataset")).get("name"), 60), samples) if part)
+            "data",
+            ", ".join(part for part in (text(as_mapping(config.get("dataset")).get("name"), 60), samples) if part),
         ),
         Row("device", f"{text(record.get('device'), 80)}{on}" if record.get("device") else ""),
         Row("seed", text(config.get("seed"), 30)),
@@ -190,40 +191,42 @@ def _tiles(lines: Sequence[Mapping[str, Any]], run: Path) -> list[Row]:
 def findings_of(record: Mapping[str, Any], lines: Iterable[Mapping[str, Any]], steps: Scale) -> list[Mark]:
     """Those of the record, or of a run that did not come to write them there, those of its lines."""
     found: dict[tuple[str, int], str] = {}
-    for each in map(mapping, listed(record.get("findings"))):
-        found[text(each.get("name"), 60), whole(each.get("since")) or 0] = text(each.get("text"), 600)
+    for each in map(as_mapping, as_list(record.get("findings"))):
+        found[text(each.get("name"), 60), as_int(each.get("since")) or 0] = text(each.get("text"), 600)
     told = {name for name, _ in found}
     for line in lines:
-        for name in listed(line.get("findings")):
+        for name in as_list(line.get("findings")):
             if text(name, 60) not in told:
-                found[text(name, 60), whole(line["step"]) or 0] = text(line.get("text"), 600)
+                found[text(name, 60), as_int(line["step"]) or 0] = text(line.get("text"), 600)
                 told.add(text(name, 60))
     marks = [
-        Mark(name, since, said, percent(min(max(steps.place(since), 0.0), 1.0)))
+        Mark(name, since, said, percent(min(max(steps.position(since), 0.0), 1.0)))
         for (name, since), said in sorted(found.items(), key=lambda item: item[0][1])
         if name
     ]
     return marks[:MOST_FINDINGS]
 
 
-def _pictures(run: Path, last: float | None, budget: int) -> tuple[Picture | None, Picture | None, list[Picture]]:
+def _pictures(
+    run: Path, last: float | None, budget: int
+) -> tuple[EmbeddedImage | None, EmbeddedImage | None, list[EmbeddedImage]]:
     """Real samples, the last grid, and those on the way to it."""
     if not budget:
         return None, None, []
     still = int(STILL_SHARE * budget)
-    grids = grids_of(run, last)
-    real = embed_picture(run / SAMPLES / "real.png", still, STILL_SIDE)
-    final = embed_picture(grids[-1][1], still, STILL_SIDE) if grids else None
+    grids = list_grids(run, last)
+    real = embed_image(run / SAMPLES / "real.png", still, STILL_SIDE)
+    final = embed_image(grids[-1][1], still, STILL_SIDE) if grids else None
     frames = embed_frames(grids, budget - 3 * still)
     if final is not None:
-        final = Picture(final.uri, final.width, final.height, grids[-1][0])
+        final = EmbeddedImage(final.uri, final.width, final.height, grids[-1][0])
     return real, final, frames if len(frames) > 1 else []
 
 
 def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
     """The keys that differ from the defaults: those that were chosen, then what came along, then what was settled."""
     default = configs.to_dict(configs.read(compose_default("train")))
-    brought = mapping(record.get("brought_along"))
+    brought = as_mapping(record.get("brought_along"))
     before, command = dict(configs.flatten(default)), str(record.get("command"))
     chosen, along, settled = [], [], []
     penalties, usual = _penalties(config), _penalties(default)
@@ -247,7 +250,7 @@ def _row(key: str, value: Any, before: str = "", note: str = "") -> Row:
 
 
 def _penalties(config: Mapping[str, Any]) -> str:
-    return text("[" + ",".join(map(str, mapping(config.get("regularizer")))) + "]").replace("[]", "none")
+    return text("[" + ",".join(map(str, as_mapping(config.get("regularizer")))) + "]").replace("[]", "none")
 
 
 def _whole(config: Mapping[str, Any]) -> list[Row]:
@@ -255,7 +258,7 @@ def _whole(config: Mapping[str, Any]) -> list[Row]:
 
 
 def _environment(record: Mapping[str, Any]) -> list[Row]:
-    git, data = mapping(record.get("git")), mapping(record.get("data"))
+    git, data = as_mapping(record.get("git")), as_mapping(record.get("data"))
     changed = ", changed since" if git.get("changed") else ""
     commit = text(git.get("commit"), 60)
     found = [
@@ -264,7 +267,7 @@ def _environment(record: Mapping[str, Any]) -> list[Row]:
         Row("Python", text(record.get("python"), 40)),
         *(
             Row(text(name, 60), text(version, 60))
-            for name, version in list(mapping(record.get("packages")).items())[:40]
+            for name, version in list(as_mapping(record.get("packages")).items())[:40]
         ),
         Row("platform", text(record.get("platform"))),
         Row("device", text(record.get("device"))),
@@ -273,7 +276,7 @@ def _environment(record: Mapping[str, Any]) -> list[Row]:
         Row("fingerprint of the data", text(data.get("fingerprint"), 100)),
         Row("weights from", text(record.get("init_from"), 300)),
     ]
-    for each in map(mapping, listed(record.get("resumed"))[:20]):
+    for each in map(as_mapping, as_list(record.get("resumed"))[:20]):
         found.append(Row(f"resumed at step {text(each.get('step'), 20)}", text(each.get("when"), 40)))
     return [row for row in found if row.value]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_cli.reports.board import Board, Entry, Failure, read_board
-from gan_cli.reports.charts import points_of
-from gan_cli.reports.curves import Curve, Scale, Series, Tick, percent, place_curve, scale_of, steps_scale, thin
+from gan_cli.reports.charts import metric_points
+from gan_cli.reports.curves import Curve, Scale, Series, Tick, fit_scale, percent, place_curve, steps_scale, thin_points
 from gan_cli.reports.curves import x_ticks as ticks_of_steps
 from gan_cli.reports.curves import y_ticks as ticks_of_values
-from gan_cli.reports.frames import Picture, embed_picture, grids_of
-from gan_cli.reports.page import NAME, fit, render
-from gan_cli.reports.reading import link, or_empty, or_none, read_json, text
+from gan_cli.reports.frames import EmbeddedImage, embed_image, list_grids
+from gan_cli.reports.page import NAME, fit_page_size, render
+from gan_cli.reports.reading import empty_on_error, link, none_on_error, read_json, text
 from gan_cli.reports.run_page import Link
 from gan_cli.runfolder import BOARD, LOG, RECORD
 from gan_cli.runlog import read_metrics
@@ -64,12 +64,12 @@ class Card:
 
     rank: int
     entry: Entry
-    picture: Picture | None
+    picture: EmbeddedImage | None
     charts: tuple[Small, ...]
     links: tuple[Link, ...]
 
 
-def runs_of(sweep: Path) -> list[Path]:
+def list_runs(sweep: Path) -> list[Path]:
     """The folders of its jobs that came to begin a run, by number."""
     found = [path.parent for path in sweep.glob(f"*/{RECORD}") if not path.parent.is_symlink()]
     return sorted(found, key=lambda path: (not path.name.isdecimal(), int(path.name) if path.name.isdecimal() else 0))
@@ -80,8 +80,8 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
     board = read_board(sweep)
     names = {folder: _label(folder) for entry in board.entries for folder in entry.folders}
     rows = _rows(board, home, names)
-    lines = {folder: or_empty(partial(_lines, folder)) for folder in names}
-    charts = or_empty(lambda: _charts(board, lines))
+    lines = {folder: empty_on_error(partial(_lines, folder)) for folder in names}
+    charts = empty_on_error(lambda: _charts(board, lines))
     failures = sum(len(entry.failures) for entry in board.entries)
 
     def build(budget: int) -> str:
@@ -106,12 +106,12 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
             "jobs": sum(entry.jobs for entry in board.entries),
             "failures": failures,
             "best": next((row for row in rows if row.entry.repeat and row.entry.mean is not None), None),
-            "scale": or_empty(lambda: _ends(board)),
+            "scale": empty_on_error(lambda: _ends(board)),
             "links": _links(sweep, home),
         }
         return render("sweep.html.jinja", values)
 
-    return fit(build)
+    return fit_page_size(build)
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:
@@ -127,12 +127,12 @@ def _label(folder: Path) -> str:
 
 
 def _rows(board: Board, home: Path, names: Mapping[Path, str]) -> list[Shown]:
-    scale = or_none(lambda: _scale(board))
+    scale = none_on_error(lambda: _scale(board))
     rows = []
     for rank, entry in enumerate(board.entries, 1):
         links = tuple(_run_link(folder, home, names[folder]) for folder in entry.folders)
         failures = tuple((failed, _log_link(entry.homes.get(failed.job), home)) for failed in entry.failures)
-        spread = or_none(partial(_spread, entry, scale))
+        spread = none_on_error(partial(_spread, entry, scale))
         rows.append(Shown(rank, entry, spread, links, failures))
     return rows
 
@@ -168,36 +168,36 @@ def _scale(board: Board) -> Scale | None:
     low, high = min(values), max(values)
     room = (high - low) / 2 or abs(high)
     ends = [end for entry in board.entries for end in entry.interval or ()]
-    return scale_of([*values, *(min(max(end, low - room), high + room) for end in ends)])
+    return fit_scale([*values, *(min(max(end, low - room), high + room) for end in ends)])
 
 
 def _ends(board: Board) -> tuple[Tick, ...]:
     scale = _scale(board)
-    return () if scale is None else tuple(Tick(percent(scale.place(value)), "") for value in scale.ticks(4))
+    return () if scale is None else tuple(Tick(percent(scale.position(value)), "") for value in scale.ticks(4))
 
 
 def _spread(entry: Entry, scale: Scale | None) -> Spread | None:
     if scale is None or (entry.mean is None and not entry.values):
         return None
-    places = [percent(min(max(scale.place(value), 0.0), 1.0)) for value in (entry.interval or ())]
+    places = [percent(min(max(scale.position(value), 0.0), 1.0)) for value in (entry.interval or ())]
     return Spread(
-        None if entry.mean is None else percent(scale.place(entry.mean)),
+        None if entry.mean is None else percent(scale.position(entry.mean)),
         places[0] if places else None,
         places[1] if places else None,
-        tuple(percent(scale.place(value)) for value in entry.values),
+        tuple(percent(scale.position(value)) for value in entry.values),
     )
 
 
 # --- cards -------------------------------------------------------------------------------------------------------
 
 
-def _last_grid(entry: Entry, budget: int) -> Picture | None:
+def _last_grid(entry: Entry, budget: int) -> EmbeddedImage | None:
     """Of the first of its runs that left one."""
     for folder in entry.folders if budget else ():
-        grids = grids_of(folder)
-        picture = embed_picture(grids[-1][1], budget, THUMBNAIL) if grids else None
+        grids = list_grids(folder)
+        picture = embed_image(grids[-1][1], budget, THUMBNAIL) if grids else None
         if picture is not None:
-            return Picture(picture.uri, picture.width, picture.height, grids[-1][0])
+            return EmbeddedImage(picture.uri, picture.width, picture.height, grids[-1][0])
     return None
 
 
@@ -213,9 +213,9 @@ def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> 
     plans.append(("losses", LOSSES))
     drawn = []
     for title, keys in plans:
-        values = [value for key, *_ in keys for _, value in points_of(every, key)]
+        values = [value for key, *_ in keys for _, value in metric_points(every, key)]
         if values:
-            drawn.append((title, keys, scale_of(_most(values))))
+            drawn.append((title, keys, fit_scale(_most(values))))
     return [
         tuple(_small(title, keys, entry, lines, steps, values) for title, keys, values in drawn)
         for entry in board.entries[:MOST_SHOWN]
@@ -224,7 +224,7 @@ def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> 
 
 def _is_curve(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> bool:
     """Whether a run was judged more often than once, at its end."""
-    return any(len(points_of(each, board.metric)) > 1 for each in lines.values())
+    return any(len(metric_points(each, board.metric)) > 1 for each in lines.values())
 
 
 def _most(values: Sequence[float]) -> list[float]:
@@ -245,7 +245,7 @@ def _small(
     curves = []
     for folder in entry.folders[:MOST_LINES]:
         for key, name, colour in keys:
-            points = thin(points_of(lines[folder], key), CURVE_POINTS)
+            points = thin_points(metric_points(lines[folder], key), CURVE_POINTS)
             if points:
                 curves.append(place_curve(Series(name, colour, points), steps, values))
     return Small(
