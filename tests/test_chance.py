@@ -54,9 +54,9 @@ def test_guessing_is_to_name_the_most_frequent_class() -> None:
 def test_what_is_said() -> None:
     labels = torch.tensor([0, 1] * 60)
     known = trust(0.9, labels, attributes_of(["a", "b"]))
-    assert known == (False, "classifier: right about 90.0% of the tenth of the data that it has not seen")
+    assert known == (False, "classifier: accuracy 90.0% on the tenth of the data that it was not trained on")
     guesses = trust(4 / 12, labels, attributes_of(["a", "b"]))
     assert guesses.at_chance
     assert guesses.said.endswith(
-        "right about 33.3% of the tenth of the data that it has not seen (12 samples), no better than guessing (50.0%)"
+        "accuracy 33.3% on the tenth of the data that it was not trained on (12 samples), no better than guessing (50.0%)"
     )

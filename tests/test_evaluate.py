@@ -72,7 +72,7 @@ def test_every_figure_with_floor_and_interval(run: Path, judged: Callable[..., A
         assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
         assert figure["name"] in printed
     assert path == run / "evaluations" / "step_00000002_classifier_n60.json"
-    assert "classifier: right about " in printed
+    assert "classifier: accuracy " in printed
     assert "compared with: 60 of 200 held-out images; floor: 60 training images against these" in printed
     assert "warning: frechet-classifier: too few samples: a covariance of 128 features needs at least 256" in printed
     assert printed.count("memorization: ") == 1

@@ -108,7 +108,7 @@ def test_of_two_pictures_each_has_the_other() -> None:
 def test_one_picture_again_and_again_is_told(digits: Tensor) -> None:
     found = judged(digits[4000:4001].expand(COUNT, -1, -1, -1), digits)
     assert not found.flagged
-    assert "but 100.0% repeat each other" in found.verdict
+    assert "100.0% of samples repeat each other" in found.verdict
     assert "repeat" not in judged(digits[4000:4500], digits).verdict
 
 
@@ -142,7 +142,7 @@ def test_doubles_in_the_data_do_not_disarm_it(doubled: int, resaved: bool) -> No
     assert share(found) == 1
     assert found.flagged
     assert found.duplicates == doubled
-    assert (f"{doubled} of 200 held-out ones are doubles of a training image" in found.verdict) == bool(doubled)
+    assert (f"{doubled} of 200 held-out images are duplicates of a training image" in found.verdict) == bool(doubled)
     honest = looked_up(random_pictures(100, seed=1), train)
     assert not honest.flagged
     assert share(honest) < 0.05

@@ -130,7 +130,7 @@ def test_floors_are_worked_out_once(judged_by, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_figures_of_pairs_take_so_many_samples_and_say_so(judged_by, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "FAMILIES", tuple(family._replace(most=80) for family in quality.FAMILIES[1:3]))
+    monkeypatch.setattr(quality, "FAMILIES", tuple(family._replace(max_samples=80) for family in quality.FAMILIES[1:3]))
     found = figures(judged_by("pixels", 100), NOISE[:100], "kernel", "precision_recall")
     assert {figure.n for figure in found.values()} == {80}
 
@@ -210,5 +210,5 @@ def test_several_attributes_have_no_single_class(here: Path, monkeypatch: pytest
     assert not {"modes", "inception_score"} & set(available_metrics(found))
     guesses = dataclasses.replace(knows, accuracy=0.3)
     monkeypatch.setattr(reference, "cached_classifier", lambda *data: guesses)
-    with pytest.raises(UsageError, match=r"extractor=classifier, or .*; classifier: right about 30.0% .* guessing"):
+    with pytest.raises(UsageError, match=r"extractor=classifier, or .*; classifier: accuracy 30.0% .* guessing"):
         check_metrics(build_reference(real, build_extractor("classifier", real), 20), ["inception_score"])

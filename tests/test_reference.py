@@ -178,8 +178,8 @@ def test_doubles_are_told() -> None:
     train = Dataset(numbered(30).samples[twice], "doubled")
     real = RealData(train, train, numbered(20, 25))
     assert real.duplicates == [
-        "doubles: 4 of 34 training images are copies of another",
-        "doubles: 5 of 20 held-out images are also training images",
+        "duplicates: 4 of 34 training images are copies of another",
+        "duplicates: 5 of 20 held-out images are also training images",
     ]
     assert RealData(numbered(30), numbered(30), numbered(20, 1000)).duplicates == []
     assert real_of("experiment=ring").duplicates == []
@@ -231,7 +231,7 @@ def test_a_test_split_of_files(here: Path) -> None:
 def test_extractors_by_name(here: Path, overrides: tuple[str, ...], name: str, expected: str) -> None:
     said: list[str] = []
     assert build_extractor(name, real_of(*overrides), said.append).name == expected
-    assert any(line.startswith("classifier: right about ") for line in said) == (expected == "classifier")
+    assert any(line.startswith("classifier: accuracy ") for line in said) == (expected == "classifier")
 
 
 @pytest.mark.parametrize("name", ["auto", "classifier"])

@@ -1,4 +1,4 @@
-"""Features of Inception-v3 as trained on ImageNet: what FID, KID and IS are of in papers. Needs the extra `metrics`."""
+"""Inception-v3 features (ImageNet weights), as papers use them for FID, KID and IS. Needs the extra `metrics`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FOLDER = Path("~/.cache/gan-cli/inception")
 
 
 def build_inception_extractor() -> Extractor:
-    """torch-fidelity's port of the network that FID is defined by (1706.08500), which scales pictures to 299 pixels.
+    """Builds torch-fidelity's port of the network that defines FID (1706.08500). It resizes images to 299 x 299 pixels.
 
-    UsageError without the package, or without the weights where they cannot be fetch_weights.
+    UsageError if the package is missing, or if the weights are missing and cannot be downloaded.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of packages that it imports
+            warnings.simplefilter("ignore")  # from packages that it imports
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
         raise UsageError(
@@ -45,19 +45,19 @@ def build_inception_extractor() -> Extractor:
 
 
 def fetch_weights() -> Path:
-    """The file of weights, downloaded once; UsageError says where to put it by hand.
+    """Returns the file of weights, downloading it the first time. UsageError names the path to put it at by hand.
 
-    The package unpickles this file. So only the one that is known by its sha256 is ever given to it.
+    torch-fidelity unpickles this file, so its sha256 is verified before it is passed on.
     """
     path = FOLDER.expanduser() / NAME
     if not path.exists():
         try:
             with made_if_kept(path.parent):
-                print(f"Inception's weights: downloading 91 MB to {path}", flush=True)
+                print(f"Inception weights: downloading 91 MB to {path}", flush=True)
                 torch.hub.download_url_to_file(URL, str(path), hash_prefix=SHA256, progress=False)
         except (OSError, urllib.error.URLError, RuntimeError) as error:
             raise UsageError(
-                f"extractor=inception: its weights cannot be fetch_weights ({one_line(error, 100)}); put {URL} at {path}, or"
+                f"extractor=inception: its weights cannot be downloaded ({one_line(error, 100)}); put {URL} at {path}, or"
                 " use extractor=classifier or random"
             ) from None
     with open(path, "rb") as stream:
