@@ -1,8 +1,8 @@
-"""What samples are worth, beside real ones: every figure with its floor and interval. Knows no run and prints nothing.
+"""Computes metrics of generated samples against real ones, each with its interval and floor.
 
 real = find_real(config.dataset, config.image_size, dataset)
 reference = build_reference(real, build_extractor("auto", real), n=2000)
-figures = compute_figures(reference, samples, ["frechet", "precision_recall"], resamples=0)
+metrics = compute_figures(reference, samples, ["frechet", "precision_recall"], resamples=0)
 """
 
 from __future__ import annotations
@@ -27,20 +27,23 @@ from gan_cli.metrics.scores import inception_scores
 from gan_cli.reference import MAX_PAIRWISE_SAMPLES, ProgressCallback, Reference, no_progress
 
 TOO_FEW_SAMPLES = "too few samples"
-FEW = 100  # of which a share is not known to within some hundredths
-WIDE, WIDE_RESAMPLES = 512, 20  # features whose covariances are too large to be taken apart often
-MEMORIZED = 1000  # samples that are looked up among all training pictures
-PIXELS = "pixels"  # what memorization goes by, whatever the extractor
+FEW = 100  # samples, below which a share is not known to within some hundredths
+WIDE, WIDE_RESAMPLES = 512, 20  # more features than this get fewer resamples, as eigenvalues of a covariance are slow
+MEMORIZATION_SAMPLES = 1000  # samples that are compared with all training images
+PIXELS = "pixels"  # the features of memorization, whatever the extractor
 
 
 class RawMetric(NamedTuple):
-    """A figure of all samples and of each half of them, `[1 + resamples]`, and what it can be at all."""
+    """A metric of all samples and of each random half of them, `[1 + resamples]`, with its smallest and largest value.
+
+    `better` is "lower", "higher" or "".
+    """
 
     name: str
     values: Tensor
     better: str
-    least: float = -math.inf
-    max_samples: float = math.inf
+    minimum: float = -math.inf
+    maximum: float = math.inf
 
 
 def _frechet(reference: Reference, fake: Features, masks: Tensor) -> list[RawMetric]:
@@ -50,30 +53,27 @@ def _frechet(reference: Reference, fake: Features, masks: Tensor) -> list[RawMet
 
 
 def _kernel(reference: Reference, fake: Features, masks: Tensor) -> list[RawMetric]:
-    return [
-        RawMetric(
-            "kernel", kernel_distances(reference.real.features[:MAX_PAIRWISE_SAMPLES], fake.features, masks), "lower"
-        )
-    ]
+    real = reference.real.features[:MAX_PAIRWISE_SAMPLES]
+    return [RawMetric("kernel", kernel_distances(real, fake.features, masks), "lower")]
 
 
 def _neighbours(reference: Reference, fake: Features, masks: Tensor) -> list[RawMetric]:
     real = reference.real.features[:MAX_PAIRWISE_SAMPLES].float()
-    shares = neighbour_metrics(real, reference.neighbour_radii, fake.features.float(), masks)
+    found = neighbour_metrics(real, reference.neighbour_radii, fake.features.float(), masks)
     return [
         RawMetric(name, values, "higher", 0, math.inf if name == "density" else 1)
-        for name, values in shares._asdict().items()
+        for name, values in found._asdict().items()
     ]
 
 
 def _inception_score(reference: Reference, fake: Features, masks: Tensor) -> list[RawMetric]:
     assert fake.probabilities is not None
-    max_samples = fake.probabilities.shape[1]
-    return [RawMetric("inception_score", inception_scores(fake.probabilities, masks), "higher", 1, max_samples)]
+    classes = fake.probabilities.shape[1]
+    return [RawMetric("inception_score", inception_scores(fake.probabilities, masks), "higher", 1, classes)]
 
 
 def _modes(reference: Reference, fake: Features, masks: Tensor) -> list[RawMetric]:
-    """Of points the modes that are known; of pictures the classes that a classifier sees in them."""
+    """Counts the known modes of points, or the classes that a classifier predicts for images."""
     modes = reference.data.modes
     if modes is not None:
         counts = [count_modes(fake.features[row], modes.centres, modes.std) for row in masks]
@@ -93,11 +93,15 @@ def _modes(reference: Reference, fake: Features, masks: Tensor) -> list[RawMetri
 
 
 class MetricFamily(NamedTuple):
-    """What is worked out together: the metrics that ask for it, of how many samples at most, whether beside reals."""
+    """Metrics that are computed together, from at most `max_samples` samples.
+
+    `names` maps the option names of `metrics=` to the names of the computed values. `compares` is false for metrics
+    that use no real samples.
+    """
 
     compute: Callable[[Reference, Features, Tensor], list[RawMetric]]
     max_samples: int
-    names: dict[str, tuple[str, ...]]  # by metric, the figures
+    names: dict[str, tuple[str, ...]]
     compares: bool = True
 
 
@@ -115,21 +119,22 @@ FAMILIES = (
 
 
 def available_metrics(reference: Reference) -> tuple[str, ...]:
-    """Those that these data and this extractor allow."""
+    """The option names of the metrics that these data and this extractor allow."""
     names = ["frechet", "kernel", "precision_recall", "density_coverage"]
-    points, sure = reference.data.train_unlimited.samples.ndim == 2, reference.real.probabilities is not None
-    if sure:
+    is_points = reference.data.train_unlimited.samples.ndim == 2
+    has_probabilities = reference.real.probabilities is not None
+    if has_probabilities:
         names.append("inception_score")
-    known = reference.data.modes is not None and len(reference.data.modes.centres) > 0
-    if known or (sure and reference.extractor.name == "classifier"):
+    has_modes = reference.data.modes is not None and len(reference.data.modes.centres) > 0
+    if has_modes or (has_probabilities and reference.extractor.name == "classifier"):
         names.append("modes")
-    return tuple(names if points else [*names, "memorization"])
+    return tuple(names if is_points else [*names, "memorization"])
 
 
-WHY = {
+REQUIREMENTS = {
     "inception_score": "needs pictures of one class each with extractor=classifier, or extractor=inception",
     "modes": "needs points whose modes are known, or pictures of one class each with extractor=classifier",
-    "memorization": "is of pictures, these are points",
+    "memorization": "needs pictures, these data are points",
 }
 
 
@@ -138,12 +143,12 @@ def check_metrics(reference: Reference, names: Sequence[str]) -> None:
     for name in names:
         if name not in available_metrics(reference):
             why = reference.extractor.why
-            raise UsageError(f"metrics=[{name}]: {WHY[name]}" + (f"; {why}" if why else ""))
+            raise UsageError(f"metrics=[{name}]: {REQUIREMENTS[name]}" + (f"; {why}" if why else ""))
 
 
 class SampleEvaluation(NamedTuple):
-    figures: list[Figure]
-    memorized: Memorization | None
+    metrics: list[Figure]
+    memorization: Memorization | None
 
 
 def compute_figures(
@@ -154,13 +159,14 @@ def compute_figures(
     resamples: int = 200,
     progress: ProgressCallback = no_progress,
 ) -> list[Figure]:
-    """The figures of `names`, of uint8 samples `[N, C, H, W]` or points `[N, 2]`, in METRICS' order.
+    """Computes the metrics of `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`, in the order of METRICS.
 
-    Each name carries its extractor, as `frechet-classifier`; memorization is of pixels in any case, and the modes of
-    points need none. Intervals are of so many `resamples`, none of fewer than 2. Floors are of `reference.n` samples
-    unless fewer are left, so N should be that. UsageError for a name that these data do not allow.
+    The name of a result ends with its extractor, as `frechet-classifier`; memorization always uses pixels, and the
+    modes of points need no extractor. Intervals come from `resamples` random halves; none for fewer than 2. Floors are
+    of `reference.n` samples unless fewer are left, so N should be equal to it. UsageError for a name that these data do
+    not allow.
     """
-    return evaluate_samples(reference, samples, names, resamples=resamples, progress=progress).figures
+    return evaluate_samples(reference, samples, names, resamples=resamples, progress=progress).metrics
 
 
 def evaluate_samples(
@@ -171,93 +177,98 @@ def evaluate_samples(
     resamples: int = 200,
     progress: ProgressCallback = no_progress,
 ) -> SampleEvaluation:
-    """The figures, and which samples are copies if that was asked."""
+    """As `compute_figures`, and which samples are copies if `names` holds memorization."""
     check_metrics(reference, names)
-    wanted = [family for family in FAMILIES if set(family.names) & set(names)]
-    figures: list[Figure] = []
-    if wanted:
+    families = [family for family in FAMILIES if set(family.names) & set(names)]
+    results: list[Figure] = []
+    if families:
         fake = reference.extractor.extract(samples, lambda done, count: progress("features", done, count))
-    for number, family in enumerate(wanted):
-        progress("figures", number, len(wanted))
-        figures += _of_family(family, reference, fake, names, resamples)
+    for number, family in enumerate(families):
+        progress("metrics", number, len(families))
+        results += _compute_family(family, reference, fake, names, resamples)
     if "memorization" not in names:
-        return SampleEvaluation(figures, None)
+        return SampleEvaluation(results, None)
     started = time.perf_counter()
     found = find_copies(reference, samples, progress)
-    figures += memorization_figures(found, time.perf_counter() - started, resamples, len(reference.data.train))
-    return SampleEvaluation(figures, found)
+    results += memorization_metrics(found, time.perf_counter() - started, resamples, len(reference.data.train))
+    return SampleEvaluation(results, found)
 
 
-def _of_family(
+def _compute_family(
     family: MetricFamily, reference: Reference, fake: Features, names: Sequence[str], resamples: int
 ) -> list[Figure]:
+    """Computes the metrics of a family that `names` hold, and the family's floors where they are not known yet."""
     started, count = time.perf_counter(), min(len(fake.features), family.max_samples)
     found = family.compute(reference, _first(fake, count), half_masks(count, resamples))
-    if reference.other is not None and not {_full(raw.name, reference) for raw in found} <= reference.floors.keys():
+    full_names = {_full_name(raw.name, reference) for raw in found}
+    if reference.other is not None and not full_names <= reference.floors.keys():
         others = min(len(reference.other.features), family.max_samples)
         for raw in family.compute(reference, _first(reference.other, others), half_masks(others, 0)):
-            reference.floors[_full(raw.name, reference)] = raw.values[0].item()
+            reference.floors[_full_name(raw.name, reference)] = raw.values[0].item()
         reference.save_to_cache()
-    asked = {name for metric in names for name in family.names.get(metric, ())}
+    requested = {name for metric in names for name in family.names.get(metric, ())}
     seconds = (time.perf_counter() - started) / len(found)
     reals = min(len(reference.real.features), family.max_samples) if family.compares else 0
-    figures = []
+    results = []
     for raw in found:
-        if raw.name in asked:
-            name, note = _full(raw.name, reference), _note(raw, min(count, reals or count), fake.features.shape[1])
-            figures.append(_figure(raw, name, count, reference.floors.get(name), seconds, note, reals))
-    return figures
+        if raw.name in requested:
+            name, note = _full_name(raw.name, reference), _note(raw, min(count, reals or count), fake.features.shape[1])
+            results.append(_result(raw, name, count, reference.floors.get(name), seconds, note, reals))
+    return results
 
 
-def _first(seen: Features, count: int) -> Features:
-    return Features(seen.features[:count], None if seen.probabilities is None else seen.probabilities[:count])
+def _first(features: Features, count: int) -> Features:
+    probabilities = features.probabilities
+    return Features(features.features[:count], None if probabilities is None else probabilities[:count])
 
 
-def _full(name: str, reference: Reference) -> str:
-    """With the extractor behind it; the modes of points are known without."""
-    return (
-        name if name.startswith("modes/") and reference.data.modes is not None else f"{name}-{reference.extractor.name}"
-    )
+def _full_name(name: str, reference: Reference) -> str:
+    """The name followed by the extractor's. The known modes of points need no extractor."""
+    needs_no_extractor = name.startswith("modes/") and reference.data.modes is not None
+    return name if needs_no_extractor else f"{name}-{reference.extractor.name}"
 
 
-def _figure(
+def _result(
     raw: RawMetric, name: str, count: int, floor: float | None, seconds: float, note: str = "", reals: int = 0
 ) -> Figure:
-    span = confidence_interval(raw.values, raw.least, raw.max_samples)
-    return Figure(name, raw.values[0].item(), count, raw.better, span, floor, round(seconds, 3), note, reals)
+    interval = confidence_interval(raw.values, raw.minimum, raw.maximum)
+    return Figure(name, raw.values[0].item(), count, raw.better, interval, floor, round(seconds, 3), note, reals)
 
 
 def _note(raw: RawMetric, count: int, features: int) -> str:
-    """A warning of too few samples; else, of modes covered, of how many."""
+    """A warning of too few samples, or the number of modes for `modes/covered`; else empty."""
     if raw.name == "frechet" and count < 2 * features:
         return f"{TOO_FEW_SAMPLES}: a covariance of {features:,} features needs at least {2 * features:,}"
     if count < FEW:
         return f"{TOO_FEW_SAMPLES}: at least {FEW}"
-    return f"of {raw.max_samples:,.0f}" if raw.name == "modes/covered" else ""
+    return f"of {raw.maximum:,.0f}" if raw.name == "modes/covered" else ""
 
 
 # --- memorization ------------------------------------------------------------------------------------------------
 
 
 def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallback = no_progress) -> Memorization:
-    """Which of at most MEMORIZED pictures, uint8 `[N, C, H, W]`, are training pictures, and which repeat each other."""
+    """Finds samples that copy training images and samples that repeat each other, among the first samples.
+
+    `samples` are uint8 images `[N, C, H, W]`; at most MEMORIZATION_SAMPLES of them are used.
+    """
     data = reference.data
-    count = min(MEMORIZED, len(samples), len(data.train if data.held_out is None else data.held_out))
+    count = min(MEMORIZATION_SAMPLES, len(samples), len(data.train if data.held_out is None else data.held_out))
     held_out, self_index = data.held_out_images(count)
     return detect_memorization(
         samples[:count],
         data.train.samples,
         held_out,
         self_index,
-        lambda done, among: progress("looking among training images", done, among),
+        lambda done, among: progress("comparing with training images", done, among),
     )
 
 
-def memorization_figures(found: Memorization, seconds: float, resamples: int = 200, among: int = 0) -> list[Figure]:
-    """Shares of samples that are copies of training pictures or of each other, and how near the nearest ones are.
+def memorization_metrics(found: Memorization, seconds: float, resamples: int = 200, among: int = 0) -> list[Figure]:
+    """The shares of samples that copy training images and that repeat each other, and a ratio of distances.
 
-    `nearest-pixels` is the median distance to the nearest training picture over that of held-out pictures. `among` is
-    how many training pictures there are.
+    `nearest-pixels` is the median distance to the nearest training image over that of held-out images. `among` is the
+    number of training images, `seconds` the time that all three took.
     """
     count = len(found.copies)
     masks = half_masks(count, resamples)
@@ -266,9 +277,10 @@ def memorization_figures(found: Memorization, seconds: float, resamples: int = 2
     ratios = torch.stack([found.distance[row].median() for row in masks]) / usual
     note = f"{TOO_FEW_SAMPLES}: at least {FEW}" if count < FEW else ""
     each, share = seconds / 3, found.copies.double().mean().item()
-    span = wilson_interval(share, count) if resamples > 1 else None
+    interval = wilson_interval(share, count) if resamples > 1 else None
+    repeated, nearest = RawMetric("repeated", repeats, "lower", 0, 1), RawMetric("nearest", ratios, "", 0)
     return [
-        Figure(f"memorized-{PIXELS}", share, count, "lower", span, COPY_QUANTILE, round(each, 3), note, among),
-        _figure(RawMetric("repeated", repeats, "lower", 0, 1), f"repeated-{PIXELS}", count, COPY_QUANTILE, each, note),
-        _figure(RawMetric("nearest", ratios, "", 0), f"nearest-{PIXELS}", count, 1.0, each, note, among),
+        Figure(f"memorized-{PIXELS}", share, count, "lower", interval, COPY_QUANTILE, round(each, 3), note, among),
+        _result(repeated, f"repeated-{PIXELS}", count, COPY_QUANTILE, each, note),
+        _result(nearest, f"nearest-{PIXELS}", count, 1.0, each, note, among),
     ]

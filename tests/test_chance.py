@@ -58,5 +58,6 @@ def test_what_is_said() -> None:
     guesses = trust(4 / 12, labels, attributes_of(["a", "b"]))
     assert guesses.at_chance
     assert guesses.said.endswith(
-        "accuracy 33.3% on the tenth of the data that it was not trained on (12 samples), no better than guessing (50.0%)"
+        "accuracy 33.3% on the tenth of the data that it was not trained on (12 samples),"
+        " no better than guessing (50.0%)"
     )

@@ -210,7 +210,7 @@ def test_data_that_were_moved_are_named(
     (here / "mine").rename(here / "moved, away")
     said = refused(capsys, f"ckpt={run}", *FEW)
     assert "mine" in said
-    assert "if they were moved, data=... says where to" in said
+    assert "if they were moved, give the new path as data=..." in said
     assert names(judged(f"ckpt={run}", *FEW, "data=moved, away")[0]) == ["kernel-random"]
     pictures(here / "others", 25)
     said = refused(capsys, f"ckpt={run}", *FEW, "data=others")
@@ -233,7 +233,7 @@ def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixtur
         (("ckpt=a", "real=b"), "real=b: is for two folders, without ckpt"),
         (("ckpt=a", "fake=b"), "fake=b: is for two folders, without ckpt"),
         (("ckpt=a", "image_size=16"), "image_size=16: is for two folders, without ckpt"),
-        (("real=a", "fake=b", "data=c"), "data=c: says where a checkpoint's data are"),
+        (("real=a", "fake=b", "data=c"), "data=c: is the path of a checkpoint's data"),
         (("ckpt=a", "metrics=[fid]"), "metrics=[fid]: expected"),
         (("ckpt=a", "extractor=resnet"), "extractor=resnet: expected one of auto, classifier, random, pixels"),
         (("ckpt=a", "n=9"), "n=9: expected a whole number at least 10"),

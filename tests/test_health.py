@@ -41,7 +41,7 @@ SURE = {"logits/auc": 1.0, "loss/discriminator": 0.01}
 SHOWN: dict[str, tuple[str, dict[str, float], str]] = {
     "D far on the wrong side": ("divergence", {"loss/discriminator": 300.0}, "D's loss was as high as 300"),
     "fakes run away": ("divergence", {"health/shift": 30.0}, "fakes are 30 times the reals' spread away"),
-    "no contrast": ("blank_output", {"health/contrast": 0.001, "health/diversity": 0.0}, "within a fake pixels differ"),
+    "no contrast": ("blank_output", {"health/contrast": 0.001, "health/diversity": 0.0}, "pixels within a fake differ"),
     "short gradients": (
         "vanishing_gradient",
         {**SURE, "health/gradient_least": 1.5e-8},

@@ -21,7 +21,7 @@ def test_without_network_one_line_says_where_to_put_the_file(here: Path, monkeyp
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    with pytest.raises(UsageError, match=r"cannot be fetched .*no network.*put https://.* at .*/inception/weights-"):
+    with pytest.raises(UsageError, match=r"cannot be downloaded .*no network.*put https://.* at .*/inception/weights-"):
         inception.fetch_weights()
     assert not (Path.home() / ".cache").exists()
 
@@ -32,7 +32,7 @@ def test_a_download_that_is_another_file_is_not_kept(
     address, folder = server
     (folder / "weights.pth").write_bytes(b"something else")
     monkeypatch.setattr(inception, "URL", address + "weights.pth")
-    with pytest.raises(UsageError, match="cannot be fetched"):
+    with pytest.raises(UsageError, match="cannot be downloaded"):
         inception.fetch_weights()
     assert not inception.FOLDER.expanduser().exists()
 

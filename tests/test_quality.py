@@ -152,7 +152,7 @@ def test_progress_is_told(judged_by) -> None:
         ["kernel", "memorization"],
         progress=lambda what, *_: progress.append(what),
     )
-    assert list(dict.fromkeys(progress)) == ["features", "figures", "looking among training images"]
+    assert list(dict.fromkeys(progress)) == ["features", "metrics", "comparing with training images"]
 
 
 # --- points ------------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def test_what_the_data_do_not_allow_is_refused(judged_by, extractor: str, metric
 
 
 def test_points_are_not_memorized(here: Path) -> None:
-    with pytest.raises(UsageError, match=r"metrics=\[memorization\]: is of pictures, these are points"):
+    with pytest.raises(UsageError, match=r"metrics=\[memorization\]: needs pictures, these data are points"):
         compute_figures(points("experiment=ring", n=50), torch.zeros(50, 2), ["memorization"])
 
 

@@ -140,14 +140,14 @@ def test_held_out_samples_of_other_classes_are_left_out_and_told(monkeypatch: py
     assert real.held_out.classes == ("a", "c")
     assert real.held_out.labels is not None
     assert real.held_out.labels.tolist() == [0] * 20 + [1] * 20
-    assert real.notes == ("40 of 80 held-out pictures are not compared with: b is no class of the training data",)
+    assert real.notes == ("40 of 80 held-out pictures are left out: b is no class of the training data",)
 
 
 def test_a_test_split_of_other_classes_alone_is_not_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
     real = found_with(labelled("a", [30]), labelled("bd", [20, 20]), monkeypatch)
     assert real.held_out is None
     assert real.why == "their test split has none of their classes"
-    assert "40 of 40 held-out pictures are not compared with: b, d are no classes" in real.notes[0]
+    assert "40 of 40 held-out pictures are left out: b, d are no classes" in real.notes[0]
 
 
 def test_a_test_split_without_a_class_is_not_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_the_same_classes_are_compared_as_they_are(monkeypatch: pytest.MonkeyPat
     assert "the held-out pictures have no classes" in unknown.notes[0]
     assert found_with(numbered(60), test, monkeypatch).notes == ()
     several = [dataclasses.replace(labelled(name, [30]), labels=torch.zeros(30, 2).long()) for name in ("ab", "abc")]
-    told = ("the held-out pictures have c, which the training data have not",)
+    told = ("the held-out pictures have c, which the training data do not have",)
     assert found_with(*several, monkeypatch).notes == told
 
 

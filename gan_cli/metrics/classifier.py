@@ -45,12 +45,12 @@ class Classifier:
         return self._apply(self.network, images)
 
     def features(self, images: Tensor) -> Tensor:
-        """What the classes are on_estimate apart by, of uint8 `[N, C, H, W]`: `[N, FEATURES]`, none below 0."""
+        """Inputs of the last layer, `[N, FEATURES]`, at least 0, for uint8 images `[N, C, H, W]`."""
         assert isinstance(self.network, nn.Sequential)
-        return self._applied(self.network[:-1], images)
+        return self._apply(self.network[:-1], images)
 
     @torch.no_grad()
-    def _applied(self, layers: nn.Module, images: Tensor) -> Tensor:
+    def _apply(self, layers: nn.Module, images: Tensor) -> Tensor:
         return torch.cat([layers(_as_inputs(part.cpu())) for part in images.split(PREDICTED_AT_ONCE)])
 
 
@@ -170,15 +170,13 @@ def cached_classifier(
     on_estimate: EstimateCallback = ignore_estimate,
     steps: int | None = None,
 ) -> Classifier:
-    """The classifier of this data that `folder` keeps, else one trained now and kept there for the next time.
+    """Loads the classifier of this data set from the cache `folder`, or trains one and saves it there.
 
-    It is trained for so many `steps`, STEPS unless given; `on_estimate` as by `train_classifier`. A file that is damaged or
-    not such a classifier is replaced. A folder that cannot be written is no error. Of processes that train at once,
-    each uses its own and the last one's file stays.
+    `steps` and `on_estimate` as for `train_classifier`. A file that is damaged or not such a classifier is replaced. It
+    is no error if the folder cannot be written. If several processes train at once, each uses its own classifier and
+    the last file stays.
     """
-    shape = (
-        f"{samples.shape[1]}x{_classes(attributes)}"  # of the same data, stacks and single digits are on_estimate apart
-    )
+    shape = f"{samples.shape[1]}x{_classes(attributes)}"  # stacks and single digits of the same data set differ in it
     if steps is not None:
         shape += f"-{steps}"
     path = folder / f"classifier-v{CLASSIFIER_VERSION}-{shape}-{dataset_fingerprint}.safetensors"

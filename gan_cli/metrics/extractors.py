@@ -94,7 +94,7 @@ def build_point_extractor() -> Extractor:
 
 
 def build_pixel_extractor() -> Extractor:
-    """Values in [-1, 1] of pictures of at most MOST_VALUES, to which larger ones are shrunk."""
+    """Builds the extractor of pixel values in [-1, 1]; images of more than MOST_VALUES values are downscaled."""
     return Extractor("pixels", f"pixels-{MOST_VALUES}", lambda images: Features(downscale(images, MOST_VALUES)))
 
 

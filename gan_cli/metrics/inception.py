@@ -57,8 +57,8 @@ def fetch_weights() -> Path:
                 torch.hub.download_url_to_file(URL, str(path), hash_prefix=SHA256, progress=False)
         except (OSError, urllib.error.URLError, RuntimeError) as error:
             raise UsageError(
-                f"extractor=inception: its weights cannot be downloaded ({one_line(error, 100)}); put {URL} at {path}, or"
-                " use extractor=classifier or random"
+                f"extractor=inception: its weights cannot be downloaded ({one_line(error, 100)}); put {URL} at {path},"
+                " or use extractor=classifier or random"
             ) from None
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -158,7 +158,9 @@ def detect_memorization(
     )
 
 
-def _beyond_duplicates(found: Nearest, pictures: Tensor, among: Tensor, self_index: Tensor | None) -> tuple[Nearest, int]:
+def _beyond_duplicates(
+    found: Nearest, pictures: Tensor, among: Tensor, self_index: Tensor | None
+) -> tuple[Nearest, int]:
     """Replaces the nearest image of each duplicate by the nearest that is no duplicate. Returns also their number.
 
     `found` are the nearest of `pictures` in `among`. An image that has only duplicates keeps its nearest.
