@@ -79,7 +79,7 @@ def card_text(card: Card, latent: Mapping[str, Any], format: str) -> str:
             "dtype": "float32",
             "shape": ["batch", len(card.classes)],
             "range": [0, 1],
-            "meaning": "1 in the columns of the classes asked for, else 0; in the order of conditioning.classes",
+            "meaning": "1 in the columns of the requested classes, else 0; in the order of conditioning.classes",
         }
     output: dict[str, Any] = {"dtype": "float32", "shape": ["batch", *card.sample_shape]}
     if len(card.sample_shape) == 3:

@@ -98,4 +98,4 @@ def note_on_recipe(saved: Config, record: Mapping[str, Any]) -> str | None:
         name = recipes.choose(configs.to_dict(saved)).name
     if name == recipes.NONE:
         return None
-    return f"recipe: none, as the run was started before recipes existed; it keeps its settings, a new run would use {name}"
+    return f"recipe: none, as the run started before recipes existed; it keeps its settings, a new run would use {name}"

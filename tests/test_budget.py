@@ -284,7 +284,7 @@ def test_a_replay_that_would_be_another_run_is_refused(
         ("loss=wasserstein seed=1", " more; give the same keys"),
     ):
         assert run_command("train", [*same, *typed.split()]) == 2
-        assert f"replay={one}: would be another run by " in (told := capsys.readouterr().err)
+        assert f"replay={one}: differs from that run in " in (told := capsys.readouterr().err)
         assert words in told
     config = dataclasses.replace(compose(*same[:-1], "seed=1"), replay=str(one))
     with pytest.raises(UsageError, match=r"seed=1 \(was 0\)"):

@@ -84,7 +84,10 @@ def test_keys_tell_apart_what_sees_differently() -> None:
         for seed in (0, 1)
     )
     keys = [
-        extractors.build_point_extractor().key, extractors.build_pixel_extractor().key, extractors.build_random_extractor(1).key, extractors.build_random_extractor(3).key,
+        extractors.build_point_extractor().key,
+        extractors.build_pixel_extractor().key,
+        extractors.build_random_extractor(1).key,
+        extractors.build_random_extractor(3).key,
         *(extractors.build_classifier_extractor(known, one_of=True).key for known in (one, other)),
         extractors.build_classifier_extractor(one, one_of=False).key,
     ]  # fmt: skip

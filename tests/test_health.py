@@ -58,7 +58,7 @@ SHOWN: dict[str, tuple[str, dict[str, float], str]] = {
     "nothing learned": (
         "discriminator_overpowered",
         {**SURE, "health/shift": 0.8},
-        "D separates perfectly, and fakes came no nearer",
+        "D separates perfectly, and fakes come no nearer",
     ),
 }
 
@@ -89,7 +89,7 @@ def test_a_failure_is_named_once_since_its_step_with_what_was_seen(case: str) ->
 
 def test_every_sign_is_tried_and_has_a_cure() -> None:
     tried = {name for name, *_ in SHOWN.values()} | {"oscillation"}
-    assert tried == {sign.name for sign in RULES} == REMEDIES.keys() - {"nonfinite"}
+    assert tried == {rule.name for rule in RULES} == REMEDIES.keys() - {"nonfinite"}
 
 
 def test_fakes_that_jump_about_oscillate_and_one_jump_is_none() -> None:

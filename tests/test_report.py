@@ -528,10 +528,10 @@ def test_the_command_finds_runs_and_sweeps(here: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 2, "which run?"),
+        ([], 2, "no run is given"),
         (["nowhere"], 2, "nowhere: no run there"),
         (["empty"], 2, "empty: no run there"),
-        (["run", "run", "out=x.html"], 2, "out=x.html: is one file, and 2 folders are named"),
+        (["run", "run", "out=x.html"], 2, "out=x.html: is one file, but 2 folders are given"),
         (["run", "out=notes.html"], 2, "out=notes.html: notes.html is there already; give another name, or overwrite"),
         (["run", "out=page.pdf"], 2, "out=page.pdf: gan-report writes a file that ends in .html, not .pdf"),
         (["run", "out=notes.html/x.html"], 5, "notes.html"),
