@@ -15,7 +15,7 @@ from PIL import Image
 from gan_cli.reports.charts import health_charts, quality_charts, quality_keys, training_charts
 from gan_cli.reports.curves import MOST_POINTS, Scale, Series, draw_chart, fit_scale, steps_scale, thin_points
 from gan_cli.reports.frames import embed_frames, embed_image, list_grids
-from gan_cli.reports.reading import duration, figure, inside, link, number, text
+from gan_cli.reports.reading import format_duration, format_number, inside, link, number, text
 
 
 @pytest.mark.parametrize("count", [1, 2, 499, 500, 501, 1003, 20_000])
@@ -94,8 +94,8 @@ def test_figures_are_grouped_by_what_they_say() -> None:
     lines, steps = [line, {**line, "step": 20}], steps_scale([20])
     assert [chart.title for chart in training_charts(lines, steps)] == ["Losses", "Penalty r1, unweighted"]
     assert [chart.title for chart in quality_charts(lines, steps)] == [
-        "Modes covered, of 8", "Samples at a mode", "Of the class asked for", "frechet-random",
-        "Precision and recall random",
+        "Modes covered, of 8", "Share of samples at a mode", "Share of samples of the requested class",
+        "frechet-random", "Precision and recall random",
     ]  # fmt: skip
     assert len(quality_charts(lines, steps)[-1].curves) == 2
     assert "mine/figure" in [chart.title for chart in health_charts(lines, steps)]
@@ -185,15 +185,19 @@ def test_frames_are_chosen_evenly_and_share_their_budget(tmp_path: Path) -> None
     ],
 )  # fmt: skip
 def test_numbers_are_written_for_people(value: float | None, words: str) -> None:
-    assert figure(value) == words
+    assert format_number(value) == words
 
 
 def test_thousands_are_marked_however_many_digits() -> None:
-    assert [figure(1568.9, 4), figure(156.89, 4), figure(0.12345, 4)] == ["1,569", "156.9", "0.1235"]
+    assert [format_number(1568.9, 4), format_number(156.89, 4), format_number(0.12345, 4)] == [
+        "1,569",
+        "156.9",
+        "0.1235",
+    ]
 
 
 def test_durations_are_written_for_people() -> None:
-    assert [duration(seconds) for seconds in (0.42, 58.2, 730, 12_000, None, -1)] == [
+    assert [format_duration(seconds) for seconds in (0.42, 58.2, 730, 12_000, None, -1)] == [
         "0.4 s", "58 s", "12 min", "3 h 20 min", "", "",
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A sweep's `leaderboard.json` made safe to draw; of a sweep without one, a row for each job that left its outcome."""
+"""Reads a sweep's `leaderboard.json` safely. Without that file, makes a row of each job's `outcome.json`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ MOST_ROWS, MOST_KEYS, MOST_SEEDS, MOST_JOBS = 1000, 20, 100, 2000
 
 @dataclass(frozen=True)
 class Failure:
+    """A job that failed or did not finish."""
+
     job: int | None
     seed: str
     status: str
@@ -23,7 +25,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Entry:
-    """A config without its seed, of so many `jobs`; `homes` are the folders that are there, by the job's number."""
+    """A row: one config with all its seeds, from `jobs` jobs. `folders_by_job` are the existing run folders."""
 
     config: dict[str, str]
     seeds: tuple[str, ...]
@@ -35,12 +37,12 @@ class Entry:
     failures: tuple[Failure, ...]
     status: str
     repeat: str
-    homes: dict[int | None, Path]
+    folders_by_job: dict[int | None, Path]
     jobs: int
 
     @property
     def folders(self) -> list[Path]:
-        return list(self.homes.values())
+        return list(self.folders_by_job.values())
 
     @property
     def label(self) -> str:
@@ -49,22 +51,24 @@ class Entry:
 
 @dataclass(frozen=True)
 class Board:
+    """A leaderboard. `better` is "lower" or "higher", `varied` are the keys that the sweep varies."""
+
     metric: str
     better: str
     command: str
     varied: tuple[str, ...]
     entries: tuple[Entry, ...]
     ranked: bool
-    unranked: str = ""  # why not, though there is a figure
+    unranked: str = ""  # why it is not ranked although it has a metric
 
     @property
     def keys(self) -> list[str]:
-        """What the entries differ in."""
+        """The keys that the entries differ in."""
         return list(dict.fromkeys(key for entry in self.entries for key in entry.config))[:MOST_KEYS]
 
 
 def read_board(sweep: Path) -> Board:
-    """Never fails: what cannot be read is left out."""
+    """Reads the leaderboard of a sweep's folder. Never fails: invalid values are left out."""
     data = read_json(sweep / BOARD)
     if isinstance(data, dict) and isinstance(data.get("rows"), list):
         return _from_leaderboard(sweep, data)
@@ -103,13 +107,13 @@ def _entry(sweep: Path, row: Mapping[str, Any]) -> Entry:
         failures=tuple(_failure(as_mapping(each)) for each in as_list(row.get("failures"))[:MOST_SEEDS]),
         status=text(row.get("status"), 30),
         repeat=text(row.get("repeat"), 4000),
-        homes={job: folder for job, folder in found if folder is not None},
+        folders_by_job={job: folder for job, folder in found if folder is not None},
         jobs=len(jobs),
     )
 
 
 def _typed(value: Any) -> Any:
-    """As it was written on the command line."""
+    """The value as it is written on the command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return "[" + ",".join(text(_typed(each), 60) for each in value) + "]" if isinstance(value, list) else value
@@ -153,7 +157,7 @@ def _entry_of_job(sweep: Path, outcome: Mapping[str, Any]) -> Entry:
         failures=(Failure(job, seed, status, reason),) if reason or status not in ("done", "") else (),
         status=status,
         repeat=text(outcome.get("repeat"), 4000) or f"gan-train {text(outcome.get('overrides'), 4000)}",
-        homes={} if folder is None else {job: folder},
+        folders_by_job={} if folder is None else {job: folder},
         jobs=1,
     )
 

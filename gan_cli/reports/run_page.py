@@ -1,4 +1,4 @@
-"""What the page of a run shows, read from its folder. Whatever is missing or odd there is left out."""
+"""Collects what the report of a run shows from its folder. Missing and invalid files are left out."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from gan_cli.reports.reading import (
     as_int,
     as_list,
     as_mapping,
-    duration,
     empty_on_error,
-    figure,
+    format_duration,
+    format_number,
+    format_size,
     link,
     none_on_error,
     number,
     read_json,
-    size,
     text,
 )
 from gan_cli.runfolder import CHECKPOINTS, LOG, METRICS, RECORD, SAMPLES
@@ -43,7 +43,7 @@ STILL_SIDE, STILL_SHARE = (
     1600,
     0.1,
 )  # of the last grid, the real ones and a page of pairs: pixels, and share of the budget
-SETTLED = "settled when the run started"
+AUTOMATIC = "chosen at the start of the run"
 NOT_SHOWN = ("output", "resume", "extra_steps", "dry_run")
 
 
@@ -60,8 +60,8 @@ class Link(NamedTuple):
     note: str = ""
 
 
-class Mark(NamedTuple):
-    """A finding of the health watch, and where it stands in a chart, in per cent."""
+class FindingMark(NamedTuple):
+    """A finding of the health monitor, and its position in the charts, in per cent."""
 
     name: str
     since: int
@@ -70,7 +70,7 @@ class Mark(NamedTuple):
 
 
 def build_run_page(run: Path, home: Path) -> bytes:
-    """The page of a run's folder, its links as seen from the folder `home`."""
+    """Builds the page of a run. Its links are relative to the folder `home`."""
     record = as_mapping(read_json(run / RECORD))
     lines = empty_on_error(lambda: [line for line in read_metrics(run) if "step" in line])
     lines.sort(key=lambda line: line["step"])
@@ -78,21 +78,21 @@ def build_run_page(run: Path, home: Path) -> bytes:
 
     def build(budget: int) -> str:
         real, last, frames = _pictures(run, _last_step(record), budget)
-        pairs = values["judged"].pairs if values["judged"] is not None else None
-        shown = {
+        pairs = values["evaluation"].pairs if values["evaluation"] is not None else None
+        images = {
             "real": real,
             "last": last,
             "frames": frames,
             "frame_steps": [frame.step for frame in frames],
             "pairs": embed_image(pairs, int(STILL_SHARE * budget), STILL_SIDE) if pairs is not None else None,
         }
-        return render("run.html.jinja", values | shown)
+        return render("run.html.jinja", values | images)
 
     return fit_page_size(build)
 
 
 def _bare(run: Path, home: Path) -> dict[str, Any]:
-    """The page of a folder in which not even the record makes sense."""
+    """The values of the page if the folder's record is invalid."""
     return _values(run, home, {}, [])
 
 
@@ -114,10 +114,10 @@ def _values(run: Path, home: Path, record: Mapping[str, Any], lines: Sequence[Ma
         "marks": marks,
         "training": empty_on_error(lambda: training_charts(lines, steps)),
         "quality": empty_on_error(lambda: quality_charts(lines, steps)),
-        "vital": empty_on_error(lambda: health_charts(lines, steps)),
-        "judged": none_on_error(lambda: read_newest_evaluation(run)),
+        "health": empty_on_error(lambda: health_charts(lines, steps)),
+        "evaluation": none_on_error(lambda: read_newest_evaluation(run)),
         "changed": empty_on_error(lambda: _changed(config, record)),
-        "config": empty_on_error(lambda: _whole(config)),
+        "config": empty_on_error(lambda: _all_settings(config)),
         "environment": empty_on_error(lambda: _environment(record)),
         "commands": _commands(run, record, ended),
         "links": empty_on_error(lambda: _links(run, home)),
@@ -125,7 +125,7 @@ def _values(run: Path, home: Path, record: Mapping[str, Any], lines: Sequence[Ma
 
 
 def title_of(run: Path, config: Mapping[str, Any]) -> str:
-    """As `Config.run_name` has it, for a config that need not be one."""
+    """The name of the run, as `Config.run_name`, for a config that may be invalid."""
     parts = [as_mapping(config.get("dataset")), as_mapping(as_mapping(config.get("architecture")).get("generator"))]
     names = [text(part.get("name"), 60) for part in (*parts, as_mapping(config.get("loss")))]
     return text(config.get("name"), 100) or "-".join(name for name in names if name) or text(run.absolute().name, 100)
@@ -142,14 +142,14 @@ def _last_step(record: Mapping[str, Any]) -> float | None:
 
 def _facts(record: Mapping[str, Any], config: Mapping[str, Any], ended: Mapping[str, Any], done: float) -> list[Row]:
     data, total = as_mapping(record.get("data")), number(ended.get("total_steps"))
-    of_all = f" of {figure(total)}" if total is not None and total != done else ""
+    of_all = f" of {format_number(total)}" if total is not None and total != done else ""
     count = as_int(data.get("samples"))
     samples = counted(count, "sample") if count is not None else ""
     threads = as_int(record.get("threads"))
     on = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
     found = [
         Row("steps", f"{done:,.0f}{of_all}"),
-        Row("time", duration(number(ended.get("seconds")))),
+        Row("time", format_duration(number(ended.get("seconds")))),
         Row(
             "data",
             ", ".join(part for part in (text(as_mapping(config.get("dataset")).get("name"), 60), samples) if part),
@@ -163,45 +163,48 @@ def _facts(record: Mapping[str, Any], config: Mapping[str, Any], ended: Mapping[
 
 
 def _best(run: Path) -> list[Row]:
-    """Of which checkpoint the figures at the top are, if not of the last."""
+    """The best checkpoint, if the metrics at the top of the page are its and not the last one's."""
     chosen = chosen_figures(run)
     if chosen.best is None:
         return []
     return [
-        Row("best", f"step {chosen.figures['step']:,.0f}, {text(chosen.best)} {figure(chosen.figures[chosen.best])}")
+        Row(
+            "best",
+            f"step {chosen.figures['step']:,.0f}, {text(chosen.best)} {format_number(chosen.figures[chosen.best])}",
+        )
     ]
 
 
 def _tiles(lines: Sequence[Mapping[str, Any]], run: Path) -> list[Row]:
-    """What the last evaluation on the way found, or the best if that was kept, for the top of the page."""
-    told = chosen_figures(run).figures
+    """The metrics of the best checkpoint, or of the last if there is no best, for the top of the page."""
+    metrics = chosen_figures(run).figures
     tiles = []
-    for key in [key for key in quality_keys(lines) if key in told][:6]:
-        value = told[key]
-        if key == "modes/covered" and told.get("modes/possible"):
-            tiles.append(Row("modes covered", f"{value:.0f} of {told['modes/possible']:.0f}"))
+    for key in [key for key in quality_keys(lines) if key in metrics][:6]:
+        value = metrics[key]
+        if key == "modes/covered" and metrics.get("modes/possible"):
+            tiles.append(Row("modes covered", f"{value:.0f} of {metrics['modes/possible']:.0f}"))
         elif key in ("modes/share", "accuracy/class"):
-            name = "samples at a mode" if key == "modes/share" else "of the class asked for"
+            name = "samples at a mode" if key == "modes/share" else "of the requested class"
             tiles.append(Row(name, f"{100 * value:.1f} %"))
         else:
-            tiles.append(Row(key.replace("modes/reverse_kl", "reverse KL of modes"), figure(value)))
+            tiles.append(Row(key.replace("modes/reverse_kl", "reverse KL of modes"), format_number(value)))
     return tiles
 
 
-def findings_of(record: Mapping[str, Any], lines: Iterable[Mapping[str, Any]], steps: Scale) -> list[Mark]:
-    """Those of the record, or of a run that did not come to write them there, those of its lines."""
+def findings_of(record: Mapping[str, Any], lines: Iterable[Mapping[str, Any]], steps: Scale) -> list[FindingMark]:
+    """The findings of the record, and those of `metrics.jsonl` that are not in the record (of a killed run)."""
     found: dict[tuple[str, int], str] = {}
     for each in map(as_mapping, as_list(record.get("findings"))):
         found[text(each.get("name"), 60), as_int(each.get("since")) or 0] = text(each.get("text"), 600)
-    told = {name for name, _ in found}
+    names = {name for name, _ in found}
     for line in lines:
         for name in as_list(line.get("findings")):
-            if text(name, 60) not in told:
+            if text(name, 60) not in names:
                 found[text(name, 60), as_int(line["step"]) or 0] = text(line.get("text"), 600)
-                told.add(text(name, 60))
+                names.add(text(name, 60))
     marks = [
-        Mark(name, since, said, percent(min(max(steps.position(since), 0.0), 1.0)))
-        for (name, since), said in sorted(found.items(), key=lambda item: item[0][1])
+        FindingMark(name, since, sentence, percent(min(max(steps.position(since), 0.0), 1.0)))
+        for (name, since), sentence in sorted(found.items(), key=lambda item: item[0][1])
         if name
     ]
     return marks[:MOST_FINDINGS]
@@ -210,7 +213,7 @@ def findings_of(record: Mapping[str, Any], lines: Iterable[Mapping[str, Any]], s
 def _pictures(
     run: Path, last: float | None, budget: int
 ) -> tuple[EmbeddedImage | None, EmbeddedImage | None, list[EmbeddedImage]]:
-    """Real samples, the last grid, and those on the way to it."""
+    """Real samples, the last grid, and grids during training."""
     if not budget:
         return None, None, []
     still = int(STILL_SHARE * budget)
@@ -224,25 +227,25 @@ def _pictures(
 
 
 def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
-    """The keys that differ from the defaults: those that were chosen, then what came along, then what was settled."""
+    """Settings that differ from the defaults: given by the user, implied by those, chosen at the start of the run."""
     default = configs.to_dict(configs.read(compose_default("train")))
     brought = as_mapping(record.get("brought_along"))
     before, command = dict(configs.flatten(default)), str(record.get("command"))
-    chosen, along, settled = [], [], []
+    given, implied, automatic = [], [], []
     penalties, usual = _penalties(config), _penalties(default)
     if penalties != usual:
-        chosen.append(Row("regularizer", penalties, usual))
+        given.append(Row("regularizer", penalties, usual))
     for key, value in configs.flatten(config):
         if key in NOT_SHOWN or (key in before and before[key] == value):
             continue
         old = shown(before[key]) if key in before else ""
         if key in (*configs.AUTO, configs.RECORDED) and key not in brought and before.get(key) in ("auto", None):
-            settled.append(_row(key, value, old, SETTLED))
-        elif key in brought or (key not in before and f"{key}=" not in command):  # a key of the chosen option alone
-            along.append(_row(key, value, old, "came along with a choice"))
+            automatic.append(_row(key, value, old, AUTOMATIC))
+        elif key in brought or (key not in before and f"{key}=" not in command):  # a key of the given option alone
+            implied.append(_row(key, value, old, "implied by another setting"))
         else:
-            chosen.append(_row(key, value, old, "chosen"))
-    return [*chosen, *along, *settled][:MOST_CONFIG]
+            given.append(_row(key, value, old, "given"))
+    return [*given, *implied, *automatic][:MOST_CONFIG]
 
 
 def _row(key: str, value: Any, before: str = "", note: str = "") -> Row:
@@ -253,7 +256,7 @@ def _penalties(config: Mapping[str, Any]) -> str:
     return text("[" + ",".join(map(str, as_mapping(config.get("regularizer")))) + "]").replace("[]", "none")
 
 
-def _whole(config: Mapping[str, Any]) -> list[Row]:
+def _all_settings(config: Mapping[str, Any]) -> list[Row]:
     return [_row(key, value) for key, value in configs.flatten(config)][:MOST_CONFIG]
 
 
@@ -272,8 +275,8 @@ def _environment(record: Mapping[str, Any]) -> list[Row]:
         Row("platform", text(record.get("platform"))),
         Row("device", text(record.get("device"))),
         Row("threads", text(record.get("threads"), 20)),
-        Row("folder it was started in", text(record.get("directory"), 300)),
-        Row("fingerprint of the data", text(data.get("fingerprint"), 100)),
+        Row("started in folder", text(record.get("directory"), 300)),
+        Row("data fingerprint", text(data.get("fingerprint"), 100)),
         Row("weights from", text(record.get("init_from"), 300)),
     ]
     for each in map(as_mapping, as_list(record.get("resumed"))[:20]):
@@ -286,31 +289,31 @@ def _commands(run: Path, record: Mapping[str, Any], ended: Mapping[str, Any]) ->
     sample, resume = (shlex.quote(f"{key}={text(str(run), 1000)}") for key in ("ckpt", "resume"))
     stopped = ended.get("status") not in ("done", None)
     found = [
-        Row("Repeat it", command),
-        Row("Make samples", f"gan-sample {sample} n=64"),
-        Row("Go on", f"gan-train {resume}" if stopped else f"gan-train {resume} extra_steps=1000"),
+        Row("Repeat", command),
+        Row("Generate samples", f"gan-sample {sample} n=64"),
+        Row("Resume", f"gan-train {resume}" if stopped else f"gan-train {resume} extra_steps=1000"),
     ]
     return [row for row in found if row.value]
 
 
 def _links(run: Path, home: Path) -> list[Link]:
-    """Files that are there, as seen from the page."""
+    """Links to the existing files of the run, relative to the page's folder."""
     named = {
-        METRICS: "every figure of training",
-        LOG: "what the run said",
+        METRICS: "metrics of training",
+        LOG: "log",
         RECORD: "config and environment",
-        "progress.webp": "the grids as a film",
+        "progress.webp": "the grids as an animation",
         SAMPLES: "all grids",
-        "generated": "what gan-sample made",
-        "exported": "what gan-export made",
+        "generated": "samples of gan-sample",
+        "exported": "files of gan-export",
     }
     checkpoints = sorted(
         (run / CHECKPOINTS).glob("*.safetensors"), key=lambda path: (path.name[:5] == "step_", path.name)
     )
     evaluations = sorted(path for path in (run / EVALUATIONS).glob("*") if not path.name.startswith("."))
-    found = [(path, size(path.stat().st_size)) for path in checkpoints if path.is_file()]
+    found = [(path, format_size(path.stat().st_size)) for path in checkpoints if path.is_file()]
     found += [(run / name, note) for name, note in named.items() if (run / name).exists()]
-    found += [(path, "what gan-eval found") for path in evaluations]
+    found += [(path, "result of gan-eval") for path in evaluations]
     return [
         Link(link(path, home), text(path.relative_to(run).as_posix(), 120) + ("/" if path.is_dir() else ""), note)
         for path, note in found[:MOST_LINKS]
