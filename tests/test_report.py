@@ -367,7 +367,7 @@ def test_many_large_grids_stay_below_the_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("words", "budget"), [(1_000_000, 11_000_000), (5_000_000, 4_000_000), (12_000_000, 0)])
 def test_pictures_get_what_words_leave(words: int, budget: int) -> None:
-    page = pages.fit(lambda pictures: "x" * (words + pictures))
+    page = pages.fit_page_size(lambda pictures: "x" * (words + pictures))
     assert len(page) == words + budget <= LARGEST_PAGE
 
 

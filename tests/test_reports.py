@@ -189,11 +189,8 @@ def test_numbers_are_written_for_people(value: float | None, words: str) -> None
 
 
 def test_thousands_are_marked_however_many_digits() -> None:
-    assert [format_number(1568.9, 4), format_number(156.89, 4), format_number(0.12345, 4)] == [
-        "1,569",
-        "156.9",
-        "0.1235",
-    ]
+    texts = [format_number(value, 4) for value in (1568.9, 156.89, 0.12345)]
+    assert texts == ["1,569", "156.9", "0.1235"]
 
 
 def test_durations_are_written_for_people() -> None:

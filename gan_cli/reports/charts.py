@@ -98,9 +98,8 @@ def quality_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Cha
         head, _, extractor = key.partition("-")
         pair = next((pair for pair in PAIRS if head in pair), None)
         if key == "modes/covered":
-            specs.append(
-                ChartSpec(f"Modes covered, of {possible:.0f}" if possible else "Modes covered", {key: "modes"})
-            )
+            title = f"Modes covered, of {possible:.0f}" if possible else "Modes covered"
+            specs.append(ChartSpec(title, {key: "modes"}))
         elif pair is not None:
             names = {f"{part}-{extractor}" if extractor else part: part for part in pair}
             spec = ChartSpec(f"{pair[0].capitalize()} and {pair[1]} {extractor}".rstrip(), names, SHARE)

@@ -167,12 +167,8 @@ def _best(run: Path) -> list[Row]:
     chosen = chosen_figures(run)
     if chosen.best is None:
         return []
-    return [
-        Row(
-            "best",
-            f"step {chosen.figures['step']:,.0f}, {text(chosen.best)} {format_number(chosen.figures[chosen.best])}",
-        )
-    ]
+    step, value = chosen.figures["step"], chosen.figures[chosen.best]
+    return [Row("best", f"step {step:,.0f}, {text(chosen.best)} {format_number(value)}")]
 
 
 def _tiles(lines: Sequence[Mapping[str, Any]], run: Path) -> list[Row]:
