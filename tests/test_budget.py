@@ -330,7 +330,7 @@ def test_what_an_evaluation_takes_is_known_before_the_first_step(
     training_at(0.05)
     overrides = [*TINY_IMAGES, "conditioning=projection", "budget=10s"]
     told = (train(*overrides) / "train.log").read_text().splitlines()
-    right = next(number for number, line in enumerate(told) if "classifier: right about" in line)
+    right = next(number for number, line in enumerate(told) if "classifier: accuracy" in line)
     first = next(number for number, line in enumerate(told) if "budget=10s:" in line)
     assert right < first
     assert "in the end comes after it" not in "".join(told)

@@ -169,7 +169,7 @@ def test_a_median_sample_far_nearer_than_held_out_ones_flags_by_itself() -> None
     found = Memorization(nothing, nothing, near, torch.ones(60), usual, usual)
     assert found.flagged
     assert "FLAGGED: 0.0% of 60 samples" in found.verdict
-    assert "the median sample is at 0.1 of the distance that held-out ones have to theirs" in found.verdict
+    assert "the median distance to a training image is 0.1 times that of held-out images" in found.verdict
     assert not Memorization(nothing, nothing, 3 * near, torch.ones(60), usual, usual).flagged
 
 
