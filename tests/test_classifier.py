@@ -131,7 +131,7 @@ def test_images_are_resized_once_to_the_same_bits(shape: tuple[int, ...], monkey
     monkeypatch.setattr(classifiers, "_as_inputs", lambda some: resized.append(len(some)) or resize(some))
     once = train_classifier(samples, labels, TEN)
     assert sum(resized) == 60  # the held-out tenth too
-    monkeypatch.setattr(classifiers, "_inputs_of", lambda some, kept, _: lambda places: resize(some[kept[places]]))
+    monkeypatch.setattr(classifiers, "_input_function", lambda some, kept, _: lambda places: resize(some[kept[places]]))
     assert same(once, train_classifier(samples, labels, TEN))
 
 

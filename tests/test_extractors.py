@@ -53,7 +53,7 @@ def test_random_convolutions_are_the_same_for_everybody(channels: int, side: int
 
 def test_parts_are_told_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = extractors.build_random_extractor(1).extract(images()).features
-    monkeypatch.setattr(extractors, "AT_ONCE", 3)
+    monkeypatch.setattr(extractors, "BATCH_SIZE", 3)
     told: list[tuple[int, int]] = []
     parts = extractors.build_random_extractor(1).extract(images(), lambda done, count: told.append((done, count)))
     assert torch.allclose(parts.features, whole, atol=1e-5)

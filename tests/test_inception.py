@@ -76,7 +76,7 @@ def test_what_the_network_is_shown_and_gives(here: Path, monkeypatch: pytest.Mon
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torch_fidelity import feature_extractor_inceptionv3 as theirs
-    monkeypatch.setattr(inception, "fetched", lambda: Path("chance"))
+    monkeypatch.setattr(inception, "fetch_weights", lambda: Path("chance"))
     monkeypatch.setattr(theirs.torch, "load", lambda path, weights_only: {})
     monkeypatch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
     found = inception.build_inception_extractor()

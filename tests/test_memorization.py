@@ -48,7 +48,7 @@ def test_a_generator_that_makes_new_pictures_passes(digits: Tensor, noise: float
     found = judged(altered(digits[4000 : 4000 + COUNT], noise), digits)
     assert share(found) < 0.03
     assert not found.flagged
-    assert found.verdict.startswith("memorization: not seen")
+    assert found.verdict.startswith("memorization: not found")
 
 
 def test_a_generator_whose_new_pictures_are_blurred_passes(digits: Tensor) -> None:

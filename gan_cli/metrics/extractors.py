@@ -16,7 +16,7 @@ from gan_cli.data.dataset import to_unit
 from gan_cli.metrics.classifier import CLASSIFIER_VERSION, Classifier
 from gan_cli.randomness import generator_for
 
-AT_ONCE = 500
+BATCH_SIZE = 500
 RANDOM_SIDE, RANDOM_FEATURES = 32, 128
 RANDOM_CHANNELS = (32, 64, 128)  # of layers with stride 2
 MOST_VALUES = 256  # pixel features of an image; a covariance has the square of that
@@ -80,9 +80,9 @@ class Extractor:
 
 
 def _batches(samples: Tensor | SampleSubset, progress: CountCallback) -> Iterator[Tensor]:
-    for start in range(0, len(samples), AT_ONCE):
-        yield samples[start : start + AT_ONCE]
-        progress(min(start + AT_ONCE, len(samples)), len(samples))
+    for start in range(0, len(samples), BATCH_SIZE):
+        yield samples[start : start + BATCH_SIZE]
+        progress(min(start + BATCH_SIZE, len(samples)), len(samples))
 
 
 # --- points and pixels -------------------------------------------------------------------------------------------
