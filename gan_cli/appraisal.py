@@ -82,7 +82,13 @@ def evaluate_checkpoint(
         samples = draw_samples(generator, found.config, dataset, seeds, batch_size, progress)
     except DivergedError as error:
         raise CheckpointError(f"{found.path}: {error}") from error
-    about = {
+    about = _describe_samples(found, dataset, seeds, ema, standing)
+    return _evaluate(reference, samples, metrics, resamples, about, progress, on_pairs)
+
+
+def _describe_samples(found: Checkpoint, dataset: Dataset, seeds: range, ema: bool, standing: bool) -> dict[str, Any]:
+    """What the evaluation's JSON file says about the samples of a checkpoint."""
+    return {
         "checkpoint": str(found.path.absolute()),
         "sha256": found.sha256,
         "step": found.counters.step,
@@ -92,7 +98,6 @@ def evaluate_checkpoint(
         "ema": ema and found.config.training.ema_decay > 0,
         "standing": standing,
     }
-    return _evaluate(reference, samples, metrics, resamples, about, progress, on_pairs)
 
 
 def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:

@@ -115,27 +115,11 @@ latent = {torch}
 
 def readme_text(card: Card, distribution: str, format: str, folder: str) -> str:
     """The text of the model card. Names from outside appear as inline code, so they cannot add Markdown."""
-    images = len(card.sample_shape) == 3
-    tags = ["gan", "pytorch", *(["image-generation"] if images else []), *([format] if format != "pt2" else [])]
-    task = ["pipeline_tag: unconditional-image-generation"] if images and not card.classes else []
-    front = ["---", "library_name: gan-cli", *task, "tags:", *(f"- {tag}" for tag in tags)]
-    front += ["# license: yours to choose, https://huggingface.co/docs/hub/repositories-licenses", "---"]
-    size = card.generator.latent_dim
+    is_image = len(card.sample_shape) == 3
+    size, classes = card.generator.latent_dim, len(card.classes)
     shape = " x ".join(map(str, card.sample_shape))
-    many = len(card.classes)
-    use = USES[format].format(
-        folder=folder.replace("\\", "\\\\").replace('"', '\\"'),
-        labels=f", labels={card.classes[0]!r}" if many else "",
-        numpy=f"np.random.randn(16, {size})" if distribution == "normal" else f"np.random.uniform(-1, 1, (16, {size}))",
-        torch=f"torch.randn(16, {size})" if distribution == "normal" else f"torch.rand(16, {size}) * 2 - 1",
-        condition_numpy=f"condition = np.eye({many}, dtype=np.float32)[[0] * 16]\n" if many else "",
-        condition_torch=f"condition = torch.eye({many})[[0] * 16]\n" if many else "",
-        fed=', "condition": condition' if many else "",
-        passed=", condition" if many else "",
-        meaning=f"float32, 16 x {shape}" + (", in [-1, 1]" if images else ""),
-    )
     lines = [
-        *front,
+        *_front_matter(card, format),
         "",
         f"# A {card.generator.name} generator of {_code(card.dataset)}",
         "",
@@ -143,13 +127,13 @@ def readme_text(card: Card, distribution: str, format: str, folder: str) -> str:
         "",
         f"The generator of a GAN, {'averaged over training, ' if card.ema else ''}after {card.step:,} updates with"
         f" gan-cli {_code(card.gan_cli)}. It generates samples of {shape}"
-        f"{' in [-1, 1]' if images else ''} from {size} random numbers each,"
-        f" {'standard normal' if distribution == 'normal' else 'evenly drawn from -1 to 1'}.",
+        f"{' in [-1, 1]' if is_image else ''} from {size} random numbers each,"
+        f" {'standard normal' if distribution == 'normal' else 'uniform from -1 to 1'}.",
     ]
-    if many:
-        named = ", ".join(_code(name) for name in card.classes[:50]) + (" ..." if many > 50 else "")
-        lines += ["", f"It generates samples of {many} classes: {named}."]
-    lines += ["", "```python", use.rstrip(), "```", ""]
+    if classes:
+        names = ", ".join(_code(name) for name in card.classes[:50]) + (" ..." if classes > 50 else "")
+        lines += ["", f"It generates samples of {classes} classes: {names}."]
+    lines += ["", "```python", _usage(card, distribution, format, folder), "```", ""]
     lines += ["## Licence", "", *license_text(card), ""]
     lines += [
         f"`{CARD}` has the shapes and ranges, `parity.json` the difference between this file's samples and the"
@@ -159,10 +143,38 @@ def readme_text(card: Card, distribution: str, format: str, folder: str) -> str:
     return "\n".join(lines)
 
 
+def _front_matter(card: Card, format: str) -> list[str]:
+    """The YAML header of the model card."""
+    is_image = len(card.sample_shape) == 3
+    tags = ["gan", "pytorch", *(["image-generation"] if is_image else []), *([format] if format != "pt2" else [])]
+    task = ["pipeline_tag: unconditional-image-generation"] if is_image and not card.classes else []
+    lines = ["---", "library_name: gan-cli", *task, "tags:", *(f"- {tag}" for tag in tags)]
+    return [*lines, "# license: yours to choose, https://huggingface.co/docs/hub/repositories-licenses", "---"]
+
+
+def _usage(card: Card, distribution: str, format: str, folder: str) -> str:
+    """Python code that loads the export and generates samples."""
+    size, classes = card.generator.latent_dim, len(card.classes)
+    is_normal = distribution == "normal"
+    in_range = ", in [-1, 1]" if len(card.sample_shape) == 3 else ""
+    code = USES[format].format(
+        folder=folder.replace("\\", "\\\\").replace('"', '\\"'),
+        labels=f", labels={card.classes[0]!r}" if classes else "",
+        numpy=f"np.random.randn(16, {size})" if is_normal else f"np.random.uniform(-1, 1, (16, {size}))",
+        torch=f"torch.randn(16, {size})" if is_normal else f"torch.rand(16, {size}) * 2 - 1",
+        condition_numpy=f"condition = np.eye({classes}, dtype=np.float32)[[0] * 16]\n" if classes else "",
+        condition_torch=f"condition = torch.eye({classes})[[0] * 16]\n" if classes else "",
+        fed=', "condition": condition' if classes else "",
+        passed=", condition" if classes else "",
+        meaning=f"float32, 16 x {' x '.join(map(str, card.sample_shape))}{in_range}",
+    )
+    return code.rstrip()
+
+
 def license_text(card: Card) -> list[str]:
     """The lines of the section on licences: of the weights, and of the data set."""
     lines = [
-        "gan-cli claims no rights in these weights, nor in what they make: they are yours to license, as far as the"
+        "gan-cli claims no rights in these weights, nor in what they generate: they are yours to license, as far as the"
         f" licence of the data they learned from ({_code(card.dataset)}) and the law where you are leave it to you."
     ]
     if card.dataset in DATA_TERMS:

@@ -127,25 +127,22 @@ def _print(evaluated: Evaluated) -> None:
     ]
     better = [Column("better")] if console.width >= MIN_WIDTH_FOR_BETTER else []
     table = Table(Column("metric", no_wrap=True), *right, *better, box=None)
-    for figure in evaluated.figures:
-        table.add_row(*map(Text, [*_row(figure), *([figure.better] if better else [])]))
+    for metric in evaluated.figures:
+        table.add_row(*map(Text, [*_row(metric), *([metric.better] if better else [])]))
     console.print(table)
-    for figure in evaluated.figures:
-        if figure.note.startswith(TOO_FEW_SAMPLES):
-            _print_line(f"warning: {figure.name}: {figure.note}")
+    for metric in evaluated.figures:
+        if metric.note.startswith(TOO_FEW_SAMPLES):
+            _print_line(f"warning: {metric.name}: {metric.note}")
     if "verdict" in evaluated.about:
         _print_line(evaluated.about["verdict"])
 
 
-def _row(figure: Figure) -> list[str]:
-    interval = "" if figure.interval is None else " to ".join(map(_number, figure.interval))
-    value = _number(figure.value) if not figure.note.startswith("of ") else f"{_number(figure.value)} {figure.note}"
-    floor = "" if figure.floor is None else _number(figure.floor)
-    return [figure.name, value, interval, floor, f"{figure.n:,}", _reals(figure), f"{figure.seconds:.1f}"]
-
-
-def _reals(figure: Figure) -> str:
-    return f"{figure.reals:,}" if figure.reals else ""
+def _row(metric: Figure) -> list[str]:
+    interval = "" if metric.interval is None else " to ".join(map(_number, metric.interval))
+    value = _number(metric.value) if not metric.note.startswith("of ") else f"{_number(metric.value)} {metric.note}"
+    floor = "" if metric.floor is None else _number(metric.floor)
+    reals = f"{metric.reals:,}" if metric.reals else ""
+    return [metric.name, value, interval, floor, f"{metric.n:,}", reals, f"{metric.seconds:.1f}"]
 
 
 def _number(value: float) -> str:

@@ -180,8 +180,8 @@ def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) ->
             notes.append(f"the held-out pictures have {_list_names(foreign)}, which the training data do not have")
         return held_out, ""
     if foreign:
-        known = torch.tensor([name in whole.classes for name in held_out.classes])
-        kept = (known[others] & (others >= 0)).nonzero().squeeze(1)
+        is_known = torch.tensor([name in whole.classes for name in held_out.classes])
+        kept = (is_known[others] & (others >= 0)).nonzero().squeeze(1)
         notes.append(
             f"{len(others) - len(kept):,} of {len(others):,} held-out pictures are left out:"
             f" {_list_names(foreign)} {'is no class' if len(foreign) == 1 else 'are no classes'} of the training data"

@@ -82,5 +82,5 @@ def test_an_outlier_among_the_reals_misleads_recall_s_kin_but_not_density() -> N
 
 @pytest.mark.parametrize(("reals", "fakes"), [(5, 20), (20, 3)])
 def test_too_few_samples_are_refused(reals: int, fakes: int) -> None:
-    with pytest.raises(ValueError, match="neighbours beside itself"):
+    with pytest.raises(ValueError, match="neighbours other than itself"):
         shares(torch.randn(reals, 3), torch.randn(fakes, 3))

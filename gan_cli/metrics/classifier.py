@@ -106,11 +106,17 @@ def train_classifier(
             optimizer.step()
             schedule.step()
     network.eval()
-    trained = Classifier(network, 0.0)
-    # In parts, as a tenth of the data may not fit in memory.
-    logits = torch.cat([trained.logits(samples[part]) for part in test_index.split(PREDICTED_AT_ONCE)])
+    return Classifier(network, _accuracy(network, samples, labels, attributes, test_index))
+
+
+def _accuracy(
+    network: nn.Module, samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], test_index: Tensor
+) -> float:
+    """The accuracy on the samples of `test_index`, computed in parts, as they may not fit in memory together."""
+    classifier = Classifier(network, 0.0)
+    logits = torch.cat([classifier.logits(samples[part]) for part in test_index.split(PREDICTED_AT_ONCE)])
     target = condition_of(labels[test_index], _classes(attributes))
-    return Classifier(network, classification_accuracy(logits, target, attributes))
+    return classification_accuracy(logits, target, attributes)
 
 
 def _classes(attributes: Sequence[Attribute]) -> int:

@@ -113,7 +113,7 @@ def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> Precisi
     member's `neighbours`-th nearest other member. ValueError if a set has no more than `neighbours` members.
     """
     if min(len(real), len(fake)) <= neighbours:
-        raise ValueError(f"a sample needs {neighbours} neighbours beside itself")
+        raise ValueError(f"a sample needs {neighbours} neighbours other than itself")
     real, fake = real.float(), fake.float()
     return PrecisionRecall(_share_within(fake, real, neighbours), _share_within(real, fake, neighbours))
 

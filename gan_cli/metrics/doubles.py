@@ -22,14 +22,13 @@ def describe_doubles(train: Tensor, held_out: Tensor | None = None, most: int = 
 
     An empty list if there are none, or if the images are more than `most` bytes.
     """
-    known = image_digests(train, most)
+    train_digests = image_digests(train, most)
     lines = []
-    if known is not None and len(set(known)) < len(known):
-        lines.append(
-            f"duplicates: {len(known) - len(set(known)):,} of {len(known):,} training images are copies of another"
-        )
+    if train_digests is not None and len(set(train_digests)) < len(train_digests):
+        copies = len(train_digests) - len(set(train_digests))
+        lines.append(f"duplicates: {copies:,} of {len(train_digests):,} training images are copies of another")
     others = None if held_out is None else image_digests(held_out, most)
-    shared = 0 if known is None or others is None else count_shared(others, known)
+    shared = 0 if train_digests is None or others is None else count_shared(others, train_digests)
     if shared and others is not None:
         lines.append(f"duplicates: {shared:,} of {len(others):,} held-out images are also training images")
     return lines

@@ -37,7 +37,7 @@ def neighbour_radii(members: Tensor) -> Tensor:
     The columns are for PRECISION_NEIGHBOURS and DENSITY_NEIGHBOURS.
     """
     if len(members) <= DENSITY_NEIGHBOURS:
-        raise ValueError(f"a sample needs {DENSITY_NEIGHBOURS} neighbours beside itself")
+        raise ValueError(f"a sample needs {DENSITY_NEIGHBOURS} neighbours other than itself")
     found = [
         pairwise_distances(part, members)
         .topk(DENSITY_NEIGHBOURS + 1, largest=False)
@@ -78,7 +78,7 @@ def _radii_in_subsets(fake: Tensor, masks: Tensor) -> Tensor:
     -1 for fakes that are not in the subset. ValueError if a subset is too small.
     """
     if int(masks.sum(1).min()) <= PRECISION_NEIGHBOURS:
-        raise ValueError(f"a sample needs {PRECISION_NEIGHBOURS} neighbours beside itself")
+        raise ValueError(f"a sample needs {PRECISION_NEIGHBOURS} neighbours other than itself")
     count = min(CANDIDATES, len(fake) - 1)
     values, columns = [], []
     for start in range(0, len(fake), ROWS_AT_ONCE):

@@ -11,7 +11,18 @@ from gan_cli.reports.curves import percent
 from gan_cli.reports.reading import as_int, number, text
 
 MOST_METRICS = 60
-LABELS = {"told": "notes on the data", "why": "why this extractor", "n": "samples", "page": "image of pairs"}
+# Labels of the keys of an evaluation's `about` that do not explain themselves.
+LABELS = {
+    "told": "notes on the data",
+    "why": "why this extractor",
+    "accuracy": "accuracy of the classifier",
+    "n": "generated samples",
+    "n_real": "real samples",
+    "reals": "kind of real samples",
+    "standing": "batch norm statistics recomputed",
+    "page": "image of pairs",
+    "gan_cli": "gan-cli",
+}
 
 
 class Bar(NamedTuple):

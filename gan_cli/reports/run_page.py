@@ -39,10 +39,8 @@ from gan_cli.schema import shown
 
 MOST_CLASSES = 32  # rows of a grid
 MOST_FINDINGS, MOST_CONFIG, MOST_LINKS = 30, 1000, 60
-STILL_SIDE, STILL_SHARE = (
-    1600,
-    0.1,
-)  # of the last grid, the real ones and a page of pairs: pixels, and share of the budget
+# The last grid, the real samples and the image of pairs: largest side in pixels, and share of the budget each.
+STILL_SIDE, STILL_SHARE = 1600, 0.1
 AUTOMATIC = "chosen at the start of the run"
 NOT_SHOWN = ("output", "resume", "extra_steps", "dry_run")
 
