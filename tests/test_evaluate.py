@@ -228,8 +228,8 @@ def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixtur
     ("overrides", "words"),
     [
         ((), "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER"),
-        (("real=a",), "fake is missing: real=a is to be compared with another folder"),
-        (("fake=a",), "real is missing: fake=a is to be compared with another folder"),
+        (("real=a",), "fake is missing: real=a needs another folder to compare with"),
+        (("fake=a",), "real is missing: fake=a needs another folder to compare with"),
         (("ckpt=a", "real=b"), "real=b: is for two folders, without ckpt"),
         (("ckpt=a", "fake=b"), "fake=b: is for two folders, without ckpt"),
         (("ckpt=a", "image_size=16"), "image_size=16: is for two folders, without ckpt"),

@@ -302,7 +302,7 @@ def test_what_was_seen_once_is_kept_with_its_floors(here: Path) -> None:
     first = build_reference(real, extractor, 30)
     assert sum(looked) == 60
     first.floors["frechet-counting"] = 1.5
-    first.keep()
+    first.save_to_cache()
     again = build_reference(real, extractor, 30)
     assert sum(looked) == 60
     assert torch.equal(first.real.features, again.real.features)
@@ -320,7 +320,7 @@ def test_other_data_extractors_and_numbers_are_kept_apart(here: Path) -> None:
     build_reference(real, extractor, 29)
     build_reference(real, counting("other")[0], 30)
     build_reference(dataclasses.replace(real, held_out=numbered(40, 700)), extractor, 30)
-    build_reference(dataclasses.replace(real, whole=numbered(41)), extractor, 30)
+    build_reference(dataclasses.replace(real, train_unlimited=numbered(41)), extractor, 30)
     build_reference(real, extractor, 30, protocol=Protocol("train"))
     build_reference(real, extractor, 30, protocol=Protocol("train", 20))
     assert len(kept()) == 7
@@ -344,7 +344,7 @@ def test_what_figures_are_measured_on_differs_with_all_that_they_depend_on(here:
         build_reference(real, extractor, 29),
         build_reference(real, counting("other")[0], 30),
         build_reference(dataclasses.replace(real, held_out=numbered(40, 700)), extractor, 30),
-        build_reference(dataclasses.replace(real, whole=numbered(41)), extractor, 30),
+        build_reference(dataclasses.replace(real, train_unlimited=numbered(41)), extractor, 30),
         build_reference(real, extractor, 30, protocol=Protocol("train")),
     ):
         assert other.basis != usual
@@ -381,7 +381,7 @@ def test_a_folder_that_cannot_be_written_is_no_error(here: Path, monkeypatch: py
     monkeypatch.setattr(reference, "REFERENCE_CACHE", here / "file" / "reference")
     found = build_reference(RealData(numbered(40), numbered(40)), extractors.build_random_extractor(2), 15)
     assert len(found.real.features) == 15
-    found.keep()
+    found.save_to_cache()
 
 
 def test_too_few_samples_are_refused_and_more_than_there_are_are_not_taken(here: Path) -> None:
