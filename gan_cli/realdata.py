@@ -62,6 +62,11 @@ class RealData:
     notes: tuple[str, ...] = ()
 
     @property
+    def fingerprints(self) -> list[str]:
+        """The fingerprints of the training data and of the held-out data, empty if there are none."""
+        return [self.train_unlimited.fingerprint, "" if self.held_out is None else self.held_out.fingerprint]
+
+    @property
     def max_per_side(self) -> int:
         """How many real samples there are at most for the comparison and for the floor each."""
         return (

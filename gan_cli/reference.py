@@ -126,9 +126,8 @@ class Reference:
     def basis(self) -> dict[str, Any]:
         """What the metrics are measured on. Metrics with different values here cannot be compared with each other."""
         data = self.data
-        prints = [data.train_unlimited.fingerprint, "" if data.held_out is None else data.held_out.fingerprint]
         return {
-            "data": hashlib.sha256(repr(prints).encode()).hexdigest()[:16],
+            "data": hashlib.sha256(repr(data.fingerprints).encode()).hexdigest()[:16],
             "shape": list(data.train_unlimited.samples.shape[1:]),
             "classes": len(data.train_unlimited.classes),
             "extractor": self.extractor.name,
@@ -163,10 +162,9 @@ def build_reference(
     if min(n, real.available(protocol)) < MIN_SAMPLES:
         have = counted(len(real.train_unlimited), "sample")
         raise UsageError(f"these data have {have}, too few to compare with: at least {2 * MIN_SAMPLES}")
-    prints = [real.train_unlimited.fingerprint, "" if real.held_out is None else real.held_out.fingerprint]
     shape = tuple(real.train_unlimited.samples.shape[1:])
     selection = () if protocol == DEFAULT_PROTOCOL else (protocol.reals, protocol.n)
-    key = hashlib.sha256(repr((VERSION, *prints, extractor.key, shape, n, *selection)).encode()).hexdigest()
+    key = hashlib.sha256(repr((VERSION, *real.fingerprints, extractor.key, shape, n, *selection)).encode()).hexdigest()
     compared, others = real.select(n, protocol)
     first, other_count = len(compared), None if others is None else len(others)
     count = first + (other_count or 0)

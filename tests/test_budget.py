@@ -280,7 +280,7 @@ def test_a_replay_that_would_be_another_run_is_refused(
         ("training.ema_decay=0.5", "training.ema_decay=0.5"),
         ("recipe=colour_64", "recipe=colour_64 (was auto)"),
         ("dry_run=true seed=1", "seed=1 (was 0)"),
-        ("loss=wasserstein seed=1", "by loss.name=wasserstein (was non_saturating), seed=1 (was 0), "),
+        ("loss=wasserstein seed=1", "loss.name=wasserstein (was non_saturating), seed=1 (was 0), "),
         ("loss=wasserstein seed=1", " more; give the same keys"),
     ):
         assert run_command("train", [*same, *typed.split()]) == 2
@@ -308,7 +308,7 @@ def test_a_replay_takes_the_paths_of_the_run_from_where_it_was_started(tmp_path:
     same = compose("dataset=folder", f"dataset.path={tmp_path}/there/x", f"replay={run}")
     assert replay.as_replayed(same, ("replay",), None).dataset == same.dataset
     other = dataclasses.replace(same, dataset=dataclasses.replace(same.dataset, path=str(tmp_path)))
-    with pytest.raises(UsageError, match=r"another run by dataset\.path="):
+    with pytest.raises(UsageError, match=r"differs from that run in dataset\.path="):
         replay.as_replayed(other, ("replay",), None)
 
 
