@@ -1,4 +1,4 @@
-"""The files beside an exported generator: `config.json`, from which it can be built, and `README.md`, a model card.
+"""The files that accompany an exported generator: `config.json`, from which it can be built, and a model card.
 
 Both follow the conventions of the Hugging Face hub. `config.json` is treated as untrusted when it is read.
 """
