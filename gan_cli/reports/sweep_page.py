@@ -17,8 +17,8 @@ from gan_cli.reports.frames import EmbeddedImage, embed_image, list_grids
 from gan_cli.reports.page import NAME, fit_page_size, render
 from gan_cli.reports.reading import empty_on_error, link, none_on_error, read_json, text
 from gan_cli.reports.run_page import Link
-from gan_cli.runfolder import BOARD, LOG, RECORD
-from gan_cli.runlog import read_metrics
+from gan_cli.runs.log import read_metrics
+from gan_cli.storage.run_folder import BOARD, LOG, RECORD
 
 MOST_SHOWN = 60  # rows with images and curves
 MOST_LINES = 12  # runs of a row with curves

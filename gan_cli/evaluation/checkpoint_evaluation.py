@@ -1,0 +1,261 @@
+"""Evaluates a checkpoint against its data set, or one folder of images against another. Used by `gan-eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gan_cli import __version__
+from gan_cli.config.metric_names import Evaluated
+from gan_cli.data.dataset import Dataset
+from gan_cli.data.load_dataset import build_dataset
+from gan_cli.data.reach import moved, reachable
+from gan_cli.errors import CheckpointError, DivergedError, UsageError, one_line
+from gan_cli.evaluation.evaluator import available_metrics, check_metrics, evaluate_samples
+from gan_cli.evaluation.image_folders import read_folders
+from gan_cli.evaluation.metrics.memorization import Memorization
+from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real
+from gan_cli.evaluation.reference import (
+    ProgressCallback,
+    Reference,
+    Say,
+    build_extractor,
+    build_reference,
+    no_log,
+    no_progress,
+)
+from gan_cli.evaluation.samples import FIRST_SEED, STANDING_BATCHES, draw_samples, with_own_statistics
+from gan_cli.images import grid
+from gan_cli.models.standing import has_statistics
+from gan_cli.randomness import generator_for
+from gan_cli.state.checkpoint import Checkpoint
+from gan_cli.state.train_state import build_generator
+from gan_cli.storage.run_folder import started_in
+
+DEFAULT_SAMPLES = 5000  # if `n` is not given and there are as many real samples
+SHOWN_PAIRS = 32
+
+ImageCallback = Callable[[Image.Image], None]
+
+
+def _ignore_image(image: Image.Image) -> None:
+    pass
+
+
+# --- a checkpoint ------------------------------------------------------------------------------------------------
+
+
+def evaluate_checkpoint(
+    found: Checkpoint,
+    *,
+    metrics: Sequence[str] | None = None,
+    extractor: str = "auto",
+    n: int | None = None,
+    reals: str = "held_out",
+    n_real: int | None = None,
+    seed: int = FIRST_SEED,
+    batch_size: int = 500,
+    resamples: int = 200,
+    ema: bool = True,
+    standing: bool = True,
+    data: str | None = None,
+    device: torch.device | None = None,
+    log: Say = no_log,
+    progress: ProgressCallback = no_progress,
+    on_pairs: ImageCallback = _ignore_image,
+) -> Evaluated:
+    """Evaluates `n` samples of a checkpoint's generator, of seeds `seed` to `seed + n - 1`.
+
+    They are compared with `n_real` real samples: held-out ones, training ones or all, as `reals` says. The data set is
+    that of the checkpoint's run, at `data` if it was moved. `metrics` None means all that the data allow. `log` gets
+    lines for the user, `progress` the progress, `on_pairs` an image of samples above their nearest training images.
+    Writes nothing but caches.
+
+    UsageError if the data are missing, have changed or do not allow what is requested; CheckpointError for samples that
+    are not finite.
+    """
+    dataset, real = _data_of(found, data)
+    log(f"data: {dataset.source}")
+    reference = _reference(real, extractor, n, metrics, log, progress, Protocol(reals, n_real))
+    generator = build_generator(found.config, found.tensors, device or torch.device("cpu"), ema=ema)
+    standing = standing and has_statistics(generator)
+    if standing:
+        generator = with_own_statistics(generator, found.config, dataset)
+        log(f"batch norm: statistics recomputed from {STANDING_BATCHES} batches of samples, for the evaluated weights")
+    seeds = range(seed, seed + reference.n)
+    try:
+        samples = draw_samples(generator, found.config, dataset, seeds, batch_size, progress)
+    except DivergedError as error:
+        raise CheckpointError(f"{found.path}: {error}") from error
+    about = _describe_samples(found, dataset, seeds, ema, standing)
+    return _evaluate(reference, samples, metrics, resamples, about, progress, on_pairs)
+
+
+def _describe_samples(found: Checkpoint, dataset: Dataset, seeds: range, ema: bool, standing: bool) -> dict[str, Any]:
+    """What the evaluation's JSON file says about the samples of a checkpoint."""
+    return {
+        "checkpoint": str(found.path.absolute()),
+        "sha256": found.sha256,
+        "step": found.counters.step,
+        "data": dataset.source,
+        "fingerprint": dataset.fingerprint,
+        "seeds": f"{seeds[0]}-{seeds[-1]}",
+        "ema": ema and found.config.training.ema_decay > 0,
+        "standing": standing,
+    }
+
+
+def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
+    """The data set of the checkpoint's run, and its real data. UsageError if the data are missing or have changed."""
+    config, away = found.config, ""
+    if data is not None:
+        section = moved(config.dataset, data)
+    else:
+        section = reachable(config.dataset, started_in(found.path.parent.parent))
+        away = (
+            "; if they were moved, give the new path as data=..."
+            if hasattr(section, "path") or hasattr(section, "root")
+            else ""
+        )
+    try:
+        dataset = build_dataset(section, config.image_size)
+    except UsageError as error:
+        raise UsageError(f"the data of {found.path}: {error}{away}") from None
+    if dataset.fingerprint != found.provenance.fingerprint:
+        raise UsageError(
+            f"{found.path}: was trained on other data than these ({one_line(dataset.source, 120)}); restore those"
+            f"{away}, or compare folders of pictures by real= and fake="
+        )
+    return dataset, find_real(section, config.image_size, dataset)
+
+
+def _reference(
+    real: RealData,
+    extractor: str,
+    n: int | None,
+    metrics: Sequence[str] | None,
+    log: Say,
+    progress: ProgressCallback,
+    protocol: Protocol = DEFAULT_PROTOCOL,
+) -> Reference:
+    """Builds the reference of the real samples. UsageError if there are fewer real samples than requested."""
+    if n is not None and n > real.max_per_side and protocol == DEFAULT_PROTOCOL:
+        half = "" if real.held_out is not None else f", half of {len(real.train_unlimited):,}, as {real.why}"
+        raise UsageError(
+            f"n={n}: there are {real.max_per_side:,} real samples on each side{half}; use at most that many, or"
+            f" reals=train to compare with all {len(real.train_unlimited):,} training samples"
+        )
+    if protocol.n is not None and protocol.n > real.available(protocol):
+        most = real.available(protocol)
+        raise UsageError(f"n_real={protocol.n}: reals={protocol.reals} are {most:,} samples, use at most that many")
+    for note in real.notes:
+        log(f"data: {note}")
+    for line in real.duplicates:
+        log(line)
+    reference = build_reference(real, build_extractor(extractor, real, log), n or DEFAULT_SAMPLES, progress, protocol)
+    check_metrics(reference, metrics or ())
+    log(f"compared with: {reference.describe()}")
+    return reference
+
+
+# --- two folders -------------------------------------------------------------------------------------------------
+
+
+def evaluate_folders(
+    real: str,
+    fake: str,
+    *,
+    image_size: int | tuple[int, ...] | None = None,
+    metrics: Sequence[str] | None = None,
+    extractor: str = "auto",
+    n: int | None = None,
+    reals: str = "held_out",
+    n_real: int | None = None,
+    resamples: int = 200,
+    log: Say = no_log,
+    progress: ProgressCallback = no_progress,
+    on_pairs: ImageCallback = _ignore_image,
+) -> Evaluated:
+    """Evaluates the images of one folder or zip, `fake`, against another, `real`. Else as `evaluate_checkpoint`."""
+    protocol = Protocol(reals, n_real)
+    folders = read_folders(real, fake, image_size, n or DEFAULT_SAMPLES, extractor=extractor, n_real=n_real)
+    data, fakes = folders.real, folders.fake
+    for line in folders.lines:
+        log(line)
+    if len(fakes) < MIN_SAMPLES:
+        raise UsageError(f"fake={fake}: {len(fakes)} pictures are too few, at least {MIN_SAMPLES} are needed")
+    if n is not None and n > len(fakes):
+        raise UsageError(f"n={n}: fake={fake} has {len(fakes):,} pictures, use at most that many")
+    count = n if n is not None else min(DEFAULT_SAMPLES, len(fakes))
+    if n is None and protocol == DEFAULT_PROTOCOL:
+        count = min(count, data.max_per_side)
+    reference = _reference(data, extractor, count, metrics, log, progress, protocol)
+    unused = folders.fake_files - reference.n
+    if unused > 0:
+        more = "; n= takes more" if reference.n == len(fakes) else "; reals=train compares all with all real ones"
+        more = more if n is None else ""
+        log(f"fakes: {unused:,} of {folders.fake_files:,} are not used{more}")
+    order = torch.randperm(len(fakes), generator=generator_for(0, "fakes"))  # the files may be sorted by class
+    about = {
+        "real": real,
+        "fake": fake,
+        "fingerprint": data.train_unlimited.fingerprint,
+        "shape": list(fakes.samples.shape[1:]),
+        "told": folders.lines[2:],
+        "unused": max(unused, 0),
+    }
+    return _evaluate(reference, fakes.samples[order[: reference.n]], metrics, resamples, about, progress, on_pairs)
+
+
+# --- both --------------------------------------------------------------------------------------------------------
+
+
+def _evaluate(
+    reference: Reference,
+    samples: Tensor,
+    metrics: Sequence[str] | None,
+    resamples: int,
+    about: dict[str, Any],
+    progress: ProgressCallback,
+    on_pairs: ImageCallback,
+) -> Evaluated:
+    found = evaluate_samples(
+        reference, samples, metrics or available_metrics(reference), resamples=resamples, progress=progress
+    )
+    about |= {
+        "extractor": reference.extractor.name,
+        "accuracy": reference.extractor.accuracy,
+        "n": len(samples),
+        "n_real": len(reference.real.features),
+        "reals": reference.protocol.reals,
+        "compared_with": reference.describe(),
+        "basis": reference.basis,
+        "gan_cli": __version__,
+    }
+    if reference.extractor.why:
+        about["why"] = reference.extractor.why
+    left_out = [*reference.data.notes, *reference.data.duplicates]
+    if left_out:
+        about["notes"] = left_out
+    if found.memorization is not None:
+        about |= {"memorized": found.memorization.flagged, "verdict": found.memorization.verdict}
+        on_pairs(draw_nearest(found.memorization, samples, reference))
+    return Evaluated(tuple(found.metrics), about)
+
+
+def draw_nearest(found: Memorization, samples: Tensor, reference: Reference) -> Image.Image:
+    """Draws the samples that are nearest to a training image, each above that image; the same for held-out images."""
+    train, count = reference.data.train.samples, len(found.copies)
+    held_out, _ = reference.data.held_out_images(count)
+    blocks = []
+    for title, shown, nearest in (
+        ("samples that are most like a training image, each above it", samples, found.nearest),
+        ("the same of real images that were held out", held_out, found.held_out_nearest),
+    ):
+        rows = nearest.relative_distance.argsort()[:SHOWN_PAIRS]
+        blocks.append((title, shown[rows], train[nearest.index[rows]]))
+    return grid.draw_pairs(blocks)

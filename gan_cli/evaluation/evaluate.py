@@ -1,0 +1,190 @@
+"""`gan-eval`: evaluates a checkpoint's samples against real ones, or one folder of images against another."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from gan_cli.config.commands import EvalConfig
+from gan_cli.config.metric_names import EVALUATIONS, Evaluated, Figure, save_evaluated
+from gan_cli.device import build_device, calm_threads
+from gan_cli.errors import GanCliError, StorageError, UsageError
+from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
+from gan_cli.evaluation.evaluator import TOO_FEW_SAMPLES
+from gan_cli.evaluation.image_folders import check_folders
+from gan_cli.evaluation.reference import ProgressCallback
+from gan_cli.images import grid
+from gan_cli.reports.report import write_run_report
+from gan_cli.state import checkpoint
+from gan_cli.storage.links import refuse_link
+from gan_cli.storage.output_file import check_free, file_of
+from gan_cli.storage.run_folder import CHECKPOINTS
+
+WIDTH = 110  # of the table if the output is not a terminal
+MIN_WIDTH_FOR_BETTER = 90  # of a terminal; the table has no column "better" in a narrower one
+
+
+def evaluate(config: EvalConfig) -> int:
+    """Prints the metrics and writes them to a JSON file; for memorization also an image of the nearest pairs."""
+    _check_source(config)
+    named = file_of(config.out, ".json", "gan-eval")
+    check_free(named, [] if named is None else [_pairs_path(named)], config.overwrite)
+    device = build_device(config.device)
+    calm_threads()
+    images: list[Image.Image] = []
+    options: dict[str, Any] = {
+        "metrics": config.metrics, "extractor": config.extractor, "n": config.n, "reals": config.reals,
+        "n_real": config.n_real, "resamples": config.resamples,
+        "log": _print_line, "on_pairs": images.append,
+    }  # fmt: skip
+    with _progress() as progress:
+        if config.ckpt is not None:
+            found = checkpoint.find(config.ckpt, "eval")
+            folder, stem = _default_folder(found.path), found.path.stem
+            evaluated = evaluate_checkpoint(
+                found, seed=config.seed, batch_size=config.batch_size, ema=config.ema, standing=config.standing,
+                data=config.data, device=device, progress=progress, **options,
+            )  # fmt: skip
+        else:
+            real, fake = check_folders(config.real, config.fake)
+            folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(fake).name)[:60] or "fake"
+            evaluated = evaluate_folders(real, fake, image_size=config.image_size, progress=progress, **options)
+    _print(evaluated)
+    try:
+        if named is not None:
+            named.parent.mkdir(parents=True, exist_ok=True)
+            saved = _write(evaluated, images, named)
+        else:
+            saved = _save(evaluated, images, Path(config.out) if config.out else folder, stem)
+    except OSError as error:
+        raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
+    if saved.parent.name == EVALUATIONS:
+        with contextlib.suppress(GanCliError, OSError):  # the metrics are saved; gan-report will show the error
+            print(f"report: {write_run_report(saved.parent.parent)}")
+    print(saved)
+    return 0
+
+
+def _check_source(config: EvalConfig) -> None:
+    """UsageError unless the options name either a checkpoint or two folders, and no option of the other kind."""
+    if config.metrics == ():
+        raise UsageError("metrics=[]: name at least one, or leave it out for all")
+    folders = [name for name in ("real", "fake") if getattr(config, name) is not None]
+    if config.ckpt is not None:
+        for name in [*folders, *(["image_size"] if config.image_size is not None else [])]:
+            raise UsageError(f"{name}={getattr(config, name)}: is for two folders, without ckpt; give one or the other")
+    elif not folders:
+        raise UsageError(
+            "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER"
+        )
+    elif config.data is not None:
+        raise UsageError(f"data={config.data}: is the path of a checkpoint's data, and there is no ckpt=; use real=")
+
+
+def _print_line(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[ProgressCallback]:
+    """Yields a function that shows progress. The bar appears on its first call, and only in a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"))
+    bar = Progress(*columns, TimeRemainingColumn(), transient=True, disable=not sys.stdout.isatty())
+    tasks: dict[str, TaskID] = {}
+
+    def progress(what: str, done: int, count: int) -> None:
+        bar.start()
+        if what not in tasks:
+            for task in tasks.values():
+                bar.update(task, visible=False)
+            tasks[what] = bar.add_task(what, total=count)
+        bar.update(tasks[what], completed=done, total=count)
+
+    try:
+        yield progress
+    finally:
+        bar.stop()
+
+
+# --- output ------------------------------------------------------------------------------------------------------
+
+
+def _print(evaluated: Evaluated) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    right = [
+        Column(title, justify="right", no_wrap=True) for title in ("value", "95 % interval", "floor", "n", "reals", "s")
+    ]
+    better = [Column("better")] if console.width >= MIN_WIDTH_FOR_BETTER else []
+    table = Table(Column("metric", no_wrap=True), *right, *better, box=None)
+    for metric in evaluated.figures:
+        table.add_row(*map(Text, [*_row(metric), *([metric.better] if better else [])]))
+    console.print(table)
+    for metric in evaluated.figures:
+        if metric.note.startswith(TOO_FEW_SAMPLES):
+            _print_line(f"warning: {metric.name}: {metric.note}")
+    if "verdict" in evaluated.about:
+        _print_line(evaluated.about["verdict"])
+
+
+def _row(metric: Figure) -> list[str]:
+    interval = "" if metric.interval is None else " to ".join(map(_number, metric.interval))
+    value = _number(metric.value) if not metric.note.startswith("of ") else f"{_number(metric.value)} {metric.note}"
+    floor = "" if metric.floor is None else _number(metric.floor)
+    reals = f"{metric.reals:,}" if metric.reals else ""
+    return [metric.name, value, interval, floor, f"{metric.n:,}", reals, f"{metric.seconds:.1f}"]
+
+
+def _number(value: float) -> str:
+    """The value with three or four significant digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.4g}"
+
+
+def _default_folder(path: Path) -> Path:
+    """`<run>/evaluations` for a checkpoint in a run, else the checkpoint's folder."""
+    return refuse_link(path.parent.parent / EVALUATIONS) if path.parent.name == CHECKPOINTS else path.parent
+
+
+def _pairs_path(path: Path) -> Path:
+    """The path of the image of nearest pairs, next to the JSON file."""
+    return path.with_name(f"{path.stem}_memorization.png")
+
+
+def _save(evaluated: Evaluated, images: list[Image.Image], folder: Path, stem: str) -> Path:
+    """Writes the JSON file, and the image next to it, under a name that is not in use yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    reals = "" if evaluated.about["reals"] == "held_out" else f"_{evaluated.about['reals']}"
+    stem = f"{stem}_{evaluated.about['extractor']}_n{evaluated.about['n']}{reals}"
+    for count in range(1, 100_000):
+        path = folder / f"{stem if count == 1 else f'{stem}-{count}'}.json"
+        with contextlib.suppress(FileExistsError):
+            path.touch(exist_ok=False)  # reserves the name: other processes may evaluate the same run
+            if not _pairs_path(path).exists():
+                break
+            path.unlink()
+    else:
+        raise StorageError(f"{folder}: holds 100,000 of these already")
+    try:
+        return _write(evaluated, images, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _write(evaluated: Evaluated, images: list[Image.Image], path: Path) -> Path:
+    for image in images:
+        evaluated.about["page"] = _pairs_path(path).name
+        grid.save_picture(image, _pairs_path(path))
+    save_evaluated(evaluated, path)
+    return path

@@ -1,0 +1,228 @@
+"""Reads two folders or zips of images, real and generated, as data sets of one size for an evaluation."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gan_cli.config import schema
+from gan_cli.config.options.datasets import Folder
+from gan_cli.data.dataset import Dataset
+from gan_cli.data.decoding.decoding import measured
+from gan_cli.data.decoding.images import crop_box
+from gan_cli.data.folder import NO_CACHE
+from gan_cli.data.load_dataset import build_dataset
+from gan_cli.errors import GanCliError, UsageError, counted, few, one_line
+from gan_cli.evaluation.metrics.doubles import count_shared, image_digests
+from gan_cli.evaluation.real_data import RealData, find_real
+from gan_cli.image_files.listing import BadPicture
+from gan_cli.image_labels.attributes import VERSION
+from gan_cli.image_labels.several import Pictures, pictures_at
+
+MEASURED = 500  # images of a folder whose size and colour are read to choose the common size
+MAX_SIDE = 128  # pixels, unless image_size says more
+MAX_INCEPTION_SIDE = 1024  # as Inception resizes images of their full size itself
+MAX_REAL = 50_000  # real images that are read, unless n_real says more
+LISTED_SIZES = 3
+
+Size = int | tuple[int, ...]
+Sides = tuple[int, int]  # height and width
+
+
+class FolderSummary(NamedTuple):
+    """The sizes of a folder's first images, and how many of them are grey. `files` counts all images of the folder.
+
+    `key` is the option that named the folder, real or fake.
+    """
+
+    key: str
+    sizes: Counter[Sides]
+    grey: int
+    files: int
+
+    @property
+    def usual(self) -> Sides:
+        """The most frequent size."""
+        return self.sizes.most_common(1)[0][0] if self.sizes else (64, 64)  # unreadable: building the data set fails
+
+    @property
+    def measured(self) -> int:
+        """How many images were measured."""
+        return self.sizes.total()
+
+
+class Folders(NamedTuple):
+    """The real data and the fakes. `lines` are texts for the user, `fake_files` the number of files in the folder."""
+
+    real: RealData
+    fake: Dataset
+    lines: list[str]
+    fake_files: int
+
+
+def read_folders(
+    real: str, fake: str, image_size: Size | None, n: int, *, extractor: str = "auto", n_real: int | None = None
+) -> Folders:
+    """Reads the real images, and `n` of the fakes or as many as there are, all resized to one size.
+
+    The size is `image_size`. By default it is that of the fakes, or if the real images are smaller, the largest size
+    with the fakes' aspect ratio that fits in them. A sub-folder `test` next to `train` is held out; other sub-folders
+    are classes. UsageError names the option at fault.
+    """
+    summaries = _summarize("real", real), _summarize("fake", fake)
+    size, why = _common_size(*summaries, image_size, MAX_INCEPTION_SIDE if extractor == "inception" else MAX_SIDE)
+    channels = 1 if summaries[0].measured and summaries[0].grey == summaries[0].measured else 3
+    section = _section(real, channels, max(MAX_REAL, n_real or 0))
+    dataset = _build("real", section, size)
+    fakes = _build("fake", _section(fake, channels, n), size)
+    used = dataset.value_range
+    if used is not None and fakes.value_range not in (None, used):  # more than 8 bits: both need the same range
+        fakes = _build("fake", _section(fake, channels, n, used), size)
+    section = dataclasses.replace(section, limit=None, value_range=used or section.value_range)
+    found = find_real(section, size, dataset)
+    lines = [f"real: {dataset.source}", f"fake: {fakes.source}"]
+    lines += [f"size: compared at {_size_text(size)} (height x width), {why}", *_resize_lines(summaries, size)]
+    lines += [*_colour_lines(summaries, channels), *_class_lines(dataset, fakes)]
+    lines += _overlap_lines(real, fake, found, fakes, size)
+    return Folders(found, fakes, lines, summaries[1].files)
+
+
+def _section(path: str, channels: int, limit: int, value_range: str | tuple[float, ...] = "auto") -> Folder:
+    section = {
+        "name": "folder", "path": path, "limit": limit, "classes": None, "split": "train", "flip": False,
+        "image_channels": channels, "background": "white", "labels": None, "labels_version": VERSION,
+        "cache": NO_CACHE, "on_bad": "error", "value_range": value_range,
+    }  # fmt: skip
+    folder: Folder = schema.parse(Folder, section, "dataset")
+    return folder
+
+
+def _build(key: str, section: Folder, size: Sides) -> Dataset:
+    try:
+        return build_dataset(section, size)
+    except GanCliError as error:
+        raise type(error)(str(error).replace("dataset.path", key)) from None
+
+
+# --- their sizes -------------------------------------------------------------------------------------------------
+
+
+def _summarize(key: str, path: str) -> FolderSummary:
+    try:
+        with pictures_at(path) as reader:
+            files = len(reader.listing.files)
+            headers = list(_headers(reader))
+    except GanCliError as error:
+        raise type(error)(str(error).replace("dataset.path", key)) from None
+    grey = sum(grey for _, grey in headers)
+    return FolderSummary(key, Counter(sides for sides, _ in headers), grey, files)
+
+
+def _headers(reader: Pictures) -> Iterator[tuple[Sides, bool]]:
+    """(height, width), and whether the image is grey, of each of the first images that can be opened."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for file in reader.listing.files[:MEASURED]:
+            with contextlib.suppress(BadPicture):
+                yield measured(reader.picture(file))
+
+
+def _common_size(real: FolderSummary, fake: FolderSummary, requested: Size | None, max_side: int) -> tuple[Sides, str]:
+    """The size that all images are resized to, (height, width), and the reason in words."""
+    if requested is not None:
+        height, width = (requested, requested) if isinstance(requested, int) else requested
+        return (height, width), "as image_size says"
+    height, width = fake.usual
+    *_, cut_height, cut_width = crop_box(*real.usual, fake.usual)
+    factor, why = min(cut_height / height, cut_width / width), "that of the real pictures, in the fakes' proportions"
+    if factor >= 1:
+        factor, why = 1.0, "that of the fakes"
+    bound = max_side / (factor * max(height, width))
+    if bound < 1:
+        factor, why = factor * bound, f"as sides are at most {max_side} pixels unless image_size= says more"
+    return (max(4, round(height * factor)), max(4, round(width * factor))), why
+
+
+def _size_text(sides: Sides) -> str:
+    return f"{sides[0]} x {sides[1]}"
+
+
+def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides) -> list[str]:
+    """A line for each folder whose images change: how many are cut, shrunk and enlarged."""
+    lines = []
+    for folder in summaries:
+        cut = shrunk = enlarged = 0
+        lost = 0.0
+        for sides, count in folder.sizes.items():
+            *_, height, width = crop_box(*sides, size)
+            if (height, width) != sides:
+                cut, lost = cut + count, lost + count * (1 - height * width / (sides[0] * sides[1]))
+            shrunk += count * (height > size[0] or width > size[1])
+            enlarged += count * (height < size[0] or width < size[1])
+        changes = [f"{cut:,} cut to these proportions ({lost / cut:.0%} of each lost)"] if cut else []
+        changes += [f"{count:,} {verb}" for count, verb in ((shrunk, "shrunk"), (enlarged, "enlarged")) if count]
+        if changes:
+            of = f" (of the first {folder.measured:,})" if folder.measured < folder.files else ""
+            lines.append(f"size: {folder.key}: {_list_sizes(folder.sizes)}{of}; {', '.join(changes)}")
+    return lines
+
+
+def _list_sizes(sizes: Counter[Sides]) -> str:
+    texts = [f"{count:,} of {_size_text(sides)}" for sides, count in sizes.most_common(LISTED_SIZES)]
+    others = len(sizes) - LISTED_SIZES
+    return ", ".join(texts) + (f" and {counted(others, 'other size')}" if others > 0 else "")
+
+
+# --- other differences, and images on both sides -----------------------------------------------------------------
+
+
+def _colour_lines(summaries: tuple[FolderSummary, FolderSummary], channels: int) -> list[str]:
+    _, fake = summaries
+    coloured = fake.measured - fake.grey
+    if channels == 1 and coloured:
+        return [f"warning: {coloured:,} fakes have colours and are turned grey, as the real pictures are"]
+    if channels == 3 and fake.measured and not coloured:
+        return ["warning: the fakes are grey, the real pictures are not"]
+    return []
+
+
+def _class_lines(real: Dataset, fakes: Dataset) -> list[str]:
+    """A warning for the classes (sub-folders) of one side that the other side lacks."""
+    if any(data.labels is None or data.labels.ndim > 1 for data in (real, fakes)):
+        return []
+    lines = []
+    for key, some, others in (("fake", fakes, real), ("real", real, fakes)):
+        foreign = [name for name in some.classes if name not in others.classes]
+        if foreign:
+            lacking = "real" if key == "fake" else "fake"
+            lines.append(
+                f"warning: {key} has {few([one_line(name, 40) for name in foreign], 5)}, which {lacking} does not have"
+            )
+    return lines
+
+
+def _overlap_lines(real: str, fake: str, found: RealData, fakes: Dataset, size: Sides) -> list[str]:
+    """A warning if some fakes are equal to real images."""
+    if os.path.realpath(os.path.expanduser(real)) == os.path.realpath(os.path.expanduser(fake)):
+        return [f"warning: real and fake are the same folder, {one_line(fake)}: the metrics are of real pictures"]
+    sides = [data.samples for data in (found.train_unlimited, found.held_out) if data is not None]
+    known, own = [image_digests(samples) for samples in sides], image_digests(fakes.samples)
+    shared = 0 if own is None else count_shared(own, [each for some in known for each in some or ()])
+    if not shared:
+        return []
+    return [
+        f"warning: {shared:,} of {len(fakes):,} fakes are real pictures, the same in each pixel at {_size_text(size)}"
+    ]
+
+
+def check_folders(real: str | None, fake: str | None) -> tuple[str, str]:
+    """Returns both paths. UsageError if one is missing."""
+    if real is None or fake is None:
+        missing, given = ("real", f"fake={fake}") if real is None else ("fake", f"real={real}")
+        raise UsageError(f"{missing} is missing: {given} needs another folder to compare with, set {missing}=...")
+    return real, fake

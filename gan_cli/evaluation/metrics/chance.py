@@ -1,0 +1,63 @@
+"""Tests whether a classifier is better than chance. One that is not must not be used to evaluate samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gan_cli.data.labels import Attribute
+
+MIN_GAIN = 0.02  # part of the way from chance level to 100 % that the accuracy must exceed, whatever the sample size
+SIGNIFICANCE_LEVEL = 0.05  # of the binomial test against chance
+
+
+class ClassifierAssessment(NamedTuple):
+    """Whether the classifier is at chance level (and must not be used), and its accuracy in one line of text."""
+
+    at_chance: bool
+    said: str
+
+
+def trust(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> ClassifierAssessment:
+    """Assesses a classifier that was trained on nine tenths of the data and has this accuracy on the last tenth.
+
+    `labels` are those of all the data.
+    """
+    chance, tested = guessing(labels, attributes), max(1, len(labels) // 10)
+    text = f"classifier: accuracy {accuracy:.1%} on the tenth of the data that it was not trained on"
+    if not is_at_chance(accuracy, tested, chance):
+        return ClassifierAssessment(False, text)
+    count = "1 sample" if tested == 1 else f"{tested:,} samples"
+    return ClassifierAssessment(True, f"{text} ({count}), no better than guessing ({chance:.1%})")
+
+
+def guessing(labels: Tensor, attributes: Sequence[Attribute]) -> float:
+    """The accuracy of always predicting the most frequent class, averaged over the attributes' known labels."""
+    known = labels[labels >= 0].flatten()
+    counts = known.bincount(minlength=sum(attribute.size for attribute in attributes))
+    right = sum(int(counts[attribute.columns].max()) for attribute in attributes)
+    return right / max(len(known), 1)
+
+
+def is_at_chance(accuracy: float, tested: int, chance: float) -> bool:
+    """Whether this accuracy on `tested` samples is not significantly better than the accuracy `chance`.
+
+    An accuracy more than half way from chance to 1 always counts as better, however few samples there are. Any other
+    accuracy must pass a one-sided exact binomial test at SIGNIFICANCE_LEVEL.
+    """
+    if accuracy <= chance + MIN_GAIN * (1 - chance):
+        return True
+    if accuracy > (1 + chance) / 2:
+        return False
+    return _binomial_tail(round(accuracy * tested), tested, chance) > SIGNIFICANCE_LEVEL
+
+
+def _binomial_tail(right: int, tested: int, chance: float) -> float:
+    """The probability that at least `right` of `tested` guesses are right, each with probability `chance` in (0, 1)."""
+    hits = torch.arange(right, tested + 1, dtype=torch.float64)
+    ways = math.lgamma(tested + 1) - torch.lgamma(hits + 1) - torch.lgamma(tested - hits + 1)
+    return (ways + hits * math.log(chance) + (tested - hits) * math.log1p(-chance)).exp().sum().item()

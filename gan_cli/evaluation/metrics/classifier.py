@@ -1,0 +1,226 @@
+"""A small classifier, trained on the data set: checks whether samples are of the requested class; gives features."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample, interpolate
+
+from gan_cli.data.dataset import batch_indices, to_unit
+from gan_cli.data.labels import Attribute, condition_of
+from gan_cli.errors import UsageError
+from gan_cli.models.conditioning import classification_accuracy, classification_loss
+from gan_cli.randomness import derive_seed, generator_for
+from gan_cli.storage.checksummed_file import SealError, seal, unseal
+from gan_cli.storage.download import keep
+
+CLASSIFIERS = Path("~/.cache/gan-cli/classifiers")  # the cache
+CLASSIFIER_VERSION = 3  # of the network and its training; cached classifiers of other versions are not used
+FEATURES = 128
+SIDE = 28  # images are resized to this side
+STEPS = 500  # the same for every data set, so the training time is the same
+BATCH_SIZE = 100
+LEARNING_RATE = 8e-3
+PREDICTED_AT_ONCE = 500
+TIMED_STEPS = 10  # steps after which the training time is estimated
+ROTATION, SCALE, SHIFT = 0.2, 0.1, 2  # largest random changes of training images: radians, a share, pixels
+MOST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained network on the CPU, and its accuracy on the tenth of the data that it was not trained on."""
+
+    network: nn.Module
+    accuracy: float
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Class logits `[N, K]` of uint8 images `[N, C, H, W]`."""
+        return self._apply(self.network, images)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Inputs of the last layer, `[N, FEATURES]`, at least 0, for uint8 images `[N, C, H, W]`."""
+        assert isinstance(self.network, nn.Sequential)
+        return self._apply(self.network[:-1], images)
+
+    @torch.no_grad()
+    def _apply(self, layers: nn.Module, images: Tensor) -> Tensor:
+        return torch.cat([layers(_as_inputs(part.cpu())) for part in images.split(PREDICTED_AT_ONCE)])
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+EstimateCallback = Callable[[float], None]  # takes the estimated training time in seconds
+
+
+def ignore_estimate(seconds: float) -> None:
+    pass
+
+
+def describe_training(seconds: float) -> str:
+    return f"classifier: training one for this data set, about {max(seconds, 1):.0f} s; it is cached for later runs"
+
+
+@torch.inference_mode(False)  # the caller may be in inference mode
+def train_classifier(
+    samples: Tensor,
+    labels: Tensor,
+    attributes: Sequence[Attribute],
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    on_estimate: EstimateCallback = ignore_estimate,
+) -> Classifier:
+    """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to predict the class of each of their `attributes`.
+
+    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`. `steps` defaults to STEPS. `on_estimate` is called
+    after TIMED_STEPS. UsageError for fewer than 2 samples.
+
+    The result depends on the arguments alone; the caller's random state does not change.
+    """
+    if len(samples) < 2:
+        raise UsageError(f"a classifier needs at least 2 labelled images, the data set has {len(samples)}")
+    steps = steps or STEPS
+    order = torch.randperm(len(samples), generator=generator_for(seed, "classifier's split"))
+    test_index, train_index = order.tensor_split([max(1, len(samples) // 10)])
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(seed, "classifier"))  # of the CPU alone
+        network = _build_network(samples.shape[1], _classes(attributes))
+        optimizer = torch.optim.AdamW(network.parameters())
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+        inputs_at, started = _input_function(samples, train_index, steps), time.perf_counter()
+        for step in range(steps):
+            if step == TIMED_STEPS:
+                on_estimate((time.perf_counter() - started) * steps / step)
+            batch = batch_indices(seed, len(train_index), BATCH_SIZE, step)
+            optimizer.zero_grad()
+            target = condition_of(labels[train_index[batch]], _classes(attributes))
+            classification_loss(network(_augment(inputs_at(batch))), target, attributes).backward()
+            optimizer.step()
+            schedule.step()
+    network.eval()
+    return Classifier(network, _accuracy(network, samples, labels, attributes, test_index))
+
+
+def _accuracy(
+    network: nn.Module, samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], test_index: Tensor
+) -> float:
+    """The accuracy on the samples of `test_index`, computed in parts, as they may not fit in memory together."""
+    classifier = Classifier(network, 0.0)
+    logits = torch.cat([classifier.logits(samples[part]) for part in test_index.split(PREDICTED_AT_ONCE)])
+    target = condition_of(labels[test_index], _classes(attributes))
+    return classification_accuracy(logits, target, attributes)
+
+
+def _classes(attributes: Sequence[Attribute]) -> int:
+    return sum(attribute.size for attribute in attributes)
+
+
+def _build_network(channels: int, classes: int) -> nn.Module:
+    def halved(inputs: int, outputs: int) -> list[nn.Module]:
+        convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        return [convolution, nn.MaxPool2d(2), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+    return nn.Sequential(
+        *halved(channels, 16), *halved(16, 32), *halved(32, 64),
+        nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * (SIDE // 8) ** 2, FEATURES), nn.ReLU(),
+        nn.Linear(FEATURES, classes),
+    )  # fmt: skip
+
+
+def _as_inputs(images: Tensor) -> Tensor:
+    inputs = to_unit(images)
+    if inputs.shape[-2:] == (SIDE, SIDE):
+        return inputs
+    return interpolate(inputs, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _input_function(samples: Tensor, train_index: Tensor, steps: int) -> Callable[[Tensor], Tensor]:
+    """Returns a function from positions in `train_index` to the network's inputs.
+
+    Images of another size are resized once, unless there are so many that training uses each less than twice.
+    """
+    if samples.shape[-2:] == (SIDE, SIDE) or 2 * len(train_index) > steps * BATCH_SIZE:
+        return lambda positions: _as_inputs(samples[train_index[positions]])
+    resized = torch.cat([_as_inputs(samples[part]) for part in train_index.split(PREDICTED_AT_ONCE)])
+    return lambda positions: resized[positions]
+
+
+def _augment(inputs: Tensor) -> Tensor:
+    """Rotates, scales and shifts each image by a small random amount."""
+    rotation, scale, right, down = torch.rand(4, len(inputs)) * 2 - 1
+    scale = 1 + SCALE * scale
+    cos, sin = scale * (ROTATION * rotation).cos(), scale * (ROTATION * rotation).sin()
+    right, down = right * SHIFT * 2 / SIDE, down * SHIFT * 2 / SIDE
+    matrix = torch.stack([cos, -sin, right, sin, cos, down], dim=1).view(-1, 2, 3)
+    grid = affine_grid(matrix, list(inputs.shape), align_corners=False)
+    return grid_sample(inputs, grid, padding_mode="border", align_corners=False)
+
+
+# --- cache -------------------------------------------------------------------------------------------------------
+
+
+def cached_classifier(
+    dataset_fingerprint: str,
+    samples: Tensor,
+    labels: Tensor,
+    attributes: Sequence[Attribute],
+    folder: Path,
+    on_estimate: EstimateCallback = ignore_estimate,
+    steps: int | None = None,
+) -> Classifier:
+    """Loads the classifier of this data set from the cache `folder`, or trains one and saves it there.
+
+    `steps` and `on_estimate` as for `train_classifier`. A file that is damaged or not such a classifier is replaced. It
+    is no error if the folder cannot be written. If several processes train at once, each uses its own classifier and
+    the last file stays.
+    """
+    shape = f"{samples.shape[1]}x{_classes(attributes)}"  # stacks and single digits of the same data set differ in it
+    if steps is not None:
+        shape += f"-{steps}"
+    path = folder / f"classifier-v{CLASSIFIER_VERSION}-{shape}-{dataset_fingerprint}.safetensors"
+    found = _load(path, dataset_fingerprint, samples.shape[1], _classes(attributes))
+    if found is not None:
+        return found
+    classifier = train_classifier(samples, labels, attributes, steps=steps, on_estimate=on_estimate)
+    with contextlib.suppress(OSError):
+        _save(classifier, path, dataset_fingerprint)
+    return classifier
+
+
+def _save(classifier: Classifier, path: Path, fingerprint: str) -> None:
+    content = seal(classifier.network.state_dict(), {"data": fingerprint, "accuracy": classifier.accuracy})
+    keep(content, path)
+
+
+def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifier | None:
+    """The classifier in the file, or None if it is not one of this data set. The file cannot run code."""
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return None
+        tensors, metadata, _ = unseal(path.read_bytes())
+    except (OSError, SealError):
+        return None
+    with torch.device("meta"):  # names and shapes without weights: takes nothing from the random state
+        network = _build_network(channels, classes)
+    accuracy = metadata.get("accuracy")
+    if metadata.get("data") != fingerprint or not isinstance(accuracy, float) or not 0 <= accuracy <= 1:
+        return None
+    if not _fits(tensors, network.state_dict()):
+        return None
+    network.load_state_dict(tensors, assign=True)
+    return Classifier(network.eval(), accuracy)
+
+
+def _fits(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+    return tensors.keys() == expected.keys() and all(
+        tensor.shape == expected[name].shape and tensor.dtype == expected[name].dtype and bool(tensor.isfinite().all())
+        for name, tensor in tensors.items()
+    )

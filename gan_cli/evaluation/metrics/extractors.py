@@ -1,0 +1,164 @@
+"""Feature extractors: samples to features, and to class probabilities if the extractor is a classifier."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, interpolate, relu
+
+from gan_cli.data.dataset import to_unit
+from gan_cli.evaluation.metrics.classifier import CLASSIFIER_VERSION, Classifier
+from gan_cli.randomness import generator_for
+
+BATCH_SIZE = 500
+RANDOM_SIDE, RANDOM_FEATURES = 32, 128
+RANDOM_CHANNELS = (32, 64, 128)  # of layers with stride 2
+MOST_VALUES = 256  # pixel features of an image; a covariance has the square of that
+
+CountCallback = Callable[[int, int], None]  # takes the samples done and their total number
+
+
+class Features(NamedTuple):
+    """Features, float32 `[N, F]`, and class probabilities `[N, K]` or None."""
+
+    features: Tensor
+    probabilities: Tensor | None = None
+
+
+def _no_progress(done: int, count: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class SampleSubset:
+    """Samples chosen by `index` from one or two tensors, which may be larger than the memory.
+
+    `index` counts through the tensors as if they were concatenated. Slicing reads samples as one tensor.
+    """
+
+    tensors: tuple[Tensor, ...]
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, part: slice) -> Tensor:
+        if len(self.tensors) == 1:
+            return self.tensors[0][self.index[part]]
+        first, second = self.tensors
+        border = len(first)
+        return torch.stack([first[at] if at < border else second[at - border] for at in self.index[part].tolist()])
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Computes features. `extract_batch` takes uint8 images `[N, C, H, W]` or points `[N, D]`.
+
+    Extractors with the same `key` give the same features. `accuracy` is that of the classifier, if it is one. `why`
+    says why it is not the requested extractor, if so.
+    """
+
+    name: str
+    key: str
+    extract_batch: Callable[[Tensor], Features]
+    accuracy: float | None = None
+    why: str = ""
+
+    @torch.no_grad()
+    def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = _no_progress) -> Features:
+        """The features of all samples, computed in batches."""
+        batches = [self.extract_batch(part) for part in _batches(samples, progress)]
+        probabilities = [part.probabilities for part in batches if part.probabilities is not None]
+        features = torch.cat([part.features for part in batches])
+        return Features(features, torch.cat(probabilities) if probabilities else None)
+
+
+def _batches(samples: Tensor | SampleSubset, progress: CountCallback) -> Iterator[Tensor]:
+    for start in range(0, len(samples), BATCH_SIZE):
+        yield samples[start : start + BATCH_SIZE]
+        progress(min(start + BATCH_SIZE, len(samples)), len(samples))
+
+
+# --- points and pixels -------------------------------------------------------------------------------------------
+
+
+def build_point_extractor() -> Extractor:
+    """Builds the extractor of points: the features are their coordinates."""
+    return Extractor("points", "points", lambda samples: Features(samples.float()))
+
+
+def build_pixel_extractor() -> Extractor:
+    """Builds the extractor of pixel values in [-1, 1]; images of more than MOST_VALUES values are downscaled."""
+    return Extractor("pixels", f"pixels-{MOST_VALUES}", lambda images: Features(downscale(images, MOST_VALUES)))
+
+
+def downscale(images: Tensor, most: int) -> Tensor:
+    """Flattens uint8 images `[N, C, H, W]` to `[N, values]` in [-1, 1], resized first if they have more than `most`.
+
+    The aspect ratio is kept as nearly as possible.
+    """
+    channels, height, width = images.shape[1:]
+    factor = min(1.0, math.sqrt(most / (channels * height * width)))
+    size = (max(1, int(height * factor)), max(1, int(width * factor)))
+    inputs = to_unit(images)
+    if size != (height, width):
+        inputs = interpolate(inputs, size=size, mode="bilinear", antialias=True)
+    return inputs.flatten(1)
+
+
+# --- networks ----------------------------------------------------------------------------------------------------
+
+
+def build_random_extractor(channels: int) -> Extractor:
+    """Builds a convolutional network with fixed random weights, which no data were used for (2002.09797, section 4.1).
+
+    Images are resized to RANDOM_SIDE pixels. Three convolutions with stride 2, then a projection to RANDOM_FEATURES.
+    """
+    weights, inputs = [], channels
+    for number, outputs in enumerate((*RANDOM_CHANNELS, RANDOM_FEATURES)):
+        side = 3 if number < len(RANDOM_CHANNELS) else RANDOM_SIDE >> len(RANDOM_CHANNELS)  # the last covers all
+        drawn = torch.randn(outputs, inputs, side, side, generator=generator_for(0, "random features", number))
+        weights.append(drawn * math.sqrt(2 / drawn[0].numel()))  # He initialization
+        inputs = outputs
+
+    def extract_batch(images: Tensor) -> Features:
+        values = to_unit(images)
+        if values.shape[-2:] != (RANDOM_SIDE, RANDOM_SIDE):
+            values = interpolate(values, size=(RANDOM_SIDE, RANDOM_SIDE), mode="bilinear", antialias=True)
+        for weight in weights[:-1]:
+            values = relu(conv2d(values, weight, stride=2, padding=1))
+        return Features(conv2d(values, weights[-1]).flatten(1))
+
+    return Extractor("random", f"random-1-{channels}", extract_batch)
+
+
+def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked: bool = False) -> Extractor:
+    """Builds an extractor of a classifier's features (inputs of its last layer) and class probabilities.
+
+    `one_of`: an image has one class. With several attributes (false) there are no probabilities. `stacked`: each
+    channel is classified as one digit; the features are concatenated, and the class is the number that the digits form.
+    """
+    network = classifier.network
+    assert isinstance(network, nn.Sequential)
+
+    def extract_batch(images: Tensor) -> Features:
+        count, layers = images.shape[:2]
+        features = classifier.features(images.flatten(0, 1).unsqueeze(1) if stacked else images)
+        probabilities = network[-1](features).softmax(1)
+        if not stacked:
+            return Features(features, probabilities if one_of else None)
+        digits = probabilities.view(count, layers, -1).unbind(1)
+        joint = digits[0]
+        for digit in digits[1:]:
+            joint = (joint.unsqueeze(2) * digit.unsqueeze(1)).flatten(1)
+        return Features(features.view(count, -1), joint)
+
+    digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in network.state_dict().values()))
+    key = f"classifier-v{CLASSIFIER_VERSION}-{one_of}-{stacked}-{digest.hexdigest()}"
+    return Extractor("classifier", key, extract_batch, classifier.accuracy)

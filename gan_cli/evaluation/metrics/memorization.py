@@ -1,0 +1,184 @@
+"""Detects generated images that copy training images, and generated images that repeat each other.
+
+Held-out real images, which the generator was not trained on, give the thresholds for both. The nearest training image
+of a sample can be near for two reasons: the sample is a copy, or images of its kind are all near each other (a blurred
+image is near to many). So the distance to the nearest image is divided by the mean distance to the next FOLLOWING
+images, as 2301.13188 does to find copies. The nearest distance itself, as in 1806.00035 and 2002.09797, is reported
+too. Duplicates among the real images would raise the thresholds, so the duplicates of a held-out image do not count as
+its neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gan_cli.evaluation.metrics.extractors import CountCallback, _no_progress, downscale
+
+MOST_VALUES = 1024  # images are compared at no more values than this: 32 x 32 grey
+FOLLOWING = 49  # neighbours after the nearest, whose mean distance is the denominator
+COPY_QUANTILE = 0.01  # a sample is a copy if it is as near as this share of the held-out images
+MAX_COPY_SHARE = 0.05  # above this share of copies the samples are flagged as memorized
+REPORTED_REPEAT_SHARE = 0.5  # above this share of repeated samples the verdict mentions it; a good generator has 0.1
+ROWS_AT_ONCE = 5000
+# Two images are duplicates if they are the same image saved twice: their values differ by a few grey levels (root mean
+# square, of values in [-1, 1]), and the distance is small relative to the next neighbours.
+DUPLICATE_RMS, DUPLICATE_RELATIVE_DISTANCE = 4 / 127.5, 0.1
+MIN_DISTANCE_RATIO = 0.2  # of held-out images' median distance; new images are never so near, whatever the copies say
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The nearest other image of each image: its distance, its index, and its relative distance, `[N]` each.
+
+    The relative distance is the distance over the mean distance of the next FOLLOWING neighbours, 0 to 1.
+    """
+
+    distance: Tensor
+    index: Tensor
+    relative_distance: Tensor
+
+
+def find_nearest(
+    pictures: Tensor,
+    among: Tensor,
+    self_index: Tensor | None = None,
+    progress: CountCallback = _no_progress,
+    beyond: float | None = None,
+) -> Nearest:
+    """Finds the nearest of `among` for each image. Both are uint8 `[., C, H, W]`, downscaled to MOST_VALUES values.
+
+    `among` holds at least 2 images. `self_index` `[N]` is the index of each image itself in `among`, which is left out.
+    With `beyond`, images at that distance or nearer are left out too; the distance is infinite if none is left.
+    """
+    queries = downscale(pictures, MOST_VALUES)
+    count = min(FOLLOWING + 1, len(among) - (self_index is not None))
+    best, indices = torch.full((len(queries), count), torch.inf), torch.zeros(len(queries), count, dtype=torch.int64)
+    for start in range(0, len(among), ROWS_AT_ONCE):
+        part = downscale(among[start : start + ROWS_AT_ONCE], MOST_VALUES)
+        squared = _squared_distances(queries, part)
+        if self_index is not None:
+            here = ((self_index >= start) & (self_index < start + len(part))).nonzero().squeeze(1)
+            squared[here, self_index[here] - start] = torch.inf
+        if beyond is not None:
+            squared[squared <= beyond**2] = torch.inf
+        numbers = torch.arange(start, start + len(part)).expand(len(queries), -1)
+        candidates, numbers = torch.cat([best, squared], 1), torch.cat([indices, numbers], 1)
+        best, columns = candidates.topk(count, largest=False)
+        indices = numbers.gather(1, columns)
+        progress(min(start + ROWS_AT_ONCE, len(among)), len(among))
+    index = indices[:, 0]
+    nearest = (queries - downscale(among[index], MOST_VALUES)).norm(dim=1)  # exact, unlike the matrix product above
+    following = best[:, 1:].clamp_min(0).sqrt().mean(1) if count > 1 else nearest
+    if beyond is not None:
+        nearest = torch.where(best[:, 0].isinf(), torch.inf, nearest)
+        distances = best[:, 1:].sqrt()
+        following = distances.where(distances.isfinite(), torch.nan).nanmean(1)
+        following = torch.where(following.isnan(), nearest, following)
+    relative_distance = torch.where(nearest > 0, nearest / following.clamp_min(1e-12), torch.zeros(()))
+    return Nearest(nearest, index, relative_distance.clamp_max(1.0))
+
+
+def _squared_distances(rows: Tensor, others: Tensor) -> Tensor:
+    return (rows.square().sum(1, keepdim=True) - 2 * rows @ others.T + others.square().sum(1)).clamp_min_(0)
+
+
+@dataclass(frozen=True)
+class Memorization:
+    """Which of N samples are copies of training images and which repeat other samples.
+
+    `copies`, bool `[N]`: the relative distance to the nearest training image is at most the COPY_QUANTILE of that of
+    held-out images. `repeats`, bool `[N]`: the distance to the nearest other sample is at most the COPY_QUANTILE of the
+    distance from a held-out image to the nearest other held-out image. For both quantiles, and in `held_out_distance`,
+    the duplicates of a held-out image do not count. `distance` `[N]` is to the nearest training image. `duplicates` is
+    how many held-out images have a duplicate among the training images.
+    """
+
+    copies: Tensor
+    repeats: Tensor
+    distance: Tensor
+    held_out_distance: Tensor
+    nearest: Nearest
+    held_out_nearest: Nearest
+    duplicates: int = 0
+
+    @property
+    def ratio(self) -> float:
+        """The median distance of samples to training images over that of held-out images; about 1 for new images."""
+        return (self.distance.median() / self.held_out_distance.median().clamp_min(1e-12)).item()
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the samples count as memorized."""
+        return self.copies.float().mean().item() > MAX_COPY_SHARE or self.ratio < MIN_DISTANCE_RATIO
+
+    @property
+    def verdict(self) -> str:
+        """The result in one line."""
+        share, count = self.copies.float().mean().item(), len(self.copies)
+        text = f"{share:.1%} of {count:,} samples are nearer to a training image than {1 - COPY_QUANTILE:.0%}"
+        text += " of held-out images"
+        if self.flagged:
+            text += f"; at most {MAX_COPY_SHARE:.0%} is accepted" if share > MAX_COPY_SHARE else ""
+        if self.ratio < MIN_DISTANCE_RATIO:
+            text += f"; the median distance to a training image is {self.ratio:.2g} times that of held-out images"
+        repeated = self.repeats.float().mean().item()
+        if repeated > REPORTED_REPEAT_SHARE:
+            text += f"; {repeated:.1%} of samples repeat each other"
+        if self.duplicates:
+            text += f"; {self.duplicates:,} of {len(self.held_out_distance):,} held-out images are duplicates of a"
+            text += " training image, and are measured to the nearest other one"
+        return f"memorization: {'FLAGGED' if self.flagged else 'not found'}: {text}"
+
+
+def detect_memorization(
+    fakes: Tensor, train: Tensor, held_out: Tensor, self_index: Tensor | None, progress: CountCallback
+) -> Memorization:
+    """Compares N fakes with the training images. `fakes` and `held_out` are uint8 `[N, C, H, W]`.
+
+    `self_index` as for `find_nearest`, if the held-out images are part of `train`.
+    """
+    fake_nearest = find_nearest(fakes, train, progress=progress)
+    held_out_nearest = find_nearest(held_out, train, self_index)
+    usual, duplicates = _beyond_duplicates(held_out_nearest, held_out, train, self_index)
+    among_fakes = find_nearest(fakes, fakes, torch.arange(len(fakes)))
+    indices = torch.arange(len(held_out))
+    among_real, _ = _beyond_duplicates(find_nearest(held_out, held_out, indices), held_out, held_out, indices)
+    return Memorization(
+        copies=fake_nearest.relative_distance <= _copy_threshold(usual.relative_distance),
+        repeats=among_fakes.distance <= _copy_threshold(among_real.distance),
+        distance=fake_nearest.distance,
+        held_out_distance=usual.distance,
+        nearest=fake_nearest,
+        held_out_nearest=held_out_nearest,
+        duplicates=duplicates,
+    )
+
+
+def _beyond_duplicates(
+    found: Nearest, pictures: Tensor, among: Tensor, self_index: Tensor | None
+) -> tuple[Nearest, int]:
+    """Replaces the nearest image of each duplicate by the nearest that is no duplicate. Returns also their number.
+
+    `found` are the nearest of `pictures` in `among`. An image that has only duplicates keeps its nearest.
+    """
+    limit = DUPLICATE_RMS * math.sqrt(downscale(pictures[:1], MOST_VALUES).shape[1])
+    is_duplicate = (found.distance <= limit) & (found.relative_distance <= DUPLICATE_RELATIVE_DISTANCE)
+    rows = is_duplicate.nonzero().squeeze(1)
+    if not len(rows):
+        return found, 0
+    others = find_nearest(pictures[rows], among, None if self_index is None else self_index[rows], beyond=limit)
+    exists = others.distance.isfinite()
+    distance, index, relative_distance = found.distance.clone(), found.index.clone(), found.relative_distance.clone()
+    distance[rows[exists]] = others.distance[exists]
+    index[rows[exists]] = others.index[exists]
+    relative_distance[rows[exists]] = others.relative_distance[exists]
+    return Nearest(distance, index, relative_distance), len(rows)
+
+
+def _copy_threshold(values: Tensor) -> Tensor:
+    """The COPY_QUANTILE of the values, a scalar."""
+    return values.quantile(COPY_QUANTILE)

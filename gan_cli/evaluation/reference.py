@@ -1,0 +1,225 @@
+"""Reference statistics: the features of the real samples that fakes are compared with, cached on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_cli.data.datasets.stacked import DIGITS, unstacked
+from gan_cli.data.labels import Attribute, attributes_of
+from gan_cli.errors import UsageError, counted
+from gan_cli.evaluation.metrics import extractors
+from gan_cli.evaluation.metrics.chance import trust
+from gan_cli.evaluation.metrics.classifier import CLASSIFIERS, cached_classifier, describe_training
+from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
+from gan_cli.evaluation.metrics.extractors import Extractor, Features
+from gan_cli.evaluation.metrics.neighbours import neighbour_radii
+from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData
+from gan_cli.storage.checksummed_file import SealError, seal, unseal
+from gan_cli.storage.download import keep
+
+VERSION = 1  # of the cached files; those of other versions are not used
+REFERENCE_CACHE = Path("~/.cache/gan-cli/reference")
+MOST_BYTES = 1 << 30
+INCEPTION_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}  # by channels
+MAX_PAIRWISE_SAMPLES = 10_000  # for metrics whose cost grows with the square of the number of samples
+
+Say = Callable[[str], None]
+ProgressCallback = Callable[[str, int, int], None]  # takes what is counted, how many are done, and of how many
+
+
+def no_progress(what: str, done: int, count: int) -> None:
+    pass
+
+
+def no_log(line: str) -> None:
+    pass
+
+
+# --- extractors --------------------------------------------------------------------------------------------------
+
+
+def build_extractor(name: str, real: RealData, log: Say = no_log) -> Extractor:
+    """Builds the extractor of this name. `auto` is the classifier if the data have classes, else `random`.
+
+    `random` also replaces a classifier that is no better than guessing. UsageError for an extractor that these data do
+    not allow. `log` takes lines for the user.
+    """
+    labelled = real.train_unlimited.labels is not None and len(real.train_unlimited.classes) > 1
+    if real.train_unlimited.samples.ndim == 2:
+        if name != "auto":
+            raise UsageError(f"extractor={name}: points are compared by their coordinates, leave it out")
+        return extractors.build_point_extractor()
+    if name == "classifier" and not labelled:
+        raise UsageError("extractor=classifier: these data have no classes, use random, pixels or inception")
+    if name == "pixels":
+        return extractors.build_pixel_extractor()
+    if name == "inception":
+        from gan_cli.evaluation.metrics.inception import build_inception_extractor
+
+        if real.train_unlimited.samples.shape[1] in INCEPTION_SEES:
+            log(f"inception: sees {INCEPTION_SEES[real.train_unlimited.samples.shape[1]]}")
+        return build_inception_extractor()
+    if name == "random" or not labelled:
+        return extractors.build_random_extractor(real.train_unlimited.samples.shape[1])
+    return _classifier(real, log)
+
+
+def _classifier(real: RealData, log: Say) -> Extractor:
+    whole = real.train_unlimited
+    assert whole.labels is not None
+    images, labels, attributes = whole.samples, whole.labels, attributes_of(whole.classes)
+    if real.stacked:
+        images, labels = unstacked(whole)
+        attributes = [Attribute("", 0, DIGITS)]
+
+    def log_estimate(seconds: float) -> None:
+        log(describe_training(seconds))
+
+    found = cached_classifier(whole.fingerprint, images, labels, attributes, CLASSIFIERS.expanduser(), log_estimate)
+    assessment = trust(found.accuracy, labels, attributes)
+    log(assessment.said + (": pictures are compared in random features" if assessment.at_chance else ""))
+    if assessment.at_chance:
+        return dataclasses.replace(extractors.build_random_extractor(whole.samples.shape[1]), why=assessment.said)
+    return extractors.build_classifier_extractor(found, one_of=len(attributes) == 1, stacked=real.stacked)
+
+
+# --- reference ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Reference:
+    """Features of the real samples (`real`), and of other real samples for the floor (`other`), if any are left.
+
+    `n` is the number of fakes to compare; by the default protocol also the number of samples in `real` and `other`.
+    `floors` holds the metrics of `other` against `real` by name, as far as they were computed. `key` names the cache.
+    """
+
+    extractor: Extractor
+    n: int
+    data: RealData
+    real: Features
+    other: Features | None
+    key: str
+    floors: dict[str, float] = field(default_factory=dict)
+    protocol: Protocol = DEFAULT_PROTOCOL
+
+    @cached_property
+    def gaussian(self) -> Gaussian:
+        return fit_gaussian(self.real.features)
+
+    @cached_property
+    def neighbour_radii(self) -> Tensor:
+        return neighbour_radii(self.real.features[:MAX_PAIRWISE_SAMPLES].float())
+
+    @property
+    def basis(self) -> dict[str, Any]:
+        """What the metrics are measured on. Metrics with different values here cannot be compared with each other."""
+        data = self.data
+        return {
+            "data": hashlib.sha256(repr(data.fingerprints).encode()).hexdigest()[:16],
+            "shape": list(data.train_unlimited.samples.shape[1:]),
+            "classes": len(data.train_unlimited.classes),
+            "extractor": self.extractor.name,
+            "features": hashlib.sha256(self.extractor.key.encode()).hexdigest()[:16],
+            "n": self.n,
+            "reals": self.protocol.reals,
+            "n_real": len(self.real.features),
+        }
+
+    def describe(self) -> str:
+        return self.data.describe(self.n, self.protocol)
+
+    def save_to_cache(self) -> None:
+        """Writes the cache file. It is no error if the folder cannot be written."""
+        with contextlib.suppress(OSError):
+            _save(self, REFERENCE_CACHE.expanduser() / f"{self.key}.safetensors")
+
+
+def build_reference(
+    real: RealData,
+    extractor: Extractor,
+    n: int,
+    progress: ProgressCallback = no_progress,
+    protocol: Protocol = DEFAULT_PROTOCOL,
+) -> Reference:
+    """Computes the features of `n` real samples, or of as many as there are, and of the others for the floor.
+
+    They are read from the cache if it has them; a damaged or foreign file is replaced. With another `protocol` than the
+    default the number of real samples differs from `n`. UsageError for fewer than MIN_SAMPLES samples.
+    """
+    n = min(n, real.max_per_side) if protocol == DEFAULT_PROTOCOL else n
+    if min(n, real.available(protocol)) < MIN_SAMPLES:
+        have = counted(len(real.train_unlimited), "sample")
+        raise UsageError(f"these data have {have}, too few to compare with: at least {2 * MIN_SAMPLES}")
+    shape = tuple(real.train_unlimited.samples.shape[1:])
+    selection = () if protocol == DEFAULT_PROTOCOL else (protocol.reals, protocol.n)
+    key = hashlib.sha256(repr((VERSION, *real.fingerprints, extractor.key, shape, n, *selection)).encode()).hexdigest()
+    compared, others = real.select(n, protocol)
+    first, other_count = len(compared), None if others is None else len(others)
+    count = first + (other_count or 0)
+    found = _load(REFERENCE_CACHE.expanduser() / f"{key}.safetensors", key, first, other_count)
+    if found is not None:
+        return Reference(extractor, n, real, *found[:2], key, found[2], protocol)
+    features = extractor.extract(compared, lambda done, _: progress("real samples", done, count))
+    other = None
+    if others is not None:
+        other = extractor.extract(others, lambda done, _: progress("real samples", first + done, count))
+    reference = Reference(extractor, n, real, features, other, key, protocol=protocol)
+    reference.save_to_cache()
+    return reference
+
+
+def _save(reference: Reference, path: Path) -> None:
+    tensors = {
+        f"{side}.{name}": value.contiguous()
+        for side, features in (("real", reference.real), ("other", reference.other))
+        if features is not None
+        for name, value in features._asdict().items()
+        if value is not None
+    }
+    content = seal(tensors, {"reference": reference.key, "floors": reference.floors})
+    keep(content, path)
+
+
+def _load(
+    path: Path, key: str, n: int, others: int | None
+) -> tuple[Features, Features | None, dict[str, float]] | None:
+    """Real features, other features and floors from the file; None unless it holds `n` and `others` valid samples."""
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return None
+        tensors, metadata, _ = unseal(path.read_bytes())
+    except (OSError, SealError):
+        return None
+    floors = metadata.get("floors")
+    if metadata.get("reference") != key or not isinstance(floors, dict):
+        return None
+    if not all(isinstance(value, float) and math.isfinite(value) for value in floors.values()):
+        return None
+    real = _features("real", tensors, n)
+    other = None if others is None else _features("other", tensors, others)
+    if real is None or (other is None and others is not None):
+        return None
+    return real, other, floors
+
+
+def _features(name: str, tensors: dict[str, Tensor], n: int) -> Features | None:
+    features, probabilities = tensors.get(f"{name}.features"), tensors.get(f"{name}.probabilities")
+    if features is None or not all(_is_valid(value, n) for value in (features, probabilities) if value is not None):
+        return None
+    return Features(features, probabilities)
+
+
+def _is_valid(value: Tensor, n: int) -> bool:
+    return value.ndim == 2 and len(value) == n and value.dtype == torch.float32 and bool(value.isfinite().all())

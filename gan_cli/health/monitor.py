@@ -1,0 +1,251 @@
+"""The health monitor: finds failures of training in the lines of `metrics.jsonl`.
+
+Each failure is reported once, with the evidence, an explanation and overrides that help. The monitor depends on the
+lines alone, so a resumed run rebuilds it from `metrics.jsonl`. Thresholds were chosen on some data sets and seeds, and
+tested on others (tests/test_watch.py).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any, NamedTuple
+
+from gan_cli.config.train_config import Config
+from gan_cli.errors import DivergedError
+from gan_cli.health.remedies import cures_for
+
+Line = Mapping[str, Any]
+Lines = Sequence[Line]  # oldest first; the last is the current one
+
+MAX_LINES = 250  # that are kept
+REQUIRED_KEYS = (  # a line without these is ignored
+    "step",
+    "loss/discriminator",
+    "logits/auc",
+    "grad_norm/generator",
+    "health/gradient_least",
+    "health/diversity",
+    "health/duplicates",
+    "health/duplicates_real",
+    "health/shift",
+)
+# Distances (shift) are in units of the mean distance between two real samples.
+PERFECT_AUC = 0.999  # D separates real from fake without error on its batch
+DIVERGED_SHIFT = 5.0  # distance of the fakes' mean from the reals'
+DIVERGED_D_LOSS = 10.0  # only logits far on the wrong side give this; guessing costs 2 log 2 at most
+SMALL_GRADIENT = 1e-3  # relative to the median of the run, or absolute
+BLANK_CONTRAST = 0.02  # relative to the reals' contrast
+LOW_DIVERSITY = 0.1  # relative to the reals' diversity
+DUPLICATES_FACTOR, DUPLICATES_MARGIN = 1.5, 0.05  # few modes: near pairs above factor * (those of reals) + margin
+LOW_COVERAGE = 0.5  # share of reals with a fake near them
+WIDE_DIVERSITY = 1.5  # relative to the reals': such fakes have low coverage because they are too far spread
+LONG, LONG_STEPS = 10, 500  # a state that lasts for so many lines and so many steps is not momentary
+IMPROVEMENT = 1.2  # factor: fakes that were alike from the start but improve this much are no failure
+NO_PROGRESS = 0.97  # relative to the shift at the start of the period
+FAR_SHIFT, SWING = 0.3, 0.18  # the fakes are far from the reals; change of the shift between two lines
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A failure that was found: its name, the step since which it is visible, and the text for the user."""
+
+    name: str
+    since: int
+    text: str
+
+
+class Rule(NamedTuple):
+    """A rule that detects a failure: `condition` must hold for at least `min_hits` of the last `window` lines.
+
+    `evidence` makes the first part of the text from the lines, `explanation` is the second part. While a rule holds,
+    later rules in the table describe its consequences and are not reported.
+    """
+
+    name: str
+    condition: Callable[[Lines], bool]
+    min_hits: int
+    window: int
+    evidence: Callable[[Lines], str]
+    explanation: str
+
+
+def _lasting(lines: Lines, count: int = LONG) -> Lines:
+    """The last lines: at least `count` of them, over at least LONG_STEPS steps. Empty if there are too few."""
+    now = lines[-1]["step"]
+    for start in range(len(lines) - count, -1, -1):
+        if now - lines[start]["step"] >= LONG_STEPS:
+            return lines[start:]
+    return []
+
+
+def _diverges(lines: Lines) -> bool:
+    # Data of small spread are far from the first fakes, in these units.
+    far = lines[-1]["health/shift"] > max(DIVERGED_SHIFT, lines[0]["health/shift"])
+    return bool(lines[-1]["loss/discriminator"] > DIVERGED_D_LOSS or far)
+
+
+def _blank(lines: Lines) -> bool:
+    return float(lines[-1].get("health/contrast", 1.0)) < BLANK_CONTRAST
+
+
+def _vanishes(lines: Lines) -> bool:
+    line = lines[-1]
+    usual = median(earlier["health/gradient_least"] for earlier in lines)
+    short = line["grad_norm/generator"] < SMALL_GRADIENT or line["health/gradient_least"] < SMALL_GRADIENT * usual
+    return bool(short and line["logits/auc"] >= PERFECT_AUC)
+
+
+def _few_modes(line: Line, margin: float) -> bool:
+    near = line["health/duplicates"] > DUPLICATES_FACTOR * line["health/duplicates_real"] + margin
+    missed = line.get("health/coverage", 1.0) < LOW_COVERAGE and line["health/diversity"] < WIDE_DIVERSITY
+    return bool(near or line["health/diversity"] < LOW_DIVERSITY or missed)
+
+
+def _collapses(lines: Lines) -> bool:
+    """Whether fakes were diverse and now have few modes; or were never diverse, and do not improve."""
+    if any(not _few_modes(line, DUPLICATES_MARGIN / 2) for line in lines):
+        return _few_modes(lines[-1], DUPLICATES_MARGIN)
+    long = _lasting(lines, 2 * LONG)
+    if not long or not _few_modes(lines[-1], 5 * DUPLICATES_MARGIN):
+        return False
+    halves = long[: len(long) // 2], long[len(long) // 2 :]
+    diversity = [median(line["health/diversity"] for line in half) for half in halves]
+    shift = [median(line["health/shift"] for line in half) for half in halves]
+    return diversity[1] < IMPROVEMENT * diversity[0] and shift[1] * IMPROVEMENT > shift[0]
+
+
+def _overpowers(lines: Lines) -> bool:
+    long = _lasting(lines)
+    if not long or any(line["logits/auc"] < PERFECT_AUC for line in long):
+        return False
+    first, last = long[0]["health/shift"], long[-1]["health/shift"]
+    return bool(last > FAR_SHIFT and last > NO_PROGRESS * first)
+
+
+def _oscillates(lines: Lines) -> bool:
+    shifts = [line["health/shift"] for line in lines[-LONG:]]
+    changes = [abs(later - earlier) for earlier, later in pairwise(shifts)]
+    return len(shifts) == LONG and median(changes) > SWING
+
+
+def _divergence_evidence(lines: Lines) -> str:
+    loss, shift = lines[-1]["loss/discriminator"], lines[-1]["health/shift"]
+    if loss > DIVERGED_D_LOSS:
+        return f"D's loss was as high as {loss:.3g}, where guessing costs less than 2,"
+    return f"fakes are {shift:.3g} times the reals' spread away from them"
+
+
+def _gradient_evidence(lines: Lines) -> str:
+    least = lines[-1]["health/gradient_least"]
+    usual = median(line["health/gradient_least"] for line in lines)
+    if least < SMALL_GRADIENT * usual:
+        return f"generator gradients fell to {least / usual:.0e} of their median while D separates perfectly"
+    return f"generator gradients are {lines[-1]['grad_norm/generator']:.0e} long while D separates perfectly"
+
+
+def _collapse_evidence(lines: Lines) -> str:
+    line = lines[-1]
+    if line.get("health/coverage", 1.0) < LOW_COVERAGE:
+        return f"only {line['health/coverage']:.0%} of the reals have a fake near them"
+    return (
+        f"fakes are {line['health/diversity']:.0%} as diverse as reals, {line['health/duplicates']:.0%} of their pairs"
+        f" near duplicates ({line['health/duplicates_real']:.0%} of reals)"
+    )
+
+
+RULES = (
+    Rule(
+        "divergence",
+        _diverges,
+        min_hits=2,
+        window=4,
+        evidence=_divergence_evidence,
+        explanation="divergence: the update steps are too large, each overshoots the last",
+    ),
+    Rule(
+        "blank_output",
+        _blank,
+        min_hits=2,
+        window=2,
+        evidence=lambda lines: f"pixels within a fake differ {lines[-1]['health/contrast']:.1%} as much as in a real",
+        explanation="blank output: G's last layer is saturated or dead",
+    ),
+    Rule(
+        "vanishing_gradient",
+        _vanishes,
+        min_hits=2,
+        window=2,
+        evidence=_gradient_evidence,
+        explanation="vanishing gradient: D is so sure that G learns nothing from it",
+    ),
+    Rule(
+        "mode_collapse",
+        _collapses,
+        min_hits=2,
+        window=2,
+        evidence=_collapse_evidence,
+        explanation="mode collapse: G generates only the few samples that D rates most real",
+    ),
+    Rule(
+        "discriminator_overpowered",
+        _overpowers,
+        min_hits=1,
+        window=1,
+        evidence=lambda lines: f"D separates perfectly, and fakes come no nearer to the reals in {LONG} lines",
+        explanation="discriminator overpowered: it learns faster than G can follow",
+    ),
+    Rule(
+        "oscillation",
+        _oscillates,
+        min_hits=1,
+        window=1,
+        evidence=lambda lines: f"the fakes' mean moves by at least {SWING:.0%} of the reals' spread from line to line",
+        explanation="oscillation: G and D keep reacting to each other and neither converges",
+    ),
+)
+
+
+def nonfinite(error: DivergedError, step: int, config: Config) -> Finding:
+    """The finding for NaN or infinite values, which needs no monitor."""
+    return Finding("nonfinite", step, f"{error}. Try {' or '.join(cures_for('nonfinite', config))}")
+
+
+class Health:
+    """Monitors a run. `findings` are those reported so far. `lines` are earlier lines of `metrics.jsonl`."""
+
+    def __init__(self, config: Config, lines: Iterable[Line] = ()) -> None:
+        self._config = config
+        self._lines: deque[Line] = deque(maxlen=MAX_LINES)
+        self._hits: dict[str, deque[int | None]] = {rule.name: deque(maxlen=rule.window) for rule in RULES}
+        self.findings: list[Finding] = []
+        for line in lines:
+            self.observe(line)
+            if "text" in line:  # an event, for example a rollback
+                self.findings += [Finding(name, line["step"], line["text"]) for name in line.get("findings", ())]
+
+    def observe(self, line: Line) -> list[Finding]:
+        """Takes a line of metrics and returns new findings. Lines of events, or without health metrics, have none."""
+        if not all(isinstance(line.get(name), int | float) for name in REQUIRED_KEYS):
+            return []
+        self._lines.append(line)
+        lines = list(self._lines)
+        new = []
+        explained = False  # by an earlier rule
+        for rule in RULES:
+            hits = self._hits[rule.name]
+            hits.append(line["step"] if rule.condition(lines) else None)
+            steps = [step for step in hits if step is not None]
+            holds = hits[-1] is not None and len(steps) >= rule.min_hits
+            if holds and not explained and all(rule.name != found.name for found in self.findings):
+                new.append(Finding(rule.name, steps[0], self._text(rule, lines, steps[0])))
+            explained = explained or holds
+        self.findings += new
+        return new
+
+    def _text(self, rule: Rule, lines: Lines, since: int) -> str:
+        remedies = " or ".join(cures_for(rule.name, self._config))
+        return f"{rule.evidence(lines)} since step {since:,}: {rule.explanation}. Try {remedies}"
