@@ -13,7 +13,7 @@ from scores import config_of, real_of
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.evaluation.real_data import Real
+from gan_cli.evaluation.real_data import RealData
 
 USUAL_SIZE = 64  # what a folder of pictures is brought to where nobody says otherwise
 HELD_OUT, HELD_OUT_FACES = 2000, 1_000_000  # how many; the seed of the first face
@@ -82,7 +82,7 @@ def overrides_of(name: str, folder: Path) -> list[str]:
     return ["dataset=folder", f"dataset.path={(folder / name).absolute()}", *sized]
 
 
-def real_pictures(name: str, folder: Path) -> Real:
+def real_pictures(name: str, folder: Path) -> RealData:
     """Those a run is given, all of their kind, and the held-out ones."""
     pictures = SETS[name]
     if not has_held_out(pictures) and pictures.within is None:
@@ -90,9 +90,9 @@ def real_pictures(name: str, folder: Path) -> Real:
     whole = pictures.within or name
     held_out = Path(folder, f"{whole}-held-out").absolute()
     size = f"image_size={pictures.size}"
-    return Real(
+    return RealData(
         train=_built(overrides_of(name, folder)),
-        whole=_built(overrides_of(whole, folder)),
+        train_unlimited=_built(overrides_of(whole, folder)),
         held_out=_built(["dataset=folder", f"dataset.path={held_out}", size]),
     )
 

@@ -18,7 +18,7 @@ from gan_cli.config.overrides import quote_literals
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.evaluation.evaluator import compute_figures, find_copies
-from gan_cli.evaluation.real_data import Real, find_real
+from gan_cli.evaluation.real_data import RealData, find_real
 from gan_cli.evaluation.reference import build_extractor, build_reference
 
 SAMPLES = 2000  # compared on each side, or as many as there are
@@ -29,10 +29,10 @@ AT_ONCE = 250  # pictures whose spectra are held in memory
 class Scorer:
     """What fakes are compared with: `n` real pictures at most, in the features of each of `extractors`."""
 
-    def __init__(self, real: Real, extractors: Sequence[str] = ("auto",), n: int = SAMPLES) -> None:
+    def __init__(self, real: RealData, extractors: Sequence[str] = ("auto",), n: int = SAMPLES) -> None:
         self._references = [build_reference(real, build_extractor(name, real), n) for name in extractors]
         self.n = self._references[0].n
-        self.real = real.sides(self.n)[0][:]
+        self.real = real.select(self.n)[0][:]
 
     def scores(self, fakes: Tensor) -> dict[str, Any]:
         """Of uint8 `[N, C, H, W]`: by extractor, then of pixels."""
@@ -61,7 +61,7 @@ def config_of(overrides: Sequence[str]) -> Config:
     return train_config.parse(compose_command("train", list(map(quote_literals, overrides))).data)
 
 
-def real_of(overrides: Sequence[str]) -> Real:
+def real_of(overrides: Sequence[str]) -> RealData:
     """The pictures of a training command, as `gan-eval` would compare with them."""
     config = config_of(overrides)
     return find_real(config.dataset, config.image_size, build_dataset(config.dataset, config.image_size))

@@ -1,4 +1,4 @@
-"""What a checkpoint's samples, or one folder of pictures, are worth: a function each, which `gan-eval` prints."""
+"""Evaluates a checkpoint against its data set, or one folder of images against another. Used by `gan-eval`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,19 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.reach import moved, reachable
 from gan_cli.errors import CheckpointError, DivergedError, UsageError, one_line
-from gan_cli.evaluation.evaluator import check_metrics, judge, possible_metrics
+from gan_cli.evaluation.evaluator import available_metrics, check_metrics, evaluate_samples
 from gan_cli.evaluation.image_folders import read_folders
 from gan_cli.evaluation.metrics.memorization import Memorization
-from gan_cli.evaluation.real_data import FEWEST, USUAL, Protocol, Real, find_real
-from gan_cli.evaluation.reference import Reference, Say, Told, build_extractor, build_reference, unsaid, untold
+from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real
+from gan_cli.evaluation.reference import (
+    ProgressCallback,
+    Reference,
+    Say,
+    build_extractor,
+    build_reference,
+    no_log,
+    no_progress,
+)
 from gan_cli.evaluation.samples import FIRST_SEED, STANDING_BATCHES, draw_samples, with_own_statistics
 from gan_cli.images import grid
 from gan_cli.models.standing import has_statistics
@@ -29,13 +37,13 @@ from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.train_state import build_generator
 from gan_cli.storage.run_folder import started_in
 
-UNNAMED = 5000  # samples where nobody says how many, if there are as many real ones
+DEFAULT_SAMPLES = 5000  # if `n` is not given and there are as many real samples
 SHOWN_PAIRS = 32
 
-Keep = Callable[[Image.Image], None]
+ImageCallback = Callable[[Image.Image], None]
 
 
-def _unkept(page: Image.Image) -> None:
+def _ignore_image(image: Image.Image) -> None:
     pass
 
 
@@ -57,32 +65,40 @@ def evaluate_checkpoint(
     standing: bool = True,
     data: str | None = None,
     device: torch.device | None = None,
-    say: Say = unsaid,
-    told: Told = untold,
-    page: Keep = _unkept,
+    log: Say = no_log,
+    progress: ProgressCallback = no_progress,
+    on_pairs: ImageCallback = _ignore_image,
 ) -> Evaluated:
-    """What `n` samples of a checkpoint's generator are worth, of seeds `seed` to `seed + n - 1`.
+    """Evaluates `n` samples of a checkpoint's generator, of seeds `seed` to `seed + n - 1`.
 
-    They are compared with `n_real` of the held-out samples, of the training ones, or of all, as `reals` says. The data
-    are those of its run, at `data` if they were moved. `metrics` None: all that they allow. `say` is given lines for
-    the user, `told` progress, `page` the picture of the nearest pairs. Writes nothing but caches.
-    UsageError for data that are gone or others, and for what they do not allow; CheckpointError for samples that are
-    not finite.
+    They are compared with `n_real` real samples: held-out ones, training ones or all, as `reals` says. The data set is
+    that of the checkpoint's run, at `data` if it was moved. `metrics` None means all that the data allow. `log` gets
+    lines for the user, `progress` the progress, `on_pairs` an image of samples above their nearest training images.
+    Writes nothing but caches.
+
+    UsageError if the data are missing, have changed or do not allow what is requested; CheckpointError for samples that
+    are not finite.
     """
     dataset, real = _data_of(found, data)
-    say(f"data: {dataset.source}")
-    reference = _reference(real, extractor, n, metrics, say, told, Protocol(reals, n_real))
+    log(f"data: {dataset.source}")
+    reference = _reference(real, extractor, n, metrics, log, progress, Protocol(reals, n_real))
     generator = build_generator(found.config, found.tensors, device or torch.device("cpu"), ema=ema)
     standing = standing and has_statistics(generator)
     if standing:
         generator = with_own_statistics(generator, found.config, dataset)
-        say(f"batch norm: statistics of {STANDING_BATCHES} batches of samples, for the weights that are judged")
+        log(f"batch norm: statistics recomputed from {STANDING_BATCHES} batches of samples, for the evaluated weights")
     seeds = range(seed, seed + reference.n)
     try:
-        samples = draw_samples(generator, found.config, dataset, seeds, batch_size, told)
+        samples = draw_samples(generator, found.config, dataset, seeds, batch_size, progress)
     except DivergedError as error:
         raise CheckpointError(f"{found.path}: {error}") from error
-    about = {
+    about = _describe_samples(found, dataset, seeds, ema, standing)
+    return _evaluate(reference, samples, metrics, resamples, about, progress, on_pairs)
+
+
+def _describe_samples(found: Checkpoint, dataset: Dataset, seeds: range, ema: bool, standing: bool) -> dict[str, Any]:
+    """What the evaluation's JSON file says about the samples of a checkpoint."""
+    return {
         "checkpoint": str(found.path.absolute()),
         "sha256": found.sha256,
         "step": found.counters.step,
@@ -92,18 +108,17 @@ def evaluate_checkpoint(
         "ema": ema and found.config.training.ema_decay > 0,
         "standing": standing,
     }
-    return _evaluated(reference, samples, metrics, resamples, about, told, page)
 
 
-def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, Real]:
-    """What the checkpoint's run was trained on; UsageError if that is gone, or if it is something else now."""
+def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
+    """The data set of the checkpoint's run, and its real data. UsageError if the data are missing or have changed."""
     config, away = found.config, ""
     if data is not None:
         section = moved(config.dataset, data)
     else:
         section = reachable(config.dataset, started_in(found.path.parent.parent))
         away = (
-            "; if they were moved, data=... says where to"
+            "; if they were moved, give the new path as data=..."
             if hasattr(section, "path") or hasattr(section, "root")
             else ""
         )
@@ -113,38 +128,38 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, Real]:
         raise UsageError(f"the data of {found.path}: {error}{away}") from None
     if dataset.fingerprint != found.provenance.fingerprint:
         raise UsageError(
-            f"{found.path}: was trained on other data than these ({one_line(dataset.source, 120)}); put those back"
+            f"{found.path}: was trained on other data than these ({one_line(dataset.source, 120)}); restore those"
             f"{away}, or compare folders of pictures by real= and fake="
         )
     return dataset, find_real(section, config.image_size, dataset)
 
 
 def _reference(
-    real: Real,
+    real: RealData,
     extractor: str,
     n: int | None,
     metrics: Sequence[str] | None,
-    say: Say,
-    told: Told,
-    protocol: Protocol = USUAL,
+    log: Say,
+    progress: ProgressCallback,
+    protocol: Protocol = DEFAULT_PROTOCOL,
 ) -> Reference:
-    """The real side; UsageError for more samples than there are real ones beside them."""
-    if n is not None and n > real.most and protocol == USUAL:
-        beside = "" if real.held_out is not None else f", half of {len(real.whole):,}, as {real.why}"
+    """Builds the reference of the real samples. UsageError if there are fewer real samples than requested."""
+    if n is not None and n > real.max_per_side and protocol == DEFAULT_PROTOCOL:
+        half = "" if real.held_out is not None else f", half of {len(real.train_unlimited):,}, as {real.why}"
         raise UsageError(
-            f"n={n}: there are {real.most:,} real samples on each side{beside}; use at most that many, or reals=train"
-            f" to compare with all {len(real.whole):,} training samples"
+            f"n={n}: there are {real.max_per_side:,} real samples on each side{half}; use at most that many, or"
+            f" reals=train to compare with all {len(real.train_unlimited):,} training samples"
         )
     if protocol.n is not None and protocol.n > real.available(protocol):
         most = real.available(protocol)
         raise UsageError(f"n_real={protocol.n}: reals={protocol.reals} are {most:,} samples, use at most that many")
     for note in real.notes:
-        say(f"data: {note}")
-    for line in real.doubles:
-        say(line)
-    reference = build_reference(real, build_extractor(extractor, real, say), n or UNNAMED, told, protocol)
+        log(f"data: {note}")
+    for line in real.duplicates:
+        log(line)
+    reference = build_reference(real, build_extractor(extractor, real, log), n or DEFAULT_SAMPLES, progress, protocol)
     check_metrics(reference, metrics or ())
-    say(f"compared with: {reference.describe()}")
+    log(f"compared with: {reference.describe()}")
     return reference
 
 
@@ -163,56 +178,57 @@ def evaluate_folders(
     reals: str = "held_out",
     n_real: int | None = None,
     resamples: int = 200,
-    say: Say = unsaid,
-    told: Told = untold,
-    page: Keep = _unkept,
+    log: Say = no_log,
+    progress: ProgressCallback = no_progress,
+    on_pairs: ImageCallback = _ignore_image,
 ) -> Evaluated:
-    """What the pictures in one folder or zip are worth beside those in another; else as `evaluate_checkpoint`."""
+    """Evaluates the images of one folder or zip, `fake`, against another, `real`. Else as `evaluate_checkpoint`."""
     protocol = Protocol(reals, n_real)
-    data, made, said, fakes = read_folders(
-        real, fake, image_size, n or UNNAMED, fit=fit, extractor=extractor, n_real=n_real
-    )
-    for line in said:
-        say(line)
-    if len(made) < FEWEST:
-        raise UsageError(f"fake={fake}: {len(made)} pictures are too few to judge, at least {FEWEST} are needed")
-    if n is not None and n > len(made):
-        raise UsageError(f"n={n}: fake={fake} has {len(made):,} pictures, use at most that many")
-    wanted = n if n is not None else min(UNNAMED, len(made))
-    if n is None and protocol == USUAL:
-        wanted = min(wanted, data.most)
-    reference = _reference(data, extractor, wanted, metrics, say, told, protocol)
-    unused = fakes - reference.n
+    folders = read_folders(real, fake, image_size, n or DEFAULT_SAMPLES, fit=fit, extractor=extractor, n_real=n_real)
+    data, fakes = folders.real, folders.fake
+    for line in folders.lines:
+        log(line)
+    if len(fakes) < MIN_SAMPLES:
+        raise UsageError(f"fake={fake}: {len(fakes)} pictures are too few, at least {MIN_SAMPLES} are needed")
+    if n is not None and n > len(fakes):
+        raise UsageError(f"n={n}: fake={fake} has {len(fakes):,} pictures, use at most that many")
+    count = n if n is not None else min(DEFAULT_SAMPLES, len(fakes))
+    if n is None and protocol == DEFAULT_PROTOCOL:
+        count = min(count, data.max_per_side)
+    reference = _reference(data, extractor, count, metrics, log, progress, protocol)
+    unused = folders.fake_files - reference.n
     if unused > 0:
-        more = "; n= takes more" if reference.n == len(made) else "; reals=train compares all with all real ones"
+        more = "; n= takes more" if reference.n == len(fakes) else "; reals=train compares all with all real ones"
         more = more if n is None else ""
-        say(f"fakes: {unused:,} of {fakes:,} are not used{more}")
-    order = torch.randperm(len(made), generator=generator_for(0, "fakes"))  # files of a class may stand together
+        log(f"fakes: {unused:,} of {folders.fake_files:,} are not used{more}")
+    order = torch.randperm(len(fakes), generator=generator_for(0, "fakes"))  # the files may be sorted by class
     about = {
         "real": real,
         "fake": fake,
-        "fingerprint": data.whole.fingerprint,
-        "shape": list(made.samples.shape[1:]),
+        "fingerprint": data.train_unlimited.fingerprint,
+        "shape": list(fakes.samples.shape[1:]),
         "fit": fit,
-        "told": said[2:],
+        "told": folders.lines[2:],
         "unused": max(unused, 0),
     }
-    return _evaluated(reference, made.samples[order[: reference.n]], metrics, resamples, about, told, page)
+    return _evaluate(reference, fakes.samples[order[: reference.n]], metrics, resamples, about, progress, on_pairs)
 
 
 # --- both --------------------------------------------------------------------------------------------------------
 
 
-def _evaluated(
+def _evaluate(
     reference: Reference,
     samples: Tensor,
     metrics: Sequence[str] | None,
     resamples: int,
     about: dict[str, Any],
-    told: Told,
-    page: Keep,
+    progress: ProgressCallback,
+    on_pairs: ImageCallback,
 ) -> Evaluated:
-    judged = judge(reference, samples, metrics or possible_metrics(reference), resamples=resamples, told=told)
+    found = evaluate_samples(
+        reference, samples, metrics or available_metrics(reference), resamples=resamples, progress=progress
+    )
     about |= {
         "extractor": reference.extractor.name,
         "accuracy": reference.extractor.accuracy,
@@ -225,24 +241,24 @@ def _evaluated(
     }
     if reference.extractor.why:
         about["why"] = reference.extractor.why
-    left_out = [*reference.data.notes, *reference.data.doubles]
+    left_out = [*reference.data.notes, *reference.data.duplicates]
     if left_out:
         about["notes"] = left_out
-    if judged.memorized is not None:
-        about |= {"memorized": judged.memorized.flagged, "verdict": judged.memorized.verdict}
-        page(draw_nearest(judged.memorized, samples, reference))
-    return Evaluated(tuple(judged.figures), about)
+    if found.memorization is not None:
+        about |= {"memorized": found.memorization.flagged, "verdict": found.memorization.verdict}
+        on_pairs(draw_nearest(found.memorization, samples, reference))
+    return Evaluated(tuple(found.metrics), about)
 
 
 def draw_nearest(found: Memorization, samples: Tensor, reference: Reference) -> Image.Image:
-    """The samples that are most like a training picture, each above it, and the same of held-out pictures."""
+    """Draws the samples that are nearest to a training image, each above that image; the same for held-out images."""
     train, count = reference.data.train.samples, len(found.copies)
-    held_out, _ = reference.data.unseen(count)
+    held_out, _ = reference.data.held_out_images(count)
     blocks = []
     for title, shown, nearest in (
         ("samples that are most like a training image, each above it", samples, found.nearest),
         ("the same of real images that were held out", held_out, found.held_out_nearest),
     ):
-        most = nearest.closeness.argsort()[:SHOWN_PAIRS]
-        blocks.append((title, shown[most], train[nearest.index[most]]))
+        rows = nearest.relative_distance.argsort()[:SHOWN_PAIRS]
+        blocks.append((title, shown[rows], train[nearest.index[rows]]))
     return grid.draw_pairs(blocks)

@@ -1,4 +1,4 @@
-"""`gan-eval`: what a checkpoint's samples are worth beside real ones, or one folder of pictures beside another."""
+"""`gan-eval`: evaluates a checkpoint's samples against real ones, or one folder of images against another."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from gan_cli.config.options.datasets import CROP
 from gan_cli.device import build_device, calm_threads
 from gan_cli.errors import GanCliError, StorageError, UsageError
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
-from gan_cli.evaluation.evaluator import FEW_SAID
+from gan_cli.evaluation.evaluator import TOO_FEW_SAMPLES
 from gan_cli.evaluation.image_folders import check_folders
-from gan_cli.evaluation.reference import Told
+from gan_cli.evaluation.reference import ProgressCallback
 from gan_cli.images import grid
 from gan_cli.reports.report import write_run_report
 from gan_cli.state import checkpoint
@@ -31,53 +31,55 @@ from gan_cli.storage.links import refuse_link
 from gan_cli.storage.output_file import check_free, file_of
 from gan_cli.storage.run_folder import CHECKPOINTS
 
-WIDTH = 110  # of the table where nobody looks, as in a file
-ROOMY = 90  # columns of a terminal, below which the table does with fewer
+WIDTH = 110  # of the table if the output is not a terminal
+MIN_WIDTH_FOR_BETTER = 90  # of a terminal; the table has no column "better" in a narrower one
 
 
 def evaluate(config: EvalConfig) -> int:
-    """Prints the figures and leaves them as JSON, of memorization also a page of pictures."""
+    """Prints the metrics and writes them to a JSON file; for memorization also an image of the nearest pairs."""
     _check_source(config)
     named = file_of(config.out, ".json", "gan-eval")
-    check_free(named, [] if named is None else [_page_of(named)], config.overwrite)
+    check_free(named, [] if named is None else [_pairs_path(named)], config.overwrite)
     device = build_device(config.device)
     calm_threads()
-    pages: list[Image.Image] = []
-    how: dict[str, Any] = {
+    images: list[Image.Image] = []
+    options: dict[str, Any] = {
         "metrics": config.metrics, "extractor": config.extractor, "n": config.n, "reals": config.reals,
         "n_real": config.n_real, "resamples": config.resamples,
-        "say": _say, "page": pages.append,
+        "log": _print_line, "on_pairs": images.append,
     }  # fmt: skip
-    with _progress() as told:
+    with _progress() as progress:
         if config.ckpt is not None:
             found = checkpoint.find(config.ckpt, "eval")
-            folder, stem = _place_of(found.path), found.path.stem
+            folder, stem = _default_folder(found.path), found.path.stem
             evaluated = evaluate_checkpoint(
                 found, seed=config.seed, batch_size=config.batch_size, ema=config.ema, standing=config.standing,
-                data=config.data, device=device, told=told, **how,
+                data=config.data, device=device, progress=progress, **options,
             )  # fmt: skip
         else:
             real, fake = check_folders(config.real, config.fake)
             folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(fake).name)[:60] or "fake"
-            evaluated = evaluate_folders(real, fake, image_size=config.image_size, fit=config.fit, told=told, **how)
+            evaluated = evaluate_folders(
+                real, fake, image_size=config.image_size, fit=config.fit, progress=progress, **options
+            )
     _print(evaluated)
     try:
         if named is not None:
             named.parent.mkdir(parents=True, exist_ok=True)
-            saved = _write(evaluated, pages, named)
+            saved = _write(evaluated, images, named)
         else:
-            saved = _save(evaluated, pages, Path(config.out) if config.out else folder, stem)
+            saved = _save(evaluated, images, Path(config.out) if config.out else folder, stem)
     except OSError as error:
         raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
     if saved.parent.name == EVALUATIONS:
-        with contextlib.suppress(GanCliError, OSError):  # the figures are safe, and gan-report says what it lacks
+        with contextlib.suppress(GanCliError, OSError):  # the metrics are saved; gan-report will show the error
             print(f"report: {write_run_report(saved.parent.parent)}")
     print(saved)
     return 0
 
 
 def _check_source(config: EvalConfig) -> None:
-    """UsageError unless there is one thing to judge, told of in its own keys."""
+    """UsageError unless the options name either a checkpoint or two folders, and no option of the other kind."""
     if config.metrics == ():
         raise UsageError("metrics=[]: name at least one, or leave it out for all")
     folders = [name for name in ("real", "fake") if getattr(config, name) is not None]
@@ -90,21 +92,21 @@ def _check_source(config: EvalConfig) -> None:
             "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER"
         )
     elif config.data is not None:
-        raise UsageError(f"data={config.data}: says where a checkpoint's data are, and there is no ckpt; use real=")
+        raise UsageError(f"data={config.data}: is the path of a checkpoint's data, and there is no ckpt=; use real=")
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, flush=True)
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Told]:
-    """Yields what is told how far the work is; only a terminal shows it, and nothing before there is something."""
+def _progress() -> Iterator[ProgressCallback]:
+    """Yields a function that shows progress. The bar appears on its first call, and only in a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"))
     bar = Progress(*columns, TimeRemainingColumn(), transient=True, disable=not sys.stdout.isatty())
     tasks: dict[str, TaskID] = {}
 
-    def told(what: str, done: int, count: int) -> None:
+    def progress(what: str, done: int, count: int) -> None:
         bar.start()
         if what not in tasks:
             for task in tasks.values():
@@ -113,12 +115,12 @@ def _progress() -> Iterator[Told]:
         bar.update(tasks[what], completed=done, total=count)
 
     try:
-        yield told
+        yield progress
     finally:
         bar.stop()
 
 
-# --- what is shown and left --------------------------------------------------------------------------------------
+# --- output ------------------------------------------------------------------------------------------------------
 
 
 def _print(evaluated: Evaluated) -> None:
@@ -128,67 +130,65 @@ def _print(evaluated: Evaluated) -> None:
     right = [
         Column(title, justify="right", no_wrap=True) for title in ("value", "95 % interval", "floor", "n", "reals", "s")
     ]
-    better = [Column("better")] if console.width >= ROOMY else []
-    table = Table(Column("figure", no_wrap=True), *right, *better, box=None)
-    for figure in evaluated.figures:
-        table.add_row(*map(Text, [*_row(figure), *([figure.better] if better else [])]))
+    better = [Column("better")] if console.width >= MIN_WIDTH_FOR_BETTER else []
+    table = Table(Column("metric", no_wrap=True), *right, *better, box=None)
+    for metric in evaluated.figures:
+        table.add_row(*map(Text, [*_row(metric), *([metric.better] if better else [])]))
     console.print(table)
-    for figure in evaluated.figures:
-        if figure.note.startswith(FEW_SAID):
-            _say(f"warning: {figure.name}: {figure.note}")
+    for metric in evaluated.figures:
+        if metric.note.startswith(TOO_FEW_SAMPLES):
+            _print_line(f"warning: {metric.name}: {metric.note}")
     if "verdict" in evaluated.about:
-        _say(evaluated.about["verdict"])
+        _print_line(evaluated.about["verdict"])
 
 
-def _row(figure: Figure) -> list[str]:
-    interval = "" if figure.interval is None else " to ".join(map(_number, figure.interval))
-    value = _number(figure.value) if not figure.note.startswith("of ") else f"{_number(figure.value)} {figure.note}"
-    floor = "" if figure.floor is None else _number(figure.floor)
-    return [figure.name, value, interval, floor, f"{figure.n:,}", _reals(figure), f"{figure.seconds:.1f}"]
-
-
-def _reals(figure: Figure) -> str:
-    return f"{figure.reals:,}" if figure.reals else ""
+def _row(metric: Figure) -> list[str]:
+    interval = "" if metric.interval is None else " to ".join(map(_number, metric.interval))
+    value = _number(metric.value) if not metric.note.startswith("of ") else f"{_number(metric.value)} {metric.note}"
+    floor = "" if metric.floor is None else _number(metric.floor)
+    reals = f"{metric.reals:,}" if metric.reals else ""
+    return [metric.name, value, interval, floor, f"{metric.n:,}", reals, f"{metric.seconds:.1f}"]
 
 
 def _number(value: float) -> str:
-    """Three or four digits that matter."""
+    """The value with three or four significant digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.4g}"
 
 
-def _place_of(path: Path) -> Path:
-    """`<run>/evaluations` of a checkpoint in a run, else where it lies."""
+def _default_folder(path: Path) -> Path:
+    """`<run>/evaluations` for a checkpoint in a run, else the checkpoint's folder."""
     return refuse_link(path.parent.parent / EVALUATIONS) if path.parent.name == CHECKPOINTS else path.parent
 
 
-def _page_of(path: Path) -> Path:
+def _pairs_path(path: Path) -> Path:
+    """The path of the image of nearest pairs, next to the JSON file."""
     return path.with_name(f"{path.stem}_memorization.png")
 
 
-def _save(evaluated: Evaluated, pages: list[Image.Image], folder: Path, stem: str) -> Path:
-    """The JSON file, and the page beside it; nothing is overwritten."""
+def _save(evaluated: Evaluated, images: list[Image.Image], folder: Path, stem: str) -> Path:
+    """Writes the JSON file, and the image next to it, under a name that is not in use yet."""
     folder.mkdir(parents=True, exist_ok=True)
     reals = "" if evaluated.about["reals"] == "held_out" else f"_{evaluated.about['reals']}"
     stem = f"{stem}_{evaluated.about['extractor']}_n{evaluated.about['n']}{reals}"
     for count in range(1, 100_000):
         path = folder / f"{stem if count == 1 else f'{stem}-{count}'}.json"
         with contextlib.suppress(FileExistsError):
-            path.touch(exist_ok=False)  # the name is ours, whoever else is judging
-            if not _page_of(path).exists():
+            path.touch(exist_ok=False)  # reserves the name: other processes may evaluate the same run
+            if not _pairs_path(path).exists():
                 break
             path.unlink()
     else:
         raise StorageError(f"{folder}: holds 100,000 of these already")
     try:
-        return _write(evaluated, pages, path)
+        return _write(evaluated, images, path)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
 
 
-def _write(evaluated: Evaluated, pages: list[Image.Image], path: Path) -> Path:
-    for picture in pages:
-        evaluated.about["page"] = _page_of(path).name
-        grid.save_picture(picture, _page_of(path))
+def _write(evaluated: Evaluated, images: list[Image.Image], path: Path) -> Path:
+    for image in images:
+        evaluated.about["page"] = _pairs_path(path).name
+        grid.save_picture(image, _pairs_path(path))
     save_evaluated(evaluated, path)
     return path

@@ -1,4 +1,4 @@
-"""Two folders or zips of pictures, real and made, as the data sets that an evaluation is of."""
+"""Reads two folders or zips of images, real and generated, as data sets of one size for an evaluation."""
 
 from __future__ import annotations
 
@@ -19,24 +19,27 @@ from gan_cli.data.decoding.images import crop_box
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import GanCliError, UsageError, counted, few, one_line
-from gan_cli.evaluation.metrics.doubles import count_shared, digests
-from gan_cli.evaluation.real_data import Real, find_real
+from gan_cli.evaluation.metrics.doubles import count_shared, image_digests
+from gan_cli.evaluation.real_data import RealData, find_real
 from gan_cli.image_files.listing import BadPicture
 from gan_cli.image_labels.attributes import VERSION
 from gan_cli.image_labels.several import Pictures, pictures_at
 
-LOOKED_AT = 500  # pictures whose size and colour say what all are brought to
-LARGEST = 128  # pixels of a side, unless the user says more
-LARGEST_OF_INCEPTION = 1024  # which sees pictures at their own size, as papers have it
-MOST_REAL = 50_000  # real pictures that are read, unless more are asked for
-SIZES_TOLD = 3
+MEASURED = 500  # images of a folder whose size and colour are read to choose the common size
+MAX_SIDE = 128  # pixels, unless image_size says more
+MAX_INCEPTION_SIDE = 1024  # as Inception resizes images of their full size itself
+MAX_REAL = 50_000  # real images that are read, unless n_real says more
+LISTED_SIZES = 3
 
 Size = int | tuple[int, ...]
 Sides = tuple[int, int]  # height and width
 
 
-class Looks(NamedTuple):
-    """What the first pictures of a folder say of themselves: how many have which size and are grey; `files` in all."""
+class FolderSummary(NamedTuple):
+    """The sizes of a folder's first images, and how many of them are grey. `files` counts all images of the folder.
+
+    `key` is the option that named the folder, real or fake.
+    """
 
     key: str
     sizes: Counter[Sides]
@@ -45,20 +48,22 @@ class Looks(NamedTuple):
 
     @property
     def usual(self) -> Sides:
-        return self.sizes.most_common(1)[0][0] if self.sizes else (64, 64)  # none can be read, as the data set will say
+        """The most frequent size."""
+        return self.sizes.most_common(1)[0][0] if self.sizes else (64, 64)  # unreadable: building the data set fails
 
     @property
-    def seen(self) -> int:
+    def measured(self) -> int:
+        """How many images were measured."""
         return self.sizes.total()
 
 
 class Folders(NamedTuple):
-    """The real side, and the fakes; `said` are lines about them, `fakes` how many there are to choose from."""
+    """The real data and the fakes. `lines` are texts for the user, `fake_files` the number of files in the folder."""
 
-    real: Real
-    made: Dataset
-    said: list[str]
-    fakes: int
+    real: RealData
+    fake: Dataset
+    lines: list[str]
+    fake_files: int
 
 
 def read_folders(
@@ -71,26 +76,28 @@ def read_folders(
     extractor: str = "auto",
     n_real: int | None = None,
 ) -> Folders:
-    """The real side, and `n` of the fakes or as many as there are, all brought to one size as `fit` says.
+    """Reads the real images, and `n` of the fakes or as many as there are, all brought to one size by `fit`.
 
-    That is the fakes', or the real pictures' in the fakes' proportions if these are smaller, unless the user says it. A
-    sub-folder `test` beside `train` is held out; sub-folders are classes. UsageError names the key at fault.
+    The size is `image_size`. By default it is that of the fakes, or if the real images are smaller, the largest size
+    with the fakes' aspect ratio that fits in them. A sub-folder `test` next to `train` is held out; other sub-folders
+    are classes. UsageError names the option at fault.
     """
-    looks = _looks("real", real), _looks("fake", fake)
-    size, why = _size_of(*looks, image_size, LARGEST_OF_INCEPTION if extractor == "inception" else LARGEST)
-    channels = 1 if looks[0].seen and looks[0].grey == looks[0].seen else 3
-    known = _section(real, channels, max(MOST_REAL, n_real or 0), fit)
-    dataset = _build("real", known, size)
-    made = _build("fake", _section(fake, channels, n, fit), size)
+    summaries = _summarize("real", real), _summarize("fake", fake)
+    size, why = _common_size(*summaries, image_size, MAX_INCEPTION_SIDE if extractor == "inception" else MAX_SIDE)
+    channels = 1 if summaries[0].measured and summaries[0].grey == summaries[0].measured else 3
+    section = _section(real, channels, max(MAX_REAL, n_real or 0), fit)
+    dataset = _build("real", section, size)
+    fakes = _build("fake", _section(fake, channels, n, fit), size)
     used = dataset.value_range
-    if used is not None and made.value_range not in (None, used):  # both are deep: one range is for both
-        made = _build("fake", _section(fake, channels, n, fit, used), size)
-    known = dataclasses.replace(known, limit=None, value_range=used or known.value_range)
-    found = find_real(known, size, dataset)
-    said = [f"real: {dataset.source}", f"fake: {made.source}"]
-    said += [f"size: compared at {_shown(size)} (height x width), {why}", *_brought(looks, size, fit)]
-    said += [*_colours(looks, channels), *_classes(dataset, made), *_the_same(real, fake, found, made, size)]
-    return Folders(found, made, said, looks[1].files)
+    if used is not None and fakes.value_range not in (None, used):  # more than 8 bits: both need the same range
+        fakes = _build("fake", _section(fake, channels, n, fit, used), size)
+    section = dataclasses.replace(section, limit=None, value_range=used or section.value_range)
+    found = find_real(section, size, dataset)
+    lines = [f"real: {dataset.source}", f"fake: {fakes.source}"]
+    lines += [f"size: compared at {_size_text(size)} (height x width), {why}", *_resize_lines(summaries, size, fit)]
+    lines += [*_colour_lines(summaries, channels), *_class_lines(dataset, fakes)]
+    lines += _overlap_lines(real, fake, found, fakes, size)
+    return Folders(found, fakes, lines, summaries[1].files)
 
 
 def _section(path: str, channels: int, limit: int, fit: str, value_range: str | tuple[float, ...] = "auto") -> Folder:
@@ -113,7 +120,7 @@ def _build(key: str, section: Folder, size: Sides) -> Dataset:
 # --- their sizes -------------------------------------------------------------------------------------------------
 
 
-def _looks(key: str, path: str) -> Looks:
+def _summarize(key: str, path: str) -> FolderSummary:
     try:
         with pictures_at(path) as reader:
             files = len(reader.listing.files)
@@ -121,119 +128,118 @@ def _looks(key: str, path: str) -> Looks:
     except GanCliError as error:
         raise type(error)(str(error).replace("dataset.path", key)) from None
     grey = sum(grey for _, grey in headers)
-    return Looks(key, Counter(sides for sides, _ in headers), grey, files)
+    return FolderSummary(key, Counter(sides for sides, _ in headers), grey, files)
 
 
 def _headers(reader: Pictures) -> Iterator[tuple[Sides, bool]]:
-    """(height, width) and whether it is grey, of each of the first pictures that can be opened."""
+    """(height, width), and whether the image is grey, of each of the first images that can be opened."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for file in reader.listing.files[:LOOKED_AT]:
+        for file in reader.listing.files[:MEASURED]:
             with contextlib.suppress(BadPicture):
                 yield measured(reader.picture(file))
 
 
-def _size_of(real: Looks, fake: Looks, asked: Size | None, most: int) -> tuple[Sides, str]:
-    """What all are brought to, (height, width), and why."""
-    if asked is not None:
-        height, width = (asked, asked) if isinstance(asked, int) else asked
+def _common_size(real: FolderSummary, fake: FolderSummary, requested: Size | None, max_side: int) -> tuple[Sides, str]:
+    """The size that all images are resized to, (height, width), and the reason in words."""
+    if requested is not None:
+        height, width = (requested, requested) if isinstance(requested, int) else requested
         return (height, width), "as image_size says"
     height, width = fake.usual
     *_, cut_height, cut_width = crop_box(*real.usual, fake.usual)
     factor, why = min(cut_height / height, cut_width / width), "that of the real pictures, in the fakes' proportions"
     if factor >= 1:
         factor, why = 1.0, "that of the fakes"
-    bound = most / (factor * max(height, width))
+    bound = max_side / (factor * max(height, width))
     if bound < 1:
-        factor, why = factor * bound, f"as sides are at most {most} pixels unless image_size= says more"
+        factor, why = factor * bound, f"as sides are at most {max_side} pixels unless image_size= says more"
     return (max(4, round(height * factor)), max(4, round(width * factor))), why
 
 
-def _shown(sides: Sides) -> str:
+def _size_text(sides: Sides) -> str:
     return f"{sides[0]} x {sides[1]}"
 
 
-def _brought(looks: tuple[Looks, Looks], size: Sides, how: str) -> list[str]:
-    """Returns a line for each folder with resized pictures: how many were cut, padded or stretched, shrunk, enlarged.
-
-    `how` is crop, pad or stretch.
-    """
+def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, fit: str) -> list[str]:
+    """A line for each folder whose images change: how many are cut, padded or stretched, shrunk and enlarged."""
     lines = []
-    for look in looks:
+    for folder in summaries:
         changed = shrunk = enlarged = 0
         share = 0.0
-        for (height, width), count in look.sizes.items():
-            fit = fit_of(width, height, size, how)
-            if fit.share > 0:
-                changed, share = changed + count, share + count * fit.share
-            shrunk += count * fit.shrunk
-            enlarged += count * fit.enlarged
-        done = [f"{changed:,} {_changed(how, share / changed)}"] if changed else []
-        done += [f"{count:,} {said}" for count, said in ((shrunk, "shrunk"), (enlarged, "enlarged")) if count]
-        if done:
-            of = f" (of the first {look.seen:,})" if look.seen < look.files else ""
-            lines.append(f"size: {look.key}: {_told(look.sizes)}{of}; {', '.join(done)}")
+        for (height, width), count in folder.sizes.items():
+            change = fit_of(width, height, size, fit)
+            if change.share > 0:
+                changed, share = changed + count, share + count * change.share
+            shrunk += count * change.shrunk
+            enlarged += count * change.enlarged
+        changes = [f"{changed:,} {_change_of_proportions(fit, share / changed)}"] if changed else []
+        changes += [f"{count:,} {verb}" for count, verb in ((shrunk, "shrunk"), (enlarged, "enlarged")) if count]
+        if changes:
+            of = f" (of the first {folder.measured:,})" if folder.measured < folder.files else ""
+            lines.append(f"size: {folder.key}: {_list_sizes(folder.sizes)}{of}; {', '.join(changes)}")
     return lines
 
 
-def _changed(how: str, share: float) -> str:
-    """Says what brought pictures to other proportions; `share` as in `Fit`."""
-    if how == CROP:
+def _change_of_proportions(fit: str, share: float) -> str:
+    """How images were brought to other proportions; `share` as in `Fit`."""
+    if fit == CROP:
         return f"cut to these proportions ({share:.0%} of each lost)"
-    if how == PAD:
+    if fit == PAD:
         return f"padded to these proportions ({share:.0%} of each is padding)"
     return f"stretched to these proportions (by {share:.0%})"
 
 
-def _told(sizes: Counter[Sides]) -> str:
-    told = [f"{count:,} of {_shown(sides)}" for sides, count in sizes.most_common(SIZES_TOLD)]
-    others = len(sizes) - SIZES_TOLD
-    return ", ".join(told) + (f" and {counted(others, 'other size')}" if others > 0 else "")
+def _list_sizes(sizes: Counter[Sides]) -> str:
+    texts = [f"{count:,} of {_size_text(sides)}" for sides, count in sizes.most_common(LISTED_SIZES)]
+    others = len(sizes) - LISTED_SIZES
+    return ", ".join(texts) + (f" and {counted(others, 'other size')}" if others > 0 else "")
 
 
-# --- what else they differ in, or do not --------------------------------------------------------------------------
+# --- other differences, and images on both sides -----------------------------------------------------------------
 
 
-def _colours(looks: tuple[Looks, Looks], channels: int) -> list[str]:
-    _, fake = looks
-    coloured = fake.seen - fake.grey
+def _colour_lines(summaries: tuple[FolderSummary, FolderSummary], channels: int) -> list[str]:
+    _, fake = summaries
+    coloured = fake.measured - fake.grey
     if channels == 1 and coloured:
         return [f"warning: {coloured:,} fakes have colours and are turned grey, as the real pictures are"]
-    if channels == 3 and fake.seen and not coloured:
+    if channels == 3 and fake.measured and not coloured:
         return ["warning: the fakes are grey, the real pictures are not"]
     return []
 
 
-def _classes(real: Dataset, made: Dataset) -> list[str]:
-    """Of sub-folders on both sides, those that the other side lacks."""
-    if any(data.labels is None or data.labels.ndim > 1 for data in (real, made)):
+def _class_lines(real: Dataset, fakes: Dataset) -> list[str]:
+    """A warning for the classes (sub-folders) of one side that the other side lacks."""
+    if any(data.labels is None or data.labels.ndim > 1 for data in (real, fakes)):
         return []
     lines = []
-    for key, some, others in (("fake", made, real), ("real", real, made)):
+    for key, some, others in (("fake", fakes, real), ("real", real, fakes)):
         foreign = [name for name in some.classes if name not in others.classes]
         if foreign:
             lacking = "real" if key == "fake" else "fake"
             lines.append(
-                f"warning: {key} has {few([one_line(name, 40) for name in foreign], 5)}, which {lacking} has not"
+                f"warning: {key} has {few([one_line(name, 40) for name in foreign], 5)}, which {lacking} does not have"
             )
     return lines
 
 
-def _the_same(real: str, fake: str, found: Real, made: Dataset, size: Sides) -> list[str]:
-    """A warning if fakes are real pictures."""
+def _overlap_lines(real: str, fake: str, found: RealData, fakes: Dataset, size: Sides) -> list[str]:
+    """A warning if some fakes are equal to real images."""
     if os.path.realpath(os.path.expanduser(real)) == os.path.realpath(os.path.expanduser(fake)):
-        return [f"warning: real and fake are the same folder, {one_line(fake)}: the figures are of real pictures"]
-    sides = [data.samples for data in (found.whole, found.held_out) if data is not None]
-    known, mine = [digests(samples) for samples in sides], digests(made.samples)
-    shared = 0 if mine is None else count_shared(mine, [each for some in known for each in some or ()])
+        return [f"warning: real and fake are the same folder, {one_line(fake)}: the metrics are of real pictures"]
+    sides = [data.samples for data in (found.train_unlimited, found.held_out) if data is not None]
+    known, own = [image_digests(samples) for samples in sides], image_digests(fakes.samples)
+    shared = 0 if own is None else count_shared(own, [each for some in known for each in some or ()])
     if not shared:
         return []
-    return [f"warning: {shared:,} of {len(made):,} fakes are real pictures, the same in each pixel at {_shown(size)}"]
+    return [
+        f"warning: {shared:,} of {len(fakes):,} fakes are real pictures, the same in each pixel at {_size_text(size)}"
+    ]
 
 
 def check_folders(real: str | None, fake: str | None) -> tuple[str, str]:
-    """Both; UsageError if one is missing."""
+    """Returns both paths. UsageError if one is missing."""
     if real is None or fake is None:
         missing, given = ("real", f"fake={fake}") if real is None else ("fake", f"real={real}")
-        raise UsageError(f"{missing} is missing: {given} is to be compared with another folder, set {missing}=...")
+        raise UsageError(f"{missing} is missing: {given} needs another folder to compare with, set {missing}=...")
     return real, fake

@@ -1,4 +1,4 @@
-"""The real side of a comparison: what an extractor makes of real samples, kept for the next time."""
+"""Reference statistics: the features of the real samples that fakes are compared with, cached on disk."""
 
 from __future__ import annotations
 
@@ -21,116 +21,115 @@ from gan_cli.errors import UsageError, counted
 from gan_cli.evaluation.metrics import extractors
 from gan_cli.evaluation.metrics.chance import trust
 from gan_cli.evaluation.metrics.classifier import CLASSIFIERS, cached_classifier, describe_training
-from gan_cli.evaluation.metrics.distances import Gaussian, fitted
-from gan_cli.evaluation.metrics.extractors import Extractor, Seen
-from gan_cli.evaluation.metrics.neighbours import radii
-from gan_cli.evaluation.real_data import FEWEST, USUAL, Protocol, Real
+from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
+from gan_cli.evaluation.metrics.extractors import Extractor, Features
+from gan_cli.evaluation.metrics.neighbours import neighbour_radii
+from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData
 from gan_cli.storage.checksummed_file import SealError, seal, unseal
 from gan_cli.storage.download import keep
 
-VERSION = 1  # of what is kept: another one is made anew
-REFERENCES = Path("~/.cache/gan-cli/reference")
+VERSION = 1  # of the cached files; those of other versions are not used
+REFERENCE_CACHE = Path("~/.cache/gan-cli/reference")
 MOST_BYTES = 1 << 30
-UNSEEN = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}  # by Inception
-QUADRATIC = 10_000  # samples of the figures whose cost grows with the square of their number
+INCEPTION_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}  # by channels
+MAX_PAIRWISE_SAMPLES = 10_000  # for metrics whose cost grows with the square of the number of samples
 
 Say = Callable[[str], None]
-Told = Callable[[str, int, int], None]  # of what, so many of so many are done
+ProgressCallback = Callable[[str, int, int], None]  # takes what is counted, how many are done, and of how many
 
 
-def untold(what: str, done: int, count: int) -> None:
+def no_progress(what: str, done: int, count: int) -> None:
     pass
 
 
-def unsaid(line: str) -> None:
+def no_log(line: str) -> None:
     pass
 
 
-# --- what sees them ----------------------------------------------------------------------------------------------
+# --- extractors --------------------------------------------------------------------------------------------------
 
 
-def build_extractor(name: str, real: Real, say: Say = unsaid) -> Extractor:
-    """The extractor of this name for these data; `auto` is the classifier where there are labels, else `random`.
+def build_extractor(name: str, real: RealData, log: Say = no_log) -> Extractor:
+    """Builds the extractor of this name. `auto` is the classifier if the data have classes, else `random`.
 
-    It is `random` also in place of a classifier that is no better than guessing. UsageError for one that these data
-    cannot have.
+    `random` also replaces a classifier that is no better than guessing. UsageError for an extractor that these data do
+    not allow. `log` takes lines for the user.
     """
-    labelled = real.whole.labels is not None and len(real.whole.classes) > 1
-    if real.whole.samples.ndim == 2:
+    labelled = real.train_unlimited.labels is not None and len(real.train_unlimited.classes) > 1
+    if real.train_unlimited.samples.ndim == 2:
         if name != "auto":
             raise UsageError(f"extractor={name}: points are compared by their coordinates, leave it out")
-        return extractors.points()
+        return extractors.build_point_extractor()
     if name == "classifier" and not labelled:
         raise UsageError("extractor=classifier: these data have no classes, use random, pixels or inception")
     if name == "pixels":
-        return extractors.pixels()
+        return extractors.build_pixel_extractor()
     if name == "inception":
-        from gan_cli.evaluation.metrics.inception import inception
+        from gan_cli.evaluation.metrics.inception import build_inception_extractor
 
-        if real.whole.samples.shape[1] in UNSEEN:
-            say(f"inception: sees {UNSEEN[real.whole.samples.shape[1]]}")
-        return inception()
+        if real.train_unlimited.samples.shape[1] in INCEPTION_SEES:
+            log(f"inception: sees {INCEPTION_SEES[real.train_unlimited.samples.shape[1]]}")
+        return build_inception_extractor()
     if name == "random" or not labelled:
-        return extractors.random(real.whole.samples.shape[1])
-    return _classifier(real, say)
+        return extractors.build_random_extractor(real.train_unlimited.samples.shape[1])
+    return _classifier(real, log)
 
 
-def _classifier(real: Real, say: Say) -> Extractor:
-    whole = real.whole
+def _classifier(real: RealData, log: Say) -> Extractor:
+    whole = real.train_unlimited
     assert whole.labels is not None
     images, labels, attributes = whole.samples, whole.labels, attributes_of(whole.classes)
     if real.stacked:
         images, labels = unstacked(whole)
         attributes = [Attribute("", 0, DIGITS)]
 
-    def told(seconds: float) -> None:
-        say(describe_training(seconds))
+    def log_estimate(seconds: float) -> None:
+        log(describe_training(seconds))
 
-    found = cached_classifier(whole.fingerprint, images, labels, attributes, CLASSIFIERS.expanduser(), told)
-    known = trust(found.accuracy, labels, attributes)
-    say(known.said + (": pictures are compared in random features" if known.at_chance else ""))
-    if known.at_chance:
-        return dataclasses.replace(extractors.random(whole.samples.shape[1]), why=known.said)
-    return extractors.classifying(found, one_of=len(attributes) == 1, stacked=real.stacked)
+    found = cached_classifier(whole.fingerprint, images, labels, attributes, CLASSIFIERS.expanduser(), log_estimate)
+    assessment = trust(found.accuracy, labels, attributes)
+    log(assessment.said + (": pictures are compared in random features" if assessment.at_chance else ""))
+    if assessment.at_chance:
+        return dataclasses.replace(extractors.build_random_extractor(whole.samples.shape[1]), why=assessment.said)
+    return extractors.build_classifier_extractor(found, one_of=len(attributes) == 1, stacked=real.stacked)
 
 
-# --- both together -----------------------------------------------------------------------------------------------
+# --- reference ---------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Reference:
-    """Real samples as `extractor` sees them, and others, if any are left, whose figures are the floor.
+    """Features of the real samples (`real`), and of other real samples for the floor (`other`), if any are left.
 
-    `n` is how many fakes are to be compared with them; by the usual protocol it is as many as on each side here.
-    `floors` are the figures of those, by name, as far as they were worked out.
+    `n` is the number of fakes to compare; by the default protocol also the number of samples in `real` and `other`.
+    `floors` holds the metrics of `other` against `real` by name, as far as they were computed. `key` names the cache.
     """
 
     extractor: Extractor
     n: int
-    data: Real
-    real: Seen
-    other: Seen | None
+    data: RealData
+    real: Features
+    other: Features | None
     key: str
     floors: dict[str, float] = field(default_factory=dict)
-    protocol: Protocol = USUAL
+    protocol: Protocol = DEFAULT_PROTOCOL
 
     @cached_property
     def gaussian(self) -> Gaussian:
-        return fitted(self.real.features)
+        return fit_gaussian(self.real.features)
 
     @cached_property
-    def radii(self) -> Tensor:
-        return radii(self.real.features[:QUADRATIC].float())
+    def neighbour_radii(self) -> Tensor:
+        return neighbour_radii(self.real.features[:MAX_PAIRWISE_SAMPLES].float())
 
     @property
     def basis(self) -> dict[str, Any]:
-        """What figures of it are measured on: those of another basis cannot be compared with them."""
+        """What the metrics are measured on. Metrics with different values here cannot be compared with each other."""
         data = self.data
-        prints = [data.whole.fingerprint, "" if data.held_out is None else data.held_out.fingerprint]
         return {
-            "data": hashlib.sha256(repr(prints).encode()).hexdigest()[:16],
-            "shape": list(data.whole.samples.shape[1:]),
-            "classes": len(data.whole.classes),
+            "data": hashlib.sha256(repr(data.fingerprints).encode()).hexdigest()[:16],
+            "shape": list(data.train_unlimited.samples.shape[1:]),
+            "classes": len(data.train_unlimited.classes),
             "extractor": self.extractor.name,
             "features": hashlib.sha256(self.extractor.key.encode()).hexdigest()[:16],
             "n": self.n,
@@ -141,54 +140,62 @@ class Reference:
     def describe(self) -> str:
         return self.data.describe(self.n, self.protocol)
 
-    def keep(self) -> None:
-        """Leaves it for other processes; a folder that cannot be written is no error."""
+    def save_to_cache(self) -> None:
+        """Writes the cache file. It is no error if the folder cannot be written."""
         with contextlib.suppress(OSError):
-            _save(self, REFERENCES.expanduser() / f"{self.key}.safetensors")
+            _save(self, REFERENCE_CACHE.expanduser() / f"{self.key}.safetensors")
 
 
 def build_reference(
-    real: Real, extractor: Extractor, n: int, told: Told = untold, protocol: Protocol = USUAL
+    real: RealData,
+    extractor: Extractor,
+    n: int,
+    progress: ProgressCallback = no_progress,
+    protocol: Protocol = DEFAULT_PROTOCOL,
 ) -> Reference:
-    """Of `n` samples a side, or as many as there are; from the cache if it has been made of these data before.
+    """Computes the features of `n` real samples, or of as many as there are, and of the others for the floor.
 
-    By another `protocol` than the usual one the real side has a size of its own. A file that is damaged or of something
-    else is replaced. UsageError for fewer than FEWEST samples.
+    They are read from the cache if it has them; a damaged or foreign file is replaced. With another `protocol` than the
+    default the number of real samples differs from `n`. UsageError for fewer than MIN_SAMPLES samples.
     """
-    n = min(n, real.most) if protocol == USUAL else n
-    if min(n, real.available(protocol)) < FEWEST:
-        have = counted(len(real.whole), "sample")
-        raise UsageError(f"these data have {have}, too few to compare with: at least {2 * FEWEST}")
-    prints = [real.whole.fingerprint, "" if real.held_out is None else real.held_out.fingerprint]
-    shape = tuple(real.whole.samples.shape[1:])
-    asked = () if protocol == USUAL else (protocol.reals, protocol.n)
-    key = hashlib.sha256(repr((VERSION, *prints, extractor.key, shape, n, *asked)).encode()).hexdigest()
-    compared, others = real.sides(n, protocol)
-    first, count = len(compared), len(compared) + (0 if others is None else len(others))
-    found = _load(REFERENCES.expanduser() / f"{key}.safetensors", key, first, None if others is None else len(others))
+    n = min(n, real.max_per_side) if protocol == DEFAULT_PROTOCOL else n
+    if min(n, real.available(protocol)) < MIN_SAMPLES:
+        have = counted(len(real.train_unlimited), "sample")
+        raise UsageError(f"these data have {have}, too few to compare with: at least {2 * MIN_SAMPLES}")
+    shape = tuple(real.train_unlimited.samples.shape[1:])
+    selection = () if protocol == DEFAULT_PROTOCOL else (protocol.reals, protocol.n)
+    key = hashlib.sha256(repr((VERSION, *real.fingerprints, extractor.key, shape, n, *selection)).encode()).hexdigest()
+    compared, others = real.select(n, protocol)
+    first, other_count = len(compared), None if others is None else len(others)
+    count = first + (other_count or 0)
+    found = _load(REFERENCE_CACHE.expanduser() / f"{key}.safetensors", key, first, other_count)
     if found is not None:
         return Reference(extractor, n, real, *found[:2], key, found[2], protocol)
-    seen = extractor.see(compared, lambda done, _: told("real samples", done, count))
-    other = None if others is None else extractor.see(others, lambda done, _: told("real samples", first + done, count))
-    reference = Reference(extractor, n, real, seen, other, key, protocol=protocol)
-    reference.keep()
+    features = extractor.extract(compared, lambda done, _: progress("real samples", done, count))
+    other = None
+    if others is not None:
+        other = extractor.extract(others, lambda done, _: progress("real samples", first + done, count))
+    reference = Reference(extractor, n, real, features, other, key, protocol=protocol)
+    reference.save_to_cache()
     return reference
 
 
 def _save(reference: Reference, path: Path) -> None:
     tensors = {
         f"{side}.{name}": value.contiguous()
-        for side, seen in (("real", reference.real), ("other", reference.other))
-        if seen is not None
-        for name, value in seen._asdict().items()
+        for side, features in (("real", reference.real), ("other", reference.other))
+        if features is not None
+        for name, value in features._asdict().items()
         if value is not None
     }
     content = seal(tensors, {"reference": reference.key, "floors": reference.floors})
     keep(content, path)
 
 
-def _load(path: Path, key: str, n: int, others: int | None) -> tuple[Seen, Seen | None, dict[str, float]] | None:
-    """Both sides and the floors, if the file is what it should be: `n` samples, and so many others if any."""
+def _load(
+    path: Path, key: str, n: int, others: int | None
+) -> tuple[Features, Features | None, dict[str, float]] | None:
+    """Real features, other features and floors from the file; None unless it holds `n` and `others` valid samples."""
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
@@ -200,19 +207,19 @@ def _load(path: Path, key: str, n: int, others: int | None) -> tuple[Seen, Seen 
         return None
     if not all(isinstance(value, float) and math.isfinite(value) for value in floors.values()):
         return None
-    real = _side("real", tensors, n)
-    other = None if others is None else _side("other", tensors, others)
+    real = _features("real", tensors, n)
+    other = None if others is None else _features("other", tensors, others)
     if real is None or (other is None and others is not None):
         return None
     return real, other, floors
 
 
-def _side(name: str, tensors: dict[str, Tensor], n: int) -> Seen | None:
+def _features(name: str, tensors: dict[str, Tensor], n: int) -> Features | None:
     features, probabilities = tensors.get(f"{name}.features"), tensors.get(f"{name}.probabilities")
-    if features is None or not all(_sound(value, n) for value in (features, probabilities) if value is not None):
+    if features is None or not all(_is_valid(value, n) for value in (features, probabilities) if value is not None):
         return None
-    return Seen(features, probabilities)
+    return Features(features, probabilities)
 
 
-def _sound(value: Tensor, n: int) -> bool:
+def _is_valid(value: Tensor, n: int) -> bool:
     return value.ndim == 2 and len(value) == n and value.dtype == torch.float32 and bool(value.isfinite().all())

@@ -1,4 +1,4 @@
-"""The samples that a generator is judged by: of seeds of their own, with classes as frequent as in its data."""
+"""Generates the samples that a generator is evaluated by: with seeds of their own, and classes as in the data set."""
 
 from __future__ import annotations
 
@@ -11,32 +11,40 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, to_bytes
 from gan_cli.data.labels import condition_of
 from gan_cli.errors import DivergedError
-from gan_cli.evaluation.reference import Told, untold
+from gan_cli.evaluation.reference import ProgressCallback, no_progress
 from gan_cli.models.generate import generate, latents_of
 from gan_cli.models.standing import standing_statistics
 from gan_cli.randomness import generator_for
 from gan_cli.state.train_state import latent_of
 
-FIRST_SEED = 1_000_000  # apart from those of pictures, and of what is counted in training
+FIRST_SEED = 1_000_000  # these seeds are used neither for sample grids nor for metrics during training
 STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64
 
 
 def draw_samples(
-    generator: nn.Module, config: Config, dataset: Dataset, seeds: range, batch_size: int, told: Told = untold
+    generator: nn.Module,
+    config: Config,
+    dataset: Dataset,
+    seeds: range,
+    batch_size: int,
+    progress: ProgressCallback = no_progress,
 ) -> Tensor:
-    """uint8 `[len(seeds), C, H, W]`, or points; DivergedError for samples that are not finite."""
+    """Generates uint8 images `[len(seeds), C, H, W]`, or points. DivergedError for samples that are not finite."""
     conditions = _conditions(config, dataset, seeds)
-    made: list[Tensor] = []
+    fakes: list[Tensor] = []
     for batch in generate(generator, latent_of(config), seeds, batch_size, conditions=conditions):
         if not batch.isfinite().all():
             raise DivergedError("its generator makes samples that are not finite")
-        made.append(to_bytes(batch))
-        told("samples", sum(map(len, made)), len(seeds))
-    return torch.cat(made)
+        fakes.append(to_bytes(batch))
+        progress("samples", sum(map(len, fakes)), len(seeds))
+    return torch.cat(fakes)
 
 
 def with_own_statistics(generator: nn.Module, config: Config, dataset: Dataset) -> nn.Module:
-    """A copy whose batch norm has statistics of its own samples; an averaged one has those of the weights before."""
+    """A copy of the generator whose batch norm statistics are recomputed from its own samples (standing statistics).
+
+    The statistics of an averaged (EMA) generator do not belong to its averaged weights.
+    """
     seeds = range(STANDING_SEED, STANDING_SEED + STANDING_BATCHES * STANDING_BATCH)
     conditions = _conditions(config, dataset, seeds)
 
@@ -49,7 +57,7 @@ def with_own_statistics(generator: nn.Module, config: Config, dataset: Dataset) 
 
 
 def _conditions(config: Config, dataset: Dataset, seeds: range) -> Tensor | None:
-    """`[len(seeds), K]`, those of real samples drawn at random; None of an unconditional run."""
+    """Conditions `[len(seeds), K]` of randomly drawn real samples; None for an unconditional run."""
     classes = config.classes
     if not classes or dataset.labels is None:
         return None

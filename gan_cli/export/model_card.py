@@ -1,6 +1,6 @@
-"""What goes with an exported generator: `config.json`, by which it can be built and called, and a model card.
+"""The files that accompany an exported generator: `config.json`, from which it can be built, and a model card.
 
-Both follow the conventions of the Hugging Face hub. `config.json` is untrusted when it is read.
+Both follow the conventions of the Hugging Face hub. `config.json` is treated as untrusted when it is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gan_cli.storage.locate import CARD, EXPORTED
 
 README, PICTURE = "README.md", "samples.png"
 MOST_BYTES = 4 << 20
-# Terms of data that this package ships or fetches, where they ask for more than their name.
+# License terms of the data sets that this package ships or downloads, if they require more than naming the data set.
 DIGITS_TERMS = (
     "MNIST, of which gan-cli ships a part, is by LeCun, Cortes and Burges under CC BY-SA 3.0: name them where you pass"
     " its pictures on."
@@ -35,14 +35,14 @@ DATA_TERMS = {
 
 @dataclass(frozen=True)
 class Card:
-    """What of `config.json` is read again. `checkpoint` is the sha256 of the file that the generator is from."""
+    """The part of `config.json` that is read again. `checkpoint` is the sha256 of the exported checkpoint file."""
 
     gan_cli: str = key("version that wrote it")
     plugins: tuple[str, ...] = key("packages whose options it needs", absent=())
     dataset: str = key("name of the data set it learned")
     sample_shape: tuple[int, ...] = key("of a sample: [channels,height,width] or [2]", at_least=1, at_most=1024)
     generator: Any = option_of(GENERATORS, "the network")
-    conditioning: Any = option_of(CONDITIONINGS, "asking for a kind of sample")
+    conditioning: Any = option_of(CONDITIONINGS, "how samples of a class are requested")
     ema: bool = key("whether it is the averaged generator")
     step: int = key("generator updates done", at_least=0, at_most=10**12)
     checkpoint: str = key("sha256 of the checkpoint", pattern="[0-9a-f]{64}", pattern_means="64 hexadecimal digits")
@@ -53,10 +53,10 @@ class Card:
 
 
 def read_card(path: Path) -> Card:
-    """What an export says of itself; keys that others added are passed over. CheckpointError, in one line."""
+    """Reads an export's `config.json`; unknown keys are ignored. CheckpointError, in one line, if it is invalid."""
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 20} MiB, not one that gan-export wrote")
+            raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 20} MiB, not written by gan-export")
         data = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read as JSON ({one_line(error, 200)})") from error
@@ -71,14 +71,14 @@ def read_card(path: Path) -> Card:
 
 
 def card_text(card: Card, latent: Mapping[str, Any], format: str) -> str:
-    """`config.json`: the card, and the shapes and ranges of what goes in and comes out."""
+    """The text of `config.json`: the card, and the shapes and ranges of inputs and outputs."""
     inputs: dict[str, Any] = {"latent": {"dtype": "float32", **latent}}
     if card.classes:
         inputs["condition"] = {
             "dtype": "float32",
             "shape": ["batch", len(card.classes)],
             "range": [0, 1],
-            "meaning": "1 in the columns of the classes asked for, else 0; in the order of conditioning.classes",
+            "meaning": "1 in the columns of the requested classes, else 0; in the order of conditioning.classes",
         }
     output: dict[str, Any] = {"dtype": "float32", "shape": ["batch", *card.sample_shape]}
     if len(card.sample_shape) == 3:
@@ -113,61 +113,74 @@ latent = {torch}
 
 
 def readme_text(card: Card, distribution: str, format: str, folder: str) -> str:
-    """The model card. What a person or a file has named stands in it as code, so that it can be nothing else."""
-    images = len(card.sample_shape) == 3
-    tags = ["gan", "pytorch", *(["image-generation"] if images else []), *([format] if format != "pt2" else [])]
-    task = ["pipeline_tag: unconditional-image-generation"] if images and not card.classes else []
-    front = ["---", "library_name: gan-cli", *task, "tags:", *(f"- {tag}" for tag in tags)]
-    front += ["# license: yours to choose, https://huggingface.co/docs/hub/repositories-licenses", "---"]
-    size = card.generator.latent_dim
+    """The text of the model card. Names from outside appear as inline code, so they cannot add Markdown."""
+    is_image = len(card.sample_shape) == 3
+    size, classes = card.generator.latent_dim, len(card.classes)
     shape = " x ".join(map(str, card.sample_shape))
-    many = len(card.classes)
-    use = USES[format].format(
-        folder=folder.replace("\\", "\\\\").replace('"', '\\"'),
-        labels=f", labels={card.classes[0]!r}" if many else "",
-        numpy=f"np.random.randn(16, {size})" if distribution == "normal" else f"np.random.uniform(-1, 1, (16, {size}))",
-        torch=f"torch.randn(16, {size})" if distribution == "normal" else f"torch.rand(16, {size}) * 2 - 1",
-        condition_numpy=f"condition = np.eye({many}, dtype=np.float32)[[0] * 16]\n" if many else "",
-        condition_torch=f"condition = torch.eye({many})[[0] * 16]\n" if many else "",
-        fed=', "condition": condition' if many else "",
-        passed=", condition" if many else "",
-        meaning=f"float32, 16 x {shape}" + (", in [-1, 1]" if images else ""),
-    )
     lines = [
-        *front,
+        *_front_matter(card, format),
         "",
         f"# A {card.generator.name} generator of {_code(card.dataset)}",
         "",
         f"![samples]({PICTURE})",
         "",
         f"The generator of a GAN, {'averaged over training, ' if card.ema else ''}after {card.step:,} updates with"
-        f" gan-cli {_code(card.gan_cli)}. It makes samples of {shape}"
-        f"{' in [-1, 1]' if images else ''} from {size} random numbers each,"
-        f" {'standard normal' if distribution == 'normal' else 'evenly drawn from -1 to 1'}.",
+        f" gan-cli {_code(card.gan_cli)}. It generates samples of {shape}"
+        f"{' in [-1, 1]' if is_image else ''} from {size} random numbers each,"
+        f" {'standard normal' if distribution == 'normal' else 'uniform from -1 to 1'}.",
     ]
-    if many:
-        named = ", ".join(_code(name) for name in card.classes[:50]) + (" ..." if many > 50 else "")
-        lines += ["", f"It can be asked for {many} classes: {named}."]
-    lines += ["", "```python", use.rstrip(), "```", ""]
-    lines += ["## Licence", "", *rights_text(card), ""]
+    if classes:
+        names = ", ".join(_code(name) for name in card.classes[:50]) + (" ..." if classes > 50 else "")
+        lines += ["", f"It generates samples of {classes} classes: {names}."]
+    lines += ["", "```python", _usage(card, distribution, format, folder), "```", ""]
+    lines += ["## Licence", "", *license_text(card), ""]
     lines += [
-        f"`{CARD}` has the shapes and ranges, `parity.json` how near this file's samples are to the checkpoint's.",
+        f"`{CARD}` has the shapes and ranges, `parity.json` the difference between this file's samples and the"
+        " checkpoint's.",
         "",
     ]
     return "\n".join(lines)
 
 
-def rights_text(card: Card) -> list[str]:
-    """What is to be said of who owns what: the tool claims nothing, the data have terms of their own."""
-    told = [
-        "gan-cli claims no rights in these weights, nor in what they make: they are yours to license, as far as the"
+def _front_matter(card: Card, format: str) -> list[str]:
+    """The YAML header of the model card."""
+    is_image = len(card.sample_shape) == 3
+    tags = ["gan", "pytorch", *(["image-generation"] if is_image else []), *([format] if format != "pt2" else [])]
+    task = ["pipeline_tag: unconditional-image-generation"] if is_image and not card.classes else []
+    lines = ["---", "library_name: gan-cli", *task, "tags:", *(f"- {tag}" for tag in tags)]
+    return [*lines, "# license: yours to choose, https://huggingface.co/docs/hub/repositories-licenses", "---"]
+
+
+def _usage(card: Card, distribution: str, format: str, folder: str) -> str:
+    """Python code that loads the export and generates samples."""
+    size, classes = card.generator.latent_dim, len(card.classes)
+    is_normal = distribution == "normal"
+    in_range = ", in [-1, 1]" if len(card.sample_shape) == 3 else ""
+    code = USES[format].format(
+        folder=folder.replace("\\", "\\\\").replace('"', '\\"'),
+        labels=f", labels={card.classes[0]!r}" if classes else "",
+        numpy=f"np.random.randn(16, {size})" if is_normal else f"np.random.uniform(-1, 1, (16, {size}))",
+        torch=f"torch.randn(16, {size})" if is_normal else f"torch.rand(16, {size}) * 2 - 1",
+        condition_numpy=f"condition = np.eye({classes}, dtype=np.float32)[[0] * 16]\n" if classes else "",
+        condition_torch=f"condition = torch.eye({classes})[[0] * 16]\n" if classes else "",
+        fed=', "condition": condition' if classes else "",
+        passed=", condition" if classes else "",
+        meaning=f"float32, 16 x {' x '.join(map(str, card.sample_shape))}{in_range}",
+    )
+    return code.rstrip()
+
+
+def license_text(card: Card) -> list[str]:
+    """The lines of the section on licences: of the weights, and of the data set."""
+    lines = [
+        "gan-cli claims no rights in these weights, nor in what they generate: they are yours to license, as far as the"
         f" licence of the data they learned from ({_code(card.dataset)}) and the law where you are leave it to you."
     ]
     if card.dataset in DATA_TERMS:
-        told.append(DATA_TERMS[card.dataset])
-    return told
+        lines.append(DATA_TERMS[card.dataset])
+    return lines
 
 
 def _code(text: str) -> str:
-    """Text from outside as Markdown's inline code, in which nothing else has a meaning."""
+    """Untrusted text as Markdown inline code."""
     return f"`{one_line(text, 100).replace('`', chr(39))}`"

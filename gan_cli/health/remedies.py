@@ -1,4 +1,4 @@
-"""What helps against a failure: overrides of this tool, each fit for the run's config. Imports no torch."""
+"""Remedies for failures of training: overrides that go with the run's config. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gan_cli.config.compatibility import CROSS_ENTROPIES
 from gan_cli.config.options import GRADIENT_PENALTIES
 from gan_cli.config.train_config import Config
 
-Cure = Callable[[Config], str | None]  # the overrides, or None where they change nothing or do not go with the rest
+Remedy = Callable[[Config], str | None]  # returns overrides; None if they change nothing or do not go with the config
 
 
 def _loss(config: Config) -> str | None:
@@ -16,7 +16,7 @@ def _loss(config: Config) -> str | None:
 
 
 def _distance(config: Config) -> str | None:
-    """A critic, its slope bounded by a penalty that batch norm does not go with."""
+    """The Wasserstein loss with a gradient penalty, which batch norm in D is not compatible with."""
     images, training = len(config.sample_shape) > 1, config.training
     if not images or config.loss.name not in CROSS_ENTROPIES or training.label_smoothing or training.unroll_steps:
         return None
@@ -39,8 +39,8 @@ def _pack(config: Config) -> str | None:
 
 
 def _minibatch(config: Config) -> str | None:
-    told = getattr(config.architecture.discriminator, "minibatch", None)
-    return "architecture.discriminator.minibatch=stddev" if told == "none" else None
+    minibatch = getattr(config.architecture.discriminator, "minibatch", None)
+    return "architecture.discriminator.minibatch=stddev" if minibatch == "none" else None
 
 
 def _noise(config: Config) -> str | None:
@@ -74,7 +74,7 @@ def _again(config: Config) -> str | None:
     return None if config.health.on_nonfinite == "rollback" else "health.on_nonfinite=rollback"
 
 
-CURES: dict[str, tuple[Cure, ...]] = {
+REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "divergence": (_penalty, _slower, _clip),
     "blank_output": (_slower, _penalty),
     "vanishing_gradient": (_loss, _distance, _penalty, _noise, _slower_discriminator),
@@ -83,10 +83,10 @@ CURES: dict[str, tuple[Cure, ...]] = {
     "oscillation": (_penalty, _schedule, _slower),
     "nonfinite": (_slower, _penalty, _again),
 }
-MOST = 3
+MAX_REMEDIES = 3
 
 
 def cures_for(finding: str, config: Config) -> list[str]:
-    """The first few overrides that go with this config, the likeliest first."""
-    fitting = (cure(config) for cure in CURES[finding])
-    return [cure for cure in fitting if cure is not None][:MOST]
+    """At most MAX_REMEDIES overrides for this finding that go with the config, the most likely to help first."""
+    overrides = (remedy(config) for remedy in REMEDIES[finding])
+    return [override for override in overrides if override is not None][:MAX_REMEDIES]

@@ -1,4 +1,4 @@
-"""`resume=auto`: the run that a command would begin anew if it were not there already."""
+"""`resume=auto`: finds the run with an equal config, which the command resumes instead of starting a new one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from gan_cli.storage.run_folder import CHECKPOINTS, read_record, runs_in
 
 
 def find_equal(config: Config, overrides: Sequence[str] | None) -> Path | None:
-    """The newest run of this name with an equal config, which `overrides` came to; None if there are no runs.
+    """The newest run of this name with a config equal to `config`, which `overrides` gave; None if there are no runs.
 
-    Else the newest one whose data were elsewhere: whether they are the same is yet to be seen. What was changed in a
-    run may be as it is now, or as it was when the run began. UsageError if there are runs, but none equal.
+    If none is equal, the newest run that differs in the paths of its data alone; the caller compares the data. A
+    setting that was changed on resume may have its first or its last value. UsageError if all runs differ.
     """
     moved: Path | None = None
     first_difference: tuple[Path, list[str]] | None = None
@@ -30,10 +30,10 @@ def find_equal(config: Config, overrides: Sequence[str] | None) -> Path | None:
         try:
             saved, _ = checkpoint.newest(folder / CHECKPOINTS)
         except CheckpointError as error:
-            print(f"warning: resume=auto passes over {error}", flush=True)
+            print(f"warning: resume=auto skips {error}", flush=True)
             continue
-        differing = train_config.differences(with_recipe_of(saved.config, config, overrides), saved.config)
-        if config.init_from is not None:  # which brought these along
+        differing = train_config.differences(with_recipe_of_run(saved.config, config, overrides), saved.config)
+        if config.init_from is not None:  # these settings came from the other checkpoint
             differing = [text for text in differing if not brought_by_base(text, overrides)]
         differing = _without_changes(differing, config, read_record(folder))
         if not differing:
@@ -43,7 +43,7 @@ def find_equal(config: Config, overrides: Sequence[str] | None) -> Path | None:
         first_difference = first_difference or (folder, differing)
     if moved is None and first_difference is not None:
         folder, differing = first_difference
-        shown = typed_first(differing, overrides)
+        shown = typed_keys_first(differing, overrides)
         raise UsageError(
             f"resume=auto: {folder} differs in {shown}; give the same keys,"
             f" another name=, or leave out resume{_way_to_change(folder, differing)}"
@@ -52,42 +52,42 @@ def find_equal(config: Config, overrides: Sequence[str] | None) -> Path | None:
 
 
 def _without_changes(differing: list[str], config: Config, record: Mapping[str, Any]) -> list[str]:
-    """The differences without those of keys that the run began with as this config has them."""
-    begun, mine = as_begun(record), dict(train_config.flatten(train_config.to_dict(config)))
-    same = tuple(f"{key}=" for key, value in begun.items() if key in mine and mine[key] == value)
+    """The differences, without keys that were changed on resume and whose first value is equal to this config's."""
+    first, current = as_begun(record), dict(train_config.flatten(train_config.to_dict(config)))
+    same = tuple(f"{key}=" for key, value in first.items() if key in current and current[key] == value)
     return [text for text in differing if not text.startswith(same)] if same else differing
 
 
 def _way_to_change(folder: Path, differing: list[str]) -> str:
-    """What changes the run's settings, if no other keys differ."""
+    """Text that suggests a command to change these settings of the run; empty if other keys differ too."""
     typed = [text.partition(" (was")[0] for text in differing]
     if any(text.partition("=")[0] not in SETTINGS for text in typed):
         return ""
     return f"; or change them in that run: {shlex.join([f'resume={folder}', *typed])}"
 
 
-def typed_first(differing: Sequence[str], overrides: Sequence[str] | None) -> str:
-    """The first few of `configs.differences`: those in what was typed, before all that came along with it."""
+def typed_keys_first(differing: Sequence[str], overrides: Sequence[str] | None) -> str:
+    """The first few of `configs.differences`: keys that the user typed before keys that follow from them."""
     typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()} | {recipes.GROUP}
     return few(sorted(differing, key=lambda text: text.partition("=")[0].removesuffix(".name") not in typed))
 
 
-def with_recipe_of(saved: Config, config: Config, overrides: Sequence[str] | None) -> Config:
-    """The config with the recipe that the data called for when the saved run began: they may have grown since.
+def with_recipe_of_run(saved: Config, config: Config, overrides: Sequence[str] | None) -> Config:
+    """Composes the config again with the recipe of the saved run, if both used `recipe=auto` with different results.
 
-    `overrides` are those that the config came from; None if they are not known, and it is as it is.
+    The data may have grown since the run started. `overrides` are those of the config; if None, it is not changed.
     """
     same = config.recipe_used == saved.recipe_used
     if {config.recipe, saved.recipe} != {recipes.AUTO} or same or overrides is None:
         return config
     try:
         return train_config.read(compose_command("train", overrides, saved.recipe_used).data)
-    except UsageError:  # a recipe that is no longer there
+    except UsageError:  # the recipe no longer exists
         return config
 
 
 def note_on_recipe(saved: Config, record: Mapping[str, Any]) -> str | None:
-    """What is said of a run that began before there were recipes, where its command would now get one."""
+    """A note for a run that was started before recipes existed, if its command would use one now; else None."""
     config = record.get("config")
     if not isinstance(config, dict) or recipes.GROUP in config:
         return None
@@ -98,6 +98,4 @@ def note_on_recipe(saved: Config, record: Mapping[str, Any]) -> str | None:
         name = recipes.choose(train_config.to_dict(saved)).name
     if name == recipes.NONE:
         return None
-    return (
-        f"recipe: none, as the run began before there were any; it keeps its own settings, a new run would get {name}"
-    )
+    return f"recipe: none, as the run started before recipes existed; it keeps its settings, a new run would use {name}"

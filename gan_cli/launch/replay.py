@@ -1,4 +1,8 @@
-"""What a resumed or replayed run has of another: the ends that one with a budget recorded, and where it was run."""
+"""`replay=RUN`: repeats a run that had a time budget, with the numbers of steps that it recorded.
+
+Such a run estimates its number of steps from the speed of the machine, and records each estimate (an "end") with the
+step at which it was made. A replay uses the recorded ends instead of the clock. Also: what a resumed run records.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from gan_cli.data.reach import reachable
 from gan_cli.device import describe_device
 from gan_cli.errors import UsageError, one_line
 from gan_cli.launch.changes import changes_in
-from gan_cli.launch.equal_run import typed_first, with_recipe_of
+from gan_cli.launch.equal_run import typed_keys_first, with_recipe_of_run
 from gan_cli.launch.fine_tune import brought_by_base
 from gan_cli.runs.log import AFTER_STEP, Position, RunLog, read_ends
 from gan_cli.state.checkpoint import Provenance
@@ -27,35 +31,36 @@ from gan_cli.storage.locate import Say, find_run, tell
 from gan_cli.storage.run_folder import BUDGET, RECORD, read_record, started_in
 from gan_cli.training.run import Run
 
-KEPT = "replay.jsonl"  # a copy, so that a replay needs no more than its own folder to be resumed
+ENDS_COPY = "replay.jsonl"  # a copy of the ends, so that a replay can be resumed without the other run's folder
 
 
 def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] | None) -> Config:
-    """The config of a replay with what the run settled: its recipe, precision and threads.
+    """Fills in the config of a replay what the original run determined: recipe, precision and threads.
 
-    UsageError if the run recorded no end, or for a key that would make it another run.
+    `named` are the keys that the user gave. UsageError if the original run recorded no end, or if a key differs from
+    the original run's.
     """
     if config.replay is None:
         return config
     folder = _ends_file(config).parent
     if any(changes_in(read_record(folder))):
-        raise UsageError(f"replay={config.replay}: the run was changed when it went on, which a replay cannot repeat")
+        raise UsageError(f"replay={config.replay}: settings of the run were changed on resume, a replay cannot do that")
     try:
         saved = train_config.read(read_record(folder).get("config"))  # type: ignore[arg-type]
     except UsageError as error:
         raise UsageError(f"replay={config.replay}: its {RECORD} cannot be used ({error})") from error
     typed = config.budget if "budget" in named or not named else None
-    config = dataclasses.replace(with_recipe_of(saved, config, overrides), budget=None)
+    config = dataclasses.replace(with_recipe_of_run(saved, config, overrides), budget=None)
     saved = dataclasses.replace(saved, replay=config.replay)
     there = dataclasses.replace(saved, dataset=reachable(saved.dataset, started_in(folder)))
     differing = min((train_config.differences(config, each) for each in (saved, there)), key=len)
-    if config.init_from is not None:  # which brought these along
+    if config.init_from is not None:  # these settings came from the other checkpoint
         differing = [text for text in differing if not brought_by_base(text, overrides)]
     if typed is not None and saved.budget is not None and typed != saved.budget:
         differing.append(f"budget={typed} (was {saved.budget})")
     if differing:
-        shown = typed_first(differing, overrides)
-        raise UsageError(f"replay={config.replay}: would be another run by {shown}; give the same keys")
+        shown = typed_keys_first(differing, overrides)
+        raise UsageError(f"replay={config.replay}: differs from that run in {shown}; give the same keys")
     config = train_config.with_data_settled(config, saved)
     return dataclasses.replace(config, **{key: getattr(saved, key) for key in train_config.AUTO})
 
@@ -68,42 +73,43 @@ def _ends_file(config: Config, say: Say = tell) -> Path:
 
 
 def find_ends(config: Config, dataset: Dataset) -> Path | None:
-    """Where the run that `replay` names recorded its ends; UsageError if it has none, or had other data."""
+    """The file in which the replayed run recorded its ends. UsageError if there is none, or if its data differ."""
     if config.replay is None:
         return None
-    path = _ends_file(config, lambda line: None)  # it was said before
+    path = _ends_file(config, lambda line: None)  # the message was printed before
     data = read_record(path.parent).get("data")
     if isinstance(data, dict) and data.get("fingerprint") != dataset.fingerprint:
-        raise UsageError(f"replay={config.replay}: the data are not those of the run ({dataset.source}); put them back")
+        raise UsageError(f"replay={config.replay}: the data are not those of the run ({dataset.source}); restore them")
     return path
 
 
 def keep_ends(found: Path | None, folder: Path) -> None:
+    """Copies the file of ends, if any, into the folder of the new run."""
     if found is not None:
-        shutil.copyfile(found, without_link(folder / KEPT))
+        shutil.copyfile(found, without_link(folder / ENDS_COPY))
 
 
 def kept_ends(config: Config, folder: Path) -> dict[Position, int | None]:
-    """The end by where it is settled; none unless the run is a replay."""
-    return {} if config.replay is None else _ends_in(folder / KEPT)
+    """The ends by the position at which they apply; empty unless the run is a replay."""
+    return {} if config.replay is None else _ends_in(folder / ENDS_COPY)
 
 
 def _ends_in(path: Path) -> dict[Position, int | None]:
-    """The end by where it is settled; None where a run that went on had none, until it was measured anew."""
+    """The ends by the position at which they apply. None: from there on the end is not known yet (after a resume)."""
     recorded = sorted(read_ends(path).items())
     found: dict[Position, int | None] = {}
-    before: int | None = None
+    previous: int | None = None
     for position, end in recorded:
-        if before is not None and before < position[0]:  # it went on, in a version that did not record that
-            found[before, AFTER_STEP] = None
-        found[position] = before = end
+        if previous is not None and previous < position[0]:  # resumed, by a version that did not record it
+            found[previous, AFTER_STEP] = None
+        found[position] = previous = end
     while found and found[max(found)] is None:
         del found[max(found)]
     return found
 
 
 def begin(run: Run) -> None:
-    """The end that a replayed run had from its first step on, if it had one."""
+    """Sets the number of steps to the end that the replayed run had at its first step, if it had one."""
     end = run.ends.get((0, AFTER_STEP))
     if end is not None:
         run.state.counters.total_steps = end
@@ -111,7 +117,10 @@ def begin(run: Run) -> None:
 
 
 def record_new_end(saved: Counters, end: int | None, seconds: float, folder: Path, log: RunLog) -> None:
-    """What a replay needs of a run that is resumed to another end: that of before, and from where on it is this one."""
+    """Records that a resumed run has another end from here on, so that it can be replayed.
+
+    `saved` are the counters of its checkpoint, `end` the new number of steps, `seconds` the training time so far.
+    """
     recorded = read_ends(folder / BUDGET)
     last = recorded[max(recorded)] if recorded else saved.total_steps
     if last == end:
@@ -122,7 +131,7 @@ def record_new_end(saved: Counters, end: int | None, seconds: float, folder: Pat
 
 
 def tell_drift(saved: Provenance, device: torch.device, log: RunLog) -> None:
-    """What differs from the machine the checkpoint was made on, and can change the last bits."""
+    """Logs a warning if version, torch or device differ from those of the checkpoint: results may differ slightly."""
     now = {"gan_cli": __version__, "torch": torch.__version__, "device": describe_device(device)}
     for key, value in now.items():
         before = getattr(saved, key)

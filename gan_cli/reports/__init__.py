@@ -1,1 +1,1 @@
-"""The page of a run and that of a sweep: one HTML file each, for which no server and no network are needed."""
+"""HTML reports of runs and sweeps: one file each, which needs no server and no network."""

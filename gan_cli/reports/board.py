@@ -1,4 +1,4 @@
-"""A sweep's `leaderboard.json` made safe to draw; of a sweep without one, a row for each job that left its outcome."""
+"""Reads a sweep's `leaderboard.json` safely. Without that file, makes a row of each job's `outcome.json`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_cli.reports.reading import inside, listed, mapping, number, numbers, read_json, text, whole
+from gan_cli.reports.reading import as_int, as_list, as_mapping, inside, number, numbers, read_json, text
 from gan_cli.storage.run_folder import BOARD, OUTCOME
 
 MOST_ROWS, MOST_KEYS, MOST_SEEDS, MOST_JOBS = 1000, 20, 100, 2000
@@ -15,6 +15,8 @@ MOST_ROWS, MOST_KEYS, MOST_SEEDS, MOST_JOBS = 1000, 20, 100, 2000
 
 @dataclass(frozen=True)
 class Failure:
+    """A job that failed or did not finish."""
+
     job: int | None
     seed: str
     status: str
@@ -23,7 +25,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Entry:
-    """A config without its seed, of so many `jobs`; `homes` are the folders that are there, by the job's number."""
+    """A row: one config with all its seeds, from `jobs` jobs. `folders_by_job` are the existing run folders."""
 
     config: dict[str, str]
     seeds: tuple[str, ...]
@@ -35,12 +37,12 @@ class Entry:
     failures: tuple[Failure, ...]
     status: str
     repeat: str
-    homes: dict[int | None, Path]
+    folders_by_job: dict[int | None, Path]
     jobs: int
 
     @property
     def folders(self) -> list[Path]:
-        return list(self.homes.values())
+        return list(self.folders_by_job.values())
 
     @property
     def label(self) -> str:
@@ -49,22 +51,24 @@ class Entry:
 
 @dataclass(frozen=True)
 class Board:
+    """A leaderboard. `better` is "lower" or "higher", `varied` are the keys that the sweep varies."""
+
     metric: str
     better: str
     command: str
     varied: tuple[str, ...]
     entries: tuple[Entry, ...]
     ranked: bool
-    unranked: str = ""  # why not, though there is a figure
+    unranked: str = ""  # why it is not ranked although it has a metric
 
     @property
     def keys(self) -> list[str]:
-        """What the entries differ in."""
+        """The keys that the entries differ in."""
         return list(dict.fromkeys(key for entry in self.entries for key in entry.config))[:MOST_KEYS]
 
 
 def read_board(sweep: Path) -> Board:
-    """Never fails: what cannot be read is left out."""
+    """Reads the leaderboard of a sweep's folder. Never fails: invalid values are left out."""
     data = read_json(sweep / BOARD)
     if isinstance(data, dict) and isinstance(data.get("rows"), list):
         return _from_leaderboard(sweep, data)
@@ -77,8 +81,8 @@ def _from_leaderboard(sweep: Path, data: Mapping[str, Any]) -> Board:
         metric=metric,
         better="higher" if data.get("better") == "higher" else "lower",
         command=text(data.get("command"), 4000),
-        varied=tuple(text(key, 100) for key in listed(data.get("varied"))[:MOST_KEYS]),
-        entries=tuple(_entry(sweep, mapping(row)) for row in listed(data.get("rows"))[:MOST_ROWS]),
+        varied=tuple(text(key, 100) for key in as_list(data.get("varied"))[:MOST_KEYS]),
+        entries=tuple(_entry(sweep, as_mapping(row)) for row in as_list(data.get("rows"))[:MOST_ROWS]),
         ranked=bool(metric) and not data.get("unranked"),
         unranked=text(data.get("unranked"), 500),
     )
@@ -86,30 +90,30 @@ def _from_leaderboard(sweep: Path, data: Mapping[str, Any]) -> Board:
 
 def _entry(sweep: Path, row: Mapping[str, Any]) -> Entry:
     interval = numbers(row.get("interval"))
-    jobs = listed(row.get("jobs"))[:MOST_SEEDS]
-    folders = listed(row.get("folders")) or [str(job) for job in jobs]
-    found = [(whole(job), inside(sweep, folder)) for job, folder in zip(jobs, folders, strict=False)]
+    jobs = as_list(row.get("jobs"))[:MOST_SEEDS]
+    folders = as_list(row.get("folders")) or [str(job) for job in jobs]
+    found = [(as_int(job), inside(sweep, folder)) for job, folder in zip(jobs, folders, strict=False)]
     return Entry(
         config={
             text(key, 100): text(_typed(value), 200)
-            for key, value in list(mapping(row.get("config")).items())[:MOST_KEYS]
+            for key, value in list(as_mapping(row.get("config")).items())[:MOST_KEYS]
         },
-        seeds=tuple(text(seed, 30) for seed in listed(row.get("seeds"))[:MOST_SEEDS]),
+        seeds=tuple(text(seed, 30) for seed in as_list(row.get("seeds"))[:MOST_SEEDS]),
         values=tuple(numbers(row.get("values"))[:MOST_SEEDS]),
         mean=number(row.get("mean")),
         interval=(interval[0], interval[1]) if len(interval) == 2 else None,
         seconds=number(row.get("seconds")),
-        findings=tuple(dict.fromkeys(text(name, 60) for name in listed(row.get("findings"))[:MOST_KEYS])),
-        failures=tuple(_failure(mapping(each)) for each in listed(row.get("failures"))[:MOST_SEEDS]),
+        findings=tuple(dict.fromkeys(text(name, 60) for name in as_list(row.get("findings"))[:MOST_KEYS])),
+        failures=tuple(_failure(as_mapping(each)) for each in as_list(row.get("failures"))[:MOST_SEEDS]),
         status=text(row.get("status"), 30),
         repeat=text(row.get("repeat"), 4000),
-        homes={job: folder for job, folder in found if folder is not None},
+        folders_by_job={job: folder for job, folder in found if folder is not None},
         jobs=len(jobs),
     )
 
 
 def _typed(value: Any) -> Any:
-    """As it was written on the command line."""
+    """The value as it is written on the command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return "[" + ",".join(text(_typed(each), 60) for each in value) + "]" if isinstance(value, list) else value
@@ -117,7 +121,7 @@ def _typed(value: Any) -> Any:
 
 def _failure(failed: Mapping[str, Any]) -> Failure:
     return Failure(
-        whole(failed.get("job")),
+        as_int(failed.get("job")),
         text(failed.get("seed"), 30),
         text(failed.get("status"), 30),
         text(failed.get("reason"), 500),
@@ -125,7 +129,7 @@ def _failure(failed: Mapping[str, Any]) -> Failure:
 
 
 def _from_outcomes(sweep: Path) -> Board:
-    found = [mapping(read_json(path)) for path in sorted(sweep.glob(f"*/{OUTCOME}"))[:MOST_JOBS]]
+    found = [as_mapping(read_json(path)) for path in sorted(sweep.glob(f"*/{OUTCOME}"))[:MOST_JOBS]]
     outcomes = sorted(found, key=lambda outcome: number(outcome.get("job")) or 0.0)
     entries = tuple(_entry_of_job(sweep, outcome) for outcome in outcomes)
     varied = list(dict.fromkeys(key for entry in entries for key in entry.config))
@@ -133,8 +137,8 @@ def _from_outcomes(sweep: Path) -> Board:
 
 
 def _entry_of_job(sweep: Path, outcome: Mapping[str, Any]) -> Entry:
-    job, status = whole(outcome.get("job")), text(outcome.get("status"), 30)
-    config = {text(key, 100): text(_typed(value), 200) for key, value in mapping(outcome.get("config")).items()}
+    job, status = as_int(outcome.get("job")), text(outcome.get("status"), 30)
+    config = {text(key, 100): text(_typed(value), 200) for key, value in as_mapping(outcome.get("config")).items()}
     config = config or dict(_pair(word) for word in text(outcome.get("varied"), 1000).split(" ") if "=" in word)
     reason = text(outcome.get("reason"), 500)
     seed = config.get("seed", "")
@@ -148,12 +152,12 @@ def _entry_of_job(sweep: Path, outcome: Mapping[str, Any]) -> Entry:
         interval=None,
         seconds=number(outcome.get("seconds")),
         findings=tuple(
-            text(name, 60) for name in (findings.split() if isinstance(findings, str) else listed(findings))
+            text(name, 60) for name in (findings.split() if isinstance(findings, str) else as_list(findings))
         ),
         failures=(Failure(job, seed, status, reason),) if reason or status not in ("done", "") else (),
         status=status,
         repeat=text(outcome.get("repeat"), 4000) or f"gan-train {text(outcome.get('overrides'), 4000)}",
-        homes={} if folder is None else {job: folder},
+        folders_by_job={} if folder is None else {job: folder},
         jobs=1,
     )
 

@@ -1,4 +1,4 @@
-"""Which figures of `metrics.jsonl` a run's page draws, and which of them together."""
+"""Selects the metrics of `metrics.jsonl` that a run's report draws, and groups them into charts."""
 
 from __future__ import annotations
 
@@ -8,58 +8,65 @@ from typing import Any
 
 from gan_cli.reports.curves import Chart, Point, Scale, Series, draw_chart
 
-MOST_KEYS = 80  # of a file; a run writes about thirty
+MOST_KEYS = 80  # that are read from a file; a run writes about 30
 COLOURS = "abcde"
 Bounds = tuple[float | None, float | None]
-FREE: Bounds = (None, None)
+UNBOUNDED: Bounds = (None, None)
 SHARE: Bounds = (0.0, 1.0)
 FROM_ZERO: Bounds = (0.0, None)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A chart: its title and what its curves are called, by key. The first is red, for D and reals, then blue."""
+class ChartSpec:
+    """A chart to draw: its title, the name of each curve by metric key, and the range that the axis must include.
+
+    The first of several curves is red (D and real samples), the second blue (G and fakes).
+    """
 
     title: str
     names: Mapping[str, str]
-    bounds: Bounds = FREE
+    bounds: Bounds = UNBOUNDED
 
 
 TRAINING = (
-    Plan("Losses", {"loss/discriminator": "D", "loss/generator": "G"}),
-    Plan("Logits", {"logits/real": "real", "logits/fake": "fake"}),
-    Plan(
+    ChartSpec("Losses", {"loss/discriminator": "D", "loss/generator": "G"}),
+    ChartSpec("Logits", {"logits/real": "real", "logits/fake": "fake"}),
+    ChartSpec(
         "Accuracy of D",
         {"accuracy/real": "on real", "accuracy/fake": "on fake", "logits/auc": "separation (AUC)"},
         SHARE,
     ),
-    Plan("Gradient norms", {"grad_norm/discriminator": "D", "grad_norm/generator": "G"}),
-    Plan("Learning rates", {"learning_rate/discriminator": "D", "learning_rate/generator": "G"}, FROM_ZERO),
+    ChartSpec("Gradient norms", {"grad_norm/discriminator": "D", "grad_norm/generator": "G"}),
+    ChartSpec("Learning rates", {"learning_rate/discriminator": "D", "learning_rate/generator": "G"}, FROM_ZERO),
 )
-VITAL = (
-    Plan("Diversity of fakes, 1 as reals", {"health/diversity": "diversity", "health/contrast": "contrast"}, FROM_ZERO),
-    Plan("Distance of fakes from reals", {"health/shift": "shift"}, FROM_ZERO),
-    Plan(
+HEALTH = (
+    ChartSpec(
+        "Diversity of fakes relative to reals",
+        {"health/diversity": "diversity", "health/contrast": "contrast"},
+        FROM_ZERO,
+    ),
+    ChartSpec("Distance of fakes from reals", {"health/shift": "shift"}, FROM_ZERO),
+    ChartSpec(
         "Near duplicates",
         {"health/duplicates_real": "among reals", "health/duplicates": "among fakes"},
         FROM_ZERO,
     ),
-    Plan("Reals with a fake near", {"health/coverage": "coverage"}, SHARE),
-    Plan("Shortest gradient in a layer of G", {"health/gradient_least": "G"}),
-    Plan("Images a second", {"images_per_second": "images"}, FROM_ZERO),
-    Plan("Peak memory, MiB", {"memory/peak_mb": "memory"}, FROM_ZERO),
+    ChartSpec("Share of reals with a fake near them", {"health/coverage": "coverage"}, SHARE),
+    ChartSpec("Smallest gradient norm of a layer of G", {"health/gradient_least": "G"}),
+    ChartSpec("Images per second", {"images_per_second": "images"}, FROM_ZERO),
+    ChartSpec("Peak memory, MiB", {"memory/peak_mb": "memory"}, FROM_ZERO),
 )
-QUALITY = {
-    "modes/share": Plan("Samples at a mode", {"modes/share": "share"}, SHARE),
-    "modes/reverse_kl": Plan("Reverse KL of modes", {"modes/reverse_kl": "reverse KL"}, FROM_ZERO),
-    "accuracy/class": Plan("Of the class asked for", {"accuracy/class": "share"}, SHARE),
+EVALUATION = {
+    "modes/share": ChartSpec("Share of samples at a mode", {"modes/share": "share"}, SHARE),
+    "modes/reverse_kl": ChartSpec("Reverse KL of modes", {"modes/reverse_kl": "reverse KL"}, FROM_ZERO),
+    "accuracy/class": ChartSpec("Share of samples of the requested class", {"accuracy/class": "share"}, SHARE),
 }
-TOGETHER = (("precision", "recall"), ("density", "coverage"))  # figures that are read as a pair
+PAIRS = (("precision", "recall"), ("density", "coverage"))  # metrics that are drawn in one chart
 NO_CURVE = {"step", "images_seen", "seconds", "modes/possible", "modes/covered"}
 
 
 def known_keys(lines: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Of the figures in all lines, in the order of their first appearance."""
+    """The keys of metrics in all lines, in the order of their first appearance."""
     keys: dict[str, None] = {}
     for line in lines:
         if keys.keys() >= line.keys():
@@ -68,64 +75,66 @@ def known_keys(lines: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(keys)[:MOST_KEYS]
 
 
-def points_of(lines: Iterable[Mapping[str, Any]], key: str) -> list[Point]:
-    """(step, value) of each line that holds the figure."""
+def metric_points(lines: Iterable[Mapping[str, Any]], key: str) -> list[Point]:
+    """(step, value) of each line that has this metric."""
     return [(float(line["step"]), float(line[key])) for line in lines if key in line]
 
 
 def training_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
+    """Charts of losses, logits, accuracies, gradient norms, learning rates and penalties."""
     penalties = [key for key in known_keys(lines) if key.startswith("penalty/")][: len(COLOURS)]
     names = {key: key.partition("/")[2] for key in penalties}
     title = f"Penalty {names[penalties[0]]}, unweighted" if len(penalties) == 1 else "Penalties, unweighted"
-    plans = [*TRAINING, Plan(title, names)]
-    return _draw(plans, lines, steps)
+    specs = [*TRAINING, ChartSpec(title, names)]
+    return _draw(specs, lines, steps)
 
 
 def quality_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
-    """What evaluations on the way found; nothing of what was found once, at the end."""
-    keys = [key for key in quality_keys(lines) if len(points_of(lines, key)) > 1]
-    possible = max((value for _, value in points_of(lines, "modes/possible")), default=None)
-    plans = []
+    """Charts of the evaluations during training; none of metrics that have a single value."""
+    keys = [key for key in quality_keys(lines) if len(metric_points(lines, key)) > 1]
+    possible = max((value for _, value in metric_points(lines, "modes/possible")), default=None)
+    specs = []
     for key in keys:
         head, _, extractor = key.partition("-")
-        pair = next((pair for pair in TOGETHER if head in pair), None)
+        pair = next((pair for pair in PAIRS if head in pair), None)
         if key == "modes/covered":
-            plans.append(Plan(f"Modes covered, of {possible:.0f}" if possible else "Modes covered", {key: "modes"}))
+            title = f"Modes covered, of {possible:.0f}" if possible else "Modes covered"
+            specs.append(ChartSpec(title, {key: "modes"}))
         elif pair is not None:
             names = {f"{part}-{extractor}" if extractor else part: part for part in pair}
-            plan = Plan(f"{pair[0].capitalize()} and {pair[1]} {extractor}".rstrip(), names, SHARE)
-            plans += [plan] if plan not in plans else []
+            spec = ChartSpec(f"{pair[0].capitalize()} and {pair[1]} {extractor}".rstrip(), names, SHARE)
+            specs += [spec] if spec not in specs else []
         else:
-            plans.append(QUALITY.get(key) or Plan(key, {key: key}))
+            specs.append(EVALUATION.get(key) or ChartSpec(key, {key: key}))
     bounded = [
-        Plan(plan.title, plan.names, (0.0, possible)) if "modes/covered" in plan.names else plan for plan in plans
+        ChartSpec(spec.title, spec.names, (0.0, possible)) if "modes/covered" in spec.names else spec for spec in specs
     ]
     return _draw(bounded, lines, steps)
 
 
 def quality_keys(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Figures of samples, rather than of training: those of `modes/`, of classes, and all without a `/`."""
-    drawn = {key for plan in (*TRAINING, *VITAL) for key in plan.names}
+    """The keys of metrics of samples, not of training: `modes/*`, `accuracy/class`, and all without a `/`."""
+    drawn = {key for spec in (*TRAINING, *HEALTH) for key in spec.names}
     keys = known_keys(lines)
-    named = [key for key in ("modes/covered", *QUALITY) if key in keys]
+    named = [key for key in ("modes/covered", *EVALUATION) if key in keys]
     return named + [key for key in keys if "/" not in key and key not in drawn | NO_CURVE]
 
 
-def vital_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
-    """The watch's figures, and whatever a plugin or a later version may have added."""
-    told = {key for plan in (*TRAINING, *VITAL) for key in plan.names} | NO_CURVE | {*quality_keys(lines)}
-    others = [key for key in known_keys(lines) if key not in told and not key.startswith("penalty/")]
-    return _draw([*VITAL, *(Plan(key, {key: key}) for key in others)], lines, steps)
+def health_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
+    """Charts of health, speed and memory, and of any other metric, such as a plugin's."""
+    drawn = {key for spec in (*TRAINING, *HEALTH) for key in spec.names} | NO_CURVE | {*quality_keys(lines)}
+    others = [key for key in known_keys(lines) if key not in drawn and not key.startswith("penalty/")]
+    return _draw([*HEALTH, *(ChartSpec(key, {key: key}) for key in others)], lines, steps)
 
 
-def _draw(plans: Iterable[Plan], lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
+def _draw(specs: Iterable[ChartSpec], lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
     charts = []
-    for plan in plans:
-        colours = COLOURS if len(plan.names) > 1 else COLOURS[1:]
+    for spec in specs:
+        colours = COLOURS if len(spec.names) > 1 else COLOURS[1:]
         series = [
-            Series(name, colour, points_of(lines, key))
-            for (key, name), colour in zip(plan.names.items(), colours, strict=False)
+            Series(name, colour, metric_points(lines, key))
+            for (key, name), colour in zip(spec.names.items(), colours, strict=False)
         ]
-        chart = draw_chart(plan.title, series, steps, plan.bounds)
+        chart = draw_chart(spec.title, series, steps, spec.bounds)
         charts += [chart] if chart is not None else []
     return charts

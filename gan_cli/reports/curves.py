@@ -1,4 +1,4 @@
-"""Figures over steps, thinned, scaled and placed for a page to draw: in per cent, so that text keeps its size."""
+"""Line charts of metrics over steps for the reports. Positions are in per cent, so that text keeps its size."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from gan_cli.reports.reading import figure
+from gan_cli.reports.reading import format_number
 
-MOST_POINTS = 500  # of a curve; more are narrower than a pixel
-FEW_POINTS = 30  # of which each is marked
-UNITS = 10_000  # across the drawing, down and to the right
-DECADES = 2  # from which positive values are drawn on a logarithmic scale
-MARGIN = 0.05  # above and below the values
+MOST_POINTS = 500  # of a curve; more would be closer than a pixel
+FEW_POINTS = 30  # up to which each point gets a dot
+UNITS = 10_000  # width and height of the drawing
+DECADES = 2  # positive values that span at least so many get a logarithmic scale
+MARGIN = 0.05  # share of the range that is added above and below the values
 
 Point = tuple[float, float]
 
 
 class Tick(NamedTuple):
-    """Where, in per cent from the left or the top, and what stands there."""
+    """A tick of an axis: its position in per cent from the left or the top, and its label."""
 
-    place: float
+    position: float
     label: str
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to a share of the drawing's width or height."""
+    """Maps values to a share of the drawing's width or height, linearly or logarithmically."""
 
     low: float
     high: float
     log: bool = False
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         if self.log:
             low, high = math.log10(self.low), math.log10(self.high)
             return (math.log10(max(value, self.low * 1e-9)) - low) / (high - low)
@@ -46,7 +46,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Series:
-    """A curve as it was measured. `colour` is one of the style's, a to e."""
+    """A curve's points (step, value). `colour` is one of the style sheet's, a to e."""
 
     name: str
     colour: str
@@ -55,7 +55,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Curve:
-    """A series placed: `path` in units of the drawing, `dots` in per cent where they are few."""
+    """A curve to draw: `path` in units of the drawing, `dots` in per cent if there are few points."""
 
     name: str
     colour: str
@@ -65,7 +65,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """`data` is what a script needs to tell the values under a pointer."""
+    """A chart to draw. `data` are the values that the script shows under the pointer."""
 
     title: str
     note: str
@@ -76,20 +76,20 @@ class Chart:
     data: dict[str, Any]
 
 
-def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
-    """At most so many points: first, last and, of each stretch between them, the least and the greatest value."""
+def thin_points(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
+    """Reduces points to at most `most`: the first, the last, and the lowest and highest of each part between them."""
     if len(points) <= most:
         return list(points)
-    inner, stretches = points[1:-1], max(1, (most - 2) // 2)
-    kept = [points[0]]
-    for index in range(stretches):
-        stretch = inner[len(inner) * index // stretches : len(inner) * (index + 1) // stretches]
-        kept += sorted({min(stretch, key=itemgetter(1)), max(stretch, key=itemgetter(1))})
-    return [*kept, points[-1]]
+    inner, parts = points[1:-1], max(1, (most - 2) // 2)
+    thinned = [points[0]]
+    for index in range(parts):
+        part = inner[len(inner) * index // parts : len(inner) * (index + 1) // parts]
+        thinned += sorted({min(part, key=itemgetter(1)), max(part, key=itemgetter(1))})
+    return [*thinned, points[-1]]
 
 
-def scale_of(values: Iterable[float], bounds: tuple[float | None, float | None] = (None, None)) -> Scale:
-    """One that holds all values, and `bounds` where they are given; logarithmic where values span decades."""
+def fit_scale(values: Iterable[float], bounds: tuple[float | None, float | None] = (None, None)) -> Scale:
+    """A scale that holds all values and the given `bounds`. Logarithmic without bounds, if the values span DECADES."""
     values = list(values)
     low, high = min(values), max(values)
     if bounds == (None, None) and low > 0 and high / low >= 10**DECADES:
@@ -101,18 +101,18 @@ def scale_of(values: Iterable[float], bounds: tuple[float | None, float | None] 
 
 
 def steps_scale(lasts: Iterable[float]) -> Scale:
-    """From step 0 to the last of all."""
+    """A scale from step 0 to the largest of `lasts`."""
     return Scale(0.0, max([1.0, *lasts]))
 
 
 def draw_chart(
     title: str, series: Sequence[Series], steps: Scale, bounds: tuple[float | None, float | None] = (None, None)
 ) -> Chart | None:
-    """None if there is nothing to draw."""
-    series = [Series(each.name, each.colour, thin(sorted(each.points))) for each in series if each.points]
+    """Draws the series in one chart; None if all are empty."""
+    series = [Series(each.name, each.colour, thin_points(sorted(each.points))) for each in series if each.points]
     if not series:
         return None
-    values = scale_of((value for each in series for _, value in each.points), bounds)
+    values = fit_scale((value for each in series for _, value in each.points), bounds)
     return Chart(
         title=title,
         note="logarithmic" if values.log else "",
@@ -125,27 +125,28 @@ def draw_chart(
 
 
 def place_curve(series: Series, steps: Scale, values: Scale) -> Curve:
-    places = [(steps.place(step), 1 - values.place(value)) for step, value in series.points]
-    path = " ".join(f"{round(x * UNITS)},{round(_within(y) * UNITS)}" for x, y in places)
-    dots = tuple((percent(x), percent(_within(y))) for x, y in places) if len(places) <= FEW_POINTS else ()
+    """Places a series on the two scales."""
+    positions = [(steps.position(step), 1 - values.position(value)) for step, value in series.points]
+    path = " ".join(f"{round(x * UNITS)},{round(_clip(y) * UNITS)}" for x, y in positions)
+    dots = tuple((percent(x), percent(_clip(y))) for x, y in positions) if len(positions) <= FEW_POINTS else ()
     return Curve(series.name, series.colour, path, dots)
 
 
 def x_ticks(steps: Scale, most: int = 5) -> tuple[Tick, ...]:
-    return tuple(Tick(percent(steps.place(step)), figure(step)) for step in steps.ticks(most))
+    return tuple(Tick(percent(steps.position(step)), format_number(step)) for step in steps.ticks(most))
 
 
 def y_ticks(values: Scale, most: int = 5) -> tuple[Tick, ...]:
-    return tuple(Tick(percent(1 - values.place(value)), figure(value)) for value in values.ticks(most))
+    return tuple(Tick(percent(1 - values.position(value)), format_number(value)) for value in values.ticks(most))
 
 
 def percent(share: float) -> float:
     return round(100 * share, 2)
 
 
-def _within(place: float) -> float:
-    """Not so far outside that a browser's arithmetic suffers."""
-    return min(max(place, -2.0), 3.0)
+def _clip(position: float) -> float:
+    """Clips a position to the neighbourhood of the drawing, as browsers handle large coordinates badly."""
+    return min(max(position, -2.0), 3.0)
 
 
 def _rounded(series: Series) -> dict[str, Any]:
@@ -154,14 +155,14 @@ def _rounded(series: Series) -> dict[str, Any]:
 
 
 def _summary(series: Series) -> str:
-    """For those who cannot see the curve."""
+    """The curve in words, for screen readers."""
     values = [value for _, value in series.points]
-    spread = f"between {figure(min(values))} and {figure(max(values))}"
-    return f"{series.name} from {figure(values[0])} to {figure(values[-1])}, {spread}"
+    spread = f"between {format_number(min(values))} and {format_number(max(values))}"
+    return f"{series.name} from {format_number(values[0])} to {format_number(values[-1])}, {spread}"
 
 
 def _round_numbers(low: float, high: float, most: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten, at most so many."""
+    """At most about `most` multiples of 1, 2 or 5 times a power of ten between `low` and `high`."""
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)

@@ -1,4 +1,4 @@
-"""What `gan-eval` found, drawn: each figure from 0, with its interval and what real samples score."""
+"""The results of `gan-eval` for a report: each metric as a bar from 0, with its interval and floor."""
 
 from __future__ import annotations
 
@@ -8,13 +8,25 @@ from typing import Any, NamedTuple
 
 from gan_cli.config.metric_names import EVALUATIONS, Figure, newest_evaluated
 from gan_cli.reports.curves import percent
-from gan_cli.reports.reading import number, text, whole
+from gan_cli.reports.reading import as_int, number, text
 
-MOST_FIGURES = 60
+MOST_METRICS = 60
+# Labels of the keys of an evaluation's `about` that do not explain themselves.
+LABELS = {
+    "told": "notes on the data",
+    "why": "why this extractor",
+    "accuracy": "accuracy of the classifier",
+    "n": "generated samples",
+    "n_real": "real samples",
+    "reals": "kind of real samples",
+    "standing": "batch norm statistics recomputed",
+    "page": "image of pairs",
+    "gan_cli": "gan-cli",
+}
 
 
 class Bar(NamedTuple):
-    """A figure drawn from 0: places in per cent."""
+    """The bar of a metric, drawn from 0. Positions are in per cent of the width."""
 
     start: float
     length: float
@@ -24,8 +36,8 @@ class Bar(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """A figure, checked, with its drawing."""
+class MetricRow:
+    """A validated metric with its bar."""
 
     name: str
     value: float
@@ -38,54 +50,61 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """`about` says of which samples, by which features; `pairs` shows samples beside what is nearest to them."""
+class EvaluationSection:
+    """An evaluation as the report shows it.
 
-    figures: tuple[Judgement, ...]
+    `about` describes samples and features. `pairs` is the file with samples above their nearest training images.
+    """
+
+    rows: tuple[MetricRow, ...]
     about: tuple[tuple[str, str], ...]
     verdict: str
     pairs: Path | None
 
 
-def judged_of(run: Path) -> Judged | None:
+def read_newest_evaluation(run: Path) -> EvaluationSection | None:
     """The newest evaluation of a run, if it has one."""
     evaluated = newest_evaluated(run)
     if evaluated is None:
         return None
-    found = [_judgement(each) for each in evaluated.figures[:MOST_FIGURES]]
-    known = [(key, value) for key, value in evaluated.about.items() if not isinstance(value, dict)][:20]
-    about = [(text(key, 40).replace("_", " "), _told(value)) for key, value in known]
+    rows = [_metric_row(each) for each in evaluated.figures[:MOST_METRICS]]
+    items = [(key, value) for key, value in evaluated.about.items() if not isinstance(value, dict)][:20]
+    about = [(_label(key), _value_text(value)) for key, value in items]
     page = text(evaluated.about.get("page"), 255)
-    return Judged(
-        figures=tuple(each for each in found if each is not None),
-        about=tuple((key, told) for key, told in about if key and told),
+    return EvaluationSection(
+        rows=tuple(row for row in rows if row is not None),
+        about=tuple((key, value) for key, value in about if key and value),
         verdict=text(evaluated.about.get("verdict"), 300),
         pairs=run / EVALUATIONS / page if page and Path(page).name == page else None,
     )
 
 
-def _told(value: Any) -> str:
+def _label(key: str) -> str:
+    return LABELS.get(key) or text(key, 40).replace("_", " ")
+
+
+def _value_text(value: Any) -> str:
     if isinstance(value, list):
         return text(", ".join(text(each) for each in value[:20]), 500)
     found = number(value)
     return text(value) if found is None or found.is_integer() else f"{found:.4g}"
 
 
-def _judgement(figure: Figure) -> Judgement | None:
-    value, floor = number(figure.value), number(figure.floor)
+def _metric_row(metric: Figure) -> MetricRow | None:
+    value, floor = number(metric.value), number(metric.floor)
     if value is None:
         return None
-    pair = [number(end) for end in figure.interval or ()]
+    pair = [number(end) for end in metric.interval or ()]
     interval = (pair[0], pair[1]) if len(pair) == 2 and pair[0] is not None and pair[1] is not None else None
-    better = figure.better if figure.better in ("lower", "higher") else ""
-    return Judgement(
-        name=text(figure.name, 80),
+    better = metric.better if metric.better in ("lower", "higher") else ""
+    return MetricRow(
+        name=text(metric.name, 80),
         value=value,
         interval=interval,
         floor=floor,
-        n=whole(figure.n),
+        n=as_int(metric.n),
         better=better,
-        note=text(figure.note, 300),
+        note=text(metric.note, 300),
         bar=_bar(value, interval, floor),
     )
 
@@ -95,13 +114,13 @@ def _bar(value: float, interval: tuple[float, float] | None, floor: float | None
     low, high = min(known), max(known)
     span = (high - low) * 1.04 or 1.0
 
-    def place(number: float) -> float:
+    def position(number: float) -> float:
         return percent((number - low) / span)
 
     return Bar(
-        start=place(min(value, 0.0)),
-        length=round(place(max(value, 0.0)) - place(min(value, 0.0)), 2),
-        low=None if interval is None else place(interval[0]),
-        high=None if interval is None else place(interval[1]),
-        floor=None if floor is None else place(floor),
+        start=position(min(value, 0.0)),
+        length=round(position(max(value, 0.0)) - position(min(value, 0.0)), 2),
+        low=None if interval is None else position(interval[0]),
+        high=None if interval is None else position(interval[1]),
+        floor=None if floor is None else position(floor),
     )

@@ -1,4 +1,4 @@
-"""From values to one HTML file that runs no script and loads nothing but its own."""
+"""Renders a report into one HTML file. It runs no script but its own, and loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 NAME = "report.html"
 GENERATOR = "gan-cli"
 LARGEST_PAGE = 15_000_000  # bytes
-BUDGETS = (11_000_000, 4_000_000, 0)  # for pictures, in base64; the second if texts and curves leave less room
-HEAD = 4096  # bytes in which a page of ours says that it is
+BUDGETS = (11_000_000, 4_000_000, 0)  # bytes for images in base64; smaller ones if texts and curves need more room
+HEAD = 4096  # bytes at the start of a page that contain its generator tag
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    """Imported when a page is written, not when a run begins."""
+    """The Jinja environment. Jinja is imported when a page is written, not when a run starts."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -39,15 +39,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"figure": reading.figure, "duration": reading.duration, "size": reading.size}
+    environment.filters |= {"format_number": reading.format_number}
     return environment
 
 
 def render(template: str, values: dict[str, Any]) -> str:
-    """The page. Its policy names its own style and script by their hashes, so nothing else in it can act."""
+    """Renders a page. Its content security policy allows only its own style and script, by their hashes."""
     from markupsafe import Markup
 
-    own = {name: _own(name) for name in ("style.css", "script.js")}
+    own = {name: _read_asset(name) for name in ("style.css", "script.js")}
     return (
         _environment()
         .get_template(template)
@@ -63,7 +63,7 @@ def render(template: str, values: dict[str, Any]) -> str:
 
 
 @lru_cache(maxsize=2)
-def _own(name: str) -> str:
+def _read_asset(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
@@ -71,8 +71,8 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
-def fit(build: Callable[[int], str]) -> bytes:
-    """What `build` makes of a budget for pictures, the largest with which the page stays under its limit."""
+def fit_page_size(build: Callable[[int], str]) -> bytes:
+    """Builds the page with the largest budget for images (in bytes) with which it has at most LARGEST_PAGE bytes."""
     for budget in BUDGETS:
         page = build(budget).encode("utf-8", errors="replace")
         if len(page) <= LARGEST_PAGE:
@@ -81,13 +81,13 @@ def fit(build: Callable[[int], str]) -> bytes:
 
 
 def place_for(folder: Path) -> Path:
-    """`report.html` there, or `report-2.html` ... where a file of that name is not ours."""
+    """`report.html` in the folder, or `report-2.html` ... if a file of that name was not written by gan-cli."""
     names = [NAME, *(NAME.replace(".", f"-{count}.") for count in range(2, 1000))]
     return next((folder / name for name in names if is_ours(folder / name)), folder / names[-1])
 
 
 def is_ours(path: Path) -> bool:
-    """Whether it may be written: nothing is there, or a page that says we made it."""
+    """Whether the path may be written: it does not exist, or is a page whose generator tag is gan-cli's."""
     if not os.path.lexists(path):
         return True
     try:
@@ -100,7 +100,7 @@ def is_ours(path: Path) -> bool:
 
 
 def write_page(page: bytes, path: Path) -> Path:
-    """Under its name when all of it is there; StorageError if that cannot be."""
+    """Writes the page atomically and returns its path. StorageError if it cannot be written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # several processes may write the same page
     try:
         without_link(temporary).write_bytes(page)

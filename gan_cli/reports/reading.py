@@ -1,4 +1,4 @@
-"""What is found in a run's folder, made safe to show: anybody may have written these files."""
+"""Turns untrusted values from a run's folder into safe text, numbers and links for the reports."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ LARGEST = 1e300
 Made = TypeVar("Made")
 
 
-def or_none(build: Callable[[], Made]) -> Made | None:
-    """What `build` returns, if it does: nothing in a folder may keep the rest of a page from being written."""
+def none_on_error(build: Callable[[], Made]) -> Made | None:
+    """The result of `build`, or None if it fails. An invalid file must not stop the rest of a report."""
     try:
         return build()
     except Exception:
         return None
 
 
-def or_empty(build: Callable[[], Sequence[Made]]) -> list[Made]:
-    """The same of what is a list."""
-    return list(or_none(build) or [])
+def empty_on_error(build: Callable[[], Sequence[Made]]) -> list[Made]:
+    """The list that `build` returns, or an empty one if it fails."""
+    return list(none_on_error(build) or [])
 
 
 def text(value: Any, limit: int = 200) -> str:
-    """One printable line of bounded length; nothing for what is no text or number."""
+    """The value as one printable line of at most `limit` characters; empty if it is no text or number."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     try:
         return one_line(value, limit)
-    except ValueError:  # Python refuses to write out an integer of thousands of digits
+    except ValueError:  # an integer of thousands of digits
         return ""
 
 
@@ -47,24 +47,24 @@ def number(value: Any) -> float | None:
 
 
 def numbers(value: Any) -> list[float]:
-    return [found for found in map(number, listed(value)) if found is not None]
+    return [found for found in map(number, as_list(value)) if found is not None]
 
 
-def whole(value: Any) -> int | None:
+def as_int(value: Any) -> int | None:
     found = number(value)
     return None if found is None else int(found)
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def as_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
 def read_json(path: Path) -> Any:
-    """None if there is no such file, or none that can be read."""
+    """The content of a JSON file; None if it does not exist or cannot be read."""
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_FILE:
             return None
@@ -74,25 +74,25 @@ def read_json(path: Path) -> Any:
 
 
 def inside(folder: Path, name: Any) -> Path | None:
-    """The sub-folder of this name, which may not lead out of `folder`."""
+    """The sub-folder of this name; None if it does not exist or is outside of `folder`."""
     if not isinstance(name, str) or not name or "\0" in name:
         return None
     found = folder / name
     try:
-        there = found.is_dir() and found.resolve().is_relative_to(folder.resolve())
+        is_inside = found.is_dir() and found.resolve().is_relative_to(folder.resolve())
     except OSError:
         return None
-    return found if there else None
+    return found if is_inside else None
 
 
 def link(path: Path, home: Path) -> str:
-    """The address of a file or folder as seen from `home`, the folder that the page is in; never one with a scheme."""
+    """The relative address of a file or folder from `home`, the folder of the page. Never has a scheme."""
     relative = Path(os.path.relpath(path.absolute(), home.absolute()))
     return "./" + quote(relative.as_posix(), errors="surrogateescape")
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    """A number for people: `1,234`, `0.0123`, `2e−04`."""
+def format_number(value: float | None, digits: int = 3) -> str:
+    """A number as text for people: `1,234`, `0.0123`, `2e−04`. Empty for None."""
     if value is None:
         return ""
     size = abs(value)
@@ -107,19 +107,19 @@ def figure(value: float | None, digits: int = 3) -> str:
     return shown.replace("-", "−")
 
 
-def duration(seconds: float | None) -> str:
-    """`58 s`, `12 min`, `3 h 20 min`."""
+def format_duration(seconds: float | None) -> str:
+    """A time as text: `58 s`, `12 min`, `3 h 20 min`. Empty for None."""
     if seconds is None or seconds < 0:
         return ""
     if seconds < 120:
-        return f"{figure(round(seconds, 1) if seconds < 10 else round(seconds))} s"
+        return f"{format_number(round(seconds, 1) if seconds < 10 else round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
-def size(count: int) -> str:
-    """Of a file: `12 kB`."""
+def format_size(count: int) -> str:
+    """A file size as text: `12 kB`."""
     for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= least:
-            return f"{figure(count / least)} {unit}"
+            return f"{format_number(count / least)} {unit}"
     return f"{count} B"

@@ -52,7 +52,7 @@
     return element;
   };
 
-  const tell = (plot, index) => {
+  const showTip = (plot, index) => {
     plot.chosen = index;
     const step = plot.steps[index];
     const share = step / plot.data.end;
@@ -70,7 +70,7 @@
     place(plot.pointer, share);
   };
 
-  const hush = (plot) => {
+  const hideTip = (plot) => {
     plot.tip.hidden = true;
     plot.chosen = -1;
     plot.pointer.setAttribute("visibility", "hidden");
@@ -83,12 +83,12 @@
 
   let goToStep = () => {};
   for (const plot of plots) {
-    plot.frame.addEventListener("pointermove", (event) => tell(plot, nearest(plot.steps, stepAt(plot, event))));
-    plot.frame.addEventListener("pointerleave", () => hush(plot));
+    plot.frame.addEventListener("pointermove", (event) => showTip(plot, nearest(plot.steps, stepAt(plot, event))));
+    plot.frame.addEventListener("pointerleave", () => hideTip(plot));
     plot.frame.addEventListener("click", (event) => goToStep(stepAt(plot, event)));
-    plot.frame.addEventListener("blur", () => hush(plot));
+    plot.frame.addEventListener("blur", () => hideTip(plot));
     plot.frame.addEventListener("focus", () => {
-      if (plot.frame.matches(":focus-visible")) tell(plot, plot.steps.length - 1);
+      if (plot.frame.matches(":focus-visible")) showTip(plot, plot.steps.length - 1);
     });
     plot.frame.addEventListener("keydown", (event) => {
       const last = plot.steps.length - 1;
@@ -96,9 +96,9 @@
       const to = { ArrowLeft: from - 1, ArrowRight: from + 1, Home: 0, End: last }[event.key];
       if (to !== undefined) {
         event.preventDefault();
-        tell(plot, Math.min(Math.max(to, 0), last));
+        showTip(plot, Math.min(Math.max(to, 0), last));
       } else if (event.key === "Escape") {
-        hush(plot);
+        hideTip(plot);
       }
     });
   }
@@ -108,7 +108,7 @@
   const scrubber = document.querySelector(".scrubber");
   if (scrubber) {
     const { steps, frames } = read(scrubber.querySelector(".frames"));
-    const picture = document.getElementById("made");
+    const picture = document.getElementById("generated");
     const caption = document.getElementById("shown-step");
     const range = scrubber.querySelector("input");
     const play = scrubber.querySelector(".play");

@@ -366,7 +366,7 @@ def test_a_run_from_before_there_were_recipes_says_that_it_has_none(
     (run / "config.json").write_text(json.dumps(record))
     capsys.readouterr()
     line = (
-        "recipe: none, as the run began before there were any; it keeps its own settings, a new run would get colour_32"
+        "recipe: none, as the run started before recipes existed; it keeps its settings, a new run would use colour_32"
     )
     train(f"resume={run}", "extra_steps=1")
     assert line in capsys.readouterr().out

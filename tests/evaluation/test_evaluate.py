@@ -73,7 +73,7 @@ def test_every_figure_with_floor_and_interval(run: Path, judged: Callable[..., A
         assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
         assert figure["name"] in printed
     assert path == run / "evaluations" / "step_00000002_classifier_n60.json"
-    assert "classifier: right about " in printed
+    assert "classifier: accuracy " in printed
     assert "compared with: 60 of 200 held-out images; floor: 60 training images against these" in printed
     assert "warning: frechet-classifier: too few samples: a covariance of 128 features needs at least 256" in printed
     assert printed.count("memorization: ") == 1
@@ -211,7 +211,7 @@ def test_data_that_were_moved_are_named(
     (here / "mine").rename(here / "moved, away")
     said = refused(capsys, f"ckpt={run}", *FEW)
     assert "mine" in said
-    assert "if they were moved, data=... says where to" in said
+    assert "if they were moved, give the new path as data=..." in said
     assert names(judged(f"ckpt={run}", *FEW, "data=moved, away")[0]) == ["kernel-random"]
     pictures(here / "others", 25)
     said = refused(capsys, f"ckpt={run}", *FEW, "data=others")
@@ -229,12 +229,12 @@ def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixtur
     ("overrides", "words"),
     [
         ((), "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER"),
-        (("real=a",), "fake is missing: real=a is to be compared with another folder"),
-        (("fake=a",), "real is missing: fake=a is to be compared with another folder"),
+        (("real=a",), "fake is missing: real=a needs another folder to compare with"),
+        (("fake=a",), "real is missing: fake=a needs another folder to compare with"),
         (("ckpt=a", "real=b"), "real=b: is for two folders, without ckpt"),
         (("ckpt=a", "fake=b"), "fake=b: is for two folders, without ckpt"),
         (("ckpt=a", "image_size=16"), "image_size=16: is for two folders, without ckpt"),
-        (("real=a", "fake=b", "data=c"), "data=c: says where a checkpoint's data are"),
+        (("real=a", "fake=b", "data=c"), "data=c: is the path of a checkpoint's data"),
         (("ckpt=a", "metrics=[fid]"), "metrics=[fid]: expected"),
         (("ckpt=a", "extractor=resnet"), "extractor=resnet: expected one of auto, classifier, random, pixels"),
         (("ckpt=a", "n=9"), "n=9: expected a whole number at least 10"),

@@ -16,16 +16,22 @@ from gan_cli.data.datasets.digits import MNIST, load_digits
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import evaluator, reference
-from gan_cli.evaluation.evaluator import FEW_SAID, check_metrics, compute_figures, judge, possible_metrics
+from gan_cli.evaluation.evaluator import (
+    TOO_FEW_SAMPLES,
+    available_metrics,
+    check_metrics,
+    compute_figures,
+    evaluate_samples,
+)
 from gan_cli.evaluation.metrics import classifier, extractors
-from gan_cli.evaluation.real_data import Real, find_real
+from gan_cli.evaluation.real_data import RealData, find_real
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
 
 N = 1000
 
 
 @pytest.fixture(scope="module")
-def real() -> Real:
+def real() -> RealData:
     """3,000 digits to train on, 1,500 held out; 500 are left that are neither."""
     found = load_digits(MNIST, root="nowhere", download=False, fallback="bundled", image_size=(28, 28), split="train")
     order = torch.randperm(5000, generator=torch.Generator().manual_seed(0))
@@ -34,11 +40,11 @@ def real() -> Real:
         dataclasses.replace(found, samples=found.samples[part], labels=found.labels[part])
         for part in order.split([3000, 1500, 500])
     ]
-    return Real(parts[0], parts[0], parts[1])
+    return RealData(parts[0], parts[0], parts[1])
 
 
 @pytest.fixture
-def judged_by(here: Path, real: Real):
+def judged_by(here: Path, real: RealData):
     def build(extractor: str, n: int = N) -> Reference:
         return build_reference(real, build_extractor(extractor, real), n)
 
@@ -76,7 +82,7 @@ def test_real_samples_score_the_floor_and_bad_ones_at_least_20_times_that(judged
 
 def test_the_samples_of_the_floor_score_it_exactly(judged_by) -> None:
     reference = judged_by("random")
-    others = reference.data.sides(N)[1]
+    others = reference.data.select(N)[1]
     assert others is not None
     for figure in figures(reference, others[:], "frechet", "kernel", "precision_recall").values():
         assert figure.value == pytest.approx(figure.floor, rel=1e-9)
@@ -84,7 +90,7 @@ def test_the_samples_of_the_floor_score_it_exactly(judged_by) -> None:
 
 def test_each_figure_says_what_it_is_of(judged_by) -> None:
     reference = judged_by("classifier", 300)
-    every = figures(reference, reference.data.train.samples[:300], *possible_metrics(reference), resamples=10)
+    every = figures(reference, reference.data.train.samples[:300], *available_metrics(reference), resamples=10)
     assert list(every) == [
         "frechet-classifier", "kernel-classifier", "precision-classifier", "recall-classifier", "density-classifier",
         "coverage-classifier", "inception_score-classifier", "modes/covered-classifier",
@@ -113,9 +119,9 @@ def test_without_resamples_there_are_no_intervals(judged_by) -> None:
 
 def test_too_few_samples_are_told(judged_by) -> None:
     few = figures(judged_by("random", 60), NOISE[:60], "frechet", "kernel", "memorization")
-    assert few["frechet-random"].note == f"{FEW_SAID}: a covariance of 128 features needs at least 256"
-    assert few["kernel-random"].note == f"{FEW_SAID}: at least 100"
-    assert few["memorized-pixels"].note == f"{FEW_SAID}: at least 100"
+    assert few["frechet-random"].note == f"{TOO_FEW_SAMPLES}: a covariance of 128 features needs at least 256"
+    assert few["kernel-random"].note == f"{TOO_FEW_SAMPLES}: at least 100"
+    assert few["memorized-pixels"].note == f"{TOO_FEW_SAMPLES}: at least 100"
     enough = figures(judged_by("random", 256), NOISE[:256], "frechet", "kernel")
     assert {figure.note for figure in enough.values()} == {""}
 
@@ -130,7 +136,9 @@ def test_floors_are_worked_out_once(judged_by, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_figures_of_pairs_take_so_many_samples_and_say_so(judged_by, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluator, "FAMILIES", tuple(family._replace(most=80) for family in evaluator.FAMILIES[1:3]))
+    monkeypatch.setattr(
+        evaluator, "FAMILIES", tuple(family._replace(max_samples=80) for family in evaluator.FAMILIES[1:3])
+    )
     found = figures(judged_by("pixels", 100), NOISE[:100], "kernel", "precision_recall")
     assert {figure.n for figure in found.values()} == {80}
 
@@ -145,9 +153,14 @@ def test_wide_features_have_fewer_resamples(monkeypatch: pytest.MonkeyPatch, jud
 
 
 def test_progress_is_told(judged_by) -> None:
-    told: list[str] = []
-    judge(judged_by("pixels", 100), NOISE[:100], ["kernel", "memorization"], told=lambda what, *_: told.append(what))
-    assert list(dict.fromkeys(told)) == ["features", "figures", "looking among training images"]
+    progress: list[str] = []
+    evaluate_samples(
+        judged_by("pixels", 100),
+        NOISE[:100],
+        ["kernel", "memorization"],
+        progress=lambda what, *_: progress.append(what),
+    )
+    assert list(dict.fromkeys(progress)) == ["features", "metrics", "comparing with training images"]
 
 
 # --- points ------------------------------------------------------------------------------------------------------
@@ -156,12 +169,12 @@ def test_progress_is_told(judged_by) -> None:
 def points(*overrides: str, n: int = 500) -> Reference:
     config = compose(*overrides)
     data = find_real(config.dataset, config.image_size, build_dataset(config.dataset, config.image_size))
-    return build_reference(data, extractors.points(), n)
+    return build_reference(data, extractors.build_point_extractor(), n)
 
 
 def test_points_are_compared_by_their_coordinates_and_their_modes(here: Path) -> None:
     reference = points("experiment=ring")
-    assert possible_metrics(reference) == ("frechet", "kernel", "precision_recall", "density_coverage", "modes")
+    assert available_metrics(reference) == ("frechet", "kernel", "precision_recall", "density_coverage", "modes")
     half = reference.data.train.samples[reference.data.train.labels < 4][:500]
     found = figures(reference, half, "frechet", "modes")
     assert list(found) == ["frechet-points", "modes/covered", "modes/reverse_kl", "modes/share"]
@@ -172,7 +185,7 @@ def test_points_are_compared_by_their_coordinates_and_their_modes(here: Path) ->
 
 
 def test_a_roll_has_no_modes(here: Path) -> None:
-    assert "modes" not in possible_metrics(points("experiment=swiss_roll"))
+    assert "modes" not in available_metrics(points("experiment=swiss_roll"))
 
 
 @pytest.mark.parametrize(
@@ -184,13 +197,13 @@ def test_a_roll_has_no_modes(here: Path) -> None:
 )
 def test_what_the_data_do_not_allow_is_refused(judged_by, extractor: str, metric: str, why: str) -> None:
     reference = judged_by(extractor, 50)
-    assert metric not in possible_metrics(reference)
+    assert metric not in available_metrics(reference)
     with pytest.raises(UsageError, match=rf"metrics=\[{metric}\]: {why}"):
         compute_figures(reference, NOISE[:50], [metric])
 
 
 def test_points_are_not_memorized(here: Path) -> None:
-    with pytest.raises(UsageError, match=r"metrics=\[memorization\]: is of pictures, these are points"):
+    with pytest.raises(UsageError, match=r"metrics=\[memorization\]: needs pictures, these data are points"):
         compute_figures(points("experiment=ring", n=50), torch.zeros(50, 2), ["memorization"])
 
 
@@ -199,11 +212,11 @@ def test_several_attributes_have_no_single_class(here: Path, monkeypatch: pytest
     monkeypatch.setattr(reference, "cached_classifier", lambda *data: knows)
     labels = torch.stack([torch.arange(60) % 2, 2 + torch.arange(60) % 3], 1)
     data = Dataset(NOISE[:60], "two attributes", labels, ("a=x", "a=y", "b=1", "b=2", "b=3"))
-    real = Real(data, data)
+    real = RealData(data, data)
     found = build_reference(real, build_extractor("auto", real), 20)
     assert found.extractor.name == "classifier"
-    assert not {"modes", "inception_score"} & set(possible_metrics(found))
+    assert not {"modes", "inception_score"} & set(available_metrics(found))
     guesses = dataclasses.replace(knows, accuracy=0.3)
     monkeypatch.setattr(reference, "cached_classifier", lambda *data: guesses)
-    with pytest.raises(UsageError, match=r"extractor=classifier, or .*; classifier: right about 30.0% .* guessing"):
+    with pytest.raises(UsageError, match=r"extractor=classifier, or .*; classifier: accuracy 30.0% .* guessing"):
         check_metrics(build_reference(real, build_extractor("classifier", real), 20), ["inception_score"])

@@ -102,8 +102,8 @@ def test_classes_of_the_real_ones_make_a_classifier(here: Path, compared: Callab
     data, printed, _ = compared("real=real", "fake=fake", "metrics=[kernel,modes]")
     assert names(data) == ["kernel-classifier", "modes/covered-classifier", "modes/reverse_kl-classifier"]
     assert "compared with: 33 of 40 held-out images" in printed
-    assert "warning: fake has bird, which real has not" in printed
-    assert "warning: real has dog, which fake has not" in printed
+    assert "warning: fake has bird, which real does not have" in printed
+    assert "warning: real has dog, which fake does not have" in printed
 
 
 def test_a_classifier_at_chance_is_not_used(
@@ -181,8 +181,8 @@ def test_pictures_of_other_proportions_fit_as_asked(
     assert data["about"]["fit"] == fit
     assert f"size: real: 20 of 48 x 96; 20 {real}\n" in printed
     assert fake in printed
-    made = read_folders("real", "fake", 24, 20, fit=fit).made
-    assert ((made.samples[:, :, 0] == 255).all() and (made.samples[:, :, -1] == 255).all()) == (fit == "pad")
+    fakes = read_folders("real", "fake", 24, 20, fit=fit).fake
+    assert ((fakes.samples[:, :, 0] == 255).all() and (fakes.samples[:, :, -1] == 255).all()) == (fit == "pad")
 
 
 def test_fit_is_of_two_folders(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,15 +205,15 @@ def test_the_smaller_of_both_sizes(
 ) -> None:
     noise(here / "real", 2, size=real)
     noise(here / "fake", 2, size=fake)
-    looks = [image_folders._looks(name, name) for name in ("real", "fake")]
-    assert image_folders._size_of(*looks, None, 128) == (expected, why)
+    summaries = [image_folders._summarize(name, name) for name in ("real", "fake")]
+    assert image_folders._common_size(*summaries, None, 128) == (expected, why)
 
 
 def test_inception_sees_pictures_at_their_own_size(here: Path) -> None:
     noise(here / "a", 20, size=(150, 140))
     found = read_folders("a", "a", None, 20, extractor="inception")
-    assert found.made.samples.shape[1:] == (3, 140, 150)
-    assert read_folders("a", "a", None, 20).made.samples.shape[1:] == (3, 119, 128)
+    assert found.fake.samples.shape[1:] == (3, 140, 150)
+    assert read_folders("a", "a", None, 20).fake.samples.shape[1:] == (3, 119, 128)
 
 
 def test_turned_pictures_count_as_they_are_seen(here: Path) -> None:
@@ -222,7 +222,7 @@ def test_turned_pictures_count_as_they_are_seen(here: Path) -> None:
         exif[0x0112] = 6
         (here / "a").mkdir(exist_ok=True)
         Image.new("RGB", (40, 20)).save(here / "a" / f"{index}.jpg", exif=exif)
-    assert image_folders._looks("real", "a").usual == (40, 20)
+    assert image_folders._summarize("real", "a").usual == (40, 20)
 
 
 def test_sizes_that_differ_among_them_are_told(here: Path, compared: Callable[..., Any]) -> None:
@@ -247,7 +247,7 @@ def test_a_folder_with_itself_and_shared_pictures(here: Path, compared: Callable
     (here / "fake" / "copy.png").write_bytes((here / "real" / "3.png").read_bytes())
     (here / "link").symlink_to("real")
     same = compared("real=real", "fake=link", "metrics=[kernel]")[1]
-    assert "warning: real and fake are the same folder, link: the figures are of real pictures" in same
+    assert "warning: real and fake are the same folder, link: the metrics are of real pictures" in same
     assert "warning: 1 of 21 fakes are real pictures, the same in each pixel at 12 x 16" in compared(
         "real=real", "fake=fake", "metrics=[kernel]"
     )[1]  # fmt: skip
@@ -259,9 +259,9 @@ def test_grey_beside_colours(here: Path) -> None:
     noise(here / "grey", 12, mode="L")
     noise(here / "coloured", 12, seed=1)
     turned = "warning: 12 fakes have colours and are turned grey, as the real pictures are"
-    assert turned in read_folders("grey", "coloured", None, 12).said
-    assert "warning: the fakes are grey, the real pictures are not" in read_folders("coloured", "grey", None, 12).said
-    assert not any("warning: the fakes" in line for line in read_folders("grey", "grey", None, 12).said)
+    assert turned in read_folders("grey", "coloured", None, 12).lines
+    assert "warning: the fakes are grey, the real pictures are not" in read_folders("coloured", "grey", None, 12).lines
+    assert not any("warning: the fakes" in line for line in read_folders("grey", "grey", None, 12).lines)
 
 
 def test_fakes_that_are_not_used_are_told_and_all_can_be(here: Path, compared: Callable[..., Any]) -> None:
@@ -289,7 +289,10 @@ def test_figures_against_all_are_those_of_all(here: Path) -> None:
     noise(here / "fake", 50, seed=1)
     found = evaluate_folders("real", "fake", metrics=["frechet"], extractor="pixels", resamples=0, reals="train")
     both = read_folders("real", "fake", None, 50)
-    real, fake = (extractors.pixels().see(samples).features for samples in (both.real.whole.samples, both.made.samples))
+    real, fake = (
+        extractors.build_pixel_extractor().extract(samples).features
+        for samples in (both.real.train_unlimited.samples, both.fake.samples)
+    )
     assert found.figures[0].value == pytest.approx(frechet_distance(real, fake), rel=1e-6)
 
 
@@ -331,4 +334,4 @@ def test_too_few_fakes_are_named(here: Path, capsys: pytest.CaptureFixture[str])
         write(here / "real" / f"{index}.png", (index, 0, 0), (8, 8))
     write(here / "fake" / "0.png", (0, 0, 0), (8, 8))
     assert run_command("eval", ["real=real", "fake=fake"]) == 2
-    assert "fake=fake: 1 pictures are too few to judge" in capsys.readouterr().err
+    assert "fake=fake: 1 pictures are too few, at least" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.errors import CheckpointError, StorageError, UsageError
 from gan_cli.export import format_writers, isolated_pt2
 from gan_cli.export.export import compare, inputs_of
-from gan_cli.export.model_card import Card, rights_text
+from gan_cli.export.model_card import Card, license_text
 from gan_cli.sampling.load_generator import load_generator, sample
 from gan_cli.state.checkpoint import LAST
 
@@ -420,6 +420,6 @@ def test_a_card_says_whose_the_weights_and_the_data_are(dataset: str, words: str
     of_shapes = Card(
         "0", (), "shapes", (1, 16, 16), config.architecture.generator, config.conditioning, True, 1, "0" * 64
     )
-    told = " ".join(rights_text(replace(of_shapes, dataset=dataset)))
+    told = " ".join(license_text(replace(of_shapes, dataset=dataset)))
     assert "claims no rights" in told
     assert words in told

@@ -17,8 +17,8 @@ from torch import Tensor
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
-from gan_cli.health.monitor import SIGNS, Health
-from gan_cli.health.remedies import CURES, cures_for
+from gan_cli.health.monitor import RULES, Health
+from gan_cli.health.remedies import REMEDIES, cures_for
 from gan_cli.runs.log import read_metrics
 from gan_cli.state.train_state import TrainState
 from gan_cli.training import loop
@@ -41,7 +41,7 @@ SURE = {"logits/auc": 1.0, "loss/discriminator": 0.01}
 SHOWN: dict[str, tuple[str, dict[str, float], str]] = {
     "D far on the wrong side": ("divergence", {"loss/discriminator": 300.0}, "D's loss was as high as 300"),
     "fakes run away": ("divergence", {"health/shift": 30.0}, "fakes are 30 times the reals' spread away"),
-    "no contrast": ("blank_output", {"health/contrast": 0.001, "health/diversity": 0.0}, "within a fake pixels differ"),
+    "no contrast": ("blank_output", {"health/contrast": 0.001, "health/diversity": 0.0}, "pixels within a fake differ"),
     "short gradients": (
         "vanishing_gradient",
         {**SURE, "health/gradient_least": 1.5e-8},
@@ -58,7 +58,7 @@ SHOWN: dict[str, tuple[str, dict[str, float], str]] = {
     "nothing learned": (
         "discriminator_overpowered",
         {**SURE, "health/shift": 0.8},
-        "D separates perfectly, and fakes came no nearer",
+        "D separates perfectly, and fakes come no nearer",
     ),
 }
 
@@ -89,7 +89,7 @@ def test_a_failure_is_named_once_since_its_step_with_what_was_seen(case: str) ->
 
 def test_every_sign_is_tried_and_has_a_cure() -> None:
     tried = {name for name, *_ in SHOWN.values()} | {"oscillation"}
-    assert tried == {sign.name for sign in SIGNS} == CURES.keys() - {"nonfinite"}
+    assert tried == {rule.name for rule in RULES} == REMEDIES.keys() - {"nonfinite"}
 
 
 def test_fakes_that_jump_about_oscillate_and_one_jump_is_none() -> None:
@@ -170,7 +170,7 @@ COMMANDS = {
 def test_each_cure_is_an_override_that_goes_with_the_command_and_changes_something(command: str) -> None:
     given = COMMANDS[command]
     config = compose(*given)
-    for finding in CURES:
+    for finding in REMEDIES:
         offered = cures_for(finding, config)
         assert offered, finding
         for cure in offered:

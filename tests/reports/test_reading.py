@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gan_cli.reports.charts import quality_charts, quality_keys, training_charts, vital_charts
-from gan_cli.reports.curves import MOST_POINTS, Scale, Series, draw_chart, scale_of, steps_scale, thin
-from gan_cli.reports.frames import embed_frames, embed_picture, grids_of
-from gan_cli.reports.reading import duration, figure, inside, link, number, text
+from gan_cli.reports.charts import health_charts, quality_charts, quality_keys, training_charts
+from gan_cli.reports.curves import MOST_POINTS, Scale, Series, draw_chart, fit_scale, steps_scale, thin_points
+from gan_cli.reports.frames import embed_frames, embed_image, list_grids
+from gan_cli.reports.reading import format_duration, format_number, inside, link, number, text
 
 
 @pytest.mark.parametrize("count", [1, 2, 499, 500, 501, 1003, 20_000])
 def test_thinning_keeps_the_ends_and_every_spike(count: int) -> None:
     spikes = {count // 3: 1e6, count // 2: -1e6}
     points = [(float(step), spikes.get(step, math.sin(step))) for step in range(count)]
-    kept = thin(points)
+    kept = thin_points(points)
     assert len(kept) <= MOST_POINTS
     assert kept == sorted(kept)
     assert {points[0], points[-1], *((float(step), value) for step, value in spikes.items())} <= {*kept}
@@ -32,7 +32,7 @@ def test_thinning_keeps_the_ends_and_every_spike(count: int) -> None:
 def test_thinning_keeps_the_shape() -> None:
     draw = random.Random(0)
     points = [(float(step), draw.gauss(0, 1)) for step in range(50_000)]
-    kept = thin(points)
+    kept = thin_points(points)
     for first in range(0, 50_000, 5_000):
         whole = [value for step, value in points if first <= step < first + 5_000]
         thinned = [value for step, value in kept if first <= step < first + 5_000]
@@ -56,20 +56,20 @@ def test_ticks_are_round_numbers(low: float, high: float, ticks: list[float]) ->
 @pytest.mark.parametrize("low", [1e-12, 1e-3, 1.0, 12345.0, 1e200])
 @pytest.mark.parametrize("times", [1.0001, 3, 1e4, 1e80])
 def test_every_scale_has_some_ticks_inside(low: float, times: float) -> None:
-    scale = scale_of([low, low * times])
+    scale = fit_scale([low, low * times])
     ticks = scale.ticks(5)
     assert 1 <= len(ticks) <= 6
     for tick in ticks:
-        assert -1e-6 <= scale.place(tick) <= 1 + 1e-6
+        assert -1e-6 <= scale.position(tick) <= 1 + 1e-6
 
 
 def test_values_that_span_decades_are_drawn_on_a_logarithmic_scale() -> None:
-    assert scale_of([0.01, 2.0]).log
-    assert scale_of([0.01, 2.0]).ticks(5) == pytest.approx([0.01, 0.1, 1])
+    assert fit_scale([0.01, 2.0]).log
+    assert fit_scale([0.01, 2.0]).ticks(5) == pytest.approx([0.01, 0.1, 1])
     for linear in ([0.01, 0.5], [0.0, 1000.0], [-1.0, 1e6]):
-        assert not scale_of(linear).log
-    assert not scale_of([1e-9, 1.0], (0.0, 1.0)).log
-    same = scale_of([3.0, 3.0])
+        assert not fit_scale(linear).log
+    assert not fit_scale([1e-9, 1.0], (0.0, 1.0)).log
+    same = fit_scale([3.0, 3.0])
     assert same.low < 3 < same.high
 
 
@@ -94,11 +94,11 @@ def test_figures_are_grouped_by_what_they_say() -> None:
     lines, steps = [line, {**line, "step": 20}], steps_scale([20])
     assert [chart.title for chart in training_charts(lines, steps)] == ["Losses", "Penalty r1, unweighted"]
     assert [chart.title for chart in quality_charts(lines, steps)] == [
-        "Modes covered, of 8", "Samples at a mode", "Of the class asked for", "frechet-random",
-        "Precision and recall random",
+        "Modes covered, of 8", "Share of samples at a mode", "Share of samples of the requested class",
+        "frechet-random", "Precision and recall random",
     ]  # fmt: skip
     assert len(quality_charts(lines, steps)[-1].curves) == 2
-    assert "mine/figure" in [chart.title for chart in vital_charts(lines, steps)]
+    assert "mine/figure" in [chart.title for chart in health_charts(lines, steps)]
     assert "frechet-random" in quality_keys(lines)
     crowd = [{"step": 1, **{f"key {index}": 1.0 for index in range(5000)}}]
     assert len(quality_charts(crowd, steps)) < 100
@@ -115,12 +115,12 @@ def test_a_small_grid_is_kept_as_it_is_and_a_large_one_shrunk(tmp_path: Path) ->
     small, large = tmp_path / "small.png", tmp_path / "large.png"
     Image.effect_noise((60, 40), 80).save(small)
     Image.effect_noise((3000, 2000), 80).save(large)
-    kept = embed_picture(small, 10_000)
+    kept = embed_image(small, 10_000)
     assert kept is not None
     assert base64.b64decode(kept.uri.removeprefix("data:image/png;base64,")) == small.read_bytes()
     assert (kept.width, kept.height) == (60, 40)
     for most in (300_000, 50_000, 3_000):
-        shrunk = embed_picture(large, most)
+        shrunk = embed_image(large, most)
         assert shrunk is not None
         assert len(shrunk.uri) <= most + 50
         image = shown(shrunk.uri)
@@ -131,7 +131,7 @@ def test_a_small_grid_is_kept_as_it_is_and_a_large_one_shrunk(tmp_path: Path) ->
 
 def test_a_picture_of_few_bytes_and_many_pixels_is_shrunk_too(tmp_path: Path) -> None:
     Image.new("L", (3000, 2000)).save(tmp_path / "black.png")
-    shrunk = embed_picture(tmp_path / "black.png", 300_000)
+    shrunk = embed_image(tmp_path / "black.png", 300_000)
     assert shrunk is not None
     assert shown(shrunk.uri).size == (1280, 853)
     assert (shrunk.width, shrunk.height) == (3000, 2000)
@@ -152,7 +152,7 @@ def test_what_is_no_picture_is_left_out(tmp_path: Path) -> None:
         tmp_path,
         tmp_path / "x",
     ):
-        assert embed_picture(path, 1_000) is None, path
+        assert embed_image(path, 1_000) is None, path
 
 
 def test_frames_are_chosen_evenly_and_share_their_budget(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_frames_are_chosen_evenly_and_share_their_budget(tmp_path: Path) -> None
         Image.effect_noise((100, 100), 80).save(folder / f"step_{step:08d}.png")
     (folder / "step_x.png").write_text("")
     (folder / "step_00000005.txt").write_text("")
-    grids = grids_of(tmp_path, last=1200)
+    grids = list_grids(tmp_path, last=1200)
     assert [step for step, _ in grids] == [*range(0, 1201, 10)]
     frames = embed_frames(grids, 200_000)
     assert len(frames) == 60
@@ -185,15 +185,16 @@ def test_frames_are_chosen_evenly_and_share_their_budget(tmp_path: Path) -> None
     ],
 )  # fmt: skip
 def test_numbers_are_written_for_people(value: float | None, words: str) -> None:
-    assert figure(value) == words
+    assert format_number(value) == words
 
 
 def test_thousands_are_marked_however_many_digits() -> None:
-    assert [figure(1568.9, 4), figure(156.89, 4), figure(0.12345, 4)] == ["1,569", "156.9", "0.1235"]
+    texts = [format_number(value, 4) for value in (1568.9, 156.89, 0.12345)]
+    assert texts == ["1,569", "156.9", "0.1235"]
 
 
 def test_durations_are_written_for_people() -> None:
-    assert [duration(seconds) for seconds in (0.42, 58.2, 730, 12_000, None, -1)] == [
+    assert [format_duration(seconds) for seconds in (0.42, 58.2, 730, 12_000, None, -1)] == [
         "0.4 s", "58 s", "12 min", "3 h 20 min", "", "",
     ]  # fmt: skip
 

@@ -195,11 +195,11 @@ def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
         "gan-train dataset=shapes loss=hinge",
     ):  # fmt: skip
         assert words in page.text, words
-    assert re.search(r"training\.n_critic 5 1 came along with a choice", page.text)
-    assert re.search(r"seed 7 0 chosen", page.text)
+    assert re.search(r"training\.n_critic 5 1 implied by another setting", page.text)
+    assert re.search(r"seed 7 0 given", page.text)
     assert re.search(r"regularizer \[gradient_penalty\] \[r1\]", page.text)
-    assert "threads 1 auto settled" in page.text
-    assert re.search(r"dataset\.image_channels 1 came along with a choice", page.text)
+    assert "threads 1 auto chosen at the start" in page.text
+    assert re.search(r"dataset\.image_channels 1 implied by another setting", page.text)
     assert "training.ema_decay 0.999" not in page.text.split("The whole config")[0]
     assert "training.ema_decay=0.999" in page.text
     pictures = [picture["src"] or "" for picture in page.all("img")]
@@ -280,7 +280,7 @@ def test_a_run_of_which_little_is_left(tmp_path: Path) -> None:
     (run / "samples" / "real.png").unlink()
     page = opened(write_run_report(run))
     assert page.all("img") == []
-    assert "There are no figures yet" in page.text
+    assert "There are no metrics yet" in page.text
     (run / "config.json").write_text("{")
     assert "run not ended" in opened(write_run_report(run)).text
     shutil.rmtree(run)
@@ -367,7 +367,7 @@ def test_many_large_grids_stay_below_the_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("words", "budget"), [(1_000_000, 11_000_000), (5_000_000, 4_000_000), (12_000_000, 0)])
 def test_pictures_get_what_words_leave(words: int, budget: int) -> None:
-    page = pages.fit(lambda pictures: "x" * (words + pictures))
+    page = pages.fit_page_size(lambda pictures: "x" * (words + pictures))
     assert len(page) == words + budget <= LARGEST_PAGE
 
 
@@ -398,9 +398,9 @@ def test_what_the_report_of_a_sweep_tells(tmp_path: Path) -> None:
     write_run_report(sweep / "0")
     page = opened(write_sweep_report(sweep))
     for words in (
-        "sweep_1", "judged by frechet-classifier, lower is better", "loss=hinge: frechet-classifier 3 (2 to 4.5)",
+        "sweep_1", "ranked by frechet-classifier, lower is better", "loss=hinge: frechet-classifier 3 (2 to 4.5)",
         "gan-train dataset=shapes loss=hinge seed=1", "mode_collapse", "killed by SIGKILL", "2 of 3", "0 of 3",
-        "9, 4 did not end well", "gan-train -m dataset=shapes", "losses",
+        "9, 4 failed or did not finish", "gan-train -m dataset=shapes", "losses",
     ):  # fmt: skip
         assert words in page.text, words
     assert len(page.all("img")) == 2  # a grid of each row that has one
@@ -528,10 +528,10 @@ def test_the_command_finds_runs_and_sweeps(here: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 2, "which run?"),
+        ([], 2, "no run is given"),
         (["nowhere"], 2, "nowhere: no run there"),
         (["empty"], 2, "empty: no run there"),
-        (["run", "run", "out=x.html"], 2, "out=x.html: is one file, and 2 folders are named"),
+        (["run", "run", "out=x.html"], 2, "out=x.html: is one file, but 2 folders are given"),
         (["run", "out=notes.html"], 2, "out=notes.html: notes.html is there already; give another name, or overwrite"),
         (["run", "out=page.pdf"], 2, "out=page.pdf: gan-report writes a file that ends in .html, not .pdf"),
         (["run", "out=notes.html/x.html"], 5, "notes.html"),

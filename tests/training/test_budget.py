@@ -261,7 +261,7 @@ def test_a_run_that_was_resumed_to_another_end_is_repeated_to_its_last(
 
 def test_a_resume_that_older_versions_did_not_record_is_repeated_to_the_last_end(tmp_path: Path) -> None:
     lines = [{"step": step, "total_steps": end} for step, end in ((5, 90), (8, 100), (112, 300), (120, None))]
-    (tmp_path / replay.KEPT).write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / replay.ENDS_COPY).write_text("\n".join(map(json.dumps, lines)))
     config = dataclasses.replace(compose(), replay="x")
     assert replay.kept_ends(config, tmp_path) == {
         (step, AFTER_STEP): end for step, end in ((5, 90), (8, 100), (100, None), (112, 300))
@@ -282,11 +282,11 @@ def test_a_replay_that_would_be_another_run_is_refused(
         ("training.ema_decay=0.5", "training.ema_decay=0.5"),
         ("recipe=colour_64", "recipe=colour_64 (was auto)"),
         ("dry_run=true seed=1", "seed=1 (was 0)"),
-        ("loss=wasserstein seed=1", "by loss.name=wasserstein (was non_saturating), seed=1 (was 0), "),
+        ("loss=wasserstein seed=1", "loss.name=wasserstein (was non_saturating), seed=1 (was 0), "),
         ("loss=wasserstein seed=1", " more; give the same keys"),
     ):
         assert run_command("train", [*same, *typed.split()]) == 2
-        assert f"replay={one}: would be another run by " in (told := capsys.readouterr().err)
+        assert f"replay={one}: differs from that run in " in (told := capsys.readouterr().err)
         assert words in told
     config = dataclasses.replace(compose(*same[:-1], "seed=1"), replay=str(one))
     with pytest.raises(UsageError, match=r"seed=1 \(was 0\)"):
@@ -313,7 +313,7 @@ def test_a_replay_takes_the_paths_of_the_run_from_where_it_was_started(tmp_path:
     same = compose("dataset=folder", f"dataset.path={tmp_path}/there/x", f"replay={run}")
     assert replay.as_replayed(same, ("replay",), None).dataset == same.dataset
     other = dataclasses.replace(same, dataset=dataclasses.replace(same.dataset, path=str(tmp_path)))
-    with pytest.raises(UsageError, match=r"another run by dataset\.path="):
+    with pytest.raises(UsageError, match=r"differs from that run in dataset\.path="):
         replay.as_replayed(other, ("replay",), None)
 
 
@@ -335,7 +335,7 @@ def test_what_an_evaluation_takes_is_known_before_the_first_step(
     training_at(0.05)
     overrides = [*TINY_IMAGES, "conditioning=projection", "budget=10s"]
     told = (train(*overrides) / "train.log").read_text().splitlines()
-    right = next(number for number, line in enumerate(told) if "classifier: right about" in line)
+    right = next(number for number, line in enumerate(told) if "classifier: accuracy" in line)
     first = next(number for number, line in enumerate(told) if "budget=10s:" in line)
     assert right < first
     assert "in the end comes after it" not in "".join(told)

@@ -124,4 +124,4 @@ def test_doubles_in_a_persons_own_pictures_are_told(train: Callable[..., Path], 
         write(here / "pictures" / f"{number}.png", shade, (16, 16))
     tiny = [override for override in TINY_IMAGES if "dataset" not in override]
     run = train("dataset=folder", "dataset.path=pictures", "dataset.cache=none", *tiny, "steps=1")
-    assert "data: doubles: 2 of 12 training images are copies of another" in (run / "train.log").read_text()
+    assert "data: duplicates: 2 of 12 training images are copies of another" in (run / "train.log").read_text()

@@ -1,1 +1,1 @@
-"""What generated samples are worth: functions of tensors, which know nothing of runs."""
+"""Metrics of generated samples: functions of tensors. They do not depend on runs or configs."""

@@ -1,4 +1,4 @@
-"""Whether a classifier knows the classes at all, or is as good as guessing: one that guesses must judge nothing."""
+"""Tests whether a classifier is better than chance. One that is not must not be used to evaluate samples."""
 
 from __future__ import annotations
 
@@ -11,50 +11,53 @@ from torch import Tensor
 
 from gan_cli.data.labels import Attribute
 
-MARGIN = 0.02  # of the way from guessing to always right, below which no number of samples helps
-LUCK = 0.05  # how probable such an accuracy may be for one that guesses
+MIN_GAIN = 0.02  # part of the way from chance level to 100 % that the accuracy must exceed, whatever the sample size
+SIGNIFICANCE_LEVEL = 0.05  # of the binomial test against chance
 
 
-class Trust(NamedTuple):
-    """Whether a classifier must judge nothing, and how good it is, in one line."""
+class ClassifierAssessment(NamedTuple):
+    """Whether the classifier is at chance level (and must not be used), and its accuracy in one line of text."""
 
     at_chance: bool
     said: str
 
 
-def trust(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> Trust:
-    """In a classifier of this accuracy, trained on nine tenths of the data with these labels."""
-    guess, tested = guessing(labels, attributes), max(1, len(labels) // 10)
-    said = f"classifier: right about {accuracy:.1%} of the tenth of the data that it has not seen"
-    if not is_at_chance(accuracy, tested, guess):
-        return Trust(False, said)
-    many = "1 sample" if tested == 1 else f"{tested:,} samples"
-    return Trust(True, f"{said} ({many}), no better than guessing ({guess:.1%})")
+def trust(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> ClassifierAssessment:
+    """Assesses a classifier that was trained on nine tenths of the data and has this accuracy on the last tenth.
+
+    `labels` are those of all the data.
+    """
+    chance, tested = guessing(labels, attributes), max(1, len(labels) // 10)
+    text = f"classifier: accuracy {accuracy:.1%} on the tenth of the data that it was not trained on"
+    if not is_at_chance(accuracy, tested, chance):
+        return ClassifierAssessment(False, text)
+    count = "1 sample" if tested == 1 else f"{tested:,} samples"
+    return ClassifierAssessment(True, f"{text} ({count}), no better than guessing ({chance:.1%})")
 
 
 def guessing(labels: Tensor, attributes: Sequence[Attribute]) -> float:
-    """The accuracy of always naming the most frequent class, of each attribute."""
+    """The accuracy of always predicting the most frequent class, averaged over the attributes' known labels."""
     known = labels[labels >= 0].flatten()
     counts = known.bincount(minlength=sum(attribute.size for attribute in attributes))
     right = sum(int(counts[attribute.columns].max()) for attribute in attributes)
     return right / max(len(known), 1)
 
 
-def is_at_chance(accuracy: float, tested: int, guess: float) -> bool:
-    """Whether this accuracy on `tested` samples is no better than `guess`, as far as so many samples can tell.
+def is_at_chance(accuracy: float, tested: int, chance: float) -> bool:
+    """Whether this accuracy on `tested` samples is not significantly better than the accuracy `chance`.
 
-    One more than half way from guessing to always right is taken to know, however few samples there are. Any other
-    must be beyond what guessing reaches once in 1 / LUCK times (exact binomial test, one-sided).
+    An accuracy more than half way from chance to 1 always counts as better, however few samples there are. Any other
+    accuracy must pass a one-sided exact binomial test at SIGNIFICANCE_LEVEL.
     """
-    if accuracy <= guess + MARGIN * (1 - guess):
+    if accuracy <= chance + MIN_GAIN * (1 - chance):
         return True
-    if accuracy > (1 + guess) / 2:
+    if accuracy > (1 + chance) / 2:
         return False
-    return _at_least(round(accuracy * tested), tested, guess) > LUCK
+    return _binomial_tail(round(accuracy * tested), tested, chance) > SIGNIFICANCE_LEVEL
 
 
-def _at_least(right: int, tested: int, guess: float) -> float:
-    """The probability that of `tested` guesses as many as `right` are right; `guess` is above 0 and below 1."""
+def _binomial_tail(right: int, tested: int, chance: float) -> float:
+    """The probability that at least `right` of `tested` guesses are right, each with probability `chance` in (0, 1)."""
     hits = torch.arange(right, tested + 1, dtype=torch.float64)
     ways = math.lgamma(tested + 1) - torch.lgamma(hits + 1) - torch.lgamma(tested - hits + 1)
-    return (ways + hits * math.log(guess) + (tested - hits) * math.log1p(-guess)).exp().sum().item()
+    return (ways + hits * math.log(chance) + (tested - hits) * math.log1p(-chance)).exp().sum().item()

@@ -1,4 +1,4 @@
-"""A small classifier of the data, trained on the spot: it judges whether a sample is what was asked for."""
+"""A small classifier, trained on the data set: checks whether samples are of the requested class; gives features."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.storage.checksummed_file import SealError, seal, unseal
 from gan_cli.storage.download import keep
 
-CLASSIFIERS = Path("~/.cache/gan-cli/classifiers")  # where they are kept
-VERSION = 3  # of the network and its training: another one is trained anew
+CLASSIFIERS = Path("~/.cache/gan-cli/classifiers")  # the cache
+CLASSIFIER_VERSION = 3  # of the network and its training; cached classifiers of other versions are not used
 FEATURES = 128
-SIDE = 28  # what the network sees, whatever the size of the images
-STEPS = 500  # whatever the size of the data: the time is the same
+SIDE = 28  # images are resized to this side
+STEPS = 500  # the same for every data set, so the training time is the same
 BATCH_SIZE = 100
 LEARNING_RATE = 8e-3
 PREDICTED_AT_ONCE = 500
-TIMED_STEPS = 10  # of the training, after which its time is known
-# While training, images are turned, scaled and shifted by up to so much: radians, a share, pixels.
-TURN, SCALE, SHIFT = 0.2, 0.1, 2
+TIMED_STEPS = 10  # steps after which the training time is estimated
+ROTATION, SCALE, SHIFT = 0.2, 0.1, 2  # largest random changes of training images: radians, a share, pixels
 MOST_BYTES = 16 << 20
 
 
@@ -42,34 +41,34 @@ class Classifier:
     accuracy: float
 
     def logits(self, images: Tensor) -> Tensor:
-        """Of each class for each of `images`, uint8 `[N, C, H, W]`, as `[N, K]`."""
-        return self._applied(self.network, images)
+        """Class logits `[N, K]` of uint8 images `[N, C, H, W]`."""
+        return self._apply(self.network, images)
 
     def features(self, images: Tensor) -> Tensor:
-        """What the classes are told apart by, of uint8 `[N, C, H, W]`: `[N, FEATURES]`, none below 0."""
+        """Inputs of the last layer, `[N, FEATURES]`, at least 0, for uint8 images `[N, C, H, W]`."""
         assert isinstance(self.network, nn.Sequential)
-        return self._applied(self.network[:-1], images)
+        return self._apply(self.network[:-1], images)
 
     @torch.no_grad()
-    def _applied(self, layers: nn.Module, images: Tensor) -> Tensor:
+    def _apply(self, layers: nn.Module, images: Tensor) -> Tensor:
         return torch.cat([layers(_as_inputs(part.cpu())) for part in images.split(PREDICTED_AT_ONCE)])
 
 
 # --- training ----------------------------------------------------------------------------------------------------
 
 
-Told = Callable[[float], None]  # about how many seconds a training takes
+EstimateCallback = Callable[[float], None]  # takes the estimated training time in seconds
 
 
-def untold(seconds: float) -> None:
+def ignore_estimate(seconds: float) -> None:
     pass
 
 
 def describe_training(seconds: float) -> str:
-    return f"classifier: training one of these data, once, in about {max(seconds, 1):.0f} s; it is kept for other runs"
+    return f"classifier: training one for this data set, about {max(seconds, 1):.0f} s; it is cached for later runs"
 
 
-@torch.inference_mode(False)  # whatever the caller is in the middle of
+@torch.inference_mode(False)  # the caller may be in inference mode
 def train_classifier(
     samples: Tensor,
     labels: Tensor,
@@ -77,40 +76,47 @@ def train_classifier(
     *,
     seed: int = 0,
     steps: int | None = None,
-    told: Told = untold,
+    on_estimate: EstimateCallback = ignore_estimate,
 ) -> Classifier:
-    """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to tell the class of each of their `attributes`.
+    """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to predict the class of each of their `attributes`.
 
-    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`; `steps`: STEPS unless given. `told` is called after
-    TIMED_STEPS of them. UsageError for fewer than 2 samples.
+    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`. `steps` defaults to STEPS. `on_estimate` is called
+    after TIMED_STEPS. UsageError for fewer than 2 samples.
 
-    A function of its arguments alone; the caller's random state is left as it was.
+    The result depends on the arguments alone; the caller's random state does not change.
     """
     if len(samples) < 2:
         raise UsageError(f"a classifier needs at least 2 labelled images, the data set has {len(samples)}")
     steps = steps or STEPS
     order = torch.randperm(len(samples), generator=generator_for(seed, "classifier's split"))
-    held_out, kept = order.tensor_split([max(1, len(samples) // 10)])
+    test_index, train_index = order.tensor_split([max(1, len(samples) // 10)])
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive_seed(seed, "classifier"))  # and no other device's
+        torch.default_generator.manual_seed(derive_seed(seed, "classifier"))  # of the CPU alone
         network = _build_network(samples.shape[1], _classes(attributes))
         optimizer = torch.optim.AdamW(network.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-        inputs_of, began = _inputs_of(samples, kept, steps), time.perf_counter()
+        inputs_at, started = _input_function(samples, train_index, steps), time.perf_counter()
         for step in range(steps):
             if step == TIMED_STEPS:
-                told((time.perf_counter() - began) * steps / step)
-            chosen = batch_indices(seed, len(kept), BATCH_SIZE, step)
+                on_estimate((time.perf_counter() - started) * steps / step)
+            batch = batch_indices(seed, len(train_index), BATCH_SIZE, step)
             optimizer.zero_grad()
-            wanted = condition_of(labels[kept[chosen]], _classes(attributes))
-            classification_loss(network(_moved(inputs_of(chosen))), wanted, attributes).backward()
+            target = condition_of(labels[train_index[batch]], _classes(attributes))
+            classification_loss(network(_augment(inputs_at(batch))), target, attributes).backward()
             optimizer.step()
             schedule.step()
     network.eval()
-    trained = Classifier(network, 0.0)  # a tenth of the data may be more than the memory holds
-    logits = torch.cat([trained.logits(samples[some]) for some in held_out.split(PREDICTED_AT_ONCE)])
-    wanted = condition_of(labels[held_out], _classes(attributes))
-    return Classifier(network, classification_accuracy(logits, wanted, attributes))
+    return Classifier(network, _accuracy(network, samples, labels, attributes, test_index))
+
+
+def _accuracy(
+    network: nn.Module, samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], test_index: Tensor
+) -> float:
+    """The accuracy on the samples of `test_index`, computed in parts, as they may not fit in memory together."""
+    classifier = Classifier(network, 0.0)
+    logits = torch.cat([classifier.logits(samples[part]) for part in test_index.split(PREDICTED_AT_ONCE)])
+    target = condition_of(labels[test_index], _classes(attributes))
+    return classification_accuracy(logits, target, attributes)
 
 
 def _classes(attributes: Sequence[Attribute]) -> int:
@@ -136,29 +142,29 @@ def _as_inputs(images: Tensor) -> Tensor:
     return interpolate(inputs, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
 
 
-def _inputs_of(samples: Tensor, kept: Tensor, steps: int) -> Callable[[Tensor], Tensor]:
-    """The network's inputs for some of the `kept` samples, by their places there.
+def _input_function(samples: Tensor, train_index: Tensor, steps: int) -> Callable[[Tensor], Tensor]:
+    """Returns a function from positions in `train_index` to the network's inputs.
 
-    Images of another size are resized once, unless there are so many that a training sees each less than twice.
+    Images of another size are resized once, unless there are so many that training uses each less than twice.
     """
-    if samples.shape[-2:] == (SIDE, SIDE) or 2 * len(kept) > steps * BATCH_SIZE:
-        return lambda places: _as_inputs(samples[kept[places]])
-    resized = torch.cat([_as_inputs(samples[some]) for some in kept.split(PREDICTED_AT_ONCE)])
-    return lambda places: resized[places]
+    if samples.shape[-2:] == (SIDE, SIDE) or 2 * len(train_index) > steps * BATCH_SIZE:
+        return lambda positions: _as_inputs(samples[train_index[positions]])
+    resized = torch.cat([_as_inputs(samples[part]) for part in train_index.split(PREDICTED_AT_ONCE)])
+    return lambda positions: resized[positions]
 
 
-def _moved(inputs: Tensor) -> Tensor:
-    """Each image a little turned, scaled and shifted, differently every time."""
-    turn, scale, right, down = torch.rand(4, len(inputs)) * 2 - 1
+def _augment(inputs: Tensor) -> Tensor:
+    """Rotates, scales and shifts each image by a small random amount."""
+    rotation, scale, right, down = torch.rand(4, len(inputs)) * 2 - 1
     scale = 1 + SCALE * scale
-    cos, sin = scale * (TURN * turn).cos(), scale * (TURN * turn).sin()
+    cos, sin = scale * (ROTATION * rotation).cos(), scale * (ROTATION * rotation).sin()
     right, down = right * SHIFT * 2 / SIDE, down * SHIFT * 2 / SIDE
     matrix = torch.stack([cos, -sin, right, sin, cos, down], dim=1).view(-1, 2, 3)
     grid = affine_grid(matrix, list(inputs.shape), align_corners=False)
     return grid_sample(inputs, grid, padding_mode="border", align_corners=False)
 
 
-# --- keeping -----------------------------------------------------------------------------------------------------
+# --- cache -------------------------------------------------------------------------------------------------------
 
 
 def cached_classifier(
@@ -167,23 +173,23 @@ def cached_classifier(
     labels: Tensor,
     attributes: Sequence[Attribute],
     folder: Path,
-    told: Told = untold,
+    on_estimate: EstimateCallback = ignore_estimate,
     steps: int | None = None,
 ) -> Classifier:
-    """The classifier of this data that `folder` keeps, else one trained now and kept there for the next time.
+    """Loads the classifier of this data set from the cache `folder`, or trains one and saves it there.
 
-    It is trained for so many `steps`, STEPS unless given; `told` as by `train_classifier`. A file that is damaged or
-    not such a classifier is replaced. A folder that cannot be written is no error. Of processes that train at once,
-    each uses its own and the last one's file stays.
+    `steps` and `on_estimate` as for `train_classifier`. A file that is damaged or not such a classifier is replaced. It
+    is no error if the folder cannot be written. If several processes train at once, each uses its own classifier and
+    the last file stays.
     """
-    shape = f"{samples.shape[1]}x{_classes(attributes)}"  # of the same data, stacks and single digits are told apart
+    shape = f"{samples.shape[1]}x{_classes(attributes)}"  # stacks and single digits of the same data set differ in it
     if steps is not None:
         shape += f"-{steps}"
-    path = folder / f"classifier-v{VERSION}-{shape}-{dataset_fingerprint}.safetensors"
+    path = folder / f"classifier-v{CLASSIFIER_VERSION}-{shape}-{dataset_fingerprint}.safetensors"
     found = _load(path, dataset_fingerprint, samples.shape[1], _classes(attributes))
     if found is not None:
         return found
-    classifier = train_classifier(samples, labels, attributes, steps=steps, told=told)
+    classifier = train_classifier(samples, labels, attributes, steps=steps, on_estimate=on_estimate)
     with contextlib.suppress(OSError):
         _save(classifier, path, dataset_fingerprint)
     return classifier
@@ -195,14 +201,14 @@ def _save(classifier: Classifier, path: Path, fingerprint: str) -> None:
 
 
 def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifier | None:
-    """What is in the file, if that is a classifier of this data; nothing in the file is run."""
+    """The classifier in the file, or None if it is not one of this data set. The file cannot run code."""
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
         tensors, metadata, _ = unseal(path.read_bytes())
     except (OSError, SealError):
         return None
-    with torch.device("meta"):  # names and shapes alone, no weights that a random state would go into
+    with torch.device("meta"):  # names and shapes without weights: takes nothing from the random state
         network = _build_network(channels, classes)
     accuracy = metadata.get("accuracy")
     if metadata.get("data") != fingerprint or not isinstance(accuracy, float) or not 0 <= accuracy <= 1:

@@ -1,6 +1,7 @@
-"""How far the distribution of one set of features is from another's: Frechet and kernel distance, precision, recall.
+"""Distances between the distributions of two sets of features: Frechet, kernel (MMD), precision and recall.
 
-What ends in `s` and takes `chosen`, bool `[R, N]`, gives `[R]` figures, one of each row's samples: see `resampling`.
+A function whose name ends in `s` takes `masks`, bool `[R, N]`, and returns `[R]` values: one for each subset of the N
+samples that a row selects. `resampling` makes such masks.
 """
 
 from __future__ import annotations
@@ -12,25 +13,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-ROWS_AT_ONCE = 1000  # of the matrix of distances that is held
+ROWS_AT_ONCE = 1000  # rows of a distance matrix in memory
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Fitted to features: mean `[F]` and covariance `[F, F]` in float64."""
+    """A Gaussian fitted to features: mean `[F]` and covariance `[F, F]`, float64."""
 
     mean: Tensor
     covariance: Tensor
 
     @cached_property
     def root(self) -> Tensor:
-        """Of the covariance, a symmetric matrix without negative eigenvalues."""
+        """The symmetric square root of the covariance, `[F, F]`."""
         values, vectors = torch.linalg.eigh(self.covariance)
         return vectors * values.clamp_min(0).sqrt() @ vectors.T
 
 
-def fitted(features: Tensor) -> Gaussian:
-    """To `[N, F]`; ValueError for fewer than 2 rows."""
+def fit_gaussian(features: Tensor) -> Gaussian:
+    """Fits a Gaussian to features `[N, F]`. ValueError for fewer than 2 rows."""
     if len(features) < 2:
         raise ValueError("a covariance needs at least 2 samples of each")
     features = features.double()
@@ -38,36 +39,40 @@ def fitted(features: Tensor) -> Gaussian:
 
 
 def frechet_distance(one: Tensor, other: Tensor) -> float:
-    """Between the Gaussians fitted to features `[N, F]` and `[M, F]` (Dowson and Landau, 1982; for GANs 1706.08500).
+    """The Frechet distance between the Gaussians fitted to features `[N, F]` and `[M, F]`.
 
-    |mean - mean'|^2 + tr(C + C' - 2 (C C')^(1/2)), at least 0. Computed in float64. ValueError for fewer than 2 rows.
+    |mean - mean'|^2 + tr(C + C' - 2 (C C')^(1/2)), at least 0 (Dowson and Landau, 1982; for GANs 1706.08500). Computed
+    in float64. ValueError for fewer than 2 rows.
     """
-    return frechet_between(fitted(one), fitted(other))
+    return frechet_between(fit_gaussian(one), fit_gaussian(other))
 
 
 def frechet_between(one: Gaussian, other: Gaussian) -> float:
+    """The Frechet distance between two Gaussians, at least 0."""
     shift = (one.mean - other.mean).square().sum()
     cross = torch.linalg.eigvalsh(one.root @ other.covariance @ one.root).clamp_min(0).sqrt().sum()
     return max(0.0, (shift + one.covariance.trace() + other.covariance.trace() - 2 * cross).item())
 
 
-def frechet_distances(real: Gaussian, fake: Tensor, chosen: Tensor) -> Tensor:
-    return torch.tensor([frechet_between(real, fitted(fake[row])) for row in chosen], dtype=torch.float64)
+def frechet_distances(real: Gaussian, fake: Tensor, masks: Tensor) -> Tensor:
+    """The Frechet distances, float64 `[R]`, of the subsets of `fake` `[N, F]` that `masks` select."""
+    return torch.tensor([frechet_between(real, fit_gaussian(fake[row])) for row in masks], dtype=torch.float64)
 
 
 def kernel_distance(one: Tensor, other: Tensor) -> float:
-    """Squared maximum mean discrepancy of features `[N, F]`, `[M, F]`, unbiased: on average 0 of equal distributions.
+    """The squared maximum mean discrepancy (MMD) of features `[N, F]` and `[M, F]`, with the kernel (x.y / F + 1)^3.
 
-    With the kernel (x.y / F + 1)^3 (1801.01401; of Inception's features this is KID). It can be a little below 0.
-    Computed in float64 of all pairs. ValueError for fewer than 2 rows.
+    KID if the features are Inception's (1801.01401). The unbiased estimate: 0 on average for equal distributions, and
+    sometimes a little below 0. Computed in float64 of all pairs. ValueError for fewer than 2 rows.
     """
     return kernel_distances(one, other, torch.ones(1, len(other), dtype=torch.bool)).item()
 
 
-def kernel_distances(real: Tensor, fake: Tensor, chosen: Tensor) -> Tensor:
-    if min(len(real), int(chosen.sum(1).min())) < 2:
+def kernel_distances(real: Tensor, fake: Tensor, masks: Tensor) -> Tensor:
+    """The kernel distances, float64 `[R]`, of the subsets of `fake` `[N, F]` that `masks` select."""
+    if min(len(real), int(masks.sum(1).min())) < 2:
         raise ValueError("an unbiased estimate needs at least 2 samples of each")
-    real, fake, weights = real.double(), fake.double(), chosen.double()
+    real, fake, weights = real.double(), fake.double(), masks.double()
     count = weights.sum(1)
     with_real = torch.cat([_kernel(part, real).mean(1) for part in _parts(fake)])
     among_real = torch.stack([_kernel(part, real).sum() for part in _parts(real)]).sum() - _own(real).sum()
@@ -86,42 +91,47 @@ def _kernel(rows: Tensor, others: Tensor) -> Tensor:
 
 
 def _own(rows: Tensor) -> Tensor:
-    """Of each row with itself."""
+    """The kernel of each row with itself, `[N]`."""
     return _cubed(rows.square().sum(1) / rows.shape[1] + 1)
 
 
 def _cubed(values: Tensor) -> Tensor:
-    return values * values * values  # several times as fast as a power
+    return values * values * values  # several times faster than pow
 
 
-class Coverage(NamedTuple):
-    """Shares in 0..1: of fakes that are like real samples, and of real samples that the fakes are like."""
+class PrecisionRecall(NamedTuple):
+    """Shares from 0 to 1: of fakes inside the manifold of the reals, and of reals inside the manifold of the fakes."""
 
     precision: float
     recall: float
 
 
-def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> Coverage:
+def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> PrecisionRecall:
     """Improved precision and recall of features `[N, F]` and `[M, F]` (1904.06991).
 
-    A sample is like a set if it is within the distance of one of the set's members to its `neighbours`-th nearest other
-    member. ValueError if a set has no more members than that.
+    A sample is inside the manifold of a set if, for some member of the set, it is not farther from it than that
+    member's `neighbours`-th nearest other member. ValueError if a set has no more than `neighbours` members.
     """
     if min(len(real), len(fake)) <= neighbours:
-        raise ValueError(f"a sample needs {neighbours} neighbours beside itself")
+        raise ValueError(f"a sample needs {neighbours} neighbours other than itself")
     real, fake = real.float(), fake.float()
-    return Coverage(_share_within(fake, real, neighbours), _share_within(real, fake, neighbours))
+    return PrecisionRecall(_share_within(fake, real, neighbours), _share_within(real, fake, neighbours))
 
 
 def _share_within(samples: Tensor, members: Tensor, neighbours: int) -> float:
-    radii = torch.cat([distances(part, members).kthvalue(neighbours + 1).values for part in _parts(members)])
-    return torch.cat([(distances(part, members) <= radii).any(1) for part in _parts(samples)]).float().mean().item()
+    radii = torch.cat([pairwise_distances(part, members).kthvalue(neighbours + 1).values for part in _parts(members)])
+    return (
+        torch.cat([(pairwise_distances(part, members) <= radii).any(1) for part in _parts(samples)])
+        .float()
+        .mean()
+        .item()
+    )
 
 
 def _parts(rows: Tensor) -> tuple[Tensor, ...]:
     return rows.split(ROWS_AT_ONCE)
 
 
-def distances(rows: Tensor, others: Tensor) -> Tensor:
-    """`[N, M]`, a sample's distance to itself being exactly what it is to its copy."""
+def pairwise_distances(rows: Tensor, others: Tensor) -> Tensor:
+    """Euclidean distances `[N, M]`. Computed without matrix products, so equal pairs have exactly equal distances."""
     return torch.cdist(rows, others, compute_mode="donot_use_mm_for_euclid_dist")

@@ -1,4 +1,4 @@
-"""What samples are compared by: features of them, and a classifier's probabilities where there is one."""
+"""Feature extractors: samples to features, and to class probabilities if the extractor is a classifier."""
 
 from __future__ import annotations
 
@@ -13,95 +13,95 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, relu
 
 from gan_cli.data.dataset import to_unit
-from gan_cli.evaluation.metrics.classifier import VERSION, Classifier
+from gan_cli.evaluation.metrics.classifier import CLASSIFIER_VERSION, Classifier
 from gan_cli.randomness import generator_for
 
-AT_ONCE = 500
+BATCH_SIZE = 500
 RANDOM_SIDE, RANDOM_FEATURES = 32, 128
-RANDOM_CHANNELS = (32, 64, 128)  # of layers that halve the side
-MOST_VALUES = 256  # of a picture compared by its pixels: a covariance has the square of that
+RANDOM_CHANNELS = (32, 64, 128)  # of layers with stride 2
+MOST_VALUES = 256  # pixel features of an image; a covariance has the square of that
 
-Told = Callable[[int, int], None]  # of so many samples, so many are done
+CountCallback = Callable[[int, int], None]  # takes the samples done and their total number
 
 
-class Seen(NamedTuple):
-    """float32 `[N, F]`, and `[N, K]` probabilities of classes or None."""
+class Features(NamedTuple):
+    """Features, float32 `[N, F]`, and class probabilities `[N, K]` or None."""
 
     features: Tensor
     probabilities: Tensor | None = None
 
 
-def _untold(done: int, count: int) -> None:
+def _no_progress(done: int, count: int) -> None:
     pass
 
 
 @dataclass(frozen=True)
-class Picked:
-    """Some samples of data that may be larger than the memory: `index` counts through the `sources` one after another.
+class SampleSubset:
+    """Samples chosen by `index` from one or two tensors, which may be larger than the memory.
 
-    A slice of it is a tensor.
+    `index` counts through the tensors as if they were concatenated. Slicing reads samples as one tensor.
     """
 
-    sources: tuple[Tensor, ...]
+    tensors: tuple[Tensor, ...]
     index: Tensor
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, some: slice) -> Tensor:
-        if len(self.sources) == 1:
-            return self.sources[0][self.index[some]]
-        first, second = self.sources
+    def __getitem__(self, part: slice) -> Tensor:
+        if len(self.tensors) == 1:
+            return self.tensors[0][self.index[part]]
+        first, second = self.tensors
         border = len(first)
-        return torch.stack([first[at] if at < border else second[at - border] for at in self.index[some].tolist()])
+        return torch.stack([first[at] if at < border else second[at - border] for at in self.index[part].tolist()])
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """`look` makes features of some samples: uint8 `[N, C, H, W]` or points `[N, D]`.
+    """Computes features. `extract_batch` takes uint8 images `[N, C, H, W]` or points `[N, D]`.
 
-    `key` differs for whatever would see the same sample otherwise. `accuracy` is that of the classifier behind it.
-    `why` says why it is not the one that was asked for.
+    Extractors with the same `key` give the same features. `accuracy` is that of the classifier, if it is one. `why`
+    says why it is not the requested extractor, if so.
     """
 
     name: str
     key: str
-    look: Callable[[Tensor], Seen]
+    extract_batch: Callable[[Tensor], Features]
     accuracy: float | None = None
     why: str = ""
 
     @torch.no_grad()
-    def see(self, samples: Tensor | Picked, told: Told = _untold) -> Seen:
-        """All of them, some at a time."""
-        seen = [self.look(part) for part in _told_of(samples, told)]
-        probabilities = [part.probabilities for part in seen if part.probabilities is not None]
-        features = torch.cat([part.features for part in seen])
-        return Seen(features, torch.cat(probabilities) if probabilities else None)
+    def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = _no_progress) -> Features:
+        """The features of all samples, computed in batches."""
+        batches = [self.extract_batch(part) for part in _batches(samples, progress)]
+        probabilities = [part.probabilities for part in batches if part.probabilities is not None]
+        features = torch.cat([part.features for part in batches])
+        return Features(features, torch.cat(probabilities) if probabilities else None)
 
 
-def _told_of(samples: Tensor | Picked, told: Told) -> Iterator[Tensor]:
-    for start in range(0, len(samples), AT_ONCE):
-        yield samples[start : start + AT_ONCE]
-        told(min(start + AT_ONCE, len(samples)), len(samples))
+def _batches(samples: Tensor | SampleSubset, progress: CountCallback) -> Iterator[Tensor]:
+    for start in range(0, len(samples), BATCH_SIZE):
+        yield samples[start : start + BATCH_SIZE]
+        progress(min(start + BATCH_SIZE, len(samples)), len(samples))
 
 
 # --- points and pixels -------------------------------------------------------------------------------------------
 
 
-def points() -> Extractor:
-    """The coordinates themselves."""
-    return Extractor("points", "points", lambda samples: Seen(samples.float()))
+def build_point_extractor() -> Extractor:
+    """Builds the extractor of points: the features are their coordinates."""
+    return Extractor("points", "points", lambda samples: Features(samples.float()))
 
 
-def pixels() -> Extractor:
-    """Values in [-1, 1] of pictures of at most MOST_VALUES, to which larger ones are shrunk."""
-    return Extractor("pixels", f"pixels-{MOST_VALUES}", lambda images: Seen(shrunk(images, MOST_VALUES)))
+def build_pixel_extractor() -> Extractor:
+    """Builds the extractor of pixel values in [-1, 1]; images of more than MOST_VALUES values are downscaled."""
+    return Extractor("pixels", f"pixels-{MOST_VALUES}", lambda images: Features(downscale(images, MOST_VALUES)))
 
 
-def shrunk(images: Tensor, most: int) -> Tensor:
-    """uint8 `[N, C, H, W]` as `[N, values]` in [-1, 1], of a smaller size if else there were more than `most` values.
+def downscale(images: Tensor, most: int) -> Tensor:
+    """Flattens uint8 images `[N, C, H, W]` to `[N, values]` in [-1, 1], resized first if they have more than `most`.
 
-    The proportions are kept as nearly as can be.
+    The aspect ratio is kept as nearly as possible.
     """
     channels, height, width = images.shape[1:]
     factor = min(1.0, math.sqrt(most / (channels * height * width)))
@@ -115,50 +115,50 @@ def shrunk(images: Tensor, most: int) -> Tensor:
 # --- networks ----------------------------------------------------------------------------------------------------
 
 
-def random(channels: int) -> Extractor:
-    """Convolutions with fixed random weights, which no data have shaped (2002.09797, section 4.1, has such).
+def build_random_extractor(channels: int) -> Extractor:
+    """Builds a convolutional network with fixed random weights, which no data were used for (2002.09797, section 4.1).
 
-    Three that halve the side of pictures brought to RANDOM_SIDE pixels, then a projection to RANDOM_FEATURES values.
+    Images are resized to RANDOM_SIDE pixels. Three convolutions with stride 2, then a projection to RANDOM_FEATURES.
     """
     weights, inputs = [], channels
     for number, outputs in enumerate((*RANDOM_CHANNELS, RANDOM_FEATURES)):
-        side = 3 if number < len(RANDOM_CHANNELS) else RANDOM_SIDE >> len(RANDOM_CHANNELS)  # the last sees all
+        side = 3 if number < len(RANDOM_CHANNELS) else RANDOM_SIDE >> len(RANDOM_CHANNELS)  # the last covers all
         drawn = torch.randn(outputs, inputs, side, side, generator=generator_for(0, "random features", number))
-        weights.append(drawn * math.sqrt(2 / drawn[0].numel()))  # He's: as large out as in
+        weights.append(drawn * math.sqrt(2 / drawn[0].numel()))  # He initialization
         inputs = outputs
 
-    def look(images: Tensor) -> Seen:
+    def extract_batch(images: Tensor) -> Features:
         values = to_unit(images)
         if values.shape[-2:] != (RANDOM_SIDE, RANDOM_SIDE):
             values = interpolate(values, size=(RANDOM_SIDE, RANDOM_SIDE), mode="bilinear", antialias=True)
         for weight in weights[:-1]:
             values = relu(conv2d(values, weight, stride=2, padding=1))
-        return Seen(conv2d(values, weights[-1]).flatten(1))
+        return Features(conv2d(values, weights[-1]).flatten(1))
 
-    return Extractor("random", f"random-1-{channels}", look)
+    return Extractor("random", f"random-1-{channels}", extract_batch)
 
 
-def classifying(classifier: Classifier, *, one_of: bool, stacked: bool = False) -> Extractor:
-    """The features by which a classifier of the data tells classes apart, and the classes' probabilities.
+def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked: bool = False) -> Extractor:
+    """Builds an extractor of a classifier's features (inputs of its last layer) and class probabilities.
 
-    `one_of`: a picture has one class; of several attributes there are no probabilities. `stacked`: each channel is a
-    picture to the classifier, whose features stand beside each other, and a picture's class is the number spelt.
+    `one_of`: an image has one class. With several attributes (false) there are no probabilities. `stacked`: each
+    channel is classified as one digit; the features are concatenated, and the class is the number that the digits form.
     """
     network = classifier.network
     assert isinstance(network, nn.Sequential)
 
-    def look(images: Tensor) -> Seen:
+    def extract_batch(images: Tensor) -> Features:
         count, layers = images.shape[:2]
         features = classifier.features(images.flatten(0, 1).unsqueeze(1) if stacked else images)
         probabilities = network[-1](features).softmax(1)
         if not stacked:
-            return Seen(features, probabilities if one_of else None)
+            return Features(features, probabilities if one_of else None)
         digits = probabilities.view(count, layers, -1).unbind(1)
-        spelt = digits[0]
+        joint = digits[0]
         for digit in digits[1:]:
-            spelt = (spelt.unsqueeze(2) * digit.unsqueeze(1)).flatten(1)
-        return Seen(features.view(count, -1), spelt)
+            joint = (joint.unsqueeze(2) * digit.unsqueeze(1)).flatten(1)
+        return Features(features.view(count, -1), joint)
 
     digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in network.state_dict().values()))
-    key = f"classifier-v{VERSION}-{one_of}-{stacked}-{digest.hexdigest()}"
-    return Extractor("classifier", key, look, classifier.accuracy)
+    key = f"classifier-v{CLASSIFIER_VERSION}-{one_of}-{stacked}-{digest.hexdigest()}"
+    return Extractor("classifier", key, extract_batch, classifier.accuracy)

@@ -1,4 +1,4 @@
-"""Features of Inception-v3 as trained on ImageNet: what FID, KID and IS are of in papers. Needs the extra `metrics`."""
+"""Inception-v3 features (ImageNet weights), as papers use them for FID, KID and IS. Needs the extra `metrics`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.errors import UsageError, one_line
-from gan_cli.evaluation.metrics.extractors import Extractor, Seen
+from gan_cli.evaluation.metrics.extractors import Extractor, Features
 from gan_cli.storage.download import made_if_kept
 
 NAME = "weights-inception-2015-12-05-6726825d.pth"
@@ -20,45 +20,45 @@ SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 FOLDER = Path("~/.cache/gan-cli/inception")
 
 
-def inception() -> Extractor:
-    """torch-fidelity's port of the network that FID is defined by (1706.08500), which scales pictures to 299 pixels.
+def build_inception_extractor() -> Extractor:
+    """Builds torch-fidelity's port of the network that defines FID (1706.08500). It resizes images to 299 x 299 pixels.
 
-    UsageError without the package, or without the weights where they cannot be fetched.
+    UsageError if the package is missing, or if the weights are missing and cannot be downloaded.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of packages that it imports
+            warnings.simplefilter("ignore")  # from packages that it imports
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
         raise UsageError(
             f"extractor=inception: needs the extra metrics, pip install 'gan-cli[metrics]' ({one_line(error, 80)})"
         ) from None
     network = FeatureExtractorInceptionV3(
-        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(fetched())
+        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(fetch_weights())
     )
 
-    def look(images: Tensor) -> Seen:
+    def extract_batch(images: Tensor) -> Features:
         features, logits = network(images[:, :3] if images.shape[1] > 2 else images[:, :1].expand(-1, 3, -1, -1))
-        return Seen(features, logits.softmax(1))
+        return Features(features, logits.softmax(1))
 
-    return Extractor("inception", f"inception-{SHA256}", look)
+    return Extractor("inception", f"inception-{SHA256}", extract_batch)
 
 
-def fetched() -> Path:
-    """The file of weights, downloaded once; UsageError says where to put it by hand.
+def fetch_weights() -> Path:
+    """Returns the file of weights, downloading it the first time. UsageError names the path to put it at by hand.
 
-    The package unpickles this file. So only the one that is known by its sha256 is ever given to it.
+    torch-fidelity unpickles this file, so its sha256 is verified before it is passed on.
     """
     path = FOLDER.expanduser() / NAME
     if not path.exists():
         try:
             with made_if_kept(path.parent):
-                print(f"Inception's weights: downloading 91 MB to {path}", flush=True)
+                print(f"Inception weights: downloading 91 MB to {path}", flush=True)
                 torch.hub.download_url_to_file(URL, str(path), hash_prefix=SHA256, progress=False)
         except (OSError, urllib.error.URLError, RuntimeError) as error:
             raise UsageError(
-                f"extractor=inception: its weights cannot be fetched ({one_line(error, 100)}); put {URL} at {path}, or"
-                " use extractor=classifier or random"
+                f"extractor=inception: its weights cannot be downloaded ({one_line(error, 100)}); put {URL} at {path},"
+                " or use extractor=classifier or random"
             ) from None
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()

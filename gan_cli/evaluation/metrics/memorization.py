@@ -1,10 +1,11 @@
-"""Whether samples are training pictures learned by heart, and whether they repeat each other.
+"""Detects generated images that copy training images, and generated images that repeat each other.
 
-Both compare with what real pictures do that were not trained on. A sample's nearest training picture is near in two
-ways: because it is a copy, or because pictures of its kind lie near each other (a blurred one is near to many). So its
-distance to the nearest is taken over its mean distance to the following ones, as 2301.13188 does to find copies; the
-nearest distance itself, as in 1806.00035 and 2002.09797, is told beside it. Real pictures that lie there twice would
-make copies look usual, so a double does not count as a neighbour of held-out pictures.
+Held-out real images, which the generator was not trained on, give the thresholds for both. The nearest training image
+of a sample can be near for two reasons: the sample is a copy, or images of its kind are all near each other (a blurred
+image is near to many). So the distance to the nearest image is divided by the mean distance to the next FOLLOWING
+images, as 2301.13188 does to find copies. The nearest distance itself, as in 1806.00035 and 2002.09797, is reported
+too. Duplicates among the real images would raise the thresholds, so the duplicates of a held-out image do not count as
+its neighbours.
 """
 
 from __future__ import annotations
@@ -15,77 +16,85 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_cli.evaluation.metrics.extractors import Told, _untold, shrunk
+from gan_cli.evaluation.metrics.extractors import CountCallback, _no_progress, downscale
 
-MOST_VALUES = 1024  # of a picture that is compared: 32 x 32 grey
-FOLLOWING = 49  # neighbours after the nearest
-RARE = 0.01  # the share of held-out pictures that are as near as what counts as a copy
-FLAGGED = 0.05  # the share of samples at which they are called memorized
-MOSTLY = 0.5  # of samples repeat each other: told, of honest ones it is a tenth
+MOST_VALUES = 1024  # images are compared at no more values than this: 32 x 32 grey
+FOLLOWING = 49  # neighbours after the nearest, whose mean distance is the denominator
+COPY_QUANTILE = 0.01  # a sample is a copy if it is as near as this share of the held-out images
+MAX_COPY_SHARE = 0.05  # above this share of copies the samples are flagged as memorized
+REPORTED_REPEAT_SHARE = 0.5  # above this share of repeated samples the verdict mentions it; a good generator has 0.1
 ROWS_AT_ONCE = 5000
-# A double: the same picture saved again. Its values differ by a few grey levels (root mean square), and beside the
-# pictures that follow it is near to nothing.
-DOUBLE, DOUBLE_CLOSENESS = 4 / 127.5, 0.1
-FAR_BELOW = 0.2  # of held-out pictures' usual distance: no new picture is so near, whatever the others do
+# Two images are duplicates if they are the same image saved twice: their values differ by a few grey levels (root mean
+# square, of values in [-1, 1]), and the distance is small relative to the next neighbours.
+DUPLICATE_RMS, DUPLICATE_RELATIVE_DISTANCE = 4 / 127.5, 0.1
+MIN_DISTANCE_RATIO = 0.2  # of held-out images' median distance; new images are never so near, whatever the copies say
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """Of each picture: how far the nearest other is, which one, and how near it is beside those that follow (0..1)."""
+    """The nearest other image of each image: its distance, its index, and its relative distance, `[N]` each.
+
+    The relative distance is the distance over the mean distance of the next FOLLOWING neighbours, 0 to 1.
+    """
 
     distance: Tensor
     index: Tensor
-    closeness: Tensor
+    relative_distance: Tensor
 
 
 def find_nearest(
-    pictures: Tensor, among: Tensor, own: Tensor | None = None, told: Told = _untold, beyond: float | None = None
+    pictures: Tensor,
+    among: Tensor,
+    self_index: Tensor | None = None,
+    progress: CountCallback = _no_progress,
+    beyond: float | None = None,
 ) -> Nearest:
-    """Of uint8 `[N, C, H, W]`, among `[M, C, H, W]`, of at most MOST_VALUES pixels; M is at least 2.
+    """Finds the nearest of `among` for each image. Both are uint8 `[., C, H, W]`, downscaled to MOST_VALUES values.
 
-    `own` `[N]` are the places that the pictures themselves have there, which do not count. With `beyond` none counts
-    that is not farther than that; the distance is infinite where none is.
+    `among` holds at least 2 images. `self_index` `[N]` is the index of each image itself in `among`, which is left out.
+    With `beyond`, images at that distance or nearer are left out too; the distance is infinite if none is left.
     """
-    looked = shrunk(pictures, MOST_VALUES)
-    kept = min(FOLLOWING + 1, len(among) - (own is not None))
-    best, places = torch.full((len(looked), kept), torch.inf), torch.zeros(len(looked), kept, dtype=torch.int64)
+    queries = downscale(pictures, MOST_VALUES)
+    count = min(FOLLOWING + 1, len(among) - (self_index is not None))
+    best, indices = torch.full((len(queries), count), torch.inf), torch.zeros(len(queries), count, dtype=torch.int64)
     for start in range(0, len(among), ROWS_AT_ONCE):
-        part = shrunk(among[start : start + ROWS_AT_ONCE], MOST_VALUES)
-        apart = _squared(looked, part)
-        if own is not None:
-            here = ((own >= start) & (own < start + len(part))).nonzero().squeeze(1)
-            apart[here, own[here] - start] = torch.inf
+        part = downscale(among[start : start + ROWS_AT_ONCE], MOST_VALUES)
+        squared = _squared_distances(queries, part)
+        if self_index is not None:
+            here = ((self_index >= start) & (self_index < start + len(part))).nonzero().squeeze(1)
+            squared[here, self_index[here] - start] = torch.inf
         if beyond is not None:
-            apart[apart <= beyond**2] = torch.inf
-        numbers = torch.arange(start, start + len(part)).expand(len(looked), -1)
-        candidates, numbers = torch.cat([best, apart], 1), torch.cat([places, numbers], 1)
-        best, chosen = candidates.topk(kept, largest=False)
-        places = numbers.gather(1, chosen)
-        told(min(start + ROWS_AT_ONCE, len(among)), len(among))
-    index = places[:, 0]
-    nearest = (looked - shrunk(among[index], MOST_VALUES)).norm(dim=1)  # exactly, as no matrix product is
-    following = best[:, 1:].clamp_min(0).sqrt().mean(1) if kept > 1 else nearest
+            squared[squared <= beyond**2] = torch.inf
+        numbers = torch.arange(start, start + len(part)).expand(len(queries), -1)
+        candidates, numbers = torch.cat([best, squared], 1), torch.cat([indices, numbers], 1)
+        best, columns = candidates.topk(count, largest=False)
+        indices = numbers.gather(1, columns)
+        progress(min(start + ROWS_AT_ONCE, len(among)), len(among))
+    index = indices[:, 0]
+    nearest = (queries - downscale(among[index], MOST_VALUES)).norm(dim=1)  # exact, unlike the matrix product above
+    following = best[:, 1:].clamp_min(0).sqrt().mean(1) if count > 1 else nearest
     if beyond is not None:
         nearest = torch.where(best[:, 0].isinf(), torch.inf, nearest)
-        behind = best[:, 1:].sqrt()
-        following = behind.where(behind.isfinite(), torch.nan).nanmean(1)
+        distances = best[:, 1:].sqrt()
+        following = distances.where(distances.isfinite(), torch.nan).nanmean(1)
         following = torch.where(following.isnan(), nearest, following)
-    closeness = torch.where(nearest > 0, nearest / following.clamp_min(1e-12), torch.zeros(()))
-    return Nearest(nearest, index, closeness.clamp_max(1.0))
+    relative_distance = torch.where(nearest > 0, nearest / following.clamp_min(1e-12), torch.zeros(()))
+    return Nearest(nearest, index, relative_distance.clamp_max(1.0))
 
 
-def _squared(rows: Tensor, others: Tensor) -> Tensor:
+def _squared_distances(rows: Tensor, others: Tensor) -> Tensor:
     return (rows.square().sum(1, keepdim=True) - 2 * rows @ others.T + others.square().sum(1)).clamp_min_(0)
 
 
 @dataclass(frozen=True)
 class Memorization:
-    """Shares `[N]` are of bool for each sample; `ratio` is of median distances, 1 where samples are as held-out ones.
+    """Which of N samples are copies of training images and which repeat other samples.
 
-    `copies`: nearer to a training picture, beside those that follow, than all but RARE of held-out pictures are.
-    `repeats`: nearer to another sample than all but RARE of held-out pictures are to another one. In both a held-out
-    picture that is a double goes by what is nearest to it beyond its doubles, as does `held_out_distance`.
-    `doubles` is how many of them have a double among the training pictures.
+    `copies`, bool `[N]`: the relative distance to the nearest training image is at most the COPY_QUANTILE of that of
+    held-out images. `repeats`, bool `[N]`: the distance to the nearest other sample is at most the COPY_QUANTILE of the
+    distance from a held-out image to the nearest other held-out image. For both quantiles, and in `held_out_distance`,
+    the duplicates of a held-out image do not count. `distance` `[N]` is to the nearest training image. `duplicates` is
+    how many held-out images have a duplicate among the training images.
     """
 
     copies: Tensor
@@ -94,71 +103,82 @@ class Memorization:
     held_out_distance: Tensor
     nearest: Nearest
     held_out_nearest: Nearest
-    doubles: int = 0
+    duplicates: int = 0
 
     @property
     def ratio(self) -> float:
+        """The median distance of samples to training images over that of held-out images; about 1 for new images."""
         return (self.distance.median() / self.held_out_distance.median().clamp_min(1e-12)).item()
 
     @property
     def flagged(self) -> bool:
-        return self.copies.float().mean().item() > FLAGGED or self.ratio < FAR_BELOW
+        """Whether the samples count as memorized."""
+        return self.copies.float().mean().item() > MAX_COPY_SHARE or self.ratio < MIN_DISTANCE_RATIO
 
     @property
     def verdict(self) -> str:
-        """One line."""
+        """The result in one line."""
         share, count = self.copies.float().mean().item(), len(self.copies)
-        said = f"{share:.1%} of {count:,} samples are nearer to a training image than {1 - RARE:.0%} of held-out ones"
+        text = f"{share:.1%} of {count:,} samples are nearer to a training image than {1 - COPY_QUANTILE:.0%}"
+        text += " of held-out images"
         if self.flagged:
-            said += f"; up to {FLAGGED:.0%} pass" if share > FLAGGED else ""
-        if self.ratio < FAR_BELOW:
-            said += f"; the median sample is at {self.ratio:.2g} of the distance that held-out ones have to theirs"
+            text += f"; at most {MAX_COPY_SHARE:.0%} is accepted" if share > MAX_COPY_SHARE else ""
+        if self.ratio < MIN_DISTANCE_RATIO:
+            text += f"; the median distance to a training image is {self.ratio:.2g} times that of held-out images"
         repeated = self.repeats.float().mean().item()
-        if repeated > MOSTLY:
-            said += f", but {repeated:.1%} repeat each other"
-        if self.doubles:
-            said += f"; {self.doubles:,} of {len(self.held_out_distance):,} held-out ones are doubles of a training"
-            said += " image, and go by the nearest other"
-        return f"memorization: {'FLAGGED' if self.flagged else 'not seen'}: {said}"
+        if repeated > REPORTED_REPEAT_SHARE:
+            text += f"; {repeated:.1%} of samples repeat each other"
+        if self.duplicates:
+            text += f"; {self.duplicates:,} of {len(self.held_out_distance):,} held-out images are duplicates of a"
+            text += " training image, and are measured to the nearest other one"
+        return f"memorization: {'FLAGGED' if self.flagged else 'not found'}: {text}"
 
 
-def find_memorized(fakes: Tensor, train: Tensor, held_out: Tensor, own: Tensor | None, told: Told) -> Memorization:
-    """Of uint8 `[N, C, H, W]` and as many held-out ones; `own` as for `find_nearest` if these are from `train`."""
-    copied = find_nearest(fakes, train, told=told)
-    expected = find_nearest(held_out, train, own)
-    usual, doubles = _beyond_doubles(expected, held_out, train, own)
+def detect_memorization(
+    fakes: Tensor, train: Tensor, held_out: Tensor, self_index: Tensor | None, progress: CountCallback
+) -> Memorization:
+    """Compares N fakes with the training images. `fakes` and `held_out` are uint8 `[N, C, H, W]`.
+
+    `self_index` as for `find_nearest`, if the held-out images are part of `train`.
+    """
+    fake_nearest = find_nearest(fakes, train, progress=progress)
+    held_out_nearest = find_nearest(held_out, train, self_index)
+    usual, duplicates = _beyond_duplicates(held_out_nearest, held_out, train, self_index)
     among_fakes = find_nearest(fakes, fakes, torch.arange(len(fakes)))
-    places = torch.arange(len(held_out))
-    among_real, _ = _beyond_doubles(find_nearest(held_out, held_out, places), held_out, held_out, places)
+    indices = torch.arange(len(held_out))
+    among_real, _ = _beyond_duplicates(find_nearest(held_out, held_out, indices), held_out, held_out, indices)
     return Memorization(
-        copies=copied.closeness <= _rare(usual.closeness),
-        repeats=among_fakes.distance <= _rare(among_real.distance),
-        distance=copied.distance,
+        copies=fake_nearest.relative_distance <= _copy_threshold(usual.relative_distance),
+        repeats=among_fakes.distance <= _copy_threshold(among_real.distance),
+        distance=fake_nearest.distance,
         held_out_distance=usual.distance,
-        nearest=copied,
-        held_out_nearest=expected,
-        doubles=doubles,
+        nearest=fake_nearest,
+        held_out_nearest=held_out_nearest,
+        duplicates=duplicates,
     )
 
 
-def _beyond_doubles(found: Nearest, pictures: Tensor, among: Tensor, own: Tensor | None) -> tuple[Nearest, int]:
-    """`found`, but of each picture that is a double the nearest beyond its doubles; and how many of them are.
+def _beyond_duplicates(
+    found: Nearest, pictures: Tensor, among: Tensor, self_index: Tensor | None
+) -> tuple[Nearest, int]:
+    """Replaces the nearest image of each duplicate by the nearest that is no duplicate. Returns also their number.
 
-    One whose like are all that there is stays as it was found.
+    `found` are the nearest of `pictures` in `among`. An image that has only duplicates keeps its nearest.
     """
-    reach = DOUBLE * math.sqrt(shrunk(pictures[:1], MOST_VALUES).shape[1])
-    doubled = ((found.distance <= reach) & (found.closeness <= DOUBLE_CLOSENESS)).nonzero().squeeze(1)
-    if not len(doubled):
+    limit = DUPLICATE_RMS * math.sqrt(downscale(pictures[:1], MOST_VALUES).shape[1])
+    is_duplicate = (found.distance <= limit) & (found.relative_distance <= DUPLICATE_RELATIVE_DISTANCE)
+    rows = is_duplicate.nonzero().squeeze(1)
+    if not len(rows):
         return found, 0
-    behind = find_nearest(pictures[doubled], among, None if own is None else own[doubled], beyond=reach)
-    there = behind.distance.isfinite()
-    distance, index, closeness = found.distance.clone(), found.index.clone(), found.closeness.clone()
-    distance[doubled[there]] = behind.distance[there]
-    index[doubled[there]] = behind.index[there]
-    closeness[doubled[there]] = behind.closeness[there]
-    return Nearest(distance, index, closeness), len(doubled)
+    others = find_nearest(pictures[rows], among, None if self_index is None else self_index[rows], beyond=limit)
+    exists = others.distance.isfinite()
+    distance, index, relative_distance = found.distance.clone(), found.index.clone(), found.relative_distance.clone()
+    distance[rows[exists]] = others.distance[exists]
+    index[rows[exists]] = others.index[exists]
+    relative_distance[rows[exists]] = others.relative_distance[exists]
+    return Nearest(distance, index, relative_distance), len(rows)
 
 
-def _rare(values: Tensor) -> Tensor:
-    """What RARE of the values are at most."""
-    return values.quantile(RARE)
+def _copy_threshold(values: Tensor) -> Tensor:
+    """The COPY_QUANTILE of the values, a scalar."""
+    return values.quantile(COPY_QUANTILE)

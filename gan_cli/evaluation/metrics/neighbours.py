@@ -1,4 +1,4 @@
-"""Which samples have which for neighbours: precision, recall, density and coverage of a set and of its halves."""
+"""Metrics of nearest neighbours: precision, recall, density and coverage of a set of samples and of its subsets."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.evaluation.metrics.distances import distances
+from gan_cli.evaluation.metrics.distances import pairwise_distances
 
-NEAR = 3  # neighbours that precision and recall go by, as in 1904.06991
-AROUND = 5  # those of density and coverage, as in 2002.09797
-LISTED = 32  # nearest ones of a fake among which those in its half are looked for: 3 are, but once in 8 million times
+PRECISION_NEIGHBOURS = 3  # k of precision and recall, as in 1904.06991
+DENSITY_NEIGHBOURS = 5  # k of density and coverage, as in 2002.09797
+CANDIDATES = 32  # neighbours searched for 3 of the same half; fewer than 3 are found once in 8 million times
 ROWS_AT_ONCE = 1000
 
 
-class Shares(NamedTuple):
-    """`[R]` of each. Precision, recall and coverage are shares; density is 1 where the fakes are as dense as the reals.
+class NeighbourMetrics(NamedTuple):
+    """Metrics of R subsets of the fakes, `[R]` each. All are shares but density, which is 1 for equal densities.
 
-    Precision and recall are those of `distances.precision_recall`. Density: of how many real samples' neighbourhoods
-    a fake is part, over AROUND. Coverage: the share of real samples that have a fake within the distance of their
-    AROUND-th nearest other; of equal sets of equal size about 1 - 2^-AROUND.
+    With k = DENSITY_NEIGHBOURS, the neighbourhood of a real sample reaches to its k-th nearest other real sample.
+    Precision and recall: as `distances.precision_recall`. Density: the mean number of neighbourhoods that contain a
+    fake, over k. Coverage: the share of neighbourhoods that contain a fake; about 1 - 2^-k for two sets of equal size
+    from the same distribution.
     """
 
     precision: Tensor
@@ -30,52 +31,66 @@ class Shares(NamedTuple):
     coverage: Tensor
 
 
-def radii(members: Tensor) -> Tensor:
-    """`[N, 2]`: the distance of each of `[N, F]` to its NEAR-th and AROUND-th nearest other; ValueError for too few."""
-    if len(members) <= AROUND:
-        raise ValueError(f"a sample needs {AROUND} neighbours beside itself")
+def neighbour_radii(members: Tensor) -> Tensor:
+    """Distances `[N, 2]` of each row of `[N, F]` to its 3rd and 5th nearest other row. ValueError for too few rows.
+
+    The columns are for PRECISION_NEIGHBOURS and DENSITY_NEIGHBOURS.
+    """
+    if len(members) <= DENSITY_NEIGHBOURS:
+        raise ValueError(f"a sample needs {DENSITY_NEIGHBOURS} neighbours other than itself")
     found = [
-        distances(part, members).topk(AROUND + 1, largest=False).values[:, [NEAR, AROUND]]
+        pairwise_distances(part, members)
+        .topk(DENSITY_NEIGHBOURS + 1, largest=False)
+        .values[:, [PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS]]
         for part in members.split(ROWS_AT_ONCE)
     ]
     return torch.cat(found)
 
 
-def neighbour_shares(real: Tensor, real_radii: Tensor, fake: Tensor, chosen: Tensor) -> Shares:
-    """Of real features `[N, F]` with their `radii`, and of those fakes `[M, F]` that a row of `chosen` `[R, M]` has."""
-    reach = _reach(fake, chosen)
-    weights, count = chosen.float(), chosen.sum(1)
+def neighbour_metrics(real: Tensor, real_radii: Tensor, fake: Tensor, masks: Tensor) -> NeighbourMetrics:
+    """Compares real features `[N, F]` with R subsets of fakes `[M, F]`, one for each row of `masks`, bool `[R, M]`.
+
+    `real_radii` are the `neighbour_radii` of the real features.
+    """
+    radii = _radii_in_subsets(fake, masks)
+    weights, count = masks.float(), masks.sum(1)
     precise = torch.zeros(len(fake), dtype=torch.bool)
     around = torch.zeros(len(fake))
-    recalled, covered = torch.zeros(len(chosen)), torch.zeros(len(chosen))
+    recalled, covered = torch.zeros(len(masks)), torch.zeros(len(masks))
     for part, radius in zip(real.split(ROWS_AT_ONCE), real_radii.split(ROWS_AT_ONCE), strict=True):
-        apart = distances(part, fake)
-        precise |= (apart <= radius[:, :1]).any(0)
-        inside = (apart < radius[:, 1:]).float()
+        distances = pairwise_distances(part, fake)
+        precise |= (distances <= radius[:, :1]).any(0)
+        inside = (distances < radius[:, 1:]).float()
         around += inside.sum(0)
         covered += (weights @ inside.T > 0).sum(1)
-        recalled += torch.stack([(apart <= row).any(1).sum() for row in reach])
-    return Shares(
-        weights @ precise.float() / count, recalled / len(real), weights @ around / count / AROUND, covered / len(real)
+        recalled += torch.stack([(distances <= row).any(1).sum() for row in radii])
+    return NeighbourMetrics(
+        weights @ precise.float() / count,
+        recalled / len(real),
+        weights @ around / count / DENSITY_NEIGHBOURS,
+        covered / len(real),
     )
 
 
-def _reach(fake: Tensor, chosen: Tensor) -> Tensor:
-    """`[R, M]`: how far each fake is from its NEAR-th nearest other that is chosen with it; -1 if it is not chosen."""
-    if int(chosen.sum(1).min()) <= NEAR:
-        raise ValueError(f"a sample needs {NEAR} neighbours beside itself")
-    listed = min(LISTED, len(fake) - 1)
-    far, which = [], []
+def _radii_in_subsets(fake: Tensor, masks: Tensor) -> Tensor:
+    """Distances `[R, M]` of each fake to its PRECISION_NEIGHBOURS-th nearest other in the same subset.
+
+    -1 for fakes that are not in the subset. ValueError if a subset is too small.
+    """
+    if int(masks.sum(1).min()) <= PRECISION_NEIGHBOURS:
+        raise ValueError(f"a sample needs {PRECISION_NEIGHBOURS} neighbours other than itself")
+    count = min(CANDIDATES, len(fake) - 1)
+    values, columns = [], []
     for start in range(0, len(fake), ROWS_AT_ONCE):
-        apart = distances(fake[start : start + ROWS_AT_ONCE], fake)
-        apart[torch.arange(len(apart)), torch.arange(start, start + len(apart))] = math.inf  # itself
-        found = apart.topk(listed, largest=False)
-        far.append(found.values)
-        which.append(found.indices)
-    far_away, indices = torch.cat(far), torch.cat(which)
-    reach = torch.full(chosen.shape, -1.0)
-    for row, mine in zip(reach, chosen, strict=True):
-        enough = mine[indices].cumsum(1) >= NEAR
-        place = torch.where(enough.any(1), enough.int().argmax(1), listed - 1)
-        row[mine] = far_away.gather(1, place.unsqueeze(1)).squeeze(1)[mine]
-    return reach
+        part = pairwise_distances(fake[start : start + ROWS_AT_ONCE], fake)
+        part[torch.arange(len(part)), torch.arange(start, start + len(part))] = math.inf  # a fake and itself
+        found = part.topk(count, largest=False)
+        values.append(found.values)
+        columns.append(found.indices)
+    distances, indices = torch.cat(values), torch.cat(columns)
+    radii = torch.full(masks.shape, -1.0)
+    for row, mask in zip(radii, masks, strict=True):
+        enough = mask[indices].cumsum(1) >= PRECISION_NEIGHBOURS
+        position = torch.where(enough.any(1), enough.int().argmax(1), count - 1)
+        row[mask] = distances.gather(1, position.unsqueeze(1)).squeeze(1)[mask]
+    return radii

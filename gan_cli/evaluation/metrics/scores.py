@@ -1,4 +1,4 @@
-"""What a classifier's probabilities say of samples."""
+"""The Inception score, from the class probabilities that a classifier gives to samples."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 
 def inception_score(probabilities: Tensor) -> float:
-    """exp of the mean KL(p(class | sample) || p(class)) of `[N, K]` (1606.03498): 1 to K, high if sure and varied.
+    """exp of the mean KL(p(class | sample) || p(class)) of probabilities `[N, K]` (1606.03498), from 1 to K.
 
-    Of all samples together; the custom of ten parts scores a little less, as fewer samples know the classes' shares
-    less well.
+    High if each sample has a clear class and the classes vary. Computed of all samples together; papers that average
+    ten parts get a slightly lower score.
     """
     return inception_scores(probabilities, torch.ones(1, len(probabilities), dtype=torch.bool)).item()
 
 
-def inception_scores(probabilities: Tensor, chosen: Tensor) -> Tensor:
-    """The scores `[R]` of the samples that each row of `chosen`, bool `[R, N]`, has."""
+def inception_scores(probabilities: Tensor, masks: Tensor) -> Tensor:
+    """The scores `[R]` of R subsets of the samples, one for each row of `masks`, bool `[R, N]`."""
     known = probabilities.double()
-    weights = chosen.double() / chosen.sum(1, keepdim=True)
+    weights = masks.double() / masks.sum(1, keepdim=True)
     marginal = weights @ known
     return (_entropy(marginal) - weights @ _entropy(known)).exp()
 

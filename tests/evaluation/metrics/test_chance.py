@@ -36,12 +36,12 @@ def test_at_chance(accuracy: float, tested: int, guess: float, expected: bool) -
 @pytest.mark.parametrize(("right", "tested", "guess"), [(3, 12, 0.5), (9, 12, 0.5), (1, 7, 1 / 70), (200, 1500, 0.1)])
 def test_the_probability_is_scipy_s(right: int, tested: int, guess: float) -> None:
     expected = stats.binom.sf(right - 1, tested, guess)
-    assert chance._at_least(right, tested, guess) == pytest.approx(expected, rel=1e-9)
+    assert chance._binomial_tail(right, tested, guess) == pytest.approx(expected, rel=1e-9)
 
 
 def test_one_that_guesses_passes_as_seldom_as_is_said() -> None:
     right = stats.binom(200, 0.25).rvs(4000, random_state=0)
-    assert sum(not is_at_chance(each / 200, 200, 0.25) for each in right) / 4000 < chance.LUCK
+    assert sum(not is_at_chance(each / 200, 200, 0.25) for each in right) / 4000 < chance.SIGNIFICANCE_LEVEL
 
 
 def test_guessing_is_to_name_the_most_frequent_class() -> None:
@@ -54,9 +54,10 @@ def test_guessing_is_to_name_the_most_frequent_class() -> None:
 def test_what_is_said() -> None:
     labels = torch.tensor([0, 1] * 60)
     known = trust(0.9, labels, attributes_of(["a", "b"]))
-    assert known == (False, "classifier: right about 90.0% of the tenth of the data that it has not seen")
+    assert known == (False, "classifier: accuracy 90.0% on the tenth of the data that it was not trained on")
     guesses = trust(4 / 12, labels, attributes_of(["a", "b"]))
     assert guesses.at_chance
     assert guesses.said.endswith(
-        "right about 33.3% of the tenth of the data that it has not seen (12 samples), no better than guessing (50.0%)"
+        "accuracy 33.3% on the tenth of the data that it was not trained on (12 samples),"
+        " no better than guessing (50.0%)"
     )

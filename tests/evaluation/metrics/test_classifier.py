@@ -18,7 +18,7 @@ from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics import classifier as classifiers
 from gan_cli.evaluation.metrics.classifier import Classifier, cached_classifier, train_classifier
-from gan_cli.evaluation.metrics.modes import count_labels, floor_of
+from gan_cli.evaluation.metrics.modes import count_labels, simulate_mode_floor
 from gan_cli.storage.checksummed_file import seal, unseal
 from gan_cli.training.periodic_evaluation import unstacked
 
@@ -77,7 +77,7 @@ def test_real_stacks_are_near_their_floor(classifier: Classifier) -> None:
     assert (predicted == labels).float().mean() > 0.98
     spelt = predicted.view(-1, 3) @ torch.tensor([100, 10, 1])
     assert (spelt == stacks.labels).float().mean() > 0.95
-    count, floor = count_labels(spelt, 1000), floor_of(1000, 3000)
+    count, floor = count_labels(spelt, 1000), simulate_mode_floor(1000, 3000)
     assert count.covered == pytest.approx(floor.covered, abs=20)
     assert count.reverse_kl == pytest.approx(floor.reverse_kl, abs=0.02)
 
@@ -131,7 +131,7 @@ def test_images_are_resized_once_to_the_same_bits(shape: tuple[int, ...], monkey
     monkeypatch.setattr(classifiers, "_as_inputs", lambda some: resized.append(len(some)) or resize(some))
     once = train_classifier(samples, labels, TEN)
     assert sum(resized) == 60  # the held-out tenth too
-    monkeypatch.setattr(classifiers, "_inputs_of", lambda some, kept, _: lambda places: resize(some[kept[places]]))
+    monkeypatch.setattr(classifiers, "_input_function", lambda some, kept, _: lambda places: resize(some[kept[places]]))
     assert same(once, train_classifier(samples, labels, TEN))
 
 
@@ -147,8 +147,8 @@ def test_of_many_images_those_that_are_seen_are_resized(monkeypatch: pytest.Monk
 
 def test_the_time_of_a_training_is_told_on_the_way() -> None:
     told: list[float] = []
-    train_classifier(*images(), steps=12, told=told.append)
-    train_classifier(*images(), steps=4, told=told.append)  # over before it is known
+    train_classifier(*images(), steps=12, on_estimate=told.append)
+    train_classifier(*images(), steps=4, on_estimate=told.append)  # over before it is known
     assert len(told) == 1
     assert 0 < told[0] < 60
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from gan_cli.evaluation.metrics.distances import (
-    fitted,
+    fit_gaussian,
     frechet_distance,
     frechet_distances,
     kernel_distance,
     kernel_distances,
     precision_recall,
 )
-from gan_cli.evaluation.metrics.resampling import halves
+from gan_cli.evaluation.metrics.resampling import half_masks
 
 
 def normal(count: int, mean: Tensor, factor: Tensor, seed: int) -> Tensor:
@@ -128,11 +128,11 @@ def test_the_kernel_s_is_symmetric_blind_to_order_and_unbiased() -> None:
 def test_of_halves_as_of_their_samples_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gan_cli.evaluation.metrics.distances.ROWS_AT_ONCE", 7)
     real, fake = torch.randn(50, 4), torch.randn(30, 4) * 2
-    chosen = halves(30, 4)
+    chosen = half_masks(30, 4)
     alone = [kernel_distance(real, fake[row]) for row in chosen]
     assert kernel_distances(real, fake, chosen).tolist() == pytest.approx(alone)
     alone = [frechet_distance(real, fake[row]) for row in chosen]
-    assert frechet_distances(fitted(real), fake, chosen).tolist() == pytest.approx(alone)
+    assert frechet_distances(fit_gaussian(real), fake, chosen).tolist() == pytest.approx(alone)
 
 
 def test_the_kernel_needs_two_of_each() -> None:

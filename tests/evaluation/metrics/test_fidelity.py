@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gan_cli.evaluation.metrics.distances import frechet_distance, kernel_distance, precision_recall
-from gan_cli.evaluation.metrics.neighbours import neighbour_shares, radii
-from gan_cli.evaluation.metrics.resampling import halves
+from gan_cli.evaluation.metrics.neighbours import neighbour_metrics, neighbour_radii
+from gan_cli.evaluation.metrics.resampling import half_masks
 from gan_cli.evaluation.metrics.scores import inception_score
 
 with warnings.catch_warnings():
@@ -72,5 +72,5 @@ def test_precision_and_recall() -> None:
     assert 0 < expected[0] < 1
     assert 0 < expected[1] < 1
     assert precision_recall(REAL, FAKE) == pytest.approx(expected, rel=DIGITS)
-    found = neighbour_shares(REAL, radii(REAL), FAKE, halves(400, 0))
+    found = neighbour_metrics(REAL, neighbour_radii(REAL), FAKE, half_masks(400, 0))
     assert (found.precision.item(), found.recall.item()) == pytest.approx(expected, rel=DIGITS)

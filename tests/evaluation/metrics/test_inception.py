@@ -21,8 +21,8 @@ def test_without_network_one_line_says_where_to_put_the_file(here: Path, monkeyp
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    with pytest.raises(UsageError, match=r"cannot be fetched .*no network.*put https://.* at .*/inception/weights-"):
-        inception.fetched()
+    with pytest.raises(UsageError, match=r"cannot be downloaded .*no network.*put https://.* at .*/inception/weights-"):
+        inception.fetch_weights()
     assert not (Path.home() / ".cache").exists()
 
 
@@ -32,8 +32,8 @@ def test_a_download_that_is_another_file_is_not_kept(
     address, folder = server
     (folder / "weights.pth").write_bytes(b"something else")
     monkeypatch.setattr(inception, "URL", address + "weights.pth")
-    with pytest.raises(UsageError, match="cannot be fetched"):
-        inception.fetched()
+    with pytest.raises(UsageError, match="cannot be downloaded"):
+        inception.fetch_weights()
     assert not inception.FOLDER.expanduser().exists()
 
 
@@ -42,7 +42,7 @@ def test_a_file_with_another_content_is_never_unpickled(here: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"\x80\x04 a pickle that could run anything")
     with pytest.raises(UsageError, match="damaged or another file; remove it, or put https"):
-        inception.inception()
+        inception.build_inception_extractor()
 
 
 def test_a_download_is_kept_for_the_next_time(
@@ -52,10 +52,10 @@ def test_a_download_is_kept_for_the_next_time(
     (folder / "weights.pth").write_bytes(b"weights")
     monkeypatch.setattr(inception, "URL", address + "weights.pth")
     monkeypatch.setattr(inception, "SHA256", hashlib.sha256(b"weights").hexdigest())
-    path = inception.fetched()
+    path = inception.fetch_weights()
     assert path.read_bytes() == b"weights"
     (folder / "weights.pth").unlink()
-    assert inception.fetched() == path
+    assert inception.fetch_weights() == path
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UsageError, match=r"needs the extra metrics, pip install 'gan-cli\[metrics\]'"):
-        inception.inception()
+        inception.build_inception_extractor()
 
 
 def test_what_the_network_is_shown_and_gives(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,12 +76,12 @@ def test_what_the_network_is_shown_and_gives(here: Path, monkeypatch: pytest.Mon
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torch_fidelity import feature_extractor_inceptionv3 as theirs
-    monkeypatch.setattr(inception, "fetched", lambda: Path("chance"))
+    monkeypatch.setattr(inception, "fetch_weights", lambda: Path("chance"))
     monkeypatch.setattr(theirs.torch, "load", lambda path, weights_only: {})
     monkeypatch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-    found = inception.inception()
+    found = inception.build_inception_extractor()
     for channels in (1, 2, 3, 4):
-        seen = found.see(torch.randint(256, (2, channels, 32, 32), dtype=torch.uint8))
+        seen = found.extract(torch.randint(256, (2, channels, 32, 32), dtype=torch.uint8))
         assert seen.features.shape == (2, 2048)
         assert seen.probabilities is not None
         assert torch.allclose(seen.probabilities.sum(1), torch.ones(2), atol=1e-4)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gan_cli.data.datasets.digits import MNIST, load_digits
 from gan_cli.evaluation.metrics import memorization
-from gan_cli.evaluation.metrics.memorization import Memorization, find_memorized, find_nearest
+from gan_cli.evaluation.metrics.memorization import Memorization, detect_memorization, find_nearest
 
 COUNT = 500
 
@@ -21,7 +21,7 @@ def digits() -> Tensor:
 
 def judged(fakes: Tensor, digits: Tensor) -> Memorization:
     """Trained on the first 3,000 digits; 500 of the others are held out, and more of them are left to be fakes."""
-    return find_memorized(fakes, digits[:3000], digits[3000 : 3000 + COUNT], None, lambda done, count: None)
+    return detect_memorization(fakes, digits[:3000], digits[3000 : 3000 + COUNT], None, lambda done, count: None)
 
 
 def share(found: Memorization) -> float:
@@ -48,7 +48,7 @@ def test_a_generator_that_makes_new_pictures_passes(digits: Tensor, noise: float
     found = judged(altered(digits[4000 : 4000 + COUNT], noise), digits)
     assert share(found) < 0.03
     assert not found.flagged
-    assert found.verdict.startswith("memorization: not seen")
+    assert found.verdict.startswith("memorization: not found")
 
 
 def test_a_generator_whose_new_pictures_are_blurred_passes(digits: Tensor) -> None:
@@ -70,9 +70,9 @@ def test_one_in_ten_replayed_is_found(digits: Tensor) -> None:
 
 def test_where_nothing_is_held_out_training_pictures_do_not_count_as_their_own_copies(digits: Tensor) -> None:
     own = torch.arange(200, 200 + COUNT)
-    honest = find_memorized(digits[4000 : 4000 + COUNT], digits[:4000], digits[own], own, lambda done, count: None)
+    honest = detect_memorization(digits[4000 : 4000 + COUNT], digits[:4000], digits[own], own, lambda done, count: None)
     assert not honest.flagged
-    replayed = find_memorized(digits[:COUNT], digits[:4000], digits[own], own, lambda done, count: None)
+    replayed = detect_memorization(digits[:COUNT], digits[:4000], digits[own], own, lambda done, count: None)
     assert replayed.flagged
 
 
@@ -91,8 +91,8 @@ def test_nearest_agrees_with_brute_force_in_parts(digits: Tensor, monkeypatch: p
     assert torch.allclose(found.distance, apart.min(1).values, atol=1e-4)
     assert torch.equal(found.index, apart.argmin(1))
     following = apart.sort(1).values[:, 1:50].mean(1)
-    assert torch.allclose(found.closeness, apart.min(1).values / following, atol=1e-2)
-    assert (found.closeness[10:] == 0).all()  # these are there themselves
+    assert torch.allclose(found.relative_distance, apart.min(1).values / following, atol=1e-2)
+    assert (found.relative_distance[10:] == 0).all()  # these are there themselves
     own = find_nearest(among, among, torch.arange(100))
     apart = torch.cdist(others, others).fill_diagonal_(torch.inf)
     assert torch.allclose(own.distance, apart.min(1).values, atol=1e-2)
@@ -108,7 +108,7 @@ def test_of_two_pictures_each_has_the_other() -> None:
 def test_one_picture_again_and_again_is_told(digits: Tensor) -> None:
     found = judged(digits[4000:4001].expand(COUNT, -1, -1, -1), digits)
     assert not found.flagged
-    assert "but 100.0% repeat each other" in found.verdict
+    assert "100.0% of samples repeat each other" in found.verdict
     assert "repeat" not in judged(digits[4000:4500], digits).verdict
 
 
@@ -128,7 +128,7 @@ def noisy(images: Tensor) -> Tensor:
 def looked_up(fakes: Tensor, train: Tensor) -> Memorization:
     """As where nothing is held out."""
     own = torch.arange(len(train))[:200]
-    return find_memorized(fakes, train, train[own], own, lambda done, count: None)
+    return detect_memorization(fakes, train, train[own], own, lambda done, count: None)
 
 
 @pytest.mark.parametrize("doubled", [0, 1, 2, 10, 200])
@@ -141,8 +141,8 @@ def test_doubles_in_the_data_do_not_disarm_it(doubled: int, resaved: bool) -> No
     found = looked_up(noisy(once[:100]), train)
     assert share(found) == 1
     assert found.flagged
-    assert found.doubles == doubled
-    assert (f"{doubled} of 200 held-out ones are doubles of a training image" in found.verdict) == bool(doubled)
+    assert found.duplicates == doubled
+    assert (f"{doubled} of 200 held-out images are duplicates of a training image" in found.verdict) == bool(doubled)
     honest = looked_up(random_pictures(100, seed=1), train)
     assert not honest.flagged
     assert share(honest) < 0.05
@@ -153,11 +153,11 @@ def test_doubles_among_the_held_out_ones(digits: Tensor) -> None:
     """Test pictures that are also training pictures, and test pictures that are there twice."""
     held_out = torch.cat([digits[:20], digits[3000:3200], digits[3000:3010]])
     train = digits[:3000]
-    found = find_memorized(altered(digits[100:200], 20), train, held_out, None, lambda done, count: None)
-    assert found.doubles == 20
+    found = detect_memorization(altered(digits[100:200], 20), train, held_out, None, lambda done, count: None)
+    assert found.duplicates == 20
     assert found.flagged
     repeated = altered(digits[4000:4001].repeat(100, 1, 1, 1), 4)
-    again = find_memorized(repeated, train, held_out, None, lambda done, count: None)
+    again = detect_memorization(repeated, train, held_out, None, lambda done, count: None)
     assert again.repeats.all()
 
 
@@ -169,12 +169,12 @@ def test_a_median_sample_far_nearer_than_held_out_ones_flags_by_itself() -> None
     found = Memorization(nothing, nothing, near, torch.ones(60), usual, usual)
     assert found.flagged
     assert "FLAGGED: 0.0% of 60 samples" in found.verdict
-    assert "the median sample is at 0.1 of the distance that held-out ones have to theirs" in found.verdict
+    assert "the median distance to a training image is 0.1 times that of held-out images" in found.verdict
     assert not Memorization(nothing, nothing, 3 * near, torch.ones(60), usual, usual).flagged
 
 
 def test_pictures_that_are_all_the_same_have_no_other_neighbour() -> None:
     same = torch.full((30, 1, 4, 4), 9, dtype=torch.uint8)
     found = looked_up(same, same)
-    assert found.doubles == 30
+    assert found.duplicates == 30
     assert found.flagged

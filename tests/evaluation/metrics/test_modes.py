@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.datasets.points import build_ring, grid_centres, ring_centres
-from gan_cli.evaluation.metrics.modes import Floor, ModeCount, count_labels, count_modes, floor_of
+from gan_cli.evaluation.metrics.modes import ModeCount, ModeFloor, count_labels, count_modes, simulate_mode_floor
 
 RING = ring_centres(8, 2.0)
 
@@ -112,14 +112,14 @@ def test_labels_of_no_class_are_refused(labels: list[int]) -> None:
 )
 def test_floors(possible: int, n: int, reverse_kl: float) -> None:
     """Near the sum over the binomial distribution of a mode's count, and the chance of a mode to be missed."""
-    floor = floor_of(possible, n)
+    floor = simulate_mode_floor(possible, n)
     assert floor.covered == pytest.approx(possible * (1 - (1 - 1 / possible) ** n), abs=2)
     assert floor.reverse_kl == pytest.approx(reverse_kl, rel=0.02 if possible == 1000 else 0.15)
 
 
 def test_a_floor_is_the_same_every_time() -> None:
     torch.manual_seed(1)
-    first = floor_of(100, 500, seeds=3)
+    first = simulate_mode_floor(100, 500, seeds=3)
     torch.manual_seed(2)
-    assert floor_of(100, 500, seeds=3) == first
-    assert isinstance(first, Floor)
+    assert simulate_mode_floor(100, 500, seeds=3) == first
+    assert isinstance(first, ModeFloor)

@@ -8,12 +8,18 @@ from torch import Tensor
 
 from gan_cli.evaluation.metrics import neighbours
 from gan_cli.evaluation.metrics.distances import precision_recall
-from gan_cli.evaluation.metrics.neighbours import AROUND, NEAR, Shares, neighbour_shares, radii
-from gan_cli.evaluation.metrics.resampling import halves
+from gan_cli.evaluation.metrics.neighbours import (
+    DENSITY_NEIGHBOURS,
+    PRECISION_NEIGHBOURS,
+    NeighbourMetrics,
+    neighbour_metrics,
+    neighbour_radii,
+)
+from gan_cli.evaluation.metrics.resampling import half_masks
 
 
-def shares(real: Tensor, fake: Tensor, chosen: Tensor | None = None) -> Shares:
-    return neighbour_shares(real, radii(real), fake, halves(len(fake), 0) if chosen is None else chosen)
+def shares(real: Tensor, fake: Tensor, chosen: Tensor | None = None) -> NeighbourMetrics:
+    return neighbour_metrics(real, neighbour_radii(real), fake, half_masks(len(fake), 0) if chosen is None else chosen)
 
 
 def by_force(real: Tensor, fake: Tensor) -> tuple[float, float, float, float]:
@@ -22,18 +28,22 @@ def by_force(real: Tensor, fake: Tensor) -> tuple[float, float, float, float]:
     def radius(members: Tensor, number: int) -> list[Tensor]:
         return [(members - member).norm(dim=1).sort().values[number] for member in members]
 
-    near_real, near_fake, around = radius(real, NEAR), radius(fake, NEAR), radius(real, AROUND)
+    near_real, near_fake, around = (
+        radius(real, PRECISION_NEIGHBOURS),
+        radius(fake, PRECISION_NEIGHBOURS),
+        radius(real, DENSITY_NEIGHBOURS),
+    )
     precise = sum(any((one - r).norm() <= at for r, at in zip(real, near_real, strict=True)) for one in fake)
     recalled = sum(any((one - f).norm() <= at for f, at in zip(fake, near_fake, strict=True)) for one in real)
     dense = sum(int((one - r).norm() < at) for one in fake for r, at in zip(real, around, strict=True))
     covered = sum(any((one - r).norm() < at for one in fake) for r, at in zip(real, around, strict=True))
-    return precise / len(fake), recalled / len(real), dense / len(fake) / AROUND, covered / len(real)
+    return precise / len(fake), recalled / len(real), dense / len(fake) / DENSITY_NEIGHBOURS, covered / len(real)
 
 
 def test_agrees_with_brute_force_of_all_and_of_each_half(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "ROWS_AT_ONCE", 7)
     real, fake = torch.randn(30, 3), torch.randn(26, 3) * 1.3 + 0.3
-    chosen = halves(26, 3)
+    chosen = half_masks(26, 3)
     found = shares(real, fake, chosen)
     for number, row in enumerate(chosen):
         assert [share[number].item() for share in found] == pytest.approx(by_force(real, fake[row]), abs=1e-5)
@@ -50,7 +60,7 @@ def test_of_equal_distributions_density_is_1_and_coverage_near_its_known_mean() 
     real, fake = torch.randn(1500, 4), torch.randn(1500, 4)
     found = shares(real, fake)
     assert found.density.item() == pytest.approx(1, abs=0.05)
-    assert found.coverage.item() == pytest.approx(1 - 2**-AROUND, abs=0.02)
+    assert found.coverage.item() == pytest.approx(1 - 2**-DENSITY_NEIGHBOURS, abs=0.02)
 
 
 def test_one_repeated_sample_is_dense_and_covers_nothing() -> None:
@@ -72,5 +82,5 @@ def test_an_outlier_among_the_reals_misleads_recall_s_kin_but_not_density() -> N
 
 @pytest.mark.parametrize(("reals", "fakes"), [(5, 20), (20, 3)])
 def test_too_few_samples_are_refused(reals: int, fakes: int) -> None:
-    with pytest.raises(ValueError, match="neighbours beside itself"):
+    with pytest.raises(ValueError, match="neighbours other than itself"):
         shares(torch.randn(reals, 3), torch.randn(fakes, 3))

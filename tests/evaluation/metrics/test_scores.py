@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan_cli.evaluation.metrics.resampling import halves
+from gan_cli.evaluation.metrics.resampling import half_masks
 from gan_cli.evaluation.metrics.scores import inception_score, inception_scores
 
 
@@ -24,6 +24,6 @@ def test_half_the_classes_score_half() -> None:
 
 def test_of_each_half_as_of_its_samples_alone() -> None:
     probabilities = torch.randn(40, 5).softmax(1)
-    chosen = halves(40, 3)
+    chosen = half_masks(40, 3)
     found = inception_scores(probabilities, chosen)
     assert found.tolist() == pytest.approx([inception_score(probabilities[row]) for row in chosen])
