@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.basis import MEASURED_FROM
-from gan_cli.figures import FIGURES_OF, find_figure, is_better
+from gan_cli.figures import find_figure, find_selection_metric, is_better
 from gan_cli.runfolder import BEST, CHECKPOINTS, read_record
 from gan_cli.runlog import read_metrics
 
@@ -44,10 +44,7 @@ def _judged_by(record: Mapping[str, Any]) -> str | None:
     config = record.get("config")
     evaluation = config.get("evaluation") if isinstance(config, dict) else None
     asked = evaluation if isinstance(evaluation, dict) else {}
-    metrics = asked.get("metrics")
-    first = metrics[0] if isinstance(metrics, list) and metrics else None
-    named = asked.get("best") or (FIGURES_OF[first][0] if isinstance(first, str) and first in FIGURES_OF else None)
-    return named if isinstance(named, str) else None
+    return find_selection_metric(asked.get("best"), asked.get("metrics"))
 
 
 def _best(lines: Sequence[Mapping[str, float]], wanted: str) -> tuple[str, float] | None:

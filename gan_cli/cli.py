@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gan_cli import __version__
 from gan_cli.child import isolate_children, isolate_main
-from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
+from gan_cli.errors import STOP_EXIT_CODES, GanCliError, StorageError, UsageError, one_line
 from gan_cli.stop import interrupts_kept
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
@@ -83,7 +83,7 @@ def run_guarded(command: str, run: Callable[[], int]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(f"gan-{command}: interrupted", file=sys.stderr)
-        return 130
+        return STOP_EXIT_CODES["SIGINT"]
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
             raise

@@ -11,7 +11,7 @@ from typing import Any
 from gan_cli import schema
 from gan_cli.clashes import validate
 from gan_cli.errors import UsageError, one_line
-from gan_cli.figures import FIGURES_OF
+from gan_cli.figures import find_selection_metric
 from gan_cli.options import (
     CONDITIONINGS,
     DATASETS,
@@ -127,9 +127,8 @@ class Config:
 
     @property
     def judged_by(self) -> str | None:
-        """The figure by which a run's best checkpoint is chosen, None if none was asked for."""
-        metrics = self.evaluation.metrics
-        return self.evaluation.best or (FIGURES_OF[metrics[0]][0] if metrics else None)
+        """The metric that selects a run's best checkpoint, None if no metric is configured."""
+        return find_selection_metric(self.evaluation.best, self.evaluation.metrics)
 
     @property
     def run_name(self) -> str:

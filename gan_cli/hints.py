@@ -10,8 +10,8 @@ import os
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
+from gan_cli.errors import closest_match, suggestion
 from gan_cli.locate import locate
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -108,10 +108,8 @@ def for_key(command: str, key: str, config: type, leaves: Sequence[str], groups:
     if word:
         return f"unknown key {key}: here it is {word}; see --help"
     tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
-    near = tails.get(key) or next(iter(get_close_matches(key, [*leaves, *groups], n=1)), None)
-    near = near or tails.get(next(iter(get_close_matches(key, tails, n=1)), ""))
-    hint = f" (did you mean {near!r}?)" if near else ""
-    return f"unknown key {key}{hint}; see --help"
+    similar = tails.get(key) or closest_match(key, [*leaves, *groups]) or tails.get(closest_match(key, tails) or "")
+    return f"unknown key {key}{suggestion(similar)}; see --help"
 
 
 def _look_up(table: Mapping[str, str], word: str) -> str | None:
