@@ -79,7 +79,7 @@ def quietly() -> Iterator[None]:
         _quiet.pop()
 
 
-def taken_from(folder: Path | None) -> list[str]:
+def used_files(folder: Path | None) -> list[str]:
     """The files that were read from this folder; none while notices are off."""
     return [] if _quiet else [name for where, name in _used if where == str(folder)]
 

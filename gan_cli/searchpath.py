@@ -21,7 +21,7 @@ def config_folder() -> Path:
     return shipped if shipped.is_dir() else package.parent / "configs"
 
 
-def use_folder(folder: str | None) -> None:
+def set_explicit_folder(folder: str | None) -> None:
     """Sets the folder of `--config-dir`, None for none. Raises UsageError if it is no folder."""
     _explicit.clear()
     if folder is not None:
@@ -36,7 +36,7 @@ def named_folder() -> Path | None:
     return _explicit[0] if _explicit else None
 
 
-def standing_folder() -> Path | None:
+def current_folder() -> Path | None:
     """`configs/` in the current folder if options are read from it without `--config-dir`, else None."""
     folder = Path(HERE).resolve()
     return folder if folder in own_folders() and folder not in _explicit else None

@@ -395,7 +395,7 @@ def test_a_dry_run_says_what_the_recipe_set(
 
 def test_a_recipe_brings_what_its_file_sets(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("train", ["explain=recipe/colour_64"]) == 0
-    told = {line.partition("=")[0] for line in capsys.readouterr().out.partition("brings along")[2].split()}
+    told = {line.partition("=")[0] for line in capsys.readouterr().out.partition("also sets")[2].split()}
     written = OmegaConf.to_container(OmegaConf.load(config_folder() / "recipe" / "colour_64.yaml"))
     assert {"regularizer.r1.weight", "optimizer.lr"} <= told
     assert told <= {key for key, _ in configs.flatten(written)} | {f"optimizer.{role}.lr" for role in ROLES}
