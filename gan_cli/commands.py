@@ -19,11 +19,8 @@ UNSUPPORTED_FORMATS = {
 # Keys of other tools that gan-cli does not have, with the alternative.
 UNSUPPORTED = {
     ("sample", "project"): "images are not projected to latents; n=64 seed=0 shows samples of 64 seeds",
-    (
-        "sample",
-        "latents",
-    ): "latents cannot be given here; a seed stands for one, as seeds=0-7, and gan_cli.api accepts arrays:"
-    " load_generator(RUN).network(latents, condition)",
+    ("sample", "latents"): "latents cannot be given here; a seed stands for one, as seeds=0-7; from Python,"
+    " load_generator(RUN).network(latents, condition) of gan_cli.api accepts arrays",
     ("sample", "mixing"): "the networks have no styles to mix; format=interpolate shows the way from seed to seed",
 }
 FILMS = ("interpolate", "walk", "progress")
@@ -93,8 +90,8 @@ class EvalConfig:
     fake: str | None = key("without ckpt: a folder or zip of generated images")
     data: str | None = key("with ckpt: the folder or zip of the run's data, if they were moved")
     image_size: int | tuple[int, ...] | None = key(
-        "without ckpt: side to which images are resized, or [height,width]; unless set that of the fakes, or of the real"
-        " images if they are smaller",
+        "without ckpt: side to which images are resized, or [height,width]; unless set that of the fakes, or of the"
+        " real images if they are smaller",
         at_least=4,
         at_most=1024,
         length=2,
@@ -105,7 +102,7 @@ class EvalConfig:
         choices=("auto", *EXTRACTORS),
     )
     n: int | None = key(
-        "samples to evaluate, and held-out real ones to compare with; unless set 5,000, or as many as exist",
+        "samples to evaluate, and held-out real ones to compare with; unless set 5,000, or all that exist",
         at_least=10,
         at_most=1_000_000,
     )
