@@ -21,10 +21,10 @@ from yaml import YAMLError
 from gan_cli import hints, recipes, searchpath
 from gan_cli.bundles import (
     BUNDLES,
+    chosen_options,
     chosen_recipe,
     kept_choices,
     named_beside,
-    options_in,
     recipe_in,
     sections,
     sections_of,
@@ -151,7 +151,7 @@ def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str
     if recipes.GROUP in typed:
         return str(typed[recipes.GROUP].value())
     for group in sorted(typed.keys() & options.keys(), key=lambda group: group != "experiment"):
-        for option in options_in(typed[group]):
+        for option in chosen_options(typed[group]):
             recipe = recipe_in(group, option)
             if recipe is None:
                 continue

@@ -13,19 +13,19 @@ from gan_cli.clashes import validate
 from gan_cli.errors import UsageError, one_line
 from gan_cli.figures import find_selection_metric
 from gan_cli.options import (
-    CONDITIONINGS,
-    DATASETS,
-    DEVICES,
-    LOSSES,
-    OPTIMIZERS,
-    REGULARIZERS,
+    CONDITIONING_OPTIONS,
+    DATASET_OPTIONS,
+    DEVICE_OPTIONS,
+    LOSS_OPTIONS,
+    OPTIMIZER_OPTIONS,
+    REGULARIZER_OPTIONS,
     UNCONDITIONAL,
     UNEVALUATED,
     UNWATCHED,
-    Architecture,
-    Evaluation,
-    Health,
-    Training,
+    ArchitectureOptions,
+    EvaluationOptions,
+    HealthOptions,
+    TrainingOptions,
 )
 from gan_cli.plugin import ENABLED
 from gan_cli.schema import key, option_of, options_of
@@ -88,7 +88,7 @@ class Config:
     precision: str = key(
         "precision of the networks; auto: bf16 for images if the machine computes it fast, else fp32",
         choices=("auto", "fp32", "bf16"),
-        instead={"fp16": "is not supported, since its range needs loss scaling; use auto, fp32, bf16"},
+        instead={"fp16": "is not supported, its range needs loss scaling; use auto, fp32, bf16"},
     )
     threads: int | str | None = key(
         "CPU threads; auto or null: the number that is fastest in a short trial", word="auto", at_least=1, at_most=1024
@@ -104,16 +104,16 @@ class Config:
     compile: bool = key(
         "compile the networks with torch.compile: takes a minute, then steps are faster or slower", absent=False
     )
-    dataset: Any = option_of(DATASETS, "the training data")
-    architecture: Architecture = key("the two networks")
-    conditioning: Any = option_of(CONDITIONINGS, "how samples are conditioned on a class", absent=UNCONDITIONAL)
-    loss: Any = option_of(LOSSES, "what each network minimizes")
-    regularizer: dict[str, Any] = options_of(REGULARIZERS, "penalties and constraints of the discriminator")
-    optimizer: Any = option_of(OPTIMIZERS, "the update rule of the weights")
-    device: Any = option_of(DEVICES, "the device")
-    training: Training = key("the training loop")
-    evaluation: Evaluation = key("evaluation during training", absent=UNEVALUATED)
-    health: Health = key("the health monitor of a run", absent=UNWATCHED)
+    dataset: Any = option_of(DATASET_OPTIONS, "the training data")
+    architecture: ArchitectureOptions = key("the two networks")
+    conditioning: Any = option_of(CONDITIONING_OPTIONS, "how samples are conditioned on a class", absent=UNCONDITIONAL)
+    loss: Any = option_of(LOSS_OPTIONS, "what each network minimizes")
+    regularizer: dict[str, Any] = options_of(REGULARIZER_OPTIONS, "penalties and constraints of the discriminator")
+    optimizer: Any = option_of(OPTIMIZER_OPTIONS, "the update rule of the weights")
+    device: Any = option_of(DEVICE_OPTIONS, "the device")
+    training: TrainingOptions = key("the training loop")
+    evaluation: EvaluationOptions = key("evaluation during training", absent=UNEVALUATED)
+    health: HealthOptions = key("the health monitor of a run", absent=UNWATCHED)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from gan_cli import schema
 from gan_cli.errors import UsageError, closest, one_line
 from gan_cli.imagefolder.attributes import Labelling
 from gan_cli.imagefolder.several import Paths, count_pictures
-from gan_cli.options import DATASETS
+from gan_cli.options import DATASET_OPTIONS
 
 GROUP = "recipe"
 USED = "recipe_used"  # the key in which a run records the recipe that was chosen
@@ -105,7 +105,7 @@ def drop_dependents(data: dict[str, Any], bare: Mapping[str, Any], named: Collec
 def _facts(data: Mapping[str, Any]) -> Facts | None:
     """The facts of a composed config, None if its data set section is invalid."""
     section = data["dataset"]
-    table = DATASETS.get(section.get("name"))
+    table = DATASET_OPTIONS.get(section.get("name"))
     if table is None:
         return None
     try:

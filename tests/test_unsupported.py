@@ -14,7 +14,7 @@ from conftest import TINY_IMAGES, without
 from gan_cli.cli import run_command
 
 LINES = {
-    "train precision=fp16": "precision=fp16: is not supported, since its range needs loss scaling; use auto, fp32, bf16",
+    "train precision=fp16": "precision=fp16: is not supported, its range needs loss scaling; use auto, fp32, bf16",
     "train device=cuda device.index=[0,1]": "device.index=[0,1]: a run uses one card; start one run for each",
     "train training.augment=[rotation]": "each one of color, translation, cutout, turn",
     "train dataset.flip=sideways": "vertical or both or true or false",

@@ -12,7 +12,7 @@ from gan_cli.chosen import chosen_figures
 from gan_cli.compose import compose_default
 from gan_cli.errors import counted
 from gan_cli.figures import EVALUATIONS
-from gan_cli.options import DATASETS
+from gan_cli.options import DATASET_OPTIONS
 from gan_cli.options.datasets import PointOptions
 from gan_cli.reports.charts import quality_charts, quality_keys, training_charts, vital_charts
 from gan_cli.reports.curves import Scale, percent, steps_scale
@@ -132,7 +132,7 @@ def title_of(run: Path, config: Mapping[str, Any]) -> str:
 
 
 def _of_points(config: Mapping[str, Any]) -> bool:
-    options = DATASETS.get(text(mapping(config.get("dataset")).get("name")))
+    options = DATASET_OPTIONS.get(text(mapping(config.get("dataset")).get("name")))
     return options is not None and issubclass(options, PointOptions)
 
 
