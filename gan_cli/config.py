@@ -154,8 +154,8 @@ def require_plugins(data: Any) -> None:
     named = data.get("plugins", ()) if isinstance(data, Mapping) else ()
     names = [str(name) for name in (named if isinstance(named, list | tuple) else [named]) if name is not None]
     if any(name not in ENABLED for name in names):
-        shown = one_line(",".join(names), 100)
-        raise UsageError(f"needs plugins that are not enabled: add plugins=[{shown}] if you trust them")
+        listed = one_line(",".join(names), 100)
+        raise UsageError(f"needs plugins that are not enabled: add plugins=[{listed}] if you trust them")
 
 
 def refuse_keys_of_sweeps(config: Config) -> None:

@@ -247,8 +247,8 @@ def _describe_sweep(path: Path, key: str) -> str:
     runs.sort(key=lambda run: [int(part) for part in run.name.split("-")])
     if not runs:
         return "a sweep, of which no job has begun a run"
-    before = f"{key}=" if key else ""
-    return f"a sweep; name one of its runs: {few([f'{before}{run}' for run in runs], MOST_NAMED)}"
+    named = [f"{key}={run}" if key else str(run) for run in runs]
+    return f"a sweep; name one of its runs: {few(named, MOST_NAMED)}"
 
 
 def _similar(named: str, output: str) -> str:

@@ -79,14 +79,14 @@ def build_run_page(run: Path, home: Path) -> bytes:
     def build(budget: int) -> str:
         real, last, frames = _pictures(run, _last_step(record), budget)
         pairs = values["judged"].pairs if values["judged"] is not None else None
-        shown = {
+        pictures = {
             "real": real,
             "last": last,
             "frames": frames,
             "frame_steps": [frame.step for frame in frames],
             "pairs": embed_picture(pairs, int(STILL_SHARE * budget), STILL_SIDE) if pairs is not None else None,
         }
-        return render("run.html.jinja", values | shown)
+        return render("run.html.jinja", values | pictures)
 
     return fit(build)
 
