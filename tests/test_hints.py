@@ -29,12 +29,12 @@ from gan_cli.schema import key_lines
         (
             "train",
             ["dataset=https://x.org/a"],
-            "fetch what is there, and give its path as dataset=folder dataset.path=",
+            "download what is there, and give its path as dataset=folder dataset.path=",
         ),
         (
             "train",
             ["dataset=folder", "dataset.path=https://x.org/a.zip"],
-            "dataset.path=https://x.org/a.zip: addresses",
+            "dataset.path=https://x.org/a.zip: URLs",
         ),
         ("train", ["init_from=hf://a/b"], "init_from=hf://a/b: URLs are not read or written"),
         ("sample", ["s3://x/y.safetensors"], "give its path as ckpt=..."),

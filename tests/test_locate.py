@@ -107,7 +107,7 @@ def test_a_checkpoint_stands_for_its_run(runs: tuple[Path, Path]) -> None:
         (["sample", "b59"], 3, "no run of this name in outputs (did you mean 'b95'?)"),
         (["train", "resume=b59"], 2, "no run there, give a run's folder, a name under outputs, or auto (did you mean"),
         (["report", "b59"], 2, "(did you mean 'b95'?)"),
-        (["sample", "b95", "b96"], 2, "b96: gan-sample takes one run or checkpoint, and b95 is named already"),
+        (["sample", "b95", "b96"], 2, "b96: gan-sample takes one run or checkpoint, and b95 is given already"),
         (["sample", "b95", "ckpt=b95"], 2, "ckpt is given twice"),
     ],
 )

@@ -15,7 +15,7 @@ from gan_cli.cli import run_command
 
 LINES = {
     "train precision=fp16": "precision=fp16: is not supported, its range needs loss scaling; use auto, fp32, bf16",
-    "train device=cuda device.index=[0,1]": "device.index=[0,1]: a run uses one card; start one run for each",
+    "train device=cuda device.index=[0,1]": "device.index=[0,1]: a run uses one GPU; start one run for each",
     "train training.augment=[rotation]": "each one of color, translation, cutout, turn",
     "train dataset.flip=sideways": "vertical or both or true or false",
     "sample ckpt=x project=photo.png": "project: images are not projected to latents",

@@ -30,8 +30,8 @@ def _check_drawn_bytes(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     needed = size * math.prod(shape)
     if needed > MAX_DRAWN_BYTES:
         raise UsageError(
-            f"dataset.size={size}: samples of {'x'.join(map(str, shape))} need {needed:,} bytes, the limit is"
-            f" {MAX_DRAWN_BYTES:,}"
+            f"dataset.size={size}: samples of {'x'.join(map(str, shape))} need {needed:,} bytes, at most"
+            f" {MAX_DRAWN_BYTES:,} are allowed"
         )
     return shape
 
