@@ -11,7 +11,7 @@ from typing import Any
 from gan_cli import schema
 from gan_cli.clashes import validate
 from gan_cli.errors import UsageError, one_line
-from gan_cli.figures import find_selection_metric
+from gan_cli.figures import selection_metric
 from gan_cli.options import (
     CONDITIONING_OPTIONS,
     DATASET_OPTIONS,
@@ -126,9 +126,9 @@ class Config:
         return getattr(self.conditioning, "classes", None) or ()
 
     @property
-    def judged_by(self) -> str | None:
-        """The metric that selects a run's best checkpoint, None if no metric is configured."""
-        return find_selection_metric(self.evaluation.best, self.evaluation.metrics)
+    def selection_metric(self) -> str | None:
+        """The metric by which a run's best checkpoint is chosen; None if there is none."""
+        return selection_metric(self.evaluation.metrics, self.evaluation.best)
 
     @property
     def run_name(self) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,14 @@ class Figure:
     reals: int = 0
 
 
+def selection_metric(metrics: Sequence[str], best: str | None) -> str | None:
+    """Returns the metric by which a run's best checkpoint is chosen; None if there is none.
+
+    It is `best` of `evaluation.best` if that is set, else the first one that the first of `evaluation.metrics` gives.
+    """
+    return best or (FIGURES_OF[metrics[0]][0] if metrics else None)
+
+
 def direction(name: str) -> str:
     """Which is better for a metric, "lower" or "higher"; "" for a name that is not in `BETTER`."""
     return BETTER.get(name) or BETTER.get(name.partition("-")[0], "")
@@ -58,16 +66,6 @@ def maker_of(name: str | None) -> str | None:
     """The option of `evaluation.metrics` that computes a metric; None for others, such as modes/covered."""
     base = str(name).partition("-")[0]
     return next((metric for metric, names in FIGURES_OF.items() if base in names), None)
-
-
-def find_selection_metric(best: object, metrics: object) -> str | None:
-    """The metric that selects a run's best checkpoint: `evaluation.best`, else the first of `evaluation.metrics`.
-
-    Both may come from a file that anybody may have edited. None if they name no metric.
-    """
-    first = metrics[0] if isinstance(metrics, list | tuple) and metrics else None
-    name = best or (FIGURES_OF[first][0] if isinstance(first, str) and first in FIGURES_OF else None)
-    return name if isinstance(name, str) else None
 
 
 def is_better(name: str, value: float, than: float) -> bool:

@@ -104,8 +104,8 @@ class TrainingOptions:
     log_every: int = key("steps between lines of metrics.jsonl; 0: never", at_least=0)
     sample_every: int = key("steps between sample grids; 0: only at the end", at_least=0)
     evaluate_every: int = key(
-        "steps between evaluations: evaluation.metrics, modes if the data's are known, classes of conditional runs;"
-        " 0: only the last",
+        "steps between evaluations of samples: evaluation.metrics, and classes and stacked digits by a classifier of"
+        " the data; 0: only the last",
         absent=0,
         at_least=0,
     )
