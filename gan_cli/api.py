@@ -12,13 +12,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gan_cli import config as configs
 from gan_cli.config import Config
-from gan_cli.errors import STOP_EXIT_CODES, UsageError, one_line
+from gan_cli.errors import UsageError, one_line
 from gan_cli.recipes import AUTO, GROUP, NO_RECIPE, NONE, USED, Choice, check_whole
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = ["evaluate", "load_generator", "sample", "train"]
 
 HOW = ("metrics", "extractor", "n", "reals", "n_real", "resamples")  # to evaluate, of checkpoints and of folders
 LEAF = re.compile(r"[\w./+-]+")  # what means itself in Hydra's grammar
+STOPPED_BY_USER = 128 + signal.SIGINT
 
 
 class Asked(NamedTuple):
@@ -79,7 +81,7 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
     from gan_cli.launch import Request, launch
 
     ended = launch(Request(*asked, command="" if typed is None else shlex.join(["gan-train", *typed])))
-    if ended.code == STOP_EXIT_CODES["SIGINT"]:
+    if ended.code == STOPPED_BY_USER:
         raise KeyboardInterrupt
     assert ended.folder is not None
     return ended.folder

@@ -22,8 +22,8 @@ def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
 
     `values` is the line of metrics with that evaluation, which is in the run's file already.
     """
-    wanted, every = run.config.selection_metric, run.config.training.evaluate_every
-    if wanted is None or not every:  # a single evaluation in the end has none to be better than
+    wanted = run.config.judged_by
+    if wanted is None or not run.config.training.evaluate_every:  # the last one alone has nothing to be better than
         return False
     found = find_figure(values, wanted)
     if found is None:

@@ -15,7 +15,7 @@ from gan_cli import config as configs
 from gan_cli import schema
 from gan_cli.errors import CheckpointError, GanCliError, one_line
 from gan_cli.locate import CARD, EXPORTED
-from gan_cli.options import CONDITIONING_OPTIONS, GENERATOR_OPTIONS
+from gan_cli.options import CONDITIONINGS, GENERATORS
 from gan_cli.schema import key, option_of
 
 README, PICTURE = "README.md", "samples.png"
@@ -42,8 +42,8 @@ class Card:
     plugins: tuple[str, ...] = key("packages whose options it needs", absent=())
     dataset: str = key("name of the data set it learned")
     sample_shape: tuple[int, ...] = key("of a sample: [channels,height,width] or [2]", at_least=1, at_most=1024)
-    generator: Any = option_of(GENERATOR_OPTIONS, "the network")
-    conditioning: Any = option_of(CONDITIONING_OPTIONS, "asking for a kind of sample")
+    generator: Any = option_of(GENERATORS, "the network")
+    conditioning: Any = option_of(CONDITIONINGS, "asking for a kind of sample")
     ema: bool = key("whether it is the averaged generator")
     step: int = key("generator updates done", at_least=0, at_most=10**12)
     checkpoint: str = key("sha256 of the checkpoint", pattern="[0-9a-f]{64}", pattern_means="64 hexadecimal digits")

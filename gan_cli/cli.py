@@ -8,14 +8,16 @@ import io
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
 from gan_cli.child import isolate_children, isolate_main
-from gan_cli.errors import STOP_EXIT_CODES, GanCliError, StorageError, UsageError, one_line
+from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 from gan_cli.stop import interrupts_kept
+from gan_cli.system import STOP_CODES
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 HYDRA_FLAGS = (
@@ -83,7 +85,7 @@ def _run_with_errors_as_lines(command: str, run: Callable[[], int]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(f"gan-{command}: interrupted", file=sys.stderr)
-        return STOP_EXIT_CODES["SIGINT"]
+        return STOP_CODES[signal.SIGINT]
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
             raise

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_cli.config import Config
-from gan_cli.options import DEVICE_OPTIONS
+from gan_cli.options import DEVICES
 from gan_cli.options.evaluation import EXTRACTORS, METRICS
 from gan_cli.schema import key, option_of
 
@@ -78,7 +78,7 @@ class SampleConfig:
     overwrite: bool = key(OVERWRITE_HELP)
     ema: bool = key("use the averaged generator (EMA) if the checkpoint has one")
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
-    device: Any = option_of(DEVICE_OPTIONS, "where it runs")
+    device: Any = option_of(DEVICES, "where it runs")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class EvalConfig:
     out: str | None = key("the file, as scores.json, or a folder that receives it; <run>/evaluations unless set")
     overwrite: bool = key(OVERWRITE_HELP)
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
-    device: Any = option_of(DEVICE_OPTIONS, "where it runs")
+    device: Any = option_of(DEVICES, "where it runs")
 
 
 @dataclass(frozen=True)

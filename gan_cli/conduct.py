@@ -14,7 +14,7 @@ from gan_cli.config import Config
 from gan_cli.data.balance import note_on_counts
 from gan_cli.data.dataset import Dataset
 from gan_cli.due import forget_due
-from gan_cli.errors import CollapsedError, DivergedError, GanCliError, counted, one_line, stop_signals
+from gan_cli.errors import CollapsedError, DivergedError, GanCliError, counted, one_line
 from gan_cli.evaluation import describe_comparison, measured_on
 from gan_cli.geometry import padded
 from gan_cli.machine import describe_device
@@ -26,11 +26,13 @@ from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
 from gan_cli.runlog import RunLog
 from gan_cli.state import Counters, TrainState, count_parameters
+from gan_cli.system import signals
 from gan_cli.trackers import trackers_of
 from gan_cli.train import train
 
 FEW = 4  # samples, whose deviations tell little
 ENDED = {DivergedError: "diverged", CollapsedError: "collapsed"}
+STOPPED = dict(zip(signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False))
 
 
 class Ended(NamedTuple):
@@ -120,7 +122,7 @@ def conduct(run: Run) -> Ended:
             f"stopped by {received.name} at step {counters.step:,}{_left_out(run)}; go on by: gan-train"
             f" {_typed('resume', run)}"
         )
-        return Ended(run.folder, stop_signals()[received])
+        return Ended(run.folder, STOPPED[received])
     run.log.say(f"done: {counted(counters.step, 'step')} in {run.state.seconds:.0f} s{_judgement(run)}")
     run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
     _report(run)
@@ -128,8 +130,8 @@ def conduct(run: Run) -> Ended:
     classes = run.config.classes
     more = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     if run.best is not None:
-        (step, value), metric = run.best, run.config.selection_metric
-        run.log.say(f"best: step {step:,}, {metric} {value:.4g}, which the run's folder now stands for")
+        step, value = run.best
+        run.log.say(f"best: step {step:,}, {run.config.judged_by} {value:.4g}, which the run's folder now stands for")
     run.log.say(f"more: gan-sample {_typed('ckpt', run)} {more}")
     run.log.say(f"judge: gan-eval {_typed('ckpt', run)}")
     return Ended(run.folder, 0)

@@ -11,14 +11,14 @@ from typing import Any
 from gan_cli import schema
 from gan_cli.clashes import validate
 from gan_cli.errors import UsageError, one_line
-from gan_cli.figures import selection_metric
+from gan_cli.figures import FIGURES_OF
 from gan_cli.options import (
-    CONDITIONING_OPTIONS,
-    DATASET_OPTIONS,
-    DEVICE_OPTIONS,
-    LOSS_OPTIONS,
-    OPTIMIZER_OPTIONS,
-    REGULARIZER_OPTIONS,
+    CONDITIONINGS,
+    DATASETS,
+    DEVICES,
+    LOSSES,
+    OPTIMIZERS,
+    REGULARIZERS,
     UNCONDITIONAL,
     UNEVALUATED,
     UNWATCHED,
@@ -104,13 +104,13 @@ class Config:
     compile: bool = key(
         "compile the networks with torch.compile: takes a minute, then steps are faster or slower", absent=False
     )
-    dataset: Any = option_of(DATASET_OPTIONS, "the training data")
+    dataset: Any = option_of(DATASETS, "the training data")
     architecture: ArchitectureOptions = key("the two networks")
-    conditioning: Any = option_of(CONDITIONING_OPTIONS, "how samples are conditioned on a class", absent=UNCONDITIONAL)
-    loss: Any = option_of(LOSS_OPTIONS, "what each network minimizes")
-    regularizer: dict[str, Any] = options_of(REGULARIZER_OPTIONS, "penalties and constraints of the discriminator")
-    optimizer: Any = option_of(OPTIMIZER_OPTIONS, "the update rule of the weights")
-    device: Any = option_of(DEVICE_OPTIONS, "the device")
+    conditioning: Any = option_of(CONDITIONINGS, "how samples are conditioned on a class", absent=UNCONDITIONAL)
+    loss: Any = option_of(LOSSES, "what each network minimizes")
+    regularizer: dict[str, Any] = options_of(REGULARIZERS, "penalties and constraints of the discriminator")
+    optimizer: Any = option_of(OPTIMIZERS, "the update rule of the weights")
+    device: Any = option_of(DEVICES, "the device")
     training: TrainingOptions = key("the training loop")
     evaluation: EvaluationOptions = key("evaluation during training", absent=UNEVALUATED)
     health: HealthOptions = key("the health monitor of a run", absent=UNWATCHED)
@@ -126,9 +126,10 @@ class Config:
         return getattr(self.conditioning, "classes", None) or ()
 
     @property
-    def selection_metric(self) -> str | None:
-        """The metric by which a run's best checkpoint is chosen; None if there is none."""
-        return selection_metric(self.evaluation.metrics, self.evaluation.best)
+    def judged_by(self) -> str | None:
+        """The figure by which a run's best checkpoint is chosen, None if none was asked for."""
+        metrics = self.evaluation.metrics
+        return self.evaluation.best or (FIGURES_OF[metrics[0]][0] if metrics else None)
 
     @property
     def run_name(self) -> str:

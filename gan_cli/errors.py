@@ -1,4 +1,4 @@
-"""Error classes with their exit codes, exit codes of signals, and the wording that messages share.
+"""Error classes with their exit codes, and the wording that messages share.
 
 The text of an error is one line for the user. Imports no torch.
 """
@@ -6,12 +6,7 @@ The text of an error is one line for the user. Imports no torch.
 from __future__ import annotations
 
 import difflib
-import signal
 from collections.abc import Iterable, Sequence
-
-# Exit codes of a run that a signal stopped after its current update. They are the same on every system, while the
-# numbers of signals are not.
-STOP_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGUSR1": 138}
 
 
 class GanCliError(Exception):
@@ -48,11 +43,6 @@ class StorageError(GanCliError):
     """A file or folder that cannot be read or written, or that another process uses."""
 
     exit_code = 5
-
-
-def stop_signals() -> dict[signal.Signals, int]:
-    """The signals that stop a run, with the exit code of each, as far as this system has them."""
-    return {signal.Signals[name]: code for name, code in STOP_EXIT_CODES.items() if name in signal.Signals.__members__}
 
 
 def closest_match(word: str, known: Iterable[str]) -> str | None:

@@ -40,11 +40,11 @@ def _add(name: str, plugin: Plugin) -> None:
     from gan_cli import data, losses, models, regularizers
 
     parts: list[tuple[str, Mapping[str, Part], dict[str, type], dict[str, Any]]] = [
-        ("dataset", plugin.datasets, options.DATASET_OPTIONS, data.BUILDERS),
-        ("architecture/generator", plugin.generators, options.GENERATOR_OPTIONS, models.GENERATORS),
-        ("architecture/discriminator", plugin.discriminators, options.DISCRIMINATOR_OPTIONS, models.DISCRIMINATORS),
-        ("loss", plugin.losses, options.LOSS_OPTIONS, losses.LOSSES),
-        ("regularizer", plugin.regularizers, options.REGULARIZER_OPTIONS, regularizers.PENALTIES),
+        ("dataset", plugin.datasets, options.DATASETS, data.BUILDERS),
+        ("architecture/generator", plugin.generators, options.GENERATORS, models.GENERATORS),
+        ("architecture/discriminator", plugin.discriminators, options.DISCRIMINATORS, models.DISCRIMINATORS),
+        ("loss", plugin.losses, options.LOSSES, losses.LOSSES),
+        ("regularizer", plugin.regularizers, options.REGULARIZERS, regularizers.PENALTIES),
     ]
     for group, offered, known, _ in parts:
         for option, part in offered.items():

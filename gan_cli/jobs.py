@@ -21,7 +21,7 @@ from types import FrameType
 from typing import IO, Any
 
 from gan_cli.child import child_command
-from gan_cli.errors import StorageError, stop_signals
+from gan_cli.errors import StorageError
 from gan_cli.links import LinkError
 from gan_cli.outcomes import Job, Settings, describe, explain, next_folder, outcome_of
 from gan_cli.ownfolder import quietly
@@ -35,7 +35,7 @@ PATIENCE = 60.0  # seconds that a job of a sweep that was killed may take to sav
 class Children:
     """The running jobs. While entered, signals go to them: the first as it is, so that they save; a second kills."""
 
-    HEEDED = (*stop_signals(), *signals("SIGHUP"))
+    HEEDED = signals("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 
     def __init__(self) -> None:
         self.received: int | None = None

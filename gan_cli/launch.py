@@ -120,7 +120,7 @@ def _preview(request: Request) -> Ended:
     prepared = _prepare(request)
     replay.find_ends(prepared.config, prepared.dataset)
     if request.recipe.reason:
-        print(recipes.describe_choice(request.recipe))
+        print(recipes.told(request.recipe))
     for line in _taken_over(request, prepared.config, prepared.taken):
         print(line)
     brought = dict.fromkeys(request.brought, "brought along") | dict.fromkeys(request.of_recipe, "recipe")
@@ -179,7 +179,7 @@ def _start(request: Request) -> Ended:
         with RunLog(folder) as log:
             log.say(f"run: {folder}")
             if request.recipe.reason:
-                log.say(recipes.describe_choice(request.recipe))
+                log.say(recipes.told(request.recipe))
             if request.brought:
                 brought = ", ".join(f"{key}={shown(value)}" for key, value in request.brought.items())
                 log.say(f"brought along: {brought}")

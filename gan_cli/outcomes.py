@@ -11,10 +11,14 @@ from typing import Any
 
 from gan_cli.basis import MEASURED_ON
 from gan_cli.chosen import chosen_figures
-from gan_cli.errors import STOP_EXIT_CODES, DivergedError, one_line, stop_signals
+from gan_cli.errors import one_line
 from gan_cli.runfolder import CHECKPOINTS, OUTCOME, read_record
 from gan_cli.runlog import LARGEST, read_metrics
+from gan_cli.system import signals
 
+ASKED = dict(
+    zip(signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False)
+)  # what a run heeds, and its exit code then
 REFUSED = (2, 3, 5)
 WORSE = ("diverged", "collapsed")
 FINAL = ("done", *WORSE)  # however often it is run
@@ -68,9 +72,9 @@ def explain(code: int, complaint: str, folder: Path, *, asked: bool) -> tuple[st
     ended = _ended(folder)
     if code == 0:
         return ("done", "") if ended == "done" else ("exited", "exit code 0 before it was done")
-    if code < 0 and -code not in stop_signals():
+    if code < 0 and -code not in ASKED:
         return "killed", f"killed by {_name_of(-code)}"
-    if code < 0 or code in stop_signals().values() or asked:
+    if code < 0 or code in ASKED.values() or asked:
         return "stopped", "stopped, and can be resumed"
     if code == 4:
         return ended if ended in WORSE else "diverged", last.removeprefix("gan-train: ")
@@ -178,15 +182,8 @@ def describe(job: Job, settings: Settings, folder: Path | None, status: str, rea
         MEASURED_ON: _measured_on(record.get(MEASURED_ON)),
         "seconds": _number(ended.get("seconds")) if isinstance(ended, dict) else 0.0,
         "folder": folder.name if folder is not None else None,
-        "code": _exit_code(status),
+        "code": 0 if status in ("done", "not run") else 4 if status in WORSE else 130 if status == "stopped" else 1,
     }
-
-
-def _exit_code(status: str) -> int:
-    """The exit code that a job's status stands for in a sweep's own exit code."""
-    if status == "stopped":
-        return STOP_EXIT_CODES["SIGINT"]
-    return 0 if status in ("done", "not run") else DivergedError.exit_code if status in WORSE else 1
 
 
 def _measured_on(value: Any) -> dict[str, Any]:

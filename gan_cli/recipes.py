@@ -10,7 +10,7 @@ from gan_cli import schema
 from gan_cli.errors import UsageError, closest, one_line
 from gan_cli.imagefolder.attributes import Labelling
 from gan_cli.imagefolder.several import Paths, count_pictures
-from gan_cli.options import DATASET_OPTIONS
+from gan_cli.options import DATASETS
 
 GROUP = "recipe"
 USED = "recipe_used"  # the key in which a run records the recipe that was chosen
@@ -105,7 +105,7 @@ def drop_dependents(data: dict[str, Any], bare: Mapping[str, Any], named: Collec
 def _facts(data: Mapping[str, Any]) -> Facts | None:
     """The facts of a composed config, None if its data set section is invalid."""
     section = data["dataset"]
-    table = DATASET_OPTIONS.get(section.get("name"))
+    table = DATASETS.get(section.get("name"))
     if table is None:
         return None
     try:
@@ -165,7 +165,7 @@ def _describe(facts: Facts) -> str:
     return f"{samples}images of {'x'.join(map(str, facts.shape))} and loss={facts.loss}"
 
 
-def describe_choice(choice: Choice) -> str:
+def told(choice: Choice) -> str:
     """The line that is printed about a recipe that was chosen by the data."""
     if choice.name == NONE:
         return f"recipe: {NONE}, for {choice.reason}"

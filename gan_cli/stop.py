@@ -8,9 +8,9 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from gan_cli.errors import stop_signals
+from gan_cli.system import signals
 
-HEEDED = tuple(stop_signals())
+HEEDED = signals("SIGINT", "SIGTERM", "SIGUSR1")
 
 
 class Interrupted(BaseException):

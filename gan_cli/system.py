@@ -35,5 +35,11 @@ def hold(file: int | IO, *, wait: bool = False) -> None:
 
 
 def signals(*names: str) -> tuple[signal.Signals, ...]:
-    """The named signals that exist on this system."""
+    """The signals of these names that this system has."""
     return tuple(signal.Signals[name] for name in names if name in signal.Signals.__members__)
+
+
+# The signals on which a run saves a checkpoint and ends, each with its exit code then.
+STOP_CODES = dict(zip(signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False))
+STOP_SIGNALS = tuple(STOP_CODES)
+HANGUP = signals("SIGHUP")  # the terminal was closed: a sweep stops its jobs, a run alone ends at once

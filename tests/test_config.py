@@ -19,15 +19,15 @@ from gan_cli.schema import key
 from gan_cli.searchpath import config_folder
 
 TABLES = {
-    "dataset": options.DATASET_OPTIONS,
-    "architecture/generator": options.GENERATOR_OPTIONS,
-    "architecture/discriminator": options.DISCRIMINATOR_OPTIONS,
-    "loss": options.LOSS_OPTIONS,
-    "regularizer": {**options.REGULARIZER_OPTIONS, "none": None},
-    "optimizer": options.OPTIMIZER_OPTIONS,
-    "optimizer/generator": options.OPTIMIZER_OPTIONS,
-    "optimizer/discriminator": options.OPTIMIZER_OPTIONS,
-    "device": options.DEVICE_OPTIONS,
+    "dataset": options.DATASETS,
+    "architecture/generator": options.GENERATORS,
+    "architecture/discriminator": options.DISCRIMINATORS,
+    "loss": options.LOSSES,
+    "regularizer": {**options.REGULARIZERS, "none": None},
+    "optimizer": options.OPTIMIZERS,
+    "optimizer/generator": options.OPTIMIZERS,
+    "optimizer/discriminator": options.OPTIMIZERS,
+    "device": options.DEVICES,
 }
 PRESETS = {
     "adam_wgan_gp": "adam",
@@ -85,12 +85,12 @@ def test_the_name_in_a_file_is_its_stem(group: str) -> None:
 
 
 def test_what_can_be_chosen_is_what_is_built() -> None:
-    assert losses.LOSSES.keys() == options.LOSS_OPTIONS.keys()
-    assert models.GENERATORS.keys() == options.GENERATOR_OPTIONS.keys()
-    assert models.DISCRIMINATORS.keys() == options.DISCRIMINATOR_OPTIONS.keys()
-    assert regularizers.PENALTIES.keys() | regularizers.WEIGHT_RULES.keys() == options.REGULARIZER_OPTIONS.keys()
+    assert losses.LOSSES.keys() == options.LOSSES.keys()
+    assert models.GENERATORS.keys() == options.GENERATORS.keys()
+    assert models.DISCRIMINATORS.keys() == options.DISCRIMINATORS.keys()
+    assert regularizers.PENALTIES.keys() | regularizers.WEIGHT_RULES.keys() == options.REGULARIZERS.keys()
     assert set(options.GRADIENT_PENALTIES) < regularizers.PENALTIES.keys()
-    assert optim.SLOTS.keys() == options.OPTIMIZER_OPTIONS.keys()
+    assert optim.SLOTS.keys() == options.OPTIMIZERS.keys()
 
 
 PARTS = ("loss", "regularizer", "optimizer", "architecture/generator", "architecture/discriminator")

@@ -19,7 +19,7 @@ from gan_cli.explain import PARTS, explain_option, texts
 from gan_cli.help import key_lines
 from gan_cli.judging import CLASSIFICATION
 from gan_cli.losses import LOSSES
-from gan_cli.options import GRADIENT_PENALTIES, OPTIMIZER_OPTIONS
+from gan_cli.options import GRADIENT_PENALTIES, OPTIMIZERS
 from gan_cli.regularizers import PENALTIES
 
 REQUIRED = {
@@ -39,7 +39,7 @@ OPTIONS = [(group, option) for group, options in groups().items() for option in 
 
 def required(group: str, option: str) -> set[str]:
     fields = set(REQUIRED[group.split("/")[0]])
-    if option == "none" or (group == "optimizer" and option not in OPTIMIZER_OPTIONS):
+    if option == "none" or (group == "optimizer" and option not in OPTIMIZERS):
         fields.discard("formula")
     if (group, option) == ("conditioning", "none"):
         fields.discard("paper")

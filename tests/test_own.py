@@ -268,11 +268,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
 
 
 def test_what_is_no_plugin_is_refused_and_adds_nothing(installed: Callable[[object], None], tmp_path: Path) -> None:
-    before = {
-        name: dict(getattr(options, name))
-        for name in ("DATASET_OPTIONS", "LOSS_OPTIONS", "GENERATOR_OPTIONS", "REGULARIZER_OPTIONS")
-    }
-    hinge = Plugin(tmp_path, losses={"new": Part(options.LOSS_OPTIONS["hinge"], None), "hinge": Part(object, None)})
+    before = {name: dict(getattr(options, name)) for name in ("DATASETS", "LOSSES", "GENERATORS", "REGULARIZERS")}
+    hinge = Plugin(tmp_path, losses={"new": Part(options.LOSSES["hinge"], None), "hinge": Part(object, None)})
     for loaded, words in (
         (RuntimeError("broken\ninside"), r"cannot be loaded \(broken inside\)"),
         ("a text", r"is no gan_cli\.plugin\.Plugin"),

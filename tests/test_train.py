@@ -24,13 +24,13 @@ from gan_cli.errors import UsageError
 from gan_cli.generation import generate
 from gan_cli.losses import LOSSES
 from gan_cli.metrics.modes import count_modes
-from gan_cli.options import REGULARIZER_OPTIONS
+from gan_cli.options import REGULARIZERS
 from gan_cli.pace import Pace
 from gan_cli.state import build_state, latent_of, state_tensors
 
 CPU = torch.device("cpu")
-SINGLES = [(), *((name,) for name in REGULARIZER_OPTIONS)]
-PAIRS = list(itertools.combinations(REGULARIZER_OPTIONS, 2))
+SINGLES = [(), *((name,) for name in REGULARIZERS)]
+PAIRS = list(itertools.combinations(REGULARIZERS, 2))
 MIXES = [(loss, subset) for loss in LOSSES for subset in SINGLES]
 MIXES += [(loss, pair) for loss in ("wasserstein", "relativistic") for pair in PAIRS]
 FORBIDDEN = {("gradient_penalty", "weight_clip")}

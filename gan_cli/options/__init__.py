@@ -4,26 +4,26 @@ A dataclass declares type, range and meaning of each key; the values are in `con
 and error messages are fast.
 """
 
-from gan_cli.options.conditioning import CONDITIONING_OPTIONS, UNCONDITIONAL
-from gan_cli.options.datasets import DATASET_OPTIONS
+from gan_cli.options.conditioning import CONDITIONINGS, UNCONDITIONAL
+from gan_cli.options.datasets import DATASETS
 from gan_cli.options.evaluation import UNEVALUATED, EvaluationOptions
 from gan_cli.options.health import UNWATCHED, HealthOptions
-from gan_cli.options.loop import DEVICE_OPTIONS, TrainingOptions
-from gan_cli.options.networks import CONVOLUTIONAL, DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS, ArchitectureOptions
-from gan_cli.options.objectives import GRADIENT_PENALTIES, LOSS_OPTIONS, REGULARIZER_OPTIONS
-from gan_cli.options.optimizers import OPTIMIZER_OPTIONS, rule_of
+from gan_cli.options.loop import DEVICES, TrainingOptions
+from gan_cli.options.networks import CONVOLUTIONAL, DISCRIMINATORS, GENERATORS, ArchitectureOptions
+from gan_cli.options.objectives import GRADIENT_PENALTIES, LOSSES, REGULARIZERS
+from gan_cli.options.optimizers import OPTIMIZERS, rule_of
 
 __all__ = [
-    "CONDITIONING_OPTIONS",
+    "CONDITIONINGS",
     "CONVOLUTIONAL",
-    "DATASET_OPTIONS",
-    "DEVICE_OPTIONS",
-    "DISCRIMINATOR_OPTIONS",
-    "GENERATOR_OPTIONS",
+    "DATASETS",
+    "DEVICES",
+    "DISCRIMINATORS",
+    "GENERATORS",
     "GRADIENT_PENALTIES",
-    "LOSS_OPTIONS",
-    "OPTIMIZER_OPTIONS",
-    "REGULARIZER_OPTIONS",
+    "LOSSES",
+    "OPTIMIZERS",
+    "REGULARIZERS",
     "UNCONDITIONAL",
     "UNEVALUATED",
     "UNWATCHED",

@@ -272,7 +272,7 @@ class SwissRoll(PointOptions):
     )
 
 
-DATASET_OPTIONS: dict[str, type] = {
+DATASETS: dict[str, type] = {
     "mnist": Mnist,
     "fashion_mnist": GreyImages,
     "kmnist": GreyImages,

@@ -80,7 +80,7 @@ class SGD(BothNetworks, SGDRule):
     pass
 
 
-OPTIMIZER_OPTIONS: dict[str, type] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
+OPTIMIZERS: dict[str, type] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
 
 
 def rule_of(optimizer: Any, role: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gan_cli.chosen import chosen_figures
 from gan_cli.compose import compose_default
 from gan_cli.errors import counted
 from gan_cli.figures import EVALUATIONS
-from gan_cli.options import DATASET_OPTIONS
+from gan_cli.options import DATASETS
 from gan_cli.options.datasets import PointOptions
 from gan_cli.reports.charts import quality_charts, quality_keys, training_charts, vital_charts
 from gan_cli.reports.curves import Scale, percent, steps_scale
@@ -79,14 +79,14 @@ def build_run_page(run: Path, home: Path) -> bytes:
     def build(budget: int) -> str:
         real, last, frames = _pictures(run, _last_step(record), budget)
         pairs = values["judged"].pairs if values["judged"] is not None else None
-        pictures = {
+        shown = {
             "real": real,
             "last": last,
             "frames": frames,
             "frame_steps": [frame.step for frame in frames],
             "pairs": embed_picture(pairs, int(STILL_SHARE * budget), STILL_SIDE) if pairs is not None else None,
         }
-        return render("run.html.jinja", values | pictures)
+        return render("run.html.jinja", values | shown)
 
     return fit(build)
 
@@ -132,7 +132,7 @@ def title_of(run: Path, config: Mapping[str, Any]) -> str:
 
 
 def _of_points(config: Mapping[str, Any]) -> bool:
-    options = DATASET_OPTIONS.get(text(mapping(config.get("dataset")).get("name")))
+    options = DATASETS.get(text(mapping(config.get("dataset")).get("name")))
     return options is not None and issubclass(options, PointOptions)
 
 
