@@ -1,0 +1,172 @@
+"""`recipe=auto`: chooses a recipe by the data and the loss. Imports no torch and decodes no image."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from gan_cli.config import schema
+from gan_cli.config.options import DATASETS
+from gan_cli.errors import UsageError, closest, one_line
+from gan_cli.image_labels.attributes import Labelling
+from gan_cli.image_labels.several import Paths, count_pictures
+
+GROUP = "recipe"
+USED = "recipe_used"  # the key in which a run records the recipe that was chosen
+AUTO, NONE = "auto", "none"
+WASSERSTEIN, LEAST_SQUARES = "wasserstein", "least_squares"  # losses with recipes of their own
+SAMPLES = {  # of the published data sets, by split
+    "mnist": {"train": 60_000, "test": 10_000},
+    "fashion_mnist": {"train": 60_000, "test": 10_000},
+    "kmnist": {"train": 60_000, "test": 10_000},
+    "cifar10": {"train": 50_000, "test": 10_000},
+    "cifar100": {"train": 50_000, "test": 10_000},
+    "svhn": {"train": 73_257, "test": 26_032, "extra": 531_131},
+    "stl10": {"train": 5_000, "test": 8_000, "unlabeled": 100_000},
+    "celeba": {"train": 162_770, "valid": 19_867, "test": 19_962, "all": 202_599},
+}
+CLASSES = {
+    "fashion_mnist": 10,
+    "kmnist": 10,
+    "cifar10": 10,
+    "cifar100": 100,
+    "stl10": 10,
+}  # with equally many samples each
+DEPENDENTS = {"training.ada_target": "training.augment"}  # a key that recipes set -> the key that it needs
+FOR_FEW = "_few"
+FEW = 1_000  # below this number of samples, D's input is augmented
+GREY_SIDE, SMALL_SIDE, MIDDLE_SIDE = 40, 40, 80  # largest side in pixels of each recipe
+
+
+class Choice(NamedTuple):
+    """The name of a recipe, and in words the facts by which it was chosen."""
+
+    name: str
+    reason: str
+
+
+NO_RECIPE = Choice(NONE, "")
+
+
+class Facts(NamedTuple):
+    """What a recipe is chosen by: the shape of a sample, the number of samples (None if unknown) and the loss."""
+
+    shape: tuple[int, ...]
+    samples: int | None
+    loss: str
+
+
+def choose(data: Mapping[str, Any]) -> Choice:
+    """The recipe for a composed config. For data that cannot be read it is "none"; their error is raised later."""
+    facts = _facts(data)
+    if facts is None:
+        return NO_RECIPE
+    return Choice(_recipe_for(facts), _describe(facts))
+
+
+def fitting(requested: str, data: Mapping[str, Any], known: Collection[str]) -> Choice:
+    """The recipe requested by name, or its variant for the loss if there is one: another loss needs another penalty."""
+    loss = str((data.get("loss") or {}).get("name"))
+    name = f"{requested.removesuffix(FOR_FEW)}_{loss}{FOR_FEW if requested.endswith(FOR_FEW) else ''}"
+    return Choice(name, f"loss={loss} in place of {requested}") if name in known else Choice(requested, "")
+
+
+def check_whole(data: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raises UsageError if the recipe of a whole config does not exist, or if the config has the values of another."""
+    requested, used = data[GROUP], data[USED]
+    for key, name, names in ((GROUP, requested, known), (USED, used, [name for name in known if name != AUTO])):
+        if name not in names:
+            raise UsageError(f"{key}={one_line(name, 60)}: expected one of {', '.join(names)}{closest(name, names)}")
+    if requested != AUTO and used not in (requested, fitting(requested, data, known).name):
+        raise UsageError(
+            f"recipe={requested}: this Config has the values of recipe={used}; give a list or mapping of keys with"
+            f" recipe={requested}, which sets its own"
+        )
+
+
+def drop_dependents(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> list[str]:
+    """Resets keys that a recipe set and this config cannot use to their values in `bare`, without a recipe.
+
+    Changes `data` and returns the dotted keys that were reset. `named` are the keys that the user set.
+    """
+    dropped = []
+    for dependent, needed in DEPENDENTS.items():
+        section, leaf = dependent.split(".")
+        if not isinstance(data[section], dict):  # parsing will refuse it
+            continue
+        used = data[section].get(needed.partition(".")[2])
+        if not used and dependent not in named and data[section].get(leaf) != bare[section].get(leaf):
+            data[section][leaf] = bare[section].get(leaf)
+            dropped.append(dependent)
+    return dropped
+
+
+def _facts(data: Mapping[str, Any]) -> Facts | None:
+    """The facts of a composed config, None if its data set section is invalid."""
+    section = data["dataset"]
+    table = DATASETS.get(section.get("name"))
+    if table is None:
+        return None
+    try:
+        options = schema.parse(table, section)
+        size = data["image_size"]
+        shape = options.sample_shape(tuple(size) if isinstance(size, list) else size)
+    except (UsageError, TypeError, ValueError):
+        return None
+    if not all(isinstance(side, int) for side in shape):
+        return None
+    return Facts(shape, count_samples(options), str((data.get("loss") or {}).get("name")))
+
+
+def count_samples(options: Any) -> int | None:
+    """The number of samples that a run reads from a data set, None if it is unknown before reading."""
+    if options.name == "folder":
+        labelling = Labelling(
+            options.labels,
+            options.labels_file_column,
+            options.labels_columns,
+            options.labels_bins,
+            options.labels_version,
+        )
+        found = _count_in_folder(options.path, options.split, labelling, options.classes)
+    else:
+        found = getattr(options, "size", SAMPLES.get(options.name, {}).get(options.split))
+        if found is not None and options.classes is not None:
+            each = CLASSES.get(options.name)
+            found = None if each is None else found // each * len(options.classes)
+    return found if options.limit is None or found is None else min(found, options.limit)
+
+
+@lru_cache(maxsize=8)
+def _count_in_folder(path: Paths, split: str, labelling: Labelling, classes: tuple[str, ...] | None) -> int | None:
+    """`count_pictures` with a cache: a command counts more than once."""
+    return count_pictures(path, split, labelling, classes)
+
+
+def _recipe_for(facts: Facts) -> str:
+    """The recipe for such data."""
+    if len(facts.shape) == 1:
+        return NONE
+    channels, *sides = facts.shape
+    side = max(sides)
+    if channels == 1 and side <= GREY_SIDE:
+        return "grey_least_squares" if facts.loss == LEAST_SQUARES else NONE
+    name = "colour_32" if side <= SMALL_SIDE else "colour_64" if side <= MIDDLE_SIDE else "colour_128"
+    loss = f"_{WASSERSTEIN}" if facts.loss == WASSERSTEIN else ""  # its penalty is another
+    return f"{name}{loss}{FOR_FEW if facts.samples is not None and facts.samples < FEW else ''}"
+
+
+def _describe(facts: Facts) -> str:
+    """The facts in words."""
+    samples = "" if facts.samples is None else f"{facts.samples:,} "
+    if len(facts.shape) == 1:
+        return f"{samples}points and loss={facts.loss}"
+    return f"{samples}images of {'x'.join(map(str, facts.shape))} and loss={facts.loss}"
+
+
+def told(choice: Choice) -> str:
+    """The line that is printed about a recipe that was chosen by the data."""
+    if choice.name == NONE:
+        return f"recipe: {NONE}, for {choice.reason}"
+    return f"recipe: {choice.name}, for {choice.reason}; recipe={NONE} leaves it out"
