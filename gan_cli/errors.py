@@ -1,4 +1,7 @@
-"""What can go wrong through no fault of ours: one line for the user, and the exit code that tells scripts which."""
+"""Error classes with their exit codes, and the wording that messages share.
+
+The text of an error is one line for the user. Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -7,59 +10,68 @@ from collections.abc import Iterable, Sequence
 
 
 class GanCliError(Exception):
-    """A mistake or mishap that the user can mend; its text is one line that says how."""
+    """An error that the user can mend. Its text is one line that says how."""
 
     exit_code = 1
 
 
 class UsageError(GanCliError):
-    """A wrong option, key or value, or data that does not fit it."""
+    """A wrong option, key or value, or data that do not fit them."""
 
     exit_code = 2
 
 
 class CheckpointError(GanCliError):
-    """A checkpoint that is missing, damaged, foreign or of another shape."""
+    """A checkpoint that is missing, damaged, from another program or of another shape."""
 
     exit_code = 3
 
 
 class DivergedError(GanCliError):
-    """Training produced numbers that are not finite."""
+    """Training produced NaN or infinite numbers."""
 
     exit_code = 4
 
 
 class CollapsedError(GanCliError):
-    """Training was found to fail, and was to stop then."""
+    """The health monitor found that training fails, and health.on_collapse=stop ends such runs."""
 
     exit_code = 4
 
 
 class StorageError(GanCliError):
-    """A file or folder that cannot be read or written, or is in use."""
+    """A file or folder that cannot be read or written, or that another process uses."""
 
     exit_code = 5
 
 
+def closest_match(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is most similar to `word`, None if none is similar."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+
+
+def suggestion(word: str | None) -> str:
+    """` (did you mean 'x'?)` for a word, an empty text for None."""
+    return f" (did you mean {word!r}?)" if word else ""
+
+
 def closest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for a near miss, else an empty text."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    """` (did you mean 'x'?)` with the known word most similar to `word`, an empty text if none is similar."""
+    return suggestion(closest_match(word, known))
 
 
 def few(texts: Sequence[str], most: int = 3) -> str:
-    """The first of many texts, and how many more there are."""
+    """The first `most` texts joined by commas, then `and 5 more` if there are more."""
     return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
 
 
 def counted(number: int, noun: str, many: str | None = None) -> str:
-    """`1 job`, `2 jobs`, `1,000 images`; `many` is the plural of a noun that does not just get an s."""
+    """A number with its noun: `1 job`, `2 jobs`, `1,000 images`. `many` is an irregular plural."""
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
 def one_line(text: object, limit: int = 500) -> str:
-    """Text from outside made safe to print: one line, no control characters, of bounded length."""
+    """Untrusted text made safe to print: one line, no control characters, at most `limit` characters."""
     cleaned = "".join(char if char.isprintable() else " " for char in str(text))
     cleaned = " ".join(cleaned.split())
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"

@@ -1,4 +1,4 @@
-"""Packages that only some features need: asked for by the name of their extra, before anything is begun."""
+"""Optional packages, by the extra of gan-cli that installs them. Checked before a command starts its work."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ EXTRAS = {
 }
 
 
-def require_extra(extra: str, asked: str) -> None:
-    """UsageError if a package of this extra is missing; `asked` is the key and value that need it."""
+def require_extra(extra: str, needed_by: str) -> None:
+    """Raises UsageError if a package of this extra is missing. `needed_by` is the key and value that need it."""
     missing = [name.replace("_", "-") for name in EXTRAS[extra] if not _is_installed(name)]
     if missing:
-        raise UsageError(f"{asked} needs {', '.join(missing)}: pip install 'gan-cli[{extra}]'")
+        raise UsageError(f"{needed_by} needs {', '.join(missing)}: pip install 'gan-cli[{extra}]'")
 
 
 def _is_installed(name: str) -> bool:
     try:
         found = find_spec(name)
-    except ValueError:  # imported, and without a spec
+    except ValueError:  # it is imported and has no spec
         return False
-    return found is not None and found.origin is not None  # else a mere folder of that name, as wandb leaves
+    return found is not None and found.origin is not None  # else it is a mere folder of that name

@@ -14,15 +14,15 @@ from conftest import TINY_IMAGES, without
 from gan_cli.cli.main import run_command
 
 LINES = {
-    "train precision=fp16": "precision=fp16: is not offered, as its range needs scaled losses; use auto, fp32, bf16",
-    "train device=cuda device.index=[0,1]": "device.index=[0,1]: a run uses one card; start one run for each",
+    "train precision=fp16": "precision=fp16: is not supported, its range needs loss scaling; use auto, fp32, bf16",
+    "train device=cuda device.index=[0,1]": "device.index=[0,1]: a run uses one GPU; start one run for each",
     "train training.augment=[rotation]": "each one of color, translation, cutout, turn",
     "train dataset.flip=sideways": "vertical or both or true or false",
-    "sample ckpt=x project=photo.png": "project: no picture is searched for among the latents",
-    "sample ckpt=x latents=mean.npy": "latents: latents are not given; a seed is one, as seeds=0-7",
-    "export ckpt=x format=torchscript": "format=torchscript: is not written; take format=pt2",
-    "export ckpt=x format=coreml": "format=coreml: is not written; take format=onnx",
-    "export ckpt=x format=tflite": "format=tflite: is not written; take format=onnx",
+    "sample ckpt=x project=photo.png": "project: images are not projected to latents",
+    "sample ckpt=x latents=mean.npy": "latents: latents cannot be given here; a seed stands for one, as seeds=0-7",
+    "export ckpt=x format=torchscript": "format=torchscript: is not written; use format=pt2",
+    "export ckpt=x format=coreml": "format=coreml: is not written; use format=onnx",
+    "export ckpt=x format=tflite": "format=tflite: is not written; use format=onnx",
     "compare a b out=table.xlsx": "out=table.xlsx: the table is written as a .csv file",
 }
 

@@ -1,4 +1,4 @@
-"""`--help`, written from the tables and dataclasses, so that it cannot lag behind them."""
+"""The text of `--help`, generated from the tables and dataclasses of options."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ from gan_cli.errors import one_line
 EXAMPLES = {
     "train": (
         ("gan-train", "the default: digits, in about a minute"),
-        ("gan-train dataset=mnist loss=wasserstein", "a loss brings its penalty along"),
-        ("gan-train experiment=ring", "8 Gaussians: see the modes"),
-        ("gan-train budget=20m batch_size=128", "as much as fits the time"),
+        ("gan-train dataset=mnist loss=wasserstein", "a loss with the penalty that it needs"),
+        ("gan-train experiment=ring", "8 Gaussians, whose modes can be counted"),
+        ("gan-train budget=20m batch_size=128", "as many steps as fit into the time"),
         ("gan-train dataset=folder dataset.path=~/cats", "your own pictures"),
         (
             "gan-train dataset=folder dataset.path=[cats,dogs] dataset.balance=true",
-            "two folders, each seen equally often",
+            "two folders, drawn equally often",
         ),
-        ("gan-train dataset=folder dataset.path=dogs dataset.labels=breeds.csv", "their labels are in a table"),
-        ("gan-train loss=hinge dry_run=true", "what it would train, and one step of it"),
-        ("gan-train explain=wasserstein", "what an option is, when it works and when not"),
-        ("gan-train resume=outputs/NAME/DATE", "go on where a run stopped"),
+        ("gan-train dataset=folder dataset.path=dogs dataset.labels=breeds.csv", "with labels from a table"),
+        ("gan-train loss=hinge dry_run=true", "show what would be trained, and try one step"),
+        ("gan-train explain=wasserstein", "explain an option: how it works, when it fails"),
+        ("gan-train resume=outputs/NAME/DATE", "continue a run where it stopped"),
         ("gan-train -m loss=hinge,minimax seed=1,2,3 jobs=2", "a sweep: every combination, two at a time"),
     ),
     "sample": (
-        ("gan-sample NAME", "64 new samples as one picture, of the newest run of that name"),
-        ("gan-sample ckpt=outputs/NAME/DATE out=grid.png", "of this run, as this file"),
-        ("gan-sample ckpt=RUN n=1000 format=images", "a file for each"),
-        ("gan-sample ckpt=RUN seeds=0-7,12 truncation=0.7", "these seeds, more typical samples"),
-        ("gan-sample ckpt=RUN format=walk out=walk.mp4", "a film from seed to seed and back to the first"),
+        ("gan-sample NAME", "64 new samples of the newest run of that name, as one image"),
+        ("gan-sample ckpt=outputs/NAME/DATE out=grid.png", "samples of this run, in this file"),
+        ("gan-sample ckpt=RUN n=1000 format=images", "one file per sample"),
+        ("gan-sample ckpt=RUN seeds=0-7,12 truncation=0.7", "these seeds, with truncated latents"),
+        ("gan-sample ckpt=RUN format=walk out=walk.mp4", "an animation from seed to seed and back to the first"),
     ),
     "eval": (
-        ("gan-eval ckpt=outputs/NAME/DATE", "every figure that the data allow, each with its floor"),
-        ("gan-eval ckpt=RUN metrics=[frechet,kernel] n=2000", "these two, of 2,000 samples"),
+        ("gan-eval ckpt=outputs/NAME/DATE", "every metric that the data allow, each with its value for real samples"),
+        ("gan-eval ckpt=RUN metrics=[frechet,kernel] n=2000", "these two metrics, on 2,000 samples"),
         ("gan-eval ckpt=RUN metrics=[frechet] reals=train n=5000", "against all training images, as papers do"),
-        ("gan-eval ckpt=RUN data=~/pictures", "its data were moved there"),
-        ("gan-eval real=cats fake=made_cats", "two folders of pictures, and no checkpoint"),
+        ("gan-eval ckpt=RUN data=~/pictures", "the data of the run were moved there"),
+        ("gan-eval real=cats fake=made_cats", "compare two folders of images, without a checkpoint"),
     ),
     "export": (
         ("gan-export ckpt=outputs/NAME/DATE", "the generator as safetensors, with config and model card"),
-        ("gan-export ckpt=RUN format=onnx out=model.onnx", "for onnxruntime, compared with the checkpoint"),
+        ("gan-export ckpt=RUN format=onnx out=model.onnx", "for onnxruntime, checked against the checkpoint"),
         ("gan-export ckpt=RUN format=pt2", "for torch.export.load, without gan-cli"),
     ),
     "report": (
         ("gan-report outputs/NAME/DATE", "one HTML file of a run"),
-        ("gan-report outputs/NAME/sweep_DATE", "of a sweep, and of each of its runs"),
+        ("gan-report outputs/NAME/sweep_DATE", "of a sweep and each of its runs"),
     ),
     "compare": (
-        ("gan-compare RUN RUN", "what differs in their configs, and how each came out"),
+        ("gan-compare RUN RUN", "the differences of their configs, and their metrics"),
         ("gan-compare outputs/NAME/sweep_DATE", "all runs of a sweep"),
     ),
 }
 FLAGS = (
     ("-m", "run every combination of comma-separated values"),
-    ("--config-dir DIR", "know the options in a folder of your own, as in configs/ where you stand"),
+    ("--config-dir DIR", "use options in a folder of yours, as those in ./configs"),
     ("--cfg job", "print the composed config and exit"),
     ("--version", "print the version and exit"),
 )
 
 
 def help_text(command: str) -> str:
-    """Examples, then groups and their options, then every key with its line."""
+    """The help of a command: examples, groups with their options, every key with its description, flags."""
     schema = SCHEMAS[command]
     words = " RUN ..." if POSITIONAL.get(command) in MANY else " [RUN]" if command in POSITIONAL else ""
     lines = [f"usage: gan-{command}{words} [key=value ...]", "", "Examples"]
@@ -78,6 +78,7 @@ def help_text(command: str) -> str:
 
 
 def _columns(rows: typing.Iterable[tuple[str, str]]) -> list[str]:
+    """Two aligned columns as indented lines."""
     rows = list(rows)
     width = max(len(left) for left, _ in rows)
     return [f"  {left:<{width}}  {right}" for left, right in rows]

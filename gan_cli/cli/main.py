@@ -1,4 +1,4 @@
-"""The console commands: argv to an exit code. Imports no torch until a command really runs."""
+"""The console commands: from argv to an exit code. Imports no torch until a command runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import io
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from gan_cli import __version__
 from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 from gan_cli.isolated_process import isolate_children, isolate_main
+from gan_cli.storage.locks import STOP_CODES
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 HYDRA_FLAGS = (
@@ -30,7 +32,7 @@ HYDRA_FLAGS = (
     "--resolve",
 )
 COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
-COMPLETION = ("--shell-completion", "-sc")
+COMPLETION_FLAGS = ("--shell-completion", "-sc")
 FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd")
 
 
@@ -65,16 +67,16 @@ def compare() -> int:
 
 
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
-    """Runs `gan-<command>` with these arguments and returns its exit code; `folder` is where a sweep wants the run."""
+    """Runs `gan-<command>` and returns its exit code. `folder` is the run's folder if a sweep chose it."""
     isolate_children()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a console that cannot spell a path shows it escaped
-    return run_guarded(command, lambda: _dispatch(command, list(arguments), folder))
+            stream.reconfigure(errors="backslashreplace")  # for consoles that cannot encode a path
+    return _run_with_errors_as_lines(command, lambda: _dispatch(command, list(arguments), folder))
 
 
-def run_guarded(command: str, run: Callable[[], int]) -> int:
-    """`run()`; a user's mistake is one line on stderr and its exit code, never a traceback."""
+def _run_with_errors_as_lines(command: str, run: Callable[[], int]) -> int:
+    """Returns `run()`. Errors that the user can mend become one line on stderr and an exit code, never a traceback."""
     try:
         return run()
     except GanCliError as error:
@@ -82,7 +84,7 @@ def run_guarded(command: str, run: Callable[[], int]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(f"gan-{command}: interrupted", file=sys.stderr)
-        return 130
+        return STOP_CODES[signal.SIGINT]
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
             raise
@@ -99,13 +101,14 @@ def run_guarded(command: str, run: Callable[[], int]) -> int:
 
 
 def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
+    """Prints what a flag asks for (version, help, explanation, config), or runs a sweep, Hydra or the command."""
     if "--version" in arguments:
         print(f"gan-cli {__version__}")
         return 0
     typed = shlex.join([f"gan-{command}", *arguments])
     from gan_cli.plugins.option_sources import open_sources, tell_taken
 
-    arguments = open_sources(_with_keys(command, arguments))
+    arguments = open_sources(_with_positional_keys(command, arguments))
     if "--help" in arguments or "-h" in arguments:
         from gan_cli.cli.help import help_text
 
@@ -125,12 +128,12 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
     if rest is not None:
         return _print_config(command, rest)
     if any(argument.partition("=")[0] in HYDRA_FLAGS for argument in arguments):
-        return _leave_to_hydra(command, arguments)
-    return _train(arguments, typed, folder) if command == "train" else _run_other(command, arguments)
+        return _run_hydra(command, arguments)
+    return _train(arguments, typed, folder) if command == "train" else _run_by_config(command, arguments)
 
 
-def _with_keys(command: str, arguments: list[str]) -> list[str]:
-    """The arguments with words that stand alone, where a command takes such, as the value of their key."""
+def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
+    """The arguments with words without `=` written as the value of the command's positional key."""
     from gan_cli.config.commands import MANY, POSITIONAL
 
     before = dict(zip(arguments[1:], arguments, strict=False))
@@ -144,7 +147,7 @@ def _with_keys(command: str, arguments: list[str]) -> list[str]:
     key, rest = POSITIONAL[command], [argument for argument in arguments if argument not in words]
     if key not in MANY:
         if len(words) > 1:
-            raise UsageError(f"{words[1]}: gan-{command} takes one run or checkpoint, and {words[0]} is named already")
+            raise UsageError(f"{words[1]}: gan-{command} takes one run or checkpoint, and {words[0]} is given already")
         return [*rest, f"{key}={words[0]}"]
     from gan_cli.config.overrides import quote
 
@@ -153,24 +156,25 @@ def _with_keys(command: str, arguments: list[str]) -> list[str]:
 
 
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
+    """Runs `gan-train` and returns its exit code. `command` is the command line as typed, for the record."""
     from gan_cli.api import read_overrides
     from gan_cli.plugins.option_sources import leaving_at_once, tell_taken
     from gan_cli.storage.locks import require_locks
 
     with leaving_at_once():
-        asked = read_overrides(overrides)
-    if not asked.config.dry_run:
+        read = read_overrides(overrides)
+    if not read.config.dry_run:
         require_locks()
     _refuse_processes()
     tell_taken("train")
     with leaving_at_once():
         from gan_cli.launch.launch import Request, launch
 
-    return launch(Request(*asked, command=command, folder=folder)).code
+    return launch(Request(*read, command=command, folder=folder)).code
 
 
 def _refuse_processes() -> None:
-    """UsageError in each of several processes that torchrun started, of which each would be a whole run."""
+    """Raises UsageError if torchrun started several processes: each would be a whole run."""
     count = os.environ.get("WORLD_SIZE", "1")
     if "TORCHELASTIC_RUN_ID" in os.environ and count not in ("", "1"):
         raise UsageError(
@@ -179,7 +183,8 @@ def _refuse_processes() -> None:
         )
 
 
-def _run_other(command: str, arguments: list[str]) -> int:
+def _run_by_config(command: str, arguments: list[str]) -> int:
+    """Runs a command other than `gan-train` with its validated config and returns its exit code."""
     from gan_cli.config import schema
     from gan_cli.config.commands import RUNNERS, SCHEMAS
     from gan_cli.config.compose import compose_command
@@ -195,17 +200,17 @@ def _run_other(command: str, arguments: list[str]) -> int:
 
 
 def _without_config_flag(arguments: list[str]) -> list[str] | None:
-    """The arguments without `--cfg job` in any of its spellings; None if it is not among them."""
+    """The arguments without `--cfg job` in any of its spellings, None if they do not contain it."""
     joined = [argument for argument in arguments if argument not in ("--cfg=job", "-c=job", "-cjob")]
     for flag in ("--cfg", "-c"):
         if flag in joined and joined[joined.index(flag) + 1 :][:1] == ["job"]:
-            at = joined.index(flag)
-            joined = joined[:at] + joined[at + 2 :]
+            index = joined.index(flag)
+            joined = joined[:index] + joined[index + 2 :]
     return joined if len(joined) < len(arguments) else None
 
 
 def _print_config(command: str, overrides: list[str]) -> int:
-    """`--cfg job`: the config as a run would have it, which Hydra alone does not know."""
+    """Prints the config of `--cfg job` as a run would use it, with its recipe, which Hydra does not know."""
     from omegaconf import OmegaConf
 
     from gan_cli.config.compose import compose_command
@@ -217,7 +222,7 @@ def _print_config(command: str, overrides: list[str]) -> int:
 
 
 def _with_recipe(overrides: list[str]) -> tuple[list[str], str]:
-    """The overrides with the recipe that a run would take, which Hydra alone does not know; and what was asked for."""
+    """The overrides with the recipe that a run would use, which Hydra does not know; and the value of `recipe=`."""
     from gan_cli.config.compose import HYDRA_KEYS, compose_command
     from gan_cli.config.recipes import GROUP, USED
 
@@ -228,16 +233,16 @@ def _with_recipe(overrides: list[str]) -> tuple[list[str], str]:
 
 
 @contextlib.contextmanager
-def _showing(recipe: str) -> Iterator[None]:
-    """Hydra prints the root key `recipe` as the file has it: to it, that is an option's name and no value."""
+def _printing_recipe(recipe: str) -> Iterator[None]:
+    """Replaces the value of the root key `recipe` in what Hydra prints: Hydra takes it for the name of an option."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         yield
     print(re.sub(r"^recipe: .*$", f"recipe: {recipe}", printed.getvalue(), flags=re.M), end="", flush=True)
 
 
-def _leave_to_hydra(command: str, arguments: list[str]) -> int:
-    """`--info`, other forms of `--cfg` and completion are Hydra's own, with our config folder and quoting."""
+def _run_hydra(command: str, arguments: list[str]) -> int:
+    """Runs Hydra itself for `--info`, other forms of `--cfg` and completion, with gan-cli's folder and quoting."""
     import hydra
 
     from gan_cli.config.compose import searchpath_overrides
@@ -255,15 +260,15 @@ def _leave_to_hydra(command: str, arguments: list[str]) -> int:
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE or argument in ("--info", "-i", "-sc"):
             flags += [value for value in [next(rest, None)] if value is not None]
-    shown: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    completing = any(argument.partition("=")[0] in COMPLETION for argument in arguments)
+    printing: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    completing = any(argument.partition("=")[0] in COMPLETION_FLAGS for argument in arguments)
     if command == "train" and not completing and "--hydra-help" not in flags:
         overrides, recipe = _with_recipe(overrides)
-        shown = _showing(recipe)
+        printing = _printing_recipe(recipe)
     sys.argv = [f"gan-{command}", *flags, *([] if "--hydra-help" in flags else [*searchpath_overrides(), *overrides])]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # raises, instead of printing and exiting with 1
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise instead of printing and exiting with 1
     try:
-        with quietly() if completing else shown:  # a shell shows it where the user is typing
+        with quietly() if completing else printing:  # a notice would appear in the line that the user types
             hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()
     except Exception as error:
         from gan_cli.errors import one_line

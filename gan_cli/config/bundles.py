@@ -1,4 +1,4 @@
-"""Recipes and experiments: options that choose and set what belongs to other groups."""
+"""Bundles: recipes and experiments, whose files choose options of other groups and set keys of other sections."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BUNDLES = (recipes.GROUP, "experiment")
 
 
 def sections(keys: Iterable[str]) -> set[str]:
-    """The first parts of dotted keys and groups."""
+    """The top-level parts of dotted keys and groups: `training` of `training.pack`."""
     return {re.split(r"[./]", key)[0] for key in keys}
 
 
 def sections_of(group: str, option: str) -> set[str]:
-    """The sections in which a recipe or an experiment, or one that it builds on, sets or chooses anything."""
+    """The top-level sections in which a bundle, or one that it is based on, sets a key or chooses an option."""
     content = _content(group, option)
     bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     found = sections([*content, *(choice.key_or_group for choice in choices_of(group, option))])
@@ -30,13 +30,13 @@ def sections_of(group: str, option: str) -> set[str]:
 
 
 def choices_in(override: Override, *, of_any: bool = False) -> list[Override]:
-    """The options that a chosen recipe or experiment chooses in turn; if `of_any`, what an option of any group does."""
+    """The options that the file of a chosen bundle chooses; with `of_any`, the file of an option of any group."""
     group = override.key_or_group
-    taken = options_in(override) if of_any or group in BUNDLES else []
+    taken = chosen_options(override) if of_any or group in BUNDLES else []
     return [choice for option in taken for choice in choices_of(group, option)]
 
 
-def options_in(override: Override) -> list[str]:
+def chosen_options(override: Override) -> list[str]:
     """The options that an override chooses; none if it sets a key."""
     value = override.value()
     chosen = map(str, value if isinstance(value, list) else [value])
@@ -44,7 +44,7 @@ def options_in(override: Override) -> list[str]:
 
 
 def recipe_in(group: str, option: str) -> str | None:
-    """The recipe that an option's file asks for, by `override /recipe:` or by a plain key; None if by neither."""
+    """The recipe that an option's file requests by `override /recipe:` or by the key `recipe`; None if neither."""
     found, content = None, _content(group, option)
     for entry in content.get("defaults", []):
         if isinstance(entry, str) and entry != "_self_" and option_files(group, entry):
@@ -56,57 +56,59 @@ def recipe_in(group: str, option: str) -> str | None:
 
 
 def choices_of(group: str, option: str) -> list[Override]:
-    """The options that a recipe or an experiment chooses, as overrides."""
+    """The options that a bundle's file, and those that it is based on, choose, as overrides."""
     defaults = _content(group, option).get("defaults", [])
     chosen: dict[str, Override] = {}
     for entry in defaults:
         if isinstance(entry, str) and entry != "_self_" and option_files(group, entry):
-            chosen |= {override.key_or_group: override for override in choices_of(group, entry)}  # it builds on that
+            chosen |= {override.key_or_group: override for override in choices_of(group, entry)}  # a base of this file
         for key, value in entry.items() if isinstance(entry, dict) else ():
             other = str(key).removeprefix("override /")
-            if other != key and not isinstance(value, dict):  # which Hydra refuses
+            if other != key and not isinstance(value, dict):  # Hydra refuses a mapping
                 text = f"[{','.join(value)}]" if isinstance(value, list) else value
                 chosen[other] = read_override(f"{other}={text}")
     return list(chosen.values())
 
 
 def named_beside(bundle: Override, overrides: Sequence[Override]) -> set[str]:
-    """The keys and groups that are set or chosen beside a bundle; for a recipe, by any option's file too.
+    """The keys and groups that the overrides other than `bundle` set or choose, directly or through option files.
 
-    An option may choose another, whose file chooses a third: an experiment a loss, which brings a penalty.
+    For a recipe the files of all options count, else those of bundles. An option may choose another, whose file chooses
+    a third: an experiment chooses a loss, which chooses a penalty.
     """
     rest = [override for override in overrides if override is not bundle]
     of_any = bundle.key_or_group == recipes.GROUP
     found = {override.key_or_group for override in rest}
-    seen, open_ = set[str | None](), [*rest]
-    while open_:
-        for choice in choices_in(open_.pop(), of_any=of_any):
+    visited, pending = set[str | None](), [*rest]
+    while pending:
+        for choice in choices_in(pending.pop(), of_any=of_any):
             found.add(choice.key_or_group)
-            if choice.input_line not in seen:  # which may bring others of its own
-                seen.add(choice.input_line)
-                open_.append(choice)
+            if choice.input_line not in visited:
+                visited.add(choice.input_line)
+                pending.append(choice)
     return found
 
 
 def kept_choices(bundle: Override, overrides: Sequence[Override]) -> list[Override]:
-    """The options that a bundle chooses, and that nothing stronger chooses too: an experiment's are over a recipe's."""
+    """The options that a bundle chooses and no stronger override replaces; an experiment is stronger than a recipe."""
     stronger = [override for override in overrides if override.key_or_group != recipes.GROUP]
     named = {*BUNDLES} | named_beside(bundle, stronger)
     return [choice for choice in choices_in(bundle) if choice.key_or_group not in named]
 
 
 def without_recipe(overrides: Sequence[Override]) -> list[Override]:
-    """The overrides with `recipe=none`, unless they choose one: an experiment may ask for one, too."""
+    """The overrides with `recipe=none` added, unless they choose a recipe; an experiment's file may request one too."""
     chosen = any(override.key_or_group == recipes.GROUP for override in overrides)
     return [*overrides] if chosen else [*overrides, chosen_recipe(recipes.NONE)]
 
 
 def chosen_recipe(recipe: str) -> Override:
+    """The override that chooses this recipe."""
     return read_override(f"{recipes.GROUP}={recipe}")
 
 
 def _content(group: str, option: str) -> dict[str, Any]:
-    """The keys of an option's file; its defaults are a list, as what is none is refused when Hydra composes."""
+    """The keys of an option's file. Defaults that are no list are left out: Hydra refuses them on composing."""
     file = OmegaConf.load(option_files(group, option)[0])
     content: Any = OmegaConf.to_container(file) if isinstance(file, DictConfig) else {}
     if not isinstance(content.get("defaults", []), list):

@@ -1,4 +1,4 @@
-"""The commands beside `gan-train`, each with its keys, and where it is found. Imports no torch."""
+"""The keys of every command but `gan-train`, and the function that runs each command. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from gan_cli.config.options.evaluation import EXTRACTORS, METRICS
 from gan_cli.config.schema import key, option_of
 from gan_cli.config.train_config import Config
 
-# Formats that are asked for and not written, each with the way to it.
-CONVERTED = {
-    "torchscript": "is not written; take format=pt2, which torch.export.load reads, or format=onnx",
-    "coreml": "is not written; take format=onnx, which onnxruntime runs on Apple's devices too",
-    "tflite": "is not written; take format=onnx, which onnxruntime runs on phones, or convert that by onnx2tf",
+# Formats that gan-export does not write, with the alternative.
+UNSUPPORTED_FORMATS = {
+    "torchscript": "is not written; use format=pt2, which torch.export.load reads, or format=onnx",
+    "coreml": "is not written; use format=onnx, which onnxruntime runs on Apple's devices too",
+    "tflite": "is not written; use format=onnx, which onnxruntime runs on phones, or convert that by onnx2tf",
 }
-# Keys that users of other tools try, each with what there is.
+# Keys of other tools that gan-cli does not have, with the alternative.
 UNSUPPORTED = {
-    ("sample", "project"): "no picture is searched for among the latents; n=64 seed=0 shows what seeds give",
-    ("sample", "latents"): "latents are not given; a seed is one, as seeds=0-7, and gan_cli.api takes arrays of them:"
-    " load_generator(RUN).network(latents, condition)",
-    ("sample", "mixing"): "the networks have no styles to mix; format=interpolate goes from seed to seed",
+    ("sample", "project"): "images are not projected to latents; n=64 seed=0 shows samples of 64 seeds",
+    ("sample", "latents"): "latents cannot be given here; a seed stands for one, as seeds=0-7; from Python,"
+    " load_generator(RUN).network(latents, condition) of gan_cli.api accepts arrays",
+    ("sample", "mixing"): "the networks have no styles to mix; format=interpolate shows the way from seed to seed",
 }
 FILMS = ("interpolate", "walk", "progress")
-NUMBERED = "frames"  # a film as numbered pictures
+NUMBERED = "frames"  # an animation as numbered images
 CONTAINERS = ("webp", "gif", "mp4", NUMBERED)
-OVERWRITE = "replace the file that out= names, if it is there already"
+OVERWRITE_HELP = "replace the file that out= names if it exists"
 
 
 @dataclass(frozen=True)
@@ -36,43 +36,48 @@ class SampleConfig:
 
     ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
     n: int | None = key(
-        "number of samples, of seeds seed to seed+n-1; 64 unless set, or 8 of each class asked for",
+        "number of samples, with seeds seed to seed+n-1; unless set 64, or 8 of each requested class",
         at_least=1,
         at_most=1_000_000,
     )
     seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
     seeds: str | None = key(
-        "the seeds themselves, in place of n and seed",
+        "the seeds, instead of n and seed",
         pattern=r"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*",
         pattern_means="seeds and ranges, as 0-7,12",
     )
-    batch_size: int = key("samples made at once; changes speed, not pictures", at_least=1, at_most=100_000)
-    truncation: float | None = key("latents are drawn within this many standard deviations", above=0, at_most=100)
-    label: str | None = key("the class asked for, as cat; cat,dog: a row of each; red,small: of two attributes")
-    label_index: tuple[int, ...] | None = key("the same by number, counted from 0", at_least=0, at_most=10**6)
+    batch_size: int = key("samples generated at a time; changes the speed only", at_least=1, at_most=100_000)
+    truncation: float | None = key("draw latents within this many standard deviations", above=0, at_most=100)
+    label: str | None = key(
+        "the requested class, as cat; cat,dog: a row of each; red,small: one class of each of two attributes"
+    )
+    label_index: tuple[int, ...] | None = key("the requested classes by number, from 0", at_least=0, at_most=10**6)
     format: str = key(
-        "one picture, a folder of pictures, arrays, or a film: from seed to seed, also back to the first (walk), or of"
-        " the run's grids (progress); frames: interpolate, as numbered pictures",
+        "grid: one image of all samples; images: a file each; npz: arrays; animations: interpolate from seed to seed,"
+        " walk also back to the first, progress of the run's grids; frames: interpolate as numbered images",
         choices=("grid", "images", "npz", *FILMS, NUMBERED),
     )
-    frames: int | None = key("of a film from each seed to the next; 24 unless set", at_least=1, at_most=1000)
+    frames: int | None = key(
+        "frames of an animation from each seed to the next; 24 unless set", at_least=1, at_most=1000
+    )
     fps: int | None = key(
-        "frames a second; 24 unless set, 5 of format=progress (gif: at most 50)", at_least=1, at_most=60
+        "frames per second; 24 unless set, 5 with format=progress (gif: at most 50)", at_least=1, at_most=60
     )
     container: str | None = key(
-        "the film's kind of file; that of out=name.mp4, else webp (mp4 needs the extra video; frames: many png)",
+        "file format of an animation; that of out=name.mp4, else webp (mp4 needs the extra video; frames: many png)",
         choices=CONTAINERS,
     )
     tiles: int | None = key(
-        "walks side by side in a film, among which the seeds are shared out; 1 unless set, of points as many as show"
-        " where they lie",
+        "walks side by side in an animation, which share the seeds; unless set 1, for points as many as show them well",
         at_least=1,
         at_most=1024,
     )
-    through_labels: bool = key("a film goes through the classes asked for, instead of showing each beside the others")
+    through_labels: bool = key(
+        "let an animation go through the requested classes instead of showing each beside the others"
+    )
     out: str | None = key("the file, as grid.png or walk.mp4, or a folder that receives it; <run>/generated unless set")
-    overwrite: bool = key(OVERWRITE)
-    ema: bool = key("use the averaged generator if the checkpoint has one")
+    overwrite: bool = key(OVERWRITE_HELP)
+    ema: bool = key("use the averaged generator (EMA) if the checkpoint has one")
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
     device: Any = option_of(DEVICES, "where it runs")
 
@@ -82,12 +87,12 @@ class EvalConfig:
     """A whole `gan-eval` command."""
 
     ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
-    real: str | None = key("without ckpt: a folder or zip of real pictures")
-    fake: str | None = key("without ckpt: a folder or zip of made pictures")
-    data: str | None = key("with ckpt: the folder or zip where its data are now, if they were moved")
+    real: str | None = key("without ckpt: a folder or zip of real images")
+    fake: str | None = key("without ckpt: a folder or zip of generated images")
+    data: str | None = key("with ckpt: the folder or zip of the run's data, if they were moved")
     image_size: int | tuple[int, ...] | None = key(
-        "without ckpt: pixels of a side that pictures get, or [height,width]; unless set those of the fakes, or of the"
-        " real ones if these are smaller",
+        "without ckpt: side to which images are resized, or [height,width]; unless set that of the fakes, or of the"
+        " real images if they are smaller",
         at_least=4,
         at_most=1024,
         length=2,
@@ -96,31 +101,31 @@ class EvalConfig:
         "without ckpt: pictures of other proportions are cut in the middle, padded with white (fit=pad), or stretched",
         choices=FITS,
     )
-    metrics: tuple[str, ...] | None = key("which figures; all that the data allow unless set", choices=METRICS)
+    metrics: tuple[str, ...] | None = key("the metrics to compute; unless set all that the data allow", choices=METRICS)
     extractor: str = key(
-        "what pictures are compared by; auto: classifier where there are labels, else random",
+        "features in which images are compared; auto: classifier if there are labels, else random",
         choices=("auto", *EXTRACTORS),
     )
     n: int | None = key(
-        "samples to judge, and held-out real ones beside them; 5,000 unless set, or as many as there are",
+        "samples to evaluate, and held-out real ones to compare with; unless set 5,000, or all that exist",
         at_least=10,
         at_most=1_000_000,
     )
     reals: str = key(
-        "the real samples that they are compared with: those held out (half of data without a test split), all training"
-        " ones, as in papers, or both",
+        "the real samples to compare with: held_out (half of the data if they have no test split), train as papers do,"
+        " or all",
         choices=("held_out", "train", "all"),
     )
     n_real: int | None = key(
-        "how many of these; of held-out ones as many as samples unless set, else all", at_least=10, at_most=10_000_000
+        "number of real samples; unless set as many as samples if held out, else all", at_least=10, at_most=10_000_000
     )
     seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
-    batch_size: int = key("samples made at once", at_least=1, at_most=100_000)
-    resamples: int = key("random halves behind each 95 % interval; 0: no intervals", at_least=0, at_most=10_000)
-    ema: bool = key("use the averaged generator if the checkpoint has one")
-    standing: bool = key("work out batch norm's statistics anew for the weights that are judged")
+    batch_size: int = key("samples generated at a time", at_least=1, at_most=100_000)
+    resamples: int = key("random halves of samples for each 95 % interval; 0: none", at_least=0, at_most=10_000)
+    ema: bool = key("use the averaged generator (EMA) if the checkpoint has one")
+    standing: bool = key("recompute batch norm statistics for the weights that are evaluated")
     out: str | None = key("the file, as scores.json, or a folder that receives it; <run>/evaluations unless set")
-    overwrite: bool = key(OVERWRITE)
+    overwrite: bool = key(OVERWRITE_HELP)
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
     device: Any = option_of(DEVICES, "where it runs")
 
@@ -130,10 +135,10 @@ class ExportConfig:
     """A whole `gan-export` command."""
 
     ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
-    format: str = key("what is written", choices=("safetensors", "onnx", "pt2"), instead=CONVERTED)
+    format: str = key("file format", choices=("safetensors", "onnx", "pt2"), instead=UNSUPPORTED_FORMATS)
     out: str | None = key("the file, as model.onnx, or a folder that receives a folder; <run>/exported unless set")
-    overwrite: bool = key(OVERWRITE)
-    ema: bool = key("use the averaged generator if the checkpoint has one")
+    overwrite: bool = key(OVERWRITE_HELP)
+    ema: bool = key("use the averaged generator (EMA) if the checkpoint has one")
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
 
 
@@ -142,8 +147,8 @@ class ReportConfig:
     """A whole `gan-report` command, as gan-report RUN."""
 
     paths: tuple[str, ...] = key("a run or a sweep, by its folder or name (the newest)")
-    out: str | None = key("the file, as demo.html, or a folder that receives it; the run's own unless set")
-    overwrite: bool = key(OVERWRITE)
+    out: str | None = key("the file, as demo.html, or a folder that receives it; the run's folder unless set")
+    overwrite: bool = key(OVERWRITE_HELP)
 
 
 @dataclass(frozen=True)
@@ -151,8 +156,8 @@ class CompareConfig:
     """A whole `gan-compare` command, as gan-compare RUN RUN."""
 
     paths: tuple[str, ...] = key("runs or sweeps, each by its folder or name (the newest)")
-    out: str | None = key("a .csv file that receives the table too, a row for each run", absent=None)
-    overwrite: bool = key(OVERWRITE, absent=False)
+    out: str | None = key("a .csv file for the table, a row for each run", absent=None)
+    overwrite: bool = key(OVERWRITE_HELP, absent=False)
 
 
 SCHEMAS: dict[str, type] = {
@@ -163,11 +168,11 @@ SCHEMAS: dict[str, type] = {
     "report": ReportConfig,
     "compare": CompareConfig,
 }
-MANY = ("paths",)  # keys of which several words are values
-GROUPS = {"sample": ("device",), "eval": ("device",)}  # all of them belong to train
-# What a word without = is a value of.
+MANY = ("paths",)  # keys whose value is a list of several arguments
+GROUPS = {"sample": ("device",), "eval": ("device",)}  # the groups of each command; `gan-train` has all
+# The key of an argument without `=`.
 POSITIONAL = {"sample": "ckpt", "eval": "ckpt", "export": "ckpt", "report": "paths", "compare": "paths"}
-# Each is a function of its config that returns the exit code.
+# The function of each command: it takes the config and returns the exit code.
 RUNNERS = {
     "sample": "gan_cli.sampling.sample:sample",
     "eval": "gan_cli.evaluation.evaluate:evaluate",

@@ -1,4 +1,4 @@
-"""What is right in itself but does not fit together: refused in one line before anything is built. Imports no torch."""
+"""Compatibility checks: refuses valid values that do not fit together, before anything is built. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gan_cli.errors import UsageError, closest
 if TYPE_CHECKING:
     from gan_cli.config.train_config import Config
 
-MOST_TIMED = 10  # generator updates of a turn under a budget
-WITH_MODES = ("ring", "grid", "stacked_mnist")  # data whose modes are counted
+MAX_UPDATES_WITH_BUDGET = 10  # generator updates of a turn, whose speed can still be measured
+WITH_MODES = ("ring", "grid", "stacked_mnist")  # data sets whose modes are known and counted
 CROSS_ENTROPIES = ("non_saturating", "minimax")
 
 
 def validate(config: Config) -> None:
-    """Refuses what is right in itself but clashes between sections."""
+    """Raises UsageError if values of different keys do not fit together."""
     _validate_shapes(config)
     _validate_regularizers(config)
     _validate_training(config)
@@ -28,6 +28,7 @@ def validate(config: Config) -> None:
 
 
 def _validate_shapes(config: Config) -> None:
+    """Checks the networks against the shape of the samples."""
     if getattr(config.dataset, "classes", None) == ():
         raise UsageError("dataset.classes=[]: name at least one class, or leave it out")
     shape = config.sample_shape
@@ -48,6 +49,7 @@ def _validate_shapes(config: Config) -> None:
 
 
 def _validate_sides(config: Config, role: str, network: Any, height: int, width: int) -> None:
+    """Checks the sides of the images, and the height at which a network has attention."""
     if min(height, width) < SMALLEST_SIDE:
         nearest = [tuple(max(side, least) for side in (height, width)) for least in (SMALLEST_SIDE, SMALLEST_SIDE + 1)]
         named = [side[0] if side[0] == side[1] else list(side) for side in nearest]
@@ -57,21 +59,22 @@ def _validate_sides(config: Config, role: str, network: Any, height: int, width:
             " architecture=mlp makes any"
         )
     base, _, levels = levels_of(*padded(height, width))
-    at = getattr(network, "attention", None)
-    made = range(levels + 1) if role == "generator" else range(min(levels - 1, 1), levels)
-    heights = [base << level for level in made]
-    if at is not None and at not in heights:
+    attention = getattr(network, "attention", None)
+    used = range(levels + 1) if role == "generator" else range(min(levels - 1, 1), levels)
+    heights = [base << level for level in used]
+    if attention is not None and attention not in heights:
         raise UsageError(
-            f"architecture.{role}.attention={at}: expected the height of one of its maps, {_listed(heights)}"
+            f"architecture.{role}.attention={attention}: expected the height of one of its maps, {_listed(heights)}"
         )
 
 
-def _validate_cures(config: Config) -> None:
+def _validate_training_techniques(config: Config) -> None:
+    """Checks unrolling, label smoothing, augmentation and consistency against loss, penalties and data."""
     training, points = config.training, len(config.sample_shape) == 1
     penalties = [name for name in config.regularizer if name != "weight_clip"]
     if training.unroll_steps and penalties:
         raise UsageError(
-            f"training.unroll_steps={training.unroll_steps}: looks ahead through D's loss alone, use regularizer=none,"
+            f"training.unroll_steps={training.unroll_steps}: unrolls D's loss only, use regularizer=none,"
             f" not {penalties[0]}"
         )
     if training.label_smoothing and config.loss.name not in CROSS_ENTROPIES:
@@ -84,12 +87,12 @@ def _validate_cures(config: Config) -> None:
         raise UsageError(f"{key}: is for images, dataset={config.dataset.name} has points")
     if training.unroll_steps and config.conditioning.name == "acgan":
         raise UsageError(
-            f"training.unroll_steps={training.unroll_steps}: looks ahead through D's judgement alone, use"
+            f"training.unroll_steps={training.unroll_steps}: unrolls D's adversarial loss only, use"
             " conditioning=projection or concat, not acgan"
         )
     if training.ada_target is not None and not training.augment:
         raise UsageError(
-            f"training.ada_target={training.ada_target:g}: says how often to augment, which needs"
+            f"training.ada_target={training.ada_target:g}: sets how often to augment, which needs"
             " training.augment=[color,translation,cutout]"
         )
 
@@ -99,6 +102,7 @@ def _listed(numbers: Iterable[int]) -> str:
 
 
 def _validate_training(config: Config) -> None:
+    """Checks the keys of the training loop against each other, batch_size, budget and conditioning."""
     training = config.training
     if config.batch_size % (training.accumulate * training.pack):
         raise UsageError(
@@ -111,57 +115,60 @@ def _validate_training(config: Config) -> None:
             f"training.critic_warmup={training.critic_warmup}: expected at least n_critic={training.n_critic} updates,"
             " and training.alternate=step"
         )
-    _validate_cures(config)
+    _validate_training_techniques(config)
     if config.compile and config.conditioning.name == "acgan":
-        raise UsageError("compile=true: D's naming of classes is not compiled, use conditioning=projection or concat")
+        raise UsageError("compile=true: D's classification is not compiled, use conditioning=projection or concat")
     if training.alternate == "epoch" and config.budget is not None:
-        raise UsageError("training.alternate=epoch: its pace tells nothing before a whole turn, give steps, no budget")
-    if training.generator_updates > MOST_TIMED and config.budget is not None:
+        raise UsageError("training.alternate=epoch: its speed is unknown before a whole turn, give steps, no budget")
+    if training.generator_updates > MAX_UPDATES_WITH_BUDGET and config.budget is not None:
         raise UsageError(
-            f"training.generator_updates={training.generator_updates}: the pace of turns this long cannot be measured,"
+            f"training.generator_updates={training.generator_updates}: the speed of turns this long cannot be measured,"
             " give steps, no budget"
         )
     if training.freeze_discriminator_layers and config.init_from is None:
         raise UsageError(
-            f"training.freeze_discriminator_layers={training.freeze_discriminator_layers}: keeps what has been learned"
-            " before, which needs init_from="
+            f"training.freeze_discriminator_layers={training.freeze_discriminator_layers}: keeps weights that were"
+            " trained before, which needs init_from="
         )
 
 
 def _validate_evaluation(config: Config) -> None:
+    """Checks the metric that selects the best checkpoint, and the patience."""
     evaluation, points = config.evaluation, len(config.sample_shape) == 1
     if evaluation.best is not None and not direction(evaluation.best):
         raise UsageError(
             f"evaluation.best={evaluation.best}: expected one of {', '.join(BETTER)}{closest(evaluation.best, BETTER)}"
         )
-    if config.resume is not None:  # what the run has of these is yet to be joined
+    if config.resume is not None:  # the keys of the run are not merged yet
         return
     _validate_best(config)
     if evaluation.patience is not None and not config.training.evaluate_every:
         raise UsageError(f"evaluation.patience={evaluation.patience}: counts evaluations, set training.evaluate_every")
     if evaluation.patience is not None and config.judged_by is None:
         raise UsageError(
-            f"evaluation.patience={evaluation.patience}: goes by a figure, set evaluation.metrics=[frechet]"
+            f"evaluation.patience={evaluation.patience}: needs a metric, set evaluation.metrics=[frechet]"
             + (" or evaluation.best=modes/covered" if points else "")
         )
     if points and "inception_score" in evaluation.metrics:
-        raise UsageError("evaluation.metrics=[inception_score]: is of classified images, points have none")
+        raise UsageError(
+            "evaluation.metrics=[inception_score]: is for images, whose classes a classifier predicts, not for points"
+        )
 
 
 def _validate_best(config: Config) -> None:
-    """What a run goes by must be worked out in it."""
+    """Checks that the run computes the metric that selects its best checkpoint."""
     best, metrics = config.evaluation.best, config.evaluation.metrics
     maker = maker_of(best)
     if maker is not None and maker not in metrics:
-        raise UsageError(f"evaluation.best={best}: is worked out by evaluation.metrics=[{maker}], set that too")
+        raise UsageError(f"evaluation.best={best}: is computed by evaluation.metrics=[{maker}], set that too")
     if best == "accuracy/class" and config.conditioning.name == "none":
-        raise UsageError("evaluation.best=accuracy/class: is of conditional runs, set conditioning=projection")
+        raise UsageError("evaluation.best=accuracy/class: is for conditional runs, set conditioning=projection")
     if best is not None and best.startswith("modes/") and config.dataset.name not in WITH_MODES:
         raise UsageError(f"evaluation.best={best}: the modes of dataset={config.dataset.name} are not known")
 
 
 def _validate_parts(config: Config) -> None:
-    """Batch norm of vectors needs at least two of them at a time."""
+    """Checks that batch norm of vectors gets at least two of them at a time."""
     part = config.batch_size // config.training.accumulate
     for role, samples in (("generator", part), ("discriminator", part // config.training.pack)):
         network = getattr(config.architecture, role)
@@ -173,6 +180,7 @@ def _validate_parts(config: Config) -> None:
 
 
 def _validate_regularizers(config: Config) -> None:
+    """Checks penalties against the discriminator's normalization, points and each other."""
     chosen = config.regularizer
     normalization = getattr(config.architecture.discriminator, "normalization", "none")
     for name in GRADIENT_PENALTIES:

@@ -1,4 +1,4 @@
-"""argv and `configs/` to plain data, by Hydra; its grammar kept away from paths, its errors said in one line."""
+"""Composes argv and `configs/` to plain data with Hydra, with errors in one line."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from yaml import YAMLError
 from gan_cli.config import hints, recipes, search_path
 from gan_cli.config.bundles import (
     BUNDLES,
+    chosen_options,
     chosen_recipe,
     kept_choices,
     named_beside,
-    options_in,
     recipe_in,
     sections,
     sections_of,
@@ -43,10 +43,11 @@ HYDRA_KEYS = ("hydra.", "hydra/")
 
 @dataclass(frozen=True)
 class Composed:
-    """What a command line came to. `named` are the dotted keys the user wrote; `brought` what came along with them.
+    """The result of composing a command line.
 
-    `followers` are the keys that have another's value: of `optimizer.lr`, unless set, each network's own. `recipe` is
-    the one that was taken, and why; `of_recipe` are the keys of `brought` that it set.
+    `named` are the dotted keys that the user wrote, `brought` the values that the chosen options set besides.
+    `followers` are, by key, the keys that take its value unless set: `optimizer.generator.lr` of `optimizer.lr`.
+    `recipe` is the recipe that is used, with the reason; `of_recipe` are the keys of `brought` that it set.
     """
 
     data: dict[str, Any]
@@ -58,7 +59,7 @@ class Composed:
 
 
 def groups(command: str = "train") -> dict[str, list[str]]:
-    """The groups of a command and their options: gan-cli's own, a person's and those of enabled plugins."""
+    """The options by group of a command: those of gan-cli, of the user's folders and of enabled plugins."""
     found: dict[str, list[str]] = {}
     for group, option in groups_in(config_folder()):
         found.setdefault(group, []).append(option)
@@ -69,9 +70,9 @@ def groups(command: str = "train") -> dict[str, list[str]]:
 
 
 def compose_command(command: str, arguments: Sequence[str], recipe: str | None = None) -> Composed:
-    """Composes `configs/<command>.yaml` with overrides as Hydra reads them; UsageError names key and value.
+    """Composes `configs/<command>.yaml` with overrides. Raises UsageError that names key and value.
 
-    `recipe` is what `recipe=auto` stands for; None chooses it by the data.
+    `recipe` is the recipe to use for `recipe=auto`; None chooses it by the data.
     """
     overrides = [read_override(argument) for argument in arguments]
     for override in overrides:
@@ -83,13 +84,13 @@ def compose_command(command: str, arguments: Sequence[str], recipe: str | None =
 
 
 def compose_default(command: str) -> dict[str, Any]:
-    """What the command without any override comes to."""
+    """The composition of a command without overrides."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         return resolve(_default(command, tuple(own_folders()))[1])
 
 
 def compose_checked(command: str, overrides: Sequence[Override], recipe: str | None = None) -> Composed:
-    """As `compose_command`, of overrides that Hydra has read."""
+    """As `compose_command`, for overrides that are parsed."""
     options = groups(command)
     for override in overrides:
         check_override(override, options)
@@ -108,17 +109,17 @@ def compose_checked(command: str, overrides: Sequence[Override], recipe: str | N
 def _compose_with_recipe(
     command: str, overrides: Sequence[Override], options: dict[str, list[str]], recipe: str | None
 ) -> Composed:
-    """The composition with the recipe that is asked for, or the one that `recipe=auto` stands for."""
-    asked = _asked_recipe(overrides, options)
+    """The composition with the requested recipe, or for `recipe=auto` with the one that is chosen by the data."""
+    requested = _requested_recipe(overrides, options)
     others = [override for override in overrides if override.key_or_group != recipes.GROUP]
-    bare = composed = _compose_bare(command, asked, others, options)
-    if asked == recipes.AUTO:
+    bare = composed = _compose_without_recipe(command, requested, others, options)
+    if requested == recipes.AUTO:
         choice = recipes.choose(bare.data) if recipe is None else recipes.Choice(recipe, "as the run has it")
     else:
-        choice = recipes.fitting(asked, bare.data, options[recipes.GROUP])
+        choice = recipes.fitting(requested, bare.data, options[recipes.GROUP])
     if choice.name != recipes.NONE:
         composed = _compose_settled(command, [*others, chosen_recipe(choice.name)], options)
-    data = {**composed.data, recipes.GROUP: asked, recipes.USED: choice.name}
+    data = {**composed.data, recipes.GROUP: requested, recipes.USED: choice.name}
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
     dropped = recipes.drop_dependents(data, bare.data, named)
     brought = {key: value for key, value in composed.brought.items() if key not in dropped}
@@ -127,56 +128,62 @@ def _compose_with_recipe(
     return dataclasses.replace(composed, data=data, named=named, brought=brought, recipe=choice, of_recipe=of_recipe)
 
 
-def _compose_bare(command: str, asked: str, others: Sequence[Override], options: dict[str, list[str]]) -> Composed:
-    """The composition without a recipe, and without the keys that only the one that was asked for brings."""
+def _compose_without_recipe(
+    command: str, requested: str, others: Sequence[Override], options: dict[str, list[str]]
+) -> Composed:
+    """The composition without a recipe, also without overrides of keys that only the requested recipe has."""
     none = chosen_recipe(recipes.NONE)
     try:
         return _compose_settled(command, [none, *others], options)
     except UsageError:
-        if asked in (recipes.AUTO, recipes.NONE):
+        if requested in (recipes.AUTO, recipes.NONE):
             raise
         chosen = [override for override in others if override.key_or_group in options]
         return _compose_settled(command, [none, *chosen], options)
 
 
-def _asked_recipe(overrides: Sequence[Override], options: dict[str, list[str]]) -> str:
-    """What was typed, else what a chosen file asks for, the experiment's first; one that asks for none has none."""
+def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str]]) -> str:
+    """The recipe that is typed, else requested by a chosen option's file, the experiment's first.
+
+    Else it is "none" with an experiment and "auto" without.
+    """
     typed = {override.key_or_group: override for override in overrides}
     if recipes.GROUP in typed:
         return str(typed[recipes.GROUP].value())
     for group in sorted(typed.keys() & options.keys(), key=lambda group: group != "experiment"):
-        for option in options_in(typed[group]):
+        for option in chosen_options(typed[group]):
             recipe = recipe_in(group, option)
             if recipe is None:
                 continue
             try:
                 check_override(chosen_recipe(recipe), options)
             except UsageError as error:
-                raise UsageError(f"{group}={option}: the recipe that its file asks for: {error}") from error
+                raise UsageError(f"{group}={option}: the recipe that its file requests: {error}") from error
             return recipe
     return recipes.NONE if "experiment" in typed else recipes.AUTO
 
 
 def _compose_settled(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> Composed:
+    """The composition without replaced settings of bundles. Raises UsageError for errors of Hydra and YAML."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         _, default = _default(command, tuple(own_folders()))
         try:
             whole = _settle(command, overrides, options)
         except (HydraException, OmegaConfBaseException) as error:
-            _explain(command, overrides, options)
+            _raise_for_unknown_key(command, overrides, options)
             reason = one_line(str(error).split("Config search path")[0])
             raise UsageError(reason or f"cannot be read: {overrides[-1].input_line}") from error
         except (YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            own = [path for override in overrides for path in _own_files(override, options)]
-            if not own:
+            files = [path for override in overrides for path in _user_files(override, options)]
+            if not files:
                 raise
-            raise UsageError(f"{own[0]}: cannot be used ({one_line(error, 200)})") from error
+            raise UsageError(f"{files[0]}: cannot be used ({one_line(error, 200)})") from error
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
     return Composed(resolve(whole), named, brought_along(default, whole, named), followers(whole))
 
 
-def _own_files(override: Override, options: dict[str, list[str]]) -> list[Path]:
-    """The files that are not gan-cli's among those that an override chooses."""
+def _user_files(override: Override, options: dict[str, list[str]]) -> list[Path]:
+    """The option files that an override chooses, without those of gan-cli itself."""
     value = override.value()
     chosen = value if isinstance(value, list) else [value]
     files = [path for option in chosen for path in option_files(override.key_or_group, str(option))[:1]]
@@ -185,22 +192,22 @@ def _own_files(override: Override, options: dict[str, list[str]]) -> list[Path]:
 
 
 def _is_nothing(override: Override) -> bool:
-    """`experiment=null`, which is the default and which Hydra takes for no override of it."""
+    """Whether it is `experiment=null` or the like: the default, which Hydra does not accept as an override."""
     return override.key_or_group in OPTIONAL_GROUPS and override.value() is None
 
 
 def _settle(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> DictConfig:
-    """The composition, in which what a recipe or an experiment set in a part goes if the part itself was replaced.
+    """The composition, without the keys of a bundle in sections for which another option was chosen.
 
-    `experiment=ring regularizer=none` must not keep a weight that the experiment gave to its penalty, nor
-    `experiment=gan2014_mnist architecture=dcgan` the width of its layers.
+    `experiment=ring regularizer=none` must not keep the weight that the experiment gave to its penalty, and
+    `experiment=gan2014_mnist architecture=dcgan` must not keep the width of its layers.
     """
     whole = _compose(command, overrides)
     _check_files(whole, _default(command, tuple(own_folders()))[0])
     bundles = [override for override in overrides if override.key_or_group in BUNDLES]
-    gone = _replaced(command, overrides, bundles, options)
-    for section in dict.fromkeys(itertools.chain(*gone.values())):
-        without = [bundle for bundle in bundles if section in gone[bundle.key_or_group]]
+    replaced = _replaced_sections(command, overrides, bundles, options)
+    for section in dict.fromkeys(itertools.chain(*replaced.values())):
+        without = [bundle for bundle in bundles if section in replaced[bundle.key_or_group]]
         choices = [choice for bundle in without for choice in kept_choices(bundle, overrides)]
         rest = [override for override in overrides if override not in without]
         plain = _compose(command, without_recipe([*choices, *rest]))
@@ -208,10 +215,10 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
     return _without_hydra(whole)
 
 
-def _replaced(
+def _replaced_sections(
     command: str, overrides: Sequence[Override], bundles: Sequence[Override], options: dict[str, list[str]]
 ) -> dict[str, list[str]]:
-    """By bundle, the sections in which what it sets is of no use, as another option was chosen there."""
+    """By bundle, the sections whose keys of the bundle no longer apply, because another option was chosen there."""
     typed = [override for override in overrides if override not in bundles]
     choices = [choice for bundle in bundles for choice in kept_choices(bundle, overrides)]
     found: dict[str, list[str]] = {}
@@ -220,19 +227,19 @@ def _replaced(
         group = found[bundle.key_or_group] = []
         chosen = sections(named_beside(bundle, overrides) & options.keys())
         if not chosen & sections_of(bundle.key_or_group, str(bundle.value())):
-            continue  # no part of it can have been replaced
+            continue  # nothing that it sets was replaced
         plain = plain or _compose(command, without_recipe([*choices, *typed]))
-        group += _replaced_sections(_alone(command, bundle), plain)
+        group += _sections_with_other_option(_compose_alone(command, bundle), plain)
         if bundle.key_or_group == recipes.GROUP and any(other.key_or_group == "regularizer" for other in typed):
-            group.append("regularizer")  # typed, as a name or as a list: as that option has it
+            group.append("regularizer")  # a typed penalty keeps its own settings
     return found
 
 
 def _check_files(whole: DictConfig, default: DictConfig) -> None:
-    """UsageError if a file set a key of Hydra's own, some of which run what they name, or looks outside of configs."""
+    """Raises UsageError if a file set one of Hydra's own keys, some of which run code, or used a resolver."""
     for dotted, value in flatten({key: part for key, part in container(whole).items() if key != "hydra"}):
         if isinstance(value, str) and re.search(r"(?<!\\)\$\{[^}]*:", value):
-            raise UsageError(f"{dotted}={value}: only keys can be looked up, as ${{seed}}")
+            raise UsageError(f"{dotted}={value}: only keys can be interpolated, as ${{seed}}")
     of_any, ours = (container(config.hydra) for config in (whole, default))
     for section in of_any.keys() - {"runtime", "overrides", "searchpath"}:
         theirs, expected = (dict(part.get(section) or {}) for part in (of_any, ours))
@@ -242,8 +249,8 @@ def _check_files(whole: DictConfig, default: DictConfig) -> None:
             raise UsageError(f"hydra.{section}: no file of options may set it; use the keys that --help lists")
 
 
-def _replaced_sections(before: DictConfig, after: DictConfig) -> list[str]:
-    """The sections for which another option was chosen. Hydra records no choice for a list group: its parts tell."""
+def _sections_with_other_option(before: DictConfig, after: DictConfig) -> list[str]:
+    """The sections in which `after` has another option. Hydra records none for `regularizer`: its keys are compared."""
     old, new = before.hydra.runtime.choices, after.hydra.runtime.choices
     groups = [group for group in new if not group.startswith("hydra/") and group not in BUNDLES]
     sections = [group.replace("/", ".") for group in groups if old.get(group) != new[group]]
@@ -251,13 +258,13 @@ def _replaced_sections(before: DictConfig, after: DictConfig) -> list[str]:
     return sections if same_penalties else [*sections, "regularizer"]
 
 
-def _explain(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:
-    """Raises the UsageError that names the unknown key, if that is why Hydra refused."""
+def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:
+    """Raises UsageError that names the unknown key, if there is one; Hydra refused the overrides."""
     try:
         chosen = [override for override in overrides if override.key_or_group in options]
         sections = _settle(command, chosen, options)
     except (HydraException, OmegaConfBaseException):
-        return  # it is an option's file that is wrong
+        return  # an option's file is wrong
     leaves = [dotted for dotted, _ in flatten(container(sections)) if not dotted.endswith(".name")]
     for override in overrides:
         if (command, override.key_or_group) in UNSUPPORTED:
@@ -268,37 +275,37 @@ def _explain(command: str, overrides: Sequence[Override], options: dict[str, lis
 
 
 def _compose(command: str, overrides: Iterable[Override]) -> DictConfig:
-    """As Hydra composes it, with Hydra's own section."""
+    """The composition by Hydra, with its section `hydra`."""
     lines = [override.input_line or "" for override in overrides]
     return compose(command, overrides=[*searchpath_overrides(), *lines], return_hydra_config=True)
 
 
 def searchpath_overrides() -> list[str]:
-    """What tells Hydra of the folders beside our own, in which it finds options of our groups and none of its own."""
+    """The override of Hydra's search path that adds the folders of the user and of plugins."""
     folders = ",".join(quote(location(folder)) for folder in own_folders())
     return [f"hydra.searchpath=[{folders}]"] if folders else []
 
 
 @lru_cache(maxsize=4)
 def _default(command: str, folders: tuple[Path, ...]) -> tuple[DictConfig, DictConfig]:
-    """What a command without overrides comes to, with and without Hydra's section; to be read only.
+    """The composition without overrides, with and without the section `hydra`; the result is cached, do not change it.
 
-    `folders` are those beside our own.
+    `folders` are the folders of options beside gan-cli's own; they are a key of the cache.
     """
     default = _compose(command, [])
     return default, _without_hydra(default)
 
 
-def _alone(command: str, bundle: Override) -> DictConfig:
-    """A bundle without other overrides; to be read only. Composed once, unless a person's files are part of it."""
+def _compose_alone(command: str, bundle: Override) -> DictConfig:
+    """The composition with a bundle and no other override; do not change it, it is cached unless users' files exist."""
     alone = without_recipe([bundle])
     if own_folders():
         return _compose(command, alone)
-    return _shipped(command, tuple(override.input_line or "" for override in alone))
+    return _compose_cached(command, tuple(override.input_line or "" for override in alone))
 
 
 @lru_cache(maxsize=64)
-def _shipped(command: str, lines: tuple[str, ...]) -> DictConfig:
+def _compose_cached(command: str, lines: tuple[str, ...]) -> DictConfig:
     return _compose(command, list(map(read_override, lines)))
 
 

@@ -1,4 +1,4 @@
-"""What Hydra composed, as plain data: its values, which keys follow others, and what came along unnamed."""
+"""Plain data from a config that Hydra composed: its values, its interpolations, and the values that options implied."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from gan_cli.errors import UsageError, one_line
 
 
 def container(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
+    """The config as plain dicts and lists, with interpolations kept as text unless `resolve`."""
     return OmegaConf.to_container(config, resolve=resolve)  # type: ignore[return-value]
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
+    """The config as plain data with interpolations resolved. Raises UsageError if one cannot be resolved."""
     try:
         return container(config, resolve=True)
     except OmegaConfBaseException as error:
@@ -24,6 +26,7 @@ def resolve(config: DictConfig) -> dict[str, Any]:
 
 
 def followers(whole: DictConfig) -> dict[str, list[str]]:
+    """By dotted key, the keys whose value is an interpolation of it: `optimizer.generator.lr` of `optimizer.lr`."""
     found: dict[str, list[str]] = {}
     for dotted, value in flatten(container(whole)):
         match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
@@ -33,7 +36,7 @@ def followers(whole: DictConfig) -> dict[str, list[str]]:
 
 
 def brought_along(default: DictConfig, whole: DictConfig, named: tuple[str, ...]) -> dict[str, Any]:
-    """Leaves that differ from the default composition without the user having named them."""
+    """The dotted keys, with values, that differ from the default composition although the user did not set them."""
     before = dict(flatten(container(default)))
     after = flatten(container(whole))
     return {

@@ -1,6 +1,6 @@
-"""What a person may have meant: words of other tools, keys of options that are not chosen, values that are paths.
+"""Suggestions for keys and values that are refused: words of other tools, keys of options that are not chosen, paths.
 
-Each of these is a row of a table, or follows from the schema; `tests/test_hints.py` holds that every way exists.
+They come from the tables below or from the schema. A test checks that every suggestion is valid.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import os
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
+from gan_cli.errors import closest_match, suggestion
 from gan_cli.storage.locate import locate
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 GPU = re.compile(r"(?:cuda|gpu)s?:?(\d*)", re.IGNORECASE)
-MOST_NAMED = 4
+MAX_SUGGESTED = 4  # options
 ARCHIVES = (".zip", ".tar", ".npz")
-FETCH = "addresses are not read or written: fetch what is there, and give its path as {}=..."
+FETCH = "URLs are not read or written: download what is there, and give its path as {}=..."
 
-# By command, what other tools call a key: words, and what is typed here.
+# By command: the words of other tools for a key, and what to write here.
 LENGTH = "steps=... (updates of the generator; an epoch is the number of samples divided by batch_size) or budget=10m"
 WORDS: dict[str, dict[str, str]] = {
     "train": {
@@ -38,7 +38,7 @@ WORDS: dict[str, dict[str, str]] = {
         "model arch net network": "architecture=...",
         "out out_dir outdir output_dir save_dir results_dir logdir log_dir": "output=FOLDER",
         "experiment_name exp_name run_name": "name=...",
-        "checkpoint ckpt weights pretrained load_from init": "init_from=RUN, or resume=RUN to go on with one",
+        "checkpoint ckpt weights pretrained load_from init": "init_from=RUN, or resume=RUN to continue a run",
         "cond class_cond conditional": "conditioning=projection",
         "workers num_workers n_workers cpus": "threads=...",
         "z_dim nz latent latent_dim z": "architecture.generator.latent_dim=...",
@@ -77,7 +77,7 @@ WORDS: dict[str, dict[str, str]] = {
     "report": {"ckpt run path": "gan-report RUN", "output": "out=FILE"},
     "compare": {"ckpt runs run path": "gan-compare RUN RUN"},
 }  # fmt: skip
-# By group, what others call an option.
+# By group: the names of other tools for an option, and what to write here.
 OPTIONS = {
     "loss": {
         "wgan w": "loss=wasserstein", "wgan_gp wgan-gp wgangp": "loss=wasserstein regularizer=gradient_penalty",
@@ -92,59 +92,58 @@ OPTIONS = {
 
 
 def for_key(command: str, key: str, config: type, leaves: Sequence[str], groups: Sequence[str]) -> str | None:
-    """Why a key is refused, and what to write; None of one that is right.
+    """Why a key is refused and what to write instead; None for a valid key.
 
-    `leaves` are the keys that there are under the options that were chosen.
+    `config` is the dataclass of the command, `leaves` are the keys of the chosen options, `groups` the groups.
     """
     if key in groups or key in leaves or any(dotted.startswith(f"{key}.") for dotted in leaves):
         return None
     section = key.rpartition(".")[0]
     siblings = [dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section]
-    having = owners(config, key)
-    if having:
+    options = owners(config, key)
+    if options:
         here = f", which has {', '.join(siblings)}" if siblings else ""
-        return f"{key}: not a key of the chosen option{here}; {to_choose(having)}"
-    word = _look_up(WORDS.get(command, {}), key)
-    if word:
-        return f"unknown key {key}: here it is {word}; see --help"
+        return f"{key}: not a key of the chosen option{here}; {to_choose(options)}"
+    instead = _look_up(WORDS.get(command, {}), key)
+    if instead:
+        return f"unknown key {key}: here it is {instead}; see --help"
     tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
-    near = tails.get(key) or next(iter(get_close_matches(key, [*leaves, *groups], n=1)), None)
-    near = near or tails.get(next(iter(get_close_matches(key, tails, n=1)), ""))
-    hint = f" (did you mean {near!r}?)" if near else ""
-    return f"unknown key {key}{hint}; see --help"
+    similar = tails.get(key) or closest_match(key, [*leaves, *groups]) or tails.get(closest_match(key, tails) or "")
+    return f"unknown key {key}{suggestion(similar)}; see --help"
 
 
 def _look_up(table: Mapping[str, str], word: str) -> str | None:
+    """The entry of a table whose key, a list of words, contains `word`."""
     plain = word.lower().lstrip("-").replace("-", "_")
     return next((way for words, way in table.items() if {word.lower(), plain} & {*words.split()}), None)
 
 
 def for_option(group: str, value: object) -> str:
-    """`; ...`, the way to what a value that is no option of a group means; empty if nothing is known."""
+    """`; write ...` for a value that is no option of a group; empty if nothing is known."""
     text = str(value)
-    way = _look_up(OPTIONS.get(group, {}), text)
+    instead = _look_up(OPTIONS.get(group, {}), text)
     numbered = GPU.fullmatch(text) if group == "device" else None
     if numbered and numbered[1]:
-        way = f"device=cuda device.index={numbered[1]}"
+        instead = f"device=cuda device.index={numbered[1]}"
     if group == "dataset" and is_address(text):
         return f"; {FETCH.format('dataset=folder dataset.path')}"
-    if way is None and group == "dataset" and _is_path(text):
-        way = f"dataset=folder dataset.path={text}"
-    return f"; write {way}" if way else ""
+    if instead is None and group == "dataset" and _is_path(text):
+        instead = f"dataset=folder dataset.path={text}"
+    return f"; write {instead}" if instead else ""
 
 
 def is_address(text: str) -> bool:
+    """Whether the text is a URL."""
     return ADDRESS.match(text) is not None
 
 
 def _is_path(text: str) -> bool:
-    return (
-        "/" in text or text.startswith("~") or text.lower().endswith((".zip", ".tar", ".npz")) or os.path.exists(text)
-    )
+    """Whether the text looks like a path or exists as one."""
+    return "/" in text or text.startswith("~") or text.lower().endswith(ARCHIVES) or os.path.exists(text)
 
 
 def for_word(word: str) -> str:
-    """`; ...`: how `gan-train` is given what a word that stands alone names; empty if nothing is known."""
+    """`; ...` for an argument of `gan-train` without `=`: the override that uses it; empty if nothing is known."""
     if is_address(word):
         return f"; {FETCH.format('dataset=folder dataset.path')}"
     try:
@@ -153,14 +152,14 @@ def for_word(word: str) -> str:
         return ""
     kind = None if place is None else place.kind
     if kind in ("run", "runs", "checkpoints"):
-        return f"; go on with that run by resume={word}, start from its networks by init_from={word}"
+        return f"; continue that run with resume={word}, start from its networks with init_from={word}"
     if kind == "export" or word.endswith(".safetensors"):
-        return f"; start from its networks by init_from={word}"
-    return f"; pictures are dataset=folder dataset.path={word}" if _is_path(word) else ""
+        return f"; start from its networks with init_from={word}"
+    return f"; for images write dataset=folder dataset.path={word}" if _is_path(word) else ""
 
 
 def owners(config: type, dotted: str) -> list[str]:
-    """The options that have a key, as `dataset=folder`; none of one that is there under every option, or nowhere."""
+    """The options that have a key, as `dataset=folder`; none if every option has it, or none."""
     return _owners(config, dotted.split("."), [])
 
 
@@ -181,14 +180,15 @@ def _owners(kind: type, parts: list[str], path: list[str]) -> list[str]:
 
 
 def _has(option: type, rest: Iterable[str]) -> bool:
+    """Whether the dataclass of an option has the first of these parts of a key."""
     names = {field.name for field in dataclasses.fields(option)}
     parts = list(rest)
     return not parts or parts[0] in names
 
 
 def to_choose(options: list[str]) -> str:
-    """`add dataset=folder`, or which to choose from."""
+    """`add dataset=folder` for one option, `choose a or b` for several."""
     if len(options) == 1:
         return f"add {options[0]}"
-    more = f" and {len(options) - MOST_NAMED} more" if len(options) > MOST_NAMED else ""
-    return f"choose {' or '.join(options[:MOST_NAMED])}{more}"
+    more = f" and {len(options) - MAX_SUGGESTED} more" if len(options) > MAX_SUGGESTED else ""
+    return f"choose {' or '.join(options[:MAX_SUGGESTED])}{more}"

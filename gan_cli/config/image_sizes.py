@@ -1,15 +1,15 @@
-"""How convolutional networks halve an image: the arithmetic of sides, for the parser and the networks alike."""
+"""Image sides that convolutional networks can halve. Used by the config checks and by the networks."""
 
 from __future__ import annotations
 
-SMALLEST_SIDE = 4  # of an image; smaller ones would be padding for the most part
-SMALLEST_BASE = 4  # side of the coarsest map, along the image's shorter side, which is below twice that
+SMALLEST_SIDE = 4  # pixels of an image; a smaller one would be mostly padding
+SMALLEST_BASE = 4  # smallest shorter side of the coarsest feature map; the largest is 2 * SMALLEST_BASE - 1
 
 
 def levels_of(height: int, width: int) -> tuple[int, int, int]:
-    """(base height, base width, levels): each side is its base times 2**levels, the shorter base 4 to 7.
+    """Returns (base height, base width, levels): each side is its base times 2**levels, the shorter base is 4 to 7.
 
-    ValueError if there are none, or if no level is left to learn.
+    Raises ValueError if the sides have no such factors, or if `levels` would be 0.
     """
     levels = (min(height, width) // SMALLEST_BASE).bit_length() - 1
     if levels < 1 or height % 2**levels or width % 2**levels:
@@ -18,9 +18,10 @@ def levels_of(height: int, width: int) -> tuple[int, int, int]:
 
 
 def padded(height: int, width: int) -> tuple[int, int]:
-    """The next larger sides that `levels_of` can halve, into which an image of these fits; the same if it can.
+    """Returns the smallest (height, width), not below the given one, that `levels_of` accepts.
 
-    Fewer than the pixels of one place of the coarsest map are added to a side of 8 and more, so that none is unseen.
+    A side of 8 pixels or more grows by less than one position of the coarsest feature map, so that every position
+    contains pixels of the image.
     """
     height, width = max(height, 2 * SMALLEST_BASE), max(width, 2 * SMALLEST_BASE)
     while True:

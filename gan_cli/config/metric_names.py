@@ -1,4 +1,4 @@
-"""What an evaluation found, as `gan-eval` leaves it and others read it. Imports no torch."""
+"""The results of an evaluation: which way each metric is better, and the JSON file that `gan-eval` saves. No torch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from typing import Any
 from gan_cli.storage.links import without_link
 
 EVALUATIONS = "evaluations"  # in a run's folder
-# Which way is better, of every figure that a choice may go by; an extractor's name may follow: frechet-classifier.
+# Whether lower or higher is better, for every metric that a best checkpoint or a ranking may be selected by. The name
+# of a metric may end in its extractor: frechet-classifier.
 BETTER = {
     "frechet": "lower", "kernel": "lower", "precision": "higher", "recall": "higher", "density": "higher",
     "coverage": "higher", "inception_score": "higher", "modes/covered": "higher", "modes/share": "higher",
     "modes/reverse_kl": "lower", "accuracy/class": "higher",
 }  # fmt: skip
+# By option of `evaluation.metrics`: the names under which its values are reported.
 FIGURES_OF = {
     "frechet": ("frechet",), "kernel": ("kernel",), "precision_recall": ("precision", "recall"),
     "density_coverage": ("density", "coverage"), "inception_score": ("inception_score",),
@@ -28,11 +30,12 @@ FIGURES_OF = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of `n` samples.
+    """The value of one metric on `n` samples.
 
-    `name` has the extractor where there is one, as `frechet-classifier`. `better` is "lower" or "higher", "" where
-    neither is. `interval` is that of 95 % of other samples of the same generator. `floor` is what real samples score,
-    `n` of them against others. `reals` is how many real samples it was compared with, 0 of a figure that needs none.
+    `name` ends in the extractor if the metric uses one: `frechet-classifier`. `better` is "lower", "higher", or "" if
+    neither is better. `interval` is the 95 % interval over other samples of the same generator. `floor` is the value
+    for `n` real samples compared with other real ones. `reals` is the number of real samples that were compared with,
+    0 for a metric that needs none. `seconds` is the time that the computation took.
     """
 
     name: str
@@ -47,12 +50,12 @@ class Figure:
 
 
 def direction(name: str) -> str:
-    """ "lower" or "higher" is better, "" for what is no such figure."""
+    """Which is better for a metric, "lower" or "higher"; "" for a name that is not in `BETTER`."""
     return BETTER.get(name) or BETTER.get(name.partition("-")[0], "")
 
 
 def maker_of(name: str | None) -> str | None:
-    """The metric of `evaluation.metrics` that works a figure out; None of others, as modes/covered."""
+    """The option of `evaluation.metrics` that computes a metric; None for others, such as modes/covered."""
     base = str(name).partition("-")[0]
     return next((metric for metric, names in FIGURES_OF.items() if base in names), None)
 
@@ -66,11 +69,12 @@ def selection_metric(best: str | None, metrics: Sequence[str]) -> str | None:
 
 
 def is_better(name: str, value: float, than: float) -> bool:
+    """Whether `value` of the metric `name` is strictly better than the value `than`."""
     return value < than if direction(name) == "lower" else value > than
 
 
 def find_figure(values: Mapping[str, Any], wanted: str) -> tuple[str, float] | None:
-    """Name and value of the figure called `wanted`, with or without its extractor; None if it is not there."""
+    """Name and value of the metric `wanted`, given with or without its extractor; None if `values` lack it."""
     for name, value in values.items():
         if wanted in (name, name.partition("-")[0]) and direction(name) and isinstance(value, int | float):
             return name, float(value)
@@ -79,21 +83,24 @@ def find_figure(values: Mapping[str, Any], wanted: str) -> tuple[str, float] | N
 
 @dataclass(frozen=True)
 class Evaluated:
-    """All figures of one set of samples; `about` says which: checkpoint, sha256, step, extractor and its accuracy."""
+    """All metrics of one set of samples.
+
+    `about` describes the samples: checkpoint, its sha256, step, extractor and the extractor's accuracy.
+    """
 
     figures: tuple[Figure, ...]
     about: dict[str, Any]
 
 
 def save_evaluated(evaluated: Evaluated, path: Path) -> None:
-    """A JSON file, under its name when all of it is there."""
+    """Writes the results as JSON to `path`, atomically."""
     temporary = path.with_name(f".{path.name}.tmp")
     without_link(temporary).write_text(json.dumps(dataclasses.asdict(evaluated), indent=2) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 
 def newest_evaluated(run: Path) -> Evaluated | None:
-    """The last one in a run's folder, if there is any that can be read."""
+    """The newest readable results in a run's folder, None if there are none."""
     for path in sorted((run / EVALUATIONS).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
@@ -104,7 +111,7 @@ def newest_evaluated(run: Path) -> Evaluated | None:
 
 
 def _figure(data: Mapping[str, Any]) -> Figure:
-    """One figure of a file; ValueError for what is none."""
+    """One metric from a file. Raises ValueError, TypeError or LookupError if the data are not one."""
     interval, floor = data["interval"], data["floor"]
     return Figure(
         name=str(data["name"]),
@@ -121,5 +128,5 @@ def _figure(data: Mapping[str, Any]) -> Figure:
 
 def _finite(value: Any) -> float:
     if not math.isfinite(value):
-        raise ValueError(f"{value} is no figure")
+        raise ValueError(f"{value} is not finite")
     return float(value)

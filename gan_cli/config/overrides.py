@@ -1,4 +1,4 @@
-"""One override as a person types it: read by Hydra's grammar, which is kept away from paths; what may not be said."""
+"""One override `key=value`: quoting, so that Hydra's grammar leaves paths and texts alone; parsing; and its checks."""
 
 from __future__ import annotations
 
@@ -21,68 +21,68 @@ from gan_cli.errors import StorageError, UsageError, closest, one_line
 from gan_cli.image_files.name_lists import split_names
 from gan_cli.image_labels.several import paths_of
 
-# Keys whose value is a path or a text of the user's: taken literally, whatever Hydra's grammar would make of it.
+# Keys whose value is a path or free text. It is taken literally, whatever it means in Hydra's grammar.
 PATH_KEYS = (
     "ckpt", "resume", "out", "output", "init_from", "replay", "real", "fake", "data",
     "dataset.root", "dataset.path", "dataset.labels", "dataset.cache",
 )  # fmt: skip
-SEVERAL = "dataset.path"  # which may be a list of paths
+PATH_LIST_KEY = "dataset.path"  # the value may be a list of paths
 LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background", "dataset.labels_file_column")
-# Groups of which no option need be chosen.
-MOST_NODES = 10_000  # in one file
+MAX_FILE_VALUES = 10_000
+# Groups in which no option need be chosen.
 OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator")
 
 
 def quote_literals(argument: str) -> str:
-    """`key=value` with the value quoted for Hydra if the key takes it literally; `~` is expanded in paths."""
+    """`key=value` with the value quoted for Hydra if the key is in `LITERAL_KEYS`; `~` is expanded in paths."""
     key, equals, value = argument.partition("=")
     if key in ("dataset.classes", "dataset.labels_columns"):
         return f"{key}={_quote_items(value)}"
-    if key == SEVERAL and value.startswith("[") and paths_of(value) != (value,):
+    if key == PATH_LIST_KEY and value.startswith("[") and paths_of(value) != (value,):
         return f"{key}=[{','.join(quote(os.path.expanduser(path)) for path in paths_of(value))}]"
     if not equals or key not in LITERAL_KEYS or (value == "null" and key != "ckpt"):
         return argument
     if key in PATH_KEYS and value.startswith("~"):
-        value = os.path.expanduser(value)  # a user nobody knows is left as it is
+        value = os.path.expanduser(value)  # `~name` of an unknown user stays
     return f"{key}={quote(value)}"
 
 
 def typed_paths(paths: Sequence[str]) -> str:
-    """Several paths as a person types them."""
+    """A list of paths as a user types it."""
     return f"[{','.join(map(_in_quotes, paths))}]"
 
 
 def _in_quotes(path: str) -> str:
-    """As a person types one of several paths: in quotes where it has a letter that would part it."""
+    """One path of a list, in quotes if it contains a character that would split it."""
     mark = '"' if "'" in path else "'"
     return f"{mark}{path}{mark}" if set(path) & set(",[]'\"") or path != path.strip() else path
 
 
 def _quote_items(value: str) -> str:
-    """A list of names, or one name, with each one quoted; several lists, which are a sweep, as they are."""
+    """A name or a list of names with each name quoted. Several lists are a sweep and stay as they are."""
     listed = value.startswith("[") and value.endswith("]")
     try:
         items = split_names(value[1:-1] if listed else value)
     except ValueError:
-        return value  # as Hydra reads it, or refuses it
+        return value  # left for Hydra to read or refuse
     if listed:
         return value if re.search(r"\]\s*,\s*\[", value) else "[" + ",".join(map(quote, items)) + "]"
     return quote(items[0]) if len(items) == 1 and value != "null" and not re.search(r"[\[\]{}]", value) else value
 
 
 def as_typed(argument: str) -> str:
-    """An override of Hydra's as a person types it: the inverse of `quote_literals`."""
+    """An override as a user types it: the inverse of `quote_literals`."""
     override = read_override(argument)
     value = value_of(override)
-    if override.key_or_group == SEVERAL and isinstance(value, list):
-        return f"{SEVERAL}={typed_paths(value)}"
+    if override.key_or_group == PATH_LIST_KEY and isinstance(value, list):
+        return f"{PATH_LIST_KEY}={typed_paths(value)}"
     if override.key_or_group not in LITERAL_KEYS or not isinstance(value, str):
         return argument
     return f"{override.key_or_group}={value}"
 
 
 def value_of(override: Override) -> Any:
-    """The value as it is meant: a text that `quote` kept from being an interpolation is one again."""
+    """The value of an override, with the `${` restored that `quote` escaped."""
     value = override.value()
     if not isinstance(value, str):
         return value
@@ -90,13 +90,14 @@ def value_of(override: Override) -> Any:
 
 
 def quote(text: str) -> str:
-    """`text` as a quoted string of Hydra's grammar that means just this text."""
-    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no interpolation
+    """`text` as a quoted string in Hydra's grammar, with nothing interpolated."""
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # escapes interpolations
     text = re.sub(r"(\\+)(?='|$)", r"\1\1", text)
     return "'" + text.replace("'", "\\'") + "'"
 
 
 def read_override(argument: str) -> Override:
+    """Parses `key=value` by Hydra's grammar. Raises UsageError in one line if it cannot be parsed."""
     if argument.startswith("-"):
         word = argument.lstrip("-")
         raise UsageError(
@@ -114,6 +115,10 @@ def read_override(argument: str) -> Override:
 
 
 def check_override(override: Override, options: dict[str, list[str]]) -> None:
+    """Raises UsageError for an override that Hydra would accept and gan-cli does not.
+
+    `options` are the names of the options by group.
+    """
     key = override.key_or_group
     if override.is_add() or override.is_force_add() or override.is_delete():
         raise UsageError(f"{override.input_line}: keys are neither added nor deleted, only set; write {key}=...")
@@ -130,6 +135,7 @@ def check_override(override: Override, options: dict[str, list[str]]) -> None:
 
 
 def _check_option(group: str, value: Any, known: list[str]) -> None:
+    """Raises UsageError unless every option that is chosen exists, once, in one file that can be used."""
     chosen = value if isinstance(value, list) else [value]
     for text in chosen:
         nothing = text is None and group in OPTIONAL_GROUPS
@@ -139,7 +145,7 @@ def _check_option(group: str, value: Any, known: list[str]) -> None:
         files = option_files(group, str(text))
         for path in files[1:]:
             if path.is_relative_to(Path(HERE).resolve()) and not path.is_relative_to(named_folder() or files[0]):
-                _tell_unused(path, files[0])
+                _warn_unused(path, files[0])
             else:
                 raise UsageError(f"{group}={text}: {path} has the name of an option that is there already, rename it")
         if files and not files[0].is_relative_to(config_folder()):
@@ -151,14 +157,14 @@ def _check_option(group: str, value: Any, known: list[str]) -> None:
 
 
 @cache
-def _tell_unused(path: Path, taken: Path) -> None:
-    """Once: a folder named configs/ may be another project's, or a checkout of this one."""
-    if path.read_bytes() != taken.read_bytes():
+def _warn_unused(path: Path, used: Path) -> None:
+    """Warns once about an ignored file. No error: `configs/` may be another project's or a checkout of gan-cli."""
+    if path.read_bytes() != used.read_bytes():
         print(f"warning: {path} is not used, gan-cli has an option of this name; rename it to use it", flush=True)
 
 
 def _check_own(path: Path, group: str) -> None:
-    """UsageError for a person's file that is no section of keys, or would not be read as they mean it."""
+    """Raises UsageError for a user's option file that is not a mapping of keys or lacks its `@package` line."""
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
@@ -170,12 +176,12 @@ def _check_own(path: Path, group: str) -> None:
         raise UsageError(f"{path}: expected keys and values, as steps: 1000")
     if group == EXPERIMENTS and not re.match(r"(\s*#[^\n]*\n)*?\s*#\s*@package\s+_global_", text):
         raise UsageError(f"{path}: its first line must be '# @package _global_'")
-    if _count_nodes(content, MOST_NODES) > MOST_NODES:
-        raise UsageError(f"{path}: more than {MOST_NODES:,} values")
+    if _count_nodes(content, MAX_FILE_VALUES) > MAX_FILE_VALUES:
+        raise UsageError(f"{path}: more than {MAX_FILE_VALUES:,} values")
 
 
 def _count_nodes(content: Any, limit: int) -> int:
-    """Values in nested lists and sections, each alias counted as what it stands for; no further than `limit`."""
+    """Counts the values in nested lists and mappings, YAML aliases expanded; stops above `limit`."""
     inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
     count = 1
     for item in inner:

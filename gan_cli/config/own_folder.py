@@ -1,7 +1,7 @@
-"""A folder of options beside gan-cli's own, as Hydra sees it: without anything that belongs to Hydra itself.
+"""A folder of the user's or a plugin's options as a Hydra config source, without anything of Hydra's own groups.
 
-Hydra calls what its own options name (`_target_` of a sampler, a sweeper, a launcher), so that a file among them can
-run code. They come from installed packages alone.
+Hydra calls what its own options name (`_target_` of a sampler, a sweeper, a launcher), so such a file could run code.
+They come from installed packages only.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.errors import UsageError, one_line
 
-RECORDED = "recipe_used"  # by a run, and set by nobody
+RECORDED = "recipe_used"  # a run records this key; nobody sets it
 HYDRAS = re.compile(r"(?<![\w-])hydra(?![\w-])", re.IGNORECASE)  # as a part of a path or a package
-_taken: dict[tuple[str, str], None] = {}  # folder and file, of this command
-_hidden: set[tuple[str, str]] = set()
-_quiet: list[bool] = []
+_used: dict[tuple[str, str], None] = {}  # (folder, file) read by this command
+_hidden: set[tuple[str, str]] = set()  # (folder, file) that a warning was printed for
+_quiet: list[bool] = []  # not empty while notices are off
 
 
 class OwnFolder(FileConfigSource):
-    """Hides Hydra's own options, refuses files that set what is not theirs, and keeps the names of those it gave."""
+    """A config source that hides Hydra's own groups, refuses files that set its keys, and records the files it read."""
 
     @staticmethod
     def scheme() -> str:
@@ -39,7 +39,7 @@ class OwnFolder(FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         found = super().load_config(config_path)
         _refuse_foreign(Path(self.path) / self._normalize_file_name(config_path), found)
-        _taken[self.path, self._normalize_file_name(config_path)] = None
+        _used[self.path, self._normalize_file_name(config_path)] = None
         return found
 
     def is_group(self, config_path: str) -> bool:
@@ -49,7 +49,7 @@ class OwnFolder(FileConfigSource):
         if not super().is_config(config_path):
             return False
         if _is_hydras(config_path):
-            _tell_hidden(self.path, self._normalize_file_name(config_path))
+            _warn_hidden(self.path, self._normalize_file_name(config_path))
             return False
         return True
 
@@ -58,20 +58,20 @@ class OwnFolder(FileConfigSource):
 
 
 def location(folder: Path) -> str:
-    """The folder as an entry of Hydra's search path."""
+    """The folder as an entry of Hydra's search path, after registering the config source."""
     SourcesRegistry.instance().register(OwnFolder)
     return f"{OwnFolder.scheme()}://{folder}"
 
 
 def forget() -> None:
-    """Another command begins."""
-    _taken.clear()
+    """Forgets which files were read: a new command begins."""
+    _used.clear()
     _hidden.clear()
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Says nothing of these folders meanwhile: for a job, whose sweep has said it, and for a shell's completion."""
+    """Prints no notices about these folders meanwhile: in a sweep's job (the sweep did) and in shell completion."""
     _quiet.append(True)
     try:
         yield
@@ -79,19 +79,19 @@ def quietly() -> Iterator[None]:
         _quiet.pop()
 
 
-def taken_from(folder: Path | None) -> list[str]:
-    """The files that were read from there."""
-    return [] if _quiet else [name for where, name in _taken if where == str(folder)]
+def used_files(folder: Path | None) -> list[str]:
+    """The files that were read from this folder; none while notices are off."""
+    return [] if _quiet else [name for where, name in _used if where == str(folder)]
 
 
 def _is_hydras(config_path: str) -> bool:
-    """Whether a file or group lies among Hydra's own options, or outside of the folder."""
+    """Whether a file or group belongs to Hydra's own groups, or lies outside of the folder."""
     parts = posixpath.normpath(config_path.lstrip("/")).removesuffix(".yaml").lower().split("/")
     return "hydra" in parts or parts[0] == ".."
 
 
-def _tell_hidden(folder: str, name: str) -> None:
-    """Once a command: the folder may be that of another project of Hydra's, where every command is to work."""
+def _warn_hidden(folder: str, name: str) -> None:
+    """Warns once per command about an ignored file. No error: the folder may be another Hydra project's."""
     if not _quiet and (folder, name) not in _hidden:
         _hidden.add((folder, name))
         where = one_line(Path(folder) / name, 300)
@@ -99,7 +99,7 @@ def _tell_hidden(folder: str, name: str) -> None:
 
 
 def _refuse_foreign(path: Path, found: ConfigResult) -> None:
-    """UsageError if a file sets a key of Hydra's, directly, by its package or by its defaults; or one of records."""
+    """Raises UsageError if a file sets `recipe_used` or a key of Hydra, directly, by its package or by its defaults."""
     content: Any = OmegaConf.to_container(found.config, resolve=False) if isinstance(found.config, DictConfig) else {}
     if RECORDED in content:
         raise UsageError(f"{path}: {RECORDED}: is recorded by a run, not set; choose one by recipe:")

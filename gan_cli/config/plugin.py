@@ -1,4 +1,4 @@
-"""What an installed package offers to gan-cli: options of its own, with the YAML files by which they are chosen.
+"""The plugin interface: options that an installed package adds to gan-cli, with their YAML files.
 
 A package names one `Plugin` under the entry-point group `gan_cli.plugins`; `plugins=[its-entry-point]` enables it. No
 file, checkpoint or config can enable one. Imports no torch.
@@ -15,11 +15,11 @@ ENTRY_POINTS = "gan_cli.plugins"
 
 
 class Part(NamedTuple):
-    """One option: the dataclass of its keys, declared with `gan_cli.config.schema.key`, and what it is built by.
+    """One option: the dataclass of its keys, declared with `gan_cli.config.schema.key`, and what implements it.
 
-    `builds` is, for a network, a class or function `(sample_shape, **keys) -> nn.Module`; for a data set a function
-    `(image_size=(height, width) or None, **keys) -> Dataset`; for a loss a `gan_cli.objectives.losses.Loss`; for a
-    regularizer a penalty `(PenaltyInputs) -> Tensor`.
+    `builds` is, for a network, a class or function `(sample_shape, **keys) -> nn.Module`; for a data set, a function
+    `(image_size=(height, width) or None, **keys) -> Dataset`; for a loss, a `gan_cli.objectives.losses.Loss`; for a
+    regularizer, a penalty `(PenaltyInputs) -> Tensor`.
     """
 
     options: type
@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Plugin:
-    """`configs` is a folder laid out as gan-cli's own: `loss/mine.yaml` lets people write `loss=mine`."""
+    """The options of one package. `configs` is a folder of YAML files; `loss/mine.yaml` allows `loss=mine`."""
 
     configs: Path
     datasets: Mapping[str, Part] = field(default_factory=dict)
@@ -38,4 +38,4 @@ class Plugin:
     regularizers: Mapping[str, Part] = field(default_factory=dict)
 
 
-ENABLED: dict[str, Plugin] = {}  # of this process, by entry point; filled by `gan_cli.plugins.register` alone
+ENABLED: dict[str, Plugin] = {}  # in this process, by entry point; only `gan_cli.plugins.register` adds to it

@@ -1,4 +1,4 @@
-"""`recipe=auto`: the recipe that fits the data and the loss. Imports no torch and decodes no picture."""
+"""`recipe=auto`: chooses a recipe by the data and the loss. Imports no torch and decodes no image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gan_cli.image_labels.attributes import Labelling
 from gan_cli.image_labels.several import Paths, count_pictures
 
 GROUP = "recipe"
-USED = "recipe_used"  # the key under which a run records what `recipe=auto` came to
+USED = "recipe_used"  # the key in which a run records the recipe that was chosen
 AUTO, NONE = "auto", "none"
-WASSERSTEIN, LEAST_SQUARES = "wasserstein", "least_squares"  # losses that need settings of their own
-PUBLISHED = {  # samples of the named data sets, by their split
+WASSERSTEIN, LEAST_SQUARES = "wasserstein", "least_squares"  # losses with recipes of their own
+SAMPLES = {  # of the published data sets, by split
     "mnist": {"train": 60_000, "test": 10_000},
     "fashion_mnist": {"train": 60_000, "test": 10_000},
     "kmnist": {"train": 60_000, "test": 10_000},
@@ -26,15 +26,21 @@ PUBLISHED = {  # samples of the named data sets, by their split
     "stl10": {"train": 5_000, "test": 8_000, "unlabeled": 100_000},
     "celeba": {"train": 162_770, "valid": 19_867, "test": 19_962, "all": 202_599},
 }
-CLASSES = {"fashion_mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100, "stl10": 10}  # of equal size
-DEPENDENTS = {"training.ada_target": "training.augment"}  # by a key of recipes, that of its section which it needs
+CLASSES = {
+    "fashion_mnist": 10,
+    "kmnist": 10,
+    "cifar10": 10,
+    "cifar100": 100,
+    "stl10": 10,
+}  # with equally many samples each
+DEPENDENTS = {"training.ada_target": "training.augment"}  # a key that recipes set -> the key that it needs
 FOR_FEW = "_few"
-FEW = 1_000  # samples below which what D sees is augmented
-GREY_SIDE, SMALL_SIDE, MIDDLE_SIDE = 40, 40, 80  # pixels up to which a recipe was searched for
+FEW = 1_000  # below this number of samples, D's input is augmented
+GREY_SIDE, SMALL_SIDE, MIDDLE_SIDE = 40, 40, 80  # largest side in pixels of each recipe
 
 
 class Choice(NamedTuple):
-    """A recipe's name, and the facts that it was chosen by, in words."""
+    """The name of a recipe, and in words the facts by which it was chosen."""
 
     name: str
     reason: str
@@ -44,7 +50,7 @@ NO_RECIPE = Choice(NONE, "")
 
 
 class Facts(NamedTuple):
-    """What a recipe is chosen by: the shape of a sample, how many there are (None if that cannot be told), the loss."""
+    """What a recipe is chosen by: the shape of a sample, the number of samples (None if unknown) and the loss."""
 
     shape: tuple[int, ...]
     samples: int | None
@@ -52,39 +58,42 @@ class Facts(NamedTuple):
 
 
 def choose(data: Mapping[str, Any]) -> Choice:
-    """The recipe for a composed config. Data that cannot be read get none; their own error follows later."""
-    facts = facts_of(data)
+    """The recipe for a composed config. For data that cannot be read it is "none"; their error is raised later."""
+    facts = _facts(data)
     if facts is None:
         return NO_RECIPE
-    return Choice(_named(facts), _described(facts))
+    return Choice(_recipe_for(facts), _describe(facts))
 
 
-def fitting(asked: str, data: Mapping[str, Any], known: Collection[str]) -> Choice:
-    """The recipe that was asked for by its name, or its like for the loss, whose penalty is another."""
+def fitting(requested: str, data: Mapping[str, Any], known: Collection[str]) -> Choice:
+    """The recipe requested by name, or its variant for the loss if there is one: another loss needs another penalty."""
     loss = str((data.get("loss") or {}).get("name"))
-    name = f"{asked.removesuffix(FOR_FEW)}_{loss}{FOR_FEW if asked.endswith(FOR_FEW) else ''}"
-    return Choice(name, f"loss={loss} in place of {asked}") if name in known else Choice(asked, "")
+    name = f"{requested.removesuffix(FOR_FEW)}_{loss}{FOR_FEW if requested.endswith(FOR_FEW) else ''}"
+    return Choice(name, f"loss={loss} in place of {requested}") if name in known else Choice(requested, "")
 
 
 def check_whole(data: Mapping[str, Any], known: Collection[str]) -> None:
-    """UsageError for a recipe that there is not, or one by its name whose values a whole config does not have."""
-    asked, used = data[GROUP], data[USED]
-    for key, name, names in ((GROUP, asked, known), (USED, used, [name for name in known if name != AUTO])):
+    """Raises UsageError if the recipe of a whole config does not exist, or if the config has the values of another."""
+    requested, used = data[GROUP], data[USED]
+    for key, name, names in ((GROUP, requested, known), (USED, used, [name for name in known if name != AUTO])):
         if name not in names:
             raise UsageError(f"{key}={one_line(name, 60)}: expected one of {', '.join(names)}{closest(name, names)}")
-    if asked != AUTO and used not in (asked, fitting(asked, data, known).name):
+    if requested != AUTO and used not in (requested, fitting(requested, data, known).name):
         raise UsageError(
-            f"recipe={asked}: this Config has the values of recipe={used}; give a list or mapping of keys with"
-            f" recipe={asked}, which brings its own"
+            f"recipe={requested}: this Config has the values of recipe={used}; give a list or mapping of keys with"
+            f" recipe={requested}, which sets its own"
         )
 
 
 def drop_dependents(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> list[str]:
-    """Sets what a recipe set, but is of no use as the config is, as it is in `bare`, without a recipe; which keys."""
+    """Resets keys that a recipe set and this config cannot use to their values in `bare`, without a recipe.
+
+    Changes `data` and returns the dotted keys that were reset. `named` are the keys that the user set.
+    """
     dropped = []
     for dependent, needed in DEPENDENTS.items():
         section, leaf = dependent.split(".")
-        if not isinstance(data[section], dict):  # refused where the config is parsed
+        if not isinstance(data[section], dict):  # parsing will refuse it
             continue
         used = data[section].get(needed.partition(".")[2])
         if not used and dependent not in named and data[section].get(leaf) != bare[section].get(leaf):
@@ -93,8 +102,8 @@ def drop_dependents(data: dict[str, Any], bare: Mapping[str, Any], named: Collec
     return dropped
 
 
-def facts_of(data: Mapping[str, Any]) -> Facts | None:
-    """The facts of the data that a composed config describes; None if its section of the data is wrong."""
+def _facts(data: Mapping[str, Any]) -> Facts | None:
+    """The facts of a composed config, None if its data set section is invalid."""
     section = data["dataset"]
     table = DATASETS.get(section.get("name"))
     if table is None:
@@ -111,18 +120,18 @@ def facts_of(data: Mapping[str, Any]) -> Facts | None:
 
 
 def count_samples(options: Any) -> int | None:
-    """How many samples a run has of a data set; None if that is not known before it is read."""
+    """The number of samples that a run reads from a data set, None if it is unknown before reading."""
     if options.name == "folder":
-        how = Labelling(
+        labelling = Labelling(
             options.labels,
             options.labels_file_column,
             options.labels_columns,
             options.labels_bins,
             options.labels_version,
         )
-        found = _in_folder(options.path, options.split, how, options.classes)
+        found = _count_in_folder(options.path, options.split, labelling, options.classes)
     else:
-        found = getattr(options, "size", PUBLISHED.get(options.name, {}).get(options.split))
+        found = getattr(options, "size", SAMPLES.get(options.name, {}).get(options.split))
         if found is not None and options.classes is not None:
             each = CLASSES.get(options.name)
             found = None if each is None else found // each * len(options.classes)
@@ -130,13 +139,13 @@ def count_samples(options: Any) -> int | None:
 
 
 @lru_cache(maxsize=8)
-def _in_folder(path: Paths, split: str, how: Labelling, classes: tuple[str, ...] | None) -> int | None:
-    """A command asks more than once."""
-    return count_pictures(path, split, how, classes)
+def _count_in_folder(path: Paths, split: str, labelling: Labelling, classes: tuple[str, ...] | None) -> int | None:
+    """`count_pictures` with a cache: a command counts more than once."""
+    return count_pictures(path, split, labelling, classes)
 
 
-def _named(facts: Facts) -> str:
-    """The option of the group `recipe` for such data."""
+def _recipe_for(facts: Facts) -> str:
+    """The recipe for such data."""
     if len(facts.shape) == 1:
         return NONE
     channels, *sides = facts.shape
@@ -144,11 +153,12 @@ def _named(facts: Facts) -> str:
     if channels == 1 and side <= GREY_SIDE:
         return "grey_least_squares" if facts.loss == LEAST_SQUARES else NONE
     name = "colour_32" if side <= SMALL_SIDE else "colour_64" if side <= MIDDLE_SIDE else "colour_128"
-    loss = f"_{WASSERSTEIN}" if facts.loss == WASSERSTEIN else ""  # whose penalty is another
+    loss = f"_{WASSERSTEIN}" if facts.loss == WASSERSTEIN else ""  # its penalty is another
     return f"{name}{loss}{FOR_FEW if facts.samples is not None and facts.samples < FEW else ''}"
 
 
-def _described(facts: Facts) -> str:
+def _describe(facts: Facts) -> str:
+    """The facts in words."""
     samples = "" if facts.samples is None else f"{facts.samples:,} "
     if len(facts.shape) == 1:
         return f"{samples}points and loss={facts.loss}"
@@ -156,7 +166,7 @@ def _described(facts: Facts) -> str:
 
 
 def told(choice: Choice) -> str:
-    """What is said of a recipe that was chosen by the data."""
+    """The line that is printed about a recipe that was chosen by the data."""
     if choice.name == NONE:
         return f"recipe: {NONE}, for {choice.reason}"
     return f"recipe: {choice.name}, for {choice.reason}; recipe={NONE} leaves it out"

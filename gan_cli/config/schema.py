@@ -1,7 +1,7 @@
-"""Plain mappings to typed, frozen dataclasses. No GAN in here, and nothing that runs what a file names.
+"""Parses plain mappings into typed, frozen dataclasses. Knows nothing of GANs and runs nothing that a file names.
 
-The one parser serves the command line and a checkpoint's config alike, so a hostile checkpoint meets the same
-checks as a typo. Every field is declared with `key`, whose help line `gan-train --help` prints.
+The same parser reads the command line and the config of a checkpoint, so a hostile checkpoint meets the same checks as
+a typo. Every field is declared with `key`; `gan-train --help` prints its help line.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from gan_cli.errors import UsageError, closest, one_line
 
 @dataclass(frozen=True)
 class Limits:
-    """The values a key accepts beyond its type; None means unlimited."""
+    """The values that a key accepts, besides its type. None means no limit."""
 
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None
     below: float | None = None
     choices: Collection[str] | None = None
-    instead: Mapping[str, str] = dataclasses.field(default_factory=dict)  # for values that are often tried, what to do
+    instead: Mapping[str, str] = dataclasses.field(default_factory=dict)  # for values that users often try, what to use
     pattern: str | None = None
     pattern_means: str = ""
-    length: int | None = None  # of a list, whose items the other limits are for
-    word: str | tuple[str, ...] | None = None  # one or some that may stand in the place of a number, or of true
+    length: int | None = None  # of a list; the other limits apply to its items
+    word: str | tuple[str, ...] | None = None  # texts that are accepted in place of a number, or of true
 
     def describe(self, kind: type) -> str:
+        """The accepted values of type `kind` in words, for a message."""
         if self.choices is not None:
             return f"one of {', '.join(self.choices)}"
         if self.pattern is not None:
@@ -53,9 +54,11 @@ class Limits:
 
     @property
     def words(self) -> tuple[str, ...]:
+        """`word` as a tuple."""
         return (self.word,) if isinstance(self.word, str) else self.word or ()
 
-    def admit(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:
+        """Whether a value of the right type is within the limits."""
         if self.choices is not None and isinstance(value, str):
             return value in self.choices
         if self.pattern is not None:
@@ -69,15 +72,15 @@ class Limits:
 
 
 def key(help: str, *, absent: Any = MISSING, **limits: Any) -> Any:
-    """Declares a config key: its one-line help and, by the fields of `Limits`, the values it takes.
+    """Declares a config key with its one-line help; `limits` are fields of `Limits`.
 
-    `absent` is what a file means that was written before the key existed; without it the key must be there.
+    `absent` is the value for files that were written before the key existed; without it the key is required.
     """
     return dataclasses.field(metadata={"help": help, "limits": Limits(**limits), "absent": absent})
 
 
 def option_of(table: Mapping[str, type], help: str, *, unnamed: type | None = None, absent: Any = MISSING) -> Any:
-    """Declares a section whose `name` picks its dataclass from `table`; without a name it is an `unnamed`.
+    """Declares a section whose `name` selects its dataclass from `table`; without a name the dataclass is `unnamed`.
 
     `absent` is as for `key`.
     """
@@ -85,12 +88,12 @@ def option_of(table: Mapping[str, type], help: str, *, unnamed: type | None = No
 
 
 def options_of(table: Mapping[str, type], help: str) -> Any:
-    """Declares a section of any number of parts, each keyed by its name in `table`."""
+    """Declares a section with any number of members, each with its name in `table` as key."""
     return dataclasses.field(metadata={"help": help, "members": table})
 
 
 def parse(cls: type, data: Any, path: str = "") -> Any:
-    """Builds `cls` from a mapping; UsageError names the dotted key, its value and what is allowed."""
+    """Builds `cls` from a mapping. Raises UsageError with the dotted key, its value and what is allowed."""
     section = _mapping(data, path)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for name in section:
@@ -109,6 +112,7 @@ def parse(cls: type, data: Any, path: str = "") -> Any:
 
 
 def _parse_field(field: dataclasses.Field, hint: Any, value: Any, path: str) -> Any:
+    """The parsed value of one field: a section with a name, a section of members, a dataclass or a plain value."""
     if "table" in field.metadata:
         table, unnamed = field.metadata["table"], field.metadata["unnamed"]
         name = _mapping(value, path).get("name")
@@ -130,6 +134,7 @@ def _parse_field(field: dataclasses.Field, hint: Any, value: Any, path: str) -> 
 
 
 def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
+    """The value converted to the type `hint`. Raises UsageError if it has another type or exceeds the limits."""
     hints = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in hints:
         return None
@@ -144,18 +149,19 @@ def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
     if converted is None:
         if str(value) in limits.instead or (isinstance(value, list) and "[]" in limits.instead):
             raise UsageError(f"{path}={shown(value)}: {limits.instead.get(str(value), limits.instead.get('[]'))}")
-        near = closest(str(value), limits.choices) if limits.choices is not None else ""
-        raise UsageError(f"{path}={shown(value)}: expected {_allowed(hints, kind, list_of, limits)}{near}")
+        similar = closest(str(value), limits.choices) if limits.choices is not None else ""
+        raise UsageError(f"{path}={shown(value)}: expected {_allowed(hints, kind, list_of, limits)}{similar}")
     return converted
 
 
 def _to_one(kind: Any, value: Any, limits: Limits) -> Any:
+    """The value converted to `kind`, None if that is impossible or not within the limits."""
     converted = _CONVERTERS[kind](value)
-    return converted if converted is not None and limits.admit(converted) else None
+    return converted if converted is not None and limits.accepts(converted) else None
 
 
 def _to_tuple(kind: Any, value: Any, limits: Limits) -> tuple[Any, ...] | None:
-    """A list's items, each within limits; one value stands for a list of one, a number for its text."""
+    """The converted items of a list, None if one is invalid. A single value counts as a list of one."""
     items = value if isinstance(value, list | tuple) else [value]
     texts = [str(item) if kind is str and type(item) is int else item for item in items]
     converted = tuple(_to_one(kind, item, limits) for item in texts)
@@ -164,6 +170,7 @@ def _to_tuple(kind: Any, value: Any, limits: Limits) -> tuple[Any, ...] | None:
 
 
 def _allowed(hints: tuple[Any, ...], kind: Any, list_of: Any, limits: Limits) -> str:
+    """What a key accepts, in words."""
     ways = [limits.describe(kind)] if kind is not None else []
     if list_of is not None:
         many = f"{limits.length} of such" if limits.length is not None else "such"
@@ -204,6 +211,7 @@ def _mapping(data: Any, path: str) -> Mapping[str, Any]:
 
 
 def _unknown(name: str, path: str, known: Collection[str]) -> str:
+    """The message for an unknown key."""
     return f"unknown key {_join(path, name)}{closest(name, known)}: expected one of {', '.join(known) or 'none'}"
 
 
@@ -212,7 +220,7 @@ def _join(path: str, name: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a person would write it on the command line."""
+    """A value as a user would write it on the command line, on one line of at most 80 characters."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):
@@ -227,11 +235,11 @@ def shown(value: Any) -> str:
 
 
 def key_lines(cls: type, path: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted key, meaning) of every key that can be set, those of several options once."""
+    """(dotted key, help line) of every key that can be set; a key of several options appears once."""
     lines: dict[str, str] = {}
-    for dotted, meaning in _key_lines(cls, path):
+    for dotted, line in _key_lines(cls, path):
         if not dotted.endswith(".name"):
-            lines[dotted] = max(lines.get(dotted, ""), meaning, key=len)  # of two options' choices, the wider
+            lines[dotted] = max(lines.get(dotted, ""), line, key=len)  # of several options the longest
     yield from lines.items()
 
 
@@ -248,9 +256,9 @@ def _key_lines(cls: type, path: str) -> Iterator[tuple[str, str]]:
         elif dataclasses.is_dataclass(hints[field.name]):
             yield from _key_lines(hints[field.name], dotted)
         else:
-            yield dotted, _meaning(field.metadata)
+            yield dotted, _help_line(field.metadata)
 
 
-def _meaning(metadata: Mapping[str, Any]) -> str:
+def _help_line(metadata: Mapping[str, Any]) -> str:
     choices = metadata["limits"].choices
     return metadata["help"] + (f" ({', '.join(choices)})" if choices else "")

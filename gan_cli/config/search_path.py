@@ -1,4 +1,4 @@
-"""Where the files of options are: gan-cli's own, then a person's, then those of enabled plugins."""
+"""The folders with option files: those of gan-cli, then the user's, then those of enabled plugins."""
 
 from __future__ import annotations
 
@@ -9,62 +9,65 @@ from gan_cli.config.plugin import ENABLED
 from gan_cli.errors import UsageError
 
 EXPERIMENTS = "experiment"
-EXPERIMENT_FOLDERS = 3  # in which an experiment may lie within each other
-HERE = "configs"  # found where a person stands
-_named: list[Path] = []  # by --config-dir, for this process
+MAX_EXPERIMENT_DEPTH = 3  # folders within each other below `experiment/`
+HERE = "configs"  # used if the current folder contains a folder of this name
+_explicit: list[Path] = []  # the folder of --config-dir, for this process
 
 
 def config_folder() -> Path:
-    """The package's `configs/`, or the checkout's when run from one."""
+    """The folder of gan-cli's own options: `configs/` in the package, or in the checkout."""
     package = Path(__file__).resolve().parent.parent
     shipped = package / "configs"
     return shipped if shipped.is_dir() else package.parent / "configs"
 
 
-def use_folder(folder: str | None) -> None:
-    """Takes `--config-dir`; None forgets it. UsageError if it is no folder."""
-    _named.clear()
+def set_explicit_folder(folder: str | None) -> None:
+    """Sets the folder of `--config-dir`, None for none. Raises UsageError if it is no folder."""
+    _explicit.clear()
     if folder is not None:
         path = Path(folder).expanduser()
         if not folder or not path.is_dir():
             raise UsageError(f"--config-dir {folder}: no such folder; it holds groups, as experiment/mine.yaml in it")
-        _named.append(path.resolve())
+        _explicit.append(path.resolve())
 
 
 def named_folder() -> Path | None:
-    """What `--config-dir` named."""
-    return _named[0] if _named else None
+    """The folder of `--config-dir`, None if it was not given."""
+    return _explicit[0] if _explicit else None
 
 
-def standing_folder() -> Path | None:
-    """`configs/` where we stand, if options are taken from it without its having been named."""
+def current_folder() -> Path | None:
+    """`configs/` in the current folder if options are read from it without `--config-dir`, else None."""
     folder = Path(HERE).resolve()
-    return folder if folder in own_folders() and folder not in _named else None
+    return folder if folder in own_folders() and folder not in _explicit else None
 
 
 def own_folders() -> list[Path]:
-    """All but gan-cli's own: `--config-dir`, `configs/` where we stand, and what enabled plugins brought."""
-    folders = [*_named, Path(HERE).resolve(), *(Path(plugin.configs).resolve() for plugin in ENABLED.values())]
+    """The folders of options other than gan-cli's own: `--config-dir`, `configs/` in the current folder, plugins'."""
+    folders = [*_explicit, Path(HERE).resolve(), *(Path(plugin.configs).resolve() for plugin in ENABLED.values())]
     return [path for path in dict.fromkeys(folders) if path.is_dir() and path != config_folder().resolve()]
 
 
 def option_files(group: str, option: str) -> list[Path]:
-    """Every file of that name; the first is the one that is taken."""
+    """The files of an option in all folders; the first is the one that is used."""
     candidates = [folder / group / f"{option}.yaml" for folder in (config_folder(), *own_folders())]
     return [path for path in candidates if path.is_file()]
 
 
 def options_in(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(group, option) of the files of these groups, and no look at what else the folder holds: it may be vast."""
+    """(group, option) of the files of these groups. Other parts of the folder are not read: it may be very large."""
     for group in groups:
-        depth = EXPERIMENT_FOLDERS if group == EXPERIMENTS else 0
+        depth = MAX_EXPERIMENT_DEPTH if group == EXPERIMENTS else 0
         for pattern in ("*/" * count + "*.yaml" for count in range(depth + 1)):
             for path in (folder / group).glob(pattern):
                 yield group, path.relative_to(folder / group).with_suffix("").as_posix()
 
 
 def groups_in(folder: Path) -> Iterator[tuple[str, str]]:
-    """(group, option) of every file in a folder of configs; an experiment in a folder of its own is `folder/name`."""
+    """(group, option) of every YAML file in the sub-folders of a folder of options.
+
+    An experiment in a sub-folder of `experiment/` is `folder/name`.
+    """
     for path in sorted(folder.rglob("*.yaml")):
         parts = path.relative_to(folder).with_suffix("").parts
         if len(parts) > 1:

@@ -1,4 +1,4 @@
-"""A whole command as typed, validated data, and when two configs describe the same run. Imports no torch."""
+"""The config of `gan-train` as typed, validated data, and the comparison of two configs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from gan_cli.config.options import (
     UNCONDITIONAL,
     UNEVALUATED,
     UNWATCHED,
-    Architecture,
-    Evaluation,
-    Health,
-    Training,
+    ArchitectureOptions,
+    EvaluationOptions,
+    HealthOptions,
+    TrainingOptions,
 )
 from gan_cli.config.plugin import ENABLED
 from gan_cli.config.schema import key, option_of, options_of
@@ -39,90 +39,90 @@ NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 class Config:
     """A whole `gan-train` command."""
 
-    steps: int = key("generator updates in all", at_least=1, at_most=10**12)
-    extra_steps: int | None = key("with resume: generator updates to add to those done", at_least=1, at_most=10**12)
+    steps: int = key("generator updates in total", at_least=1, at_most=10**12)
+    extra_steps: int | None = key(
+        "with resume: generator updates in addition to those done", at_least=1, at_most=10**12
+    )
     budget: str | None = key(
-        "train for this long instead of `steps`",
+        "train for this time instead of `steps`",
         pattern=DURATION,
         pattern_means="a time with its unit, as 90s, 20m or 1.5h",
     )
-    batch_size: int = key("samples of one update", at_least=1, at_most=1_000_000)
+    batch_size: int = key("samples per update", at_least=1, at_most=1_000_000)
     image_size: int | tuple[int, ...] | None = key(
-        "side of the images in pixels, or [height,width]; the data set's own unless set",
+        "side of the images in pixels, or [height,width]; that of the data set unless set",
         at_least=1,
         at_most=1024,
         length=2,
     )
     recipe: str = key(
-        "settings that fit the data, under those of an experiment; auto: chosen by the data", absent="auto"
+        "settings that fit the data; those of an experiment override them; auto: chosen by the data", absent="auto"
     )
-    recipe_used: str = key("the recipe that recipe=auto came to; recorded, not set", absent="none")
-    seed: int = key("of everything random", at_least=0, at_most=2**63 - 1)
+    recipe_used: str = key("the recipe that recipe=auto chose; recorded, not to be set", absent="none")
+    seed: int = key("seed of everything random", at_least=0, at_most=2**63 - 1)
     name: str | None = key(
-        "of the run's folder; <dataset>-<generator>-<loss> unless set",
+        "name of the run's folder; <dataset>-<generator>-<loss> unless set",
         pattern=NAME,
         pattern_means="a name of up to 100 letters without = or slashes, not starting with . or -",
     )
     output: str = key("folder that receives the runs")
-    resume: str | None = key("a run's folder or name to go on with, or auto")
-    data: str | None = key(
-        "with resume: the folder, zip or files where the run's data are now, if they were moved", absent=None
-    )
+    resume: str | None = key("folder or name of a run to continue; auto: the run with this config, if there is one")
+    data: str | None = key("with resume: the folder, zip or files of the run's data, if they were moved", absent=None)
     on_changed_data: str = key(
-        "with resume, if the data are not those of the run: stop, or go on with them, this once; auto: resume=auto goes"
-        " on with as many samples or more, all else stops",
+        "with resume, if the data have changed: stop, or go_on with them, this once; auto: resume=auto goes on with as"
+        " many samples or more, everything else stops",
         absent="auto",
         choices=("auto", "stop", "go_on"),
     )
     init_from: str | None = key(
-        "a checkpoint or run to start from: its networks and weights, all else fresh", absent=None
+        "a checkpoint or run whose networks and weights to start from; everything else starts anew", absent=None
     )
     replay: str | None = key(
-        "a run that had a budget: the end moves at its steps, as recorded, and nothing is timed", absent=None
+        "a run that had a budget: repeat its steps as recorded, without measuring time", absent=None
     )
-    plugins: tuple[str, ...] = key("installed packages whose options are to be known, as [mypackage]", absent=())
-    dry_run: bool = key("show config and networks, try one step, leave nothing behind", absent=False)
-    jobs: int = key("with -m: how many runs of the sweep at a time", absent=1, at_least=1, at_most=1024)
-    fresh: bool = key("with -m: begin another sweep, whatever was done of this one", absent=False)
-    keep: int = key("how many step_* checkpoints to keep; 0: all", at_least=0)
+    plugins: tuple[str, ...] = key("installed packages whose options to add, as [mypackage]", absent=())
+    dry_run: bool = key("show config and networks, try one step, write no file", absent=False)
+    jobs: int = key("with -m: runs of the sweep at the same time", absent=1, at_least=1, at_most=1024)
+    fresh: bool = key("with -m: begin a new sweep, even if this one has begun", absent=False)
+    keep: int = key("number of step_* checkpoints to keep; 0: all", at_least=0)
     precision: str = key(
-        "of the networks' arithmetic; auto: bf16 for images where the machine computes it fast, else fp32",
+        "precision of the networks; auto: bf16 for images if the machine computes it fast, else fp32",
         choices=("auto", "fp32", "bf16"),
-        instead={"fp16": "is not offered, as its range needs scaled losses; use auto, fp32, bf16"},
+        instead={"fp16": "is not supported, its range needs loss scaling; use auto, fp32, bf16"},
     )
     threads: int | str | None = key(
-        "CPU threads; auto, or null: as many as are fastest in a short trial", word="auto", at_least=1, at_most=1024
+        "CPU threads; auto or null: the number that is fastest in a short trial", word="auto", at_least=1, at_most=1024
     )
     deterministic: bool = key(
-        "nothing is timed, and operations are chosen that repeat to the last bit, where there are such", absent=False
+        "use operations that repeat to the last bit, where they exist, and measure no time", absent=False
     )
     logger: tuple[str, ...] = key(
-        "where figures and grids also go, beside metrics.jsonl, as [tensorboard,wandb]; csv: figures as a table",
+        "where metrics and grids are also logged, as [tensorboard,wandb]; csv: metrics as a table",
         absent=(),
         choices=LOGGERS,
     )
     compile: bool = key(
-        "compile the networks with torch.compile: a minute of waiting, and then slower or faster steps", absent=False
+        "compile the networks with torch.compile: takes a minute, then steps are faster or slower", absent=False
     )
-    dataset: Any = option_of(DATASETS, "what is learned")
-    architecture: Architecture = key("the two networks")
-    conditioning: Any = option_of(CONDITIONINGS, "asking for a kind of sample", absent=UNCONDITIONAL)
+    dataset: Any = option_of(DATASETS, "the training data")
+    architecture: ArchitectureOptions = key("the two networks")
+    conditioning: Any = option_of(CONDITIONINGS, "how samples are conditioned on a class", absent=UNCONDITIONAL)
     loss: Any = option_of(LOSSES, "what each network minimizes")
-    regularizer: dict[str, Any] = options_of(REGULARIZERS, "what is added to hold D in check")
-    optimizer: Any = option_of(OPTIMIZERS, "how weights follow gradients")
-    device: Any = option_of(DEVICES, "where it runs")
-    training: Training = key("the loop")
-    evaluation: Evaluation = key("what samples are worth", absent=UNEVALUATED)
-    health: Health = key("the watch over a run", absent=UNWATCHED)
+    regularizer: dict[str, Any] = options_of(REGULARIZERS, "penalties and constraints of the discriminator")
+    optimizer: Any = option_of(OPTIMIZERS, "the update rule of the weights")
+    device: Any = option_of(DEVICES, "the device")
+    training: TrainingOptions = key("the training loop")
+    evaluation: EvaluationOptions = key("evaluation during training", absent=UNEVALUATED)
+    health: HealthOptions = key("the health monitor of a run", absent=UNWATCHED)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """`(C, H, W)` of an image, `(2,)` of a point."""
+        """The shape of one sample: `(C, H, W)` of an image, `(2,)` of a point."""
         return self.dataset.sample_shape(self.image_size)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What can be asked for, known once the data are; nothing of an unconditional run."""
+        """The names of the classes that samples can be conditioned on; empty before the data are read or if none."""
         return getattr(self.conditioning, "classes", None) or ()
 
     @property
@@ -132,43 +132,44 @@ class Config:
 
     @property
     def run_name(self) -> str:
+        """The name of the folder that holds the run."""
         return self.name or f"{self.dataset.name}-{self.architecture.generator.name}-{self.loss.name}"
 
 
 def parse(data: Mapping[str, Any]) -> Config:
-    """A validated `Config` from plain data; UsageError in one line."""
+    """A validated `Config` from plain data. Raises UsageError in one line."""
     config = read(data)
     validate(config)
     return config
 
 
 def read(data: Mapping[str, Any]) -> Config:
-    """A `Config` whose values are right in themselves; whether they fit each other is for `validate`."""
+    """A `Config` from plain data, each value checked by itself; `validate` checks how they fit together."""
     require_plugins(data)
     return schema.parse(Config, data)
 
 
 def require_plugins(data: Any) -> None:
-    """UsageError for data that need a plugin which this command has not enabled: a file never does."""
+    """Raises UsageError if a config needs a plugin that the command line has not enabled: a file cannot enable one."""
     named = data.get("plugins", ()) if isinstance(data, Mapping) else ()
     names = [str(name) for name in (named if isinstance(named, list | tuple) else [named]) if name is not None]
     if any(name not in ENABLED for name in names):
-        shown = one_line(",".join(names), 100)
-        raise UsageError(f"needs plugins that are not enabled: add plugins=[{shown}] if you trust them")
+        listed = one_line(",".join(names), 100)
+        raise UsageError(f"needs plugins that are not enabled: add plugins=[{listed}] if you trust them")
 
 
 def refuse_keys_of_sweeps(config: Config) -> None:
-    """UsageError if a single run was told how a sweep is to run."""
+    """Raises UsageError if keys of sweeps are set for a single run."""
     if config.jobs > 1:
         raise UsageError(f"jobs={config.jobs}: runs of a sweep at a time, which needs -m")
     if config.fresh:
-        raise UsageError("fresh=true: is of sweeps, which need -m; a run begins afresh unless resume= is given")
+        raise UsageError("fresh=true: is for sweeps, which need -m; a run starts anew unless resume= is given")
 
 
 def settle_end(config: Config, named: Sequence[str]) -> Config:
-    """The config with one end: steps that were named go over a budget that an experiment brought.
+    """The config with one rule for its end: `steps` that the user named replace the `budget` of an experiment.
 
-    UsageError for a command whose named keys say more than once, or not at all, when to stop.
+    `named` are the keys that the user set. Raises UsageError if they contradict each other.
     """
     ends = [key for key in ("steps", "extra_steps", "budget") if key in named and getattr(config, key) is not None]
     if len(ends) > 1:
@@ -187,18 +188,19 @@ def settle_end(config: Config, named: Sequence[str]) -> Config:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The plain data that `parse` takes back, and JSON keeps."""
-    return _listed_plainly(dataclasses.asdict(config))
+    """The config as plain data for JSON, which `parse` accepts."""
+    return _tuples_to_lists(dataclasses.asdict(config))
 
 
-def _listed_plainly(data: Any) -> Any:
+def _tuples_to_lists(data: Any) -> Any:
+    """Nested data with tuples replaced by lists."""
     if isinstance(data, dict):
-        return {key: _listed_plainly(value) for key, value in data.items()}
+        return {key: _tuples_to_lists(value) for key, value in data.items()}
     return list(data) if isinstance(data, tuple) else data
 
 
 def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of every leaf."""
+    """(dotted key, value) of every leaf of nested mappings."""
     for name, value in data.items():
         dotted = f"{path}.{name}" if path else name
         if isinstance(value, Mapping):
@@ -207,27 +209,27 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
             yield dotted, value
 
 
-# What a run may change when it goes on without being another run; so may every interval, `*_every`.
+# Keys that may change when a run is resumed, without making it another run; so may every interval, `*_every`.
 RUN_CONTROL = (
     "steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "evaluation",
     "dry_run", "plugins", "logger", "data", "on_changed_data",
 )  # fmt: skip
 
 RECORDED = "conditioning.classes"  # follows from the data
-NO_DIFFERENCE = (
-    "name", "dataset.cache", "dataset.labels_version", RECORDED, "recipe_used",
-)  # fmt: skip  # where a run is kept, what follows from the data
-PATHS = ("dataset.path", "dataset.root", "dataset.labels", "init_from", "replay")  # equal if they lead to one place
-AUTO = ("precision", "threads")  # which a run settles when it starts, and records
-AUTO_OF_DATA = ("value_range", "profiles")  # of the section dataset; runs that are older have another value there
+# Keys that are not compared: where a run is kept, and what follows from the data.
+NOT_COMPARED = ("name", "dataset.cache", "dataset.labels_version", RECORDED, "recipe_used")
+PATHS = ("dataset.path", "dataset.root", "dataset.labels", "init_from", "replay")  # compared as resolved paths
+AUTO = ("precision", "threads")  # a run replaces "auto" when it starts, and records the value
+AUTO_OF_DATA = ("value_range", "profiles")  # in the section dataset; older runs have other values
 
 
 def is_run_control(dotted: str) -> bool:
+    """Whether a key may change on resume without making it another run."""
     return dotted.split(".")[0] in RUN_CONTROL or dotted.endswith("_every")
 
 
 def with_data_settled(config: Config, saved: Config) -> Config:
-    """The config with what `auto` came to in the data of a run that was saved, and with its way to find labels."""
+    """The config with the values that a saved run chose for `auto` keys of its data, and with its version of labels."""
     leaves = [leaf for leaf in AUTO_OF_DATA if getattr(config.dataset, leaf, None) == "auto"]
     leaves += ["labels_version"] if hasattr(config.dataset, "labels_version") else []
     settled = {leaf: getattr(saved.dataset, leaf) for leaf in leaves if hasattr(saved.dataset, leaf)}
@@ -235,7 +237,7 @@ def with_data_settled(config: Config, saved: Config) -> Config:
 
 
 def differences(one: Config, other: Config) -> list[str]:
-    """Keys in which two configs describe different runs, each as `key=value (was value)`; a name is no difference."""
+    """The keys in which two configs describe different runs, as `key=value (was value)`."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
     old |= {key: new[key] for key in AUTO if new[key] in ("auto", None)}
     old |= {
@@ -245,13 +247,13 @@ def differences(one: Config, other: Config) -> list[str]:
         one_line(f"{dotted}={schema.shown(new.get(dotted))} (was {schema.shown(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())
         if not is_run_control(dotted)
-        and dotted not in NO_DIFFERENCE
+        and dotted not in NOT_COMPARED
         and not same(dotted, new.get(dotted), old.get(dotted))
     ]
 
 
 def same(dotted: str, one: Any, other: Any) -> bool:
-    """Whether two values of a key say the same: of paths, whether they lead to one place."""
+    """Whether two values of a key are equal; paths are equal if they resolve to the same file."""
     if one == other or dotted not in PATHS or None in (one, other):
         return bool(one == other)
     first, second = (

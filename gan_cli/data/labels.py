@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.errors import UsageError, closest, counted, few, one_line
+from gan_cli.errors import UsageError, closest, counted, few, one_line, suggestion
 from gan_cli.randomness import generator_for
 
 MOST_ROWS = 10_000
@@ -164,7 +164,7 @@ def _nearest(name: str, classes: Sequence[str]) -> str:
         if number is not None and len(numbers) < 3 and None not in numbers:
             ends[known] = max(numbers[0] - number, number - numbers[-1], 0.0)  # type: ignore[operator]
     nearest = min(ends, key=ends.__getitem__, default=None)
-    return closest(name, classes) if nearest is None else f" (did you mean {nearest!r}?)"
+    return closest(name, classes) if nearest is None else suggestion(nearest)
 
 
 def _number(text: str) -> float | None:

@@ -1,16 +1,16 @@
-"""Several names or paths in one word, with commas between them. Imports no torch."""
+"""Splits a text of names or paths separated by commas. Imports no torch."""
 
 from __future__ import annotations
 
 import re
 
-# An item of a list of names, with the comma after it.
+# One item of the list with the comma after it.
 QUOTED = re.compile(r"""(?P<quote>['"])(?P<name>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)\s*(?:,|$)""")
 UNQUOTED = re.compile(r"(?P<name>[^,]*)(?:,|$)")
 
 
 def split_names(text: str) -> list[str]:
-    """`cat,'a,b'` as the names that it means: in quotes a comma is a part of one. ValueError for quotes left open."""
+    """Splits `cat,'a,b'` into `cat` and `a,b`: commas in quotes do not separate. ValueError for an open quote."""
     names = []
     rest = text.strip()
     while rest:
@@ -23,6 +23,6 @@ def split_names(text: str) -> list[str]:
 
 
 def _unescaped(text: str, mark: str) -> str:
-    """The inverse of `quote`, of what stands between the quotes."""
+    """Undoes the escaping of `overrides.quote` in the text between the quotes."""
     text = re.sub(rf"(\\+)(?={mark}|$)", lambda match: match[1][: len(match[1]) // 2], text)
     return re.sub(r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", text)

@@ -1,4 +1,4 @@
-"""What a run may change when it goes on, and how a command on resuming is read: by the run's own config. No torch."""
+"""The keys that a run may change on resume, and the overrides of a command that resumes a run. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,38 +17,39 @@ from gan_cli.errors import UsageError, one_line
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_folder import read_record
 
-# Where and how the data of a run are found; that they are the same is seen by their fingerprint.
+# Where and how the data of a run are found. A fingerprint checks that the data are the same.
 PLACES = tuple(f"dataset.{leaf}" for leaf in ("path", "root", "labels", "cache", "download", "on_bad"))
 RATES = ("optimizer.lr", "optimizer.generator.lr", "optimizer.discriminator.lr")
 SETTINGS = ("batch_size", "training.accumulate", "threads", *RATES)  # each change is recorded with its step
 
 
 class Asked(NamedTuple):
-    """Overrides for a command that goes on with a run, and the keys of `overrides` that nobody typed."""
+    """The overrides for a command that resumes a run, and the keys among them that the user did not type."""
 
     overrides: list[str]
     added: tuple[str, ...] = ()
 
 
 def may_change(dotted: str) -> bool:
+    """Whether a dotted key may change on resume."""
     return train_config.is_run_control(dotted) or dotted in SETTINGS or dotted in PLACES
 
 
 def on_resuming(overrides: Sequence[str]) -> Asked | None:
-    """The overrides as the run that they name by `resume=` takes them; None if they name none, or only show one."""
+    """The overrides for the run that they name by `resume=`; None if they name none, or with dry_run=true."""
     given = {override.key_or_group: override for override in map(read_override, overrides)}
     where = value_of(given["resume"]) if "resume" in given else None
     if not isinstance(where, str) or where == "auto" or ("dry_run" in given and given["dry_run"].value()):
         return None
     output = value_of(given["output"]) if "output" in given else compose_default("train")["output"]
-    folder = find_run(where, str(output), say=lambda line: None)  # it is said when it goes on
+    folder = find_run(where, str(output), say=lambda line: None)  # no message here: resuming the run prints it
     return asked_of(overrides, folder, read_record(folder))
 
 
 def asked_of(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) -> Asked:
-    """The overrides of `resume=<folder>` without those that say what is so already, on the run's own data set.
+    """The overrides of `resume=<folder>` without those that the run has already, with the run's own data set.
 
-    `record` is the run's. UsageError for a key that may not change; it names the way to a run that has it.
+    `record` is the run's record. Raises UsageError for a key that may not change, with the command of a new run.
     """
     known = record.get("config")
     has = dict(train_config.flatten(known)) if isinstance(known, dict) else {}
@@ -58,7 +59,7 @@ def asked_of(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) 
         dotted = override.key_or_group.replace("/", ".")
         if may_change(dotted) or override.is_sweep_override() or dotted.startswith("hydra."):
             kept.append(line)
-        elif not _is_so(override, dotted, has):
+        elif not _is_unchanged(override, dotted, has):
             raise _cannot_change(dotted, override, has, folder)
     name = has.get("dataset.name")
     if name is None or not any(line.startswith("dataset.") for line in kept):
@@ -66,8 +67,8 @@ def asked_of(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) 
     return Asked([quote_literals(f"dataset={name}"), *kept], ("dataset",))
 
 
-def _is_so(override: Override, dotted: str, has: Mapping[str, Any]) -> bool:
-    """Whether the run has this value of the key, or this option of the group."""
+def _is_unchanged(override: Override, dotted: str, has: Mapping[str, Any]) -> bool:
+    """Whether the run has this value of the key, or this option of the group, already."""
     if override.is_add() or override.is_delete() or override.is_force_add():
         return False
     value = value_of(override)
@@ -78,11 +79,12 @@ def _is_so(override: Override, dotted: str, has: Mapping[str, Any]) -> bool:
 
 
 def _texts(value: Any) -> Any:
-    """A value, or each of a list, as text: a quoted word is equal to one without quotes."""
+    """A value, or each of a list, as text, so that quoted and unquoted values are equal."""
     return [*map(_texts, value)] if isinstance(value, list | tuple) else str(value)
 
 
 def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], folder: Path) -> UsageError:
+    """The error for a key that may not change; it names those that may and the command of a new run."""
     allowed = ", ".join(key for key in (*train_config.RUN_CONTROL, *SETTINGS[:3], "optimizer.lr") if key != "resume")
     value = has.get(dotted, has.get(f"{dotted}.name"))
     now = f" ({one_line(shown(value), 60)} there)" if dotted in has or f"{dotted}.name" in has else ""
@@ -93,7 +95,7 @@ def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], fold
 
 
 def _data_of(has: Mapping[str, Any], dotted: str) -> str:
-    """The keys that choose the run's data set, as they are typed, unless it is to be another."""
+    """The overrides that choose the run's data set, as they are typed; empty if the user chose another one."""
     named = {"dataset": has.get("dataset.name"), "dataset.path": has.get("dataset.path")}
     typed = [
         f"{key}={value if isinstance(value, str) else typed_paths(value)}"
@@ -104,12 +106,12 @@ def _data_of(has: Mapping[str, Any], dotted: str) -> str:
 
 
 def way_out(folder: Path) -> str:
-    """What begins a new run with the networks and weights of this one, as it is typed."""
+    """The override that starts a new run with the networks and weights of this one, quoted for a shell."""
     return shlex.quote(f"init_from={folder}")
 
 
 def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """By key, what two configs of one run have of what may change and is recorded."""
+    """By key, the recorded settings in which two configs of one run differ, as {"from": old, "to": new}."""
     old, new = dict(train_config.flatten(before)), dict(train_config.flatten(now))
     keys = [key for key in new if key in (*SETTINGS, *PLACES) and key != "dataset.cache"]
     return {
@@ -120,7 +122,7 @@ def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
 
 
 def changes_in(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What was changed at each resume that changed anything, oldest first, by key; as the run's record has it."""
+    """The changes of each resume in a run's record, oldest first, by key; a resume without changes is left out."""
     resumed = record.get("resumed")
     for entry in resumed if isinstance(resumed, list) else ():
         changed = entry.get("changed") if isinstance(entry, dict) else None
@@ -129,7 +131,7 @@ def changes_in(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def as_begun(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that a run began with, of the keys that were changed since."""
+    """The values that a run started with, of the keys that were changed since."""
     begun: dict[str, Any] = {}
     for changed in changes_in(record):
         for key, change in changed.items():

@@ -1,4 +1,4 @@
-"""What a command line says of where options come from: a folder of one's own, plugins. Imports no torch."""
+"""The sources of options that a command line names: a folder of the user, plugins. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gan_cli.config.overrides import quote_literals, read_override
 from gan_cli.errors import UsageError, one_line
 
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
-MOST_SHOWN = 10  # files
+MAX_SHOWN = 10  # files
 
 
 def open_sources(arguments: Sequence[str]) -> list[str]:
-    """The arguments for Hydra, without `--config-dir`; what that and `plugins=` name is known from here on."""
+    """Applies `--config-dir` and enables `plugins=`. Returns the other arguments, quoted for Hydra."""
     rest: list[str] = []
     folder: str | None = None
     remaining = iter(arguments)
@@ -28,7 +28,7 @@ def open_sources(arguments: Sequence[str]) -> list[str]:
             folder = value if equals else next(remaining, "")
         else:
             rest.append(quote_literals(argument))
-    search_path.use_folder(folder)
+    search_path.set_explicit_folder(folder)
     own_folder.forget()
     for argument in rest:
         if argument.startswith("plugins="):
@@ -44,19 +44,19 @@ def open_sources(arguments: Sequence[str]) -> list[str]:
 
 
 def tell_taken(command: str) -> None:
-    """Says on stderr which files of `configs/` where we stand the command has read: nobody named that folder."""
-    folder = search_path.standing_folder()
-    taken = own_folder.taken_from(folder)
-    if taken:
-        shown = ", ".join(one_line(name, 100) for name in taken[:MOST_SHOWN])
-        more = " ..." if len(taken) > MOST_SHOWN else ""
+    """Prints on stderr which files of `configs/` in the current folder were read, since nobody named that folder."""
+    folder = search_path.current_folder()
+    used = own_folder.used_files(folder)
+    if used:
+        shown = ", ".join(one_line(name, 100) for name in used[:MAX_SHOWN])
+        more = " ..." if len(used) > MAX_SHOWN else ""
         print(f"gan-{command}: options from {one_line(folder, 300)}: {shown}{more}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
     """Ends the process at a Ctrl-C, without an exception: Hydra and imports of torch may turn it into another."""
-    if threading.current_thread() is not threading.main_thread():  # signals are none of its business
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
     before = signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))

@@ -1,7 +1,7 @@
-"""What a figure was measured on: only figures of the same data, size, features and number are compared. Needs no torch.
+"""The basis of a metric: the data, size, features and number of samples it was measured on. Imports no torch.
 
-A run leaves it in its record as `measured_on`, by kind of figure. Of a run from before, what its config says of it
-stands in.
+Only metrics with the same basis are compared. A run records the basis as `measured_on`, by kind of metric; for older
+runs the config is used instead.
 """
 
 from __future__ import annotations
@@ -11,67 +11,68 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MEASURED_ON = "measured_on"  # in a run's record and a job's outcome
-MEASURED_FROM = (
-    "measured_from"  # in a run's record: the first step whose figures are so measured, if a resume changed it
-)
-NOT_MEASURED_ON = ("flip", "cache", "on_bad", "download", "root", "fallback", "balance")  # of a data set's keys
-# More of them, by kind: what samples are compared with has no limit, and modes are where they are.
-UNRELATED = {"samples": ("limit",), "classes": (), "modes": ("limit", "size")}
-CALLED = {
+# In a run's record: the first step whose metrics have this basis, if a resume changed the basis.
+MEASURED_FROM = "measured_from"
+# Keys of a data set that do not change what metrics are measured on.
+UNRELATED_KEYS = ("flip", "cache", "on_bad", "download", "root", "fallback", "balance")
+# More of these keys, by kind of metric.
+UNRELATED_BY_KIND = {"samples": ("limit",), "classes": (), "modes": ("limit", "size")}
+# The words for the parts of a basis in messages.
+LABELS = {
     "data": "data", "shape": "size or channels", "classes": "number of classes", "extractor": "features",
     "features": "features", "n": "number of samples", "reals": "real samples", "n_real": "number of real samples",
 }  # fmt: skip
-DIGESTS = ("data", "features")  # whose values are no words
-MOST_SHOWN = 4  # values
+DIGESTS = ("data", "features")  # parts whose values are hashes, which messages leave out
+MAX_SHOWN = 4  # values
 
 
-def kind_of(figure: str) -> str:
-    """Which part of `measured_on` a figure has."""
-    if figure.startswith("modes/"):
+def kind_of(metric: str) -> str:
+    """The kind of a metric, a key of `measured_on`: "samples", "classes" or "modes"."""
+    if metric.startswith("modes/"):
         return "modes"
-    return "classes" if figure.startswith("accuracy/") else "samples"
+    return "classes" if metric.startswith("accuracy/") else "samples"
 
 
-def basis_of(measured_on: Any, figure: str) -> dict[str, Any] | None:
-    """What this figure of a run was measured on; None if that was not kept."""
-    found = measured_on.get(kind_of(figure)) if isinstance(measured_on, Mapping) else None
+def basis_of(measured_on: Any, metric: str) -> dict[str, Any] | None:
+    """The basis of a metric from a run's `measured_on`, None if it was not recorded."""
+    found = measured_on.get(kind_of(metric)) if isinstance(measured_on, Mapping) else None
     return dict(found) if isinstance(found, Mapping) else None
 
 
-def changes_basis(key: str, figure: str) -> bool:
-    """Whether figures of runs that differ in this key of their configs are measured on something else."""
+def changes_basis(key: str, metric: str) -> bool:
+    """Whether a metric of two runs that differ in this dotted key has different bases."""
     head, _, leaf = key.partition(".")
-    if kind_of(figure) == "samples" and key in ("evaluation.extractor", "evaluation.n"):
+    if kind_of(metric) == "samples" and key in ("evaluation.extractor", "evaluation.n"):
         return True
     if head == "image_size":
         return True
-    return head == "dataset" and leaf not in (*NOT_MEASURED_ON, *UNRELATED[kind_of(figure)])
+    return head == "dataset" and leaf not in (*UNRELATED_KEYS, *UNRELATED_BY_KIND[kind_of(metric)])
 
 
-def basis_by_config(config: Mapping[str, Any], figure: str) -> dict[str, Any]:
-    """The same, as far as the dotted keys of a config tell it."""
-    return {key: value for key, value in config.items() if changes_basis(key, figure)}
+def basis_by_config(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """The basis of a metric as far as the dotted keys of a config determine it."""
+    return {key: value for key, value in config.items() if changes_basis(key, metric)}
 
 
 def differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
-    """In what they differ, a few words each; none if all are the same."""
+    """The parts in which the bases differ, in a few words each; empty if all are equal."""
     found: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for basis in bases for key in basis):
         values = list(dict.fromkeys(_text(basis.get(key)) for basis in bases))
         if len(values) > 1:
             found[key] = values
     if found.keys() & {"shape", "classes"}:
-        found.pop("data", None)  # which differ in any case
+        found.pop("data", None)  # it differs in any case
     if len(found) > 1:
-        found.pop("features", None)  # other data have another classifier
+        found.pop("features", None)  # other data imply another classifier
     return [_difference(key, values) for key, values in found.items()]
 
 
 def _difference(key: str, values: Sequence[str]) -> str:
     if key in DIGESTS:
-        return CALLED[key]
-    more = ", ..." if len(values) > MOST_SHOWN else ""
-    return f"{CALLED.get(key, key)} ({', '.join(values[:MOST_SHOWN])}{more})"
+        return LABELS[key]
+    more = ", ..." if len(values) > MAX_SHOWN else ""
+    return f"{LABELS.get(key, key)} ({', '.join(values[:MAX_SHOWN])}{more})"
 
 
 def _text(value: Any) -> str:
@@ -80,7 +81,14 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def not_comparable(figures: Sequence[str], told: Sequence[str]) -> str:
-    """Why runs cannot be ranked by these figures, in one line; nothing if `differences` told none."""
-    verb = "is" if len(figures) == 1 else "are"
-    return f"{', '.join(figures)} {verb} not measured on the same: they differ in {', '.join(told)}" if told else ""
+def not_comparable(metrics: Sequence[str], differing: Sequence[str]) -> str:
+    """Why runs cannot be ranked by these metrics, in one line; empty if their bases do not differ.
+
+    `differing` is the result of `differences`.
+    """
+    verb = "is" if len(metrics) == 1 else "are"
+    return (
+        f"{', '.join(metrics)} {verb} not measured on the same: they differ in {', '.join(differing)}"
+        if differing
+        else ""
+    )

@@ -1,7 +1,7 @@
-"""Torch's compiler is left alone as long as nobody compiles.
+"""Keeps optimizers from importing torch's compiler, `torch._dynamo`, as long as nothing is compiled.
 
-At the first optimizer and at its first step torch imports `torch._dynamo`, only to tell it that these are not to be
-compiled. That takes more time than all else before a run's first step, and memory that `gan-sample` never needs.
+When the first optimizer is built and at its first step, torch imports `torch._dynamo`, only to exclude these functions
+from compilation. The import takes longer than everything else before a run's first step.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import Any
 import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-KINDS = (Adam, AdamW, RMSprop, SGD)
-LISTED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
-DISABLED = "__dynamo_disable"  # where torch._compile keeps what it would make with the compiler's help
+PATCHED_OPTIMIZERS = (Adam, AdamW, RMSprop, SGD)
+PATCHED_METHODS = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+DISABLED = "__dynamo_disable"  # the attribute where torch._compile caches the function that is excluded
 
 
 def spare_compiler() -> None:
-    """Makes optimizers do without the compiler; what they compute stays the same. Done twice it is as done once.
+    """Patches torch.optim so that it does not import the compiler. Results stay the same; repeated calls are harmless.
 
-    A torch that is built otherwise than we know is left as it is: it then only starts more slowly.
+    Methods that do not look as expected, as in another version of torch, stay unpatched: the start is slower then.
     """
-    for name in LISTED:
+    for name in PATCHED_METHODS:
         plain = getattr(getattr(Optimizer, name), "__wrapped__", None)
         if plain is not None and not hasattr(plain, DISABLED):
             setattr(plain, DISABLED, plain)
-    for kind in KINDS:
-        step: Any = vars(kind).get("step")  # AdamW has Adam's
+    for kind in PATCHED_OPTIMIZERS:
+        step: Any = vars(kind).get("step")  # AdamW inherits it from Adam
         if getattr(getattr(step, "__code__", None), "co_name", "") == "_use_grad" and hasattr(step, "__wrapped__"):
-            kind.step = _with_grad_as_wanted(step.__wrapped__)  # type: ignore[method-assign]
+            kind.step = _with_grad_mode(step.__wrapped__)  # type: ignore[method-assign]
 
 
-def _with_grad_as_wanted(step: Callable[..., Any]) -> Callable[..., Any]:
-    """What torch wraps a step in, without the marks for its compiler."""
+def _with_grad_mode(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps an optimizer's step in the gradient mode that torch sets for it, without the compiler's part."""
 
     @functools.wraps(step)
     def stepped(self: Optimizer, *arguments: Any, **named: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A run's own files and folders are no links: what is written to one that came from a stranger would go elsewhere."""
+"""Refuses symbolic links in a run's folder: a link in a folder from a stranger would send what is written elsewhere."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # POSIX
 
 
 class LinkError(StorageError):
-    """A file or folder of a run is a link."""
+    """A file or folder of a run is a symbolic link."""
 
 
 def refuse_link(path: Path) -> Path:
-    """The path; LinkError if it is a link, wherever that leads."""
+    """Returns the path. Raises LinkError if it is a symbolic link, whatever its target."""
     if path.is_symlink():
         raise LinkError(f"{path}: is a link, which nothing is written through; put what it leads to in its place")
     return path
 
 
 def open_own(path: Path, mode: str) -> IO[str]:
-    """Opens a text file of a run's that is written in place; LinkError if it is a link."""
+    """Opens a text file of a run that is written in place. Raises LinkError if it is a symbolic link."""
     try:
-        return open(refuse_link(path), mode, encoding="utf-8", errors="backslashreplace", opener=_open_itself)
+        return open(refuse_link(path), mode, encoding="utf-8", errors="backslashreplace", opener=_open_no_follow)
     except OSError:
-        refuse_link(path)  # it has become one
+        refuse_link(path)  # it became a link after the first check
         raise
 
 
-def _open_itself(name: str, flags: int) -> int:
+def _open_no_follow(name: str, flags: int) -> int:
     return os.open(name, flags | NO_FOLLOW, 0o666)
 
 
 def without_link(path: Path) -> Path:
-    """The path of a file that is about to be written, where a link of this name is gone."""
+    """Removes a symbolic link at `path`, if there is one, and returns the path: a file is about to be written there."""
     if path.is_symlink():
         path.unlink(missing_ok=True)
     return path

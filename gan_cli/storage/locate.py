@@ -1,7 +1,7 @@
-"""What a person names: a run or its name, a sweep, a checkpoint, an export. One rule for every command.
+"""Finds the run, sweep, checkpoint or export that a user names, by the same rule for every command.
 
-A path is taken first, then a name under the folder of outputs. What was taken is said on standard error where there
-was a choice. Imports no torch.
+A path is tried first, then a name in the folder of outputs. If there was a choice, one line on standard error says what
+was used. Imports no torch.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from gan_cli.storage.run_folder import (
     sweeps_in,
 )
 
-OUTPUT = "outputs"  # where names are looked for by commands that have no key for it
-CARD = RECORD  # beside an exported generator
+OUTPUT = "outputs"  # default folder in which names are looked up
+CARD = RECORD  # the file with the config of an exported generator, beside it
 EXPORTED = {"safetensors": "model.safetensors", "onnx": "model.onnx", "pt2": "model.pt2"}
-FAILED = ("diverged", "collapsed", "failed")  # how a run may have ended
-MOST_NAMED = 5
+FAILED = ("diverged", "collapsed", "failed")  # statuses of a run that did not end well
+MOST_NAMED = 5  # names in a message
 AN_EXPORT = "is an exported generator alone"
-# What an export has not, by the key that would need it.
+# What an export lacks, by the key that needs it.
 LACKING = {
     "resume": "no discriminator and no optimizers to go on with",
     "replay": "no record of a run to repeat",
     "init_from": "no discriminator to start from",
-    "eval": "no record of its data to compare with; make samples of it by gan-sample format=images, and judge them by"
+    "eval": "no record of its data to compare with; make samples with gan-sample format=images, and evaluate them with"
     " gan-eval real=FOLDER fake=FOLDER",
     "report": "no record of a run to show",
 }
@@ -45,18 +45,23 @@ Say = Callable[[str], None]
 
 
 class Place(NamedTuple):
-    """`kind` is run, checkpoints (a folder of their files), runs (of a name), sweep, export, or file."""
+    """What was found at a path.
+
+    `kind` is "run", "checkpoints" (a folder of checkpoint files), "runs" (a folder of runs of one name), "sweep",
+    "export" or "file".
+    """
 
     kind: str
     path: Path
 
 
 def tell(line: str) -> None:
+    """Prints a line on standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def locate(named: str | os.PathLike[str], output: str = OUTPUT, say: Say = tell) -> Place | None:
-    """What is at a path, else at this name under `output`; None if neither is anything of ours."""
+    """Finds what `named` means, as a path or as a name in `output`; None if neither is anything that gan-cli wrote."""
     here, name = Path(os.path.expanduser(named)), os.fspath(named)
     places = [Place(kind, here)] if (kind := kind_of(here)) else []
     if name not in ("", ".") and not here.is_absolute() and ".." not in here.parts:
@@ -68,7 +73,7 @@ def locate(named: str | os.PathLike[str], output: str = OUTPUT, say: Say = tell)
 
 
 def _only_export(folder: Path, say: Say) -> Place | None:
-    """The one export in a folder that `gan-export out=` was given; None if it holds none, or several."""
+    """The only export in a folder that `gan-export out=` filled; None if it holds no export or several."""
     found = _exports_in(folder)
     if len(found) != 1:
         return None
@@ -79,12 +84,12 @@ def _only_export(folder: Path, say: Say) -> Place | None:
 def _exports_in(folder: Path) -> list[Path]:
     try:
         return sorted(each for each in folder.iterdir() if each.is_dir() and kind_of(each) == "export")
-    except (OSError, ValueError):  # no folder, or no name that one could have
+    except (OSError, ValueError):  # it is no folder, or not a valid path
         return []
 
 
 def kind_of(path: Path) -> str | None:
-    """As `Place.kind`; None for what is not there, and for a folder that holds nothing of ours."""
+    """The kind of a path as in `Place.kind`; None if it is missing or a folder without gan-cli's files."""
     if path.is_file():
         return "file" if card_of(path) is None else "export"
     if not path.is_dir():
@@ -101,7 +106,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def card_of(file: Path) -> Path | None:
-    """The card of an exported file: `<stem>.json` beside it, or `config.json` in its folder."""
+    """The JSON file that describes an exported file: `<stem>.json` beside it, or `config.json` in its folder."""
     if file.suffix.removeprefix(".") not in EXPORTED or file.parent.name == CHECKPOINTS:
         return None
     cards = [file.with_suffix(".json"), *([file.with_name(CARD)] if file.name in EXPORTED.values() else [])]
@@ -109,11 +114,12 @@ def card_of(file: Path) -> Path | None:
 
 
 def has_checkpoints(folder: Path) -> bool:
+    """Whether a folder contains checkpoint files."""
     return (folder / LAST).is_file() or any(folder.glob("step_*.safetensors"))
 
 
 def is_sweep(folder: Path) -> bool:
-    """Whether a sweep left this folder."""
+    """Whether the folder is that of a sweep."""
     return any((folder / name).is_file() for name in (BOARD, SWEEP)) or any(folder.glob(f"*/{OUTCOME}"))
 
 
@@ -121,12 +127,12 @@ def is_sweep(folder: Path) -> bool:
 
 
 def find_run(named: str, output: str = OUTPUT, key: str = "resume", say: Say = tell) -> Path:
-    """The folder of the run that `resume=` or another key names; UsageError, with what to give, if it names none."""
+    """The folder of the run that `key=named` names, `resume=` for example. Raises UsageError if it names no run."""
     place, typed = locate(named, output, say), f"{key}={named}"
     if place is None:
         more = ", or auto" if key == "resume" else ""
         raise UsageError(
-            f"{typed}: no run there, give a run's folder, a name under {output}{more}{near(named, output)}"
+            f"{typed}: no run there, give a run's folder, a name under {output}{more}{_similar(named, output)}"
         )
     if place.kind == "runs":
         run = newest_run(place.path, say)
@@ -136,9 +142,9 @@ def find_run(named: str, output: str = OUTPUT, key: str = "resume", say: Say = t
 
 
 def find_checkpoint(named: str | os.PathLike[str], key: str, output: str = OUTPUT, say: Say = tell) -> Path:
-    """The file that is named, or the folder of checkpoints of a run; CheckpointError for what has none.
+    """The checkpoint file that `named` names, or the folder of checkpoints of a run. Raises CheckpointError if neither.
 
-    `key` is what names it, `eval` for that of `gan-eval`.
+    `key` is the key that names it, "eval" for `ckpt` of `gan-eval`; messages use it.
     """
     place, typed = locate(named, output, say), one_line(os.fspath(named), 200)
     if place is None:
@@ -149,22 +155,25 @@ def find_checkpoint(named: str | os.PathLike[str], key: str, output: str = OUTPU
             raise CheckpointError(
                 f"{typed}: {what}, but {len(exports)} exports: name one, {few([*map(str, exports)], MOST_NAMED)}"
             )
-        raise CheckpointError(f"{typed}: {what}{near(typed, output)}")
+        raise CheckpointError(f"{typed}: {what}{_similar(typed, output)}")
     if place.kind == "export":
         lacking = LACKING.get(key, "no checkpoint")
         raise CheckpointError(f"{typed}: {AN_EXPORT}, with {lacking}; or give its run or checkpoint")
     run = newest_run(place.path, say) if place.kind == "runs" else place.path
     if run is None or place.kind == "sweep":
-        raise CheckpointError(f"{typed}: {what_sweep(place.path, 'ckpt' if key == 'eval' else key)}")
+        raise CheckpointError(f"{typed}: {_describe_sweep(place.path, 'ckpt' if key == 'eval' else key)}")
     return run if place.kind in ("file", "checkpoints") else run / CHECKPOINTS
 
 
 def find_run_or_sweep(named: str, say: Say = tell) -> Path:
-    """The folder that a word of `gan-report` or `gan-compare` names; of a name the newest run, else newest sweep."""
+    """The folder of the run or sweep that an argument of `gan-report` or `gan-compare` names.
+
+    For the name of several runs it is the newest run, or the newest sweep if there is no run.
+    """
     place = locate(named, say=say)
     if place is None:
         raise UsageError(
-            f"{named}: no run there; give a run's folder, a sweep's, or a name under {OUTPUT}{near(named, OUTPUT)}"
+            f"{named}: no run there; give a run's folder, a sweep's, or a name under {OUTPUT}{_similar(named, OUTPUT)}"
         )
     if place.kind == "runs":
         found = newest_run(place.path, say) or next(filter(is_sweep, sweeps_in(place.path)), None)
@@ -175,7 +184,10 @@ def find_run_or_sweep(named: str, say: Say = tell) -> Path:
 
 
 def _whole_run(place: Place, typed: str, key: str) -> Path:
-    """The run that a place is, or that a checkpoint is in; UsageError for what is no run, or goes on elsewhere."""
+    """The run that a place is, or that its checkpoint belongs to.
+
+    Raises UsageError if it belongs to no run, and for `resume` if it is not the newest checkpoint.
+    """
     kind, path = place
     if kind == "run":
         return path
@@ -184,7 +196,7 @@ def _whole_run(place: Place, typed: str, key: str) -> Path:
     if kind == "export":
         raise UsageError(f"{typed}: {AN_EXPORT}, with {LACKING[key]}")
     if kind in ("sweep", "runs"):
-        raise UsageError(f"{typed}: {what_sweep(path, 'resume' if key == 'resume' else '')}")
+        raise UsageError(f"{typed}: {_describe_sweep(path, 'resume' if key == 'resume' else '')}")
     if kind == "file" and path.absolute().parent.name == CHECKPOINTS:
         if key == "resume" and not _is_newest(path):
             raise UsageError(
@@ -202,9 +214,9 @@ def _is_newest(file: Path) -> bool:
 
 
 def newest_run(folder: Path, say: Say = tell) -> Path | None:
-    """The newest run in `outputs/<name>` that holds a checkpoint, else the newest; None of none.
+    """The newest run in `outputs/<name>` with a checkpoint, else the newest run; None if there is no run.
 
-    What was passed over is said, and one that did not end well.
+    One line says which newer runs were skipped, or that the run did not end well.
     """
     runs = runs_in(folder)
     kept = [run for run in runs if has_checkpoints(run / CHECKPOINTS)]
@@ -214,42 +226,44 @@ def newest_run(folder: Path, say: Say = tell) -> Path | None:
     passed, before = runs[: runs.index(taken)], kept[1:]
     if passed:
         say(f"{folder}: using {taken.name}; without a checkpoint: {few([run.name for run in passed], MOST_NAMED)}")
-    status = _ended(taken)
+    status = _end_status(taken)
     if status in FAILED:
-        sound = next((run for run in before if _ended(run) not in FAILED), None)
+        sound = next((run for run in before if _end_status(run) not in FAILED), None)
         other = f"; the one before it: {sound}" if sound else ""
-        say(f"warning: {folder}: its newest run, {taken.name}, {status}{_left_at(taken)}{other}")
+        say(f"warning: {folder}: its newest run, {taken.name}, {status}{_newest_checkpoint(taken)}{other}")
     elif before and not passed:
         say(f"{folder}: using {taken.name}, the newest of {counted(len(runs), 'run')}")
     return taken
 
 
-def _ended(run: Path) -> str | None:
+def _end_status(run: Path) -> str | None:
+    """The status that the run recorded at its end, None if it recorded none."""
     ended = read_record(run).get("ended")
     return str(ended.get("status")) if isinstance(ended, dict) else None
 
 
-def _left_at(run: Path) -> str:
+def _newest_checkpoint(run: Path) -> str:
+    """The part of a message that names the newest checkpoint of a run, empty if it has none."""
     steps = sorted((path.stem for path in (run / CHECKPOINTS).glob("step_*.safetensors")), key=lambda stem: stem[5:])
     return f", and its newest checkpoint is {steps[-1]}" if steps else ""
 
 
-# --- what is said of the rest -------------------------------------------------------------------------------------
+# --- messages -----------------------------------------------------------------------------------------------------
 
 
-def what_sweep(path: Path, key: str) -> str:
-    """That a sweep is many runs, and how one of them is named."""
+def _describe_sweep(path: Path, key: str) -> str:
+    """The end of a message about a sweep where one run is needed: how to name one of its runs."""
     folder = path if is_sweep(path) else next(iter(sweeps_in(path)), path)
     runs = [run for run in folder.iterdir() if A_JOBS.fullmatch(run.name) and (run / RECORD).is_file()]
     runs.sort(key=lambda run: [int(part) for part in run.name.split("-")])
     if not runs:
         return "a sweep, of which no job has begun a run"
-    before = f"{key}=" if key else ""
-    return f"a sweep; name one of its runs: {few([f'{before}{run}' for run in runs], MOST_NAMED)}"
+    named = [f"{key}={run}" if key else str(run) for run in runs]
+    return f"a sweep; name one of its runs: {few(named, MOST_NAMED)}"
 
 
-def near(named: str, output: str) -> str:
-    """` (did you mean 'x'?)`, of the names under `output`."""
+def _similar(named: str, output: str) -> str:
+    """` (did you mean 'x'?)` with the most similar name in `output`, an empty text if none is similar."""
     try:
         names = [path.name for path in Path(os.path.expanduser(output)).iterdir() if path.is_dir()]
     except OSError:

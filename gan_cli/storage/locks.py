@@ -1,4 +1,4 @@
-"""What not every system has: file locks and some signals. Windows lacks them, where training is refused in a line."""
+"""File locks and signals, which some systems lack. Without file locks (Windows) training is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ except ImportError:
 
 
 def require_locks() -> None:
-    """UsageError on a system without file locks, on which two runs could write to one folder."""
+    """Raises UsageError on a system without file locks, where two runs could write to the same folder."""
     if fcntl is None:
         raise UsageError(
             "training needs file locks, which this system lacks: on Windows use WSL (Linux inside it); gan-sample,"
@@ -25,7 +25,10 @@ def require_locks() -> None:
 
 
 def hold(file: int | IO, *, wait: bool = False) -> None:
-    """Locks the file for this process until it is closed; OSError if another has it, or there are no locks."""
+    """Locks the file for this process until it is closed.
+
+    Raises OSError if another process holds the lock and `wait` is False, or if the system has no file locks.
+    """
     if fcntl is None:
         raise OSError("no file locks on this system")
     fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

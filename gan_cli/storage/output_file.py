@@ -1,7 +1,7 @@
-"""What `out=` means, one rule for every command: a file of that name, or a folder that receives what is written.
+"""The meaning of `out=`, the same for every command: a file, or a folder in which files are written.
 
-A name with the ending of what is written is that file; one that is there already is refused unless `overwrite=true`.
-Any other name is a folder, in which files get names of our own that nothing has yet. Imports no torch.
+A name that ends like the written files (`.png`, `.json`) is a file; an existing file is refused unless
+`overwrite=true`. Any other name is a folder, in which the command chooses unused names. Imports no torch.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from gan_cli.errors import StorageError, UsageError
 
-MOST_BYTES = 64 << 20  # of such a note
-# Of a file; any other ending may be part of a folder's name, as in runs.v2.
+MAX_SIDECAR_BYTES = 64 << 20
+# Endings of files. Any other ending may be part of a folder's name, as in runs.v2.
 ENDINGS = frozenset(
     f".{name}"
     for names in (
@@ -26,10 +26,10 @@ ENDINGS = frozenset(
 
 
 def file_of(out: str | None, ending: str, what: str, others: Mapping[str, str] | None = None) -> Path | None:
-    """The file that `out` names; None where it is a folder, or nothing.
+    """The file that `out` names; None if it names a folder or is None.
 
-    `ending` is that of what is written, empty of a folder of files. UsageError for another one, with the way to it
-    from `others`, a text by ending.
+    `ending` is the ending of the written file, empty if a folder of files is written. `what` describes the command in
+    messages. Raises UsageError for another file ending; `others` maps endings to a text that says how to write those.
     """
     if out is None or out.endswith("/") or os.path.isdir(out):
         return None
@@ -46,9 +46,9 @@ def file_of(out: str | None, ending: str, what: str, others: Mapping[str, str] |
 
 
 def check_free(file: Path | None, beside: Iterable[Path], overwrite: bool) -> None:
-    """UsageError if the file that `out` names, or one that goes with it, is there already and may not be replaced.
+    """Raises UsageError if the file that `out` names, or one of `beside` that belongs to it, must not be replaced.
 
-    A JSON file beside it stays, unless a command of ours wrote it with the file that is replaced.
+    With `overwrite` a JSON file beside it is replaced only if `gan-sample` or `gan-export` wrote it with the old file.
     """
     if file is None:
         if overwrite:
@@ -59,21 +59,21 @@ def check_free(file: Path | None, beside: Iterable[Path], overwrite: bool) -> No
             continue
         if not overwrite:
             raise UsageError(f"out={file}: {path} is there already; give another name, or overwrite=true")
-        if path.is_dir() or (path != file and path.suffix == ".json" and not (is_note(path) and file.is_file())):
+        if path.is_dir() or (path != file and path.suffix == ".json" and not (_is_sidecar(path) and file.is_file())):
             raise UsageError(f"out={file}: {path} would be replaced, and does not belong to it; give another name")
 
 
-def is_note(path: Path) -> bool:
-    """Whether it is a JSON file that `gan-sample` or `gan-export` wrote beside another."""
+def _is_sidecar(path: Path) -> bool:
+    """Whether it is a JSON file that `gan-sample` or `gan-export` wrote beside another file."""
     try:
-        note = json.loads(path.read_bytes()) if path.stat().st_size <= MOST_BYTES else None
+        content = json.loads(path.read_bytes()) if path.stat().st_size <= MAX_SIDECAR_BYTES else None
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(note, dict) and "gan_cli" in note
+    return isinstance(content, dict) and "gan_cli" in content
 
 
 def fresh(folder: Path, stem: str, ending: str, beside: Iterable[str] = ()) -> Path:
-    """A path that nothing has yet, by itself or with an ending of `beside`: `<stem>-2` where `<stem>` is taken."""
+    """An unused path `<folder>/<stem><ending>`, or `<stem>-2`, `<stem>-3` ...; also unused with endings `beside`."""
     for count in range(1, 100_000):
         name = stem if count == 1 else f"{stem}-{count}"
         if not any(os.path.lexists(folder / f"{name}{end}") for end in (ending, *beside)):

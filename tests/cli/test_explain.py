@@ -248,11 +248,11 @@ def test_every_option_can_be_explained(group: str, option: str) -> None:
 
 def test_a_loss_tells_formula_paper_and_what_comes_along(explained: Explain) -> None:
     told = explained("explain=wasserstein")
-    for part in ("formula", "paper", "healthy curves", "known failures", "does not go with", "brings along"):
+    for part in ("formula", "paper", "healthy curves", "known failures", "does not go with", "also sets"):
         assert told.splitlines().count(part) == 1
     assert "  D minimizes  E D(G(z)) - E D(x)" in told
     assert "1701.07875" in told
-    assert "regularizer.zero_centered.weight=1.0" in told.partition("brings along")[2]
+    assert "regularizer.zero_centered.weight=1.0" in told.partition("also sets")[2]
 
 
 def test_a_penalty_tells_its_settings(explained: Explain) -> None:
@@ -291,7 +291,7 @@ def test_a_key_tells_its_meaning_and_default(explained: Explain, name: str) -> N
 
 
 def test_a_key_of_one_option_only_says_so(explained: Explain) -> None:
-    assert "only with the option that has it" in explained("explain=regularizer.weight_clip.limit")
+    assert "no default: only some options have this key" in explained("explain=regularizer.weight_clip.limit")
 
 
 def test_a_group_lists_its_options(explained: Explain) -> None:
@@ -318,5 +318,5 @@ def test_a_wrong_question_is_one_line(explained: Explain, arguments: list[str], 
 
 def test_texts_fit_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
-    told = explain_option("loss", "wasserstein").partition("brings along")[0]
+    told = explain_option("loss", "wasserstein").partition("also sets")[0]
     assert max(map(len, told.splitlines())) <= 60

@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     """Sets how many pictures any folder holds."""
-    return lambda count: monkeypatch.setattr(recipes, "_in_folder", lambda *section: count)
+    return lambda count: monkeypatch.setattr(recipes, "_count_in_folder", lambda *section: count)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_run_says_its_recipe_and_keeps_it_while_pictures_are_added(
     record = json.loads((run / "config.json").read_text())
     assert (record["config"]["recipe"], record["config"]["recipe_used"]) == (AUTO, "colour_32_few")
     assert record["recipe"] == {"name": "colour_32_few", "reason": "8 images of 3x16x16 and loss=non_saturating"}
-    monkeypatch.setattr(recipes, "_in_folder", lambda *section: 10_000)
+    monkeypatch.setattr(recipes, "_count_in_folder", lambda *section: 10_000)
     assert chosen(*command) == "colour_32"
     assert run_command("train", [*command, "resume=auto"]) == 0
     assert "its 1 step is done" in capsys.readouterr().out
@@ -328,7 +328,7 @@ def test_a_whole_config_is_found_again_and_records_its_recipe(here: Path, monkey
     run = api.train(few)
     record = json.loads((run / "config.json").read_text())
     assert record["recipe"] == {"name": "colour_32_few", "reason": ""}
-    monkeypatch.setattr(recipes, "_in_folder", lambda *section: 10_000)
+    monkeypatch.setattr(recipes, "_count_in_folder", lambda *section: 10_000)
     many = train_config.parse(compose_command("train", typed).data)
     assert many.recipe_used == "colour_32"
     for config in (few, many):
@@ -395,7 +395,7 @@ def test_a_dry_run_says_what_the_recipe_set(
 
 def test_a_recipe_brings_what_its_file_sets(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("train", ["explain=recipe/colour_64"]) == 0
-    told = {line.partition("=")[0] for line in capsys.readouterr().out.partition("brings along")[2].split()}
+    told = {line.partition("=")[0] for line in capsys.readouterr().out.partition("also sets")[2].split()}
     written = OmegaConf.to_container(OmegaConf.load(config_folder() / "recipe" / "colour_64.yaml"))
     assert {"regularizer.r1.weight", "optimizer.lr"} <= told
     assert told <= {key for key, _ in train_config.flatten(written)} | {f"optimizer.{role}.lr" for role in ROLES}

@@ -97,7 +97,7 @@ def test_a_checkpoint_stands_for_its_run(runs: tuple[Path, Path]) -> None:
         (["train", "init_from=export"], 3, "an exported generator alone, with no discriminator to start from"),
         (["train", "resume=export"], 2, "with no discriminator and no optimizers to go on with"),
         (["train", "replay=export"], 2, "with no record of a run to repeat"),
-        (["eval", "export"], 3, "with no record of its data to compare with; make samples of it by gan-sample"),
+        (["eval", "export"], 3, "with no record of its data to compare with; make samples with gan-sample"),
         (["report", "export"], 2, "with no record of a run to show"),
         (["compare", "export", "export"], 2, "with no record of a run to show"),
         (["sample", "onnx"], 3, "is an export for other programs"),
@@ -107,7 +107,7 @@ def test_a_checkpoint_stands_for_its_run(runs: tuple[Path, Path]) -> None:
         (["sample", "b59"], 3, "no run of this name in outputs (did you mean 'b95'?)"),
         (["train", "resume=b59"], 2, "no run there, give a run's folder, a name under outputs, or auto (did you mean"),
         (["report", "b59"], 2, "(did you mean 'b95'?)"),
-        (["sample", "b95", "b96"], 2, "b96: gan-sample takes one run or checkpoint, and b95 is named already"),
+        (["sample", "b95", "b96"], 2, "b96: gan-sample takes one run or checkpoint, and b95 is given already"),
         (["sample", "b95", "ckpt=b95"], 2, "ckpt is given twice"),
     ],
 )

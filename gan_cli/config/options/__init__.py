@@ -1,15 +1,15 @@
-"""What can be chosen: one frozen dataclass per option, and the tables that name them.
+"""The options of gan-train: one frozen dataclass per option, and tables of them by name.
 
-Values live in `configs/`; here stand each key's type, range and meaning. Imports no torch, so that help and
-mistakes answer at once.
+A dataclass declares type, range and meaning of each key; the values are in `configs/`. Imports no torch, so that help
+and error messages are fast.
 """
 
 from gan_cli.config.options.conditioning import CONDITIONINGS, UNCONDITIONAL
 from gan_cli.config.options.datasets import DATASETS
-from gan_cli.config.options.evaluation import UNEVALUATED, Evaluation
-from gan_cli.config.options.health import UNWATCHED, Health
-from gan_cli.config.options.loop import DEVICES, Training
-from gan_cli.config.options.networks import CONVOLUTIONAL, DISCRIMINATORS, GENERATORS, Architecture
+from gan_cli.config.options.evaluation import UNEVALUATED, EvaluationOptions
+from gan_cli.config.options.health import UNWATCHED, HealthOptions
+from gan_cli.config.options.loop import DEVICES, TrainingOptions
+from gan_cli.config.options.networks import CONVOLUTIONAL, DISCRIMINATORS, GENERATORS, ArchitectureOptions
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES, LOSSES, REGULARIZERS
 from gan_cli.config.options.optimizers import OPTIMIZERS, rule_of
 
@@ -27,9 +27,9 @@ __all__ = [
     "UNCONDITIONAL",
     "UNEVALUATED",
     "UNWATCHED",
-    "Architecture",
-    "Evaluation",
-    "Health",
-    "Training",
+    "ArchitectureOptions",
+    "EvaluationOptions",
+    "HealthOptions",
+    "TrainingOptions",
     "rule_of",
 ]

@@ -1,4 +1,4 @@
-"""The ways of asking for a kind of sample that can be chosen, and what each takes."""
+"""Options of the group `conditioning`: how samples are conditioned on a class."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from gan_cli.config.schema import key
 
 @dataclass(frozen=True)
 class Unconditional:
+    """No conditioning: samples of all classes."""
+
     name: str = key("the option's name")
 
 
@@ -20,29 +22,34 @@ UNCONDITIONAL = Unconditional("none")
 
 @dataclass(frozen=True)
 class Projection:
-    """Also what every conditional option takes."""
+    """Projection discriminator. Its keys are those of every conditional option."""
 
     name: str = key("the option's name")
     classes: tuple[str, ...] | None = key(
-        "what can be asked for; recorded from the data, not to be set",
+        "the classes; recorded from the data, not to be set",
         pattern=PRINTABLE,
-        pattern_means="names of printable letters",
+        pattern_means="names of printable characters",
     )
 
 
 def embedding_dim() -> Any:
-    return key("numbers that a class becomes", at_least=1, at_most=4096)
+    """The key for the size of the class embedding."""
+    return key("size of the class embedding", at_least=1, at_most=4096)
 
 
 @dataclass(frozen=True)
 class Concat(Projection):
+    """The class embedding is concatenated to the inputs of both networks."""
+
     embedding_dim: int = embedding_dim()
 
 
 @dataclass(frozen=True)
 class AuxiliaryClassifier(Projection):
+    """AC-GAN: D also classifies, and both networks minimize the classification loss."""
+
     embedding_dim: int = embedding_dim()
-    weight: float = key("of the classification in both networks' losses", at_least=0, at_most=1000)
+    weight: float = key("weight of the classification loss in both networks' losses", at_least=0, at_most=1000)
 
 
 CONDITIONINGS: dict[str, type] = {

@@ -1,4 +1,4 @@
-"""The data sets that can be chosen: what each takes, and the shape of its samples."""
+"""Options of the group `dataset`: the keys of each data set, and the shape of its samples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 from gan_cli.config.schema import key
 from gan_cli.errors import UsageError, one_line
 
-MOST_DRAWN_BYTES = 4_000_000_000
+MAX_DRAWN_BYTES = 4_000_000_000
 ImageSize = int | tuple[int, ...] | None
 CROP, FITS = "crop", ("crop", "pad", "stretch")
 AUTO, FULL = "auto", "full"
@@ -18,47 +18,47 @@ CONVERT, IGNORE = "convert", "ignore"
 
 
 def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
-    """`(C, H, W)` for a side or `[height, width]`."""
+    """The shape `(C, H, W)` of images whose side, or (height, width), is `image_size`."""
     if image_size is None:
         raise UsageError("image_size=null: expected a whole number, since this data set holds images")
     height, width = image_size if isinstance(image_size, tuple) else (image_size, image_size)
     return (channels, height, width)
 
 
-def _bounded(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape; UsageError if so many images of it are more than is drawn."""
+def _check_drawn_bytes(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape. Raises UsageError if `size` images of it need more memory than is allowed."""
     needed = size * math.prod(shape)
-    if needed > MOST_DRAWN_BYTES:
+    if needed > MAX_DRAWN_BYTES:
         raise UsageError(
-            f"dataset.size={size}: of {'x'.join(map(str, shape))} these are {needed:,} bytes, at most"
-            f" {MOST_DRAWN_BYTES:,} are drawn"
+            f"dataset.size={size}: samples of {'x'.join(map(str, shape))} need {needed:,} bytes, at most"
+            f" {MAX_DRAWN_BYTES:,} are allowed"
         )
     return shape
 
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """What every data set takes."""
+    """The keys of every data set."""
 
     name: str = key("the option's name")
     limit: int | None = key(
-        "how many samples to keep, chosen at random but always the same; all unless set",
+        "number of samples to use, a random choice that is always the same; all unless set",
         absent=None,
         at_least=1,
         at_most=10**9,
     )
-    classes: tuple[str, ...] | None = key("the classes to keep, as [cat,dog] or [3,5]; all unless set", absent=None)
+    classes: tuple[str, ...] | None = key("the classes to use, as [cat,dog] or [3,5]; all unless set", absent=None)
     split: str = key("which part of the data", absent="train", choices=("train", "test"))
-    balance: bool = key("draw each class equally often, however many samples it has", absent=False)
+    balance: bool = key("draw each class equally often, whatever its number of samples", absent=False)
 
 
 @dataclass(frozen=True)
 class ImageOptions(DatasetOptions):
-    """What every data set of images takes."""
+    """The keys of every data set of images."""
 
     channels: ClassVar[int] = 3
     flip: bool | str = key(
-        "show each image mirrored half of the time: true left to right, vertical top to bottom, both each by itself",
+        "mirror each image half of the time: true: left to right, vertical: top to bottom, both: each independently",
         absent=False,
         word=("vertical", "both"),
     )
@@ -69,15 +69,15 @@ class ImageOptions(DatasetOptions):
 
 @dataclass(frozen=True)
 class FileOptions(ImageOptions):
-    """What every published data set takes."""
+    """The keys of every published data set."""
 
-    root: str = key("folder that holds or receives the files")
-    download: bool = key("fetch the files if `root` lacks them")
+    root: str = key("folder of the files")
+    download: bool = key("download the files if `root` lacks them")
 
 
 @dataclass(frozen=True)
 class PointOptions(DatasetOptions):
-    """What every data set of points in the plane takes."""
+    """The keys of every data set of points in the plane."""
 
     size: int = key("number of samples drawn", at_least=1, at_most=10_000_000)
 
@@ -104,13 +104,13 @@ class GreyImages(FileOptions):
 @dataclass(frozen=True)
 class StackedMnist(FileOptions):
     fallback: str = key("if they cannot be had: the bundled 5,000 digits, or an error", choices=("bundled", "error"))
-    size: int = key("number of images drawn, each of so many digits", at_least=1, at_most=1_000_000)
+    size: int = key("number of images drawn", at_least=1, at_most=1_000_000)
     digits: int = key(
-        "digits of an image, each a channel: 2 for 100 modes, 3 for 1000", absent=3, at_least=1, at_most=3
+        "digits of an image, one per channel: 2 for 100 modes, 3 for 1000", absent=3, at_least=1, at_most=3
     )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
-        return _bounded(self.size, image_shape(self.digits, image_size))
+        return _check_drawn_bytes(self.size, image_shape(self.digits, image_size))
 
 
 @dataclass(frozen=True)
@@ -133,85 +133,87 @@ class CelebA(FileOptions):
     split: str = key("which part of the data", absent="train", choices=("train", "valid", "test", "all"))
 
 
-# --- a person's own ----------------------------------------------------------------------------------------------
+# --- a folder of images ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Folder(ImageOptions):
     path: str | tuple[str, ...] | None = key(
-        "a folder, zip or tar of pictures (png, jpg, webp, bmp, gif, tif, ppm, jp2, avif) or arrays (npy, npz), or one"
-        " of these; its sub-folders are classes; or several, as [cats,dogs]"
+        "a folder, zip or tar of images (png, jpg, webp, bmp, gif, tif, ppm, jp2, avif) or arrays (npy, npz), or one"
+        " such file; sub-folders are classes; or several paths, as [cats,dogs]"
     )
     image_channels: int = key(
-        "1: grey, 3: RGB, 4: RGB and opacity; with bands=data as many as the pictures have", at_least=1, at_most=64
+        "1: grey, 3: RGB, 4: RGB and opacity; with bands=data as many as the images have", at_least=1, at_most=64
     )
     fit: str = key(
-        "pictures of other proportions than image_size are cut in the middle, padded with `background` (fit=pad), or"
+        "how images of other proportions than image_size are fitted: cut in the middle, padded with `background`, or"
         " stretched",
         absent=CROP,
         choices=FITS,
     )
     value_range: str | tuple[float, ...] = key(
-        "the values of all pictures that become 0 and 255, as [0,4095]; full: 0 to 65535 of 16 bits; auto: full, or the"
-        " range of the whole set if deep pictures leave more than half of it unused",
+        "the values that become 0 and 255 in all images, as [0,4095]; full: 0 to 65535 for 16 bits; auto: full, or the"
+        " range of the whole set if images of more than 8 bits use less than half of it",
         absent=FULL,
         choices=(AUTO, FULL),
         length=2,
     )
     bands: str = key(
-        "colour: a fourth band is opacity, and grey and RGB are made what image_channels asks for; data: bands are"
-        " measurements, each kept as it is",
+        "colour: a fourth band is opacity, and grey and RGB are converted to image_channels; data: bands are"
+        " measurements and stay as they are",
         absent=COLOUR,
         choices=(COLOUR, DATA),
     )
     profiles: str = key(
-        "pictures with another colour profile than sRGB: converted to it, or their profile ignored; auto: converted",
+        "images with another colour profile than sRGB: convert them to it, or ignore the profile; auto: convert",
         absent=IGNORE,
         choices=(AUTO, CONVERT, IGNORE),
     )
     background: str = key(
-        "what transparent pixels stand on, and their colour with image_channels=4: white, black or as '#8090ff'",
+        "colour behind transparent pixels, and of clear ones with image_channels=4: white, black or '#8090ff'",
         pattern=r"white|black|#[0-9a-fA-F]{6}",
         pattern_means="white, black or a colour as '#8090ff'",
     )
     labels: str | None = key(
-        "a table of what each picture shows, by its path or its name in the zip; none; folders or shards: sub-folders"
-        " are classes, or parts; unless set what is found, see explain=folder",
+        "a table of the labels of each image, by its path or its name in the zip; none; folders or shards: sub-folders"
+        " are classes, or parts; unless set whatever is found, see explain=folder",
         absent=None,
     )
     labels_file_column: str | None = key(
-        "the column of the table that names the picture; that which fits unless set", absent=None
+        "the column of the table with the name of the image; the one that matches unless set", absent=None
     )
     labels_columns: tuple[str, ...] | None = key(
-        "the columns of the table to take as attributes, as [breed]; all that can be unless set", absent=None
+        "the columns of the table to use as attributes, as [breed]; all that are suitable unless set", absent=None
     )
     labels_bins: int | None = key(
-        "numbers of a column are put into so many ranges, each a class, as 18..24",
+        "number of ranges for a column of numbers, each a class, as 18..24",
         absent=None,
         at_least=2,
         at_most=1000,
     )
     labels_version: int = key(
-        "how labels are found and ordered: 2, or 1 as runs did before (labels.csv and sub-folders alone, 10 before 2)",
+        "how labels are found and ordered: 2, or 1 as in older runs (labels.csv and sub-folders only, 10 before 2)",
         absent=1,
         at_least=1,
         at_most=2,
     )
     cache: str = key(
-        "a folder where decoded pictures are kept for the next run, which maps them instead of holding them, or none",
+        "folder of decoded images for the next run, which maps the file instead of holding it in memory, or none",
         absent="none",
         pattern=r"(?s).+",
         pattern_means="a folder, or none",
     )
-    on_bad: str = key("at a picture that cannot be read: stop, or leave it out", choices=("error", "skip"))
+    on_bad: str = key(
+        "for an image that cannot be read: stop (error), or leave it out (skip)", choices=("error", "skip")
+    )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         if self.path is None:
-            raise UsageError("dataset.path is missing: set dataset.path=a folder, zip or tar of pictures")
+            raise UsageError("dataset.path is missing: set dataset.path=a folder, zip or tar of images")
         if self.image_channels not in (1, 3, 4) and self.bands != DATA:
             raise UsageError(
                 f"dataset.image_channels={self.image_channels}: expected 1 (grey), 3 (RGB) or 4 (RGB and opacity), or"
-                f" dataset.bands=data for pictures of {self.image_channels} bands"
+                f" dataset.bands=data for images of {self.image_channels} bands"
             )
         if isinstance(self.value_range, tuple) and self.value_range[0] >= self.value_range[1]:
             low, high = self.value_range
@@ -219,22 +221,22 @@ class Folder(ImageOptions):
         return image_shape(self.image_channels, image_size)
 
 
-# --- drawn -------------------------------------------------------------------------------------------------------
+# --- generated ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Shapes(ImageOptions):
     size: int = key("number of samples drawn", at_least=1, at_most=1_000_000)
     image_channels: int = key(
-        "1: grey, 8 modes; 2: mirrored in the second; 3: coloured, 24 modes", at_least=1, at_most=3
+        "1: grey, 8 modes; 2: the second channel is mirrored; 3: coloured, 24 modes", at_least=1, at_most=3
     )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
-        return _bounded(self.size, image_shape(self.image_channels, image_size))
+        return _check_drawn_bytes(self.size, image_shape(self.image_channels, image_size))
 
 
 def _check_modes(classes: tuple[str, ...] | None, count: int) -> None:
-    """UsageError for a class that is not the number of a mode."""
+    """Raises UsageError for a class that is not the number of a mode."""
     known = {str(number) for number in range(count)}
     for name in classes or ():
         if name not in known:
@@ -255,7 +257,7 @@ class Ring(PointOptions):
 @dataclass(frozen=True)
 class Grid(PointOptions):
     side: int = key("Gaussians along each axis", at_least=1, at_most=100)
-    spacing: float = key("from one Gaussian to the next", above=0, at_most=1000)
+    spacing: float = key("distance from one Gaussian to the next", above=0, at_most=1000)
     std: float = key("standard deviation of each Gaussian along each axis", above=0, at_most=1000)
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:

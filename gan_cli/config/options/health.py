@@ -1,4 +1,4 @@
-"""What is done about a run that goes wrong."""
+"""The section `health`: what to do about a run that fails."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from gan_cli.config.schema import key
 
 
 @dataclass(frozen=True)
-class Health:
-    on_collapse: str = key("on a finding of the health watch: say it, or also end the run", choices=("warn", "stop"))
+class HealthOptions:
+    """The keys of the section `health`."""
+
+    on_collapse: str = key("on a finding of the health monitor: warn, or also stop the run", choices=("warn", "stop"))
     on_nonfinite: str = key(
-        "on a number that is not finite: end the run, or go back to the newest checkpoint and on with another seed",
+        "on NaN or Inf: stop the run, or roll back to the newest checkpoint and continue with another seed",
         choices=("stop", "rollback"),
     )
-    retries: int = key("how often a run may go back", at_least=0, at_most=1000)
+    retries: int = key("how often a run may roll back", at_least=0, at_most=1000)
 
 
-UNWATCHED = Health(on_collapse="warn", on_nonfinite="stop", retries=0)  # what runs did before they were watched
+# The values for checkpoints from before this section existed.
+UNWATCHED = HealthOptions(on_collapse="warn", on_nonfinite="stop", retries=0)

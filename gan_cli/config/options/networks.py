@@ -1,4 +1,4 @@
-"""The networks that can be chosen, and what each takes."""
+"""Options of the groups `architecture/generator` and `architecture/discriminator`: the keys of each network."""
 
 from __future__ import annotations
 
@@ -8,65 +8,74 @@ from typing import Any
 from gan_cli.config.schema import key, option_of
 
 IMAGE_NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
-VECTOR_NORMALIZATIONS = ("none", "batch", "layer", "spectral")  # instance: one value has no statistics
+VECTOR_NORMALIZATIONS = ("none", "batch", "layer", "spectral")  # no instance norm: a single value has no statistics
 INITIALIZATIONS = ("default", "normal", "xavier", "orthogonal")
 MINIBATCH = ("none", "stddev", "deviations", "discrimination")
 LATENTS = ("normal", "uniform")
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # they work on images, of sides that can be halved
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # for images only, whose sides can be halved
 
 
 @dataclass(frozen=True)
 class GeneratorOptions:
-    """What every generator takes."""
+    """The keys of every generator."""
 
     name: str = key("the option's name")
     latent_dim: int = key("size of the latent vector", at_least=1, at_most=4096)
-    latent: str = key("distribution of each latent: standard normal, or -1 to 1", absent="normal", choices=LATENTS)
+    latent: str = key(
+        "distribution of latents: standard normal, or uniform in -1 to 1", absent="normal", choices=LATENTS
+    )
 
 
 @dataclass(frozen=True)
 class DiscriminatorOptions:
-    """What every discriminator takes."""
+    """The keys of every discriminator."""
 
     name: str = key("the option's name")
 
 
 def initialization() -> Any:
+    """The key for the initialization of the weights."""
     return key(
-        "of the weights: PyTorch's own, normal with deviation 0.02, xavier or orthogonal",
+        "initialization of the weights: PyTorch's default, normal with standard deviation 0.02, xavier or orthogonal",
         absent="default",
         choices=INITIALIZATIONS,
     )
 
 
 def width() -> Any:
+    """The key for the units of hidden layers."""
     return key("units of a hidden layer", at_least=1, at_most=8192)
 
 
 def depth() -> Any:
+    """The key for the number of hidden layers."""
     return key("number of hidden layers", at_least=1, at_most=32)
 
 
-def base_channels(growth: str = "each coarser one has twice as many") -> Any:
-    return key(f"channels at the finest level; {growth}", at_least=1, at_most=512)
+def base_channels(growth: str = "twice as many at each coarser one") -> Any:
+    """The key for the channels at the finest resolution; `growth` describes the others."""
+    return key(f"channels at the finest resolution; {growth}", at_least=1, at_most=512)
 
 
 def dropout() -> Any:
+    """The key for dropout."""
     return key("share of a hidden layer's outputs set to zero in training", absent=0.0, at_least=0, below=1)
 
 
 def minibatch() -> Any:
+    """The key for batch statistics in the discriminator."""
     return key(
-        "what D is told of the rest of its batch: its spread (stddev, 1710.10196), that of features which it learns to"
-        " compare (deviations), or how near it is (discrimination, 1606.03498)",
+        "batch statistics that D gets as features: standard deviation (stddev, 1710.10196), that of learned projections"
+        " (deviations), or distances of learned projections (discrimination, 1606.03498)",
         absent="none",
         choices=MINIBATCH,
     )
 
 
 def max_multiplier(**kwargs: Any) -> Any:
+    """The key for the largest number of channels."""
     return key(
-        "coarser levels have twice the channels, up to this many times base_channels; 1: all alike",
+        "channels double at coarser resolutions, up to this many times base_channels; 1: constant",
         **kwargs,
         at_least=1,
         at_most=64,
@@ -74,8 +83,11 @@ def max_multiplier(**kwargs: Any) -> Any:
 
 
 def attention() -> Any:
+    """The key for self-attention."""
     return key(
-        "height in pixels of the maps that attend to themselves (1805.08318); none unless set", at_least=1, at_most=256
+        "height in pixels of the feature maps with self-attention (1805.08318); none unless set",
+        at_least=1,
+        at_most=256,
     )
 
 
@@ -84,7 +96,7 @@ class MLPGenerator(GeneratorOptions):
     initialization: str = initialization()
     width: int = width()
     depth: int = depth()
-    normalization: str = key("after each hidden layer", choices=VECTOR_NORMALIZATIONS)
+    normalization: str = key("normalization after each hidden layer", choices=VECTOR_NORMALIZATIONS)
     dropout: float = dropout()
 
 
@@ -94,7 +106,7 @@ class MLPDiscriminator(DiscriminatorOptions):
     initialization: str = initialization()
     width: int = width()
     depth: int = depth()
-    normalization: str = key("after each hidden layer", choices=VECTOR_NORMALIZATIONS)
+    normalization: str = key("normalization after each hidden layer", choices=VECTOR_NORMALIZATIONS)
     dropout: float = dropout()
 
 
@@ -102,7 +114,7 @@ class MLPDiscriminator(DiscriminatorOptions):
 class DCGANGenerator(GeneratorOptions):
     initialization: str = initialization()
     base_channels: int = base_channels()
-    normalization: str = key("after each layer but the last", choices=IMAGE_NORMALIZATIONS)
+    normalization: str = key("normalization after each layer but the last", choices=IMAGE_NORMALIZATIONS)
     dropout: float = dropout()
 
 
@@ -111,22 +123,22 @@ class DCGANDiscriminator(DiscriminatorOptions):
     minibatch: str = minibatch()
     initialization: str = initialization()
     base_channels: int = base_channels()
-    normalization: str = key("after each layer but the first", choices=IMAGE_NORMALIZATIONS)
+    normalization: str = key("normalization after each layer but the first", choices=IMAGE_NORMALIZATIONS)
     dropout: float = dropout()
 
 
 @dataclass(frozen=True)
 class SubpixelGenerator(GeneratorOptions):
     output: str = key(
-        "unfolded: each 4 x 4 pixels straight from a place of the finest map; blurred: each 2 x 2 from a map of half"
-        " the image's sides, then blurred, which leaves no pattern of pixels",
+        "unfolded: 4 x 4 pixels from each position of the finest map; blurred: 2 x 2 pixels from a map of half the"
+        " image's sides, then blurred, which avoids checkerboard patterns",
         absent="unfolded",
         choices=("unfolded", "blurred"),
     )
     initialization: str = initialization()
     base_channels: int = base_channels("see max_multiplier")
     max_multiplier: int = max_multiplier(absent=8)
-    normalization: str = key("after each layer but the last", choices=IMAGE_NORMALIZATIONS)
+    normalization: str = key("normalization after each layer but the last", choices=IMAGE_NORMALIZATIONS)
     dropout: float = dropout()
 
 
@@ -135,7 +147,7 @@ class SubpixelDiscriminator(DiscriminatorOptions):
     minibatch: str = minibatch()
     initialization: str = initialization()
     base_channels: int = base_channels()
-    normalization: str = key("after each layer but the first", choices=IMAGE_NORMALIZATIONS)
+    normalization: str = key("normalization after each layer but the first", choices=IMAGE_NORMALIZATIONS)
     dropout: float = dropout()
 
 
@@ -144,7 +156,7 @@ class ResNetGenerator(GeneratorOptions):
     initialization: str = initialization()
     base_channels: int = base_channels("see max_multiplier")
     max_multiplier: int = max_multiplier()
-    normalization: str = key("before each convolution of a block", choices=IMAGE_NORMALIZATIONS)
+    normalization: str = key("normalization before each convolution of a block", choices=IMAGE_NORMALIZATIONS)
     attention: int | None = attention()
 
 
@@ -154,9 +166,9 @@ class ResNetDiscriminator(DiscriminatorOptions):
     initialization: str = initialization()
     base_channels: int = base_channels("see max_multiplier")
     max_multiplier: int = max_multiplier()
-    normalization: str = key("before each convolution of a block", choices=IMAGE_NORMALIZATIONS)
+    normalization: str = key("normalization before each convolution of a block", choices=IMAGE_NORMALIZATIONS)
     attention: int | None = attention()
-    pooling: str = key("of the last maps, over space", choices=("sum", "mean"))
+    pooling: str = key("pooling of the last feature maps over space", choices=("sum", "mean"))
 
 
 GENERATORS: dict[str, type] = {
@@ -174,6 +186,8 @@ DISCRIMINATORS: dict[str, type] = {
 
 
 @dataclass(frozen=True)
-class Architecture:
-    generator: Any = option_of(GENERATORS, "the network that makes samples from latents")
-    discriminator: Any = option_of(DISCRIMINATORS, "the network that tells real from fake")
+class ArchitectureOptions:
+    """The section `architecture`."""
+
+    generator: Any = option_of(GENERATORS, "the network that generates samples from latents")
+    discriminator: Any = option_of(DISCRIMINATORS, "the network that distinguishes real from fake")

@@ -1,4 +1,4 @@
-"""The losses and regularizers that can be chosen, and what each takes."""
+"""Options of the groups `loss` and `regularizer`: the keys of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gan_cli.config.schema import key
 
 @dataclass(frozen=True)
 class LossOptions:
-    """What every loss of this package takes: nothing."""
+    """The losses of this package have no keys but their name."""
 
     name: str = key("the option's name")
 
@@ -21,9 +21,9 @@ LOSSES: dict[str, type] = dict.fromkeys(
 
 
 def interval() -> Any:
-    """The key of every penalty that may be lazy."""
+    """The key for the interval of a gradient penalty."""
     return key(
-        "D updates from one penalty to the next; the weight is multiplied by it; auto: 8 on images, 1 on points",
+        "D updates between penalties; the weight is multiplied by it; auto: 8 for images, 1 for points",
         word="auto",
         at_least=1,
         at_most=1000,
@@ -62,20 +62,20 @@ class ZeroCentered:
 
 @dataclass(frozen=True)
 class JensenShannon:
-    weight: float = key("gamma of the noise that the penalty stands for", at_least=0)
+    weight: float = key("gamma, the variance of the noise that the penalty replaces", at_least=0)
     every: int | str = interval()
 
 
 @dataclass(frozen=True)
 class LeCam:
-    weight: float = key("lambda of the distances from the averages of the other side's logits", at_least=0)
-    decay: float = key("of those averages, an update", at_least=0, below=1)
-    start: int = key("D updates before it begins", at_least=0, at_most=10**9)
+    weight: float = key("lambda of the squared distances to the averages of the other logits", at_least=0)
+    decay: float = key("decay of these averages per D update", at_least=0, below=1)
+    start: int = key("D updates before the penalty starts", at_least=0, at_most=10**9)
 
 
 @dataclass(frozen=True)
 class Consistency:
-    weight: float = key("lambda of E|D(x) - D(T(x))|^2 on real and fake, T mirrors and shifts", at_least=0)
+    weight: float = key("lambda of E|D(x) - D(T(x))|^2 on real and fake; T mirrors and shifts", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Orthogonal:
 
 @dataclass(frozen=True)
 class WeightClip:
-    limit: float = key("D's weights are clamped to [-limit, limit] after its update", above=0)
+    limit: float = key("clamp D's weights to [-limit, limit] after each update", above=0)
 
 
 REGULARIZERS: dict[str, type] = {

@@ -1,4 +1,4 @@
-"""The optimizers that can be chosen, for both networks or for one, and what each takes."""
+"""Options of the group `optimizer`, for both networks or for one: the keys of each."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gan_cli.config.schema import key, option_of
 
 @dataclass(frozen=True)
 class LearningRate:
-    """A network that follows `optimizer` but for its rate."""
+    """A network that uses `optimizer` with its own learning rate."""
 
-    lr: float = key("this network's learning rate; follows optimizer.lr unless set", at_least=0, at_most=10)
+    lr: float = key("learning rate of this network; optimizer.lr unless set", at_least=0, at_most=10)
 
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """What every optimizer takes."""
+    """The keys of every optimizer."""
 
     name: str = key("the option's name")
     lr: float = key("learning rate", at_least=0, at_most=10)
@@ -26,36 +26,38 @@ class OptimizerOptions:
 
 @dataclass(frozen=True)
 class AdamRule(OptimizerOptions):
-    beta1: float = key("decay of the mean of gradients", at_least=0, below=1)
-    beta2: float = key("decay of the mean of squared gradients", at_least=0, below=1)
-    eps: float = key("added to the root of the second moment", above=0, at_most=1)
+    beta1: float = key("decay of the running mean of gradients", at_least=0, below=1)
+    beta2: float = key("decay of the running mean of squared gradients", at_least=0, below=1)
+    eps: float = key("added to the denominator for numerical stability", above=0, at_most=1)
 
 
 @dataclass(frozen=True)
 class AdamWRule(AdamRule):
-    weight_decay: float = key("share of a weight that an update of rate 1 takes away", at_least=0, at_most=10)
+    weight_decay: float = key("decoupled weight decay", at_least=0, at_most=10)
 
 
 @dataclass(frozen=True)
 class RMSpropRule(OptimizerOptions):
-    alpha: float = key("decay of the mean of squared gradients", at_least=0, below=1)
-    eps: float = key("added to the root of the second moment", above=0, at_most=1)
+    alpha: float = key("decay of the running mean of squared gradients", at_least=0, below=1)
+    eps: float = key("added to the denominator for numerical stability", above=0, at_most=1)
 
 
 @dataclass(frozen=True)
 class SGDRule(OptimizerOptions):
-    momentum: float = key("share of the last update that is made again", at_least=0, below=1)
+    momentum: float = key("momentum factor", at_least=0, below=1)
 
 
-RULES: dict[str, type] = {"adam": AdamRule, "adamw": AdamWRule, "rmsprop": RMSpropRule, "sgd": SGDRule}
+OPTIMIZER_RULES: dict[str, type] = {"adam": AdamRule, "adamw": AdamWRule, "rmsprop": RMSpropRule, "sgd": SGDRule}
 
 
 @dataclass(frozen=True)
 class BothNetworks:
-    """What `optimizer` adds to a rule: each network's own settings, or an optimizer of its own."""
+    """The keys that `optimizer` adds to an update rule: learning rate or optimizer of each network."""
 
-    generator: Any = option_of(RULES, "the generator's own rate, or optimizer", unnamed=LearningRate)
-    discriminator: Any = option_of(RULES, "the discriminator's own rate, or optimizer", unnamed=LearningRate)
+    generator: Any = option_of(OPTIMIZER_RULES, "learning rate or optimizer of the generator", unnamed=LearningRate)
+    discriminator: Any = option_of(
+        OPTIMIZER_RULES, "learning rate or optimizer of the discriminator", unnamed=LearningRate
+    )
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ OPTIMIZERS: dict[str, type] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop,
 
 
 def rule_of(optimizer: Any, role: str) -> dict[str, Any]:
-    """The name and settings by which one network, `generator` or `discriminator`, is optimized."""
+    """The name and settings of the optimizer of one network; `role` is "generator" or "discriminator"."""
     own = getattr(optimizer, role)
     if not isinstance(own, LearningRate):
         return dataclasses.asdict(own)

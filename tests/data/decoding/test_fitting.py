@@ -14,7 +14,7 @@ from test_folder import BLUE, GREEN, RED, encoded, load, noise, one, pixel, png,
 from gan_cli.cli.explain import texts
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
-from gan_cli.config.recipes import _in_folder
+from gan_cli.config.recipes import _count_in_folder
 from gan_cli.config.schema import key_lines
 from gan_cli.config.train_config import Config
 from gan_cli.data.decoding.fitting import fit_of, reduction
@@ -157,7 +157,7 @@ def test_recipes_count_what_is_read(tmp_path: Path) -> None:
     np.save(tmp_path / "b.npy", np.zeros((12, 8, 8), np.uint8))
     (tmp_path / "picture").write_bytes(png(1, 1, 8, 2, bytes(RED)))
     write(tmp_path / "c.tif")
-    assert _in_folder(str(tmp_path), "train", None, None) == len(load(tmp_path)) == 44
+    assert _count_in_folder(str(tmp_path), "train", None, None) == len(load(tmp_path)) == 44
 
 
 def test_the_choices_are_told_with_an_example_each() -> None:
