@@ -15,8 +15,8 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
+from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import to_bytes
 from gan_cli.data.labels import attributes_of
@@ -69,7 +69,7 @@ ON_DIGITS = {
 
 def trained(command: list[str]) -> tuple[Config, Tensor]:
     """The config, and 2,500 samples as the average makes them."""
-    config = train_config.parse(compose_command("train", command).data)
+    config = parse_config(compose_command("train", command).data)
     dataset = build_dataset(config.dataset, config.image_size)
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
@@ -94,9 +94,7 @@ def on_ring() -> None:
 
 
 def on_digits() -> None:
-    everything = build_dataset(
-        train_config.parse(compose_command("train", ["dataset.download=false"]).data).dataset, 28
-    )
+    everything = build_dataset(parse_config(compose_command("train", ["dataset.download=false"]).data).dataset, 28)
     assert everything.labels is not None
     judge = train_classifier(everything.samples, everything.labels, attributes_of(everything.classes))
     real = judge.features(everything.samples)

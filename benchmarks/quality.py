@@ -28,8 +28,8 @@ from plot import log_log
 from report import leave, table
 from torch import Tensor
 
-from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
+from gan_cli.config.parse import parse_config
 from gan_cli.data.dataset import Dataset, to_bytes
 from gan_cli.data.labels import attributes_of, condition_of
 from gan_cli.data.load_dataset import build_dataset
@@ -78,7 +78,7 @@ class Judge:
 
 def load(root: str, split: str) -> Dataset:
     overrides = [DATASET, f"dataset.split={split}", f"dataset.root={root}"]
-    config = train_config.parse(compose_command("train", overrides).data)
+    config = parse_config(compose_command("train", overrides).data)
     return build_dataset(config.dataset, config.image_size)
 
 

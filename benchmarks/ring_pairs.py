@@ -15,8 +15,8 @@ import time
 
 import torch
 
-from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
+from gan_cli.config.parse import parse_config
 from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
 from gan_cli.evaluation.metrics.modes import count_modes
 from gan_cli.models.generate import generate
@@ -35,7 +35,7 @@ def measure(loss: str, regularizer: str, *more: str) -> tuple[int, float]:
     """Modes and share after training with seed 0."""
     steps = STEPS.get(loss, 6000)
     command = ["experiment=ring", LATENTS, f"loss={loss}", f"regularizer={regularizer}", f"steps={steps}", *more]
-    config = train_config.parse(compose_command("train", command).data)
+    config = parse_config(compose_command("train", command).data)
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, build_dataset(config.dataset, None), state.device)

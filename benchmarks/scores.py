@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
 from gan_cli.config.overrides import quote_literals
+from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.evaluation.evaluator import compute_figures, find_copies
@@ -58,7 +58,7 @@ class Scorer:
 
 
 def config_of(overrides: Sequence[str]) -> Config:
-    return train_config.parse(compose_command("train", list(map(quote_literals, overrides))).data)
+    return parse_config(compose_command("train", list(map(quote_literals, overrides))).data)
 
 
 def real_of(overrides: Sequence[str]) -> RealData:

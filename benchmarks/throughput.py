@@ -26,8 +26,8 @@ from report import leave, table
 from textbook import BATCH, CHANNELS, Textbook
 from torch.utils.flop_counter import FlopCounterMode
 
-from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
+from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.data.load_dataset import build_batches, build_dataset
@@ -58,7 +58,7 @@ KINDS = {
 
 
 def prepared(overrides: Sequence[str]) -> tuple[Config, TrainState, Batches]:
-    config = train_config.parse(compose_command("train", list(overrides)).data)
+    config = parse_config(compose_command("train", list(overrides)).data)
     dataset = build_dataset(config.dataset, config.image_size)
     device = torch.device("cpu")
     return config, build_state(config, device), build_batches(config, dataset, device)

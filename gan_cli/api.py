@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gan_cli.config import train_config
+from gan_cli.config.compatibility import validate
 from gan_cli.config.recipes import AUTO, GROUP, NO_RECIPE, NONE, USED, Choice, check_whole
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, one_line
@@ -69,7 +70,7 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
         from gan_cli.config.compose import groups
 
         train_config.refuse_keys_of_sweeps(config)
-        train_config.validate(config)
+        validate(config)
         check_whole(train_config.to_dict(config), groups()[GROUP])
         resolved, typed = _resolve(config), _overrides_of(config)
     else:
@@ -235,7 +236,7 @@ def read_overrides(overrides: Sequence[str]) -> ResolvedConfig:
     parsed = train_config.read(composed.data)
     train_config.refuse_keys_of_sweeps(parsed)
     if parsed.init_from is None:  # else its networks are not known yet
-        train_config.validate(parsed)
+        validate(parsed)
     origin = (composed.named, composed.brought, composed.recipe, tuple(overrides), composed.of_recipe)
     return ResolvedConfig(parsed, *origin)
 

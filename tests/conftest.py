@@ -17,9 +17,9 @@ import torch
 from warm import warm_python
 
 from gan_cli.cli.main import run_command
-from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
 from gan_cli.config.overrides import quote_literals
+from gan_cli.config.parse import parse_config
 from gan_cli.config.search_path import own_folders
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
@@ -67,7 +67,7 @@ def compose(*overrides: str) -> Config:
 
 @cache
 def _compose(*overrides: str) -> Config:
-    return train_config.parse(compose_command("train", [quote_literals(override) for override in overrides]).data)
+    return parse_config(compose_command("train", [quote_literals(override) for override in overrides]).data)
 
 
 def played(config: Config, steps: int | None = None) -> TrainState:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gan_cli.config import schema
 from gan_cli.config.image_sizes import SMALLEST_SIDE, levels_of, padded
 from gan_cli.config.metric_names import BETTER, direction, maker_of
 from gan_cli.config.options import CONVOLUTIONAL, GRADIENT_PENALTIES
+from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, closest
-
-if TYPE_CHECKING:
-    from gan_cli.config.train_config import Config
 
 MAX_UPDATES_WITH_BUDGET = 10  # generator updates of a turn, whose speed can still be measured
 WITH_MODES = ("ring", "grid", "stacked_mnist")  # data sets whose modes are known and counted

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.config import schema
-from gan_cli.config.compatibility import validate
 from gan_cli.config.metric_names import selection_metric
 from gan_cli.config.options import (
     CONDITIONINGS,
@@ -134,13 +133,6 @@ class Config:
     def run_name(self) -> str:
         """The name of the folder that holds the run."""
         return self.name or f"{self.dataset.name}-{self.architecture.generator.name}-{self.loss.name}"
-
-
-def parse(data: Mapping[str, Any]) -> Config:
-    """A validated `Config` from plain data. Raises UsageError in one line."""
-    config = read(data)
-    validate(config)
-    return config
 
 
 def read(data: Mapping[str, Any]) -> Config:

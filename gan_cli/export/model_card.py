@@ -1,24 +1,20 @@
 """The files that accompany an exported generator: `config.json`, from which it can be built, and a model card.
 
-Both follow the conventions of the Hugging Face hub. `config.json` is treated as untrusted when it is read.
+Both follow the conventions of the Hugging Face hub.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from gan_cli.config import schema, train_config
-from gan_cli.config.options import CONDITIONINGS, GENERATORS
-from gan_cli.config.schema import key, option_of
-from gan_cli.errors import CheckpointError, GanCliError, one_line
+from gan_cli.config.train_config import to_dict
+from gan_cli.errors import one_line
+from gan_cli.sampling.exported_config import Card
 from gan_cli.storage.locate import CARD, EXPORTED
 
 README, PICTURE = "README.md", "samples.png"
-MOST_BYTES = 4 << 20
 # License terms of the data sets that this package ships or downloads, if they require more than naming the data set.
 DIGITS_TERMS = (
     "MNIST, of which gan-cli ships a part, is by LeCun, Cortes and Burges under CC BY-SA 3.0: name them where you pass"
@@ -31,43 +27,6 @@ DATA_TERMS = {
     "celeba": "CelebA is for non-commercial research alone, by the terms of its makers.",
     "folder": "They are a person's own pictures: who passes these weights on should have the right to.",
 }
-
-
-@dataclass(frozen=True)
-class Card:
-    """The part of `config.json` that is read again. `checkpoint` is the sha256 of the exported checkpoint file."""
-
-    gan_cli: str = key("version that wrote it")
-    plugins: tuple[str, ...] = key("packages whose options it needs", absent=())
-    dataset: str = key("name of the data set it learned")
-    sample_shape: tuple[int, ...] = key("of a sample: [channels,height,width] or [2]", at_least=1, at_most=1024)
-    generator: Any = option_of(GENERATORS, "the network")
-    conditioning: Any = option_of(CONDITIONINGS, "how samples of a class are requested")
-    ema: bool = key("whether it is the averaged generator")
-    step: int = key("generator updates done", at_least=0, at_most=10**12)
-    checkpoint: str = key("sha256 of the checkpoint", pattern="[0-9a-f]{64}", pattern_means="64 hexadecimal digits")
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return getattr(self.conditioning, "classes", None) or ()
-
-
-def read_card(path: Path) -> Card:
-    """Reads an export's `config.json`; unknown keys are ignored. CheckpointError, in one line, if it is invalid."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 20} MiB, not written by gan-export")
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON ({one_line(error, 200)})") from error
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, as gan-export writes it")
-    known = {name: data[name] for name in Card.__dataclass_fields__ if name in data}
-    try:
-        train_config.require_plugins(known)
-        return schema.parse(Card, known)
-    except GanCliError as error:
-        raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
 
 
 def card_text(card: Card, latent: Mapping[str, Any], format: str) -> str:
@@ -83,7 +42,7 @@ def card_text(card: Card, latent: Mapping[str, Any], format: str) -> str:
     output: dict[str, Any] = {"dtype": "float32", "shape": ["batch", *card.sample_shape]}
     if len(card.sample_shape) == 3:
         output |= {"layout": "NCHW", "range": [-1, 1], "pixels": "round((x + 1) * 127.5)"}
-    shown = {"library_name": "gan-cli", "file": EXPORTED[format], **train_config.to_dict(card)}
+    shown = {"library_name": "gan-cli", "file": EXPORTED[format], **to_dict(card)}
     return json.dumps({**shown, "inputs": inputs, "outputs": {"sample": output}}, indent=2) + "\n"
 
 

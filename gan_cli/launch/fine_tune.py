@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gan_cli.config import train_config
+from gan_cli.config.compatibility import validate
 from gan_cli.config.schema import shown
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError
@@ -47,7 +48,7 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
                 )
     if len(config.sample_shape) != len(saved.sample_shape):
         raise _shape_error(config, config.sample_shape, saved)
-    train_config.validate(adopted)
+    validate(adopted)
     return adopted
 
 

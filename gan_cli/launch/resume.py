@@ -12,6 +12,7 @@ import torch
 
 from gan_cli.config import train_config
 from gan_cli.config.overrides import typed_paths
+from gan_cli.config.parse import parse_config
 from gan_cli.config.schema import shown
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, check_batch_size
@@ -59,7 +60,7 @@ def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder
         data["replay"] = None
     if "budget" not in named and {"steps", "extra_steps"} & {*named}:
         data["budget"] = None
-    config = train_config.parse(data)
+    config = parse_config(data)
     if command.data is None:
         return config
     place = command.data if Path(os.getcwd()) == started_in(folder) else absolute(command.data)

@@ -17,9 +17,9 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
 from gan_cli.data.load_dataset import Modes, known_modes
 from gan_cli.errors import CheckpointError, UsageError, counted, one_line
-from gan_cli.export.model_card import Card, read_card
 from gan_cli.models.generate import generate
 from gan_cli.models.latents import Latent
+from gan_cli.sampling.exported_config import Card, read_card
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.train_state import (

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gan_cli import __version__
 from gan_cli.config import schema, train_config
+from gan_cli.config.parse import parse_config
 from gan_cli.config.schema import key
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
@@ -271,7 +272,7 @@ def _parse_metadata(path: Path, metadata: dict[str, Any]) -> tuple[Config, Count
         written = one_line(metadata.get("format"), 20)
         raise CheckpointError(f"{path}: of format {written}, this gan-cli {__version__} reads format {FORMAT}")
     try:
-        config = train_config.parse(metadata.get("config"))  # type: ignore[arg-type]
+        config = parse_config(metadata.get("config"))  # type: ignore[arg-type]
         counters = schema.parse(CounterSchema, metadata.get("counters"), "counters")
         provenance = schema.parse(Provenance, metadata.get("provenance"), "provenance")
     except GanCliError as error:

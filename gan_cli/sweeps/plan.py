@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.config import recipes, schema, train_config
-from gan_cli.config.compatibility import WITH_MODES
+from gan_cli.config.compatibility import WITH_MODES, validate
 from gan_cli.config.compose import HYDRA_KEYS
 from gan_cli.config.metric_names import direction, maker_of
 from gan_cli.config.overrides import as_typed
@@ -139,7 +139,7 @@ def _check(planned: PlannedSweep) -> list[Config]:
             if config.dataset.name == "folder" and config.dataset.path is not None:
                 check_paths(config.dataset.path)
             if config.init_from is None:  # else only the job itself knows the networks
-                train_config.validate(_with_implied_metric(config))
+                validate(_with_implied_metric(config))
         except UsageError as error:
             clashes.append(error)
     if len(clashes) == len(parsed):

@@ -16,6 +16,7 @@ from gan_cli import api
 from gan_cli.cli.main import run_command
 from gan_cli.config import recipes, train_config
 from gan_cli.config.compose import compose_command, groups
+from gan_cli.config.parse import parse_config
 from gan_cli.config.recipes import AUTO, NONE, choose
 from gan_cli.config.search_path import config_folder
 from gan_cli.data.load_dataset import build_dataset
@@ -329,7 +330,7 @@ def test_a_whole_config_is_found_again_and_records_its_recipe(here: Path, monkey
     record = json.loads((run / "config.json").read_text())
     assert record["recipe"] == {"name": "colour_32_few", "reason": ""}
     monkeypatch.setattr(recipes, "_count_in_folder", lambda *section: 10_000)
-    many = train_config.parse(compose_command("train", typed).data)
+    many = parse_config(compose_command("train", typed).data)
     assert many.recipe_used == "colour_32"
     for config in (few, many):
         assert api.train(dataclasses.replace(config, resume="auto")) == run

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
+from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.health.monitor import RULES, Health
 from gan_cli.health.remedies import REMEDIES, cures_for
@@ -411,7 +412,7 @@ def test_what_is_done_may_change_on_resume(train: Callable[..., Path]) -> None:
 def test_a_checkpoint_from_before_the_watch_loads() -> None:
     data = train_config.to_dict(compose())
     del data["health"]
-    assert train_config.parse(data).health.on_nonfinite == "stop"
+    assert parse_config(data).health.on_nonfinite == "stop"
 
 
 @pytest.mark.parametrize("override", ["health.on_collapse=rollback", "health.retries=-1", "health.on_nonfinite=warn"])

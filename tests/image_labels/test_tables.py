@@ -16,6 +16,7 @@ from gan_cli import api
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
 from gan_cli.config.overrides import as_typed, quote_literals
+from gan_cli.config.parse import parse_config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.labels import asked_for
 from gan_cli.data.reach import moved, reachable
@@ -432,7 +433,7 @@ def test_several_folders_as_they_are_typed(typed: str, paths: tuple[str, ...] | 
     (override,) = (quote_literals(f"dataset.path={typed}"),)
     config = compose("dataset=folder", f"dataset.path={typed}")
     assert config.dataset.path == paths
-    assert train_config.parse(train_config.to_dict(config)) == config
+    assert parse_config(train_config.to_dict(config)) == config
     assert quote_literals(as_typed(override)) == override
     if isinstance(paths, tuple) and "it's" not in paths:
         given = api._overrides({"dataset": "folder", "dataset.path": list(paths)})

@@ -15,6 +15,7 @@ from conftest import TINY_IMAGES, compose, played
 from safetensors.torch import save_file
 
 from gan_cli.config import train_config
+from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, StorageError
 from gan_cli.state import checkpoint
@@ -402,4 +403,4 @@ def test_a_checkpoint_of_the_first_version_still_loads() -> None:
     assert dataclasses.asdict(found.counters)["d_updates"] == 3
     image = state.sampler(torch.zeros(1, found.config.architecture.generator.latent_dim), None)
     assert image.shape == (1, 1, 16, 16)
-    assert train_config.parse(train_config.to_dict(found.config)) == found.config
+    assert parse_config(train_config.to_dict(found.config)) == found.config

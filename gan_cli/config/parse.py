@@ -1,0 +1,16 @@
+"""From plain data to a validated `Config`. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gan_cli.config.compatibility import validate
+from gan_cli.config.train_config import Config, read
+
+
+def parse_config(data: Mapping[str, Any]) -> Config:
+    """A `Config` whose values are right in themselves and together. UsageError in one line."""
+    config = read(data)
+    validate(config)
+    return config
