@@ -176,7 +176,7 @@ def test_few_pictures_are_not_kept_and_none_if_not_wanted(
 def test_what_is_kept_need_not_fit_into_memory(pets: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "MOST_BYTES", 100)
     assert len(load(pets, cache=cache)) == 40
-    with pytest.raises(UsageError, match=r"have them kept on a disk by dataset\.cache"):
+    with pytest.raises(UsageError, match=r"store them on disk by dataset\.cache"):
         load(pets)
     (cache.parent / "file").touch()
     with pytest.raises(UsageError, match=r"held in memory, and dataset\.cache cannot be written \(Not a directory\)"):

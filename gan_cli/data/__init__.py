@@ -128,7 +128,7 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
 
 
 def with_value_range(config: Config, dataset: Dataset) -> Config:
-    """Returns the config with the value range that was found for deep images, so that other images use the same."""
+    """Returns the config with the value range that was found for deep images, so that other data use the same."""
     if dataset.value_range is None or getattr(config.dataset, "value_range", None) != "auto":
         return config
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, value_range=dataset.value_range))

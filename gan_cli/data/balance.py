@@ -16,7 +16,7 @@ UNEQUAL = 10  # largest class / rarest class from which a warning is printed
 
 @dataclass(frozen=True)
 class Groups:
-    """The sample indices of each class that has samples. Samples without a known class form a class of their own."""
+    """The sample indices of each class that has samples. Samples of unknown class form a class of their own."""
 
     members: tuple[Tensor, ...]
     _orders: dict[str, tuple[int, int, Tensor]] = field(
