@@ -433,7 +433,7 @@ def test_pictures_are_turned_as_their_exif_says(
     content = encoded(image, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
     dataset = one(tmp_path, content, size=(len(expected), len(expected[0])))
     assert dataset.samples[0, 0].tolist() == expected
-    assert ("; 1 turned as their EXIF says" in dataset.source) == (orientation > 1)
+    assert ("; 1 reoriented by EXIF" in dataset.source) == (orientation > 1)
 
 
 def test_a_large_jpeg_is_turned_and_cut_like_a_small_one(tmp_path: Path) -> None:
@@ -781,7 +781,7 @@ def test_only_what_is_chosen_by_class_is_read(tmp_path: Path) -> None:
     assert dataset.classes == ("cat", "bird")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [1, 1, 0, 0, 0]
-    assert dataset.source == f"5 pictures in 3 classes (bird 2, cat 3, dog 0) from {tmp_path}; 5 of 8 chosen"
+    assert dataset.source == f"5 pictures in 3 classes (bird 2, cat 3, dog 0) from {tmp_path}; 5 of 8 selected"
     assert selection.apply(dataset) is dataset
     assert "2 of 3 pictures cannot be used" in refusal(tmp_path, selection=Selection(classes=("dog",)))
     assert "'cow' is no class of these data" in refusal(tmp_path, selection=Selection(classes=("cow",)))

@@ -1,4 +1,4 @@
-"""Which samples of a data set are kept: some classes, or fewer samples."""
+"""Selects samples of a data set: some classes, or a random subset."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.imagefolder.layout import class_numbers
 from gan_cli.randomness import generator_for
 
-SEED = 0  # of the choice, which must not change with a run's seed
+SEED = 0  # of the random subset; independent of the seed of a run
 
 
 @dataclass(frozen=True)
 class Selection:
-    """`classes` by name, in the order that their labels get; None keeps all. `limit` samples are chosen at random."""
+    """`classes` are names in the order of the new labels, None selects all. `limit` samples are drawn at random."""
 
     classes: tuple[str, ...] | None = None
     limit: int | None = None
 
     def indices(self, labels: Sequence[Any] | Tensor | None, names: Sequence[str], count: int) -> Tensor:
-        """Which of `count` samples are kept, in their order; UsageError for a class that is not among `names`."""
+        """Returns the sorted indices of the selected samples, of `count`. UsageError for a class not in `names`."""
         kept = torch.arange(count)
         if self.classes is not None:
             wanted = torch.tensor(self._numbers(labels, names))
@@ -36,12 +36,12 @@ class Selection:
         return kept
 
     def apply(self, dataset: Dataset) -> Dataset:
-        """What is kept of `dataset`, its labels counted anew; done twice it is as done once."""
+        """Returns the selected samples with labels numbered anew. Applying it twice equals applying it once."""
         kept = self.indices(dataset.labels, dataset.classes, len(dataset))
         if len(kept) == len(dataset) and self.classes in (None, dataset.classes):
             return dataset
         labels, classes = dataset.labels, dataset.classes
-        # Samples may be mapped from a file larger than the memory: they are not copied without need.
+        # Samples may be mapped from a file larger than the memory, so they are copied only if needed.
         samples = dataset.samples if len(kept) == len(dataset) else dataset.samples[kept]
         if labels is not None:
             labels = labels[kept]

@@ -1,4 +1,4 @@
-"""Where decoded pictures are put: in a file that later runs map, else in memory."""
+"""Stores decoded images: in a cache file that later runs map, else in memory."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.mapped import Part, Place, finish, load, mapped_file, open_part, remove_others, tensor_in, write
 from gan_cli.errors import one_line
 
-MOST_BYTES = 16_000_000_000  # of pixels in memory
-LEAST_BYTES = 4 << 20  # fewer are decoded in a few seconds, and would only litter the disk
+MOST_BYTES = 16_000_000_000  # of pixels held in memory
+LEAST_BYTES = 4 << 20  # smaller sets are decoded in a few seconds and are not cached
 
 
 def find(place: Place) -> Dataset | None:
-    """The data set that is kept at `place`, with a note that it was; None if there is none, or a damaged one."""
+    """Loads the cached data set and adds a note about it. None if it is missing or damaged."""
     dataset = load(place)
     if dataset is None:
         return None
-    return dataclasses.replace(dataset, notes=(_told(f"{_size_of(dataset)} of pictures from", place),))
+    return dataclasses.replace(dataset, notes=(_cache_note(f"{_size_of(dataset)} of pictures from", place),))
 
 
 class Store:
-    """Takes the pictures of one data set, some at a time: into a file at `place`, else into memory.
+    """Collects the decoded images of one data set, in the cache file `place` or in memory.
 
-    What keeps them from the disk is no error: those that came so far are taken over into memory, and it is said why.
-    To be used in a `with`, which leaves no half file behind. MemoryError says what more than memory holds exceeds.
+    If the file cannot be written, the images move to memory and a warning says why. Use it in a `with` block, which
+    removes a partial file. MemoryError if the images do not fit into memory.
     """
 
     def __init__(self, place: Place | None, count: int, shape: tuple[int, ...]) -> None:
@@ -54,7 +54,7 @@ class Store:
         self._drop_part()
 
     def add(self, pictures: np.ndarray) -> None:
-        """uint8 `[n, C, H, W]`, the next ones."""
+        """Adds images uint8 `[n, C, H, W]`."""
         if self._part is not None:
             try:
                 write(self._part.fd, np.ascontiguousarray(pictures).data.cast("B"), self._count * self._each)
@@ -65,7 +65,7 @@ class Store:
         self._count += len(pictures)
 
     def samples(self) -> Tensor:
-        """All that came, uint8 `[N, C, H, W]`, at least one; those of a file cannot be written to."""
+        """Returns all images, uint8 `[N, C, H, W]`, N >= 1. Images in a file are read-only."""
         if self._part is not None:
             try:
                 return tensor_in(mapped_file(self._part.fd), torch.uint8, 0, (self._count, *self._shape))
@@ -75,22 +75,22 @@ class Store:
         return self._memory[: self._count]
 
     def keep(self, dataset: Dataset) -> Dataset:
-        """The data set made of `samples()`, with what is to be said of it; its file is left for others to find."""
-        said = self._warning
+        """Completes the cache file, if there is one. Returns the data set with a note about the cache."""
+        note = self._warning
         if self._part is not None and self._place is not None:
             try:
                 finish(self._part, self._place.path, dataset)
-                said = _told(f"{_size_of(dataset)} of pictures built in", self._place)
+                note = _cache_note(f"{_size_of(dataset)} of pictures written to", self._place)
                 remove_others(self._place)
-            except OSError as error:  # the mapping stays good, though nobody else will find it
-                said = _unkept(self._place, error, "they will be decoded again next time")
-        notes = dataset.notes if said is None else (*dataset.notes, said)
+            except OSError as error:  # the mapping stays valid in this run
+                note = _cache_warning(self._place, error, "they will be decoded again next time")
+        notes = dataset.notes if note is None else (*dataset.notes, note)
         return dataclasses.replace(dataset, notes=notes, digest=dataset.fingerprint if self._part else dataset.digest)
 
     def _give_up(self, error: OSError) -> None:
-        """From now on in memory, with what is in the file."""
+        """Moves the images from the file to memory and warns."""
         assert self._place is not None
-        self._warning = _unkept(self._place, error, "they are held in memory")
+        self._warning = _cache_warning(self._place, error, "they are held in memory")
         self._hold_in_memory(f", and dataset.cache cannot be written ({error.strerror})")
         if self._part is not None and self._memory is not None and self._count:
             so_far = (self._count, *self._shape)
@@ -98,6 +98,7 @@ class Store:
         self._drop_part()
 
     def _hold_in_memory(self, why: str = "") -> None:
+        """Allocates memory for all images. MemoryError, with `why`, if they do not fit."""
         if self._room * self._each > MOST_BYTES:
             raise MemoryError(f"the {MOST_BYTES / 1e9:.0f} GB that are held in memory{why}")
         try:
@@ -108,11 +109,11 @@ class Store:
     def _drop_part(self) -> None:
         if self._part is not None:
             os.close(self._part.fd)
-            self._part.path.unlink(missing_ok=True)  # gone if it was kept
+            self._part.path.unlink(missing_ok=True)  # already renamed if it was completed
             self._part = None
 
 
-# --- what is said ------------------------------------------------------------------------------------------------
+# --- texts -------------------------------------------------------------------------------------------------------
 
 
 def _size_of(dataset: Dataset) -> str:
@@ -120,10 +121,10 @@ def _size_of(dataset: Dataset) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def _told(what: str, place: Place) -> str:
+def _cache_note(what: str, place: Place) -> str:
     return f"cache: {what} {one_line(place.path)}"
 
 
-def _unkept(place: Place, error: OSError, instead: str) -> str:
+def _cache_warning(place: Place, error: OSError, instead: str) -> str:
     why = error.strerror or str(error)
-    return f"warning: dataset.cache={one_line(place.folder)}: pictures cannot be kept there ({why}), {instead}"
+    return f"warning: dataset.cache={one_line(place.folder)}: pictures cannot be cached there ({why}), {instead}"
