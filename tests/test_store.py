@@ -310,7 +310,7 @@ def test_a_place_that_cannot_be_written_to_is_no_error(pets: Path, cache: Path, 
     dataset = load(pets, cache=tmp_path / "file" / "cache")
     assert same(dataset, load(pets))
     (note,) = dataset.notes
-    assert note.startswith(f"warning: dataset.cache={tmp_path / 'file' / 'cache'}: pictures cannot be cached there (")
+    assert note.startswith(
         f"warning: dataset.cache={tmp_path / 'file' / 'cache'}: pictures cannot be cached there (Not"
     )
     assert note.endswith("), they are held in memory")

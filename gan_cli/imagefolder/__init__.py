@@ -1,1 +1,1 @@
-"""A folder, zip, tar or array of pictures before one is decoded: its files, splits and classes. Imports no torch."""
+"""Lists a folder, zip, tar or array of images before decoding: files, splits and classes. Imports no torch."""
