@@ -34,8 +34,8 @@ def source_line(
     """Returns one line: number of images, classes, path, what was done to the images, and what was left out."""
     good = [outcome for outcome in outcomes if outcome.bad is None]
     text = counted(len(good), "picture")
-    if layout.said:
-        text += f" with {layout.said}"
+    if layout.summary:
+        text += f" with {layout.summary}"
     elif labels is not None:
         text += f" in {_class_counts(layout.classes, labels)}"
     parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}"]
@@ -43,7 +43,7 @@ def source_line(
         parts.append(few(listing.arrays, 2))
     if len(files) < len(layout.files):
         parts.append(f"{len(files):,} of {len(layout.files):,} selected")
-    if labels is not None and not layout.said and len(layout.classes) == len(labels) > MOST_SINGLE_CLASSES:
+    if labels is not None and not layout.summary and len(layout.classes) == len(labels) > MOST_SINGLE_CLASSES:
         parts.append("each picture is its own class")
     parts += layout.remarks
     if layout.mixed:

@@ -13,9 +13,8 @@ from gan_cli.imagefolder.listing import File, Reader
 from gan_cli.imagefolder.problems import BadPicture
 from gan_cli.imagefolder.tables import Table
 
-LABEL_WORD = re.compile(
-    r"(y|labels?|targets?|class(es)?|conditions?)", re.IGNORECASE
-)  # a word of the name of the array
+# A word of the name of an array of labels.
+LABEL_WORD = re.compile(r"(y|labels?|targets?|class(es)?|conditions?)", re.IGNORECASE)
 SEPARATORS = re.compile(r"[._ -]+")
 
 
