@@ -393,7 +393,7 @@ def test_a_sweep_looks_at_its_paths_before_its_first_job(here: Path, capsys: pyt
     for typed in ("[many,tiny],many", "[many],[tiny]", "many,[many,tiny]"):
         assert run_command("train", ["-m", "dataset=folder", f"dataset.path={typed}", "seed=1,2"]) == 2
         said = capsys.readouterr().err
-        assert f"dataset.path={typed}: paths are not swept: give each its own command" in said
+        assert f"dataset.path={typed}: paths are not swept: use a command for each" in said
     assert run_command("train", ["-m", "dataset=folder", "dataset.path=[many,none]", "seed=1,2"]) == 2
     assert "dataset.path=none: not found" in capsys.readouterr().err
     assert not (here / "outputs").exists()

@@ -218,7 +218,7 @@ class TarReader:
                 self._list(own.but_samples(ours))  # only samples of gan-cli: they are what the user wants
 
     def _list(self, ours: list[Own], heads: dict[tuple[str, ...], bytes] | None = None) -> set[tuple[str, ...]]:
-        """Lists all members but `ours` and returns the paths of all. Adds identifying first bytes by path to `heads`."""
+        """Lists all members but `ours` and returns the paths of all. Adds identifying bytes by path to `heads`."""
         self.listing = Listing(self.listing.shown, zipped=True)
         self.listing.own = ours
         left_out, seen = {each.parts for each in ours}, set()
