@@ -138,9 +138,9 @@ def _number(name: str) -> str:
 # The comparisons in order: how to normalize the name of an image, a name in the table, and the words for it.
 COMPARISONS: tuple[tuple[Callable[[str], str], Callable[[str], str], str], ...] = (
     (lambda name: name, lambda name: name, ""),
-    (str.casefold, str.casefold, "ignoring upper and lower case"),
+    (str.casefold, str.casefold, "ignoring case"),
     (_stem, _id, "without their endings"),
-    (lambda name: _stem(name).casefold(), lambda name: _id(name).casefold(), "without ending, ignoring upper and lower case"),
+    (lambda name: _stem(name).casefold(), lambda name: _id(name).casefold(), "without ending, ignoring case"),
     (lambda name: _number(_stem(name)), lambda name: _number(_id(name)), "without ending and zeros in front"),
 )
 
