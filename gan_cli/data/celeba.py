@@ -72,11 +72,11 @@ def build_celeba(
     origin = _ensure(folder, root, split, allowed=download)
     with _opened(folder) as pictures:
         names = pictures.names if split == "all" else _names_of(folder / PARTITION, split)
-        kept = [names[index] for index in selection.indices(None, (), len(names)).tolist()]
-        samples = _decode_all(pictures, kept, image_size)
+        selected = [names[index] for index in selection.indices(None, (), len(names)).tolist()]
+        samples = _decode_all(pictures, selected, image_size)
     source = described("CelebA", split, len(names), origin or f"from {pictures.path}")
-    if len(kept) < len(names):
-        source += f"; {len(kept):,} of {len(names):,} kept"
+    if len(selected) < len(names):
+        source += f"; {len(selected):,} of {len(names):,} kept"
     return Dataset(samples=samples, source=source)
 
 

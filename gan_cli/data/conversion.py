@@ -152,8 +152,8 @@ def finished(picture: Picture, target: Target, *, turned: bool) -> tuple[np.ndar
     if target.channels == 4 and target.bands == COLOUR:
         pixels[pixels[..., 3] == 0, :3] = target.colour
     if outcome.values is None:
-        seen = pixels[..., :3] if target.bands == COLOUR else pixels
-        low, high = int(seen.min()), int(seen.max())
+        extent = pixels[..., :3] if target.bands == COLOUR else pixels
+        low, high = int(extent.min()), int(extent.max())
         if high <= NEARLY_BLACK:
             outcome = outcome._replace(values=Values(EIGHT, float(low), float(high)))
     pixels = placed(pixels, fit, target.size, target.padding)
@@ -174,9 +174,9 @@ def _of_values(
     colours = values[..., :opaque]
     if kind == ranges.FLOAT and not np.isfinite(values).all():
         raise BadPicture("has values that are not finite")
-    seen = Values(kind, float(colours.min()), float(colours.max()))
-    if kind == MORE and seen.low >= 0 and seen.high <= 65535:
-        kind, seen = SIXTEEN, seen._replace(kind=SIXTEEN)
+    extent = Values(kind, float(colours.min()), float(colours.max()))
+    if kind == MORE and extent.low >= 0 and extent.high <= 65535:
+        kind, extent = SIXTEEN, extent._replace(kind=SIXTEEN)
     if kind == MORE and target.value_range == FULL:
         raise BadPicture("has values beyond 16 bits; dataset.value_range=auto takes the range that they have")
     eight = ranges.scaled(colours, kind, target.range_of(kind))
@@ -185,7 +185,7 @@ def _of_values(
     elif target.bands == COLOUR and isinstance(key, int | tuple):
         eight = np.dstack([eight, np.where((values == key).all(2), 0, 255).astype(np.uint8)])
     return _with_values(
-        _of_eight(eight, target, profile), None if kind == EIGHT and target.range_of(kind) == FULL else seen, target
+        _of_eight(eight, target, profile), None if kind == EIGHT and target.range_of(kind) == FULL else extent, target
     )
 
 
@@ -209,12 +209,12 @@ def _values_of_high_bytes(image: Image.Image) -> Values:
     return Values(SIXTEEN, float(low << 8), float(high << 8 | 255))
 
 
-def _with_values(picture: Picture, seen: Values | None, target: Target) -> Picture:
-    """Records the extent of values `seen`, if any, and whether some were clipped."""
-    if seen is None:
+def _with_values(picture: Picture, extent: Values | None, target: Target) -> Picture:
+    """Records the extent of values `extent`, if any, and whether some were clipped."""
+    if extent is None:
         return picture
-    cut_off = target.value_range != AUTO and ranges.beyond(seen, target.range_of(seen.kind))
-    return picture._replace(outcome=picture.outcome._replace(values=seen, cut_off=cut_off))
+    cut_off = target.value_range != AUTO and ranges.beyond(extent, target.range_of(extent.kind))
+    return picture._replace(outcome=picture.outcome._replace(values=extent, cut_off=cut_off))
 
 
 # --- images ------------------------------------------------------------------------------------------------------
@@ -229,8 +229,8 @@ def _in_bands(image: Image.Image, target: Target) -> Picture:
     """Keeps each band of an 8-bit image as a channel; palettes and the like are expanded first."""
     image = _plain(image)
     _check_bands(len(image.getbands()), target)
-    image, seen = _spread(image, target, len(image.getbands()))
-    return _with_values(Picture(tuple(image.split())), seen, target)
+    image, extent = _spread(image, target, len(image.getbands()))
+    return _with_values(Picture(tuple(image.split())), extent, target)
 
 
 def _in_colour(image: Image.Image, target: Target, *, scale: bool = True) -> Picture:
@@ -238,16 +238,16 @@ def _in_colour(image: Image.Image, target: Target, *, scale: bool = True) -> Pic
     mode = MODES[target.channels]
     grey = image.mode in GREY_MODES
     recoloured = "colour" if grey and target.channels > 1 else "grey" if not grey and target.channels == 1 else None
-    converted, seen = _converted_profile(image, target), None
+    converted, extent = _converted_profile(image, target), None
     profile = converted is not None
     image = image if converted is None else converted
     if scale and target.range_of(EIGHT) != FULL:
         image = _plain(image)
-        image, seen = _spread(image, target, 1 if image.mode in GREY_MODES else 3)
+        image, extent = _spread(image, target, 1 if image.mode in GREY_MODES else 3)
     outcome = Outcome(recoloured=recoloured, profile=profile)
     if not image.has_transparency_data:
         done = image if image.mode == mode else image.convert(mode)
-        return _with_values(Picture((done,), outcome), seen, target)
+        return _with_values(Picture((done,), outcome), extent, target)
     image = image.convert("RGBA")
     alpha = image.getchannel("A")
     extremes = alpha.getextrema()
@@ -258,7 +258,7 @@ def _in_colour(image: Image.Image, target: Target, *, scale: bool = True) -> Pic
         canvas = Image.new("RGB", image.size, target.colour)
         canvas.paste(image, mask=alpha)
         image, outcome = canvas.convert(mode), outcome._replace(flattened=True)
-    return _with_values(Picture((image,), outcome), seen, target)
+    return _with_values(Picture((image,), outcome), extent, target)
 
 
 def _converted_profile(image: Image.Image, target: Target) -> Image.Image | None:

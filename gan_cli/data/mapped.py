@@ -53,10 +53,10 @@ class Place(NamedTuple):
         return self.folder / f"{self.slot}-{self.content}{SUFFIX}"
 
 
-def load(place: Place) -> Dataset | None:
+def load(entry: Place) -> Dataset | None:
     """Memory-maps the cached data set. None if the file is missing, damaged or incomplete."""
     try:
-        fd = os.open(place.path, os.O_RDONLY)
+        fd = os.open(entry.path, os.O_RDONLY)
         try:
             mapped = mapped_file(fd)
         finally:
@@ -163,10 +163,10 @@ def finish(part: Part, path: Path, dataset: Dataset) -> None:
     os.replace(part.path, path)
 
 
-def remove_others(place: Place) -> None:
+def remove_others(entry: Place) -> None:
     """Removes outdated files of the same paths and settings. A run that has one mapped keeps its mapping."""
-    for path in place.folder.glob(f"{place.slot}-*{SUFFIX}"):
-        if path != place.path:
+    for path in entry.folder.glob(f"{entry.slot}-*{SUFFIX}"):
+        if path != entry.path:
             with contextlib.suppress(OSError):
                 path.unlink()
 

@@ -61,13 +61,13 @@ def beyond(values: Values, wanted: ValueRange) -> bool:
     return values.low < low or values.high > high
 
 
-def found(seen: Iterable[Values]) -> ValueRange | None:
+def found(extents: Iterable[Values]) -> ValueRange | None:
     """Infers the range of a set from the values of its deep images; None if there are none.
 
     Returns `full` if the values span half of the full range or are both floats and integers. Values that begin near 0
     get the range of the least bit depth that holds them, so that any subset of 12-bit data gets 0 to 4095.
     """
-    deep = [values for values in seen if values.kind != EIGHT]
+    deep = [values for values in extents if values.kind != EIGHT]
     if not deep:
         return None
     floats = {values.kind == FLOAT for values in deep}

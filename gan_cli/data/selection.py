@@ -26,32 +26,32 @@ class Selection:
 
     def indices(self, labels: Sequence[Any] | Tensor | None, names: Sequence[str], count: int) -> Tensor:
         """Returns the sorted indices of the selected samples, of `count`. UsageError for a class not in `names`."""
-        kept = torch.arange(count)
+        selected = torch.arange(count)
         if self.classes is not None:
             wanted = torch.tensor(self._numbers(labels, names))
-            kept = kept[torch.isin(torch.as_tensor(labels), wanted)]
-        if self.limit is not None and self.limit < len(kept):
-            chosen = torch.randperm(len(kept), generator=generator_for(SEED, "limit"))[: self.limit]
-            kept = kept[chosen.sort().values]
-        return kept
+            selected = selected[torch.isin(torch.as_tensor(labels), wanted)]
+        if self.limit is not None and self.limit < len(selected):
+            order = torch.randperm(len(selected), generator=generator_for(SEED, "limit"))[: self.limit]
+            selected = selected[order.sort().values]
+        return selected
 
     def apply(self, dataset: Dataset) -> Dataset:
         """Returns the selected samples with labels numbered anew. Applying it twice equals applying it once."""
-        kept = self.indices(dataset.labels, dataset.classes, len(dataset))
-        if len(kept) == len(dataset) and self.classes in (None, dataset.classes):
+        selected = self.indices(dataset.labels, dataset.classes, len(dataset))
+        if len(selected) == len(dataset) and self.classes in (None, dataset.classes):
             return dataset
         labels, classes = dataset.labels, dataset.classes
         # Samples may be mapped from a file larger than the memory, so they are copied only if needed.
-        samples = dataset.samples if len(kept) == len(dataset) else dataset.samples[kept]
+        samples = dataset.samples if len(selected) == len(dataset) else dataset.samples[selected]
         if labels is not None:
-            labels = labels[kept]
+            labels = labels[selected]
         if self.classes is not None and labels is not None:
             renumbered = torch.full((len(classes),), -1)
             renumbered[self._numbers(labels, classes)] = torch.arange(len(self.classes))
             labels, classes = renumbered[labels], self.classes
         source = dataset.source
-        if len(kept) < len(dataset):
-            source += f"; {len(kept):,} of {len(dataset):,} kept"
+        if len(selected) < len(dataset):
+            source += f"; {len(selected):,} of {len(dataset):,} kept"
         return dataclasses.replace(dataset, samples=samples, labels=labels, classes=classes, source=source, digest=None)
 
     def _numbers(self, labels: Sequence[Any] | Tensor | None, names: Sequence[str]) -> list[int]:

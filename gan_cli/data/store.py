@@ -18,32 +18,32 @@ MOST_BYTES = 16_000_000_000  # of pixels held in memory
 LEAST_BYTES = 4 << 20  # smaller sets are decoded in a few seconds and are not cached
 
 
-def find(place: Place) -> Dataset | None:
+def find(entry: Place) -> Dataset | None:
     """Loads the cached data set and adds a note about it. None if it is missing or damaged."""
-    dataset = load(place)
+    dataset = load(entry)
     if dataset is None:
         return None
-    return dataclasses.replace(dataset, notes=(_cache_note(f"{_size_of(dataset)} of pictures from", place),))
+    return dataclasses.replace(dataset, notes=(_cache_note(f"{_size_of(dataset)} of pictures from", entry),))
 
 
 class Store:
-    """Collects the decoded images of one data set, in the cache file `place` or in memory.
+    """Collects the decoded images of one data set, in the cache file `entry` or in memory.
 
     If the file cannot be written, the images move to memory and a warning says why. Use it in a `with` block, which
     removes a partial file. MemoryError if the images do not fit into memory.
     """
 
-    def __init__(self, place: Place | None, count: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, entry: Place | None, count: int, shape: tuple[int, ...]) -> None:
         self._room, self._shape, self._each, self._count = count, shape, math.prod(shape), 0
-        self._place = place if count * self._each >= LEAST_BYTES else None
+        self._entry = entry if count * self._each >= LEAST_BYTES else None
         self._warning: str | None = None
         self._part: Part | None = None
         self._memory: Tensor | None = None
-        if self._place is None:
+        if self._entry is None:
             self._hold_in_memory()
             return
         try:
-            self._part = open_part(self._place.folder, count * self._each)
+            self._part = open_part(self._entry.folder, count * self._each)
         except OSError as error:
             self._give_up(error)
 
@@ -77,20 +77,20 @@ class Store:
     def keep(self, dataset: Dataset) -> Dataset:
         """Completes the cache file, if there is one. Returns the data set with a note about the cache."""
         note = self._warning
-        if self._part is not None and self._place is not None:
+        if self._part is not None and self._entry is not None:
             try:
-                finish(self._part, self._place.path, dataset)
-                note = _cache_note(f"{_size_of(dataset)} of pictures written to", self._place)
-                remove_others(self._place)
+                finish(self._part, self._entry.path, dataset)
+                note = _cache_note(f"{_size_of(dataset)} of pictures written to", self._entry)
+                remove_others(self._entry)
             except OSError as error:  # the mapping stays valid in this run
-                note = _cache_warning(self._place, error, "they will be decoded again next time")
+                note = _cache_warning(self._entry, error, "they will be decoded again next time")
         notes = dataset.notes if note is None else (*dataset.notes, note)
         return dataclasses.replace(dataset, notes=notes, digest=dataset.fingerprint if self._part else dataset.digest)
 
     def _give_up(self, error: OSError) -> None:
         """Moves the images from the file to memory and warns."""
-        assert self._place is not None
-        self._warning = _cache_warning(self._place, error, "they are held in memory")
+        assert self._entry is not None
+        self._warning = _cache_warning(self._entry, error, "they are held in memory")
         self._hold_in_memory(f", and dataset.cache cannot be written ({error.strerror})")
         if self._part is not None and self._memory is not None and self._count:
             so_far = (self._count, *self._shape)
@@ -121,10 +121,10 @@ def _size_of(dataset: Dataset) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def _cache_note(what: str, place: Place) -> str:
-    return f"cache: {what} {one_line(place.path)}"
+def _cache_note(what: str, entry: Place) -> str:
+    return f"cache: {what} {one_line(entry.path)}"
 
 
-def _cache_warning(place: Place, error: OSError, instead: str) -> str:
+def _cache_warning(entry: Place, error: OSError, instead: str) -> str:
     why = error.strerror or str(error)
-    return f"warning: dataset.cache={one_line(place.folder)}: pictures cannot be cached there ({why}), {instead}"
+    return f"warning: dataset.cache={one_line(entry.folder)}: pictures cannot be cached there ({why}), {instead}"

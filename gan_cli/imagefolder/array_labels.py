@@ -51,8 +51,8 @@ def _archive(file: File) -> str | None:
 
 def _in_order(files: Sequence[File]) -> list[File]:
     """Sorts the images of one array by their index. BadPicture if they are not all of one array."""
-    places = [file.place for file in files if isinstance(file.place, ArrayPlace) and file.place.number is not None]
-    if len(places) < len(files) or len({str(place.holder) for place in places}) > 1:
+    locations = [file.place for file in files if isinstance(file.place, ArrayPlace) and file.place.number is not None]
+    if len(locations) < len(files) or len({str(place.holder) for place in locations}) > 1:
         raise BadPicture("the pictures are not of one array, so the order of labels is unknown")
     return sorted(files, key=lambda file: file.place.number)
 
