@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.download import made_if_kept
-from gan_cli.system import hold
+from gan_cli.storage.download import made_if_kept
+from gan_cli.storage.locks import hold
 
 CHECKED_BYTES = 256 << 20  # up to this size the checksum covers all pixels, above it CHECKED_PICTURES images
 CHECKED_PICTURES = 256

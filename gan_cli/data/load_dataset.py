@@ -1,0 +1,167 @@
+"""Builds each data set by name as one `Dataset`, and the batches of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gan_cli.config.train_config import Config
+from gan_cli.data.balance import groups_of
+from gan_cli.data.dataset import Batches, Dataset
+from gan_cli.data.datasets import digits
+from gan_cli.data.datasets.celeba import build_celeba
+from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, load_cifar
+from gan_cli.data.datasets.digits import load_digits
+from gan_cli.data.datasets.points import (
+    SWISS_ROLL_REACH,
+    SWISS_ROLL_SCALE,
+    build_grid,
+    build_ring,
+    build_swiss_roll,
+    grid_centres,
+    ring_centres,
+)
+from gan_cli.data.datasets.shapes import build_shapes
+from gan_cli.data.datasets.stacked import build_stacked_mnist
+from gan_cli.data.datasets.stl10 import load_stl10
+from gan_cli.data.datasets.svhn import load_svhn
+from gan_cli.data.folder import build_folder
+from gan_cli.data.selection import Selection
+from gan_cli.data.told import fit_line
+from gan_cli.errors import UsageError, one_line
+
+
+def _digits(source: digits.Source) -> Callable[..., Dataset]:
+    """Returns the builder of a data set of the MNIST family. `fallback` is an option of MNIST alone."""
+
+    def load(*, fallback: str = "error", **settings: Any) -> Dataset:
+        return load_digits(source, fallback=fallback, **settings)
+
+    return load
+
+
+def _drawn(build: Callable[..., Dataset]) -> Callable[..., Dataset]:
+    """Returns a builder of points, which drops `image_size`."""
+    return lambda image_size, **settings: build(**settings)
+
+
+BUILDERS: dict[str, Callable[..., Dataset]] = {
+    "mnist": _digits(digits.MNIST),
+    "fashion_mnist": _digits(digits.FASHION_MNIST),
+    "kmnist": _digits(digits.KMNIST),
+    "stacked_mnist": build_stacked_mnist,
+    "cifar10": partial(load_cifar, CIFAR10),
+    "cifar100": partial(load_cifar, CIFAR100),
+    "svhn": load_svhn,
+    "stl10": load_stl10,
+    "celeba": build_celeba,
+    "folder": build_folder,
+    "shapes": build_shapes,
+    "ring": _drawn(build_ring),
+    "grid": _drawn(build_grid),
+    "swiss_roll": _drawn(build_swiss_roll),
+}
+NATIVE = {  # (height, width) of the images that a data set is published with
+    **dict.fromkeys(("mnist", "fashion_mnist", "kmnist", "stacked_mnist"), (28, 28)),
+    **dict.fromkeys(("cifar10", "cifar100", "svhn"), (32, 32)),
+    "stl10": (96, 96),
+    "celeba": (218, 178),
+}
+MOST_CLASSES = 5000
+SELECT_BEFORE_READING = ("celeba", "folder")  # they read only the selected samples
+
+
+def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dataset:
+    """Builds the data set of a `dataset` section, with images of `image_size` pixels (a side or height and width)."""
+    settings = dataclasses.asdict(section)
+    name = settings.pop("name")
+    for key in ("flip", "balance"):  # options of the batches
+        settings.pop(key, None)
+    selection = Selection(settings.pop("classes", None), settings.pop("limit", None))
+    if name in SELECT_BEFORE_READING:
+        settings["selection"] = selection
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    dataset = selection.apply(BUILDERS[name](image_size=size, **settings))
+    if name not in NATIVE or size is None:
+        return dataset
+    height, width = size
+    return dataclasses.replace(dataset, source=dataset.source + fit_line(NATIVE[name], (height, width)))
+
+
+def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
+    """Builds the real batches of a run.
+
+    `offset` is the number of samples seen beyond `updates * batch_size`, after a change of the batch size.
+    """
+    flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
+    groups = groups_of(dataset.labels, dataset.classes) if getattr(config.dataset, "balance", False) else None
+    return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset, groups)
+
+
+def with_classes(config: Config, dataset: Dataset) -> Config:
+    """Returns the config with the classes of the data set, if it is conditional.
+
+    UsageError if the data have no classes, too many, or others than the config records.
+    """
+    typed, fine_tuned = f"conditioning={config.conditioning.name}", config.init_from is not None
+    if config.conditioning.name == "none":
+        return config
+    if dataset.labels is None or not dataset.classes:
+        instead = "use conditioning=none" + (", which leaves those layers of init_from out" if fine_tuned else "")
+        found = f" ({one_line(dataset.source, 300)})" if config.dataset.name == "folder" else ""
+        raise UsageError(f"{typed}: dataset={config.dataset.name} has no classes here, {instead}{found}")
+    if len(dataset.classes) > MOST_CLASSES:
+        raise UsageError(f"{typed}: {len(dataset.classes):,} classes, at most {MOST_CLASSES:,} are supported")
+    if dataset.labels.ndim == 1 and any("=" in name for name in dataset.classes):
+        raise UsageError(f"{typed}: a class's name has no '=', rename {next(n for n in dataset.classes if '=' in n)!r}")
+    if config.classes not in ((), dataset.classes):
+        given, have = ("[" + one_line(",".join(names), 80) + "]" for names in (config.classes, dataset.classes))
+        raise UsageError(
+            f"conditioning.classes={given} are recorded from the data, not to be set: the data have {have}"
+        )
+    return dataclasses.replace(config, conditioning=dataclasses.replace(config.conditioning, classes=dataset.classes))
+
+
+def with_value_range(config: Config, dataset: Dataset) -> Config:
+    """Returns the config with the value range that was found for deep images, so that other data use the same."""
+    if dataset.value_range is None or getattr(config.dataset, "value_range", None) != "auto":
+        return config
+    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, value_range=dataset.value_range))
+
+
+class Modes(NamedTuple):
+    """The known distribution of 2D points.
+
+    `centres` is float32 `[M, 2]`, M = 0 if the distribution is no mixture; `std` is the standard deviation of a mode;
+    `reach` is half the side of a square around the origin that holds nearly all points.
+    """
+
+    centres: Tensor
+    std: float
+    reach: float
+
+
+def _mixture(centres: Tensor, std: float) -> Modes:
+    return Modes(centres, std, reach=centres.abs().max().item() + 3 * std)
+
+
+def _selected(centres: Tensor, section: Any) -> Tensor:
+    """Returns the centres of the selected classes. The class of a mode is its number."""
+    return centres if section.classes is None else centres[[int(name) for name in section.classes]]
+
+
+MODES: dict[str, Callable[[Any], Modes]] = {
+    "ring": lambda section: _mixture(_selected(ring_centres(section.modes, section.radius), section), section.std),
+    "grid": lambda section: _mixture(_selected(grid_centres(section.side, section.spacing), section), section.std),
+    "swiss_roll": lambda section: Modes(torch.empty(0, 2), 0.0, SWISS_ROLL_REACH + 3 * section.std / SWISS_ROLL_SCALE),
+}
+
+
+def known_modes(section: Any) -> Modes | None:
+    """Returns the known distribution of a data set of 2D points, None for images."""
+    return MODES[section.name](section) if section.name in MODES else None

@@ -1,0 +1,125 @@
+"""Images in `.npy` and `.npz` arrays: their number and each image. Python objects are never loaded."""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from gan_cli.image_files.problems import BadPicture
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BEGINNING = 12_000  # bytes that hold the header
+MOST_BYTES = 8 << 30  # of an array that cannot be mapped and is held in memory
+MOST_CHANNELS = 4  # a longer axis is not taken for channels
+KINDS = "buif"  # numpy kinds: bool, unsigned, integer, float
+
+
+class Array(NamedTuple):
+    """The shape of an array and the meaning of its axes, such as `NHWC`: N images, H, W, C channels."""
+
+    shape: tuple[int, ...]
+    axes: str
+
+    @property
+    def pictures(self) -> int:
+        """The number of images."""
+        return self.shape[self.axes.index("N")] if "N" in self.axes else 1
+
+    def __str__(self) -> str:
+        return f"{self.axes} [{','.join(map(str, self.shape))}]"
+
+
+class ArrayPlace(NamedTuple):
+    """One image of an array: the file or member that holds the array, and the index, None if it holds one image."""
+
+    holder: Any
+    array: Array
+    number: int | None
+
+
+def described(start: bytes, size: int) -> Array | None:
+    """Parses the header of an npy of `size` bytes from its first bytes; None if it holds no images.
+
+    BadPicture if it is damaged or holds Python objects.
+    """
+    from numpy.lib import format as npy
+
+    stream = io.BytesIO(start)
+    try:
+        version = npy.read_magic(stream)
+        readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+        if version not in readers:
+            raise ValueError("version")
+        shape, _, dtype = readers[version](stream)
+    except Exception as error:  # the parser may raise almost anything on a hostile header
+        raise BadPicture("damaged array") from error
+    if any(length < 0 for length in shape):
+        raise BadPicture("damaged array")
+    if dtype.hasobject:
+        raise BadPicture("holds Python objects, which are not loaded: save it as numbers")
+    if size < stream.tell() + math.prod(shape) * dtype.itemsize:
+        raise BadPicture("truncated")
+    axes = _axes(shape)
+    return None if axes is None or dtype.kind not in KINDS or 0 in shape else Array(shape, axes)
+
+
+def _axes(shape: tuple[int, ...]) -> str | None:
+    """Guesses the axes of a shape; None if it cannot be images. If both orders are possible, channels are last."""
+    if len(shape) == 2:
+        return "HW" if min(shape) > 1 else None
+    if len(shape) == 3:
+        if shape[2] <= MOST_CHANNELS or 2 * shape[2] <= min(shape[:2]) <= max(shape[:2]) < 2 * min(shape[:2]):
+            return "HWC"
+        return "CHW" if shape[0] in (3, 4) else "NHW"
+    if len(shape) == 4:
+        return "NHWC" if shape[3] <= MOST_CHANNELS or shape[3] < shape[1] else "NCHW"
+    return None
+
+
+def pixels_of(whole: np.ndarray, place: ArrayPlace) -> np.ndarray:
+    """Copies one image, `[H, W]` or `[H, W, C]`, out of its array."""
+    axes = place.array.axes
+    picture = whole if place.number is None else whole[place.number]
+    picture = picture.transpose(1, 2, 0) if axes.endswith("CHW") else picture
+    return picture.copy()
+
+
+def mapped(path: str) -> np.ndarray:
+    """Memory-maps the array of an npy file."""
+    import numpy as np
+
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError):
+        raise BadPicture("damaged array") from None
+
+
+class Held:
+    """Caches the latest array in memory, because its images are read one after the other."""
+
+    def __init__(self) -> None:
+        self._key: Any = None
+        self._array: np.ndarray | None = None
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, size: int, opened: Callable[[], IO[bytes]]) -> np.ndarray:
+        """Returns the array `key` of `size` bytes, read from `opened()` unless it is cached."""
+        import numpy as np
+
+        if size > MOST_BYTES:
+            raise BadPicture(f"larger than {MOST_BYTES >> 30} GiB, unpack it: a separate npy file is memory-mapped")
+        with self._lock:
+            if self._array is None or self._key != key:
+                self._array = None
+                with opened() as stream:
+                    try:
+                        self._array = np.lib.format.read_array(stream, allow_pickle=False)
+                    except (ValueError, EOFError):
+                        raise BadPicture("damaged array") from None
+                self._key = key
+            return self._array

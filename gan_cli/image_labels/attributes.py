@@ -1,0 +1,225 @@
+"""Reads attributes from a table of labels: a column such as colour is an attribute, its values are classes."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from gan_cli.errors import UsageError, one_line
+from gan_cli.image_files.listing import File
+from gan_cli.image_files.ordering import as_before, natural, number_of
+from gan_cli.image_labels.matching import Match, looked_for, matched, place_of
+from gan_cli.image_labels.tables import Table
+
+NO_TABLE, FOLDERS, SHARDS = "none", "folders", "shards"  # values of dataset.labels besides a path
+FIRST_VERSION, VERSION = 1, 2  # of how labels are found and ordered
+MOST_CLASSES = 1000
+MANY = 20  # if more images all have different values, the column is an id
+
+
+class Labelling(NamedTuple):
+    """The options of finding labels: the keys `dataset.labels` and `dataset.labels_*`."""
+
+    table: str | None = None
+    file_column: str | None = None
+    columns: tuple[str, ...] | None = None
+    bins: int | None = None
+    version: int = VERSION
+
+
+class Attributes(NamedTuple):
+    """Labels from a table: for each attribute a list with a class number of each image, -1 for an empty cell.
+
+    `classes` are names such as `colour=red`, or `red` if there is one attribute. `summary` is a line about them, which
+    gives the reason if there are no labels; `remarks` are further lines for the user.
+    """
+
+    labels: list[list[int]]
+    classes: tuple[str, ...]
+    summary: str
+    remarks: tuple[str, ...] = ()
+
+
+class _Column(NamedTuple):
+    """An attribute: its name, the number of images of each value in order, and the value of each image."""
+
+    name: str
+    counts: dict[str, int]
+    cells: list[str]
+    note: str = ""
+
+
+def attributes_in(
+    table: Table, files: Sequence[File], base: tuple[str, ...], how: Labelling, below: str | None = None
+) -> Attributes | None:
+    """Reads the attributes of `files` from the table; None if the table names none of them.
+
+    UsageError if the table lacks a row for an image or has unusable columns.
+    """
+    if table.unlabelled:
+        return Attributes([], (), f"{table.shown}: {table.unlabelled}")
+    match = matched(table, files, base, how.file_column, below)
+    if not match.pictures and not match.problem:
+        return None
+    if match.problem:
+        raise UsageError(f"{table.shown}: {match.problem}")
+    columns, remarks = _columns(table, match, how)
+    own = match.header[match.column : match.column + 1]
+    missing = [file.name for file, row in zip(files, match.found, strict=True) if row is None]
+    if missing:
+        header, named = (", ".join(one_line(name, 40) for name in names) for names in (match.header[:5], own))
+        raise UsageError(
+            f"{table.shown}: has no row for {len(missing):,} of {len(files):,} pictures, as {missing[0]};"
+            f" add them, empty cells are allowed (its header is {header}; pictures are named by {named})"
+        )
+    return _to_attributes(table, match, columns, [*table.remarks, *match.remarks, *remarks])
+
+
+def missed(table: Table, files: Sequence[File]) -> str:
+    """Returns why the table names none of `files`."""
+    return f"{table.shown}: {looked_for(table, files)}"
+
+
+# --- columns -----------------------------------------------------------------------------------------------------
+
+
+def _columns(table: Table, match: Match, how: Labelling) -> tuple[list[_Column], list[str]]:
+    """Returns the columns that are attributes, and remarks about the others."""
+    indices = [index for index in range(len(match.header)) if index != match.column]
+    if how.columns is not None:
+        named = table._replace(header=match.header)
+        indices = [place_of(named, name, "labels_columns") for name in how.columns]
+    remarks, names = [], []
+    if how.columns is None and len(indices) > 1 and not match.header[indices[0]]:
+        remarks.append(f"column {indices[0] + 1}, which has no name, left out")
+        del indices[0]
+    if len(indices) > MOST_CLASSES:
+        raise UsageError(f"{table.shown}: has {len(indices):,} attributes, at most {MOST_CLASSES:,} are supported")
+    for index in indices:
+        names.append(unicodedata.normalize("NFC", match.header[index]))
+    _check_names(names, table.shown)
+    rows = [match.rows[row][1] for row in match.found if row is not None]
+    cells = ([unicodedata.normalize("NFC", row[index]) for row in rows] for index in indices)
+    found = [_column(name, each, how) for name, each in zip(names, cells, strict=True)]
+    return _usable(found, table.shown, how, remarks)
+
+
+def _check_names(names: Sequence[str], shown: str) -> None:
+    """UsageError for a column name that is empty, repeated, too long or has a `=`."""
+    for name, count in Counter(names).items():
+        if not name or "=" in name or count > 1 or one_line(name, 100) != name:
+            raise UsageError(
+                f"{shown}: {one_line(name, 60)!r} in its header: expected names of 1 to 100 letters that differ and"
+                " have no '='"
+            )
+
+
+def _column(name: str, cells: list[str], how: Labelling) -> _Column:
+    """Builds an attribute from its cells, with ranges of numbers if `bins` is set."""
+    counts = Counter(filter(None, cells))
+    order: Callable[[str], Any] = as_before if how.version == FIRST_VERSION else natural
+    values = sorted(counts, key=order)
+    numbers = [number_of(value) for value in values]
+    if how.bins is not None and len(values) > how.bins and None not in numbers:
+        return _binned(name, cells, values, counts, how.bins)
+    column = _Column(name, {value: counts[value] for value in values}, cells)
+    if len(values) < sum(counts.values()) or len(values) < 2 or how.version == FIRST_VERSION:
+        return column
+    bins = "; dataset.labels_bins=5 makes ranges" if None not in numbers else ""
+    return column._replace(note=f"{len(values):,} values for {len(values):,} pictures, each its own class{bins}")
+
+
+def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Counter[str], bins: int) -> _Column:
+    """Groups numbers into at most `bins` ranges such as `18..24` with about equal numbers of images."""
+    total, before = sum(counts.values()), 0
+    groups: dict[int, list[str]] = {}
+    for value in values:
+        middle = before + counts[value] / 2
+        groups.setdefault(min(bins - 1, int(middle * bins / total)), []).append(value)
+        before += counts[value]
+    names: dict[str, str] = {}
+    for group in groups.values():
+        names |= dict.fromkeys(group, group[0] if len(group) == 1 else f"{group[0]}..{group[-1]}")
+    binned = [names.get(cell, "") for cell in cells]
+    inside = Counter(filter(None, binned))
+    note = f"{len(values):,} numbers in {len(groups)} ranges"
+    return _Column(name, {each: inside[each] for each in dict.fromkeys(names.values())}, binned, note)
+
+
+def _usable(
+    found: Sequence[_Column], shown: str, how: Labelling, remarks: list[str]
+) -> tuple[list[_Column], list[str]]:
+    """Returns the columns that give classes, and remarks. UsageError if a named or only column is unusable."""
+    strict = how.columns is not None or how.version == FIRST_VERSION
+    usable: list[_Column] = []
+    for column in found:
+        unusable = _unusable(column)
+        if unusable and (strict or len(found) == 1):
+            raise UsageError(f"{shown}: {unusable}")
+        if unusable:
+            remarks.append(f"{unusable}: left out")
+        else:
+            usable.append(column)
+    without_ids = [column for column in usable if not _is_id(column)]
+    if not strict and without_ids:
+        remarks += [f"{column.name} left out, it differs for each picture" for column in usable if _is_id(column)]
+        usable = without_ids
+    return _within_limit(usable, remarks), remarks
+
+
+def _within_limit(columns: Sequence[_Column], remarks: list[str]) -> list[_Column]:
+    """Returns the columns with at most MOST_CLASSES values in all, and adds a remark about each other one."""
+    selected, total = [], 0
+    for column in columns:
+        if total + len(column.counts) > MOST_CLASSES:
+            ranges = (
+                "; dataset.labels_bins=10 makes ranges of numbers" if None not in map(number_of, column.counts) else ""
+            )
+            remarks.append(
+                f"{column.name} has {len(column.counts):,} values, more than {MOST_CLASSES:,}"
+                f"{' in all' if total else ''}, and makes no classes{ranges}"
+            )
+        else:
+            selected.append(column)
+            total += len(column.counts)
+    return selected
+
+
+def _unusable(column: _Column) -> str:
+    """Returns why a column cannot be used, an empty text if it can."""
+    if not column.counts:
+        return f"the column {column.name!r} is empty"
+    wrong = next((value for value in column.counts if "=" in value or one_line(value, 100) != value), None)
+    return "" if wrong is None else f"{one_line(wrong, 60)!r} of {column.name!r}: expected 1 to 100 letters without '='"
+
+
+def _is_id(column: _Column) -> bool:
+    """Whether a column has a different value for each of many images."""
+    return len(column.counts) == len(column.cells) > MANY
+
+
+# --- labels ------------------------------------------------------------------------------------------------------
+
+
+def _to_attributes(table: Table, match: Match, columns: Sequence[_Column], remarks: Sequence[str]) -> Attributes:
+    """Numbers the values of the columns and describes them."""
+    labels: list[list[int]] = []
+    classes: list[str] = []
+    counts = []
+    for column in columns:
+        values = list(column.counts)
+        numbers = {value: len(classes) + number for number, value in enumerate(values)}
+        labels.append([numbers.get(cell, -1) for cell in column.cells])
+        classes += values if len(columns) == 1 else [f"{column.name}={value}" for value in values]
+        some = ", ".join(f"{value} {column.counts[value]:,}" for value in values[:5]) + (
+            ", ..." if len(values) > 5 else ""
+        )
+        counts.append(f"{column.name} ({some})")
+    text = f"labels of {table.shown}: {'; '.join(counts) or 'none'}"
+    others = len(match.rows) - len({row for row in match.found if row is not None})
+    if others:
+        text += f"; {others:,} of its rows are about other pictures"
+    notes = [f"{column.name}: {column.note}" for column in columns if column.note]
+    return Attributes(labels, tuple(classes), text, (*notes, *remarks))

@@ -1,1 +1,0 @@
-"""Lists a folder, zip, tar or array of images before decoding: files, splits and classes. Imports no torch."""
