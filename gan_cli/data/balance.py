@@ -1,4 +1,4 @@
-"""`dataset.balance`: batches in which each class comes equally often, however many samples it has."""
+"""`dataset.balance`: draws each class equally often, however many samples it has."""
 
 from __future__ import annotations
 
@@ -11,55 +11,57 @@ from torch import Tensor
 from gan_cli.errors import UsageError, one_line
 from gan_cli.randomness import generator_for
 
-UNEQUAL = 10  # times as many samples as the rarest class has, from where on it is said
+UNEQUAL = 10  # largest class / rarest class from which a warning is printed
 
 
 @dataclass(frozen=True)
 class Groups:
-    """The samples of each class that has some, in their order; those whose class is not known are one of them."""
+    """The sample indices of each class that has samples. Samples of unknown class form a class of their own."""
 
     members: tuple[Tensor, ...]
-    _orders: dict[str, tuple[int, int, Tensor]] = field(default_factory=dict, compare=False, repr=False)  # the latest
+    _orders: dict[str, tuple[int, int, Tensor]] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # latest permutations
 
     @property
     def per_epoch(self) -> int:
-        """Draws in which each sample comes at least once: as many of each class as the largest has."""
+        """The number of draws in which each sample is drawn at least once: classes times size of the largest class."""
         return len(self.members) * max(map(len, self.members))
 
     def indices(self, seed: int, batch_size: int, update: int, offset: int = 0) -> Tensor:
-        """Which samples the discriminator sees in its update number `update`: `[batch_size]`.
+        """Returns the sample indices of discriminator update `update`, `[batch_size]`.
 
-        Draws follow each other in rounds in which each class comes once, in an order of its own; a class's samples
-        come in permutations of theirs, one after the other. A function of its arguments alone; `offset` is how many
-        more samples were seen before than batches of this size have.
+        Draws are grouped in rounds. A round draws each class once, in a random order; the samples of a class are drawn
+        permutation by permutation. The result depends on the arguments alone. `offset` is the number of samples seen
+        beyond `update * batch_size`.
         """
         first, count, found = max(0, update * batch_size + offset), len(self.members), []
-        for place in range(first, first + batch_size):
-            turn, position = divmod(place, count)
-            group = int(self._order(seed, "balance", turn, count)[position])
+        for draw in range(first, first + batch_size):
+            round_number, position = divmod(draw, count)
+            group = int(self._order(seed, "balance", round_number, count)[position])
             members = self.members[group]
-            epoch, chosen = divmod(turn, len(members))
+            epoch, chosen = divmod(round_number, len(members))
             found.append(members[self._order(seed, f"balance/{group}", epoch, len(members))[chosen]])
         return torch.stack(found)
 
-    def _order(self, seed: int, purpose: str, turn: int, count: int) -> Tensor:
-        """A permutation that is a function of the arguments; the last one for each purpose is kept."""
-        kept = self._orders.get(purpose)
-        if kept is None or kept[:2] != (seed, turn):
-            kept = (seed, turn, torch.randperm(count, generator=generator_for(seed, purpose, turn)))
-            self._orders[purpose] = kept
-        return kept[2]
+    def _order(self, seed: int, purpose: str, round_number: int, count: int) -> Tensor:
+        """Returns a permutation that depends on the arguments alone. The latest of each purpose is cached."""
+        cached = self._orders.get(purpose)
+        if cached is None or cached[:2] != (seed, round_number):
+            cached = (seed, round_number, torch.randperm(count, generator=generator_for(seed, purpose, round_number)))
+            self._orders[purpose] = cached
+        return cached[2]
 
     def drawn(self, random: torch.Generator, count: int) -> Tensor:
-        """So many samples, each of a class drawn evenly."""
+        """Draws `count` sample indices; each class is equally likely."""
         groups = torch.randint(len(self.members), (count,), generator=random)
-        places = torch.rand(count, generator=random)
+        positions = torch.rand(count, generator=random)
         members = [self.members[int(group)] for group in groups]
-        return torch.stack([each[int(place * len(each))] for each, place in zip(members, places, strict=True)])
+        return torch.stack([each[int(position * len(each))] for each, position in zip(members, positions, strict=True)])
 
 
 def groups_of(labels: Tensor | None, classes: Sequence[str]) -> Groups:
-    """The samples of each class; UsageError for data without classes, or with several attributes."""
+    """Groups sample indices by class. UsageError for data without classes or with several attributes."""
     if labels is None or not classes:
         raise UsageError("dataset.balance=true: these data have no classes to draw equally often, leave it out")
     if labels.ndim > 1:
@@ -71,15 +73,15 @@ def groups_of(labels: Tensor | None, classes: Sequence[str]) -> Groups:
 
 
 def note_on_counts(labels: Tensor | None, classes: Sequence[str], balance: bool, conditional: bool) -> str | None:
-    """What is said of classes of very unequal size, to a run that is asked for them or draws them equally often."""
+    """Returns a note on very unequal class sizes for a run with `balance` or with conditioning, else None."""
     if labels is None or labels.ndim > 1 or len(classes) < 2:
         return None
     counts = labels[labels >= 0].bincount(minlength=len(classes))
     if not counts.any():
         return None
-    few, many = int(counts.masked_fill(counts == 0, len(labels) + 1).argmin()), int(counts.argmax())
-    rare, common = f"{one_line(classes[few], 40)} {counts[few]:,}", f"{one_line(classes[many], 40)} {counts[many]:,}"
-    times = int(counts[many]) / int(counts[few])
+    rarest, largest = int(counts.masked_fill(counts == 0, len(labels) + 1).argmin()), int(counts.argmax())
+    rare, common = (f"{one_line(classes[number], 40)} {counts[number]:,}" for number in (rarest, largest))
+    times = int(counts[largest]) / int(counts[rarest])
     if balance:
         seen = f"a sample of the rarest {times:.3g} times as often as one of the largest"
         return f"balance: each class is drawn equally often, {seen} ({rare}, {common})"

@@ -1,4 +1,4 @@
-"""A whole data set in memory or mapped from a file, and the batches drawn from it."""
+"""A whole data set, in memory or memory-mapped, and the batches drawn from it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from gan_cli.data.labels import condition_of
 from gan_cli.errors import UsageError, counted
 from gan_cli.randomness import generator_for
 
-# By `dataset.flip`: the sides along which images are mirrored, and the purpose of what decides about each.
+# By `dataset.flip`: the axes along which images are mirrored, and the random purpose of each.
 FLIPS: dict[bool | str, dict[int, str]] = {
     False: {},
     True: {-1: "flip"},
     "vertical": {-2: "flip/vertical"},
     "both": {-1: "flip", -2: "flip/vertical"},
 }
-SEEDS = {"train": 0, "test": 1}  # of what is drawn, which must not change with a run's seed
+SEEDS = {"train": 0, "test": 1}  # seeds of synthetic data by split, independent of the seed of a run
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images as uint8 `[N, C, H, W]` or points as float32 `[N, D]`, with what is known about them.
+    """Images uint8 `[N, C, H, W]` or points float32 `[N, D]`, with their labels and origin.
 
-    A label is the number of its class; with several attributes `labels` are `[N, attributes]`, and -1 is not known.
-    `source` says in words where they came from and stands in the run's record; `complete` is false for a stand-in.
-    `notes` are lines to be said at the start. `digest` is the fingerprint if it is known already. `changes` is all that
-    was done to pictures, for the run's record, `value_range` how those of more than 8 bits were scaled.
+    `labels` are class numbers int64 `[N]`, or `[N, attributes]`; -1 means unknown. `source` says in words where the
+    data came from and is recorded with the run. `complete` is false for a reduced stand-in. `notes` are lines printed
+    at the start. `digest` is the fingerprint, if already known. `changes` records what was done to the images,
+    `value_range` how images of more than 8 bits were scaled.
     """
 
     samples: Tensor
@@ -51,7 +51,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of the samples and labels as they are trained on."""
+        """sha256 of the samples and labels that are trained on."""
         if self.digest is not None:
             return self.digest
         digest = hashlib.sha256(str(tuple(self.samples.shape)).encode())
@@ -62,24 +62,24 @@ class Dataset:
 
 
 class Batch(NamedTuple):
-    """Samples as the networks see them, and the condition they were drawn under (None: unconditional)."""
+    """Samples in [-1, 1] (points: unscaled) and their condition `[N, K]`, None if unconditional."""
 
     samples: Tensor
     condition: Tensor | None = None
 
     def split(self, parts: int) -> list[Batch]:
-        """The batch in so many equal parts, in order."""
+        """Splits the batch into `parts` equal parts, in order."""
         conditions = [None] * parts if self.condition is None else self.condition.chunk(parts)
         return [Batch(*part) for part in zip(self.samples.chunk(parts), conditions, strict=True)]
 
 
 def to_unit(samples: Tensor) -> Tensor:
-    """uint8 in 0..255 to float32 in [-1, 1]; points pass unchanged."""
+    """Converts uint8 in 0..255 to float32 in [-1, 1]. Points are returned unchanged."""
     return samples.float().div_(127.5).sub_(1) if samples.dtype == torch.uint8 else samples
 
 
 def to_bytes(samples: Tensor) -> Tensor:
-    """float in [-1, 1] to the nearest uint8; points pass unchanged as float32."""
+    """Converts float in [-1, 1] to the nearest uint8. Points are returned as float32."""
     if samples.ndim < 3:
         return samples.float()
     return samples.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
@@ -91,11 +91,10 @@ def _permutation(seed: int, epoch: int, count: int) -> Tensor:
 
 
 def batch_indices(seed: int, count: int, batch_size: int, update: int, offset: int = 0) -> Tensor:
-    """Which samples the discriminator sees in its update number `update`: `[batch_size]` indices below `count`.
+    """Returns the sample indices of discriminator update `update`: int64 `[batch_size]`, each below `count`.
 
-    Epochs follow each other without a gap, each a permutation of its own; a batch may span two. A function of its
-    arguments alone, so there is no sampler state to save or to lose. `offset` is how many more samples were seen before
-    than batches of this size have.
+    Each epoch is a new permutation; a batch may span two epochs. The result depends on the arguments alone, so there
+    is no sampler state to save. `offset` is the number of samples seen beyond `update * batch_size`.
     """
     epoch, start = divmod(max(0, update * batch_size + offset), count)
     parts, missing = [], batch_size
@@ -109,25 +108,25 @@ def batch_indices(seed: int, count: int, batch_size: int, update: int, offset: i
 
 @dataclass(frozen=True)
 class Batches:
-    """The real batches of a run, each a function of the update it is for; of `groups` each comes equally often."""
+    """The real batches of a run. A batch depends on the update alone; with `groups`, classes are equally frequent."""
 
     dataset: Dataset
     seed: int
     batch_size: int
     device: torch.device
-    flip: bool | str = False  # left to right; `vertical`, or `both`
+    flip: bool | str = False  # True: left to right; or `vertical`, `both`
     conditional: bool = False
-    offset: int = 0  # samples seen beyond batches of this size, if they had another size before
+    offset: int = 0  # samples seen beyond `updates * batch_size`, after a change of the batch size
     groups: Groups | None = None
 
     @property
     def per_epoch(self) -> int:
-        """Batches in which each sample is seen at least once."""
+        """The number of batches in which each sample is seen at least once."""
         count = len(self.dataset) if self.groups is None else self.groups.per_epoch
         return -(-count // self.batch_size)
 
     def draw(self, update: int) -> Batch:
-        """What the discriminator sees in its update number `update`, counted from 0; `flip` mirrors half of it."""
+        """Returns the batch of discriminator update `update`, counted from 0. `flip` mirrors about half of it."""
         indices = self._indices(update)
         samples = to_unit(self.dataset.samples[indices].to(self.device))
         for side, purpose in FLIPS[self.flip].items():
@@ -136,7 +135,7 @@ class Batches:
         return Batch(samples, self.conditions(update))
 
     def conditions(self, update: int) -> Tensor | None:
-        """What the samples of that batch are, float32 `[batch_size, classes]`; None if unconditional."""
+        """Returns the condition of the batch of `update`, float32 `[batch_size, classes]`; None if unconditional."""
         return self._conditions(self._indices(update))
 
     def _indices(self, update: int) -> Tensor:
@@ -145,19 +144,20 @@ class Batches:
         return batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
 
     def drawn_conditions(self, step: int) -> Tensor | None:
-        """What G is asked for where no real samples are beside its own: the labels of any, drawn anew each step."""
+        """Draws the condition of a generator step without real samples, from the labels of the data set."""
         random = generator_for(self.seed, "conditions", step)
         if self.groups is not None:
             return self._conditions(self.groups.drawn(random, self.batch_size))
         return self._conditions(torch.randint(len(self.dataset), (self.batch_size,), generator=random))
 
-    def _conditions(self, chosen: Tensor) -> Tensor | None:
+    def _conditions(self, indices: Tensor) -> Tensor | None:
         if not self.conditional or self.dataset.labels is None:
             return None
-        return condition_of(self.dataset.labels[chosen], len(self.dataset.classes)).to(self.device)
+        return condition_of(self.dataset.labels[indices], len(self.dataset.classes)).to(self.device)
 
 
 def check_batch_size(dataset: Dataset, batch_size: int) -> None:
+    """UsageError if a batch is larger than the data set."""
     if batch_size > len(dataset):
         have = counted(len(dataset), "sample")
         raise UsageError(f"batch_size={batch_size}: the data set has {have}, use at most that many")

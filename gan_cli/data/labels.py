@@ -1,7 +1,7 @@
-"""Classes and attributes: what was labelled, what is asked for, and the condition `[N, K]` that networks see.
+"""Classes and attributes: from labels or a typed `label=` to the condition `[N, K]` of the networks.
 
-A condition has a column for each class, 1 where it applies. Of data with several attributes a class is
-`colour=red`: each attribute has one of its classes on, or none where that is not known.
+A condition has a column for each class, 1 where the class applies. With several attributes a class is named
+`colour=red`; one column of each attribute is 1, or none if the value is unknown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_ROWS = 10_000
 
 
 class Attribute(NamedTuple):
-    """The columns of a condition of which one applies; plain classes are one attribute without a name."""
+    """The columns of one attribute in a condition. Plain classes are one attribute without a name."""
 
     name: str
     first: int
@@ -29,21 +29,23 @@ class Attribute(NamedTuple):
 
     @property
     def columns(self) -> slice:
+        """The columns of this attribute."""
         return slice(self.first, self.first + self.size)
 
     def has(self, column: int) -> bool:
+        """Whether the column belongs to this attribute."""
         return self.first <= column < self.first + self.size
 
 
 class Asked(NamedTuple):
-    """A row of a grid: its name as typed, and the columns that are on, one of each attribute that was asked for."""
+    """A requested condition: its name, and the columns that are 1, at most one of each attribute."""
 
     name: str
     columns: tuple[int, ...]
 
 
 def attributes_of(classes: Sequence[str]) -> list[Attribute]:
-    """The attributes that `classes`, such as `cat` or `colour=red`, are values of, in their order."""
+    """Returns the attributes of `classes` (such as `cat` or `colour=red`) in their order."""
     names = [name.rpartition("=")[0] if "=" in name else "" for name in classes]
     attributes, first = [], 0
     for name, group in itertools.groupby(names):
@@ -54,7 +56,7 @@ def attributes_of(classes: Sequence[str]) -> list[Attribute]:
 
 
 def condition_of(labels: Tensor, size: int) -> Tensor:
-    """float32 `[N, size]` with a 1 at each of `labels`, int64 `[N]` or `[N, attributes]`; -1 stands for not known."""
+    """Encodes labels int64 `[N]` or `[N, attributes]` as float32 `[N, size]` with a 1 at each label; -1 is unknown."""
     columns = labels.view(len(labels), -1)
     condition = torch.zeros(len(columns), size + 1, device=labels.device)
     condition.scatter_(1, columns.masked_fill(columns < 0, size), 1.0)
@@ -62,55 +64,54 @@ def condition_of(labels: Tensor, size: int) -> Tensor:
 
 
 def conditions_for(classes: Sequence[str], rows: Sequence[Asked], seeds: Sequence[int]) -> Tensor:
-    """`[len(rows), K]`: what each row asks for; an attribute that it leaves open is drawn evenly from its seed."""
+    """Builds the conditions `[len(rows), K]` of rows. An attribute that a row leaves open is drawn from its seed."""
     attributes = attributes_of(classes)
     labels = torch.empty(len(rows), len(attributes), dtype=torch.int64)
     for index, (row, seed) in enumerate(zip(rows, seeds, strict=True)):
-        for place, attribute in enumerate(attributes):
+        for position, attribute in enumerate(attributes):
             random = generator_for(seed, f"attribute/{attribute.name}")
             drawn = attribute.first + int(torch.randint(attribute.size, (), generator=random))
-            labels[index, place] = next(filter(attribute.has, row.columns), drawn)
+            labels[index, position] = next(filter(attribute.has, row.columns), drawn)
     return condition_of(labels, len(classes))
 
 
 def every_class(classes: Sequence[str], most: int | None = None) -> list[Asked]:
-    """A row for each class, or for the first `most`."""
+    """Returns a requested condition for each class, or for the first `most`."""
     return [Asked(name, (column,)) for column, name in enumerate(classes[:most])]
 
 
 def share_out(rows: Sequence[Asked], count: int) -> list[Asked]:
-    """`count` samples, shared out among `rows` as evenly as can be, each row's together."""
+    """Distributes `count` samples over `rows` as evenly as possible; samples of one row are adjacent."""
     return [rows[index * len(rows) // count] for index in range(count)]
 
 
 def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None) -> Tensor | None:
-    """Conditions `[len(seeds), K]` of samples shared out among all classes, or the first `most`; None without any."""
+    """Builds conditions `[len(seeds), K]`, evenly distributed over the (first `most`) classes; None without classes."""
     rows = every_class(classes, most)
     return conditions_for(classes, share_out(rows, len(seeds)), seeds) if rows else None
 
 
-# --- asking ------------------------------------------------------------------------------------------------------
+# --- parsing -----------------------------------------------------------------------------------------------------
 
 
 def asked_for(classes: Sequence[str], label: str) -> list[Asked]:
-    """The rows that `label=` asks for: `cat`, `cat,dog` (a row each), `red,small` (together, of two attributes).
+    """Parses `label=`: `cat`, `cat,dog` (a row each), or `red,small` (one row, of two attributes).
 
-    A name may hold commas itself; in quotes it is taken as it stands.
-
-    UsageError for a name that is no class, or one of several attributes.
+    A name may contain commas and may be quoted. UsageError for a name that is no class, or a class of several
+    attributes.
     """
     names = [label] if label in classes else _names_in(classes, label)
     return _rows(classes, [_column(classes, name) for name in names], f"label={one_line(label, 60)}")
 
 
 def _names_in(classes: Sequence[str], label: str) -> list[str]:
-    """The names between commas, of which some may belong to a name: quoted, or as long a name as there is."""
+    """Splits at commas. A comma may be part of a name: the longest known or quoted name is taken."""
     known = {*classes, *(name.rpartition("=")[2] for name in classes if "=" in name)}
     parts, names = label.split(","), []
     while parts:
-        ways = [(count, ",".join(parts[:count]).strip()) for count in range(len(parts), 0, -1)]
-        fitting = ((count, way) for count, text in ways for way in (text, _unquoted(text)) if way in known)
-        count, name = next(fitting, (1, parts[0].strip()))
+        candidates = [(count, ",".join(parts[:count]).strip()) for count in range(len(parts), 0, -1)]
+        matches = ((count, name) for count, text in candidates for name in (text, _unquoted(text)) if name in known)
+        count, name = next(matches, (1, parts[0].strip()))
         names.append(name)
         del parts[:count]
     return names
@@ -121,7 +122,7 @@ def _unquoted(text: str) -> str:
 
 
 def asked_by_index(classes: Sequence[str], numbers: Sequence[int]) -> list[Asked]:
-    """The rows that `label_index=` asks for, its numbers counted from 0 in the order of `classes`."""
+    """Returns the requested conditions of `label_index=`: class numbers, counted from 0 in the order of `classes`."""
     if not numbers:
         raise UsageError("label_index=[]: name at least one class, or leave it out")
     for number in numbers:
@@ -133,31 +134,34 @@ def asked_by_index(classes: Sequence[str], numbers: Sequence[int]) -> list[Asked
 
 
 def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[Asked]:
-    """Every combination of what was asked of each attribute."""
+    """Returns every combination of the requested columns, one of each attribute that has any."""
     if len(set(columns)) < len(columns):
         raise UsageError(f"{typed}: name each class once")
     by_attribute = [list(filter(attribute.has, columns)) for attribute in attributes_of(classes)]
-    rows = list(itertools.product(*[asked for asked in by_attribute if asked]))
+    rows = list(itertools.product(*[requested for requested in by_attribute if requested]))
     if len(rows) > MOST_ROWS:
         raise UsageError(f"{typed}: {counted(len(rows), 'combination')}, at most {MOST_ROWS:,}")
     return [Asked(",".join(classes[column] for column in row), row) for row in rows]
 
 
 def _column(classes: Sequence[str], name: str) -> int:
+    """Returns the number of the class `name`, which may be a value such as `red` of one attribute."""
     if name in classes:
         return list(classes).index(name)
     values = [index for index, known in enumerate(classes) if "=" in known and known.rpartition("=")[2] == name]
     if len(values) == 1:
         return values[0]
     if values:
-        raise UsageError(f"label={name}: could be {' or '.join(classes[index] for index in values)}, write which")
+        raise UsageError(
+            f"label={name}: could be {' or '.join(classes[index] for index in values)}, write the full name"
+        )
     raise UsageError(
         f"label={one_line(name, 60)}: no class of this checkpoint, {_some(classes)}{_nearest(name, classes)}"
     )
 
 
 def _nearest(name: str, classes: Sequence[str]) -> str:
-    """` (did you mean 'x'?)`: of a number the nearest class, also a range `18..24`; of other names one like it."""
+    """Returns ` (did you mean 'x'?)`: the nearest class or range `18..24` of a number, else a similar name."""
     number, ends = _number(name), {}
     for known in classes:
         numbers = [_number(part) for part in known.rpartition("=")[2].split("..")]
@@ -168,6 +172,7 @@ def _nearest(name: str, classes: Sequence[str]) -> str:
 
 
 def _number(text: str) -> float | None:
+    """Parses a finite number, with a decimal point or comma; None for other text."""
     try:
         number = float(text.replace(",", "."))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Data sets by name. Each becomes one `Dataset` in memory."""
+"""Builds each data set by name as one `Dataset`, and the batches of a run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from gan_cli.errors import UsageError, one_line
 
 
 def _digits(source: digits.Source) -> Callable[..., Dataset]:
-    """Loads a data set of MNIST's family; only MNIST itself has a stand-in in this package."""
+    """Returns the builder of a data set of the MNIST family. `fallback` is an option of MNIST alone."""
 
     def load(*, fallback: str = "error", **settings: Any) -> Dataset:
         return load_digits(source, fallback=fallback, **settings)
@@ -46,7 +46,7 @@ def _digits(source: digits.Source) -> Callable[..., Dataset]:
 
 
 def _drawn(build: Callable[..., Dataset]) -> Callable[..., Dataset]:
-    """Draws points, which have no image size."""
+    """Returns a builder of points, which drops `image_size`."""
     return lambda image_size, **settings: build(**settings)
 
 
@@ -73,17 +73,17 @@ NATIVE = {  # (height, width) of the images that a data set is published with
     "celeba": (218, 178),
 }
 MOST_CLASSES = 5000
-CHOOSING = ("celeba", "folder")  # they read only what the selection keeps
+SELECT_BEFORE_READING = ("celeba", "folder")  # they read only the selected samples
 
 
 def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dataset:
-    """The data set that a section of the config describes, its images at `image_size` pixels."""
+    """Builds the data set of a `dataset` section, with images of `image_size` pixels (a side or height and width)."""
     settings = dataclasses.asdict(section)
     name = settings.pop("name")
-    for key in ("flip", "balance"):  # belong to the batches
+    for key in ("flip", "balance"):  # options of the batches
         settings.pop(key, None)
     selection = Selection(settings.pop("classes", None), settings.pop("limit", None))
-    if name in CHOOSING:
+    if name in SELECT_BEFORE_READING:
         settings["selection"] = selection
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     dataset = selection.apply(BUILDERS[name](image_size=size, **settings))
@@ -94,42 +94,51 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
 
 
 def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
-    """The batches of a run, which has seen `offset` more samples than its updates had in batches of this size."""
+    """Builds the real batches of a run.
+
+    `offset` is the number of samples seen beyond `updates * batch_size`, after a change of the batch size.
+    """
     flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
     groups = groups_of(dataset.labels, dataset.classes) if getattr(config.dataset, "balance", False) else None
     return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset, groups)
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
-    """The config with the classes that the data have, if it asks for some; UsageError if they have none, or others."""
-    asks, based = f"conditioning={config.conditioning.name}", config.init_from is not None
+    """Returns the config with the classes of the data set, if it is conditional.
+
+    UsageError if the data have no classes, too many, or others than the config records.
+    """
+    typed, fine_tuned = f"conditioning={config.conditioning.name}", config.init_from is not None
     if config.conditioning.name == "none":
         return config
     if dataset.labels is None or not dataset.classes:
-        instead = "use conditioning=none" + (", which leaves those layers of init_from out" if based else "")
+        instead = "use conditioning=none" + (", which leaves those layers of init_from out" if fine_tuned else "")
         found = f" ({one_line(dataset.source, 300)})" if config.dataset.name == "folder" else ""
-        raise UsageError(f"{asks}: dataset={config.dataset.name} has no classes here, {instead}{found}")
+        raise UsageError(f"{typed}: dataset={config.dataset.name} has no classes here, {instead}{found}")
     if len(dataset.classes) > MOST_CLASSES:
-        raise UsageError(f"{asks}: {len(dataset.classes):,} classes, at most {MOST_CLASSES:,} can be asked for")
+        raise UsageError(f"{typed}: {len(dataset.classes):,} classes, at most {MOST_CLASSES:,} are supported")
     if dataset.labels.ndim == 1 and any("=" in name for name in dataset.classes):
-        raise UsageError(f"{asks}: a class's name has no '=', rename {next(n for n in dataset.classes if '=' in n)!r}")
+        raise UsageError(f"{typed}: a class's name has no '=', rename {next(n for n in dataset.classes if '=' in n)!r}")
     if config.classes not in ((), dataset.classes):
-        few, have = ("[" + one_line(",".join(names), 80) + "]" for names in (config.classes, dataset.classes))
-        raise UsageError(f"conditioning.classes={few} are recorded from the data, not to be set: the data have {have}")
+        given, have = ("[" + one_line(",".join(names), 80) + "]" for names in (config.classes, dataset.classes))
+        raise UsageError(
+            f"conditioning.classes={given} are recorded from the data, not to be set: the data have {have}"
+        )
     return dataclasses.replace(config, conditioning=dataclasses.replace(config.conditioning, classes=dataset.classes))
 
 
 def with_value_range(config: Config, dataset: Dataset) -> Config:
-    """The config with the range that deep pictures were scaled by, so that other pictures are scaled alike."""
+    """Returns the config with the value range that was found for deep images, so that other data use the same."""
     if dataset.value_range is None or getattr(config.dataset, "value_range", None) != "auto":
         return config
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, value_range=dataset.value_range))
 
 
 class Modes(NamedTuple):
-    """What is known of points: the centres `[M, 2]` of their modes, each mode's standard deviation, how far they reach.
+    """The known distribution of 2D points.
 
-    A distribution that is no mixture has no centres, M = 0.
+    `centres` is float32 `[M, 2]`, M = 0 if the distribution is no mixture; `std` is the standard deviation of a mode;
+    `reach` is half the side of a square around the origin that holds nearly all points.
     """
 
     centres: Tensor
@@ -141,18 +150,18 @@ def _mixture(centres: Tensor, std: float) -> Modes:
     return Modes(centres, std, reach=centres.abs().max().item() + 3 * std)
 
 
-def _kept(centres: Tensor, section: Any) -> Tensor:
-    """The centres of the classes that are kept: a mode's class is its number."""
+def _selected(centres: Tensor, section: Any) -> Tensor:
+    """Returns the centres of the selected classes. The class of a mode is its number."""
     return centres if section.classes is None else centres[[int(name) for name in section.classes]]
 
 
 MODES: dict[str, Callable[[Any], Modes]] = {
-    "ring": lambda section: _mixture(_kept(ring_centres(section.modes, section.radius), section), section.std),
-    "grid": lambda section: _mixture(_kept(grid_centres(section.side, section.spacing), section), section.std),
+    "ring": lambda section: _mixture(_selected(ring_centres(section.modes, section.radius), section), section.std),
+    "grid": lambda section: _mixture(_selected(grid_centres(section.side, section.spacing), section), section.std),
     "swiss_roll": lambda section: Modes(torch.empty(0, 2), 0.0, SWISS_ROLL_REACH + 3 * section.std / SWISS_ROLL_SCALE),
 }
 
 
 def known_modes(section: Any) -> Modes | None:
-    """What is known of a data set of points in the plane; None of images."""
+    """Returns the known distribution of a data set of 2D points, None for images."""
     return MODES[section.name](section) if section.name in MODES else None

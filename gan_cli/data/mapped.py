@@ -1,8 +1,8 @@
-"""A file of decoded pictures that runs map into their address space, built once.
+"""The cache file of decoded images, which runs memory-map.
 
-A mapped file costs a run no memory of its own: the kernel reads the pages that batches ask for, keeps them while there
-is room, and shares them among all runs on the same pictures. The file holds, in this order, the pixels, the labels, a
-card in JSON that tells about both, and a trailer of a fixed length that says where the card begins.
+A mapped file takes no memory of a run: the kernel loads the pages that batches need and shares them among all runs on
+the same images. The file holds, in this order: the pixels, the labels, a JSON card that describes both, and a trailer
+of fixed length that says where the card begins.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.storage.download import made_if_kept
 from gan_cli.storage.locks import hold
 
-CHECKED_BYTES = 256 << 20  # up to here all pixels are compared with their checksum at each start, of more some pictures
+CHECKED_BYTES = 256 << 20  # up to this size the checksum covers all pixels, above it CHECKED_PICTURES images
 CHECKED_PICTURES = 256
 MAGIC = b"gan-cli pictures"
 TRAILER = struct.Struct("<32sQ16s")  # sha256 of labels and card, length of the card in bytes, MAGIC
 MOST_CARD_BYTES = 16 << 20
-ALIGNED = 64  # bytes: labels are mapped, too
+ALIGNED = 64  # bytes; the labels begin at a multiple of it
 SUFFIX, PART = ".pictures", ".pictures-part-"
 
 
 class Place(NamedTuple):
-    """The file of some pictures, whether or not it is there: `slot` is of where they are and what they become.
+    """The path of a cache file, which need not exist.
 
-    `content` tells the same pictures from others at the same place: the file of others has had its day.
+    `slot` is the hash of the paths and the settings, `content` the hash of the files there. A file with the same `slot`
+    and another `content` is outdated.
     """
 
     folder: Path
@@ -52,10 +53,10 @@ class Place(NamedTuple):
         return self.folder / f"{self.slot}-{self.content}{SUFFIX}"
 
 
-def load(place: Place) -> Dataset | None:
-    """The data set whose file is there, whole and as it was written; its pixels and labels are mapped, not read."""
+def load(entry: Place) -> Dataset | None:
+    """Memory-maps the cached data set. None if the file is missing, damaged or incomplete."""
     try:
-        fd = os.open(place.path, os.O_RDONLY)
+        fd = os.open(entry.path, os.O_RDONLY)
         try:
             mapped = mapped_file(fd)
         finally:
@@ -64,12 +65,12 @@ def load(place: Place) -> Dataset | None:
         if _checksum(dataset.samples) != checksum:
             return None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, struct.error):
-        return None  # there is none, or what is there is damaged: it is built anew
+        return None  # missing or damaged: the caller builds it again
     return dataset
 
 
 def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
-    """The data set in the file, and its checksum; ValueError and others if it is not such a file, or not all of one."""
+    """Returns the data set in the file and its checksum. ValueError and others for an incomplete or different file."""
     digest, length, magic = TRAILER.unpack(mapped[-TRAILER.size :])
     end = len(mapped) - TRAILER.size
     if magic != MAGIC or not 0 < length <= min(MOST_CARD_BYTES, end):
@@ -98,14 +99,14 @@ def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
 
 
 class Part(NamedTuple):
-    """A file that is being written, locked as long as its writer lives."""
+    """A cache file that is being written. Its lock is held while the writer lives."""
 
     fd: int
     path: Path
 
 
 def open_part(folder: Path, size: int) -> Part:
-    """An empty file with `size` bytes reserved for it: a disk that is too full says so now."""
+    """Creates a partial file and reserves `size` bytes, so that a full disk is an OSError now."""
     with made_if_kept(folder):
         _remove_abandoned(folder)
         if shutil.disk_usage(folder).free < size:
@@ -123,23 +124,24 @@ def open_part(folder: Path, size: int) -> Part:
 
 
 def _reserve(fd: int, size: int) -> None:
+    """Reserves `size` bytes, where the file system supports that."""
     try:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # not every file system can
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # not supported here
             raise
 
 
-def write(fd: int, content: memoryview | bytes, offset: int) -> None:
-    """All of `content`, not through a mapping: of a disk that is full that would end the process."""
-    rest = memoryview(content)
+def write(fd: int, data: memoryview | bytes, offset: int) -> None:
+    """Writes all of `data` at `offset`. Not through a mapping: on a full disk that would kill the process."""
+    rest = memoryview(data)
     while rest:
         written = os.pwrite(fd, rest, offset)
         rest, offset = rest[written:], offset + written
 
 
 def finish(part: Part, path: Path, dataset: Dataset) -> None:
-    """Adds labels, card and trailer to the pixels, and gives the file its name when all of it is on the disk."""
+    """Appends labels, card and trailer to the pixels, syncs the file and renames it to `path`."""
     start = _aligned(dataset.samples.numel())
     labels = b"" if dataset.labels is None else dataset.labels.contiguous().numpy().tobytes()
     card = {
@@ -152,25 +154,25 @@ def finish(part: Part, path: Path, dataset: Dataset) -> None:
         "value_range": dataset.value_range,
         "checksum": _checksum(dataset.samples),
     }
-    content = labels + json.dumps(card).encode()
-    digest = hashlib.sha256(content).digest()
-    content += TRAILER.pack(digest, len(content) - len(labels), MAGIC)
-    write(part.fd, content, start)
-    os.ftruncate(part.fd, start + len(content))  # room that bad pictures have left
+    data = labels + json.dumps(card).encode()
+    digest = hashlib.sha256(data).digest()
+    data += TRAILER.pack(digest, len(data) - len(labels), MAGIC)
+    write(part.fd, data, start)
+    os.ftruncate(part.fd, start + len(data))  # removes the space reserved for unusable images
     os.fsync(part.fd)
     os.replace(part.path, path)
 
 
-def remove_others(place: Place) -> None:
-    """What the same place held before its pictures changed; a run that has it mapped goes on with it."""
-    for path in place.folder.glob(f"{place.slot}-*{SUFFIX}"):
-        if path != place.path:
+def remove_others(entry: Place) -> None:
+    """Removes outdated files of the same paths and settings. A run that has one mapped keeps its mapping."""
+    for path in entry.folder.glob(f"{entry.slot}-*{SUFFIX}"):
+        if path != entry.path:
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Parts whose writers were killed: nobody holds their locks."""
+    """Removes partial files whose writers were killed: their locks are free."""
     for path in folder.glob(f"{PART}*"):
         with contextlib.suppress(OSError), open(path, "rb") as file:
             hold(file)
@@ -185,19 +187,19 @@ def _aligned(size: int) -> int:
 
 
 def mapped_file(fd: int) -> mmap.mmap:
-    """The file for reading; the mapping outlives the descriptor and the file's name."""
+    """Maps the file read-only. The mapping stays valid after the descriptor is closed and the file removed."""
     return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
 
 
 def tensor_in(mapped: mmap.mmap, dtype: torch.dtype, offset: int, shape: tuple[int, ...]) -> Tensor:
-    """What is mapped at `offset`, a multiple of `ALIGNED`, as a tensor that cannot be written to."""
+    """Returns the mapped bytes at `offset`, a multiple of `ALIGNED`, as a read-only tensor."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*not writable")  # nor does anybody write to a data set
+        warnings.filterwarnings("ignore", message=".*not writable")  # a data set is never written to
         return torch.frombuffer(mapped, dtype=dtype, count=math.prod(shape), offset=offset).view(shape)
 
 
 def _checksum(samples: Tensor) -> str:
-    """Of all pixels, or of pictures spread evenly over a set that takes too long to read."""
+    """Returns the sha256 of all pixels, or of evenly spread images if the set is large."""
     spread = len(samples) // CHECKED_PICTURES if samples.numel() > CHECKED_BYTES else 1
     digest = hashlib.sha256()
     for picture in samples.numpy()[:: max(1, spread)]:

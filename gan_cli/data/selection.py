@@ -1,4 +1,4 @@
-"""Which samples of a data set are kept: some classes, or fewer samples."""
+"""Selects samples of a data set: some classes, or a random subset."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.image_labels.layout import class_numbers
 from gan_cli.randomness import generator_for
 
-SEED = 0  # of the choice, which must not change with a run's seed
+SEED = 0  # of the random subset; independent of the seed of a run
 
 
 @dataclass(frozen=True)
 class Selection:
-    """`classes` by name, in the order that their labels get; None keeps all. `limit` samples are chosen at random."""
+    """`classes` are names in the order of the new labels, None selects all. `limit` samples are drawn at random."""
 
     classes: tuple[str, ...] | None = None
     limit: int | None = None
 
     def indices(self, labels: Sequence[Any] | Tensor | None, names: Sequence[str], count: int) -> Tensor:
-        """Which of `count` samples are kept, in their order; UsageError for a class that is not among `names`."""
-        kept = torch.arange(count)
+        """Returns the sorted indices of the selected samples, of `count`. UsageError for a class not in `names`."""
+        selected = torch.arange(count)
         if self.classes is not None:
             wanted = torch.tensor(self._numbers(labels, names))
-            kept = kept[torch.isin(torch.as_tensor(labels), wanted)]
-        if self.limit is not None and self.limit < len(kept):
-            chosen = torch.randperm(len(kept), generator=generator_for(SEED, "limit"))[: self.limit]
-            kept = kept[chosen.sort().values]
-        return kept
+            selected = selected[torch.isin(torch.as_tensor(labels), wanted)]
+        if self.limit is not None and self.limit < len(selected):
+            order = torch.randperm(len(selected), generator=generator_for(SEED, "limit"))[: self.limit]
+            selected = selected[order.sort().values]
+        return selected
 
     def apply(self, dataset: Dataset) -> Dataset:
-        """What is kept of `dataset`, its labels counted anew; done twice it is as done once."""
-        kept = self.indices(dataset.labels, dataset.classes, len(dataset))
-        if len(kept) == len(dataset) and self.classes in (None, dataset.classes):
+        """Returns the selected samples with labels numbered anew. Applying it twice equals applying it once."""
+        selected = self.indices(dataset.labels, dataset.classes, len(dataset))
+        if len(selected) == len(dataset) and self.classes in (None, dataset.classes):
             return dataset
         labels, classes = dataset.labels, dataset.classes
-        # Samples may be mapped from a file larger than the memory: they are not copied without need.
-        samples = dataset.samples if len(kept) == len(dataset) else dataset.samples[kept]
+        # Samples may be mapped from a file larger than the memory, so they are copied only if needed.
+        samples = dataset.samples if len(selected) == len(dataset) else dataset.samples[selected]
         if labels is not None:
-            labels = labels[kept]
+            labels = labels[selected]
         if self.classes is not None and labels is not None:
             renumbered = torch.full((len(classes),), -1)
             renumbered[self._numbers(labels, classes)] = torch.arange(len(self.classes))
             labels, classes = renumbered[labels], self.classes
         source = dataset.source
-        if len(kept) < len(dataset):
-            source += f"; {len(kept):,} of {len(dataset):,} kept"
+        if len(selected) < len(dataset):
+            source += f"; {len(selected):,} of {len(dataset):,} kept"
         return dataclasses.replace(dataset, samples=samples, labels=labels, classes=classes, source=source, digest=None)
 
     def _numbers(self, labels: Sequence[Any] | Tensor | None, names: Sequence[str]) -> list[int]:

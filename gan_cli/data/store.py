@@ -1,4 +1,4 @@
-"""Where decoded pictures are put: in a file that later runs map, else in memory."""
+"""Stores decoded images: in a cache file that later runs map, else in memory."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.mapped import Part, Place, finish, load, mapped_file, open_part, remove_others, tensor_in, write
 from gan_cli.errors import one_line
 
-MOST_BYTES = 16_000_000_000  # of pixels in memory
-LEAST_BYTES = 4 << 20  # fewer are decoded in a few seconds, and would only litter the disk
+MOST_BYTES = 16_000_000_000  # of pixels held in memory
+LEAST_BYTES = 4 << 20  # smaller sets are decoded in a few seconds and are not cached
 
 
-def find(place: Place) -> Dataset | None:
-    """The data set that is kept at `place`, with a note that it was; None if there is none, or a damaged one."""
-    dataset = load(place)
+def find(entry: Place) -> Dataset | None:
+    """Loads the cached data set and adds a note about it. None if it is missing or damaged."""
+    dataset = load(entry)
     if dataset is None:
         return None
-    return dataclasses.replace(dataset, notes=(_told(f"{_size_of(dataset)} of pictures from", place),))
+    return dataclasses.replace(dataset, notes=(_cache_note(f"{_size_of(dataset)} of pictures from", entry),))
 
 
 class Store:
-    """Takes the pictures of one data set, some at a time: into a file at `place`, else into memory.
+    """Collects the decoded images of one data set, in the cache file `entry` or in memory.
 
-    What keeps them from the disk is no error: those that came so far are taken over into memory, and it is said why.
-    To be used in a `with`, which leaves no half file behind. MemoryError says what more than memory holds exceeds.
+    If the file cannot be written, the images move to memory and a warning says why. Use it in a `with` block, which
+    removes a partial file. MemoryError if the images do not fit into memory.
     """
 
-    def __init__(self, place: Place | None, count: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, entry: Place | None, count: int, shape: tuple[int, ...]) -> None:
         self._room, self._shape, self._each, self._count = count, shape, math.prod(shape), 0
-        self._place = place if count * self._each >= LEAST_BYTES else None
+        self._entry = entry if count * self._each >= LEAST_BYTES else None
         self._warning: str | None = None
         self._part: Part | None = None
         self._memory: Tensor | None = None
-        if self._place is None:
+        if self._entry is None:
             self._hold_in_memory()
             return
         try:
-            self._part = open_part(self._place.folder, count * self._each)
+            self._part = open_part(self._entry.folder, count * self._each)
         except OSError as error:
             self._give_up(error)
 
@@ -54,7 +54,7 @@ class Store:
         self._drop_part()
 
     def add(self, pictures: np.ndarray) -> None:
-        """uint8 `[n, C, H, W]`, the next ones."""
+        """Adds images uint8 `[n, C, H, W]`."""
         if self._part is not None:
             try:
                 write(self._part.fd, np.ascontiguousarray(pictures).data.cast("B"), self._count * self._each)
@@ -65,7 +65,7 @@ class Store:
         self._count += len(pictures)
 
     def samples(self) -> Tensor:
-        """All that came, uint8 `[N, C, H, W]`, at least one; those of a file cannot be written to."""
+        """Returns all images, uint8 `[N, C, H, W]`, N >= 1. Images in a file are read-only."""
         if self._part is not None:
             try:
                 return tensor_in(mapped_file(self._part.fd), torch.uint8, 0, (self._count, *self._shape))
@@ -75,22 +75,22 @@ class Store:
         return self._memory[: self._count]
 
     def keep(self, dataset: Dataset) -> Dataset:
-        """The data set made of `samples()`, with what is to be said of it; its file is left for others to find."""
-        said = self._warning
-        if self._part is not None and self._place is not None:
+        """Completes the cache file, if there is one. Returns the data set with a note about the cache."""
+        note = self._warning
+        if self._part is not None and self._entry is not None:
             try:
-                finish(self._part, self._place.path, dataset)
-                said = _told(f"{_size_of(dataset)} of pictures built in", self._place)
-                remove_others(self._place)
-            except OSError as error:  # the mapping stays good, though nobody else will find it
-                said = _unkept(self._place, error, "they will be decoded again next time")
-        notes = dataset.notes if said is None else (*dataset.notes, said)
+                finish(self._part, self._entry.path, dataset)
+                note = _cache_note(f"{_size_of(dataset)} of pictures written to", self._entry)
+                remove_others(self._entry)
+            except OSError as error:  # the mapping stays valid in this run
+                note = _cache_warning(self._entry, error, "they will be decoded again next time")
+        notes = dataset.notes if note is None else (*dataset.notes, note)
         return dataclasses.replace(dataset, notes=notes, digest=dataset.fingerprint if self._part else dataset.digest)
 
     def _give_up(self, error: OSError) -> None:
-        """From now on in memory, with what is in the file."""
-        assert self._place is not None
-        self._warning = _unkept(self._place, error, "they are held in memory")
+        """Moves the images from the file to memory and warns."""
+        assert self._entry is not None
+        self._warning = _cache_warning(self._entry, error, "they are held in memory")
         self._hold_in_memory(f", and dataset.cache cannot be written ({error.strerror})")
         if self._part is not None and self._memory is not None and self._count:
             so_far = (self._count, *self._shape)
@@ -98,6 +98,7 @@ class Store:
         self._drop_part()
 
     def _hold_in_memory(self, why: str = "") -> None:
+        """Allocates memory for all images. MemoryError, with `why`, if they do not fit."""
         if self._room * self._each > MOST_BYTES:
             raise MemoryError(f"the {MOST_BYTES / 1e9:.0f} GB that are held in memory{why}")
         try:
@@ -108,11 +109,11 @@ class Store:
     def _drop_part(self) -> None:
         if self._part is not None:
             os.close(self._part.fd)
-            self._part.path.unlink(missing_ok=True)  # gone if it was kept
+            self._part.path.unlink(missing_ok=True)  # already renamed if it was completed
             self._part = None
 
 
-# --- what is said ------------------------------------------------------------------------------------------------
+# --- texts -------------------------------------------------------------------------------------------------------
 
 
 def _size_of(dataset: Dataset) -> str:
@@ -120,10 +121,10 @@ def _size_of(dataset: Dataset) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def _told(what: str, place: Place) -> str:
-    return f"cache: {what} {one_line(place.path)}"
+def _cache_note(what: str, entry: Place) -> str:
+    return f"cache: {what} {one_line(entry.path)}"
 
 
-def _unkept(place: Place, error: OSError, instead: str) -> str:
+def _cache_warning(entry: Place, error: OSError, instead: str) -> str:
     why = error.strerror or str(error)
-    return f"warning: dataset.cache={one_line(place.folder)}: pictures cannot be kept there ({why}), {instead}"
+    return f"warning: dataset.cache={one_line(entry.folder)}: pictures cannot be cached there ({why}), {instead}"

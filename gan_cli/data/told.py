@@ -1,4 +1,4 @@
-"""What is said of a folder's pictures and recorded in a run: how many, of what, and all that was done to them."""
+"""Describes the images of a folder in one line and as a record: number, classes, and what was done to them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gan_cli.image_files import own_outputs
 from gan_cli.image_files.listing import File, Listing
 from gan_cli.image_labels.layout import Layout
 
-SOME = 9  # classes of one picture each, from where on it is said
-MOST_RECORDED = 10_000  # names of pictures that were left out
+MOST_SINGLE_CLASSES = 9  # more classes of one image each are reported
+MOST_RECORDED = 10_000  # names in a list of the record
 
 
 def source_line(
@@ -29,33 +29,33 @@ def source_line(
     outcomes: Sequence[Outcome],
     labels: Tensor | None,
     target: Target,
-    asked: ValueRange,
+    configured: ValueRange,
     chosen: Sequence[str] | None = None,
 ) -> str:
-    """One line: how many pictures of which classes, from where, and what was done to them or left out.
+    """Returns one line: number of images, classes, path, what was done to the images, and what was left out.
 
     `chosen` are the classes that `dataset.classes` names, None for all.
     """
     good = [outcome for outcome in outcomes if outcome.bad is None]
     text = counted(len(good), "picture")
-    if layout.said:
-        text += f" with {layout.said}"
+    if layout.summary:
+        text += f" with {layout.summary}"
     elif labels is not None:
         text += f" in {_class_counts(layout.classes, labels, chosen)}"
     parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}"]
     if listing.arrays:
         parts.append(few(listing.arrays, 2))
     if len(files) < len(layout.files):
-        parts.append(f"{len(files):,} of {len(layout.files):,} chosen")
-    if labels is not None and not layout.said and len(layout.classes) == len(labels) > SOME:
+        parts.append(f"{len(files):,} of {len(layout.files):,} selected")
+    if labels is not None and not layout.summary and len(layout.classes) == len(labels) > MOST_SINGLE_CLASSES:
         parts.append("each picture is its own class")
     parts += layout.remarks
     if layout.mixed:
         parts.append("pictures both loose and in sub-folders: no classes")
-    parts += _done(good, target)
-    parts += ranges.describe(_values_of(good), asked, target.value_range, _of_eight_bits(good))
+    parts += _changes(good, target)
+    parts += ranges.describe(_values_of(good), configured, target.value_range, _of_eight_bits(good))
     if any(outcome.cut_off for outcome in good):
-        parts.append(f"{sum(outcome.cut_off for outcome in good):,} with values beyond that, cut off there")
+        parts.append(f"{sum(outcome.cut_off for outcome in good):,} with values outside that range, clipped")
     others = listing.describe_others(less=layout.inside in listing.candidates)
     if others:
         parts.append(others)
@@ -66,49 +66,51 @@ def source_line(
     return "; ".join(parts)
 
 
-def _done(good: Sequence[Outcome], target: Target) -> list[str]:
-    """What was done to how many pictures."""
+def _changes(good: Sequence[Outcome], target: Target) -> list[str]:
+    """Describes each change and to how many images it was made."""
     height, width = target.size
     clear = "wholly transparent"
     if target.channels == 4:
-        clear += " (is that band no opacity, dataset.bands=data keeps it and the others)"
+        clear += " (if that band is not opacity, use dataset.bands=data)"
     counts = (
-        (sum(outcome.turned for outcome in good), "turned as their EXIF says"),
-        (sum(outcome.profile for outcome in good), "of another colour profile brought to sRGB"),
-        (sum(outcome.recoloured == "grey" for outcome in good), "in colour made grey"),
-        (sum(outcome.recoloured == "colour" for outcome in good), "in grey made colour"),
+        (sum(outcome.turned for outcome in good), "reoriented by EXIF"),
+        (sum(outcome.profile for outcome in good), "converted to sRGB from another colour profile"),
+        (sum(outcome.recoloured == "grey" for outcome in good), "converted from colour to grey"),
+        (sum(outcome.recoloured == "colour" for outcome in good), "converted from grey to colour"),
         (sum(outcome.flattened for outcome in good), f"with transparency put on {target.background}"),
         (sum(outcome.clear for outcome in good), clear),
-        (sum(outcome.share > 0 for outcome in good), _fit_said(good, target)),
+        (sum(outcome.share > 0 for outcome in good), _describe_fit(good, target)),
         (sum(outcome.enlarged for outcome in good), f"smaller than {height} x {width}, enlarged"),
     )
-    return [f"{count:,} {said}" for count, said in counts if count]
+    return [f"{count:,} {change}" for count, change in counts if count]
 
 
 def fit_line(native: tuple[int, int], size: tuple[int, int]) -> str:
-    """What is done to pictures that are all of one (height, width), each part with a semicolon in front."""
+    """Describes how images of one (height, width) are fitted to `size`; each part begins with a semicolon."""
     fit = fit_of(native[1], native[0], size, CROP)
-    cut = f"; each cut to {_proportions(size)}, {_percent(fit.share)} left out" if fit.share > 0 else ""
+    cut = f"; each cropped to {_proportions(size)}, {_percent(fit.share)} removed" if fit.share > 0 else ""
     enlarged = f"; each enlarged to {size[0]} x {size[1]}" if fit.enlarged else ""
     return cut + enlarged
 
 
 def _proportions(size: tuple[int, int]) -> str:
-    """Width to height."""
+    """Returns width to height, such as `4:3`."""
     divisor = math.gcd(*size)
     return f"{size[1] // divisor}:{size[0] // divisor}"
 
 
 def _percent(share: float) -> str:
+    """Formats a share from 0 to 1, such as `18 %`."""
     return "under 1 %" if share < 0.01 else f"{min(share, 0.99):.0%}".replace("%", " %")
 
 
-def _fit_said(good: Sequence[Outcome], target: Target) -> str:
+def _describe_fit(good: Sequence[Outcome], target: Target) -> str:
+    """Describes how images were fitted to the size, with the largest share."""
     proportions = _proportions(target.size)
     most = max((outcome.share for outcome in good), default=0)
     share = ("" if most < 10 else "up to ") + _percent(most / 1000)
     if target.fit == CROP:
-        return f"cut to {proportions}, {share} left out"
+        return f"cropped to {proportions}, {share} removed"
     if target.fit == PAD:
         ground = "transparent" if target.channels == 4 and target.bands == COLOUR else target.background
         return f"padded to {proportions} with {ground}, {share} of the result"
@@ -124,28 +126,29 @@ def _of_eight_bits(good: Sequence[Outcome]) -> int:
 
 
 def named(files: Sequence[File], outcomes: Sequence[Outcome], most: int) -> str:
-    """The pictures that cannot be used, each with the reason."""
+    """Names the first `most` unusable images, each with the reason."""
     bad = [f"{file.name} ({outcome.bad})" for file, outcome in zip(files, outcomes, strict=True) if outcome.bad]
     return few(bad, most)
 
 
 def _class_counts(classes: Sequence[str], labels: Tensor, chosen: Sequence[str] | None) -> str:
+    """Returns the classes with their numbers of images, such as `2 classes (cat 3, dog 2)`."""
     counts = labels[labels >= 0].bincount(minlength=len(classes)).tolist()
     pairs = zip(classes, counts, strict=True)
     named = [f"{name} {count:,}" for name, count in pairs if chosen is None or name in chosen]
     return f"{counted(len(named), 'class', 'classes')} ({few(named, 10)})"
 
 
-# --- what is recorded --------------------------------------------------------------------------------------------
+# --- record ------------------------------------------------------------------------------------------------------
 
 
 def record_of(
-    listing: Listing, files: Sequence[File], outcomes: Sequence[Outcome], target: Target, asked: ValueRange
+    listing: Listing, files: Sequence[File], outcomes: Sequence[Outcome], target: Target, configured: ValueRange
 ) -> dict[str, Any]:
-    """All that was done to the pictures, for the run's record."""
+    """Returns everything that was done to the images, for the record of a run."""
     good = [outcome for outcome in outcomes if outcome.bad is None]
     values = _values_of(good)
-    by_kind = {kind: [seen for seen in values if seen.kind == kind] for kind in ranges.FULL_RANGES}
+    by_kind = {kind: [each for each in values if each.kind == kind] for kind in ranges.FULL_RANGES}
     return {
         "used": len(good),
         "turned_by_exif": sum(outcome.turned for outcome in good),
@@ -158,9 +161,9 @@ def record_of(
         "fitted": sum(outcome.share > 0 for outcome in good),
         "largest_share_fitted": max((outcome.share for outcome in good), default=0) / 1000,
         "enlarged": sum(outcome.enlarged for outcome in good),
-        "value_range_asked": ranges.typed(asked),
+        "value_range_asked": ranges.typed(configured),
         "value_range": ranges.typed(target.value_range),
-        "values": {kind: _extent(seen) for kind, seen in by_kind.items() if seen},
+        "values": {kind: _extent(extents) for kind, extents in by_kind.items() if extents},
         "values_cut_off": sum(outcome.cut_off for outcome in good),
         "arrays": listing.arrays[:MOST_RECORDED],
         "other_files": listing.others,
@@ -172,5 +175,7 @@ def record_of(
     }
 
 
-def _extent(seen: Sequence[Values]) -> dict[str, float]:
-    return {"pictures": len(seen), "low": min(each.low for each in seen), "high": max(each.high for each in seen)}
+def _extent(extents: Sequence[Values]) -> dict[str, float]:
+    """Returns the number of images, the lowest and the highest value."""
+    low, high = min(each.low for each in extents), max(each.high for each in extents)
+    return {"pictures": len(extents), "low": low, "high": high}

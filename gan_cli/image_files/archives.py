@@ -1,4 +1,4 @@
-"""A zip or a tar of pictures, read where it is: nothing of it is written to a disk under a name of its own."""
+"""Reads images in a zip or tar in place. Members are never extracted to named files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SPLIT = re.compile("(?<![a-z])(train|test|val|valid|validation)(?![a-z])")
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """The folders and the name of a member, none of which leads out: some programs write backslashes or ./ in front."""
+    """Returns the path parts of a member, with backslashes as separators and without `.` and `..`."""
     return tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", ".", ".."))
 
 
@@ -49,6 +49,8 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 class ZipReader:
+    """Lists and reads the images in a zip or npz."""
+
     def __init__(self, archive: zipfile.ZipFile, shown: str) -> None:
         self.listing = Listing(shown, zipped=True)
         self._archive = archive
@@ -58,14 +60,15 @@ class ZipReader:
             add_arrays(self.listing, archive, (), None)
             return
         members = [(_parts(info.filename), info) for info in archive.infolist()]
-        places = dict(members)
-        ours = own_outputs.in_archive(places, lambda parts: self._head(places[parts]))
+        by_path = dict(members)
+        ours = own_outputs.in_archive(by_path, lambda parts: self._head(by_path[parts]))
         self._list(members, ours)
         if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
-            self.listing = Listing(shown, zipped=True)  # as of a folder
+            self.listing = Listing(shown, zipped=True)  # only samples of gan-cli: they are what the user wants
             self._list(members, own_outputs.but_samples(ours))
 
     def _list(self, members: list[tuple[tuple[str, ...], zipfile.ZipInfo]], ours: list[Own]) -> None:
+        """Lists all members that are not outputs of gan-cli."""
         self.listing.own = ours
         left_out, seen = {each.parts for each in ours}, set()
         for parts, info in members:
@@ -99,10 +102,11 @@ class ZipReader:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
+        """Turns errors of reading into BadPicture, or StorageError if the disk fails."""
         try:
             yield
         except OSError as error:
-            if error.errno in (None, errno.EINVAL):  # sought where the damaged directory says
+            if error.errno in (None, errno.EINVAL):  # seek to a wrong offset in a damaged zip
                 raise BadPicture("damaged in the zip") from None
             raise StorageError(f"{self.listing.shown}: cannot be read ({error.strerror})") from error
         except DAMAGED:
@@ -118,7 +122,7 @@ def _first_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, count: int) ->
 
 
 class NpzMember(NamedTuple):
-    """An array of an npz that lies in a folder."""
+    """An array in an npz that lies in a folder."""
 
     path: str
     name: str
@@ -137,9 +141,9 @@ class NpzMember(NamedTuple):
 
 
 def add_arrays(listing: Listing, archive: zipfile.ZipFile, parts: tuple[str, ...], path: str | None) -> None:
-    """Lists the pictures of an npz: of its arrays those with the most axes, for others are labels or the like.
+    """Lists the images of an npz: only its arrays with the most axes, because others are labels or the like.
 
-    `parts` and `path` are of the npz itself where it lies in a folder.
+    `parts` and `path` are those of the npz, if it lies in a folder.
     """
     members = [info for info in archive.infolist() if info.filename.lower().endswith(".npy")]
     axes: list[int] = []
@@ -156,12 +160,13 @@ def add_arrays(listing: Listing, archive: zipfile.ZipFile, parts: tuple[str, ...
 
 
 def _split_of(name: str) -> tuple[str, ...]:
-    """The split that the name of an array is about, as of `x_train.npy` or `test_images.npy`: as if in its folder."""
+    """Returns the split in the name of an array, as in `x_train.npy` or `test_images.npy`, as a folder."""
     words = SPLIT.findall(name.lower().removesuffix(".npy"))
     return (words[0],) if len(words) == 1 else ()
 
 
 def _refused(info: zipfile.ZipInfo) -> str | None:
+    """Returns why a member cannot be read, None if it can."""
     if info.flag_bits & 1:
         return "encrypted"
     if info.file_size > formats.MOST_FILE_BYTES and not info.filename.lower().endswith(".npy"):
@@ -173,6 +178,7 @@ def _refused(info: zipfile.ZipInfo) -> str | None:
 
 @contextmanager
 def opened_zip(path: str, shown: str) -> Iterator[Reader]:
+    """Opens a zip or npz. UsageError if it is damaged."""
     try:
         archive = zipfile.ZipFile(path)
     except OSError as error:
@@ -188,14 +194,14 @@ def opened_zip(path: str, shown: str) -> Iterator[Reader]:
 
 
 class Span(NamedTuple):
-    """Where the bytes of a member are in the tar once that is unpacked."""
+    """The position of the bytes of a member in the uncompressed tar."""
 
     start: int
     size: int
 
 
 class TarReader:
-    """A packed tar is unpacked at the first picture that is asked for, into a file that has no name."""
+    """Lists and reads the images in a tar. A compressed tar is unpacked to an unnamed file at the first read."""
 
     def __init__(self, path: str, shown: str) -> None:
         self.listing = Listing(shown, zipped=True)
@@ -206,13 +212,13 @@ class TarReader:
         heads: dict[tuple[str, ...], bytes] = {}
         members = self._list([], heads)
         ours = own_outputs.in_archive(members, lambda parts: heads.get(parts, b""))
-        if ours:  # what they are is known once all has been seen
+        if ours:  # known only after the whole tar was listed
             self._list(ours)
             if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
-                self._list(own_outputs.but_samples(ours))  # as of a folder
+                self._list(own_outputs.but_samples(ours))  # only samples of gan-cli: they are what the user wants
 
     def _list(self, ours: list[Own], heads: dict[tuple[str, ...], bytes] | None = None) -> set[tuple[str, ...]]:
-        """Lists all but what is ours, and gives the paths of all members; `heads` gets what tells ours, by its path."""
+        """Lists all members but `ours` and returns the paths of all. Adds identifying bytes by path to `heads`."""
         self.listing = Listing(self.listing.shown, zipped=True)
         self.listing.own = ours
         left_out, seen = {each.parts for each in ours}, set()
@@ -244,6 +250,7 @@ class TarReader:
         self.listing.add(parts, Span(member.offset_data, member.size), member.size, begins, bad)
 
     def close(self) -> None:
+        """Closes the tar."""
         if self._plain is not None:
             self._plain.close()
 
@@ -272,6 +279,8 @@ class TarReader:
 
 
 def _opened_in(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Begins:
+    """Returns a function that reads the first bytes of a member."""
+
     def begins(count: int) -> bytes:
         content = tar.extractfile(member)
         return b"" if content is None else content.read(count)
@@ -280,7 +289,7 @@ def _opened_in(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Begins:
 
 
 def _unpacked(path: str) -> IO[bytes]:
-    """The tar itself, or what is packed in it, in a file without a name."""
+    """Opens the tar, or unpacks a compressed one into an unnamed temporary file."""
     file = open(path, "rb")  # closed by its reader
     start = file.read(8)
     packing = next((name for magic, name in formats.PACKED_MAGIC.items() if start.startswith(magic)), None)
@@ -301,6 +310,7 @@ def _unpacked(path: str) -> IO[bytes]:
 
 @contextmanager
 def opened_tar(path: str, shown: str) -> Iterator[Reader]:
+    """Opens a tar. UsageError if it is damaged."""
     try:
         reader = TarReader(path, shown)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Pictures in arrays, `.npy` and `.npz`: how many an array holds, and each of them. No Python object is loaded."""
+"""Images in `.npy` and `.npz` arrays: their number and each image. Python objects are never loaded."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from gan_cli.image_files.problems import BadPicture
 if TYPE_CHECKING:
     import numpy as np
 
-BEGINNING = 12_000  # bytes that a header lies in
-MOST_BYTES = 8 << 30  # of an array that is held in memory, since it cannot be read in place
-FEW = 4  # channels, up to which an axis is taken for them
-KINDS = "buif"  # of numbers: booleans, whole ones, floats
+BEGINNING = 12_000  # bytes that hold the header
+MOST_BYTES = 8 << 30  # of an array that cannot be mapped and is held in memory
+MOST_CHANNELS = 4  # a longer axis is not taken for channels
+KINDS = "buif"  # numpy kinds: bool, unsigned, integer, float
 
 
 class Array(NamedTuple):
-    """What a header says: the shape, and which axis is what: N pictures, H, W, C channels."""
+    """The shape of an array and the meaning of its axes, such as `NHWC`: N images, H, W, C channels."""
 
     shape: tuple[int, ...]
     axes: str
 
     @property
     def pictures(self) -> int:
+        """The number of images."""
         return self.shape[self.axes.index("N")] if "N" in self.axes else 1
 
     def __str__(self) -> str:
@@ -34,7 +35,7 @@ class Array(NamedTuple):
 
 
 class ArrayPlace(NamedTuple):
-    """One picture of an array: the file or member that holds it, and its number if it holds several."""
+    """One image of an array: the file or member that holds the array, and the index, None if it holds one image."""
 
     holder: Any
     array: Array
@@ -42,9 +43,9 @@ class ArrayPlace(NamedTuple):
 
 
 def described(start: bytes, size: int) -> Array | None:
-    """The array of a file of `size` bytes that begins so; None if it holds no pictures.
+    """Parses the header of an npy of `size` bytes from its first bytes; None if it holds no images.
 
-    BadPicture for one that is damaged or holds objects.
+    BadPicture if it is damaged or holds Python objects.
     """
     from numpy.lib import format as npy
 
@@ -55,7 +56,7 @@ def described(start: bytes, size: int) -> Array | None:
         if version not in readers:
             raise ValueError("version")
         shape, _, dtype = readers[version](stream)
-    except Exception as error:  # a hostile header makes its parser raise almost anything
+    except Exception as error:  # the parser may raise almost anything on a hostile header
         raise BadPicture("damaged array") from error
     if any(length < 0 for length in shape):
         raise BadPicture("damaged array")
@@ -68,20 +69,20 @@ def described(start: bytes, size: int) -> Array | None:
 
 
 def _axes(shape: tuple[int, ...]) -> str | None:
-    """What the axes are; None if these are no pictures. Channels are few; where either may be, they come last."""
+    """Guesses the axes of a shape; None if it cannot be images. If both orders are possible, channels are last."""
     if len(shape) == 2:
         return "HW" if min(shape) > 1 else None
     if len(shape) == 3:
-        if shape[2] <= FEW or 2 * shape[2] <= min(shape[:2]) <= max(shape[:2]) < 2 * min(shape[:2]):
+        if shape[2] <= MOST_CHANNELS or 2 * shape[2] <= min(shape[:2]) <= max(shape[:2]) < 2 * min(shape[:2]):
             return "HWC"
         return "CHW" if shape[0] in (3, 4) else "NHW"
     if len(shape) == 4:
-        return "NHWC" if shape[3] <= FEW or shape[3] < shape[1] else "NCHW"
+        return "NHWC" if shape[3] <= MOST_CHANNELS or shape[3] < shape[1] else "NCHW"
     return None
 
 
 def pixels_of(whole: np.ndarray, place: ArrayPlace) -> np.ndarray:
-    """The picture, `[H, W]` or `[H, W, C]`, copied out of its array."""
+    """Copies one image, `[H, W]` or `[H, W, C]`, out of its array."""
     axes = place.array.axes
     picture = whole if place.number is None else whole[place.number]
     picture = picture.transpose(1, 2, 0) if axes.endswith("CHW") else picture
@@ -89,7 +90,7 @@ def pixels_of(whole: np.ndarray, place: ArrayPlace) -> np.ndarray:
 
 
 def mapped(path: str) -> np.ndarray:
-    """The array of a file, which is read where it is."""
+    """Memory-maps the array of an npy file."""
     import numpy as np
 
     try:
@@ -99,7 +100,7 @@ def mapped(path: str) -> np.ndarray:
 
 
 class Held:
-    """The array that was asked for last, in memory: its pictures are asked for one after the other."""
+    """Caches the latest array in memory, because its images are read one after the other."""
 
     def __init__(self) -> None:
         self._key: Any = None
@@ -107,10 +108,11 @@ class Held:
         self._lock = threading.Lock()
 
     def get(self, key: Any, size: int, opened: Callable[[], IO[bytes]]) -> np.ndarray:
+        """Returns the array `key` of `size` bytes, read from `opened()` unless it is cached."""
         import numpy as np
 
         if size > MOST_BYTES:
-            raise BadPicture(f"larger than {MOST_BYTES >> 30} GiB, unpack it: an npy of its own is read in place")
+            raise BadPicture(f"larger than {MOST_BYTES >> 30} GiB, unpack it: a separate npy file is memory-mapped")
         with self._lock:
             if self._array is None or self._key != key:
                 self._array = None

@@ -1,4 +1,4 @@
-"""A folder of pictures, or a single file: walked through links, but never in circles; and told from what it was."""
+"""Reads a folder of images or a single file, following links without cycles; computes a signature of it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 
 def signature(path: str) -> str:
-    """32 hex digits that differ once a file below the folder `path`, or the file `path`, is another or was written to.
+    """Returns 32 hex digits that change if `path`, or a file below it, is written, replaced, added or removed.
 
-    They go by name, size, time, place on the disk and time of the last change to that. Nothing is kept of what was
-    looked at, so that a million pictures take no memory. OSError if there is no such path.
+    Uses names, sizes, times, modes and inodes, not contents, and constant memory. OSError if there is no such path.
     """
     status = os.stat(path)
     if not stat.S_ISDIR(status.st_mode):
         return _digest(_state_of(status)).hex()
-    total = 0  # a sum, which does not depend on the order in which a folder gives its files
+    total = 0  # a sum, so that the order of the files in a folder does not matter
     for parts, item in _below(path, in_order=False):
         total += int.from_bytes(_digest("/".join(parts) + ("/" if item is None else f"\0{_state(item)}")), "big")
     return f"{total % 2**128:032x}"
 
 
 def _state(item: os.DirEntry[str]) -> str:
+    """Returns `_state_of` of a folder entry."""
     try:
         status = item.stat()
     except OSError:
@@ -45,7 +45,7 @@ def _state(item: os.DirEntry[str]) -> str:
 
 
 def _state_of(status: os.stat_result) -> str:
-    """What an exchange of two files changes, too, even of equal size and time; the mode: what may be read now."""
+    """Returns a text that changes if the file is written, if two files are swapped, or if its permissions change."""
     parts = (status.st_size, status.st_mtime_ns, status.st_mode, status.st_dev, status.st_ino, status.st_ctime_ns)
     return " ".join(map(str, parts))
 
@@ -55,12 +55,13 @@ def _digest(text: str) -> bytes:
 
 
 def _below(
-    path: str, *, in_order: bool, left_out: list[Own] | None = None, meant: str | None = None
+    path: str, *, in_order: bool, left_out: list[Own] | None = None, wanted: str | None = None
 ) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str] | None]]:
-    """The parts of each folder (with None) and of each file below `path`.
+    """Yields the path parts of each folder (with None) and of each file (with its entry) below `path`.
 
-    Each folder comes once: real ones first, then those that only links lead to. Runs and exports of ours do not come;
-    with `left_out`, which gets all that is left out, our samples do not either, unless they are `meant`.
+    Each folder comes once: real folders first, then those reached only through links. Runs and exports of gan-cli are
+    skipped. With `left_out`, to which skipped ones are added, its other outputs are skipped too, but not the kind
+    `wanted`.
     """
     seen: set[str] = set()
     folders: list[tuple[str, tuple[str, ...]]] = [(path, ())]
@@ -81,7 +82,7 @@ def _below(
         if in_order:
             items = iter(sorted(items, key=lambda item: item.name))
         if left_out is not None:
-            items = _without_own(list(items), folder, parts, left_out, meant)
+            items = _without_own(list(items), folder, parts, left_out, wanted)
         for item in items:
             below = (*parts, item.name)
             if item.is_dir(follow_symlinks=False):
@@ -93,14 +94,16 @@ def _below(
 
 
 def _without_own(
-    items: list[os.DirEntry[str]], folder: str, parts: tuple[str, ...], left_out: list[Own], meant: str | None
+    items: list[os.DirEntry[str]], folder: str, parts: tuple[str, ...], left_out: list[Own], wanted: str | None
 ) -> Iterator[os.DirEntry[str]]:
+    """Skips the outputs of gan-cli among the entries of a folder, but not the kind `wanted`."""
     ours = own_outputs.beside_sidecars([item.name for item in items], partial(own_outputs.head_in, folder))
-    left_out += [Own(each, (*parts, name)) for name, each in ours.items() if each != meant]
-    return (item for item in items if ours.get(item.name, meant) == meant)
+    left_out += [Own(each, (*parts, name)) for name, each in ours.items() if each != wanted]
+    return (item for item in items if ours.get(item.name, wanted) == wanted)
 
 
 def _scanned(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Yields the entries of a folder without junk files."""
     try:
         with os.scandir(folder) as items:
             yield from (item for item in items if not is_junk(item.name))
@@ -111,7 +114,7 @@ def _scanned(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 class FolderReader:
-    """Of a folder, or of a single file: `alone`."""
+    """Lists and reads a folder, or with `alone` a single file."""
 
     def __init__(self, path: str, shown: str, *, alone: bool = False) -> None:
         self.listing = Listing(shown)
@@ -125,11 +128,11 @@ class FolderReader:
         else:
             self._walk(path)
             if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in self.listing.own):
-                self.listing = Listing(shown)  # nothing but samples of ours: they are meant
-                self._walk(path, meant=own_outputs.SAMPLES)
+                self.listing = Listing(shown)  # only samples of gan-cli: they are what the user wants
+                self._walk(path, wanted=own_outputs.SAMPLES)
 
-    def _walk(self, path: str, meant: str | None = None) -> None:
-        for parts, item in _below(path, in_order=True, left_out=self.listing.own, meant=meant):
+    def _walk(self, path: str, wanted: str | None = None) -> None:
+        for parts, item in _below(path, in_order=True, left_out=self.listing.own, wanted=wanted):
             if item is None:
                 if 0 < len(parts) < 3:
                     self.listing.folders.add(parts)
@@ -144,7 +147,7 @@ class FolderReader:
 
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):
-                raise ValueError("a pipe or the like, which would be waited for")
+                raise ValueError("not a regular file: opening a pipe would block")
             with zipfile.ZipFile(path) as archive:
                 archives.add_arrays(self.listing, archive, parts, path)
         except archives.DAMAGED:
@@ -174,7 +177,7 @@ class FolderReader:
                 raise BadPicture("not a regular file")
             if status.st_size > formats.MOST_FILE_BYTES:
                 raise BadPicture(f"larger than {formats.MOST_FILE_BYTES >> 20} MiB")
-            # Should it have become a pipe meanwhile, opening it must not wait for a writer.
+            # O_NONBLOCK: if the file has become a pipe meanwhile, opening it does not wait for a writer.
             with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
                 return opened.read(formats.MOST_FILE_BYTES)
         except OSError as error:
@@ -189,7 +192,7 @@ def _size(item: os.DirEntry[str]) -> int:
 
 
 def _beginning(path: str) -> Begins:
-    """Gives the first bytes of a file; nothing of what is no regular file."""
+    """Returns a function that reads the first bytes of a file. BadPicture if it is not a regular file."""
 
     def begins(count: int) -> bytes:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -201,7 +204,7 @@ def _beginning(path: str) -> Begins:
 
 
 def _unreadable(error: OSError, path: str, link: bool) -> BadPicture | StorageError:
-    """The fault of one picture, or of the disk."""
+    """Returns the error of one image, or StorageError if the disk fails."""
     if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
         return BadPicture("a link that leads nowhere" if link else "gone")
     if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG):

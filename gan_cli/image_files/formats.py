@@ -1,4 +1,4 @@
-"""Kinds of files: which are read, by their endings or their first bytes, and what to do with each of the others."""
+"""Kinds of files by suffix or first bytes: those that are read, and advice for the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMATS_READ = (
 TO_PNG = "convert it to png"
 DEVELOP = "develop it to tif or png"
 CONVERT_DEEP = "convert it to 16-bit png or npy"
-FOREIGN = {  # pictures all the same: each stands among those that cannot be used
+FOREIGN = {  # image formats that are not read: such a file counts as an unusable image
     ".cr2": DEVELOP, ".cr3": DEVELOP, ".arw": DEVELOP, ".nef": DEVELOP, ".dng": DEVELOP, ".orf": DEVELOP,
     ".raf": DEVELOP, ".rw2": DEVELOP, ".pef": DEVELOP, ".srw": DEVELOP, ".apng": TO_PNG,
     ".eps": TO_PNG, ".heic": TO_PNG, ".heif": TO_PNG, ".ico": TO_PNG, ".jxl": TO_PNG, ".psd": TO_PNG, ".svg": TO_PNG,
@@ -30,7 +30,7 @@ TABLE = "write its pictures out as files or as an npy"
 UNSAFE = "it may hold code and is not loaded: save its arrays by numpy.savez"
 UNPACK = "unpack it"
 LABEL = "it is a label and no picture: write the labels into a table as file,label and name it by dataset.labels"
-HOLDERS = {  # of pictures in another form: told where nothing else is found, or where one is named as the path
+HOLDERS = {  # files that may contain images: reported if nothing else is found or if it is the path itself
     ".mp4": FILM, ".mov": FILM, ".avi": FILM, ".mkv": FILM, ".webm": FILM, ".h5": TABLE, ".hdf5": TABLE, ".mat": TABLE,
     ".parquet": TABLE, ".arrow": TABLE, ".tfrecord": TABLE, ".tfrecords": TABLE, ".mdb": TABLE, ".lmdb": TABLE,
     ".nii": CONVERT_DEEP, ".fits": CONVERT_DEEP, ".pt": UNSAFE, ".pth": UNSAFE, ".pkl": UNSAFE, ".pickle": UNSAFE,
@@ -38,12 +38,12 @@ HOLDERS = {  # of pictures in another form: told where nothing else is found, or
     ".cls": LABEL,
 }  # fmt: skip
 MOST_FILE_BYTES = 256 * 2**20  # of one picture
-OTHERS = (  # files that are no pictures, and are not opened to see whether they are
+OTHERS = (  # no images: such files are not opened to check
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".md", ".html", ".htm", ".yaml", ".yml", ".toml", ".ini", ".cfg",
     ".py", ".ipynb", ".sh", ".log", ".doc", ".docx", ".xls", ".xlsx", ".caption", ".zip", ".db", ".url", ".exe",
     ".bak", ".tmp", ".part", ".crdownload", ".xmp", ".wav", ".mp3",
 )  # fmt: skip
-BEGINNING = 140  # bytes that tell a picture
+BEGINNING = 140  # first bytes that identify an image
 MAGIC = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ",
     b"\xff\x4f\xff\x51",
@@ -54,47 +54,48 @@ DICOM = "is a DICOM file: " + CONVERT_DEEP
 
 
 def suffix_of(name: str) -> str:
-    """The ending in small letters; none of a name such as `pic0`, or of digits alone, as in `1.2.840.113`."""
+    """Returns the suffix in lower case; an empty text for `pic0` and for a suffix of digits, as in `1.2.840.113`."""
     suffix = os.path.splitext(name)[1].lower()
     return "" if suffix[1:].isdigit() else suffix
 
 
 def stem_of(name: str) -> str:
-    """The name of a picture, of an array or of what is packed, without its ending."""
+    """Returns the name of an image, array or archive without its suffix."""
     ending = next((each for each in (".zip", *TARS, *ARRAYS, *READ) if name.lower().endswith(each)), "")
     return name[: len(name) - len(ending)]
 
 
 def by_content(name: str) -> bool:
-    """Whether only the first bytes tell if a file of this name is a picture."""
+    """Whether the first bytes must be read to know if a file of this name is an image."""
     suffix = suffix_of(name)
     return not (suffix in OTHERS or suffix in HOLDERS or name.lower().endswith((*ARRAYS, *TARS)))
 
 
 def is_picture(start: bytes) -> bool:
-    """Whether a file that begins so is a picture of a kind that is read."""
+    """Whether the first bytes of a file are those of an image format that is read."""
     if start.startswith(MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or start[4:12] == b"ftypavif":
         return True
     return start[:1] == b"P" and start[1:2] in b"123456" and start[2:3] in b" \t\r\n" and len(start) > 3
 
 
 def is_dicom(start: bytes) -> bool:
+    """Whether the first bytes of a file are those of a DICOM file."""
     return start[128:132] == b"DICM"
 
 
 def is_tar(start: bytes) -> bool:
-    """Whether a file whose first 512 bytes these are is a tar, or packed as one may be."""
+    """Whether the first 512 bytes of a file are those of a tar or a compressed file, which may be a tar."""
     return start[257:262] == b"ustar" or start.startswith(tuple(PACKED_MAGIC))
 
 
 def refusal_of(name: str) -> str | None:
-    """Why a picture of this name is not even opened; None if it may be one that is read."""
+    """Returns why an image of this name is not opened; None if its format may be one that is read."""
     suffix = suffix_of(name)
     return f"{suffix[1:]} is not read, {FOREIGN[suffix]}" if suffix in FOREIGN else None
 
 
 def way_of(name: str) -> str | None:
-    """What a file of this name is and what to do with it, if it may hold pictures but is not read."""
+    """Returns advice for a file that may hold images but is not read; None for others."""
     suffix = suffix_of(name)
     for known in (FOREIGN, HOLDERS):
         if suffix in known:

@@ -1,4 +1,4 @@
-"""What a folder, a zip, a tar or a single file holds: the pictures, and the bytes of each."""
+"""Lists the images in a folder, zip, tar or single file, and gives access to their bytes."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ if TYPE_CHECKING:
 
 __all__ = ["READ", "BadPicture", "File", "Listing", "Reader", "opened"]
 TABLE = "labels.csv"
-TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl")  # what tables of other names are called
+TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl")  # suffixes of possible tables of other names
 MOST_CANDIDATES = 1000
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 MOST_FILES = 10_000_000
 EXPECTED = "expected a folder, zip or tar of pictures"
-Begins = Callable[[int], bytes]  # so many of a file's first bytes, or all that there are
+Begins = Callable[[int], bytes]  # reads that many first bytes of a file, or all if it is shorter
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A picture, or what goes by a picture's name: the parts of its path, and why it is not even opened.
+    """A file that is an image by its name or content: the parts of its path, and why it cannot be used (`bad`).
 
-    `foreign`: of a kind that is not read, so that it does not decide what the folders around it are.
+    `place` is what its reader needs to read it. `foreign`: an image format that is not read; it has no influence on the
+    layout of folders.
     """
 
     parts: tuple[str, ...]
@@ -46,15 +47,17 @@ class File:
 
     @property
     def name(self) -> str:
+        """The path, shortened for messages."""
         return one_line("/".join(self.parts), 120)
 
 
 @dataclass
 class Listing:
-    """What there is: pictures, folders down to the second level, tables of labels, arrays, and how much else.
+    """The content of a path: images, folders of two levels, tables of labels, arrays, and the number of other files.
 
-    `unused` are arrays of other things than pictures, `values` those of them that can be read, `ways` counts by their
-    kind other files that may hold pictures, and `first_way` says of the first of these what to do with it.
+    `tables` are named labels.csv, `candidates` are other possible tables. `own` are outputs of gan-cli. `arrays` are
+    descriptions of arrays of images, `unused` the names of other arrays, `values` those of them that can be read.
+    `ways` counts by suffix the other files that may hold images; `first_way` is advice about the first of these.
     """
 
     shown: str
@@ -72,7 +75,7 @@ class Listing:
     first_way: str = ""
 
     def add(self, parts: tuple[str, ...], place: Any, size: int, begins: Begins, bad: str | None = None) -> None:
-        """A file by its name, or where its ending is none or unknown by the bytes with which it begins."""
+        """Adds a file by its suffix, or by its first bytes if it has no suffix or an unknown one."""
         self.folders.update(parts[:depth] for depth in (1, 2) if depth < len(parts))
         name = parts[-1]
         suffix, refused = formats.suffix_of(name), formats.refusal_of(name)
@@ -92,6 +95,7 @@ class Listing:
             raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} files")
 
     def _by_content(self, parts: tuple[str, ...], place: Any, begins: Begins) -> bool:
+        """Adds a file whose first bytes are those of an image. Returns whether it did."""
         try:
             start = begins(formats.BEGINNING)
         except (BadPicture, OSError):
@@ -107,7 +111,7 @@ class Listing:
     def add_array(
         self, parts: tuple[str, ...], place: Any, size: int, begins: Begins, bad: str | None = None, fewest: int = 2
     ) -> None:
-        """The pictures of an npy, if it has at least `fewest` axes."""
+        """Adds the images of an npy that has at least `fewest` axes."""
         try:
             if bad is not None:
                 raise BadPicture(bad)
@@ -134,24 +138,22 @@ class Listing:
         names = (f"{stem}[{index:0{width}d}].npy" for index in range(array.pictures))
         self.files += [File((*parts[:-1], name), ArrayPlace(place, array, index)) for index, name in enumerate(names)]
 
-    def _add_other(self, parts: tuple[str, ...], way: str | None = None) -> None:
+    def _add_other(self, parts: tuple[str, ...]) -> None:
+        """Counts a file that is no image; notes advice if it may hold images."""
         self.others += 1
+        advice = None
         name = one_line("/".join(parts), 120)
         if parts[-1].lower().endswith((".zip", ".npz", *formats.TARS)):
-            give = "unpack it and give that" if self.zipped else f"give that, dataset.path={self.shown}/{name}"
-            way = f"it holds {name}: {give}"
-        elif way is None:
-            known = formats.way_of(parts[-1])
-            way = None if known is None else f"{name}: {known}"
-        if way is not None:
+            step = "unpack it and use that" if self.zipped else f"use that, dataset.path={self.shown}/{name}"
+            advice = f"it holds {name}: {step}"
+        elif (known := formats.way_of(parts[-1])) is not None:
+            advice = f"{name}: {known}"
+        if advice is not None:
             self.ways[formats.suffix_of(parts[-1])[1:]] += 1
-            self.first_way = self.first_way or way
+            self.first_way = self.first_way or advice
 
     def describe_others(self, *, less: int = 0) -> str:
-        """What else there is, in words: nothing, or a number with the kinds that may hold pictures.
-
-        `less` of them are in use.
-        """
+        """Describes the other files and unused arrays; an empty text without any. `less` other files are in use."""
         parts = []
         if self.others > less:
             named = ", ".join(f"{count:,} {kind}" for kind, count in self.ways.most_common(5))
@@ -164,19 +166,20 @@ class Listing:
 
 
 class Reader(Protocol):
-    """Gives the bytes of a file it has listed; BadPicture if it cannot. May be called from several threads."""
+    """Reads the files that it has listed. BadPicture if one cannot be read. Methods are thread-safe."""
 
     listing: Listing
 
-    def read(self, file: File) -> bytes: ...
+    def read(self, file: File) -> bytes:
+        """Reads the bytes of a file."""
 
     def picture(self, file: File) -> bytes | np.ndarray:
-        """The bytes of a picture, or `[H, W]` or `[H, W, C]` of an array."""
+        """Reads an encoded image as bytes, or an image of an array as `[H, W]` or `[H, W, C]`."""
 
 
 @contextmanager
 def opened(path: str) -> Iterator[Reader]:
-    """The reader of a folder, zip, tar or single file; UsageError if it is none of these."""
+    """Opens the reader of a folder, zip, tar or single file. UsageError if it is none of these."""
     expanded = os.path.expanduser(path)
     shown = one_line(expanded)
     try:
@@ -189,7 +192,7 @@ def opened(path: str) -> Iterator[Reader]:
         if own.kind_at(expanded) == own.RUN:
             raise UsageError(
                 f"dataset.path={shown}: is a run of gan-train, whose pictures are grids; gan-sample ckpt=... "
-                "format=images makes a folder of single ones"
+                "format=images writes a folder of single pictures"
             )
         from gan_cli.image_files.folders import FolderReader
 
@@ -202,6 +205,7 @@ def opened(path: str) -> Iterator[Reader]:
 
 
 def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
+    """Returns the reader of a file, by its suffix and its first bytes."""
     from gan_cli.image_files import archives
 
     try:
@@ -218,10 +222,10 @@ def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
         return _opened_alone(path, shown)
     if name.endswith(formats.TARS) or formats.is_tar(start):
         return archives.opened_tar(path, shown)
-    if zipfile.is_zipfile(path):  # with a program in front, which unpacks it
+    if zipfile.is_zipfile(path):  # a self-extracting zip begins with a program
         return archives.opened_zip(path, shown)
-    way = formats.DICOM if formats.is_dicom(start) else formats.way_of(name)
-    raise UsageError(f"dataset.path={shown}: {way or f'neither a folder, a zip, a tar nor a picture, {EXPECTED}'}")
+    advice = formats.DICOM if formats.is_dicom(start) else formats.way_of(name)
+    raise UsageError(f"dataset.path={shown}: {advice or f'neither a folder, a zip, a tar nor a picture, {EXPECTED}'}")
 
 
 @contextmanager
@@ -232,4 +236,5 @@ def _opened_alone(path: str, shown: str) -> Iterator[Reader]:
 
 
 def is_junk(name: str) -> bool:
+    """Whether a file or folder is skipped without a word: hidden, of the operating system, or a cache file."""
     return name.startswith(".") or name.lower() in JUNK or name.endswith(own.CACHED)

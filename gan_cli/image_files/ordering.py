@@ -1,4 +1,4 @@
-"""The order of classes by their names: numbers by their size, then words, in which numbers also count by their size."""
+"""Sort keys of class names: numbers by value, then words, in which numbers also sort by value."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ DIGITS = re.compile(r"[0-9]+")
 
 
 def number_of(name: str) -> float | None:
-    """What a name that is a number is worth, `30.2` or `30,2`; None of any other name."""
+    """Parses a name that is a number, such as `30.2` or `30,2`; None for any other name."""
     return float(name.replace(",", ".")) if NUMBER.fullmatch(name) else None
 
 
 def natural(name: str) -> tuple[bool, float, str, str]:
-    """A key to sort by: 0, 1, 2, 10, then class1, class2, class10."""
+    """Returns the sort key: 0, 1, 2, 10, then class1, class2, class10."""
     number = number_of(name)
     padded = DIGITS.sub(lambda found: found[0].zfill(20), name)
     return (number is None, 0.0 if number is None else number, padded, name)
 
 
 def as_before(name: str) -> tuple[bool, int, str]:
-    """The key by which tables were sorted at first: whole numbers by their size, then text."""
+    """Returns the sort key of labels version 1: non-negative integers by value, then text."""
     number = name.isdecimal() and len(name) < 20
     return (not number, int(name) if number else 0, name)

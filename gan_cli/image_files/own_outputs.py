@@ -1,4 +1,4 @@
-"""What gan-cli itself wrote, found again by its files: runs, exports, samples, pages of an evaluation."""
+"""Recognizes the outputs of gan-cli by their files: runs, exports, samples, pages of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,47 +9,44 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 RUN, EXPORT, SAMPLES, PICTURE = "run", "export", "set of samples", "picture"
-MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # names that a folder has
-OF_US = b'"gan_cli"'  # a key of their config.json
-PAGE = "_memorization"  # at the end of the name of a page that an evaluation left
-OF_SIDECARS = (
-    b'"sha256"',
-    b'"checkpoint"',
-    b'"seeds"',
-)  # keys of the JSON file beside what gan-sample and gan-eval write
-CACHED = ".pictures"  # at the end of the name of a file of decoded pictures, which is left out without a word
-OF_EVALUATIONS = b'"extractor"'
-HEAD = 1 << 12  # bytes in which they are
-MOST_SIDECARS = 1000  # of a folder that are looked at
+MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # files and folders in it
+CONFIG_KEY = b'"gan_cli"'  # in the config.json of a run or export
+PAGE = "_memorization"  # end of the name of a page of an evaluation
+# Keys of the JSON file next to what gan-sample and gan-eval write.
+SIDECAR_KEYS = (b'"sha256"', b'"checkpoint"', b'"seeds"')
+CACHED = ".pictures"  # suffix of a cache file of decoded images, which is skipped without a word
+EVALUATION_KEY = b'"extractor"'
+HEAD = 1 << 12  # first bytes, which hold these keys
+MOST_SIDECARS = 1000  # JSON files of a folder that are read
 
 
 class Own(NamedTuple):
-    """Something of ours: what it is, and where."""
+    """An output of gan-cli: its kind and its path."""
 
     kind: str
     parts: tuple[str, ...]
 
 
 def kind_of(names: Collection[str], head: Callable[[str], bytes]) -> str | None:
-    """What a folder with files and folders of these names is, if it is a run or an export.
+    """Returns `run` or `export` for a folder with these names in it, None for others.
 
-    `head` gives the beginning of a file.
+    `head` reads the first bytes of a file.
     """
     for kind, marks in MARKS.items():
         if all(mark in names for mark in marks):
-            return kind if OF_US in head(marks[0]) else None
+            return kind if CONFIG_KEY in head(marks[0]) else None
     return None
 
 
 def kind_at(folder: str) -> str | None:
-    """As `kind_of`, of a folder that is not listed yet."""
+    """Returns `kind_of` for a folder that is not listed yet."""
     marks = dict.fromkeys(mark for each in MARKS.values() for mark in each)
     names = [mark for mark in marks if os.path.exists(os.path.join(folder, mark))]
     return kind_of(names, lambda name: head_in(folder, name)) if len(names) > 1 else None
 
 
 def head_in(folder: str, name: str) -> bytes:
-    """The beginning of a file, nothing of what is none."""
+    """Reads the first bytes of a file; nothing if it is not a regular file or cannot be read."""
     try:
         path = os.path.join(folder, name)
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -61,9 +58,9 @@ def head_in(folder: str, name: str) -> bytes:
 
 
 def beside_sidecars(names: Collection[str], head: Callable[[str], bytes]) -> dict[str, str]:
-    """Which of the names in a folder have a JSON file beside them that says we wrote them, and what each is.
+    """Finds the files in a folder whose JSON sidecar says that gan-cli wrote them. Returns the kind of each.
 
-    `head` gives the beginning of a file.
+    `head` reads the first bytes of a file.
     """
     stems = {name[: -len(".json")] for name in names if name.endswith(".json")}
     if not stems:
@@ -77,17 +74,18 @@ def beside_sidecars(names: Collection[str], head: Callable[[str], bytes]) -> dic
     found: dict[str, str] = {}
     for stem in sorted(with_sidecar)[:MOST_SIDECARS]:
         content = head(f"{stem}.json")
-        if all(key in content for key in OF_SIDECARS) or (OF_EVALUATIONS in content and _has_page(with_sidecar[stem])):
+        if all(key in content for key in SIDECAR_KEYS) or (EVALUATION_KEY in content and _has_page(with_sidecar[stem])):
             found |= {name: SAMPLES if name in (stem, f"{stem}.npz") else PICTURE for name in with_sidecar[stem]}
     return found
 
 
 def _has_page(names: Iterable[str]) -> bool:
+    """Whether one of the files is a page of an evaluation."""
     return any(os.path.splitext(name)[0].endswith(PAGE) for name in names)
 
 
 def in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[str, ...]], bytes]) -> list[Own]:
-    """What of an archive's members is ours, by their paths."""
+    """Finds the outputs of gan-cli among the members of an archive."""
     folders: dict[tuple[str, ...], set[str]] = {}
     for parts in paths:
         for depth in range(len(parts)):
@@ -104,23 +102,28 @@ def in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[str, ...]
 
 
 def marks_of(name: str, begins: Callable[[int], bytes]) -> bytes:
-    """What `head` need give of a file of an archive that is read but once; `begins` gives its first bytes."""
+    """Returns the keys that identify an output of gan-cli, if the file has them.
+
+    For an archive that is read only once: the result serves as `head` later. `begins` reads the first bytes.
+    """
     if not name.endswith(".json"):
         return b""
     start = begins(HEAD)
-    return b" ".join(mark for mark in (OF_US, *OF_SIDECARS, OF_EVALUATIONS) if mark in start)
+    return b" ".join(mark for mark in (CONFIG_KEY, *SIDECAR_KEYS, EVALUATION_KEY) if mark in start)
 
 
 def is_below(parts: tuple[str, ...], left_out: Collection[tuple[str, ...]]) -> bool:
+    """Whether a path is in `left_out` or below one of these."""
     return bool(left_out) and any(parts[:depth] in left_out for depth in range(1, len(parts) + 1))
 
 
 def but_samples(own: Sequence[Own]) -> list[Own]:
+    """Returns the outputs without sets of samples."""
     return [each for each in own if each.kind != SAMPLES]
 
 
 def told(own: Sequence[Own]) -> str:
-    """`2 runs and 1 picture of gan-cli left out (outputs/a/2026-01-01_120000, ...)`; an empty text for none."""
+    """Returns `2 runs and 1 picture of gan-cli left out (outputs/a/2026-01-01_120000, ...)`; empty without any."""
     if not own:
         return ""
     counts = Counter(each.kind for each in own)

@@ -1,7 +1,7 @@
-"""What is wrong with one picture."""
+"""The error of one image."""
 
 from __future__ import annotations
 
 
 class BadPicture(Exception):
-    """A picture that cannot be used; the text says why in a few words."""
+    """An image that cannot be used. The text gives the reason in a few words."""

@@ -1,4 +1,4 @@
-"""Numbered folders that are parts of one data set and no classes, as StyleGAN's archives and FFHQ have them."""
+"""Numbered sub-folders that are shards of one data set and not classes, as in StyleGAN archives and FFHQ."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 from collections.abc import Mapping, Sequence
 
 SHARD = re.compile(r"[0-9]{5,}")
-THOUSAND = 1000  # files of a folder of FFHQ, whose name is the number of the first
+THOUSAND = 1000  # files in a folder of FFHQ, named by the number of its first file
 NUMBER = re.compile(r"[0-9]+")
 
 
 def named_like_shards(folders: Sequence[str]) -> bool:
-    """Whether all are numbers of five digits or more, written to the same length: 00000, 00001."""
+    """Whether all names are numbers of the same length, five digits or more: 00000, 00001."""
     same = len({len(name) for name in folders}) == 1
     return bool(folders) and same and all(map(SHARD.fullmatch, folders)) and min(folders).startswith("0")
 
 
 def are_shards(names: Mapping[str, Sequence[str]]) -> bool:
-    """Whether sub-folders, with the names of their files, are parts: the files are numbered on from one to the next.
+    """Whether sub-folders are shards: the numbering of their files continues from one folder to the next.
 
-    Classes may have such names too, as 00000 to 00042 of the traffic signs: their files begin again at each.
+    Classes may have such names too, as 00000 to 00042 of GTSRB, but there the numbering begins again in each folder.
     """
     folders = sorted(names)
     if not named_like_shards(folders):
@@ -40,6 +40,6 @@ def are_shards(names: Mapping[str, Sequence[str]]) -> bool:
 
 
 def _number(name: str) -> int | None:
-    """The last number in a file's name."""
+    """Returns the last number in the name of a file, None without one."""
     found = NUMBER.findall(os.path.splitext(name)[0])
     return int(found[-1][-30:]) if found else None

@@ -1,4 +1,4 @@
-"""Labels in an array beside the pictures' own: `labels` of an npz, `y_train` beside `x_train`."""
+"""Labels in an array next to the array of images: `labels` in an npz, `y_train` next to `x_train`."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ from gan_cli.image_files.listing import File, Reader
 from gan_cli.image_files.problems import BadPicture
 from gan_cli.image_labels.tables import Table
 
-NAMED = re.compile(r"(y|labels?|targets?|class(es)?|conditions?)", re.IGNORECASE)  # one of the words of a name
-WORDS = re.compile(r"[._ -]+")
+# A word of the name of an array of labels.
+LABEL_WORD = re.compile(r"(y|labels?|targets?|class(es)?|conditions?)", re.IGNORECASE)
+SEPARATORS = re.compile(r"[._ -]+")
 
 
 def labels_of(reader: Reader, files: Sequence[File]) -> tuple[Table | None, list[File], list[str]]:
-    """The table that arrays of labels make, these arrays, and what is to be said of others that cannot be used."""
-    said, rows, used = [], [], []
+    """Finds arrays of labels. Returns them as one table, the used arrays, and why other arrays were not used."""
+    notes, rows, used = [], [], []
     for file in reader.listing.values:
-        if not any(map(NAMED.fullmatch, WORDS.split(file.parts[-1].removesuffix(".npy")))):
+        if not any(map(LABEL_WORD.fullmatch, SEPARATORS.split(file.parts[-1].removesuffix(".npy")))):
             continue
-        beside = [each for each in files if each.parts[:-1] == file.parts[:-1] and _archive(each) == _archive(file)]
-        if not beside:
+        images = [each for each in files if each.parts[:-1] == file.parts[:-1] and _archive(each) == _archive(file)]
+        if not images:
             continue
         try:
-            cells = _cells(reader.read(file), _in_order(beside))
+            cells = _cells(reader.read(file), _in_order(images))
         except BadPicture as error:
-            said.append(f"{file.name} not used: {error}")
+            notes.append(f"{file.name} not used: {error}")
             continue
         rows += [("/".join(each.parts), cell) for each, cell in cells]
         used.append(file)
     if not used:
-        return None, [], said
+        return None, [], notes
     more = f" and {len(used) - 1:,} more" if len(used) > 1 else ""
     numbered = [(number, list(row)) for number, row in enumerate(rows, start=1)]
-    return Table(f"{reader.listing.shown}/{used[0].name}{more}", ("file", "label"), numbered), used, said
+    return Table(f"{reader.listing.shown}/{used[0].name}{more}", ("file", "label"), numbered), used, notes
 
 
 def _archive(file: File) -> str | None:
-    """The npz that holds the array, where there may be several."""
+    """Returns the path of the npz that holds the array, None if it is in no npz of a folder."""
     from gan_cli.image_files.archives import NpzMember
 
     place = file.place.holder if isinstance(file.place, ArrayPlace) else file.place
@@ -49,15 +50,15 @@ def _archive(file: File) -> str | None:
 
 
 def _in_order(files: Sequence[File]) -> list[File]:
-    """The pictures of one array by their number; BadPicture if they are not of one array."""
-    places = [file.place for file in files if isinstance(file.place, ArrayPlace) and file.place.number is not None]
-    if len(places) < len(files) or len({str(place.holder) for place in places}) > 1:
+    """Sorts the images of one array by their index. BadPicture if they are not all of one array."""
+    locations = [file.place for file in files if isinstance(file.place, ArrayPlace) and file.place.number is not None]
+    if len(locations) < len(files) or len({str(place.holder) for place in locations}) > 1:
         raise BadPicture("the pictures are not of one array, so the order of labels is unknown")
     return sorted(files, key=lambda file: file.place.number)
 
 
 def _cells(content: bytes, files: Sequence[File]) -> list[tuple[File, str]]:
-    """The label of each picture in words; of an array that has a 1 in one of its columns that column's number."""
+    """Returns the label of each image as text. A one-hot row gives the number of its column."""
     import numpy as np
 
     try:
@@ -81,6 +82,7 @@ def _one_hot(values: Any) -> bool:
 
 
 def _cell(value: Any) -> str:
+    """Returns a label of an array as text."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", errors="replace")
     if isinstance(value, float) and value.is_integer():

@@ -1,4 +1,4 @@
-"""What tables say of pictures: an attribute a column, as colour and size, each with the classes that are its values."""
+"""Reads attributes from a table of labels: a column such as colour is an attribute, its values are classes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gan_cli.image_files.ordering import as_before, natural, number_of
 from gan_cli.image_labels.matching import Match, looked_for, matched, place_of
 from gan_cli.image_labels.tables import Table
 
-NO_TABLE, FOLDERS, SHARDS = "none", "folders", "shards"  # words in the place of a table
+NO_TABLE, FOLDERS, SHARDS = "none", "folders", "shards"  # values of dataset.labels besides a path
 FIRST_VERSION, VERSION = 1, 2  # of how labels are found and ordered
 MOST_CLASSES = 1000
-MANY = 20  # pictures of which each has another value: an id, where other columns tell more
+MANY = 20  # if more images all have different values, the column is an id
 
 
 class Labelling(NamedTuple):
-    """How labels are to be found: what the keys `dataset.labels` and `dataset.labels_*` say."""
+    """The options of finding labels: the keys `dataset.labels` and `dataset.labels_*`."""
 
     table: str | None = None
     file_column: str | None = None
@@ -30,20 +30,20 @@ class Labelling(NamedTuple):
 
 
 class Attributes(NamedTuple):
-    """`labels` of each picture, -1 for an empty cell, count the `classes`, such as `colour=red`.
+    """Labels from a table: for each attribute a list with a class number of each image, -1 for an empty cell.
 
-    They are a list for each attribute; of a single one its classes stand alone. `said` is a line about them, which of
-    none tells why; `remarks` are what else is to be told.
+    `classes` are names such as `colour=red`, or `red` if there is one attribute. `summary` is a line about them, which
+    gives the reason if there are no labels; `remarks` are further lines for the user.
     """
 
     labels: list[list[int]]
     classes: tuple[str, ...]
-    said: str
+    summary: str
     remarks: tuple[str, ...] = ()
 
 
 class _Column(NamedTuple):
-    """An attribute: its name, its values in their order, each with its number of pictures, and that of each picture."""
+    """An attribute: its name, the number of images of each value in order, and the value of each image."""
 
     name: str
     counts: dict[str, int]
@@ -54,9 +54,9 @@ class _Column(NamedTuple):
 def attributes_in(
     table: Table, files: Sequence[File], base: tuple[str, ...], how: Labelling, below: str | None = None
 ) -> Attributes | None:
-    """What the table says of each of `files`; None if it is about none of them.
+    """Reads the attributes of `files` from the table; None if the table names none of them.
 
-    UsageError for one that leaves a picture out, or whose columns cannot be used.
+    UsageError if the table lacks a row for an image or has unusable columns.
     """
     if table.unlabelled:
         return Attributes([], (), f"{table.shown}: {table.unlabelled}")
@@ -65,7 +65,7 @@ def attributes_in(
         return None
     if match.problem:
         raise UsageError(f"{table.shown}: {match.problem}")
-    columns, said = _columns(table, match, how)
+    columns, remarks = _columns(table, match, how)
     own = match.header[match.column : match.column + 1]
     missing = [file.name for file, row in zip(files, match.found, strict=True) if row is None]
     if missing:
@@ -74,11 +74,11 @@ def attributes_in(
             f"{table.shown}: has no row for {len(missing):,} of {len(files):,} pictures, as {missing[0]};"
             f" add them, empty cells are allowed (its header is {header}; pictures are named by {named})"
         )
-    return _counted(table, match, columns, [*table.said, *match.said, *said])
+    return _to_attributes(table, match, columns, [*table.remarks, *match.remarks, *remarks])
 
 
 def missed(table: Table, files: Sequence[File]) -> str:
-    """Why a table says nothing of any of `files`."""
+    """Returns why the table names none of `files`."""
     return f"{table.shown}: {looked_for(table, files)}"
 
 
@@ -86,27 +86,28 @@ def missed(table: Table, files: Sequence[File]) -> str:
 
 
 def _columns(table: Table, match: Match, how: Labelling) -> tuple[list[_Column], list[str]]:
-    """The columns that are attributes, and what is to be said of those that are not."""
-    places = [place for place in range(len(match.header)) if place != match.column]
+    """Returns the columns that are attributes, and remarks about the others."""
+    indices = [index for index in range(len(match.header)) if index != match.column]
     if how.columns is not None:
         named = table._replace(header=match.header)
-        places = [place_of(named, name, "labels_columns") for name in how.columns]
-    said, names = [], []
-    if how.columns is None and len(places) > 1 and not match.header[places[0]]:
-        said.append(f"column {places[0] + 1}, which has no name, left out")
-        del places[0]
-    if len(places) > MOST_CLASSES:
-        raise UsageError(f"{table.shown}: has {len(places):,} attributes, at most {MOST_CLASSES:,} are known")
-    for place in places:
-        names.append(unicodedata.normalize("NFC", match.header[place]))
+        indices = [place_of(named, name, "labels_columns") for name in how.columns]
+    remarks, names = [], []
+    if how.columns is None and len(indices) > 1 and not match.header[indices[0]]:
+        remarks.append(f"column {indices[0] + 1}, which has no name, left out")
+        del indices[0]
+    if len(indices) > MOST_CLASSES:
+        raise UsageError(f"{table.shown}: has {len(indices):,} attributes, at most {MOST_CLASSES:,} are supported")
+    for index in indices:
+        names.append(unicodedata.normalize("NFC", match.header[index]))
     _check_names(names, table.shown)
     rows = [match.rows[row][1] for row in match.found if row is not None]
-    cells = ([unicodedata.normalize("NFC", row[place]) for row in rows] for place in places)
+    cells = ([unicodedata.normalize("NFC", row[index]) for row in rows] for index in indices)
     found = [_column(name, each, how) for name, each in zip(names, cells, strict=True)]
-    return _usable(found, table.shown, how, said)
+    return _usable(found, table.shown, how, remarks)
 
 
 def _check_names(names: Sequence[str], shown: str) -> None:
+    """UsageError for a column name that is empty, repeated, too long or has a `=`."""
     for name, count in Counter(names).items():
         if not name or "=" in name or count > 1 or one_line(name, 100) != name:
             raise UsageError(
@@ -116,6 +117,7 @@ def _check_names(names: Sequence[str], shown: str) -> None:
 
 
 def _column(name: str, cells: list[str], how: Labelling) -> _Column:
+    """Builds an attribute from its cells, with ranges of numbers if `bins` is set."""
     counts = Counter(filter(None, cells))
     order: Callable[[str], Any] = as_before if how.version == FIRST_VERSION else natural
     values = sorted(counts, key=order)
@@ -130,7 +132,7 @@ def _column(name: str, cells: list[str], how: Labelling) -> _Column:
 
 
 def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Counter[str], bins: int) -> _Column:
-    """Ranges `18..24` of about as many pictures each; equal numbers are in the same."""
+    """Groups numbers into at most `bins` ranges such as `18..24` with about equal numbers of images."""
     total, before = sum(counts.values()), 0
     groups: dict[int, list[str]] = {}
     for value in values:
@@ -146,39 +148,47 @@ def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Coun
     return _Column(name, {each: inside[each] for each in dict.fromkeys(names.values())}, binned, note)
 
 
-def _usable(found: Sequence[_Column], shown: str, how: Labelling, said: list[str]) -> tuple[list[_Column], list[str]]:
-    """The columns that make classes; UsageError for a wrong one if it is the only one, or was named."""
+def _usable(
+    found: Sequence[_Column], shown: str, how: Labelling, remarks: list[str]
+) -> tuple[list[_Column], list[str]]:
+    """Returns the columns that give classes, and remarks. UsageError if a named or only column is unusable."""
     strict = how.columns is not None or how.version == FIRST_VERSION
-    kept: list[_Column] = []
+    usable: list[_Column] = []
     for column in found:
         unusable = _unusable(column)
         if unusable and (strict or len(found) == 1):
             raise UsageError(f"{shown}: {unusable}")
         if unusable:
-            said.append(f"{unusable}: left out")
+            remarks.append(f"{unusable}: left out")
         else:
-            kept.append(column)
-    several = [column for column in kept if not _is_id(column)]
-    if not strict and several:
-        said += [f"{column.name} left out, another for each picture" for column in kept if _is_id(column)]
-        kept = several
-    few, total = [], 0
-    for column in kept:
+            usable.append(column)
+    without_ids = [column for column in usable if not _is_id(column)]
+    if not strict and without_ids:
+        remarks += [f"{column.name} left out, it differs for each picture" for column in usable if _is_id(column)]
+        usable = without_ids
+    return _within_limit(usable, remarks), remarks
+
+
+def _within_limit(columns: Sequence[_Column], remarks: list[str]) -> list[_Column]:
+    """Returns the columns with at most MOST_CLASSES values in all, and adds a remark about each other one."""
+    selected, total = [], 0
+    for column in columns:
         if total + len(column.counts) > MOST_CLASSES:
             ranges = (
                 "; dataset.labels_bins=10 makes ranges of numbers" if None not in map(number_of, column.counts) else ""
             )
-            said.append(
+            remarks.append(
                 f"{column.name} has {len(column.counts):,} values, more than {MOST_CLASSES:,}"
                 f"{' in all' if total else ''}, and makes no classes{ranges}"
             )
         else:
-            few.append(column)
+            selected.append(column)
             total += len(column.counts)
-    return few, said
+    return selected
 
 
 def _unusable(column: _Column) -> str:
+    """Returns why a column cannot be used, an empty text if it can."""
     if not column.counts:
         return f"the column {column.name!r} is empty"
     wrong = next((value for value in column.counts if "=" in value or one_line(value, 100) != value), None)
@@ -186,16 +196,18 @@ def _unusable(column: _Column) -> str:
 
 
 def _is_id(column: _Column) -> bool:
+    """Whether a column has a different value for each of many images."""
     return len(column.counts) == len(column.cells) > MANY
 
 
-# --- counting ----------------------------------------------------------------------------------------------------
+# --- labels ------------------------------------------------------------------------------------------------------
 
 
-def _counted(table: Table, match: Match, columns: Sequence[_Column], said: Sequence[str]) -> Attributes:
+def _to_attributes(table: Table, match: Match, columns: Sequence[_Column], remarks: Sequence[str]) -> Attributes:
+    """Numbers the values of the columns and describes them."""
     labels: list[list[int]] = []
     classes: list[str] = []
-    told = []
+    counts = []
     for column in columns:
         values = list(column.counts)
         numbers = {value: len(classes) + number for number, value in enumerate(values)}
@@ -204,10 +216,10 @@ def _counted(table: Table, match: Match, columns: Sequence[_Column], said: Seque
         some = ", ".join(f"{value} {column.counts[value]:,}" for value in values[:5]) + (
             ", ..." if len(values) > 5 else ""
         )
-        told.append(f"{column.name} ({some})")
-    text = f"labels of {table.shown}: {'; '.join(told) or 'none'}"
+        counts.append(f"{column.name} ({some})")
+    text = f"labels of {table.shown}: {'; '.join(counts) or 'none'}"
     others = len(match.rows) - len({row for row in match.found if row is not None})
     if others:
         text += f"; {others:,} of its rows are about other pictures"
     notes = [f"{column.name}: {column.note}" for column in columns if column.note]
-    return Attributes(labels, tuple(classes), text, (*notes, *said))
+    return Attributes(labels, tuple(classes), text, (*notes, *remarks))

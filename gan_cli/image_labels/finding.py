@@ -1,4 +1,4 @@
-"""Where a table of labels is: named, inside the folder or archive, or beside it; and which tables are only told of."""
+"""Finds the table of labels: given by name, inside the folder or archive, or next to it."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from gan_cli.image_labels.matching import known_names, rows_about
 from gan_cli.image_labels.tables import Table, parse_table
 
 WORDS = (NO_TABLE, FOLDERS, SHARDS)
-OTHERS = ("metadata.csv", "metadata.jsonl", "dataset.json")  # of Hugging Face and of StyleGAN
+OTHERS = ("metadata.csv", "metadata.jsonl", "dataset.json")  # of Hugging Face and StyleGAN
 MOST_BYTES = 256 * 2**20
-PROBED_BYTES = 1 << 16  # of a table that is only told of
+PROBED_BYTES = 1 << 16  # read of a table that is only suggested
 PROBED = 20  # tables
 COCO = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[\s*\{')
 
 
 class Found(NamedTuple):
-    """What a table says of the pictures, None if none does, what is to be said of others, and the file that it was.
+    """The attributes of the images (None without a table), remarks, and the table if it is inside `path`.
 
-    `unlabelled`: a table says that sub-folders are no classes.
+    `unlabelled`: a table says that sub-folders are not classes.
     """
 
     attributes: Attributes | None = None
-    said: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     inside: File | None = None
     unlabelled: bool = False
 
 
 def find_attributes(path: str, how: Labelling, reader: Reader, files: Sequence[File], base: tuple[str, ...]) -> Found:
-    """From the table that is named, the one inside the folder or archive `path`, or the one beside it.
+    """Finds labels in the named table, else in a table inside the folder or archive `path`, else in one next to it.
 
-    The one beside is taken only if it is about these pictures. `base` are the folders that all paths begin with: inside
-    one of them a table is looked for. UsageError for a table that cannot be used or that leaves a picture out.
+    A table next to `path` is used only if it names these images. `base` are the common folders of all images, in which
+    a table is searched. UsageError for an unusable table or one that lacks an image.
     """
     if how.table in WORDS:
         return Found()
@@ -61,18 +61,18 @@ def find_attributes(path: str, how: Labelling, reader: Reader, files: Sequence[F
         except UsageError as error:
             raise UsageError(f"{error}; or leave it out by dataset.labels={NO_TABLE}") from None
     if how.version == FIRST_VERSION:
-        place = os.path.join(_parent(path), TABLE)
-        return _beside([place] if os.path.isfile(place) else [], path, files, base, how)
+        adjacent = os.path.join(_parent(path), TABLE)
+        return _beside([adjacent] if os.path.isfile(adjacent) else [], path, files, base, how)
     return _elsewhere(path, how, reader, files, base)
 
 
 def _named(named: str, reader: Reader, files: Sequence[File], base: tuple[str, ...], how: Labelling) -> Found:
-    """A file, or else a member of the archive or a file of the folder."""
-    place, member = os.path.expanduser(named), None
-    if not os.path.isfile(place):
+    """Reads labels from the named table: a file, or a file or member inside `path`."""
+    file, member = os.path.expanduser(named), None
+    if not os.path.isfile(file):
         wanted = named.replace("\\", "/").removeprefix("./")
         candidates = [*reader.listing.tables, *reader.listing.candidates]
-        names = {"/".join(file.parts[depth:]): file for file in candidates for depth in (len(base), 0)}
+        names = {"/".join(each.parts[depth:]): each for each in candidates for depth in (len(base), 0)}
         member = names.get(wanted)
         if member is None:
             some = "".join(f", {name}" for name in list(names)[:3])
@@ -81,13 +81,14 @@ def _named(named: str, reader: Reader, files: Sequence[File], base: tuple[str, .
                 f"dataset.labels={one_line(named)}: not found, expected a table such as {TABLE}, or {', '.join(WORDS)}"
                 f"{inside}"
             )
-    table = _inside(member, reader) if member is not None else parse_table(_bytes_of(place), one_line(named))
+    table = _inside(member, reader) if member is not None else parse_table(_bytes_of(file), one_line(named))
     return _used(table, files, base, how, member)
 
 
 def _used(
     table: Table, files: Sequence[File], base: tuple[str, ...], how: Labelling, inside: File | None = None
 ) -> Found:
+    """Reads labels from a table that must name the images."""
     attributes = attributes_in(table, files, base, how)
     if attributes is None:
         raise UsageError(missed(table, files))
@@ -95,15 +96,16 @@ def _used(
 
 
 def _found(attributes: Attributes, table: Table, inside: File | None = None) -> Found:
+    """Returns the result for a table, which may be without labels."""
     if attributes.labels:
         return Found(attributes, inside=inside)
-    return Found(None, (attributes.said, *attributes.remarks), inside, unlabelled=bool(table.unlabelled))
+    return Found(None, (attributes.summary, *attributes.remarks), inside, unlabelled=bool(table.unlabelled))
 
 
 def _elsewhere(path: str, how: Labelling, reader: Reader, files: Sequence[File], base: tuple[str, ...]) -> Found:
-    """From tables of other programs inside, or from any beside; what cannot be used is told, and stops nothing."""
-    said: list[str] = []
-    found = _of_arrays(reader, files, base, how, said)
+    """Searches arrays, tables of other programs inside, and tables next to `path`. Unusable ones give a remark."""
+    remarks: list[str] = []
+    found = _of_arrays(reader, files, base, how, remarks)
     if found is not None:
         return found
     for name in OTHERS:
@@ -114,30 +116,30 @@ def _elsewhere(path: str, how: Labelling, reader: Reader, files: Sequence[File],
             table = _inside(inside, reader)
             attributes = attributes_in(table, files, base, how)
         except UsageError as error:
-            said.append(f"not used: {error}")
+            remarks.append(f"not used: {error}")
             continue
         if attributes is not None:
             return _found(attributes, table, inside)
-        said.append(f"not used: {missed(table, files)}")
+        remarks.append(f"not used: {missed(table, files)}")
     parent = _parent(path)
-    places = [os.path.join(parent, name) for name in (TABLE, *OTHERS)]
-    found = _beside([place for place in places if os.path.isfile(place)], path, files, base, how)
+    adjacent = [os.path.join(parent, name) for name in (TABLE, *OTHERS)]
+    found = _beside([each for each in adjacent if os.path.isfile(each)], path, files, base, how)
     if found.attributes is not None or found.unlabelled:
-        return found._replace(said=(*said, *found.said))
-    more = [*_label_files(reader), *_fitting(path, reader, files)]
-    return Found(said=(*said, *found.said, *more))
+        return found._replace(remarks=(*remarks, *found.remarks))
+    more = [*_label_files(reader), *_suggestions(path, reader, files)]
+    return Found(remarks=(*remarks, *found.remarks, *more))
 
 
 def _of_arrays(
-    reader: Reader, files: Sequence[File], base: tuple[str, ...], how: Labelling, said: list[str]
+    reader: Reader, files: Sequence[File], base: tuple[str, ...], how: Labelling, remarks: list[str]
 ) -> Found | None:
-    """From an array of labels beside the pictures' own; `said` gets why one cannot be used."""
+    """Reads labels from an array next to the array of images. Adds to `remarks` why one cannot be used."""
     table, used, wrong = labels_of(reader, files)
-    said += wrong
+    remarks += wrong
     try:
         attributes = None if table is None else attributes_in(table, files, base, how)
     except UsageError as error:
-        said.append(f"not used: {error}")
+        remarks.append(f"not used: {error}")
         return None
     if table is None or attributes is None:
         return None
@@ -149,39 +151,39 @@ def _of_arrays(
 
 
 def _at(tables: Sequence[File], base: tuple[str, ...]) -> File | None:
-    """The table in the innermost of the folders that all pictures are below."""
+    """Returns the table in the innermost common folder of the images."""
     inside = [file for file in tables if file.parts[:-1] == base[: len(file.parts) - 1]]
     return max(inside, key=lambda file: len(file.parts)) if inside else None
 
 
-def _beside(places: Sequence[str], path: str, files: Sequence[File], base: tuple[str, ...], how: Labelling) -> Found:
-    """From a table in the folder that holds `path`, which may as well be about something else."""
-    said = []
+def _beside(tables: Sequence[str], path: str, files: Sequence[File], base: tuple[str, ...], how: Labelling) -> Found:
+    """Reads labels from a table in the folder that holds `path`. Such a table may be about other images."""
+    remarks = []
     own = base[-1] if base else stem_of(os.path.basename(os.path.abspath(os.path.expanduser(path))))
-    for place in places:
+    for each in tables:
         try:
-            table = parse_table(_bytes_of(place), one_line(place))
+            table = parse_table(_bytes_of(each), one_line(each))
         except UsageError as error:
-            said.append(f"not used: {error}")
+            remarks.append(f"not used: {error}")
             continue
         attributes = None if table.unlabelled else attributes_in(table, files, base, how, own)
         if attributes is not None:
             return _found(attributes, table)
-        said.append(f"not used: {missed(table, files)}")
-    return Found(said=() if how.version == FIRST_VERSION else tuple(said))
+        remarks.append(f"not used: {missed(table, files)}")
+    return Found(remarks=() if how.version == FIRST_VERSION else tuple(remarks))
 
 
 def beside(path: str, named: str | None) -> Iterator[str]:
-    """The tables outside of `path` that its labels may come from."""
-    places = [os.path.join(_parent(path), name) for name in (TABLE, *OTHERS)] if named is None else [named]
-    yield from filter(os.path.isfile, map(os.path.expanduser, places))
+    """Yields the tables outside of `path` from which its labels may be read."""
+    tables = [os.path.join(_parent(path), name) for name in (TABLE, *OTHERS)] if named is None else [named]
+    yield from filter(os.path.isfile, map(os.path.expanduser, tables))
 
 
 def _parent(path: str) -> str:
     return os.path.dirname(os.path.abspath(os.path.expanduser(path)))
 
 
-# --- only told of ------------------------------------------------------------------------------------------------
+# --- suggestions -------------------------------------------------------------------------------------------------
 
 
 def _label_files(reader: Reader) -> list[str]:
@@ -200,13 +202,13 @@ def _is_coco(content: bytes) -> bool:
     return content.lstrip()[:1] == b"{" and COCO.search(content) is not None
 
 
-def _fitting(path: str, reader: Reader, files: Sequence[File]) -> list[str]:
-    """Of tables by other names, inside and beside, those that are about these pictures."""
-    said = []
+def _suggestions(path: str, reader: Reader, files: Sequence[File]) -> list[str]:
+    """Names tables by other names, inside `path` and next to it, that seem to be about these images."""
+    remarks = []
     names: set[str] = set()
     for shown, content, whole in _probed(path, reader):
         if _is_coco(content):
-            said.append(
+            remarks.append(
                 f"{shown} has annotations in COCO's form, which are not read: write the labels into a table as"
                 " file,label and name it by dataset.labels"
             )
@@ -218,12 +220,12 @@ def _fitting(path: str, reader: Reader, files: Sequence[File]) -> list[str]:
         names = names or known_names(files)
         fits = max(rows_about(table.rows, names).values(), default=0)
         if fits and 2 * fits >= (len(files) if whole else len(table.rows)):
-            said.append(f"{shown} names these pictures and is not used: dataset.labels={shown} takes it")
-    return said[:3]
+            remarks.append(f"{shown} names these pictures and is not used: dataset.labels={shown} uses it")
+    return remarks[:3]
 
 
 def _probed(path: str, reader: Reader) -> Iterator[tuple[str, bytes, bool]]:
-    """What to type for each table, whole lines from its beginning, and whether these are all."""
+    """Yields for each table what to type, its first complete lines, and whether these are all."""
     for file in [file for file in reader.listing.candidates if file.parts[-1].lower() not in OTHERS][:PROBED]:
         try:
             yield file.name, *_whole_lines(reader.read(file))
@@ -247,6 +249,7 @@ def _probed(path: str, reader: Reader) -> Iterator[tuple[str, bytes, bool]]:
 
 
 def _whole_lines(content: bytes) -> tuple[bytes, bool]:
+    """Returns the first complete lines, and whether these are all."""
     whole = len(content) < PROBED_BYTES
     return content if whole else content[: content.rfind(b"\n", 0, PROBED_BYTES)], whole
 

@@ -1,4 +1,4 @@
-"""Which pictures of a folder or zip make up a split, and of which classes they are."""
+"""Finds the images of a split in a listing, and their classes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
 
 
 class Layout(NamedTuple):
-    """The pictures of a split in their order, their classes by number (-1: none), and the folder they are below.
+    """The images of a split in order, with their labels, and the folder `base` that they are below.
 
-    `labels` are a number each, or a list of several attributes each. `said` is of the table that they are from,
-    `inside` that table if it lies among the pictures, `remarks` what else is to be told.
+    `labels` are a class number for each image (-1: none), or a tuple for several attributes. `mixed`: images are both
+    in sub-folders and loose, so there are no classes. `summary` describes the table of labels, `inside` is that table
+    if it lies among the images, `remarks` are further lines for the user.
     """
 
     files: list[File]
@@ -32,13 +33,13 @@ class Layout(NamedTuple):
     classes: tuple[str, ...]
     base: tuple[str, ...]
     mixed: bool
-    said: str = ""
+    summary: str = ""
     remarks: tuple[str, ...] = ()
     inside: File | None = None
 
 
 def labelled(path: str, how: Labelling, reader: Reader, split: str) -> Layout:
-    """The layout with the classes of a table of labels, if there is one."""
+    """Finds the images of a split and their labels, from a table of labels if there is one."""
     layout = _labelled(path, how, reader, split)
     if how.version != FIRST_VERSION:
         return layout
@@ -54,28 +55,29 @@ def labelled(path: str, how: Labelling, reader: Reader, split: str) -> Layout:
 
 
 def _labelled(path: str, how: Labelling, reader: Reader, split: str) -> Layout:
+    """Returns the layout by one version of the labels."""
     layout = layout_of(reader.listing, split, how)
     found = find_attributes(path, how, reader, layout.files, layout.base)
     attributes = found.attributes
     if attributes is None:
-        if found.unlabelled and layout.labels is not None:  # as in StyleGAN's archives, whose folders are parts
+        if found.unlabelled and layout.labels is not None:  # as in archives of StyleGAN, whose folders are shards
             layout = layout._replace(labels=None, classes=(), remarks=())
-        return layout._replace(remarks=(*layout.remarks, *found.said), inside=found.inside)
-    said = attributes.said + (f", not its {len(layout.classes)} sub-folders" if layout.classes else "")
+        return layout._replace(remarks=(*layout.remarks, *found.remarks), inside=found.inside)
+    summary = attributes.summary + (f", not its {len(layout.classes)} sub-folders" if layout.classes else "")
     several = list(zip(*attributes.labels, strict=True))
     labels = several if len(attributes.labels) > 1 else attributes.labels[0]
     return layout._replace(
         labels=labels,
         classes=attributes.classes,
-        said=said,
-        remarks=(*attributes.remarks, *found.said),
+        summary=summary,
+        remarks=(*attributes.remarks, *found.remarks),
         inside=found.inside,
         mixed=False,
     )
 
 
 def class_numbers(wanted: Sequence[str], labels: object, names: Sequence[str]) -> list[int]:
-    """The numbers of the classes that are `wanted`; UsageError for one that is not among the data's `names`."""
+    """Returns the numbers of the `wanted` classes. UsageError for one that is not in `names`, or without classes."""
     shown = f"dataset.classes=[{','.join(wanted)}]"
     if not wanted:
         raise UsageError(f"{shown}: name at least one class, or leave it out")
@@ -96,7 +98,7 @@ def class_numbers(wanted: Sequence[str], labels: object, names: Sequence[str]) -
 
 
 def layout_of(listing: Listing, split: str, how: Labelling) -> Layout:
-    """Which pictures make up the split, and their classes; UsageError if there are none."""
+    """Finds the images of the split, and their classes by sub-folder. UsageError if there are none."""
     base: tuple[str, ...] = ()
     folder = _split_folder(listing, base, split)
     if folder is None:
@@ -108,24 +110,24 @@ def layout_of(listing: Listing, split: str, how: Labelling) -> Layout:
         files = [file for file in files if file.parts[: len(base)] == base]
     elif split != "train":
         raise UsageError(f"dataset.split={split}: {listing.shown} has no sub-folder {split} beside a sub-folder train")
-    place = "/".join((listing.shown, *base))
+    folder_name = "/".join((listing.shown, *base))
     if not files:
         others = f", only {listing.describe_others()}" if listing.describe_others() else ""
         others += f"; {told(listing.own)}" if listing.own else ""
-        way = f"; {listing.first_way}" if listing.first_way else ""
-        raise UsageError(f"dataset.path={one_line(place)}: no pictures in it{others}{way}; {FORMATS_READ}")
-    labels, classes, mixed, remarks = _classes(files, base, place, how)
+        advice = f"; {listing.first_way}" if listing.first_way else ""
+        raise UsageError(f"dataset.path={one_line(folder_name)}: no pictures in it{others}{advice}; {FORMATS_READ}")
+    labels, classes, mixed, remarks = _classes(files, base, folder_name, how)
     return Layout(files, labels, classes, base, mixed, remarks=remarks)
 
 
 def _plain(files: Sequence[File]) -> Sequence[File]:
-    """The files that decide the layout: a stray gif beside the classes shall not undo them."""
+    """Returns the files that decide the layout: those of a format that is read, if there are any."""
     read = [file for file in files if not file.foreign]
     return read or files
 
 
 def _common_top(listing: Listing) -> tuple[str, ...]:
-    """The one folder that all pictures are in, if it is a wrapping and not a class; else nothing."""
+    """Returns the single top folder of all images, if it is not a class; else an empty tuple."""
     files = _plain(listing.files)
     wrapped = {file.parts[0] for file in files if len(file.parts) > 1}
     if len(wrapped) != 1 or any(len(file.parts) == 1 for file in files):
@@ -134,14 +136,14 @@ def _common_top(listing: Listing) -> tuple[str, ...]:
 
 
 def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | None:
-    """The sub-folder of `base` that holds the split, None if its sub-folders are no splits."""
+    """Returns the sub-folder of `base` that holds the split, None if the sub-folders are not splits."""
     depth = len(base)
     full = {file.parts[depth] for file in listing.files if len(file.parts) > depth + 1 and file.parts[:depth] == base}
     empty = {folder[depth] for folder in listing.folders if len(folder) > depth and folder[:depth] == base}
     splits = {name for name in full | empty if name.lower() in SPLIT_NAMES}
     if not any(name.lower() == "train" for name in splits):
         return None
-    if len(splits) == 1 and full - splits:  # a class of trains, beside cars and planes
+    if len(splits) == 1 and full - splits:  # `train` is a class, as in train, car, plane
         return None
     for wanted in SPLITS[split]:
         found = sorted(name for name in splits if name.lower() == wanted)
@@ -153,9 +155,9 @@ def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | 
 
 
 def _classes(
-    files: Sequence[File], base: tuple[str, ...], place: str, how: Labelling
+    files: Sequence[File], base: tuple[str, ...], folder_name: str, how: Labelling
 ) -> tuple[list[int] | None, tuple[str, ...], bool, tuple[str, ...]]:
-    """Labels and classes by the first sub-folder below `base`; whether pictures lie beside those; what to tell."""
+    """Returns labels and classes by the first sub-folder below `base`, whether images are mixed, and remarks."""
     depth = len(base)
     inside = [file for file in files if file.parts[:depth] == base]
     plain = _plain(inside)
@@ -170,14 +172,14 @@ def _classes(
     names = tuple(one_line(unicodedata.normalize("NFC", folder)) for folder in folders)
     twice = [name for name, count in Counter(names).items() if count > 1 or not name]
     if twice:
-        raise UsageError(f"dataset.path={one_line(place)}: several sub-folders would be the class {twice[0]!r}")
+        raise UsageError(f"dataset.path={one_line(folder_name)}: several sub-folders would be the class {twice[0]!r}")
     numbers = {(*base, folder): number for number, folder in enumerate(folders)}
     labels = [numbers.get(file.parts[: depth + 1], -1) for file in files]
     return labels, names, False, remarks
 
 
 def _parts(folders: Sequence[str], files: Sequence[File], depth: int, how: Labelling) -> tuple[bool, tuple[str, ...]]:
-    """Whether the sub-folders are parts and no classes, and what is to be told of that."""
+    """Returns whether the sub-folders are shards and not classes, and remarks."""
     if how.version == FIRST_VERSION or how.table == FOLDERS:
         return False, ()
     if how.table == SHARDS:

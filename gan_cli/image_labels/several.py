@@ -1,4 +1,4 @@
-"""The pictures of a run: those of one folder or archive, or of several as one data set."""
+"""Reads the images of one folder or archive, or of several as one data set."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 Paths = str | tuple[str, ...]
-NAMED = 3  # paths that are told of by their names
+MOST_NAMED = 3  # paths named in a message
 
 
 def paths_of(path: Paths) -> tuple[str, ...]:
-    """The paths that are meant: `[a,b]` are two, unless something has that name."""
+    """Splits `[a,b]` into two paths, unless a file or folder has that name."""
     if not isinstance(path, str):
         return tuple(path)
     if not re.fullmatch(r"\[.+\]", path) or os.path.exists(path):
@@ -35,7 +35,7 @@ def paths_of(path: Paths) -> tuple[str, ...]:
 
 
 def _names(text: str) -> list[str]:
-    """The names between commas; none where a quote is left open."""
+    """Splits names at commas; none if a quote is not closed."""
     try:
         return split_names(text)
     except ValueError:
@@ -43,14 +43,14 @@ def _names(text: str) -> list[str]:
 
 
 def check_paths(path: Paths) -> None:
-    """UsageError for a path that is not there, or is named twice; it says how to give several."""
+    """UsageError for a path that does not exist, is named twice or is inside another."""
     paths = paths_of(path)
     if not paths:
         raise UsageError("dataset.path=[]: name at least one folder, zip or tar of pictures")
     typed = path if isinstance(path, str) else f"[{','.join(path)}]"
     if re.search(r"\],|,\[", typed) and not all(os.path.exists(os.path.expanduser(each)) for each in paths):
         raise UsageError(
-            f"dataset.path={one_line(typed)}: paths are not swept: give each its own command; several folders as one"
+            f"dataset.path={one_line(typed)}: paths are not swept: use a command for each; several folders as one"
             " data set are dataset.path=[a,b]"
         )
     for each in paths:
@@ -59,9 +59,9 @@ def check_paths(path: Paths) -> None:
             if len(names) > 1 and all(os.path.exists(os.path.expanduser(name)) for name in names):
                 raise UsageError(
                     f"dataset.path={one_line(each)}: not found; several folders as one data set are"
-                    f" dataset.path=[{one_line(','.join(names))}], and paths are not swept: give each its own command"
+                    f" dataset.path=[{one_line(','.join(names))}], and paths are not swept: use a command for each"
                 )
-        _check_there(each)
+        _check_exists(each)
     real = [os.path.realpath(os.path.expanduser(each)) for each in paths]
     for number, one in enumerate(real):
         for other in real[:number] + real[number + 1 :]:
@@ -71,7 +71,8 @@ def check_paths(path: Paths) -> None:
                 )
 
 
-def _check_there(path: str) -> None:
+def _check_exists(path: str) -> None:
+    """UsageError for a path that does not exist or cannot be read."""
     expanded = os.path.expanduser(path)
     try:
         os.stat(expanded)
@@ -82,12 +83,12 @@ def _check_there(path: str) -> None:
 
 
 class Pictures:
-    """What is at one path or at several, and how to read each picture."""
+    """Lists and reads the images of one path or of several; a `Reader` over readers."""
 
     def __init__(self, paths: Sequence[str], readers: Sequence[Reader]) -> None:
         self._readers = dict(zip(paths, readers, strict=True))
         self._only = readers[0] if len(readers) == 1 else None
-        self.listing = self._only.listing if self._only is not None else _together(paths, readers)
+        self.listing = self._only.listing if self._only is not None else _combined(paths, readers)
 
     def read(self, file: File) -> bytes:
         reader, own = self._owner(file)
@@ -98,15 +99,15 @@ class Pictures:
         return reader.picture(own)
 
     def _owner(self, file: File) -> tuple[Reader, File]:
-        """Whose picture it is, and what it is called there."""
+        """Returns the reader of a file, and the file as that reader listed it."""
         if self._only is not None:
             return self._only, file
         return self._readers[file.parts[0]], dataclasses.replace(file, parts=file.parts[1:])
 
     def labelled(self, how: Labelling, split: str) -> Layout:
-        """The pictures of the split with their labels.
+        """Returns the images of the split with their labels.
 
-        Of several paths each has its own layout: one whose pictures have no classes is a class of its own, by its name.
+        Each of several paths has its own layout. A path without classes becomes one class with the name of the path.
         """
         if self._only is not None:
             return labelled(next(iter(self._readers)), how, self._only, split)
@@ -117,7 +118,7 @@ class Pictures:
         return _united(layouts)
 
     def count(self, split: str) -> int:
-        """How many pictures the split has that seem readable."""
+        """Counts the images of the split that seem readable."""
         how = Labelling()
         if self._only is not None:
             layouts = [layout_of(self._only.listing, split, how)]
@@ -126,7 +127,7 @@ class Pictures:
         return sum(file.bad is None for layout in layouts for file in layout.files)
 
     def _layouts(self, how: Labelling, split: str) -> dict[str, Layout]:
-        """Each path's; only those that have the split. UsageError if none has."""
+        """Returns the layout of each path that has the split. UsageError if none has it."""
         found, refused = {}, None
         one_table = how.table is not None and how.table not in WORDS
         for path, reader in self._readers.items():
@@ -143,21 +144,22 @@ class Pictures:
         return found
 
     def _of_one_table(self, how: Labelling, layouts: dict[str, Layout]) -> Layout:
+        """Labels the images of all paths by the one table that `dataset.labels` names."""
         files = [file for layout in layouts.values() for file in layout.files]
-        found = find_attributes("", how, _Nothing(self.listing), files, ())
+        found = find_attributes("", how, _NoTables(self.listing), files, ())
         layout = _united(layouts)
         if found.attributes is None:
-            return layout._replace(remarks=(*layout.remarks, *found.said))
+            return layout._replace(remarks=(*layout.remarks, *found.remarks))
         several = list(zip(*found.attributes.labels, strict=True))
         labels = several if len(found.attributes.labels) > 1 else found.attributes.labels[0]
         attributes = found.attributes
         return layout._replace(
-            labels=labels, classes=attributes.classes, said=attributes.said, remarks=attributes.remarks
+            labels=labels, classes=attributes.classes, summary=attributes.summary, remarks=attributes.remarks
         )
 
 
-class _Nothing:
-    """A reader of no tables: that of several paths lies outside of them."""
+class _NoTables:
+    """A reader without tables: the table of several paths lies outside of them."""
 
     def __init__(self, listing: Listing) -> None:
         self.listing = dataclasses.replace(listing, tables=[], candidates=[])
@@ -170,7 +172,7 @@ class _Nothing:
 
 @contextlib.contextmanager
 def pictures_at(path: Paths) -> Iterator[Pictures]:
-    """What is at `path`, which may be several; UsageError if something there is neither a folder nor an archive."""
+    """Opens `path`, which may be several. UsageError if one is neither a folder nor a file of images."""
     check_paths(path)
     paths = paths_of(path)
     with contextlib.ExitStack() as stack:
@@ -178,25 +180,26 @@ def pictures_at(path: Paths) -> Iterator[Pictures]:
 
 
 def count_pictures(path: Paths, split: str, how: Labelling, classes: tuple[str, ...] | None) -> int | None:
-    """How many pictures a run reads at `path`, by their names alone; None if it cannot read them."""
+    """Counts the images that a run reads at `path`, by names alone; None if it cannot read them."""
     try:
         with pictures_at(path) as pictures:
             if classes is None:
                 return pictures.count(split)
             layout = pictures.labelled(how, split)
             chosen = {*class_numbers(classes, layout.labels, layout.classes)}
-            read = zip(layout.files, layout.labels or (), strict=True)
-            return sum(label in chosen for file, label in read if file.bad is None)
+            labelled_files = zip(layout.files, layout.labels or (), strict=True)
+            return sum(label in chosen for file, label in labelled_files if file.bad is None)
     except (GanCliError, OSError, ValueError):
         return None
 
 
-# --- several -----------------------------------------------------------------------------------------------------
+# --- combining ---------------------------------------------------------------------------------------------------
 
 
-def _together(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
+def _combined(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
+    """Combines the listings. The path of each file begins with what was typed for its folder or archive."""
     shown = [one_line(os.path.expanduser(path)) for path in paths]
-    listing = Listing(few(shown, NAMED) if len(shown) > NAMED else " and ".join(shown))
+    listing = Listing(few(shown, MOST_NAMED) if len(shown) > MOST_NAMED else " and ".join(shown))
     for path, reader in zip(paths, readers, strict=True):
         listing.own += [own._replace(parts=(path, *own.parts)) for own in reader.listing.own]
         listing.files += [dataclasses.replace(file, parts=(path, *file.parts)) for file in reader.listing.files]
@@ -209,7 +212,7 @@ def _together(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
 
 
 def _united(layouts: dict[str, Layout]) -> Layout:
-    """One layout; the pictures' paths begin with what was typed for them."""
+    """Combines the layouts of several paths. The path of each image begins with what was typed for its folder."""
     files = [
         dataclasses.replace(file, parts=(path, *file.parts))
         for path, layout in layouts.items()
@@ -229,7 +232,7 @@ def _united(layouts: dict[str, Layout]) -> Layout:
         columns.append([numbers.get(row[name], -1) for row in rows])
         classes += [f"{name}={value}" if name else str(value) for value in values]
     labels = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-    remarks = [remark for layout in layouts.values() for remark in (layout.said, *layout.remarks) if remark]
+    remarks = [remark for layout in layouts.values() for remark in (layout.summary, *layout.remarks) if remark]
     if own_class:
         each = "each folder" if len(own_class) == len(layouts) else " and ".join(map(one_line, own_class))
         remarks.append(f"{each} a class")
@@ -237,7 +240,7 @@ def _united(layouts: dict[str, Layout]) -> Layout:
 
 
 def _values(layout: Layout, own_class: str | None) -> list[dict[str, str | None]]:
-    """Of each picture its value of each attribute, whose name is empty where classes stand alone."""
+    """Returns for each image its value of each attribute. Plain classes are an attribute with an empty name."""
     if layout.labels is None:
         return [{"": own_class} for _ in layout.files]
     found = []
@@ -251,5 +254,6 @@ def _values(layout: Layout, own_class: str | None) -> list[dict[str, str | None]
 
 
 def _class_name(path: str) -> str:
+    """Returns the name of a path as a class."""
     name = os.path.basename(os.path.abspath(os.path.expanduser(path)))
     return one_line(stem_of(name))

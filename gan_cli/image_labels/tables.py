@@ -1,4 +1,4 @@
-"""Tables of labels as people have them, to rows of text: CSV of many dialects, JSON lines, StyleGAN's dataset.json."""
+"""Parses tables of labels to rows of text: CSV dialects, JSON, JSON lines, StyleGAN's dataset.json."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ EXPECTED_JSON = 'expected {"labels": [[file, label], ...]} or a list of {"file_n
 
 
 class Table(NamedTuple):
-    """`rows` are line numbers and as many cells as `header` has; `said` tells how it was read where that is not plain.
+    """A table: each row is a line number and the cells of `header`.
 
-    `unlabelled` says why a table that has no rows has none, as `its labels are null`.
+    `remarks` are lines about columns that were left out. `unlabelled` is the reason why there are no rows, such as
+    `its labels are null`.
     """
 
     shown: str
     header: tuple[str, ...]
     rows: list[tuple[int, list[str]]]
-    said: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     unlabelled: str = ""
 
 
 def parse_table(content: bytes, shown: str) -> Table:
-    """The table in a file; UsageError if there is none, or if a row has another number of cells than its header."""
+    """Parses the table in a file. UsageError if it is no table or a row has another number of cells than the header."""
     for magic, kind in FOREIGN.items():
         if content.startswith(magic):
             raise UsageError(f"{shown}: is {kind}, save it as CSV")
@@ -46,8 +47,8 @@ def parse_table(content: bytes, shown: str) -> Table:
 
 
 def _decoded(content: bytes) -> tuple[str, str]:
-    """The text, and its encoding if that is not UTF-8: Excel writes UTF-16 and, in Europe, Windows-1252."""
-    zeros = tuple(content[place : place + 1] == b"\0" for place in range(4))
+    """Decodes text. Returns it and its encoding if not UTF-8: Excel writes UTF-16 and, in Europe, Windows-1252."""
+    zeros = tuple(content[index : index + 1] == b"\0" for index in range(4))
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", errors="replace"), "UTF-16"
     if zeros in ((False, True, False, True), (True, False, True, False)):
@@ -67,7 +68,7 @@ def _decoded(content: bytes) -> tuple[str, str]:
 
 def _csv(text: str, shown: str) -> Table:
     lines, first = text.splitlines(), 0
-    named = re.fullmatch(r"sep=(.)", lines[0]) if lines else None  # a first line that Excel writes and reads
+    named = re.fullmatch(r"sep=(.)", lines[0]) if lines else None  # a first line of Excel that names the delimiter
     if named:
         lines, first = lines[1:], 1
     header = lines[0] if lines else ""
@@ -85,7 +86,7 @@ def _csv(text: str, shown: str) -> Table:
     rows = []
     for number, cells in numbered[1:]:
         cut = cells if len(cells) == len(names) else [*_without_empty_end(cells)]
-        if len(names) > len(cut) > 0 and len(cells) >= len(names):  # only empty cells were taken off
+        if len(names) > len(cut) > 0 and len(cells) >= len(names):  # only empty cells were removed
             cut += [""] * (len(names) - len(cut))
         if len(cut) != len(names):
             raise UsageError(f"{shown}: line {number} has {len(cells)} cells, its header {len(names)}")
@@ -128,7 +129,7 @@ def _json_lines(text: str, shown: str) -> list[Any]:
 
 
 def _stylegan(labels: Any, shown: str) -> Table:
-    """The form of StyleGAN's archives: null, or a label for each file."""
+    """Parses the `labels` of a StyleGAN archive: null, or a label for each file."""
     if labels is None:
         return Table(shown, ("file", "label"), [], unlabelled="its labels are null")
     pairs = labels.items() if isinstance(labels, dict) else labels
@@ -158,8 +159,8 @@ def _of_objects(objects: Sequence[Any], shown: str) -> Table:
     if len(plain) < 2:
         raise UsageError(f"{shown}: {EXPECTED_JSON}")
     rows = [(number, [_cell(each.get(name)) for name in plain]) for number, each in enumerate(objects, start=1)]
-    said = tuple(f"{one_line(name, 60)} left out, as it holds lists" for name in compound)
-    return Table(shown, tuple(plain), rows, said)
+    remarks = tuple(f"{one_line(name, 60)} left out, as it holds lists" for name in compound)
+    return Table(shown, tuple(plain), rows, remarks)
 
 
 def _is_scalar(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Fetching one file whole or not at all."""
+"""Downloads a file completely or not at all; writes a file atomically."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from gan_cli.errors import one_line
 
-TIMEOUT = 20  # seconds without a byte
+TIMEOUT = 20  # seconds without data
 CHUNK = 1 << 18
-MOST_BYTES = 1 << 30  # larger files say how large they may be
+MOST_BYTES = 1 << 30  # default limit
 
 
 class DownloadError(Exception):
-    """Why no mirror gave the file, in one line."""
+    """The reasons why no mirror delivered the file, in one line."""
 
 
 def download(mirrors: Sequence[str], name: str, md5: str, folder: Path, *, most_bytes: int = MOST_BYTES) -> Path:
-    """`folder/name` from the first mirror whose copy has this md5; nothing is left behind on failure.
+    """Downloads `folder/name` from the first mirror whose copy has this md5. Leaves nothing behind on failure.
 
-    A terminal gets a bar of what has come. DownloadError says what was wrong with each mirror.
+    A progress bar is shown on a terminal. DownloadError gives the reason for each mirror.
     """
     reasons = []
     for mirror in mirrors:
@@ -43,20 +43,20 @@ def download(mirrors: Sequence[str], name: str, md5: str, folder: Path, *, most_
 
 @contextlib.contextmanager
 def made_if_kept(folder: Path) -> Iterator[None]:
-    """Makes `folder`; a failure within takes away again what was made and is empty."""
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    """Creates `folder`. If the body raises, removes the created folders that are empty."""
+    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        for parent in made:
+        for parent in created:
             with contextlib.suppress(OSError):
                 parent.rmdir()
         raise
 
 
 def keep(content: bytes | bytearray, path: Path) -> None:
-    """The file appears under its name when all of it is there; a failure leaves nothing behind."""
+    """Writes `path` atomically. Leaves nothing behind on failure."""
     with (
         made_if_kept(path.parent),
         tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part,
@@ -102,7 +102,7 @@ def _receive(response: HTTPResponse, md5: str, target: Path, most_bytes: int) ->
 
 @contextlib.contextmanager
 def _bar(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """Yields what is told how many bytes have come; only a terminal shows them, and only until they all have."""
+    """Yields a function that takes the number of received bytes and updates a progress bar, on a terminal only."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(
         *columns, TimeRemainingColumn(), console=Console(), transient=True, disable=not sys.stdout.isatty()

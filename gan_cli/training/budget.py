@@ -1,7 +1,7 @@
-"""A time budget as a number of steps, which is measured again on the way so that the run ends when its time is up.
+"""A time budget: converts it to a number of steps and corrects that number during the run.
 
-The clock begins when the training loop does, or with `compile` after the first step. It counts all that is done there:
-updates, lines of metrics, grids, checkpoints, evaluations. Time for those that follow the last step is set aside.
+The clock starts with the training loop, or with `compile` after the first step. It counts updates, log lines, grids,
+checkpoints and evaluations. Time is reserved for those that follow the last step.
 """
 
 from __future__ import annotations
@@ -15,38 +15,41 @@ from gan_cli.state.train_state import TrainState
 from gan_cli.training.throughput import Pace
 
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600}
-# Shares of a budget:
-FIRST = 0.05  # measured before the number of steps is settled first
-EVERY, LATE, LATE_EVERY = 0.05, 0.9, 0.01  # between measurements, and from when on they are closer
-WINDOW = 0.1  # before a measurement: the pace that counts
-TOLERANCE = 0.01  # by which the expected end may be off before the number of steps is changed,
-TOLERANCE_LEFT = 0.1  # or this share of the time that is left, if that is more
-OVERRUN = 0.02  # after which the run ends at once
-RESERVED = 0.2  # the most that is set aside for what follows the last step
-NOTICEABLE = 0.1  # of the number of steps that was said last: a smaller change is recorded and not said
+# Shares of the budget:
+FIRST_MEASUREMENT = 0.05  # time before the first estimate of the number of steps
+INTERVAL, LATE, LATE_INTERVAL = 0.05, 0.9, 0.01  # time between measurements; shorter after LATE
+WINDOW = 0.1  # time over which the speed is measured
+TOLERANCE = 0.01  # error of the expected end above which the number of steps is changed,
+TOLERANCE_LEFT = 0.1  # or this share of the remaining time, if that is more
+OVERRUN = 0.02  # time over the budget after which the run ends at once
+RESERVED = 0.2  # the most time that is reserved for what follows the last step
+# Share of the last printed number of steps:
+NOTICEABLE = 0.1  # a smaller change is recorded and not printed
 
 
 def seconds_of(duration: str) -> float:
-    """`90s`, `20m` or `1.5h` in seconds."""
+    """Converts `90s`, `20m` or `1.5h` to seconds."""
     return float(duration[:-1]) * SECONDS_PER_UNIT[duration[-1]]
 
 
 def is_included(evaluation: float, budget: str) -> bool:
-    """Whether a closing evaluation of so many seconds fits into the budget, rather than coming after it."""
+    """Whether a final evaluation of `evaluation` seconds counts within the budget; a longer one comes after it."""
     return evaluation <= RESERVED * seconds_of(budget)
 
 
 class _Mark(NamedTuple):
+    """A point of the measurement: elapsed seconds, seconds spent in steps, step number."""
+
     elapsed: float
     stepping: float
     step: int
 
 
 class Budget:
-    """Settles `total_steps` in the counters of a run with a budget.
+    """Updates `total_steps` in the counters of a run with a budget.
 
-    What it changes there goes into checkpoints, so a resumed run goes on to the end that was settled last until it has
-    measured its own pace. `evaluation` is how many seconds one is expected to take.
+    The counters are saved in checkpoints, so a resumed run keeps the last number of steps until it has measured its own
+    speed. `evaluation` is the expected duration of an evaluation in seconds.
     """
 
     def __init__(self, config: Config, state: TrainState, pace: Pace, evaluation: float) -> None:
@@ -69,15 +72,15 @@ class Budget:
         }
         self._marks: deque[_Mark] = deque()
         self._next_mark = self._next_measurement = 0.0
-        self._said = state.counters.total_steps
+        self._printed = state.counters.total_steps
 
     @property
     def elapsed(self) -> float:
-        """Seconds of the budget that are gone."""
+        """Seconds of the budget that are used."""
         return self._state.seconds - self._state.budget_start
 
     def settle(self) -> str | None:
-        """To be called after every step: settles where the run ends; what to say of it, if anything."""
+        """Updates `total_steps`. Call it after every step. Returns a line to print, or None."""
         counters, left = self._state.counters, self._left()
         planned = counters.total_steps
         if left <= (0 if planned is None else -OVERRUN * self._seconds):
@@ -89,43 +92,43 @@ class Budget:
         return self._describe(counters.total_steps)
 
     def _left(self) -> float:
-        """Seconds for further steps, with their pauses."""
+        """Returns the seconds that remain for steps and the pauses between them."""
         closing = sum(self._pace.pauses.get(kind, 0.0) for kind in self._closing)
         return self._seconds - self.elapsed - min(closing, RESERVED * self._seconds)
 
     def _tolerance(self, left: float) -> float:
-        """Seconds by which the end may be missed before it moves: less and less, so that it moves seldom at first."""
+        """Returns the error in seconds above which `total_steps` changes. It shrinks as the time runs out."""
         return max(TOLERANCE * self._seconds, TOLERANCE_LEFT * left)
 
     def _is_measured(self) -> bool:
-        """Notes how far the run is, now and then; whether there is a new measurement.
+        """Records a mark at intervals. Returns whether there is a new measurement.
 
-        The first step of a process is the first mark, and so is not measured: it pays for warming up. The step that is
-        to be the last is measured too, for it may come early.
+        The first step of a process is the first mark and is not measured, because it includes warm-up. The planned last
+        step is always measured, because it may come early.
         """
         elapsed, counters = self.elapsed, self._state.counters
         last = counters.step == counters.total_steps
         if elapsed < self._next_mark and not last:
             return False
         if not self._marks:
-            self._next_measurement = elapsed + FIRST * self._seconds
-        self._next_mark = elapsed + LATE_EVERY * self._seconds
+            self._next_measurement = elapsed + FIRST_MEASUREMENT * self._seconds
+        self._next_mark = elapsed + LATE_INTERVAL * self._seconds
         self._marks.append(_Mark(elapsed, self._pace.stepping, counters.step))
         while len(self._marks) > 2 and self._marks[1].elapsed <= elapsed - WINDOW * self._seconds:
             self._marks.popleft()
         if len(self._marks) == 1 or (elapsed < self._next_measurement and not last):
             return False
         late = max(LATE * self._seconds, self._next_mark)
-        self._next_measurement = min(elapsed + EVERY * self._seconds, late)
+        self._next_measurement = min(elapsed + INTERVAL * self._seconds, late)
         return True
 
     def _step_seconds(self) -> float:
-        """What a step has taken lately, without pauses."""
+        """Returns the recent seconds per step, without pauses."""
         first, last = self._marks[0], self._marks[-1]
         return max((last.stepping - first.stepping) / (last.step - first.step), 1e-9)
 
     def _steps_in(self, seconds: float) -> int:
-        """As many further steps as come nearest to this time, with the pauses between them."""
+        """Returns the number of further steps whose duration, with pauses, is nearest to `seconds`."""
         each = self._step_seconds()
         fewest, most = 0, max(0, int(seconds / each + 0.5))
         while fewest < most:
@@ -137,7 +140,7 @@ class Budget:
         return fewest
 
     def _paused(self, steps: int) -> float:
-        """Seconds of the pauses that are due before the last of so many further steps."""
+        """Returns the seconds of the pauses that are due before the last of `steps` further steps."""
         step = self._state.counters.step
         return sum(
             self._pace.pauses.get(kind, 0.0) * ((step + steps - 1) // every - step // every)
@@ -146,12 +149,13 @@ class Budget:
         )
 
     def _describe(self, total: int | None) -> str | None:
-        before = self._said
+        """Returns a line about a new or noticeably changed number of steps, else None."""
+        before = self._printed
         if total is None or (before is not None and abs(total - before) < max(1, NOTICEABLE * before)):
             return None
-        self._said = total
+        self._printed = total
         if before is None:
             steps = counted(total, "step")
-            return f"budget={self._name}: {steps}, from the pace of its first 5 %; measured again on the way"
-        pace = "slower" if total < before else "faster"
-        return f"budget={self._name}: {counted(total, 'step')} instead of {before:,}, as they have become {pace}"
+            return f"budget={self._name}: {steps}, estimated from the first 5 %; updated during the run"
+        change = "slower" if total < before else "faster"
+        return f"budget={self._name}: {counted(total, 'step')} instead of {before:,}, because steps became {change}"

@@ -434,7 +434,7 @@ def test_pictures_are_turned_as_their_exif_says(
     content = encoded(image, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
     dataset = one(tmp_path, content, size=(len(expected), len(expected[0])))
     assert dataset.samples[0, 0].tolist() == expected
-    assert ("; 1 turned as their EXIF says" in dataset.source) == (orientation > 1)
+    assert ("; 1 reoriented by EXIF" in dataset.source) == (orientation > 1)
 
 
 def test_a_large_jpeg_is_turned_and_cut_like_a_small_one(tmp_path: Path) -> None:
@@ -528,10 +528,10 @@ PNG = encoded(noise(40, 40), "PNG")
 WEBP = encoded(noise(40, 40), "WEBP")
 BMP = encoded(noise(40, 40), "BMP")
 BAD = {
-    "text.png": (b"This is no picture.", "not a picture, whatever its name says"),
-    "page.jpg": (b"<!DOCTYPE html><html>not found</html>", "not a picture, whatever its name says"),
+    "text.png": (b"This is no picture.", "not a picture despite its name"),
+    "page.jpg": (b"<!DOCTYPE html><html>not found</html>", "not a picture despite its name"),
     "empty.png": (b"", "empty"),
-    "zero.png": (bytes(1000), "not a picture, whatever its name says"),
+    "zero.png": (bytes(1000), "not a picture despite its name"),
     "cut.jpg": (JPEG[: len(JPEG) // 2], "truncated"),
     "cut.png": (PNG[: len(PNG) // 2], "truncated"),
     "cut.bmp": (BMP[: len(BMP) // 2], "truncated"),
@@ -543,7 +543,7 @@ BAD = {
     "moving.gif": (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "is animated, 3 frames"),
     "scan.TIFF": (encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "has 3 pages"),
     "phone.HEIC": (b"", "heic is not read, convert it to png"),
-    "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(99), "is a heic, whatever its name says: convert it to png"),
+    "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(99), "is a heic despite its name: convert it to png"),
     "scan.dcm": (b"", "dcm is not read, convert it to 16-bit png or npy"),
     "scan": (bytes(128) + b"DICM" + bytes(99), "is a DICOM file: convert it to 16-bit png or npy"),
     "bomb.png": (png(60_000, 60_000, 1, 0, b""), "more than 178,956,970 pixels"),
@@ -574,7 +574,7 @@ def test_all_bad_pictures_are_counted_and_some_are_named(tmp_path: Path) -> None
     write(tmp_path / "good.png")
     for index in range(17):
         (tmp_path / f"{index:02d}.png").write_text("?")
-    why = "(not a picture, whatever its name says)"
+    why = "(not a picture despite its name)"
     message = refusal(tmp_path)
     assert f"17 of 18 pictures cannot be used: 00.png {why}, 01.png {why}, 02.png {why} and 14 more; mend" in message
     source = load(tmp_path, on_bad="skip").source
@@ -625,7 +625,7 @@ def test_a_mixed_folder(tmp_path: Path) -> None:
     dataset = load(tmp_path, size=(16, 24), on_bad="skip")
     assert dataset.samples.shape == (297, 3, 16, 24)
     assert dataset.source.startswith(f"297 pictures in 3 classes (bird 99, cat 99, dog 99) from {tmp_path}; ")
-    reasons = ("truncated", "not a picture, whatever its name says", "is animated, 2 frames")
+    reasons = ("truncated", "not a picture despite its name", "is animated, 2 frames")
     named = ", ".join(f"{name} ({reason})" for name, reason in zip(bad, reasons, strict=True))
     assert dataset.source.endswith(f"; 3 left out: {named}")
     assert f"3 of 300 pictures cannot be used: {named};" in refusal(tmp_path)
@@ -782,7 +782,7 @@ def test_only_what_is_chosen_by_class_is_read(tmp_path: Path) -> None:
     assert dataset.classes == ("cat", "bird")
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [1, 1, 0, 0, 0]
-    assert dataset.source == f"5 pictures in 2 classes (bird 2, cat 3) from {tmp_path}; 5 of 8 chosen"
+    assert dataset.source == f"5 pictures in 2 classes (bird 2, cat 3) from {tmp_path}; 5 of 8 selected"
     assert selection.apply(dataset) is dataset
     assert "3 pictures in 1 class (cat 3) from" in load(tmp_path, selection=Selection(classes=("cat",))).source
     assert "2 of 3 pictures cannot be used" in refusal(tmp_path, selection=Selection(classes=("dog",)))
@@ -901,7 +901,7 @@ def test_bad_members_of_a_zip(tmp_path: Path) -> None:
         "good.bmp": "twice in the zip",
         "packed.bmp": "packed in an unusual way, zip it anew",
         "secret.bmp": "encrypted",
-        "text.bmp": "not a picture, whatever its name says",
+        "text.bmp": "not a picture despite its name",
     }
     assert dataset.source.endswith("5 left out: " + ", ".join(f"{name} ({why})" for name, why in reasons.items()))
 

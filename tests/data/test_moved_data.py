@@ -30,5 +30,5 @@ def test_other_paths_are_left_alone(here: Path, root: str) -> None:
 def test_what_was_moved_is_named() -> None:
     assert moved(compose("dataset=fashion_mnist").dataset, "x").root == "x"
     assert moved(compose("dataset=folder", "dataset.path=a").dataset, "x").path == "x"
-    with pytest.raises(UsageError, match="data=x: dataset=ring is drawn, leave it out"):
+    with pytest.raises(UsageError, match="data=x: dataset=ring is synthetic, leave it out"):
         moved(compose("experiment=ring").dataset, "x")

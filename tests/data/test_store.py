@@ -90,7 +90,7 @@ def test_what_was_decoded_is_found_again(
     assert same(plain, again)
     assert Dataset(again.samples, "", again.labels).fingerprint == plain.fingerprint  # counted anew
     (file,) = files(cache)
-    assert built.notes == (f"cache: 0.0 MB of pictures built in {file}",)
+    assert built.notes == (f"cache: 0.0 MB of pictures written to {file}",)
     assert again.notes == (f"cache: 0.0 MB of pictures from {file}",)
     assert plain.notes == ()
 
@@ -176,7 +176,7 @@ def test_few_pictures_are_not_kept_and_none_if_not_wanted(
 def test_what_is_kept_need_not_fit_into_memory(pets: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "MOST_BYTES", 100)
     assert len(load(pets, cache=cache)) == 40
-    with pytest.raises(UsageError, match=r"have them kept on a disk by dataset\.cache"):
+    with pytest.raises(UsageError, match=r"store them on disk by dataset\.cache"):
         load(pets)
     (cache.parent / "file").touch()
     with pytest.raises(UsageError, match=r"held in memory, and dataset\.cache cannot be written \(Not a directory\)"):
@@ -310,7 +310,9 @@ def test_a_place_that_cannot_be_written_to_is_no_error(pets: Path, cache: Path, 
     dataset = load(pets, cache=tmp_path / "file" / "cache")
     assert same(dataset, load(pets))
     (note,) = dataset.notes
-    assert note.startswith(f"warning: dataset.cache={tmp_path / 'file' / 'cache'}: pictures cannot be kept there (Not")
+    assert note.startswith(
+        f"warning: dataset.cache={tmp_path / 'file' / 'cache'}: pictures cannot be cached there (Not"
+    )
     assert note.endswith("), they are held in memory")
 
 
@@ -395,7 +397,7 @@ def test_a_run_says_where_its_pictures_are_kept(train: Callable[..., Path], here
     folder_of = [*without(TINY_IMAGES, "dataset"), "dataset=folder", f"dataset.path={pets}", "steps=1"]
     kept, again = (train(*folder_of, f"name={name}") for name in "ab")
     (file,) = (here.parent / "home" / ".cache" / "gan-cli" / "pictures").iterdir()
-    assert f"cache: 0.0 MB of pictures built in {file}" in (kept / "train.log").read_text()
+    assert f"cache: 0.0 MB of pictures written to {file}" in (kept / "train.log").read_text()
     assert f"cache: 0.0 MB of pictures from {file}" in (again / "train.log").read_text()
     off = train(*folder_of, "name=c", "dataset.cache=none")
     assert "cache: " not in (off / "train.log").read_text()

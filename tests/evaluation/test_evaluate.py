@@ -219,7 +219,7 @@ def test_data_that_were_moved_are_named(
 
 
 def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "data=x: dataset=shapes is drawn, leave it out" in refused(capsys, f"ckpt={run}", "data=x")
+    assert "data=x: dataset=shapes is synthetic, leave it out" in refused(capsys, f"ckpt={run}", "data=x")
 
 
 # --- mistakes ----------------------------------------------------------------------------------------------------

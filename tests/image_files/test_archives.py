@@ -44,7 +44,7 @@ def test_an_array_is_read_wherever_it_lies(tmp_path: Path, kind: str, place: str
         with tarfile.open(path, "w:gz") as tar:
             tar.add(folder / f"a.{kind}", f"a.{kind}")
     if kind == "npz" and place in ("in a zip", "in a tar"):
-        assert "it holds a.npz: unpack it and give that" in refusal(path)
+        assert "it holds a.npz: unpack it and use that" in refusal(path)
         return
     data = load(path)
     assert same(data)
@@ -192,7 +192,7 @@ def test_an_array_that_is_too_large_to_hold_says_the_way(tmp_path: Path, monkeyp
     np.savez(tmp_path / "a.npz", PIXELS)
     np.save(tmp_path / "b.npy", PIXELS)
     monkeypatch.setattr(arrays, "MOST_BYTES", 100)
-    assert "larger than 0 GiB, unpack it: an npy of its own is read in place" in refusal(tmp_path / "a.npz")
+    assert "larger than 0 GiB, unpack it: a separate npy file is memory-mapped" in refusal(tmp_path / "a.npz")
     assert same(load(tmp_path / "b.npy"))
 
 
@@ -270,7 +270,7 @@ def test_an_archive_in_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "box").mkdir()
     zipped(write_pets(tmp_path / "root", cat=1), tmp_path / "box" / "sg.zip")
     message = refusal(tmp_path / "box")
-    assert f"only 1 other file (1 zip); it holds sg.zip: give that, dataset.path={tmp_path}/box/sg.zip; png," in message
+    assert f"only 1 other file (1 zip); it holds sg.zip: use that, dataset.path={tmp_path}/box/sg.zip; png," in message
 
 
 @pytest.mark.parametrize(

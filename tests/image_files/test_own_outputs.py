@@ -142,7 +142,7 @@ def test_working_in_the_folder_of_pictures(
 def test_a_cache_among_the_pictures_is_found_again(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "LEAST_BYTES", 0)
     (pets / "cache").mkdir()
-    assert "pictures built in" in load(pets, cache=pets / "cache").notes[0]
+    assert "pictures written to" in load(pets, cache=pets / "cache").notes[0]
     assert "pictures from" in load(pets, cache=pets / "cache").notes[0]
     assert "other file" not in load(pets).source
 

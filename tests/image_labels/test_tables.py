@@ -178,7 +178,7 @@ def test_a_table_of_other_pictures_is_not_taken_for_one_of_these(tmp_path: Path)
         data = load(val)
         assert data.labels is None
         assert "not used" in data.source
-        assert "looked for 0.png and '0', it has file" in data.source
+        assert "searched for 0.png and '0', it has file" in data.source
         assert named(load(tmp_path / "train")) == ["cat", "dog"]
 
 
@@ -191,7 +191,7 @@ def test_a_table_by_another_name_is_told_of(tmp_path: Path) -> None:
     data = load(path)
     assert data.labels is None
     meta = tmp_path / "dog" / "meta.csv"
-    assert f"{meta} names these pictures and is not used: dataset.labels={meta} takes it" in data.source
+    assert f"{meta} names these pictures and is not used: dataset.labels={meta} uses it" in data.source
     assert "prices" not in data.source
     assert "other.csv" not in data.source
     assert load(path, labels=meta).classes == ("boxer", "pug")
@@ -240,14 +240,14 @@ def test_a_table_in_a_zip_by_its_name(tmp_path: Path) -> None:
     assert "pets.zip/val.txt names these pictures" not in data.source
     told = load(tmp_path / "pets.zip")
     assert told.labels is None
-    assert "val.txt names these pictures and is not used: dataset.labels=val.txt takes it" in told.source
+    assert "val.txt names these pictures and is not used: dataset.labels=val.txt uses it" in told.source
 
 
 def test_a_table_about_none_of_the_pictures_says_what_was_looked_for(tmp_path: Path) -> None:
     path = pictures(tmp_path / "pets", ["0000.jpg"])
     (tmp_path / "meta.csv").write_text("L,id,breed\nL0,x1,pug\n")
     message = refusal(path, labels=tmp_path / "meta.csv")
-    assert "looked for 0000.jpg and '0000', it has L (as 'L0'), id (as 'x1'), breed (as 'pug')" in message
+    assert "searched for 0000.jpg and '0000', it has L (as 'L0'), id (as 'x1'), breed (as 'pug')" in message
 
 
 # --- Hugging Face ------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_a_column_that_differs_for_each_picture_is_left_out_beside_others(tmp_pa
     (path / "labels.csv").write_text("file,id,kind,empty\n" + rows)
     data = load(path)
     assert data.classes == ("0", "1")
-    assert "id left out, another for each picture" in data.source
+    assert "id left out, it differs for each picture" in data.source
     assert "the column 'empty' is empty: left out" in data.source
 
 
@@ -414,7 +414,7 @@ def test_a_sweep_looks_at_its_paths_before_its_first_job(here: Path, capsys: pyt
     for typed in ("[many,tiny],many", "[many],[tiny]", "many,[many,tiny]"):
         assert run_command("train", ["-m", "dataset=folder", f"dataset.path={typed}", "seed=1,2"]) == 2
         said = capsys.readouterr().err
-        assert f"dataset.path={typed}: paths are not swept: give each its own command" in said
+        assert f"dataset.path={typed}: paths are not swept: use a command for each" in said
     assert run_command("train", ["-m", "dataset=folder", "dataset.path=[many,none]", "seed=1,2"]) == 2
     assert "dataset.path=none: not found" in capsys.readouterr().err
     assert not (here / "outputs").exists()

@@ -122,7 +122,7 @@ def test_at_a_steady_pace_the_steps_are_those_that_fit(timed: Callable[..., Cloc
     assert run.ends == [(run.ends[0][0], run.steps)]
     assert run.ends[0][0] < 0.06 * run.steps
     assert len(run.said) == 1
-    assert f"{run.steps:,} steps, from the pace of its first 5 %" in run.said[0]
+    assert f"{run.steps:,} steps, estimated from the first 5 %" in run.said[0]
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -143,7 +143,7 @@ def test_a_change_at_any_time_is_made_up_for(share: float, factor: float, timed:
 def test_how_the_end_moves_is_said(timed: Callable[..., Clock]) -> None:
     run = Played(timed(lambda now: 1.0 if now < 30 else 2.0))
     assert 2 <= len(run.said) <= 4
-    assert all("as they have become slower" in line for line in run.said[1:])
+    assert all("because steps became slower" in line for line in run.said[1:])
     assert f"{run.ends[0][1]:,}" in run.said[1]
 
 

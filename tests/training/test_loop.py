@@ -242,7 +242,7 @@ def test_a_budget_becomes_a_number_of_steps(train: Callable[..., Path]) -> None:
     found = last(run)
     assert found.counters.total_steps == found.counters.step > 4
     assert 3 < found.provenance.seconds < 7
-    assert "steps, from the pace of its first 5 %" in (run / "train.log").read_text()
+    assert "steps, estimated from the first 5 %" in (run / "train.log").read_text()
     assert metrics(run)[-1]["learning_rate/generator"] < 0.3 * 1e-3  # the schedule knew its end
     record = json.loads((run / "config.json").read_text())
     assert record["ended"]["total_steps"] == found.counters.total_steps

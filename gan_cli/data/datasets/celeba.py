@@ -41,7 +41,7 @@ WORKERS = 8
 
 
 class DriveFile(NamedTuple):
-    """What Google Drive calls a file, and its md5."""
+    """The id of a file on Google Drive, and its md5."""
 
     id: str
     md5: str
@@ -54,7 +54,7 @@ DRIVE = {
 
 
 class Pictures(NamedTuple):
-    """Pictures still to be decoded: their names in order, how to read one, and where they are."""
+    """Encoded images: their names in order, a function that reads one, and the folder or archive."""
 
     names: list[str]
     read: Callable[[str], bytes]
@@ -64,19 +64,19 @@ class Pictures(NamedTuple):
 def build_celeba(
     *, root: str, download: bool, split: str, image_size: tuple[int, int], selection: Selection
 ) -> Dataset:
-    """What `selection` keeps of a split of CelebA, from `root/celeba` or downloaded, without labels.
+    """Builds the selected images of a split of CelebA from `root/celeba` or a download, without labels.
 
-    The middle of each picture is cut to the proportions of `image_size` and resized to it.
+    The centre of each image is cropped to the proportions of `image_size` and resized to it.
     """
     folder = place(root) / "celeba"
     origin = _ensure(folder, root, split, allowed=download)
     with _opened(folder) as pictures:
         names = pictures.names if split == "all" else _names_of(folder / PARTITION, split)
-        kept = [names[index] for index in selection.indices(None, (), len(names)).tolist()]
-        samples = _decode_all(pictures, kept, image_size)
+        selected = [names[index] for index in selection.indices(None, (), len(names)).tolist()]
+        samples = _decode_all(pictures, selected, image_size)
     source = described("CelebA", split, len(names), origin or f"from {pictures.path}")
-    if len(kept) < len(names):
-        source += f"; {len(kept):,} of {len(names):,} kept"
+    if len(selected) < len(names):
+        source += f"; {len(selected):,} of {len(names):,} kept"
     return Dataset(samples=samples, source=source)
 
 
@@ -84,7 +84,7 @@ def build_celeba(
 
 
 def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> str:
-    """Fetches what is not in `folder`; `downloaded` if that was anything, else an empty text."""
+    """Downloads the files that are missing in `folder`. Returns `downloaded`, or an empty text if none was missing."""
     missing = []
     if not _has_pictures(folder / PICTURES) and not os.path.isfile(folder / ARCHIVE):
         missing.append(ARCHIVE)
@@ -110,7 +110,7 @@ def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> str:
 
 
 def _fetch(download: Callable[..., Any], name: str, folder: Path) -> None:
-    """`folder/name` whole or not at all."""
+    """Downloads `folder/name`; leaves nothing behind on failure."""
     with made_if_kept(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
         path = Path(part) / name
         download(id=DRIVE[name].id, output=str(path), quiet=not sys.stdout.isatty(), timeout=TIMEOUT)
@@ -128,7 +128,7 @@ def _has_pictures(folder: Path) -> bool:
 
 
 def _names_of(path: Path, split: str) -> list[str]:
-    """The pictures of a split, in the file's order; each line is a name and the number of its split."""
+    """Reads the image names of a split from the partition file: each line is a name and the number of its split."""
     try:
         with open(path, encoding="ascii") as stream:
             lines = stream.read(MOST_PARTITION_BYTES).splitlines()
@@ -150,7 +150,7 @@ def _names_of(path: Path, split: str) -> list[str]:
 
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[Pictures]:
-    """The extracted pictures, else those in the archive; UsageError if there are none."""
+    """Opens the extracted images, else those in the archive. UsageError if there are none."""
     if _has_pictures(folder / PICTURES):
         path = folder / PICTURES
         yield Pictures(
@@ -195,11 +195,11 @@ def _read_zipped(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
         raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-# --- pictures ----------------------------------------------------------------------------------------------------
+# --- images ------------------------------------------------------------------------------------------------------
 
 
 def _decode_all(pictures: Pictures, names: Sequence[str], size: tuple[int, int]) -> Tensor:
-    """uint8 `[N, 3, H, W]` in the order of `names`."""
+    """Decodes the named images into uint8 `[N, 3, H, W]`, in their order."""
     samples = room_for(len(names), size)
     print(f"CelebA: reading {len(names):,} pictures", flush=True)
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
@@ -211,7 +211,7 @@ def _decode_all(pictures: Pictures, names: Sequence[str], size: tuple[int, int])
 
 
 def _decode(pictures: Pictures, name: str, size: tuple[int, int]) -> np.ndarray:
-    """uint8 `[H, W, 3]`; UsageError names a picture that is missing, damaged or of another size."""
+    """Decodes one image into uint8 `[H, W, 3]`. UsageError if it is missing, damaged or of another size."""
     content, shown = pictures.read(name), f"{pictures.path} ({name})"
     top, left, height, width = crop_box(HEIGHT, WIDTH, size)
     try:
@@ -220,6 +220,6 @@ def _decode(pictures: Pictures, name: str, size: tuple[int, int]) -> np.ndarray:
                 box = (left, top, left + width, top + height)
                 return np.array(picture.convert("RGB").resize(size[::-1], Image.Resampling.LANCZOS, box))
             found = f"is {picture.width}x{picture.height}, CelebA's are {WIDTH}x{HEIGHT}"
-    except Exception as error:  # a decoder at loose bytes may raise nearly anything
+    except Exception as error:  # a decoder may raise nearly anything on damaged bytes
         raise damaged(shown, f"cannot be decoded ({one_line(error, 100)})") from error
     raise UsageError(f"{shown}: {found}; for pictures of your own use dataset=folder")

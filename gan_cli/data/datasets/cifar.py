@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, in the binary form that needs no unpickling."""
+"""CIFAR-10 and CIFAR-100, read from the binary version, which needs no pickle."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MIRRORS = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kri
 
 @dataclass(frozen=True, kw_only=True)
 class CifarSource(Archive):
-    """The files of each split, and how many values each byte of a record's label can have; its last counts.
+    """The files of each split and the number of values of each label byte; the last label byte is used.
 
-    A record is the bytes of the label, then the red, the green and the blue plane, row by row.
+    A record is the label bytes, then the red, green and blue planes, row by row.
     """
 
     files: dict[str, tuple[str, ...]]
@@ -67,7 +67,7 @@ CIFAR100 = CifarSource(
 
 
 def load_cifar(source: CifarSource, *, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
-    """A split of `source` from `root` or downloaded, labelled, its images at `image_size` (height, width)."""
+    """Loads a labelled split of `source` from `root` or a download, with images of `image_size` (height, width)."""
     readers = dict.fromkeys(source.files[split], partial(_read_records, source))
     found, origin = read_files(source, readers, root=root, allowed=download)
     parts = [found[name] for name in readers]
@@ -82,7 +82,7 @@ def load_cifar(source: CifarSource, *, root: str, download: bool, split: str, im
 
 
 def _read_records(source: CifarSource, member: Member) -> np.ndarray:
-    """uint8 `[N, bytes of a record]`; UsageError if the file has another size or a label that cannot be."""
+    """Reads uint8 `[N, bytes of a record]`. UsageError for a wrong file size or an impossible label."""
     record = len(source.labels) + PIXELS
     records = member.read(member.count(record, source.most) * record).reshape(-1, record)
     for column, known in enumerate(source.labels):

@@ -1,4 +1,4 @@
-"""MNIST and its siblings: local idx files, else a download, else (MNIST alone) the digits shipped in this package."""
+"""MNIST and its siblings: local idx files, else a download, else (MNIST alone) the digits bundled in this package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PREFIXES = {"train": "train", "test": "t10k"}
 
 
 def file_names(split: str) -> tuple[str, str]:
-    """The idx files of images and of labels."""
+    """Returns the names of the idx files of images and of labels."""
     return f"{PREFIXES[split]}-images-idx3-ubyte", f"{PREFIXES[split]}-labels-idx1-ubyte"
 
 
@@ -32,7 +32,7 @@ TEST_IMAGES, TEST_LABELS = file_names("test")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set of this family is found: its folder under `root`, its mirrors and the md5 of its files."""
+    """A data set of the MNIST family: its folder under `root`, its mirrors, the md5 of its files, its classes."""
 
     title: str
     folder: str
@@ -85,7 +85,7 @@ KMNIST = Source(
 def load_digits(
     source: Source, *, root: str, download: bool, fallback: str, image_size: tuple[int, int], split: str
 ) -> Dataset:
-    """`source` from `root`, from its mirrors or, with fallback `bundled`, from this package, at `image_size` pixels."""
+    """Loads `source` from `root`, from its mirrors or (fallback `bundled`) from this package, at `image_size`."""
     names = file_names(split)
     try:
         paths, origin = _find_or_download(source, names, Path(os.path.expanduser(root)), allowed=download)

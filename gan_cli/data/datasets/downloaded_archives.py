@@ -1,4 +1,4 @@
-"""Data sets published as a tar.gz of plain binary files: found extracted, found as the archive, or downloaded."""
+"""Published data sets: finds their extracted files or their tar.gz under `dataset.root`, else downloads them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SLOW_BYTES = 1 << 29  # an archive larger than this takes a while to read
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One file that a data set is published as: its name on every mirror, and its md5."""
+    """A published file of a data set: its name on every mirror and its md5."""
 
     title: str
     name: str
@@ -37,28 +37,28 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Archive(Published):
-    """A tar.gz, with the folder that its members are in."""
+    """A published tar.gz whose members are in `folder`."""
 
     folder: str
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file of a data set, extracted or within its archive, to be read from its beginning."""
+    """An open file of a data set, extracted or inside the archive. It is read once, from its beginning."""
 
     stream: IO[bytes]
     size: int
     shown: str
 
     def count(self, record: int, most: int) -> int:
-        """How many records of `record` bytes it holds; UsageError unless they are whole, and 1 to `most`."""
+        """Returns the number of records of `record` bytes. UsageError unless it is a whole number from 1 to `most`."""
         if self.size < record or self.size % record or self.size > most * record:
             expected = f"expected 1 to {most:,} times {record:,}" if most > 1 else f"expected {record:,}"
             raise damaged(self.shown, f"has {self.size:,} bytes, {expected}")
         return self.size // record
 
     def read(self, size: int) -> np.ndarray:
-        """The next bytes as uint8 `[size]`; UsageError if there are fewer."""
+        """Reads the next bytes as uint8 `[size]`. UsageError if there are fewer."""
         content = self.stream.read(size)
         if len(content) != size:
             raise damaged(self.shown, "ends too early")
@@ -66,27 +66,27 @@ class Member:
 
 
 def damaged(shown: object, what: str) -> UsageError:
-    """To be raised for a file whose content is not what was published."""
+    """Returns the error for a file whose content is not the published one."""
     return UsageError(f"{shown}: {what}; delete it and get it again")
 
 
 def absent(title: str, root: str, why: str, names: Sequence[str], folder: Path) -> UsageError:
-    """To be raised for a data set that is not under `dataset.root` and cannot be fetched either."""
+    """Returns the error for a data set that is neither under `dataset.root` nor downloaded."""
     return UsageError(f"dataset.root={root}: {title} is not there and {why}; put {' and '.join(names)} into {folder}")
 
 
 def described(title: str, split: str, count: int, origin: str) -> str:
-    """What a data set says of its source."""
+    """Returns the text of `Dataset.source`: title, split, number of images, origin."""
     return f"{title}{'' if split == 'train' else f' ({split})'}, {counted(count, 'image')} {origin}"
 
 
 def place(root: str) -> Path:
-    """The folder that `dataset.root` names."""
+    """Returns `dataset.root` as a path, with `~` expanded."""
     return Path(os.path.expanduser(root))
 
 
 def fetch(file: Published, *, root: str, allowed: bool) -> Path:
-    """`file` downloaded into `root`; UsageError says why it was not and where to put it."""
+    """Downloads `file` into `root`. UsageError says why that failed and where to put the file."""
     folder = place(root)
     if not allowed:
         raise absent(file.title, root, "dataset.download=false", [file.name], folder)
@@ -100,9 +100,9 @@ def fetch(file: Published, *, root: str, allowed: bool) -> Path:
 def read_files(
     archive: Archive, readers: Mapping[str, Callable[[Member], T]], *, root: str, allowed: bool
 ) -> tuple[dict[str, T], str]:
-    """What its reader makes of each of these files, by name, and in words where they were found.
+    """Reads the named files. Returns the result of each reader by file name, and the origin in words.
 
-    They are looked for in `root/<folder>`, in `root`, and in the archive in `root`, which is downloaded if `allowed`.
+    Looks in `root/<folder>`, then in `root`, then in the archive in `root`, which is downloaded if `allowed`.
     """
     for folder in (place(root) / archive.folder, place(root)):
         if all(os.path.isfile(folder / name) for name in readers):
@@ -124,9 +124,9 @@ def _read_file(path: Path, read: Callable[[Member], T]) -> T:
 
 
 def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Member], T]]) -> dict[str, T]:
-    """What its reader makes of each member. Nothing is extracted: links and foreign paths are passed over.
+    """Reads the named members in place and returns the result of each reader. Links and other paths are skipped.
 
-    The archive is read to its end even if the last of them came early, for only there its checksum stands.
+    The archive is always read to its end, because the gzip checksum is there.
     """
     found: dict[str, T] = {}
     try:
@@ -150,9 +150,9 @@ def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Membe
 
 
 def gather(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int]) -> Tensor:
-    """`count` images, which come as uint8 `[n, 3, h, w]`, brought to `size`: uint8 `[count, 3, H, W]`.
+    """Crops and resizes `count` images, given in chunks uint8 `[n, 3, h, w]`. Returns uint8 `[count, 3, H, W]`.
 
-    No more than one chunk stands in memory beside the result.
+    At most one chunk is in memory in addition to the result.
     """
     samples, filled = room_for(count, size), 0
     for chunk in chunks:
@@ -162,7 +162,7 @@ def gather(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int]) -> T
 
 
 def room_for(count: int, size: tuple[int, int]) -> Tensor:
-    """uint8 `[count, 3, H, W]` to be filled; UsageError if there is not memory enough."""
+    """Allocates uint8 `[count, 3, H, W]`. UsageError if there is not enough memory."""
     try:
         return torch.empty(count, 3, *size, dtype=torch.uint8)
     except RuntimeError:

@@ -13,11 +13,11 @@ import numpy as np
 from gan_cli.errors import StorageError, UsageError
 
 UINT8_MAGIC = 0x0800  # two zero bytes, type 8 = uint8, then the number of dimensions
-MOST_BYTES = 1 << 30  # no file of this family comes near it; a gzip bomb would
+MOST_BYTES = 1 << 30  # far above the files of this family; a gzip bomb exceeds it
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The uint8 array of an idx file; UsageError says what is wrong with it."""
+    """Reads the uint8 array of an idx file. UsageError for a damaged or different file."""
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as stream:
             content = stream.read(MOST_BYTES + 1)
@@ -39,5 +39,5 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
-    """`name` or `name.gz` in `folder`, if there."""
+    """Returns the path of `name` or `name.gz` in `folder`, None if neither is there."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)

@@ -1,4 +1,4 @@
-"""Points in the plane whose distribution is known: the data on which mode collapse can be seen and counted."""
+"""2D points of a known distribution, on which mode collapse can be counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SWISS_ROLL_REACH = 4.5 * math.pi / SWISS_ROLL_SCALE
 
 
 def build_ring(*, size: int, modes: int, radius: float, std: float, split: str) -> Dataset:
-    """`size` points `[size, 2]` in `modes` equally frequent Gaussians around `ring_centres`."""
+    """Draws points float32 `[size, 2]` from `modes` equally frequent Gaussians around `ring_centres`."""
     labels = torch.arange(size) % modes
     points = ring_centres(modes, radius)[labels] + std * torch.randn(
         size, 2, generator=generator_for(SEEDS[split], "ring")
@@ -29,16 +29,16 @@ def build_ring(*, size: int, modes: int, radius: float, std: float, split: str) 
 
 
 def ring_centres(modes: int, radius: float) -> Tensor:
-    """`[modes, 2]`, evenly spaced on a circle.
+    """Returns the centres `[modes, 2]`, evenly spaced on a circle.
 
-    The angle steps by 2 pi / modes: the well-known demo spaces 8 angles from 0 to 2 pi inclusive, which makes 7 modes.
+    The angle steps by 2 pi / modes. A well-known demo spaces 8 angles from 0 to 2 pi inclusive, which gives 7 modes.
     """
     angles = torch.arange(modes) * (2 * math.pi / modes)
     return radius * torch.stack([angles.cos(), angles.sin()], dim=1)
 
 
 def build_grid(*, size: int, side: int, spacing: float, std: float, split: str) -> Dataset:
-    """`size` points `[size, 2]` in `side` x `side` equally frequent Gaussians around `grid_centres`."""
+    """Draws points float32 `[size, 2]` from `side` x `side` equally frequent Gaussians around `grid_centres`."""
     labels = torch.arange(size) % (side * side)
     noise = torch.randn(size, 2, generator=generator_for(SEEDS[split], "grid"))
     return Dataset(
@@ -50,13 +50,16 @@ def build_grid(*, size: int, side: int, spacing: float, std: float, split: str) 
 
 
 def grid_centres(side: int, spacing: float) -> Tensor:
-    """`[side * side, 2]`, centred on the origin."""
+    """Returns the centres `[side * side, 2]` of a square grid around the origin."""
     axis = (torch.arange(side) - (side - 1) / 2) * spacing
     return torch.cartesian_prod(axis, axis)
 
 
 def build_swiss_roll(*, size: int, std: float, split: str) -> Dataset:
-    """`size` points `[size, 2]` on a spiral: t (cos t, sin t) + noise, t ~ U[1.5 pi, 4.5 pi], over 7.5 (1704.00028)."""
+    """Draws points float32 `[size, 2]` on a spiral: (t (cos t, sin t) + noise) / 7.5, t ~ U[1.5 pi, 4.5 pi].
+
+    Gulrajani et al. 2017, arXiv 1704.00028.
+    """
     random = generator_for(SEEDS[split], "swiss_roll")
     angle = 1.5 * math.pi * (1 + 2 * torch.rand(size, generator=random))
     spiral = torch.stack([angle * angle.cos(), angle * angle.sin()], dim=1)

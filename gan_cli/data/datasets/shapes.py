@@ -1,4 +1,4 @@
-"""Pictures of shapes, drawn from signed distances: images whose modes are known, and no bytes to fetch."""
+"""Synthetic images of shapes, drawn from signed distances. Their modes are known and need no download."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ CHUNK = 1000
 
 
 def build_shapes(*, size: int, image_channels: int, image_size: tuple[int, int], split: str) -> Dataset:
-    """`size` uint8 images `[image_channels, *image_size]`, white or coloured on black.
+    """Draws uint8 images `[size, image_channels, *image_size]`, white or coloured on black.
 
-    Labels number the modes: kind, style and, with three channels, colour. Modes are equally frequent up to one image.
-    Two channels draw the shape in the first and its mirror image in the second.
+    A label is the number of a mode: kind, style and, with three channels, colour. The sizes of modes differ by at most
+    one. With another number of channels, the first holds the shape and the others its mirror image.
     """
     colours = COLOURS if image_channels == 3 else ("",)
     classes = tuple(
         " ".join(filter(None, (colour, style, kind))) for kind in KINDS for style in STYLES for colour in colours
     )
     labels = torch.arange(size) % len(classes)
-    place = torch.rand(size, 3, generator=generator_for(SEEDS[split], "shapes"))
+    random = torch.rand(size, 3, generator=generator_for(SEEDS[split], "shapes"))
     chunks = [
-        _draw(part, spots, image_channels, image_size)
-        for part, spots in zip(labels.split(CHUNK), place.split(CHUNK), strict=True)
+        _draw(part, values, image_channels, image_size)
+        for part, values in zip(labels.split(CHUNK), random.split(CHUNK), strict=True)
     ]
     return Dataset(samples=torch.cat(chunks), labels=labels, classes=classes, source="drawn by gan-cli")
 
 
-def _draw(labels: Tensor, place: Tensor, channels: int, image_size: tuple[int, int]) -> Tensor:
+def _draw(labels: Tensor, random: Tensor, channels: int, image_size: tuple[int, int]) -> Tensor:
+    """Draws uint8 `[N, channels, *image_size]`. `random` is uniform `[N, 3]`: radius, x, y."""
     colours = len(COLOURS) if channels == 3 else 1
     kind, style, colour = labels // (colours * 2), labels // colours % 2, labels % colours
-    radius = (0.35 + 0.25 * place[:, 0]).view(-1, 1, 1)  # the shorter side spans -1 to 1
+    radius = (0.35 + 0.25 * random[:, 0]).view(-1, 1, 1)  # the shorter side spans -1 to 1
     side = min(image_size)
     vertical, horizontal = ((torch.arange(pixels) - pixels / 2 + 0.5) * (2 / side) for pixels in image_size)
     y, x = torch.meshgrid(vertical, horizontal, indexing="ij")
-    x = x - 0.3 * (2 * place[:, 1] - 1).view(-1, 1, 1)
-    y = y - 0.3 * (2 * place[:, 2] - 1).view(-1, 1, 1)
+    x = x - 0.3 * (2 * random[:, 1] - 1).view(-1, 1, 1)
+    y = y - 0.3 * (2 * random[:, 2] - 1).view(-1, 1, 1)
     distance = torch.stack([draw(x, y, radius) for draw in (_circle, _square, _triangle, _cross)])
     distance = distance[kind, torch.arange(len(labels))]
     outline = (style == 1).view(-1, 1, 1)
@@ -65,7 +66,7 @@ def _square(x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
 
 
 def _triangle(x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
-    """Pointing up; `y` grows downwards."""
+    """Signed distance of a triangle that points up; `y` grows downwards."""
     return torch.maximum(0.866 * x.abs() - 0.5 * y - 0.5 * radius, y - 0.6 * radius)
 
 

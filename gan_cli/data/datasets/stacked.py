@@ -1,4 +1,4 @@
-"""Stacked MNIST: random digits as the channels of one image; of three, 1000 modes that a classifier can count."""
+"""Stacked MNIST: random digits as the channels of one image. Three digits give 1000 modes to count."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from gan_cli.data.datasets.digits import MNIST, load_digits
 from gan_cli.randomness import generator_for
 
 DIGITS = 10
-SEED = 0  # of the data itself, which must not change with a run's seed
+SEED = 0  # of the data; independent of the seed of a run
 NUMBERS = {1: "one", 2: "two", 3: "three"}
 
 
 def build_stacked_mnist(*, size: int, digits: int, **settings: Any) -> Dataset:
-    """`size` images `[digits, H, W]`, each channel a digit drawn with replacement (1611.02163, section 3.3.1).
+    """Builds uint8 images `[size, digits, H, W]`; each channel is a digit drawn with replacement.
 
-    A label is the number that the digits spell, red first: of three 0 to 999. `settings` are those of `load_digits`.
+    A label is the decimal number of the digits, first channel first: 0 to 999 for three. `settings` are those of
+    `load_digits`. Metz et al. 2017, arXiv 1611.02163, section 3.3.1.
     """
     single = load_digits(MNIST, **settings)
     assert single.labels is not None
@@ -36,12 +37,12 @@ def build_stacked_mnist(*, size: int, digits: int, **settings: Any) -> Dataset:
 
 
 def unstacked(dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """The single digits of stacks, uint8 `[N S, 1, H, W]`, and what each is, `[N S]`."""
+    """Splits stacks of S digits. Returns the digits, uint8 `[N S, 1, H, W]`, and their labels, `[N S]`."""
     assert dataset.labels is not None
     labels = dataset.labels.unsqueeze(1) // places(dataset.samples.shape[1]) % DIGITS
     return dataset.samples.flatten(0, 1).unsqueeze(1), labels.flatten()
 
 
 def places(stacked: int) -> Tensor:
-    """100, 10, 1."""
+    """Returns the place values of the digits of a number: `[100, 10, 1]` for three."""
     return DIGITS ** torch.arange(stacked - 1, -1, -1)

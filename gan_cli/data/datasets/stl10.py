@@ -1,4 +1,4 @@
-"""STL-10: 5,000 labelled pictures of 96x96, 8,000 to test with and 100,000 without labels."""
+"""STL-10: images of 96x96; 5,000 labelled for training, 8,000 for testing, 100,000 without labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "
 
 
 def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
-    """A split of STL-10 from `root` or downloaded, its images at `image_size`; the split `unlabeled` has no labels."""
+    """Loads a split of STL-10 from `root` or a download, with images of `image_size`. `unlabeled` has no labels."""
     images, labels = f"{split}_X.bin", f"{split}_y.bin"
     readers: dict[str, Callable[[Member], Tensor]] = {images: partial(_read_pictures, size=image_size)}
     if split != "unlabeled":
@@ -46,7 +46,7 @@ def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, 
 
 
 def _read_pictures(member: Member, size: tuple[int, int]) -> Tensor:
-    """uint8 `[N, 3, H, W]`, never more than a chunk of them at their own size."""
+    """Reads uint8 `[N, 3, H, W]`. At most one chunk is in memory at the original size."""
     count = member.count(PIXELS, MOST)
     return gather(_pictures(member, count), count, size)
 
@@ -58,7 +58,7 @@ def _pictures(member: Member, count: int) -> Iterator[np.ndarray]:
 
 
 def _read_labels(member: Member) -> Tensor:
-    """int64 `[N]` from 0, where the file counts from 1."""
+    """Reads labels int64 `[N]`, counted from 0; the file counts from 1."""
     labels = member.read(member.count(1, MOST))
     if labels.min() < 1 or labels.max() > len(CLASSES):
         raise damaged(member.shown, f"has labels from {labels.min()} to {labels.max()}, expected 1 to {len(CLASSES)}")

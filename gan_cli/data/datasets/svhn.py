@@ -1,4 +1,4 @@
-"""SVHN: house numbers photographed in the street, each picture 32x32 around one digit."""
+"""SVHN: photographs of house numbers, 32x32 around one digit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gan_cli.data.decoding.images import CHUNK
 from gan_cli.errors import StorageError, UsageError, one_line
 
 SIDE = 32
-MOST = 531_131  # pictures in a file
+MOST = 531_131  # images in a file
 CLASSES = tuple("0123456789")
 MD5 = {
     "train": "e26dedcc434d2e4c54c9b2d4a06d8373",
@@ -36,9 +36,9 @@ SVHN = {
 
 
 def load_svhn(*, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
-    """A split of SVHN from `root` or downloaded, labelled with its digits, its images at `image_size`.
+    """Loads a labelled split of SVHN from `root` or a download, with images of `image_size`.
 
-    UsageError if scipy is missing, which reads the format.
+    UsageError if scipy, which reads the format, is missing.
     """
     try:
         import scipy.io as reader
@@ -58,15 +58,15 @@ def load_svhn(*, root: str, download: bool, split: str, image_size: tuple[int, i
 
 
 def _read_mat(path: Path, reader: Any) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 `[32, 32, 3, N]` and int64 `[N]` from 1 to 10; UsageError for anything else.
+    """Reads images uint8 `[32, 32, 3, N]` and labels int64 `[N]`, 1 to 10. UsageError for anything else.
 
-    What the file says of its variables is looked at before any is read.
+    The shapes in the header are checked before any variable is read.
     """
     try:
         with open(path, "rb") as stream:
-            _check_header(path, _damage_told(path, reader.whosmat, stream))
+            _check_header(path, _read_or_damaged(path, reader.whosmat, stream))
             stream.seek(0)
-            content = _damage_told(path, reader.loadmat, stream, variable_names=("X", "y"))
+            content = _read_or_damaged(path, reader.loadmat, stream, variable_names=("X", "y"))
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
     images, labels = content.get("X"), content.get("y")
@@ -79,15 +79,16 @@ def _read_mat(path: Path, reader: Any) -> tuple[np.ndarray, np.ndarray]:
     return images, labels.reshape(-1).astype(np.int64)
 
 
-def _damage_told(path: Path, read: Any, stream: Any, **settings: Any) -> Any:
+def _read_or_damaged(path: Path, read: Any, stream: Any, **settings: Any) -> Any:
+    """Calls `read` and reports any failure as a damaged file."""
     try:
         return read(stream, **settings)
-    except Exception as error:  # a parser at loose bytes may raise nearly anything
+    except Exception as error:  # a parser may raise nearly anything on damaged bytes
         raise damaged(path, f"damaged .mat file ({one_line(error, 100)})") from error
 
 
 def _check_header(path: Path, variables: list[tuple[str, tuple[int, ...], str]]) -> None:
-    """UsageError unless X and y are arrays of numbers of the shapes that were published."""
+    """UsageError unless X and y are arrays of numbers with the published shapes."""
     shapes = {name: shape for name, shape, _ in variables}
     if not {"X", "y"} <= shapes.keys():
         raise damaged(path, f"has no X and y, but {one_line(', '.join(shapes) or 'nothing', 100)}")

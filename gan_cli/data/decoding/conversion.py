@@ -1,4 +1,4 @@
-"""One decoded picture made grey, RGB, RGB and opacity, or a number of bands, in 8 bits and of one size."""
+"""Converts one decoded image to the target: grey, RGB, RGBA or raw bands, uint8, one size."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from gan_cli.data.decoding.ranges import EIGHT, MORE, NEARLY_BLACK, SIXTEEN, Val
 from gan_cli.image_files.problems import BadPicture
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-OF_BANDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+MODE_OF_BANDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 READ_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
 GREY_MODES = ("1", "L", "LA")
-SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
-DEEP_MODES = (*SIXTEEN_BITS, "I", "F")
+SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+DEEP_MODES = (*SIXTEEN_BIT_MODES, "I", "F")
 
 
 @dataclass(frozen=True)
 class Target:
-    """What every picture becomes: `size` is (height, width), `background` a colour's name.
+    """The format that every image is converted to. `size` is (height, width), `background` a colour name.
 
-    `bands=colour` makes 1, 3 or 4 `channels` grey, RGB or RGB and opacity; `data` takes each band for itself.
-    With `deep_only` the range of values is not about pictures of 8 bits.
+    With `bands=colour`, 1, 3 or 4 `channels` are grey, RGB or RGBA; with `bands=data` each band is a channel.
+    With `deep_only` the value range does not apply to 8-bit images.
     """
 
     size: tuple[int, int]
@@ -48,7 +48,7 @@ class Target:
 
     @property
     def padding(self) -> tuple[int, ...]:
-        """What is beside a picture that does not fill the size."""
+        """The value of each channel where the image does not fill the size."""
         if self.channels == 4 and self.bands == COLOUR:
             return (*self.colour, 0)
         if self.channels == 3:
@@ -61,7 +61,7 @@ class Target:
         return (self.channels, *self.size)
 
     def range_of(self, kind: str) -> ValueRange:
-        """The range for values of a kind; `auto` is the full one, until the whole set has been seen."""
+        """Returns the range for values of `kind`. `auto` means the full range until the whole set was read."""
         if self.value_range == AUTO or (
             kind == EIGHT and (self.deep_only or not ranges.of_eight_bits(self.value_range))
         ):
@@ -70,11 +70,12 @@ class Target:
 
 
 class Outcome(NamedTuple):
-    """What became of one picture: why it is not used, or what was done to it.
+    """The result for one image: why it cannot be used (`bad`), or what was done to it.
 
-    `recoloured` is what it was made, grey or colour; `profile`: brought to sRGB from another; `clear`: wholly
-    transparent; `share`, in thousandths, was cut, padded or stretched; `values` are those of deep or dark pictures,
-    of which some were `cut_off`.
+    `turned`: rotated by its EXIF orientation; `flattened`: its transparency was put on the background; `recoloured`:
+    `grey` or `colour`, if converted to that; `profile`: converted to sRGB from another colour profile; `clear`: wholly
+    transparent; `share`: thousandths cropped, padded or stretched; `values`: the extent of values of a deep or nearly
+    black image; `cut_off`: some of them were clipped.
     """
 
     bad: str | None = None
@@ -90,28 +91,29 @@ class Outcome(NamedTuple):
 
 
 def better_target(target: Target, outcomes: Sequence[Outcome]) -> Target | None:
-    """What the pictures of a set are to become, now that all are known; None if that is what they have become.
+    """Returns the target for a second pass, after the whole set was read; None if none is needed.
 
-    Without a range that was asked for it is theirs; one that was asked for is about deep pictures, if there are some.
+    With `value_range=auto` it gets the range of the deep images. A given range applies to deep images alone, if there
+    are both deep and 8-bit ones.
     """
     good = [outcome for outcome in outcomes if outcome.bad is None]
-    found = ranges.found([outcome.values for outcome in good if outcome.values is not None])
-    if found is None or target.value_range == FULL or target.deep_only:
+    common = ranges.found([outcome.values for outcome in good if outcome.values is not None])
+    if common is None or target.value_range == FULL or target.deep_only:
         return None
     if target.value_range == AUTO:
-        return None if found == FULL else replace(target, value_range=found, deep_only=True)
+        return None if common == FULL else replace(target, value_range=common, deep_only=True)
     eight = any(outcome.values is None or outcome.values.kind == EIGHT for outcome in good)
     return replace(target, deep_only=True) if eight else None
 
 
 def range_used(target: Target, outcomes: Sequence[Outcome]) -> ValueRange | None:
-    """The range that deep pictures were scaled by; None if there are none."""
+    """Returns the range that deep images were scaled by, None if there are none."""
     deep = any(outcome.values is not None and outcome.values.kind != EIGHT for outcome in outcomes)
     return (FULL if target.value_range == AUTO else target.value_range) if deep else None
 
 
 class Picture(NamedTuple):
-    """A picture in 8 bits: one image in the target's mode, or one for each band; and what was done to it so far."""
+    """An 8-bit image: one PIL image in the mode of the target, or one for each band; and what was done so far."""
 
     images: tuple[Image.Image, ...]
     outcome: Outcome = Outcome()
@@ -121,18 +123,18 @@ class Picture(NamedTuple):
 
 
 def of_array(values: np.ndarray, target: Target) -> Picture:
-    """`[H, W]` or `[H, W, C]` of numbers."""
+    """Converts an array `[H, W]` or `[H, W, C]` of numbers."""
     if values.dtype == bool:
         values = values.astype(np.uint8) * 255
     return _of_values(values, ranges.kind_of(values.dtype), target)
 
 
 def of_image(image: Image.Image, low: Image.Image | None, wide: bool, target: Target) -> Picture:
-    """A picture that Pillow has decoded; `wide` if it had 16 bits a channel, of which `low` are the low ones."""
+    """Converts a decoded PIL image. `wide`: the file has 16 bits per channel; `low` holds the low bytes, if read."""
     profile = image.info.get("icc_profile")
     if image.mode in DEEP_MODES:
         values = np.asarray(image)
-        kind = SIXTEEN if image.mode in SIXTEEN_BITS else ranges.kind_of(values.dtype)
+        kind = SIXTEEN if image.mode in SIXTEEN_BIT_MODES else ranges.kind_of(values.dtype)
         return _of_values(values, kind, target, image.info.get("transparency"), profile)
     if image.mode not in READ_MODES:
         raise BadPicture(f"pixels of the kind {image.mode} are not read")
@@ -143,15 +145,15 @@ def of_image(image: Image.Image, low: Image.Image | None, wide: bool, target: Ta
 
 
 def finished(picture: Picture, target: Target, *, turned: bool) -> tuple[np.ndarray, Outcome]:
-    """uint8 `[C, H, W]` of the target's size, and all that had to be done."""
+    """Fits the image to the size of the target. Returns uint8 `[C, H, W]` and the outcome."""
     fit = fit_of(picture.images[0].width, picture.images[0].height, target.size, target.fit)
     pixels = np.dstack([resized(image, fit) for image in picture.images])
     outcome = picture.outcome
     if target.channels == 4 and target.bands == COLOUR:
         pixels[pixels[..., 3] == 0, :3] = target.colour
     if outcome.values is None:
-        seen = pixels[..., :3] if target.bands == COLOUR else pixels
-        low, high = int(seen.min()), int(seen.max())
+        extent = pixels[..., :3] if target.bands == COLOUR else pixels
+        low, high = int(extent.min()), int(extent.max())
         if high <= NEARLY_BLACK:
             outcome = outcome._replace(values=Values(EIGHT, float(low), float(high)))
     pixels = placed(pixels, fit, target.size, target.padding)
@@ -159,22 +161,22 @@ def finished(picture: Picture, target: Target, *, turned: bool) -> tuple[np.ndar
     return pixels.transpose(2, 0, 1), outcome._replace(turned=turned, enlarged=fit.enlarged, share=share)
 
 
-# --- numbers -----------------------------------------------------------------------------------------------------
+# --- arrays ------------------------------------------------------------------------------------------------------
 
 
 def _of_values(
     values: np.ndarray, kind: str, target: Target, key: object = None, profile: bytes | None = None
 ) -> Picture:
-    """Numbers of any depth; `key` is the value or colour that stands for transparent."""
+    """Scales values of any depth to 8 bits. `key` is the value or colour that means transparent."""
     values = values[..., None] if values.ndim == 2 else values
     bands = values.shape[2]
     opaque = bands - 1 if target.bands == COLOUR and bands in (2, 4) else bands
     colours = values[..., :opaque]
     if kind == ranges.FLOAT and not np.isfinite(values).all():
         raise BadPicture("has values that are not finite")
-    seen = Values(kind, float(colours.min()), float(colours.max()))
-    if kind == MORE and seen.low >= 0 and seen.high <= 65535:
-        kind, seen = SIXTEEN, seen._replace(kind=SIXTEEN)
+    extent = Values(kind, float(colours.min()), float(colours.max()))
+    if kind == MORE and extent.low >= 0 and extent.high <= 65535:
+        kind, extent = SIXTEEN, extent._replace(kind=SIXTEEN)
     if kind == MORE and target.value_range == FULL:
         raise BadPicture("has values beyond 16 bits; dataset.value_range=auto takes the range that they have")
     eight = ranges.scaled(colours, kind, target.range_of(kind))
@@ -183,17 +185,17 @@ def _of_values(
     elif target.bands == COLOUR and isinstance(key, int | tuple):
         eight = np.dstack([eight, np.where((values == key).all(2), 0, 255).astype(np.uint8)])
     return _with_values(
-        _of_eight(eight, target, profile), None if kind == EIGHT and target.range_of(kind) == FULL else seen, target
+        _of_eight(eight, target, profile), None if kind == EIGHT and target.range_of(kind) == FULL else extent, target
     )
 
 
 def _of_eight(eight: np.ndarray, target: Target, profile: bytes | None) -> Picture:
-    """uint8 `[H, W, C]`."""
+    """Converts uint8 `[H, W, C]` to the bands or the mode of the target."""
     bands = eight.shape[2]
     if target.bands == DATA:
         _check_bands(bands, target)
         return Picture(tuple(Image.fromarray(np.ascontiguousarray(eight[..., band])) for band in range(bands)))
-    if bands not in OF_BANDS:
+    if bands not in MODE_OF_BANDS:
         raise BadPicture(f"has {bands} bands, which dataset.bands=data keeps, with dataset.image_channels={bands}")
     image = Image.fromarray(np.ascontiguousarray(eight if bands > 1 else eight[..., 0]))
     if profile is not None:
@@ -202,16 +204,17 @@ def _of_eight(eight: np.ndarray, target: Target, profile: bytes | None) -> Pictu
 
 
 def _values_of_high_bytes(image: Image.Image) -> Values:
-    """About the values of a picture with 16 bits a channel, by the bytes that Pillow keeps."""
+    """Estimates the extent of values of a 16-bit image from its high bytes, which Pillow keeps."""
     low, high = _extremes(image, 3)
     return Values(SIXTEEN, float(low << 8), float(high << 8 | 255))
 
 
-def _with_values(picture: Picture, seen: Values | None, target: Target) -> Picture:
-    if seen is None:
+def _with_values(picture: Picture, extent: Values | None, target: Target) -> Picture:
+    """Records the extent of values `extent`, if any, and whether some were clipped."""
+    if extent is None:
         return picture
-    cut_off = target.value_range != AUTO and ranges.beyond(seen, target.range_of(seen.kind))
-    return picture._replace(outcome=picture.outcome._replace(values=seen, cut_off=cut_off))
+    cut_off = target.value_range != AUTO and ranges.beyond(extent, target.range_of(extent.kind))
+    return picture._replace(outcome=picture.outcome._replace(values=extent, cut_off=cut_off))
 
 
 # --- images ------------------------------------------------------------------------------------------------------
@@ -223,28 +226,28 @@ def _check_bands(bands: int, target: Target) -> None:
 
 
 def _in_bands(image: Image.Image, target: Target) -> Picture:
-    """Each band of an 8-bit image for itself; a palette's and such become colours first."""
+    """Keeps each band of an 8-bit image as a channel; palettes and the like are expanded first."""
     image = _plain(image)
     _check_bands(len(image.getbands()), target)
-    image, seen = _spread(image, target, len(image.getbands()))
-    return _with_values(Picture(tuple(image.split())), seen, target)
+    image, extent = _spread(image, target, len(image.getbands()))
+    return _with_values(Picture(tuple(image.split())), extent, target)
 
 
 def _in_colour(image: Image.Image, target: Target, *, scale: bool = True) -> Picture:
-    """An 8-bit image in the target's mode; `scale` unless its values were brought to the range before."""
+    """Converts an 8-bit image to the mode of the target. `scale`: apply the value range, if not done before."""
     mode = MODES[target.channels]
     grey = image.mode in GREY_MODES
     recoloured = "colour" if grey and target.channels > 1 else "grey" if not grey and target.channels == 1 else None
-    converted, seen = _converted_profile(image, target), None
+    converted, extent = _converted_profile(image, target), None
     profile = converted is not None
     image = image if converted is None else converted
     if scale and target.range_of(EIGHT) != FULL:
         image = _plain(image)
-        image, seen = _spread(image, target, 1 if image.mode in GREY_MODES else 3)
+        image, extent = _spread(image, target, 1 if image.mode in GREY_MODES else 3)
     outcome = Outcome(recoloured=recoloured, profile=profile)
     if not image.has_transparency_data:
         done = image if image.mode == mode else image.convert(mode)
-        return _with_values(Picture((done,), outcome), seen, target)
+        return _with_values(Picture((done,), outcome), extent, target)
     image = image.convert("RGBA")
     alpha = image.getchannel("A")
     extremes = alpha.getextrema()
@@ -255,7 +258,7 @@ def _in_colour(image: Image.Image, target: Target, *, scale: bool = True) -> Pic
         canvas = Image.new("RGB", image.size, target.colour)
         canvas.paste(image, mask=alpha)
         image, outcome = canvas.convert(mode), outcome._replace(flattened=True)
-    return _with_values(Picture((image,), outcome), seen, target)
+    return _with_values(Picture((image,), outcome), extent, target)
 
 
 def _converted_profile(image: Image.Image, target: Target) -> Image.Image | None:
@@ -264,12 +267,12 @@ def _converted_profile(image: Image.Image, target: Target) -> Image.Image | None
 
 
 def foreign_profile(image: Image.Image, target: Target) -> bytes | None:
-    """The profile that an image is to be converted by; None if it is sRGB or is left alone."""
+    """Returns the colour profile to convert from; None if the image is sRGB or profiles are ignored."""
     return None if target.profiles == IGNORE or target.bands == DATA else profiles.foreign(image)
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The image in a mode whose every band has 8 bits of its own."""
+    """Returns the image in a mode with 8 bits for each band."""
     if image.mode == "1":
         return image.convert("L")
     if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") and "transparency" not in image.info:
@@ -278,7 +281,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _spread(image: Image.Image, target: Target, bands: int) -> tuple[Image.Image, Values | None]:
-    """The first `bands` bands brought to the range of values, and what they were; the others are as they were."""
+    """Scales the first `bands` bands to the value range. Returns the image and their extent before."""
     wanted = target.range_of(EIGHT)
     if isinstance(wanted, str):
         return image, None
@@ -291,6 +294,6 @@ def _spread(image: Image.Image, target: Target, bands: int) -> tuple[Image.Image
 
 
 def _extremes(image: Image.Image, bands: int) -> tuple[int, int]:
-    """The least and the highest value of the first `bands` bands of an 8-bit image."""
+    """Returns the lowest and the highest value of the first `bands` bands of an 8-bit image."""
     values = np.atleast_3d(np.asarray(image))[..., :bands]
     return int(values.min()), int(values.max())

@@ -1,4 +1,4 @@
-"""Encoded pictures and arrays as uint8 of one size and one number of channels, by several threads."""
+"""Decodes encoded images and arrays to uint8 of one size and channel count, in several threads."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from gan_cli.data.decoding.opening import (
 from gan_cli.image_files.problems import BadPicture
 
 __all__ = ["BadPicture", "Outcome", "Target", "decode_all", "measured"]
-MANY_PIXELS = 32_000_000  # such pictures are decoded one at a time, or eight threads would fill the memory
-SHOW_PROGRESS = 2000  # pictures
-CHUNK = 16  # pictures that a thread takes at once
+MANY_PIXELS = 32_000_000  # larger images are decoded one at a time, because eight threads would fill the memory
+SHOW_PROGRESS = 2000  # images from which a progress bar is shown
+CHUNK = 16  # images that a thread takes at once
 _many_pixels = threading.Lock()
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,22 +51,22 @@ Content = bytes | np.ndarray
 def decode_all(
     items: Sequence[Item], read: Callable[[Item], Content], target: Target, add: Callable[[np.ndarray], None]
 ) -> list[Outcome]:
-    """Gives `add` the good ones of `items`, uint8 `[n, C, H, W]`, some at a time in their order; each one's outcome.
+    """Decodes `items` and passes the usable ones to `add` in chunks uint8 `[n, C, H, W]`. Returns all outcomes.
 
-    `read` gives an item's bytes, or raises BadPicture; it is called from several threads, `add` from this one. What
-    else they raise ends the decoding and is passed on. Never more than a few chunks are in memory.
+    The order of `items` is kept. `read` returns the bytes of an item or raises BadPicture; it is called from several
+    threads, `add` from the calling thread. Any other exception ends the decoding. A few chunks are in memory at most.
     """
 
     def work(start: int) -> tuple[np.ndarray, list[Outcome]]:
         return _decode_some(items[start : start + CHUNK], read, target)
 
     outcomes: list[Outcome] = []
-    known: dict[Outcome, Outcome] = {}  # of a million outcomes few differ
+    known: dict[Outcome, Outcome] = {}  # equal outcomes share one object
     workers = min(8, os.cpu_count() or 1)
     console = Console()
     columns = (TextColumn("pictures"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeRemainingColumn())
     quiet = len(items) <= SHOW_PROGRESS or not console.is_terminal
-    # The filter is the whole process's, so it is set here and not in a thread.
+    # The filter is global to the process, so it is set here and not in a thread.
     with warnings.catch_warnings(), Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         warnings.simplefilter("ignore")
         task = progress.add_task("", total=len(items))
@@ -76,7 +76,7 @@ def decode_all(
                 add(pixels)
                 outcomes += [known.setdefault(outcome, outcome) for outcome in done]
                 progress.advance(task, len(done))
-        finally:  # Ctrl-C must not wait for what has not begun
+        finally:  # Ctrl-C does not wait for work that has not begun
             pool.shutdown(cancel_futures=True)
     return outcomes
 
@@ -84,7 +84,7 @@ def decode_all(
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[int], Result], starts: Iterable[int], ahead: int
 ) -> Iterator[Result]:
-    """The results of `work`, of which at most `ahead` wait to be taken: `pool.map` would let all of them pile up."""
+    """Yields the results of `work` in order. At most `ahead` are queued; `pool.map` would queue all of them."""
     waiting: deque[Future[Result]] = deque()
     for start in starts:
         waiting.append(pool.submit(work, start))
@@ -97,7 +97,7 @@ def _in_order(
 def _decode_some(
     items: Sequence[Item], read: Callable[[Item], Content], target: Target
 ) -> tuple[np.ndarray, list[Outcome]]:
-    """The good ones as uint8 `[n, C, H, W]`, and the outcome of each."""
+    """Decodes some items. Returns the usable ones as uint8 `[n, C, H, W]`, and the outcome of each item."""
     pixels = np.empty((len(items), *target.shape), dtype=np.uint8)
     outcomes: list[Outcome] = []
     good = 0
@@ -112,7 +112,7 @@ def _decode_some(
 
 
 def _decode(content: Content, target: Target) -> tuple[np.ndarray, Outcome]:
-    """One picture as uint8 `[C, H, W]`, and what had to be done to it; BadPicture if it cannot be used."""
+    """Decodes one image to uint8 `[C, H, W]` and returns its outcome. BadPicture if it cannot be used."""
     if isinstance(content, np.ndarray):
         try:
             return finished(of_array(content, target), target, turned=False)
@@ -125,7 +125,7 @@ def _decode(content: Content, target: Target) -> tuple[np.ndarray, Outcome]:
             keeps_mode = target.bands == DATA or foreign_profile(image, target) is not None
             mode = image.mode if keeps_mode else "L" if target.channels == 1 else "RGB"
             draft(image, mode, target.size, target.fit)
-        # 16 bits a channel make a difference where not all of their range is kept: else the high byte is all there is.
+        # The low bytes of 16-bit channels matter only where a part of the range is scaled to 0..255.
         wide = is_wide(image)
         low = other_byte(content, image) if wide and not isinstance(target.value_range, str) else None
         by_pillow = image.format == "TIFF" and turn_of(image) is not None
@@ -134,7 +134,7 @@ def _decode(content: Content, target: Target) -> tuple[np.ndarray, Outcome]:
         try:
             picture = of_image(image, low, wide, target)
             picture = picture if turn is None else picture.turned(turn)
-            if coloured and image.mode == "L":  # the decoder itself made it grey
+            if coloured and image.mode == "L":  # the JPEG decoder converted it to grey
                 picture = picture._replace(outcome=picture.outcome._replace(recoloured="grey"))
             return finished(picture, target, turned=by_pillow or turn is not None)
         except (OSError, ValueError, MemoryError) as error:
@@ -142,7 +142,7 @@ def _decode(content: Content, target: Target) -> tuple[np.ndarray, Outcome]:
 
 
 def measured(content: Content) -> tuple[tuple[int, int], bool]:
-    """(height, width) of a picture as it is seen, and whether it is grey; BadPicture if it cannot be opened."""
+    """Returns (height, width) after EXIF rotation, and whether the image is grey. BadPicture if it cannot be opened."""
     if isinstance(content, np.ndarray):
         return (content.shape[0], content.shape[1]), content.ndim == 2 or content.shape[2] < 3
     image = open_picture(content)

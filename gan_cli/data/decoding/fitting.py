@@ -1,4 +1,4 @@
-"""A picture brought to a size: cut to its proportions, padded to them, or stretched."""
+"""Fits an image to a size: cropped, padded or stretched to its proportions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PAD, STRETCH = "pad", "stretch"
 
 
 class Fit(NamedTuple):
-    """Which part of a picture, (left, top, width, height), goes to which part of the result, and what that costs.
+    """The part of an image that is used (`box`) and the part of the result that it fills (`inner`).
 
-    `share` is the share of the picture that is left out, of the result that is padding, or by which the proportions
-    change.
+    Both are (left, top, width, height). `share`, 0 to 1, is the part of the image that is cropped, the part of the
+    result that is padding, or the change of the proportions.
     """
 
     box: tuple[int, int, int, int]
@@ -35,7 +35,7 @@ class Fit(NamedTuple):
 
 
 def fit_of(width: int, height: int, size: tuple[int, int], how: str) -> Fit:
-    """How a picture is brought to `size`, (height, width)."""
+    """Computes how an image is fitted to `size`, (height, width). `how` is `crop`, `pad` or `stretch`."""
     target_height, target_width = size
     whole, result = (0, 0, width, height), (0, 0, target_width, target_height)
     if how == CROP:
@@ -50,15 +50,15 @@ def fit_of(width: int, height: int, size: tuple[int, int], how: str) -> Fit:
 
 
 def reduction(width: int, height: int, size: tuple[int, int], how: str) -> tuple[int, int]:
-    """The least (width, height) at which a picture may be decoded: what is kept has twice the result's size."""
+    """Returns the least (width, height) to decode an image at: the used part has twice the size of the result."""
     fit = fit_of(width, height, size, how)
     return math.ceil(2 * fit.inner[2] * width / fit.box[2]), math.ceil(2 * fit.inner[3] * height / fit.box[3])
 
 
 def resized(image: Image.Image, fit: Fit) -> np.ndarray:
-    """The part in its place as uint8 `[h, w]` or `[h, w, C]`, without the padding.
+    """Crops and resizes to uint8 `[h, w]` or `[h, w, C]`, without the padding.
 
-    Pillow resizes RGBA with its colours multiplied by their opacity, so hidden colours do not bleed.
+    Pillow resizes RGBA with premultiplied alpha, so that colours of transparent pixels do not bleed.
     """
     left, top, width, height = fit.box
     box = (left, top, left + width, top + height)
@@ -66,7 +66,7 @@ def resized(image: Image.Image, fit: Fit) -> np.ndarray:
 
 
 def placed(pixels: np.ndarray, fit: Fit, size: tuple[int, int], padding: tuple[int, ...]) -> np.ndarray:
-    """`[h, w, C]` on a ground of the colour `padding`, `[H, W, C]`."""
+    """Pads `[h, w, C]` to `[H, W, C]` with the value `padding` of each channel."""
     if pixels.shape[:2] == size:
         return pixels
     left, top, width, height = fit.inner

@@ -1,4 +1,4 @@
-"""uint8 images brought to one size."""
+"""Crops and resizes batches of uint8 images to one size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CHUNK = 1000
 
 
 def crop_box(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the largest part in the middle with the proportions of `size`."""
+    """Returns (top, left, height, width) of the largest centre crop with the proportions of `size`."""
     target_height, target_width = size
     cut_height = min(height, max(1, round(width * target_height / target_width)))
     cut_width = min(width, max(1, round(height * target_width / target_height)))
@@ -18,7 +18,7 @@ def crop_box(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, 
 
 
 def fit(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 `[N, C, H, W]` cut to the proportions of `size` and resized to it, anti-aliased, a thousand at a time."""
+    """Crops uint8 `[N, C, h, w]` to the proportions of `size` and resizes it, anti-aliased, to uint8 `[N, C, H, W]`."""
     if images.shape[-2:] == size:
         return images
     top, left, height, width = crop_box(images.shape[-2], images.shape[-1], size)

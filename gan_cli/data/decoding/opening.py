@@ -1,4 +1,4 @@
-"""Encoded pictures opened by the decoders that are named here, and nothing else that Pillow can read."""
+"""Opens encoded images with the decoders named here; other formats of Pillow are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gan_cli.image_files.formats import is_dicom
 from gan_cli.image_files.problems import BadPicture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
-MOST_PIXELS = 178_956_970  # of one picture; from here on Pillow takes a file for a decompression bomb
+MOST_PIXELS = 178_956_970  # of one image; above it Pillow reports a decompression bomb
 OWN_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 FOREIGN_MAGIC = {
     (0, b"8BPS"): "psd",
@@ -22,7 +22,7 @@ FOREIGN_MAGIC = {
     (4, b"ftypmif1"): "heif",
     (4, b"jP  \r\n"): "jp2",
 }
-TURNS = {  # an EXIF orientation and what undoes it
+TURNS = {  # by EXIF orientation: the transpose that corrects it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -32,13 +32,13 @@ TURNS = {  # an EXIF orientation and what undoes it
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = tuple(TURNS[orientation] for orientation in (5, 6, 7, 8))
-# Pillow keeps one byte of two in each of these; which one, is what the other order of bytes changes.
+# Pillow keeps one byte of two in these raw modes; the other byte order keeps the other byte.
 OTHER_BYTE = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B"}
 WIDE_MODES = ("RGB", "RGBA")
 
 
 def open_picture(data: bytes) -> ImageFile.ImageFile:
-    """A picture of one frame, not yet decoded; BadPicture for what cannot be used."""
+    """Opens an image of one frame without decoding it. BadPicture if it cannot be used."""
     if not data:
         raise BadPicture("empty")
     try:
@@ -48,17 +48,17 @@ def open_picture(data: bytes) -> ImageFile.ImageFile:
         raise BadPicture(f"more than {MOST_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
         raise BadPicture(_what_else(data)) from None
-    except Exception as error:  # a damaged file makes Pillow's readers raise almost anything
+    except Exception as error:  # Pillow may raise almost anything on a damaged file
         raise BadPicture(reason_of(error)) from None
     if image.width * image.height > MOST_PIXELS:
         raise BadPicture(f"more than {MOST_PIXELS:,} pixels")
-    if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview in it is no animation
+    if frames > 1 and image.format != "MPO":  # MPO: a camera's JPEG with a preview image
         raise BadPicture(f"has {frames} pages" if image.format == "TIFF" else f"is animated, {frames} frames")
     return image
 
 
 def load(image: ImageFile.ImageFile) -> None:
-    """Decodes the pixels; `info` then gives a transparent colour in their depth, where Pillow leaves the file's."""
+    """Decodes the pixels and rescales a transparent colour in `info` to 8 bits, which Pillow does not."""
     raw = image.tile[0].args if image.format == "PNG" and image.tile else None
     try:
         image.load()
@@ -72,26 +72,26 @@ def load(image: ImageFile.ImageFile) -> None:
 
 
 def turn_of(image: Image.Image) -> Image.Transpose | None:
-    """What undoes the orientation in the EXIF data."""
+    """Returns the transpose that corrects the EXIF orientation, None if none is needed."""
     try:
         return TURNS.get(image.getexif().get(0x0112, 1))
-    except Exception:  # damaged EXIF data say nothing about the picture itself
+    except Exception:  # damaged EXIF data do not make the image unusable
         return None
 
 
 def is_sideways(image: Image.Image) -> bool:
-    """Whether EXIF data swap height and width; a PNG is not decoded for those behind its pixels."""
+    """Whether EXIF data swap height and width. EXIF data after the pixels of a PNG are not read."""
     return (image.format != "PNG" or "exif" in image.info) and turn_of(image) in SIDEWAYS
 
 
 def draft(image: ImageFile.ImageFile, mode: str, size: tuple[int, int], fit: str) -> None:
-    """Has a large JPEG decoded at a half, a quarter or an eighth, where what is kept has twice the result's size."""
+    """Lets the decoder reduce a large JPEG by 2, 4 or 8, while the used part keeps twice the size of the result."""
     height, width = size[::-1] if turn_of(image) in SIDEWAYS else size
     image.draft(mode, reduction(image.width, image.height, (height, width), fit))
 
 
 def is_wide(image: ImageFile.ImageFile) -> bool:
-    """Whether a picture that is not yet decoded has 16 bits a channel, of which Pillow keeps the high ones."""
+    """Whether an image, not yet decoded, has 16-bit colour channels, of which Pillow keeps the high bytes."""
     if image.mode not in WIDE_MODES or not image.tile or image.format not in ("PNG", "TIFF"):
         return False
     raw = _raw_mode(image)
@@ -99,12 +99,13 @@ def is_wide(image: ImageFile.ImageFile) -> bool:
 
 
 def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """Returns the raw mode that the decoder unpacks, such as `RGB;16B`."""
     args = image.tile[0].args or ""
     return str(args if isinstance(args, str) else args[0])
 
 
 def other_byte(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
-    """The low bytes of a picture with 16 bits a channel, of which `image` gives the high ones; not yet decoded."""
+    """Opens the low bytes of a 16-bit image, of which `image` holds the high bytes. Does not decode."""
     low = Image.open(io.BytesIO(data), formats=FORMATS)
     raw = _raw_mode(image)
     swapped = raw[:-4] + OTHER_BYTE[raw[-4:]]
@@ -117,7 +118,7 @@ def other_byte(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
 
 
 def both_bytes(image: Image.Image, low: Image.Image) -> np.ndarray:
-    """uint16 `[H, W, C]`, of the high bytes and the low ones."""
+    """Combines high and low bytes to uint16 `[H, W, C]`."""
     try:
         low.load()
     except Exception as error:
@@ -126,17 +127,19 @@ def both_bytes(image: Image.Image, low: Image.Image) -> np.ndarray:
 
 
 def _what_else(data: bytes) -> str:
+    """Returns why Pillow cannot open the data, by its first bytes."""
     if data.startswith(OWN_MAGIC):
         return "damaged"
     if is_dicom(data):
-        return "is a DICOM file, whatever its name says: convert it to 16-bit png or npy"
+        return "is a DICOM file despite its name: convert it to 16-bit png or npy"
     for (start, magic), kind in FOREIGN_MAGIC.items():
         if data[start:].startswith(magic):
-            return f"is a {kind}, whatever its name says: convert it to png"
-    return "not a picture, whatever its name says"
+            return f"is a {kind} despite its name: convert it to png"
+    return "not a picture despite its name"
 
 
 def reason_of(error: Exception) -> str:
+    """Returns why decoding failed, in a few words."""
     if isinstance(error, MemoryError):
         return "needs more memory than there is"
     return "truncated" if "truncated" in str(error).lower() else "damaged"

@@ -1,4 +1,4 @@
-"""Colour profiles: pictures that bring one of another colour space are converted to sRGB."""
+"""ICC colour profiles: converts images of other colour spaces to sRGB."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from typing import Any
 
 from PIL import Image, ImageCms, features
 
-OF_MODES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}  # a mode, and the colour space that its profile is of
-FEWEST_BYTES = 128  # of a profile: its header
+SPACE_OF_MODE = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}  # the colour space of a profile, by the mode of an image
+HEADER_BYTES = 128  # of a profile
 
 
 @lru_cache(maxsize=64)
 def _space_of(profile: bytes) -> str | None:
-    """The colour space of a profile that is not sRGB; None of sRGB and of a damaged one."""
+    """Returns the colour space of a profile; None for sRGB and for a damaged profile."""
     try:
         opened = ImageCms.getOpenProfile(io.BytesIO(profile))
         if "srgb" in str(ImageCms.getProfileDescription(opened)).lower():
             return None
         return str(opened.profile.xcolor_space).strip()
-    except Exception:  # a damaged profile says nothing about the picture itself
+    except Exception:  # a damaged profile does not make the image unusable
         return None
 
 
 @lru_cache(maxsize=64)
 def _transform(profile: bytes, mode: str) -> Any:
+    """Builds the transform from `profile` to sRGB."""
     opened = ImageCms.getOpenProfile(io.BytesIO(profile))
     return ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def foreign(image: Image.Image) -> bytes | None:
-    """The profile that a picture is to be converted by; None if it is sRGB, as those without one are taken for."""
+    """Returns the profile to convert from; None if the image is sRGB or has no profile."""
     profile = image.info.get("icc_profile")
-    if not isinstance(profile, bytes) or len(profile) < FEWEST_BYTES or not features.check("littlecms2"):
+    if not isinstance(profile, bytes) or len(profile) < HEADER_BYTES or not features.check("littlecms2"):
         return None
     return None if _space_of(profile) is None else profile
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """An 8-bit picture in sRGB, with its opacity; None if the profile is not one of its kind."""
+    """Converts an 8-bit image to sRGB and keeps its opacity. None if the profile does not fit the mode."""
     if image.has_transparency_data:
         whole = image.convert("RGBA")
         colours = to_srgb(whole.convert("RGB"), profile)
@@ -48,7 +49,7 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
         return colours
     if image.mode in ("P", "YCbCr"):
         image = image.convert("RGB")
-    if OF_MODES.get(image.mode) != _space_of(profile):
+    if SPACE_OF_MODE.get(image.mode) != _space_of(profile):
         return None
     try:
         return ImageCms.applyTransform(image, _transform(profile, image.mode))

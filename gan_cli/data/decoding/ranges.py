@@ -1,4 +1,4 @@
-"""Which values of pictures become 0 and 255: one range for all pictures of a set, by `dataset.value_range`."""
+"""`dataset.value_range`: the values that are scaled to 0 and 255, one range for all images of a set."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 from gan_cli.config.options.datasets import AUTO, FULL
 
-ValueRange = str | tuple[float, float]  # auto, full, or from and to
+ValueRange = str | tuple[float, float]  # auto, full, or (low, high)
 EIGHT, SIXTEEN, MORE, FLOAT = "8 bits", "16 bits", "more than 16 bits", "floats"
 FULL_RANGES = {EIGHT: (0.0, 255.0), SIXTEEN: (0.0, 65535.0), MORE: (0.0, 65535.0), FLOAT: (0.0, 1.0)}
 NEARLY_BLACK = 31  # of 255
 
 
 class Values(NamedTuple):
-    """The kind of a picture's values, and the least and the highest; of 8 bits they are kept if nearly black."""
+    """The kind of the values of an image, the lowest and the highest. Kept for deep and nearly black images."""
 
     kind: str
     low: float
@@ -26,7 +26,7 @@ class Values(NamedTuple):
 
 
 def kind_of(dtype: np.dtype) -> str:
-    """The kind of an array's values."""
+    """Returns the kind of the values of an array."""
     if dtype.kind == "f":
         return FLOAT
     if dtype.itemsize == 1 and dtype.kind != "i":
@@ -35,7 +35,7 @@ def kind_of(dtype: np.dtype) -> str:
 
 
 def scaled(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndarray:
-    """The values as uint8: those of the range spread over 0 to 255, those beyond it cut off."""
+    """Scales the range to 0..255, clips values outside of it and returns uint8."""
     if kind == SIXTEEN and isinstance(wanted, str):
         return ((values.astype(np.int32) + 128) // 257).astype(np.uint8)
     if kind == EIGHT and isinstance(wanted, str):
@@ -46,28 +46,28 @@ def scaled(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndarray:
 
 
 def table(wanted: tuple[float, float]) -> list[int]:
-    """What each of 256 values becomes."""
+    """Returns the result of `scaled` for each of the 256 values of 8 bits."""
     return scaled(np.arange(256), EIGHT, wanted).tolist()
 
 
 def of_eight_bits(wanted: ValueRange) -> bool:
-    """Whether a range can be about pictures of 8 bits, which have no values above 255."""
+    """Whether a range can apply to 8-bit images, which have no values above 255."""
     return isinstance(wanted, str) or wanted[1] <= 255
 
 
 def beyond(values: Values, wanted: ValueRange) -> bool:
-    """Whether some of a picture's values are cut off."""
+    """Whether some values of an image are outside the range, and so clipped."""
     low, high = FULL_RANGES[values.kind] if isinstance(wanted, str) else wanted
     return values.low < low or values.high > high
 
 
-def found(seen: Iterable[Values]) -> ValueRange | None:
-    """The range of a set with these deep pictures; None if there are none.
+def found(extents: Iterable[Values]) -> ValueRange | None:
+    """Infers the range of a set from the values of its deep images; None if there are none.
 
-    It is the full one if they use half of it or are of several kinds. Values from about 0 get a range from 0 to all
-    that so many bits hold, so that 12-bit data have 0 to 4095 whichever of their pictures are read.
+    Returns `full` if the values span half of the full range or are both floats and integers. Values that begin near 0
+    get the range of the least bit depth that holds them, so that any subset of 12-bit data gets 0 to 4095.
     """
-    deep = [values for values in seen if values.kind != EIGHT]
+    deep = [values for values in extents if values.kind != EIGHT]
     if not deep:
         return None
     floats = {values.kind == FLOAT for values in deep}
@@ -80,7 +80,7 @@ def found(seen: Iterable[Values]) -> ValueRange | None:
 def _of_whole_numbers(low: float, high: float) -> ValueRange:
     if low >= 0 and high <= 65535 and (high - low >= 32768 or high == low):
         return FULL
-    if low >= 0 and 0 < high <= NEARLY_BLACK:  # numbers of labels
+    if low >= 0 and 0 < high <= NEARLY_BLACK:  # probably label numbers, as in a mask
         return 0.0, high
     if 0 <= low <= high / 8:
         return 0.0, float(2 ** max(8, math.ceil(math.log2(high + 1))) - 1)
@@ -97,52 +97,53 @@ def _of_floats(low: float, high: float) -> ValueRange:
     return (low, high) if high > low else (low, low + 1)
 
 
-# --- what is said ------------------------------------------------------------------------------------------------
+# --- texts -------------------------------------------------------------------------------------------------------
 
 
 def shown(number: float) -> str:
+    """Formats a number for people: `4,095` or `0.1235`."""
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:.4g}"
 
 
 def typed(wanted: ValueRange) -> str:
-    """As it is written on the command line."""
+    """Returns the range as it is written on the command line."""
     if isinstance(wanted, str):
         return wanted
     return "[" + ",".join(f"{value:.0f}" if value.is_integer() else f"{value:g}" for value in wanted) + "]"
 
 
-def describe(seen: list[Values], asked: ValueRange, used: ValueRange, eight: int) -> list[str]:
-    """What is to be said of a set's values: its depths, what became 0 and 255, whether it is nearly black.
+def describe(extents: list[Values], configured: ValueRange, used: ValueRange, eight: int) -> list[str]:
+    """Describes the values of a set: bit depths, the range that was scaled to 0..255, whether it is nearly black.
 
-    `eight` pictures are of 8 bits; of those only nearly black ones are among `seen`.
+    `eight` is the number of 8-bit images. Of these only nearly black ones are among `extents`.
     """
-    deep = [values for values in seen if values.kind != EIGHT]
-    dark = [values for values in seen if values.kind == EIGHT]
+    deep = [values for values in extents if values.kind != EIGHT]
+    dark = [values for values in extents if values.kind == EIGHT]
     lines = []
     if deep:
         counts = Counter(values.kind for values in deep)
         depths = " and ".join(f"{counts[kind]:,} of {kind}" for kind in (SIXTEEN, MORE, FLOAT) if counts[kind])
-        beside = f" beside {eight:,} of 8 bits" if eight else ""
-        lines.append(f"{depths}{beside}, {_spread(deep, asked, used)}")
+        others = f" besides {eight:,} of 8 bits" if eight else ""
+        lines.append(f"{depths}{others}, {_describe_scaling(deep, configured, used)}")
     elif not of_eight_bits(used):
-        lines.append(f"all of 8 bits, which dataset.value_range={typed(used)} is not about: left as they are")
+        lines.append(f"all of 8 bits, to which dataset.value_range={typed(used)} does not apply: unchanged")
     elif not isinstance(used, str):
-        lines.append(f"{shown(used[0])} to {shown(used[1])} made 0 to 255")
+        lines.append(f"{shown(used[0])} to {shown(used[1])} scaled to 0..255")
     elif dark and len(dark) == eight:
         low, high = min(values.low for values in dark), max(values.high for values in dark)
-        way = f"; dataset.value_range=[{low:.0f},{high:.0f}] spreads them" if high > low else ""
-        lines.append(f"values {shown(low)} to {shown(high)} of 255: nearly black{way}")
+        advice = f"; dataset.value_range=[{low:.0f},{high:.0f}] scales them to 0..255" if high > low else ""
+        lines.append(f"values {shown(low)} to {shown(high)} of 255: nearly black{advice}")
     return lines
 
 
-def _spread(deep: list[Values], asked: ValueRange, used: ValueRange) -> str:
-    """How they became 8 bits."""
+def _describe_scaling(deep: list[Values], configured: ValueRange, used: ValueRange) -> str:
+    """Describes how deep images were scaled to 8 bits."""
     low, high = min(values.low for values in deep), max(values.high for values in deep)
     top = f" of {shown(FULL_RANGES[deep[0].kind][1])}" if {values.kind for values in deep} == {SIXTEEN} else ""
     has = f"values {shown(low)} to {shown(high)}{top}"
     if not isinstance(used, str):
-        way = " (dataset.value_range=full leaves them as they are)" if asked == AUTO else ""
-        return f"{has}: {shown(used[0])} to {shown(used[1])} made 0 to 255{way}"
+        advice = " (dataset.value_range=full scales the full range)" if configured == AUTO else ""
+        return f"{has}: {shown(used[0])} to {shown(used[1])} scaled to 0..255{advice}"
     better = found(deep)
     if better is None or isinstance(better, str):
         return "scaled to 8"

@@ -226,13 +226,13 @@ def test_each_change_is_counted_in_the_line_and_in_the_record(many: tuple[Path, 
     folder, images = many
     data = load(folder, size=SIZE, background="#8090ff", value_range="auto", profiles="auto")
     grey = sum(image.mode in ("L", "LA", "1") for image in images)
-    assert f"; {data.changes['turned_by_exif']} turned as their EXIF says; " in data.source
+    assert f"; {data.changes['turned_by_exif']} reoriented by EXIF; " in data.source
     assert data.changes["turned_by_exif"] == pytest.approx(130, abs=15)
-    assert f"; {grey} in grey made colour; " in data.source
-    assert f"; {data.changes['brought_to_srgb']} of another colour profile brought to sRGB; " in data.source
+    assert f"; {grey} converted from grey to colour; " in data.source
+    assert f"; {data.changes['brought_to_srgb']} converted to sRGB from another colour profile; " in data.source
     assert data.changes["brought_to_srgb"] >= 10
-    assert " cut to 3:2, up to " in data.source
-    assert data.source.endswith("; 54 of 16 bits and 27 of floats beside 219 of 8 bits, scaled to 8")
+    assert " cropped to 3:2, up to " in data.source
+    assert data.source.endswith("; 54 of 16 bits and 27 of floats besides 219 of 8 bits, scaled to 8")
     assert data.value_range == "full"
     assert data.changes["used"] == 300
     coloured = load(folder, size=SIZE, channels=1, value_range="auto").changes

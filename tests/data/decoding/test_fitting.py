@@ -36,16 +36,16 @@ def wide(folder: Path, count: int = 2) -> Path:
 def test_what_is_cut_is_said_in_folders_classes_and_zips(tmp_path: Path) -> None:
     folder = wide(tmp_path / "wide")
     data = load(folder)
-    assert data.source == f"2 pictures in 1 class (cat 2) from {folder}; 2 cut to 1:1, up to 75 % left out"
-    assert load(zipped(folder, tmp_path / "a.zip")).source.endswith("; 2 cut to 1:1, up to 75 % left out")
+    assert data.source == f"2 pictures in 1 class (cat 2) from {folder}; 2 cropped to 1:1, up to 75 % removed"
+    assert load(zipped(folder, tmp_path / "a.zip")).source.endswith("; 2 cropped to 1:1, up to 75 % removed")
     assert data.samples[0].flatten(1).T.unique(dim=0).tolist() == [list(GREEN)]
     assert (data.changes["fit"], data.changes["fitted"], data.changes["largest_share_fitted"]) == ("crop", 2, 0.75)
-    assert "cut to 4:3" in load(folder, size=(12, 16)).source
+    assert "cropped to 4:3" in load(folder, size=(12, 16)).source
     assert "cut to" not in load(folder, size=(4, 16)).source
 
 
 def test_a_sliver_is_said_too(tmp_path: Path) -> None:
-    assert one(tmp_path, encoded(noise(200, 201), "PNG")).source.endswith("; 1 cut to 1:1, under 1 % left out")
+    assert one(tmp_path, encoded(noise(200, 201), "PNG")).source.endswith("; 1 cropped to 1:1, under 1 % removed")
 
 
 def test_padding_keeps_all_and_says_its_colour(tmp_path: Path) -> None:
@@ -115,9 +115,7 @@ def test_every_fit_of_every_proportion(tmp_path: Path, fit: str, width: int, hei
 def test_four_bands_that_are_no_opacity(tmp_path: Path) -> None:
     content = encoded(Image.new("RGBA", (8, 8), (10, 20, 130, 0)), "PNG")
     lost = one(tmp_path, content, channels=4)
-    assert lost.source.endswith(
-        "; 1 wholly transparent (is that band no opacity, dataset.bands=data keeps it and the others)"
-    )
+    assert lost.source.endswith("; 1 wholly transparent (if that band is not opacity, use dataset.bands=data)")
     assert lost.changes["wholly_transparent"] == 1
     assert pixel(one(tmp_path, content, channels=4, bands="data")) == (10, 20, 130, 0)
     assert one(tmp_path, content, background="black").source.endswith(
@@ -176,8 +174,8 @@ def test_the_choices_are_told_with_an_example_each() -> None:
         ([28, 28], ""),
         (16, ""),
         (32, "; each enlarged to 32 x 32"),
-        ([28, 14], "; each cut to 1:2, 50 % left out"),
-        ([32, 64], "; each cut to 2:1, 50 % left out; each enlarged to 32 x 64"),
+        ([28, 14], "; each cropped to 1:2, 50 % removed"),
+        ([32, 64], "; each cropped to 2:1, 50 % removed; each enlarged to 32 x 64"),
     ],
 )
 def test_named_data_sets_say_the_same(size: int | list[int], said: str) -> None:
@@ -190,4 +188,4 @@ def test_named_data_sets_say_the_same(size: int | list[int], said: str) -> None:
 
 
 def test_faces_are_cut_from_their_height() -> None:
-    assert fit_line(NATIVE["celeba"], (64, 64)) == "; each cut to 1:1, 18 % left out"
+    assert fit_line(NATIVE["celeba"], (64, 64)) == "; each cropped to 1:1, 18 % removed"

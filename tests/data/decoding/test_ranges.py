@@ -40,8 +40,8 @@ def test_12_bits_in_16_keep_256_shades_by_one_range_for_all(tmp_path: Path) -> N
     grey(folder, 0, 300, first=4)  # darker, and to stay so
     data = auto(folder)
     assert data.source == (
-        f"8 pictures from {folder}; 8 of 16 bits, values 0 to 4,090 of 65,535: 0 to 4,095 made 0 to 255"
-        " (dataset.value_range=full leaves them as they are)"
+        f"8 pictures from {folder}; 8 of 16 bits, values 0 to 4,090 of 65,535: 0 to 4,095 scaled to 0..255"
+        " (dataset.value_range=full scales the full range)"
     )
     for index, sample in enumerate(data.samples):
         values = np.asarray(Image.open(folder / f"{index}.png")).astype(float)
@@ -62,7 +62,7 @@ def test_full_darkens_them_as_before_and_says_so(tmp_path: Path) -> None:
 
 def test_a_window_with_an_offset(tmp_path: Path) -> None:
     data = auto(grey(tmp_path / "ct", 31768, 33768))
-    assert "31,768 to 33,768 made 0 to 255" in data.source
+    assert "31,768 to 33,768 scaled to 0..255" in data.source
     assert data.samples.unique().numel() > 100
 
 
@@ -77,7 +77,7 @@ def test_16_bits_that_use_their_range_are_as_they_were(tmp_path: Path) -> None:
 def test_one_that_is_asked_for_cuts_off_what_is_beyond(tmp_path: Path) -> None:
     folder = grey(tmp_path / "a", 0, 4095)
     data = load(folder, channels=1, value_range=(1000.0, 2000.0))
-    assert data.source.endswith("1,000 to 2,000 made 0 to 255; 4 with values beyond that, cut off there")
+    assert data.source.endswith("1,000 to 2,000 scaled to 0..255; 4 with values outside that range, clipped")
     assert (data.samples.min(), data.samples.max()) == (0, 255)
     assert data.changes["values_cut_off"] == 4
 
@@ -89,11 +89,11 @@ def test_masks_of_8_bits_are_told_and_spread_where_that_is_asked_for(tmp_path: P
         Image.open(path).convert(mode).save(path)
     data = auto(folder)
     assert data.samples.max() == 1
-    assert data.source.endswith("values 0 to 1 of 255: nearly black; dataset.value_range=[0,1] spreads them")
+    assert data.source.endswith("values 0 to 1 of 255: nearly black; dataset.value_range=[0,1] scales them to 0..255")
     spread = load(folder, channels=1, value_range=(0.0, 1.0))
     assert spread.samples.unique().tolist() == [0, 255]
     assert torch.equal(spread.samples, data.samples * 255)
-    assert spread.source.endswith("; 0 to 1 made 0 to 255")
+    assert spread.source.endswith("; 0 to 1 scaled to 0..255")
 
 
 def test_a_set_with_one_bright_picture_is_not_nearly_black(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_pictures_of_8_bits_among_deep_ones_stay_as_they_are(tmp_path: Path, ask
     data = load(folder, channels=1, value_range=asked)
     assert data.samples[-1].unique().tolist() == [200]
     assert data.samples[0].max() == 255
-    assert "; 4 of 16 bits beside 1 of 8 bits, values" in data.source
+    assert "; 4 of 16 bits besides 1 of 8 bits, values" in data.source
     again = load(folder, channels=1, value_range=data.value_range)  # as a run that goes on has it recorded
     assert again.fingerprint == data.fingerprint
 
@@ -238,4 +238,4 @@ def test_a_range_of_deep_pictures_leaves_those_of_8_bits_alone(tmp_path: Path) -
     folder = grey(tmp_path / "a", 0, 255, kind=np.uint8)
     data = load(folder, channels=1, value_range=(0.0, 4095.0))
     assert data.fingerprint == load(folder, channels=1).fingerprint
-    assert data.source.endswith("; all of 8 bits, which dataset.value_range=[0,4095] is not about: left as they are")
+    assert data.source.endswith("; all of 8 bits, to which dataset.value_range=[0,4095] does not apply: unchanged")
