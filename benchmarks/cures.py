@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gan_cli import config as configs
+from gan_cli.build import latent_of
 from gan_cli.compose import compose_command
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, known_modes
@@ -25,7 +26,7 @@ from gan_cli.labels import attributes_of
 from gan_cli.metrics.classifier import train_classifier
 from gan_cli.metrics.distances import frechet_distance
 from gan_cli.metrics.modes import count_modes
-from gan_cli.state import build_state, latent_of
+from gan_cli.state import build_state
 from gan_cli.steps import play_turn
 
 SEEDS = (0, 1, 2)

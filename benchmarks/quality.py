@@ -30,6 +30,7 @@ from torch import Tensor
 
 from gan_cli import checkpoint
 from gan_cli import config as configs
+from gan_cli.build import build_generator, latent_of
 from gan_cli.compose import compose_command
 from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset, to_bytes
@@ -39,7 +40,6 @@ from gan_cli.labels import attributes_of, condition_of
 from gan_cli.metrics.classifier import Classifier, cached_classifier
 from gan_cli.metrics.distances import frechet_distance, precision_recall
 from gan_cli.models.conditioning import classification_accuracy
-from gan_cli.state import build_generator, latent_of
 
 RECIPES = {
     "gan-cli": ["experiment=fast"],

@@ -15,12 +15,13 @@ import time
 import torch
 
 from gan_cli import config as configs
+from gan_cli.build import latent_of
 from gan_cli.compose import compose_command
 from gan_cli.data import build_batches, build_dataset, known_modes
 from gan_cli.generation import generate
 from gan_cli.losses import LOSSES
 from gan_cli.metrics.modes import count_modes
-from gan_cli.state import build_state, latent_of
+from gan_cli.state import build_state
 from gan_cli.steps import play_turn
 
 REGULARIZERS = ("none", "gradient_penalty", "dragan", "weight_clip", "zero_centered", "r1", "r2", "r1_r2")

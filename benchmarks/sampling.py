@@ -37,11 +37,11 @@ def measure(ckpt: str, count: int, kind: str, out: str) -> dict[str, float]:
     import torch
 
     from gan_cli import checkpoint, schema
+    from gan_cli.build import build_generator, latent_of
     from gan_cli.commands import SampleConfig
     from gan_cli.compose import compose_command
     from gan_cli.generation import latents_of
     from gan_cli.sample import sample
-    from gan_cli.state import build_generator, latent_of
 
     torch.set_num_threads(1)
     command = [f"ckpt={ckpt}", f"n={count}", f"format={kind}", f"out={out}", "device=cpu"]

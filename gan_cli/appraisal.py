@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_cli import __version__, pictures
+from gan_cli.build import build_generator
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset
@@ -25,7 +26,6 @@ from gan_cli.realdata import FEWEST, USUAL, Protocol, Real, find_real
 from gan_cli.reference import Reference, Say, Told, build_extractor, build_reference, unsaid, untold
 from gan_cli.runfolder import started_in
 from gan_cli.samples import FIRST_SEED, STANDING_BATCHES, draw_samples, with_own_statistics
-from gan_cli.state import build_generator
 
 UNNAMED = 5000  # samples where nobody says how many, if there are as many real ones
 SHOWN_PAIRS = 32

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gan_cli.basis import MEASURED_ON
+from gan_cli.build import count_parameters
 from gan_cli.config import Config
 from gan_cli.data.balance import note_on_counts
 from gan_cli.data.dataset import Dataset
@@ -25,7 +26,7 @@ from gan_cli.report import write_run_report
 from gan_cli.run import Run
 from gan_cli.runfolder import read_record, write_record
 from gan_cli.runlog import RunLog
-from gan_cli.state import Counters, TrainState, count_parameters
+from gan_cli.state import Counters, TrainState
 from gan_cli.system import signals
 from gan_cli.trackers import trackers_of
 from gan_cli.train import train

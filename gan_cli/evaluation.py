@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gan_cli.build import latent_of
 from gan_cli.config import Config
 from gan_cli.data import known_modes
 from gan_cli.data.dataset import Dataset, to_bytes
@@ -27,7 +28,6 @@ from gan_cli.realdata import find_real
 from gan_cli.reference import Reference, Say, build_extractor, build_reference
 from gan_cli.run import Run
 from gan_cli.samples import FIRST_SEED, draw_samples, with_own_statistics
-from gan_cli.state import latent_of
 
 CLASS_SEEDS = range(20_000, 21_000)  # apart from those of the pictures
 STACK_SEEDS = range(20_000, 46_000)  # as many samples as the published counts of 1000 modes are of

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from gan_cli import films, pictures
+from gan_cli.build import latent_of
 from gan_cli.data import known_modes
 from gan_cli.data.dataset import to_bytes
 from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, generate
@@ -16,7 +17,7 @@ from gan_cli.labels import evenly, every_class
 from gan_cli.randomness import generator_for
 from gan_cli.run import Run
 from gan_cli.runfolder import SAMPLES
-from gan_cli.state import latent_of, require_finite
+from gan_cli.state import require_finite
 
 SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
 FEW = 2  # that are made to see whether they are finite

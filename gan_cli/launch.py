@@ -14,6 +14,7 @@ import torch
 from gan_cli import __version__, changes, checkpoint, recipes, replay, resuming
 from gan_cli import config as configs
 from gan_cli.autotune import settle_precision, settle_threads
+from gan_cli.build import check_parameters
 from gan_cli.checkpoint import Checkpoint, Provenance
 from gan_cli.conduct import Ended, close_record, conduct, introduce
 from gan_cli.config import Config
@@ -41,7 +42,7 @@ from gan_cli.runfolder import (
 )
 from gan_cli.runlog import RunLog, cut_metrics
 from gan_cli.schema import shown
-from gan_cli.state import TrainState, build_state, check_parameters
+from gan_cli.state import TrainState, build_state
 from gan_cli.transfer import Taken, describe, describe_classes, of_classes, take_over
 
 

@@ -13,6 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli import __version__, checkpoint
+from gan_cli.build import (
+    GeneratorDesign,
+    build_generator,
+    conditions_of,
+    design_of,
+    fill_generator,
+    latent_of,
+    outline_generator,
+)
 from gan_cli.card import Card, read_card
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
@@ -23,15 +32,6 @@ from gan_cli.labels import Asked, asked_by_index, asked_for, conditions_for, eve
 from gan_cli.latents import Latent
 from gan_cli.locate import EXPORTED, Place, card_of, locate
 from gan_cli.sealed import SealError, unseal
-from gan_cli.state import (
-    GeneratorDesign,
-    build_generator,
-    conditions_of,
-    design_of,
-    fill_generator,
-    latent_of,
-    outline_generator,
-)
 
 Labels = str | int | Sequence[str | int | Asked] | None
 MOST_SEED = 2**62

@@ -7,13 +7,13 @@ import sys
 import torch
 from torch import nn
 
+from gan_cli.build import latent_of
 from gan_cli.data import known_modes
 from gan_cli.generation import generate
 from gan_cli.labels import evenly
 from gan_cli.metrics.modes import count_modes
 from gan_cli.pace import Pace
 from gan_cli.run import Run
-from gan_cli.state import latent_of
 from gan_cli.steps import DiscriminatorOutcome, GeneratorOutcome
 from gan_cli.turns import turn_lengths, whose_turn
 from gan_cli.vitals import separation, vital_signs

@@ -13,6 +13,7 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from gan_cli import config as configs
+from gan_cli.build import count_parameters
 from gan_cli.config import Config
 from gan_cli.data import build_batches
 from gan_cli.data.balance import note_on_counts
@@ -21,7 +22,7 @@ from gan_cli.errors import counted
 from gan_cli.presentation import present, present_condition
 from gan_cli.randomness import generator_for
 from gan_cli.schema import shown
-from gan_cli.state import TrainState, count_parameters, require_finite, state_tensors
+from gan_cli.state import TrainState, require_finite, state_tensors
 from gan_cli.steps import discriminator_step, draw_latents, generator_step
 
 

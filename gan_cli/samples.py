@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from gan_cli.build import latent_of
 from gan_cli.config import Config
 from gan_cli.data.dataset import Dataset, to_bytes
 from gan_cli.errors import DivergedError
@@ -15,7 +16,6 @@ from gan_cli.labels import condition_of
 from gan_cli.models.standing import standing_statistics
 from gan_cli.randomness import generator_for
 from gan_cli.reference import Told, untold
-from gan_cli.state import latent_of
 
 FIRST_SEED = 1_000_000  # apart from those of pictures, and of what is counted in training
 STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64

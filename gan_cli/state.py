@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import inspect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,19 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gan_cli import optim
+from gan_cli.build import build_networks, check_parameters, freeze_layers, under
 from gan_cli.config import Config
-from gan_cli.errors import DivergedError, UsageError
-from gan_cli.latents import Latent
-from gan_cli.models import DISCRIMINATORS, GENERATORS
-from gan_cli.models.conditioning import UNCONDITIONAL, Conditions
+from gan_cli.errors import DivergedError
 from gan_cli.options import rule_of
-from gan_cli.randomness import derive_seed
 from gan_cli.regularizers import MEMORY
-
-MOST_PARAMETERS = 500_000_000  # of one network
-LAYERS = (nn.Linear, nn.Conv2d)  # what `freeze_layers` counts
-CHANNELS_LAST_ON = ("cpu", "cuda")  # where convolutions are faster on images whose channels lie side by side
-
 
 LATER = ("images_offset", "new_layers")  # that few runs have: in no file where they say nothing
 
@@ -92,7 +82,7 @@ class TrainState:
 
 def build_state(config: Config, device: torch.device) -> TrainState:
     """A fresh state whose weights are a function of `config.seed` alone; on the meta device only its shapes."""
-    generator, discriminator = _build_networks(config, device)
+    generator, discriminator = build_networks(config, device)
     average = None
     if config.training.ema_decay > 0:
         average = copy.deepcopy(generator).requires_grad_(False).eval()
@@ -114,124 +104,6 @@ def build_state(config: Config, device: torch.device) -> TrainState:
         # one kernel for each shape: which ones there are must not depend on where a run was interrupted
         compiled={role: torch.compile(network, dynamic=False) for role, network in roles.items()},
     )
-
-
-def latent_of(config: Config) -> Latent:
-    """What the generator of this config starts from."""
-    return Latent(config.architecture.generator.latent_dim, config.architecture.generator.latent)
-
-
-def freeze_layers(network: nn.Module, count: int) -> None:
-    """Keeps the weights of the first `count` convolutions and linear layers as they are, and of all between them.
-
-    (FreezeD, 2002.10964.) UsageError if that leaves nothing to learn.
-    """
-    if count == 0:
-        return
-    layers = [module for module in network.modules() if isinstance(module, LAYERS)]
-    if count >= len(layers):
-        raise UsageError(
-            f"training.freeze_discriminator_layers={count}: the discriminator has {len(layers)} layers, at least one"
-            " must learn"
-        )
-    frozen = set(layers[:count])
-    for module in network.modules():
-        if module is layers[count]:
-            break
-        if frozen.issuperset(inner for inner in module.modules() if isinstance(inner, LAYERS)):
-            for parameter in module.parameters(recurse=isinstance(module, LAYERS)):
-                parameter.requires_grad_(False)
-
-
-class GeneratorDesign(NamedTuple):
-    """All that a generator's layers follow from: its section of a config, what it makes, how it takes a condition."""
-
-    section: Any
-    sample_shape: tuple[int, ...]
-    conditions: Conditions
-
-
-def design_of(config: Config) -> GeneratorDesign:
-    return GeneratorDesign(config.architecture.generator, config.sample_shape, conditions_of(config.conditioning))
-
-
-def build_generator(config: Config, tensors: dict[str, Tensor], device: torch.device, *, ema: bool) -> nn.Module:
-    """The generator of a checkpoint alone, ready to make samples: the average if it has one and `ema` wants it."""
-    averaged = ema and config.training.ema_decay > 0
-    return fill_generator(design_of(config), under("generator_ema" if averaged else "generator", tensors), device)
-
-
-def fill_generator(design: GeneratorDesign, tensors: dict[str, Tensor], device: torch.device) -> nn.Module:
-    """A generator of this design with these weights, checked before, ready to make samples."""
-    generator = outline_generator(design)
-    # assigned: to_empty would import sympy, which takes longer than a thousand samples
-    generator.load_state_dict({name: value.to(device, copy=True) for name, value in tensors.items()}, assign=True)
-    return _laid_out(generator, design.sample_shape).eval()
-
-
-def outline_generator(design: GeneratorDesign) -> nn.Module:
-    """A generator of this design on the meta device: shapes without values. UsageError if it is too large."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        generator = _build(GENERATORS, design.section, design.sample_shape, design.conditions)
-    _check_count("generator", generator)
-    return generator
-
-
-def check_parameters(config: Config) -> None:
-    """UsageError for networks larger than this tool is for, before a byte of them is allocated."""
-    for role, network in zip(
-        ("generator", "discriminator"), _build_networks(config, torch.device("meta")), strict=True
-    ):
-        _check_count(role, network)
-
-
-def _check_count(role: str, network: nn.Module) -> None:
-    count = count_parameters(network)
-    if count > MOST_PARAMETERS:
-        raise UsageError(
-            f"architecture.{role}: {count:,} parameters, at most {MOST_PARAMETERS:,} are allowed;"
-            " choose a smaller width, depth, base_channels or image_size"
-        )
-
-
-def _build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.Module]:
-    shape = config.sample_shape
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(config.seed, "weights"))
-        with torch.device("meta" if device.type == "meta" else "cpu"):
-            generator = _build(GENERATORS, *design_of(config))
-            pack = config.training.pack
-            packed = (shape[0] * pack, *shape[1:])
-            conditions = conditions_of(config.conditioning, pack)
-            discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed, conditions)
-    return _laid_out(generator.to(device), shape), _laid_out(discriminator.to(device), shape)
-
-
-def _laid_out(network: nn.Module, sample_shape: tuple[int, ...]) -> nn.Module:
-    """The network with its convolutions' weights as they are fastest; what it computes differs in the last bits."""
-    device = next(network.parameters()).device
-    if len(sample_shape) == 3 and device.type in CHANNELS_LAST_ON:
-        return network.to(memory_format=torch.channels_last)
-    return network
-
-
-def conditions_of(chosen: Any, pack: int = 1) -> Conditions:
-    """How the networks take the condition of this section, D that of `pack` samples at once."""
-    if chosen.name == "none":
-        return UNCONDITIONAL
-    size = len(chosen.classes or ()) or 1  # until the data are known
-    return Conditions(chosen.name, pack * size, getattr(chosen, "embedding_dim", 0))
-
-
-def _build(table: dict[str, Any], section: Any, sample_shape: tuple[int, ...], conditions: Conditions) -> nn.Module:
-    settings = dataclasses.asdict(section)
-    settings.pop("latent", None)  # see `latent_of`
-    build = table[settings.pop("name")]
-    if conditions == UNCONDITIONAL:
-        return build(sample_shape, **settings)
-    if "conditions" not in inspect.signature(build).parameters:
-        raise UsageError(f"conditioning={conditions.way}: the network {section.name} takes no condition, use none")
-    return build(sample_shape, conditions=conditions, **settings)
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
@@ -304,15 +176,5 @@ def require_finite(state: TrainState, tensors: dict[str, Tensor]) -> None:
         )
 
 
-def count_parameters(network: nn.Module) -> int:
-    return sum(math.prod(parameter.shape) for parameter in network.parameters())
-
-
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose names begin with the prefix, without it."""
-    dotted = f"{prefix}."
-    return {name.removeprefix(dotted): tensor for name, tensor in tensors.items() if name.startswith(dotted)}

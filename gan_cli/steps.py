@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.augment import adapted_probability
+from gan_cli.build import latent_of
 from gan_cli.config import Config
 from gan_cli.data.dataset import Batch, Batches
 from gan_cli.ema import update_average
@@ -35,7 +36,7 @@ from gan_cli.options import rule_of
 from gan_cli.presentation import present, present_condition
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.regularizers import PENALTIES, WEIGHT_RULES, PenaltyInputs
-from gan_cli.state import DiscriminatorOutcome, TrainState, latent_of
+from gan_cli.state import DiscriminatorOutcome, TrainState
 from gan_cli.turns import hands_over, takes_over, turn_lengths, whose_turn
 from gan_cli.unroll import calling, memory_of, unrolled_parameters
 

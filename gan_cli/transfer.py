@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gan_cli.build import under
 from gan_cli.checkpoint import Checkpoint
 from gan_cli.config import Config
 from gan_cli.errors import UsageError, few, one_line
@@ -19,7 +20,7 @@ from gan_cli.geometry import levels_of, padded
 from gan_cli.models.layers import Discriminator
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.resnet import ResNetDiscriminator
-from gan_cli.state import TrainState, build_state, load_network_tensors, under
+from gan_cli.state import TrainState, build_state, load_network_tensors
 
 ROLES = ("generator", "discriminator")
 # Along which side of a weight the classes lie, in layers that take or give one value for each.

@@ -33,6 +33,7 @@ LAYERS = [
     {"explain"},
     {"latents", "augment", "unroll", "freezing"},
     {"models", "losses", "regularizers", "optim", "ema", "data", "generation", "stop", "machine"},
+    {"build"},
     {"trackers", "films"},
     {"pictures", "runlog", "state"},
     {"chosen", "basis", "due"},

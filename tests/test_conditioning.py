@@ -16,6 +16,7 @@ from conftest import TINY_IMAGES, compose, played
 from PIL import Image
 
 from gan_cli import data, evaluation
+from gan_cli.build import count_parameters
 from gan_cli.cli import run_command
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.errors import UsageError
@@ -30,7 +31,7 @@ from gan_cli.labels import (
     share_out,
 )
 from gan_cli.models.conditioning import Modulated, classification_accuracy, classification_loss
-from gan_cli.state import build_state, count_parameters
+from gan_cli.state import build_state
 
 WAYS = ("concat", "projection", "acgan")
 ANIMALS = ("cat", "dog", "hen")

@@ -13,10 +13,11 @@ from conftest import TINY_IMAGES, compose, without
 from test_resume import assert_equal_runs, last, stop_after
 from torch import nn
 
+from gan_cli.build import freeze_layers
 from gan_cli.cli import run_command
 from gan_cli.data import build_batches, build_dataset
 from gan_cli.errors import UsageError
-from gan_cli.state import build_state, freeze_layers, load_network_tensors
+from gan_cli.state import build_state, load_network_tensors
 from gan_cli.steps import play_turn
 
 DATA = [override for override in TINY_IMAGES if not override.startswith(("architecture", "image_size"))]

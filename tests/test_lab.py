@@ -12,12 +12,13 @@ import pytest
 import torch
 from conftest import compose
 
+from gan_cli.build import latent_of
 from gan_cli.compose import groups
 from gan_cli.data import build_batches, build_dataset, known_modes
 from gan_cli.generation import generate
 from gan_cli.measure import gradient_norm
 from gan_cli.metrics.modes import ModeCount, count_modes
-from gan_cli.state import build_state, latent_of
+from gan_cli.state import build_state
 from gan_cli.steps import GeneratorOutcome, play_turn
 
 EVERY = 100  # steps from one look at the fakes to the next

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from gan_cli.build import count_parameters
 from gan_cli.geometry import levels_of, padded
 from gan_cli.models import DISCRIMINATORS, GENERATORS
 from gan_cli.models.layers import (
@@ -20,7 +21,6 @@ from gan_cli.models.layers import (
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.resnet import ResNetDiscriminator, ResNetGenerator, SelfAttention
 from gan_cli.options.networks import IMAGE_NORMALIZATIONS, INITIALIZATIONS, VECTOR_NORMALIZATIONS
-from gan_cli.state import count_parameters
 
 EXAMPLES = (16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from conftest import TINY_IMAGES, compose, without
 
+from gan_cli.build import count_parameters
 from gan_cli.cli import run_command
 from gan_cli.preview import _watched
-from gan_cli.state import build_state, count_parameters
+from gan_cli.state import build_state
 
 
 def dry(capsys: pytest.CaptureFixture[str], *overrides: str) -> str:

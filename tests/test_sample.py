@@ -16,6 +16,7 @@ from conftest import TINY_IMAGES, without
 from PIL import Image
 
 from gan_cli import schema
+from gan_cli.build import latent_of
 from gan_cli.checkpoint import LAST, load
 from gan_cli.cli import run_command
 from gan_cli.commands import SampleConfig
@@ -27,7 +28,7 @@ from gan_cli.generation import generate, latents_of
 from gan_cli.latents import Latent
 from gan_cli.pictures import draw_grid, draw_scatter
 from gan_cli.sample import expand_seeds
-from gan_cli.state import build_state, latent_of, load_state_tensors
+from gan_cli.state import build_state, load_state_tensors
 
 
 @pytest.fixture

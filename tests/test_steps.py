@@ -10,11 +10,12 @@ from conftest import TINY_IMAGES, compose, without
 from torch import Tensor, nn
 
 from gan_cli import optim, steps
+from gan_cli.build import latent_of
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.data.dataset import Batches, Dataset, batch_indices
 from gan_cli.freezing import frozen
-from gan_cli.state import Counters, TrainState, build_state, latent_of
+from gan_cli.state import Counters, TrainState, build_state
 from gan_cli.steps import discriminator_step, due_penalties, generator_step, penalty_weight
 from gan_cli.turns import reuses_fakes, whose_turn
 

@@ -18,6 +18,7 @@ from test_resume import assert_equal_runs, last, metrics
 from gan_cli import config as configs
 from gan_cli import losses
 from gan_cli import train as training
+from gan_cli.build import latent_of
 from gan_cli.cli import run_command
 from gan_cli.data import known_modes
 from gan_cli.errors import UsageError
@@ -26,7 +27,7 @@ from gan_cli.losses import LOSSES
 from gan_cli.metrics.modes import count_modes
 from gan_cli.options import REGULARIZERS
 from gan_cli.pace import Pace
-from gan_cli.state import build_state, latent_of, state_tensors
+from gan_cli.state import build_state, state_tensors
 
 CPU = torch.device("cpu")
 SINGLES = [(), *((name,) for name in REGULARIZERS)]
