@@ -14,6 +14,7 @@ from gan_cli.data import build_batches
 from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.machine import STALLED, probe_seconds, threads_are_given
 from gan_cli.models.layers import MinibatchDeviations
+from gan_cli.objective import Objective, build_objective
 from gan_cli.state import TrainState, build_state
 from gan_cli.steps import discriminator_step, generator_step
 
@@ -65,6 +66,7 @@ def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[in
         return 1, ""
     trial = _shortened(config)
     state, batches = build_state(trial, device), build_batches(trial, dataset, device)
+    objective = build_objective(trial, batches)
     times: dict[int, float] = {}
     best = counts[0]
     alone = probe_seconds(1)
@@ -72,7 +74,7 @@ def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[in
         if count > 1 and probe_seconds(count) > STALLED * alone:
             return best, f"not {count}: the machine's cores are busy"
         torch.set_num_threads(count)
-        times[count] = _step_seconds(state, trial, batches)
+        times[count] = _step_seconds(state, objective, batches)
         if count > best and times[count] * GAIN > times[best]:
             break
         best = count
@@ -87,13 +89,13 @@ def _shortened(config: Config) -> Config:
     return dataclasses.replace(config, compile=False, batch_size=min(config.batch_size, max(unit, most)))
 
 
-def _step_seconds(state: TrainState, config: Config, batches: Batches) -> float:
+def _step_seconds(state: TrainState, objective: Objective, batches: Batches) -> float:
     """Of the fastest of some steps after a first one, which warms up."""
     seconds: list[float] = []
     while len(seconds) <= TRIAL_STEPS and sum(seconds[1:]) < TRIAL_SECONDS:
         started = time.perf_counter()
-        discriminator_step(state, config, batches)
-        generator_step(state, config, batches)
+        discriminator_step(state, objective, batches)
+        generator_step(state, objective, batches)
         seconds.append(time.perf_counter() - started)
     return min(seconds[1:])
 

@@ -148,7 +148,7 @@ def _left_out(run: Run) -> str:
 
 def _judgement(run: Run) -> str:
     """What was covered in the end, of data whose modes are known, and how often a class was what was asked for."""
-    seen, text = run.evaluated, ""
+    seen, text = run.last_evaluation, ""
     if "modes/covered" in seen:
         text += f"; {seen['modes/covered']:.0f} of {seen['modes/possible']:.0f} modes"
         if "modes/share" in seen:

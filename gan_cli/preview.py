@@ -19,11 +19,11 @@ from gan_cli.data import build_batches
 from gan_cli.data.balance import note_on_counts
 from gan_cli.data.dataset import Dataset
 from gan_cli.errors import counted
-from gan_cli.presentation import present, present_condition
+from gan_cli.objective import build_objective
 from gan_cli.randomness import generator_for
 from gan_cli.schema import shown
 from gan_cli.state import TrainState, require_finite, state_tensors
-from gan_cli.steps import discriminator_step, draw_latents, generator_step
+from gan_cli.steps import discriminator_input, discriminator_step, draw_latents, generator_step
 
 
 def preview(
@@ -37,18 +37,19 @@ def preview(
     console.print(_config_table(config, named, brought))
     batches = build_batches(config, dataset, state.device)
     real = batches.draw(0)
-    latent = draw_latents(config, "generator", 0).to(state.device)
+    objective = build_objective(config, batches)
+    latent = draw_latents(objective, "generator", 0).to(state.device)
     console.print(_network_table("generator", state.generator, latent, real.condition))
-    seen = present(real.samples, state, config, generator_for(config.seed, "present", 0))
-    condition = present_condition(real.condition, config)
-    console.print(_network_table("discriminator", state.discriminator, seen, condition))
+    samples = discriminator_input(state, objective, real.samples, generator_for(config.seed, "present", 0))
+    condition = objective.discriminator_input.pack_condition(real.condition)
+    console.print(_network_table("discriminator", state.discriminator, samples, condition))
     print(f"data: {dataset.source}, {counted(len(dataset), 'sample')}")
     note = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
     if note is not None:
         print(note)
     started = time.perf_counter()
-    discriminator_step(state, config, batches)
-    generator_step(state, config, batches)
+    discriminator_step(state, objective, batches)
+    generator_step(state, objective, batches)
     require_finite(state, state_tensors(state))
     print(
         f"tried: a discriminator and a generator update on {counted(config.batch_size, 'sample')} each,"

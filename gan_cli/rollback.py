@@ -33,9 +33,9 @@ def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.de
     return state
 
 
-def reseeded(config: Config, retries: int) -> Config:
-    """What a run plays by that went back so often: its config, with a seed that is a function of both."""
-    return config if retries == 0 else dataclasses.replace(config, seed=derive_seed(config.seed, "retry", retries))
+def retry_seed(seed: int, retries: int) -> int:
+    """Returns the seed with which a run goes on after it went back so often: its own, then a function of both."""
+    return seed if retries == 0 else derive_seed(seed, "retry", retries)
 
 
 def roll_back(run: Run, told: Finding) -> bool:
@@ -50,7 +50,7 @@ def roll_back(run: Run, told: Finding) -> bool:
     state = restore(saved, run.config, before.counters.total_steps, before.device)
     state.counters.retries = before.counters.retries + 1
     state.seconds, state.budget_start = before.seconds, before.budget_start
-    run.state, run.discriminator_metrics = state, saved.metrics
+    run.state, run.saved_metrics = state, saved.metrics
     step = state.counters.step
     for line in checkpoint.set_aside(folder, saved):
         run.log.say(f"warning: {line}")

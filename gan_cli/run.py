@@ -12,13 +12,14 @@ from gan_cli.data.dataset import Batches
 from gan_cli.due import Due
 from gan_cli.health import Health
 from gan_cli.metrics.classifier import Classifier
+from gan_cli.objective import Objective, build_objective
 from gan_cli.reference import Reference
 from gan_cli.runlog import Position, RunLog, read_metrics
 from gan_cli.state import TrainState
 
 
 class Best(NamedTuple):
-    """Of the evaluations so far: its step, and its value of the figure that the run is judged by."""
+    """The best evaluation so far: its step, and its value of the run's selection metric."""
 
     step: int
     value: float
@@ -26,14 +27,13 @@ class Best(NamedTuple):
 
 @dataclass
 class Run:
-    """`discriminator_metrics` are those of D's half of the current step, kept when a run stops between the halves.
+    """`saved_metrics` are those in the checkpoint that the run goes on from: of D's last update before it stopped.
 
-    `reference` is what samples are compared with at evaluations, `evaluated` the line of metrics with the last of
-    these, and `best` the best one's figure. `classifiers` are what they have needed so far,
-    None for one that is at chance.
-    `ends` are those of another run that this one replays, by where they were settled.
-    `health` knows what was told of the steps so far. `due` is what a run that was stopped after a step did not come to
-    there.
+    `objective` is built from config and batches. `reference` is what samples are compared with at evaluations,
+    `last_evaluation` the line of metrics with the last of these, and `best` the best one's metric. `classifiers` are
+    those that evaluations have needed so far, None for one that is at chance. `ends` are those of another run that this
+    one replays, by where they were settled. `health` knows the findings so far. `due` is the work that a run which was
+    stopped after a step had left.
     """
 
     config: Config
@@ -42,16 +42,18 @@ class Run:
     folder: Path
     log: RunLog
     provenance: Provenance
-    discriminator_metrics: dict[str, float] = field(default_factory=dict)
-    evaluated: dict[str, float] = field(default_factory=dict)
+    saved_metrics: dict[str, float] = field(default_factory=dict)
+    last_evaluation: dict[str, float] = field(default_factory=dict)
     reference: Reference | None = None
     best: Best | None = None
     ends: dict[Position, int | None] = field(default_factory=dict)
     classifiers: dict[tuple[int, ...], Classifier | None] = field(default_factory=dict)
     due: Due | None = None
     health: Health = field(init=False)
+    objective: Objective = field(init=False)
 
     def __post_init__(self) -> None:
+        self.objective = build_objective(self.config, self.batches)
         self.watch_anew()
 
     def watch_anew(self) -> None:

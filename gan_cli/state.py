@@ -19,6 +19,7 @@ from gan_cli.errors import DivergedError
 from gan_cli.options import rule_of
 from gan_cli.regularizers import MEMORY
 
+AUGMENT_PROBABILITY = "memory.ada.probability"  # its name in a checkpoint
 LATER = ("images_offset", "new_layers")  # that few runs have: in no file where they say nothing
 
 
@@ -38,16 +39,29 @@ class Counters:
     images_offset: int = 0
     new_layers: bool = False
 
+    @property
+    def progress(self) -> float:
+        """The share of the run's steps that are done, 0 to 1; 0 while a time budget is measured."""
+        return 0.0 if self.total_steps is None else min(self.step / self.total_steps, 1.0)
+
     def images_seen(self, batch_size: int) -> int:
         return self.d_updates * batch_size + self.images_offset
 
 
-class DiscriminatorOutcome(NamedTuple):
-    """What D's update saw: its loss without penalties, logits `[N]`, its learning rate."""
+class DiscriminatorStepOutput(NamedTuple):
+    """Of one update of D: its loss without penalties, logits `[N]`, the due penalties unweighted, the learning rate."""
 
     loss: Tensor
     real_logits: Tensor
     fake_logits: Tensor
+    penalties: dict[str, Tensor]
+    learning_rate: float
+
+
+class GeneratorStepOutput(NamedTuple):
+    """Of one update of G: its adversarial loss and the learning rate."""
+
+    loss: Tensor
     learning_rate: float
 
 
@@ -64,9 +78,11 @@ class TrainState:
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
 
     penalties: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # the last value of each, which may be lazy
-    memory: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)  # float32 scalars, by who keeps them
-    judged: DiscriminatorOutcome | None = None  # D's last update in this process
-    fakes: Tensor | None = None  # of that update, with the way back to G, if G is to learn from them
+    # float32 scalars that penalties keep from update to update, by the penalty's name
+    penalty_state: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
+    augment_probability: Tensor | None = None  # if it adapts
+    discriminator_output: DiscriminatorStepOutput | None = None  # of D's last update in this process
+    fakes: Tensor | None = None  # of that update, with their graph, if G's next update learns from them
 
     compiled: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)  # by role
 
@@ -82,14 +98,13 @@ class TrainState:
 
 def build_state(config: Config, device: torch.device) -> TrainState:
     """A fresh state whose weights are a function of `config.seed` alone; on the meta device only its shapes."""
+    training = config.training
     generator, discriminator = build_networks(config, device)
     average = None
-    if config.training.ema_decay > 0:
+    if training.ema_decay > 0:
         average = copy.deepcopy(generator).requires_grad_(False).eval()
-    freeze_layers(discriminator, config.training.freeze_discriminator_layers)
-    memory: dict[str, dict[str, Tensor]] = {name: {} for name in config.regularizer.keys() & MEMORY.keys()}
-    if config.training.ada_target is not None:
-        memory["ada"] = {"probability": torch.zeros((), device=device)}
+    freeze_layers(discriminator, training.freeze_discriminator_layers)
+    adaptive = training.ada_target is not None
     compiling = config.compile and device.type != "meta"
     roles = {"generator": generator, "discriminator": discriminator} if compiling else {}
     return TrainState(
@@ -100,7 +115,8 @@ def build_state(config: Config, device: torch.device) -> TrainState:
         discriminator_optimizer=optim.build_optimizer(discriminator, **rule_of(config.optimizer, "discriminator")),
         counters=Counters(),
         device=device,
-        memory=memory,
+        penalty_state={name: {} for name in config.regularizer.keys() & MEMORY.keys()},
+        augment_probability=torch.zeros((), device=device) if adaptive else None,
         # one kernel for each shape: which ones there are must not depend on where a run was interrupted
         compiled={role: torch.compile(network, dynamic=False) for role, network in roles.items()},
     )
@@ -116,8 +132,10 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
     }
     if state.generator_ema is not None:
         named |= _prefixed("generator_ema", state.generator_ema.state_dict())
-    for owner, kept in state.memory.items():
-        named |= _prefixed(f"memory.{owner}", kept)
+    for name, kept in state.penalty_state.items():
+        named |= _prefixed(f"memory.{name}", kept)
+    if state.augment_probability is not None:
+        named[AUGMENT_PROBABILITY] = state.augment_probability
     return named
 
 
@@ -139,9 +157,11 @@ def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
     state.discriminator.load_state_dict(under("discriminator", tensors))
     if state.generator_ema is not None:
         state.generator_ema.load_state_dict(under("generator_ema", tensors))
-    for owner in state.memory:
-        kept = under(f"memory.{owner}", tensors)
-        state.memory[owner] = {name: tensor.to(state.device, copy=True) for name, tensor in kept.items()}
+    for name in state.penalty_state:
+        kept = under(f"memory.{name}", tensors)
+        state.penalty_state[name] = {key: tensor.to(state.device, copy=True) for key, tensor in kept.items()}
+    if state.augment_probability is not None:
+        state.augment_probability = tensors[AUGMENT_PROBABILITY].to(state.device, copy=True)
     for role in ("generator", "discriminator"):
         memory = under(f"{role}_optimizer", tensors)
         optim.load_state_tensors(getattr(state, f"{role}_optimizer"), getattr(state, role), memory)
@@ -155,8 +175,8 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tup
     check_parameters(config)
     state = build_state(config, torch.device("meta"))
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state_tensors(state).items()}
-    for owner in MEMORY.keys() & config.regularizer.keys() if "discriminator" in stepped else ():
-        layout |= {f"memory.{owner}.{name}": ((), torch.float32) for name in MEMORY[owner]}
+    for name in state.penalty_state if "discriminator" in stepped else ():
+        layout |= {f"memory.{name}.{key}": ((), torch.float32) for key in MEMORY[name]}
     for role in stepped:
         for name, parameter in getattr(state, role).named_parameters():
             if not parameter.requires_grad:

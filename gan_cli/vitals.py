@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config import Config
 from gan_cli.data.dataset import Batches, Dataset, to_unit
 from gan_cli.freezing import frozen
+from gan_cli.objective import Objective
 from gan_cli.randomness import generator_for
 from gan_cli.state import TrainState
-from gan_cli.steps import autocast, draw_latents
+from gan_cli.steps import draw_latents
 
 SAMPLES = 128
 NEAR = 0.1  # of the mean distance of reals: as near as two samples of a mode, or a picture and its copy
@@ -21,19 +21,19 @@ REACH = 0.25  # of it: as near as what belongs to the same mode
 DENSE = 0.9  # a share of reals with another in reach: points get there, pictures do not come near
 
 
-def vital_signs(state: TrainState, config: Config, batches: Batches) -> dict[str, float]:
+def vital_signs(state: TrainState, objective: Objective, batches: Batches) -> dict[str, float]:
     """Figures by their keys in `metrics.jsonl`."""
     reals = some_reals(batches.dataset)
-    signs = compare(draw_fakes(state, config, batches)[: len(reals)].cpu(), reals)
+    signs = compare(draw_fakes(state, objective, batches)[: len(reals)].cpu(), reals)
     signs["health/gradient_least"] = least_gradient(state.generator)
     return {name: value.item() for name, value in signs.items()}
 
 
-def draw_fakes(state: TrainState, config: Config, batches: Batches) -> Tensor:
+def draw_fakes(state: TrainState, objective: Objective, batches: Batches) -> Tensor:
     """Fakes of the same latents and kinds each time, as D is shown them: by the live weights, in its batches."""
-    parts = range(-(-SAMPLES // config.batch_size))
-    with torch.no_grad(), frozen(state.generator), autocast(state, config):
-        latents = [draw_latents(config, "health", part).to(state.device) for part in parts]
+    parts = range(-(-SAMPLES // objective.batch_size))
+    with torch.no_grad(), frozen(state.generator), objective.autocast():
+        latents = [draw_latents(objective, "health", part).to(state.device) for part in parts]
         fakes = [state.generator(latent, batches.conditions(part)) for part, latent in zip(parts, latents, strict=True)]
         return torch.cat(fakes)[:SAMPLES].float()
 

@@ -181,7 +181,7 @@ def build_minibatch(name: str, features: int) -> tuple[nn.Module, int]:
 MIXING = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination, MinibatchDeviations)  # what looks at other samples
 
 
-class Judged(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """D's logits `[N]`, high for real; and those of the classes `[N, K]` if D names them, as in AC-GAN."""
 
     logits: Tensor
@@ -228,12 +228,12 @@ class Discriminator(nn.Module, ABC):
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
         """What the judgement is made from, `[N, F]`."""
 
-    def judge(self, sample: Tensor, condition: Tensor | None = None) -> Judged:
+    def judge(self, sample: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
         features = self.beside(self.features(sample, condition))
         logits = torch.squeeze(self.score(features), 1)
         if self.way == "projection":
-            return Judged(logits + (self.classes(features) * condition).sum(1))
-        return Judged(logits, self.classes(features) if self.way == "acgan" else None)
+            return DiscriminatorOutput(logits + (self.classes(features) * condition).sum(1))
+        return DiscriminatorOutput(logits, self.classes(features) if self.way == "acgan" else None)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.judge(sample, condition).logits

@@ -1,0 +1,357 @@
+"""What the two networks minimize and how they are updated, resolved once from a config: `steps.py` asks no option.
+
+`build_objective` looks every name up, fills in what `auto` stands for, and leaves out what was not chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gan_cli.alternation import Alternation, is_first_of_generator, is_last_of_discriminator
+from gan_cli.augment import adapted_probability
+from gan_cli.build import latent_of
+from gan_cli.config import Config
+from gan_cli.data.dataset import Batches
+from gan_cli.discriminator_input import DiscriminatorInput
+from gan_cli.ema import update_average
+from gan_cli.freezing import frozen
+from gan_cli.labels import attributes_of
+from gan_cli.latents import Latent
+from gan_cli.losses import LOSSES, Loss
+from gan_cli.models.conditioning import classification_loss
+from gan_cli.models.layers import DiscriminatorOutput
+from gan_cli.optim import rate_multiplier
+from gan_cli.options import Training, rule_of
+from gan_cli.regularizers import PENALTIES, WEIGHT_RULES, PenaltyInputs
+from gan_cli.state import Counters, TrainState
+from gan_cli.unroll import calling, memory_of, unrolled_parameters
+
+LAZY_INTERVAL = 8  # D updates, on images; lazy penalties fail on points (2501.05441, appendix E)
+CLASSIFICATION = "classification"  # AC-GAN's term, among D's penalties
+TOP_K_DECAY = 0.99  # an epoch
+ADA_RAMP = 100_000  # images in which the probability can go from 0 to 1
+
+Discriminate = Callable[[Callable[..., Any], Tensor, Tensor | None], DiscriminatorOutput]
+LogitLoss = Callable[[Tensor, Tensor], Tensor]
+Opponent = Callable[..., AbstractContextManager[Callable[..., Any]]]
+
+
+class DiscriminatorPass(NamedTuple):
+    """D's inputs of real and as many fake samples, and its outputs `on_real` and `on_fake`."""
+
+    discriminator: nn.Module
+    real: Tensor
+    fake: Tensor
+    condition: Tensor | None
+    on_real: DiscriminatorOutput
+    on_fake: DiscriminatorOutput
+    random: torch.Generator
+    penalty_state: dict[str, dict[str, Tensor]]
+
+
+class Penalty(NamedTuple):
+    """A term of D's loss beside the adversarial one, computed in the updates 0, `interval`, 2 `interval` ...
+
+    `weight` is multiplied by the interval already: it counts for the updates that are skipped (1912.04958, appendix B).
+    """
+
+    name: str
+    weight: float
+    interval: int
+    compute: Callable[[DiscriminatorPass], Tensor]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The choices of a config as functions and numbers; those not made are functions that change nothing."""
+
+    seed: int
+    latent: Latent
+    batch_size: int
+    accumulate: int  # equal parts in which a batch is worked on, one after the other
+    alternation: Alternation
+    reuse_fakes: bool
+    autocast: Callable[[], torch.autocast]  # the precision of the networks
+    learning_rate: Callable[[str, Counters], float]  # of `generator` or `discriminator`
+    clip_gradients: Callable[[nn.Module], object]
+    discriminator_input: DiscriminatorInput
+    discriminate: Discriminate  # D's output, float32, from D, its input and condition
+    # D's update
+    discriminator_loss: LogitLoss  # of real and fake logits
+    penalties: tuple[Penalty, ...]
+    constrain_weights: Callable[[nn.Module], None]  # of D, after its update
+    adapt_augmentation: Callable[[TrainState, Tensor], None]  # by D's logits of real samples
+    # G's update
+    needs_real: bool  # whether D's outputs for real samples enter G's loss
+    opponent: Opponent  # D as G learns through it
+    select_top: Callable[[Tensor, Tensor | None, int], tuple[Tensor, Tensor | None]]  # of fake and real logits
+    generator_loss: Callable[[Tensor, Tensor | None], Tensor]  # of fake and real logits
+    classification_loss: Callable[[DiscriminatorOutput, Tensor | None], Tensor | float]  # of fakes, weighted
+    update_average: Callable[[TrainState], None]
+
+    def due_penalties(self, update: int) -> list[Penalty]:
+        """Returns the penalties of D's update number `update`, counted from 0."""
+        return [penalty for penalty in self.penalties if update % penalty.interval == 0]
+
+    def keeps_fakes(self, counters: Counters) -> bool:
+        """Returns whether G's next update will learn from the fakes of D's next update."""
+        return self.reuse_fakes and is_last_of_discriminator(counters, self.alternation)
+
+    def takes_fakes(self, counters: Counters) -> bool:
+        """Returns whether G's next update learns from the fakes of D's last update."""
+        return self.reuse_fakes and is_first_of_generator(counters, self.alternation)
+
+
+def build_objective(config: Config, batches: Batches) -> Objective:
+    """Resolves the choices of a config for a run on these batches."""
+    training, optimizer = config.training, config.optimizer
+    loss = LOSSES[config.loss.name]
+    discriminator_loss = _smoothed(loss.discriminator, training.label_smoothing)
+    classify = _classification(config.conditioning)
+    learning_rate = _learning_rates(optimizer, training.lr_schedule)
+    unrolled = training.unroll_steps > 0
+    return Objective(
+        seed=config.seed,
+        latent=latent_of(config),
+        batch_size=config.batch_size,
+        accumulate=training.accumulate,
+        alternation=_alternation(training, batches),
+        reuse_fakes=_reuses_fakes(training, compiled=config.compile),
+        autocast=partial(torch.autocast, batches.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
+        learning_rate=learning_rate,
+        clip_gradients=_gradient_clip(training.clip_grad_norm),
+        discriminator_input=DiscriminatorInput(training.augment, training.instance_noise, training.pack),
+        discriminate=_discriminate if classify is None else _discriminate_with_classes,
+        discriminator_loss=discriminator_loss,
+        penalties=_penalties(config, classify),
+        constrain_weights=_weight_rules(config.regularizer),
+        adapt_augmentation=_augmentation_rule(training.ada_target, config.batch_size),
+        needs_real=loss.paired or unrolled,
+        opponent=_opponent(optimizer, training.unroll_steps, discriminator_loss, learning_rate),
+        select_top=_top_selection(training.top_k, batches),
+        generator_loss=_generator_loss(loss, discriminator_loss, unrolled=unrolled),
+        classification_loss=_weighted(classify, config.conditioning),
+        update_average=_average(training.ema_decay, always_warm=config.init_from is None),
+    )
+
+
+# --- both networks -----------------------------------------------------------------------------------------------
+
+
+def _alternation(training: Training, batches: Batches) -> Alternation:
+    unit = batches.per_epoch if training.alternate == "epoch" else 1
+    return Alternation(training.n_critic * unit, training.generator_updates * unit, training.critic_warmup)
+
+
+def _reuses_fakes(training: Training, *, compiled: bool) -> bool:
+    """Fakes are reused if that is wanted, and they can be held and made again to the last bit after a stop.
+
+    Of a batch in parts only one part is held at a time; compiled networks round otherwise where their statistics stand
+    still.
+    """
+    return training.reuse_fakes and training.accumulate == 1 and not compiled
+
+
+def _learning_rates(optimizer: Any, schedule: str) -> Callable[[str, Counters], float]:
+    base = {role: getattr(optimizer, role).lr for role in ("generator", "discriminator")}
+    return lambda role, counters: base[role] * rate_multiplier(schedule, counters.step, counters.total_steps)
+
+
+def _gradient_clip(most: float | None) -> Callable[[nn.Module], object]:
+    if most is None:
+        return lambda network: None
+    return lambda network: nn.utils.clip_grad_norm_(network.parameters(), most)
+
+
+def _discriminate(discriminator: Callable[..., Any], samples: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
+    return DiscriminatorOutput(discriminator(samples, condition).float())
+
+
+def _discriminate_with_classes(discriminator: Any, samples: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
+    output = discriminator.judge(samples, condition)
+    return DiscriminatorOutput(output.logits.float(), output.class_logits.float())
+
+
+def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Tensor | None], Tensor] | None:
+    """AC-GAN's classification loss of samples, in a pack each by itself (1610.09585, equation 3); None for others."""
+    if conditioning.name != "acgan":
+        return None
+    count, attributes = len(conditioning.classes or ()), attributes_of(conditioning.classes or ())
+
+    def classify(output: DiscriminatorOutput, condition: Tensor | None) -> Tensor:
+        assert output.class_logits is not None
+        assert condition is not None
+        return classification_loss(output.class_logits.view(-1, count), condition.view(-1, count), attributes)
+
+    return classify
+
+
+# --- D's update --------------------------------------------------------------------------------------------------
+
+
+def _smoothed(loss: Callable[..., Tensor], smoothing: float) -> LogitLoss:
+    """D's loss; label smoothing moves its target for real samples from 1 to 1 - smoothing, that for fakes stays 0.
+
+    -t log D - (1 - t) log(1 - D) is softplus(-logit) + (1 - t) logit.
+    """
+    if smoothing == 0:
+        return lambda real_logits, fake_logits: loss(real_logits=real_logits, fake_logits=fake_logits)
+    return lambda real_logits, fake_logits: (
+        loss(real_logits=real_logits, fake_logits=fake_logits) + smoothing * real_logits.mean()
+    )
+
+
+def _penalties(config: Config, classify: Callable[..., Tensor] | None) -> tuple[Penalty, ...]:
+    """The penalties of `regularizer`, and AC-GAN's classification of real and fake samples."""
+    penalties = []
+    for name, options in config.regularizer.items():
+        if name in PENALTIES:
+            settings = dataclasses.asdict(options)
+            weight, interval = settings.pop("weight"), settings.pop("every", 1)
+            if interval == "auto":
+                interval = LAZY_INTERVAL if len(config.sample_shape) > 1 else 1
+            penalties.append(Penalty(name, weight * interval, interval, _penalty(name, settings)))
+    if classify is not None:
+
+        def both(forward: DiscriminatorPass) -> Tensor:
+            return classify(forward.on_real, forward.condition) + classify(forward.on_fake, forward.condition)
+
+        penalties.append(Penalty(CLASSIFICATION, config.conditioning.weight, 1, both))
+    return tuple(penalties)
+
+
+def _penalty(name: str, settings: dict[str, Any]) -> Callable[[DiscriminatorPass], Tensor]:
+    def compute(forward: DiscriminatorPass) -> Tensor:
+        inputs = PenaltyInputs(
+            *(forward.discriminator, forward.real, forward.fake, forward.condition, forward.random),
+            *(forward.on_real.logits, forward.on_fake.logits, forward.penalty_state.get(name)),
+        )
+        return PENALTIES[name](inputs, **settings)
+
+    return compute
+
+
+def _weight_rules(regularizer: dict[str, Any]) -> Callable[[nn.Module], None]:
+    """Applies those of the chosen regularizers that act on D's weights."""
+    chosen = regularizer.keys() & WEIGHT_RULES.keys()
+    rules: list[Callable[[nn.Module], None]] = [
+        partial(WEIGHT_RULES[name], **dataclasses.asdict(regularizer[name])) for name in chosen
+    ]
+
+    def constrain(discriminator: nn.Module) -> None:
+        for rule in rules:
+            rule(discriminator)
+
+    return constrain
+
+
+def _augmentation_rule(target: float | None, batch_size: int) -> Callable[[TrainState, Tensor], None]:
+    """Adapts the probability of augmentation to the share of real samples that D is sure of (ADA, 2006.06676)."""
+
+    def adapt(state: TrainState, real_logits: Tensor) -> None:
+        if state.augment_probability is not None and target is not None:
+            state.augment_probability = adapted_probability(
+                state.augment_probability,
+                real_logits.sign().mean(),
+                target=float(target),
+                batch=batch_size,
+                interval=1,
+                ramp_images=ADA_RAMP,
+            )
+
+    return adapt
+
+
+# --- G's update --------------------------------------------------------------------------------------------------
+
+
+def _opponent(
+    optimizer: Any, unroll_steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]
+) -> Opponent:
+    """D as G learns through it: as it is, or as it would be after some more updates."""
+    return _unrolled(optimizer, unroll_steps, loss, learning_rate) if unroll_steps > 0 else _frozen
+
+
+@contextmanager
+def _frozen(state: TrainState, *_: Tensor | None) -> Iterator[Callable[..., Any]]:
+    """Gives the discriminator as it is; it collects no gradient and keeps its statistics."""
+    with frozen(state.discriminator):
+        yield state.running("discriminator")
+
+
+def _unrolled(optimizer: Any, steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]) -> Opponent:
+    """Gives D as it would be after some more updates on this batch, differentiable in the fakes (1611.02163, 2.2)."""
+    settings = rule_of(optimizer, "discriminator")
+    rule, _ = settings.pop("name"), settings.pop("lr")
+
+    @contextmanager
+    def unroll(state: TrainState, real: Tensor, fake: Tensor, condition: Tensor | None) -> Iterator[Callable[..., Any]]:
+        parameters = unrolled_parameters(
+            state.discriminator,
+            lambda call: loss(call(real, condition), call(fake, condition)),
+            rule=rule,
+            settings=settings,
+            memory=memory_of(state.discriminator_optimizer, state.discriminator),
+            steps=steps,
+            lr=learning_rate("discriminator", state.counters),
+        )
+        yield calling(state.discriminator, parameters)
+
+    return unroll
+
+
+def _top_selection(top_k: float | None, batches: Batches) -> Callable[..., tuple[Tensor, Tensor | None]]:
+    """Selects the logits of the fakes that D rates highest, and of the real samples beside them (2002.06224)."""
+
+    def select(fake_logits: Tensor, real_logits: Tensor | None, d_updates: int) -> tuple[Tensor, Tensor | None]:
+        share = top_share(top_k, d_updates, batches)
+        if share == 1:
+            return fake_logits, real_logits
+        best = fake_logits.topk(max(1, round(share * len(fake_logits)))).indices
+        return fake_logits[best], None if real_logits is None else real_logits[best]
+
+    return select
+
+
+def top_share(top_k: float | None, d_updates: int, batches: Batches) -> float:
+    """Returns the share of fakes that G learns from: 0.99 to the power of the epochs done, down to `top_k`."""
+    if top_k is None:
+        return 1.0
+    epochs = (d_updates * batches.batch_size + batches.offset) // len(batches.dataset)
+    return max(top_k, TOP_K_DECAY**epochs)
+
+
+def _generator_loss(loss: Loss, discriminator_loss: LogitLoss, *, unrolled: bool) -> Callable[[Tensor, Any], Tensor]:
+    """G's loss; through an unrolled D it is minus D's whole loss if the game is zero-sum."""
+    if unrolled and loss.zero_sum:
+        return lambda fake_logits, real_logits: -discriminator_loss(real_logits, fake_logits)
+    if loss.paired:
+        return lambda fake_logits, real_logits: loss.generator(fake_logits=fake_logits, real_logits=real_logits)
+    return lambda fake_logits, real_logits: loss.generator(fake_logits=fake_logits)
+
+
+def _weighted(
+    classify: Callable[..., Tensor] | None, conditioning: Any
+) -> Callable[[DiscriminatorOutput, Tensor | None], Tensor | float]:
+    if classify is None:
+        return lambda output, condition: 0.0
+    return lambda output, condition: conditioning.weight * classify(output, condition)
+
+
+def _average(decay: float, *, always_warm: bool) -> Callable[[TrainState], None]:
+    """Moves G's average, whose decay grows at first unless the run started from another one's weights."""
+
+    def update(state: TrainState) -> None:
+        if state.generator_ema is not None:
+            warm = always_warm or state.counters.new_layers
+            update_average(state.generator_ema, state.generator, decay, state.counters.step if warm else None)
+
+    return update
