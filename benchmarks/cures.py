@@ -26,8 +26,9 @@ from gan_cli.labels import attributes_of
 from gan_cli.metrics.classifier import train_classifier
 from gan_cli.metrics.distances import frechet_distance
 from gan_cli.metrics.modes import count_modes
+from gan_cli.objective import build_objective
 from gan_cli.state import build_state
-from gan_cli.steps import play_turn
+from gan_cli.steps import training_step
 
 SEEDS = (0, 1, 2)
 RING = ("experiment=failure/mode_collapse",)
@@ -75,8 +76,9 @@ def trained(command: list[str]) -> tuple[Config, Tensor]:
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, dataset, state.device)
+    objective = build_objective(config, batches)
     while state.counters.step < config.steps:
-        play_turn(state, config, batches)
+        training_step(state, objective, batches)
     return config, torch.cat(list(generate(state.sampler, latent_of(config), range(10_000, 12_500), 500)))
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more threads are slower
 
@@ -18,15 +19,17 @@ from warm import warm_python
 
 from gan_cli import config as configs
 from gan_cli import evaluation, reference
+from gan_cli import train as training
 from gan_cli.cli import run_command
 from gan_cli.compose import compose_command
 from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset, with_classes
 from gan_cli.metrics import classifier
+from gan_cli.objective import build_objective
 from gan_cli.overrides import quote_literals
 from gan_cli.searchpath import own_folders
 from gan_cli.state import TrainState, build_state
-from gan_cli.steps import play_turn
+from gan_cli.steps import training_step
 
 ROOT = Path(__file__).resolve().parent.parent
 # A step of a few milliseconds: small pictures, small networks, no download.
@@ -76,9 +79,16 @@ def played(config: Config, steps: int | None = None) -> TrainState:
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, dataset, state.device)
+    objective = build_objective(config, batches)
     while state.counters.step < (config.steps if steps is None else steps):
-        play_turn(state, config, batches)
+        training_step(state, objective, batches)
     return state
+
+
+def around_updates(monkeypatch: pytest.MonkeyPatch, around: Callable[..., Any]) -> None:
+    """Calls `around(step, state, objective, batches)` for each update of a run, `step` being the real one."""
+    for name in ("discriminator_step", "generator_step"):
+        monkeypatch.setattr(training, name, partial(around, getattr(training, name)))
 
 
 def without(overrides: Sequence[str], *prefixes: str) -> list[str]:

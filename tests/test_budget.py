@@ -13,19 +13,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import TINY_IMAGES, compose
+from conftest import TINY_IMAGES, around_updates, compose
 from test_resume import assert_equal_runs, last
 
 from gan_cli import api, evaluation, pace, replay
 from gan_cli import config as configs
-from gan_cli import train as training
 from gan_cli.budget import Budget, seconds_of
 from gan_cli.cli import run_command
 from gan_cli.errors import UsageError
 from gan_cli.pace import Pace
 from gan_cli.runlog import AFTER_STEP, cut_metrics, read_ends
-from gan_cli.state import Counters, TrainState
-from gan_cli.steps import play_turn
+from gan_cli.state import Counters
 
 SECONDS = 60.0
 Neighbour = Callable[[float], float]  # how many times longer everything takes at a time
@@ -176,15 +174,15 @@ def training_at(timed: Callable[..., Clock], monkeypatch: pytest.MonkeyPatch) ->
         clock = timed(neighbour)
         done = 0
 
-        def play(state: TrainState, *arguments: object) -> object:
+        def play(step: Callable[..., object], *arguments: object) -> object:
             nonlocal done
             done += 1
             if done == stop:
                 os.kill(os.getpid(), signal.SIGINT)
             clock.spend(update)
-            return play_turn(state, *arguments)  # type: ignore[arg-type]
+            return step(*arguments)
 
-        monkeypatch.setattr(training, "play_turn", play)
+        around_updates(monkeypatch, play)
 
     return begin
 

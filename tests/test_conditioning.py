@@ -31,6 +31,7 @@ from gan_cli.labels import (
     share_out,
 )
 from gan_cli.models.conditioning import Modulated, classification_accuracy, classification_loss
+from gan_cli.objective import build_objective
 from gan_cli.state import build_state
 
 WAYS = ("concat", "projection", "acgan")
@@ -221,8 +222,9 @@ def test_fakes_are_made_and_judged_under_the_classes_of_the_real_batch(monkeypat
         network.register_forward_hook(lambda module, given, out: seen.append(given[1]))
     from gan_cli.steps import discriminator_step, generator_step
 
-    discriminator_step(state, config, batches)
-    generator_step(state, config, batches)
+    objective = build_objective(config, batches)
+    discriminator_step(state, objective, batches)
+    generator_step(state, objective, batches)
     parts = batches.conditions(0).chunk(2)
     assert len(seen) == 2 * (1 + 2 + 1) + 2 * (1 + 2)  # of each part: made, judged twice, penalized; made, judged twice
     halves = [seen[:4], seen[4:8], seen[8:11], seen[11:]]

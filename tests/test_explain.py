@@ -17,8 +17,8 @@ from gan_cli.config import Config
 from gan_cli.errors import UsageError
 from gan_cli.explain import PARTS, explain_option, texts
 from gan_cli.help import key_lines
-from gan_cli.judging import CLASSIFICATION
 from gan_cli.losses import LOSSES
+from gan_cli.objective import CLASSIFICATION
 from gan_cli.options import GRADIENT_PENALTIES, OPTIMIZERS
 from gan_cli.regularizers import PENALTIES
 

@@ -17,8 +17,9 @@ from gan_cli.build import freeze_layers
 from gan_cli.cli import run_command
 from gan_cli.data import build_batches, build_dataset
 from gan_cli.errors import UsageError
+from gan_cli.objective import build_objective
 from gan_cli.state import build_state, load_network_tensors
-from gan_cli.steps import play_turn
+from gan_cli.steps import training_step
 
 DATA = [override for override in TINY_IMAGES if not override.startswith(("architecture", "image_size"))]
 
@@ -116,8 +117,9 @@ def test_freezing_with_normalized_layers(normalization: str) -> None:
     assert frozen
     assert all(name.startswith("layers.1.") for name in frozen)
     batches = build_batches(config, build_dataset(config.dataset, config.image_size), state.device)
+    objective = build_objective(config, batches)
     for _ in range(6):
-        play_turn(state, config, batches)
+        training_step(state, objective, batches)
     parameters = dict(state.discriminator.named_parameters())
     assert all(torch.equal(value, parameters[name]) for name, value in frozen.items())
 

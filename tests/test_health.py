@@ -10,17 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
+from conftest import TINY_IMAGES, around_updates, compose, without
 from test_resume import assert_equal_runs, last, metrics, stop_after
 from torch import Tensor
 
 from gan_cli import config as configs
-from gan_cli import train as training
 from gan_cli.cli import run_command
-from gan_cli.config import Config
 from gan_cli.cures import CURES, cures_for
 from gan_cli.health import SIGNS, Health
-from gan_cli.rollback import reseeded
+from gan_cli.rollback import retry_seed
 from gan_cli.runlog import read_metrics
 from gan_cli.state import TrainState
 from gan_cli.vitals import compare, separation
@@ -255,14 +253,13 @@ Act = Callable[[TrainState], None]
 
 def plant(monkeypatch: pytest.MonkeyPatch, act: Act, when: Callable[[TrainState], bool]) -> None:
     """Before an update: `act`, if `when` says so."""
-    real = training.play_turn
 
-    def planted(state: TrainState, config: Config, batches: Any) -> object:
+    def planted(step: Callable[..., object], state: TrainState, *arguments: Any) -> object:
         if when(state):
             act(state)
-        return real(state, config, batches)
+        return step(state, *arguments)
 
-    monkeypatch.setattr(training, "play_turn", planted)
+    around_updates(monkeypatch, planted)
 
 
 def make_constant(state: TrainState) -> None:
@@ -390,11 +387,9 @@ def test_nobody_goes_back_unasked(train: Callable[..., Path], monkeypatch: pytes
 
 
 def test_each_retry_has_a_seed_of_its_own() -> None:
-    config = compose("seed=3")
-    seeds = {reseeded(config, retries).seed for retries in range(5)}
-    assert len(seeds) == 5
-    assert reseeded(config, 0) is config
-    assert reseeded(config, 1) != reseeded(compose("seed=4"), 1)
+    assert len({retry_seed(3, retries) for retries in range(5)}) == 5
+    assert retry_seed(3, 0) == 3
+    assert retry_seed(3, 1) != retry_seed(4, 1)
 
 
 # --- configs -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, without
+from conftest import TINY_IMAGES, around_updates, without
 
 from gan_cli import checkpoint
 from gan_cli import train as training
@@ -25,7 +25,6 @@ from gan_cli.cli import run_command
 from gan_cli.due import Due, keep_due, read_due
 from gan_cli.run import Run
 from gan_cli.runfolder import CHECKPOINTS, lock
-from gan_cli.steps import play_turn
 from gan_cli.stop import Interrupted, StopSignals, interrupts_kept
 
 TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
@@ -98,14 +97,14 @@ def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, number: signal.Sig
     """Sends a real signal to this process within its update number `updates`."""
     done = 0
 
-    def counting(*arguments: Any) -> object:
+    def counting(step: Callable[..., object], *arguments: Any) -> object:
         nonlocal done
         done += 1
         if done == updates:
             os.kill(os.getpid(), number)
-        return play_turn(*arguments)
+        return step(*arguments)
 
-    monkeypatch.setattr(training, "play_turn", counting)
+    around_updates(monkeypatch, counting)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

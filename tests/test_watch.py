@@ -19,10 +19,11 @@ from gan_cli.config import Config
 from gan_cli.data import build_batches, build_dataset
 from gan_cli.errors import DivergedError
 from gan_cli.health import Health
-from gan_cli.measure import discriminator_metrics, step_metrics
+from gan_cli.measure import step_metrics
+from gan_cli.objective import build_objective
 from gan_cli.pace import Pace
 from gan_cli.state import TrainState, build_state, require_finite
-from gan_cli.steps import GeneratorOutcome, discriminator_step, play_turn
+from gan_cli.steps import discriminator_step, training_step
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -51,17 +52,15 @@ def watched(config: Config, steps: int, plant: Plant | None = None, at: int = -1
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, build_dataset(config.dataset, config.image_size), state.device)
-    run: Any = SimpleNamespace(config=config, state=state, batches=batches)
+    run: Any = SimpleNamespace(config=config, state=state, batches=batches, objective=build_objective(config, batches))
     health, pace, told = Health(config), Pace(state), []
     while state.counters.step < steps:
         if plant is not None and state.counters.step == at:
-            config, plant = plant(state, config) or config, None
-        made = play_turn(state, config, batches)
+            run.objective, plant = build_objective(plant(state, config) or config, batches), None
+        output = training_step(state, run.objective, batches)
         step = state.counters.step
-        if isinstance(made, GeneratorOutcome) and step % config.training.log_every == 0:
-            assert state.judged is not None
-            run.discriminator_metrics = discriminator_metrics(run, state.judged)
-            values = step_metrics(run, made, pace)
+        if output is not None and step % config.training.log_every == 0:
+            values = step_metrics(run, output, pace)
             try:
                 require_finite(state, {name: torch.tensor(value) for name, value in values.items()})
             except DivergedError:
@@ -119,8 +118,9 @@ def perfect_discriminator(state: TrainState, config: Config) -> Config:
         config, regularizer={}, optimizer=dataclasses.replace(config.optimizer, discriminator=rule)
     )
     before = dataclasses.replace(state.counters)
+    objective = build_objective(alone, batches)
     for _ in range(200):
-        discriminator_step(state, alone, batches)
+        discriminator_step(state, objective, batches)
     state.counters = before
     state.discriminator.register_forward_hook(lambda module, inputs, logits: 10 * logits)
     rule = dataclasses.replace(rule, lr=0.0)
