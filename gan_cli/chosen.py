@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.basis import MEASURED_FROM
-from gan_cli.figures import FIGURES_OF, find_figure, is_better
+from gan_cli.figures import FIGURES_OF, find_figure, is_better, selection_metric
 from gan_cli.runfolder import BEST, CHECKPOINTS, read_record
 from gan_cli.runlog import read_metrics
 
@@ -25,7 +25,7 @@ def chosen_figures(run: Path) -> Chosen:
     """The line of metrics of the best evaluation where `best.safetensors` is there, else the last of each figure."""
     lines = sorted((_told(line) for line in read_metrics(run) if "step" in line), key=lambda line: line["step"])
     record = read_record(run)
-    wanted = _judged_by(record) if (run / CHECKPOINTS / BEST).is_file() else None
+    wanted = _selection_metric(record) if (run / CHECKPOINTS / BEST).is_file() else None
     since = record.get(MEASURED_FROM, 0)
     alike = [line for line in lines if not isinstance(since, int) or line["step"] >= since]
     best = None if wanted is None else _best(alike, wanted)
@@ -39,15 +39,16 @@ def _told(line: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in line.items() if name not in ("findings", "text")}
 
 
-def _judged_by(record: Mapping[str, Any]) -> str | None:
-    """As `Config.judged_by`, of a record that anybody may have edited."""
+def _selection_metric(record: Mapping[str, Any]) -> str | None:
+    """Returns the selection metric of the run with this record, which anybody may have edited."""
     config = record.get("config")
     evaluation = config.get("evaluation") if isinstance(config, dict) else None
     asked = evaluation if isinstance(evaluation, dict) else {}
-    metrics = asked.get("metrics")
+    metrics, best = asked.get("metrics"), asked.get("best")
     first = metrics[0] if isinstance(metrics, list) and metrics else None
-    named = asked.get("best") or (FIGURES_OF[first][0] if isinstance(first, str) and first in FIGURES_OF else None)
-    return named if isinstance(named, str) else None
+    known = [first] if isinstance(first, str) and first in FIGURES_OF else []
+    found = selection_metric(known, best)
+    return found if isinstance(found, str) else None
 
 
 def _best(lines: Sequence[Mapping[str, float]], wanted: str) -> tuple[str, float] | None:

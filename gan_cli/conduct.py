@@ -131,8 +131,8 @@ def conduct(run: Run) -> Ended:
     classes = run.config.classes
     more = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     if run.best is not None:
-        step, value = run.best
-        run.log.say(f"best: step {step:,}, {run.config.judged_by} {value:.4g}, which the run's folder now stands for")
+        (step, value), metric = run.best, run.config.selection_metric
+        run.log.say(f"best: step {step:,}, {metric} {value:.4g}, which the run's folder now stands for")
     run.log.say(f"more: gan-sample {_typed('ckpt', run)} {more}")
     run.log.say(f"judge: gan-eval {_typed('ckpt', run)}")
     return Ended(run.folder, 0)

@@ -11,7 +11,7 @@ from typing import Any
 from gan_cli import schema
 from gan_cli.clashes import validate
 from gan_cli.errors import UsageError, one_line
-from gan_cli.figures import FIGURES_OF
+from gan_cli.figures import selection_metric
 from gan_cli.options import (
     CONDITIONINGS,
     DATASETS,
@@ -126,10 +126,9 @@ class Config:
         return getattr(self.conditioning, "classes", None) or ()
 
     @property
-    def judged_by(self) -> str | None:
-        """The figure by which a run's best checkpoint is chosen, None if none was asked for."""
-        metrics = self.evaluation.metrics
-        return self.evaluation.best or (FIGURES_OF[metrics[0]][0] if metrics else None)
+    def selection_metric(self) -> str | None:
+        """The metric by which a run's best checkpoint is chosen; None if there is none."""
+        return selection_metric(self.evaluation.metrics, self.evaluation.best)
 
     @property
     def run_name(self) -> str:

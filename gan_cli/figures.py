@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,14 @@ class Figure:
     seconds: float = 0.0
     note: str = ""
     reals: int = 0
+
+
+def selection_metric(metrics: Sequence[str], best: str | None) -> str | None:
+    """Returns the metric by which a run's best checkpoint is chosen; None if there is none.
+
+    It is `best` of `evaluation.best` if that is set, else the first one that the first of `evaluation.metrics` gives.
+    """
+    return best or (FIGURES_OF[metrics[0]][0] if metrics else None)
 
 
 def direction(name: str) -> str:

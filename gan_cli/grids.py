@@ -9,8 +9,6 @@ from pathlib import Path
 import torch
 
 from gan_cli import films, pictures
-from gan_cli.build import latent_of
-from gan_cli.data import known_modes
 from gan_cli.data.dataset import to_bytes
 from gan_cli.generation import OF_A_CLASS, SHOWN_CLASSES, generate
 from gan_cli.labels import evenly, every_class
@@ -25,7 +23,7 @@ FEW = 2  # that are made to see whether they are finite
 
 def save_real_samples(run: Run) -> None:
     """`samples/real.png`: some samples of the data set, the same for every run."""
-    modes, samples = known_modes(run.config.dataset), run.batches.dataset.samples
+    modes, samples = run.modes, run.batches.dataset.samples
     some = torch.randperm(len(samples), generator=generator_for(0, "shown"))[: _shown(run)]
     path = run.folder / SAMPLES / "real.png"
     _tolerate(run, lambda: pictures.save_picture(pictures.draw_samples(samples[some], modes), path))
@@ -33,11 +31,11 @@ def save_real_samples(run: Run) -> None:
 
 def save_samples(run: Run) -> None:
     """`samples/step_*.png`, of seeds 0, 1, 2 ..., a class a row: what `gan-sample` makes of this checkpoint."""
-    modes = known_modes(run.config.dataset)
-    rows = every_class(run.config.classes, SHOWN_CLASSES)
+    modes = run.modes
+    rows = every_class(run.classes, SHOWN_CLASSES)
     seeds = range(OF_A_CLASS * len(rows) if rows and _images(run) else _shown(run))
-    conditions = evenly(run.config.classes, seeds, SHOWN_CLASSES)
-    made = generate(run.state.sampler, latent_of(run.config), seeds, SHOWN_IMAGES, conditions=conditions)
+    conditions = evenly(run.classes, seeds, SHOWN_CLASSES)
+    made = generate(run.state.sampler, run.objective.latent, seeds, SHOWN_IMAGES, conditions=conditions)
     samples = torch.cat(list(made))
     require_finite(run.state, {"a sample": samples})
     path = grid_of(run)
@@ -53,8 +51,8 @@ def grid_of(run: Run) -> Path:
 def require_finite_samples(run: Run) -> None:
     """DivergedError unless some samples are finite: weights that make none such are not worth a checkpoint."""
     seeds = range(FEW)
-    conditions = evenly(run.config.classes, seeds, SHOWN_CLASSES)
-    made = generate(run.state.sampler, latent_of(run.config), seeds, FEW, conditions=conditions)
+    conditions = evenly(run.classes, seeds, SHOWN_CLASSES)
+    made = generate(run.state.sampler, run.objective.latent, seeds, FEW, conditions=conditions)
     require_finite(run.state, {"a sample": torch.cat(list(made))})
 
 
@@ -63,7 +61,7 @@ def _shown(run: Run) -> int:
 
 
 def _images(run: Run) -> bool:
-    return len(run.config.sample_shape) > 1
+    return run.batches.dataset.samples.ndim > 2
 
 
 def save_film(run: Run) -> None:

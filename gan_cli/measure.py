@@ -8,8 +8,6 @@ import torch
 from torch import nn
 
 from gan_cli.alternation import is_first_of_generator, next_network
-from gan_cli.build import latent_of
-from gan_cli.data import known_modes
 from gan_cli.generation import generate
 from gan_cli.labels import evenly
 from gan_cli.metrics.modes import count_modes
@@ -77,12 +75,12 @@ def step_metrics(run: Run, output: GeneratorStepOutput, pace: Pace) -> dict[str,
 
 def mode_metrics(run: Run) -> dict[str, float]:
     """Returns how many modes the present generator covers, of data whose modes are known; nothing for other data."""
-    modes = known_modes(run.config.dataset)
+    modes = run.modes
     if modes is None or len(modes.centres) == 0:
         return {}
-    conditions = evenly(run.config.classes, MODE_SEEDS)
-    made = generate(run.state.sampler, latent_of(run.config), MODE_SEEDS, len(MODE_SEEDS), conditions=conditions)
-    samples = torch.cat(list(made))
+    conditions = evenly(run.classes, MODE_SEEDS)
+    batches = generate(run.state.sampler, run.objective.latent, MODE_SEEDS, len(MODE_SEEDS), conditions=conditions)
+    samples = torch.cat(list(batches))
     counted = count_modes(samples, modes.centres, modes.std)
     return {
         "modes/covered": counted.covered,

@@ -107,16 +107,16 @@ class Objective:
 
 def build_objective(config: Config, batches: Batches) -> Objective:
     """Resolves the choices of a config for a run on these batches."""
-    training, optimizer = config.training, config.optimizer
-    loss = LOSSES[config.loss.name]
+    training, conditioning, optimizer = config.training, config.conditioning, config.optimizer
+    loss, regularizer = LOSSES[config.loss.name], config.regularizer
     discriminator_loss = _smoothed(loss.discriminator, training.label_smoothing)
-    classify = _classification(config.conditioning)
+    classify = _classification(conditioning)
     learning_rate = _learning_rates(optimizer, training.lr_schedule)
     unrolled = training.unroll_steps > 0
     return Objective(
-        seed=config.seed,
+        seed=batches.seed,
         latent=latent_of(config),
-        batch_size=config.batch_size,
+        batch_size=batches.batch_size,
         accumulate=training.accumulate,
         alternation=_alternation(training, batches),
         reuse_fakes=_reuses_fakes(training, compiled=config.compile),
@@ -126,14 +126,17 @@ def build_objective(config: Config, batches: Batches) -> Objective:
         discriminator_input=DiscriminatorInput(training.augment, training.instance_noise, training.pack),
         discriminate=_discriminate if classify is None else _discriminate_with_classes,
         discriminator_loss=discriminator_loss,
-        penalties=_penalties(config, classify),
-        constrain_weights=_weight_rules(config.regularizer),
-        adapt_augmentation=_augmentation_rule(training.ada_target, config.batch_size),
+        penalties=(
+            *_penalties(regularizer, images=len(config.sample_shape) > 1),
+            *_classification_penalty(classify, conditioning),
+        ),
+        constrain_weights=_weight_rules(regularizer),
+        adapt_augmentation=_augmentation_rule(training.ada_target, batches.batch_size),
         needs_real=loss.paired or unrolled,
         opponent=build_opponent(optimizer, training.unroll_steps, discriminator_loss, learning_rate),
         select_top=build_top_selection(training.top_k, batches),
         generator_loss=build_generator_loss(loss, discriminator_loss, unrolled=unrolled),
-        classification_loss=_weighted(classify, config.conditioning),
+        classification_loss=_weighted(classify, conditioning),
         update_average=_average(training.ema_decay, always_warm=config.init_from is None),
     )
 
@@ -204,23 +207,27 @@ def _smoothed(loss: Callable[..., Tensor], smoothing: float) -> LogitLoss:
     )
 
 
-def _penalties(config: Config, classify: Callable[..., Tensor] | None) -> tuple[Penalty, ...]:
-    """The penalties of `regularizer`, and AC-GAN's classification of real and fake samples."""
+def _penalties(regularizer: dict[str, Any], *, images: bool) -> list[Penalty]:
+    """The penalties among the chosen regularizers; `auto` is the interval of a lazy penalty on images, 1 on points."""
     penalties = []
-    for name, options in config.regularizer.items():
-        if name in PENALTIES:
-            settings = dataclasses.asdict(options)
-            weight, interval = settings.pop("weight"), settings.pop("every", 1)
-            if interval == "auto":
-                interval = LAZY_INTERVAL if len(config.sample_shape) > 1 else 1
-            penalties.append(Penalty(name, weight * interval, interval, _penalty(name, settings)))
-    if classify is not None:
+    for name in [name for name in regularizer if name in PENALTIES]:
+        settings = dataclasses.asdict(regularizer[name])
+        weight, interval = settings.pop("weight"), settings.pop("every", 1)
+        if interval == "auto":
+            interval = LAZY_INTERVAL if images else 1
+        penalties.append(Penalty(name, weight * interval, interval, _penalty(name, settings)))
+    return penalties
 
-        def both(forward: DiscriminatorPass) -> Tensor:
-            return classify(forward.on_real, forward.condition) + classify(forward.on_fake, forward.condition)
 
-        penalties.append(Penalty(CLASSIFICATION, config.conditioning.weight, 1, both))
-    return tuple(penalties)
+def _classification_penalty(classify: Callable[..., Tensor] | None, conditioning: Any) -> list[Penalty]:
+    """AC-GAN's term of D's loss: the classification of real and fake samples; none for others."""
+    if classify is None:
+        return []
+
+    def both(forward: DiscriminatorPass) -> Tensor:
+        return classify(forward.on_real, forward.condition) + classify(forward.on_fake, forward.condition)
+
+    return [Penalty(CLASSIFICATION, conditioning.weight, 1, both)]
 
 
 def _penalty(name: str, settings: dict[str, Any]) -> Callable[[DiscriminatorPass], Tensor]:

@@ -72,7 +72,7 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
         jobs.setdefault(key, Job(len(jobs), key, combination.values, config.seed, (*typed, *brought)))
     named = named_folder()
     _refuse_small(parsed)
-    judged = first.judged_by or ("frechet" if FRECHET in brought else None)
+    judged = first.selection_metric or ("frechet" if FRECHET in brought else None)
     ranked_by = (judged,) if judged is not None else UNJUDGED
     moving = [key for key in planned.varied if planned.searched and changes_basis(key, ranked_by[0])]
     if moving:
@@ -182,7 +182,7 @@ def _needs_a_figure(config: Config) -> bool:
         images = len(config.sample_shape) == 3
     except UsageError:  # which its job will say
         images = True
-    return images and config.judged_by is None and config.dataset.name not in WITH_MODES
+    return images and config.selection_metric is None and config.dataset.name not in WITH_MODES
 
 
 def _too_few(config: Config) -> int | None:
@@ -198,7 +198,7 @@ def _too_few(config: Config) -> int | None:
 def _told_unranked(parsed: Sequence[Config], brought: Sequence[str]) -> str:
     """A line on why no figure ranks the runs, where one would if there were more samples; else nothing."""
     few = next((_too_few(config) for config in parsed if _needs_a_figure(config) and _too_few(config)), None)
-    if few is None or brought or any(config.judged_by is not None for config in parsed):
+    if few is None or brought or any(config.selection_metric is not None for config in parsed):
         return ""
     return f"not ranked: {few} samples are too few to compare with, at least {FEWEST_COMPARED}"
 

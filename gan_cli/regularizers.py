@@ -1,6 +1,6 @@
 """What holds D in check: unweighted penalties added to its loss, and rules that act on its weights.
 
-Weight and interval are applied in `steps.py`, nowhere else.
+Their weights and intervals are resolved in `objective.py` and applied in `steps.py`.
 """
 
 from __future__ import annotations

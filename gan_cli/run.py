@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gan_cli.checkpoint import Provenance
 from gan_cli.config import Config
+from gan_cli.data import Modes, known_modes
 from gan_cli.data.dataset import Batches
 from gan_cli.due import Due
 from gan_cli.health import Health
@@ -55,6 +56,16 @@ class Run:
     def __post_init__(self) -> None:
         self.objective = build_objective(self.config, self.batches)
         self.watch_anew()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that can be requested; none of an unconditional run."""
+        return self.config.classes
+
+    @property
+    def modes(self) -> Modes | None:
+        """The modes of the data, if they are known."""
+        return known_modes(self.config.dataset)
 
     def watch_anew(self) -> None:
         """Takes what was told so far from the lines of metrics there are."""

@@ -97,8 +97,8 @@ class TrainState:
 
 
 def build_state(config: Config, device: torch.device) -> TrainState:
-    """A fresh state whose weights are a function of `config.seed` alone; on the meta device only its shapes."""
-    training = config.training
+    """A fresh state whose weights are a function of the seed alone; on the meta device only its shapes."""
+    training, optimizer = config.training, config.optimizer
     generator, discriminator = build_networks(config, device)
     average = None
     if training.ema_decay > 0:
@@ -111,8 +111,8 @@ def build_state(config: Config, device: torch.device) -> TrainState:
         generator=generator,
         discriminator=discriminator,
         generator_ema=average,
-        generator_optimizer=optim.build_optimizer(generator, **rule_of(config.optimizer, "generator")),
-        discriminator_optimizer=optim.build_optimizer(discriminator, **rule_of(config.optimizer, "discriminator")),
+        generator_optimizer=optim.build_optimizer(generator, **rule_of(optimizer, "generator")),
+        discriminator_optimizer=optim.build_optimizer(discriminator, **rule_of(optimizer, "discriminator")),
         counters=Counters(),
         device=device,
         penalty_state={name: {} for name in config.regularizer.keys() & MEMORY.keys()},

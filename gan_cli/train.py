@@ -128,13 +128,13 @@ def _train(run: Run, stop: StopSignals, evaluation: float) -> Finding | None:
 
 def _reseeded(run: Run) -> tuple[Objective, Batches]:
     """Returns the run's objective and batches, with another seed for each time that it went back to a checkpoint."""
-    seed = retry_seed(run.config.seed, run.state.counters.retries)
+    seed = retry_seed(run.objective.seed, run.state.counters.retries)
     return dataclasses.replace(run.objective, seed=seed), dataclasses.replace(run.batches, seed=seed)
 
 
 def _show_progress(run: Run) -> None:
     state, counters = run.state, run.state.counters
-    if run.config.compile and counters.step == 1:
+    if state.compiled and counters.step == 1:
         run.log.say(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
         state.budget_start = state.seconds
     run.log.advance(counters.step, counters.total_steps)

@@ -16,7 +16,7 @@ from conftest import compose
 from torch import nn
 
 from gan_cli.config import Config
-from gan_cli.data import build_batches, build_dataset
+from gan_cli.data import build_batches, build_dataset, known_modes
 from gan_cli.errors import DivergedError
 from gan_cli.health import Health
 from gan_cli.measure import step_metrics
@@ -52,7 +52,8 @@ def watched(config: Config, steps: int, plant: Plant | None = None, at: int = -1
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, build_dataset(config.dataset, config.image_size), state.device)
-    run: Any = SimpleNamespace(config=config, state=state, batches=batches, objective=build_objective(config, batches))
+    run: Any = SimpleNamespace(config=config, state=state, batches=batches, classes=config.classes)
+    run.objective, run.modes = build_objective(config, batches), known_modes(config.dataset)
     health, pace, told = Health(config), Pace(state), []
     while state.counters.step < steps:
         if plant is not None and state.counters.step == at:

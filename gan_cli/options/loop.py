@@ -90,8 +90,8 @@ class Training:
     log_every: int = key("steps between lines of metrics.jsonl; 0: never", at_least=0)
     sample_every: int = key("steps between sample grids; 0: only the last", at_least=0)
     evaluate_every: int = key(
-        "steps between evaluations of samples by a classifier of the data, where there is something to ask it; 0: only"
-        " the last",
+        "steps between evaluations of samples: evaluation.metrics, and classes and stacked digits by a classifier of"
+        " the data; 0: only the last",
         absent=0,
         at_least=0,
     )
