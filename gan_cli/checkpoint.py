@@ -23,7 +23,7 @@ from gan_cli.locate import OUTPUT, find_checkpoint
 from gan_cli.runfolder import BEST, LAST
 from gan_cli.schema import key
 from gan_cli.sealed import SealError, seal, unseal
-from gan_cli.state import LATER, Counters, TrainState, expected_layout, state_tensors
+from gan_cli.state import OPTIONAL_COUNTERS, Counters, TrainState, expected_layout, state_tensors
 
 FORMAT, MOST_BYTES = 1, 16 << 30
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of D's half
@@ -110,7 +110,9 @@ def _content(state: TrainState, config: Config, provenance: Provenance, metrics:
     metadata = {
         "format": FORMAT,
         "config": configs.to_dict(config),
-        "counters": {name: n for name, n in dataclasses.asdict(state.counters).items() if n or name not in LATER},
+        "counters": {
+            name: n for name, n in dataclasses.asdict(state.counters).items() if n or name not in OPTIONAL_COUNTERS
+        },
         "metrics": metrics or {},
         "provenance": dataclasses.asdict(provenance),
     }

@@ -13,7 +13,7 @@ from gan_cli.freezing import frozen
 from gan_cli.losses import Loss
 from gan_cli.options import rule_of
 from gan_cli.state import Counters, TrainState
-from gan_cli.unroll import calling, memory_of, unrolled_parameters
+from gan_cli.unroll import optimizer_state_of, unrolled_parameters, with_parameters
 
 TOP_K_DECAY = 0.99  # an epoch
 
@@ -47,11 +47,11 @@ def _unrolled(optimizer: Any, steps: int, loss: LogitLoss, learning_rate: Callab
             lambda call: loss(call(real, condition), call(fake, condition)),
             rule=rule,
             settings=settings,
-            memory=memory_of(state.discriminator_optimizer, state.discriminator),
+            optimizer_state=optimizer_state_of(state.discriminator_optimizer, state.discriminator),
             steps=steps,
             lr=learning_rate("discriminator", state.counters),
         )
-        yield calling(state.discriminator, parameters)
+        yield with_parameters(state.discriminator, parameters)
 
     return unroll
 

@@ -14,7 +14,7 @@ from gan_cli.metrics.modes import count_modes
 from gan_cli.pace import Pace
 from gan_cli.run import Run
 from gan_cli.state import GeneratorStepOutput
-from gan_cli.vitals import separation, vital_signs
+from gan_cli.vitals import auc, health_metrics
 
 MODE_SEEDS = range(10_000, 12_500)  # as many samples as the published counts are of, apart from the pictures'
 
@@ -31,7 +31,7 @@ def discriminator_metrics(run: Run) -> dict[str, float]:
         "loss/discriminator": output.loss,
         "logits/real": output.real_logits.mean(),
         "logits/fake": output.fake_logits.mean(),
-        "logits/auc": separation(output.real_logits, output.fake_logits),
+        "logits/auc": auc(output.real_logits, output.fake_logits),
         "accuracy/real": (output.real_logits > 0).float().mean(),
         "accuracy/fake": (output.fake_logits < 0).float().mean(),
         "grad_norm/discriminator": gradient_norm(run.state.discriminator),
@@ -64,7 +64,7 @@ def step_metrics(run: Run, output: GeneratorStepOutput, pace: Pace) -> dict[str,
         "images_seen": state.counters.images_seen(batch_size),
         **discriminator_metrics(run),
         **_numbers(tensors),
-        **vital_signs(state, run.objective, run.batches),
+        **health_metrics(state, run.objective, run.batches),
         **mode_metrics(run),
         "learning_rate/generator": output.learning_rate,
         "images_per_second": round(pace.images_per_second(batch_size), 1),

@@ -1,4 +1,4 @@
-"""Everything that changes while training, in one place, so that a checkpoint of it is the whole run."""
+"""All that changes while training, in one place: a checkpoint of it is the whole run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gan_cli.options import rule_of
 from gan_cli.regularizers import MEMORY
 
 AUGMENT_PROBABILITY = "memory.ada.probability"  # its name in a checkpoint
-LATER = ("images_offset", "new_layers")  # that few runs have: in no file where they say nothing
+OPTIONAL_COUNTERS = ("images_offset", "new_layers")  # left out of a file where they are 0
 
 
 @dataclass
@@ -28,8 +28,8 @@ class Counters:
     """How far the run is. `step` counts generator updates; the real images seen are d_updates times the batch size.
 
     `total_steps` is where it ends; None while a time budget is measured. `retries` is how often the run went back to a
-    checkpoint, and on with another seed. `images_offset` is what the images seen are more, after the batch size was
-    changed. `new_layers`: some are new to the weights that a run started from, so that its average warms up.
+    checkpoint, and on with another seed. `images_offset` is to be added to the images seen, if the batch size changed.
+    `new_layers` is true if weights that the run started from lacked some layers, so that its average warms up.
     """
 
     step: int = 0
@@ -87,17 +87,17 @@ class TrainState:
     compiled: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)  # by role
 
     def running(self, role: str) -> Callable[..., Any]:
-        """The network as it runs in a step: compiled, if it is. Penalties and pictures use the network itself."""
+        """Returns the network as it runs in a step: compiled if it is. Penalties and samples use the network itself."""
         return self.compiled[role] if role in self.compiled else getattr(self, role)
 
     @property
     def sampler(self) -> nn.Module:
-        """The generator that makes pictures: the average if there is one."""
+        """The generator by which samples are generated: the average if there is one."""
         return self.generator if self.generator_ema is None else self.generator_ema
 
 
 def build_state(config: Config, device: torch.device) -> TrainState:
-    """A fresh state whose weights are a function of the seed alone; on the meta device only its shapes."""
+    """Builds a new state whose weights are a function of the seed alone; on the meta device only its shapes."""
     training, optimizer = config.training, config.optimizer
     generator, discriminator = build_networks(config, device)
     average = None
@@ -123,7 +123,7 @@ def build_state(config: Config, device: torch.device) -> TrainState:
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
-    """Every tensor of the state under a prefixed name."""
+    """Returns every tensor of the state under a prefixed name."""
     named = {
         **_prefixed("generator", state.generator.state_dict()),
         **_prefixed("discriminator", state.discriminator.state_dict()),
@@ -140,10 +140,7 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
 
 
 def load_network_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
-    """The weights of another run of the same networks, which has an average or none, as a start.
-
-    Its average becomes ours: it is what that run's pictures were made by.
-    """
+    """Loads weights of another run of the same networks; its average, or else its generator, becomes the average."""
     state.generator.load_state_dict(under("generator", tensors))
     state.discriminator.load_state_dict(under("discriminator", tensors))
     if state.generator_ema is not None:
@@ -152,7 +149,7 @@ def load_network_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
 
 
 def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
-    """Puts back what `state_tensors` gave and `checkpoint.load` checked."""
+    """Loads what `state_tensors` returned and `checkpoint.load` checked."""
     state.generator.load_state_dict(under("generator", tensors))
     state.discriminator.load_state_dict(under("discriminator", tensors))
     if state.generator_ema is not None:
@@ -168,9 +165,9 @@ def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
 
 
 def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Name, shape and dtype of every tensor in a checkpoint of this config, without allocating one.
+    """Returns shape and dtype of every tensor in a checkpoint of this config by name, without allocating one.
 
-    `stepped` names the networks (`generator`, `discriminator`) whose optimizer has made a step and so has a memory.
+    `stepped` names the networks (`generator`, `discriminator`) whose optimizer has made a step and so has a state.
     """
     check_parameters(config)
     state = build_state(config, torch.device("meta"))
@@ -188,7 +185,7 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tup
 
 
 def require_finite(state: TrainState, tensors: dict[str, Tensor]) -> None:
-    """DivergedError if a tensor holds a number that is not finite: such numbers never reach a file."""
+    """Raises DivergedError if a tensor holds a number that is not finite: such numbers never reach a file."""
     bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if bad:
         raise DivergedError(

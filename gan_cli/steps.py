@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gan_cli.alternation import next_network
 from gan_cli.data.dataset import Batches
-from gan_cli.freezing import untracked, without_training
+from gan_cli.freezing import inference_in_training_mode, without_statistics_updates
 from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.objective import DiscriminatorPass, Objective
 from gan_cli.optim import set_learning_rate
@@ -99,7 +99,7 @@ def _fakes_for_discriminator(
         state.fakes = generate_fakes(state, objective, latents, condition)
         return state.fakes.detach()
     state.fakes = None
-    with without_training(state.generator):
+    with inference_in_training_mode(state.generator):
         return generate_fakes(state, objective, latents, condition)
 
 
@@ -130,7 +130,7 @@ def _fakes_of_last_update(state: TrainState, objective: Objective, batches: Batc
     last = state.counters.d_updates - 1
     _seed_layers(state, objective, "discriminator", last)
     latents = draw_latents(objective, "discriminator", last).to(state.device)
-    with untracked(state.generator):
+    with without_statistics_updates(state.generator):
         return generate_fakes(state, objective, latents, batches.conditions(last))
 
 

@@ -21,7 +21,7 @@ from gan_cli.health import SIGNS, Health
 from gan_cli.rollback import retry_seed
 from gan_cli.runlog import read_metrics
 from gan_cli.state import TrainState
-from gan_cli.vitals import compare, separation
+from gan_cli.vitals import auc, compare
 
 FINE = {
     "loss/discriminator": 1.3,
@@ -222,7 +222,7 @@ def test_points_are_asked_for_coverage() -> None:
 def test_separation_is_the_share_of_pairs_in_the_right_order(
     real: list[float], fake: list[float], expected: float
 ) -> None:
-    assert separation(torch.tensor(real), torch.tensor(fake)) == expected
+    assert auc(torch.tensor(real), torch.tensor(fake)) == expected
 
 
 @pytest.mark.parametrize(
