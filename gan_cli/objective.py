@@ -29,7 +29,7 @@ from gan_cli.models.conditioning import classification_loss
 from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.optim import rate_multiplier
 from gan_cli.options import Training
-from gan_cli.regularizers import PENALTIES, WEIGHT_RULES, PenaltyInputs
+from gan_cli.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_RULES, PenaltyInputs
 from gan_cli.state import Counters, TrainState
 
 LAZY_INTERVAL = 8  # D updates, on images; lazy penalties fail on points (2501.05441, appendix E)
@@ -83,6 +83,7 @@ class Objective:
     discriminator_loss: LogitLoss  # of real and fake logits
     penalties: tuple[Penalty, ...]
     constrain_weights: Callable[[nn.Module], None]  # of D, after its update
+    update_penalty_state: Callable[[TrainState, Tensor, Tensor], None]  # by D's real and fake logits of the whole batch
     adapt_augmentation: Callable[[TrainState, Tensor], None]  # by D's logits of real samples
     # G's update
     needs_real: bool  # whether D's outputs for real samples enter G's loss
@@ -131,6 +132,7 @@ def build_objective(config: Config, batches: Batches) -> Objective:
             *_classification_penalty(classify, conditioning),
         ),
         constrain_weights=_weight_rules(regularizer),
+        update_penalty_state=_penalty_state_rules(regularizer),
         adapt_augmentation=_augmentation_rule(training.ada_target, batches.batch_size),
         needs_real=loss.paired or unrolled,
         opponent=build_opponent(optimizer, training.unroll_steps, discriminator_loss, learning_rate),
@@ -253,6 +255,21 @@ def _weight_rules(regularizer: dict[str, Any]) -> Callable[[nn.Module], None]:
             rule(discriminator)
 
     return constrain
+
+
+def _penalty_state_rules(regularizer: dict[str, Any]) -> Callable[[TrainState, Tensor, Tensor], None]:
+    """Updates what penalties keep from update to update, once in each, whatever the number of parts of a batch."""
+    rules: dict[str, Callable[..., dict[str, Tensor]]] = {}
+    for name in [name for name in regularizer if name in STATE_UPDATES]:
+        settings = dataclasses.asdict(regularizer[name])
+        del settings["weight"]
+        rules[name] = partial(STATE_UPDATES[name], **settings)
+
+    def update(state: TrainState, real_logits: Tensor, fake_logits: Tensor) -> None:
+        for name, rule in rules.items():
+            state.penalty_state[name] = rule(state.penalty_state[name], real_logits, fake_logits)
+
+    return update
 
 
 def _augmentation_rule(target: float | None, batch_size: int) -> Callable[[TrainState, Tensor], None]:

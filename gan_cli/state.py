@@ -17,7 +17,7 @@ from gan_cli.build import build_networks, check_parameters, freeze_layers, under
 from gan_cli.config import Config
 from gan_cli.errors import DivergedError
 from gan_cli.options import rule_of
-from gan_cli.regularizers import MEMORY
+from gan_cli.regularizers import PENALTY_STATE
 
 AUGMENT_PROBABILITY = "memory.ada.probability"  # its name in a checkpoint
 OPTIONAL_COUNTERS = ("images_offset", "new_layers")  # left out of a file where they are 0
@@ -115,7 +115,7 @@ def build_state(config: Config, device: torch.device) -> TrainState:
         discriminator_optimizer=optim.build_optimizer(discriminator, **rule_of(optimizer, "discriminator")),
         counters=Counters(),
         device=device,
-        penalty_state={name: {} for name in config.regularizer.keys() & MEMORY.keys()},
+        penalty_state={name: {} for name in config.regularizer.keys() & PENALTY_STATE.keys()},
         augment_probability=torch.zeros((), device=device) if adaptive else None,
         # one kernel for each shape: which ones there are must not depend on where a run was interrupted
         compiled={role: torch.compile(network, dynamic=False) for role, network in roles.items()},
@@ -173,7 +173,7 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tup
     state = build_state(config, torch.device("meta"))
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state_tensors(state).items()}
     for name in state.penalty_state if "discriminator" in stepped else ():
-        layout |= {f"memory.{name}.{key}": ((), torch.float32) for key in MEMORY[name]}
+        layout |= {f"memory.{name}.{key}": ((), torch.float32) for key in PENALTY_STATE[name]}
     for role in stepped:
         for name, parameter in getattr(state, role).named_parameters():
             if not parameter.requires_grad:

@@ -51,7 +51,8 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
     objective.constrain_weights(state.discriminator)
     loss, real_logits, fake_logits, values = parts.joined()
     output = DiscriminatorStepOutput(loss, real_logits, fake_logits, values, learning_rate)
-    objective.adapt_augmentation(state, output.real_logits)
+    objective.update_penalty_state(state, real_logits, fake_logits)
+    objective.adapt_augmentation(state, real_logits)
     state.penalties |= output.penalties
     state.discriminator_output = output
     state.counters.d_updates += 1

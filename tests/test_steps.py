@@ -377,6 +377,27 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(loss: str) -> None:
         torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-5)  # Adam's first update magnifies the last bits
 
 
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_lecam_moves_its_anchors_once_an_update_whatever_the_parts(parts: int) -> None:
+    config, state, dataset = prepared(
+        "regularizer=lecam",
+        "regularizer.lecam.decay=0.5",
+        "regularizer.lecam.start=2",
+        f"training.accumulate={parts}",
+        "architecture.discriminator.minibatch=none",
+    )
+    anchors: dict[str, Tensor] = {}
+    values = []
+    for update in range(4):
+        output = update_discriminator(config, state, dataset)
+        for name, logits in (("real", output.real_logits), ("fake", output.fake_logits)):
+            anchors[name] = logits.mean().lerp(anchors[name], 0.5) if name in anchors else logits.mean()
+            torch.testing.assert_close(state.penalty_state["lecam"][name], anchors[name])
+        assert state.penalty_state["lecam"]["updates"] == update + 1
+        values.append(state.penalties["lecam"].item())
+    assert [value > 0 for value in values] == [False, False, True, True]
+
+
 def test_clipping_shortens_long_gradients_alone() -> None:
     def norms(limit: str) -> tuple[float, float]:
         config, state, dataset = prepared(f"training.clip_grad_norm={limit}")
