@@ -60,7 +60,7 @@ def roll_back(run: Run, told: Finding) -> bool:
     run.log.event(step, told.name, told.text)
     if run.config.budget is not None and state.counters.total_steps is not None:
         run.log.end(step, state.counters.total_steps, state.seconds)
-    run.watch_anew()
+    run.restart_health()
     run.log.say(f"health: {told.text}")
     tries = f"{state.counters.retries} of health.retries={health.retries}"
     run.log.say(f"back at step {step:,}, and on with another seed: {tries}")

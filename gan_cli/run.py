@@ -55,7 +55,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.objective = build_objective(self.config, self.batches)
-        self.watch_anew()
+        self.restart_health()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -67,6 +67,6 @@ class Run:
         """The modes of the data, if they are known."""
         return known_modes(self.config.dataset)
 
-    def watch_anew(self) -> None:
-        """Takes what was told so far from the lines of metrics there are."""
+    def restart_health(self) -> None:
+        """Reads the findings so far from the lines of metrics that there are."""
         self.health = Health(self.config, read_metrics(self.folder))

@@ -100,7 +100,7 @@ def _train(run: Run, stop: StopSignals, evaluation: float) -> Finding | None:
                 saved = _save_during_run(run, pace)
         if run.due is not None:
             try:
-                fatal, ends_early = _do(run, run.due, stop, pace, again=not step_done)
+                fatal, ends_early = _do_work(run, run.due, stop, pace, again=not step_done)
             except Interrupted:
                 break
             if ends_early:
@@ -108,7 +108,7 @@ def _train(run: Run, stop: StopSignals, evaluation: float) -> Finding | None:
             run.due = None
         if finished or fatal is not None or stop.received is not None:
             break
-        # D makes `n_critic` updates, then G makes one; a run may stop between any two and go on from there
+        # D makes its `n_critic` updates, then G its own; a run may stop after any of them, and goes on from there
         if next_network(counters, objective.alternation) == "discriminator":
             discriminator_step(state, objective, batches)
             step_done = False
@@ -160,7 +160,7 @@ def _due_work(run: Run, output: GeneratorStepOutput | None, pace: Pace, finished
     return due
 
 
-def _do(run: Run, due: Due, stop: StopSignals, pace: Pace, *, again: bool) -> tuple[Finding | None, bool]:
+def _do_work(run: Run, due: Due, stop: StopSignals, pace: Pace, *, again: bool) -> tuple[Finding | None, bool]:
     """Does the work that is due; returns a finding that ends the run, and whether patience with its metric ended.
 
     `again` leaves out what was done already before a run was stopped amid it. Interrupted if a signal comes.

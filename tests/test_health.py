@@ -184,7 +184,7 @@ def test_the_vanishing_gradient_s_first_cure_is_that_of_the_lab() -> None:
     assert second == "loss=wasserstein regularizer=gradient_penalty"
 
 
-# --- vital signs -------------------------------------------------------------------------------------------------
+# --- health metrics ----------------------------------------------------------------------------------------------
 
 
 def test_how_fakes_compare_to_reals() -> None:
