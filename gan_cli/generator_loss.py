@@ -11,7 +11,6 @@ from torch import Tensor
 from gan_cli.data.dataset import Batches
 from gan_cli.freezing import frozen
 from gan_cli.losses import Loss
-from gan_cli.options import rule_of
 from gan_cli.state import Counters, TrainState
 from gan_cli.unroll import optimizer_state_of, unrolled_parameters, with_parameters
 
@@ -22,10 +21,13 @@ Opponent = Callable[..., AbstractContextManager[Callable[..., Any]]]  # of state
 
 
 def build_opponent(
-    optimizer: Any, unroll_steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]
+    rule: dict[str, Any], unroll_steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]
 ) -> Opponent:
-    """D as G learns through it: as it is, or as it would be after some more updates."""
-    return _unrolled(optimizer, unroll_steps, loss, learning_rate) if unroll_steps > 0 else _frozen
+    """Returns D as G learns through it: as it is, or as it would be after some more updates.
+
+    `rule` is the name of D's optimizer and its settings, `loss` D's loss.
+    """
+    return _unrolled(rule, unroll_steps, loss, learning_rate) if unroll_steps > 0 else _frozen
 
 
 @contextmanager
@@ -35,17 +37,18 @@ def _frozen(state: TrainState, *_: Tensor | None) -> Iterator[Callable[..., Any]
         yield state.running("discriminator")
 
 
-def _unrolled(optimizer: Any, steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]) -> Opponent:
+def _unrolled(
+    rule: dict[str, Any], steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]
+) -> Opponent:
     """Gives D as it would be after some more updates on this batch, differentiable in the fakes (1611.02163, 2.2)."""
-    settings = rule_of(optimizer, "discriminator")
-    rule, _ = settings.pop("name"), settings.pop("lr")
+    settings = {key: value for key, value in rule.items() if key not in ("name", "lr")}
 
     @contextmanager
     def unroll(state: TrainState, real: Tensor, fake: Tensor, condition: Tensor | None) -> Iterator[Callable[..., Any]]:
         parameters = unrolled_parameters(
             state.discriminator,
             lambda call: loss(call(real, condition), call(fake, condition)),
-            rule=rule,
+            rule=rule["name"],
             settings=settings,
             optimizer_state=optimizer_state_of(state.discriminator_optimizer, state.discriminator),
             steps=steps,

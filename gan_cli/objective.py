@@ -28,7 +28,7 @@ from gan_cli.losses import LOSSES
 from gan_cli.models.conditioning import classification_loss
 from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.optim import rate_multiplier
-from gan_cli.options import Training
+from gan_cli.options import Training, rule_of
 from gan_cli.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_RULES, PenaltyInputs
 from gan_cli.state import Counters, TrainState
 
@@ -135,7 +135,9 @@ def build_objective(config: Config, batches: Batches) -> Objective:
         update_penalty_state=_penalty_state_rules(regularizer),
         adapt_augmentation=_augmentation_rule(training.ada_target, batches.batch_size),
         needs_real=loss.paired or unrolled,
-        opponent=build_opponent(optimizer, training.unroll_steps, discriminator_loss, learning_rate),
+        opponent=build_opponent(
+            rule_of(optimizer, "discriminator"), training.unroll_steps, discriminator_loss, learning_rate
+        ),
         select_top=build_top_selection(training.top_k, batches),
         generator_loss=build_generator_loss(loss, discriminator_loss, unrolled=unrolled),
         classification_loss=_weighted(classify, conditioning),

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from gan_cli import options
+
 PACKAGE = ROOT / "gan_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first; a module may import from its own layer and those before it.
@@ -73,7 +75,8 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 UPWARDS = {("jobs", "cli")}  # a sweep's job is a command line of its own, in another process
-PURE = ("models", "losses", "regularizers", "ema", "optim", "generation", "latents", "augment", "unroll")
+PURE = ("models", "losses", "regularizers", "ema", "optim", "generation", "latents", "augment", "unroll", "freezing")
+PURE += ("steps", "alternation", "discriminator_input", "generator_loss")
 
 
 def part(path: Path) -> str:
@@ -115,8 +118,14 @@ def test_imports_run_one_way(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", [path for path in FILES if part(path) in PURE], ids=lambda path: str(path.relative_to(PACKAGE))
 )
-def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
+def test_networks_losses_penalties_and_steps_know_no_config(path: Path) -> None:
     assert not ours(path) & {"config", "options", "schema", "compose"}
+
+
+def test_the_steps_name_no_option() -> None:
+    names = {*options.LOSSES, *options.REGULARIZERS, *options.CONDITIONINGS, *options.OPTIMIZERS}
+    tree = ast.parse((PACKAGE / "steps.py").read_text())
+    assert not {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & names
 
 
 TORCHLESS = (
