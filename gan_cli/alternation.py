@@ -22,7 +22,7 @@ class Alternation:
 
 
 def next_network(counters: Counters, alternation: Alternation) -> str:
-    """Returns `discriminator` until D has made its updates of the turn, then `generator` until G has made its own."""
+    """Returns `discriminator` while D has updates left in the turn, then `generator`."""
     turn = counters.step // alternation.g_updates
     warm_turns = min(turn + 1, WARMUP_TURNS) + turn // WARMUP_EVERY if alternation.warmup else 0
     due = (turn + 1) * alternation.d_updates + warm_turns * (alternation.warmup - alternation.d_updates)

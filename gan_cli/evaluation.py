@@ -69,7 +69,7 @@ def reference_for(config: Config, dataset: Dataset, say: Say) -> Reference | Non
 def describe_comparison(reference: Reference, metrics: Sequence[str]) -> list[str]:
     """Returns lines that say with what samples are compared, and what is left out of that."""
     why = reference.extractor.why
-    lines = [f"{', '.join(metrics)} beside {reference.describe()}", *reference.data.notes]
+    lines = [f"{', '.join(metrics)} compared with {reference.describe()}", *reference.data.notes]
     return [f"evaluation: {line}" for line in [*lines, *([f"in random features: {why}"] if why else [])]]
 
 

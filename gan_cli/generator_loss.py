@@ -32,7 +32,7 @@ def build_opponent(
 
 @contextmanager
 def _frozen(state: TrainState, *_: Tensor | None) -> Iterator[Callable[..., Any]]:
-    """Gives the discriminator as it is; it collects no gradient and keeps its statistics."""
+    """Yields D as it is; its weights collect no gradient, its statistics are not updated."""
     with frozen(state.discriminator):
         yield state.running("discriminator")
 
@@ -40,7 +40,7 @@ def _frozen(state: TrainState, *_: Tensor | None) -> Iterator[Callable[..., Any]
 def _unrolled(
     rule: dict[str, Any], steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]
 ) -> Opponent:
-    """Gives D as it would be after some more updates on this batch, differentiable in the fakes (1611.02163, 2.2)."""
+    """Yields D as it would be after some more updates on this batch, differentiable in the fakes (1611.02163, 2.2)."""
     settings = {key: value for key, value in rule.items() if key not in ("name", "lr")}
 
     @contextmanager
@@ -60,7 +60,7 @@ def _unrolled(
 
 
 def build_top_selection(top_k: float | None, batches: Batches) -> Callable[..., tuple[Tensor, Tensor | None]]:
-    """Selects the logits of the fakes that D rates highest, and of the real samples beside them (2002.06224)."""
+    """Selects the logits of the fakes that D rates highest, and of the real samples paired with them (2002.06224)."""
 
     def select(fake_logits: Tensor, real_logits: Tensor | None, d_updates: int) -> tuple[Tensor, Tensor | None]:
         share = top_share(top_k, d_updates, batches)

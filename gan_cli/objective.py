@@ -1,6 +1,7 @@
-"""What the two networks minimize and how they are updated, resolved once from a config: `steps.py` asks no option.
+"""What the two networks minimize and how they are updated, as functions, resolved once from a config.
 
-`build_objective` looks every name up, fills in what `auto` stands for, and leaves out what was not chosen.
+`build_objective` finds each function by its option's name and replaces `auto` by its value, so that `steps.py` contains
+no branch on an option.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Penalty(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """The choices of a config as functions and numbers; those not made are functions that change nothing."""
+    """The choices of a config as functions and numbers; for a choice that is off, a function that changes nothing."""
 
     seed: int
     latent: Latent
@@ -154,10 +155,9 @@ def _alternation(training: Training, batches: Batches) -> Alternation:
 
 
 def _reuses_fakes(training: Training, *, compiled: bool) -> bool:
-    """Fakes are reused if that is wanted, and they can be held and made again to the last bit after a stop.
+    """Returns whether G reuses D's fakes: if that is chosen, and they can be generated again bit for bit after a stop.
 
-    Of a batch in parts only one part is held at a time; compiled networks round otherwise where their statistics stand
-    still.
+    Compiled networks round otherwise while their statistics are frozen. The parts of a batch are not kept in memory.
     """
     return training.reuse_fakes and training.accumulate == 1 and not compiled
 
@@ -260,7 +260,7 @@ def _weight_rules(regularizer: dict[str, Any]) -> Callable[[nn.Module], None]:
 
 
 def _penalty_state_rules(regularizer: dict[str, Any]) -> Callable[[TrainState, Tensor, Tensor], None]:
-    """Updates what penalties keep from update to update, once in each, whatever the number of parts of a batch."""
+    """Updates the state of penalties once in each update, by the logits of the whole batch."""
     rules: dict[str, Callable[..., dict[str, Tensor]]] = {}
     for name in [name for name in regularizer if name in STATE_UPDATES]:
         settings = dataclasses.asdict(regularizer[name])

@@ -1,8 +1,8 @@
-"""The two updates of a GAN (1406.2661, algorithm 1): D learns to tell real from fake, G to make fakes that D takes for
-real.
+"""The two updates of a GAN (1406.2661, algorithm 1).
 
-Each network is frozen while the other learns. Networks run in the precision of the objective; losses and penalties are
-always float32. All randomness is a function of (seed, purpose, update).
+D, the discriminator, learns to give real samples high logits and fakes low ones; G, the generator, learns to generate
+fakes to which D gives high logits. Each is frozen while the other learns. Networks run in the precision of the
+objective; losses and penalties are always float32. All randomness is a function of (seed, purpose, update).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gan_cli.state import DiscriminatorStepOutput, GeneratorStepOutput, TrainSta
 
 
 def training_step(state: TrainState, objective: Objective, batches: Batches) -> GeneratorStepOutput | None:
-    """Makes the next update, of D or of G, for code that has no run; returns what G's gave, None after D's."""
+    """Makes the next update, D's or G's, for code without a run; returns G's output, None after an update of D."""
     if next_network(state.counters, objective.alternation) == "discriminator":
         discriminator_step(state, objective, batches)
         return None
@@ -95,7 +95,7 @@ def generate_fakes(state: TrainState, objective: Objective, latents: Tensor, con
 def _fakes_for_discriminator(
     state: TrainState, objective: Objective, latents: Tensor, condition: Tensor | None
 ) -> Tensor:
-    """Returns fakes without gradient. If G will learn from them too, its statistics take them in now."""
+    """Returns fakes without gradient. If G will reuse them, `state.fakes` has them with their graph."""
     if objective.keeps_fakes(state.counters):
         state.fakes = generate_fakes(state, objective, latents, condition)
         return state.fakes.detach()
@@ -127,7 +127,7 @@ def _fakes_for_generator(
 
 
 def _fakes_of_last_update(state: TrainState, objective: Objective, batches: Batches) -> Tensor:
-    """Generates the fakes of D's last update again, which another process made; G's statistics have them in already."""
+    """Generates again the fakes of D's last update, which another process made; G's statistics include them already."""
     last = state.counters.d_updates - 1
     _seed_layers(state, objective, "discriminator", last)
     latents = draw_latents(objective, "discriminator", last).to(state.device)
@@ -196,7 +196,7 @@ def _discriminate_fakes(
 
 
 class Microbatches:
-    """A batch worked on in `count` equal parts, one after the other, to save memory: gradients add up to its mean."""
+    """Processes a batch in `count` equal parts to save memory; gradients add up to that of the mean over the batch."""
 
     def __init__(self, count: int) -> None:
         self.count = count
