@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from report import leave, table
 
-from gan_cli.budget import seconds_of
+from gan_cli.training.budget import seconds_of
 
 KEPT = 0.05
 DATA = {

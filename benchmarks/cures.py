@@ -15,20 +15,20 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from gan_cli import config as configs
-from gan_cli.build import latent_of
-from gan_cli.compose import compose_command
-from gan_cli.config import Config
-from gan_cli.data import build_batches, build_dataset, known_modes
+from gan_cli.config import train_config
+from gan_cli.config.compose import compose_command
+from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import to_bytes
-from gan_cli.generation import generate
-from gan_cli.labels import attributes_of
-from gan_cli.metrics.classifier import train_classifier
-from gan_cli.metrics.distances import frechet_distance
-from gan_cli.metrics.modes import count_modes
-from gan_cli.objective import build_objective
-from gan_cli.state import build_state
-from gan_cli.steps import training_step
+from gan_cli.data.labels import attributes_of
+from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
+from gan_cli.evaluation.metrics.classifier import train_classifier
+from gan_cli.evaluation.metrics.distances import frechet_distance
+from gan_cli.evaluation.metrics.modes import count_modes
+from gan_cli.models.build_networks import latent_of
+from gan_cli.models.generate import generate
+from gan_cli.state.train_state import build_state
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import training_step
 
 SEEDS = (0, 1, 2)
 RING = ("experiment=failure/mode_collapse",)
@@ -71,7 +71,7 @@ ON_DIGITS = {
 
 def trained(command: list[str]) -> tuple[Config, Tensor]:
     """The config, and 2,500 samples as the average makes them."""
-    config = configs.parse(compose_command("train", command).data)
+    config = train_config.parse(compose_command("train", command).data)
     dataset = build_dataset(config.dataset, config.image_size)
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
@@ -97,7 +97,9 @@ def on_ring() -> None:
 
 
 def on_digits() -> None:
-    everything = build_dataset(configs.parse(compose_command("train", ["dataset.download=false"]).data).dataset, 28)
+    everything = build_dataset(
+        train_config.parse(compose_command("train", ["dataset.download=false"]).data).dataset, 28
+    )
     assert everything.labels is not None
     judge = train_classifier(everything.samples, everything.labels, attributes_of(everything.classes))
     real = judge.features(everything.samples)

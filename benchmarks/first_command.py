@@ -32,8 +32,8 @@ from scores import SAMPLES, Scorer
 from torch import Tensor
 from trials import Program, Row, kept_rows, missing, run_missing, train
 
-from gan_cli.budget import seconds_of
-from gan_cli.pictures import draw_grid, save_picture
+from gan_cli.images.grid import draw_grid, save_picture
+from gan_cli.training.budget import seconds_of
 
 NAME = "first_command"
 LENGTHS = ("5m", "15m")

@@ -115,7 +115,15 @@ class Job(NamedTuple):
 
 def run(job: Job) -> None:
     """Trains and adds a line to the results: what was counted in the end, and the seconds of CPU it took."""
-    command = [sys.executable, "-m", "gan_cli.cli", "train", *job.command, f"name={job.name}", f"output={LAB}/runs"]
+    command = [
+        sys.executable,
+        "-m",
+        "gan_cli.cli.main",
+        "train",
+        *job.command,
+        f"name={job.name}",
+        f"output={LAB}/runs",
+    ]
     with open(LAB / "lab.log", "a") as log:
         child = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
         _, status, usage = os.wait4(child.pid, 0)

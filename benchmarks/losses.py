@@ -22,7 +22,7 @@ from report import table
 from scores import SAMPLES, Scorer, real_of
 from trials import Program, Row, kept_rows, run_missing, train
 
-from gan_cli.budget import seconds_of
+from gan_cli.training.budget import seconds_of
 
 NAME = "losses"
 LOSSES = ("non_saturating", "bce", "hinge", "least_squares", "relativistic", "minimax", "wasserstein")

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import picture_sets
 from scores import config_of, real_of
 
-from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset
-from gan_cli.realdata import Real
+from gan_cli.data.load_dataset import build_dataset
+from gan_cli.evaluation.real_data import Real
 
 USUAL_SIZE = 64  # what a folder of pictures is brought to where nobody says otherwise
 HELD_OUT, HELD_OUT_FACES = 2000, 1_000_000  # how many; the seed of the first face

@@ -21,7 +21,7 @@ from typing import Any
 from report import leave, table
 
 from gan_cli.api import train
-from gan_cli.cli import run_command
+from gan_cli.cli.main import run_command
 
 ARCHITECTURES = ("mlp", "dcgan", "resnet", "subpixel")
 

@@ -28,18 +28,18 @@ from plot import log_log
 from report import leave, table
 from torch import Tensor
 
-from gan_cli import checkpoint
-from gan_cli import config as configs
-from gan_cli.build import build_generator, latent_of
-from gan_cli.compose import compose_command
-from gan_cli.data import build_dataset
+from gan_cli.config import train_config
+from gan_cli.config.compose import compose_command
 from gan_cli.data.dataset import Dataset, to_bytes
-from gan_cli.evaluation import CLASSIFIERS
-from gan_cli.generation import generate
-from gan_cli.labels import attributes_of, condition_of
-from gan_cli.metrics.classifier import Classifier, cached_classifier
-from gan_cli.metrics.distances import frechet_distance, precision_recall
+from gan_cli.data.labels import attributes_of, condition_of
+from gan_cli.data.load_dataset import build_dataset
+from gan_cli.evaluation.metrics.classifier import Classifier, cached_classifier
+from gan_cli.evaluation.metrics.distances import frechet_distance, precision_recall
+from gan_cli.models.build_networks import build_generator, latent_of
 from gan_cli.models.conditioning import classification_accuracy
+from gan_cli.models.generate import generate
+from gan_cli.state import checkpoint
+from gan_cli.training.periodic_evaluation import CLASSIFIERS
 
 RECIPES = {
     "gan-cli": ["experiment=fast"],
@@ -78,7 +78,7 @@ class Judge:
 
 def load(root: str, split: str) -> Dataset:
     overrides = [DATASET, f"dataset.split={split}", f"dataset.root={root}"]
-    config = configs.parse(compose_command("train", overrides).data)
+    config = train_config.parse(compose_command("train", overrides).data)
     return build_dataset(config.dataset, config.image_size)
 
 

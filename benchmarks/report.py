@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gan_cli import machine as machines
+from gan_cli import device
 
 LEFT = Path("outputs/bench")
 
@@ -61,7 +61,7 @@ def load(name: str) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """The processor and its cores, how busy they were, and the versions and the commit that were measured."""
-    git = machines.git_state(Path(machines.__file__).resolve().parent) or {}
+    git = device.git_state(Path(device.__file__).resolve().parent) or {}
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),

@@ -14,16 +14,16 @@ import time
 
 import torch
 
-from gan_cli import config as configs
-from gan_cli.build import latent_of
-from gan_cli.compose import compose_command
-from gan_cli.data import build_batches, build_dataset, known_modes
-from gan_cli.generation import generate
-from gan_cli.losses import LOSSES
-from gan_cli.metrics.modes import count_modes
-from gan_cli.objective import build_objective
-from gan_cli.state import build_state
-from gan_cli.steps import training_step
+from gan_cli.config import train_config
+from gan_cli.config.compose import compose_command
+from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
+from gan_cli.evaluation.metrics.modes import count_modes
+from gan_cli.models.build_networks import latent_of
+from gan_cli.models.generate import generate
+from gan_cli.objectives.losses import LOSSES
+from gan_cli.state.train_state import build_state
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import training_step
 
 REGULARIZERS = ("none", "gradient_penalty", "dragan", "weight_clip", "zero_centered", "r1", "r2", "r1_r2")
 STEPS = {"wasserstein": 2500}  # five D updates each
@@ -36,7 +36,7 @@ def measure(loss: str, regularizer: str, *more: str) -> tuple[int, float]:
     """Modes and share after training with seed 0."""
     steps = STEPS.get(loss, 6000)
     command = ["experiment=ring", LATENTS, f"loss={loss}", f"regularizer={regularizer}", f"steps={steps}", *more]
-    config = configs.parse(compose_command("train", command).data)
+    config = train_config.parse(compose_command("train", command).data)
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, build_dataset(config.dataset, None), state.device)

@@ -36,12 +36,13 @@ def measure(ckpt: str, count: int, kind: str, out: str) -> dict[str, float]:
     """In this process: images a second by the bare network and by the command, and the most memory at any time."""
     import torch
 
-    from gan_cli import checkpoint, schema
-    from gan_cli.build import build_generator, latent_of
-    from gan_cli.commands import SampleConfig
-    from gan_cli.compose import compose_command
-    from gan_cli.generation import latents_of
-    from gan_cli.sample import sample
+    from gan_cli.config import schema
+    from gan_cli.config.commands import SampleConfig
+    from gan_cli.config.compose import compose_command
+    from gan_cli.models.build_networks import build_generator, latent_of
+    from gan_cli.models.generate import latents_of
+    from gan_cli.sampling.sample import sample
+    from gan_cli.state import checkpoint
 
     torch.set_num_threads(1)
     command = [f"ckpt={ckpt}", f"n={count}", f"format={kind}", f"out={out}", "device=cpu"]
@@ -80,7 +81,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         train = ["dataset.download=false", *sys.argv[1:], "steps=1", "threads=1", f"output={scratch}", "name=run"]
-        run([sys.executable, "-m", "gan_cli.cli", "train", *train])
+        run([sys.executable, "-m", "gan_cli.cli.main", "train", *train])
         for kind, count in [*(("npz", count) for count in COUNTS), ("images", FEW), ("grid", FEW)]:
             point = [f"{scratch}/run", str(count), kind, f"{scratch}/{kind}-{count}"]
             rows.append(json.loads(run([sys.executable, __file__, MEASURE, *point])))

@@ -45,16 +45,16 @@ def measure(overrides: list[str]) -> dict[str, float]:
     """In this process: what a run does from its data to its steps."""
     import torch
 
-    from gan_cli import config as configs
-    from gan_cli.autotune import settle_precision
-    from gan_cli.compose import compose_command
-    from gan_cli.data import build_batches, build_dataset
-    from gan_cli.objective import build_objective
-    from gan_cli.state import build_state
-    from gan_cli.steps import training_step
+    from gan_cli.config import train_config
+    from gan_cli.config.compose import compose_command
+    from gan_cli.data.load_dataset import build_batches, build_dataset
+    from gan_cli.launch.autotune import settle_precision
+    from gan_cli.state.train_state import build_state
+    from gan_cli.training.objective import build_objective
+    from gan_cli.training.steps import training_step
 
     torch.set_num_threads(1)
-    config = settle_precision(configs.parse(compose_command("train", overrides).data), torch.device("cpu"))
+    config = settle_precision(train_config.parse(compose_command("train", overrides).data), torch.device("cpu"))
     started = time.perf_counter()
     dataset = build_dataset(config.dataset, config.image_size)
     dataset.fingerprint  # noqa: B018 - a run records it

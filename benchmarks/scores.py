@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_cli import config as configs
-from gan_cli.compose import compose_command
-from gan_cli.config import Config
-from gan_cli.data import build_dataset
-from gan_cli.overrides import quote_literals
-from gan_cli.quality import compute_figures, find_copies
-from gan_cli.realdata import Real, find_real
-from gan_cli.reference import build_extractor, build_reference
+from gan_cli.config import train_config
+from gan_cli.config.compose import compose_command
+from gan_cli.config.overrides import quote_literals
+from gan_cli.config.train_config import Config
+from gan_cli.data.load_dataset import build_dataset
+from gan_cli.evaluation.evaluator import compute_figures, find_copies
+from gan_cli.evaluation.real_data import Real, find_real
+from gan_cli.evaluation.reference import build_extractor, build_reference
 
 SAMPLES = 2000  # compared on each side, or as many as there are
 METRICS = ("frechet", "precision_recall")
@@ -58,7 +58,7 @@ class Scorer:
 
 
 def config_of(overrides: Sequence[str]) -> Config:
-    return configs.parse(compose_command("train", list(map(quote_literals, overrides))).data)
+    return train_config.parse(compose_command("train", list(map(quote_literals, overrides))).data)
 
 
 def real_of(overrides: Sequence[str]) -> Real:

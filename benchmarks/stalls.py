@@ -17,8 +17,8 @@ from typing import Any
 
 from report import leave, table
 
-from gan_cli import train as training
-from gan_cli.cli import run_command
+from gan_cli.cli.main import run_command
+from gan_cli.training import loop
 
 PARTS = {
     "logging": "_log",
@@ -31,7 +31,7 @@ PARTS = {
 @contextmanager
 def timed(name: str, spent: list[float]) -> Iterator[None]:
     """Calls of the loop's function `name` add their seconds to `spent`."""
-    plain = getattr(training, name)
+    plain = getattr(loop, name)
 
     def calling(*arguments: Any) -> Any:
         started = time.perf_counter()
@@ -40,11 +40,11 @@ def timed(name: str, spent: list[float]) -> Iterator[None]:
         finally:
             spent.append(time.perf_counter() - started)
 
-    setattr(training, name, calling)
+    setattr(loop, name, calling)
     try:
         yield
     finally:
-        setattr(training, name, plain)
+        setattr(loop, name, plain)
 
 
 def run(steps: int) -> tuple[float, dict[str, list[float]]]:

@@ -34,7 +34,7 @@ import time
 import torch
 started = time.perf_counter()
 from gan_cli import train
-from gan_cli.cli import run_command
+from gan_cli.cli.main import run_command
 
 def timed(*arguments):
     generator_step(*arguments)
@@ -49,7 +49,7 @@ run_command("train", ["dataset=mnist", "dataset.download=false", "name=run"])
 def command_seconds(folder: str, *arguments: str) -> float:
     """Of a whole `gan-train` process; it must end as expected."""
     started = time.perf_counter()
-    done = _run(folder, "-m", "gan_cli.cli", "train", *arguments)
+    done = _run(folder, "-m", "gan_cli.cli.main", "train", *arguments)
     seconds = time.perf_counter() - started
     assert done.returncode == (0 if "--help" in arguments else 2), (arguments, done.stderr)
     return seconds

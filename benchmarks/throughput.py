@@ -26,13 +26,13 @@ from report import leave, table
 from textbook import BATCH, CHANNELS, Textbook
 from torch.utils.flop_counter import FlopCounterMode
 
-from gan_cli import config as configs
-from gan_cli.compose import compose_command
-from gan_cli.data import build_batches, build_dataset
+from gan_cli.config import train_config
+from gan_cli.config.compose import compose_command
 from gan_cli.data.dataset import Batches
-from gan_cli.objective import Objective, build_objective
-from gan_cli.state import TrainState, build_state
-from gan_cli.steps import training_step
+from gan_cli.data.load_dataset import build_batches, build_dataset
+from gan_cli.state.train_state import TrainState, build_state
+from gan_cli.training.objective import Objective, build_objective
+from gan_cli.training.steps import training_step
 
 TEXTBOOK = Path(__file__).resolve().parent / "textbook.py"
 SAME = [
@@ -58,7 +58,7 @@ KINDS = {
 
 
 def prepared(overrides: Sequence[str]) -> tuple[TrainState, Objective, Batches]:
-    config = configs.parse(compose_command("train", list(overrides)).data)
+    config = train_config.parse(compose_command("train", list(overrides)).data)
     dataset = build_dataset(config.dataset, config.image_size)
     device = torch.device("cpu")
     batches = build_batches(config, dataset, device)

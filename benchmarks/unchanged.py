@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from trials import Program
 
-from gan_cli.compose import compose_command, groups
+from gan_cli.config.compose import compose_command, groups
 
 SHORT = ["steps=6", "training.checkpoint_every=6", "training.sample_every=100", "threads=1", "output=.", "name=run"]
 SHAPES = ["dataset=shapes", "dataset.size=1000", "dataset.image_channels=3", "conditioning=none"]

@@ -17,18 +17,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gan_cli import config as configs
-from gan_cli.config import Config
+from gan_cli.config import train_config
+from gan_cli.config.recipes import AUTO, GROUP, NO_RECIPE, NONE, USED, Choice, check_whole
+from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, one_line
-from gan_cli.recipes import AUTO, GROUP, NO_RECIPE, NONE, USED, Choice, check_whole
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from gan_cli.commands import EvalConfig
-    from gan_cli.figures import Evaluated
-    from gan_cli.loading import Labels, LoadedGenerator
+    from gan_cli.config.commands import EvalConfig
+    from gan_cli.config.metric_names import Evaluated
+    from gan_cli.sampling.load_generator import Labels, LoadedGenerator
 
 __all__ = ["evaluate", "load_generator", "sample", "train"]
 
@@ -64,21 +64,21 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
     USR1 it has saved too, and the folder is returned; `ended` in its `config.json` says `stopped`.
     """
     if isinstance(config, Config):
-        from gan_cli.compose import groups
+        from gan_cli.config.compose import groups
 
-        configs.refuse_keys_of_sweeps(config)
-        configs.validate(config)
-        check_whole(configs.to_dict(config), groups()[GROUP])
+        train_config.refuse_keys_of_sweeps(config)
+        train_config.validate(config)
+        check_whole(train_config.to_dict(config), groups()[GROUP])
         asked, typed = _asked_of(config), _overrides_of(config)
     else:
-        from gan_cli.sources import open_sources, tell_taken
+        from gan_cli.plugins.option_sources import open_sources, tell_taken
 
         typed = _overrides(config)
         asked = read_overrides(open_sources(typed))
         tell_taken("train")
     if asked.config.dry_run:
         raise UsageError("dry_run=true: trains nothing, gan-train shows what it would; leave it out")
-    from gan_cli.launch import Request, launch
+    from gan_cli.launch.launch import Request, launch
 
     ended = launch(Request(*asked, command="" if typed is None else shlex.join(["gan-train", *typed])))
     if ended.code == STOPPED_BY_USER:
@@ -101,7 +101,7 @@ def load_generator(
     CheckpointError for a file that is missing, damaged, foreign or of another shape; UsageError for `ema=False` of an
     export of the average.
     """
-    from gan_cli import loading
+    from gan_cli.sampling import load_generator as loading
 
     return loading.load_generator(path, ema=ema, device=device)
 
@@ -123,7 +123,7 @@ def sample(
 
     UsageError for labels that the generator does not know, or seeds that are none.
     """
-    from gan_cli import loading
+    from gan_cli.sampling import load_generator as loading
 
     return loading.sample(generator, seeds, labels, truncation=truncation, batch_size=batch_size)
 
@@ -165,9 +165,9 @@ def evaluate(
     )  # fmt: skip
     import torch
 
-    from gan_cli.appraisal import evaluate_checkpoint, evaluate_folders
-    from gan_cli.evaluate_folders import check_folders
-    from gan_cli.loading import find_checkpoint
+    from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
+    from gan_cli.evaluation.image_folders import check_folders
+    from gan_cli.sampling.load_generator import find_checkpoint
 
     how: dict[str, Any] = {name: getattr(asked, name) for name in HOW}
     if path is None:
@@ -183,9 +183,9 @@ def evaluate(
 
 def _asked_of_eval(**given: Any) -> EvalConfig:
     """The arguments of `evaluate` as `gan-eval` would take them, in its words where it would not."""
-    from gan_cli import schema
-    from gan_cli.commands import EvalConfig
-    from gan_cli.compose import compose_default
+    from gan_cli.config import schema
+    from gan_cli.config.commands import EvalConfig
+    from gan_cli.config.compose import compose_default
 
     for name, value in given.items():
         if isinstance(value, os.PathLike):
@@ -209,27 +209,27 @@ def _asked_of_eval(**given: Any) -> EvalConfig:
 
 def read_overrides(overrides: Sequence[str]) -> Asked:
     """What a `gan-train` command line comes to, validated as far as it can be without its data."""
-    from gan_cli import changes
-    from gan_cli.compose import compose_command
+    from gan_cli.config.compose import compose_command
+    from gan_cli.launch import changes
 
     resumed = changes.on_resuming(overrides)
     if resumed is not None:
         composed = compose_command("train", resumed.overrides, recipe=NONE)
         named = tuple(key for key in composed.named if key not in resumed.added)
-        parsed = configs.read(composed.data)
-        configs.refuse_keys_of_sweeps(parsed)
+        parsed = train_config.read(composed.data)
+        train_config.refuse_keys_of_sweeps(parsed)
         return Asked(parsed, named, {}, NO_RECIPE, tuple(resumed.overrides))
     composed = compose_command("train", overrides)
-    parsed = configs.read(composed.data)
-    configs.refuse_keys_of_sweeps(parsed)
+    parsed = train_config.read(composed.data)
+    train_config.refuse_keys_of_sweeps(parsed)
     if parsed.init_from is None:  # else its networks are yet to be known
-        configs.validate(parsed)
+        train_config.validate(parsed)
     return Asked(parsed, composed.named, composed.brought, composed.recipe, tuple(overrides), composed.of_recipe)
 
 
 def _asked_of(config: Config) -> Asked:
     """A whole config, with the overrides that come to it under the recipe that it has."""
-    from gan_cli.overrides import quote_literals
+    from gan_cli.config.overrides import quote_literals
 
     typed = _overrides_of(config, config.recipe_used) if config.resume == "auto" or config.replay else None
     overrides = None if typed is None else tuple(map(quote_literals, typed))
@@ -254,32 +254,32 @@ def _overrides_of(config: Config, recipe: str | None = None) -> list[str] | None
 
     `recipe` is what `recipe=auto` stands for; None has it chosen by the data of today.
     """
-    from gan_cli.compose import compose_command, compose_default
-    from gan_cli.overrides import quote_literals
+    from gan_cli.config.compose import compose_command, compose_default
+    from gan_cli.config.overrides import quote_literals
 
-    wanted = configs.to_dict(config)
-    default = configs.to_dict(configs.read(compose_default("train")))
-    usual = dict(configs.flatten(default))
+    wanted = train_config.to_dict(config)
+    default = train_config.to_dict(train_config.read(compose_default("train")))
+    usual = dict(train_config.flatten(default))
     chosen = {
         key.removesuffix(".name").replace(".", "/"): value
-        for key, value in configs.flatten(wanted)
+        for key, value in train_config.flatten(wanted)
         if key.endswith(".name") and usual.get(key) != value
     }
     if wanted["regularizer"].keys() != default["regularizer"].keys():
         chosen["regularizer"] = list(wanted["regularizer"]) or "none"
     if wanted["recipe"] != AUTO:
         chosen["recipe"] = wanted["recipe"]
-    left = {configs.RECORDED, USED} | ({"steps"} if config.budget is not None else set())  # a command says one end
+    left = {train_config.RECORDED, USED} | ({"steps"} if config.budget is not None else set())  # a command says one end
     set_: dict[str, Any] = {}
     for _ in range(3):  # to set a key may change those that follow it
         typed = [_typed(key, value) for key, value in {**chosen, **set_}.items()]
         try:
             overrides = list(map(quote_literals, typed))
-            composed = configs.to_dict(configs.read(compose_command("train", overrides, recipe).data))
+            composed = train_config.to_dict(train_config.read(compose_command("train", overrides, recipe).data))
         except UsageError:
             return None  # options of a file, or of a plugin, that is not here
-        found = dict(configs.flatten(composed))
-        leaves = {key: value for key, value in configs.flatten(wanted) if key not in left}
+        found = dict(train_config.flatten(composed))
+        leaves = {key: value for key, value in train_config.flatten(wanted) if key not in left}
         differing = {key: value for key, value in leaves.items() if key not in found or found[key] != value}
         if not differing:
             return typed if found.keys() - left == leaves.keys() else None
@@ -296,13 +296,13 @@ def _leaves(config: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
 
 
 def _typed(key: str, value: Any) -> str:
-    from gan_cli.overrides import LITERAL_KEYS
+    from gan_cli.config.overrides import LITERAL_KEYS
 
     return f"{key}={value}" if key in LITERAL_KEYS and isinstance(value, str | Path) else f"{key}={_value(key, value)}"
 
 
 def _value(key: str, value: Any) -> str:
-    from gan_cli.overrides import quote
+    from gan_cli.config.overrides import quote
 
     if value is None:
         return "null"

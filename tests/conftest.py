@@ -17,19 +17,19 @@ import pytest
 import torch
 from warm import warm_python
 
-from gan_cli import config as configs
-from gan_cli import evaluation, reference
-from gan_cli import train as training
-from gan_cli.cli import run_command
-from gan_cli.compose import compose_command
-from gan_cli.config import Config
-from gan_cli.data import build_batches, build_dataset, with_classes
-from gan_cli.metrics import classifier
-from gan_cli.objective import build_objective
-from gan_cli.overrides import quote_literals
-from gan_cli.searchpath import own_folders
-from gan_cli.state import TrainState, build_state
-from gan_cli.steps import training_step
+from gan_cli.cli.main import run_command
+from gan_cli.config import train_config
+from gan_cli.config.compose import compose_command
+from gan_cli.config.overrides import quote_literals
+from gan_cli.config.search_path import own_folders
+from gan_cli.config.train_config import Config
+from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
+from gan_cli.evaluation import reference
+from gan_cli.evaluation.metrics import classifier
+from gan_cli.state.train_state import TrainState, build_state
+from gan_cli.training import loop, periodic_evaluation
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import training_step
 
 ROOT = Path(__file__).resolve().parent.parent
 # A step of a few milliseconds: small pictures, small networks, no download.
@@ -69,7 +69,7 @@ def compose(*overrides: str) -> Config:
 
 @cache
 def _compose(*overrides: str) -> Config:
-    return configs.parse(compose_command("train", [quote_literals(override) for override in overrides]).data)
+    return train_config.parse(compose_command("train", [quote_literals(override) for override in overrides]).data)
 
 
 def played(config: Config, steps: int | None = None) -> TrainState:
@@ -88,7 +88,7 @@ def played(config: Config, steps: int | None = None) -> TrainState:
 def around_updates(monkeypatch: pytest.MonkeyPatch, around: Callable[..., Any]) -> None:
     """Calls `around(step, state, objective, batches)` for each update of a run, `step` being the real one."""
     for name in ("discriminator_step", "generator_step"):
-        monkeypatch.setattr(training, name, partial(around, getattr(training, name)))
+        monkeypatch.setattr(loop, name, partial(around, getattr(loop, name)))
 
 
 def without(overrides: Sequence[str], *prefixes: str) -> list[str]:
@@ -98,9 +98,9 @@ def without(overrides: Sequence[str], *prefixes: str) -> list[str]:
 @pytest.fixture
 def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to stand in, with a home of its own; classifiers are shared by all tests, and asked little."""
-    monkeypatch.setattr(evaluation, "STACK_SEEDS", range(200))
+    monkeypatch.setattr(periodic_evaluation, "STACK_SEEDS", range(200))
     monkeypatch.setattr(classifier, "STEPS", 60)
-    for module in (evaluation, reference):
+    for module in (periodic_evaluation, reference):
         monkeypatch.setattr(module, "CLASSIFIERS", tmp_path_factory.getbasetemp() / "classifiers")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "work"
@@ -144,7 +144,7 @@ def run_process(
 ) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, as a person starts it; of `python=sys.executable`, a new interpreter too."""
     return subprocess.run(
-        [python or warm_python(), "-m", "gan_cli.cli", command, *arguments],
+        [python or warm_python(), "-m", "gan_cli.cli.main", command, *arguments],
         cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,

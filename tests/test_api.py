@@ -21,14 +21,14 @@ from conftest import ROOT, TINY_IMAGES
 from PIL import Image
 
 from gan_cli import api
-from gan_cli import config as configs
-from gan_cli.checkpoint import LAST, load
-from gan_cli.cli import run_command
-from gan_cli.compose import compose_command
+from gan_cli.cli.main import run_command
+from gan_cli.config import train_config
+from gan_cli.config.compose import compose_command
 from gan_cli.data.dataset import to_bytes
 from gan_cli.errors import CheckpointError, CollapsedError, GanCliError, UsageError
-from gan_cli.loading import load_generator, sample
-from gan_cli.sources import open_sources
+from gan_cli.plugins.option_sources import open_sources
+from gan_cli.sampling.load_generator import load_generator, sample
+from gan_cli.state.checkpoint import LAST, load
 
 CONDITIONAL = [*TINY_IMAGES, "conditioning=projection", "steps=3", "name=kinds"]
 
@@ -74,7 +74,9 @@ def test_a_run_is_that_of_the_command(train: Callable[..., Path], here: Path) ->
     for run in (mapped, whole):
         words = shlex.split(json.loads((run / "config.json").read_text())["command"])
         assert (words[0], "dataset=shapes" in words) == ("gan-train", True)
-        again, once = (configs.to_dict(part) for part in (api.read_overrides(open_sources(words[1:])).config, config))
+        again, once = (
+            train_config.to_dict(part) for part in (api.read_overrides(open_sources(words[1:])).config, config)
+        )
         for part in (again, once):
             del part["name"], part["threads"], part["precision"]  # which a run settles
         assert again == once
@@ -108,26 +110,26 @@ def test_values_of_a_mapping_are_taken_as_they_are(tmp_path: Path) -> None:
     ],
 )
 def test_a_config_is_told_as_a_command_that_comes_to_it(overrides: list[str]) -> None:
-    config = configs.read(compose_command("train", open_sources(overrides)).data)
+    config = train_config.read(compose_command("train", open_sources(overrides)).data)
     typed = api._overrides_of(config)
     assert typed is not None
-    assert configs.read(compose_command("train", open_sources(typed)).data) == config
+    assert train_config.read(compose_command("train", open_sources(typed)).data) == config
     assert len(typed) <= 25
     assert overrides or not typed
 
 
 def test_of_a_config_with_a_budget_the_command_says_no_steps() -> None:
-    config = configs.read(compose_command("train", ["steps=77", "budget=5s"]).data)
+    config = train_config.read(compose_command("train", ["steps=77", "budget=5s"]).data)
     assert api._overrides_of(config) == ["budget=5s"]
 
 
 def test_a_config_that_no_command_comes_to_has_none() -> None:
-    config = configs.read(compose_command("train", ["loss=hinge"]).data)
+    config = train_config.read(compose_command("train", ["loss=hinge"]).data)
     assert api._overrides_of(dataclasses.replace(config, plugins=("not.enabled",))) is None
 
 
 def test_a_config_with_keys_of_sweeps_is_refused(here: Path) -> None:
-    config = configs.read(compose_command("train", []).data)
+    config = train_config.read(compose_command("train", []).data)
     for more in ({"jobs": 2}, {"fresh": True}):
         with pytest.raises(UsageError, match="-m"):
             api.train(dataclasses.replace(config, **more))  # type: ignore[arg-type]

@@ -7,10 +7,10 @@ from conftest import compose, played
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gan_cli.build import latent_of
-from gan_cli.data import build_dataset
 from gan_cli.data.dataset import Dataset, to_unit
-from gan_cli.generation import generate
+from gan_cli.data.load_dataset import build_dataset
+from gan_cli.models.build_networks import latent_of
+from gan_cli.models.generate import generate
 
 STEPS = 300  # a seventh of what `make demo` does in its minute on two cores of 2026
 

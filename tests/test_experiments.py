@@ -15,9 +15,9 @@ from test_data import write_digits
 from test_folder import mixed_folder, write_pets
 from test_resume import last, metrics
 
-from gan_cli.cli import run_command
-from gan_cli.compose import groups
-from gan_cli.data.digits import FASHION_MNIST, KMNIST, MNIST
+from gan_cli.cli.main import run_command
+from gan_cli.config.compose import groups
+from gan_cli.data.datasets.digits import FASHION_MNIST, KMNIST, MNIST
 
 CASES = [(group, option) for group, options in groups().items() for option in options]
 POINTS = ("ring", "grid", "swiss_roll")

@@ -12,15 +12,15 @@ import pytest
 import torch
 from conftest import compose
 
-from gan_cli.build import latent_of
-from gan_cli.compose import groups
-from gan_cli.data import build_batches, build_dataset, known_modes
-from gan_cli.generation import generate
-from gan_cli.measure import gradient_norm
-from gan_cli.metrics.modes import ModeCount, count_modes
-from gan_cli.objective import build_objective
-from gan_cli.state import build_state
-from gan_cli.steps import training_step
+from gan_cli.config.compose import groups
+from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
+from gan_cli.evaluation.metrics.modes import ModeCount, count_modes
+from gan_cli.models.build_networks import latent_of
+from gan_cli.models.generate import generate
+from gan_cli.state.train_state import build_state
+from gan_cli.training.objective import build_objective
+from gan_cli.training.step_metrics import gradient_norm
+from gan_cli.training.steps import training_step
 
 EVERY = 100  # steps from one look at the fakes to the next
 

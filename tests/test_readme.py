@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from gan_cli.cli import run_command
-from gan_cli.compose import groups
+from gan_cli.cli.main import run_command
+from gan_cli.config.compose import groups
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
@@ -64,8 +64,8 @@ def test_the_readme_s_indented_commands_are_among_the_tested() -> None:
     for line in re.findall(r"^    (gan-\w+ .*)$", README, re.M):
         name, *arguments = shlex.split(line)
         if name == "gan-train":
-            from gan_cli.combinations import compose_sweep
-            from gan_cli.compose import compose_command
+            from gan_cli.config.compose import compose_command
+            from gan_cli.sweeps.combinations import compose_sweep
 
             compose = compose_sweep if "-m" in arguments else compose_command
             compose("train", [argument for argument in arguments if argument != "-m"])

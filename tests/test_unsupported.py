@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY_IMAGES, without
 
-from gan_cli.cli import run_command
+from gan_cli.cli.main import run_command
 
 LINES = {
     "train precision=fp16": "precision=fp16: is not offered, as its range needs scaled losses; use auto, fp32, bf16",
@@ -55,7 +55,7 @@ for name in ("fcntl", "resource"):
 for name in ("SIGUSR1", "SIGHUP"):
     delattr(signal, name)
     signal.Signals._member_map_.pop(name)
-from gan_cli.cli import run_command
+from gan_cli.cli.main import run_command
 sys.exit(run_command(sys.argv[1], sys.argv[2:]))
 """
 

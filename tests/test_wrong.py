@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_folder import write_pets
 
-from gan_cli.cli import run_command
+from gan_cli.cli.main import run_command
 
 # "pets" has two classes of 6 pictures each, "one" a single picture, "flat" pictures and no classes.
 WRONG = {

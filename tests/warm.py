@@ -1,7 +1,7 @@
 """A Python that has imported torch and gan_cli already: a server forks itself for each process that a test starts.
 
 Importing torch takes two seconds, most of what a short run takes. `warm_python()` is a program to use as
-`sys.executable`: `program -m gan_cli.cli train ...` is a process of its own, with its own folder, environment, standard
+`sys.executable`: `program -m gan_cli.cli.main train ...` is a process of its own, with its own folder, environment, standard
 streams, signals and exit code. What it cannot stand for (other modules, other `PYTHON...` variables) it leaves to the
 real Python; `WARM_PATH=1` beside a `PYTHONPATH` says that what is imported already may stay, whatever is on that path.
 """
@@ -24,7 +24,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ("gan_cli.launch", "gan_cli.sample", "gan_cli.evaluate", "gan_cli.report", "gan_cli.sweep", "gan_cli.jobs")
+PRELOADED = (
+    "gan_cli.launch.launch",
+    "gan_cli.sampling.sample",
+    "gan_cli.evaluation.evaluate",
+    "gan_cli.reports.report",
+    "gan_cli.sweeps.sweep",
+    "gan_cli.sweeps.jobs",
+)
 
 # The program: hands its arguments, folder, environment and streams to the server, and ends as its child does.
 CLIENT = """#!{python} -IS
@@ -151,7 +158,7 @@ def _answer(connection: socket.socket, number: int) -> None:
 def main() -> None:
     for name in PRELOADED:
         __import__(name)
-    from gan_cli.compose import compose_command
+    from gan_cli.config.compose import compose_command
     from gan_cli.reports.page import _environment
 
     for command in ("train", "sample", "eval"):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.balance import Groups
+from gan_cli.data.labels import condition_of
 from gan_cli.errors import UsageError, counted
-from gan_cli.labels import condition_of
 from gan_cli.randomness import generator_for
 
 # By `dataset.flip`: the sides along which images are mirrored, and the purpose of what decides about each.

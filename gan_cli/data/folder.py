@@ -10,22 +10,22 @@ from pathlib import Path
 import PIL
 import torch
 
-from gan_cli.data.conversion import Outcome, Target, better_target, range_used
+from gan_cli.config.options.datasets import COLOUR, CROP, FULL, IGNORE
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.decoding import Content, decode_all
+from gan_cli.data.decoding.conversion import Outcome, Target, better_target, range_used
+from gan_cli.data.decoding.decoding import Content, decode_all
+from gan_cli.data.decoding.ranges import ValueRange
 from gan_cli.data.mapped import Place
-from gan_cli.data.ranges import ValueRange
 from gan_cli.data.selection import Selection
 from gan_cli.data.store import Store, find
 from gan_cli.data.told import named, record_of, source_line
 from gan_cli.errors import UsageError, counted
-from gan_cli.imagefolder.attributes import VERSION as LABELS_VERSION
-from gan_cli.imagefolder.attributes import Labelling
-from gan_cli.imagefolder.finding import beside
-from gan_cli.imagefolder.folders import signature
-from gan_cli.imagefolder.listing import BadPicture, File
-from gan_cli.imagefolder.several import Paths, Pictures, paths_of, pictures_at
-from gan_cli.options.datasets import COLOUR, CROP, FULL, IGNORE
+from gan_cli.image_files.folders import signature
+from gan_cli.image_files.listing import BadPicture, File
+from gan_cli.image_labels.attributes import VERSION as LABELS_VERSION
+from gan_cli.image_labels.attributes import Labelling
+from gan_cli.image_labels.finding import beside
+from gan_cli.image_labels.several import Paths, Pictures, paths_of, pictures_at
 
 NO_CACHE = "none"
 VERSION = 3  # of how pictures are decoded and kept: those of another one are not looked at

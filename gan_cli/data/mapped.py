@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.download import made_if_kept
-from gan_cli.system import hold
+from gan_cli.storage.download import made_if_kept
+from gan_cli.storage.locks import hold
 
 CHECKED_BYTES = 256 << 20  # up to here all pixels are compared with their checksum at each start, of more some pictures
 CHECKED_PICTURES = 256

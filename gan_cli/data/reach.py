@@ -9,7 +9,7 @@ from typing import Any
 
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.errors import UsageError
-from gan_cli.imagefolder.several import Paths, paths_of
+from gan_cli.image_labels.several import Paths, paths_of
 
 
 def reachable(section: Any, started_in: Path) -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.imagefolder.layout import class_numbers
+from gan_cli.image_labels.layout import class_numbers
 from gan_cli.randomness import generator_for
 
 SEED = 0  # of the choice, which must not change with a run's seed

@@ -8,15 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
-from gan_cli.data import ranges
-from gan_cli.data.conversion import Outcome, Target
-from gan_cli.data.fitting import PAD, fit_of
-from gan_cli.data.ranges import ValueRange, Values
+from gan_cli.config.options.datasets import COLOUR, CROP
+from gan_cli.data.decoding import ranges
+from gan_cli.data.decoding.conversion import Outcome, Target
+from gan_cli.data.decoding.fitting import PAD, fit_of
+from gan_cli.data.decoding.ranges import ValueRange, Values
 from gan_cli.errors import counted, few, one_line
-from gan_cli.imagefolder import own
-from gan_cli.imagefolder.layout import Layout
-from gan_cli.imagefolder.listing import File, Listing
-from gan_cli.options.datasets import COLOUR, CROP
+from gan_cli.image_files import own_outputs
+from gan_cli.image_files.listing import File, Listing
+from gan_cli.image_labels.layout import Layout
 
 SOME = 9  # classes of one picture each, from where on it is said
 MOST_RECORDED = 10_000  # names of pictures that were left out
@@ -56,7 +56,7 @@ def source_line(
     if others:
         parts.append(others)
     if listing.own:
-        parts.append(own.told(listing.own))
+        parts.append(own_outputs.told(listing.own))
     if len(good) < len(files):
         parts.append(f"{len(files) - len(good):,} left out: {named(files, outcomes, 5)}")
     return "; ".join(parts)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from gan_cli.labels import Attribute
+from gan_cli.data.labels import Attribute
 
 
 class Conditions(NamedTuple):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, relu
 
-from gan_cli.geometry import levels_of, padded
+from gan_cli.config.image_sizes import levels_of, padded
 from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditional, Conditions, beside, modulated
 from gan_cli.models.layers import Discriminator, build_normalization, cut_to, padded_to, weighted, widths_of
 

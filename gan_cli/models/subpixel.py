@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_cli.geometry import levels_of, padded
+from gan_cli.config.image_sizes import levels_of, padded
 from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditions, beside, modulated
 from gan_cli.models.layers import (
     DCGAN_MULTIPLIER,

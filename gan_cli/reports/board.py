@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.reports.reading import inside, listed, mapping, number, numbers, read_json, text, whole
-from gan_cli.runfolder import BOARD, OUTCOME
+from gan_cli.storage.run_folder import BOARD, OUTCOME
 
 MOST_ROWS, MOST_KEYS, MOST_SEEDS, MOST_JOBS = 1000, 20, 100, 2000
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from gan_cli.films import flat
-from gan_cli.runfolder import SAMPLES
+from gan_cli.images.animation import flat
+from gan_cli.storage.run_folder import SAMPLES
 
 MOST_FRAMES = 60
 LARGEST_SIDE = 1280  # pixels of a picture that is shown

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_cli.figures import EVALUATIONS, Figure, newest_evaluated
+from gan_cli.config.metric_names import EVALUATIONS, Figure, newest_evaluated
 from gan_cli.reports.curves import percent
 from gan_cli.reports.reading import number, text, whole
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gan_cli import __version__
 from gan_cli.errors import StorageError
-from gan_cli.links import without_link
 from gan_cli.reports import reading
+from gan_cli.storage.links import without_link
 
 if TYPE_CHECKING:
     from jinja2 import Environment

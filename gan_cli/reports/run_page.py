@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_cli import config as configs
-from gan_cli.chosen import chosen_figures
-from gan_cli.compose import compose_default
+from gan_cli.config import train_config
+from gan_cli.config.compose import compose_default
+from gan_cli.config.metric_names import EVALUATIONS
+from gan_cli.config.options import DATASETS
+from gan_cli.config.options.datasets import PointOptions
+from gan_cli.config.schema import shown
 from gan_cli.errors import counted
-from gan_cli.figures import EVALUATIONS
-from gan_cli.options import DATASETS
-from gan_cli.options.datasets import PointOptions
 from gan_cli.reports.charts import quality_charts, quality_keys, training_charts, vital_charts
 from gan_cli.reports.curves import Scale, percent, steps_scale
 from gan_cli.reports.frames import Picture, embed_frames, embed_picture, grids_of
@@ -33,9 +33,9 @@ from gan_cli.reports.reading import (
     text,
     whole,
 )
-from gan_cli.runfolder import CHECKPOINTS, LOG, METRICS, RECORD, SAMPLES
-from gan_cli.runlog import read_metrics
-from gan_cli.schema import shown
+from gan_cli.runs.best_metrics import chosen_figures
+from gan_cli.runs.log import read_metrics
+from gan_cli.storage.run_folder import CHECKPOINTS, LOG, METRICS, RECORD, SAMPLES
 
 MOST_CLASSES = 32  # rows of a grid
 MOST_FINDINGS, MOST_CONFIG, MOST_LINKS = 30, 1000, 60
@@ -222,18 +222,22 @@ def _pictures(run: Path, last: float | None, budget: int) -> tuple[Picture | Non
 
 def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
     """The keys that differ from the defaults: those that were chosen, then what came along, then what was settled."""
-    default = configs.to_dict(configs.read(compose_default("train")))
+    default = train_config.to_dict(train_config.read(compose_default("train")))
     brought = mapping(record.get("brought_along"))
-    before, command = dict(configs.flatten(default)), str(record.get("command"))
+    before, command = dict(train_config.flatten(default)), str(record.get("command"))
     chosen, along, settled = [], [], []
     penalties, usual = _penalties(config), _penalties(default)
     if penalties != usual:
         chosen.append(Row("regularizer", penalties, usual))
-    for key, value in configs.flatten(config):
+    for key, value in train_config.flatten(config):
         if key in NOT_SHOWN or (key in before and before[key] == value):
             continue
         old = shown(before[key]) if key in before else ""
-        if key in (*configs.AUTO, configs.RECORDED) and key not in brought and before.get(key) in ("auto", None):
+        if (
+            key in (*train_config.AUTO, train_config.RECORDED)
+            and key not in brought
+            and before.get(key) in ("auto", None)
+        ):
             settled.append(_row(key, value, old, SETTLED))
         elif key in brought or (key not in before and f"{key}=" not in command):  # a key of the chosen option alone
             along.append(_row(key, value, old, "came along with a choice"))
@@ -251,7 +255,7 @@ def _penalties(config: Mapping[str, Any]) -> str:
 
 
 def _whole(config: Mapping[str, Any]) -> list[Row]:
-    return [_row(key, value) for key, value in configs.flatten(config)][:MOST_CONFIG]
+    return [_row(key, value) for key, value in train_config.flatten(config)][:MOST_CONFIG]
 
 
 def _environment(record: Mapping[str, Any]) -> list[Row]:

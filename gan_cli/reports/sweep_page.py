@@ -17,8 +17,8 @@ from gan_cli.reports.frames import Picture, embed_picture, grids_of
 from gan_cli.reports.page import NAME, fit, render
 from gan_cli.reports.reading import link, or_empty, or_none, read_json, text
 from gan_cli.reports.run_page import Link
-from gan_cli.runfolder import BOARD, LOG, RECORD
-from gan_cli.runlog import read_metrics
+from gan_cli.runs.log import read_metrics
+from gan_cli.storage.run_folder import BOARD, LOG, RECORD
 
 MOST_SHOWN = 60  # rows with pictures and curves
 MOST_LINES = 12  # runs of a row whose curves are drawn

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from gan_cli.config.options.datasets import PointOptions
+from gan_cli.config.options.networks import GeneratorOptions
+from gan_cli.config.options.objectives import LossOptions
+from gan_cli.config.plugin import Part, Plugin
+from gan_cli.config.schema import key
 from gan_cli.data.dataset import SEEDS, Dataset
-from gan_cli.losses import Loss
-from gan_cli.options.datasets import PointOptions
-from gan_cli.options.networks import GeneratorOptions
-from gan_cli.options.objectives import LossOptions
-from gan_cli.plugin import Part, Plugin
-from gan_cli.schema import key
+from gan_cli.objectives.losses import Loss
 
 # --- a data set --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The console commands. Imports no torch until a command runs."""

@@ -1,0 +1,1 @@
+"""Configs: composed by Hydra, parsed into dataclasses, checked for what does not go together. Imports no torch."""

@@ -1,0 +1,196 @@
+"""What is right in itself but does not fit together: refused in one line before anything is built. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from gan_cli.config import schema
+from gan_cli.config.image_sizes import SMALLEST_SIDE, levels_of, padded
+from gan_cli.config.metric_names import BETTER, direction, maker_of
+from gan_cli.config.options import CONVOLUTIONAL, GRADIENT_PENALTIES
+from gan_cli.errors import UsageError, closest
+
+if TYPE_CHECKING:
+    from gan_cli.config.train_config import Config
+
+MOST_TIMED = 10  # generator updates of a turn under a budget
+WITH_MODES = ("ring", "grid", "stacked_mnist")  # data whose modes are counted
+CROSS_ENTROPIES = ("non_saturating", "minimax")
+
+
+def validate(config: Config) -> None:
+    """Refuses what is right in itself but clashes between sections."""
+    _validate_shapes(config)
+    _validate_regularizers(config)
+    _validate_training(config)
+    _validate_evaluation(config)
+
+
+def _validate_shapes(config: Config) -> None:
+    if getattr(config.dataset, "classes", None) == ():
+        raise UsageError("dataset.classes=[]: name at least one class, or leave it out")
+    shape = config.sample_shape
+    if len(shape) == 1 and config.image_size is not None:
+        raise UsageError(
+            f"image_size={config.image_size}: dataset={config.dataset.name} has points, leave image_size out"
+        )
+    for role in ("generator", "discriminator"):
+        network = getattr(config.architecture, role)
+        if network.name not in CONVOLUTIONAL:
+            continue
+        if len(shape) == 1:
+            raise UsageError(
+                f"architecture.{role}={network.name} works on images, but dataset={config.dataset.name} has points:"
+                " use architecture=mlp"
+            )
+        _validate_sides(config, role, network, *shape[1:])
+
+
+def _validate_sides(config: Config, role: str, network: Any, height: int, width: int) -> None:
+    if min(height, width) < SMALLEST_SIDE:
+        nearest = [tuple(max(side, least) for side in (height, width)) for least in (SMALLEST_SIDE, SMALLEST_SIDE + 1)]
+        named = [side[0] if side[0] == side[1] else list(side) for side in nearest]
+        raise UsageError(
+            f"image_size={schema.shown(config.image_size)}: architecture.{role}={network.name} makes sides from"
+            f" {SMALLEST_SIDE} on, the nearest are {schema.shown(named[0])} and {schema.shown(named[1])};"
+            " architecture=mlp makes any"
+        )
+    base, _, levels = levels_of(*padded(height, width))
+    at = getattr(network, "attention", None)
+    made = range(levels + 1) if role == "generator" else range(min(levels - 1, 1), levels)
+    heights = [base << level for level in made]
+    if at is not None and at not in heights:
+        raise UsageError(
+            f"architecture.{role}.attention={at}: expected the height of one of its maps, {_listed(heights)}"
+        )
+
+
+def _validate_cures(config: Config) -> None:
+    training, points = config.training, len(config.sample_shape) == 1
+    penalties = [name for name in config.regularizer if name != "weight_clip"]
+    if training.unroll_steps and penalties:
+        raise UsageError(
+            f"training.unroll_steps={training.unroll_steps}: looks ahead through D's loss alone, use regularizer=none,"
+            f" not {penalties[0]}"
+        )
+    if training.label_smoothing and config.loss.name not in CROSS_ENTROPIES:
+        raise UsageError(
+            f"training.label_smoothing={training.label_smoothing:g}: loss={config.loss.name} has no targets, use"
+            f" {' or '.join(CROSS_ENTROPIES)}"
+        )
+    if points and (training.augment or "consistency" in config.regularizer):
+        key = f"training.augment=[{','.join(training.augment)}]" if training.augment else "regularizer=consistency"
+        raise UsageError(f"{key}: is for images, dataset={config.dataset.name} has points")
+    if training.unroll_steps and config.conditioning.name == "acgan":
+        raise UsageError(
+            f"training.unroll_steps={training.unroll_steps}: looks ahead through D's judgement alone, use"
+            " conditioning=projection or concat, not acgan"
+        )
+    if training.ada_target is not None and not training.augment:
+        raise UsageError(
+            f"training.ada_target={training.ada_target:g}: says how often to augment, which needs"
+            " training.augment=[color,translation,cutout]"
+        )
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _validate_training(config: Config) -> None:
+    training = config.training
+    if config.batch_size % (training.accumulate * training.pack):
+        raise UsageError(
+            f"training.accumulate={training.accumulate} training.pack={training.pack}: batch_size={config.batch_size}"
+            " cannot be split into so many equal parts"
+        )
+    _validate_parts(config)
+    if training.critic_warmup and (training.alternate == "epoch" or training.critic_warmup < training.n_critic):
+        raise UsageError(
+            f"training.critic_warmup={training.critic_warmup}: expected at least n_critic={training.n_critic} updates,"
+            " and training.alternate=step"
+        )
+    _validate_cures(config)
+    if config.compile and config.conditioning.name == "acgan":
+        raise UsageError("compile=true: D's naming of classes is not compiled, use conditioning=projection or concat")
+    if training.alternate == "epoch" and config.budget is not None:
+        raise UsageError("training.alternate=epoch: its pace tells nothing before a whole turn, give steps, no budget")
+    if training.generator_updates > MOST_TIMED and config.budget is not None:
+        raise UsageError(
+            f"training.generator_updates={training.generator_updates}: the pace of turns this long cannot be measured,"
+            " give steps, no budget"
+        )
+    if training.freeze_discriminator_layers and config.init_from is None:
+        raise UsageError(
+            f"training.freeze_discriminator_layers={training.freeze_discriminator_layers}: keeps what has been learned"
+            " before, which needs init_from="
+        )
+
+
+def _validate_evaluation(config: Config) -> None:
+    evaluation, points = config.evaluation, len(config.sample_shape) == 1
+    if evaluation.best is not None and not direction(evaluation.best):
+        raise UsageError(
+            f"evaluation.best={evaluation.best}: expected one of {', '.join(BETTER)}{closest(evaluation.best, BETTER)}"
+        )
+    if config.resume is not None:  # what the run has of these is yet to be joined
+        return
+    _validate_best(config)
+    if evaluation.patience is not None and not config.training.evaluate_every:
+        raise UsageError(f"evaluation.patience={evaluation.patience}: counts evaluations, set training.evaluate_every")
+    if evaluation.patience is not None and config.selection_metric is None:
+        raise UsageError(
+            f"evaluation.patience={evaluation.patience}: goes by a figure, set evaluation.metrics=[frechet]"
+            + (" or evaluation.best=modes/covered" if points else "")
+        )
+    if points and "inception_score" in evaluation.metrics:
+        raise UsageError("evaluation.metrics=[inception_score]: is of classified images, points have none")
+
+
+def _validate_best(config: Config) -> None:
+    """What a run goes by must be worked out in it."""
+    best, metrics = config.evaluation.best, config.evaluation.metrics
+    maker = maker_of(best)
+    if maker is not None and maker not in metrics:
+        raise UsageError(f"evaluation.best={best}: is worked out by evaluation.metrics=[{maker}], set that too")
+    if best == "accuracy/class" and config.conditioning.name == "none":
+        raise UsageError("evaluation.best=accuracy/class: is of conditional runs, set conditioning=projection")
+    if best is not None and best.startswith("modes/") and config.dataset.name not in WITH_MODES:
+        raise UsageError(f"evaluation.best={best}: the modes of dataset={config.dataset.name} are not known")
+
+
+def _validate_parts(config: Config) -> None:
+    """Batch norm of vectors needs at least two of them at a time."""
+    part = config.batch_size // config.training.accumulate
+    for role, samples in (("generator", part), ("discriminator", part // config.training.pack)):
+        network = getattr(config.architecture, role)
+        if network.name == "mlp" and network.normalization == "batch" and samples == 1:
+            raise UsageError(
+                f"architecture.{role}.normalization=batch: batch_size={config.batch_size} leaves one sample at a time,"
+                " which has no statistics; use a larger batch_size, or normalization=none"
+            )
+
+
+def _validate_regularizers(config: Config) -> None:
+    chosen = config.regularizer
+    normalization = getattr(config.architecture.discriminator, "normalization", "none")
+    for name in GRADIENT_PENALTIES:
+        if name not in chosen:
+            continue
+        if normalization == "batch":
+            raise UsageError(
+                f"architecture.discriminator.normalization=batch clashes with regularizer={name}, whose gradient"
+                " would go through the statistics of the batch: use none, layer, instance or spectral"
+            )
+        if len(config.sample_shape) == 1 and getattr(chosen[name], "every", 1) not in (1, "auto"):
+            raise UsageError(
+                f"regularizer.{name}.every={chosen[name].every}: lazy penalties fail on points"
+                f" (2501.05441, appendix E), use regularizer.{name}.every=1"
+            )
+    if "weight_clip" in chosen and "gradient_penalty" in chosen:
+        raise UsageError("regularizer=[gradient_penalty,weight_clip]: both bound D's slope, choose one")
+    if "weight_clip" in chosen and normalization == "spectral":
+        raise UsageError(
+            "architecture.discriminator.normalization=spectral undoes regularizer=weight_clip: choose one of the two"
+        )

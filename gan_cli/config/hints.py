@@ -1,0 +1,194 @@
+"""What a person may have meant: words of other tools, keys of options that are not chosen, values that are paths.
+
+Each of these is a row of a table, or follows from the schema; `tests/test_hints.py` holds that every way exists.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+
+from gan_cli.storage.locate import locate
+
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+GPU = re.compile(r"(?:cuda|gpu)s?:?(\d*)", re.IGNORECASE)
+MOST_NAMED = 4
+ARCHIVES = (".zip", ".tar", ".npz")
+FETCH = "addresses are not read or written: fetch what is there, and give its path as {}=..."
+
+# By command, what other tools call a key: words, and what is typed here.
+LENGTH = "steps=... (updates of the generator; an epoch is the number of samples divided by batch_size) or budget=10m"
+WORDS: dict[str, dict[str, str]] = {
+    "train": {
+        "epoch epochs n_epochs num_epochs nepoch max_epochs niter n_iter iter iters iterations max_steps num_steps"
+        " total_steps kimg": LENGTH,
+        "time duration max_time minutes hours": "budget=10m",
+        "data_dir datadir data_path dataroot data_root path folder dir images input input_dir train_dir":
+            "dataset=folder dataset.path=FOLDER",
+        "bs batch batchsize batch_size_per_gpu": "batch_size=...",
+        "resolution res size imgsz img_size imagesize crop_size load_size": "image_size=...",
+        "channels n_channels num_channels nc": "dataset.image_channels=...",
+        "gpu gpus gpu_id gpu_ids cuda use_cuda": "device=cuda device.index=0",
+        "learning_rate g_lr lr_g": "optimizer.generator.lr=...",
+        "d_lr lr_d": "optimizer.discriminator.lr=...",
+        "model arch net network": "architecture=...",
+        "out out_dir outdir output_dir save_dir results_dir logdir log_dir": "output=FOLDER",
+        "experiment_name exp_name run_name": "name=...",
+        "checkpoint ckpt weights pretrained load_from init": "init_from=RUN, or resume=RUN to go on with one",
+        "cond class_cond conditional": "conditioning=projection",
+        "workers num_workers n_workers cpus": "threads=...",
+        "z_dim nz latent latent_dim z": "architecture.generator.latent_dim=...",
+        "ngf": "architecture.generator.base_channels=...",
+        "ndf": "architecture.discriminator.base_channels=...",
+        "mirror hflip horizontal_flip": "dataset.flip=true",
+        "fp16 amp mixed_precision": "precision=...",
+        "random_seed manual_seed manualseed": "seed=...",
+        "wandb tensorboard log_to": "logger=wandb or logger=tensorboard",
+        "snap snapshot save_every save_interval": "training.checkpoint_every=...",
+        "gamma": "regularizer.r1.weight=...",
+    },
+    "sample": {
+        "checkpoint model network weights run path": "ckpt=RUN",
+        "count num number num_samples n_samples num_images samples": "n=...",
+        "class classes y": "label=...",
+        "outdir out_dir output output_dir save_dir": "out=...",
+        "trunc psi truncation_psi": "truncation=...",
+        "gpu gpus cuda": "device=cuda",
+        "random_seed": "seed=...",
+    },
+    "eval": {
+        "checkpoint model network weights run path": "ckpt=RUN",
+        "metric": "metrics=[...]",
+        "fid kid": "extractor=inception metrics=[frechet,kernel]",
+        "num num_samples n_samples num_images samples": "n=...",
+        "outdir out_dir output output_dir": "out=...",
+        "features": "extractor=...",
+        "gpu gpus cuda": "device=cuda",
+    },
+    "export": {
+        "checkpoint model network weights run path": "ckpt=RUN",
+        "outdir out_dir output output_dir": "out=...",
+        "type to": "format=...",
+    },
+    "report": {"ckpt run path": "gan-report RUN", "output": "out=FILE"},
+    "compare": {"ckpt runs run path": "gan-compare RUN RUN"},
+}  # fmt: skip
+# By group, what others call an option.
+OPTIONS = {
+    "loss": {
+        "wgan w": "loss=wasserstein", "wgan_gp wgan-gp wgangp": "loss=wasserstein regularizer=gradient_penalty",
+        "lsgan mse": "loss=least_squares", "gan vanilla dcgan softplus logistic": "loss=non_saturating",
+        "rpgan ragan": "loss=relativistic",
+    },
+    "dataset": {"cifar": "dataset=cifar10", "imagefolder image_folder images pictures custom": "dataset=folder"},
+    "regularizer": {"gp wgan_gp wgan-gp": "regularizer=gradient_penalty", "clip clipping": "regularizer=weight_clip"},
+    "device": {"gpu gpus": "device=cuda", "metal apple": "device=mps"},
+    "conditioning": {"true yes on class label labels": "conditioning=projection", "false no off": "conditioning=none"},
+}  # fmt: skip
+
+
+def for_key(command: str, key: str, config: type, leaves: Sequence[str], groups: Sequence[str]) -> str | None:
+    """Why a key is refused, and what to write; None of one that is right.
+
+    `leaves` are the keys that there are under the options that were chosen.
+    """
+    if key in groups or key in leaves or any(dotted.startswith(f"{key}.") for dotted in leaves):
+        return None
+    section = key.rpartition(".")[0]
+    siblings = [dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section]
+    having = owners(config, key)
+    if having:
+        here = f", which has {', '.join(siblings)}" if siblings else ""
+        return f"{key}: not a key of the chosen option{here}; {to_choose(having)}"
+    word = _look_up(WORDS.get(command, {}), key)
+    if word:
+        return f"unknown key {key}: here it is {word}; see --help"
+    tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
+    near = tails.get(key) or next(iter(get_close_matches(key, [*leaves, *groups], n=1)), None)
+    near = near or tails.get(next(iter(get_close_matches(key, tails, n=1)), ""))
+    hint = f" (did you mean {near!r}?)" if near else ""
+    return f"unknown key {key}{hint}; see --help"
+
+
+def _look_up(table: Mapping[str, str], word: str) -> str | None:
+    plain = word.lower().lstrip("-").replace("-", "_")
+    return next((way for words, way in table.items() if {word.lower(), plain} & {*words.split()}), None)
+
+
+def for_option(group: str, value: object) -> str:
+    """`; ...`, the way to what a value that is no option of a group means; empty if nothing is known."""
+    text = str(value)
+    way = _look_up(OPTIONS.get(group, {}), text)
+    numbered = GPU.fullmatch(text) if group == "device" else None
+    if numbered and numbered[1]:
+        way = f"device=cuda device.index={numbered[1]}"
+    if group == "dataset" and is_address(text):
+        return f"; {FETCH.format('dataset=folder dataset.path')}"
+    if way is None and group == "dataset" and _is_path(text):
+        way = f"dataset=folder dataset.path={text}"
+    return f"; write {way}" if way else ""
+
+
+def is_address(text: str) -> bool:
+    return ADDRESS.match(text) is not None
+
+
+def _is_path(text: str) -> bool:
+    return (
+        "/" in text or text.startswith("~") or text.lower().endswith((".zip", ".tar", ".npz")) or os.path.exists(text)
+    )
+
+
+def for_word(word: str) -> str:
+    """`; ...`: how `gan-train` is given what a word that stands alone names; empty if nothing is known."""
+    if is_address(word):
+        return f"; {FETCH.format('dataset=folder dataset.path')}"
+    try:
+        place = locate(word, say=lambda line: None)
+    except OSError:  # it cannot be a path
+        return ""
+    kind = None if place is None else place.kind
+    if kind in ("run", "runs", "checkpoints"):
+        return f"; go on with that run by resume={word}, start from its networks by init_from={word}"
+    if kind == "export" or word.endswith(".safetensors"):
+        return f"; start from its networks by init_from={word}"
+    return f"; pictures are dataset=folder dataset.path={word}" if _is_path(word) else ""
+
+
+def owners(config: type, dotted: str) -> list[str]:
+    """The options that have a key, as `dataset=folder`; none of one that is there under every option, or nowhere."""
+    return _owners(config, dotted.split("."), [])
+
+
+def _owners(kind: type, parts: list[str], path: list[str]) -> list[str]:
+    field = {each.name: each for each in dataclasses.fields(kind)}.get(parts[0])
+    rest, here = parts[1:], [*path, parts[0]]
+    if field is None or not rest:
+        return []
+    group = "/".join(here)
+    if "table" in field.metadata:
+        table = field.metadata["table"]
+        return [f"{group}={name}" for name, option in table.items() if _has(option, rest)]
+    if "members" in field.metadata:
+        members = field.metadata["members"]
+        return [f"{group}={rest[0]}"] if rest[0] in members and _has(members[rest[0]], rest[1:]) else []
+    hint = typing.get_type_hints(kind)[field.name]
+    return _owners(hint, rest, here) if dataclasses.is_dataclass(hint) and isinstance(hint, type) else []
+
+
+def _has(option: type, rest: Iterable[str]) -> bool:
+    names = {field.name for field in dataclasses.fields(option)}
+    parts = list(rest)
+    return not parts or parts[0] in names
+
+
+def to_choose(options: list[str]) -> str:
+    """`add dataset=folder`, or which to choose from."""
+    if len(options) == 1:
+        return f"add {options[0]}"
+    more = f" and {len(options) - MOST_NAMED} more" if len(options) > MOST_NAMED else ""
+    return f"choose {' or '.join(options[:MOST_NAMED])}{more}"

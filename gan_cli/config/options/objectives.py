@@ -1,0 +1,103 @@
+"""The losses and regularizers that can be chosen, and what each takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gan_cli.config.schema import key
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What every loss of this package takes: nothing."""
+
+    name: str = key("the option's name")
+
+
+LOSSES: dict[str, type] = dict.fromkeys(
+    ("non_saturating", "minimax", "wasserstein", "hinge", "least_squares", "relativistic"), LossOptions
+)
+
+
+def interval() -> Any:
+    """The key of every penalty that may be lazy."""
+    return key(
+        "D updates from one penalty to the next; the weight is multiplied by it; auto: 8 on images, 1 on points",
+        word="auto",
+        at_least=1,
+        at_most=1000,
+    )
+
+
+@dataclass(frozen=True)
+class GradientPenalty:
+    weight: float = key("lambda of lambda E(|grad D| - 1)^2", at_least=0)
+    every: int | str = interval()
+
+
+@dataclass(frozen=True)
+class R1:
+    weight: float = key("gamma of gamma/2 E|grad D(real)|^2", at_least=0)
+    every: int | str = interval()
+
+
+@dataclass(frozen=True)
+class R2:
+    weight: float = key("gamma of gamma/2 E|grad D(fake)|^2", at_least=0)
+    every: int | str = interval()
+
+
+@dataclass(frozen=True)
+class Dragan:
+    weight: float = key("lambda of lambda E(|grad D| - 1)^2 around real samples", at_least=0)
+    every: int | str = interval()
+
+
+@dataclass(frozen=True)
+class ZeroCentered:
+    weight: float = key("lambda of lambda E|grad D|^2 between real and fake", at_least=0)
+    every: int | str = interval()
+
+
+@dataclass(frozen=True)
+class JensenShannon:
+    weight: float = key("gamma of the noise that the penalty stands for", at_least=0)
+    every: int | str = interval()
+
+
+@dataclass(frozen=True)
+class LeCam:
+    weight: float = key("lambda of the distances from the averages of the other side's logits", at_least=0)
+    decay: float = key("of those averages, an update", at_least=0, below=1)
+    start: int = key("D updates before it begins", at_least=0, at_most=10**9)
+
+
+@dataclass(frozen=True)
+class Consistency:
+    weight: float = key("lambda of E|D(x) - D(T(x))|^2 on real and fake, T mirrors and shifts", at_least=0)
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    weight: float = key("beta of |W'W (1 - I)|^2 over D's layers", at_least=0)
+
+
+@dataclass(frozen=True)
+class WeightClip:
+    limit: float = key("D's weights are clamped to [-limit, limit] after its update", above=0)
+
+
+REGULARIZERS: dict[str, type] = {
+    "gradient_penalty": GradientPenalty,
+    "r1": R1,
+    "r2": R2,
+    "dragan": Dragan,
+    "zero_centered": ZeroCentered,
+    "js": JensenShannon,
+    "lecam": LeCam,
+    "consistency": Consistency,
+    "orthogonal": Orthogonal,
+    "weight_clip": WeightClip,
+}
+GRADIENT_PENALTIES = ("gradient_penalty", "r1", "r2", "dragan", "zero_centered", "js")

@@ -1,0 +1,1 @@
+"""Data sets that are chosen by name, and drawn points and shapes."""

@@ -1,0 +1,225 @@
+"""CelebA: 202,599 faces, cut and aligned to 178x218."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import struct
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gan_cli.data.dataset import Dataset
+from gan_cli.data.datasets.downloaded_archives import absent, damaged, described, place, room_for
+from gan_cli.data.decoding.images import CHUNK, crop_box
+from gan_cli.data.selection import Selection
+from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.storage.download import TIMEOUT, made_if_kept
+
+WIDTH, HEIGHT = 178, 218
+PICTURES, PARTITION = "img_align_celeba", "list_eval_partition.txt"
+ARCHIVE = f"{PICTURES}.zip"
+CODES = {"train": "0", "valid": "1", "test": "2"}  # of the splits, in the partition file
+NAME = re.compile(r"\w+\.jpg", re.ASCII)
+MOST_PICTURE_BYTES = 1 << 20
+MOST_PARTITION_BYTES = 1 << 24
+WORKERS = 8
+
+
+class DriveFile(NamedTuple):
+    """What Google Drive calls a file, and its md5."""
+
+    id: str
+    md5: str
+
+
+DRIVE = {
+    ARCHIVE: DriveFile("0B7EVK8r0v71pZjFTYXZWM3FlRnM", "00d2c5bc6d35e252742224ab0c1e8fcb"),
+    PARTITION: DriveFile("0B7EVK8r0v71pY0NSMzRuSXJEVkk", "d32c9cbf5e040fd4025c592c306e6668"),
+}
+
+
+class Pictures(NamedTuple):
+    """Pictures still to be decoded: their names in order, how to read one, and where they are."""
+
+    names: list[str]
+    read: Callable[[str], bytes]
+    path: Path
+
+
+def build_celeba(
+    *, root: str, download: bool, split: str, image_size: tuple[int, int], selection: Selection
+) -> Dataset:
+    """What `selection` keeps of a split of CelebA, from `root/celeba` or downloaded, without labels.
+
+    The middle of each picture is cut to the proportions of `image_size` and resized to it.
+    """
+    folder = place(root) / "celeba"
+    origin = _ensure(folder, root, split, allowed=download)
+    with _opened(folder) as pictures:
+        names = pictures.names if split == "all" else _names_of(folder / PARTITION, split)
+        kept = [names[index] for index in selection.indices(None, (), len(names)).tolist()]
+        samples = _decode_all(pictures, kept, image_size)
+    source = described("CelebA", split, len(names), origin or f"from {pictures.path}")
+    if len(kept) < len(names):
+        source += f"; {len(kept):,} of {len(names):,} kept"
+    return Dataset(samples=samples, source=source)
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> str:
+    """Fetches what is not in `folder`; `downloaded` if that was anything, else an empty text."""
+    missing = []
+    if not _has_pictures(folder / PICTURES) and not os.path.isfile(folder / ARCHIVE):
+        missing.append(ARCHIVE)
+    if split != "all" and not os.path.isfile(folder / PARTITION):
+        missing.append(PARTITION)
+    if not missing:
+        return ""
+    if not allowed:
+        raise absent("CelebA", root, "dataset.download=false", missing, folder)
+    try:
+        import gdown
+    except ImportError:
+        why = "its download needs gdown (pip install 'gan-cli[celeba]')"
+        raise absent("CelebA", root, why, missing, folder) from None
+    print(f"CelebA: downloading to {folder}", flush=True)
+    for index, name in enumerate(missing):
+        try:
+            _fetch(gdown.download, name, folder)
+        except Exception as error:  # Google's refusals come in many kinds
+            why = f"{name} cannot be downloaded ({one_line(error, 200)})"
+            raise absent("CelebA", root, why, missing[index:], folder) from error
+    return "downloaded"
+
+
+def _fetch(download: Callable[..., Any], name: str, folder: Path) -> None:
+    """`folder/name` whole or not at all."""
+    with made_if_kept(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
+        path = Path(part) / name
+        download(id=DRIVE[name].id, output=str(path), quiet=not sys.stdout.isatty(), timeout=TIMEOUT)
+        with open(path, "rb") as stream:
+            md5 = hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+        if md5 != DRIVE[name].md5:
+            raise ValueError(f"the file has md5 {md5}, expected {DRIVE[name].md5}")
+        os.replace(path, folder / name)
+
+
+def _has_pictures(folder: Path) -> bool:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return any(NAME.fullmatch(entry.name) for entry in entries)
+    return False
+
+
+def _names_of(path: Path, split: str) -> list[str]:
+    """The pictures of a split, in the file's order; each line is a name and the number of its split."""
+    try:
+        with open(path, encoding="ascii") as stream:
+            lines = stream.read(MOST_PARTITION_BYTES).splitlines()
+    except UnicodeDecodeError as error:
+        raise damaged(path, "is not a text") from error
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    names = []
+    for number, line in enumerate(lines, 1):
+        name, _, code = line.strip().partition(" ")
+        if not NAME.fullmatch(name) or code.strip() not in CODES.values():
+            raise damaged(path, f"line {number} is {one_line(line, 40)!r}, expected one as '000001.jpg 0'")
+        if code.strip() == CODES[split]:
+            names.append(name)
+    if not names:
+        raise damaged(path, f"names no pictures of the split {split}")
+    return names
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[Pictures]:
+    """The extracted pictures, else those in the archive; UsageError if there are none."""
+    if _has_pictures(folder / PICTURES):
+        path = folder / PICTURES
+        yield Pictures(
+            sorted(name for name in os.listdir(path) if NAME.fullmatch(name)), partial(_read_file, path), path
+        )
+        return
+    path = folder / ARCHIVE
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error) as error:
+        raise damaged(path, f"damaged archive ({one_line(error, 100)})") from error
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with archive:
+        within = f"{PICTURES}/"
+        names = [name.removeprefix(within) for name in archive.namelist() if name.startswith(within)]
+        names = sorted({name for name in names if NAME.fullmatch(name)})
+        if not names:
+            raise damaged(path, f"has no pictures in {within}")
+        yield Pictures(names, partial(_read_zipped, archive, path), path)
+
+
+def _read_file(folder: Path, name: str) -> bytes:
+    try:
+        with open(folder / name, "rb") as stream:
+            return stream.read(MOST_PICTURE_BYTES)
+    except FileNotFoundError:
+        raise UsageError(f"{folder / name}: missing; extract {ARCHIVE} again") from None
+    except OSError as error:
+        raise StorageError(f"{folder / name}: cannot be read ({error.strerror or error})") from error
+
+
+def _read_zipped(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
+    try:
+        with archive.open(f"{PICTURES}/{name}") as stream:
+            return stream.read(MOST_PICTURE_BYTES)
+    except KeyError:
+        raise damaged(path, f"has no picture {PICTURES}/{name}") from None
+    except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error, struct.error) as error:
+        raise damaged(path, f"{name} cannot be read ({one_line(error, 100)})") from error
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+# --- pictures ----------------------------------------------------------------------------------------------------
+
+
+def _decode_all(pictures: Pictures, names: Sequence[str], size: tuple[int, int]) -> Tensor:
+    """uint8 `[N, 3, H, W]` in the order of `names`."""
+    samples = room_for(len(names), size)
+    print(f"CelebA: reading {len(names):,} pictures", flush=True)
+    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(names), CHUNK):
+            decoded = pool.map(partial(_decode, pictures, size=size), names[start : start + CHUNK])
+            for index, picture in enumerate(decoded, start):
+                samples[index] = torch.from_numpy(picture).permute(2, 0, 1)
+    return samples
+
+
+def _decode(pictures: Pictures, name: str, size: tuple[int, int]) -> np.ndarray:
+    """uint8 `[H, W, 3]`; UsageError names a picture that is missing, damaged or of another size."""
+    content, shown = pictures.read(name), f"{pictures.path} ({name})"
+    top, left, height, width = crop_box(HEIGHT, WIDTH, size)
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as picture:
+            if picture.size == (WIDTH, HEIGHT):
+                box = (left, top, left + width, top + height)
+                return np.array(picture.convert("RGB").resize(size[::-1], Image.Resampling.LANCZOS, box))
+            found = f"is {picture.width}x{picture.height}, CelebA's are {WIDTH}x{HEIGHT}"
+    except Exception as error:  # a decoder at loose bytes may raise nearly anything
+        raise damaged(shown, f"cannot be decoded ({one_line(error, 100)})") from error
+    raise UsageError(f"{shown}: {found}; for pictures of your own use dataset=folder")

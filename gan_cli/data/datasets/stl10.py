@@ -1,0 +1,65 @@
+"""STL-10: 5,000 labelled pictures of 96x96, 8,000 to test with and 100,000 without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_cli.data.dataset import Dataset
+from gan_cli.data.datasets.downloaded_archives import Archive, Member, damaged, described, gather, read_files
+from gan_cli.data.decoding.images import CHUNK
+
+SIDE = 96
+PIXELS = 3 * SIDE * SIDE
+MOST = 100_000  # pictures in a file
+STL10 = Archive(
+    title="STL-10",
+    name="stl10_binary.tar.gz",
+    md5="91f7769df0f17e558f3565bffb0c7dfb",
+    mirrors=("http://ai.stanford.edu/~acoates/stl10/",),
+    most_bytes=3 << 30,
+    folder="stl10_binary",
+)
+CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
+
+
+def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
+    """A split of STL-10 from `root` or downloaded, its images at `image_size`; the split `unlabeled` has no labels."""
+    images, labels = f"{split}_X.bin", f"{split}_y.bin"
+    readers: dict[str, Callable[[Member], Tensor]] = {images: partial(_read_pictures, size=image_size)}
+    if split != "unlabeled":
+        readers[labels] = _read_labels
+    found, origin = read_files(STL10, readers, root=root, allowed=download)
+    samples = found[images]
+    if labels in found and len(found[labels]) != len(samples):
+        raise damaged(f"{STL10.title} {origin}", f"{len(samples)} pictures do not fit {len(found[labels])} labels")
+    return Dataset(
+        samples=samples,
+        labels=found.get(labels),
+        classes=CLASSES if labels in found else (),
+        source=described(STL10.title, split, len(samples), origin),
+    )
+
+
+def _read_pictures(member: Member, size: tuple[int, int]) -> Tensor:
+    """uint8 `[N, 3, H, W]`, never more than a chunk of them at their own size."""
+    count = member.count(PIXELS, MOST)
+    return gather(_pictures(member, count), count, size)
+
+
+def _pictures(member: Member, count: int) -> Iterator[np.ndarray]:
+    for start in range(0, count, CHUNK):
+        columns = member.read(min(CHUNK, count - start) * PIXELS).reshape(-1, 3, SIDE, SIDE)
+        yield columns.swapaxes(2, 3)  # each plane is stored column by column
+
+
+def _read_labels(member: Member) -> Tensor:
+    """int64 `[N]` from 0, where the file counts from 1."""
+    labels = member.read(member.count(1, MOST))
+    if labels.min() < 1 or labels.max() > len(CLASSES):
+        raise damaged(member.shown, f"has labels from {labels.min()} to {labels.max()}, expected 1 to {len(CLASSES)}")
+    return torch.from_numpy(labels.astype(np.int64) - 1)

@@ -1,0 +1,57 @@
+"""The samples that a generator is judged by: of seeds of their own, with classes as frequent as in its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from gan_cli.config.train_config import Config
+from gan_cli.data.dataset import Dataset, to_bytes
+from gan_cli.data.labels import condition_of
+from gan_cli.errors import DivergedError
+from gan_cli.evaluation.reference import Told, untold
+from gan_cli.models.build_networks import latent_of
+from gan_cli.models.generate import generate, latents_of
+from gan_cli.models.standing import standing_statistics
+from gan_cli.randomness import generator_for
+
+FIRST_SEED = 1_000_000  # apart from those of pictures, and of what is counted in training
+STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64
+
+
+def draw_samples(
+    generator: nn.Module, config: Config, dataset: Dataset, seeds: range, batch_size: int, told: Told = untold
+) -> Tensor:
+    """uint8 `[len(seeds), C, H, W]`, or points; DivergedError for samples that are not finite."""
+    conditions = _conditions(config, dataset, seeds)
+    made: list[Tensor] = []
+    for batch in generate(generator, latent_of(config), seeds, batch_size, conditions=conditions):
+        if not batch.isfinite().all():
+            raise DivergedError("its generator makes samples that are not finite")
+        made.append(to_bytes(batch))
+        told("samples", sum(map(len, made)), len(seeds))
+    return torch.cat(made)
+
+
+def with_own_statistics(generator: nn.Module, config: Config, dataset: Dataset) -> nn.Module:
+    """A copy whose batch norm has statistics of its own samples; an averaged one has those of the weights before."""
+    seeds = range(STANDING_SEED, STANDING_SEED + STANDING_BATCHES * STANDING_BATCH)
+    conditions = _conditions(config, dataset, seeds)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor | None]]:
+        for start in range(0, len(seeds), STANDING_BATCH):
+            part = slice(start, start + STANDING_BATCH)
+            yield latents_of(seeds[part], latent_of(config)), None if conditions is None else conditions[part]
+
+    return standing_statistics(generator, batches())
+
+
+def _conditions(config: Config, dataset: Dataset, seeds: range) -> Tensor | None:
+    """`[len(seeds), K]`, those of real samples drawn at random; None of an unconditional run."""
+    classes = config.classes
+    if not classes or dataset.labels is None:
+        return None
+    drawn = torch.randint(len(dataset), (len(seeds),), generator=generator_for(seeds[0], "labels"))
+    return condition_of(dataset.labels[drawn], len(classes))

@@ -1,0 +1,1 @@
+"""From a config to a run: start, resume, replay, fine-tune, dry run."""

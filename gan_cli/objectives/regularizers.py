@@ -1,0 +1,170 @@
+"""What holds D in check: unweighted penalties added to its loss, and rules that act on its weights.
+
+Their weights and intervals are resolved in `objective.py` and applied in `steps.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from gan_cli.objectives.augmentation import flip_and_shift
+
+
+class PenaltyInputs(NamedTuple):
+    """What a penalty may look at; `real` and `fake` are `[N, ...]` without gradient."""
+
+    discriminator: nn.Module
+    real: Tensor
+    fake: Tensor
+    condition: Tensor | None
+    random: torch.Generator
+    real_logits: Tensor | None = None  # `[N]` of this update, with gradient
+    fake_logits: Tensor | None = None
+    penalty_state: dict[str, Tensor] | None = None  # of a penalty in `PENALTY_STATE`, as the last update left it
+
+
+def judged_with_slope(discriminator: nn.Module, sample: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Logits and |dD/dx|^2 of each sample, both `[N]` and differentiable in D's weights."""
+    sample = sample.detach().requires_grad_(True)
+    logits = discriminator(sample, condition)
+    (gradient,) = torch.autograd.grad(logits.sum(), sample, create_graph=True)
+    return logits, gradient.square().flatten(1).sum(1)
+
+
+def squared_gradient_norm(discriminator: nn.Module, sample: Tensor, condition: Tensor | None) -> Tensor:
+    """|dD/dx|^2 of each sample, `[N]`, differentiable in D's weights."""
+    return judged_with_slope(discriminator, sample, condition)[1]
+
+
+def r1_penalty(inputs: PenaltyInputs) -> Tensor:
+    """1/2 E|grad D(x)|^2 over real x (1801.04406, equation 9); its weight is the paper's gamma."""
+    return 0.5 * squared_gradient_norm(inputs.discriminator, inputs.real, inputs.condition).mean()
+
+
+def r2_penalty(inputs: PenaltyInputs) -> Tensor:
+    """1/2 E|grad D(x)|^2 over fakes x = G(z) (1801.04406, equation 10); its weight is the paper's gamma."""
+    return 0.5 * squared_gradient_norm(inputs.discriminator, inputs.fake, inputs.condition).mean()
+
+
+def zero_centered_penalty(inputs: PenaltyInputs) -> Tensor:
+    """E|grad D(x')|^2, x' = a x + (1 - a) G(z), a ~ U[0, 1] for each sample (1902.03984, equation 8)."""
+    return squared_gradient_norm(inputs.discriminator, _between(inputs), inputs.condition).mean()
+
+
+def dragan_penalty(inputs: PenaltyInputs) -> Tensor:
+    """E(|grad D(x')| - 1)^2, x' = x + a d around real x (DRAGAN, 1705.07215).
+
+    As in the authors' code d has half the batch's standard deviation and a ~ U[0, 1] for each sample; unlike there it
+    is uniform on both sides of zero, which the authors named as what they had meant.
+    """
+    noise = 2 * torch.rand(inputs.real.shape, generator=inputs.random).to(inputs.real) - 1
+    near = inputs.real + _shares(inputs) * 0.5 * inputs.real.std() * noise
+    squared = squared_gradient_norm(inputs.discriminator, near, inputs.condition)
+    return (squared.add(TINY).sqrt() - 1).square().mean()
+
+
+def gradient_penalty(inputs: PenaltyInputs) -> Tensor:
+    """E(|grad D(x')| - 1)^2, x' = a x + (1 - a) G(z), a ~ U[0, 1] for each sample (1704.00028, equation 3)."""
+    squared = squared_gradient_norm(inputs.discriminator, _between(inputs), inputs.condition)
+    return (squared.add(TINY).sqrt() - 1).square().mean()
+
+
+def js_penalty(inputs: PenaltyInputs) -> Tensor:
+    """1/2 (E (1 - s(D(x)))^2 |grad D(x)|^2 + E s(D(G(z)))^2 |grad D(G(z))|^2), s the sigmoid (Roth et al., 1705.09367).
+
+    What noise of variance gamma on D's inputs would do to the Jensen-Shannon divergence, to first order; its weight is
+    gamma.
+    """
+    real_logits, real_slope = judged_with_slope(inputs.discriminator, inputs.real, inputs.condition)
+    fake_logits, fake_slope = judged_with_slope(inputs.discriminator, inputs.fake, inputs.condition)
+    real = (torch.sigmoid(-real_logits).square() * real_slope).mean()
+    return 0.5 * (real + (torch.sigmoid(fake_logits).square() * fake_slope).mean())
+
+
+def lecam_penalty(inputs: PenaltyInputs, *, decay: float, start: int) -> Tensor:
+    """E max(0, D(x) - a_fake)^2 + E max(0, a_real - D(G(z)))^2 (LeCam, 2104.03310, as in the authors' code).
+
+    The anchors a are moving averages of the mean logits, these logits included; the penalty is 0 before update `start`.
+    """
+    real, fake = inputs.real_logits, inputs.fake_logits
+    assert inputs.penalty_state is not None
+    assert real is not None
+    assert fake is not None
+    anchors = lecam_anchors(inputs.penalty_state, real, fake, decay=decay)
+    penalty = relu(real - anchors["fake"]).square().mean() + relu(anchors["real"] - fake).square().mean()
+    return penalty * (anchors["updates"] > start)
+
+
+def lecam_anchors(
+    state: dict[str, Tensor], real_logits: Tensor, fake_logits: Tensor, *, decay: float, start: int = 0
+) -> dict[str, Tensor]:
+    """Returns LeCam's anchors and its number of updates after one with these logits; `state` is that before it."""
+    moved = {}
+    for name, logits in (("real", real_logits), ("fake", fake_logits)):
+        mean = logits.detach().mean()
+        moved[name] = torch.lerp(mean, state[name], decay) if name in state else mean
+    updates = state["updates"] + 1 if "updates" in state else torch.ones((), device=real_logits.device)
+    return {**moved, "updates": updates}
+
+
+def consistency_penalty(inputs: PenaltyInputs) -> Tensor:
+    """E(D(x) - D(T(x)))^2 + E(D(G(z)) - D(T(G(z))))^2, T mirrors and shifts (bCR, 2002.04724)."""
+    total = torch.zeros((), device=inputs.real.device)
+    for samples, logits in ((inputs.real, inputs.real_logits), (inputs.fake, inputs.fake_logits)):
+        moved = inputs.discriminator(flip_and_shift(samples, inputs.random), inputs.condition)
+        total = total + (logits - moved).square().mean()
+    return total
+
+
+def orthogonal_penalty(inputs: PenaltyInputs) -> Tensor:
+    """|W W' (1 - I)|^2 over D's layers: rows of a weight matrix may be long, but not alike (1809.11096, equation 3)."""
+    total = torch.zeros((), device=inputs.real.device)
+    for parameter in inputs.discriminator.parameters():
+        if parameter.ndim >= 2 and parameter.requires_grad:
+            rows = parameter.flatten(1)
+            alike = rows @ rows.mT
+            total = total + (alike - torch.diag(torch.diagonal(alike))).square().sum()
+    return total
+
+
+def _shares(inputs: PenaltyInputs) -> Tensor:
+    """U[0, 1] for each sample, in a shape that spreads over it."""
+    shape = (len(inputs.real),) + (1,) * (inputs.real.ndim - 1)
+    return torch.rand(shape, generator=inputs.random).to(inputs.real)
+
+
+def _between(inputs: PenaltyInputs) -> Tensor:
+    """A point on the line from each fake to the real sample beside it."""
+    return torch.lerp(inputs.fake, inputs.real, _shares(inputs))
+
+
+TINY = 1e-12  # keeps the slope of the square root finite at a gradient of exactly zero
+
+
+@torch.no_grad()
+def clip_weights(discriminator: nn.Module, limit: float) -> None:
+    """Clamps every weight of D that learns to [-limit, limit] (1701.07875, algorithm 1, line 7)."""
+    learning: list[Tensor] = [parameter for parameter in discriminator.parameters() if parameter.requires_grad]
+    torch._foreach_clamp_min_(learning, -limit)
+    torch._foreach_clamp_max_(learning, limit)
+
+
+PENALTIES: dict[str, Callable[..., Tensor]] = {
+    "gradient_penalty": gradient_penalty,
+    "r1": r1_penalty,
+    "r2": r2_penalty,
+    "dragan": dragan_penalty,
+    "zero_centered": zero_centered_penalty,
+    "js": js_penalty,
+    "lecam": lecam_penalty,
+    "consistency": consistency_penalty,
+    "orthogonal": orthogonal_penalty,
+}
+PENALTY_STATE = {"lecam": ("real", "fake", "updates")}  # the float32 scalars that these penalties keep
+STATE_UPDATES = {"lecam": lecam_anchors}  # that state after an update, from D's logits of the whole batch
+WEIGHT_RULES = {"weight_clip": clip_weights}

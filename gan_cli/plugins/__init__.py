@@ -1,0 +1,1 @@
+"""Options from outside: installed plugins and a person's folder of configs."""

@@ -1,0 +1,64 @@
+"""The work that is due after a step, kept in the run's folder until it is done: a resumed run does what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gan_cli.runs.log import LARGEST
+from gan_cli.storage.run_folder import write_text
+
+NAME = ".due.json"
+MOST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Due:
+    """Work after `step` and `d_updates` updates: an evaluation, a grid of samples, a line of metrics with these values.
+
+    `values` is None if no line is due. `ended` is true if the run ends there.
+    """
+
+    step: int
+    d_updates: int
+    evaluate: bool
+    sample: bool
+    values: Mapping[str, float] | None
+    ended: bool
+
+
+def keep_due(folder: Path, due: Due) -> None:
+    """Writes the work that is due; an error is ignored, since a full disk ends no run."""
+    with contextlib.suppress(OSError):
+        write_text(folder / NAME, json.dumps(asdict(due)) + "\n")
+
+
+def forget_due(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        (folder / NAME).unlink(missing_ok=True)
+
+
+def read_due(folder: Path, step: int, d_updates: int) -> Due | None:
+    """Returns the work that was left at this position of a run; None if there is none, or the file is not valid."""
+    path = folder / NAME
+    try:
+        found = json.loads(path.read_bytes()) if path.is_file() and path.stat().st_size <= MOST_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or found.get("step") != step or found.get("d_updates") != d_updates:
+        return None
+    values = found.get("values")
+    if values is not None and not _are_metrics(values):
+        return None
+    evaluate, sample, ended = (found.get(name) is True for name in ("evaluate", "sample", "ended"))
+    return Due(step, d_updates, evaluate, sample, values, ended)
+
+
+def _are_metrics(values: Any) -> bool:
+    return isinstance(values, dict) and all(
+        type(value) in (int, float) and abs(value) < LARGEST for value in values.values()
+    )

@@ -1,0 +1,1 @@
+"""Samples and films from a checkpoint or an export."""

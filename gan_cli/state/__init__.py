@@ -1,0 +1,1 @@
+"""Everything that changes during training, and the checkpoint that holds it."""

@@ -1,0 +1,320 @@
+"""A checkpoint is one `.safetensors` file: the state's tensors, with config, counters and provenance as metadata."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_cli import __version__
+from gan_cli.config import schema, train_config
+from gan_cli.config.schema import key
+from gan_cli.config.train_config import Config
+from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
+from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, TrainState, expected_layout, state_tensors
+from gan_cli.storage.checksummed_file import SealError, seal, unseal
+from gan_cli.storage.links import without_link
+from gan_cli.storage.locate import OUTPUT, find_checkpoint
+from gan_cli.storage.run_folder import BEST, LAST
+
+FORMAT, MOST_BYTES = 1, 16 << 30
+METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of D's half
+
+
+@dataclass(frozen=True)
+class CounterSchema:
+    """The counters as untrusted input."""
+
+    step: int = key("generator updates done", at_least=0, at_most=10**12)
+    d_updates: int = key("discriminator updates done", at_least=0, at_most=10**15)
+    total_steps: int | None = key("where the run ends", at_least=1, at_most=10**12)
+    retries: int = key("times the run went back", absent=0, at_least=0, at_most=10**6)
+    images_offset: int = key("images seen beyond d_updates batches", absent=0, at_least=-(10**21), at_most=10**21)
+    new_layers: bool = key("whether layers were new to the weights that it began with", absent=False)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Told about a run, and no part of what makes two runs equal."""
+
+    gan_cli: str = key("version that wrote the file")
+    torch: str = key("version of PyTorch")
+    threads: int = key("CPU threads", at_least=1, at_most=1024)
+    device: str = key("device the run was on")
+    fingerprint: str = key("of the data")
+    seconds: float = key("spent training", at_least=0)
+    budget_start: float = key("seconds at which a time budget began", at_least=0)
+    figure: str | None = key("of best.safetensors: what it is the best by", absent=None)
+    value: float | None = key("of best.safetensors: that figure", absent=None)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified file's content. `metrics`: the last penalties, and D's figures if the step is unfinished."""
+
+    path: Path
+    config: Config
+    counters: Counters
+    provenance: Provenance
+    metrics: dict[str, float]
+    sha256: str
+    tensors: dict[str, Tensor]
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+def file_name(step: int) -> str:
+    return f"step_{step:08d}.safetensors"
+
+
+def save(
+    state: TrainState, config: Config, folder: Path, provenance: Provenance, metrics: dict[str, float] | None = None
+) -> Path:
+    """Writes `step_*.safetensors`, points `last.safetensors` at it, then removes all but the newest `config.keep`.
+
+    Whenever the machine stops, the newest complete file is whole: a temporary name, fsync, rename, fsync of the
+    folder, and only then are older files touched. StorageError tells what a failed save needed.
+    """
+    content = _content(state, config, provenance, metrics)
+    target = folder / file_name(state.counters.step)
+    try:
+        _write(target, content)
+        _point_last(folder, target, content)
+        prune(folder, config.keep, spare=target)
+    except OSError as error:
+        raise _failed_save(target, len(content), error) from error
+    return target
+
+
+def save_best(state: TrainState, config: Config, folder: Path, provenance: Provenance) -> None:
+    """Writes `best.safetensors` in place of the one before; StorageError as for `save`."""
+    content = _content(state, config, provenance, None)
+    try:
+        _write(folder / BEST, content)
+    except OSError as error:
+        raise _failed_save(folder / BEST, len(content), error) from error
+
+
+def _content(state: TrainState, config: Config, provenance: Provenance, metrics: dict[str, float] | None) -> bytearray:
+    plain = torch.contiguous_format
+    tensors = {name: tensor.detach().cpu().clone(memory_format=plain) for name, tensor in state_tensors(state).items()}
+    metadata = {
+        "format": FORMAT,
+        "config": train_config.to_dict(config),
+        "counters": {
+            name: n for name, n in dataclasses.asdict(state.counters).items() if n or name not in OPTIONAL_COUNTERS
+        },
+        "metrics": metrics or {},
+        "provenance": dataclasses.asdict(provenance),
+    }
+    return seal(tensors, metadata)
+
+
+def _write(target: Path, content: bytearray) -> None:
+    """The bytes reach the disk before they get their name, and the name before anything else happens."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        with open(without_link(temporary), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except OSError:
+        _remove(temporary)
+        raise
+    _sync_folder(target.parent)
+
+
+def _point_last(folder: Path, target: Path, content: bytearray) -> None:
+    """`last.safetensors` becomes another name of `target`, or a copy where the file system has no hard links."""
+    temporary = folder / f".{LAST}.tmp"
+    _remove(temporary)
+    try:
+        os.link(target, temporary)
+    except OSError:
+        _write(folder / LAST, content)
+        return
+    os.replace(temporary, folder / LAST)
+    _remove(temporary)  # a rename onto another name of the same file does nothing
+    _sync_folder(folder)
+
+
+def prune(folder: Path, keep: int, spare: Path) -> None:
+    """Removes all but the newest `keep` files that this module named, and never `spare`; 0 keeps all."""
+    for path in checkpoints_in(folder)[keep:] if keep > 0 else ():
+        if path != spare:
+            path.unlink()
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The `step_*` files, newest first."""
+    numbered = [(path.stem.removeprefix("step_"), path) for path in folder.glob("step_*.safetensors")]
+    counted = [(int(number), path) for number, path in numbered if number.isdecimal()]
+    return [path for _, path in sorted(counted, reverse=True)]
+
+
+def _failed_save(target: Path, needed: int, error: OSError) -> StorageError:
+    free = "the folder is gone"
+    with contextlib.suppress(OSError):
+        free = f"{shutil.disk_usage(target.parent).free:,} bytes free"
+    return StorageError(f"{target}: cannot be written ({one_line(error)}); needs {needed:,} bytes, {free}")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # the error that brought us here says more
+        path.unlink(missing_ok=True)
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def load(path: Path) -> Checkpoint:
+    """Verifies a file from anywhere and takes what is in it; CheckpointError in one line.
+
+    The bytes that are verified are the bytes that are used, whoever replaces the file meanwhile. Nothing in them is
+    run: the digest is checked, the config passes the parser and the range checks of the command line, and names,
+    shapes and dtypes must be those of the networks this config describes.
+    """
+    content = read_file(path)
+    try:
+        tensors, metadata, sha256 = unseal(content)
+    except SealError as error:
+        raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
+    config, counters, provenance = _parse_metadata(path, metadata)
+    _check_tensors(path, tensors, config, counters)
+    return Checkpoint(path, config, counters, provenance, _parse_metrics(path, metadata), sha256, tensors)
+
+
+def newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
+    """The newest checkpoint in `folder` that verifies, and why newer ones did not; CheckpointError if none does."""
+    refused: list[CheckpointError] = []
+    for path in [*checkpoints_in(folder), folder / LAST]:
+        try:
+            return load(path), refused
+        except CheckpointError as error:
+            if path.exists():  # else the run that is going on has just replaced it
+                refused.append(error)
+    raise refused[0] if refused else CheckpointError(f"{folder}: holds no checkpoint")
+
+
+def find(named: str | os.PathLike[str], key: str = "ckpt", output: str = OUTPUT) -> Checkpoint:
+    """What a path or a name stands for: a file, or of a run the best checkpoint, which is said, else the newest."""
+    path = find_checkpoint(named, key, output)
+    return _best_or_newest(path) if path.is_dir() else load(path)
+
+
+def _best_or_newest(folder: Path) -> Checkpoint:
+    """Of a folder of checkpoints."""
+    if (folder / BEST).is_file():
+        try:
+            best = load(folder / BEST)
+            print(f"using {BEST}: {describe_best(best)}; for the newest, ckpt={folder / LAST}", file=sys.stderr)
+            return best
+        except CheckpointError as error:
+            print(f"warning: {error}; using the newest", file=sys.stderr)
+    found, refused = newest(folder)
+    for reason in refused:
+        print(f"warning: {reason}; using {found.path.name}", file=sys.stderr)
+    return found
+
+
+def describe_best(found: Checkpoint) -> str:
+    """As `step 2,500, frechet-classifier 3.21`."""
+    figure, value = found.provenance.figure or "", found.provenance.value
+    return f"step {found.counters.step:,}" + ("" if value is None else f", {one_line(figure, 60)} {value:.4g}")
+
+
+def set_aside(folder: Path, found: Checkpoint) -> list[str]:
+    """Renames `step_*` files newer than `found`, which did not verify, to `*.damaged`; what was done, in lines."""
+    told = []
+    for path in checkpoints_in(folder):
+        if int(path.stem.removeprefix("step_")) <= found.counters.step and path != found.path:
+            break
+        if path != found.path:
+            path.rename(path.with_name(f"{path.name}.damaged"))
+            told.append(
+                f"{path.name} is damaged and was renamed to {path.name}.damaged; going on from {found.path.name}"
+            )
+    return told
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a `.safetensors` file; CheckpointError if that is not what it is, or it is too large."""
+    if path.suffix != ".safetensors" and path.exists():
+        raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")
+    try:
+        if not path.is_file():
+            raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such checkpoint"))
+        if path.stat().st_size > MOST_BYTES:
+            raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 30} GiB, not one that gan-train wrote")
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _parse_metadata(path: Path, metadata: dict[str, Any]) -> tuple[Config, Counters, Provenance]:
+    if metadata.get("format") != FORMAT:
+        written = one_line(metadata.get("format"), 20)
+        raise CheckpointError(f"{path}: of format {written}, this gan-cli {__version__} reads format {FORMAT}")
+    try:
+        config = train_config.parse(metadata.get("config"))  # type: ignore[arg-type]
+        counters = schema.parse(CounterSchema, metadata.get("counters"), "counters")
+        provenance = schema.parse(Provenance, metadata.get("provenance"), "provenance")
+    except GanCliError as error:
+        raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
+    return config, Counters(**dataclasses.asdict(counters)), provenance
+
+
+def _parse_metrics(path: Path, metadata: dict[str, Any]) -> dict[str, float]:
+    metrics = metadata.get("metrics", {})
+    if not isinstance(metrics, dict) or not all(
+        name.startswith(METRIC_PREFIXES) and type(value) in (int, float) and abs(value) < 1e300
+        for name, value in metrics.items()
+    ):
+        raise CheckpointError(f"{path}: its metrics are not figures of a discriminator")
+    return metrics
+
+
+def _check_tensors(path: Path, tensors: dict[str, Tensor], config: Config, counters: Counters) -> None:
+    stepped = {"generator": counters.step > 0, "discriminator": counters.d_updates > 0}
+    try:
+        layout = expected_layout(config, stepped=frozenset(role for role, moved in stepped.items() if moved))
+    except GanCliError as error:
+        raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
+    check_layout(path, tensors, layout)
+
+
+def check_layout(
+    path: Path, tensors: dict[str, Tensor], layout: dict[str, tuple[tuple[int, ...], torch.dtype]]
+) -> None:
+    """CheckpointError unless there is every tensor that the config makes, none else, each finite and of its shape."""
+    if tensors.keys() != layout.keys():
+        odd = sorted(tensors.keys() ^ layout.keys())
+        raise CheckpointError(
+            f"{path}: does not fit its config; {len(odd)} tensors too many or too few, as {one_line(odd[0], 100)}"
+        )
+    for name, (shape, dtype) in layout.items():
+        found = tensors[name]
+        if tuple(found.shape) != shape or found.dtype != dtype:
+            raise CheckpointError(
+                f"{path}: {name} is {found.dtype} {tuple(found.shape)}, its config makes it {dtype} {shape}"
+            )
+        if found.is_floating_point() and not found.isfinite().all():
+            raise CheckpointError(f"{path}: {name} holds values that are not finite")

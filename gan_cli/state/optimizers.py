@@ -1,0 +1,105 @@
+"""Optimizers by name, their saved state, and learning-rate schedules as functions of the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gan_cli.state.quickstart import spare_compiler
+
+# The state of each optimizer for a parameter: "step" is a number, the others have the parameter's shape.
+SLOTS = {
+    "adam": ("step", "exp_avg", "exp_avg_sq"),
+    "adamw": ("step", "exp_avg", "exp_avg_sq"),
+    "rmsprop": ("step", "square_avg"),
+    "sgd": ("momentum_buffer",),
+}
+
+
+LATE_START = 0.3  # share of a run for which `late_linear` keeps the rate constant
+FUSED_ON = ("cpu", "cuda")  # where one kernel updates all parameters
+
+
+def _build_adam(parameters: list[nn.Parameter], *, beta1: float, beta2: float, **settings: Any) -> Optimizer:
+    return torch.optim.Adam(parameters, betas=(beta1, beta2), fused=_fused(parameters), **settings)
+
+
+def _build_adamw(parameters: list[nn.Parameter], *, beta1: float, beta2: float, **settings: Any) -> Optimizer:
+    return torch.optim.AdamW(parameters, betas=(beta1, beta2), fused=_fused(parameters), **settings)
+
+
+def _build_rmsprop(parameters: list[nn.Parameter], **settings: Any) -> Optimizer:
+    return torch.optim.RMSprop(parameters, foreach=True, **settings)  # has no fused form
+
+
+def _build_sgd(parameters: list[nn.Parameter], **settings: Any) -> Optimizer:
+    return torch.optim.SGD(parameters, foreach=True, **settings)  # its fused form wants a buffer at its first step
+
+
+def _fused(parameters: list[nn.Parameter]) -> bool:
+    return all(parameter.device.type in FUSED_ON for parameter in parameters)
+
+
+BUILDERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": _build_adam,
+    "adamw": _build_adamw,
+    "rmsprop": _build_rmsprop,
+    "sgd": _build_sgd,
+}
+
+
+def build_optimizer(network: nn.Module, *, name: str, lr: float, **settings: float) -> Optimizer:
+    """Adam (1412.6980), AdamW (1711.05101), RMSProp or SGD over all of the network's parameters."""
+    spare_compiler()
+    return BUILDERS[name](list(network.parameters()), lr=lr, **settings)
+
+
+def slots_of(*, name: str, **settings: float) -> tuple[str, ...]:
+    """Returns the names of what this optimizer keeps for a parameter after its first step."""
+    return () if name == "sgd" and settings["momentum"] == 0 else SLOTS[name]
+
+
+def rate_multiplier(schedule: str, step: int, steps: int | None) -> float:
+    """Returns the learning rate at `step` of `steps` as a share of the base rate: constant, linear or cosine to 0.
+
+    `late_linear` is constant for the first 30 % and then linear to 0.
+    While a time budget is still being measured `steps` is None and the rate stays at its start.
+    """
+    if schedule == "constant" or steps is None:
+        return 1.0
+    done = min(step / steps, 1.0)
+    if schedule == "late_linear":
+        return min(1.0, (1 - done) / (1 - LATE_START))
+    return 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def state_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]:
+    """Returns the optimizer's state as `<slot>.<parameter>`; empty before its first step."""
+    return {
+        f"{slot}.{name}": value
+        for name, parameter in network.named_parameters()
+        for slot, value in optimizer.state.get(parameter, {}).items()
+        if value is not None  # SGD's buffer without momentum
+    }
+
+
+def load_state_tensors(optimizer: Optimizer, network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Puts back what `state_tensors` gave, whose names and shapes have been checked."""
+    parameters = dict(network.named_parameters())
+    for key, value in tensors.items():
+        slot, name = key.split(".", 1)
+        parameter = parameters[name]
+        # as the optimizer had made it: a fused update counts on the device, and walks values as they lie in memory
+        there = parameter.device if optimizer.defaults.get("fused") else value.device
+        like = value.to(there) if slot == "step" else parameter.detach()
+        optimizer.state[parameter][slot] = torch.empty_like(like).copy_(value)

@@ -1,0 +1,199 @@
+"""All that changes while training, in one place: a checkpoint of it is the whole run."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gan_cli.config.options import rule_of
+from gan_cli.config.train_config import Config
+from gan_cli.errors import DivergedError
+from gan_cli.models.build_networks import build_networks, check_parameters, freeze_layers, under
+from gan_cli.objectives.regularizers import PENALTY_STATE
+from gan_cli.state import optimizers
+
+AUGMENT_PROBABILITY = "memory.ada.probability"  # its name in a checkpoint
+OPTIONAL_COUNTERS = ("images_offset", "new_layers")  # left out of a file where they are 0
+
+
+@dataclass
+class Counters:
+    """How far the run is. `step` counts generator updates; the real images seen are d_updates times the batch size.
+
+    `total_steps` is where it ends; None while a time budget is measured. `retries` is how often the run went back to a
+    checkpoint, and on with another seed. `images_offset` is to be added to the images seen, if the batch size changed.
+    `new_layers` is true if weights that the run started from lacked some layers, so that its average warms up.
+    """
+
+    step: int = 0
+    d_updates: int = 0
+    total_steps: int | None = None
+    retries: int = 0
+    images_offset: int = 0
+    new_layers: bool = False
+
+    @property
+    def progress(self) -> float:
+        """The share of the run's steps that are done, 0 to 1; 0 while a time budget is measured."""
+        return 0.0 if self.total_steps is None else min(self.step / self.total_steps, 1.0)
+
+    def images_seen(self, batch_size: int) -> int:
+        return self.d_updates * batch_size + self.images_offset
+
+
+class DiscriminatorStepOutput(NamedTuple):
+    """Of one update of D: its loss without penalties, logits `[N]`, the due penalties unweighted, the learning rate."""
+
+    loss: Tensor
+    real_logits: Tensor
+    fake_logits: Tensor
+    penalties: dict[str, Tensor]
+    learning_rate: float
+
+
+class GeneratorStepOutput(NamedTuple):
+    """Of one update of G: its adversarial loss and the learning rate."""
+
+    loss: Tensor
+    learning_rate: float
+
+
+@dataclass
+class TrainState:
+    generator: nn.Module
+    discriminator: nn.Module
+    generator_ema: nn.Module | None
+    generator_optimizer: Optimizer
+    discriminator_optimizer: Optimizer
+    counters: Counters
+    seconds: float = 0.0  # spent training so far
+    budget_start: float = 0.0  # seconds at which a time budget began
+    device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
+
+    penalties: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # the last value of each, which may be lazy
+    # float32 scalars that penalties keep from update to update, by the penalty's name
+    penalty_state: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
+    augment_probability: Tensor | None = None  # if it adapts
+    discriminator_output: DiscriminatorStepOutput | None = None  # of D's last update in this process
+    fakes: Tensor | None = None  # of that update, with their graph, if G's next update learns from them
+
+    compiled: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)  # by role
+
+    def running(self, role: str) -> Callable[..., Any]:
+        """Returns the network as it runs in a step: compiled if it is. Penalties and samples use the network itself."""
+        return self.compiled[role] if role in self.compiled else getattr(self, role)
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The generator by which samples are generated: the average if there is one."""
+        return self.generator if self.generator_ema is None else self.generator_ema
+
+
+def build_state(config: Config, device: torch.device) -> TrainState:
+    """Builds a new state whose weights are a function of the seed alone; on the meta device only its shapes."""
+    training, optimizer = config.training, config.optimizer
+    generator, discriminator = build_networks(config, device)
+    average = None
+    if training.ema_decay > 0:
+        average = copy.deepcopy(generator).requires_grad_(False).eval()
+    freeze_layers(discriminator, training.freeze_discriminator_layers)
+    adaptive = training.ada_target is not None
+    compiling = config.compile and device.type != "meta"
+    roles = {"generator": generator, "discriminator": discriminator} if compiling else {}
+    return TrainState(
+        generator=generator,
+        discriminator=discriminator,
+        generator_ema=average,
+        generator_optimizer=optimizers.build_optimizer(generator, **rule_of(optimizer, "generator")),
+        discriminator_optimizer=optimizers.build_optimizer(discriminator, **rule_of(optimizer, "discriminator")),
+        counters=Counters(),
+        device=device,
+        penalty_state={name: {} for name in config.regularizer.keys() & PENALTY_STATE.keys()},
+        augment_probability=torch.zeros((), device=device) if adaptive else None,
+        # one kernel for each shape: which ones there are must not depend on where a run was interrupted
+        compiled={role: torch.compile(network, dynamic=False) for role, network in roles.items()},
+    )
+
+
+def state_tensors(state: TrainState) -> dict[str, Tensor]:
+    """Returns every tensor of the state under a prefixed name."""
+    named = {
+        **_prefixed("generator", state.generator.state_dict()),
+        **_prefixed("discriminator", state.discriminator.state_dict()),
+        **_prefixed("generator_optimizer", optimizers.state_tensors(state.generator_optimizer, state.generator)),
+        **_prefixed(
+            "discriminator_optimizer", optimizers.state_tensors(state.discriminator_optimizer, state.discriminator)
+        ),
+    }
+    if state.generator_ema is not None:
+        named |= _prefixed("generator_ema", state.generator_ema.state_dict())
+    for name, kept in state.penalty_state.items():
+        named |= _prefixed(f"memory.{name}", kept)
+    if state.augment_probability is not None:
+        named[AUGMENT_PROBABILITY] = state.augment_probability
+    return named
+
+
+def load_network_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
+    """Loads weights of another run of the same networks; its average, or else its generator, becomes the average."""
+    state.generator.load_state_dict(under("generator", tensors))
+    state.discriminator.load_state_dict(under("discriminator", tensors))
+    if state.generator_ema is not None:
+        average = under("generator_ema", tensors)
+        state.generator_ema.load_state_dict(average or under("generator", tensors))
+
+
+def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
+    """Loads what `state_tensors` returned and `checkpoint.load` checked."""
+    state.generator.load_state_dict(under("generator", tensors))
+    state.discriminator.load_state_dict(under("discriminator", tensors))
+    if state.generator_ema is not None:
+        state.generator_ema.load_state_dict(under("generator_ema", tensors))
+    for name in state.penalty_state:
+        kept = under(f"memory.{name}", tensors)
+        state.penalty_state[name] = {key: tensor.to(state.device, copy=True) for key, tensor in kept.items()}
+    if state.augment_probability is not None:
+        state.augment_probability = tensors[AUGMENT_PROBABILITY].to(state.device, copy=True)
+    for role in ("generator", "discriminator"):
+        memory = under(f"{role}_optimizer", tensors)
+        optimizers.load_state_tensors(getattr(state, f"{role}_optimizer"), getattr(state, role), memory)
+
+
+def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Returns shape and dtype of every tensor in a checkpoint of this config by name, without allocating one.
+
+    `stepped` names the networks (`generator`, `discriminator`) whose optimizer has made a step and so has a state.
+    """
+    check_parameters(config)
+    state = build_state(config, torch.device("meta"))
+    layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state_tensors(state).items()}
+    for name in state.penalty_state if "discriminator" in stepped else ():
+        layout |= {f"memory.{name}.{key}": ((), torch.float32) for key in PENALTY_STATE[name]}
+    for role in stepped:
+        for name, parameter in getattr(state, role).named_parameters():
+            if not parameter.requires_grad:
+                continue  # a frozen layer
+            for slot in optimizers.slots_of(**rule_of(config.optimizer, role)):
+                shape = () if slot == "step" else tuple(parameter.shape)
+                layout[f"{role}_optimizer.{slot}.{name}"] = (shape, torch.float32)
+    return layout
+
+
+def require_finite(state: TrainState, tensors: dict[str, Tensor]) -> None:
+    """Raises DivergedError if a tensor holds a number that is not finite: such numbers never reach a file."""
+    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        raise DivergedError(
+            f"diverged: {bad[0]} is not finite at step {state.counters.step:,}; the last good checkpoint is kept"
+        )
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}

@@ -1,0 +1,1 @@
+"""Sweeps: jobs, their outcomes, leaderboard and comparison. Imports no torch."""

@@ -1,0 +1,144 @@
+"""A sweep's command line to its combinations, each with what it varies and what it comes to."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
+
+from gan_cli.config import recipes
+from gan_cli.config.compose import HYDRA_KEYS, Composed, compose_checked, groups
+from gan_cli.config.overrides import read_override
+from gan_cli.errors import UsageError, one_line
+
+SWEEP_KEYS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
+MOST_JOBS = 10_000
+
+
+@dataclass(frozen=True)
+class Combination:
+    """`overrides` as Hydra reads them, the `values` of the keys that vary, and all that it comes to.
+
+    `typed` is what it comes to without what `recipe=auto` stands for, which depends on the data of the day.
+    """
+
+    overrides: tuple[str, ...]
+    values: dict[str, Any]
+    data: dict[str, Any]
+    typed: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PlannedSweep:
+    """The keys a sweep names and those it varies, Hydra's own overrides, and its combinations in order.
+
+    If it is `searched`, by a sweeper that chooses the values itself, these are only trials of the command: each value
+    with the others at their first, of an interval its ends.
+    """
+
+    named: tuple[str, ...]
+    varied: tuple[str, ...]
+    hydra: tuple[str, ...]
+    searched: bool
+    combinations: list[Combination]
+
+
+def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
+    """Composes each combination of a sweep; UsageError names key and value of what is wrong in any of them."""
+    overrides = [read_override(argument) for argument in arguments]
+    own = [override for override in overrides if not override.key_or_group.startswith(HYDRA_KEYS)]
+    hydras = [override for override in overrides if override.key_or_group.startswith(HYDRA_KEYS)]
+    for override in hydras:
+        if not override.key_or_group.startswith(SWEEP_KEYS):
+            raise UsageError(f"{override.input_line}: of Hydra's own, a sweep takes launcher and sweeper only")
+    searched = any(override.key_or_group == "hydra/sweeper" and override.value() != "basic" for override in hydras)
+    values = [_values(override, searched) if override.is_sweep_override() else [override] for override in own]
+    if searched:
+        chosen = _one_at_a_time(values)
+    else:
+        if math.prod(map(len, values)) > MOST_JOBS:
+            raise UsageError(f"{math.prod(map(len, values)):,} combinations: a sweep has at most {MOST_JOBS:,} jobs")
+        chosen = [list(combination) for combination in itertools.product(*values)]
+    varied = tuple(override.key_or_group for override in own if override.is_sweep_override())
+    return PlannedSweep(
+        named=tuple(override.key_or_group for override in own),
+        varied=varied,
+        hydra=tuple(override.input_line or "" for override in hydras),
+        searched=searched,
+        combinations=_compose_all(command, chosen, varied),
+    )
+
+
+def _one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]]:
+    first = [choices[0] for choices in values]
+    others = [[*first[:index], value, *first[index + 1 :]] for index, each in enumerate(values) for value in each[1:]]
+    return [first, *others]
+
+
+def _compose_all(
+    command: str, combinations: Sequence[Sequence[Override]], varied: tuple[str, ...]
+) -> list[Combination]:
+    """Only choices of options, and what a recipe's keys depend on, are composed anew.
+
+    Other values are put in their place, and where they are followed.
+    """
+    options = groups(command)
+    anew = {*options, *recipes.DEPENDENTS, *recipes.DEPENDENTS.values()}
+    composed: dict[tuple[str, ...], Composed] = {}
+
+    def come_to(combination: Sequence[Override], recipe: str) -> dict[str, Any]:
+        lines = (recipe, *(each.input_line or "" for each in combination if each.key_or_group in anew))
+        if lines not in composed:
+            composed[lines] = compose_checked(command, combination, recipe)
+        base = composed[lines]
+        data = copy.deepcopy(base.data)
+        for override in combination:
+            key = override.key_or_group
+            for dotted in (key, *base.followers.get(key, ())) if key not in options else ():
+                _put(data, dotted, override.value())
+        return data
+
+    found = []
+    for combination in combinations:
+        data = typed = come_to(combination, recipes.NONE)
+        if typed.get(recipes.GROUP) == recipes.AUTO:
+            data = come_to(combination, recipes.choose(typed).name)
+        values = {each.key_or_group: each.value() for each in combination if each.key_or_group in varied}
+        found.append(Combination(tuple(override.input_line or "" for override in combination), values, data, typed))
+    return found
+
+
+def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, leaf = dotted.split(".")
+    for section in sections:
+        data = data[section]
+    if not isinstance(data.get(leaf), dict):
+        data[leaf] = value
+
+
+def _values(override: Override, searched: bool) -> list[Override]:
+    key, swept = override.get_key_element(), override.value()
+    if isinstance(swept, IntervalSweep) and not searched:
+        raise UsageError(f"{override.input_line}: an interval needs a sweeper that searches, as hydra/sweeper=optuna")
+    if isinstance(swept, RangeSweep) and _length(swept) > MOST_JOBS:
+        raise UsageError(f"{override.input_line}: a sweep has at most {MOST_JOBS:,} jobs")
+    try:
+        ends = [swept.start, swept.end] if isinstance(swept, IntervalSweep) else override.sweep_string_iterator()
+        found = [read_override(f"{key}={value}") for value in ends]
+    except (HydraException, ValueError, TypeError) as error:
+        raise UsageError(f"{override.input_line}: cannot be swept over ({one_line(error)})") from error
+    if not found:
+        raise UsageError(f"{override.input_line}: has no value in it")
+    return found
+
+
+def _length(swept: RangeSweep) -> float:
+    """How many values a range has, without listing them."""
+    start, stop = swept.start or 0, swept.stop if swept.stop is not None else swept.start or 0
+    return abs(float(stop) - float(start)) / max(abs(float(swept.step)), 1e-9)

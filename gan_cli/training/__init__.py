@@ -1,0 +1,1 @@
+"""The training loop, its two steps, and what is done between them."""

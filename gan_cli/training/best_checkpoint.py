@@ -1,0 +1,93 @@
+"""Keeps the best checkpoint of a run by its selection metric, and stops a run that no longer gets better."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from gan_cli.config.metric_names import find_figure, is_better
+from gan_cli.errors import CheckpointError, StorageError, counted
+from gan_cli.runs.comparability import MEASURED_FROM, MEASURED_ON, basis_of, differences
+from gan_cli.runs.log import read_metrics
+from gan_cli.state import checkpoint
+from gan_cli.state.train_state import require_finite, state_tensors
+from gan_cli.storage.run_folder import BEST, CHECKPOINTS, read_record, write_record
+from gan_cli.training.periodic_evaluation import measured_on
+from gan_cli.training.run import Best, Run
+
+
+def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
+    """Saves `best.safetensors` if an evaluation is better than all before; returns True if patience has run out.
+
+    `values` is the line of metrics with that evaluation, which is in `metrics.jsonl` already.
+    """
+    wanted, every = run.config.selection_metric, run.config.training.evaluate_every
+    if wanted is None or not every:  # a single evaluation in the end has none to be better than
+        return False
+    found = find_figure(values, wanted)
+    if found is None:
+        run.log.say(f"warning: no {wanted} was worked out at step {run.state.counters.step:,}")
+        return False
+    name, value = found
+    if run.best is None:
+        run.best = _saved_best(run, name)
+    if run.best is None or is_better(name, value, run.best.value):
+        _save(run, name, value)
+    patience = run.config.evaluation.patience
+    if patience is None or run.best is None or _evaluations_since(run, run.best, name, every) < patience:
+        return False
+    run.log.say(
+        f"stopping early: no better {name} in {counted(patience, 'evaluation')} (evaluation.patience); the best is"
+        f" {run.best.value:.4g} at step {run.best.step:,}, in {BEST}"
+    )
+    return True
+
+
+def _saved_best(run: Run, name: str) -> Best | None:
+    """Returns step and value of the run's `best.safetensors`; None if it was chosen by another metric or data."""
+    path = run.folder / CHECKPOINTS / BEST
+    if not path.exists():
+        return None
+    try:
+        found = checkpoint.load(path)
+    except CheckpointError as error:
+        run.log.say(f"warning: {error}; another best will replace it")
+        return None
+    value = found.provenance.value
+    if found.provenance.figure != name or value is None:
+        run.log.say(f"{BEST} went by {found.provenance.figure}; from now on it goes by {name}")
+        return None
+    record = read_record(run.folder)
+    before, now = (basis_of(kept, name) for kept in (record.get(MEASURED_ON), measured_on(run)))
+    if before is not None and now is not None and before != now:
+        changed = ", ".join(differences([before, now]))
+        run.log.say(f"{BEST} was measured otherwise: {changed}; from now on that is the best which is best by this")
+        write_record(run.folder, record | {MEASURED_FROM: run.state.counters.step})
+        return None
+    if found.provenance.fingerprint != run.provenance.fingerprint:
+        run.log.say(f"{BEST} was measured on the data as they were; from now on another best is looked for")
+        return None
+    return Best(found.counters.step, value)
+
+
+def _save(run: Run, name: str, value: float) -> None:
+    """Saves the best checkpoint; if it cannot be written the run warns and goes on."""
+    state = run.state
+    require_finite(state, state_tensors(state))
+    provenance = dataclasses.replace(
+        run.provenance, seconds=state.seconds, budget_start=state.budget_start, figure=name, value=value
+    )
+    try:
+        checkpoint.save_best(state, run.config, run.folder / CHECKPOINTS, provenance)
+    except StorageError as error:
+        run.log.say(f"warning: {error}; going on")
+        return
+    run.best = Best(state.counters.step, value)
+    run.log.say(f"the best {name} so far, kept in {BEST}", console=False)
+
+
+def _evaluations_since(run: Run, best: Best, name: str, every: int) -> int:
+    """Returns how many evaluations came after the best one, by the lines of metrics."""
+    steps = {line["step"] for line in read_metrics(run.folder) if name in line}
+    return sum(step > best.step and step % every == 0 for step in steps)

@@ -1,0 +1,67 @@
+"""Going back: the state that a checkpoint holds, and how a run whose numbers are not finite goes on from one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from gan_cli.config.train_config import Config
+from gan_cli.errors import CheckpointError
+from gan_cli.health.monitor import Finding
+from gan_cli.randomness import derive_seed
+from gan_cli.state import checkpoint
+from gan_cli.state.checkpoint import Checkpoint
+from gan_cli.state.train_state import TrainState, build_state, load_state_tensors
+from gan_cli.storage.run_folder import CHECKPOINTS
+from gan_cli.training.run import Run
+
+
+def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.device) -> TrainState:
+    """The saved state on this device, to end at step `end`; a budget given anew begins now."""
+    state = build_state(config, device)
+    load_state_tensors(state, saved.tensors)
+    state.counters = dataclasses.replace(saved.counters, total_steps=end)
+    state.penalties = {
+        key.removeprefix("penalty/"): torch.tensor(value)
+        for key, value in saved.metrics.items()
+        if key.startswith("penalty/")
+    }
+    state.seconds, state.budget_start = saved.provenance.seconds, saved.provenance.budget_start
+    if (end is None and saved.counters.total_steps is not None) or config.budget != saved.config.budget:
+        state.budget_start = state.seconds
+    return state
+
+
+def retry_seed(seed: int, retries: int) -> int:
+    """Returns the seed with which a run goes on after it went back so often: its own, then a function of both."""
+    return seed if retries == 0 else derive_seed(seed, "retry", retries)
+
+
+def roll_back(run: Run, told: Finding) -> bool:
+    """Puts the run back to its newest checkpoint, to go on with another seed; False if it may not, or has none."""
+    health, before, folder = run.config.health, run.state, run.folder / CHECKPOINTS
+    if health.on_nonfinite != "rollback" or before.counters.retries >= health.retries:
+        return False
+    try:
+        saved, _ = checkpoint.newest(folder)
+    except CheckpointError:
+        return False
+    state = restore(saved, run.config, before.counters.total_steps, before.device)
+    state.counters.retries = before.counters.retries + 1
+    state.seconds, state.budget_start = before.seconds, before.budget_start
+    run.state, run.saved_metrics = state, saved.metrics
+    step = state.counters.step
+    for line in checkpoint.set_aside(folder, saved):
+        run.log.say(f"warning: {line}")
+    provenance = dataclasses.replace(run.provenance, seconds=state.seconds, budget_start=state.budget_start)
+    checkpoint.save(state, run.config, folder, provenance, saved.metrics)  # with the count, for a resume to go on by
+    run.log.cut(step)
+    run.log.event(step, told.name, told.text)
+    if run.config.budget is not None and state.counters.total_steps is not None:
+        run.log.end(step, state.counters.total_steps, state.seconds)
+    run.restart_health()
+    run.log.say(f"health: {told.text}")
+    tries = f"{state.counters.retries} of health.retries={health.retries}"
+    run.log.say(f"back at step {step:,}, and on with another seed: {tries}")
+    return True

@@ -1,0 +1,110 @@
+"""The metrics of a step, from the outputs of its updates: the only place where training waits for the device."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from torch import nn
+
+from gan_cli.data.labels import evenly
+from gan_cli.evaluation.metrics.modes import count_modes
+from gan_cli.models.generate import generate
+from gan_cli.state.train_state import GeneratorStepOutput
+from gan_cli.training.alternation import is_first_of_generator, next_network
+from gan_cli.training.health_metrics import auc, health_metrics
+from gan_cli.training.run import Run
+from gan_cli.training.throughput import Pace
+
+MODE_SEEDS = range(10_000, 12_500)  # as many samples as the published counts are of, apart from the pictures'
+
+
+def discriminator_metrics(run: Run) -> dict[str, float]:
+    """Returns the metrics of D's last update, those in the checkpoint if this process has made none.
+
+    Accuracies are shares of logits on the right side of zero.
+    """
+    output = run.state.discriminator_output
+    if output is None:
+        return run.saved_metrics
+    tensors = {
+        "loss/discriminator": output.loss,
+        "logits/real": output.real_logits.mean(),
+        "logits/fake": output.fake_logits.mean(),
+        "logits/auc": auc(output.real_logits, output.fake_logits),
+        "accuracy/real": (output.real_logits > 0).float().mean(),
+        "accuracy/fake": (output.fake_logits < 0).float().mean(),
+        "grad_norm/discriminator": gradient_norm(run.state.discriminator),
+    }
+    return _numbers(tensors) | _penalties(run) | {"learning_rate/discriminator": output.learning_rate}
+
+
+def metrics_to_keep(run: Run) -> dict[str, float]:
+    """Returns what later lines of metrics need of D's past updates, for a checkpoint after a step.
+
+    After a whole turn that is the last value of each penalty, since a lazy one may be some updates old; between G's
+    updates of a turn it is all of D's last update.
+    """
+    counters, alternation = run.state.counters, run.objective.alternation
+    amid_turn = next_network(counters, alternation) == "generator" and not is_first_of_generator(counters, alternation)
+    return discriminator_metrics(run) if amid_turn else _penalties(run)
+
+
+def _penalties(run: Run) -> dict[str, float]:
+    """Returns the last value of each penalty, unweighted."""
+    return {f"penalty/{name}": value.item() for name, value in run.state.penalties.items()}
+
+
+def step_metrics(run: Run, output: GeneratorStepOutput, pace: Pace) -> dict[str, float]:
+    """Returns the line of `metrics.jsonl` for the step that G's update with this output ended."""
+    state, batch_size = run.state, run.batches.batch_size
+    tensors = {"loss/generator": output.loss, "grad_norm/generator": gradient_norm(state.generator)}
+    return {
+        "step": state.counters.step,
+        "images_seen": state.counters.images_seen(batch_size),
+        **discriminator_metrics(run),
+        **_numbers(tensors),
+        **health_metrics(state, run.objective, run.batches),
+        **mode_metrics(run),
+        "learning_rate/generator": output.learning_rate,
+        "images_per_second": round(pace.images_per_second(batch_size), 1),
+        "memory/peak_mb": peak_memory(state.device),
+        "seconds": round(state.seconds, 3),
+    }
+
+
+def mode_metrics(run: Run) -> dict[str, float]:
+    """Returns how many modes the present generator covers, of data whose modes are known; nothing for other data."""
+    modes = run.modes
+    if modes is None or len(modes.centres) == 0:
+        return {}
+    conditions = evenly(run.classes, MODE_SEEDS)
+    batches = generate(run.state.sampler, run.objective.latent, MODE_SEEDS, len(MODE_SEEDS), conditions=conditions)
+    samples = torch.cat(list(batches))
+    counted = count_modes(samples, modes.centres, modes.std)
+    return {
+        "modes/covered": counted.covered,
+        "modes/possible": counted.possible,
+        "modes/share": counted.share,
+        "modes/reverse_kl": round(counted.reverse_kl, 6),
+    }
+
+
+def gradient_norm(network: nn.Module) -> torch.Tensor:
+    """Returns the norm of the gradients that the network's last update left."""
+    return nn.utils.get_total_norm([value.grad for value in network.parameters() if value.grad is not None])
+
+
+def peak_memory(device: torch.device) -> float:
+    """MiB: allocated on the GPU at most, else resident at most."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    import resource  # which Windows lacks, where nothing is trained
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _numbers(tensors: dict[str, torch.Tensor]) -> dict[str, float]:
+    values = torch.stack([tensor.detach() for tensor in tensors.values()]).tolist()
+    return dict(zip(tensors, values, strict=True))

@@ -1,0 +1,65 @@
+"""What an evaluation left is read as untrusted text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gan_cli.config.metric_names import (
+    EVALUATIONS,
+    Evaluated,
+    Figure,
+    find_figure,
+    is_better,
+    newest_evaluated,
+    save_evaluated,
+)
+
+SOUND = Figure("frechet-classifier", 2.5, 100, "lower", (2.0, 3.0), 0.2, 1.5)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / EVALUATIONS).mkdir()
+    return tmp_path
+
+
+def test_what_is_saved_is_read(folder: Path) -> None:
+    evaluated = Evaluated((SOUND, Figure("nearest-pixels", 1.0, 5)), {"step": 3})
+    save_evaluated(evaluated, folder / EVALUATIONS / "one.json")
+    assert newest_evaluated(folder) == evaluated
+    assert [path.name for path in (folder / EVALUATIONS).iterdir()] == ["one.json"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"value": "a"}, {"value": None}, {"value": float("nan")}, {"value": float("inf")}, {"value": 10**400},
+        {"interval": [1.0]}, {"interval": ["a", "b"]}, {"floor": "x"}, {"n": "many"}, {"seconds": []},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_figure_is_passed_over(folder: Path, change: dict[str, object]) -> None:
+    path = folder / EVALUATIONS / "odd.json"
+    save_evaluated(Evaluated((SOUND,), {}), path)
+    data = json.loads(path.read_text())
+    data["figures"][0] |= change
+    path.write_text(json.dumps(data))
+    assert newest_evaluated(folder) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"figures": 3, "about": {}}', '{"figures": []}'])
+def test_other_files_are_passed_over(folder: Path, text: str) -> None:
+    (folder / EVALUATIONS / "odd.json").write_text(text)
+    assert newest_evaluated(folder) is None
+
+
+def test_which_way_is_better() -> None:
+    assert is_better("frechet-random", 1, than=2)
+    assert is_better("modes/covered", 2, than=1)
+    assert not is_better("recall-classifier", 1, than=1)
+    values = {"step": 3, "recall-classifier": 0.5, "loss/generator": 1.0}
+    assert find_figure(values, "recall") == ("recall-classifier", 0.5)
+    assert find_figure(values, "loss/generator") is None  # no figure of samples

@@ -1,0 +1,192 @@
+"""What `auto` stands for is settled once, said, recorded and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY_IMAGES, compose, without
+
+from gan_cli import device as machine
+from gan_cli.cli.main import run_command
+from gan_cli.data.load_dataset import build_dataset
+from gan_cli.launch import autotune
+from gan_cli.state import checkpoint
+from gan_cli.storage.run_folder import CHECKPOINTS
+
+CPU = torch.device("cpu")
+UNSET = without(TINY_IMAGES, "threads=")
+
+
+@pytest.fixture(autouse=True)
+def one_thread_again() -> object:
+    yield
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize(("fast", "settled"), [(True, "bf16"), (False, "fp32")])
+def test_images_take_bf16_where_it_is_fast(monkeypatch: pytest.MonkeyPatch, fast: bool, settled: str) -> None:
+    monkeypatch.setattr(autotune, "computes_bf16_fast", lambda device: fast)
+    assert autotune.settle_precision(compose(*TINY_IMAGES), CPU).precision == settled
+
+
+def test_points_and_a_given_precision_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autotune, "computes_bf16_fast", lambda device: True)
+    assert autotune.settle_precision(compose("experiment=ring"), CPU).precision == "fp32"
+    assert autotune.settle_precision(compose(*TINY_IMAGES, "precision=fp32"), CPU).precision == "fp32"
+
+
+def test_apple_gpus_keep_fp32() -> None:
+    assert not autotune.computes_bf16_fast(torch.device("mps"))
+
+
+def settled(*overrides: str) -> tuple[int | str | None, str]:
+    config = compose(*UNSET, *overrides)
+    config, said = autotune.settle_threads(config, build_dataset(config.dataset, config.image_size), CPU)
+    assert torch.get_num_threads() == config.threads
+    return config.threads, said
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, float], dict[int, float]], None]:
+    """A machine of four cores on which steps, and probes, take what they are said to."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(autotune, "_cores", lambda: 4)
+
+    def set_times(steps: dict[int, float], probes: dict[int, float] | None = None) -> None:
+        monkeypatch.setattr(autotune, "_step_seconds", lambda *_: steps[torch.get_num_threads()])
+        monkeypatch.setattr(autotune, "probe_seconds", lambda count: (probes or {}).get(count, 1e-4))
+
+    return set_times
+
+
+@pytest.mark.parametrize(
+    ("steps", "fastest"),
+    [
+        ({1: 0.4, 2: 0.2, 4: 0.1}, 4),
+        ({1: 0.4, 2: 0.2, 4: 0.19}, 2),  # a gain so small is not worth the cores
+        ({1: 0.1, 2: 0.2, 4: 0.01}, 1),  # where two are slower, four are not tried
+    ],
+)
+def test_the_fastest_number_of_threads_is_taken(timed: Callable, steps: dict[int, float], fastest: int) -> None:
+    timed(steps)
+    count, said = settled()
+    assert count == fastest
+    assert "1: " in said
+    assert " ms" in said
+
+
+def test_a_busy_core_is_noticed_before_a_step_is_tried(timed: Callable) -> None:
+    timed({1: 0.1}, {1: 1e-4, 2: 0.1})  # a step with two threads would be a KeyError
+    count, said = settled()
+    assert count == 1
+    assert "busy" in said
+
+
+def test_what_the_user_says_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autotune, "_fastest", None)
+    assert settled("threads=1") == (1, "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert settled() == (1, "")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert settled("deterministic=true")[0] == 1
+
+
+def test_a_trial_is_short_and_of_whole_parts() -> None:
+    config = compose("dataset=shapes", "image_size=64", "batch_size=96", "training.accumulate=3", "compile=true")
+    small = autotune._shortened(config)
+    assert not small.compile
+    assert small.batch_size == 96 // 2 // 3 * 3 == 48  # one group of sixteen in each of three parts
+    assert autotune._shortened(compose("experiment=ring")).batch_size == compose("experiment=ring").batch_size
+
+
+def test_a_trial_changes_nothing(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(autotune, "_cores", lambda: 2)
+    monkeypatch.setattr(autotune, "probe_seconds", lambda count: 1e-4)  # nobody is in the way
+    monkeypatch.setattr(autotune, "GAIN", 1e9)  # it is timed, and one thread wins
+    tried = train(*UNSET, "steps=3", "name=tried")
+    given = train(*UNSET, "steps=3", "name=given", "threads=1")
+    one, other = (checkpoint.load(run / CHECKPOINTS / "last.safetensors") for run in (tried, given))
+    assert all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+    assert "a trial step takes" in (tried / "train.log").read_text()
+
+
+def test_the_choice_is_recorded_and_kept_on_resume(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, timed: Callable
+) -> None:
+    timed({1: 0.4, 2: 0.1, 4: 0.4})
+    monkeypatch.setattr(autotune, "computes_bf16_fast", lambda device: True)
+    run = train(*UNSET, "steps=2", "name=chosen")
+    recorded = json.loads((run / "config.json").read_text())
+    assert (recorded["config"]["precision"], recorded["config"]["threads"]) == ("bf16", 2)
+    timed({1: 0.1, 2: 0.4})
+    monkeypatch.setattr(autotune, "computes_bf16_fast", lambda device: False)
+    train(f"resume={run}", "extra_steps=1")
+    saved = checkpoint.load(run / CHECKPOINTS / "last.safetensors")
+    assert (saved.config.precision, saved.config.threads, saved.provenance.threads) == ("bf16", 2, 2)
+    assert train(*UNSET, "steps=4", "name=chosen", "resume=auto") == run  # auto is what the run had settled
+
+
+def test_deterministic_runs_are_equal_and_say_so(train: Callable[..., Path]) -> None:
+    runs = [train(*UNSET, "steps=3", "deterministic=true", f"name={name}") for name in ("one", "two")]
+    first, second = (checkpoint.load(run / CHECKPOINTS / "last.safetensors") for run in runs)
+    assert all(torch.equal(tensor, second.tensors[name]) for name, tensor in first.tensors.items())
+    assert torch.are_deterministic_algorithms_enabled()
+    assert "for deterministic=true" in (runs[0] / "train.log").read_text()
+
+
+def test_deterministic_needs_a_number_of_steps(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["budget=2s"], ["experiment=fast"]):
+        assert run_command("train", ["deterministic=true", "dataset=shapes", *command]) == 2
+        assert "deterministic=true: budget=" in capsys.readouterr().err
+    train("experiment=fast", *UNSET, "steps=1", "deterministic=true")
+
+
+@pytest.mark.parametrize(("batch", "warned"), [(16, False), (24, False), (10, False), (17, True), (2, True)])
+def test_batches_that_cannot_be_compared_are_warned_of(train: Callable[..., Path], batch: int, warned: bool) -> None:
+    run = train(*without(TINY_IMAGES, "batch_size"), f"batch_size={batch}", "steps=1")
+    assert ("too few for D to compare" in (run / "train.log").read_text()) is warned
+
+
+def test_without_a_compiler_nothing_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert run_command("train", [*TINY_IMAGES, "steps=1", "compile=true"]) == 2
+    assert "compile=true: needs the C++ compiler no-such-compiler" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_run_learns_as_a_plain_one_and_resumes(train: Callable[..., Path]) -> None:
+    """To float32's digits; and to the last bit as itself, in the same process."""
+    command = [*TINY_IMAGES, "precision=fp32", "training.lr_schedule=constant"]
+    plain = train(*command, "training.reuse_fakes=false", "steps=3", "name=plain")
+    whole = train(*command, "compile=true", "steps=3", "name=whole")
+    parts = train(*command, "compile=true", "steps=2", "name=parts")
+    train(f"resume={parts}", "extra_steps=1")
+    one, two, other = (checkpoint.load(run / CHECKPOINTS / "last.safetensors").tensors for run in (plain, whole, parts))
+    for name, tensor in two.items():
+        assert torch.equal(tensor, other[name]), name
+        if name.startswith("discriminator."):
+            torch.testing.assert_close(tensor, one[name], rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize(("slow", "threads"), [(2e-4, 2), (1.0, 1)])
+def test_busy_cores_leave_one_thread_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, slow: float, threads: int
+) -> None:
+    monkeypatch.setattr(machine, "probe_seconds", lambda count: slow if count > 1 else 1e-4)
+    torch.set_num_threads(2)
+    machine.calm_threads()
+    assert torch.get_num_threads() == 2  # OMP_NUM_THREADS is the user's word
+    monkeypatch.setenv("OMP_NUM_THREADS", "")  # which says nothing
+    machine.calm_threads()
+    assert torch.get_num_threads() == threads
+    machine.calm_threads(3)
+    assert torch.get_num_threads() == 3

@@ -1,0 +1,340 @@
+"""Augmentations where the answer is known: images that tell where each of their pixels went."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from gan_cli.objectives.augmentation import (
+    POLICIES,
+    adapted_probability,
+    augment,
+    color,
+    cutout,
+    flip_and_shift,
+    translation,
+    turn,
+)
+
+Change = Callable[[Tensor, torch.Generator], Tensor]
+CHANGES: dict[str, Change] = {
+    **POLICIES,
+    "all": lambda images, random: augment(images, tuple(POLICIES), random),
+    "flip_and_shift": flip_and_shift,
+}
+SHAPES = [(4, 1, 16, 16), (3, 2, 9, 20), (4, 3, 17, 12), (5, 4, 8, 8), (2, 3, 1, 1), (3, 1, 2, 5), (1, 3, 32, 32)]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.rand(shape, generator=seeded(99), dtype=dtype) * 2 - 1
+
+
+def numbered(count: int, height: int, width: int) -> Tensor:
+    """`[count, 1, height, width]` whose every pixel holds its own number, from 1, which tells where it came from."""
+    return torch.arange(1.0, height * width + 1).view(1, 1, height, width).repeat(count, 1, 1, 1)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+class TestEvery:
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_keeps_the_shape_and_stays_finite(self, name: str, shape: tuple[int, ...]) -> None:
+        images = noise(*shape)
+        before = images.clone()
+        changed = CHANGES[name](images, seeded())
+        assert changed.shape == images.shape
+        assert changed.dtype == images.dtype
+        assert changed.isfinite().all()
+        assert torch.equal(images, before), "the given images must stay as they are"
+
+    def test_changes_something(self, name: str) -> None:
+        images = noise(8, 3, 16, 16)
+        differs = (CHANGES[name](images, seeded()) != images).flatten(1).any(1)
+        assert differs.sum() >= 6
+
+    @pytest.mark.parametrize("channels", [1, 3, 4])
+    def test_gradient(self, name: str, channels: int) -> None:
+        images = noise(2, channels, 5, 4, dtype=torch.float64).requires_grad_(True)
+        assert torch.autograd.gradcheck(lambda given: CHANGES[name](given, seeded(3)), images)
+        assert torch.autograd.gradgradcheck(lambda given: CHANGES[name](given, seeded(3)).square(), images)
+
+    def test_equal_seeds_give_equal_images(self, name: str) -> None:
+        images = noise(8, 3, 16, 16)
+        assert torch.equal(CHANGES[name](images, seeded(1)), CHANGES[name](images, seeded(1)))
+        assert not torch.equal(CHANGES[name](images, seeded(1)), CHANGES[name](images, seeded(2)))
+
+    def test_draws_from_the_given_generator_alone(self, name: str) -> None:
+        before = torch.get_rng_state()
+        CHANGES[name](noise(4, 3, 16, 16), seeded())
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_samples_do_not_mix(self, name: str) -> None:
+        images = noise(6, 3, 16, 16)
+        other = images.clone()
+        other[0] = -other[0].flip(1)
+        first, second = CHANGES[name](images, seeded(4)), CHANGES[name](other, seeded(4))
+        assert not torch.equal(first[0], second[0])
+        assert torch.equal(first[1:], second[1:])
+
+    def test_each_sample_has_its_own_numbers(self, name: str) -> None:
+        changed = CHANGES[name](noise(1, 3, 32, 32).repeat(32, 1, 1, 1), seeded())
+        assert len({tuple(sample.flatten().tolist()) for sample in changed}) > (3 if name == "turn" else 16)
+
+    def test_memory_layout_does_not_matter(self, name: str) -> None:
+        images = noise(4, 3, 12, 8)
+        turned = images.to(memory_format=torch.channels_last)
+        torch.testing.assert_close(CHANGES[name](turned, seeded()), CHANGES[name](images, seeded()))
+
+    def test_half_precision(self, name: str) -> None:
+        images = noise(4, 3, 16, 16)
+        changed = CHANGES[name](images.bfloat16(), seeded())
+        assert changed.dtype == torch.bfloat16
+        torch.testing.assert_close(changed.float(), CHANGES[name](images, seeded()), atol=0.05, rtol=0.05)
+
+
+# Color
+
+
+def test_color_is_brightness_then_saturation_then_contrast() -> None:
+    """The same numbers, drawn beforehand, in three plain steps."""
+    images = noise(5, 3, 6, 7, dtype=torch.float64)
+    drawn = torch.rand(3, 5, 1, 1, 1, generator=seeded(7)).double()
+    stepped = images + drawn[0] - 0.5
+    grey = stepped.mean(1, keepdim=True)
+    stepped = grey + (stepped - grey) * drawn[1] * 2
+    level = stepped.mean((1, 2, 3), keepdim=True)
+    stepped = level + (stepped - level) * (drawn[2] + 0.5)
+    torch.testing.assert_close(color(images, seeded(7)), stepped)
+
+
+def test_color_numbers_are_within_their_bounds() -> None:
+    """An image's mean moves by its brightness, its grey part grows by the contrast, the rest by that and saturation."""
+    grey, tint = torch.tensor([[0.2, -0.2]]), torch.tensor([0.3, 0.0, -0.3])
+    images = (grey[None] + tint[:, None, None]).expand(4000, 3, 1, 2)
+    changed = color(images, seeded())
+    brightness = changed.mean((1, 2, 3))
+    contrast = (changed.mean(1) @ torch.tensor([1.0, -1.0])).flatten() / 0.4
+    saturation = (changed[:, 0] - changed[:, 2]).mean((1, 2)) / 0.6 / contrast
+    for values, low, high in ((brightness, -0.5, 0.5), (contrast, 0.5, 1.5), (saturation, 0.0, 2.0)):
+        assert values.min() >= low - 1e-5
+        assert values.max() <= high + 1e-5
+        assert values.mean().item() == pytest.approx((low + high) / 2, abs=0.03 * (high - low))
+        assert values.std().item() == pytest.approx((high - low) / 12**0.5, rel=0.05)
+    assert torch.corrcoef(torch.stack((brightness, contrast, saturation))).triu(1).abs().max() < 0.06
+
+
+def test_color_of_one_channel_has_no_saturation() -> None:
+    """Only a shift and a contrast between 0.5 and 1.5 remain, the same as of three equal channels."""
+    images = noise(64, 1, 8, 8)
+    changed = color(images, seeded())
+    contrast = changed.std((1, 2, 3)) / images.std((1, 2, 3))
+    assert contrast.min() >= 0.5 - 1e-5
+    assert contrast.max() <= 1.5 + 1e-5
+    torch.testing.assert_close(color(images.repeat(1, 3, 1, 1), seeded()), changed.repeat(1, 3, 1, 1))
+
+
+def test_color_leaves_opacity_alone_and_uncounted() -> None:
+    images = noise(8, 4, 6, 6)
+    changed = color(images, seeded())
+    assert torch.equal(changed[:, 3], images[:, 3])
+    assert torch.equal(changed[:, :3], color(images[:, :3], seeded()))
+
+
+# Translation
+
+
+@pytest.mark.parametrize(("height", "width", "down", "right"), [(16, 16, 2, 2), (28, 32, 4, 4), (12, 40, 2, 5)])
+def test_translation_moves_and_pads_with_zeros(height: int, width: int, down: int, right: int) -> None:
+    count = 600
+    changed = translation(numbered(count, height, width), seeded())
+    middle = changed[:, 0, height // 2, width // 2].long() - 1  # never from beyond the border
+    moved = [(height // 2 - source // width, width // 2 - source % width) for source in middle.tolist()]
+    assert {step[0] for step in moved} == set(range(-down, down + 1))
+    assert {step[1] for step in moved} == set(range(-right, right + 1))
+    image = numbered(1, height, width)[0]
+    for sample, (y, x) in zip(changed, moved, strict=True):
+        assert torch.equal(sample, pad(image, (x, -x, y, -y)))  # negative padding cuts off
+
+
+def test_every_translation_is_equally_likely() -> None:
+    changed = translation(numbered(9000, 8, 8), seeded())
+    places, counts = changed[:, 0, 4, 4].unique(return_counts=True)
+    assert len(places) == 9
+    assert (counts - 1000).abs().max() < 150  # five standard deviations
+
+
+def test_one_pixel_is_translated_with_all_its_channels() -> None:
+    image = torch.zeros(200, 4, 9, 9)
+    image[:, :, 4, 4] = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    changed = translation(image, seeded())
+    lit = changed[:, 0].nonzero()
+    assert len(lit) == 200
+    assert (lit[:, 1:] - 4).abs().max() == 1
+    for channel in range(4):
+        assert torch.equal(changed[:, channel].nonzero(), lit)
+        assert torch.equal(changed[:, channel].sum((1, 2)), image[:, channel, 4, 4])
+
+
+# Cutout
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (8, 12), (7, 10), (5, 5)])
+def test_cutout_is_one_hole_of_half_the_side(height: int, width: int) -> None:
+    """Whole where its middle is far enough from the border; never less than the part a middle on the border leaves."""
+    hole = cutout(torch.ones(800, 3, height, width), seeded()) == 0
+    assert torch.equal(hole, hole[:, :1].expand_as(hole))
+    sides = ((height, hole[:, 0].any(2)), (width, hole[:, 0].any(1)))
+    for side, covered in sides:
+        length = (side + 1) // 2
+        assert covered.sum(1).max() == length
+        assert covered.sum(1).min() == -(-length // 2)
+        edges = (covered[:, 1:] != covered[:, :-1]).sum(1)
+        assert edges.min() == 1, "holes reach the border"
+        assert edges.max() == 2, "and lie in one piece"
+        whole = covered[covered.sum(1) == length]
+        assert {row.int().argmax().item() for row in whole} == set(range(side - length + 1))
+    rows, columns = sides[0][1], sides[1][1]
+    assert torch.equal(hole[:, 0], rows[:, :, None] & columns[:, None, :])
+    assert hole[:, 0].sum((1, 2)).max() == ((height + 1) // 2) * ((width + 1) // 2)
+
+
+def test_cutout_leaves_the_rest_as_it_was() -> None:
+    images = noise(16, 4, 8, 8)
+    changed = cutout(images, seeded())
+    assert torch.equal(changed, torch.where(changed == 0, 0, images))
+
+
+# Probability and order
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("probability", [0.0, torch.tensor(0.0)])
+def test_probability_0_is_the_identity(name: str, probability: float | Tensor) -> None:
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        images = noise(16, 4, 10, 8, dtype=torch.float64).to(dtype)
+        assert torch.equal(augment(images, [name], seeded(), probability), images)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("probability", [0.5, torch.tensor(0.5)])
+def test_probability_one_half_touches_half(name: str, probability: float | Tensor) -> None:
+    """A shift by 0, 0 touches nothing: 1 in 81 of 32 x 32; nor does a turn by no quarter, 1 in 4.
+
+    What is touched is touched as with probability 1.
+    """
+    images = noise(1000, 1, 32, 32)
+    changed = augment(images, [name], seeded(), probability)
+    touched = (changed != images).flatten(1).any(1)
+    assert touched.float().mean().item() == pytest.approx(0.375 if name == "turn" else 0.5, abs=0.06)
+    assert torch.equal(changed[touched], augment(images, [name], seeded())[touched])
+
+
+def test_each_policy_chooses_its_own_samples() -> None:
+    images = torch.ones(2000, 1, 16, 16)
+    changed = augment(images, tuple(POLICIES), seeded(), 0.5)
+    untouched = (changed == images).flatten(1).all(1).float().mean().item()
+    assert untouched == pytest.approx(0.5 * (0.5 + 0.5 / 25) * 0.5, abs=0.04)
+
+
+def test_policies_come_in_the_order_of_the_table() -> None:
+    """Translation's border and cutout's hole are exactly 0, so color came before them."""
+    images = noise(16, 3, 16, 16)
+    changed = augment(images, ("cutout", "translation", "color"), seeded())
+    assert torch.equal(changed, augment(images, ("color", "translation", "cutout"), seeded()))
+    random = seeded()
+    by_hand = color(images, random)
+    by_hand = translation(by_hand, random)
+    assert torch.equal(changed, cutout(by_hand, random))
+    assert ((changed == 0).all(1).flatten(1).sum(1) >= 16).all()
+
+
+def test_no_policy_is_the_identity_and_an_unknown_one_an_error() -> None:
+    images = noise(2, 3, 8, 8)
+    assert augment(images, (), seeded()) is images
+    with pytest.raises(ValueError, match="rotation"):
+        augment(images, ("color", "rotation"), seeded())
+
+
+# Consistency regularization's T
+
+
+@pytest.mark.parametrize(("height", "width", "down", "right"), [(32, 32, 4, 4), (12, 16, 2, 2), (4, 8, 1, 1)])
+def test_flip_and_shift_reflects_at_the_border(height: int, width: int, down: int, right: int) -> None:
+    count = 3000
+    image = numbered(1, height, width)
+    known = {}
+    for flipped in (False, True):
+        padded = pad(image.flip(3) if flipped else image, (right, right, down, down), mode="reflect")
+        for y in range(-down, down + 1):
+            for x in range(-right, right + 1):
+                window = padded[0, 0, down - y : down - y + height, right - x : right - x + width]
+                known[tuple(window.flatten().tolist())] = (flipped, y, x)
+    assert len(known) == 2 * (2 * down + 1) * (2 * right + 1)
+    changed = flip_and_shift(numbered(count, height, width), seeded())
+    seen = [known[tuple(sample.flatten().tolist())] for sample in changed]
+    assert set(seen) == set(known.values())
+    assert sum(flipped for flipped, _, _ in seen) / count == pytest.approx(0.5, abs=0.05)
+
+
+# ADA's controller
+
+
+def next_p(p: float | Tensor, r: float | Tensor) -> Tensor:
+    return adapted_probability(p, r, target=0.6, batch=64, interval=4, ramp_images=25_600)
+
+
+def test_ada_moves_by_the_images_seen() -> None:
+    assert next_p(0.3, 0.9).item() == pytest.approx(0.31)
+    assert next_p(0.3, 0.61).item() == pytest.approx(0.31)
+    assert next_p(0.3, 0.2).item() == pytest.approx(0.29)
+    assert next_p(0.3, -1.0).item() == pytest.approx(0.29)
+    assert next_p(torch.tensor(0.3), torch.tensor(0.9)).item() == pytest.approx(0.31)
+    assert next_p(torch.tensor(0.3), torch.tensor(0.6)).item() == pytest.approx(0.3), "at the target p stays"
+
+
+def test_ada_stays_between_0_and_1() -> None:
+    assert next_p(0.995, 1.0).item() == 1
+    assert next_p(1.0, 1.0).item() == 1
+    assert next_p(0.005, 0.0).item() == 0
+    assert next_p(0.0, 0.0).item() == 0
+
+
+def test_ada_ramps_over_the_given_number_of_images() -> None:
+    p: float | Tensor = 0.0
+    for _ in range(100):  # of 64 x 4 images each
+        assert float(p) < 1 - 1e-3
+        p = next_p(p, 1.0)
+    assert float(p) == pytest.approx(1, abs=1e-4)
+
+
+def test_ada_p_feeds_augment_and_carries_no_gradient() -> None:
+    logits = torch.randn(64, requires_grad=True)
+    p = next_p(0.5, logits.sign().mean())
+    assert not p.requires_grad
+    assert p.shape == ()
+    images = noise(4, 1, 8, 8)
+    assert augment(images, tuple(POLICIES), seeded(), p).shape == images.shape
+
+
+# --- turn --------------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_is_by_quarters_each_as_likely() -> None:
+    images = numbered(400, 5, 5)
+    turned = turn(images, seeded())
+    of_each = [(turned == images.rot90(quarters, (2, 3))).flatten(1).all(1).sum().item() for quarters in range(4)]
+    assert sum(of_each) == 400
+    assert all(70 < count < 130 for count in of_each)
+
+
+def test_what_is_not_square_is_turned_by_half() -> None:
+    images = numbered(100, 3, 5)
+    turned = turn(images, seeded())
+    of_each = [(turned == images.rot90(quarters, (2, 3))).flatten(1).all(1).sum().item() for quarters in (0, 2)]
+    assert sum(of_each) == 100
+    assert 30 < of_each[1] < 70

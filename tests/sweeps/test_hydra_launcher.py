@@ -1,0 +1,247 @@
+"""Sweeps that Hydra's own launchers and sweepers drive: the same jobs, the same leaderboard."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import run_process
+from test_sweep import TINY, UNJUDGED, Runs, board_in, runs, statuses, wait_for
+from warm import warm_python
+
+from gan_cli.cli.main import run_command
+from gan_cli.storage.run_folder import create_run_folder
+from gan_cli.sweeps import hydra_launcher
+from gan_cli.sweeps.hydra_launcher import HydraJob, worth
+from gan_cli.sweeps.outcomes import Settings, next_folder, outcome_of
+from gan_cli.sweeps.plan import Sweep
+
+__all__ = ["runs"]
+SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "dataset=shapes", "steps=3")
+
+
+def test_hydra_s_own_launcher_runs_the_planned_jobs(runs: Runs, here: Path) -> None:
+    command = ["-m", "hydra/launcher=basic", "dataset=shapes", "steps=3", "seed=1,2", "regularizer=[r1, lecam],[r1]"]
+    runs.codes = {"seed=2": -9}
+    assert run_command("train", command) == 137
+    assert runs.asked() == ["0", "1", "2", "3"]
+    assert statuses(board_in(here)) == ["done", "done", "killed", "killed"]
+    runs.codes = {}
+    assert run_command("train", command) == 0
+    assert runs.asked() == ["+2", "+3"]
+    assert run_command("train", [command[0], *command[2:]]) == 0  # the same jobs, without Hydra's loop
+    assert runs.asked() == []
+
+
+def test_what_hydra_cannot_do_is_one_line_and_leaves_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for override in ("hydra/launcher=nope", "hydra/sweeper=nope", "hydra.sweeper.nope=1"):
+        assert run_command("train", ["-m", override, "experiment=ring", "seed=1,2"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "nope" in error
+    assert run_command("train", ["-m", "hydra/launcher=basic", "experiment=ring", "seed=1,2", "jobs=2"]) == 2
+    assert "hydra.launcher.n_jobs=" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
+def test_what_hydra_cannot_do_leaves_an_earlier_sweep(runs: Runs, here: Path) -> None:
+    command = ["-m", "hydra/launcher=basic", "dataset=shapes", "steps=3", "seed=1,2"]
+    assert run_command("train", command) == 0
+    sweep = next(here.glob("outputs/*/sweep_*"))
+    for note in sweep.glob("*/outcome.json"):
+        note.unlink()
+    assert run_command("train", [*command, "hydra.launcher.nope=1"]) == 2
+    assert (sweep / "sweep.json").is_file()
+    for job in sweep.glob("[01]"):
+        shutil.rmtree(job)
+    assert run_command("train", [*command, "hydra.launcher.nope=1"]) == 2
+    assert (sweep / "sweep.json").is_file()
+
+
+def test_two_trials_at_once_have_two_folders(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, (), ("frechet",))
+    this = Sweep("", tmp_path, False, 1, "", [], (), (), (), settings)
+    one, other = (HydraJob(this, 0)._job([f"seed={seed}"], 0) for seed in (1, 2))
+    assert (one.number, other.number) == (0, 1)
+    assert outcome_of(one, settings)["status"] == "not run"
+    assert next_folder(one, settings, outcome_of(one, settings)) == (tmp_path / "0", False)
+    assert create_run_folder(tmp_path / "0") == tmp_path / "0"
+
+
+def test_a_signal_between_two_jobs_ends_hydra_s_loop(runs: Runs, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def then_signal(value: object, ranked_by: object) -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        return 1.0
+
+    monkeypatch.setattr(hydra_launcher, "worth", then_signal)
+    monkeypatch.setattr(hydra_launcher, "LOOK", 60.0)  # however soon the next job begins
+    assert run_command("train", ["-m", "hydra/launcher=basic", "dataset=shapes", "steps=3", "seed=1,2,3"]) == 130
+    assert runs.asked() == ["0"]
+    assert statuses(board_in(here)) == ["done", "not run", "not run"]
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_signal_ends_hydra_s_loop_too(tmp_path: Path, launcher: str) -> None:
+    if launcher == "joblib":
+        pytest.importorskip("joblib")
+    parent = subprocess.Popen(
+        [
+            warm_python(),
+            "-m",
+            "gan_cli.cli.main",
+            "train",
+            "-m",
+            f"hydra/launcher={launcher}",
+            *TINY,
+            "steps=50000,50001",
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(parent, tmp_path, 1 if launcher == "basic" else 2)
+    parent.send_signal(signal.SIGINT)
+    _, error = parent.communicate(timeout=60)
+    assert parent.returncode == 130, error
+    assert statuses(board_in(tmp_path)) == ["stopped", "not run" if launcher == "basic" else "stopped"]
+    assert not list(tmp_path.glob("outputs/*/*/.stopped"))
+
+
+def test_the_worth_of_a_trial() -> None:
+    """Of one that diverged, what no other is below; of one that was killed nothing is known."""
+    figures = {"frechet-random": 3.0, "recall-random": 0.5}
+    for status, lower, higher in (
+        ("done", 3.0, 0.5),
+        ("diverged", float("inf"), float("-inf")),
+        ("killed", None, None),
+    ):
+        outcome = {"status": status, "figures": figures}
+        assert worth(outcome, ("frechet",)) == lower
+        assert worth(outcome, ("recall",)) == higher
+    assert worth({"status": "done", "figures": {}}, ("frechet",)) is None
+
+
+# --- Optuna ------------------------------------------------------------------------------------------------------
+
+
+def rate(request: dict) -> float:
+    line = next(each for each in request["arguments"] if each.startswith("optimizer.lr="))
+    return float(line.partition("=")[2])
+
+
+def test_a_search_minimises_the_figure_and_is_gone_on_with(
+    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("optuna")
+    runs.lines = lambda override: [abs(rate(runs.requests[-1]) - 0.005)]
+    command = [*SEARCH, "optimizer.lr=tag(log,interval(1e-4,1e-2))", "seed=choice(1,2)", "batch_size=range(8,17)"]
+    assert run_command("train", command) == 0
+    assert "brought along: evaluation.metrics=[frechet], health.on_collapse=stop" in capsys.readouterr().out
+    board = board_in(here)
+    assert board["varied"] == ["optimizer.lr", "seed", "batch_size"]
+    assert len(board["jobs"]) == 4
+    assert all(1e-4 <= rate(request) <= 1e-2 for request in runs.requests)
+    means = [row["mean"] for row in board["rows"]]
+    assert means == sorted(means)
+    best = next(here.glob("outputs/*/sweep_*/optimization_results.yaml")).read_text()
+    assert f"best_value: {means[0]}" in best
+    assert {each for request in runs.requests for each in request["arguments"] if "hydra" in each} == set()
+    first = [rate(request) for request in runs.requests]
+    runs.requests.clear()
+    assert run_command("train", command) == 0  # the sampler has a seed: the same trials
+    assert runs.requests == []
+    more = ["hydra.sweeper.n_trials=6" if each.startswith("hydra.sweeper.n_trials") else each for each in command]
+    assert run_command("train", more) == 0
+    assert len(runs.requests) == 2
+    assert not {rate(request) for request in runs.requests} & {*first}
+    assert len(board_in(here)["jobs"]) == 6
+
+
+def test_a_search_maximises_what_is_better_high_and_outlives_failures(
+    runs: Runs, here: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna")
+    # A grid is walked at random, and one whose last trial failed is ended by Optuna 2.10 with an error of its own.
+    monkeypatch.setattr(optuna.study.Study, "stop", lambda study: None)
+    runs.figure, runs.lines = "recall-random", lambda override: [float(override.partition("=")[2] or 2) / 10]
+    runs.codes = {"seed=1": 4, "seed=2": -9, "seed=3": 1}
+    command = [*SEARCH, "seed=range(1,6)", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=5"]
+    command = [each for each in command if each != "hydra.sweeper.n_trials=4"]
+    assert run_command("train", [*command, "evaluation.metrics=[precision_recall]", "evaluation.best=recall"]) != 0
+    assert sorted(statuses(board_in(here))) == ["collapsed", "done", "done", "killed", "raised"]
+    best = next(here.glob("outputs/*/sweep_*/optimization_results.yaml")).read_text()
+    assert "best_value: 0.5" in best
+    assert "max_failure_rate" not in caplog.text  # Optuna's sweeper would complain of each
+    runs.requests.clear()
+    runs.codes = {}
+    same = [*command, "evaluation.metrics=[precision_recall]", "evaluation.best=recall"]
+    assert run_command("train", same) == 4
+    again = runs.asked()
+    assert len(again) == 2  # in any order: a grid is walked at random
+    assert [each[0] for each in again].count("+") == 1  # the killed one went on
+    assert [each[1:] for each in again].count("-2") == 1  # and what raised is tried again
+    assert sorted(statuses(board_in(here))) == ["collapsed", "done", "done", "done", "done"]
+
+
+def test_a_search_without_a_figure_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["-m", "hydra/sweeper=optuna", "experiment=swiss_roll", "optimizer.lr=interval(1e-4,1e-2)"]
+    assert run_command("train", command) == 2
+    error = capsys.readouterr().err
+    assert "goes by a figure, set evaluation.metrics=[frechet]" in error
+    assert error.count("\n") == 1
+    assert list(here.iterdir()) == []
+
+
+def test_a_search_of_values_that_are_out_of_range_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["-m", "hydra/sweeper=optuna", "experiment=ring", "optimizer.lr=interval(-1,1)"]
+    assert run_command("train", command) == 2
+    assert "optimizer.lr=-1" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
+def test_a_health_stop_ends_a_trial_and_not_the_study(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    done = run_process(
+        "train", "experiment=failure/vanishing_gradient", "steps=300", "threads=1", "-m", "hydra/sweeper=optuna",
+        "hydra.sweeper.n_trials=2", "optimizer.lr=interval(0.0002,0.0003)", cwd=tmp_path,
+    )  # fmt: skip
+    board = board_in(tmp_path)
+    assert statuses(board) == ["collapsed"] * 2
+    assert all(job["figures"]["step"] < 300 for job in board["jobs"])
+    assert done.returncode == 4, done.stderr
+
+
+# --- joblib ------------------------------------------------------------------------------------------------------
+
+
+def test_joblib_s_processes_run_them_too(tmp_path: Path) -> None:
+    pytest.importorskip("joblib")
+    done = run_process(
+        "train", *UNJUDGED, "steps=2", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=1,2",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert statuses(board_in(tmp_path)) == ["done"] * 2
+    for path in tmp_path.glob("outputs/*/sweep_*/*/outcome.json"):
+        assert json.loads(path.read_text())["seed"] in (1, 2, 3)
+
+
+@pytest.mark.parametrize("key", ["image_size", "dataset.image_channels", "evaluation.n"])
+def test_a_search_among_what_cannot_be_compared_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    values = {"image_size": "choice(16,32)", "dataset.image_channels": "choice(1,3)", "evaluation.n": "choice(20,40)"}
+    command = ["-m", "hydra/sweeper=optuna", "dataset=shapes", "evaluation.metrics=[frechet]", f"{key}={values[key]}"]
+    assert run_command("train", command) == 2
+    error = capsys.readouterr().err
+    assert (
+        f"{key}: a search goes by one figure, and frechet of other data, sizes or features cannot be compared" in error
+    )
+    assert error.count("\n") == 1
+    assert list(here.iterdir()) == []

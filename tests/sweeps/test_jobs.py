@@ -1,0 +1,77 @@
+"""The processes of a sweep's jobs: what signals reach them, once, and where they are tried again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gan_cli.sweeps.jobs import Children
+from gan_cli.sweeps.outcomes import last_tries, last_try
+
+# Says which signals came.
+LISTENER = """
+import signal, sys
+def told(number, frame):
+    print(signal.Signals(number).name, flush=True)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, told)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def listener() -> Iterator[subprocess.Popen[str]]:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTENER], stdin=pipe, stdout=pipe, text=True, start_new_session=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        yield child
+        child.kill()
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"), [("SIGINT", "SIGINT"), ("SIGTERM", "SIGTERM"), ("SIGUSR1", "SIGUSR1"), ("SIGHUP", "SIGTERM")]
+)
+def test_the_first_signal_is_passed_on_and_a_second_kills(
+    listener: subprocess.Popen[str], sent: str, arrives: str
+) -> None:
+    number = getattr(signal, sent)
+    with Children() as children, children.holding(listener):
+        os.kill(os.getpid(), number)
+        assert children.received == number
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == f"{arrives}\n"
+        os.kill(os.getpid(), number)
+        assert listener.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_a_job_that_is_just_beginning_learns_of_it_once(listener: subprocess.Popen[str]) -> None:
+    with Children() as children:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with children.holding(listener), children.holding(listener):
+            pass
+    assert listener.communicate(timeout=10)[0] == "SIGTERM\n"
+
+
+def test_signals_are_as_before_afterwards() -> None:
+    before = [signal.getsignal(number) for number in Children.HEEDED]
+    with Children():
+        assert [signal.getsignal(number) for number in Children.HEEDED] != before
+    assert [signal.getsignal(number) for number in Children.HEEDED] == before
+
+
+def test_the_last_try_of_each_job_counts(tmp_path: Path) -> None:
+    for name in ("0", "1", "1-2", "1-3", "10", "10-2", "12-x", "notes", "7-2"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "3").touch()
+    assert [path.name for path in last_tries(tmp_path)] == ["0", "1-3", "10-2"]
+    assert last_try(tmp_path, 2) is None

@@ -1,0 +1,630 @@
+"""Sweeps: every job in the leaderboard, whatever became of it; the same command again does what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, TINY_IMAGES, run_process, without
+from warm import warm_python
+
+from gan_cli.cli.main import run_command
+from gan_cli.config.metric_names import FIGURES_OF
+from gan_cli.errors import StorageError
+from gan_cli.evaluation.evaluator import FAMILIES
+from gan_cli.state import checkpoint
+from gan_cli.storage.run_folder import lock, write_json
+from gan_cli.sweeps import jobs, plan
+from gan_cli.sweeps.combinations import compose_sweep
+
+# Points, whose modes are counted: a job of some seconds, of which most is importing torch.
+TINY = ("experiment=ring", "dataset.size=500", "batch_size=8", "threads=1", "training.log_every=1")
+TINY += ("training.sample_every=0", "training.checkpoint_every=2")
+UNJUDGED = (*TINY_IMAGES, "evaluation.metrics=[]")  # pictures without a classifier to train first
+
+
+def board_in(folder: Path) -> dict[str, Any]:
+    return json.loads(next(folder.glob("*/*/sweep_*/leaderboard.json")).read_text())
+
+
+def statuses(board: dict[str, Any]) -> list[str]:
+    return [job["status"] for job in board["jobs"]]
+
+
+# --- with real processes -----------------------------------------------------------------------------------------
+
+# Read by each Python that has this folder on its path: makes one run of a sweep go wrong, from outside.
+PLANTED = """
+import json, os, signal, sys, time
+from gan_cli import train
+
+step, reseeded, failures = train.discriminator_step, train._reseeded, []
+
+def planned(run):
+    failures[:] = [json.load(open(os.environ["PLANTED"])).get(f"{run.config.loss.name} {run.config.seed}")]
+    return reseeded(run)
+
+def planted(state, objective, batches):
+    if state.counters.step == 3 and failures[0] is not None:
+        do(failures[0], state)
+    return step(state, objective, batches)
+
+def do(what, state):
+    if what == "raise":
+        raise RuntimeError("planted")
+    if what == "exit":
+        sys.exit(7)
+    if what == "leave":
+        os._exit(0)
+    if what == "kill":
+        os.kill(os.getpid(), 9)
+    if what == "interrupt":
+        os.kill(os.getpid(), 2)
+    while what == "wait" and signal.getsignal(2) != signal.SIG_DFL:  # as it is once a first Ctrl-C was heeded
+        time.sleep(0.01)
+    if what == "diverge":
+        for weight in state.generator.parameters():
+            weight.data.mul_(1e30)
+
+train.discriminator_step, train._reseeded = planted, planned
+"""
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Callable[[dict[str, str]], dict[str, str]]:
+    """What a process must find in its environment for these failures, by loss and seed."""
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(PLANTED)
+
+    def plant(failures: dict[str, str]) -> dict[str, str]:
+        (tmp_path / "planted.json").write_text(json.dumps(failures))
+        path = os.pathsep.join([str(tmp_path / "hook"), str(ROOT)])
+        return {"PYTHONPATH": path, "PLANTED": str(tmp_path / "planted.json"), "WARM_PATH": "1"}
+
+    return plant
+
+
+def test_three_losses_three_seeds_and_four_failures(tmp_path: Path, planted: Callable[..., dict[str, str]]) -> None:
+    work = tmp_path / "a sweep's place"
+    work.mkdir()
+    command = ["train", "-m", *TINY, "steps=5", "loss=hinge,minimax,least_squares", "seed=1,2,3", "jobs=2"]
+    failures = {"hinge 2": "raise", "minimax 1": "exit", "minimax 3": "kill", "least_squares 1": "diverge"}
+    done = run_process(*command, cwd=work, **planted(failures))
+    board = board_in(work)
+    assert statuses(board) == ["done", "raised", "done", "exited", "done", "killed", "diverged", "done", "done"]
+    assert done.returncode == 1, done.stderr  # of the first that failed
+    assert board["metric"] == "modes/covered"
+    assert board["varied"] == ["loss", "seed"]
+    by_loss = {row["config"]["loss"]: row for row in board["rows"]}
+    assert {loss: row["status"] for loss, row in by_loss.items()} == dict.fromkeys(by_loss, "partial")
+    assert len(by_loss) == 3
+    assert [
+        sum(value is not None for value in by_loss[loss]["values"]) for loss in ("hinge", "minimax", "least_squares")
+    ] == [2, 1, 2]
+    assert by_loss["minimax"]["interval"] is None
+    assert all(row["seeds"] == [1, 2, 3] for row in board["rows"])
+    reasons = {each["job"]: each["reason"] for row in board["rows"] for each in row["failures"]}
+    assert reasons[1] == "raised RuntimeError: planted"
+    assert reasons[3] == "exit code 7"
+    assert reasons[5] == "killed by SIGKILL"
+    assert "not finite" in reasons[6]
+    assert board["rows"][-1] == by_loss["least_squares"]  # however well the others of it did
+    for text in (next(work.glob("*/*/sweep_*/leaderboard.md")).read_text(), done.stdout):
+        assert all(reason in text for reason in ("raised RuntimeError: planted", "exit code 7", "killed by SIGKILL"))
+        assert board["rows"][0]["repeat"] in text
+    assert re.search(r"^job 0: step ", done.stdout, re.M)
+
+    notes = {path: path.stat().st_mtime_ns for path in work.glob("*/*/sweep_*/*/outcome.json")}
+    again = run_process(*command, cwd=work, **planted({}))
+    assert sorted(re.findall(r"^job (\d): loss", again.stdout, re.M)) == ["1", "3", "5"]
+    assert again.returncode == 4, again.stderr  # the diverged one, which is not run again
+    board = board_in(work)
+    assert statuses(board) == ["done"] * 6 + ["diverged", "done", "done"]
+    folders = [job["folder"] for job in board["jobs"]]
+    assert folders == ["0", "1-2", "2", "3-2", "4", "5", "6", "7", "8"]  # the killed one went on where it was
+    killed = next(work.glob("*/*/sweep_*/5"))
+    assert json.loads((killed / "config.json").read_text())["resumed"][0]["step"] == 2
+    changed = {path.parent.name for path, before in notes.items() if path.stat().st_mtime_ns != before}
+    assert changed == {"5"}
+    assert len(list(work.glob("*/*/sweep_*"))) == 1
+
+
+def test_what_it_repeats_is_the_run(tmp_path: Path) -> None:
+    done = run_process("train", "-m", *UNJUDGED, "steps=2", "loss=hinge,minimax", "seed=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "evaluation.metrics=[frechet] or evaluation.best" in done.stdout
+    board = board_in(tmp_path)
+    assert board["metric"] is None
+    assert [row["mean"] for row in board["rows"]] == [None, None]
+    line = board["rows"][1]["repeat"]
+    assert line.startswith("gan-train dataset=shapes")
+    run_process("train", *shlex.split(line)[1:], cwd=tmp_path).check_returncode()
+    swept = next(tmp_path.glob("outputs/*/sweep_*/1"))
+    alone = next(path.parent for path in tmp_path.glob("outputs/*/*/config.json"))
+    one, other = (checkpoint.newest(run / "checkpoints")[0] for run in (swept, alone))
+    assert one.config.loss.name == "minimax"
+    assert all(one.tensors[name].equal(other.tensors[name]) for name in one.tensors)
+
+
+def start(folder: Path, *overrides: str, python: str | None = None, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [python or warm_python(), "-m", "gan_cli.cli.main", "train", "-m", *overrides],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(parent: subprocess.Popen[str], folder: Path, count: int = 1) -> list[Path]:
+    """Until so many jobs have lines of metrics."""
+    while True:
+        running = [path for path in folder.glob("outputs/*/sweep_*/*/metrics.jsonl") if path.read_text()]
+        if len(running) >= count:
+            return running
+        assert parent.poll() is None, parent.communicate()
+        time.sleep(0.05)
+
+
+def test_ctrl_c_saves_both_that_run_and_the_same_command_goes_on(
+    tmp_path: Path, planted: Callable[..., dict[str, str]]
+) -> None:
+    command = [*without(TINY, "training.checkpoint_every"), "steps=20", "seed=1,2,3", "jobs=2"]
+    parent = start(tmp_path, *command, **planted({"non_saturating 1": "wait", "non_saturating 2": "wait"}))
+    wait_for(parent, tmp_path, 2)
+    parent.send_signal(signal.SIGINT)
+    out, _ = parent.communicate(timeout=60)
+    assert parent.returncode == 130, out
+    board = board_in(tmp_path)
+    assert statuses(board) == ["stopped", "stopped", "not run"]
+    assert board["rows"][0]["status"] == "failed"
+    sweep = next(tmp_path.glob("outputs/*/sweep_*"))
+    saved = [checkpoint.newest(sweep / str(number) / "checkpoints")[0].counters.step for number in (0, 1)]
+    assert all(0 < step < 20 for step in saved)
+
+    # One torn note, as a machine that lost power leaves it; one whose run was nearly done.
+    (sweep / "0" / "outcome.json").write_text('{"job": 0, "sta')
+    parent = start(tmp_path, *command)
+    out, error = parent.communicate(timeout=120)
+    assert parent.returncode == 0, error
+    board = board_in(tmp_path)
+    assert statuses(board) == ["done"] * 3
+    assert [job["folder"] for job in board["jobs"]] == ["0", "1", "2"]
+    for number, step in enumerate(saved):
+        assert f"job {number}: resuming" in out
+        assert f"at step {step:,}" in out
+    assert board["rows"][0]["interval"] is not None
+
+    third = run_process("train", "-m", *command, cwd=tmp_path)
+    assert third.returncode == 0
+    assert "begun before: 3 done; nothing is left to run" in third.stdout
+    assert "leaderboard: outputs" in third.stdout
+
+
+def test_a_job_stops_when_its_sweep_is_killed(tmp_path: Path) -> None:
+    """kill -9 cannot be forwarded: the job sees that nobody holds its standard input any more."""
+    parent = start(tmp_path, *UNJUDGED, "steps=100000", "seed=1,2", python=sys.executable)
+    folder = wait_for(parent, tmp_path)[0].parent
+    parent.kill()
+    parent.communicate()
+    for _ in range(200):
+        if "stopped by SIGTERM" in (folder / "train.log").read_text():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the job went on without its sweep")
+
+
+def test_an_exit_without_complaint_and_an_interrupt_end_a_job_alone(
+    tmp_path: Path, planted: Callable[..., dict[str, str]]
+) -> None:
+    plant = planted({"hinge 1": "leave", "hinge 2": "interrupt"})
+    done = run_process("train", "-m", *TINY, "steps=4", "loss=hinge", "seed=1,2,3", cwd=tmp_path, **plant)
+    board = board_in(tmp_path)
+    assert statuses(board) == ["exited", "stopped", "done"]
+    assert board["jobs"][0]["reason"] == "exit code 0 before it was done"
+    assert done.returncode == 1, done.stderr
+
+
+def test_the_leaderboard_tells_what_the_watch_found(tmp_path: Path) -> None:
+    failing = ["experiment=failure/vanishing_gradient", "steps=300", "threads=1"]
+    done = run_process("train", *failing, "-m", "health.on_collapse=warn,stop", cwd=tmp_path, COLUMNS="200")
+    assert done.returncode == 4, done.stderr
+    board = board_in(tmp_path)
+    assert statuses(board) == ["done", "collapsed"]
+    assert [row["findings"] for row in board["rows"]] == [["vanishing_gradient"]] * 2
+    steps = [job["figures"]["step"] for job in board["jobs"]]
+    assert steps[0] == 300 > steps[1]
+    assert "vanishing_gradient at step" in board["jobs"][1]["reason"]
+    shown = "".join(done.stdout.split("what varied")[1].split("leaderboard:")[0].split())
+    assert "collapsed" in shown
+    assert shown.count("vanishing_") >= 2
+
+
+# --- with a stand-in for the process -----------------------------------------------------------------------------
+
+
+class Runs:
+    """Stands in for a job's process: writes what a run leaves, and keeps what was asked for."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.codes: dict[str, int] = {}  # by override
+        self.figure = "frechet-classifier"
+        self.lines: Callable[[str], list[float]] = lambda override: [1.0]
+
+    def __call__(self, request: dict[str, Any], children: object, prefix: str | None) -> tuple[int, str]:
+        self.requests.append(request)
+        arguments = request["arguments"]
+        resumed = next((each.partition("=")[2] for each in arguments if each.startswith("resume=")), None)
+        folder = Path(resumed or request["folder"])
+        code = next((self.codes[each] for each in arguments if each in self.codes), 0)
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoints" / "last.safetensors").touch()
+        values = self.lines(next((each for each in arguments if each.startswith("seed=")), ""))
+        lines = [
+            {"step": step, self.figure: value, "accuracy/class": step / 10}
+            for step, value in enumerate(values, start=1)
+        ]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        status = {0: "done", 4: "collapsed"}.get(code, "")
+        record = {
+            "threads": 1,
+            "config": {"evaluation": {"metrics": ["frechet"]}},
+            **({"ended": {"status": status, "seconds": 2.0}} if status else {}),
+        }
+        (folder / "config.json").write_text(json.dumps(record))
+        return code, "Traceback (most recent call last):\nOSError: gone\n" if code == 1 else ""
+
+    def asked(self) -> list[str]:
+        """The folders that were asked for since this was last asked, `+` before those that went on."""
+        found = [
+            "+" + Path(each["arguments"][0]).name if each["folder"] is None else Path(each["folder"]).name
+            for each in self.requests
+        ]
+        self.requests.clear()
+        return sorted(found)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch, here: Path) -> Runs:
+    stand_in = Runs()
+    monkeypatch.setattr(jobs, "_run_child", stand_in)
+    return stand_in
+
+
+def test_a_sweep_of_images_is_ranked_by_a_frechet_distance(
+    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs.lines = lambda override: [9.0, float(override.partition("=")[2])]
+    assert run_command("train", ["-m", "dataset=shapes", "loss=hinge,minimax", "seed=2,1", "steps=3"]) == 0
+    assert "brought along: evaluation.metrics=[frechet]" in capsys.readouterr().out
+    assert all(request["arguments"][-1] == "evaluation.metrics=[frechet]" for request in runs.requests)
+    board = board_in(here)
+    assert (board["metric"], board["better"]) == ("frechet-classifier", "lower")
+    assert [row["values"] for row in board["rows"]] == [[2.0, 1.0]] * 2
+    assert "seed=1 " in board["rows"][0]["repeat"]
+    runs.requests.clear()
+    for named in ("evaluation.metrics=[kernel]", "evaluation.best=accuracy/class"):
+        command = ["-m", "dataset=shapes", "conditioning=projection", "seed=2,1", "steps=3", named]
+        assert run_command("train", command) == 0
+    assert "brought along" not in capsys.readouterr().out
+    assert not any("frechet" in argument for request in runs.requests for argument in request["arguments"])
+
+
+@pytest.mark.parametrize("key", ["image_size=16,32", "dataset.image_channels=1,3", "evaluation.n=20,40"])
+def test_a_sweep_over_what_figures_are_measured_on_is_not_ranked(
+    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    name, _, values = key.partition("=")
+    assert run_command("train", ["-m", "dataset=shapes", key, "seed=1", "steps=3"]) == 0
+    told = capsys.readouterr().out
+    assert f"not ranked where frechet is measured on something else, as it may be with each {name}" in told
+    assert f"they differ in {name} ({values.replace(',', ', ')})" in " ".join(told.split())
+    assert "the best once more" not in told
+    assert [row["mean"] for row in board_in(here)["rows"]] == [1.0, 1.0]
+
+
+def test_the_figure_is_that_of_the_checkpoint_a_user_gets(runs: Runs, here: Path) -> None:
+    """Of `best.safetensors` where there is one."""
+    runs.lines = lambda override: [3.0, 1.0, 2.0]
+    command = ["-m", "dataset=shapes", "seed=1", "steps=3"]
+    assert run_command("train", command) == 0
+    assert board_in(here)["rows"][0]["mean"] == 2.0
+    run = next(here.glob("outputs/*/sweep_*/0"))
+    (run / "checkpoints" / "best.safetensors").touch()
+    (run / "outcome.json").unlink()
+    assert run_command("train", command) == 0
+    assert board_in(here)["rows"][0]["mean"] == 1.0
+    figures = {"step": 2, "frechet-classifier": 1.0, "accuracy/class": 0.2}  # all of one checkpoint
+    assert board_in(here)["jobs"][0]["figures"] == figures
+    assert len(runs.requests) == 1
+
+
+def test_what_is_run_again_and_where(runs: Runs, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.codes = {"seed=1": 1, "seed=2": 7, "seed=3": -9, "seed=4": 4, "seed=5": 130, "seed=6": -11}
+    command = ["-m", "dataset=shapes", "steps=3", "seed=range(0,7)"]
+    assert run_command("train", command) == 1
+    board = board_in(here)
+    assert statuses(board) == ["done", "raised", "exited", "killed", "collapsed", "stopped", "killed"]
+    assert board["jobs"][1]["reason"] == "raised OSError: gone"
+    assert board["jobs"][6]["reason"] == "killed by SIGSEGV"
+    assert runs.asked() == ["0", "1", "2", "3", "4", "5", "6"]
+    assert run_command("train", command) == 1  # fails as before
+    assert runs.asked() == ["+3", "+5", "+6", "1-2", "2-2"]
+    assert "begun before: 1 done, 1 raised, 1 exited, 2 killed, 1 collapsed, 1 stopped; runs jobs 1, 2, 3, 5, 6" in (
+        capsys.readouterr().out
+    )
+    runs.codes = {}
+    assert run_command("train", command) == 4
+    assert runs.asked() == ["1-3", "2-3"]  # what went on is done
+    assert run_command("train", command) == 4
+    assert runs.asked() == []
+    assert "fresh=true begins another" in capsys.readouterr().out
+    assert run_command("train", [*command, "fresh=true"]) == 0
+    assert len(runs.asked()) == 7
+    assert len(list(here.glob("outputs/*/sweep_*"))) == 2
+    assert run_command("train", command) == 0  # the newest is gone on with
+    assert runs.asked() == []
+
+
+def test_a_killed_job_without_a_checkpoint_begins_afresh(runs: Runs, here: Path) -> None:
+    runs.codes = {"seed=1": -9}
+    command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
+    assert run_command("train", command) == 137
+    (next(here.glob("outputs/*/sweep_*/0")) / "checkpoints" / "last.safetensors").unlink()
+    runs.asked()
+    runs.codes = {}
+    assert run_command("train", command) == 0
+    assert runs.asked() == ["0-2"]
+
+
+def test_a_sweep_is_the_same_whatever_its_order_and_pace(runs: Runs, here: Path) -> None:
+    command = ["-m", "dataset=shapes", "steps=3"]
+    assert run_command("train", [*command, "optimizer.lr=1e-3,1e-4", "seed=1,2"]) == 0
+    assert len(runs.asked()) == 4
+    assert run_command("train", ["-m", "seed=2,1", "optimizer.lr=0.0001,0.001", "jobs=2", *command[1:]]) == 0
+    assert runs.asked() == []
+    for other in (
+        ["seed=1,2"],
+        ["optimizer.lr=1e-3,1e-5", "seed=1,2"],
+        ["optimizer.lr=1e-3,1e-4", "seed=1,2", "keep=5"],
+    ):
+        assert run_command("train", [*command, *other]) == 0
+        assert len(runs.asked()) in (2, 4)
+    assert len(list(here.glob("outputs/*/sweep_*"))) == 4
+
+
+def test_values_that_are_equal_are_one_job(runs: Runs, here: Path) -> None:
+    assert run_command("train", ["-m", "dataset=shapes", "steps=3", "optimizer.lr=0.001,1e-3"]) == 0
+    assert runs.asked() == ["0"]
+
+
+def test_several_at_a_time_share_the_cores(runs: Runs, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(9)))
+    command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
+    for more, expected in ((["jobs=2"], ["threads=4"]), (["jobs=2", "threads=3"], ["threads=3"]), ([], [])):
+        assert run_command("train", [*command, *more, "fresh=true"]) == 0
+        for request in runs.requests:
+            assert [each for each in request["arguments"] if each.startswith("threads=")] == expected
+            assert not any(each.startswith(("jobs=", "fresh=")) for each in request["arguments"])
+        runs.asked()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert run_command("train", [*command, "jobs=2", "fresh=true"]) == 0
+    assert not any(each.startswith("threads=") for request in runs.requests for each in request["arguments"])
+
+
+def test_edited_and_torn_notes_are_no_reason_to_fail(runs: Runs, here: Path) -> None:
+    command = ["-m", "dataset=shapes", "steps=3", "seed=1,2,3"]
+    assert run_command("train", command) == 0
+    sweep = next(here.glob("outputs/*/sweep_*"))
+    note = json.loads((sweep / "1" / "outcome.json").read_text())
+    (sweep / "0" / "outcome.json").write_text("{")
+    (sweep / "1" / "outcome.json").write_text(json.dumps(note | {"folder": "../../..", "job": 7, "reason": "a\nb\x1b"}))
+    (sweep / "2" / "outcome.json").write_text(json.dumps(note | {"figures": [1], "status": 3}))
+    runs.asked()
+    assert run_command("train", command) == 0
+    assert runs.asked() == []  # their runs say that they are done
+    board = board_in(here)
+    assert [job["folder"] for job in board["jobs"]] == ["0", "1", "2"]
+    assert board["jobs"][1]["reason"] == "a b"
+    odd = {"figures": {"frechet-classifier": float("nan"), "recall-x": 10**400, "kernel-classifier": 2}}
+    odd |= {"seed": {}, "config": {"loss": [[[[[1]]]]], "seed": 2}, "overrides": [1], "code": 10**30, "key": 3}
+    (sweep / "0" / "outcome.json").write_text(
+        json.dumps({name: value for name, value in note.items() if name != "seed"})
+    )
+    (sweep / "1" / "outcome.json").write_text(json.dumps(note | odd))
+    (sweep / "2" / "outcome.json").write_text("[" * 100_000 + "]" * 100_000)
+    assert run_command("train", command) == 1
+    edited = board_in(here)["jobs"]
+    assert [job["seed"] for job in edited] == [None, None, 3]
+    assert (edited[1]["figures"], edited[1]["config"]) == ({"kernel-classifier": 2}, {"seed": 2})
+    assert edited[2]["status"] == "done"
+    (sweep / "sweep.json").write_text("[]")
+    assert run_command("train", command) == 0
+    assert len(list(here.glob("outputs/*/sweep_*"))) == 2
+
+
+def test_a_sweep_in_use_is_told_in_one_line(runs: Runs, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
+    assert run_command("train", command) == 0
+    capsys.readouterr()
+    with lock(next(here.glob("outputs/*/sweep_*"))):
+        assert run_command("train", command) == 5
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "in use by process" in error
+        assert run_command("train", [*command, "fresh=true"]) == 0
+
+
+def test_a_job_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
+    """batch_size=500 is more than the data have."""
+    done = run_process(
+        "train",
+        *without(UNJUDGED, "batch_size"),
+        "-m",
+        "steps=1",
+        "batch_size=8,500",
+        "regularizer=[r1]",
+        "output=./a 'b'[/]",
+        cwd=tmp_path,
+        python=sys.executable,
+    )
+    assert done.returncode == 2
+    board = json.loads(next(tmp_path.glob("a 'b'*/*/*/sweep_*/leaderboard.json")).read_text())
+    assert statuses(board) == ["done", "refused"]
+    assert "batch_size=500: the data set has 200 samples" in board["jobs"][1]["reason"]
+    assert "batch_size=500: the data set has 200 samples" in done.stdout
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("loss=hinge,nonsense", "loss=nonsense"),
+        ("batch_size=4,-4", "batch_size=-4"),
+        ("nonsense=1,2", "unknown key nonsense"),
+        ("resume=auto", "the same sweep again goes on by itself"),
+        ("optimizer.lr=1e-3,fast", "optimizer.lr=fast"),
+        ("optimizer.lr=interval(0,1)", "optimizer.lr=interval(0,1)"),
+        ("steps=range(3,3)", "has no value in it"),
+        ("jobs=1,2", "jobs: says how a sweep runs"),
+        ("jobs=0", "jobs=0"),
+        ("fresh=true,false", "fresh: says how a sweep runs"),
+    ],
+)
+def test_a_wrong_value_anywhere_is_refused_before_anything_is_written(
+    here: Path, capsys: pytest.CaptureFixture[str], override: str, words: str
+) -> None:
+    assert run_command("train", ["-m", "seed=1,2", override]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("override", ["jobs=2", "fresh=true"])
+def test_keys_of_sweeps_need_m(here: Path, capsys: pytest.CaptureFixture[str], override: str) -> None:
+    assert run_command("train", [override]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"gan-train: {override}: ")
+    assert "-m" in error
+    assert error.count("\n") == 1
+    assert list(here.iterdir()) == []
+
+
+def test_what_clashes_in_every_combination_is_refused_before_anything_is_written(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clash = ["loss=wasserstein", "architecture.discriminator.normalization=batch"]
+    assert run_command("train", ["-m", "seed=1,2", *clash]) == 2
+    assert "clashes" in capsys.readouterr().err
+    for refused in ("hydra.sweep.dir=mine", "hydra.mode=RUN", "extra_steps=1"):
+        assert run_command("train", ["-m", "seed=1,2", refused]) == 2
+    assert list(here.iterdir()) == []
+
+
+def test_a_large_sweep_is_checked_quickly(here: Path) -> None:
+    started = time.process_time()
+    planned = compose_sweep("train", ["experiment=ring", "seed=range(0,400)", "optimizer.lr=1e-3,1e-4"])
+    assert time.process_time() - started < 5
+    assert len(planned.combinations) == 800
+
+
+def test_what_follows_a_swept_key_is_swept_with_it(here: Path) -> None:
+    rates = [
+        [each.data["optimizer"][role]["lr"] for role in ("generator", "discriminator")]
+        for each in compose_sweep("train", ["optimizer.lr=1e-3,1e-4", "optimizer.generator.lr=0.5"]).combinations
+    ]
+    assert rates == [[0.5, 1e-3], [0.5, 1e-4]]
+
+
+@pytest.mark.parametrize(
+    ("best", "brought"),
+    [
+        ("frechet", "[frechet]"),
+        ("recall", "[precision_recall]"),
+        ("coverage-random", "[density_coverage]"),
+        ("kernel,precision,recall", "[kernel,precision_recall]"),
+        ("accuracy/class", ""),
+    ],
+)
+def test_the_figure_that_is_named_is_worked_out(
+    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str], best: str, brought: str
+) -> None:
+    command = [
+        "-m",
+        "dataset=shapes",
+        "loss=hinge,minimax",
+        "steps=3",
+        f"evaluation.best={best}",
+        "conditioning=projection",
+    ]
+    runs.figure = best.partition(",")[0]
+    assert run_command("train", command) == 0
+    last = {request["arguments"][-1] for request in runs.requests if "metrics" in request["arguments"][-1]}
+    assert last == ({f"evaluation.metrics={brought}"} if brought else set())
+    assert board_in(here)["metric"] == runs.figure
+    capsys.readouterr()
+    assert run_command("train", [*command, "evaluation.metrics=[frechet,precision_recall,kernel]", "name=b"]) in (0, 2)
+    assert "brought along" not in capsys.readouterr().out
+
+
+def test_every_figure_has_its_metric() -> None:
+    made = {metric: figures for family in FAMILIES for metric, figures in family.names.items()}
+    assert {metric: figures for metric, figures in made.items() if metric != "modes"} == FIGURES_OF
+
+
+def test_two_equal_commands_at_once_are_one_sweep(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["experiment=ring", "seed=1,2"]
+    this = plan.plan(compose_sweep("train", arguments), arguments, "gan-train -m")
+    refused: list[StorageError] = []
+
+    def other() -> None:
+        try:
+            with plan.claimed(this):
+                pass
+        except StorageError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=other)
+
+    def slowly(path: Path, data: dict[str, Any]) -> None:
+        if not thread.ident:
+            thread.start()
+            time.sleep(0.3)
+        write_json(path, data)
+
+    monkeypatch.setattr(plan, "write_json", slowly)
+    with plan.claimed(this):
+        thread.join()
+    assert len(refused) == 1
+    assert len(list(here.glob("outputs/*/sweep_*"))) == 1
+
+
+def test_a_full_disk_ends_no_sweep(
+    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: dict[str, Any]) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(jobs, "write_json", full)
+    assert run_command("train", ["-m", "dataset=shapes", "steps=3", "seed=1,2"]) == 0
+    assert runs.asked() == ["0", "1"]
+    assert "1/outcome.json: cannot be written (No space left on device); going on" in capsys.readouterr().out
+    assert statuses(board_in(here)) == ["done"] * 2

@@ -1,0 +1,121 @@
+"""Python processes that are started here import nothing from the folder where the user stands."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from test_architecture import FILES, PACKAGE, imports, part
+from test_sweep import UNJUDGED, board_in, statuses
+
+from gan_cli.isolated_process import child_command
+
+# What a folder may hold by chance or by malice; each says that it was imported.
+NAMES = ("torch.py", "numpy.py", "yaml.py", "random.py", "statistics.py", "attr/__init__.py")
+MARK = "import pathlib, os; (pathlib.Path(os.environ['MARKS']) / __name__).touch()\n"
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    """A folder to stand in, whose files tell on who imports them."""
+    for name in NAMES:
+        path = tmp_path / "here" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(MARK)
+    (tmp_path / "marks").mkdir()
+    return tmp_path / "here"
+
+
+def run(trap: Path, *arguments: str, flags: tuple[str, ...] = ("-P",)) -> str:
+    """A command as its console script starts it, which has no current folder on its path; its standard output."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [sys.executable, *flags, "-m", "gan_cli.cli.main", *arguments],
+        cwd=trap,
+        env={**environment, "MARKS": str(trap.parent / "marks"), "HOME": str(trap.parent)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def imported(trap: Path) -> list[str]:
+    return sorted(path.name for path in (trap.parent / "marks").iterdir())
+
+
+def test_jobs_of_a_sweep_and_exports_import_no_file_where_one_stands(trap: Path) -> None:
+    run(trap, "train", "-m", *UNJUDGED, "steps=1", "seed=1,2")
+    assert statuses(board_in(trap)) == ["done", "done"]
+    assert imported(trap) == []
+    job = next(trap.glob("outputs/*/sweep_*/0"))
+    assert "run by PyTorch, in a process of its own" in run(trap, "export", f"ckpt={job}", "format=pt2")
+    assert imported(trap) == []
+
+
+def test_nor_do_the_processes_of_a_launcher(trap: Path) -> None:
+    pytest.importorskip("joblib")
+    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    run(trap, "train", "-m", *UNJUDGED, "steps=1", "seed=1,2", *launcher)
+    assert statuses(board_in(trap)) == ["done", "done"]
+    assert imported(trap) == []
+
+
+def test_nor_does_a_command_that_is_started_as_a_module(trap: Path) -> None:
+    for name in ("random.py", "statistics.py"):
+        (trap / name).unlink()  # Python itself imports such before it comes to us
+    run(trap, "train", "--cfg", "job", flags=())
+    run(trap, "train", *UNJUDGED, "steps=1", flags=())
+    assert imported(trap) == []
+
+
+def test_a_child_has_the_gan_cli_of_its_parent_and_its_pythonpath(tmp_path: Path) -> None:
+    """Also of one that is not installed, and whatever is beside it."""
+    site, other = tmp_path / "site", tmp_path / "other"
+    shutil.copytree(ROOT / "gan_cli", site / "gan_cli", ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
+    (site / "gan_cli" / "__init__.py").write_text('__version__ = "9.9"\n')
+    (site / "gan_cli" / "asked.py").write_text("import sys, mine; print(*sys.argv[1:], mine.value)\n")
+    (site / "argparse.py").write_text("raise AssertionError\n")
+    other.mkdir()
+    (other / "mine.py").write_text("value = 7\n")
+    code = (
+        f"import sys, subprocess; sys.path.insert(0, {str(site)!r}); from gan_cli.isolated_process import child_command\n"
+        "subprocess.run(child_command('gan_cli.cli.main', 'train', '--version'), check=True)\n"
+        "subprocess.run(child_command('gan_cli.asked', 'a b', ''), check=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=site,
+        env={**os.environ, "PYTHONPATH": str(other)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "gan-cli 9.9\na b  7\n"
+
+
+def test_the_command_keeps_the_current_folder_off_the_path(tmp_path: Path) -> None:
+    (tmp_path / "this.py").write_text("raise AssertionError\n")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run(child_command("this"), cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith("The Zen of Python"), done.stderr
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_one_place_alone_makes_the_command_of_a_python_process(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert "sys.executable" not in {ast.unparse(node) for node in ast.walk(tree)} or part(path) == "child"
+    starters = {"multiprocessing", "torch.multiprocessing", "runpy", "concurrent.futures.ProcessPoolExecutor"}
+    assert not imports(path) & starters
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not {call for call in calls if call.startswith(("os.exec", "os.spawn", "os.posix_spawn", "os.fork"))}
+    if "subprocess" in imports(path):
+        assert part(path) in ("machine", "jobs", "apart")  # git; and what child_command says
+        assert part(path) == "machine" or "child_command" in calls
