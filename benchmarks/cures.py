@@ -24,9 +24,11 @@ from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
 from gan_cli.evaluation.metrics.classifier import train_classifier
 from gan_cli.evaluation.metrics.distances import frechet_distance
 from gan_cli.evaluation.metrics.modes import count_modes
+from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
-from gan_cli.state.train_state import build_state, latent_of
-from gan_cli.training.steps import play_turn
+from gan_cli.state.train_state import build_state
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import training_step
 
 SEEDS = (0, 1, 2)
 RING = ("experiment=failure/mode_collapse",)
@@ -74,8 +76,9 @@ def trained(command: list[str]) -> tuple[Config, Tensor]:
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, dataset, state.device)
+    objective = build_objective(config, batches)
     while state.counters.step < config.steps:
-        play_turn(state, config, batches)
+        training_step(state, objective, batches)
     return config, torch.cat(list(generate(state.sampler, latent_of(config), range(10_000, 12_500), 500)))
 
 

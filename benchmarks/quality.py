@@ -35,10 +35,10 @@ from gan_cli.data.labels import attributes_of, condition_of
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.evaluation.metrics.classifier import Classifier, cached_classifier
 from gan_cli.evaluation.metrics.distances import frechet_distance, precision_recall
+from gan_cli.models.build_networks import build_generator, latent_of
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
 from gan_cli.state import checkpoint
-from gan_cli.state.train_state import build_generator, latent_of
 from gan_cli.training.periodic_evaluation import CLASSIFIERS
 
 RECIPES = {

@@ -19,10 +19,12 @@ from gan_cli.config.compose import compose_command
 from gan_cli.config.parse import parse_config
 from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
 from gan_cli.evaluation.metrics.modes import count_modes
+from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
 from gan_cli.objectives.losses import LOSSES
-from gan_cli.state.train_state import build_state, latent_of
-from gan_cli.training.steps import play_turn
+from gan_cli.state.train_state import build_state
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import training_step
 
 REGULARIZERS = ("none", "gradient_penalty", "dragan", "weight_clip", "zero_centered", "r1", "r2", "r1_r2")
 STEPS = {"wasserstein": 2500}  # five D updates each
@@ -39,8 +41,9 @@ def measure(loss: str, regularizer: str, *more: str) -> tuple[int, float]:
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, build_dataset(config.dataset, None), state.device)
+    objective = build_objective(config, batches)
     while state.counters.step < config.steps:
-        play_turn(state, config, batches)
+        training_step(state, objective, batches)
     modes = known_modes(config.dataset)
     assert modes is not None
     samples = torch.cat(list(generate(state.sampler, latent_of(config), range(10_000, 12_500), 2500)))

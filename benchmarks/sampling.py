@@ -39,10 +39,10 @@ def measure(ckpt: str, count: int, kind: str, out: str) -> dict[str, float]:
     from gan_cli.config import schema
     from gan_cli.config.commands import SampleConfig
     from gan_cli.config.compose import compose_command
+    from gan_cli.models.build_networks import build_generator, latent_of
     from gan_cli.models.generate import latents_of
     from gan_cli.sampling.sample import sample
     from gan_cli.state import checkpoint
-    from gan_cli.state.train_state import build_generator, latent_of
 
     torch.set_num_threads(1)
     command = [f"ckpt={ckpt}", f"n={count}", f"format={kind}", f"out={out}", "device=cpu"]

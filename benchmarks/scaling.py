@@ -50,7 +50,8 @@ def measure(overrides: list[str]) -> dict[str, float]:
     from gan_cli.data.load_dataset import build_batches, build_dataset
     from gan_cli.launch.autotune import settle_precision
     from gan_cli.state.train_state import build_state
-    from gan_cli.training.steps import play_turn
+    from gan_cli.training.objective import build_objective
+    from gan_cli.training.steps import training_step
 
     torch.set_num_threads(1)
     config = settle_precision(parse_config(compose_command("train", overrides).data), torch.device("cpu"))
@@ -61,11 +62,12 @@ def measure(overrides: list[str]) -> dict[str, float]:
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = STEPS
     batches = build_batches(config, dataset, state.device)
+    objective = build_objective(config, batches)
     clock = 0.0
     while state.counters.step < STEPS:
         if state.counters.step == WARM_UP and not clock:
             clock = time.process_time()  # others on this machine shall not count
-        play_turn(state, config, batches)
+        training_step(state, objective, batches)
     spent = (time.process_time() - clock) / (STEPS - WARM_UP) / config.batch_size
     return {
         "ms_per_image": round(1000 * spent, 3),

@@ -24,7 +24,7 @@ PARTS = {
     "logging": "_log",
     "figures and health": "_measure",
     "grids": "save_samples",
-    "checkpoints": "_save_on_the_way",
+    "checkpoints": "_save_during_run",
 }
 
 

@@ -28,11 +28,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gan_cli.config.compose import compose_command
 from gan_cli.config.parse import parse_config
-from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.state.train_state import TrainState, build_state
-from gan_cli.training.steps import play_turn
+from gan_cli.training.objective import Objective, build_objective
+from gan_cli.training.steps import training_step
 
 TEXTBOOK = Path(__file__).resolve().parent / "textbook.py"
 SAME = [
@@ -57,20 +57,21 @@ KINDS = {
 }
 
 
-def prepared(overrides: Sequence[str]) -> tuple[Config, TrainState, Batches]:
+def prepared(overrides: Sequence[str]) -> tuple[TrainState, Objective, Batches]:
     config = parse_config(compose_command("train", list(overrides)).data)
     dataset = build_dataset(config.dataset, config.image_size)
     device = torch.device("cpu")
-    return config, build_state(config, device), build_batches(config, dataset, device)
+    batches = build_batches(config, dataset, device)
+    return build_state(config, device), build_objective(config, batches), batches
 
 
 def step_gflop(overrides: Sequence[str]) -> float:
     """What a step of both networks computes for an image."""
-    config, state, batches = prepared([*overrides, "precision=fp32"])
+    state, objective, batches = prepared([*overrides, "precision=fp32"])
     with FlopCounterMode(display=False) as counter:
         for _ in range(2):
-            play_turn(state, config, batches)
-    return counter.get_total_flops() / config.batch_size / 1e9
+            training_step(state, objective, batches)
+    return counter.get_total_flops() / objective.batch_size / 1e9
 
 
 def textbook_gflop(size: int) -> float:
@@ -115,13 +116,13 @@ def our_rate(overrides: Sequence[str], seconds: float, folder: Path) -> tuple[fl
 
 def profiled(overrides: Sequence[str], precision: str, steps: int = 6) -> dict[str, float]:
     """The share of a step's time by kind of operation; what is in none is Python and the rest."""
-    config, state, batches = prepared([*overrides, f"precision={precision}"])
+    state, objective, batches = prepared([*overrides, f"precision={precision}"])
     for _ in range(6):
-        play_turn(state, config, batches)
+        training_step(state, objective, batches)
     started = time.perf_counter()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         for _ in range(2 * steps):
-            play_turn(state, config, batches)
+            training_step(state, objective, batches)
     whole = time.perf_counter() - started
     shares = dict.fromkeys(KINDS, 0.0)
     for event in profile.key_averages():

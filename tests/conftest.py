@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more threads are slower
 
@@ -26,8 +27,9 @@ from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.evaluation import reference
 from gan_cli.evaluation.metrics import classifier
 from gan_cli.state.train_state import TrainState, build_state
-from gan_cli.training import periodic_evaluation
-from gan_cli.training.steps import play_turn
+from gan_cli.training import loop, periodic_evaluation
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import training_step
 
 ROOT = Path(__file__).resolve().parent.parent
 # A step of a few milliseconds: small pictures, small networks, no download.
@@ -77,9 +79,16 @@ def played(config: Config, steps: int | None = None) -> TrainState:
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, dataset, state.device)
+    objective = build_objective(config, batches)
     while state.counters.step < (config.steps if steps is None else steps):
-        play_turn(state, config, batches)
+        training_step(state, objective, batches)
     return state
+
+
+def around_updates(monkeypatch: pytest.MonkeyPatch, around: Callable[..., Any]) -> None:
+    """Calls `around(step, state, objective, batches)` for each update of a run, `step` being the real one."""
+    for name in ("discriminator_step", "generator_step"):
+        monkeypatch.setattr(loop, name, partial(around, getattr(loop, name)))
 
 
 def without(overrides: Sequence[str], *prefixes: str) -> list[str]:

@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 
 from gan_cli.data.dataset import Dataset, to_unit
 from gan_cli.data.load_dataset import build_dataset
+from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
-from gan_cli.state.train_state import latent_of
 
 STEPS = 300  # a seventh of what `make demo` does in its minute on two cores of 2026
 

@@ -15,10 +15,12 @@ from conftest import compose
 from gan_cli.config.compose import groups
 from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
 from gan_cli.evaluation.metrics.modes import ModeCount, count_modes
+from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
-from gan_cli.state.train_state import build_state, latent_of
+from gan_cli.state.train_state import build_state
+from gan_cli.training.objective import build_objective
 from gan_cli.training.step_metrics import gradient_norm
-from gan_cli.training.steps import GeneratorOutcome, play_turn
+from gan_cli.training.steps import training_step
 
 EVERY = 100  # steps from one look at the fakes to the next
 
@@ -36,9 +38,10 @@ def watch(experiment: str, seed: int, *more: str) -> Seen:
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, build_dataset(config.dataset, None), state.device)
+    objective = build_objective(config, batches)
     lengths, looks = [], []
     while state.counters.step < config.steps:
-        if isinstance(play_turn(state, config, batches), GeneratorOutcome):
+        if training_step(state, objective, batches) is not None:
             if state.counters.step % 10 == 0:
                 lengths.append(gradient_norm(state.generator).item())
             if state.counters.step % EVERY == 0:

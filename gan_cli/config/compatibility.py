@@ -142,7 +142,7 @@ def _validate_evaluation(config: Config) -> None:
     _validate_best(config)
     if evaluation.patience is not None and not config.training.evaluate_every:
         raise UsageError(f"evaluation.patience={evaluation.patience}: counts evaluations, set training.evaluate_every")
-    if evaluation.patience is not None and config.judged_by is None:
+    if evaluation.patience is not None and config.selection_metric is None:
         raise UsageError(
             f"evaluation.patience={evaluation.patience}: needs a metric, set evaluation.metrics=[frechet]"
             + (" or evaluation.best=modes/covered" if points else "")

@@ -49,6 +49,14 @@ class Figure:
     reals: int = 0
 
 
+def selection_metric(metrics: Sequence[str], best: str | None) -> str | None:
+    """Returns the metric by which a run's best checkpoint is chosen; None if there is none.
+
+    It is `best` of `evaluation.best` if that is set, else the first one that the first of `evaluation.metrics` gives.
+    """
+    return best or (FIGURES_OF[metrics[0]][0] if metrics and metrics[0] in FIGURES_OF else None)
+
+
 def direction(name: str) -> str:
     """Which is better for a metric, "lower" or "higher"; "" for a name that is not in `BETTER`."""
     return BETTER.get(name) or BETTER.get(name.partition("-")[0], "")
@@ -58,14 +66,6 @@ def maker_of(name: str | None) -> str | None:
     """The option of `evaluation.metrics` that computes a metric; None for others, such as modes/covered."""
     base = str(name).partition("-")[0]
     return next((metric for metric, names in FIGURES_OF.items() if base in names), None)
-
-
-def selection_metric(best: str | None, metrics: Sequence[str]) -> str | None:
-    """The metric that chooses a run's best checkpoint: `evaluation.best`, or else the first of `evaluation.metrics`.
-
-    None if neither is set.
-    """
-    return best or (FIGURES_OF[metrics[0]][0] if metrics and metrics[0] in FIGURES_OF else None)
 
 
 def is_better(name: str, value: float, than: float) -> bool:

@@ -125,9 +125,9 @@ class Config:
         return getattr(self.conditioning, "classes", None) or ()
 
     @property
-    def judged_by(self) -> str | None:
-        """The metric by which a run's best checkpoint is chosen, None if there is none."""
-        return selection_metric(self.evaluation.best, self.evaluation.metrics)
+    def selection_metric(self) -> str | None:
+        """The metric by which a run's best checkpoint is chosen; None if there is none."""
+        return selection_metric(self.evaluation.metrics, self.evaluation.best)
 
     @property
     def run_name(self) -> str:

@@ -67,11 +67,6 @@ class Batch(NamedTuple):
     samples: Tensor
     condition: Tensor | None = None
 
-    def split(self, parts: int) -> list[Batch]:
-        """Splits the batch into `parts` equal parts, in order."""
-        conditions = [None] * parts if self.condition is None else self.condition.chunk(parts)
-        return [Batch(*part) for part in zip(self.samples.chunk(parts), conditions, strict=True)]
-
 
 def to_unit(samples: Tensor) -> Tensor:
     """Converts uint8 in 0..255 to float32 in [-1, 1]. Points are returned unchanged."""

@@ -31,10 +31,10 @@ from gan_cli.evaluation.reference import (
 )
 from gan_cli.evaluation.samples import FIRST_SEED, STANDING_BATCHES, draw_samples, with_own_statistics
 from gan_cli.images import grid
+from gan_cli.models.build_networks import build_generator
 from gan_cli.models.standing import has_statistics
 from gan_cli.randomness import generator_for
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.train_state import build_generator
 from gan_cli.storage.run_folder import started_in
 
 DEFAULT_SAMPLES = 5000  # if `n` is not given and there are as many real samples

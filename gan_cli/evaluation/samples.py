@@ -12,10 +12,10 @@ from gan_cli.data.dataset import Dataset, to_bytes
 from gan_cli.data.labels import condition_of
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation.reference import ProgressCallback, no_progress
+from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate, latents_of
 from gan_cli.models.standing import standing_statistics
 from gan_cli.randomness import generator_for
-from gan_cli.state.train_state import latent_of
 
 FIRST_SEED = 1_000_000  # these seeds are used neither for sample grids nor for metrics during training
 STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64

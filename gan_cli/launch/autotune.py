@@ -15,6 +15,7 @@ from gan_cli.data.load_dataset import build_batches
 from gan_cli.device import STALL_FACTOR, threads_set_by_user, time_threads
 from gan_cli.models.layers import MinibatchDeviations
 from gan_cli.state.train_state import TrainState, build_state
+from gan_cli.training.objective import Objective, build_objective
 from gan_cli.training.steps import discriminator_step, generator_step
 
 TRIAL_VALUES = 100_000  # limit on the numbers in the batch of a trial step, which keeps it short
@@ -65,6 +66,7 @@ def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[in
         return 1, ""
     trial = _trial_config(config)
     state, batches = build_state(trial, device), build_batches(trial, dataset, device)
+    objective = build_objective(trial, batches)
     times: dict[int, float] = {}
     best = counts[0]
     alone = time_threads(1)
@@ -72,7 +74,7 @@ def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[in
         if count > 1 and time_threads(count) > STALL_FACTOR * alone:
             return best, f"not {count}: the machine's cores are busy"
         torch.set_num_threads(count)
-        times[count] = _step_seconds(state, trial, batches)
+        times[count] = _step_seconds(state, objective, batches)
         if count > best and times[count] * MIN_SPEEDUP > times[best]:
             break
         best = count
@@ -90,13 +92,13 @@ def _trial_config(config: Config) -> Config:
     return dataclasses.replace(config, compile=False, batch_size=min(config.batch_size, max(unit, most)))
 
 
-def _step_seconds(state: TrainState, config: Config, batches: Batches) -> float:
+def _step_seconds(state: TrainState, objective: Objective, batches: Batches) -> float:
     """The seconds of the fastest of several steps, after one step of warm-up."""
     seconds: list[float] = []
     while len(seconds) <= TRIAL_STEPS and sum(seconds[1:]) < TRIAL_SECONDS:
         started = time.perf_counter()
-        discriminator_step(state, config, batches)
-        generator_step(state, config, batches)
+        discriminator_step(state, objective, batches)
+        generator_step(state, objective, batches)
         seconds.append(time.perf_counter() - started)
     return min(seconds[1:])
 

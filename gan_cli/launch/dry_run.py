@@ -18,10 +18,11 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_batches
 from gan_cli.errors import counted
+from gan_cli.models.build_networks import count_parameters
 from gan_cli.randomness import generator_for
-from gan_cli.state.train_state import TrainState, count_parameters, require_finite, state_tensors
-from gan_cli.training.discriminator_input import present, present_condition
-from gan_cli.training.steps import discriminator_step, draw_latents, generator_step
+from gan_cli.state.train_state import TrainState, require_finite, state_tensors
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import discriminator_input, discriminator_step, draw_latents, generator_step
 
 
 def preview(
@@ -41,17 +42,18 @@ def preview(
     console.print(_config_table(config, named, brought))
     batches = build_batches(config, dataset, state.device)
     real = batches.draw(0)
-    latent = draw_latents(config, "generator", 0).to(state.device)
+    objective = build_objective(config, batches)
+    latent = draw_latents(objective, "generator", 0).to(state.device)
     console.print(_network_table("generator", state.generator, latent, real.condition))
-    d_input = present(real.samples, state, config, generator_for(config.seed, "present", 0))
-    condition = present_condition(real.condition, config)
-    console.print(_network_table("discriminator", state.discriminator, d_input, condition))
+    samples = discriminator_input(state, objective, real.samples, generator_for(config.seed, "present", 0))
+    condition = objective.discriminator_input.pack_condition(real.condition)
+    console.print(_network_table("discriminator", state.discriminator, samples, condition))
     print(f"data: {dataset.source}, {counted(len(dataset), 'sample')}")
     for note in notes:
         print(note)
     started = time.perf_counter()
-    discriminator_step(state, config, batches)
-    generator_step(state, config, batches)
+    discriminator_step(state, objective, batches)
+    generator_step(state, objective, batches)
     require_finite(state, state_tensors(state))
     print(
         f"tried: a discriminator and a generator update on {counted(config.batch_size, 'sample')} each,"

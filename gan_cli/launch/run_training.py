@@ -17,13 +17,14 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.device import describe_device
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, counted, one_line
 from gan_cli.evaluation.metrics.doubles import AT_A_START, describe_doubles
+from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import MinibatchDeviations, largest_group
 from gan_cli.reports.report import write_run_report
 from gan_cli.runs.comparability import MEASURED_ON
 from gan_cli.runs.due import forget_due
 from gan_cli.runs.log import RunLog
 from gan_cli.runs.trackers import tracker_openers
-from gan_cli.state.train_state import Counters, TrainState, count_parameters
+from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.storage.locks import STOP_CODES
 from gan_cli.storage.run_folder import read_record, write_record
 from gan_cli.training.loop import train
@@ -150,8 +151,8 @@ def _log_next_commands(run: Run) -> None:
     classes = run.config.classes
     options = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     if run.best is not None:
-        step, value = run.best
-        run.log.say(f"best: step {step:,}, {run.config.judged_by} {value:.4g}; commands on the run's folder use it")
+        (step, value), metric = run.best, run.config.selection_metric
+        run.log.say(f"best: step {step:,}, {metric} {value:.4g}; commands on the run's folder use it")
     run.log.say(f"more samples: gan-sample {_shell_argument('ckpt', run)} {options}")
     run.log.say(f"evaluate: gan-eval {_shell_argument('ckpt', run)}")
 
@@ -166,7 +167,7 @@ def _unfinished_work(run: Run) -> str:
 
 def _final_metrics(run: Run) -> str:
     """Mode coverage and class accuracy of the last evaluation, if the run measures them; else empty."""
-    metrics, text = run.evaluated, ""
+    metrics, text = run.last_evaluation, ""
     if "modes/covered" in metrics:
         text += f"; {metrics['modes/covered']:.0f} of {metrics['modes/possible']:.0f} modes"
         if "modes/share" in metrics:

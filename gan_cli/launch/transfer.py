@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from gan_cli.config.image_sizes import levels_of, padded
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, few, one_line
+from gan_cli.models.build_networks import under
 from gan_cli.models.layers import Discriminator
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.resnet import ResNetDiscriminator
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.train_state import TrainState, build_state, load_network_tensors, under
+from gan_cli.state.train_state import TrainState, build_state, load_network_tensors
 
 ROLES = ("generator", "discriminator")
 # The dimension of a weight that counts classes, in layers with one input or output for each class.

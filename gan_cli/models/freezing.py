@@ -1,4 +1,4 @@
-"""Running a network as in training while it does not learn."""
+"""Runs a network in training mode while it does not learn: its statistics, and where wanted its weights, are frozen."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 
 
 @contextmanager
-def without_training(network: nn.Module) -> Iterator[None]:
-    """The network runs as in training, and nothing of it changes or will: no gradient is prepared."""
+def inference_in_training_mode(network: nn.Module) -> Iterator[None]:
+    """Within it the network runs in training mode without gradients; its statistics are not updated."""
     with torch.no_grad(), frozen(network):
         yield
 
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """The network judges or generates as in training, but collects no gradient and keeps its statistics."""
-    learning = [parameter for parameter in _parts(network).parameters if parameter.requires_grad]
+    """Within it the network runs in training mode; its weights collect no gradient, its statistics are not updated."""
+    learning = [parameter for parameter in _parts_of(network).parameters if parameter.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)
     try:
-        with untracked(network):
+        with without_statistics_updates(network):
             yield
     finally:
         for parameter in learning:
@@ -35,9 +35,9 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def untracked(network: nn.Module) -> Iterator[None]:
-    """The network judges or generates as in training, but keeps its statistics."""
-    _, batch_norms, spectral = _parts(network)
+def without_statistics_updates(network: nn.Module) -> Iterator[None]:
+    """Within it the network runs in training mode; its statistics and singular vectors are not updated."""
+    _, batch_norms, spectral = _parts_of(network)
     for norm in batch_norms:
         norm.track_running_stats = False  # normalizes by the batch, records nothing
     for module in spectral:
@@ -51,20 +51,20 @@ def untracked(network: nn.Module) -> Iterator[None]:
             module.train()
 
 
-class _Parts(NamedTuple):
+class _FrozenParts(NamedTuple):
     parameters: list[nn.Parameter]
     batch_norms: list[_BatchNorm]
     spectral: list[_SpectralNorm]
 
 
-_known: WeakKeyDictionary[nn.Module, _Parts] = WeakKeyDictionary()
+_known: WeakKeyDictionary[nn.Module, _FrozenParts] = WeakKeyDictionary()
 
 
-def _parts(network: nn.Module) -> _Parts:
-    """What there is to hold still: found once, as a network keeps its layers for as long as it lives."""
+def _parts_of(network: nn.Module) -> _FrozenParts:
+    """Returns what is to be frozen; found once, since a network keeps its layers."""
     if network not in _known:
         modules = list(network.modules())
-        _known[network] = _Parts(
+        _known[network] = _FrozenParts(
             list(network.parameters()),
             [module for module in modules if isinstance(module, _BatchNorm)],
             [module for module in modules if isinstance(module, _SpectralNorm)],

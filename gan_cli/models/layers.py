@@ -194,7 +194,7 @@ def build_minibatch_layer(name: str, features: int) -> tuple[nn.Module, int]:
 BATCH_DEPENDENT = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination, MinibatchDeviations)
 
 
-class Judged(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """The logits of D, `[N]`, high for real; and its class logits `[N, K]` if it classifies, as in AC-GAN."""
 
     logits: Tensor
@@ -244,13 +244,13 @@ class Discriminator(nn.Module, ABC):
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
         """Returns the features `[N, F]` from which the logits are computed."""
 
-    def judge(self, sample: Tensor, condition: Tensor | None = None) -> Judged:
+    def judge(self, sample: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
         """Returns the real/fake logits and, in the mode `acgan`, the class logits."""
         features = self.get_submodule(BATCH_STATISTICS)(self.features(sample, condition))
         logits = torch.squeeze(self.score(features), 1)
         if self.conditioning_mode == "projection":
-            return Judged(logits + (self.classes(features) * condition).sum(1))
-        return Judged(logits, self.classes(features) if self.conditioning_mode == "acgan" else None)
+            return DiscriminatorOutput(logits + (self.classes(features) * condition).sum(1))
+        return DiscriminatorOutput(logits, self.classes(features) if self.conditioning_mode == "acgan" else None)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.judge(sample, condition).logits

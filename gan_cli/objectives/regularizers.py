@@ -1,6 +1,6 @@
 """Regularizers of the discriminator: unweighted penalties for its loss, and constraints on its weights.
 
-The penalties return unweighted values; whoever computes D's loss applies weight and interval.
+The penalties return unweighted values; `training/objective.py` resolves their weights and intervals.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PenaltyInputs(NamedTuple):
     random: torch.Generator
     real_logits: Tensor | None = None
     fake_logits: Tensor | None = None
-    memory: dict[str, Tensor] | None = None
+    penalty_state: dict[str, Tensor] | None = None  # of a penalty in `PENALTY_STATE`, as the last update left it
 
 
 def logits_and_squared_gradient_norm(
@@ -95,19 +95,27 @@ def js_penalty(inputs: PenaltyInputs) -> Tensor:
 def lecam_penalty(inputs: PenaltyInputs, *, decay: float, start: int) -> Tensor:
     """E max(0, D(x) - a_fake)^2 + E max(0, a_real - D(G(z)))^2 (LeCam, 2104.03310, as in the authors' code).
 
-    The anchors a are moving averages of the mean logits with this `decay`, kept in `memory`. The penalty
-    is 0 in the first `start` updates.
+    The anchors a are moving averages of the mean logits, these logits included; the penalty is 0 before update `start`.
     """
-    memory, real, fake = inputs.memory, inputs.real_logits, inputs.fake_logits
-    assert memory is not None
+    real, fake = inputs.real_logits, inputs.fake_logits
+    assert inputs.penalty_state is not None
     assert real is not None
     assert fake is not None
-    for name, logits in (("real", real), ("fake", fake)):
+    anchors = lecam_anchors(inputs.penalty_state, real, fake, decay=decay)
+    penalty = relu(real - anchors["fake"]).square().mean() + relu(anchors["real"] - fake).square().mean()
+    return penalty * (anchors["updates"] > start)
+
+
+def lecam_anchors(
+    state: dict[str, Tensor], real_logits: Tensor, fake_logits: Tensor, *, decay: float, start: int = 0
+) -> dict[str, Tensor]:
+    """Returns LeCam's anchors and its number of updates after one with these logits; `state` is that before it."""
+    moved = {}
+    for name, logits in (("real", real_logits), ("fake", fake_logits)):
         mean = logits.detach().mean()
-        memory[name] = torch.lerp(mean, memory[name], decay) if name in memory else mean
-    memory["updates"] = memory["updates"] + 1 if "updates" in memory else torch.ones((), device=real.device)
-    penalty = relu(real - memory["fake"]).square().mean() + relu(memory["real"] - fake).square().mean()
-    return penalty * (memory["updates"] > start)
+        moved[name] = torch.lerp(mean, state[name], decay) if name in state else mean
+    updates = state["updates"] + 1 if "updates" in state else torch.ones((), device=real_logits.device)
+    return {**moved, "updates": updates}
 
 
 def consistency_penalty(inputs: PenaltyInputs) -> Tensor:
@@ -166,5 +174,6 @@ PENALTIES: dict[str, Callable[..., Tensor]] = {
     "consistency": consistency_penalty,
     "orthogonal": orthogonal_penalty,
 }
-MEMORY = {"lecam": ("real", "fake", "updates")}  # names of the float32 scalars that a penalty keeps between updates
+PENALTY_STATE = {"lecam": ("real", "fake", "updates")}  # the float32 scalars that these penalties keep
+STATE_UPDATES = {"lecam": lecam_anchors}  # that state after an update, from D's logits of the whole batch
 WEIGHT_RULES = {"weight_clip": clip_weights}

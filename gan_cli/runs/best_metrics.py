@@ -46,7 +46,7 @@ def _selection_metric(record: Mapping[str, Any]) -> str | None:
     section = evaluation if isinstance(evaluation, dict) else {}
     metrics, best = section.get("metrics"), section.get("best") or None
     first = [each for each in metrics[:1] if isinstance(each, str)] if isinstance(metrics, list) else []
-    return selection_metric(best, first) if best is None or isinstance(best, str) else None
+    return selection_metric(first, best) if best is None or isinstance(best, str) else None
 
 
 def _best_step(lines: Sequence[Mapping[str, float]], wanted: str) -> tuple[str, float] | None:

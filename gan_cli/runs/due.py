@@ -1,4 +1,4 @@
-"""What is to be done after a step, kept in the run's folder until all of it is: a resumed run does what is missing."""
+"""The work that is due after a step, kept in the run's folder until it is done: a resumed run does what is left."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Due:
-    """After `step` with so many `d_updates`: an evaluation, a grid, and a line of metrics with these `values`, if any.
+    """Work after `step` and `d_updates` updates: an evaluation, a grid of samples, a line of metrics with these values.
 
-    `ended` says that the run came to its end there.
+    `values` is None if no line is due. `ended` is true if the run ends there.
     """
 
     step: int
@@ -32,7 +32,7 @@ class Due:
 
 
 def keep_due(folder: Path, due: Due) -> None:
-    """A disk that is full ends no run: then there is nothing that a resumed one could make up for."""
+    """Writes the work that is due; an error is ignored, since a full disk ends no run."""
     with contextlib.suppress(OSError):
         write_text(folder / NAME, json.dumps(asdict(due)) + "\n")
 
@@ -43,7 +43,7 @@ def forget_due(folder: Path) -> None:
 
 
 def read_due(folder: Path, step: int, d_updates: int) -> Due | None:
-    """What was left undone at this position of a run; None of nothing, or of what no run wrote."""
+    """Returns the work that was left at this position of a run; None if there is none, or the file is not valid."""
     path = folder / NAME
     try:
         found = json.loads(path.read_bytes()) if path.is_file() and path.stat().st_size <= MOST_BYTES else None
@@ -52,13 +52,13 @@ def read_due(folder: Path, step: int, d_updates: int) -> Due | None:
     if not isinstance(found, dict) or found.get("step") != step or found.get("d_updates") != d_updates:
         return None
     values = found.get("values")
-    if values is not None and not _are_figures(values):
+    if values is not None and not _are_metrics(values):
         return None
     evaluate, sample, ended = (found.get(name) is True for name in ("evaluate", "sample", "ended"))
     return Due(step, d_updates, evaluate, sample, values, ended)
 
 
-def _are_figures(values: Any) -> bool:
+def _are_metrics(values: Any) -> bool:
     return isinstance(values, dict) and all(
         type(value) in (int, float) and abs(value) < LARGEST for value in values.values()
     )

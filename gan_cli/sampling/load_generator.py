@@ -17,12 +17,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
 from gan_cli.data.load_dataset import Modes, known_modes
 from gan_cli.errors import CheckpointError, UsageError, counted, one_line
-from gan_cli.models.generate import generate
-from gan_cli.models.latents import Latent
-from gan_cli.sampling.exported_config import Card, read_card
-from gan_cli.state import checkpoint
-from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.train_state import (
+from gan_cli.models.build_networks import (
     GeneratorDesign,
     build_generator,
     conditions_of,
@@ -31,6 +26,11 @@ from gan_cli.state.train_state import (
     latent_of,
     outline_generator,
 )
+from gan_cli.models.generate import generate
+from gan_cli.models.latents import Latent
+from gan_cli.sampling.exported_config import Card, read_card
+from gan_cli.state import checkpoint
+from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.storage.checksummed_file import SealError, unseal
 from gan_cli.storage.links import refuse_link
 from gan_cli.storage.locate import EXPORTED, Place, card_of, locate

@@ -20,7 +20,7 @@ from gan_cli.config.parse import parse_config
 from gan_cli.config.schema import key
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
-from gan_cli.state.train_state import LATER, Counters, TrainState, expected_layout, state_tensors
+from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, TrainState, expected_layout, state_tensors
 from gan_cli.storage.checksummed_file import SealError, seal, unseal
 from gan_cli.storage.links import without_link
 from gan_cli.storage.locate import OUTPUT, find_checkpoint
@@ -107,7 +107,9 @@ def _content(state: TrainState, config: Config, provenance: Provenance, metrics:
     metadata = {
         "format": FORMAT,
         "config": train_config.to_dict(config),
-        "counters": {name: n for name, n in dataclasses.asdict(state.counters).items() if n or name not in LATER},
+        "counters": {
+            name: n for name, n in dataclasses.asdict(state.counters).items() if n or name not in OPTIONAL_COUNTERS
+        },
         "metrics": metrics or {},
         "provenance": dataclasses.asdict(provenance),
     }

@@ -1,4 +1,4 @@
-"""The averaged generator: smoother than the one that plays the game, and the one that makes the pictures."""
+"""The exponential moving average of the generator, by which samples are generated."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ STATISTICS = ("running_mean", "running_var")  # of batch norm: they belong to th
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int | None) -> None:
-    """Moves `average` towards `network`: parameters and batch-norm statistics by the average, other buffers by copy.
+    """Moves `average` towards `network`: parameters and batch-norm statistics are averaged, other buffers copied.
 
-    The decay grows as (1 + step) / (10 + step) at first, so that the average forgets the random start; with step None,
-    for a start that is worth keeping, it does not. The singular
-    vectors of spectral normalization are copied: an average of unit vectors is shorter than one.
+    The decay grows as (1 + step) / (10 + step) at first, so that the average forgets the random initialization. With
+    step None it does not: for weights that were trained before. The singular vectors of spectral normalization are
+    copied, since an average of unit vectors is shorter than 1.
     """
     weight = 1 - (decay if step is None else min(decay, (1 + step) / (10 + step)))
     pairs = _pairs(average, network)
-    torch._foreach_lerp_(pairs.averages, pairs.moved, weight)
+    torch._foreach_lerp_(pairs.averages, pairs.targets, weight)
     for mine, other in pairs.copied:
         mine.copy_(other)
 
 
 class _Pairs(NamedTuple):
     averages: list[Tensor]
-    moved: list[Tensor]  # towards which each of the averages goes
+    targets: list[Tensor]  # towards which each of the averages moves
     copied: list[tuple[Tensor, Tensor]]
 
 
@@ -36,7 +36,7 @@ _known: WeakKeyDictionary[nn.Module, tuple[ReferenceType[nn.Module], _Pairs]] = 
 
 
 def _pairs(average: nn.Module, network: nn.Module) -> _Pairs:
-    """The tensors that belong together: found once, as a network keeps its tensors for as long as it lives."""
+    """Returns the tensors that belong together; found once, since a network keeps its tensors."""
     if average not in _known or _known[average][0]() is not network:
         _known[average] = ref(network), _paired(average, network)
     return _known[average][1]

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from gan_cli.state.quickstart import spare_compiler
 
-# What each optimizer keeps for a parameter: "step" is a number, the others have the parameter's shape.
+# The state of each optimizer for a parameter: "step" is a number, the others have the parameter's shape.
 SLOTS = {
     "adam": ("step", "exp_avg", "exp_avg_sq"),
     "adamw": ("step", "exp_avg", "exp_avg_sq"),
@@ -21,7 +21,7 @@ SLOTS = {
 }
 
 
-HELD = 0.3  # share of a run for which `late_linear` holds the rate
+LATE_START = 0.3  # share of a run for which `late_linear` keeps the rate constant
 FUSED_ON = ("cpu", "cuda")  # where one kernel updates all parameters
 
 
@@ -60,12 +60,12 @@ def build_optimizer(network: nn.Module, *, name: str, lr: float, **settings: flo
 
 
 def slots_of(*, name: str, **settings: float) -> tuple[str, ...]:
-    """What this optimizer keeps for a parameter once it has made a step."""
+    """Returns the names of what this optimizer keeps for a parameter after its first step."""
     return () if name == "sgd" and settings["momentum"] == 0 else SLOTS[name]
 
 
 def rate_multiplier(schedule: str, step: int, steps: int | None) -> float:
-    """The learning rate at `step` of `steps` as a share of the base rate: constant, linear to 0 or cosine to 0.
+    """Returns the learning rate at `step` of `steps` as a share of the base rate: constant, linear or cosine to 0.
 
     `late_linear` is constant for the first 30 % and then linear to 0.
     While a time budget is still being measured `steps` is None and the rate stays at its start.
@@ -74,7 +74,7 @@ def rate_multiplier(schedule: str, step: int, steps: int | None) -> float:
         return 1.0
     done = min(step / steps, 1.0)
     if schedule == "late_linear":
-        return min(1.0, (1 - done) / (1 - HELD))
+        return min(1.0, (1 - done) / (1 - LATE_START))
     return 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -84,7 +84,7 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
 
 
 def state_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]:
-    """The optimizer's memory as `<slot>.<parameter>`; empty before its first step."""
+    """Returns the optimizer's state as `<slot>.<parameter>`; empty before its first step."""
     return {
         f"{slot}.{name}": value
         for name, parameter in network.named_parameters()

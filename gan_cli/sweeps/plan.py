@@ -65,7 +65,7 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
     jobs = _jobs_of(planned, parsed, added)
     config_dir = named_folder()
     _refuse_small(parsed)
-    metric = first.judged_by or ("frechet" if FRECHET in added else None)
+    metric = first.selection_metric or ("frechet" if FRECHET in added else None)
     ranked_by = (metric,) if metric is not None else DEFAULT_RANKING
     if planned.searched:
         _refuse_objective(planned, first, metric, ranked_by[0])
@@ -199,7 +199,7 @@ def _needs_metric(config: Config) -> bool:
         images = len(config.sample_shape) == 3
     except UsageError:  # its job will report it
         images = True
-    return images and config.judged_by is None and config.dataset.name not in WITH_MODES
+    return images and config.selection_metric is None and config.dataset.name not in WITH_MODES
 
 
 def _too_few_samples(config: Config) -> int | None:
@@ -216,7 +216,7 @@ def _unranked_note(parsed: Sequence[Config], added: Sequence[str]) -> str:
     """Says that too few samples are the reason why no metric ranks the runs; empty if that is not so."""
     counts = (_too_few_samples(config) for config in parsed if _needs_metric(config))
     few = next((count for count in counts if count), None)
-    if few is None or added or any(config.judged_by is not None for config in parsed):
+    if few is None or added or any(config.selection_metric is not None for config in parsed):
         return ""
     return f"not ranked: {few} samples are too few to compare with, at least {MIN_SAMPLES}"
 

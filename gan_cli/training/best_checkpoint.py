@@ -1,4 +1,4 @@
-"""The best checkpoint of a run by the figure it is judged by, and whether it still gets better."""
+"""Keeps the best checkpoint of a run by its selection metric, and stops a run that no longer gets better."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gan_cli.training.run import Best, Run
 
 
 def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
-    """Saves `best.safetensors` if an evaluation is better than all before; True if none was for too long.
+    """Saves `best.safetensors` if an evaluation is better than all before; returns True if patience has run out.
 
-    `values` is the line of metrics with that evaluation, which is in the run's file already.
+    `values` is the line of metrics with that evaluation, which is in `metrics.jsonl` already.
     """
-    wanted = run.config.judged_by
-    if wanted is None or not run.config.training.evaluate_every:  # the last one alone has nothing to be better than
+    wanted, every = run.config.selection_metric, run.config.training.evaluate_every
+    if wanted is None or not every:  # a single evaluation in the end has none to be better than
         return False
     found = find_figure(values, wanted)
     if found is None:
@@ -35,7 +35,7 @@ def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
     if run.best is None or is_better(name, value, run.best.value):
         _save(run, name, value)
     patience = run.config.evaluation.patience
-    if patience is None or run.best is None or _since(run, name) < patience:
+    if patience is None or run.best is None or _evaluations_since(run, run.best, name, every) < patience:
         return False
     run.log.say(
         f"stopping early: no better {name} in {counted(patience, 'evaluation')} (evaluation.patience); the best is"
@@ -45,7 +45,7 @@ def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
 
 
 def _saved_best(run: Run, name: str) -> Best | None:
-    """What the run's `best.safetensors` says of itself, if it went by the same figure."""
+    """Returns step and value of the run's `best.safetensors`; None if it was chosen by another metric or data."""
     path = run.folder / CHECKPOINTS / BEST
     if not path.exists():
         return None
@@ -61,8 +61,8 @@ def _saved_best(run: Run, name: str) -> Best | None:
     record = read_record(run.folder)
     before, now = (basis_of(kept, name) for kept in (record.get(MEASURED_ON), measured_on(run)))
     if before is not None and now is not None and before != now:
-        told = ", ".join(differences([before, now]))
-        run.log.say(f"{BEST} was measured otherwise: {told}; from now on that is the best which is best by this")
+        changed = ", ".join(differences([before, now]))
+        run.log.say(f"{BEST} was measured otherwise: {changed}; from now on that is the best which is best by this")
         write_record(run.folder, record | {MEASURED_FROM: run.state.counters.step})
         return None
     if found.provenance.fingerprint != run.provenance.fingerprint:
@@ -72,7 +72,7 @@ def _saved_best(run: Run, name: str) -> Best | None:
 
 
 def _save(run: Run, name: str, value: float) -> None:
-    """As any checkpoint on the way: if it cannot be written the run warns and goes on."""
+    """Saves the best checkpoint; if it cannot be written the run warns and goes on."""
     state = run.state
     require_finite(state, state_tensors(state))
     provenance = dataclasses.replace(
@@ -87,9 +87,7 @@ def _save(run: Run, name: str, value: float) -> None:
     run.log.say(f"the best {name} so far, kept in {BEST}", console=False)
 
 
-def _since(run: Run, name: str) -> int:
-    """Evaluations after the best one, as the lines of metrics tell."""
-    assert run.best is not None
-    every = run.config.training.evaluate_every
+def _evaluations_since(run: Run, best: Best, name: str, every: int) -> int:
+    """Returns how many evaluations came after the best one, by the lines of metrics."""
     steps = {line["step"] for line in read_metrics(run.folder) if name in line}
-    return sum(step > run.best.step and step % every == 0 for step in steps)
+    return sum(step > best.step and step % every == 0 for step in steps)

@@ -1,39 +1,42 @@
-"""What D gets to see of a sample: augmented, then noisy, then packed; real and fake alike, in both updates."""
+"""From samples to what D receives: augmented, then noisy, then packed; real and fake alike, in both updates."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gan_cli.config.train_config import Config
 from gan_cli.objectives.augmentation import augment
-from gan_cli.state.train_state import TrainState
 
 
-def present(samples: Tensor, state: TrainState, config: Config, random: torch.Generator) -> Tensor:
-    """`[N, C, ...]` to what D is built for, `[N / pack, C * pack, ...]`; differentiable in the samples."""
-    training = config.training
-    if training.augment:
-        share = state.memory["ada"]["probability"] if training.ada_target is not None else 1.0
-        samples = augment(samples, training.augment, random, share)
-    if training.instance_noise > 0:
-        noise = torch.randn(samples.shape, generator=random).to(samples)
-        samples = samples + noise_level(state, config) * noise
-    return pack(samples, training.pack)
+@dataclass(frozen=True)
+class DiscriminatorInput:
+    """Augments samples, adds noise with standard deviation `noise` at the start, and joins each `pack` of them."""
+
+    augmentations: tuple[str, ...] = ()
+    noise: float = 0.0
+    pack: int = 1
+
+    def __call__(
+        self, samples: Tensor, random: torch.Generator, *, probability: Tensor | float, progress: float
+    ) -> Tensor:
+        """Turns samples `[N, C, ...]` into D's input `[N / pack, C * pack, ...]`, differentiable in the samples.
+
+        `probability` is that of each augmentation; noise falls linearly to 0 as `progress` goes from 0 to 1.
+        """
+        if self.augmentations:
+            samples = augment(samples, self.augmentations, random, probability)
+        if self.noise > 0:
+            noise = torch.randn(samples.shape, generator=random).to(samples)
+            samples = samples + self.noise * (1 - progress) * noise
+        return pack_samples(samples, self.pack)
+
+    def pack_condition(self, condition: Tensor | None) -> Tensor | None:
+        """Turns the samples' condition `[N, K]` into that of D's input, `[N / pack, K * pack]`."""
+        return None if condition is None else pack_samples(condition, self.pack)
 
 
-def present_condition(condition: Tensor | None, config: Config) -> Tensor | None:
-    """`[N, K]` to what goes with presented samples, `[N / pack, K * pack]`."""
-    return None if condition is None else pack(condition, config.training.pack)
-
-
-def noise_level(state: TrainState, config: Config) -> float:
-    """Standard deviation of the noise, falling linearly to 0; at its start while a time budget is measured."""
-    counters = state.counters
-    done = 0.0 if counters.total_steps is None else min(counters.step / counters.total_steps, 1.0)
-    return config.training.instance_noise * (1 - done)
-
-
-def pack(samples: Tensor, count: int) -> Tensor:
-    """Each `count` samples that follow each other as one, of as many times the channels (PacGAN, 1712.04086)."""
+def pack_samples(samples: Tensor, count: int) -> Tensor:
+    """Joins each `count` consecutive samples along their channels (PacGAN, 1712.04086)."""
     return samples if count == 1 else samples.reshape(-1, count * samples.shape[1], *samples.shape[2:])

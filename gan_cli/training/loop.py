@@ -1,4 +1,7 @@
-"""The one training loop: play a turn, and do what is due after a step; where numbers go bad, go back if wanted."""
+"""The training loop: D `n_critic` times, then G; after a step its metrics, samples and checkpoint if they are due.
+
+If numbers stop being finite, the run goes back to its newest checkpoint where the config allows that.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,30 @@ from typing import Any
 
 import torch
 
+from gan_cli.data.dataset import Batches
 from gan_cli.errors import CollapsedError, DivergedError, StorageError
 from gan_cli.health.monitor import Finding, nonfinite
 from gan_cli.runs.due import Due, forget_due, keep_due
 from gan_cli.runs.log import AFTER_STEP, read_metrics
 from gan_cli.state import checkpoint
-from gan_cli.state.train_state import Counters, require_finite, state_tensors
+from gan_cli.state.train_state import Counters, GeneratorStepOutput, require_finite, state_tensors
 from gan_cli.storage.run_folder import CHECKPOINTS
+from gan_cli.training.alternation import next_network
 from gan_cli.training.best_checkpoint import keep_best
 from gan_cli.training.budget import Budget, is_included
+from gan_cli.training.objective import Objective
 from gan_cli.training.periodic_evaluation import evaluate, expected_seconds
-from gan_cli.training.rollback import reseeded, roll_back
+from gan_cli.training.rollback import retry_seed, roll_back
 from gan_cli.training.run import Run
 from gan_cli.training.sample_grids import grid_of, require_finite_samples, save_film, save_real_samples, save_samples
 from gan_cli.training.signals import Interrupted, StopSignals
 from gan_cli.training.step_metrics import discriminator_metrics, metrics_to_keep, step_metrics
-from gan_cli.training.steps import DiscriminatorOutcome, GeneratorOutcome, play_turn
+from gan_cli.training.steps import discriminator_step, generator_step
 from gan_cli.training.throughput import Pace
 
 
 def train(run: Run) -> signal.Signals | None:
-    """Trains until the last step or a signal, which is returned; everything it makes is in `run.folder`.
+    """Trains until the last step or a signal, which is returned; all files are written into `run.folder`.
 
     DivergedError if the state stops being finite, and the run may not go back; CollapsedError if it was to stop on a
     finding; StorageError if the last checkpoint cannot be written.
@@ -54,7 +60,7 @@ def train(run: Run) -> signal.Signals | None:
 
 
 def _prepare_evaluation(run: Run, stop: StopSignals) -> float:
-    """How many seconds an evaluation takes, which a budget must know; says so if the last one is to come after it."""
+    """Returns how many seconds an evaluation takes, 0 without a budget; logs if the last one will exceed the budget."""
     budget = run.config.budget
     if budget is None:
         return 0.0
@@ -69,19 +75,18 @@ def _prepare_evaluation(run: Run, stop: StopSignals) -> float:
 
 
 def _train(run: Run, stop: StopSignals, evaluation: float) -> Finding | None:
-    """Until the last step, a signal, or a finding that ends the run, which is returned.
+    """Trains until the last step, a signal, or a finding that ends the run, which is returned.
 
-    After a step its checkpoint is saved before its samples are judged and drawn, which take longer and may be broken
-    off: what is left of it is `run.due`, which a resumed run begins with. `evaluation` is how many seconds one is
-    expected to take, if there is a budget.
+    After a step its checkpoint is saved before its samples are evaluated and drawn, which take longer and may be
+    interrupted: what is left of that work is `run.due`, with which a resumed run begins. `evaluation` is how many
+    seconds an evaluation is expected to take, if there is a budget.
     """
-    config, state, counters = reseeded(run.config, run.state.counters.retries), run.state, run.state.counters
-    batches = dataclasses.replace(run.batches, seed=config.seed)
+    config, state, counters = run.config, run.state, run.state.counters
+    objective, batches = _reseeded(run)
     pace = Pace(state)
     budget = None if config.budget is None else Budget(config, state, pace, evaluation)
     fatal: Finding | None = None
-    judged: DiscriminatorOutcome | None = None
-    made: GeneratorOutcome | None = None
+    output: GeneratorStepOutput | None = None
     saved: Counters | None = None
     run.log.advance(counters.step, counters.total_steps)
     step_done = counters.d_updates == 0  # a resumed run did what was due after its step, but for `run.due`
@@ -90,53 +95,64 @@ def _train(run: Run, stop: StopSignals, evaluation: float) -> Finding | None:
     while True:
         finished = counters.total_steps is not None and counters.step >= counters.total_steps
         if step_done:
-            run.due = _what_is_due(run, judged, made, pace, finished)
-            if _due(counters.step, config.training.checkpoint_every, finished):
-                if run.due.sample:
-                    require_finite_samples(run)
-                with pace.pause("checkpoint"):
-                    saved = _save_on_the_way(run)
+            run.due = _due_work(run, output, pace, finished)
+            if _is_due(counters.step, config.training.checkpoint_every, finished):
+                saved = _save_during_run(run, pace)
         if run.due is not None:
             try:
-                fatal, early = _do(run, run.due, stop, pace, again=not step_done)
+                fatal, ends_early = _do_work(run, run.due, stop, pace, again=not step_done)
             except Interrupted:
                 break
-            if early:
+            if ends_early:
                 finished, counters.total_steps = True, counters.step
             run.due = None
         if finished or fatal is not None or stop.received is not None:
             break
-        outcome = play_turn(state, config, batches)
-        pace.tick()
-        step_done = isinstance(outcome, GeneratorOutcome)
-        if isinstance(outcome, DiscriminatorOutcome):
-            judged = outcome
+        # D makes its `n_critic` updates, then G its own; a run may stop after any of them, and goes on from there
+        if next_network(counters, objective.alternation) == "discriminator":
+            discriminator_step(state, objective, batches)
+            step_done = False
         else:
-            made = outcome
-            if config.compile and counters.step == 1:
-                run.log.say(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
-                state.budget_start = state.seconds
-            run.log.advance(counters.step, counters.total_steps)
+            output = generator_step(state, objective, batches)
+            step_done = True
+        pace.tick()
+        if step_done:
+            _show_progress(run)
         _settle_end(run, budget if step_done else None, step_done)
     if saved != counters or (budget is not None and not finished):  # a budget counts what came after the checkpoint
-        _save_last(run, judged, step_done)
+        _save(run, metrics_to_keep(run) if step_done else discriminator_metrics(run))
     if run.due is None and not finished:
         forget_due(run.folder)
     return fatal
 
 
-def _what_is_due(
-    run: Run, judged: DiscriminatorOutcome | None, made: GeneratorOutcome | None, pace: Pace, finished: bool
-) -> Due:
-    """After a step, with its line of metrics; kept in the folder if it takes a while."""
+def _reseeded(run: Run) -> tuple[Objective, Batches]:
+    """Returns the run's objective and batches, with another seed for each time that it went back to a checkpoint."""
+    seed = retry_seed(run.objective.seed, run.state.counters.retries)
+    return dataclasses.replace(run.objective, seed=seed), dataclasses.replace(run.batches, seed=seed)
+
+
+def _show_progress(run: Run) -> None:
+    state, counters = run.state, run.state.counters
+    if state.compiled and counters.step == 1:
+        run.log.say(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
+        state.budget_start = state.seconds
+    run.log.advance(counters.step, counters.total_steps)
+
+
+def _due_work(run: Run, output: GeneratorStepOutput | None, pace: Pace, finished: bool) -> Due:
+    """Returns the work that is due after a step, with its line of metrics; also kept in the folder if it takes a while.
+
+    `output` is what G's update of the step returned, None before the first.
+    """
     training, counters = run.config.training, run.state.counters
     saves, draws, evaluates = (
-        _due(counters.step, every, finished)
+        _is_due(counters.step, every, finished)
         for every in (training.checkpoint_every, training.sample_every, training.evaluate_every)
     )
     values = None
-    if made is not None and (evaluates or _due(counters.step, training.log_every, finished)):
-        values = _measure(run, judged, made, pace)
+    if output is not None and (evaluates or _is_due(counters.step, training.log_every, finished)):
+        values = _measure(run, output, pace)
     evaluates = evaluates and values is not None
     due = Due(counters.step, counters.d_updates, evaluates, draws, values, finished)
     if saves or draws or evaluates:
@@ -144,31 +160,32 @@ def _what_is_due(
     return due
 
 
-def _do(run: Run, due: Due, stop: StopSignals, pace: Pace, *, again: bool) -> tuple[Finding | None, bool]:
-    """Does what is due; a finding that ends the run, and whether the run ends as it no longer gets better.
+def _do_work(run: Run, due: Due, stop: StopSignals, pace: Pace, *, again: bool) -> tuple[Finding | None, bool]:
+    """Does the work that is due; returns a finding that ends the run, and whether patience with its metric ended.
 
-    `again` leaves out what a run that was ended amid it has done before. Interrupted if a signal comes.
+    `again` leaves out what was done already before a run was stopped amid it. Interrupted if a signal comes.
     """
     found: list[Finding] = []
-    early = False
+    ends_early = False
     if due.values is not None:
-        done = _line_of(run, due.step) if again else None
-        if done is None:
-            found = _log(run, due, stop, pace)
+        line = _line_of(run, due.step) if again else None
+        if line is None:
+            line, found = _log(run, due, stop, pace)
         else:
-            run.evaluated = done
-            found = [finding for finding in run.health.findings if finding.name in done.get("findings", ())]
+            found = [finding for finding in run.health.findings if finding.name in line.get("findings", ())]
+            run.last_evaluation = line
         if due.evaluate:
-            early = keep_best(run, run.evaluated) and not due.ended
-    if early:
+            run.last_evaluation = line
+            ends_early = keep_best(run, line) and not due.ended
+    if ends_early:
         keep_due(run.folder, dataclasses.replace(due, ended=True))
-    if (due.sample or early) and not (again and grid_of(run).exists()):
+    if (due.sample or ends_early) and not (again and grid_of(run).exists()):
         with pace.pause("sample"), stop.interrupting():
             save_samples(run)
-    return (found[0] if found and run.config.health.on_collapse == "stop" else None), early
+    return (found[0] if found and run.config.health.on_collapse == "stop" else None), ends_early
 
 
-def _due(step: int, every: int, finished: bool) -> bool:
+def _is_due(step: int, every: int, finished: bool) -> bool:
     return finished or step == 0 or (every > 0 and step % every == 0)
 
 
@@ -190,16 +207,14 @@ def _settle_end(run: Run, budget: Budget | None, step_done: bool) -> None:
 
 
 def _line_of(run: Run, step: int) -> dict[str, Any] | None:
-    """The line of metrics of a step, if it was written."""
+    """Returns the line of metrics of a step, if it was written."""
     return next((line for line in read_metrics(run.folder) if line["step"] == step and "text" not in line), None)
 
 
-def _measure(run: Run, judged: DiscriminatorOutcome | None, made: GeneratorOutcome, pace: Pace) -> dict[str, float]:
-    """The figures of the step that was just done, without those of an evaluation."""
+def _measure(run: Run, output: GeneratorStepOutput, pace: Pace) -> dict[str, float]:
+    """Returns the metrics of the step that was just done, without those of an evaluation."""
     with pace.pause("log"):
-        if judged is not None:
-            run.discriminator_metrics = discriminator_metrics(run, judged)
-        values = step_metrics(run, made, pace)
+        values = step_metrics(run, output, pace)
     slow = pace.complaint(values["images_per_second"])
     if slow is not None:
         run.log.say(f"warning: {slow}")
@@ -207,40 +222,38 @@ def _measure(run: Run, judged: DiscriminatorOutcome | None, made: GeneratorOutco
     return values
 
 
-def _log(run: Run, due: Due, stop: StopSignals, pace: Pace) -> list[Finding]:
-    """Writes the line of metrics that is due; what the watch finds new in it."""
+def _log(run: Run, due: Due, stop: StopSignals, pace: Pace) -> tuple[dict[str, Any], list[Finding]]:
+    """Evaluates if that is due, and writes the line of metrics; returns the line, and what is found unhealthy in it."""
     values = dict(due.values or {})
     if due.evaluate:
         with pace.pause("evaluate"), stop.interrupting():
-            figures = evaluate(run)
-        if run.reference is not None and figures:
-            told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            run.log.say(f"evaluation at step {run.state.counters.step:,}: {told}")
-        require_finite(run.state, {name: torch.tensor(value) for name, value in figures.items()})
-        values |= figures
-        run.evaluated = values
+            scores = evaluate(run)
+        if run.reference is not None and scores:
+            listed = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+            run.log.say(f"evaluation at step {run.state.counters.step:,}: {listed}")
+        require_finite(run.state, {name: torch.tensor(value) for name, value in scores.items()})
+        values |= scores
     found = run.health.observe(values)
     run.log.metrics(values, run.state.counters.total_steps, [finding.name for finding in found])
     for finding in found:
         run.log.say(f"health: {finding.text}")
-    return found
+    return values, found
 
 
-def _save_on_the_way(run: Run) -> Counters | None:
-    """What was saved. If it cannot be written the run warns and goes on: a later one may succeed."""
-    try:
-        _save(run, metrics_to_keep(run))
-    except StorageError as error:
-        run.log.say(f"warning: {error}; going on, the next checkpoint may succeed")
-        return None
+def _save_during_run(run: Run, pace: Pace) -> Counters | None:
+    """Saves a checkpoint; returns its counters, None if it cannot be written: the run warns, a later one may succeed.
+
+    DivergedError if the samples that are due are not finite.
+    """
+    if run.due is not None and run.due.sample:
+        require_finite_samples(run)
+    with pace.pause("checkpoint"):
+        try:
+            _save(run, metrics_to_keep(run))
+        except StorageError as error:
+            run.log.say(f"warning: {error}; going on, the next checkpoint may succeed")
+            return None
     return dataclasses.replace(run.state.counters)
-
-
-def _save_last(run: Run, judged: DiscriminatorOutcome | None, step_done: bool) -> None:
-    """Where a run stops; between the halves of a step, what D's half saw is kept for the step's line of metrics."""
-    if judged is not None and not step_done:
-        run.discriminator_metrics = discriminator_metrics(run, judged)
-    _save(run, metrics_to_keep(run) if step_done else run.discriminator_metrics)
 
 
 def _save(run: Run, metrics: dict[str, float]) -> None:

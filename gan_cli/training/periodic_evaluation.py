@@ -1,4 +1,4 @@
-"""What a classifier of the data makes of samples: are they of the class asked for, and how many modes are there."""
+"""Evaluates samples while a run trains: `evaluation.metrics`, and the classes and modes that a classifier finds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, to_bytes
 from gan_cli.data.datasets.stacked import DIGITS, places, unstacked
 from gan_cli.data.labels import Attribute, attributes_of, condition_of, evenly
-from gan_cli.data.load_dataset import known_modes
 from gan_cli.errors import UsageError, one_line
 from gan_cli.evaluation.evaluator import check_metrics, compute_figures
 from gan_cli.evaluation.metrics.chance import guessing, trust
@@ -26,97 +25,100 @@ from gan_cli.evaluation.samples import FIRST_SEED, draw_samples, with_own_statis
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
 from gan_cli.models.standing import has_statistics
-from gan_cli.state.train_state import latent_of
 from gan_cli.training.run import Run
 
-CLASS_SEEDS = range(20_000, 21_000)  # apart from those of the pictures
+CLASS_SEEDS = range(20_000, 21_000)  # others than those of the grids
 STACK_SEEDS = range(20_000, 46_000)  # as many samples as the published counts of 1000 modes are of
-AT_ONCE = 500
-TIMED = 100  # samples, of which the time of an evaluation is estimated
+AT_ONCE = 500  # samples in a batch
+TIMED = 100  # samples by which the time of an evaluation is estimated
 NEIGHBOURS = 10_000  # real points that samples are compared with
 
 
 def evaluate(run: Run) -> dict[str, float]:
-    """`accuracy/class` of a conditional run, `modes/*` of stacked digits, and the figures of `evaluation.metrics`.
+    """Returns `accuracy/class` of a conditional run, `modes/*` of stacked digits, and those of `evaluation.metrics`.
 
-    Whatever goes wrong here is told: it is no reason to end a run.
+    An error is logged and ends no run; then nothing is returned.
     """
     try:
         found = _class_accuracy(run) | _stacked_modes(run)
-        return found if run.reference is None else found | _figures(run, _judged_generator(run), run.reference.n)
+        return found if run.reference is None else found | _compared(run, _evaluated_generator(run), run.reference.n)
     except Exception as error:
         run.log.say(f"warning: samples were not evaluated ({one_line(error, 200)})")
         return {}
 
 
 def reference_for(config: Config, dataset: Dataset, say: Say) -> Reference | None:
-    """What the run's samples will be compared with, if that was asked for; UsageError for what these data lack."""
-    asked = config.evaluation
-    if not asked.metrics:
+    """Returns what the run's samples will be compared with, None without `evaluation.metrics`.
+
+    UsageError for a metric that these data do not allow.
+    """
+    evaluation = config.evaluation
+    if not evaluation.metrics:
         return None
     real = find_real(config.dataset, config.image_size, dataset)
-    reference = build_reference(real, build_extractor(asked.extractor, real, say), asked.n)
+    reference = build_reference(real, build_extractor(evaluation.extractor, real, say), evaluation.n)
     try:
-        check_metrics(reference, asked.metrics)
+        check_metrics(reference, evaluation.metrics)
     except UsageError as error:
         raise UsageError(f"evaluation.{error}") from None
-    for line in describe_comparison(reference, asked.metrics):
+    for line in describe_comparison(reference, evaluation.metrics):
         say(line)
     return reference
 
 
 def describe_comparison(reference: Reference, metrics: Sequence[str]) -> list[str]:
-    """What samples are compared with, and what is left out of it."""
+    """Returns lines that say with what samples are compared, and what is left out of that."""
     why = reference.extractor.why
-    lines = [f"{', '.join(metrics)} beside {reference.describe()}", *reference.data.notes]
+    lines = [f"{', '.join(metrics)} compared with {reference.describe()}", *reference.data.notes]
     return [f"evaluation: {line}" for line in [*lines, *([f"in random features: {why}"] if why else [])]]
 
 
 def measured_on(run: Run) -> dict[str, Any]:
-    """What this run's figures of samples, of classes and of modes are measured on, as `basis.py` compares it."""
-    dataset, found = run.batches.dataset, {}
+    """Returns on what this run's metrics of samples, classes and modes are measured, as `basis.py` compares it."""
+    dataset = run.batches.dataset
+    found: dict[str, Any] = {}
     shape = {"shape": list(dataset.samples.shape[1:]), "classes": len(dataset.classes)}
     if run.reference is not None:
         found["samples"] = run.reference.basis
-    if run.config.classes:
+    if run.classes:
         found["classes"] = {"data": dataset.fingerprint[:16], **shape}
-    modes = known_modes(run.config.dataset)
+    modes = run.modes
     if modes is not None:
         places = hashlib.sha256(modes.centres.contiguous().numpy().tobytes() + str(modes.std).encode())
         found["modes"] = {"data": places.hexdigest()[:16], "modes": len(modes.centres)}
-    elif run.config.dataset.name == "stacked_mnist":
+    elif _is_stacked(run):
         found["modes"] = {"data": dataset.fingerprint[:16], **shape}
     return found
 
 
 def expected_seconds(run: Run) -> float:
-    """About how long an evaluation takes, from some of its samples; trains the classifier that it needs, if any."""
+    """Estimates how long an evaluation takes, by some of its samples; trains the classifier that it needs, if any."""
     try:
         return (
-            _judging_seconds(run, _class_judging(run))
-            + _judging_seconds(run, _stack_judging(run))
-            + _figures_seconds(run)
+            _classification_seconds(run, _classes_to_find(run))
+            + _classification_seconds(run, _stacks_to_find(run))
+            + _comparison_seconds(run)
         )
     except Exception as error:
         run.log.say(f"warning: the time of an evaluation is not known ({one_line(error, 200)})")
         return 0.0
 
 
-def _judging_seconds(run: Run, judging: _Judging | None) -> float:
-    if judging is None:
+def _classification_seconds(run: Run, wanted: _Classification | None) -> float:
+    if wanted is None:
         return 0.0
-    few = min(len(judging.seeds), TIMED)
-    return _timed(lambda: _judged(run, judging, few)) * len(judging.seeds) / few
+    few = min(len(wanted.seeds), TIMED)
+    return _timed(lambda: _classified(run, wanted, few)) * len(wanted.seeds) / few
 
 
-def _figures_seconds(run: Run) -> float:
+def _comparison_seconds(run: Run) -> float:
     if run.reference is None:
         return 0.0
     n = run.reference.n
     few = min(n, TIMED)
     generator: list[nn.Module] = []
-    preparing = _timed(lambda: generator.append(_judged_generator(run)))
-    return preparing + _timed(lambda: _figures(run, generator[0], few)) * n / few
+    preparing = _timed(lambda: generator.append(_evaluated_generator(run)))
+    return preparing + _timed(lambda: _compared(run, generator[0], few)) * n / few
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -125,16 +127,16 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _judged_generator(run: Run) -> nn.Module:
-    """The generator that makes the run's pictures, with statistics of its own if it has any."""
+def _evaluated_generator(run: Run) -> nn.Module:
+    """Returns the generator that makes the run's samples, with recomputed statistics if it has batch normalization."""
     generator = run.state.sampler
     if has_statistics(generator):
         return with_own_statistics(generator, run.config, run.batches.dataset)
     return generator
 
 
-def _figures(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
-    """Those of `evaluation.metrics`, of so many samples."""
+def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
+    """Returns the metrics of `evaluation.metrics`, of `n` samples compared with the reference."""
     assert run.reference is not None
     seeds = range(FIRST_SEED, FIRST_SEED + n)
     samples = draw_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
@@ -142,49 +144,52 @@ def _figures(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
     return {figure.name: figure.value for figure in found}
 
 
-class _Judging(NamedTuple):
-    """What `judge` is to make of the samples of `seeds`, uint8 `[N, C, H, W]` or points."""
+class _Classification(NamedTuple):
+    """A function that classifies the samples of `seeds`, uint8 `[N, C, H, W]` or points; and their conditions."""
 
     seeds: range
     conditions: Tensor | None
-    judge: Callable[[Tensor], Tensor]
+    classify: Callable[[Tensor], Tensor]
 
 
-def _class_judging(run: Run) -> _Judging | None:
-    """What was made for each class: points are judged to be as the nearest real one, images by a classifier.
+def _is_stacked(run: Run) -> bool:
+    return run.config.dataset.name == "stacked_mnist"
 
-    None if there are no classes, or if the classifier does not know them.
+
+def _classes_to_find(run: Run) -> _Classification | None:
+    """Samples requested of each class: a point has the class of the nearest real one, an image that of a classifier.
+
+    None if there are no classes, or if the classifier is at chance.
     """
-    classes = run.config.classes
-    if not classes:
+    if not run.classes:
         return None
-    conditions = evenly(classes, CLASS_SEEDS)
+    conditions = evenly(run.classes, CLASS_SEEDS)
     assert conditions is not None
     dataset = run.batches.dataset
     assert dataset.labels is not None
     if dataset.samples.ndim == 2:
-        reals, given = dataset.samples[:NEIGHBOURS], condition_of(dataset.labels[:NEIGHBOURS], len(classes))
-        return _Judging(CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
-    classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(classes))
+        reals, given = dataset.samples[:NEIGHBOURS], condition_of(dataset.labels[:NEIGHBOURS], len(run.classes))
+        return _Classification(CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
+    classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(run.classes))
     if classifier is None:
         return None
-    return _Judging(CLASS_SEEDS, conditions, classifier.logits)
+    return _Classification(CLASS_SEEDS, conditions, classifier.logits)
 
 
 def _class_accuracy(run: Run) -> dict[str, float]:
-    """The share of samples judged to be what was asked for."""
-    judging = _class_judging(run)
-    if judging is None:
+    """Returns the share of samples that are classified as the class requested."""
+    wanted = _classes_to_find(run)
+    if wanted is None:
         return {}
-    assert judging.conditions is not None
-    attributes = attributes_of(run.config.classes)
-    return {"accuracy/class": classification_accuracy(_judged(run, judging), judging.conditions, attributes)}
+    assert wanted.conditions is not None
+    attributes = attributes_of(run.classes)
+    return {"accuracy/class": classification_accuracy(_classified(run, wanted), wanted.conditions, attributes)}
 
 
-def _stack_judging(run: Run) -> _Judging | None:
-    """The numbers that samples of stacked digits spell, evenly drawn if conditional."""
+def _stacks_to_find(run: Run) -> _Classification | None:
+    """Samples of stacked digits, whose numbers are read digit by digit; of all classes equally if conditional."""
     dataset = run.batches.dataset
-    if run.config.dataset.name != "stacked_mnist" or run.config.dataset.classes is not None:
+    if not _is_stacked(run) or run.config.dataset.classes is not None:
         return None
     digits, labels = unstacked(dataset)
     stacked = dataset.samples.shape[1]
@@ -193,20 +198,20 @@ def _stack_judging(run: Run) -> _Judging | None:
         return None
     seeds = STACK_SEEDS[: 26 * DIGITS**stacked]
 
-    def spell(samples: Tensor) -> Tensor:
+    def read(samples: Tensor) -> Tensor:
         return classifier.logits(samples.flatten(0, 1).unsqueeze(1)).argmax(1).view(-1, stacked)
 
-    return _Judging(seeds, evenly(run.config.classes, seeds), spell)
+    return _Classification(seeds, evenly(run.classes, seeds), read)
 
 
 def _stacked_modes(run: Run) -> dict[str, float]:
-    """Of stacked digits, the numbers that samples spell (1611.02163, section 3.3.1)."""
-    judging = _stack_judging(run)
-    if judging is None:
+    """Returns how many numbers the samples of stacked digits show (1611.02163, section 3.3.1)."""
+    wanted = _stacks_to_find(run)
+    if wanted is None:
         return {}
-    spelt = _judged(run, judging)
-    stacked = spelt.shape[1]
-    counted = count_labels(spelt @ places(stacked), DIGITS**stacked)
+    digits = _classified(run, wanted)
+    stacked = digits.shape[1]
+    counted = count_labels(digits @ places(stacked), DIGITS**stacked)
     return {
         "modes/covered": counted.covered,
         "modes/possible": DIGITS**stacked,
@@ -215,9 +220,9 @@ def _stacked_modes(run: Run) -> dict[str, float]:
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier | None:
-    """Trained once; None if it is no better than guessing, which is said once, or has one class alone."""
+    """Returns a classifier trained once; None if it is at chance, which is logged once, or if there is one class."""
 
-    def told(seconds: float) -> None:
+    def log_training(seconds: float) -> None:
         run.log.say(describe_training(seconds))
 
     if guessing(labels, attributes) == 1:
@@ -225,15 +230,15 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
         folder = CLASSIFIERS.expanduser()
-        found = cached_classifier(run.batches.dataset.fingerprint, images, labels, attributes, folder, told)
+        found = cached_classifier(run.batches.dataset.fingerprint, images, labels, attributes, folder, log_training)
         known = trust(found.accuracy, labels, attributes)
-        run.log.say(known.said + (": it does not judge the classes of samples" if known.at_chance else ""))
+        run.log.say(known.said + (": it does not classify samples" if known.at_chance else ""))
         run.classifiers[key] = None if known.at_chance else found
     return run.classifiers[key]
 
 
-def _judged(run: Run, judging: _Judging, n: int | None = None) -> Tensor:
-    """What is made of the samples, some at a time; of the first `n` alone if given."""
-    conditions = None if judging.conditions is None else judging.conditions[:n]
-    made = generate(run.state.sampler, latent_of(run.config), judging.seeds[:n], AT_ONCE, conditions=conditions)
-    return torch.cat([judging.judge(to_bytes(samples)) for samples in made])
+def _classified(run: Run, wanted: _Classification, n: int | None = None) -> Tensor:
+    """Returns what the samples are classified as, generated in batches; only of the first `n` if given."""
+    conditions = None if wanted.conditions is None else wanted.conditions[:n]
+    batches = generate(run.state.sampler, run.objective.latent, wanted.seeds[:n], AT_ONCE, conditions=conditions)
+    return torch.cat([wanted.classify(to_bytes(samples)) for samples in batches])

@@ -33,9 +33,9 @@ def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.de
     return state
 
 
-def reseeded(config: Config, retries: int) -> Config:
-    """The config of a run that was rolled back `retries` times, with a seed derived from its seed and that number."""
-    return config if retries == 0 else dataclasses.replace(config, seed=derive_seed(config.seed, "retry", retries))
+def retry_seed(seed: int, retries: int) -> int:
+    """The seed of a run that was rolled back `retries` times: its own, then one derived from it and that number."""
+    return seed if retries == 0 else derive_seed(seed, "retry", retries)
 
 
 def roll_back(run: Run, finding: Finding) -> bool:
@@ -53,7 +53,7 @@ def roll_back(run: Run, finding: Finding) -> bool:
     state = restore(saved, run.config, before.counters.total_steps, before.device)
     state.counters.retries = before.counters.retries + 1
     state.seconds, state.budget_start = before.seconds, before.budget_start
-    run.state, run.discriminator_metrics = state, saved.metrics
+    run.state, run.saved_metrics = state, saved.metrics
     step = state.counters.step
     for line in checkpoint.set_aside(folder, saved):
         run.log.say(f"warning: {line}")
@@ -63,7 +63,7 @@ def roll_back(run: Run, finding: Finding) -> bool:
     run.log.event(step, finding.name, finding.text)
     if run.config.budget is not None and state.counters.total_steps is not None:
         run.log.end(step, state.counters.total_steps, state.seconds)
-    run.watch_anew()
+    run.restart_health()
     run.log.say(f"health: {finding.text}")
     tries = f"{state.counters.retries} of health.retries={health.retries}"
     run.log.say(f"back at step {step:,}, continuing with another seed: {tries}")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
+from gan_cli.data.load_dataset import Modes, known_modes
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.evaluation.reference import Reference
 from gan_cli.health.monitor import Health
@@ -15,10 +16,11 @@ from gan_cli.runs.due import Due
 from gan_cli.runs.log import Position, RunLog, read_metrics
 from gan_cli.state.checkpoint import Provenance
 from gan_cli.state.train_state import TrainState
+from gan_cli.training.objective import Objective, build_objective
 
 
 class Best(NamedTuple):
-    """Of the evaluations so far: its step, and its value of the figure that the run is judged by."""
+    """The best evaluation so far: its step, and its value of the run's selection metric."""
 
     step: int
     value: float
@@ -26,14 +28,13 @@ class Best(NamedTuple):
 
 @dataclass
 class Run:
-    """`discriminator_metrics` are those of D's half of the current step, kept when a run stops between the halves.
+    """`saved_metrics` are those in the checkpoint that the run goes on from: of D's last update before it stopped.
 
-    `reference` is what samples are compared with at evaluations, `evaluated` the line of metrics with the last of
-    these, and `best` the best one's figure. `classifiers` are what they have needed so far,
-    None for one that is at chance.
-    `ends` are those of another run that this one replays, by where they were settled.
-    `health` knows what was told of the steps so far. `due` is what a run that was stopped after a step did not come to
-    there.
+    `objective` is built from config and batches. `reference` is what samples are compared with at evaluations,
+    `last_evaluation` the line of metrics with the last of these, and `best` the best one's metric. `classifiers` are
+    those that evaluations have needed so far, None for one that is at chance. `ends` are those of another run that this
+    one replays, by where they were settled. `health` knows the findings so far. `due` is the work that a run which was
+    stopped after a step had left.
     """
 
     config: Config
@@ -42,18 +43,30 @@ class Run:
     folder: Path
     log: RunLog
     provenance: Provenance
-    discriminator_metrics: dict[str, float] = field(default_factory=dict)
-    evaluated: dict[str, float] = field(default_factory=dict)
+    saved_metrics: dict[str, float] = field(default_factory=dict)
+    last_evaluation: dict[str, float] = field(default_factory=dict)
     reference: Reference | None = None
     best: Best | None = None
     ends: dict[Position, int | None] = field(default_factory=dict)
     classifiers: dict[tuple[int, ...], Classifier | None] = field(default_factory=dict)
     due: Due | None = None
     health: Health = field(init=False)
+    objective: Objective = field(init=False)
 
     def __post_init__(self) -> None:
-        self.watch_anew()
+        self.objective = build_objective(self.config, self.batches)
+        self.restart_health()
 
-    def watch_anew(self) -> None:
-        """Takes what was told so far from the lines of metrics there are."""
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that can be requested; none of an unconditional run."""
+        return self.config.classes
+
+    @property
+    def modes(self) -> Modes | None:
+        """The modes of the data, if they are known."""
+        return known_modes(self.config.dataset)
+
+    def restart_health(self) -> None:
+        """Reads the findings so far from the lines of metrics that there are."""
         self.health = Health(self.config, read_metrics(self.folder))

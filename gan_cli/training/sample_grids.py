@@ -1,4 +1,4 @@
-"""The pictures a run leaves: real samples once, made ones from the same seeds over time, and the film of those."""
+"""The images a run writes: real samples once, generated ones of the same seeds over time, and their animation."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ import torch
 
 from gan_cli.data.dataset import to_bytes
 from gan_cli.data.labels import evenly, every_class
-from gan_cli.data.load_dataset import known_modes
 from gan_cli.images import animation, grid
 from gan_cli.models.generate import OF_A_CLASS, SHOWN_CLASSES, generate
 from gan_cli.randomness import generator_for
-from gan_cli.state.train_state import latent_of, require_finite
+from gan_cli.state.train_state import require_finite
 from gan_cli.storage.run_folder import SAMPLES
 from gan_cli.training.run import Run
 
 SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
-FEW = 2  # that are made to see whether they are finite
+CHECKED = 2  # samples that are checked for finite values
 
 
 def save_real_samples(run: Run) -> None:
-    """`samples/real.png`: some samples of the data set, the same for every run."""
-    modes, samples = known_modes(run.config.dataset), run.batches.dataset.samples
-    some = torch.randperm(len(samples), generator=generator_for(0, "shown"))[: _shown(run)]
+    """Writes `samples/real.png`: some samples of the data set, the same for every run."""
+    modes, samples = run.modes, run.batches.dataset.samples
+    some = torch.randperm(len(samples), generator=generator_for(0, "shown"))[: _count_shown(run)]
     path = run.folder / SAMPLES / "real.png"
-    _tolerate(run, lambda: grid.save_picture(grid.draw_samples(samples[some], modes), path))
+    _write_or_log(run, lambda: grid.save_picture(grid.draw_samples(samples[some], modes), path))
 
 
 def save_samples(run: Run) -> None:
-    """`samples/step_*.png`, of seeds 0, 1, 2 ..., a class a row: what `gan-sample` makes of this checkpoint."""
-    modes = known_modes(run.config.dataset)
-    rows = every_class(run.config.classes, SHOWN_CLASSES)
-    seeds = range(OF_A_CLASS * len(rows) if rows and _images(run) else _shown(run))
-    conditions = evenly(run.config.classes, seeds, SHOWN_CLASSES)
-    made = generate(run.state.sampler, latent_of(run.config), seeds, SHOWN_IMAGES, conditions=conditions)
-    samples = torch.cat(list(made))
+    """Writes `samples/step_*.png` of seeds 0, 1, 2 ..., a row for each class, equal to what `gan-sample` generates."""
+    modes = run.modes
+    rows = every_class(run.classes, SHOWN_CLASSES)
+    seeds = range(OF_A_CLASS * len(rows) if rows and _has_images(run) else _count_shown(run))
+    conditions = evenly(run.classes, seeds, SHOWN_CLASSES)
+    batches = generate(run.state.sampler, run.objective.latent, seeds, SHOWN_IMAGES, conditions=conditions)
+    samples = torch.cat(list(batches))
     require_finite(run.state, {"a sample": samples})
     path = grid_of(run)
     lengths = [OF_A_CLASS] * len(rows)
-    _tolerate(run, lambda: grid.save_picture(grid.draw_samples(to_bytes(samples), modes, lengths), path))
+    _write_or_log(run, lambda: grid.save_picture(grid.draw_samples(to_bytes(samples), modes, lengths), path))
     run.log.picture(run.state.counters.step, path)
 
 
@@ -50,31 +49,31 @@ def grid_of(run: Run) -> Path:
 
 
 def require_finite_samples(run: Run) -> None:
-    """DivergedError unless some samples are finite: weights that make none such are not worth a checkpoint."""
-    seeds = range(FEW)
-    conditions = evenly(run.config.classes, seeds, SHOWN_CLASSES)
-    made = generate(run.state.sampler, latent_of(run.config), seeds, FEW, conditions=conditions)
-    require_finite(run.state, {"a sample": torch.cat(list(made))})
+    """Raises DivergedError unless some samples are finite: otherwise no checkpoint is saved."""
+    seeds = range(CHECKED)
+    conditions = evenly(run.classes, seeds, SHOWN_CLASSES)
+    batches = generate(run.state.sampler, run.objective.latent, seeds, CHECKED, conditions=conditions)
+    require_finite(run.state, {"a sample": torch.cat(list(batches))})
 
 
-def _shown(run: Run) -> int:
-    return SHOWN_IMAGES if _images(run) else SHOWN_POINTS
+def _count_shown(run: Run) -> int:
+    return SHOWN_IMAGES if _has_images(run) else SHOWN_POINTS
 
 
-def _images(run: Run) -> bool:
-    return len(run.config.sample_shape) > 1
+def _has_images(run: Run) -> bool:
+    return run.batches.dataset.samples.ndim > 2
 
 
 def save_film(run: Run) -> None:
-    """`progress.webp`, of all the grids so far."""
+    """Writes `progress.webp`, an animation of all the grids so far."""
     numbered = [(re.fullmatch(r"step_(\d+)", path.stem), path) for path in (run.folder / SAMPLES).glob("step_*.png")]
-    last = run.state.counters.step  # a run that fell back to an older checkpoint has frames of steps yet to come
+    last = run.state.counters.step  # a run that went back to an older checkpoint has frames of later steps
     frames = sorted(path for match, path in numbered if match and int(match[1]) <= last)
-    _tolerate(run, lambda: animation.save_film(frames, run.folder / "progress.webp"))
+    _write_or_log(run, lambda: animation.save_film(frames, run.folder / "progress.webp"))
 
 
-def _tolerate(run: Run, write: Callable[[], None]) -> None:
-    """A picture that cannot be written is told, and does not end a run."""
+def _write_or_log(run: Run, write: Callable[[], None]) -> None:
+    """Calls `write`; an image that cannot be written is logged, and ends no run."""
     try:
         write()
     except OSError as error:

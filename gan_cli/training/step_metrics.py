@@ -1,4 +1,4 @@
-"""The figures of a step, from what its two halves left: the only place where training waits for the device."""
+"""The metrics of a step, from the outputs of its updates: the only place where training waits for the device."""
 
 from __future__ import annotations
 
@@ -8,78 +8,79 @@ import torch
 from torch import nn
 
 from gan_cli.data.labels import evenly
-from gan_cli.data.load_dataset import known_modes
 from gan_cli.evaluation.metrics.modes import count_modes
 from gan_cli.models.generate import generate
-from gan_cli.state.train_state import latent_of
-from gan_cli.training.alternation import turn_lengths, whose_turn
-from gan_cli.training.health_metrics import separation, vital_signs
+from gan_cli.state.train_state import GeneratorStepOutput
+from gan_cli.training.alternation import is_first_of_generator, next_network
+from gan_cli.training.health_metrics import auc, health_metrics
 from gan_cli.training.run import Run
-from gan_cli.training.steps import DiscriminatorOutcome, GeneratorOutcome
 from gan_cli.training.throughput import Pace
 
 MODE_SEEDS = range(10_000, 12_500)  # as many samples as the published counts are of, apart from the pictures'
 
 
-def discriminator_metrics(run: Run, judged: DiscriminatorOutcome) -> dict[str, float]:
-    """What D's last update saw. Accuracies are shares of logits on the right side of zero."""
+def discriminator_metrics(run: Run) -> dict[str, float]:
+    """Returns the metrics of D's last update, those in the checkpoint if this process has made none.
+
+    Accuracies are shares of logits on the right side of zero.
+    """
+    output = run.state.discriminator_output
+    if output is None:
+        return run.saved_metrics
     tensors = {
-        "loss/discriminator": judged.loss,
-        "logits/real": judged.real_logits.mean(),
-        "logits/fake": judged.fake_logits.mean(),
-        "logits/auc": separation(judged.real_logits, judged.fake_logits),
-        "accuracy/real": (judged.real_logits > 0).float().mean(),
-        "accuracy/fake": (judged.fake_logits < 0).float().mean(),
+        "loss/discriminator": output.loss,
+        "logits/real": output.real_logits.mean(),
+        "logits/fake": output.fake_logits.mean(),
+        "logits/auc": auc(output.real_logits, output.fake_logits),
+        "accuracy/real": (output.real_logits > 0).float().mean(),
+        "accuracy/fake": (output.fake_logits < 0).float().mean(),
         "grad_norm/discriminator": gradient_norm(run.state.discriminator),
     }
-    return _numbers(tensors) | _penalties(run) | {"learning_rate/discriminator": judged.learning_rate}
+    return _numbers(tensors) | _penalties(run) | {"learning_rate/discriminator": output.learning_rate}
 
 
 def metrics_to_keep(run: Run) -> dict[str, float]:
-    """What later lines of metrics need of D's past updates, for a checkpoint to keep.
+    """Returns what later lines of metrics need of D's past updates, for a checkpoint after a step.
 
-    Of a turn that is over, the last value of each penalty, for a lazy one may be some updates old; while G is still at
-    its updates of a turn, all that D saw last.
+    After a whole turn that is the last value of each penalty, since a lazy one may be some updates old; between G's
+    updates of a turn it is all of D's last update.
     """
-    turn = turn_lengths(run.config, run.batches)
-    whose = whose_turn(run.state.counters, *turn, run.config.training.critic_warmup)
-    if whose == "generator" and run.state.counters.step % turn[1]:
-        judged = run.state.judged
-        return run.discriminator_metrics if judged is None else discriminator_metrics(run, judged)
-    return _penalties(run)
+    counters, alternation = run.state.counters, run.objective.alternation
+    amid_turn = next_network(counters, alternation) == "generator" and not is_first_of_generator(counters, alternation)
+    return discriminator_metrics(run) if amid_turn else _penalties(run)
 
 
 def _penalties(run: Run) -> dict[str, float]:
-    """The last value of each penalty, unweighted."""
+    """Returns the last value of each penalty, unweighted."""
     return {f"penalty/{name}": value.item() for name, value in run.state.penalties.items()}
 
 
-def step_metrics(run: Run, made: GeneratorOutcome, pace: Pace) -> dict[str, float]:
-    """The line of `metrics.jsonl` for the step that G's update `made` ended."""
-    config, state = run.config, run.state
-    tensors = {"loss/generator": made.loss, "grad_norm/generator": gradient_norm(state.generator)}
+def step_metrics(run: Run, output: GeneratorStepOutput, pace: Pace) -> dict[str, float]:
+    """Returns the line of `metrics.jsonl` for the step that G's update with this output ended."""
+    state, batch_size = run.state, run.batches.batch_size
+    tensors = {"loss/generator": output.loss, "grad_norm/generator": gradient_norm(state.generator)}
     return {
         "step": state.counters.step,
-        "images_seen": state.counters.images_seen(config.batch_size),
-        **run.discriminator_metrics,
+        "images_seen": state.counters.images_seen(batch_size),
+        **discriminator_metrics(run),
         **_numbers(tensors),
-        **vital_signs(state, config, run.batches),
+        **health_metrics(state, run.objective, run.batches),
         **mode_metrics(run),
-        "learning_rate/generator": made.learning_rate,
-        "images_per_second": round(pace.images_per_second(config.batch_size), 1),
+        "learning_rate/generator": output.learning_rate,
+        "images_per_second": round(pace.images_per_second(batch_size), 1),
         "memory/peak_mb": peak_memory(state.device),
         "seconds": round(state.seconds, 3),
     }
 
 
 def mode_metrics(run: Run) -> dict[str, float]:
-    """How many modes the present generator covers, of data whose modes are known; nothing for others."""
-    modes = known_modes(run.config.dataset)
+    """Returns how many modes the present generator covers, of data whose modes are known; nothing for other data."""
+    modes = run.modes
     if modes is None or len(modes.centres) == 0:
         return {}
-    conditions = evenly(run.config.classes, MODE_SEEDS)
-    made = generate(run.state.sampler, latent_of(run.config), MODE_SEEDS, len(MODE_SEEDS), conditions=conditions)
-    samples = torch.cat(list(made))
+    conditions = evenly(run.classes, MODE_SEEDS)
+    batches = generate(run.state.sampler, run.objective.latent, MODE_SEEDS, len(MODE_SEEDS), conditions=conditions)
+    samples = torch.cat(list(batches))
     counted = count_modes(samples, modes.centres, modes.std)
     return {
         "modes/covered": counted.covered,
@@ -90,7 +91,7 @@ def mode_metrics(run: Run) -> dict[str, float]:
 
 
 def gradient_norm(network: nn.Module) -> torch.Tensor:
-    """Of the gradients that the network's last update left behind."""
+    """Returns the norm of the gradients that the network's last update left."""
     return nn.utils.get_total_norm([value.grad for value in network.parameters() if value.grad is not None])
 
 

@@ -1,273 +1,253 @@
-"""The two halves of a GAN: D learns to tell real from fake while G is frozen, then G to deceive D while D is frozen.
+"""The two updates of a GAN (1406.2661, algorithm 1).
 
-Convention: real and fake go through D in one pass where it judges each sample by itself, else in two, so that batch
-norm never mixes them. Networks run in the precision of the config; losses and penalties always in float32.
+D, the discriminator, learns to give real samples high logits and fakes low ones; G, the generator, learns to generate
+fakes to which D gives high logits. Each is frozen while the other learns. Networks run in the precision of the
+objective; losses and penalties are always float32. All randomness is a function of (seed, purpose, update).
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from contextlib import nullcontext
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.options import rule_of
-from gan_cli.config.train_config import Config
-from gan_cli.data.dataset import Batch, Batches
-from gan_cli.models.freezing import frozen, untracked, without_training
-from gan_cli.objectives.augmentation import adapted_probability
-from gan_cli.objectives.discriminator_loss import (
-    CLASSIFICATION,
-    due_penalties,
-    judging_loss,
-    look,
-    look_at_both,
-    naming_loss,
-    penalty_settings,
-    penalty_weight,
-)
-from gan_cli.objectives.losses import LOSSES
-from gan_cli.objectives.regularizers import PENALTIES, WEIGHT_RULES, PenaltyInputs
-from gan_cli.objectives.unrolling import calling, memory_of, unrolled_parameters
+from gan_cli.data.dataset import Batches
+from gan_cli.models.freezing import inference_in_training_mode, without_statistics_updates
+from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.randomness import derive_seed, generator_for
-from gan_cli.state.ema import update_average
-from gan_cli.state.optimizers import rate_multiplier, set_learning_rate
-from gan_cli.state.train_state import DiscriminatorOutcome, TrainState, latent_of
-from gan_cli.training.alternation import hands_over, takes_over, turn_lengths, whose_turn
-from gan_cli.training.discriminator_input import present, present_condition
-
-TOP_K_DECAY = 0.99  # an epoch
-ADA_RAMP = 100_000  # images in which the probability can go from 0 to 1
+from gan_cli.state.optimizers import set_learning_rate
+from gan_cli.state.train_state import DiscriminatorStepOutput, GeneratorStepOutput, TrainState
+from gan_cli.training.alternation import next_network
+from gan_cli.training.objective import DiscriminatorPass, Objective
 
 
-class GeneratorOutcome(NamedTuple):
-    loss: Tensor
-    learning_rate: float
+def training_step(state: TrainState, objective: Objective, batches: Batches) -> GeneratorStepOutput | None:
+    """Makes the next update, D's or G's, for code without a run; returns G's output, None after an update of D."""
+    if next_network(state.counters, objective.alternation) == "discriminator":
+        discriminator_step(state, objective, batches)
+        return None
+    return generator_step(state, objective, batches)
 
 
-class _Judged(NamedTuple):
-    """What D made of a part of a batch; its gradient is in D's weights."""
-
-    loss: Tensor
-    real_logits: Tensor
-    fake_logits: Tensor
-    penalties: dict[str, Tensor]
-
-
-def play_turn(state: TrainState, config: Config, batches: Batches) -> DiscriminatorOutcome | GeneratorOutcome:
-    """The next update: the one place that knows the rule by which the networks take turns."""
-    if whose_turn(state.counters, *turn_lengths(config, batches), config.training.critic_warmup) == "discriminator":
-        return discriminator_step(state, config, batches)
-    return generator_step(state, config, batches)
-
-
-def discriminator_step(state: TrainState, config: Config, batches: Batches) -> DiscriminatorOutcome:
-    """One update of D on a real batch and as many fakes; G keeps every weight.
-
-    If G is to learn from these fakes as well, its statistics take them in now.
-    """
-    update, parts = state.counters.d_updates, config.training.accumulate
-    _seed_networks(config, state.device, "discriminator", update)
-    latents = draw_latents(config, "discriminator", update).to(state.device)
-    random = generator_for(config.seed, "penalty", update)
-    state.discriminator_optimizer.zero_grad(set_to_none=True)
-    kept = hands_over(config, state.counters, batches)
-    judged = []
-    for batch, latent in zip(batches.draw(update).split(parts), latents.chunk(parts), strict=True):
-        with nullcontext() if kept else without_training(state.generator):
-            fake = make_fakes(state, config, latent, batch.condition)
-        state.fakes = fake if kept else None
-        judged.append(_judge(state, config, batch, fake.detach(), random))
-    rate = _descend(state, config, "discriminator")
-    for name in config.regularizer.keys() & WEIGHT_RULES.keys():
-        WEIGHT_RULES[name](state.discriminator, **dataclasses.asdict(config.regularizer[name]))
-    for name in judged[0].penalties:
-        state.penalties[name] = torch.stack([part.penalties[name] for part in judged]).mean()
-    state.counters.d_updates += 1
-    state.judged = DiscriminatorOutcome(
-        torch.stack([part.loss for part in judged]).mean(),
-        torch.cat([part.real_logits for part in judged]),
-        torch.cat([part.fake_logits for part in judged]),
-        rate,
-    )
-    if config.training.ada_target is not None:
-        _adapt_augmentation(state, config, state.judged.real_logits)
-    return state.judged
-
-
-def make_fakes(state: TrainState, config: Config, latent: Tensor, condition: Tensor | None) -> Tensor:
-    """What G makes of latents, float32."""
-    with autocast(state, config):
-        return state.running("generator")(latent, condition).float()
-
-
-def _judge(state: TrainState, config: Config, batch: Batch, fake: Tensor, random: torch.Generator) -> _Judged:
-    """Adds to D's gradient what a part of a batch and as many fakes give."""
+def discriminator_step(state: TrainState, objective: Objective, batches: Batches) -> DiscriminatorStepOutput:
+    """Updates D by a batch of real samples and as many fakes; no weight of G changes."""
     update = state.counters.d_updates
-    real, fake = (present(samples, state, config, random) for samples in (batch.samples, fake))
-    condition = present_condition(batch.condition, config)
-    with autocast(state, config):
-        of_real, of_fake = look_at_both(config, state.running("discriminator"), real, fake, condition)
-    real_logits, fake_logits = of_real.logits, of_fake.logits
-    loss = judging_loss(config, real_logits, fake_logits)
-    penalties = {}
-    for name in due_penalties(config, update):
-        inputs = PenaltyInputs(
-            state.discriminator, real, fake, condition, random, real_logits, fake_logits, state.memory.get(name)
-        )
-        penalties[name] = PENALTIES[name](inputs, **penalty_settings(config, name))
-    if config.conditioning.name == "acgan":
-        penalties[CLASSIFICATION] = naming_loss(config, of_real, condition) + naming_loss(config, of_fake, condition)
-    total = loss + sum(penalty_weight(config, name) * penalty for name, penalty in penalties.items())
-    (total / config.training.accumulate).backward()
-    detached = {name: penalty.detach() for name, penalty in penalties.items()}
-    return _Judged(loss.detach(), real_logits.detach(), fake_logits.detach(), detached)
+    _seed_layers(state, objective, "discriminator", update)
+    latents = draw_latents(objective, "discriminator", update).to(state.device)
+    random = generator_for(objective.seed, "penalty", update)
+    penalties = objective.due_penalties(update)
+    state.discriminator_optimizer.zero_grad(set_to_none=True)
+    parts = Microbatches(objective.accumulate)
+    for real, condition, latent in parts.split(*batches.draw(update), latents):
+        fake = _fakes_for_discriminator(state, objective, latent, condition)
+        forward = _discriminate_both(state, objective, real, fake, condition, random)
+        loss = objective.discriminator_loss(forward.on_real.logits, forward.on_fake.logits)
+        values = {penalty.name: penalty.compute(forward) for penalty in penalties}
+        total = loss + sum(penalty.weight * values[penalty.name] for penalty in penalties)
+        parts.backward(total, loss, forward.on_real.logits, forward.on_fake.logits, values)
+    learning_rate = _optimizer_step(state, objective, "discriminator")
+    objective.constrain_weights(state.discriminator)
+    loss, real_logits, fake_logits, values = parts.joined()
+    output = DiscriminatorStepOutput(loss, real_logits, fake_logits, values, learning_rate)
+    objective.update_penalty_state(state, real_logits, fake_logits)
+    objective.adapt_augmentation(state, real_logits)
+    state.penalties |= output.penalties
+    state.discriminator_output = output
+    state.counters.d_updates += 1
+    return output
 
 
-def _adapt_augmentation(state: TrainState, config: Config, real_logits: Tensor) -> None:
-    memory = state.memory["ada"]
-    memory["probability"] = adapted_probability(
-        memory["probability"],
-        real_logits.sign().mean(),
-        target=float(config.training.ada_target or 0),
-        batch=config.batch_size,
-        interval=1,
-        ramp_images=ADA_RAMP,
-    )
-
-
-def generator_step(state: TrainState, config: Config, batches: Batches) -> GeneratorOutcome:
-    """One update of G through D, and of G's average; D keeps every byte.
-
-    Where real samples are needed too, they are the batch that D has just learned from, and its fakes of their classes.
-    """
-    step, parts = state.counters.step, config.training.accumulate
-    reused = takes_over(config, state.counters, batches)
-    kept = (state.fakes if state.fakes is not None else _remade_fakes(state, config, batches)) if reused else None
-    _seed_networks(config, state.device, "generator", step)
-    latents = draw_latents(config, "generator", step).to(state.device)
-    random = generator_for(config.seed, "present", step)
-    needed = LOSSES[config.loss.name].paired or config.training.unroll_steps > 0
-    seen = state.counters.d_updates - 1
-    reals = batches.draw(seen).split(parts) if needed else [None] * parts
-    condition = batches.conditions(seen) if needed or reused else batches.drawn_conditions(step)
-    conditions = [None] * parts if condition is None else condition.chunk(parts)
-    share = top_share(config, state.counters.d_updates, batches)
+def generator_step(state: TrainState, objective: Objective, batches: Batches) -> GeneratorStepOutput:
+    """Updates G through D, and then G's average; nothing of D changes."""
+    random = generator_for(objective.seed, "present", state.counters.step)
     state.generator_optimizer.zero_grad(set_to_none=True)
-    losses = []
-    for latent, asked, real in zip(latents.chunk(parts), conditions, reals, strict=True):
-        fake = make_fakes(state, config, latent, asked) if kept is None else kept
-        losses.append(_deceive(state, config, fake, asked, real, random, share))
+    parts = Microbatches(objective.accumulate)
+    for fake, condition, real in _fakes_for_generator(state, objective, batches, parts):
+        on_fake, real_logits = _discriminate_fakes(state, objective, fake, real, condition, random)
+        logits = objective.select_top(on_fake.logits, real_logits, state.counters.d_updates)
+        loss = objective.generator_loss(*logits)
+        total = loss + objective.classification_loss(on_fake, condition)
+        parts.backward(total, loss)
     state.fakes = None
-    rate = _descend(state, config, "generator")
+    learning_rate = _optimizer_step(state, objective, "generator")
     state.counters.step += 1
-    if state.generator_ema is not None:
-        warmth = state.counters.step if config.init_from is None or state.counters.new_layers else None
-        update_average(state.generator_ema, state.generator, config.training.ema_decay, warmth)
-    return GeneratorOutcome(torch.stack(losses).mean(), rate)
+    objective.update_average(state)
+    (loss,) = parts.joined()
+    return GeneratorStepOutput(loss, learning_rate)
 
 
-def _remade_fakes(state: TrainState, config: Config, batches: Batches) -> Tensor:
-    """The fakes of D's last update, which was made in another process; G's statistics have them in already."""
-    update = state.counters.d_updates - 1
-    _seed_networks(config, state.device, "discriminator", update)
-    latents = draw_latents(config, "discriminator", update).to(state.device)
-    with untracked(state.generator):
-        return make_fakes(state, config, latents, batches.conditions(update))
+# --- fakes -------------------------------------------------------------------------------------------------------
 
 
-def _deceive(
+def draw_latents(objective: Objective, purpose: str, count: int) -> Tensor:
+    """Returns `[batch_size, latent_dim]` on the CPU, a function of seed, purpose and count."""
+    return objective.latent.draw(generator_for(objective.seed, f"latent/{purpose}", count), objective.batch_size)
+
+
+def generate_fakes(state: TrainState, objective: Objective, latents: Tensor, condition: Tensor | None) -> Tensor:
+    """Returns G's samples from latents, float32."""
+    with objective.autocast():
+        return state.running("generator")(latents, condition).float()
+
+
+def _fakes_for_discriminator(
+    state: TrainState, objective: Objective, latents: Tensor, condition: Tensor | None
+) -> Tensor:
+    """Returns fakes without gradient. If G will reuse them, `state.fakes` has them with their graph."""
+    if objective.keeps_fakes(state.counters):
+        state.fakes = generate_fakes(state, objective, latents, condition)
+        return state.fakes.detach()
+    state.fakes = None
+    with inference_in_training_mode(state.generator):
+        return generate_fakes(state, objective, latents, condition)
+
+
+def _fakes_for_generator(
+    state: TrainState, objective: Objective, batches: Batches, parts: Microbatches
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+    """Yields for each part of a batch: fakes, their condition, and real samples if G's loss needs them.
+
+    The fakes are those of D's last update if they are reused, else new ones. Real samples are those of D's last update,
+    and then new fakes have their condition; otherwise conditions are drawn.
+    """
+    step, last = state.counters.step, state.counters.d_updates - 1
+    real = batches.draw(last).samples if objective.needs_real else None
+    if objective.takes_fakes(state.counters):
+        fakes = state.fakes if state.fakes is not None else _fakes_of_last_update(state, objective, batches)
+        _seed_layers(state, objective, "generator", step)
+        yield fakes, batches.conditions(last), real
+        return
+    _seed_layers(state, objective, "generator", step)
+    all_latents = draw_latents(objective, "generator", step).to(state.device)
+    conditions = batches.conditions(last) if objective.needs_real else batches.drawn_conditions(step)
+    for latents, condition, real_part in parts.split(all_latents, conditions, real):
+        yield generate_fakes(state, objective, latents, condition), condition, real_part
+
+
+def _fakes_of_last_update(state: TrainState, objective: Objective, batches: Batches) -> Tensor:
+    """Generates again the fakes of D's last update, which another process made; G's statistics include them already."""
+    last = state.counters.d_updates - 1
+    _seed_layers(state, objective, "discriminator", last)
+    latents = draw_latents(objective, "discriminator", last).to(state.device)
+    with without_statistics_updates(state.generator):
+        return generate_fakes(state, objective, latents, batches.conditions(last))
+
+
+# --- D's outputs -------------------------------------------------------------------------------------------------
+
+
+def discriminator_input(state: TrainState, objective: Objective, samples: Tensor, random: torch.Generator) -> Tensor:
+    """Returns what D receives of samples at this point of the run: augmented, noisy and packed as chosen."""
+    probability = 1.0 if state.augment_probability is None else state.augment_probability
+    progress = state.counters.progress
+    return objective.discriminator_input(samples, random, probability=probability, progress=progress)
+
+
+def _discriminate_both(
     state: TrainState,
-    config: Config,
+    objective: Objective,
+    real: Tensor,
     fake: Tensor,
     condition: Tensor | None,
-    real: Batch | None,
     random: torch.Generator,
-    share: float,
-) -> Tensor:
-    """Adds to G's gradient what a part of a batch gives; its loss."""
-    rule = LOSSES[config.loss.name]
-    # when looking ahead, D's weights are copies, and what leads to them must be followed
-    held = nullcontext() if config.training.unroll_steps else frozen(state.discriminator)
-    with held, autocast(state, config):
-        fake = present(fake, state, config, random)
-        seen = None if real is None else present(real.samples, state, config, random)
-        condition = present_condition(condition, config)
-        ahead = config.training.unroll_steps > 0
-        judge = _looking_ahead(state, config, seen, fake, condition) if ahead else state.running("discriminator")
-        of_fake = look(config, judge, fake, condition)
-        logits = {"fake_logits": of_fake.logits}
-        if seen is not None:
-            logits["real_logits"] = look(config, judge, seen, condition).logits
-    if share < 1:
-        best = logits["fake_logits"].topk(max(1, round(share * len(logits["fake_logits"])))).indices
-        logits = {name: values[best] for name, values in logits.items()}
-    if config.training.unroll_steps and rule.zero_sum:
-        loss = -judging_loss(config, logits["real_logits"], logits["fake_logits"])
-    else:
-        loss = rule.generator(**{name: logits[name] for name in logits if name == "fake_logits" or rule.paired})
-    total = loss
-    if config.conditioning.name == "acgan":
-        total = loss + config.conditioning.weight * naming_loss(config, of_fake, condition)
-    (total / config.training.accumulate).backward()
-    return loss.detach()
+) -> DiscriminatorPass:
+    """Runs D on real and as many fake samples, in one pass if D works on each sample by itself.
+
+    Otherwise in two, so that batch normalization never mixes real and fake.
+    """
+    real, fake = (discriminator_input(state, objective, samples, random) for samples in (real, fake))
+    condition = objective.discriminator_input.pack_condition(condition)
+    discriminator = state.running("discriminator")
+    keeps_apart = getattr(discriminator, "keeps_apart", None)  # a plugin's network need not have it
+    with objective.autocast():
+        if keeps_apart is None or not keeps_apart(len(real)):
+            on_real, on_fake = (objective.discriminate(discriminator, samples, condition) for samples in (real, fake))
+        else:
+            both = None if condition is None else torch.cat([condition, condition])
+            output = objective.discriminate(discriminator, torch.cat([real, fake]), both)
+            classes = (None, None) if output.class_logits is None else output.class_logits.chunk(2)
+            on_real, on_fake = map(DiscriminatorOutput, output.logits.chunk(2), classes)
+    return DiscriminatorPass(state.discriminator, real, fake, condition, on_real, on_fake, random, state.penalty_state)
 
 
-def _looking_ahead(
-    state: TrainState, config: Config, real: Tensor | None, fake: Tensor, condition: Tensor | None
-) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """D as it would be after some more updates on this batch, differentiable in the fakes (1611.02163, section 2.2)."""
-    settings = rule_of(config.optimizer, "discriminator")
-    name, lr = settings.pop("name"), settings.pop("lr")
-    counters = state.counters
-    ahead = unrolled_parameters(
-        state.discriminator,
-        lambda call: judging_loss(config, call(real, condition), call(fake, condition)),
-        rule=name,
-        settings=settings,
-        memory=memory_of(state.discriminator_optimizer, state.discriminator),
-        steps=config.training.unroll_steps,
-        lr=lr * rate_multiplier(config.training.lr_schedule, counters.step, counters.total_steps),
-    )
-    return calling(state.discriminator, ahead)
+def _discriminate_fakes(
+    state: TrainState,
+    objective: Objective,
+    fake: Tensor,
+    real: Tensor | None,
+    condition: Tensor | None,
+    random: torch.Generator,
+) -> tuple[DiscriminatorOutput, Tensor | None]:
+    """Returns D's output for fakes, differentiable in them, and its logits of real samples if there are any."""
+    with objective.autocast():
+        fake = discriminator_input(state, objective, fake, random)
+        real = None if real is None else discriminator_input(state, objective, real, random)
+        condition = objective.discriminator_input.pack_condition(condition)
+        with objective.opponent(state, real, fake, condition) as discriminator:
+            on_fake = objective.discriminate(discriminator, fake, condition)
+            if real is None:
+                return on_fake, None
+            return on_fake, objective.discriminate(discriminator, real, condition).logits
 
 
-def top_share(config: Config, d_updates: int, batches: Batches) -> float:
-    """The share of fakes that G learns from: 0.99 to the power of the epochs done, down to `top_k` (2002.06224)."""
-    if config.training.top_k is None:
-        return 1.0
-    epochs = (d_updates * config.batch_size + batches.offset) // len(batches.dataset)
-    return max(config.training.top_k, TOP_K_DECAY**epochs)
+# --- updates -----------------------------------------------------------------------------------------------------
 
 
-def draw_latents(config: Config, purpose: str, count: int) -> Tensor:
-    """`[batch_size, latent_dim]` on the CPU, a function of seed, purpose and count."""
-    return latent_of(config).draw(generator_for(config.seed, f"latent/{purpose}", count), config.batch_size)
+class Microbatches:
+    """Processes a batch in `count` equal parts to save memory; gradients add up to that of the mean over the batch."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._outputs: list[tuple[Any, ...]] = []
+
+    def split(self, *tensors: Tensor | None) -> Iterator[tuple[Any, ...]]:
+        """Yields what belongs together of tensors `[N, ...]`, part by part; None of None."""
+        chunks = [[None] * self.count if tensor is None else tensor.chunk(self.count) for tensor in tensors]
+        return zip(*chunks, strict=True)
+
+    def backward(self, total: Tensor, *outputs: Any) -> None:
+        """Adds a part's gradient, and keeps its outputs: scalars, logits `[n]`, or dicts of scalars."""
+        (total / self.count).backward()
+        self._outputs.append(_detached(outputs))
+
+    def joined(self) -> tuple[Any, ...]:
+        """Returns the outputs of the whole batch: the mean of scalars, all logits `[N]`."""
+        return _joined(self._outputs)
 
 
-def _seed_networks(config: Config, device: torch.device, purpose: str, count: int) -> None:
-    """What networks draw themselves, as dropout, is a function of seed, purpose and count as well."""
-    seed = derive_seed(config.seed, f"network/{purpose}", count)
+def _detached(output: Any) -> Any:
+    if isinstance(output, tuple):
+        return tuple(_detached(item) for item in output)
+    if isinstance(output, dict):
+        return {name: value.detach() for name, value in output.items()}
+    return output.detach()
+
+
+def _joined(outputs: Sequence[Any]) -> Any:
+    first = outputs[0]
+    if isinstance(first, tuple):
+        return tuple(_joined(values) for values in zip(*outputs, strict=True))
+    if isinstance(first, dict):
+        return {name: _joined([output[name] for output in outputs]) for name in first}
+    return torch.stack(list(outputs)).mean() if first.ndim == 0 else torch.cat(list(outputs))
+
+
+def _seed_layers(state: TrainState, objective: Objective, purpose: str, count: int) -> None:
+    """Seeds what layers draw themselves, as dropout does, by seed, purpose and count."""
+    seed = derive_seed(objective.seed, f"network/{purpose}", count)
     torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every kind of device, in 0.2 ms
-    if device.type in ("cuda", "mps"):
-        getattr(torch, device.type).manual_seed(seed)
+    if state.device.type in ("cuda", "mps"):
+        getattr(torch, state.device.type).manual_seed(seed)
 
 
-def autocast(state: TrainState, config: Config) -> torch.autocast:
-    return torch.autocast(state.device.type, torch.bfloat16, enabled=config.precision == "bf16")
-
-
-def _descend(state: TrainState, config: Config, role: str) -> float:
-    """One update of a network by the gradient it holds; the learning rate it was made with."""
-    network, optimizer = getattr(state, role), getattr(state, f"{role}_optimizer")
-    counters, training = state.counters, config.training
-    rate = getattr(config.optimizer, role).lr
-    rate *= rate_multiplier(training.lr_schedule, counters.step, counters.total_steps)
-    set_learning_rate(optimizer, rate)
-    if training.clip_grad_norm is not None:
-        nn.utils.clip_grad_norm_(network.parameters(), training.clip_grad_norm)
+def _optimizer_step(state: TrainState, objective: Objective, role: str) -> float:
+    """Updates a network by the gradient it holds; returns the learning rate."""
+    network: nn.Module = getattr(state, role)
+    learning_rate = objective.learning_rate(role, state.counters)
+    optimizer = getattr(state, f"{role}_optimizer")
+    set_learning_rate(optimizer, learning_rate)
+    objective.clip_gradients(network)
     optimizer.step()
-    return rate
+    return learning_rate

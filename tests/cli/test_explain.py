@@ -18,9 +18,9 @@ from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.options import GRADIENT_PENALTIES, OPTIMIZERS
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError
-from gan_cli.objectives.discriminator_loss import CLASSIFICATION
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.objectives.regularizers import PENALTIES
+from gan_cli.training.objective import CLASSIFICATION
 
 REQUIRED = {
     "dataset": ("what", "paper"),

@@ -11,8 +11,8 @@ from conftest import TINY_IMAGES, compose, played
 from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation.samples import _conditions, draw_samples, with_own_statistics
+from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
-from gan_cli.state.train_state import latent_of
 
 SEEDS = range(50, 80)
 CONDITIONAL = compose(*TINY_IMAGES, "conditioning=projection", "dataset.limit=30", "steps=2")

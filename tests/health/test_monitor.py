@@ -10,21 +10,19 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
+from conftest import TINY_IMAGES, around_updates, compose, without
 from test_resume import assert_equal_runs, last, metrics, stop_after
 from torch import Tensor
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
 from gan_cli.config.parse import parse_config
-from gan_cli.config.train_config import Config
 from gan_cli.health.monitor import RULES, Health
 from gan_cli.health.remedies import REMEDIES, cures_for
 from gan_cli.runs.log import read_metrics
 from gan_cli.state.train_state import TrainState
-from gan_cli.training import loop
-from gan_cli.training.health_metrics import compare, separation
-from gan_cli.training.rollback import reseeded
+from gan_cli.training.health_metrics import auc, compare
+from gan_cli.training.rollback import retry_seed
 
 FINE = {
     "loss/discriminator": 1.3,
@@ -187,7 +185,7 @@ def test_the_vanishing_gradient_s_first_cure_is_that_of_the_lab() -> None:
     assert second == "loss=wasserstein regularizer=gradient_penalty"
 
 
-# --- vital signs -------------------------------------------------------------------------------------------------
+# --- health metrics ----------------------------------------------------------------------------------------------
 
 
 def test_how_fakes_compare_to_reals() -> None:
@@ -225,7 +223,7 @@ def test_points_are_asked_for_coverage() -> None:
 def test_separation_is_the_share_of_pairs_in_the_right_order(
     real: list[float], fake: list[float], expected: float
 ) -> None:
-    assert separation(torch.tensor(real), torch.tensor(fake)) == expected
+    assert auc(torch.tensor(real), torch.tensor(fake)) == expected
 
 
 @pytest.mark.parametrize(
@@ -256,14 +254,13 @@ Act = Callable[[TrainState], None]
 
 def plant(monkeypatch: pytest.MonkeyPatch, act: Act, when: Callable[[TrainState], bool]) -> None:
     """Before an update: `act`, if `when` says so."""
-    real = loop.play_turn
 
-    def planted(state: TrainState, config: Config, batches: Any) -> object:
+    def planted(step: Callable[..., object], state: TrainState, *arguments: Any) -> object:
         if when(state):
             act(state)
-        return real(state, config, batches)
+        return step(state, *arguments)
 
-    monkeypatch.setattr(loop, "play_turn", planted)
+    around_updates(monkeypatch, planted)
 
 
 def make_constant(state: TrainState) -> None:
@@ -391,11 +388,9 @@ def test_nobody_goes_back_unasked(train: Callable[..., Path], monkeypatch: pytes
 
 
 def test_each_retry_has_a_seed_of_its_own() -> None:
-    config = compose("seed=3")
-    seeds = {reseeded(config, retries).seed for retries in range(5)}
-    assert len(seeds) == 5
-    assert reseeded(config, 0) is config
-    assert reseeded(config, 1) != reseeded(compose("seed=4"), 1)
+    assert len({retry_seed(3, retries) for retries in range(5)}) == 5
+    assert retry_seed(3, 0) == 3
+    assert retry_seed(3, 1) != retry_seed(4, 1)
 
 
 # --- configs -----------------------------------------------------------------------------------------------------

@@ -16,12 +16,13 @@ from conftest import compose
 from torch import nn
 
 from gan_cli.config.train_config import Config
-from gan_cli.data.load_dataset import build_batches, build_dataset
+from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
 from gan_cli.errors import DivergedError
 from gan_cli.health.monitor import Health
 from gan_cli.state.train_state import TrainState, build_state, require_finite
-from gan_cli.training.step_metrics import discriminator_metrics, step_metrics
-from gan_cli.training.steps import GeneratorOutcome, discriminator_step, play_turn
+from gan_cli.training.objective import build_objective
+from gan_cli.training.step_metrics import step_metrics
+from gan_cli.training.steps import discriminator_step, training_step
 from gan_cli.training.throughput import Pace
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -51,17 +52,16 @@ def watched(config: Config, steps: int, plant: Plant | None = None, at: int = -1
     state = build_state(config, torch.device("cpu"))
     state.counters.total_steps = config.steps
     batches = build_batches(config, build_dataset(config.dataset, config.image_size), state.device)
-    run: Any = SimpleNamespace(config=config, state=state, batches=batches)
+    run: Any = SimpleNamespace(config=config, state=state, batches=batches, classes=config.classes)
+    run.objective, run.modes = build_objective(config, batches), known_modes(config.dataset)
     health, pace, told = Health(config), Pace(state), []
     while state.counters.step < steps:
         if plant is not None and state.counters.step == at:
-            config, plant = plant(state, config) or config, None
-        made = play_turn(state, config, batches)
+            run.objective, plant = build_objective(plant(state, config) or config, batches), None
+        output = training_step(state, run.objective, batches)
         step = state.counters.step
-        if isinstance(made, GeneratorOutcome) and step % config.training.log_every == 0:
-            assert state.judged is not None
-            run.discriminator_metrics = discriminator_metrics(run, state.judged)
-            values = step_metrics(run, made, pace)
+        if output is not None and step % config.training.log_every == 0:
+            values = step_metrics(run, output, pace)
             try:
                 require_finite(state, {name: torch.tensor(value) for name, value in values.items()})
             except DivergedError:
@@ -119,8 +119,9 @@ def perfect_discriminator(state: TrainState, config: Config) -> Config:
         config, regularizer={}, optimizer=dataclasses.replace(config.optimizer, discriminator=rule)
     )
     before = dataclasses.replace(state.counters)
+    objective = build_objective(alone, batches)
     for _ in range(200):
-        discriminator_step(state, alone, batches)
+        discriminator_step(state, objective, batches)
     state.counters = before
     state.discriminator.register_forward_hook(lambda module, inputs, logits: 10 * logits)
     rule = dataclasses.replace(rule, lr=0.0)

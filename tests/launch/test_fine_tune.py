@@ -16,8 +16,10 @@ from torch import nn
 from gan_cli.cli.main import run_command
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import UsageError
-from gan_cli.state.train_state import build_state, freeze_layers, load_network_tensors
-from gan_cli.training.steps import play_turn
+from gan_cli.models.build_networks import freeze_layers
+from gan_cli.state.train_state import build_state, load_network_tensors
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import training_step
 
 DATA = [override for override in TINY_IMAGES if not override.startswith(("architecture", "image_size"))]
 
@@ -115,8 +117,9 @@ def test_freezing_with_normalized_layers(normalization: str) -> None:
     assert frozen
     assert all(name.startswith("layers.1.") for name in frozen)
     batches = build_batches(config, build_dataset(config.dataset, config.image_size), state.device)
+    objective = build_objective(config, batches)
     for _ in range(6):
-        play_turn(state, config, batches)
+        training_step(state, objective, batches)
     parameters = dict(state.discriminator.named_parameters())
     assert all(torch.equal(value, parameters[name]) for name, value in frozen.items())
 

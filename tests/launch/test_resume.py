@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, without
+from conftest import TINY_IMAGES, around_updates, without
 
 from gan_cli.cli.main import run_command
 from gan_cli.runs.due import Due, keep_due, read_due
@@ -25,7 +25,6 @@ from gan_cli.storage.run_folder import CHECKPOINTS, lock
 from gan_cli.training import loop
 from gan_cli.training.run import Run
 from gan_cli.training.signals import Interrupted, StopSignals
-from gan_cli.training.steps import play_turn
 
 TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
 RECIPES = {
@@ -97,14 +96,14 @@ def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, number: signal.Sig
     """Sends a real signal to this process within its update number `updates`."""
     done = 0
 
-    def counting(*arguments: Any) -> object:
+    def counting(step: Callable[..., object], *arguments: Any) -> object:
         nonlocal done
         done += 1
         if done == updates:
             os.kill(os.getpid(), number)
-        return play_turn(*arguments)
+        return step(*arguments)
 
-    monkeypatch.setattr(loop, "play_turn", counting)
+    around_updates(monkeypatch, counting)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

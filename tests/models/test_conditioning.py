@@ -29,9 +29,11 @@ from gan_cli.data.labels import (
 )
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.errors import UsageError
+from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.conditioning import Modulated, classification_accuracy, classification_loss
-from gan_cli.state.train_state import build_state, count_parameters
+from gan_cli.state.train_state import build_state
 from gan_cli.training import periodic_evaluation
+from gan_cli.training.objective import build_objective
 
 WAYS = ("concat", "projection", "acgan")
 ANIMALS = ("cat", "dog", "hen")
@@ -221,8 +223,9 @@ def test_fakes_are_made_and_judged_under_the_classes_of_the_real_batch(monkeypat
         network.register_forward_hook(lambda module, given, out: seen.append(given[1]))
     from gan_cli.training.steps import discriminator_step, generator_step
 
-    discriminator_step(state, config, batches)
-    generator_step(state, config, batches)
+    objective = build_objective(config, batches)
+    discriminator_step(state, objective, batches)
+    generator_step(state, objective, batches)
     parts = batches.conditions(0).chunk(2)
     assert len(seen) == 2 * (1 + 2 + 1) + 2 * (1 + 2)  # of each part: made, judged twice, penalized; made, judged twice
     halves = [seen[:4], seen[4:8], seen[8:11], seen[11:]]

@@ -6,6 +6,7 @@ from torch import nn
 
 from gan_cli.config.image_sizes import levels_of, padded
 from gan_cli.config.options.networks import IMAGE_NORMALIZATIONS, INITIALIZATIONS, VECTOR_NORMALIZATIONS
+from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import (
     NORMALIZATIONS,
     MinibatchDeviations,
@@ -20,7 +21,6 @@ from gan_cli.models.layers import (
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
 from gan_cli.models.resnet import ResNetDiscriminator, ResNetGenerator, SelfAttention
-from gan_cli.state.train_state import count_parameters
 
 EXAMPLES = (16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
 

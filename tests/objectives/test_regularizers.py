@@ -10,6 +10,7 @@ from gan_cli.objectives.regularizers import (
     PenaltyInputs,
     clip_weights,
     gradient_penalty,
+    lecam_anchors,
     r1_penalty,
     squared_gradient_norm,
 )
@@ -149,26 +150,29 @@ def test_js_weighs_each_slope_by_how_wrong_d_is() -> None:
     assert one.item() == pytest.approx(0.5 * (torch.sigmoid(torch.tensor(-1.0)).item() ** 2 * 4 + 0.25 * 4))
 
 
-def remembering(real: list[float], fake: list[float], memory: dict[str, Tensor]) -> PenaltyInputs:
+def lecam_updates(state: dict[str, Tensor], real: list[float], fake: list[float], *, start: int = 0) -> float:
+    """The penalty of these logits, whose anchors `state` then holds."""
     given = inputs(Linear(torch.ones(1)), torch.zeros(2, 1), torch.zeros(2, 1))
-    return given._replace(real_logits=torch.tensor(real), fake_logits=torch.tensor(fake), memory=memory)
+    logits = {"real_logits": torch.tensor(real), "fake_logits": torch.tensor(fake)}
+    value = PENALTIES["lecam"](given._replace(**logits, penalty_state=state), decay=0.9, start=start)
+    state |= lecam_anchors(state, **logits, decay=0.9)
+    return value.item()
 
 
 def test_lecam_anchors_each_side_at_the_average_of_the_other() -> None:
-    memory: dict[str, Tensor] = {}
-    lecam = PENALTIES["lecam"]
-    first = lecam(remembering([3.0, 1.0], [-1.0, -3.0], memory), decay=0.9, start=0)
-    assert (memory["real"].item(), memory["fake"].item()) == (2.0, -2.0)
-    assert first.item() == pytest.approx((5**2 + 3**2) / 2 + (3**2 + 5**2) / 2)
-    second = lecam(remembering([4.0, 4.0], [0.0, 0.0], memory), decay=0.9, start=0)
-    assert memory["real"].item() == pytest.approx(0.9 * 2 + 0.1 * 4)
-    assert memory["fake"].item() == pytest.approx(0.9 * -2)
-    assert second.item() == pytest.approx((4 + 1.8) ** 2 + 2.2**2)
-    turned = lecam(remembering([-9.0, -9.0], [9.0, 9.0], memory), decay=0.9, start=0)
-    assert turned.item() == 0  # on the wrong side of the anchors nothing is pulled
-    assert memory["updates"].item() == 3
-    early = {}
-    values = [lecam(remembering([3.0, 1.0], [-1.0, -3.0], early), decay=0.9, start=2).item() for _ in range(3)]
+    state: dict[str, Tensor] = {}
+    first = lecam_updates(state, [3.0, 1.0], [-1.0, -3.0])
+    assert (state["real"].item(), state["fake"].item()) == (2.0, -2.0)
+    assert first == pytest.approx((5**2 + 3**2) / 2 + (3**2 + 5**2) / 2)
+    second = lecam_updates(state, [4.0, 4.0], [0.0, 0.0])
+    assert state["real"].item() == pytest.approx(0.9 * 2 + 0.1 * 4)
+    assert state["fake"].item() == pytest.approx(0.9 * -2)
+    assert second == pytest.approx((4 + 1.8) ** 2 + 2.2**2)
+    turned = lecam_updates(state, [-9.0, -9.0], [9.0, 9.0])
+    assert turned == 0  # on the wrong side of the anchors nothing is pulled
+    assert state["updates"].item() == 3
+    early: dict[str, Tensor] = {}
+    values = [lecam_updates(early, [3.0, 1.0], [-1.0, -3.0], start=2) for _ in range(3)]
     assert [value > 0 for value in values] == [False, False, True]
 
 

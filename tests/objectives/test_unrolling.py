@@ -16,7 +16,7 @@ from gan_cli.models.freezing import frozen
 from gan_cli.models.registry import DISCRIMINATORS
 from gan_cli.objectives import unrolling
 from gan_cli.objectives.losses import LOSSES
-from gan_cli.objectives.unrolling import calling, memory_of, unrolled_parameters, updated
+from gan_cli.objectives.unrolling import optimizer_state_of, unrolled_parameters, updated, with_parameters
 from gan_cli.state.optimizers import build_optimizer
 
 RULES: dict[str, tuple[str, dict[str, float]]] = {
@@ -82,7 +82,7 @@ class Game:
             lambda call: LOSS.discriminator(real_logits=call(self.real), fake_logits=call(fake)),
             rule=self.rule,
             settings=self.settings,
-            memory=memory_of(self.optimizer, self.D),
+            optimizer_state=optimizer_state_of(self.optimizer, self.D),
             steps=steps,
             lr=self.lr,
         )
@@ -94,7 +94,7 @@ class Game:
         if first_order:
             parameters = {name: parameter.detach() for name, parameter in parameters.items()}
         with frozen(self.D):
-            return LOSS.generator(fake_logits=calling(self.D, parameters)(fake))
+            return LOSS.generator(fake_logits=with_parameters(self.D, parameters)(fake))
 
     def slope(self, loss: Tensor) -> Tensor:
         """G's gradient, all of it in a row."""
@@ -144,7 +144,7 @@ def test_the_updates_are_those_of_torch(rule: str, settings: dict[str, float], w
     for count in range(warm):
         apply(draw(count))
     parameters = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    memory = memory_of(optimizer, network)
+    memory = optimizer_state_of(optimizer, network)
     assert bool(memory) == (warm > 0 and settings.get("momentum") != 0)
     for count in range(warm, warm + 5):
         gradients = draw(count)
@@ -153,7 +153,7 @@ def test_the_updates_are_those_of_torch(rule: str, settings: dict[str, float], w
         expected = {name: parameter.detach() for name, parameter in network.named_parameters()}
         torch.testing.assert_close(parameters, expected, rtol=0, atol=1e-10)
     kept = {name: slots for name, slots in memory.items() if slots}
-    torch.testing.assert_close(kept, memory_of(optimizer, network), rtol=0, atol=1e-10)
+    torch.testing.assert_close(kept, optimizer_state_of(optimizer, network), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("warm", [0, 4])
@@ -222,7 +222,7 @@ def test_every_discriminator_goes_where_it_would_go_and_keeps_every_byte(model: 
     before = bytes_of(game)
     fake = game.G(game.latent)
     parameters = game.look_ahead(fake, 3)
-    loss = LOSS.generator(fake_logits=calling(game.D, parameters)(fake))
+    loss = LOSS.generator(fake_logits=with_parameters(game.D, parameters)(fake))
     slope = game.slope(loss)
     assert slope.isfinite().all()
     assert slope.norm() > 0
@@ -297,7 +297,7 @@ def test_what_does_not_learn_stays() -> None:
     for name, parameter in game.D.named_parameters():
         stays = name.startswith("layers.0.")
         assert (torch.equal(parameters[name], parameter), parameters[name].requires_grad) == (stays, not stays), name
-    assert game.slope(LOSS.generator(fake_logits=calling(game.D, parameters)(fake))).norm() > 0
+    assert game.slope(LOSS.generator(fake_logits=with_parameters(game.D, parameters)(fake))).norm() > 0
     assert_same(bytes_of(game), before)
 
     game.D.requires_grad_(False)
@@ -316,11 +316,11 @@ def test_calls_take_a_condition_and_record_where_they_are_told() -> None:
     parameters = {name: 2 * parameter.detach() for name, parameter in discriminator.named_parameters()}
     samples, condition = torch.randn(5, 2), torch.randn(5)
     expected = functional_call(discriminator, parameters, (samples,)) + condition
-    assert torch.equal(calling(discriminator, parameters)(samples, condition), expected)
+    assert torch.equal(with_parameters(discriminator, parameters)(samples, condition), expected)
 
     norm = DISCRIMINATORS["mlp"]((2,), 4, 1, "batch")
     buffers = {name: buffer.clone() for name, buffer in norm.named_buffers()}
-    calling(norm, dict(norm.named_parameters()), buffers)(samples)
+    with_parameters(norm, dict(norm.named_parameters()), buffers)(samples)
     counted = [name for name in buffers if name.endswith("num_batches_tracked")]
     assert [buffers[name].item() for name in counted] == [1]
     assert [dict(norm.named_buffers())[name].item() for name in counted] == [0]
@@ -330,7 +330,7 @@ def test_a_loss_may_hold_a_penalty() -> None:
     """Of third order: a penalty differentiates D once more."""
     game = Game(*RULES["adam"])
 
-    def loss_of(call: unrolling.Judge) -> Tensor:
+    def loss_of(call: unrolling.DiscriminatorCall) -> Tensor:
         real = game.real.clone().requires_grad_(True)
         (slope,) = torch.autograd.grad(call(real).sum(), real, create_graph=True)
         return call(fake).mean() - call(game.real).mean() + slope.square().sum()
@@ -338,7 +338,7 @@ def test_a_loss_may_hold_a_penalty() -> None:
     fake = game.G(game.latent)
     before = bytes_of(game)
     parameters = unrolled_parameters(
-        game.D, loss_of, rule="adam", settings=game.settings, memory={}, steps=2, lr=game.lr
+        game.D, loss_of, rule="adam", settings=game.settings, optimizer_state={}, steps=2, lr=game.lr
     )
-    assert game.slope(calling(game.D, parameters)(fake).mean()).isfinite().all()
+    assert game.slope(with_parameters(game.D, parameters)(fake).mean()).isfinite().all()
     assert_same(bytes_of(game), before)

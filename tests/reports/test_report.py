@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY_IMAGES, compose
+from conftest import TINY_IMAGES, around_updates, compose
 from PIL import Image
 
 from gan_cli.cli.main import run_command
@@ -465,18 +465,14 @@ def test_every_run_ends_with_a_report(train: Callable[..., Path], capsys: pytest
 def test_a_run_that_diverged_has_a_report_too(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from gan_cli.training import loop
-
-    real = loop.play_turn
-
-    def poisoned(state, config, batches):
-        outcome = real(state, config, batches)
+    def poisoned(step, state, *arguments):
+        outcome = step(state, *arguments)
         if state.counters.step == 3:
             with torch.no_grad():
                 next(state.generator.parameters()).fill_(float("nan"))
         return outcome
 
-    monkeypatch.setattr(loop, "play_turn", poisoned)
+    around_updates(monkeypatch, poisoned)
     assert run_command("train", [*TINY_IMAGES, "steps=6", "name=nan"]) == 4
     page = opened(next(here.glob("outputs/nan/*/report.html")))
     assert "diverged" in page.text

@@ -23,11 +23,12 @@ from gan_cli.data.load_dataset import Modes
 from gan_cli.errors import UsageError
 from gan_cli.images.animation import save_film
 from gan_cli.images.grid import draw_grid, draw_scatter
+from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate, latents_of
 from gan_cli.models.latents import Latent
 from gan_cli.sampling.sample import expand_seeds
 from gan_cli.state.checkpoint import LAST, load
-from gan_cli.state.train_state import build_state, latent_of, load_state_tensors
+from gan_cli.state.train_state import build_state, load_state_tensors
 
 
 @pytest.fixture

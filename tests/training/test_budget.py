@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import TINY_IMAGES, compose
+from conftest import TINY_IMAGES, around_updates, compose
 from test_resume import assert_equal_runs, last
 
 from gan_cli import api
@@ -22,11 +22,10 @@ from gan_cli.config import train_config
 from gan_cli.errors import UsageError
 from gan_cli.launch import replay
 from gan_cli.runs.log import AFTER_STEP, cut_metrics, read_ends
-from gan_cli.state.train_state import Counters, TrainState
-from gan_cli.training import loop, throughput
+from gan_cli.state.train_state import Counters
 from gan_cli.training import periodic_evaluation as evaluation
+from gan_cli.training import throughput
 from gan_cli.training.budget import Budget, seconds_of
-from gan_cli.training.steps import play_turn
 from gan_cli.training.throughput import Pace
 
 SECONDS = 60.0
@@ -178,15 +177,15 @@ def training_at(timed: Callable[..., Clock], monkeypatch: pytest.MonkeyPatch) ->
         clock = timed(neighbour)
         done = 0
 
-        def play(state: TrainState, *arguments: object) -> object:
+        def play(step: Callable[..., object], *arguments: object) -> object:
             nonlocal done
             done += 1
             if done == stop:
                 os.kill(os.getpid(), signal.SIGINT)
             clock.spend(update)
-            return play_turn(state, *arguments)  # type: ignore[arg-type]
+            return step(*arguments)
 
-        monkeypatch.setattr(loop, "play_turn", play)
+        around_updates(monkeypatch, play)
 
     return begin
 

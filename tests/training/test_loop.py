@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, played, without
+from conftest import TINY_IMAGES, around_updates, compose, played, without
 from PIL import Image
 from test_resume import assert_equal_runs, last, metrics
 
@@ -21,11 +21,11 @@ from gan_cli.config.options import REGULARIZERS
 from gan_cli.data.load_dataset import known_modes
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics.modes import count_modes
+from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
 from gan_cli.objectives import losses
 from gan_cli.objectives.losses import LOSSES
-from gan_cli.state.train_state import build_state, latent_of, state_tensors
-from gan_cli.training import loop
+from gan_cli.state.train_state import build_state, state_tensors
 from gan_cli.training.throughput import Pace
 
 CPU = torch.device("cpu")
@@ -153,16 +153,14 @@ def test_the_same_second_gets_a_number(train: Callable[..., Path], here: Path, m
 def test_numbers_that_are_not_finite_stop_the_run_and_never_reach_a_file(
     train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = loop.play_turn
-
-    def poisoned(state, config, batches):
-        outcome = real(state, config, batches)
+    def poisoned(step, state, *arguments):
+        outcome = step(state, *arguments)
         if state.counters.step == 3:
             with torch.no_grad():
                 next(state.generator.parameters()).fill_(float("nan"))
         return outcome
 
-    monkeypatch.setattr(loop, "play_turn", poisoned)
+    around_updates(monkeypatch, poisoned)
     every = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1"]
     assert run_command("train", [*every, "steps=6", "name=nan"]) == 4
     error = capsys.readouterr().err
@@ -179,15 +177,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_next_line(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Long before the next checkpoint: nothing is gained by training on."""
-    real = loop.play_turn
 
-    def poisoned(state, config, batches):
+    def poisoned(step, state, *arguments):
         if state.counters.step == 3:
             with torch.no_grad():
                 next(state.discriminator.parameters()).fill_(float("inf"))
-        return real(state, config, batches)
+        return step(state, *arguments)
 
-    monkeypatch.setattr(loop, "play_turn", poisoned)
+    around_updates(monkeypatch, poisoned)
     assert run_command("train", [*TINY_IMAGES, "steps=500", "name=nan"]) == 4
     assert re.search(r"diverged: .* is not finite at step [45];", capsys.readouterr().err)
     for line in next(here.glob("outputs/nan/*/metrics.jsonl")).read_text().splitlines():

@@ -41,8 +41,8 @@ def test_they_are_those_of_gan_eval(train: Callable[..., Path], more: list[str])
 def test_what_they_are_compared_with_is_recorded(train: Callable[..., Path]) -> None:
     run = train(*TINY_IMAGES, *ASKED, "conditioning=projection", "steps=2")
     record = read_record(run)
-    told = "evaluation: frechet, precision_recall beside 60 of 200 held-out images; floor: 60 training images against"
-    told += " these"
+    told = "evaluation: frechet, precision_recall compared with 60 of 200 held-out images; floor: 60 training images"
+    told += " against these"
     assert record["compared_with"] == [told]
     assert told in (run / "train.log").read_text()
     basis = record["measured_on"]

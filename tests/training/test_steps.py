@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches, Dataset, batch_indices
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
+from gan_cli.models.build_networks import latent_of
 from gan_cli.models.freezing import frozen
 from gan_cli.state import optimizers
-from gan_cli.state.train_state import Counters, TrainState, build_state, latent_of
-from gan_cli.training import steps
-from gan_cli.training.alternation import reuses_fakes, whose_turn
-from gan_cli.training.steps import discriminator_step, due_penalties, generator_step, penalty_weight
+from gan_cli.state.train_state import Counters, DiscriminatorStepOutput, GeneratorStepOutput, TrainState, build_state
+from gan_cli.training.alternation import Alternation, next_network
+from gan_cli.training.generator_loss import top_share
+from gan_cli.training.objective import ADA_RAMP, Objective, build_objective
+from gan_cli.training.steps import discriminator_step, draw_latents, generator_step, training_step
 
 CPU = torch.device("cpu")
 
@@ -39,12 +41,19 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def judge(config: Config, state: TrainState, dataset: Dataset) -> steps.DiscriminatorOutcome:
-    return discriminator_step(state, config, Batches(dataset, config.seed, config.batch_size, CPU))
+def objective_of(config: Config, dataset: Dataset | None = None) -> Objective:
+    dataset = build_dataset(config.dataset, config.image_size) if dataset is None else dataset
+    return build_objective(config, Batches(dataset, config.seed, config.batch_size, CPU))
 
 
-def generate(config: Config, state: TrainState, dataset: Dataset) -> steps.GeneratorOutcome:
-    return generator_step(state, config, Batches(dataset, config.seed, config.batch_size, CPU))
+def update_discriminator(config: Config, state: TrainState, dataset: Dataset) -> DiscriminatorStepOutput:
+    batches = Batches(dataset, config.seed, config.batch_size, CPU)
+    return discriminator_step(state, build_objective(config, batches), batches)
+
+
+def update_generator(config: Config, state: TrainState, dataset: Dataset) -> GeneratorStepOutput:
+    batches = Batches(dataset, config.seed, config.batch_size, CPU)
+    return generator_step(state, build_objective(config, batches), batches)
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer", "instance", "spectral"])
@@ -55,13 +64,13 @@ def test_each_half_leaves_every_byte_of_the_other(normalization: str) -> None:
         f"architecture.generator.normalization={normalization}",
     )
     generator, discriminator = bytes_of(state.generator), bytes_of(state.discriminator)
-    judge(config, state, dataset)
+    update_discriminator(config, state, dataset)
     assert same(generator, bytes_of(state.generator))
     assert not same(discriminator, bytes_of(state.discriminator))
 
     discriminator = bytes_of(state.discriminator)
     gradients = [parameter.grad.clone() for parameter in state.discriminator.parameters()]
-    generate(config, state, dataset)
+    update_generator(config, state, dataset)
     assert same(discriminator, bytes_of(state.discriminator))
     assert not same(generator, bytes_of(state.generator))
     left = [parameter.grad for parameter in state.discriminator.parameters()]
@@ -74,7 +83,7 @@ def test_reused_fakes_move_no_weight_of_the_generator(normalization: str) -> Non
         f"architecture.generator.normalization={normalization}", "training.reuse_fakes=true"
     )
     before = {name: parameter.detach().clone() for name, parameter in state.generator.named_parameters()}
-    judge(config, state, dataset)
+    update_discriminator(config, state, dataset)
     assert state.fakes is not None
     assert all(torch.equal(before[name], now) for name, now in state.generator.named_parameters())
     assert all(parameter.grad is None for parameter in state.generator.parameters())
@@ -85,10 +94,10 @@ def test_reused_fakes_are_those_that_the_generator_would_make_again() -> None:
     states = []
     for lost in (False, True):
         config, state, dataset = prepared("training.reuse_fakes=true", "architecture.generator.dropout=0.2")
-        judge(config, state, dataset)
+        update_discriminator(config, state, dataset)
         if lost:
             state.fakes = None
-        generate(config, state, dataset)
+        update_generator(config, state, dataset)
         assert state.fakes is None
         states.append(bytes_of(state.generator))
     assert same(*states)
@@ -99,23 +108,23 @@ def test_fakes_are_made_once_if_reused_and_twice_if_not() -> None:
         config, state, dataset = prepared(f"training.reuse_fakes={reused}")
         calls: list[int] = []
         state.generator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
-        judge(config, state, dataset)
-        generate(config, state, dataset)
+        update_discriminator(config, state, dataset)
+        update_generator(config, state, dataset)
         assert len(calls) == made
 
 
 def test_fakes_are_reused_by_the_first_update_of_a_turn_alone() -> None:
     config, state, dataset = prepared("training.reuse_fakes=true", "training.generator_updates=2")
-    judge(config, state, dataset)
-    generate(config, state, dataset)
+    update_discriminator(config, state, dataset)
+    update_generator(config, state, dataset)
     judged = [state.counters.step]
-    generate(config, state, dataset)
+    update_generator(config, state, dataset)
     assert judged == [1]
     assert state.counters.step == 2
-    judge(config, state, dataset)
+    update_discriminator(config, state, dataset)
     assert state.fakes is not None
     parted, other, _ = prepared("training.reuse_fakes=true", "training.accumulate=2")
-    judge(parted, other, dataset)
+    update_discriminator(parted, other, dataset)
     assert other.fakes is None  # one part's fakes at a time
 
 
@@ -123,11 +132,11 @@ def test_of_several_updates_of_d_the_last_alone_prepares_its_fakes_for_g() -> No
     config, state, dataset = prepared("training.reuse_fakes=true", "training.n_critic=3")
     kept = []
     for _ in range(3):
-        judge(config, state, dataset)
+        update_discriminator(config, state, dataset)
         kept.append(state.fakes is not None)
     assert kept == [False, False, True]
     compiled = compose(*TINY_IMAGES, "training.reuse_fakes=true", "compile=true")
-    assert not reuses_fakes(compiled)  # whose fakes could not be made again to the last bit
+    assert not objective_of(compiled).reuse_fakes  # whose fakes could not be made again to the last bit
 
 
 def test_a_network_that_does_not_say_how_it_mixes_is_given_real_and_fake_apart() -> None:
@@ -151,7 +160,8 @@ def test_one_pass_judges_as_two_do(monkeypatch: pytest.MonkeyPatch, conditioning
         state.discriminator.keeps_apart = lambda count, alone=alone: alone
         calls: list[int] = []
         state.discriminator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
-        made = discriminator_step(state, config, build_batches(config, dataset, CPU))
+        batches = build_batches(config, dataset, CPU)
+        made = discriminator_step(state, build_objective(config, batches), batches)
         outcomes.append((made, [parameter.grad for parameter in state.discriminator.parameters()]))
     (one, gradients), (two, others) = outcomes
     assert torch.allclose(one.real_logits, two.real_logits, atol=1e-6)
@@ -205,8 +215,8 @@ def test_freezing_thaws_only_what_was_learning() -> None:
 def test_the_average_of_a_spectrally_normalized_generator_is_normalized_too() -> None:
     config, state, dataset = prepared("architecture.generator.normalization=spectral", "training.ema_decay=0.99")
     for _ in range(150):
-        judge(config, state, dataset)
-        generate(config, state, dataset)
+        update_discriminator(config, state, dataset)
+        update_generator(config, state, dataset)
     assert state.generator_ema is not None
     for network in (state.generator, state.generator_ema.eval()):
         assert torch.linalg.matrix_norm(network.project.weight, ord=2).item() == pytest.approx(1, abs=0.15)
@@ -216,10 +226,10 @@ def test_counters_and_the_average() -> None:
     config, state, dataset = prepared("training.ema_decay=0.5")
     assert state.generator_ema is not None
     before = bytes_of(state.generator_ema)
-    judge(config, state, dataset)
+    update_discriminator(config, state, dataset)
     assert (state.counters.step, state.counters.d_updates) == (0, 1)
     assert same(before, bytes_of(state.generator_ema))
-    generate(config, state, dataset)
+    update_generator(config, state, dataset)
     assert (state.counters.step, state.counters.d_updates) == (1, 1)
     assert not same(before, bytes_of(state.generator_ema))
     assert prepared("training.ema_decay=0")[1].generator_ema is None
@@ -233,18 +243,21 @@ def test_a_penalty_is_lazy_by_itself_on_images_alone() -> None:
 
 def due_every(config: Config) -> int:
     """Updates from one R1 penalty to the next, by whose number its weight is multiplied."""
-    due = [update for update in range(33) if due_penalties(config, update)]
-    assert penalty_weight(config, "r1") == config.regularizer["r1"].weight * due[1]
+    objective = objective_of(config)
+    due = [update for update in range(33) if objective.due_penalties(update)]
+    (penalty,) = objective.penalties
+    assert penalty.weight == config.regularizer["r1"].weight * due[1]
     return due[1]
 
 
 def test_lazy_penalties_fire_when_due_with_weight_times_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     config, state, dataset = prepared("regularizer.r1.every=3", "regularizer.r1.weight=2")
-    assert [due_penalties(config, update) for update in range(5)] == [["r1"], [], [], ["r1"], []]
-    assert penalty_weight(config, "r1") == 6
+    due = [objective_of(config, dataset).due_penalties(update) for update in range(5)]
+    assert [[penalty.name for penalty in penalties] for penalties in due] == [["r1"], [], [], ["r1"], []]
+    assert due[0][0].weight == 6
     values = []
     for _ in range(7):
-        judge(config, state, dataset)
+        update_discriminator(config, state, dataset)
         values.append(state.penalties["r1"])
     assert [one is other for one, other in itertools.pairwise(values)] == [True, True, False, True, True, False]
 
@@ -254,7 +267,7 @@ def test_the_weight_reaches_the_gradient() -> None:
 
     def gradient(weight: float, every: int = 1) -> Tensor:
         config, state, dataset = prepared(f"regularizer.r1.weight={weight}", f"regularizer.r1.every={every}")
-        judge(config, state, dataset)
+        update_discriminator(config, state, dataset)
         return torch.cat([parameter.grad.flatten() for parameter in state.discriminator.parameters()])
 
     nothing, once, twice, lazy = gradient(0), gradient(1), gradient(2), gradient(1, every=3)
@@ -265,17 +278,17 @@ def test_the_weight_reaches_the_gradient() -> None:
 
 def test_a_paired_loss_judges_fakes_beside_the_batch_d_has_just_seen() -> None:
     config, state, dataset = prepared("loss=relativistic", "regularizer=none")
-    judge(config, state, dataset)
+    update_discriminator(config, state, dataset)
     batches = Batches(dataset, config.seed, config.batch_size, CPU)
-    fake = state.generator(steps.draw_latents(config, "generator", 0), None)
+    fake = state.generator(draw_latents(objective_of(config, dataset), "generator", 0), None)
     real = batches.draw(0).samples
     expected = torch.nn.functional.softplus(state.discriminator(real, None) - state.discriminator(fake, None)).mean()
-    assert generate(config, state, dataset).loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert update_generator(config, state, dataset).loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_weight_clip_acts_after_d_s_update() -> None:
     config, state, dataset = prepared("loss=wasserstein", "regularizer=weight_clip")
-    judge(config, state, dataset)
+    update_discriminator(config, state, dataset)
     assert max(parameter.abs().max().item() for parameter in state.discriminator.parameters()) <= 0.01 + 1e-9
 
 
@@ -284,8 +297,8 @@ def test_the_learning_rate_follows_its_schedule_and_its_network() -> None:
         "steps=10", "training.lr_schedule=linear", "optimizer.lr=0.1", "optimizer.generator.lr=0.2"
     )
     state.counters.step = 5
-    judge(config, state, dataset)
-    generate(config, state, dataset)
+    update_discriminator(config, state, dataset)
+    update_generator(config, state, dataset)
     assert state.discriminator_optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
     assert state.generator_optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
 
@@ -294,7 +307,7 @@ def test_bf16_runs_in_bf16_and_learns_in_fp32() -> None:
     seen = []
     config, state, dataset = prepared("precision=bf16", "loss=non_saturating", "regularizer=none")
     state.discriminator.layers[1].register_forward_hook(lambda module, given, out: seen.append(out.dtype))
-    outcome = judge(config, state, dataset)
+    outcome = update_discriminator(config, state, dataset)
     assert seen == [torch.bfloat16, torch.bfloat16]
     assert outcome.real_logits.dtype == torch.float32
     assert all(parameter.dtype == torch.float32 for parameter in state.discriminator.parameters())
@@ -305,7 +318,7 @@ def test_bf16_runs_in_bf16_and_learns_in_fp32() -> None:
 def test_turns(n_critic: int, generator_updates: int) -> None:
     counters, order = Counters(), ""
     for _ in range(3 * (n_critic + generator_updates)):
-        if whose_turn(counters, n_critic, generator_updates) == "discriminator":
+        if next_network(counters, Alternation(n_critic, generator_updates)) == "discriminator":
             counters.d_updates += 1
             order += "d"
         else:
@@ -315,13 +328,12 @@ def test_turns(n_critic: int, generator_updates: int) -> None:
 
 
 def test_draws_differ_by_purpose_and_count_and_repeat() -> None:
-    config = compose(*TINY_IMAGES)
-    draws = [
-        steps.draw_latents(config, purpose, count) for purpose in ("generator", "discriminator") for count in (0, 1)
-    ]
+    objective = objective_of(compose(*TINY_IMAGES))
+    draws = [draw_latents(objective, purpose, count) for purpose in ("generator", "discriminator") for count in (0, 1)]
     assert len({tuple(draw.flatten().tolist()) for draw in draws}) == 4
-    assert torch.equal(draws[0], steps.draw_latents(config, "generator", 0))
-    assert not torch.equal(draws[0], steps.draw_latents(compose(*without(TINY_IMAGES), "seed=1"), "generator", 0))
+    assert torch.equal(draws[0], draw_latents(objective, "generator", 0))
+    other = objective_of(compose(*without(TINY_IMAGES), "seed=1"))
+    assert not torch.equal(draws[0], draw_latents(other, "generator", 0))
 
 
 def test_the_weights_are_a_function_of_the_seed_alone() -> None:
@@ -348,10 +360,10 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(loss: str) -> None:
             "architecture.generator.normalization=none",
             "architecture.discriminator.minibatch=none",
         )
-        outcome = judge(config, state, dataset)
+        outcome = update_discriminator(config, state, dataset)
         learned = [parameter.grad.clone() for parameter in state.discriminator.parameters()]
         assert outcome.real_logits.shape == outcome.fake_logits.shape == (8,)
-        loss_of_g = generate(config, state, dataset).loss
+        loss_of_g = update_generator(config, state, dataset).loss
         return [
             *learned,
             *(parameter.grad for parameter in state.generator.parameters()),
@@ -365,11 +377,32 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(loss: str) -> None:
         torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-5)  # Adam's first update magnifies the last bits
 
 
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_lecam_moves_its_anchors_once_an_update_whatever_the_parts(parts: int) -> None:
+    config, state, dataset = prepared(
+        "regularizer=lecam",
+        "regularizer.lecam.decay=0.5",
+        "regularizer.lecam.start=2",
+        f"training.accumulate={parts}",
+        "architecture.discriminator.minibatch=none",
+    )
+    anchors: dict[str, Tensor] = {}
+    values = []
+    for update in range(4):
+        output = update_discriminator(config, state, dataset)
+        for name, logits in (("real", output.real_logits), ("fake", output.fake_logits)):
+            anchors[name] = logits.mean().lerp(anchors[name], 0.5) if name in anchors else logits.mean()
+            torch.testing.assert_close(state.penalty_state["lecam"][name], anchors[name])
+        assert state.penalty_state["lecam"]["updates"] == update + 1
+        values.append(state.penalties["lecam"].item())
+    assert [value > 0 for value in values] == [False, False, True, True]
+
+
 def test_clipping_shortens_long_gradients_alone() -> None:
     def norms(limit: str) -> tuple[float, float]:
         config, state, dataset = prepared(f"training.clip_grad_norm={limit}")
-        judge(config, state, dataset)
-        generate(config, state, dataset)
+        update_discriminator(config, state, dataset)
+        update_generator(config, state, dataset)
         both = (state.discriminator, state.generator)
         return tuple(torch.cat([value.grad.flatten() for value in each.parameters()]).norm().item() for each in both)
 
@@ -385,10 +418,11 @@ def test_whole_epochs_take_turns() -> None:
     )
     batches = build_batches(config, dataset, CPU)
     assert batches.per_epoch == 3  # 20 samples in batches of 8
-    assert steps.turn_lengths(config, batches) == (6, 3)
+    objective = build_objective(config, batches)
+    assert objective.alternation == Alternation(6, 3)
     order = ""
     for _ in range(18):
-        order += "d" if isinstance(steps.play_turn(state, config, batches), steps.DiscriminatorOutcome) else "g"
+        order += "d" if training_step(state, objective, batches) is None else "g"
     assert order == ("d" * 6 + "g" * 3) * 2
     seen = torch.cat([batch_indices(config.seed, 20, 8, update) for update in range(3)])
     assert seen.unique().numel() == 20
@@ -400,10 +434,10 @@ def test_dropout_is_a_function_of_the_update_and_differs_between_updates() -> No
         found = []
         for _ in range(2):
             torch.manual_seed(noise)  # what was drawn outside has no say
-            found.append(judge(config, state, dataset).real_logits)
+            found.append(update_discriminator(config, state, dataset).real_logits)
             state.counters.d_updates = 0
         state.counters.d_updates = 25  # an epoch later, in another order
-        found.append(judge(config, state, dataset).real_logits)
+        found.append(update_discriminator(config, state, dataset).real_logits)
         return found
 
     one, other = logits(1), logits(2)
@@ -418,9 +452,9 @@ def test_each_network_has_its_own_optimizer() -> None:
     )
     assert type(state.generator_optimizer) is torch.optim.SGD
     assert type(state.discriminator_optimizer) is torch.optim.Adam
-    judge(config, state, dataset)
+    update_discriminator(config, state, dataset)
     before = bytes_of(state.generator)
-    generate(config, state, dataset)
+    update_generator(config, state, dataset)
     for name, parameter in state.generator.named_parameters():
         torch.testing.assert_close(parameter, before[name] - 0.5 * parameter.grad)
     assert state.discriminator_optimizer.param_groups[0]["lr"] == config.optimizer.lr
@@ -428,7 +462,8 @@ def test_each_network_has_its_own_optimizer() -> None:
 
 def test_uniform_latents_reach_the_game_and_the_pictures() -> None:
     config = compose(*TINY_IMAGES, "architecture.generator.latent=uniform")
-    drawn = torch.cat([steps.draw_latents(config, "generator", count) for count in range(100)])
+    objective = objective_of(config)
+    drawn = torch.cat([draw_latents(objective, "generator", count) for count in range(100)])
     assert drawn.abs().max() <= 1
     assert drawn.std().item() == pytest.approx(3**-0.5, abs=0.02)
     assert latent_of(config) == (8, "uniform")
@@ -459,15 +494,15 @@ def test_noise_is_on_all_that_d_sees_and_falls_to_nothing() -> None:
     config, state, dataset = prepared("training.instance_noise=0.5", "steps=10", "regularizer=none")
     seen = seen_by_d(state)
     plain = Batches(dataset, config.seed, 8, CPU).draw(0).samples
-    judge(config, state, dataset)
+    update_discriminator(config, state, dataset)
     assert (seen[0] - plain).std().item() == pytest.approx(0.5, rel=0.1)
-    generate(config, state, dataset)
+    update_generator(config, state, dataset)
     assert seen[2].abs().max() > 1  # G's tanh cannot do that
     state.counters.step, state.counters.d_updates = 5, 0
-    judge(config, state, dataset)
+    update_discriminator(config, state, dataset)
     assert (seen[3] - plain).std().item() == pytest.approx(0.25, rel=0.1)
     state.counters.step, state.counters.d_updates = 10, 0
-    judge(config, state, dataset)
+    update_discriminator(config, state, dataset)
     assert torch.equal(seen[5], plain)
 
 
@@ -475,20 +510,20 @@ def test_noise_is_on_all_that_d_sees_and_falls_to_nothing() -> None:
 def test_packing_shows_samples_together(count: int) -> None:
     config, state, dataset = prepared(f"training.pack={count}", "dataset.image_channels=3", "recipe=none")
     seen = seen_by_d(state)
-    outcome = judge(config, state, dataset)
+    outcome = update_discriminator(config, state, dataset)
     assert outcome.real_logits.shape == (8 // count,)
     assert seen[0].shape == (8 // count, 3 * count, 16, 16)
     plain = Batches(dataset, config.seed, 8, CPU).draw(0).samples
     assert torch.equal(seen[0][1, 3:6], plain[count + 1])
-    generate(config, state, dataset)
+    update_generator(config, state, dataset)
     assert state.counters.step == 1
 
 
 def test_augmentation_reaches_real_and_fake_and_both_updates() -> None:
     config, state, dataset = prepared("training.augment=[cutout]", "regularizer=none")
     seen = seen_by_d(state)
-    judge(config, state, dataset)
-    generate(config, state, dataset)
+    update_discriminator(config, state, dataset)
+    update_generator(config, state, dataset)
     assert len(seen) == 3
     for images in seen:
         assert (images == 0).flatten(1).float().mean(1).min() > 0.05  # a hole in each
@@ -497,27 +532,28 @@ def test_augmentation_reaches_real_and_fake_and_both_updates() -> None:
 
 def test_ada_augments_more_while_d_is_sure() -> None:
     config, state, dataset = prepared("training.augment=[color]", "training.ada_target=0.6")
-    assert state.memory["ada"]["probability"] == 0
+    assert state.augment_probability == 0
     for parameter in state.discriminator.parameters():
         torch.nn.init.zeros_(parameter)
     torch.nn.init.constant_(state.discriminator.score.bias, 5.0)  # all is real, says D
-    judge(config, state, dataset)
-    assert state.memory["ada"]["probability"].item() == pytest.approx(8 / steps.ADA_RAMP)
+    update_discriminator(config, state, dataset)
+    assert state.augment_probability.item() == pytest.approx(8 / ADA_RAMP)
     torch.nn.init.constant_(state.discriminator.score.bias, -5.0)
-    judge(config, state, dataset)
-    assert state.memory["ada"]["probability"].item() == pytest.approx(0, abs=1e-9)
+    update_discriminator(config, state, dataset)
+    assert state.augment_probability.item() == pytest.approx(0, abs=1e-9)
 
 
 def test_label_smoothing_moves_the_target_for_real_samples_alone() -> None:
     config = compose(*TINY_IMAGES, "training.label_smoothing=0.1")
     real = torch.tensor([2.0], requires_grad=True)
     fake = torch.tensor([-1.0], requires_grad=True)
-    loss = steps.judging_loss(config, real, fake)
+    discriminator_loss = objective_of(config).discriminator_loss
+    loss = discriminator_loss(real, fake)
     probability = torch.sigmoid(real)
     expected = -0.9 * probability.log() - 0.1 * (1 - probability).log() - (1 - torch.sigmoid(fake)).log()
     torch.testing.assert_close(loss, expected.squeeze())
     best = torch.tensor(0.9).logit()
-    (slope,) = torch.autograd.grad(steps.judging_loss(config, (at := best.clone().requires_grad_()), fake), at)
+    (slope,) = torch.autograd.grad(discriminator_loss((at := best.clone().requires_grad_()), fake), at)
     assert slope.item() == pytest.approx(0, abs=1e-6)  # D is done where it says 0.9
 
 
@@ -526,15 +562,17 @@ def test_top_k_learns_from_what_d_likes_best() -> None:
         "training.top_k=0.5", "regularizer=none", "architecture.generator.normalization=none"
     )
     batches = build_batches(config, dataset, CPU)
-    assert steps.top_share(config, 0, batches) == 1
-    assert steps.top_share(config, 10 * 25, batches) == pytest.approx(0.99**10)  # 25 updates are an epoch of 200
-    assert steps.top_share(config, 10_000, batches) == 0.5
-    judge(config, state, dataset)
+    assert top_share(config.training.top_k, 0, batches) == 1
+    assert top_share(config.training.top_k, 10 * 25, batches) == pytest.approx(
+        0.99**10
+    )  # 25 updates are an epoch of 200
+    assert top_share(config.training.top_k, 10_000, batches) == 0.5
+    update_discriminator(config, state, dataset)
     state.counters.d_updates = 10_000
-    latent = steps.draw_latents(config, "generator", 0)
+    latent = draw_latents(objective_of(config, dataset), "generator", 0)
     logits = state.discriminator(state.generator(latent, None), None)
     best = logits.topk(4).values
-    assert generate(config, state, dataset).loss.item() == pytest.approx(
+    assert update_generator(config, state, dataset).loss.item() == pytest.approx(
         torch.nn.functional.softplus(-best).mean().item(), rel=1e-5
     )
 
@@ -543,7 +581,7 @@ def test_the_critic_warms_up_as_in_wgan_s_code() -> None:
     counters, made = Counters(), []
     for _ in range(502):
         before = counters.d_updates
-        while whose_turn(counters, 5, 1, 100) == "discriminator":
+        while next_network(counters, Alternation(5, 1, warmup=100)) == "discriminator":
             counters.d_updates += 1
         made.append(counters.d_updates - before)
         counters.step += 1
@@ -557,10 +595,10 @@ def test_looking_ahead_changes_g_s_gradient_and_leaves_d_every_byte(loss: str) -
             f"loss={loss}", "regularizer=none", f"training.unroll_steps={unroll}", "training.n_critic=1",
             "architecture.discriminator.normalization=none", "optimizer.discriminator.lr=0.01",
         )  # fmt: skip
-        judge(config, state, dataset)
+        update_discriminator(config, state, dataset)
         before, gradients = bytes_of(state.discriminator), [p.grad.clone() for p in state.discriminator.parameters()]
         memory = {name: value.clone() for name, value in optimizer_memory(state).items()}
-        generate(config, state, dataset)
+        update_generator(config, state, dataset)
         assert same(before, bytes_of(state.discriminator))
         left = [parameter.grad for parameter in state.discriminator.parameters()]
         assert all(torch.equal(one, other) for one, other in zip(gradients, left, strict=True))

@@ -1,0 +1,149 @@
+"""Builds the networks of a config: from its sections `architecture` and `conditioning` to modules with weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gan_cli.config.train_config import Config
+from gan_cli.errors import UsageError
+from gan_cli.models.conditioning import UNCONDITIONAL, Conditions
+from gan_cli.models.latents import Latent
+from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
+from gan_cli.randomness import derive_seed
+
+MAX_PARAMETERS = 500_000_000  # of one network
+LAYERS = (nn.Linear, nn.Conv2d)  # what `freeze_layers` counts
+CHANNELS_LAST_ON = ("cpu", "cuda")  # devices where convolutions are faster with channels-last memory
+
+
+class GeneratorDesign(NamedTuple):
+    """What determines a generator's layers: its section of the config, the sample shape, how it takes a condition."""
+
+    section: Any
+    sample_shape: tuple[int, ...]
+    conditions: Conditions
+
+
+def design_of(config: Config) -> GeneratorDesign:
+    return GeneratorDesign(config.architecture.generator, config.sample_shape, conditions_of(config.conditioning))
+
+
+def latent_of(config: Config) -> Latent:
+    """Returns the size and distribution of the generator's input."""
+    return Latent(config.architecture.generator.latent_dim, config.architecture.generator.latent)
+
+
+def conditions_of(section: Any, pack: int = 1) -> Conditions:
+    """Returns how the networks take the condition that section `conditioning` describes; D takes `pack` at once."""
+    if section.name == "none":
+        return UNCONDITIONAL
+    size = len(section.classes or ()) or 1  # until the data are known
+    return Conditions(section.name, pack * size, getattr(section, "embedding_dim", 0))
+
+
+def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.Module]:
+    """Builds generator and discriminator; their weights are a function of `config.seed` alone."""
+    shape = config.sample_shape
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        with torch.device("meta" if device.type == "meta" else "cpu"):
+            generator = _build(GENERATORS, *design_of(config))
+            pack = config.training.pack
+            packed = (shape[0] * pack, *shape[1:])
+            conditions = conditions_of(config.conditioning, pack)
+            discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed, conditions)
+    return _to_fast_memory_format(generator.to(device), shape), _to_fast_memory_format(discriminator.to(device), shape)
+
+
+def build_generator(config: Config, tensors: dict[str, Tensor], device: torch.device, *, ema: bool) -> nn.Module:
+    """Builds the generator of a checkpoint, in evaluation mode: the average if it has one and `ema` is true."""
+    averaged = ema and config.training.ema_decay > 0
+    return fill_generator(design_of(config), under("generator_ema" if averaged else "generator", tensors), device)
+
+
+def fill_generator(design: GeneratorDesign, tensors: dict[str, Tensor], device: torch.device) -> nn.Module:
+    """Builds a generator with these weights, which were checked before, in evaluation mode."""
+    generator = outline_generator(design)
+    # assigned: to_empty would import sympy, which takes longer than a thousand samples
+    generator.load_state_dict({name: value.to(device, copy=True) for name, value in tensors.items()}, assign=True)
+    return _to_fast_memory_format(generator, design.sample_shape).eval()
+
+
+def outline_generator(design: GeneratorDesign) -> nn.Module:
+    """Builds a generator on the meta device: shapes without values. UsageError if it is too large."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        generator = _build(GENERATORS, design.section, design.sample_shape, design.conditions)
+    _check_count("generator", generator)
+    return generator
+
+
+def freeze_layers(network: nn.Module, count: int) -> None:
+    """Stops training of the first `count` convolutions and linear layers, and of all modules between them.
+
+    (FreezeD, 2002.10964.) UsageError if no layer would be left to train.
+    """
+    if count == 0:
+        return
+    layers = [module for module in network.modules() if isinstance(module, LAYERS)]
+    if count >= len(layers):
+        raise UsageError(
+            f"training.freeze_discriminator_layers={count}: the discriminator has {len(layers)} layers, at least one"
+            " must learn"
+        )
+    frozen = set(layers[:count])
+    for module in network.modules():
+        if module is layers[count]:
+            break
+        if frozen.issuperset(inner for inner in module.modules() if isinstance(inner, LAYERS)):
+            for parameter in module.parameters(recurse=isinstance(module, LAYERS)):
+                parameter.requires_grad_(False)
+
+
+def check_parameters(config: Config) -> None:
+    """UsageError for networks that are too large, before any of their memory is allocated."""
+    for role, network in zip(("generator", "discriminator"), build_networks(config, torch.device("meta")), strict=True):
+        _check_count(role, network)
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(math.prod(parameter.shape) for parameter in network.parameters())
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors whose names begin with `prefix` and a dot, under the rest of their names."""
+    dotted = f"{prefix}."
+    return {name.removeprefix(dotted): tensor for name, tensor in tensors.items() if name.startswith(dotted)}
+
+
+def _check_count(role: str, network: nn.Module) -> None:
+    count = count_parameters(network)
+    if count > MAX_PARAMETERS:
+        raise UsageError(
+            f"architecture.{role}: {count:,} parameters, at most {MAX_PARAMETERS:,} are allowed;"
+            " choose a smaller width, depth, base_channels or image_size"
+        )
+
+
+def _to_fast_memory_format(network: nn.Module, sample_shape: tuple[int, ...]) -> nn.Module:
+    """Returns the network in channels-last memory if it works on images; results differ in the last bits."""
+    device = next(network.parameters()).device
+    if len(sample_shape) == 3 and device.type in CHANNELS_LAST_ON:
+        return network.to(memory_format=torch.channels_last)
+    return network
+
+
+def _build(table: dict[str, Any], section: Any, sample_shape: tuple[int, ...], conditions: Conditions) -> nn.Module:
+    settings = dataclasses.asdict(section)
+    settings.pop("latent", None)  # see `latent_of`
+    build = table[settings.pop("name")]
+    if conditions == UNCONDITIONAL:
+        return build(sample_shape, **settings)
+    if "conditions" not in inspect.signature(build).parameters:
+        raise UsageError(f"conditioning={conditions.way}: the network {section.name} takes no condition, use none")
+    return build(sample_shape, conditions=conditions, **settings)

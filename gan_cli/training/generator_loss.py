@@ -1,0 +1,91 @@
+"""The parts of G's objective: D as G learns through it, the fakes that count, and the loss of their logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from gan_cli.data.dataset import Batches
+from gan_cli.models.freezing import frozen
+from gan_cli.objectives.losses import Loss
+from gan_cli.objectives.unrolling import optimizer_state_of, unrolled_parameters, with_parameters
+from gan_cli.state.train_state import Counters, TrainState
+
+TOP_K_DECAY = 0.99  # an epoch
+
+LogitLoss = Callable[[Tensor, Tensor], Tensor]  # of real and fake logits `[N]`
+Opponent = Callable[..., AbstractContextManager[Callable[..., Any]]]  # of state, real, fake, condition
+
+
+def build_opponent(
+    rule: dict[str, Any], unroll_steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]
+) -> Opponent:
+    """Returns D as G learns through it: as it is, or as it would be after some more updates.
+
+    `rule` is the name of D's optimizer and its settings, `loss` D's loss.
+    """
+    return _unrolled(rule, unroll_steps, loss, learning_rate) if unroll_steps > 0 else _frozen
+
+
+@contextmanager
+def _frozen(state: TrainState, *_: Tensor | None) -> Iterator[Callable[..., Any]]:
+    """Yields D as it is; its weights collect no gradient, its statistics are not updated."""
+    with frozen(state.discriminator):
+        yield state.running("discriminator")
+
+
+def _unrolled(
+    rule: dict[str, Any], steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]
+) -> Opponent:
+    """Yields D as it would be after some more updates on this batch, differentiable in the fakes (1611.02163, 2.2)."""
+    settings = {key: value for key, value in rule.items() if key not in ("name", "lr")}
+
+    @contextmanager
+    def unroll(state: TrainState, real: Tensor, fake: Tensor, condition: Tensor | None) -> Iterator[Callable[..., Any]]:
+        parameters = unrolled_parameters(
+            state.discriminator,
+            lambda call: loss(call(real, condition), call(fake, condition)),
+            rule=rule["name"],
+            settings=settings,
+            optimizer_state=optimizer_state_of(state.discriminator_optimizer, state.discriminator),
+            steps=steps,
+            lr=learning_rate("discriminator", state.counters),
+        )
+        yield with_parameters(state.discriminator, parameters)
+
+    return unroll
+
+
+def build_top_selection(top_k: float | None, batches: Batches) -> Callable[..., tuple[Tensor, Tensor | None]]:
+    """Selects the logits of the fakes that D rates highest, and of the real samples paired with them (2002.06224)."""
+
+    def select(fake_logits: Tensor, real_logits: Tensor | None, d_updates: int) -> tuple[Tensor, Tensor | None]:
+        share = top_share(top_k, d_updates, batches)
+        if share == 1:
+            return fake_logits, real_logits
+        best = fake_logits.topk(max(1, round(share * len(fake_logits)))).indices
+        return fake_logits[best], None if real_logits is None else real_logits[best]
+
+    return select
+
+
+def top_share(top_k: float | None, d_updates: int, batches: Batches) -> float:
+    """Returns the share of fakes that G learns from: 0.99 to the power of the epochs done, down to `top_k`."""
+    if top_k is None:
+        return 1.0
+    epochs = (d_updates * batches.batch_size + batches.offset) // len(batches.dataset)
+    return max(top_k, TOP_K_DECAY**epochs)
+
+
+def build_generator_loss(
+    loss: Loss, discriminator_loss: LogitLoss, *, unrolled: bool
+) -> Callable[[Tensor, Any], Tensor]:
+    """G's loss; through an unrolled D it is minus D's whole loss if the game is zero-sum."""
+    if unrolled and loss.zero_sum:
+        return lambda fake_logits, real_logits: -discriminator_loss(real_logits, fake_logits)
+    if loss.paired:
+        return lambda fake_logits, real_logits: loss.generator(fake_logits=fake_logits, real_logits=real_logits)
+    return lambda fake_logits, real_logits: loss.generator(fake_logits=fake_logits)
