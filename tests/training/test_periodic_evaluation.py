@@ -104,7 +104,7 @@ def test_a_classifier_at_chance_says_nothing_of_classes(
     assert not any("accuracy/class" in line for line in metrics(run))
     out = capsys.readouterr().out
     assert out.count("no better than guessing (") == 1
-    assert "%): it does not judge the classes of samples" in out
+    assert "%): it does not classify samples" in out
     assert "classified as the requested class" not in out
 
 
