@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from report import leave, table
 
-from gan_cli.training.budget import seconds_of
+from gan_cli.training.budget import parse_duration
 
 KEPT = 0.05
 DATA = {
@@ -43,7 +43,7 @@ def disturb(seed: int, longest: float) -> None:
 
 def measured(what: str, budget: str, seed: int, neighbours: int, folder: Path) -> dict[str, object]:
     """A run beside neighbours, and what it recorded."""
-    longest = seconds_of(budget) / 2
+    longest = parse_duration(budget) / 2
     others = [
         multiprocessing.Process(target=disturb, args=(1000 * seed + number, longest), daemon=True)
         for number in range(neighbours)
@@ -68,7 +68,7 @@ def measured(what: str, budget: str, seed: int, neighbours: int, folder: Path) -
     seconds = ended["seconds"]
     if "comes after it" in (run / "train.log").read_text():
         seconds = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
-    off = seconds / seconds_of(budget) - 1
+    off = seconds / parse_duration(budget) - 1
     return {
         "data": what, "seed": seed, "budget": budget, "run": round(seconds, 2), "off": round(off, 4),
         "command": round(waited, 1), "steps": ended["step"], "ends": ends,

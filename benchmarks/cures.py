@@ -18,7 +18,7 @@ from torch import Tensor
 from gan_cli.config.compose import compose_command
 from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
-from gan_cli.data.dataset import to_bytes
+from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import attributes_of
 from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
 from gan_cli.evaluation.metrics.classifier import train_classifier
@@ -107,7 +107,7 @@ def on_digits() -> None:
         distances = []
         for seed in SEEDS[:2]:
             _, samples = trained([*DIGITS, *overrides, f"seed={seed}"])
-            distances.append(frechet_distance(judge.features(to_bytes(samples)), real))
+            distances.append(frechet_distance(judge.features(to_uint8(samples)), real))
         by_seed = ", ".join(f"{distance:.0f}" for distance in distances)
         print(f"| {name} | `{' '.join(overrides)}` | {by_seed} | {mean(distances):.0f} |", flush=True)
 

@@ -32,8 +32,8 @@ from scores import SAMPLES, Scorer
 from torch import Tensor
 from trials import Program, Row, kept_rows, missing, run_missing, train
 
-from gan_cli.images.grid import draw_grid, save_picture
-from gan_cli.training.budget import seconds_of
+from gan_cli.images.grid import draw_grid, save_png
+from gan_cli.training.budget import parse_duration
 
 NAME = "first_command"
 LENGTHS = ("5m", "15m")
@@ -81,7 +81,7 @@ def _variants(name: str, first: bool, seed: int) -> list[str]:
 
 
 def expected_seconds(cases: list[Case]) -> float:
-    return sum(seconds_of(case.length) + BESIDE for case in cases)
+    return sum(parse_duration(case.length) + BESIDE for case in cases)
 
 
 def run_case(case: Case, sets: Path, programs: dict[str, Program]) -> Row:
@@ -89,7 +89,7 @@ def run_case(case: Case, sets: Path, programs: dict[str, Program]) -> Row:
     program = programs["before" if case.variant.startswith("before") else "this"]
     seed = [f"seed={case.seed}"] if case.seed else []
     typed = [*overrides_of(case.pictures, sets), f"budget={case.length}", *seed, *_of_variant(case.variant, program)]
-    trained = train(program, typed, SAMPLES, seconds_of(case.length))
+    trained = train(program, typed, SAMPLES, parse_duration(case.length))
     if trained.samples is None:
         return trained.facts
     scorer = _scorer(case.pictures, sets)
@@ -112,7 +112,7 @@ def _scorer(name: str, sets: Path) -> Scorer:
 def _save_grid(images: Tensor, path: Path) -> None:
     path = path.with_name(path.name.replace(", ", "_").replace(" ", "_"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_picture(draw_grid(images[: sum(GRID)], GRID), path)
+    save_png(draw_grid(images[: sum(GRID)], GRID), path)
 
 
 def announce(cases: list[Case], wanted: list[Case]) -> None:

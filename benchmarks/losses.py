@@ -22,7 +22,7 @@ from report import table
 from scores import SAMPLES, Scorer, real_of
 from trials import Program, Row, kept_rows, run_missing, train
 
-from gan_cli.training.budget import seconds_of
+from gan_cli.training.budget import parse_duration
 
 NAME = "losses"
 LOSSES = ("non_saturating", "bce", "hinge", "least_squares", "relativistic", "minimax", "wasserstein")
@@ -52,7 +52,7 @@ def plan(data: dict[str, list[str]], losses: Sequence[str], budget: str, seeds: 
     cases = []
     for seed in seeds:
         for name, overrides in data.items():
-            longer = f"{FOLDER_TIMES * seconds_of(budget):g}s"
+            longer = f"{FOLDER_TIMES * parse_duration(budget):g}s"
             length = longer if overrides[0] == "dataset=folder" else budget
             cases += [Case(name, loss, length, seed) for loss in losses]
     return cases
@@ -61,7 +61,7 @@ def plan(data: dict[str, list[str]], losses: Sequence[str], budget: str, seeds: 
 def run_case(case: Case, overrides: Sequence[str]) -> Row:
     seed = [f"seed={case.seed}"] if case.seed else []
     typed = [f"loss={case.loss}", *overrides, f"budget={case.length}", *seed]
-    trained = train(Program(), typed, SAMPLES, seconds_of(case.length))
+    trained = train(Program(), typed, SAMPLES, parse_duration(case.length))
     if trained.samples is None:
         return trained.facts
     return trained.facts | {"typed": typed} | _scorer(tuple(overrides)).scores(trained.samples)

@@ -30,16 +30,16 @@ from torch import Tensor
 
 from gan_cli.config.compose import compose_command
 from gan_cli.config.parse import parse_config
-from gan_cli.data.dataset import Dataset, to_bytes
-from gan_cli.data.labels import attributes_of, condition_of
+from gan_cli.data.dataset import Dataset, to_uint8
+from gan_cli.data.labels import attributes_of, encode_condition
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.evaluation.metrics.classifier import Classifier, cached_classifier
+from gan_cli.evaluation.metrics.classifier import Classifier, load_or_train_classifier
 from gan_cli.evaluation.metrics.distances import frechet_distance, precision_recall
 from gan_cli.models.build_networks import build_generator, latent_of
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
 from gan_cli.state import checkpoint
-from gan_cli.training.periodic_evaluation import CLASSIFIERS
+from gan_cli.training.periodic_evaluation import CLASSIFIER_CACHE
 
 RECIPES = {
     "gan-cli": ["experiment=fast"],
@@ -61,10 +61,10 @@ class Judge:
         attributes = attributes_of(train.classes)
         assert train.labels is not None
         assert test.labels is not None
-        self.classifier: Classifier = cached_classifier(
-            train.fingerprint, train.samples, train.labels, attributes, CLASSIFIERS.expanduser(), steps=JUDGE_STEPS
+        self.classifier: Classifier = load_or_train_classifier(
+            train.fingerprint, train.samples, train.labels, attributes, CLASSIFIER_CACHE.expanduser(), steps=JUDGE_STEPS
         )
-        logits, wanted = self.classifier.logits(test.samples), condition_of(test.labels, len(test.classes))
+        logits, wanted = self.classifier.logits(test.samples), encode_condition(test.labels, len(test.classes))
         self.accuracy = classification_accuracy(logits, wanted, attributes)
         self.real = self.classifier.features(test.samples)
         self.floor = frechet_distance(self.classifier.features(train.samples), self.real)
@@ -111,9 +111,9 @@ def train(case: Case, root: str, folder: Path, jobs: int) -> None:
 
 def judged(case: Case, folder: Path, judge: Judge) -> Row:
     """What 10,000 samples of the run of this case are worth."""
-    found = checkpoint.find(max((folder / case.name).iterdir()))
+    found = checkpoint.load_named(max((folder / case.name).iterdir()))
     network = build_generator(found.config, found.tensors, torch.device("cpu"), ema=True)
-    made = torch.cat([to_bytes(batch) for batch in generate(network, latent_of(found.config), SEEDS, 500)])
+    made = torch.cat([to_uint8(batch) for batch in generate(network, latent_of(found.config), SEEDS, 500)])
     seconds, step = found.provenance.seconds, found.counters.step
     row = {**case._asdict(), "seconds": round(seconds, 1), "steps": step, "threads": found.provenance.threads}
     return row | judge.figures(made)

@@ -40,16 +40,16 @@ def measure(ckpt: str, count: int, kind: str, out: str) -> dict[str, float]:
     from gan_cli.config.commands import SampleConfig
     from gan_cli.config.compose import compose_command
     from gan_cli.models.build_networks import build_generator, latent_of
-    from gan_cli.models.generate import latents_of
+    from gan_cli.models.generate import latents_from_seeds
     from gan_cli.sampling.sample import sample
     from gan_cli.state import checkpoint
 
     torch.set_num_threads(1)
     command = [f"ckpt={ckpt}", f"n={count}", f"format={kind}", f"out={out}", "device=cpu"]
     config = schema.parse(SampleConfig, compose_command("sample", command).data)
-    found = checkpoint.find(Path(ckpt))
+    found = checkpoint.load_named(Path(ckpt))
     network = build_generator(found.config, found.tensors, torch.device("cpu"), ema=config.ema).eval()
-    latents = latents_of(range(config.batch_size), latent_of(found.config))
+    latents = latents_from_seeds(range(config.batch_size), latent_of(found.config))
 
     def bare() -> float:
         batches = max(1, min(count, BARE) // config.batch_size)

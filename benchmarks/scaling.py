@@ -48,13 +48,13 @@ def measure(overrides: list[str]) -> dict[str, float]:
     from gan_cli.config.compose import compose_command
     from gan_cli.config.parse import parse_config
     from gan_cli.data.load_dataset import build_batches, build_dataset
-    from gan_cli.launch.autotune import settle_precision
+    from gan_cli.launch.autotune import resolve_precision
     from gan_cli.state.train_state import build_state
     from gan_cli.training.objective import build_objective
     from gan_cli.training.steps import training_step
 
     torch.set_num_threads(1)
-    config = settle_precision(parse_config(compose_command("train", overrides).data), torch.device("cpu"))
+    config = resolve_precision(parse_config(compose_command("train", overrides).data), torch.device("cpu"))
     started = time.perf_counter()
     dataset = build_dataset(config.dataset, config.image_size)
     dataset.fingerprint  # noqa: B018 - a run records it

@@ -17,8 +17,8 @@ from gan_cli.config.overrides import quote_literals
 from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.evaluation.evaluator import compute_figures, find_copies
-from gan_cli.evaluation.real_data import RealData, find_real
+from gan_cli.evaluation.evaluator import compute_metrics, find_copies
+from gan_cli.evaluation.real_data import RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
 
 SAMPLES = 2000  # compared on each side, or as many as there are
@@ -38,7 +38,7 @@ class Scorer:
         """Of uint8 `[N, C, H, W]`: by extractor, then of pixels."""
         found: dict[str, Any] = {}
         for reference in self._references:
-            figures = compute_figures(reference, fakes[: self.n], METRICS, resamples=0)
+            figures = compute_metrics(reference, fakes[: self.n], METRICS, resamples=0)
             found[reference.extractor.name] = {
                 **{figure.name.partition("-")[0]: round(figure.value, 4) for figure in figures},
                 "floor": {figure.name.partition("-")[0]: round(figure.floor or 0.0, 4) for figure in figures},
@@ -64,7 +64,7 @@ def config_of(overrides: Sequence[str]) -> Config:
 def real_of(overrides: Sequence[str]) -> RealData:
     """The pictures of a training command, as `gan-eval` would compare with them."""
     config = config_of(overrides)
-    return find_real(config.dataset, config.image_size, build_dataset(config.dataset, config.image_size))
+    return find_real_data(config.dataset, config.image_size, build_dataset(config.dataset, config.image_size))
 
 
 # --- checkerboards -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import validate
-from gan_cli.config.recipes import AUTO, GROUP, NO_RECIPE, NONE, USED, Choice, check_whole
+from gan_cli.config.recipes import AUTO, GROUP, NO_RECIPE, NONE, USED_KEY, RecipeChoice, check_recorded_recipe
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, one_line
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_cli.config.commands import EvalConfig
-    from gan_cli.config.metric_names import Evaluated
+    from gan_cli.config.metric_names import EvaluationResult
     from gan_cli.sampling.load_generator import Labels, LoadedGenerator
 
 __all__ = ["evaluate", "load_generator", "sample", "train"]
@@ -41,17 +41,17 @@ STOPPED_BY_USER = 128 + signal.SIGINT
 class ResolvedConfig(NamedTuple):
     """A validated config and where its values come from.
 
-    `named` are the dotted keys that the user set, `brought` the values that other choices set, `of_recipe` the keys of
-    `brought` that the recipe set. `recipe` is the recipe and the reason for it. `overrides` are overrides that compose
-    to this config, None if there are none.
+    `named` are the dotted keys that the user set, `implied` the values that other choices set, `from_recipe` the keys
+    of `implied` that the recipe set. `recipe` is the recipe and the reason for it. `overrides` compose to this config;
+    None if there are none.
     """
 
     config: Config
     named: tuple[str, ...]
-    brought: dict[str, Any]
-    recipe: Choice = NO_RECIPE
+    implied: dict[str, Any]
+    recipe: RecipeChoice = NO_RECIPE
     overrides: tuple[str, ...] | None = ()
-    of_recipe: tuple[str, ...] = ()
+    from_recipe: tuple[str, ...] = ()
 
 
 def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
@@ -69,16 +69,16 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
     if isinstance(config, Config):
         from gan_cli.config.compose import groups
 
-        train_config.refuse_keys_of_sweeps(config)
+        train_config.refuse_sweep_keys(config)
         validate(config)
-        check_whole(train_config.to_dict(config), groups()[GROUP])
+        check_recorded_recipe(train_config.to_dict(config), groups()[GROUP])
         resolved, typed = _resolve(config), _overrides_of(config)
     else:
-        from gan_cli.plugins.option_sources import open_sources, tell_taken
+        from gan_cli.plugins.option_sources import print_used_files, read_option_sources
 
         typed = _overrides(config)
-        resolved = read_overrides(open_sources(typed))
-        tell_taken("train")
+        resolved = read_overrides(read_option_sources(typed))
+        print_used_files("train")
     if resolved.config.dry_run:
         raise UsageError("dry_run=true: trains nothing, it is for gan-train, which prints a summary; leave it out")
     from gan_cli.launch.launch import Request, launch
@@ -149,7 +149,7 @@ def evaluate(
     ema: bool = True,
     data: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu",
-) -> Evaluated:
+) -> EvaluationResult:
     """Evaluates samples of a checkpoint against its data, as `gan-eval ckpt=` does; writes nothing but caches.
 
     `path` is a checkpoint, or a run by its folder or name. `metrics` are names such as `["frechet", "modes"]`, None for
@@ -166,14 +166,14 @@ def evaluate(
     CheckpointError for a file that cannot be loaded; UsageError for data that are missing or do not allow a metric, and
     for names and numbers that the command would refuse.
     """
-    options = _asked_of_eval(
+    options = _parse_evaluation_options(
         ckpt=path, real=real, fake=fake, image_size=image_size, fit=fit, metrics=metrics, extractor=extractor, n=n,
         reals=reals, n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
     )  # fmt: skip
     return _evaluate(options, device)
 
 
-def _evaluate(options: EvalConfig, device: str | torch.device) -> Evaluated:
+def _evaluate(options: EvalConfig, device: str | torch.device) -> EvaluationResult:
     """Evaluates a checkpoint, or compares two folders of images if there is none."""
     import torch
 
@@ -193,7 +193,7 @@ def _evaluate(options: EvalConfig, device: str | torch.device) -> Evaluated:
     return evaluate_checkpoint(found, seed=options.seed, ema=options.ema, data=options.data, device=device, **shared)
 
 
-def _asked_of_eval(**given: Any) -> EvalConfig:
+def _parse_evaluation_options(**given: Any) -> EvalConfig:
     """Parses the arguments of `evaluate` as options of `gan-eval`; UsageError as the command would give it."""
     from gan_cli.config import schema
     from gan_cli.config.commands import EvalConfig
@@ -225,19 +225,19 @@ def read_overrides(overrides: Sequence[str]) -> ResolvedConfig:
     from gan_cli.config.compose import compose_command
     from gan_cli.launch import changes
 
-    resumed = changes.on_resuming(overrides)
+    resumed = changes.overrides_for_resume(overrides)
     if resumed is not None:
         composed = compose_command("train", resumed.overrides, recipe=NONE)
         named = tuple(key for key in composed.named if key not in resumed.added)
-        parsed = train_config.read(composed.data)
-        train_config.refuse_keys_of_sweeps(parsed)
+        parsed = train_config.parse_unvalidated(composed.data)
+        train_config.refuse_sweep_keys(parsed)
         return ResolvedConfig(parsed, named, {}, NO_RECIPE, tuple(resumed.overrides))
     composed = compose_command("train", overrides)
-    parsed = train_config.read(composed.data)
-    train_config.refuse_keys_of_sweeps(parsed)
+    parsed = train_config.parse_unvalidated(composed.data)
+    train_config.refuse_sweep_keys(parsed)
     if parsed.init_from is None:  # else its networks are not known yet
         validate(parsed)
-    origin = (composed.named, composed.brought, composed.recipe, tuple(overrides), composed.of_recipe)
+    origin = (composed.named, composed.implied, composed.recipe, tuple(overrides), composed.from_recipe)
     return ResolvedConfig(parsed, *origin)
 
 
@@ -247,7 +247,7 @@ def _resolve(config: Config) -> ResolvedConfig:
 
     typed = _overrides_of(config, config.recipe_used) if config.resume == "auto" or config.replay else None
     overrides = None if typed is None else tuple(map(quote_literals, typed))
-    return ResolvedConfig(config, (), {}, Choice(config.recipe_used, ""), overrides)
+    return ResolvedConfig(config, (), {}, RecipeChoice(config.recipe_used, ""), overrides)
 
 
 def _overrides(config: Any) -> list[str]:
@@ -272,7 +272,7 @@ def _overrides_of(config: Config, recipe: str | None = None) -> list[str] | None
     from gan_cli.config.overrides import quote_literals
 
     target = train_config.to_dict(config)
-    default = train_config.to_dict(train_config.read(compose_default("train")))
+    default = train_config.to_dict(train_config.parse_unvalidated(compose_default("train")))
     defaults = dict(train_config.flatten(default))
     chosen = {
         key.removesuffix(".name").replace(".", "/"): value
@@ -283,7 +283,7 @@ def _overrides_of(config: Config, recipe: str | None = None) -> list[str] | None
         chosen["regularizer"] = list(target["regularizer"]) or "none"
     if target["recipe"] != AUTO:
         chosen["recipe"] = target["recipe"]
-    left_out = {train_config.RECORDED, USED} | (
+    left_out = {train_config.RECORDED_KEY, USED_KEY} | (
         set() if config.budget is None else {"steps"}
     )  # a command sets one of both
     changed: dict[str, Any] = {}
@@ -291,7 +291,9 @@ def _overrides_of(config: Config, recipe: str | None = None) -> list[str] | None
         typed = [_typed(key, value) for key, value in {**chosen, **changed}.items()]
         try:
             overrides = list(map(quote_literals, typed))
-            composed = train_config.to_dict(train_config.read(compose_command("train", overrides, recipe).data))
+            composed = train_config.to_dict(
+                train_config.parse_unvalidated(compose_command("train", overrides, recipe).data)
+            )
         except UsageError:
             return None  # an option of a file or plugin that is missing
         found = dict(train_config.flatten(composed))
@@ -312,7 +314,7 @@ def _typed(key: str, value: Any) -> str:
 
 def _value(value: Any) -> str:
     """Formats a value in Hydra's grammar, in quotes if it needs them."""
-    from gan_cli.config.overrides import quote
+    from gan_cli.config.overrides import quote_for_hydra
 
     if value is None:
         return "null"
@@ -323,4 +325,4 @@ def _value(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     text = str(value)
-    return text if UNQUOTED.fullmatch(text) else quote(text)
+    return text if UNQUOTED.fullmatch(text) else quote_for_hydra(text)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gan_cli.config.train_config import Config
-from gan_cli.errors import UsageError, counted
+from gan_cli.errors import UsageError, count_noun
 from gan_cli.extras import EXTRAS, require_extra
 
 STALL_FACTOR = 10  # several threads are stalled if so many times slower than one: they wait for busy cores
@@ -32,7 +32,9 @@ def build_device(section: Any) -> torch.device:
     if section.name == "cuda":
         count = torch.cuda.device_count()
         if section.index >= count:
-            raise UsageError(f"device.index={section.index}: this machine has {counted(count, 'GPU')}, numbered from 0")
+            raise UsageError(
+                f"device.index={section.index}: this machine has {count_noun(count, 'GPU')}, numbered from 0"
+            )
         torch.cuda.set_device(section.index)  # networks that draw noise use the generator of the current device
         return torch.device("cuda", section.index)
     return torch.device(section.name)
@@ -55,7 +57,7 @@ def configure_process(config: Config, device: torch.device) -> None:
         raise UsageError(f"compile=true: needs the C++ compiler {compiler}, install it or name another by CXX=")
 
 
-def calm_threads(count: int | str | None = None) -> None:
+def limit_threads(count: int | str | None = None) -> None:
     """Sets the number of threads; without a number, one thread if several are stalled by busy cores."""
     if isinstance(count, int):
         torch.set_num_threads(count)

@@ -55,17 +55,17 @@ def suggestion(word: str | None) -> str:
     return f" (did you mean {word!r}?)" if word else ""
 
 
-def closest(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` with the known word most similar to `word`, an empty text if none is similar."""
     return suggestion(closest_match(word, known))
 
 
-def few(texts: Sequence[str], most: int = 3) -> str:
+def first_few(texts: Sequence[str], most: int = 3) -> str:
     """The first `most` texts joined by commas, then `and 5 more` if there are more."""
     return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
 
 
-def counted(number: int, noun: str, many: str | None = None) -> str:
+def count_noun(number: int, noun: str, many: str | None = None) -> str:
     """A number with its noun: `1 job`, `2 jobs`, `1,000 images`. `many` is an irregular plural."""
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 

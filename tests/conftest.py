@@ -21,7 +21,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.config.compose import compose_command
 from gan_cli.config.overrides import quote_literals
 from gan_cli.config.parse import parse_config
-from gan_cli.config.search_path import own_folders
+from gan_cli.config.search_path import user_config_folders
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.evaluation import reference
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def compose(*overrides: str) -> Config:
     """The validated config of a `gan-train` command line."""
-    return (_compose.__wrapped__ if own_folders() else _compose)(*overrides)
+    return (_compose.__wrapped__ if user_config_folders() else _compose)(*overrides)
 
 
 @cache
@@ -101,7 +101,7 @@ def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     monkeypatch.setattr(periodic_evaluation, "STACK_SEEDS", range(200))
     monkeypatch.setattr(classifier, "STEPS", 60)
     for module in (periodic_evaluation, reference):
-        monkeypatch.setattr(module, "CLASSIFIERS", tmp_path_factory.getbasetemp() / "classifiers")
+        monkeypatch.setattr(module, "CLASSIFIER_CACHE", tmp_path_factory.getbasetemp() / "classifiers")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "work"
     folder.mkdir()

@@ -24,9 +24,9 @@ from gan_cli import api
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
-from gan_cli.data.dataset import to_bytes
+from gan_cli.data.dataset import to_uint8
 from gan_cli.errors import CheckpointError, CollapsedError, GanCliError, UsageError
-from gan_cli.plugins.option_sources import open_sources
+from gan_cli.plugins.option_sources import read_option_sources
 from gan_cli.sampling.load_generator import load_generator, sample
 from gan_cli.state.checkpoint import LAST, load
 
@@ -75,7 +75,7 @@ def test_a_run_is_that_of_the_command(train: Callable[..., Path], here: Path) ->
         words = shlex.split(json.loads((run / "config.json").read_text())["command"])
         assert (words[0], "dataset=shapes" in words) == ("gan-train", True)
         again, once = (
-            train_config.to_dict(part) for part in (api.read_overrides(open_sources(words[1:])).config, config)
+            train_config.to_dict(part) for part in (api.read_overrides(read_option_sources(words[1:])).config, config)
         )
         for part in (again, once):
             del part["name"], part["threads"], part["precision"]  # which a run settles
@@ -110,26 +110,26 @@ def test_values_of_a_mapping_are_taken_as_they_are(tmp_path: Path) -> None:
     ],
 )
 def test_a_config_is_told_as_a_command_that_comes_to_it(overrides: list[str]) -> None:
-    config = train_config.read(compose_command("train", open_sources(overrides)).data)
+    config = train_config.parse_unvalidated(compose_command("train", read_option_sources(overrides)).data)
     typed = api._overrides_of(config)
     assert typed is not None
-    assert train_config.read(compose_command("train", open_sources(typed)).data) == config
+    assert train_config.parse_unvalidated(compose_command("train", read_option_sources(typed)).data) == config
     assert len(typed) <= 25
     assert overrides or not typed
 
 
 def test_of_a_config_with_a_budget_the_command_says_no_steps() -> None:
-    config = train_config.read(compose_command("train", ["steps=77", "budget=5s"]).data)
+    config = train_config.parse_unvalidated(compose_command("train", ["steps=77", "budget=5s"]).data)
     assert api._overrides_of(config) == ["budget=5s"]
 
 
 def test_a_config_that_no_command_comes_to_has_none() -> None:
-    config = train_config.read(compose_command("train", ["loss=hinge"]).data)
+    config = train_config.parse_unvalidated(compose_command("train", ["loss=hinge"]).data)
     assert api._overrides_of(dataclasses.replace(config, plugins=("not.enabled",))) is None
 
 
 def test_a_config_with_keys_of_sweeps_is_refused(here: Path) -> None:
-    config = train_config.read(compose_command("train", []).data)
+    config = train_config.parse_unvalidated(compose_command("train", []).data)
     for more in ({"jobs": 2}, {"fresh": True}):
         with pytest.raises(UsageError, match="-m"):
             api.train(dataclasses.replace(config, **more))  # type: ignore[arg-type]
@@ -206,7 +206,7 @@ def test_samples_are_those_of_gan_sample(train: Callable[..., Path], capsys: pyt
         made = api.sample(generator, range(3, 19), label)
         assert (made.dtype, made.shape) == (torch.float32, (16, 1, 16, 16))
         assert -1 <= made.min() < made.max() <= 1
-        apart = to_bytes(made)[:, 0].numpy().astype(int) - arrays["images"][..., 0]
+        apart = to_uint8(made)[:, 0].numpy().astype(int) - arrays["images"][..., 0]
         assert np.abs(apart).max() <= 1
 
 
@@ -321,7 +321,7 @@ def test_what_cannot_be_judged_is_said_in_a_line(here: Path, asked: dict, words:
 
 
 def test_numbers_of_numpy_and_paths_are_taken(here: Path) -> None:
-    asked = api._asked_of_eval(ckpt=Path("a"), n=np.int64(50), metrics=("frechet",), data=Path("b c"))
+    asked = api._parse_evaluation_options(ckpt=Path("a"), n=np.int64(50), metrics=("frechet",), data=Path("b c"))
     assert (asked.ckpt, asked.n, asked.metrics, asked.data) == ("a", 50, ("frechet",), "b c")
     assert (asked.resamples, asked.extractor) == (200, "auto")
 

@@ -7,7 +7,7 @@ from conftest import compose, played
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gan_cli.data.dataset import Dataset, to_unit
+from gan_cli.data.dataset import Dataset, to_signed_unit
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
@@ -22,7 +22,7 @@ def train_classifier(dataset: Dataset) -> nn.Module:
         nn.Conv2d(1, 32, 5, stride=2, padding=2), nn.ReLU(), nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
         nn.Flatten(), nn.Linear(64 * 49, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, 10),
     )  # fmt: skip
-    images, labels = to_unit(dataset.samples), dataset.labels
+    images, labels = to_signed_unit(dataset.samples), dataset.labels
     assert labels is not None
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     for _ in range(6):

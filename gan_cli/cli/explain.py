@@ -16,12 +16,12 @@ from typing import Any
 
 from gan_cli.config import recipes
 from gan_cli.config.compose import compose_command, groups
-from gan_cli.config.schema import key_lines, shown
-from gan_cli.config.search_path import option_files, own_folders
+from gan_cli.config.schema import format_value, list_keys
+from gan_cli.config.search_path import find_option_files, user_config_folders
 from gan_cli.config.train_config import Config, flatten
-from gan_cli.errors import UsageError, closest
+from gan_cli.errors import UsageError, did_you_mean
 
-TEXTS = Path(__file__).with_name("explanations.toml")
+EXPLANATIONS_FILE = Path(__file__).with_name("explanations.toml")
 # The parts of an explanation with their headings, in the order in which they are printed.
 PARTS = {
     "what": "",
@@ -45,12 +45,12 @@ def explain(arguments: Sequence[str]) -> str:
         raise UsageError(f"{others[0]}: explain= stands alone")
     known = groups()
     found = [(group, option) for group, options in known.items() for option in options if name in _names(group, option)]
-    keys = [(dotted, line) for dotted, line in key_lines(Config) if name in (dotted, dotted.rpartition(".")[2])]
+    keys = [(dotted, line) for dotted, line in list_keys(Config) if name in (dotted, dotted.rpartition(".")[2])]
     if name in known:
         return _explain_group(name, known[name])
     if not found and not keys:
         options = [option for options in known.values() for option in options]
-        near = closest(name, [*options, *known, *(dotted for dotted, _ in key_lines(Config))])
+        near = did_you_mean(name, [*options, *known, *(dotted for dotted, _ in list_keys(Config))])
         raise UsageError(f"explain={name}: neither an option nor a key{near}; gan-train --help lists both")
     parts = [explain_option(group, option) for group, option in found] or [_explain_key(*key) for key in keys]
     return "\n".join(parts)
@@ -63,8 +63,8 @@ def _names(group: str, option: str) -> tuple[str, ...]:
 
 def explain_option(group: str, option: str) -> str:
     """The explanation of one option: heading, texts, settings, and the settings of other sections that it changes."""
-    text = texts().get(f"{group}/{option}", {})
-    header = _header(option_files(group, option)[0])
+    text = load_explanations().get(f"{group}/{option}", {})
+    header = _header(find_option_files(group, option)[0])
     lines = [f"{group}={option}", ""]
     for part, title in PARTS.items():
         content = text.get(part, "\n".join(header) if part == "what" else "")
@@ -73,13 +73,13 @@ def explain_option(group: str, option: str) -> str:
     settings, implied = _settings(group, option)
     for title, values in (("settings", settings), ("also sets", implied)):
         if values:
-            lines += [title, *(f"  {key}={shown(value)}" for key, value in values), ""]
+            lines += [title, *(f"  {key}={format_value(value)}" for key, value in values), ""]
     return "\n".join(lines)
 
 
-def texts() -> dict[str, dict[str, str]]:
+def load_explanations() -> dict[str, dict[str, str]]:
     """The explanations by `group/option`, each a dict of its parts."""
-    return tomllib.loads(TEXTS.read_text(encoding="utf-8"))
+    return tomllib.loads(EXPLANATIONS_FILE.read_text(encoding="utf-8"))
 
 
 def _header(path: Path) -> list[str]:
@@ -100,11 +100,11 @@ def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tupl
     with_recipe = compose_command("train", chosen)
     is_recipe = group == recipes.GROUP
     plain = with_recipe.data if is_recipe else compose_command("train", chosen, recipes.NONE).data
-    default, unpenalized = _default_configs(tuple(own_folders()))
+    default, unpenalized = _default_configs(tuple(user_config_folders()))
     chose_penalty = group == "regularizer" or (not is_recipe and plain["regularizer"] != default["regularizer"])
     before = dict(flatten(unpenalized if chose_penalty or group.startswith("architecture") else default))
     prefix = group.replace("/", ".") + "."
-    leaves, recipe_keys = list(flatten(plain)), (recipes.GROUP, recipes.USED)
+    leaves, recipe_keys = list(flatten(plain)), (recipes.GROUP, recipes.USED_KEY)
     own = [(key, value) for key, value in leaves if key.startswith(prefix) and not key.endswith(".name")]
     implied = [
         (key.removesuffix(".name").replace(".", "/") if key.endswith(".name") else key, value)
@@ -129,7 +129,7 @@ def _explain_group(group: str, options: Sequence[str]) -> str:
 
 def _summary(group: str, option: str) -> str:
     """The first line of the comment in an option's file; in an experiment's file the line after its command."""
-    return next((line for line in _header(option_files(group, option)[0]) if not line.startswith("gan-train")), "")
+    return next((line for line in _header(find_option_files(group, option)[0]) if not line.startswith("gan-train")), "")
 
 
 @lru_cache(maxsize=4)
@@ -141,7 +141,11 @@ def _default_configs(folders: tuple[Path, ...]) -> tuple[dict[str, Any], dict[st
 def _explain_key(dotted: str, line: str) -> str:
     """The explanation of one key: its description and its default."""
     data = dict(flatten(compose_command("train", []).data))
-    default = [f"default: {shown(data[dotted])}"] if dotted in data else ["no default: only some options have this key"]
+    default = (
+        [f"default: {format_value(data[dotted])}"]
+        if dotted in data
+        else ["no default: only some options have this key"]
+    )
     return "\n".join([dotted, "", *_wrapped(line), "", *default, ""])
 
 

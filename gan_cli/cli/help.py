@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typing
 
-from gan_cli.config.commands import MANY, POSITIONAL, SCHEMAS
+from gan_cli.config.commands import LIST_KEYS, POSITIONAL_KEY, SCHEMAS
 from gan_cli.config.compose import groups
-from gan_cli.config.schema import key_lines
+from gan_cli.config.schema import list_keys
 from gan_cli.errors import one_line
 
 EXAMPLES = {
@@ -65,14 +65,14 @@ FLAGS = (
 def help_text(command: str) -> str:
     """The help of a command: examples, groups with their options, every key with its description, flags."""
     schema = SCHEMAS[command]
-    words = " RUN ..." if POSITIONAL.get(command) in MANY else " [RUN]" if command in POSITIONAL else ""
+    words = " RUN ..." if POSITIONAL_KEY.get(command) in LIST_KEYS else " [RUN]" if command in POSITIONAL_KEY else ""
     lines = [f"usage: gan-{command}{words} [key=value ...]", "", "Examples"]
     lines += _columns(EXAMPLES[command])
     if groups(command):
         lines += ["", "Groups, chosen as group=option"]
         lines += _columns((group, one_line(", ".join(options), 10_000)) for group, options in groups(command).items())
     lines += ["", "Keys, set as key=value"]
-    lines += _columns(key_lines(schema))
+    lines += _columns(list_keys(schema))
     flags = FLAGS if command == "train" else FLAGS[2:]
     return "\n".join([*lines, "", "Flags", *_columns(flags), ""])
 

@@ -91,9 +91,9 @@ def _run_with_errors_as_lines(command: str, run: Callable[[], int]) -> int:
         print(f"gan-{command}: out of memory: choose a smaller batch_size, image_size or network", file=sys.stderr)
         return UsageError.exit_code
     except BrokenPipeError:
-        from gan_cli.runs.log import silence_stdout
+        from gan_cli.runs.log import discard_stdout
 
-        silence_stdout()
+        discard_stdout()
         return 0
     except OSError as error:
         print(f"gan-{command}: {one_line(error)}", file=sys.stderr)
@@ -106,9 +106,9 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
         print(f"gan-cli {__version__}")
         return 0
     typed = shlex.join([f"gan-{command}", *arguments])
-    from gan_cli.plugins.option_sources import open_sources, tell_taken
+    from gan_cli.plugins.option_sources import print_used_files, read_option_sources
 
-    arguments = open_sources(_with_positional_keys(command, arguments))
+    arguments = read_option_sources(_with_positional_keys(command, arguments))
     if "--help" in arguments or "-h" in arguments:
         from gan_cli.cli.help import help_text
 
@@ -118,7 +118,7 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
         from gan_cli.cli.explain import explain
 
         print(explain(arguments), end="", flush=True)
-        tell_taken(command)
+        print_used_files(command)
         return 0
     if command == "train" and ("-m" in arguments or "--multirun" in arguments):
         from gan_cli.sweeps.sweep import run_sweep
@@ -134,7 +134,7 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
 
 def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
     """The arguments with words without `=` written as the value of the command's positional key."""
-    from gan_cli.config.commands import MANY, POSITIONAL
+    from gan_cli.config.commands import LIST_KEYS, POSITIONAL_KEY
 
     before = dict(zip(arguments[1:], arguments, strict=False))
     words = [
@@ -142,32 +142,32 @@ def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
         for argument in arguments
         if "=" not in argument and not argument.startswith("-") and before.get(argument) not in FLAGS_WITH_VALUE
     ]
-    if command not in POSITIONAL or not words:
+    if command not in POSITIONAL_KEY or not words:
         return arguments
-    key, rest = POSITIONAL[command], [argument for argument in arguments if argument not in words]
-    if key not in MANY:
+    key, rest = POSITIONAL_KEY[command], [argument for argument in arguments if argument not in words]
+    if key not in LIST_KEYS:
         if len(words) > 1:
             raise UsageError(f"{words[1]}: gan-{command} takes one run or checkpoint, and {words[0]} is given already")
         return [*rest, f"{key}={words[0]}"]
-    from gan_cli.config.overrides import quote
+    from gan_cli.config.overrides import quote_for_hydra
 
-    named = ",".join(quote(os.path.expanduser(word)) for word in words)
+    named = ",".join(quote_for_hydra(os.path.expanduser(word)) for word in words)
     return [*rest, f"{key}=[{named}]"]
 
 
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     """Runs `gan-train` and returns its exit code. `command` is the command line as typed, for the record."""
     from gan_cli.api import read_overrides
-    from gan_cli.plugins.option_sources import leaving_at_once, tell_taken
-    from gan_cli.storage.locks import require_locks
+    from gan_cli.plugins.option_sources import exit_on_interrupt, print_used_files
+    from gan_cli.storage.locks import require_file_locks
 
-    with leaving_at_once():
+    with exit_on_interrupt():
         read = read_overrides(overrides)
     if not read.config.dry_run:
-        require_locks()
+        require_file_locks()
     _refuse_processes()
-    tell_taken("train")
-    with leaving_at_once():
+    print_used_files("train")
+    with exit_on_interrupt():
         from gan_cli.launch.launch import Request, launch
 
     return launch(Request(*read, command=command, folder=folder)).code
@@ -188,13 +188,13 @@ def _run_by_config(command: str, arguments: list[str]) -> int:
     from gan_cli.config import schema
     from gan_cli.config.commands import RUNNERS, SCHEMAS
     from gan_cli.config.compose import compose_command
-    from gan_cli.plugins.option_sources import leaving_at_once, tell_taken
+    from gan_cli.plugins.option_sources import exit_on_interrupt, print_used_files
 
-    with leaving_at_once():
+    with exit_on_interrupt():
         parsed = schema.parse(SCHEMAS[command], compose_command(command, arguments).data)
-    tell_taken(command)
+    print_used_files(command)
     module, _, function = RUNNERS[command].partition(":")
-    with leaving_at_once():
+    with exit_on_interrupt():
         run = getattr(importlib.import_module(module), function)
     return run(parsed)
 
@@ -214,22 +214,22 @@ def _print_config(command: str, overrides: list[str]) -> int:
     from omegaconf import OmegaConf
 
     from gan_cli.config.compose import compose_command
-    from gan_cli.plugins.option_sources import tell_taken
+    from gan_cli.plugins.option_sources import print_used_files
 
     print(OmegaConf.to_yaml(OmegaConf.create(compose_command(command, overrides).data)), end="", flush=True)
-    tell_taken(command)
+    print_used_files(command)
     return 0
 
 
 def _with_recipe(overrides: list[str]) -> tuple[list[str], str]:
     """The overrides with the recipe that a run would use, which Hydra does not know; and the value of `recipe=`."""
     from gan_cli.config.compose import HYDRA_KEYS, compose_command
-    from gan_cli.config.recipes import GROUP, USED
+    from gan_cli.config.recipes import GROUP, USED_KEY
 
     own = [override for override in overrides if not override.lstrip("+").startswith(HYDRA_KEYS)]
     composed = compose_command("train", own)
     name, rest = composed.recipe.name, [each for each in overrides if not each.startswith(f"{GROUP}=")]
-    return [*rest, f"{GROUP}={name}", f"{USED}={name}"], composed.data[GROUP]
+    return [*rest, f"{GROUP}={name}", f"{USED_KEY}={name}"], composed.data[GROUP]
 
 
 @contextlib.contextmanager
@@ -246,9 +246,9 @@ def _run_hydra(command: str, arguments: list[str]) -> int:
     import hydra
 
     from gan_cli.config.compose import searchpath_overrides
-    from gan_cli.config.own_folder import quietly
+    from gan_cli.config.own_folder import without_notices
     from gan_cli.config.search_path import config_folder
-    from gan_cli.plugins.option_sources import tell_taken
+    from gan_cli.plugins.option_sources import print_used_files
 
     flags: list[str] = []
     overrides: list[str] = []
@@ -268,14 +268,14 @@ def _run_hydra(command: str, arguments: list[str]) -> int:
     sys.argv = [f"gan-{command}", *flags, *([] if "--hydra-help" in flags else [*searchpath_overrides(), *overrides])]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise instead of printing and exiting with 1
     try:
-        with quietly() if completing else printing:  # a notice would appear in the line that the user types
+        with without_notices() if completing else printing:  # a notice would appear in the line that the user types
             hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()
     except Exception as error:
         from gan_cli.errors import one_line
 
         raise UsageError(one_line(error)) from error
     if not completing:
-        tell_taken(command)
+        print_used_files(command)
     return 0
 
 

@@ -17,12 +17,12 @@ from gan_cli.cli.main import run_command
 
 def main() -> int:
     """Runs the requested command and returns its exit code."""
-    from gan_cli.config.own_folder import quietly
+    from gan_cli.config.own_folder import without_notices
 
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     folder = request["folder"]
-    with quietly():
+    with without_notices():
         return run_command("train", request["arguments"], folder=None if folder is None else Path(folder))
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config import recipes
 from gan_cli.config.overrides import read_override
-from gan_cli.config.search_path import option_files
+from gan_cli.config.search_path import find_option_files
 
 BUNDLES = (recipes.GROUP, "experiment")
 
@@ -21,12 +21,12 @@ def sections(keys: Iterable[str]) -> set[str]:
     return {re.split(r"[./]", key)[0] for key in keys}
 
 
-def sections_of(group: str, option: str) -> set[str]:
+def sections_set_by(group: str, option: str) -> set[str]:
     """The top-level sections in which a bundle, or one that it is based on, sets a key or chooses an option."""
     content = _content(group, option)
     bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     found = sections([*content, *(choice.key_or_group for choice in choices_of(group, option))])
-    return found.union(*(sections_of(group, base) for base in bases if option_files(group, base)))
+    return found.union(*(sections_set_by(group, base) for base in bases if find_option_files(group, base)))
 
 
 def choices_in(override: Override, *, of_any: bool = False) -> list[Override]:
@@ -40,15 +40,15 @@ def chosen_options(override: Override) -> list[str]:
     """The options that an override chooses; none if it sets a key."""
     value = override.value()
     chosen = map(str, value if isinstance(value, list) else [value])
-    return [option for option in chosen if option_files(override.key_or_group, option)]
+    return [option for option in chosen if find_option_files(override.key_or_group, option)]
 
 
-def recipe_in(group: str, option: str) -> str | None:
+def requested_recipe_of(group: str, option: str) -> str | None:
     """The recipe that an option's file requests by `override /recipe:` or by the key `recipe`; None if neither."""
     found, content = None, _content(group, option)
     for entry in content.get("defaults", []):
-        if isinstance(entry, str) and entry != "_self_" and option_files(group, entry):
-            found = recipe_in(group, entry) or found
+        if isinstance(entry, str) and entry != "_self_" and find_option_files(group, entry):
+            found = requested_recipe_of(group, entry) or found
         elif isinstance(entry, dict):
             found = entry.get(f"override /{recipes.GROUP}", found)
     found = content.get(recipes.GROUP, found)
@@ -60,7 +60,7 @@ def choices_of(group: str, option: str) -> list[Override]:
     defaults = _content(group, option).get("defaults", [])
     chosen: dict[str, Override] = {}
     for entry in defaults:
-        if isinstance(entry, str) and entry != "_self_" and option_files(group, entry):
+        if isinstance(entry, str) and entry != "_self_" and find_option_files(group, entry):
             chosen |= {override.key_or_group: override for override in choices_of(group, entry)}  # a base of this file
         for key, value in entry.items() if isinstance(entry, dict) else ():
             other = str(key).removeprefix("override /")
@@ -70,7 +70,7 @@ def choices_of(group: str, option: str) -> list[Override]:
     return list(chosen.values())
 
 
-def named_beside(bundle: Override, overrides: Sequence[Override]) -> set[str]:
+def keys_set_elsewhere(bundle: Override, overrides: Sequence[Override]) -> set[str]:
     """The keys and groups that the overrides other than `bundle` set or choose, directly or through option files.
 
     For a recipe the files of all options count, else those of bundles. An option may choose another, whose file chooses
@@ -89,27 +89,27 @@ def named_beside(bundle: Override, overrides: Sequence[Override]) -> set[str]:
     return found
 
 
-def kept_choices(bundle: Override, overrides: Sequence[Override]) -> list[Override]:
+def effective_choices(bundle: Override, overrides: Sequence[Override]) -> list[Override]:
     """The options that a bundle chooses and no stronger override replaces; an experiment is stronger than a recipe."""
     stronger = [override for override in overrides if override.key_or_group != recipes.GROUP]
-    named = {*BUNDLES} | named_beside(bundle, stronger)
+    named = {*BUNDLES} | keys_set_elsewhere(bundle, stronger)
     return [choice for choice in choices_in(bundle) if choice.key_or_group not in named]
 
 
-def without_recipe(overrides: Sequence[Override]) -> list[Override]:
+def with_recipe_none(overrides: Sequence[Override]) -> list[Override]:
     """The overrides with `recipe=none` added, unless they choose a recipe; an experiment's file may request one too."""
     chosen = any(override.key_or_group == recipes.GROUP for override in overrides)
-    return [*overrides] if chosen else [*overrides, chosen_recipe(recipes.NONE)]
+    return [*overrides] if chosen else [*overrides, recipe_override(recipes.NONE)]
 
 
-def chosen_recipe(recipe: str) -> Override:
+def recipe_override(recipe: str) -> Override:
     """The override that chooses this recipe."""
     return read_override(f"{recipes.GROUP}={recipe}")
 
 
 def _content(group: str, option: str) -> dict[str, Any]:
     """The keys of an option's file. Defaults that are no list are left out: Hydra refuses them on composing."""
-    file = OmegaConf.load(option_files(group, option)[0])
+    file = OmegaConf.load(find_option_files(group, option)[0])
     content: Any = OmegaConf.to_container(file) if isinstance(file, DictConfig) else {}
     if not isinstance(content.get("defaults", []), list):
         del content["defaults"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gan_cli.config.options import DEVICES
+from gan_cli.config.options import DEVICE_OPTIONS
 from gan_cli.config.options.datasets import FITS
 from gan_cli.config.options.evaluation import EXTRACTORS, METRICS
 from gan_cli.config.schema import key, option_of
@@ -18,15 +18,15 @@ UNSUPPORTED_FORMATS = {
     "tflite": "is not written; use format=onnx, which onnxruntime runs on phones, or convert that by onnx2tf",
 }
 # Keys of other tools that gan-cli does not have, with the alternative.
-UNSUPPORTED = {
+UNSUPPORTED_KEYS = {
     ("sample", "project"): "images are not projected to latents; n=64 seed=0 shows samples of 64 seeds",
     ("sample", "latents"): "latents cannot be given here; a seed stands for one, as seeds=0-7; from Python,"
     " load_generator(RUN).network(latents, condition) of gan_cli.api accepts arrays",
     ("sample", "mixing"): "the networks have no styles to mix; format=interpolate shows the way from seed to seed",
 }
-FILMS = ("interpolate", "walk", "progress")
-NUMBERED = "frames"  # an animation as numbered images
-CONTAINERS = ("webp", "gif", "mp4", NUMBERED)
+ANIMATION_FORMATS = ("interpolate", "walk", "progress")
+FRAMES_FOLDER = "frames"  # an animation as numbered images
+CONTAINERS = ("webp", "gif", "mp4", FRAMES_FOLDER)
 OVERWRITE_HELP = "replace the file that out= names if it exists"
 
 
@@ -55,7 +55,7 @@ class SampleConfig:
     format: str = key(
         "grid: one image of all samples; images: a file each; npz: arrays; animations: interpolate from seed to seed,"
         " walk also back to the first, progress of the run's grids; frames: interpolate as numbered images",
-        choices=("grid", "images", "npz", *FILMS, NUMBERED),
+        choices=("grid", "images", "npz", *ANIMATION_FORMATS, FRAMES_FOLDER),
     )
     frames: int | None = key(
         "frames of an animation from each seed to the next; 24 unless set", at_least=1, at_most=1000
@@ -79,7 +79,7 @@ class SampleConfig:
     overwrite: bool = key(OVERWRITE_HELP)
     ema: bool = key("use the averaged generator (EMA) if the checkpoint has one")
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
-    device: Any = option_of(DEVICES, "where it runs")
+    device: Any = option_of(DEVICE_OPTIONS, "where it runs")
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class EvalConfig:
     out: str | None = key("the file, as scores.json, or a folder that receives it; <run>/evaluations unless set")
     overwrite: bool = key(OVERWRITE_HELP)
     plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
-    device: Any = option_of(DEVICES, "where it runs")
+    device: Any = option_of(DEVICE_OPTIONS, "where it runs")
 
 
 @dataclass(frozen=True)
@@ -168,10 +168,10 @@ SCHEMAS: dict[str, type] = {
     "report": ReportConfig,
     "compare": CompareConfig,
 }
-MANY = ("paths",)  # keys whose value is a list of several arguments
-GROUPS = {"sample": ("device",), "eval": ("device",)}  # the groups of each command; `gan-train` has all
+LIST_KEYS = ("paths",)  # keys whose value is a list of several arguments
+COMMAND_GROUPS = {"sample": ("device",), "eval": ("device",)}  # the groups of each command; `gan-train` has all
 # The key of an argument without `=`.
-POSITIONAL = {"sample": "ckpt", "eval": "ckpt", "export": "ckpt", "report": "paths", "compare": "paths"}
+POSITIONAL_KEY = {"sample": "ckpt", "eval": "ckpt", "export": "ckpt", "report": "paths", "compare": "paths"}
 # The function of each command: it takes the config and returns the exit code.
 RUNNERS = {
     "sample": "gan_cli.sampling.sample:sample",

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from gan_cli.config import schema
-from gan_cli.config.image_sizes import SMALLEST_SIDE, levels_of, padded
-from gan_cli.config.metric_names import BETTER, direction, maker_of
+from gan_cli.config.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
+from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
 from gan_cli.config.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 from gan_cli.config.train_config import Config
-from gan_cli.errors import UsageError, closest
+from gan_cli.errors import UsageError, did_you_mean
 
 MAX_UPDATES_WITH_BUDGET = 10  # generator updates of a turn, whose speed can still be measured
-WITH_MODES = ("ring", "grid", "stacked_mnist")  # data sets whose modes are known and counted
+DATASETS_WITH_MODES = ("ring", "grid", "stacked_mnist")  # data sets whose modes are known and counted
 CROSS_ENTROPIES = ("non_saturating", "minimax")
 
 
@@ -48,15 +48,18 @@ def _validate_shapes(config: Config) -> None:
 
 def _validate_sides(config: Config, role: str, network: Any, height: int, width: int) -> None:
     """Checks the sides of the images, and the height at which a network has attention."""
-    if min(height, width) < SMALLEST_SIDE:
-        nearest = [tuple(max(side, least) for side in (height, width)) for least in (SMALLEST_SIDE, SMALLEST_SIDE + 1)]
+    if min(height, width) < MIN_IMAGE_SIDE:
+        nearest = [
+            tuple(max(side, least) for side in (height, width)) for least in (MIN_IMAGE_SIDE, MIN_IMAGE_SIDE + 1)
+        ]
         named = [side[0] if side[0] == side[1] else list(side) for side in nearest]
         raise UsageError(
-            f"image_size={schema.shown(config.image_size)}: architecture.{role}={network.name} makes sides from"
-            f" {SMALLEST_SIDE} on, the nearest are {schema.shown(named[0])} and {schema.shown(named[1])};"
+            f"image_size={schema.format_value(config.image_size)}: architecture.{role}={network.name} makes sides from"
+            f" {MIN_IMAGE_SIDE} on,"
+            f" the nearest are {schema.format_value(named[0])} and {schema.format_value(named[1])};"
             " architecture=mlp makes any"
         )
-    base, _, levels = levels_of(*padded(height, width))
+    base, _, levels = downsampling_levels(*padded_size(height, width))
     attention = getattr(network, "attention", None)
     used = range(levels + 1) if role == "generator" else range(min(levels - 1, 1), levels)
     heights = [base << level for level in used]
@@ -133,9 +136,10 @@ def _validate_training(config: Config) -> None:
 def _validate_evaluation(config: Config) -> None:
     """Checks the metric that selects the best checkpoint, and the patience."""
     evaluation, points = config.evaluation, len(config.sample_shape) == 1
-    if evaluation.best is not None and not direction(evaluation.best):
+    if evaluation.best is not None and not better_direction(evaluation.best):
         raise UsageError(
-            f"evaluation.best={evaluation.best}: expected one of {', '.join(BETTER)}{closest(evaluation.best, BETTER)}"
+            f"evaluation.best={evaluation.best}: expected one of {', '.join(BETTER_DIRECTION)}"
+            f"{did_you_mean(evaluation.best, BETTER_DIRECTION)}"
         )
     if config.resume is not None:  # the keys of the run are not merged yet
         return
@@ -156,12 +160,12 @@ def _validate_evaluation(config: Config) -> None:
 def _validate_best(config: Config) -> None:
     """Checks that the run computes the metric that selects its best checkpoint."""
     best, metrics = config.evaluation.best, config.evaluation.metrics
-    maker = maker_of(best)
+    maker = metric_option(best)
     if maker is not None and maker not in metrics:
         raise UsageError(f"evaluation.best={best}: is computed by evaluation.metrics=[{maker}], set that too")
     if best == "accuracy/class" and config.conditioning.name == "none":
         raise UsageError("evaluation.best=accuracy/class: is for conditional runs, set conditioning=projection")
-    if best is not None and best.startswith("modes/") and config.dataset.name not in WITH_MODES:
+    if best is not None and best.startswith("modes/") and config.dataset.name not in DATASETS_WITH_MODES:
         raise UsageError(f"evaluation.best={best}: the modes of dataset={config.dataset.name} are not known")
 
 

@@ -22,19 +22,19 @@ from gan_cli.config import hints, recipes, search_path
 from gan_cli.config.bundles import (
     BUNDLES,
     chosen_options,
-    chosen_recipe,
-    kept_choices,
-    named_beside,
-    recipe_in,
+    effective_choices,
+    keys_set_elsewhere,
+    recipe_override,
+    requested_recipe_of,
     sections,
-    sections_of,
-    without_recipe,
+    sections_set_by,
+    with_recipe_none,
 )
-from gan_cli.config.commands import GROUPS, SCHEMAS, UNSUPPORTED
-from gan_cli.config.composition import brought_along, container, followers, resolve
-from gan_cli.config.overrides import OPTIONAL_GROUPS, as_typed, check_override, quote, read_override
-from gan_cli.config.own_folder import location
-from gan_cli.config.search_path import config_folder, groups_in, option_files, own_folders
+from gan_cli.config.commands import COMMAND_GROUPS, SCHEMAS, UNSUPPORTED_KEYS
+from gan_cli.config.composition import implied_values, interpolations, resolve, to_container
+from gan_cli.config.overrides import OPTIONAL_GROUPS, check_override, quote_for_hydra, read_override, unquote_literals
+from gan_cli.config.own_folder import search_path_entry
+from gan_cli.config.search_path import config_folder, find_option_files, list_options, user_config_folders
 from gan_cli.config.train_config import flatten
 from gan_cli.errors import UsageError, one_line
 
@@ -47,26 +47,26 @@ class Composed:
 
     `named` are the dotted keys that the user wrote, `brought` the values that the chosen options set besides.
     `followers` are, by key, the keys that take its value unless set: `optimizer.generator.lr` of `optimizer.lr`.
-    `recipe` is the recipe that is used, with the reason; `of_recipe` are the keys of `brought` that it set.
+    `recipe` is the recipe that is used, with the reason; `from_recipe` are the keys of `brought` that it set.
     """
 
     data: dict[str, Any]
     named: tuple[str, ...]
-    brought: dict[str, Any]
-    followers: dict[str, list[str]]
-    recipe: recipes.Choice = recipes.NO_RECIPE
-    of_recipe: tuple[str, ...] = ()
+    implied: dict[str, Any]
+    interpolations: dict[str, list[str]]
+    recipe: recipes.RecipeChoice = recipes.NO_RECIPE
+    from_recipe: tuple[str, ...] = ()
 
 
 def groups(command: str = "train") -> dict[str, list[str]]:
     """The options by group of a command: those of gan-cli, of the user's folders and of enabled plugins."""
     found: dict[str, list[str]] = {}
-    for group, option in groups_in(config_folder()):
+    for group, option in list_options(config_folder()):
         found.setdefault(group, []).append(option)
-    own = {pair for folder in own_folders() for pair in search_path.options_in(folder, found)}
+    own = {pair for folder in user_config_folders() for pair in search_path.list_group_options(folder, found)}
     for group, option in sorted(own - {(group, option) for group, options in found.items() for option in options}):
         found[group].append(option)
-    return found if command == "train" else {group: found[group] for group in GROUPS.get(command, ())}
+    return found if command == "train" else {group: found[group] for group in COMMAND_GROUPS.get(command, ())}
 
 
 def compose_command(command: str, arguments: Sequence[str], recipe: str | None = None) -> Composed:
@@ -80,16 +80,16 @@ def compose_command(command: str, arguments: Sequence[str], recipe: str | None =
             raise UsageError(f"{override.input_line}: several values are a sweep, which needs -m")
         if override.key_or_group.startswith(HYDRA_KEYS):
             raise UsageError(f"{override.input_line}: belongs to sweeps (-m); output= and name= say where a run goes")
-    return compose_checked(command, overrides, recipe)
+    return compose_overrides(command, overrides, recipe)
 
 
 def compose_default(command: str) -> dict[str, Any]:
     """The composition of a command without overrides."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return resolve(_default(command, tuple(own_folders()))[1])
+        return resolve(_default(command, tuple(user_config_folders()))[1])
 
 
-def compose_checked(command: str, overrides: Sequence[Override], recipe: str | None = None) -> Composed:
+def compose_overrides(command: str, overrides: Sequence[Override], recipe: str | None = None) -> Composed:
     """As `compose_command`, for overrides that are parsed."""
     options = groups(command)
     for override in overrides:
@@ -97,9 +97,9 @@ def compose_checked(command: str, overrides: Sequence[Override], recipe: str | N
     keys = [override.key_or_group for override in overrides]
     for index, override in enumerate(overrides):
         if override.key_or_group in keys[:index]:
-            raise UsageError(f"{as_typed(override.input_line or '')}: {override.key_or_group} is given twice")
-    if recipes.USED in keys:
-        raise UsageError(f"{recipes.USED}: is recorded by a run, not set; choose one by recipe=")
+            raise UsageError(f"{unquote_literals(override.input_line or '')}: {override.key_or_group} is given twice")
+    if recipes.USED_KEY in keys:
+        raise UsageError(f"{recipes.USED_KEY}: is recorded by a run, not set; choose one by recipe=")
     overrides = [override for override in overrides if not _is_nothing(override)]
     if command != "train":
         return _compose_settled(command, overrides, options)
@@ -114,25 +114,29 @@ def _compose_with_recipe(
     others = [override for override in overrides if override.key_or_group != recipes.GROUP]
     bare = composed = _compose_without_recipe(command, requested, others, options)
     if requested == recipes.AUTO:
-        choice = recipes.choose(bare.data) if recipe is None else recipes.Choice(recipe, "as the run has it")
+        choice = (
+            recipes.choose_recipe(bare.data) if recipe is None else recipes.RecipeChoice(recipe, "as the run has it")
+        )
     else:
-        choice = recipes.fitting(requested, bare.data, options[recipes.GROUP])
+        choice = recipes.recipe_variant(requested, bare.data, options[recipes.GROUP])
     if choice.name != recipes.NONE:
-        composed = _compose_settled(command, [*others, chosen_recipe(choice.name)], options)
-    data = {**composed.data, recipes.GROUP: requested, recipes.USED: choice.name}
+        composed = _compose_settled(command, [*others, recipe_override(choice.name)], options)
+    data = {**composed.data, recipes.GROUP: requested, recipes.USED_KEY: choice.name}
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    dropped = recipes.drop_dependents(data, bare.data, named)
-    brought = {key: value for key, value in composed.brought.items() if key not in dropped}
+    dropped = recipes.reset_unusable_keys(data, bare.data, named)
+    implied = {key: value for key, value in composed.implied.items() if key not in dropped}
     before, after = dict(flatten(bare.data)), dict(flatten(data))
-    of_recipe = tuple(key for key in brought if key not in before or before[key] != after[key])
-    return dataclasses.replace(composed, data=data, named=named, brought=brought, recipe=choice, of_recipe=of_recipe)
+    from_recipe = tuple(key for key in implied if key not in before or before[key] != after[key])
+    return dataclasses.replace(
+        composed, data=data, named=named, implied=implied, recipe=choice, from_recipe=from_recipe
+    )
 
 
 def _compose_without_recipe(
     command: str, requested: str, others: Sequence[Override], options: dict[str, list[str]]
 ) -> Composed:
     """The composition without a recipe, also without overrides of keys that only the requested recipe has."""
-    none = chosen_recipe(recipes.NONE)
+    none = recipe_override(recipes.NONE)
     try:
         return _compose_settled(command, [none, *others], options)
     except UsageError:
@@ -152,11 +156,11 @@ def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str
         return str(typed[recipes.GROUP].value())
     for group in sorted(typed.keys() & options.keys(), key=lambda group: group != "experiment"):
         for option in chosen_options(typed[group]):
-            recipe = recipe_in(group, option)
+            recipe = requested_recipe_of(group, option)
             if recipe is None:
                 continue
             try:
-                check_override(chosen_recipe(recipe), options)
+                check_override(recipe_override(recipe), options)
             except UsageError as error:
                 raise UsageError(f"{group}={option}: the recipe that its file requests: {error}") from error
             return recipe
@@ -166,7 +170,7 @@ def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str
 def _compose_settled(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> Composed:
     """The composition without replaced settings of bundles. Raises UsageError for errors of Hydra and YAML."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        _, default = _default(command, tuple(own_folders()))
+        _, default = _default(command, tuple(user_config_folders()))
         try:
             whole = _settle(command, overrides, options)
         except (HydraException, OmegaConfBaseException) as error:
@@ -179,14 +183,14 @@ def _compose_settled(command: str, overrides: Sequence[Override], options: dict[
                 raise
             raise UsageError(f"{files[0]}: cannot be used ({one_line(error, 200)})") from error
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    return Composed(resolve(whole), named, brought_along(default, whole, named), followers(whole))
+    return Composed(resolve(whole), named, implied_values(default, whole, named), interpolations(whole))
 
 
 def _user_files(override: Override, options: dict[str, list[str]]) -> list[Path]:
     """The option files that an override chooses, without those of gan-cli itself."""
     value = override.value()
     chosen = value if isinstance(value, list) else [value]
-    files = [path for option in chosen for path in option_files(override.key_or_group, str(option))[:1]]
+    files = [path for option in chosen for path in find_option_files(override.key_or_group, str(option))[:1]]
     known = override.key_or_group in options
     return [path for path in files if known and not path.is_relative_to(config_folder())]
 
@@ -203,14 +207,14 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
     `experiment=gan2014_mnist architecture=dcgan` must not keep the width of its layers.
     """
     whole = _compose(command, overrides)
-    _check_files(whole, _default(command, tuple(own_folders()))[0])
+    _check_files(whole, _default(command, tuple(user_config_folders()))[0])
     bundles = [override for override in overrides if override.key_or_group in BUNDLES]
     replaced = _replaced_sections(command, overrides, bundles, options)
     for section in dict.fromkeys(itertools.chain(*replaced.values())):
         without = [bundle for bundle in bundles if section in replaced[bundle.key_or_group]]
-        choices = [choice for bundle in without for choice in kept_choices(bundle, overrides)]
+        choices = [choice for bundle in without for choice in effective_choices(bundle, overrides)]
         rest = [override for override in overrides if override not in without]
-        plain = _compose(command, without_recipe([*choices, *rest]))
+        plain = _compose(command, with_recipe_none([*choices, *rest]))
         OmegaConf.update(whole, section, OmegaConf.select(plain, section), merge=False)
     return _without_hydra(whole)
 
@@ -220,15 +224,15 @@ def _replaced_sections(
 ) -> dict[str, list[str]]:
     """By bundle, the sections whose keys of the bundle no longer apply, because another option was chosen there."""
     typed = [override for override in overrides if override not in bundles]
-    choices = [choice for bundle in bundles for choice in kept_choices(bundle, overrides)]
+    choices = [choice for bundle in bundles for choice in effective_choices(bundle, overrides)]
     found: dict[str, list[str]] = {}
     plain: DictConfig | None = None
     for bundle in bundles:
         group = found[bundle.key_or_group] = []
-        chosen = sections(named_beside(bundle, overrides) & options.keys())
-        if not chosen & sections_of(bundle.key_or_group, str(bundle.value())):
+        chosen = sections(keys_set_elsewhere(bundle, overrides) & options.keys())
+        if not chosen & sections_set_by(bundle.key_or_group, str(bundle.value())):
             continue  # nothing that it sets was replaced
-        plain = plain or _compose(command, without_recipe([*choices, *typed]))
+        plain = plain or _compose(command, with_recipe_none([*choices, *typed]))
         group += _sections_with_other_option(_compose_alone(command, bundle), plain)
         if bundle.key_or_group == recipes.GROUP and any(other.key_or_group == "regularizer" for other in typed):
             group.append("regularizer")  # a typed penalty keeps its own settings
@@ -237,10 +241,10 @@ def _replaced_sections(
 
 def _check_files(whole: DictConfig, default: DictConfig) -> None:
     """Raises UsageError if a file set one of Hydra's own keys, some of which run code, or used a resolver."""
-    for dotted, value in flatten({key: part for key, part in container(whole).items() if key != "hydra"}):
+    for dotted, value in flatten({key: part for key, part in to_container(whole).items() if key != "hydra"}):
         if isinstance(value, str) and re.search(r"(?<!\\)\$\{[^}]*:", value):
             raise UsageError(f"{dotted}={value}: only keys can be interpolated, as ${{seed}}")
-    of_any, ours = (container(config.hydra) for config in (whole, default))
+    of_any, ours = (to_container(config.hydra) for config in (whole, default))
     for section in of_any.keys() - {"runtime", "overrides", "searchpath"}:
         theirs, expected = (dict(part.get(section) or {}) for part in (of_any, ours))
         if section == "job":
@@ -265,11 +269,11 @@ def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options:
         sections = _settle(command, chosen, options)
     except (HydraException, OmegaConfBaseException):
         return  # an option's file is wrong
-    leaves = [dotted for dotted, _ in flatten(container(sections)) if not dotted.endswith(".name")]
+    leaves = [dotted for dotted, _ in flatten(to_container(sections)) if not dotted.endswith(".name")]
     for override in overrides:
-        if (command, override.key_or_group) in UNSUPPORTED:
-            raise UsageError(f"{override.key_or_group}: {UNSUPPORTED[command, override.key_or_group]}")
-        reason = hints.for_key(command, override.key_or_group, SCHEMAS[command], leaves, [*options])
+        if (command, override.key_or_group) in UNSUPPORTED_KEYS:
+            raise UsageError(f"{override.key_or_group}: {UNSUPPORTED_KEYS[command, override.key_or_group]}")
+        reason = hints.hint_for_key(command, override.key_or_group, SCHEMAS[command], leaves, [*options])
         if reason is not None:
             raise UsageError(reason)
 
@@ -282,7 +286,7 @@ def _compose(command: str, overrides: Iterable[Override]) -> DictConfig:
 
 def searchpath_overrides() -> list[str]:
     """The override of Hydra's search path that adds the folders of the user and of plugins."""
-    folders = ",".join(quote(location(folder)) for folder in own_folders())
+    folders = ",".join(quote_for_hydra(search_path_entry(folder)) for folder in user_config_folders())
     return [f"hydra.searchpath=[{folders}]"] if folders else []
 
 
@@ -298,8 +302,8 @@ def _default(command: str, folders: tuple[Path, ...]) -> tuple[DictConfig, DictC
 
 def _compose_alone(command: str, bundle: Override) -> DictConfig:
     """The composition with a bundle and no other override; do not change it, it is cached unless users' files exist."""
-    alone = without_recipe([bundle])
-    if own_folders():
+    alone = with_recipe_none([bundle])
+    if user_config_folders():
         return _compose(command, alone)
     return _compose_cached(command, tuple(override.input_line or "" for override in alone))
 

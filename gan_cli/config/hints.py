@@ -18,11 +18,11 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 GPU = re.compile(r"(?:cuda|gpu)s?:?(\d*)", re.IGNORECASE)
 MAX_SUGGESTED = 4  # options
 ARCHIVES = (".zip", ".tar", ".npz")
-FETCH = "URLs are not read or written: download what is there, and give its path as {}=..."
+URL_HINT = "URLs are not read or written: download what is there, and give its path as {}=..."
 
 # By command: the words of other tools for a key, and what to write here.
 LENGTH = "steps=... (updates of the generator; an epoch is the number of samples divided by batch_size) or budget=10m"
-WORDS: dict[str, dict[str, str]] = {
+KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
     "train": {
         "epoch epochs n_epochs num_epochs nepoch max_epochs niter n_iter iter iters iterations max_steps num_steps"
         " total_steps kimg": LENGTH,
@@ -78,7 +78,7 @@ WORDS: dict[str, dict[str, str]] = {
     "compare": {"ckpt runs run path": "gan-compare RUN RUN"},
 }  # fmt: skip
 # By group: the names of other tools for an option, and what to write here.
-OPTIONS = {
+OPTIONS_OF_OTHER_TOOLS = {
     "loss": {
         "wgan w": "loss=wasserstein", "wgan_gp wgan-gp wgangp": "loss=wasserstein regularizer=gradient_penalty",
         "lsgan mse": "loss=least_squares", "gan vanilla dcgan softplus logistic": "loss=non_saturating",
@@ -91,7 +91,7 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def for_key(command: str, key: str, config: type, leaves: Sequence[str], groups: Sequence[str]) -> str | None:
+def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], groups: Sequence[str]) -> str | None:
     """Why a key is refused and what to write instead; None for a valid key.
 
     `config` is the dataclass of the command, `leaves` are the keys of the chosen options, `groups` the groups.
@@ -100,11 +100,11 @@ def for_key(command: str, key: str, config: type, leaves: Sequence[str], groups:
         return None
     section = key.rpartition(".")[0]
     siblings = [dotted.rpartition(".")[2] for dotted in leaves if dotted.rpartition(".")[0] == section]
-    options = owners(config, key)
+    options = options_with_key(config, key)
     if options:
         here = f", which has {', '.join(siblings)}" if siblings else ""
-        return f"{key}: not a key of the chosen option{here}; {to_choose(options)}"
-    instead = _look_up(WORDS.get(command, {}), key)
+        return f"{key}: not a key of the chosen option{here}; {describe_choices(options)}"
+    instead = _look_up(KEYS_OF_OTHER_TOOLS.get(command, {}), key)
     if instead:
         return f"unknown key {key}: here it is {instead}; see --help"
     tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
@@ -118,21 +118,21 @@ def _look_up(table: Mapping[str, str], word: str) -> str | None:
     return next((way for words, way in table.items() if {word.lower(), plain} & {*words.split()}), None)
 
 
-def for_option(group: str, value: object) -> str:
+def hint_for_option(group: str, value: object) -> str:
     """`; write ...` for a value that is no option of a group; empty if nothing is known."""
     text = str(value)
-    instead = _look_up(OPTIONS.get(group, {}), text)
+    instead = _look_up(OPTIONS_OF_OTHER_TOOLS.get(group, {}), text)
     numbered = GPU.fullmatch(text) if group == "device" else None
     if numbered and numbered[1]:
         instead = f"device=cuda device.index={numbered[1]}"
-    if group == "dataset" and is_address(text):
-        return f"; {FETCH.format('dataset=folder dataset.path')}"
+    if group == "dataset" and is_url(text):
+        return f"; {URL_HINT.format('dataset=folder dataset.path')}"
     if instead is None and group == "dataset" and _is_path(text):
         instead = f"dataset=folder dataset.path={text}"
     return f"; write {instead}" if instead else ""
 
 
-def is_address(text: str) -> bool:
+def is_url(text: str) -> bool:
     """Whether the text is a URL."""
     return ADDRESS.match(text) is not None
 
@@ -142,10 +142,10 @@ def _is_path(text: str) -> bool:
     return "/" in text or text.startswith("~") or text.lower().endswith(ARCHIVES) or os.path.exists(text)
 
 
-def for_word(word: str) -> str:
+def hint_for_argument(word: str) -> str:
     """`; ...` for an argument of `gan-train` without `=`: the override that uses it; empty if nothing is known."""
-    if is_address(word):
-        return f"; {FETCH.format('dataset=folder dataset.path')}"
+    if is_url(word):
+        return f"; {URL_HINT.format('dataset=folder dataset.path')}"
     try:
         place = locate(word, say=lambda line: None)
     except OSError:  # it cannot be a path
@@ -158,7 +158,7 @@ def for_word(word: str) -> str:
     return f"; for images write dataset=folder dataset.path={word}" if _is_path(word) else ""
 
 
-def owners(config: type, dotted: str) -> list[str]:
+def options_with_key(config: type, dotted: str) -> list[str]:
     """The options that have a key, as `dataset=folder`; none if every option has it, or none."""
     return _owners(config, dotted.split("."), [])
 
@@ -186,7 +186,7 @@ def _has(option: type, rest: Iterable[str]) -> bool:
     return not parts or parts[0] in names
 
 
-def to_choose(options: list[str]) -> str:
+def describe_choices(options: list[str]) -> str:
     """`add dataset=folder` for one option, `choose a or b` for several."""
     if len(options) == 1:
         return f"add {options[0]}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-SMALLEST_SIDE = 4  # pixels of an image; a smaller one would be mostly padding
+MIN_IMAGE_SIDE = 4  # pixels of an image; a smaller one would be mostly padding
 SMALLEST_BASE = 4  # smallest shorter side of the coarsest feature map; the largest is 2 * SMALLEST_BASE - 1
 
 
-def levels_of(height: int, width: int) -> tuple[int, int, int]:
+def downsampling_levels(height: int, width: int) -> tuple[int, int, int]:
     """Returns (base height, base width, levels): each side is its base times 2**levels, the shorter base is 4 to 7.
 
     Raises ValueError if the sides have no such factors, or if `levels` would be 0.
@@ -17,8 +17,8 @@ def levels_of(height: int, width: int) -> tuple[int, int, int]:
     return height >> levels, width >> levels, levels
 
 
-def padded(height: int, width: int) -> tuple[int, int]:
-    """Returns the smallest (height, width), not below the given one, that `levels_of` accepts.
+def padded_size(height: int, width: int) -> tuple[int, int]:
+    """Returns the smallest (height, width), not below the given one, that `downsampling_levels` accepts.
 
     A side of 8 pixels or more grows by less than one position of the coarsest feature map, so that every position
     contains pixels of the image.

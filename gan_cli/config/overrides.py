@@ -14,12 +14,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from gan_cli.config.hints import FETCH, for_option, for_word, is_address
-from gan_cli.config.schema import shown
-from gan_cli.config.search_path import EXPERIMENTS, HERE, config_folder, named_folder, option_files
-from gan_cli.errors import StorageError, UsageError, closest, one_line
+from gan_cli.config.hints import URL_HINT, hint_for_argument, hint_for_option, is_url
+from gan_cli.config.schema import format_value
+from gan_cli.config.search_path import (
+    CURRENT_CONFIGS,
+    EXPERIMENTS,
+    config_folder,
+    explicit_config_folder,
+    find_option_files,
+)
+from gan_cli.errors import StorageError, UsageError, did_you_mean, one_line
 from gan_cli.image_files.name_lists import split_names
-from gan_cli.image_labels.several import paths_of
+from gan_cli.image_labels.several import split_paths
 
 # Keys whose value is a path or free text. It is taken literally, whatever it means in Hydra's grammar.
 PATH_KEYS = (
@@ -38,16 +44,16 @@ def quote_literals(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if key in ("dataset.classes", "dataset.labels_columns"):
         return f"{key}={_quote_items(value)}"
-    if key == PATH_LIST_KEY and value.startswith("[") and paths_of(value) != (value,):
-        return f"{key}=[{','.join(quote(os.path.expanduser(path)) for path in paths_of(value))}]"
+    if key == PATH_LIST_KEY and value.startswith("[") and split_paths(value) != (value,):
+        return f"{key}=[{','.join(quote_for_hydra(os.path.expanduser(path)) for path in split_paths(value))}]"
     if not equals or key not in LITERAL_KEYS or (value == "null" and key != "ckpt"):
         return argument
     if key in PATH_KEYS and value.startswith("~"):
         value = os.path.expanduser(value)  # `~name` of an unknown user stays
-    return f"{key}={quote(value)}"
+    return f"{key}={quote_for_hydra(value)}"
 
 
-def typed_paths(paths: Sequence[str]) -> str:
+def format_path_list(paths: Sequence[str]) -> str:
     """A list of paths as a user types it."""
     return f"[{','.join(map(_in_quotes, paths))}]"
 
@@ -66,22 +72,26 @@ def _quote_items(value: str) -> str:
     except ValueError:
         return value  # left for Hydra to read or refuse
     if listed:
-        return value if re.search(r"\]\s*,\s*\[", value) else "[" + ",".join(map(quote, items)) + "]"
-    return quote(items[0]) if len(items) == 1 and value != "null" and not re.search(r"[\[\]{}]", value) else value
+        return value if re.search(r"\]\s*,\s*\[", value) else "[" + ",".join(map(quote_for_hydra, items)) + "]"
+    return (
+        quote_for_hydra(items[0])
+        if len(items) == 1 and value != "null" and not re.search(r"[\[\]{}]", value)
+        else value
+    )
 
 
-def as_typed(argument: str) -> str:
+def unquote_literals(argument: str) -> str:
     """An override as a user types it: the inverse of `quote_literals`."""
     override = read_override(argument)
-    value = value_of(override)
+    value = override_value(override)
     if override.key_or_group == PATH_LIST_KEY and isinstance(value, list):
-        return f"{PATH_LIST_KEY}={typed_paths(value)}"
+        return f"{PATH_LIST_KEY}={format_path_list(value)}"
     if override.key_or_group not in LITERAL_KEYS or not isinstance(value, str):
         return argument
     return f"{override.key_or_group}={value}"
 
 
-def value_of(override: Override) -> Any:
+def override_value(override: Override) -> Any:
     """The value of an override, with the `${` restored that `quote` escaped."""
     value = override.value()
     if not isinstance(value, str):
@@ -89,7 +99,7 @@ def value_of(override: Override) -> Any:
     return re.sub(r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", value)
 
 
-def quote(text: str) -> str:
+def quote_for_hydra(text: str) -> str:
     """`text` as a quoted string in Hydra's grammar, with nothing interpolated."""
     text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # escapes interpolations
     text = re.sub(r"(\\+)(?='|$)", r"\1\1", text)
@@ -104,7 +114,7 @@ def read_override(argument: str) -> Override:
             f"unknown flag {argument}: keys are written key=value, as {word.partition('=')[0]}=...; see --help"
         )
     if argument.find("=") < 1 and not argument.startswith("~"):
-        raise UsageError(f"{argument}: expected key=value{for_word(argument)}; see --help")
+        raise UsageError(f"{argument}: expected key=value{hint_for_argument(argument)}; see --help")
     try:
         return OverridesParser.create().parse_override(argument)
     except (HydraException, ValueError) as error:
@@ -128,8 +138,8 @@ def check_override(override: Override, options: dict[str, list[str]]) -> None:
         raise UsageError(
             f"{override.input_line}: an option is chosen by {key.removesuffix('.name').replace('.', '/')}=..."
         )
-    if key in PATH_KEYS and isinstance(value := override.value(), str) and is_address(value):
-        raise UsageError(f"{key}={one_line(value, 200)}: {FETCH.format(key)}")
+    if key in PATH_KEYS and isinstance(value := override.value(), str) and is_url(value):
+        raise UsageError(f"{key}={one_line(value, 200)}: {URL_HINT.format(key)}")
     if key in options:
         _check_option(key, override.value(), options[key])
 
@@ -140,18 +150,20 @@ def _check_option(group: str, value: Any, known: list[str]) -> None:
     for text in chosen:
         nothing = text is None and group in OPTIONAL_GROUPS
         if not nothing and text not in known:
-            hint = for_option(group, text) or closest(str(text), known)
-            raise UsageError(f"{group}={shown(text)}: expected one of {', '.join(known)}{hint}")
-        files = option_files(group, str(text))
+            hint = hint_for_option(group, text) or did_you_mean(str(text), known)
+            raise UsageError(f"{group}={format_value(text)}: expected one of {', '.join(known)}{hint}")
+        files = find_option_files(group, str(text))
         for path in files[1:]:
-            if path.is_relative_to(Path(HERE).resolve()) and not path.is_relative_to(named_folder() or files[0]):
+            if path.is_relative_to(Path(CURRENT_CONFIGS).resolve()) and not path.is_relative_to(
+                explicit_config_folder() or files[0]
+            ):
                 _warn_unused(path, files[0])
             else:
                 raise UsageError(f"{group}={text}: {path} has the name of an option that is there already, rename it")
         if files and not files[0].is_relative_to(config_folder()):
             _check_own(files[0], group)
     if isinstance(value, list) and group != "regularizer":
-        raise UsageError(f"{group}={shown(value)}: takes one option, of {', '.join(known)}")
+        raise UsageError(f"{group}={format_value(value)}: takes one option, of {', '.join(known)}")
     if len(set(chosen)) < len(chosen) or ("none" in chosen and len(chosen) > 1):
         raise UsageError(f"{group}=[{','.join(chosen)}]: name each once, and none alone")
 

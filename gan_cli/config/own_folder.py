@@ -29,7 +29,7 @@ _hidden: set[tuple[str, str]] = set()  # (folder, file) that a warning was print
 _quiet: list[bool] = []  # not empty while notices are off
 
 
-class OwnFolder(FileConfigSource):
+class UserConfigSource(FileConfigSource):
     """A config source that hides Hydra's own groups, refuses files that set its keys, and records the files it read."""
 
     @staticmethod
@@ -57,20 +57,20 @@ class OwnFolder(FileConfigSource):
         return [] if _is_hydras(config_path) else super().list(config_path, results_filter)
 
 
-def location(folder: Path) -> str:
+def search_path_entry(folder: Path) -> str:
     """The folder as an entry of Hydra's search path, after registering the config source."""
-    SourcesRegistry.instance().register(OwnFolder)
-    return f"{OwnFolder.scheme()}://{folder}"
+    SourcesRegistry.instance().register(UserConfigSource)
+    return f"{UserConfigSource.scheme()}://{folder}"
 
 
-def forget() -> None:
+def forget_used_files() -> None:
     """Forgets which files were read: a new command begins."""
     _used.clear()
     _hidden.clear()
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def without_notices() -> Iterator[None]:
     """Prints no notices about these folders meanwhile: in a sweep's job (the sweep did) and in shell completion."""
     _quiet.append(True)
     try:
@@ -79,7 +79,7 @@ def quietly() -> Iterator[None]:
         _quiet.pop()
 
 
-def used_files(folder: Path | None) -> list[str]:
+def files_used_from(folder: Path | None) -> list[str]:
     """The files that were read from this folder; none while notices are off."""
     return [] if _quiet else [name for where, name in _used if where == str(folder)]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gan_cli.config.compatibility import validate
-from gan_cli.config.train_config import Config, read
+from gan_cli.config.train_config import Config, parse_unvalidated
 
 
 def parse_config(data: Mapping[str, Any]) -> Config:
     """A `Config` whose values are right in themselves and together. UsageError in one line."""
-    config = read(data)
+    config = parse_unvalidated(data)
     validate(config)
     return config

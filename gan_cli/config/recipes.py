@@ -7,13 +7,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gan_cli.config import schema
-from gan_cli.config.options import DATASETS
-from gan_cli.errors import UsageError, closest, one_line
-from gan_cli.image_labels.attributes import Labelling
-from gan_cli.image_labels.several import Paths, count_pictures
+from gan_cli.config.options import DATASET_OPTIONS
+from gan_cli.errors import UsageError, did_you_mean, one_line
+from gan_cli.image_labels.attributes import LabelOptions
+from gan_cli.image_labels.several import Paths, count_images
 
 GROUP = "recipe"
-USED = "recipe_used"  # the key in which a run records the recipe that was chosen
+USED_KEY = "recipe_used"  # the key in which a run records the recipe that was chosen
 AUTO, NONE = "auto", "none"
 WASSERSTEIN, LEAST_SQUARES = "wasserstein", "least_squares"  # losses with recipes of their own
 SAMPLES = {  # of the published data sets, by split
@@ -33,20 +33,20 @@ CLASSES = {
     "cifar100": 100,
     "stl10": 10,
 }  # with equally many samples each
-DEPENDENTS = {"training.ada_target": "training.augment"}  # a key that recipes set -> the key that it needs
+REQUIRED_KEYS = {"training.ada_target": "training.augment"}  # a key that recipes set -> the key that it needs
 FOR_FEW = "_few"
 FEW = 1_000  # below this number of samples, D's input is augmented
 GREY_SIDE, SMALL_SIDE, MIDDLE_SIDE = 40, 40, 80  # largest side in pixels of each recipe
 
 
-class Choice(NamedTuple):
+class RecipeChoice(NamedTuple):
     """The name of a recipe, and in words the facts by which it was chosen."""
 
     name: str
     reason: str
 
 
-NO_RECIPE = Choice(NONE, "")
+NO_RECIPE = RecipeChoice(NONE, "")
 
 
 class Facts(NamedTuple):
@@ -57,41 +57,43 @@ class Facts(NamedTuple):
     loss: str
 
 
-def choose(data: Mapping[str, Any]) -> Choice:
+def choose_recipe(data: Mapping[str, Any]) -> RecipeChoice:
     """The recipe for a composed config. For data that cannot be read it is "none"; their error is raised later."""
     facts = _facts(data)
     if facts is None:
         return NO_RECIPE
-    return Choice(_recipe_for(facts), _describe(facts))
+    return RecipeChoice(_recipe_for(facts), _describe(facts))
 
 
-def fitting(requested: str, data: Mapping[str, Any], known: Collection[str]) -> Choice:
+def recipe_variant(requested: str, data: Mapping[str, Any], known: Collection[str]) -> RecipeChoice:
     """The recipe requested by name, or its variant for the loss if there is one: another loss needs another penalty."""
     loss = str((data.get("loss") or {}).get("name"))
     name = f"{requested.removesuffix(FOR_FEW)}_{loss}{FOR_FEW if requested.endswith(FOR_FEW) else ''}"
-    return Choice(name, f"loss={loss} in place of {requested}") if name in known else Choice(requested, "")
+    return RecipeChoice(name, f"loss={loss} in place of {requested}") if name in known else RecipeChoice(requested, "")
 
 
-def check_whole(data: Mapping[str, Any], known: Collection[str]) -> None:
+def check_recorded_recipe(data: Mapping[str, Any], known: Collection[str]) -> None:
     """Raises UsageError if the recipe of a whole config does not exist, or if the config has the values of another."""
-    requested, used = data[GROUP], data[USED]
-    for key, name, names in ((GROUP, requested, known), (USED, used, [name for name in known if name != AUTO])):
+    requested, used = data[GROUP], data[USED_KEY]
+    for key, name, names in ((GROUP, requested, known), (USED_KEY, used, [name for name in known if name != AUTO])):
         if name not in names:
-            raise UsageError(f"{key}={one_line(name, 60)}: expected one of {', '.join(names)}{closest(name, names)}")
-    if requested != AUTO and used not in (requested, fitting(requested, data, known).name):
+            raise UsageError(
+                f"{key}={one_line(name, 60)}: expected one of {', '.join(names)}{did_you_mean(name, names)}"
+            )
+    if requested != AUTO and used not in (requested, recipe_variant(requested, data, known).name):
         raise UsageError(
             f"recipe={requested}: this Config has the values of recipe={used}; give a list or mapping of keys with"
             f" recipe={requested}, which sets its own"
         )
 
 
-def drop_dependents(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> list[str]:
+def reset_unusable_keys(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> list[str]:
     """Resets keys that a recipe set and this config cannot use to their values in `bare`, without a recipe.
 
     Changes `data` and returns the dotted keys that were reset. `named` are the keys that the user set.
     """
     dropped = []
-    for dependent, needed in DEPENDENTS.items():
+    for dependent, needed in REQUIRED_KEYS.items():
         section, leaf = dependent.split(".")
         if not isinstance(data[section], dict):  # parsing will refuse it
             continue
@@ -105,7 +107,7 @@ def drop_dependents(data: dict[str, Any], bare: Mapping[str, Any], named: Collec
 def _facts(data: Mapping[str, Any]) -> Facts | None:
     """The facts of a composed config, None if its data set section is invalid."""
     section = data["dataset"]
-    table = DATASETS.get(section.get("name"))
+    table = DATASET_OPTIONS.get(section.get("name"))
     if table is None:
         return None
     try:
@@ -122,7 +124,7 @@ def _facts(data: Mapping[str, Any]) -> Facts | None:
 def count_samples(options: Any) -> int | None:
     """The number of samples that a run reads from a data set, None if it is unknown before reading."""
     if options.name == "folder":
-        labelling = Labelling(
+        labelling = LabelOptions(
             options.labels,
             options.labels_file_column,
             options.labels_columns,
@@ -139,9 +141,9 @@ def count_samples(options: Any) -> int | None:
 
 
 @lru_cache(maxsize=8)
-def _count_in_folder(path: Paths, split: str, labelling: Labelling, classes: tuple[str, ...] | None) -> int | None:
-    """`count_pictures` with a cache: a command counts more than once."""
-    return count_pictures(path, split, labelling, classes)
+def _count_in_folder(path: Paths, split: str, labelling: LabelOptions, classes: tuple[str, ...] | None) -> int | None:
+    """`count_images` with a cache: a command counts more than once."""
+    return count_images(path, split, labelling, classes)
 
 
 def _recipe_for(facts: Facts) -> str:
@@ -165,7 +167,7 @@ def _describe(facts: Facts) -> str:
     return f"{samples}images of {'x'.join(map(str, facts.shape))} and loss={facts.loss}"
 
 
-def told(choice: Choice) -> str:
+def describe_choice(choice: RecipeChoice) -> str:
     """The line that is printed about a recipe that was chosen by the data."""
     if choice.name == NONE:
         return f"recipe: {NONE}, for {choice.reason}"

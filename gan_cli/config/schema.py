@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
-from gan_cli.errors import UsageError, closest, one_line
+from gan_cli.errors import UsageError, did_you_mean, one_line
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _parse_field(field: dataclasses.Field, hint: Any, value: Any, path: str) -> 
         if name is None and unnamed is not None:
             return parse(unnamed, value, path)
         if not isinstance(name, str) or name not in table:
-            raise UsageError(f"{path}={name}: expected one of {', '.join(table)}{closest(str(name), table)}")
+            raise UsageError(f"{path}={name}: expected one of {', '.join(table)}{did_you_mean(str(name), table)}")
         return parse(table[name], value, path)
     if "members" in field.metadata:
         table = field.metadata["members"]
@@ -148,9 +148,11 @@ def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
         converted = _to_one(kind, value, limits)
     if converted is None:
         if str(value) in limits.instead or (isinstance(value, list) and "[]" in limits.instead):
-            raise UsageError(f"{path}={shown(value)}: {limits.instead.get(str(value), limits.instead.get('[]'))}")
-        similar = closest(str(value), limits.choices) if limits.choices is not None else ""
-        raise UsageError(f"{path}={shown(value)}: expected {_allowed(hints, kind, list_of, limits)}{similar}")
+            raise UsageError(
+                f"{path}={format_value(value)}: {limits.instead.get(str(value), limits.instead.get('[]'))}"
+            )
+        similar = did_you_mean(str(value), limits.choices) if limits.choices is not None else ""
+        raise UsageError(f"{path}={format_value(value)}: expected {_allowed(hints, kind, list_of, limits)}{similar}")
     return converted
 
 
@@ -206,25 +208,25 @@ _CONVERTERS = {
 
 def _mapping(data: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
-        raise UsageError(f"{path or 'config'}={shown(data)}: expected a section of keys")
+        raise UsageError(f"{path or 'config'}={format_value(data)}: expected a section of keys")
     return data
 
 
 def _unknown(name: str, path: str, known: Collection[str]) -> str:
     """The message for an unknown key."""
-    return f"unknown key {_join(path, name)}{closest(name, known)}: expected one of {', '.join(known) or 'none'}"
+    return f"unknown key {_join(path, name)}{did_you_mean(name, known)}: expected one of {', '.join(known) or 'none'}"
 
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as a user would write it on the command line, on one line of at most 80 characters."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):
-        return one_line("[" + ",".join(map(shown, value)) + "]", 80)
+        return one_line("[" + ",".join(map(format_value, value)) + "]", 80)
     try:
         return one_line(value, 80)
     except ValueError:  # Python refuses to write out an integer of thousands of digits
@@ -234,7 +236,7 @@ def shown(value: Any) -> str:
 # --- help ---------------------------------------------------------------------------------------------------------
 
 
-def key_lines(cls: type, path: str = "") -> Iterator[tuple[str, str]]:
+def list_keys(cls: type, path: str = "") -> Iterator[tuple[str, str]]:
     """(dotted key, help line) of every key that can be set; a key of several options appears once."""
     lines: dict[str, str] = {}
     for dotted, line in _key_lines(cls, path):

@@ -10,7 +10,7 @@ from gan_cli.errors import UsageError
 
 EXPERIMENTS = "experiment"
 MAX_EXPERIMENT_DEPTH = 3  # folders within each other below `experiment/`
-HERE = "configs"  # used if the current folder contains a folder of this name
+CURRENT_CONFIGS = "configs"  # used if the current folder contains a folder of this name
 _explicit: list[Path] = []  # the folder of --config-dir, for this process
 
 
@@ -31,30 +31,34 @@ def set_explicit_folder(folder: str | None) -> None:
         _explicit.append(path.resolve())
 
 
-def named_folder() -> Path | None:
+def explicit_config_folder() -> Path | None:
     """The folder of `--config-dir`, None if it was not given."""
     return _explicit[0] if _explicit else None
 
 
 def current_folder() -> Path | None:
     """`configs/` in the current folder if options are read from it without `--config-dir`, else None."""
-    folder = Path(HERE).resolve()
-    return folder if folder in own_folders() and folder not in _explicit else None
+    folder = Path(CURRENT_CONFIGS).resolve()
+    return folder if folder in user_config_folders() and folder not in _explicit else None
 
 
-def own_folders() -> list[Path]:
+def user_config_folders() -> list[Path]:
     """The folders of options other than gan-cli's own: `--config-dir`, `configs/` in the current folder, plugins'."""
-    folders = [*_explicit, Path(HERE).resolve(), *(Path(plugin.configs).resolve() for plugin in ENABLED.values())]
+    folders = [
+        *_explicit,
+        Path(CURRENT_CONFIGS).resolve(),
+        *(Path(plugin.configs).resolve() for plugin in ENABLED.values()),
+    ]
     return [path for path in dict.fromkeys(folders) if path.is_dir() and path != config_folder().resolve()]
 
 
-def option_files(group: str, option: str) -> list[Path]:
+def find_option_files(group: str, option: str) -> list[Path]:
     """The files of an option in all folders; the first is the one that is used."""
-    candidates = [folder / group / f"{option}.yaml" for folder in (config_folder(), *own_folders())]
+    candidates = [folder / group / f"{option}.yaml" for folder in (config_folder(), *user_config_folders())]
     return [path for path in candidates if path.is_file()]
 
 
-def options_in(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, str]]:
+def list_group_options(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, str]]:
     """(group, option) of the files of these groups. Other parts of the folder are not read: it may be very large."""
     for group in groups:
         depth = MAX_EXPERIMENT_DEPTH if group == EXPERIMENTS else 0
@@ -63,7 +67,7 @@ def options_in(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, str]]
                 yield group, path.relative_to(folder / group).with_suffix("").as_posix()
 
 
-def groups_in(folder: Path) -> Iterator[tuple[str, str]]:
+def list_options(folder: Path) -> Iterator[tuple[str, str]]:
     """(group, option) of every YAML file in the sub-folders of a folder of options.
 
     An experiment in a sub-folder of `experiment/` is `folder/name`.

@@ -11,15 +11,15 @@ from typing import Any
 from gan_cli.config import schema
 from gan_cli.config.metric_names import selection_metric
 from gan_cli.config.options import (
-    CONDITIONINGS,
-    DATASETS,
-    DEVICES,
-    LOSSES,
-    OPTIMIZERS,
-    REGULARIZERS,
+    CONDITIONING_OPTIONS,
+    DATASET_OPTIONS,
+    DEVICE_OPTIONS,
+    EVALUATION_IF_ABSENT,
+    HEALTH_IF_ABSENT,
+    LOSS_OPTIONS,
+    OPTIMIZER_OPTIONS,
+    REGULARIZER_OPTIONS,
     UNCONDITIONAL,
-    UNEVALUATED,
-    UNWATCHED,
     ArchitectureOptions,
     EvaluationOptions,
     HealthOptions,
@@ -103,16 +103,16 @@ class Config:
     compile: bool = key(
         "compile the networks with torch.compile: takes a minute, then steps are faster or slower", absent=False
     )
-    dataset: Any = option_of(DATASETS, "the training data")
+    dataset: Any = option_of(DATASET_OPTIONS, "the training data")
     architecture: ArchitectureOptions = key("the two networks")
-    conditioning: Any = option_of(CONDITIONINGS, "how samples are conditioned on a class", absent=UNCONDITIONAL)
-    loss: Any = option_of(LOSSES, "what each network minimizes")
-    regularizer: dict[str, Any] = options_of(REGULARIZERS, "penalties and constraints of the discriminator")
-    optimizer: Any = option_of(OPTIMIZERS, "the update rule of the weights")
-    device: Any = option_of(DEVICES, "the device")
+    conditioning: Any = option_of(CONDITIONING_OPTIONS, "how samples are conditioned on a class", absent=UNCONDITIONAL)
+    loss: Any = option_of(LOSS_OPTIONS, "what each network minimizes")
+    regularizer: dict[str, Any] = options_of(REGULARIZER_OPTIONS, "penalties and constraints of the discriminator")
+    optimizer: Any = option_of(OPTIMIZER_OPTIONS, "the update rule of the weights")
+    device: Any = option_of(DEVICE_OPTIONS, "the device")
     training: TrainingOptions = key("the training loop")
-    evaluation: EvaluationOptions = key("evaluation during training", absent=UNEVALUATED)
-    health: HealthOptions = key("the health monitor of a run", absent=UNWATCHED)
+    evaluation: EvaluationOptions = key("evaluation during training", absent=EVALUATION_IF_ABSENT)
+    health: HealthOptions = key("the health monitor of a run", absent=HEALTH_IF_ABSENT)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -135,7 +135,7 @@ class Config:
         return self.name or f"{self.dataset.name}-{self.architecture.generator.name}-{self.loss.name}"
 
 
-def read(data: Mapping[str, Any]) -> Config:
+def parse_unvalidated(data: Mapping[str, Any]) -> Config:
     """A `Config` from plain data, each value checked by itself; `validate` checks how they fit together."""
     require_plugins(data)
     return schema.parse(Config, data)
@@ -150,7 +150,7 @@ def require_plugins(data: Any) -> None:
         raise UsageError(f"needs plugins that are not enabled: add plugins=[{listed}] if you trust them")
 
 
-def refuse_keys_of_sweeps(config: Config) -> None:
+def refuse_sweep_keys(config: Config) -> None:
     """Raises UsageError if keys of sweeps are set for a single run."""
     if config.jobs > 1:
         raise UsageError(f"jobs={config.jobs}: runs of a sweep at a time, which needs -m")
@@ -158,7 +158,7 @@ def refuse_keys_of_sweeps(config: Config) -> None:
         raise UsageError("fresh=true: is for sweeps, which need -m; a run starts anew unless resume= is given")
 
 
-def settle_end(config: Config, named: Sequence[str]) -> Config:
+def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
     """The config with one rule for its end: `steps` that the user named replace the `budget` of an experiment.
 
     `named` are the keys that the user set. Raises UsageError if they contradict each other.
@@ -207,11 +207,11 @@ RUN_CONTROL = (
     "dry_run", "plugins", "logger", "data", "on_changed_data",
 )  # fmt: skip
 
-RECORDED = "conditioning.classes"  # follows from the data
+RECORDED_KEY = "conditioning.classes"  # follows from the data
 # Keys that are not compared: where a run is kept, and what follows from the data.
-NOT_COMPARED = ("name", "dataset.cache", "dataset.labels_version", RECORDED, "recipe_used")
+NOT_COMPARED = ("name", "dataset.cache", "dataset.labels_version", RECORDED_KEY, "recipe_used")
 PATHS = ("dataset.path", "dataset.root", "dataset.labels", "init_from", "replay")  # compared as resolved paths
-AUTO = ("precision", "threads")  # a run replaces "auto" when it starts, and records the value
+AUTO_KEYS = ("precision", "threads")  # a run replaces "auto" when it starts, and records the value
 AUTO_OF_DATA = ("value_range", "profiles")  # in the section dataset; older runs have other values
 
 
@@ -220,7 +220,7 @@ def is_run_control(dotted: str) -> bool:
     return dotted.split(".")[0] in RUN_CONTROL or dotted.endswith("_every")
 
 
-def with_data_settled(config: Config, saved: Config) -> Config:
+def adopt_data_settings(config: Config, saved: Config) -> Config:
     """The config with the values that a saved run chose for `auto` keys of its data, and with its version of labels."""
     leaves = [leaf for leaf in AUTO_OF_DATA if getattr(config.dataset, leaf, None) == "auto"]
     leaves += ["labels_version"] if hasattr(config.dataset, "labels_version") else []
@@ -228,23 +228,23 @@ def with_data_settled(config: Config, saved: Config) -> Config:
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, **settled))
 
 
-def differences(one: Config, other: Config) -> list[str]:
+def differing_keys(one: Config, other: Config) -> list[str]:
     """The keys in which two configs describe different runs, as `key=value (was value)`."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
-    old |= {key: new[key] for key in AUTO if new[key] in ("auto", None)}
+    old |= {key: new[key] for key in AUTO_KEYS if new[key] in ("auto", None)}
     old |= {
         key: "auto" for key in (f"dataset.{leaf}" for leaf in AUTO_OF_DATA) if key in old and new.get(key) == "auto"
     }
     return [
-        one_line(f"{dotted}={schema.shown(new.get(dotted))} (was {schema.shown(old.get(dotted))})", 100)
+        one_line(f"{dotted}={schema.format_value(new.get(dotted))} (was {schema.format_value(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())
         if not is_run_control(dotted)
         and dotted not in NOT_COMPARED
-        and not same(dotted, new.get(dotted), old.get(dotted))
+        and not is_same_value(dotted, new.get(dotted), old.get(dotted))
     ]
 
 
-def same(dotted: str, one: Any, other: Any) -> bool:
+def is_same_value(dotted: str, one: Any, other: Any) -> bool:
     """Whether two values of a key are equal; paths are equal if they resolve to the same file."""
     if one == other or dotted not in PATHS or None in (one, other):
         return bool(one == other)

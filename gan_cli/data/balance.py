@@ -15,7 +15,7 @@ UNEQUAL = 10  # largest class / rarest class from which a warning is printed
 
 
 @dataclass(frozen=True)
-class Groups:
+class ClassGroups:
     """The sample indices of each class that has samples. Samples of unknown class form a class of their own."""
 
     members: tuple[Tensor, ...]
@@ -60,7 +60,7 @@ class Groups:
         return torch.stack([each[int(position * len(each))] for each, position in zip(members, positions, strict=True)])
 
 
-def groups_of(labels: Tensor | None, classes: Sequence[str]) -> Groups:
+def group_by_class(labels: Tensor | None, classes: Sequence[str]) -> ClassGroups:
     """Groups sample indices by class. UsageError for data without classes or with several attributes."""
     if labels is None or not classes:
         raise UsageError("dataset.balance=true: these data have no classes to draw equally often, leave it out")
@@ -69,10 +69,10 @@ def groups_of(labels: Tensor | None, classes: Sequence[str]) -> Groups:
             "dataset.balance=true: these pictures have several attributes; choose one by dataset.labels_columns=[...]"
         )
     found = [(labels == number).nonzero().flatten() for number in range(-1, len(classes))]
-    return Groups(tuple(members for members in found if len(members)))
+    return ClassGroups(tuple(members for members in found if len(members)))
 
 
-def note_on_counts(labels: Tensor | None, classes: Sequence[str], balance: bool, conditional: bool) -> str | None:
+def class_balance_note(labels: Tensor | None, classes: Sequence[str], balance: bool, conditional: bool) -> str | None:
     """Returns a note on very unequal class sizes for a run with `balance` or with conditioning, else None."""
     if labels is None or labels.ndim > 1 or len(classes) < 2:
         return None

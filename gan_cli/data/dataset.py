@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.data.balance import Groups
-from gan_cli.data.labels import condition_of
-from gan_cli.errors import UsageError, counted
+from gan_cli.data.balance import ClassGroups
+from gan_cli.data.labels import encode_condition
+from gan_cli.errors import UsageError, count_noun
 from gan_cli.randomness import generator_for
 
 # By `dataset.flip`: the axes along which images are mirrored, and the random purpose of each.
@@ -68,12 +68,12 @@ class Batch(NamedTuple):
     condition: Tensor | None = None
 
 
-def to_unit(samples: Tensor) -> Tensor:
+def to_signed_unit(samples: Tensor) -> Tensor:
     """Converts uint8 in 0..255 to float32 in [-1, 1]. Points are returned unchanged."""
     return samples.float().div_(127.5).sub_(1) if samples.dtype == torch.uint8 else samples
 
 
-def to_bytes(samples: Tensor) -> Tensor:
+def to_uint8(samples: Tensor) -> Tensor:
     """Converts float in [-1, 1] to the nearest uint8. Points are returned as float32."""
     if samples.ndim < 3:
         return samples.float()
@@ -112,7 +112,7 @@ class Batches:
     flip: bool | str = False  # True: left to right; or `vertical`, `both`
     conditional: bool = False
     offset: int = 0  # samples seen beyond `updates * batch_size`, after a change of the batch size
-    groups: Groups | None = None
+    groups: ClassGroups | None = None
 
     @property
     def per_epoch(self) -> int:
@@ -123,7 +123,7 @@ class Batches:
     def draw(self, update: int) -> Batch:
         """Returns the batch of discriminator update `update`, counted from 0. `flip` mirrors about half of it."""
         indices = self._indices(update)
-        samples = to_unit(self.dataset.samples[indices].to(self.device))
+        samples = to_signed_unit(self.dataset.samples[indices].to(self.device))
         for side, purpose in FLIPS[self.flip].items():
             mirrored = torch.rand(len(samples), generator=generator_for(self.seed, purpose, update)) < 0.5
             samples = torch.where(mirrored.view(-1, 1, 1, 1).to(self.device), samples.flip(side), samples)
@@ -138,7 +138,7 @@ class Batches:
             return self.groups.indices(self.seed, self.batch_size, update, self.offset)
         return batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
 
-    def drawn_conditions(self, step: int) -> Tensor | None:
+    def sample_conditions(self, step: int) -> Tensor | None:
         """Draws the condition of a generator step without real samples, from the labels of the data set."""
         random = generator_for(self.seed, "conditions", step)
         if self.groups is not None:
@@ -148,11 +148,11 @@ class Batches:
     def _conditions(self, indices: Tensor) -> Tensor | None:
         if not self.conditional or self.dataset.labels is None:
             return None
-        return condition_of(self.dataset.labels[indices], len(self.dataset.classes)).to(self.device)
+        return encode_condition(self.dataset.labels[indices], len(self.dataset.classes)).to(self.device)
 
 
 def check_batch_size(dataset: Dataset, batch_size: int) -> None:
     """UsageError if a batch is larger than the data set."""
     if batch_size > len(dataset):
-        have = counted(len(dataset), "sample")
+        have = count_noun(len(dataset), "sample")
         raise UsageError(f"batch_size={batch_size}: the data set has {have}, use at most that many")

@@ -12,21 +12,21 @@ import torch
 
 from gan_cli.config.options.datasets import COLOUR, CROP, FULL, IGNORE
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.decoding.conversion import Outcome, Target, better_target, range_used
+from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat, deep_value_range, target_for_set
 from gan_cli.data.decoding.decoding import Content, decode_all
 from gan_cli.data.decoding.ranges import ValueRange
-from gan_cli.data.mapped import Place
+from gan_cli.data.mapped import CacheEntry
 from gan_cli.data.selection import Selection
-from gan_cli.data.store import Store, find
-from gan_cli.data.told import named, record_of, source_line
-from gan_cli.errors import UsageError, counted
-from gan_cli.image_files.folders import signature
-from gan_cli.image_files.listing import BadPicture, File
+from gan_cli.data.store import ImageStore, find_cached
+from gan_cli.data.told import conversion_record, describe_unusable, source_line
+from gan_cli.errors import UsageError, count_noun
+from gan_cli.image_files.folders import path_signature
+from gan_cli.image_files.listing import BadImageError, ListedFile
 from gan_cli.image_labels.attributes import VERSION as LABELS_VERSION
-from gan_cli.image_labels.attributes import Labelling
-from gan_cli.image_labels.finding import beside
+from gan_cli.image_labels.attributes import LabelOptions
+from gan_cli.image_labels.finding import adjacent_tables
 from gan_cli.image_labels.layout import Layout
-from gan_cli.image_labels.several import Paths, Pictures, paths_of, pictures_at
+from gan_cli.image_labels.several import ImageReader, Paths, open_images, split_paths
 
 NO_CACHE = "none"
 VERSION = 3  # of decoding and of the cache format; cache entries of another version are ignored
@@ -59,49 +59,49 @@ def build_folder(
 
     UsageError for an unusable path, layout, table or (unless `on_bad` is `skip`) image; StorageError if reading fails.
     """
-    target = Target(image_size, image_channels, background, fit, value_range, bands, profiles)
-    how = Labelling(labels, labels_file_column, labels_columns, labels_bins, labels_version)
+    target = TargetFormat(image_size, image_channels, background, fit, value_range, bands, profiles)
+    how = LabelOptions(labels, labels_file_column, labels_columns, labels_bins, labels_version)
     entry = _cache_entry(path, cache, how, target, on_bad, split, selection)
-    found = None if entry is None else find(entry)
+    found = None if entry is None else find_cached(entry)
     return _decode_dataset(path, entry, how, target, on_bad, split, selection) if found is None else found
 
 
-def _cache_entry(path: Paths, cache: str, how: Labelling, *settings: object) -> Place | None:
+def _cache_entry(path: Paths, cache: str, how: LabelOptions, *settings: object) -> CacheEntry | None:
     """Returns the cache entry of these images and settings; None without a cache or if a path cannot be read."""
     if cache == NO_CACHE:
         return None
-    paths = [os.path.expanduser(each) for each in paths_of(path)]
+    paths = [os.path.expanduser(each) for each in split_paths(path)]
     try:
-        files = [*paths, *dict.fromkeys(table for each in paths for table in beside(each, how.table))]
-        content = " ".join(map(signature, files))
+        files = [*paths, *dict.fromkeys(table for each in paths for table in adjacent_tables(each, how.table))]
+        content = " ".join(map(path_signature, files))
     except (OSError, ValueError):
         return None
     # The typed path is included, because it is part of `Dataset.source`.
     key_parts = (VERSION, PIL.__version__, paths, [*map(os.path.realpath, paths)], how, *settings)
     first, second = (hashlib.sha256(repr(key).encode()).hexdigest()[:32] for key in (key_parts, content))
-    return Place(Path(os.path.expanduser(cache)), first, second)
+    return CacheEntry(Path(os.path.expanduser(cache)), first, second)
 
 
 def _decode_dataset(
     path: Paths,
-    entry: Place | None,
-    how: Labelling,
-    target: Target,
+    entry: CacheEntry | None,
+    how: LabelOptions,
+    target: TargetFormat,
     on_bad: str,
     split: str,
     selection: Selection,
 ) -> Dataset:
     """Decodes the images of `build_folder` and stores them in the cache `entry`, if given."""
-    with pictures_at(path) as reader:
-        layout = reader.labelled(how, split)
+    with open_images(path) as reader:
+        layout = reader.read_layout(how, split)
         chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
         files = [layout.files[index] for index in chosen.tolist()]
         used = target
         try:
             while True:
-                with Store(entry, len(files), target.shape) as store:
+                with ImageStore(entry, len(files), target.shape) as store:
                     outcomes = decode_all(files, lambda file: _content(file, reader), used, store.add)
-                    better = better_target(used, outcomes)
+                    better = target_for_set(used, outcomes)
                     if better is None:
                         _check_bad(files, outcomes, on_bad, reader.listing.shown)
                         labels = _labels_of(layout, chosen, outcomes)
@@ -119,16 +119,16 @@ def _decode_dataset(
                             ),
                             labels=labels,
                             classes=layout.classes,
-                            value_range=range_used(used, outcomes),
-                            changes=record_of(reader.listing, files, outcomes, used, target.value_range),
+                            value_range=deep_value_range(used, outcomes),
+                            changes=conversion_record(reader.listing, files, outcomes, used, target.value_range),
                         )
-                        return store.keep(selection.apply(dataset))
+                        return store.finalize(selection.apply(dataset))
                 used = better
         except MemoryError as error:
             raise UsageError(_too_much(len(files), target, str(error) or "there is memory for")) from None
 
 
-def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[Outcome]) -> torch.Tensor | None:
+def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOutcome]) -> torch.Tensor | None:
     """Returns the labels of the `chosen` images that could be decoded, int64 `[N]` or `[N, attributes]`."""
     if layout.labels is None:
         return None
@@ -136,14 +136,14 @@ def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[Outcome]
     return torch.tensor(layout.labels)[chosen][good]
 
 
-def _content(file: File, reader: Pictures) -> Content:
-    """Reads an encoded image or an array. BadPicture if the listing already refused it."""
+def _content(file: ListedFile, reader: ImageReader) -> Content:
+    """Reads an encoded image or an array. BadImageError if the listing already refused it."""
     if file.bad is not None:
-        raise BadPicture(file.bad)
+        raise BadImageError(file.bad)
     return reader.picture(file)
 
 
-def _too_much(count: int, target: Target, most: str) -> str:
+def _too_much(count: int, target: TargetFormat, most: str) -> str:
     """Returns the message for a data set that takes more memory than `most`."""
     channels, height, width = target.shape
     size = count * channels * height * width / 1e9
@@ -153,11 +153,11 @@ def _too_much(count: int, target: Target, most: str) -> str:
     )
 
 
-def _check_bad(files: Sequence[File], outcomes: Sequence[Outcome], on_bad: str, shown: str) -> None:
+def _check_bad(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome], on_bad: str, shown: str) -> None:
     """UsageError for unusable images, unless they are skipped (`on_bad`) and usable ones remain."""
     bad = sum(outcome.bad is not None for outcome in outcomes)
     if not bad or (on_bad == "skip" and bad < len(files)):
         return
-    many = f"{bad:,} of {counted(len(files), 'picture')} cannot be used"
+    many = f"{bad:,} of {count_noun(len(files), 'picture')} cannot be used"
     mend = "mend or remove them" + (", or set dataset.on_bad=skip" if on_bad == "error" else "")
-    raise UsageError(f"dataset.path={shown}: {many}: {named(files, outcomes, 3)}; {mend}")
+    raise UsageError(f"dataset.path={shown}: {many}: {describe_unusable(files, outcomes, 3)}; {mend}")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.errors import UsageError, closest, counted, few, one_line, suggestion
+from gan_cli.errors import UsageError, count_noun, did_you_mean, first_few, one_line, suggestion
 from gan_cli.randomness import generator_for
 
 MOST_ROWS = 10_000
@@ -37,7 +37,7 @@ class Attribute(NamedTuple):
         return self.first <= column < self.first + self.size
 
 
-class Asked(NamedTuple):
+class RequestedCondition(NamedTuple):
     """A requested condition: its name, and the columns that are 1, at most one of each attribute."""
 
     name: str
@@ -55,7 +55,7 @@ def attributes_of(classes: Sequence[str]) -> list[Attribute]:
     return attributes
 
 
-def condition_of(labels: Tensor, size: int) -> Tensor:
+def encode_condition(labels: Tensor, size: int) -> Tensor:
     """Encodes labels int64 `[N]` or `[N, attributes]` as float32 `[N, size]` with a 1 at each label; -1 is unknown."""
     columns = labels.view(len(labels), -1)
     condition = torch.zeros(len(columns), size + 1, device=labels.device)
@@ -63,7 +63,7 @@ def condition_of(labels: Tensor, size: int) -> Tensor:
     return condition[:, :size]
 
 
-def conditions_for(classes: Sequence[str], rows: Sequence[Asked], seeds: Sequence[int]) -> Tensor:
+def build_conditions(classes: Sequence[str], rows: Sequence[RequestedCondition], seeds: Sequence[int]) -> Tensor:
     """Builds the conditions `[len(rows), K]` of rows. An attribute that a row leaves open is drawn from its seed."""
     attributes = attributes_of(classes)
     labels = torch.empty(len(rows), len(attributes), dtype=torch.int64)
@@ -72,29 +72,29 @@ def conditions_for(classes: Sequence[str], rows: Sequence[Asked], seeds: Sequenc
             random = generator_for(seed, f"attribute/{attribute.name}")
             drawn = attribute.first + int(torch.randint(attribute.size, (), generator=random))
             labels[index, position] = next(filter(attribute.has, row.columns), drawn)
-    return condition_of(labels, len(classes))
+    return encode_condition(labels, len(classes))
 
 
-def every_class(classes: Sequence[str], most: int | None = None) -> list[Asked]:
+def all_classes_requested(classes: Sequence[str], most: int | None = None) -> list[RequestedCondition]:
     """Returns a requested condition for each class, or for the first `most`."""
-    return [Asked(name, (column,)) for column, name in enumerate(classes[:most])]
+    return [RequestedCondition(name, (column,)) for column, name in enumerate(classes[:most])]
 
 
-def share_out(rows: Sequence[Asked], count: int) -> list[Asked]:
+def distribute_evenly(rows: Sequence[RequestedCondition], count: int) -> list[RequestedCondition]:
     """Distributes `count` samples over `rows` as evenly as possible; samples of one row are adjacent."""
     return [rows[index * len(rows) // count] for index in range(count)]
 
 
 def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None) -> Tensor | None:
     """Builds conditions `[len(seeds), K]`, evenly distributed over the (first `most`) classes; None without classes."""
-    rows = every_class(classes, most)
-    return conditions_for(classes, share_out(rows, len(seeds)), seeds) if rows else None
+    rows = all_classes_requested(classes, most)
+    return build_conditions(classes, distribute_evenly(rows, len(seeds)), seeds) if rows else None
 
 
 # --- parsing -----------------------------------------------------------------------------------------------------
 
 
-def asked_for(classes: Sequence[str], label: str) -> list[Asked]:
+def parse_labels(classes: Sequence[str], label: str) -> list[RequestedCondition]:
     """Parses `label=`: `cat`, `cat,dog` (a row each), or `red,small` (one row, of two attributes).
 
     A name may contain commas and may be quoted. UsageError for a name that is no class, or a class of several
@@ -121,7 +121,7 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 2 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
-def asked_by_index(classes: Sequence[str], numbers: Sequence[int]) -> list[Asked]:
+def parse_label_indices(classes: Sequence[str], numbers: Sequence[int]) -> list[RequestedCondition]:
     """Returns the requested conditions of `label_index=`: class numbers, counted from 0 in the order of `classes`."""
     if not numbers:
         raise UsageError("label_index=[]: name at least one class, or leave it out")
@@ -133,15 +133,15 @@ def asked_by_index(classes: Sequence[str], numbers: Sequence[int]) -> list[Asked
     return _rows(classes, list(numbers), "label_index")
 
 
-def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[Asked]:
+def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[RequestedCondition]:
     """Returns every combination of the requested columns, one of each attribute that has any."""
     if len(set(columns)) < len(columns):
         raise UsageError(f"{typed}: name each class once")
     by_attribute = [list(filter(attribute.has, columns)) for attribute in attributes_of(classes)]
     rows = list(itertools.product(*[requested for requested in by_attribute if requested]))
     if len(rows) > MOST_ROWS:
-        raise UsageError(f"{typed}: {counted(len(rows), 'combination')}, at most {MOST_ROWS:,}")
-    return [Asked(",".join(classes[column] for column in row), row) for row in rows]
+        raise UsageError(f"{typed}: {count_noun(len(rows), 'combination')}, at most {MOST_ROWS:,}")
+    return [RequestedCondition(",".join(classes[column] for column in row), row) for row in rows]
 
 
 def _column(classes: Sequence[str], name: str) -> int:
@@ -168,7 +168,7 @@ def _nearest(name: str, classes: Sequence[str]) -> str:
         if number is not None and len(numbers) < 3 and None not in numbers:
             ends[known] = max(numbers[0] - number, number - numbers[-1], 0.0)  # type: ignore[operator]
     nearest = min(ends, key=ends.__getitem__, default=None)
-    return closest(name, classes) if nearest is None else suggestion(nearest)
+    return did_you_mean(name, classes) if nearest is None else suggestion(nearest)
 
 
 def _number(text: str) -> float | None:
@@ -181,4 +181,4 @@ def _number(text: str) -> float | None:
 
 
 def _some(classes: Sequence[str]) -> str:
-    return f"which has {few(classes, 20)}"
+    return f"which has {first_few(classes, 20)}"

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from gan_cli.config.train_config import Config
-from gan_cli.data.balance import groups_of
+from gan_cli.data.balance import group_by_class
 from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.datasets import digits
 from gan_cli.data.datasets.celeba import build_celeba
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, load_cifar
 from gan_cli.data.datasets.digits import load_digits
 from gan_cli.data.datasets.points import (
-    SWISS_ROLL_REACH,
+    SWISS_ROLL_EXTENT,
     SWISS_ROLL_SCALE,
     build_grid,
     build_ring,
@@ -32,7 +32,7 @@ from gan_cli.data.datasets.stl10 import load_stl10
 from gan_cli.data.datasets.svhn import load_svhn
 from gan_cli.data.folder import build_folder
 from gan_cli.data.selection import Selection
-from gan_cli.data.told import fit_line
+from gan_cli.data.told import describe_fit
 from gan_cli.errors import UsageError, one_line
 
 
@@ -66,7 +66,7 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     "grid": _drawn(build_grid),
     "swiss_roll": _drawn(build_swiss_roll),
 }
-NATIVE = {  # (height, width) of the images that a data set is published with
+NATIVE_SIZES = {  # (height, width) of the images that a data set is published with
     **dict.fromkeys(("mnist", "fashion_mnist", "kmnist", "stacked_mnist"), (28, 28)),
     **dict.fromkeys(("cifar10", "cifar100", "svhn"), (32, 32)),
     "stl10": (96, 96),
@@ -87,10 +87,10 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
         settings["selection"] = selection
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     dataset = selection.apply(BUILDERS[name](image_size=size, **settings))
-    if name not in NATIVE or size is None:
+    if name not in NATIVE_SIZES or size is None:
         return dataset
     height, width = size
-    return dataclasses.replace(dataset, source=dataset.source + fit_line(NATIVE[name], (height, width)))
+    return dataclasses.replace(dataset, source=dataset.source + describe_fit(NATIVE_SIZES[name], (height, width)))
 
 
 def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
@@ -99,7 +99,7 @@ def build_batches(config: Config, dataset: Dataset, device: torch.device, offset
     `offset` is the number of samples seen beyond `updates * batch_size`, after a change of the batch size.
     """
     flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
-    groups = groups_of(dataset.labels, dataset.classes) if getattr(config.dataset, "balance", False) else None
+    groups = group_by_class(dataset.labels, dataset.classes) if getattr(config.dataset, "balance", False) else None
     return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset, groups)
 
 
@@ -143,11 +143,11 @@ class Modes(NamedTuple):
 
     centres: Tensor
     std: float
-    reach: float
+    extent: float
 
 
 def _mixture(centres: Tensor, std: float) -> Modes:
-    return Modes(centres, std, reach=centres.abs().max().item() + 3 * std)
+    return Modes(centres, std, extent=centres.abs().max().item() + 3 * std)
 
 
 def _selected(centres: Tensor, section: Any) -> Tensor:
@@ -158,7 +158,7 @@ def _selected(centres: Tensor, section: Any) -> Tensor:
 MODES: dict[str, Callable[[Any], Modes]] = {
     "ring": lambda section: _mixture(_selected(ring_centres(section.modes, section.radius), section), section.std),
     "grid": lambda section: _mixture(_selected(grid_centres(section.side, section.spacing), section), section.std),
-    "swiss_roll": lambda section: Modes(torch.empty(0, 2), 0.0, SWISS_ROLL_REACH + 3 * section.std / SWISS_ROLL_SCALE),
+    "swiss_roll": lambda section: Modes(torch.empty(0, 2), 0.0, SWISS_ROLL_EXTENT + 3 * section.std / SWISS_ROLL_SCALE),
 }
 
 

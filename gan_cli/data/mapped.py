@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.storage.download import made_if_kept
-from gan_cli.storage.locks import hold
+from gan_cli.storage.download import create_folder_or_undo
+from gan_cli.storage.locks import lock_file
 
 CHECKED_BYTES = 256 << 20  # up to this size the checksum covers all pixels, above it CHECKED_PICTURES images
 CHECKED_PICTURES = 256
@@ -37,7 +37,7 @@ ALIGNED = 64  # bytes; the labels begin at a multiple of it
 SUFFIX, PART = ".pictures", ".pictures-part-"
 
 
-class Place(NamedTuple):
+class CacheEntry(NamedTuple):
     """The path of a cache file, which need not exist.
 
     `slot` is the hash of the paths and the settings, `content` the hash of the files there. A file with the same `slot`
@@ -45,20 +45,20 @@ class Place(NamedTuple):
     """
 
     folder: Path
-    slot: str
-    content: str
+    settings_hash: str
+    content_hash: str
 
     @property
     def path(self) -> Path:
-        return self.folder / f"{self.slot}-{self.content}{SUFFIX}"
+        return self.folder / f"{self.settings_hash}-{self.content_hash}{SUFFIX}"
 
 
-def load(entry: Place) -> Dataset | None:
+def load_entry(entry: CacheEntry) -> Dataset | None:
     """Memory-maps the cached data set. None if the file is missing, damaged or incomplete."""
     try:
         fd = os.open(entry.path, os.O_RDONLY)
         try:
-            mapped = mapped_file(fd)
+            mapped = map_file(fd)
         finally:
             os.close(fd)
         dataset, checksum = _read_card(mapped)
@@ -84,8 +84,8 @@ def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
     if start + 8 * (0 if labels is None else math.prod(labels)) + length != end:
         raise ValueError("of another length")
     dataset = Dataset(
-        samples=tensor_in(mapped, torch.uint8, 0, shape),
-        labels=None if labels is None else tensor_in(mapped, torch.int64, start, tuple(labels)),
+        samples=mapped_tensor(mapped, torch.uint8, 0, shape),
+        labels=None if labels is None else mapped_tensor(mapped, torch.int64, start, tuple(labels)),
         classes=tuple(card["classes"]),
         source=card["source"],
         digest=card["fingerprint"],
@@ -98,29 +98,29 @@ def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
-class Part(NamedTuple):
+class PartialFile(NamedTuple):
     """A cache file that is being written. Its lock is held while the writer lives."""
 
     fd: int
     path: Path
 
 
-def open_part(folder: Path, size: int) -> Part:
+def create_partial_file(folder: Path, size: int) -> PartialFile:
     """Creates a partial file and reserves `size` bytes, so that a full disk is an OSError now."""
-    with made_if_kept(folder):
+    with create_folder_or_undo(folder):
         _remove_abandoned(folder)
         if shutil.disk_usage(folder).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fd, name = tempfile.mkstemp(dir=folder, prefix=PART)  # for its owner alone: pictures may be private
         try:
-            hold(fd)
+            lock_file(fd)
             if hasattr(os, "posix_fallocate"):
                 _reserve(fd, size)
         except BaseException:
             os.close(fd)
             os.unlink(name)
             raise
-    return Part(fd, Path(name))
+    return PartialFile(fd, Path(name))
 
 
 def _reserve(fd: int, size: int) -> None:
@@ -132,7 +132,7 @@ def _reserve(fd: int, size: int) -> None:
             raise
 
 
-def write(fd: int, data: memoryview | bytes, offset: int) -> None:
+def write_at(fd: int, data: memoryview | bytes, offset: int) -> None:
     """Writes all of `data` at `offset`. Not through a mapping: on a full disk that would kill the process."""
     rest = memoryview(data)
     while rest:
@@ -140,7 +140,7 @@ def write(fd: int, data: memoryview | bytes, offset: int) -> None:
         rest, offset = rest[written:], offset + written
 
 
-def finish(part: Part, path: Path, dataset: Dataset) -> None:
+def finish_file(part: PartialFile, path: Path, dataset: Dataset) -> None:
     """Appends labels, card and trailer to the pixels, syncs the file and renames it to `path`."""
     start = _aligned(dataset.samples.numel())
     labels = b"" if dataset.labels is None else dataset.labels.contiguous().numpy().tobytes()
@@ -157,15 +157,15 @@ def finish(part: Part, path: Path, dataset: Dataset) -> None:
     data = labels + json.dumps(card).encode()
     digest = hashlib.sha256(data).digest()
     data += TRAILER.pack(digest, len(data) - len(labels), MAGIC)
-    write(part.fd, data, start)
+    write_at(part.fd, data, start)
     os.ftruncate(part.fd, start + len(data))  # removes the space reserved for unusable images
     os.fsync(part.fd)
     os.replace(part.path, path)
 
 
-def remove_others(entry: Place) -> None:
+def remove_outdated(entry: CacheEntry) -> None:
     """Removes outdated files of the same paths and settings. A run that has one mapped keeps its mapping."""
-    for path in entry.folder.glob(f"{entry.slot}-*{SUFFIX}"):
+    for path in entry.folder.glob(f"{entry.settings_hash}-*{SUFFIX}"):
         if path != entry.path:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -175,7 +175,7 @@ def _remove_abandoned(folder: Path) -> None:
     """Removes partial files whose writers were killed: their locks are free."""
     for path in folder.glob(f"{PART}*"):
         with contextlib.suppress(OSError), open(path, "rb") as file:
-            hold(file)
+            lock_file(file)
             path.unlink()
 
 
@@ -186,12 +186,12 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNED) * ALIGNED
 
 
-def mapped_file(fd: int) -> mmap.mmap:
+def map_file(fd: int) -> mmap.mmap:
     """Maps the file read-only. The mapping stays valid after the descriptor is closed and the file removed."""
     return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
 
 
-def tensor_in(mapped: mmap.mmap, dtype: torch.dtype, offset: int, shape: tuple[int, ...]) -> Tensor:
+def mapped_tensor(mapped: mmap.mmap, dtype: torch.dtype, offset: int, shape: tuple[int, ...]) -> Tensor:
     """Returns the mapped bytes at `offset`, a multiple of `ALIGNED`, as a read-only tensor."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")  # a data set is never written to

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.image_labels.layout import class_numbers
+from gan_cli.image_labels.layout import class_indices
 from gan_cli.randomness import generator_for
 
 SEED = 0  # of the random subset; independent of the seed of a run
@@ -56,4 +56,4 @@ class Selection:
 
     def _numbers(self, labels: Sequence[Any] | Tensor | None, names: Sequence[str]) -> list[int]:
         assert self.classes is not None
-        return class_numbers(self.classes, labels, names)
+        return class_indices(self.classes, labels, names)

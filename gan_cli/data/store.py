@@ -11,43 +11,53 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.mapped import Part, Place, finish, load, mapped_file, open_part, remove_others, tensor_in, write
+from gan_cli.data.mapped import (
+    CacheEntry,
+    PartialFile,
+    create_partial_file,
+    finish_file,
+    load_entry,
+    map_file,
+    mapped_tensor,
+    remove_outdated,
+    write_at,
+)
 from gan_cli.errors import one_line
 
 MOST_BYTES = 16_000_000_000  # of pixels held in memory
-LEAST_BYTES = 4 << 20  # smaller sets are decoded in a few seconds and are not cached
+MIN_CACHE_BYTES = 4 << 20  # smaller sets are decoded in a few seconds and are not cached
 
 
-def find(entry: Place) -> Dataset | None:
+def find_cached(entry: CacheEntry) -> Dataset | None:
     """Loads the cached data set and adds a note about it. None if it is missing or damaged."""
-    dataset = load(entry)
+    dataset = load_entry(entry)
     if dataset is None:
         return None
     return dataclasses.replace(dataset, notes=(_cache_note(f"{_size_of(dataset)} of pictures from", entry),))
 
 
-class Store:
+class ImageStore:
     """Collects the decoded images of one data set, in the cache file `entry` or in memory.
 
     If the file cannot be written, the images move to memory and a warning says why. Use it in a `with` block, which
     removes a partial file. MemoryError if the images do not fit into memory.
     """
 
-    def __init__(self, entry: Place | None, count: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, entry: CacheEntry | None, count: int, shape: tuple[int, ...]) -> None:
         self._room, self._shape, self._each, self._count = count, shape, math.prod(shape), 0
-        self._entry = entry if count * self._each >= LEAST_BYTES else None
+        self._entry = entry if count * self._each >= MIN_CACHE_BYTES else None
         self._warning: str | None = None
-        self._part: Part | None = None
+        self._part: PartialFile | None = None
         self._memory: Tensor | None = None
         if self._entry is None:
             self._hold_in_memory()
             return
         try:
-            self._part = open_part(self._entry.folder, count * self._each)
+            self._part = create_partial_file(self._entry.folder, count * self._each)
         except OSError as error:
             self._give_up(error)
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> ImageStore:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -57,7 +67,7 @@ class Store:
         """Adds images uint8 `[n, C, H, W]`."""
         if self._part is not None:
             try:
-                write(self._part.fd, np.ascontiguousarray(pictures).data.cast("B"), self._count * self._each)
+                write_at(self._part.fd, np.ascontiguousarray(pictures).data.cast("B"), self._count * self._each)
             except OSError as error:
                 self._give_up(error)
         if self._memory is not None:
@@ -68,20 +78,20 @@ class Store:
         """Returns all images, uint8 `[N, C, H, W]`, N >= 1. Images in a file are read-only."""
         if self._part is not None:
             try:
-                return tensor_in(mapped_file(self._part.fd), torch.uint8, 0, (self._count, *self._shape))
+                return mapped_tensor(map_file(self._part.fd), torch.uint8, 0, (self._count, *self._shape))
             except OSError as error:
                 self._give_up(error)
         assert self._memory is not None
         return self._memory[: self._count]
 
-    def keep(self, dataset: Dataset) -> Dataset:
+    def finalize(self, dataset: Dataset) -> Dataset:
         """Completes the cache file, if there is one. Returns the data set with a note about the cache."""
         note = self._warning
         if self._part is not None and self._entry is not None:
             try:
-                finish(self._part, self._entry.path, dataset)
+                finish_file(self._part, self._entry.path, dataset)
                 note = _cache_note(f"{_size_of(dataset)} of pictures written to", self._entry)
-                remove_others(self._entry)
+                remove_outdated(self._entry)
             except OSError as error:  # the mapping stays valid in this run
                 note = _cache_warning(self._entry, error, "they will be decoded again next time")
         notes = dataset.notes if note is None else (*dataset.notes, note)
@@ -94,7 +104,7 @@ class Store:
         self._hold_in_memory(f", and dataset.cache cannot be written ({error.strerror})")
         if self._part is not None and self._memory is not None and self._count:
             so_far = (self._count, *self._shape)
-            self._memory[: self._count] = tensor_in(mapped_file(self._part.fd), torch.uint8, 0, so_far)
+            self._memory[: self._count] = mapped_tensor(map_file(self._part.fd), torch.uint8, 0, so_far)
         self._drop_part()
 
     def _hold_in_memory(self, why: str = "") -> None:
@@ -121,10 +131,10 @@ def _size_of(dataset: Dataset) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def _cache_note(what: str, entry: Place) -> str:
+def _cache_note(what: str, entry: CacheEntry) -> str:
     return f"cache: {what} {one_line(entry.path)}"
 
 
-def _cache_warning(entry: Place, error: OSError, instead: str) -> str:
+def _cache_warning(entry: CacheEntry, error: OSError, instead: str) -> str:
     why = error.strerror or str(error)
     return f"warning: dataset.cache={one_line(entry.folder)}: pictures cannot be cached there ({why}), {instead}"

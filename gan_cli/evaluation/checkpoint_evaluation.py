@@ -10,32 +10,37 @@ from PIL import Image
 from torch import Tensor
 
 from gan_cli import __version__
-from gan_cli.config.metric_names import Evaluated
+from gan_cli.config.metric_names import EvaluationResult
 from gan_cli.config.options.datasets import CROP
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.data.reach import moved, reachable
+from gan_cli.data.reach import relocate_data, resolve_data_paths
 from gan_cli.errors import CheckpointError, DivergedError, UsageError, one_line
 from gan_cli.evaluation.evaluator import available_metrics, check_metrics, evaluate_samples
 from gan_cli.evaluation.image_folders import read_folders
 from gan_cli.evaluation.metrics.memorization import Memorization
-from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real
+from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real_data
 from gan_cli.evaluation.reference import (
+    LogCallback,
     ProgressCallback,
     Reference,
-    Say,
     build_extractor,
     build_reference,
     no_log,
     no_progress,
 )
-from gan_cli.evaluation.samples import FIRST_SEED, STANDING_BATCHES, draw_samples, with_own_statistics
+from gan_cli.evaluation.samples import (
+    FIRST_EVALUATION_SEED,
+    STANDING_BATCHES,
+    generate_samples,
+    recompute_batch_norm_statistics,
+)
 from gan_cli.images import grid
 from gan_cli.models.build_networks import build_generator
-from gan_cli.models.standing import has_statistics
+from gan_cli.models.standing import has_running_statistics
 from gan_cli.randomness import generator_for
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.storage.run_folder import started_in
+from gan_cli.storage.run_folder import start_folder
 
 DEFAULT_SAMPLES = 5000  # if `n` is not given and there are as many real samples
 SHOWN_PAIRS = 32
@@ -58,17 +63,17 @@ def evaluate_checkpoint(
     n: int | None = None,
     reals: str = "held_out",
     n_real: int | None = None,
-    seed: int = FIRST_SEED,
+    seed: int = FIRST_EVALUATION_SEED,
     batch_size: int = 500,
     resamples: int = 200,
     ema: bool = True,
     standing: bool = True,
     data: str | None = None,
     device: torch.device | None = None,
-    log: Say = no_log,
+    log: LogCallback = no_log,
     progress: ProgressCallback = no_progress,
     on_pairs: ImageCallback = _ignore_image,
-) -> Evaluated:
+) -> EvaluationResult:
     """Evaluates `n` samples of a checkpoint's generator, of seeds `seed` to `seed + n - 1`.
 
     They are compared with `n_real` real samples: held-out ones, training ones or all, as `reals` says. The data set is
@@ -83,13 +88,13 @@ def evaluate_checkpoint(
     log(f"data: {dataset.source}")
     reference = _reference(real, extractor, n, metrics, log, progress, Protocol(reals, n_real))
     generator = build_generator(found.config, found.tensors, device or torch.device("cpu"), ema=ema)
-    standing = standing and has_statistics(generator)
+    standing = standing and has_running_statistics(generator)
     if standing:
-        generator = with_own_statistics(generator, found.config, dataset)
+        generator = recompute_batch_norm_statistics(generator, found.config, dataset)
         log(f"batch norm: statistics recomputed from {STANDING_BATCHES} batches of samples, for the evaluated weights")
     seeds = range(seed, seed + reference.n)
     try:
-        samples = draw_samples(generator, found.config, dataset, seeds, batch_size, progress)
+        samples = generate_samples(generator, found.config, dataset, seeds, batch_size, progress)
     except DivergedError as error:
         raise CheckpointError(f"{found.path}: {error}") from error
     about = _describe_samples(found, dataset, seeds, ema, standing)
@@ -114,9 +119,9 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
     """The data set of the checkpoint's run, and its real data. UsageError if the data are missing or have changed."""
     config, away = found.config, ""
     if data is not None:
-        section = moved(config.dataset, data)
+        section = relocate_data(config.dataset, data)
     else:
-        section = reachable(config.dataset, started_in(found.path.parent.parent))
+        section = resolve_data_paths(config.dataset, start_folder(found.path.parent.parent))
         away = (
             "; if they were moved, give the new path as data=..."
             if hasattr(section, "path") or hasattr(section, "root")
@@ -131,7 +136,7 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
             f"{found.path}: was trained on other data than these ({one_line(dataset.source, 120)}); restore those"
             f"{away}, or compare folders of pictures by real= and fake="
         )
-    return dataset, find_real(section, config.image_size, dataset)
+    return dataset, find_real_data(section, config.image_size, dataset)
 
 
 def _reference(
@@ -139,7 +144,7 @@ def _reference(
     extractor: str,
     n: int | None,
     metrics: Sequence[str] | None,
-    log: Say,
+    log: LogCallback,
     progress: ProgressCallback,
     protocol: Protocol = DEFAULT_PROTOCOL,
 ) -> Reference:
@@ -178,10 +183,10 @@ def evaluate_folders(
     reals: str = "held_out",
     n_real: int | None = None,
     resamples: int = 200,
-    log: Say = no_log,
+    log: LogCallback = no_log,
     progress: ProgressCallback = no_progress,
     on_pairs: ImageCallback = _ignore_image,
-) -> Evaluated:
+) -> EvaluationResult:
     """Evaluates the images of one folder or zip, `fake`, against another, `real`. Else as `evaluate_checkpoint`."""
     protocol = Protocol(reals, n_real)
     folders = read_folders(real, fake, image_size, n or DEFAULT_SAMPLES, fit=fit, extractor=extractor, n_real=n_real)
@@ -225,7 +230,7 @@ def _evaluate(
     about: dict[str, Any],
     progress: ProgressCallback,
     on_pairs: ImageCallback,
-) -> Evaluated:
+) -> EvaluationResult:
     found = evaluate_samples(
         reference, samples, metrics or available_metrics(reference), resamples=resamples, progress=progress
     )
@@ -247,7 +252,7 @@ def _evaluate(
     if found.memorization is not None:
         about |= {"memorized": found.memorization.flagged, "verdict": found.memorization.verdict}
         on_pairs(draw_nearest(found.memorization, samples, reference))
-    return Evaluated(tuple(found.metrics), about)
+    return EvaluationResult(tuple(found.metrics), about)
 
 
 def draw_nearest(found: Memorization, samples: Tensor, reference: Reference) -> Image.Image:

@@ -16,9 +16,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gan_cli.config.commands import EvalConfig
-from gan_cli.config.metric_names import EVALUATIONS, Evaluated, Figure, save_evaluated
+from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
 from gan_cli.config.options.datasets import CROP
-from gan_cli.device import build_device, calm_threads
+from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import GanCliError, StorageError, UsageError
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
 from gan_cli.evaluation.evaluator import TOO_FEW_SAMPLES
@@ -27,8 +27,8 @@ from gan_cli.evaluation.reference import ProgressCallback
 from gan_cli.images import grid
 from gan_cli.reports.report import write_run_report
 from gan_cli.state import checkpoint
-from gan_cli.storage.links import refuse_link
-from gan_cli.storage.output_file import check_free, file_of
+from gan_cli.storage.links import refuse_symlink
+from gan_cli.storage.output_file import check_overwrite, output_file
 from gan_cli.storage.run_folder import CHECKPOINTS
 
 WIDTH = 110  # of the table if the output is not a terminal
@@ -38,10 +38,10 @@ MIN_WIDTH_FOR_BETTER = 90  # of a terminal; the table has no column "better" in 
 def evaluate(config: EvalConfig) -> int:
     """Prints the metrics and writes them to a JSON file; for memorization also an image of the nearest pairs."""
     _check_source(config)
-    named = file_of(config.out, ".json", "gan-eval")
-    check_free(named, [] if named is None else [_pairs_path(named)], config.overwrite)
+    named = output_file(config.out, ".json", "gan-eval")
+    check_overwrite(named, [] if named is None else [_pairs_path(named)], config.overwrite)
     device = build_device(config.device)
-    calm_threads()
+    limit_threads()
     images: list[Image.Image] = []
     options: dict[str, Any] = {
         "metrics": config.metrics, "extractor": config.extractor, "n": config.n, "reals": config.reals,
@@ -50,7 +50,7 @@ def evaluate(config: EvalConfig) -> int:
     }  # fmt: skip
     with _progress() as progress:
         if config.ckpt is not None:
-            found = checkpoint.find(config.ckpt, "eval")
+            found = checkpoint.load_named(config.ckpt, "eval")
             folder, stem = _default_folder(found.path), found.path.stem
             evaluated = evaluate_checkpoint(
                 found, seed=config.seed, batch_size=config.batch_size, ema=config.ema, standing=config.standing,
@@ -123,7 +123,7 @@ def _progress() -> Iterator[ProgressCallback]:
 # --- output ------------------------------------------------------------------------------------------------------
 
 
-def _print(evaluated: Evaluated) -> None:
+def _print(evaluated: EvaluationResult) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
@@ -142,7 +142,7 @@ def _print(evaluated: Evaluated) -> None:
         _print_line(evaluated.about["verdict"])
 
 
-def _row(metric: Figure) -> list[str]:
+def _row(metric: MetricResult) -> list[str]:
     interval = "" if metric.interval is None else " to ".join(map(_number, metric.interval))
     value = _number(metric.value) if not metric.note.startswith("of ") else f"{_number(metric.value)} {metric.note}"
     floor = "" if metric.floor is None else _number(metric.floor)
@@ -157,7 +157,7 @@ def _number(value: float) -> str:
 
 def _default_folder(path: Path) -> Path:
     """`<run>/evaluations` for a checkpoint in a run, else the checkpoint's folder."""
-    return refuse_link(path.parent.parent / EVALUATIONS) if path.parent.name == CHECKPOINTS else path.parent
+    return refuse_symlink(path.parent.parent / EVALUATIONS) if path.parent.name == CHECKPOINTS else path.parent
 
 
 def _pairs_path(path: Path) -> Path:
@@ -165,7 +165,7 @@ def _pairs_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_memorization.png")
 
 
-def _save(evaluated: Evaluated, images: list[Image.Image], folder: Path, stem: str) -> Path:
+def _save(evaluated: EvaluationResult, images: list[Image.Image], folder: Path, stem: str) -> Path:
     """Writes the JSON file, and the image next to it, under a name that is not in use yet."""
     folder.mkdir(parents=True, exist_ok=True)
     reals = "" if evaluated.about["reals"] == "held_out" else f"_{evaluated.about['reals']}"
@@ -186,9 +186,9 @@ def _save(evaluated: Evaluated, images: list[Image.Image], folder: Path, stem: s
         raise
 
 
-def _write(evaluated: Evaluated, images: list[Image.Image], path: Path) -> Path:
+def _write(evaluated: EvaluationResult, images: list[Image.Image], path: Path) -> Path:
     for image in images:
         evaluated.about["page"] = _pairs_path(path).name
-        grid.save_picture(image, _pairs_path(path))
-    save_evaluated(evaluated, path)
+        grid.save_png(image, _pairs_path(path))
+    save_evaluation(evaluated, path)
     return path

@@ -1,8 +1,8 @@
 """Computes metrics of generated samples against real ones, each with its interval and floor.
 
-real = find_real(config.dataset, config.image_size, dataset)
+real = find_real_data(config.dataset, config.image_size, dataset)
 reference = build_reference(real, build_extractor("auto", real), n=2000)
-metrics = compute_figures(reference, samples, ["frechet", "precision_recall"], resamples=0)
+metrics = compute_metrics(reference, samples, ["frechet", "precision_recall"], resamples=0)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gan_cli.config.metric_names import Figure
+from gan_cli.config.metric_names import MetricResult
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics.distances import frechet_distances, kernel_distances
 from gan_cli.evaluation.metrics.extractors import Features
@@ -105,7 +105,7 @@ class MetricFamily(NamedTuple):
     compares: bool = True
 
 
-FAMILIES = (
+METRIC_FAMILIES = (
     MetricFamily(_frechet, 10**9, {"frechet": ("frechet",)}),
     MetricFamily(_kernel, MAX_PAIRWISE_SAMPLES, {"kernel": ("kernel",)}),
     MetricFamily(
@@ -147,18 +147,18 @@ def check_metrics(reference: Reference, names: Sequence[str]) -> None:
 
 
 class SampleEvaluation(NamedTuple):
-    metrics: list[Figure]
+    metrics: list[MetricResult]
     memorization: Memorization | None
 
 
-def compute_figures(
+def compute_metrics(
     reference: Reference,
     samples: Tensor,
     names: Sequence[str],
     *,
     resamples: int = 200,
     progress: ProgressCallback = no_progress,
-) -> list[Figure]:
+) -> list[MetricResult]:
     """Computes the metrics of `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`, in the order of METRICS.
 
     The name of a result ends with its extractor, as `frechet-classifier`; memorization always uses pixels, and the
@@ -177,10 +177,10 @@ def evaluate_samples(
     resamples: int = 200,
     progress: ProgressCallback = no_progress,
 ) -> SampleEvaluation:
-    """As `compute_figures`, and which samples are copies if `names` holds memorization."""
+    """As `compute_metrics`, and which samples are copies if `names` holds memorization."""
     check_metrics(reference, names)
-    families = [family for family in FAMILIES if set(family.names) & set(names)]
-    results: list[Figure] = []
+    families = [family for family in METRIC_FAMILIES if set(family.names) & set(names)]
+    results: list[MetricResult] = []
     if families:
         fake = reference.extractor.extract(samples, lambda done, count: progress("features", done, count))
     for number, family in enumerate(families):
@@ -196,7 +196,7 @@ def evaluate_samples(
 
 def _compute_family(
     family: MetricFamily, reference: Reference, fake: Features, names: Sequence[str], resamples: int
-) -> list[Figure]:
+) -> list[MetricResult]:
     """Computes the metrics of a family that `names` hold, and the family's floors where they are not known yet."""
     started, count = time.perf_counter(), min(len(fake.features), family.max_samples)
     found = family.compute(reference, _first(fake, count), half_masks(count, resamples))
@@ -230,9 +230,9 @@ def _full_name(name: str, reference: Reference) -> str:
 
 def _result(
     raw: RawMetric, name: str, count: int, floor: float | None, seconds: float, note: str = "", reals: int = 0
-) -> Figure:
+) -> MetricResult:
     interval = confidence_interval(raw.values, raw.minimum, raw.maximum)
-    return Figure(name, raw.values[0].item(), count, raw.better, interval, floor, round(seconds, 3), note, reals)
+    return MetricResult(name, raw.values[0].item(), count, raw.better, interval, floor, round(seconds, 3), note, reals)
 
 
 def _note(raw: RawMetric, count: int, features: int) -> str:
@@ -264,7 +264,9 @@ def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallbac
     )
 
 
-def memorization_metrics(found: Memorization, seconds: float, resamples: int = 200, among: int = 0) -> list[Figure]:
+def memorization_metrics(
+    found: Memorization, seconds: float, resamples: int = 200, among: int = 0
+) -> list[MetricResult]:
     """The shares of samples that copy training images and that repeat each other, and a ratio of distances.
 
     `nearest-pixels` is the median distance to the nearest training image over that of held-out images. `among` is the
@@ -280,7 +282,9 @@ def memorization_metrics(found: Memorization, seconds: float, resamples: int = 2
     interval = wilson_interval(share, count) if resamples > 1 else None
     repeated, nearest = RawMetric("repeated", repeats, "lower", 0, 1), RawMetric("nearest", ratios, "", 0)
     return [
-        Figure(f"memorized-{PIXELS}", share, count, "lower", interval, COPY_QUANTILE, round(each, 3), note, among),
+        MetricResult(
+            f"memorized-{PIXELS}", share, count, "lower", interval, COPY_QUANTILE, round(each, 3), note, among
+        ),
         _result(repeated, f"repeated-{PIXELS}", count, COPY_QUANTILE, each, note),
         _result(nearest, f"nearest-{PIXELS}", count, 1.0, each, note, among),
     ]

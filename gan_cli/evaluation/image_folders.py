@@ -13,17 +13,17 @@ from typing import NamedTuple
 from gan_cli.config import schema
 from gan_cli.config.options.datasets import CROP, Folder
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.decoding.decoding import measured
-from gan_cli.data.decoding.fitting import PAD, fit_of
+from gan_cli.data.decoding.decoding import inspect_image
+from gan_cli.data.decoding.fitting import PAD, compute_fit
 from gan_cli.data.decoding.images import crop_box
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.errors import GanCliError, UsageError, counted, few, one_line
+from gan_cli.errors import GanCliError, UsageError, count_noun, first_few, one_line
 from gan_cli.evaluation.metrics.doubles import count_shared, image_digests
-from gan_cli.evaluation.real_data import RealData, find_real
-from gan_cli.image_files.listing import BadPicture
+from gan_cli.evaluation.real_data import RealData, find_real_data
+from gan_cli.image_files.listing import BadImageError
 from gan_cli.image_labels.attributes import VERSION
-from gan_cli.image_labels.several import Pictures, pictures_at
+from gan_cli.image_labels.several import ImageReader, open_images
 
 MEASURED = 500  # images of a folder whose size and colour are read to choose the common size
 MAX_SIDE = 128  # pixels, unless image_size says more
@@ -52,8 +52,8 @@ class FolderSummary(NamedTuple):
         return self.sizes.most_common(1)[0][0] if self.sizes else (64, 64)  # unreadable: building the data set fails
 
     @property
-    def measured(self) -> int:
-        """How many images were measured."""
+    def inspect_image(self) -> int:
+        """How many images were inspect_image."""
         return self.sizes.total()
 
 
@@ -84,7 +84,7 @@ def read_folders(
     """
     summaries = _summarize("real", real), _summarize("fake", fake)
     size, why = _common_size(*summaries, image_size, MAX_INCEPTION_SIDE if extractor == "inception" else MAX_SIDE)
-    channels = 1 if summaries[0].measured and summaries[0].grey == summaries[0].measured else 3
+    channels = 1 if summaries[0].inspect_image and summaries[0].grey == summaries[0].inspect_image else 3
     section = _section(real, channels, max(MAX_REAL, n_real or 0), fit)
     dataset = _build("real", section, size)
     fakes = _build("fake", _section(fake, channels, n, fit), size)
@@ -92,7 +92,7 @@ def read_folders(
     if used is not None and fakes.value_range not in (None, used):  # more than 8 bits: both need the same range
         fakes = _build("fake", _section(fake, channels, n, fit, used), size)
     section = dataclasses.replace(section, limit=None, value_range=used or section.value_range)
-    found = find_real(section, size, dataset)
+    found = find_real_data(section, size, dataset)
     lines = [f"real: {dataset.source}", f"fake: {fakes.source}"]
     lines += [f"size: compared at {_size_text(size)} (height x width), {why}", *_resize_lines(summaries, size, fit)]
     lines += [*_colour_lines(summaries, channels), *_class_lines(dataset, fakes)]
@@ -122,7 +122,7 @@ def _build(key: str, section: Folder, size: Sides) -> Dataset:
 
 def _summarize(key: str, path: str) -> FolderSummary:
     try:
-        with pictures_at(path) as reader:
+        with open_images(path) as reader:
             files = len(reader.listing.files)
             headers = list(_headers(reader))
     except GanCliError as error:
@@ -131,13 +131,13 @@ def _summarize(key: str, path: str) -> FolderSummary:
     return FolderSummary(key, Counter(sides for sides, _ in headers), grey, files)
 
 
-def _headers(reader: Pictures) -> Iterator[tuple[Sides, bool]]:
+def _headers(reader: ImageReader) -> Iterator[tuple[Sides, bool]]:
     """(height, width), and whether the image is grey, of each of the first images that can be opened."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for file in reader.listing.files[:MEASURED]:
-            with contextlib.suppress(BadPicture):
-                yield measured(reader.picture(file))
+            with contextlib.suppress(BadImageError):
+                yield inspect_image(reader.picture(file))
 
 
 def _common_size(real: FolderSummary, fake: FolderSummary, requested: Size | None, max_side: int) -> tuple[Sides, str]:
@@ -167,7 +167,7 @@ def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, f
         changed = shrunk = enlarged = 0
         share = 0.0
         for (height, width), count in folder.sizes.items():
-            change = fit_of(width, height, size, fit)
+            change = compute_fit(width, height, size, fit)
             if change.share > 0:
                 changed, share = changed + count, share + count * change.share
             shrunk += count * change.shrunk
@@ -175,7 +175,7 @@ def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, f
         changes = [f"{changed:,} {_change_of_proportions(fit, share / changed)}"] if changed else []
         changes += [f"{count:,} {verb}" for count, verb in ((shrunk, "shrunk"), (enlarged, "enlarged")) if count]
         if changes:
-            of = f" (of the first {folder.measured:,})" if folder.measured < folder.files else ""
+            of = f" (of the first {folder.inspect_image:,})" if folder.inspect_image < folder.files else ""
             lines.append(f"size: {folder.key}: {_list_sizes(folder.sizes)}{of}; {', '.join(changes)}")
     return lines
 
@@ -192,7 +192,7 @@ def _change_of_proportions(fit: str, share: float) -> str:
 def _list_sizes(sizes: Counter[Sides]) -> str:
     texts = [f"{count:,} of {_size_text(sides)}" for sides, count in sizes.most_common(LISTED_SIZES)]
     others = len(sizes) - LISTED_SIZES
-    return ", ".join(texts) + (f" and {counted(others, 'other size')}" if others > 0 else "")
+    return ", ".join(texts) + (f" and {count_noun(others, 'other size')}" if others > 0 else "")
 
 
 # --- other differences, and images on both sides -----------------------------------------------------------------
@@ -200,10 +200,10 @@ def _list_sizes(sizes: Counter[Sides]) -> str:
 
 def _colour_lines(summaries: tuple[FolderSummary, FolderSummary], channels: int) -> list[str]:
     _, fake = summaries
-    coloured = fake.measured - fake.grey
+    coloured = fake.inspect_image - fake.grey
     if channels == 1 and coloured:
         return [f"warning: {coloured:,} fakes have colours and are turned grey, as the real pictures are"]
-    if channels == 3 and fake.measured and not coloured:
+    if channels == 3 and fake.inspect_image and not coloured:
         return ["warning: the fakes are grey, the real pictures are not"]
     return []
 
@@ -218,7 +218,8 @@ def _class_lines(real: Dataset, fakes: Dataset) -> list[str]:
         if foreign:
             lacking = "real" if key == "fake" else "fake"
             lines.append(
-                f"warning: {key} has {few([one_line(name, 40) for name in foreign], 5)}, which {lacking} does not have"
+                f"warning: {key} has {first_few([one_line(name, 40) for name in foreign], 5)}, which {lacking} does not"
+                " have"
             )
     return lines
 

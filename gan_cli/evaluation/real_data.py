@@ -19,8 +19,8 @@ from torch import Tensor
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import Modes, build_dataset, known_modes
 from gan_cli.data.selection import Selection
-from gan_cli.errors import GanCliError, few, one_line
-from gan_cli.evaluation.metrics.doubles import describe_doubles
+from gan_cli.errors import GanCliError, first_few, one_line
+from gan_cli.evaluation.metrics.doubles import describe_duplicates
 from gan_cli.evaluation.metrics.extractors import SampleSubset
 from gan_cli.randomness import generator_for
 
@@ -137,14 +137,16 @@ class RealData:
     @cached_property
     def duplicates(self) -> list[str]:
         """Lines of text about duplicate images within the training data, and between training and held-out data."""
-        return describe_doubles(self.train_unlimited.samples, None if self.held_out is None else self.held_out.samples)
+        return describe_duplicates(
+            self.train_unlimited.samples, None if self.held_out is None else self.held_out.samples
+        )
 
 
 def _unless_few(subset: SampleSubset) -> SampleSubset | None:
     return subset if len(subset) >= MIN_SAMPLES else None
 
 
-def find_real(section: Any, image_size: int | tuple[int, ...] | None, dataset: Dataset) -> RealData:
+def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, dataset: Dataset) -> RealData:
     """Finds the real data for `dataset`, which was built from this section of a run's config."""
     whole = dataset
     if section.limit is not None:
@@ -219,4 +221,4 @@ def _unless_missing(held_out: Dataset, whole: Dataset, notes: list[str]) -> tupl
 
 
 def _list_names(classes: list[str]) -> str:
-    return few([one_line(name, 40) for name in classes], 5)
+    return first_few([one_line(name, 40) for name in classes], 5)

@@ -15,18 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_cli.data.datasets.stacked import DIGITS, unstacked
+from gan_cli.data.datasets.stacked import DIGITS, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of
-from gan_cli.errors import UsageError, counted
+from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.metrics import extractors
-from gan_cli.evaluation.metrics.chance import trust
-from gan_cli.evaluation.metrics.classifier import CLASSIFIERS, cached_classifier, describe_training
+from gan_cli.evaluation.metrics.chance import assess_classifier
+from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, describe_training_time, load_or_train_classifier
 from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
 from gan_cli.evaluation.metrics.extractors import Extractor, Features
 from gan_cli.evaluation.metrics.neighbours import neighbour_radii
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData
-from gan_cli.storage.checksummed_file import SealError, seal, unseal
-from gan_cli.storage.download import keep
+from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
+from gan_cli.storage.download import write_atomically
 
 VERSION = 1  # of the cached files; those of other versions are not used
 REFERENCE_CACHE = Path("~/.cache/gan-cli/reference")
@@ -34,7 +34,7 @@ MOST_BYTES = 1 << 30
 INCEPTION_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}  # by channels
 MAX_PAIRWISE_SAMPLES = 10_000  # for metrics whose cost grows with the square of the number of samples
 
-Say = Callable[[str], None]
+LogCallback = Callable[[str], None]
 ProgressCallback = Callable[[str, int, int], None]  # takes what is counted, how many are done, and of how many
 
 
@@ -49,7 +49,7 @@ def no_log(line: str) -> None:
 # --- extractors --------------------------------------------------------------------------------------------------
 
 
-def build_extractor(name: str, real: RealData, log: Say = no_log) -> Extractor:
+def build_extractor(name: str, real: RealData, log: LogCallback = no_log) -> Extractor:
     """Builds the extractor of this name. `auto` is the classifier if the data have classes, else `random`.
 
     `random` also replaces a classifier that is no better than guessing. UsageError for an extractor that these data do
@@ -75,22 +75,24 @@ def build_extractor(name: str, real: RealData, log: Say = no_log) -> Extractor:
     return _classifier(real, log)
 
 
-def _classifier(real: RealData, log: Say) -> Extractor:
+def _classifier(real: RealData, log: LogCallback) -> Extractor:
     whole = real.train_unlimited
     assert whole.labels is not None
     images, labels, attributes = whole.samples, whole.labels, attributes_of(whole.classes)
     if real.stacked:
-        images, labels = unstacked(whole)
+        images, labels = unstack_digits(whole)
         attributes = [Attribute("", 0, DIGITS)]
 
     def log_estimate(seconds: float) -> None:
-        log(describe_training(seconds))
+        log(describe_training_time(seconds))
 
-    found = cached_classifier(whole.fingerprint, images, labels, attributes, CLASSIFIERS.expanduser(), log_estimate)
-    assessment = trust(found.accuracy, labels, attributes)
-    log(assessment.said + (": pictures are compared in random features" if assessment.at_chance else ""))
+    found = load_or_train_classifier(
+        whole.fingerprint, images, labels, attributes, CLASSIFIER_CACHE.expanduser(), log_estimate
+    )
+    assessment = assess_classifier(found.accuracy, labels, attributes)
+    log(assessment.summary + (": pictures are compared in random features" if assessment.at_chance else ""))
     if assessment.at_chance:
-        return dataclasses.replace(extractors.build_random_extractor(whole.samples.shape[1]), why=assessment.said)
+        return dataclasses.replace(extractors.build_random_extractor(whole.samples.shape[1]), why=assessment.summary)
     return extractors.build_classifier_extractor(found, one_of=len(attributes) == 1, stacked=real.stacked)
 
 
@@ -160,7 +162,7 @@ def build_reference(
     """
     n = min(n, real.max_per_side) if protocol == DEFAULT_PROTOCOL else n
     if min(n, real.available(protocol)) < MIN_SAMPLES:
-        have = counted(len(real.train_unlimited), "sample")
+        have = count_noun(len(real.train_unlimited), "sample")
         raise UsageError(f"these data have {have}, too few to compare with: at least {2 * MIN_SAMPLES}")
     shape = tuple(real.train_unlimited.samples.shape[1:])
     selection = () if protocol == DEFAULT_PROTOCOL else (protocol.reals, protocol.n)
@@ -188,8 +190,8 @@ def _save(reference: Reference, path: Path) -> None:
         for name, value in features._asdict().items()
         if value is not None
     }
-    content = seal(tensors, {"reference": reference.key, "floors": reference.floors})
-    keep(content, path)
+    content = encode_checksummed(tensors, {"reference": reference.key, "floors": reference.floors})
+    write_atomically(content, path)
 
 
 def _load(
@@ -199,8 +201,8 @@ def _load(
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
-        tensors, metadata, _ = unseal(path.read_bytes())
-    except (OSError, SealError):
+        tensors, metadata, _ = decode_checksummed(path.read_bytes())
+    except (OSError, ChecksummedFileError):
         return None
     floors = metadata.get("floors")
     if metadata.get("reference") != key or not isinstance(floors, dict):

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.config.train_config import Config
-from gan_cli.data.dataset import Dataset, to_bytes
-from gan_cli.data.labels import condition_of
+from gan_cli.data.dataset import Dataset, to_uint8
+from gan_cli.data.labels import encode_condition
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation.reference import ProgressCallback, no_progress
 from gan_cli.models.build_networks import latent_of
-from gan_cli.models.generate import generate, latents_of
+from gan_cli.models.generate import generate, latents_from_seeds
 from gan_cli.models.standing import standing_statistics
 from gan_cli.randomness import generator_for
 
-FIRST_SEED = 1_000_000  # these seeds are used neither for sample grids nor for metrics during training
+FIRST_EVALUATION_SEED = 1_000_000  # these seeds are used neither for sample grids nor for metrics during training
 STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64
 
 
-def draw_samples(
+def generate_samples(
     generator: nn.Module,
     config: Config,
     dataset: Dataset,
@@ -35,12 +35,12 @@ def draw_samples(
     for batch in generate(generator, latent_of(config), seeds, batch_size, conditions=conditions):
         if not batch.isfinite().all():
             raise DivergedError("its generator makes samples that are not finite")
-        fakes.append(to_bytes(batch))
+        fakes.append(to_uint8(batch))
         progress("samples", sum(map(len, fakes)), len(seeds))
     return torch.cat(fakes)
 
 
-def with_own_statistics(generator: nn.Module, config: Config, dataset: Dataset) -> nn.Module:
+def recompute_batch_norm_statistics(generator: nn.Module, config: Config, dataset: Dataset) -> nn.Module:
     """A copy of the generator whose batch norm statistics are recomputed from its own samples (standing statistics).
 
     The statistics of an averaged (EMA) generator do not belong to its averaged weights.
@@ -51,7 +51,7 @@ def with_own_statistics(generator: nn.Module, config: Config, dataset: Dataset) 
     def batches() -> Iterator[tuple[Tensor, Tensor | None]]:
         for start in range(0, len(seeds), STANDING_BATCH):
             part = slice(start, start + STANDING_BATCH)
-            yield latents_of(seeds[part], latent_of(config)), None if conditions is None else conditions[part]
+            yield latents_from_seeds(seeds[part], latent_of(config)), None if conditions is None else conditions[part]
 
     return standing_statistics(generator, batches())
 
@@ -62,4 +62,4 @@ def _conditions(config: Config, dataset: Dataset, seeds: range) -> Tensor | None
     if not classes or dataset.labels is None:
         return None
     drawn = torch.randint(len(dataset), (len(seeds),), generator=generator_for(seeds[0], "labels"))
-    return condition_of(dataset.labels[drawn], len(classes))
+    return encode_condition(dataset.labels[drawn], len(classes))

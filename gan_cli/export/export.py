@@ -18,25 +18,25 @@ import torch
 from torch import Tensor
 
 from gan_cli.config.commands import ExportConfig
-from gan_cli.data.dataset import to_bytes
-from gan_cli.data.labels import conditions_for, every_class, share_out
-from gan_cli.device import calm_threads
+from gan_cli.data.dataset import to_uint8
+from gan_cli.data.labels import all_classes_requested, build_conditions, distribute_evenly
+from gan_cli.device import limit_threads
 from gan_cli.errors import StorageError, UsageError
 from gan_cli.export.format_writers import EXPORTERS, write_and_run
-from gan_cli.export.model_card import PICTURE, README, card_text, readme_text
+from gan_cli.export.model_card import README, SAMPLE_IMAGE, model_card_text, model_config_json
 from gan_cli.extras import require_extra
-from gan_cli.images.grid import draw_samples, save_picture
-from gan_cli.models.generate import OF_A_CLASS, SHOWN_CLASSES, latents_of, respond
+from gan_cli.images.grid import draw_grid_or_scatter, save_png
+from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds, run_generator
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
-from gan_cli.storage.links import without_link
+from gan_cli.storage.links import remove_symlink
 from gan_cli.storage.locate import CARD, EXPORTED
-from gan_cli.storage.output_file import check_free, file_of, fresh
+from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
 
 BATCH_SIZES = (1, 2, 5)  # of the comparison
 MAX_DIFFERENCE = 1e-4  # between samples in [-1, 1]: an eightieth of a grey level
 PARITY = "parity.json"
 SUFFIX_MEANINGS = {Path(file).suffix: f"of format={format}" for format, file in EXPORTED.items()}
-SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
+IMAGES_SHOWN, POINTS_SHOWN = 64, 1000
 
 
 def export(config: ExportConfig) -> int:
@@ -50,15 +50,15 @@ def export(config: ExportConfig) -> int:
     if config.format == "onnx":
         require_extra("onnx", "format=onnx")
     file = EXPORTED[config.format]
-    named = file_of(config.out, Path(file).suffix, f"format={config.format}", SUFFIX_MEANINGS)
-    check_free(named, [] if named is None else [named.with_suffix(".json")], config.overwrite)
-    calm_threads()
+    named = output_file(config.out, Path(file).suffix, f"format={config.format}", SUFFIX_MEANINGS)
+    check_overwrite(named, [] if named is None else [named.with_suffix(".json")], config.overwrite)
+    limit_threads()
     generator = load_generator(config.ckpt, ema=config.ema)
     parent = named.parent if named else Path(config.out) if config.out else default_folder(generator.path, "exported")
     missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        target = named or fresh(parent, f"{generator.path.stem}_{config.format}", "")
+        target = named or unused_path(parent, f"{generator.path.stem}_{config.format}", "")
         part = target.with_name(f".{target.name}.part-{os.getpid()}")
         part.mkdir()
         try:
@@ -80,53 +80,53 @@ def export(config: ExportConfig) -> int:
 
 def _keep_file(part: Path, file: str, named: Path) -> None:
     """Moves the exported file to `named`, writes its card as a JSON file of the same stem, and deletes the folder."""
-    needed = {file, CARD, README, PICTURE, PARITY}
+    needed = {file, CARD, README, SAMPLE_IMAGE, PARITY}
     if any(path.name not in needed for path in part.iterdir()):
         raise UsageError(f"out={named}: the weights need more than one file; give a folder")
     card = {**json.loads((part / CARD).read_text(encoding="utf-8")), "file": named.name}
     card["parity"] = json.loads((part / PARITY).read_text(encoding="utf-8"))
     (part / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    os.replace(part / CARD, without_link(named.with_suffix(".json")))
+    os.replace(part / CARD, remove_symlink(named.with_suffix(".json")))
     os.replace(part / file, named)
     shutil.rmtree(part)
 
 
 def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> dict[str, Any]:
     """Writes all files of the folder; returns the content of `parity.json`, the result of the comparison."""
-    inputs = [inputs_of(generator, range(batch_size)) for batch_size in BATCH_SIZES]
-    expected = [respond(generator.network, latent, condition) for latent, condition in inputs]
-    example = inputs_of(generator, range(3))  # exporters treat a batch of 1 as a special case
+    inputs = [example_inputs(generator, range(batch_size)) for batch_size in BATCH_SIZES]
+    expected = [run_generator(generator.network, latent, condition) for latent, condition in inputs]
+    example = example_inputs(generator, range(3))  # exporters treat a batch of 1 as a special case
     latent = {
         "shape": ["batch", generator.latent.dim],
         "distribution": generator.latent.distribution,
         **({"range": [-1, 1]} if generator.latent.distribution == "uniform" else {}),
     }
-    (folder / CARD).write_text(card_text(generator.card, latent, format), encoding="utf-8")
-    text = readme_text(generator.card, generator.latent.distribution, format, name)
+    (folder / CARD).write_text(model_config_json(generator.card, latent, format), encoding="utf-8")
+    text = model_card_text(generator.card, generator.latent.distribution, format, name)
     (folder / README).write_text(text, encoding="utf-8")
-    _save_samples(generator, folder / PICTURE)
+    _save_samples(generator, folder / SAMPLE_IMAGE)
     outputs = write_and_run(format, generator, example, folder, inputs)
     parity = {
         "format": format,
         "checkpoint": generator.sha256,
-        "run_by": EXPORTERS[format].run_by,
+        "run_by": EXPORTERS[format].runtime,
         "allowed": MAX_DIFFERENCE,
-        "differences": compare(expected, outputs, format),
+        "differences": compare_samples(expected, outputs, format),
         "torch": torch.__version__,
     }
     (folder / PARITY).write_text(json.dumps(parity, indent=2) + "\n", encoding="utf-8")
     return parity
 
 
-def inputs_of(generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Tensor, Tensor | None]:
     """Returns the latents of these seeds and, of a conditional generator, conditions that go through the classes."""
-    classes = every_class(generator.classes)
+    classes = all_classes_requested(generator.classes)
     requested = [classes[seed % len(classes)] for seed in seeds] if classes else []
-    condition = conditions_for(generator.classes, requested, seeds) if classes else None
-    return latents_of(seeds, generator.latent), condition
+    condition = build_conditions(generator.classes, requested, seeds) if classes else None
+    return latents_from_seeds(seeds, generator.latent), condition
 
 
-def compare(expected: Sequence[Tensor], outputs: Sequence[Tensor], format: str) -> dict[str, float]:
+def compare_samples(expected: Sequence[Tensor], outputs: Sequence[Tensor], format: str) -> dict[str, float]:
     """Returns the largest absolute difference for each batch size.
 
     StorageError if a difference is above `MAX_DIFFERENCE`, or shapes differ.
@@ -150,8 +150,8 @@ def compare(expected: Sequence[Tensor], outputs: Sequence[Tensor], format: str) 
 def _save_samples(generator: LoadedGenerator, path: Path) -> None:
     """Writes the same samples as the last grid of a run: of some seeds, or of some seeds of each class."""
     images = len(generator.sample_shape) == 3
-    rows = every_class(generator.classes, SHOWN_CLASSES)
-    count = OF_A_CLASS * len(rows) if rows and images else SHOWN_IMAGES if images else SHOWN_POINTS
-    samples = sample(generator, range(count), share_out(rows, count) if rows else None)
-    lengths = [OF_A_CLASS] * len(rows)
-    save_picture(draw_samples(to_bytes(samples), generator.modes, lengths), path)
+    rows = all_classes_requested(generator.classes, MAX_CLASSES_SHOWN)
+    count = SAMPLES_PER_CLASS * len(rows) if rows and images else IMAGES_SHOWN if images else POINTS_SHOWN
+    samples = sample(generator, range(count), distribute_evenly(rows, count) if rows else None)
+    lengths = [SAMPLES_PER_CLASS] * len(rows)
+    save_png(draw_grid_or_scatter(to_uint8(samples), generator.modes, lengths), path)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
-from gan_cli.export.isolated_pt2 import run_apart
-from gan_cli.models.generate import respond
+from gan_cli.export.isolated_pt2 import run_in_subprocess
+from gan_cli.models.generate import run_generator
 from gan_cli.sampling.load_generator import GENERATOR_FORMAT, LoadedGenerator, load_generator
-from gan_cli.storage.checksummed_file import seal
+from gan_cli.storage.checksummed_file import encode_checksummed
 from gan_cli.storage.locate import EXPORTED
 
 Inputs = Sequence[tuple[Tensor, Tensor | None]]  # pairs of latents `[N, latent_dim]` and condition `[N, K]`
@@ -36,19 +36,19 @@ class Exporter(NamedTuple):
 
     write: Callable[[LoadedGenerator, tuple[Tensor, Tensor | None], Path], None]
     run: Callable[[Path, Inputs], list[Tensor]]
-    run_by: str
+    runtime: str
 
 
 def _write_safetensors(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path) -> None:
     layout = torch.contiguous_format
     state = generator.network.state_dict()
     tensors = {name: tensor.detach().cpu().clone(memory_format=layout) for name, tensor in state.items()}
-    (folder / EXPORTED["safetensors"]).write_bytes(seal(tensors, {"generator": GENERATOR_FORMAT}))
+    (folder / EXPORTED["safetensors"]).write_bytes(encode_checksummed(tensors, {"generator": GENERATOR_FORMAT}))
 
 
 def _run_safetensors(folder: Path, inputs: Inputs) -> list[Tensor]:
     loaded = load_generator(folder)
-    return [respond(loaded.network, latent, condition) for latent, condition in inputs]
+    return [run_generator(loaded.network, latent, condition) for latent, condition in inputs]
 
 
 def _plain_network(network: nn.Module) -> nn.Module:
@@ -125,7 +125,7 @@ def _write_pt2(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None]
 
 
 def _run_pt2(folder: Path, inputs: Inputs) -> list[Tensor]:
-    return run_apart(folder / EXPORTED["pt2"], inputs)
+    return run_in_subprocess(folder / EXPORTED["pt2"], inputs)
 
 
 EXPORTERS = {
@@ -155,7 +155,7 @@ def write_and_run(
         raise
     except Exception as error:
         reason = _reason(error)
-        raise StorageError(f"format={format}: {exporter.run_by} cannot run what was written ({reason})") from error
+        raise StorageError(f"format={format}: {exporter.runtime} cannot run what was written ({reason})") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from gan_cli.isolated_process import child_command
 TIMEOUT_SECONDS = 600
 
 
-def run_apart(path: Path, inputs: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
+def run_in_subprocess(path: Path, inputs: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
     """Runs the file on each pair of latents and condition and returns the samples; StorageError if that fails."""
     with tempfile.TemporaryDirectory() as folder:
         inputs_file, outputs_file = Path(folder) / "inputs.safetensors", Path(folder) / "outputs.safetensors"

@@ -14,7 +14,7 @@ from gan_cli.errors import one_line
 from gan_cli.sampling.exported_config import Card
 from gan_cli.storage.locate import CARD, EXPORTED
 
-README, PICTURE = "README.md", "samples.png"
+README, SAMPLE_IMAGE = "README.md", "samples.png"
 # License terms of the data sets that this package ships or downloads, if they require more than naming the data set.
 DIGITS_TERMS = (
     "MNIST, of which gan-cli ships a part, is by LeCun, Cortes and Burges under CC BY-SA 3.0: name them where you pass"
@@ -29,7 +29,7 @@ DATA_TERMS = {
 }
 
 
-def card_text(card: Card, latent: Mapping[str, Any], format: str) -> str:
+def model_config_json(card: Card, latent: Mapping[str, Any], format: str) -> str:
     """The text of `config.json`: the card, and the shapes and ranges of inputs and outputs."""
     inputs: dict[str, Any] = {"latent": {"dtype": "float32", **latent}}
     if card.classes:
@@ -71,7 +71,7 @@ latent = {torch}
 }
 
 
-def readme_text(card: Card, distribution: str, format: str, folder: str) -> str:
+def model_card_text(card: Card, distribution: str, format: str, folder: str) -> str:
     """The text of the model card. Names from outside appear as inline code, so they cannot add Markdown."""
     is_image = len(card.sample_shape) == 3
     size, classes = card.generator.latent_dim, len(card.classes)
@@ -81,7 +81,7 @@ def readme_text(card: Card, distribution: str, format: str, folder: str) -> str:
         "",
         f"# A {card.generator.name} generator of {_code(card.dataset)}",
         "",
-        f"![samples]({PICTURE})",
+        f"![samples]({SAMPLE_IMAGE})",
         "",
         f"The generator of a GAN, {'averaged over training, ' if card.ema else ''}after {card.step:,} updates with"
         f" gan-cli {_code(card.gan_cli)}. It generates samples of {shape}"

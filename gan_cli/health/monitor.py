@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from gan_cli.config.train_config import Config
 from gan_cli.errors import DivergedError
-from gan_cli.health.remedies import cures_for
+from gan_cli.health.remedies import remedies_for
 
 Line = Mapping[str, Any]
 Lines = Sequence[Line]  # oldest first; the last is the current one
@@ -209,12 +209,12 @@ RULES = (
 )
 
 
-def nonfinite(error: DivergedError, step: int, config: Config) -> Finding:
+def nonfinite_finding(error: DivergedError, step: int, config: Config) -> Finding:
     """The finding for NaN or infinite values, which needs no monitor."""
-    return Finding("nonfinite", step, f"{error}. Try {' or '.join(cures_for('nonfinite', config))}")
+    return Finding("nonfinite", step, f"{error}. Try {' or '.join(remedies_for('nonfinite', config))}")
 
 
-class Health:
+class HealthMonitor:
     """Monitors a run. `findings` are those reported so far. `lines` are earlier lines of `metrics.jsonl`."""
 
     def __init__(self, config: Config, lines: Iterable[Line] = ()) -> None:
@@ -247,5 +247,5 @@ class Health:
         return new
 
     def _text(self, rule: Rule, lines: Lines, since: int) -> str:
-        remedies = " or ".join(cures_for(rule.name, self._config))
+        remedies = " or ".join(remedies_for(rule.name, self._config))
         return f"{rule.evidence(lines)} since step {since:,}: {rule.explanation}. Try {remedies}"

@@ -86,7 +86,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
 MAX_REMEDIES = 3
 
 
-def cures_for(finding: str, config: Config) -> list[str]:
+def remedies_for(finding: str, config: Config) -> list[str]:
     """At most MAX_REMEDIES overrides for this finding that go with the config, the most likely to help first."""
     overrides = (remedy(config) for remedy in REMEDIES[finding])
     return [override for override in overrides if override is not None][:MAX_REMEDIES]

@@ -24,9 +24,9 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
-from gan_cli.image_files.arrays import ArrayPlace, Held
-from gan_cli.image_files.listing import EXPECTED, BadPicture, Begins, File, Listing, Reader, is_junk
-from gan_cli.image_files.own_outputs import Own
+from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
+from gan_cli.image_files.listing import EXPECTED, BadImageError, ListedFile, Listing, Reader, ReadStart, is_junk
+from gan_cli.image_files.own_outputs import OwnOutput
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,19 +55,19 @@ class ZipReader:
         self.listing = Listing(shown, zipped=True)
         self._archive = archive
         self._lock = threading.Lock()
-        self._held = Held()
+        self._held = ArrayCache()
         if shown.lower().endswith(".npz"):
             add_arrays(self.listing, archive, (), None)
             return
         members = [(_parts(info.filename), info) for info in archive.infolist()]
         by_path = dict(members)
-        ours = own_outputs.in_archive(by_path, lambda parts: self._head(by_path[parts]))
+        ours = own_outputs.outputs_in_archive(by_path, lambda parts: self._head(by_path[parts]))
         self._list(members, ours)
         if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
             self.listing = Listing(shown, zipped=True)  # only samples of gan-cli: they are what the user wants
-            self._list(members, own_outputs.but_samples(ours))
+            self._list(members, own_outputs.without_samples(ours))
 
-    def _list(self, members: list[tuple[tuple[str, ...], zipfile.ZipInfo]], ours: list[Own]) -> None:
+    def _list(self, members: list[tuple[tuple[str, ...], zipfile.ZipInfo]], ours: list[OwnOutput]) -> None:
         """Lists all members that are not outputs of gan-cli."""
         self.listing.own = ours
         left_out, seen = {each.parts for each in ours}, set()
@@ -84,33 +84,33 @@ class ZipReader:
     def _head(self, info: zipfile.ZipInfo) -> bytes:
         try:
             return b"" if _refused(info) else _first_bytes(self._archive, info, own_outputs.HEAD)
-        except (BadPicture, OSError):
+        except (BadImageError, OSError):
             return b""
 
-    def read(self, file: File) -> bytes:
-        assert isinstance(file.place, zipfile.ZipInfo)
-        with self._readable(), self._lock, self._archive.open(file.place) as member:
+    def read(self, file: ListedFile) -> bytes:
+        assert isinstance(file.location, zipfile.ZipInfo)
+        with self._readable(), self._lock, self._archive.open(file.location) as member:
             return member.read()
 
-    def picture(self, file: File) -> bytes | np.ndarray:
-        if not isinstance(file.place, ArrayPlace):
+    def picture(self, file: ListedFile) -> bytes | np.ndarray:
+        if not isinstance(file.location, ArrayLocation):
             return self.read(file)
-        member: zipfile.ZipInfo = file.place.holder
+        member: zipfile.ZipInfo = file.location.container
         with self._readable():
             held = self._held.get(member, member.file_size, lambda: self._archive.open(member))
-            return arrays.pixels_of(held, file.place)
+            return arrays.image_in_array(held, file.location)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Turns errors of reading into BadPicture, or StorageError if the disk fails."""
+        """Turns errors of reading into BadImageError, or StorageError if the disk fails."""
         try:
             yield
         except OSError as error:
             if error.errno in (None, errno.EINVAL):  # seek to a wrong offset in a damaged zip
-                raise BadPicture("damaged in the zip") from None
+                raise BadImageError("damaged in the zip") from None
             raise StorageError(f"{self.listing.shown}: cannot be read ({error.strerror})") from error
         except DAMAGED:
-            raise BadPicture("damaged in the zip") from None
+            raise BadImageError("damaged in the zip") from None
 
 
 def _first_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, count: int) -> bytes:
@@ -118,7 +118,7 @@ def _first_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, count: int) ->
         with archive.open(info) as member:
             return member.read(count)
     except DAMAGED:
-        raise BadPicture("damaged in the zip") from None
+        raise BadImageError("damaged in the zip") from None
 
 
 class NpzMember(NamedTuple):
@@ -134,7 +134,7 @@ class NpzMember(NamedTuple):
             with zipfile.ZipFile(self.path) as archive, archive.open(self.name) as member:
                 yield member
         except DAMAGED:
-            raise BadPicture("damaged npz") from None
+            raise BadImageError("damaged npz") from None
 
     def open(self) -> contextlib.AbstractContextManager[IO[bytes]]:
         return self._opened()
@@ -148,15 +148,15 @@ def add_arrays(listing: Listing, archive: zipfile.ZipFile, parts: tuple[str, ...
     members = [info for info in archive.infolist() if info.filename.lower().endswith(".npy")]
     axes: list[int] = []
     for info in members:
-        with contextlib.suppress(BadPicture):
-            array = arrays.described(_first_bytes(archive, info, arrays.BEGINNING), info.file_size)
+        with contextlib.suppress(BadImageError):
+            array = arrays.parse_array_header(_first_bytes(archive, info, arrays.HEADER_BYTES), info.file_size)
             axes.append(0 if array is None else len(array.shape))
     for info in members:
-        place = info if path is None else NpzMember(path, info.filename, info.file_size)
+        location = info if path is None else NpzMember(path, info.filename, info.file_size)
         inside = _parts(info.filename)
         names = (*parts[:-1], f"{parts[-1]}_{inside[-1]}") if parts else (*_split_of(inside[-1]), *inside)
-        begins = partial(_first_bytes, archive, info)
-        listing.add_array(names, place, info.file_size, begins, _refused(info), max(axes, default=2))
+        read_start = partial(_first_bytes, archive, info)
+        listing.add_array(names, location, info.file_size, read_start, _refused(info), max(axes, default=2))
 
 
 def _split_of(name: str) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ def _refused(info: zipfile.ZipInfo) -> str | None:
 
 
 @contextmanager
-def opened_zip(path: str, shown: str) -> Iterator[Reader]:
+def open_zip(path: str, shown: str) -> Iterator[Reader]:
     """Opens a zip or npz. UsageError if it is damaged."""
     try:
         archive = zipfile.ZipFile(path)
@@ -193,7 +193,7 @@ def opened_zip(path: str, shown: str) -> Iterator[Reader]:
 # --- tar ---------------------------------------------------------------------------------------------------------
 
 
-class Span(NamedTuple):
+class ByteSpan(NamedTuple):
     """The position of the bytes of a member in the uncompressed tar."""
 
     start: int
@@ -207,17 +207,17 @@ class TarReader:
         self.listing = Listing(shown, zipped=True)
         self._path = path
         self._lock = threading.Lock()
-        self._held = Held()
+        self._held = ArrayCache()
         self._plain: IO[bytes] | None = None
         heads: dict[tuple[str, ...], bytes] = {}
         members = self._list([], heads)
-        ours = own_outputs.in_archive(members, lambda parts: heads.get(parts, b""))
+        ours = own_outputs.outputs_in_archive(members, lambda parts: heads.get(parts, b""))
         if ours:  # known only after the whole tar was listed
             self._list(ours)
             if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
-                self._list(own_outputs.but_samples(ours))  # only samples of gan-cli: they are what the user wants
+                self._list(own_outputs.without_samples(ours))  # only samples of gan-cli: they are what the user wants
 
-    def _list(self, ours: list[Own], heads: dict[tuple[str, ...], bytes] | None = None) -> set[tuple[str, ...]]:
+    def _list(self, ours: list[OwnOutput], heads: dict[tuple[str, ...], bytes] | None = None) -> set[tuple[str, ...]]:
         """Lists all members but `ours` and returns the paths of all. Adds identifying bytes by path to `heads`."""
         self.listing = Listing(self.listing.shown, zipped=True)
         self.listing.own = ours
@@ -232,7 +232,7 @@ class TarReader:
                 elif (
                     heads is not None
                     and member.isreg()
-                    and (marks := own_outputs.marks_of(parts[-1], _opened_in(tar, member)))
+                    and (marks := own_outputs.identifying_bytes(parts[-1], _opened_in(tar, member)))
                 ):
                     heads[parts] = marks
                 if not member.isdir():
@@ -246,46 +246,48 @@ class TarReader:
         elif member.size > formats.MOST_FILE_BYTES and not parts[-1].lower().endswith(".npy"):
             bad = f"larger than {formats.MOST_FILE_BYTES >> 20} MiB"
 
-        begins = _opened_in(tar, member)
-        self.listing.add(parts, Span(member.offset_data, member.size), member.size, begins, bad)
+        read_start = _opened_in(tar, member)
+        self.listing.add(parts, ByteSpan(member.offset_data, member.size), member.size, read_start, bad)
 
     def close(self) -> None:
         """Closes the tar."""
         if self._plain is not None:
             self._plain.close()
 
-    def read(self, file: File) -> bytes:
-        return self._bytes(file.place)
+    def read(self, file: ListedFile) -> bytes:
+        return self._bytes(file.location)
 
-    def picture(self, file: File) -> bytes | np.ndarray:
-        if not isinstance(file.place, ArrayPlace):
+    def picture(self, file: ListedFile) -> bytes | np.ndarray:
+        if not isinstance(file.location, ArrayLocation):
             return self.read(file)
-        span: Span = file.place.holder
-        return arrays.pixels_of(self._held.get(span, span.size, lambda: io.BytesIO(self._bytes(span))), file.place)
+        span: ByteSpan = file.location.container
+        return arrays.image_in_array(
+            self._held.get(span, span.size, lambda: io.BytesIO(self._bytes(span))), file.location
+        )
 
-    def _bytes(self, span: Span) -> bytes:
+    def _bytes(self, span: ByteSpan) -> bytes:
         try:
             with self._lock:
                 if self._plain is None:
                     self._plain = _unpacked(self._path)
             content = os.pread(self._plain.fileno(), span.size, span.start)
         except DAMAGED:
-            raise BadPicture("damaged in the tar") from None
+            raise BadImageError("damaged in the tar") from None
         except OSError as error:
             raise StorageError(f"{self.listing.shown}: cannot be read ({error.strerror})") from error
         if len(content) < span.size:
-            raise BadPicture("truncated")
+            raise BadImageError("truncated")
         return content
 
 
-def _opened_in(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Begins:
+def _opened_in(tar: tarfile.TarFile, member: tarfile.TarInfo) -> ReadStart:
     """Returns a function that reads the first bytes of a member."""
 
-    def begins(count: int) -> bytes:
+    def read_start(count: int) -> bytes:
         content = tar.extractfile(member)
         return b"" if content is None else content.read(count)
 
-    return begins
+    return read_start
 
 
 def _unpacked(path: str) -> IO[bytes]:
@@ -309,7 +311,7 @@ def _unpacked(path: str) -> IO[bytes]:
 
 
 @contextmanager
-def opened_tar(path: str, shown: str) -> Iterator[Reader]:
+def open_tar(path: str, shown: str) -> Iterator[Reader]:
     """Opens a tar. UsageError if it is damaged."""
     try:
         reader = TarReader(path, shown)
@@ -325,5 +327,5 @@ def opened_tar(path: str, shown: str) -> Iterator[Reader]:
 
 def _damaged_tar(shown: str) -> UsageError:
     named = shown.lower().endswith(formats.TARS)
-    what = "is a damaged tar" if named else formats.way_of(shown) or "is packed, but no tar"
+    what = "is a damaged tar" if named else formats.conversion_advice(shown) or "is packed, but no tar"
     return UsageError(f"dataset.path={shown}: {what}, {EXPECTED}")

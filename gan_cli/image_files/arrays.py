@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from gan_cli.image_files.problems import BadPicture
+from gan_cli.image_files.problems import BadImageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-BEGINNING = 12_000  # bytes that hold the header
+HEADER_BYTES = 12_000  # bytes that hold the header
 MOST_BYTES = 8 << 30  # of an array that cannot be mapped and is held in memory
 MOST_CHANNELS = 4  # a longer axis is not taken for channels
 KINDS = "buif"  # numpy kinds: bool, unsigned, integer, float
@@ -34,18 +34,18 @@ class Array(NamedTuple):
         return f"{self.axes} [{','.join(map(str, self.shape))}]"
 
 
-class ArrayPlace(NamedTuple):
+class ArrayLocation(NamedTuple):
     """One image of an array: the file or member that holds the array, and the index, None if it holds one image."""
 
-    holder: Any
+    container: Any
     array: Array
     number: int | None
 
 
-def described(start: bytes, size: int) -> Array | None:
+def parse_array_header(start: bytes, size: int) -> Array | None:
     """Parses the header of an npy of `size` bytes from its first bytes; None if it holds no images.
 
-    BadPicture if it is damaged or holds Python objects.
+    BadImageError if it is damaged or holds Python objects.
     """
     from numpy.lib import format as npy
 
@@ -57,13 +57,13 @@ def described(start: bytes, size: int) -> Array | None:
             raise ValueError("version")
         shape, _, dtype = readers[version](stream)
     except Exception as error:  # the parser may raise almost anything on a hostile header
-        raise BadPicture("damaged array") from error
+        raise BadImageError("damaged array") from error
     if any(length < 0 for length in shape):
-        raise BadPicture("damaged array")
+        raise BadImageError("damaged array")
     if dtype.hasobject:
-        raise BadPicture("holds Python objects, which are not loaded: save it as numbers")
+        raise BadImageError("holds Python objects, which are not loaded: save it as numbers")
     if size < stream.tell() + math.prod(shape) * dtype.itemsize:
-        raise BadPicture("truncated")
+        raise BadImageError("truncated")
     axes = _axes(shape)
     return None if axes is None or dtype.kind not in KINDS or 0 in shape else Array(shape, axes)
 
@@ -81,25 +81,25 @@ def _axes(shape: tuple[int, ...]) -> str | None:
     return None
 
 
-def pixels_of(whole: np.ndarray, place: ArrayPlace) -> np.ndarray:
+def image_in_array(whole: np.ndarray, location: ArrayLocation) -> np.ndarray:
     """Copies one image, `[H, W]` or `[H, W, C]`, out of its array."""
-    axes = place.array.axes
-    picture = whole if place.number is None else whole[place.number]
+    axes = location.array.axes
+    picture = whole if location.number is None else whole[location.number]
     picture = picture.transpose(1, 2, 0) if axes.endswith("CHW") else picture
     return picture.copy()
 
 
-def mapped(path: str) -> np.ndarray:
+def map_array(path: str) -> np.ndarray:
     """Memory-maps the array of an npy file."""
     import numpy as np
 
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError):
-        raise BadPicture("damaged array") from None
+        raise BadImageError("damaged array") from None
 
 
-class Held:
+class ArrayCache:
     """Caches the latest array in memory, because its images are read one after the other."""
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class Held:
         import numpy as np
 
         if size > MOST_BYTES:
-            raise BadPicture(f"larger than {MOST_BYTES >> 30} GiB, unpack it: a separate npy file is memory-mapped")
+            raise BadImageError(f"larger than {MOST_BYTES >> 30} GiB, unpack it: a separate npy file is memory-mapped")
         with self._lock:
             if self._array is None or self._key != key:
                 self._array = None
@@ -120,6 +120,6 @@ class Held:
                     try:
                         self._array = np.lib.format.read_array(stream, allow_pickle=False)
                     except (ValueError, EOFError):
-                        raise BadPicture("damaged array") from None
+                        raise BadImageError("damaged array") from None
                 self._key = key
             return self._array

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
-from gan_cli.image_files.arrays import ArrayPlace, Held
-from gan_cli.image_files.listing import READ, BadPicture, Begins, File, Listing, is_junk
-from gan_cli.image_files.own_outputs import Own
+from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
+from gan_cli.image_files.listing import READ_SUFFIXES, BadImageError, ListedFile, Listing, ReadStart, is_junk
+from gan_cli.image_files.own_outputs import OwnOutput
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def signature(path: str) -> str:
+def path_signature(path: str) -> str:
     """Returns 32 hex digits that change if `path`, or a file below it, is written, replaced, added or removed.
 
     Uses names, sizes, times, modes and inodes, not contents, and constant memory. OSError if there is no such path.
@@ -55,7 +55,7 @@ def _digest(text: str) -> bytes:
 
 
 def _below(
-    path: str, *, in_order: bool, left_out: list[Own] | None = None, wanted: str | None = None
+    path: str, *, in_order: bool, left_out: list[OwnOutput] | None = None, wanted: str | None = None
 ) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str] | None]]:
     """Yields the path parts of each folder (with None) and of each file (with its entry) below `path`.
 
@@ -72,10 +72,10 @@ def _below(
         if real in seen:
             continue
         seen.add(real)
-        kind = own_outputs.kind_at(folder) if parts else None
+        kind = own_outputs.output_kind_at(folder) if parts else None
         if kind is not None:
             if left_out is not None:
-                left_out.append(Own(kind, parts))
+                left_out.append(OwnOutput(kind, parts))
             continue
         yield parts, None
         items = _scanned(folder)
@@ -94,11 +94,11 @@ def _below(
 
 
 def _without_own(
-    items: list[os.DirEntry[str]], folder: str, parts: tuple[str, ...], left_out: list[Own], wanted: str | None
+    items: list[os.DirEntry[str]], folder: str, parts: tuple[str, ...], left_out: list[OwnOutput], wanted: str | None
 ) -> Iterator[os.DirEntry[str]]:
     """Skips the outputs of gan-cli among the entries of a folder, but not the kind `wanted`."""
-    ours = own_outputs.beside_sidecars([item.name for item in items], partial(own_outputs.head_in, folder))
-    left_out += [Own(each, (*parts, name)) for name, each in ours.items() if each != wanted]
+    ours = own_outputs.files_with_sidecar([item.name for item in items], partial(own_outputs.read_head, folder))
+    left_out += [OwnOutput(each, (*parts, name)) for name, each in ours.items() if each != wanted]
     return (item for item in items if ours.get(item.name, wanted) == wanted)
 
 
@@ -118,11 +118,13 @@ class FolderReader:
 
     def __init__(self, path: str, shown: str, *, alone: bool = False) -> None:
         self.listing = Listing(shown)
-        self._held = Held()
+        self._held = ArrayCache()
         if alone:
             name = os.path.basename(path)
-            if formats.is_picture(_beginning(path)(formats.BEGINNING)) and not name.lower().endswith((*READ, ".npy")):
-                self.listing.files.append(File((name,), path))
+            if formats.is_picture(_beginning(path)(formats.HEADER_BYTES)) and not name.lower().endswith(
+                (*READ_SUFFIXES, ".npy")
+            ):
+                self.listing.files.append(ListedFile((name,), path))
             else:
                 self.listing.add((name,), path, os.path.getsize(path), _beginning(path))
         else:
@@ -151,32 +153,32 @@ class FolderReader:
             with zipfile.ZipFile(path) as archive:
                 archives.add_arrays(self.listing, archive, parts, path)
         except archives.DAMAGED:
-            self.listing.files.append(File(parts, path, "damaged npz"))
+            self.listing.files.append(ListedFile(parts, path, "damaged npz"))
         except OSError as error:
-            self.listing.files.append(File(parts, path, f"cannot be read: {error.strerror}"))
+            self.listing.files.append(ListedFile(parts, path, f"cannot be read: {error.strerror}"))
 
-    def picture(self, file: File) -> bytes | np.ndarray:
-        if not isinstance(file.place, ArrayPlace):
+    def picture(self, file: ListedFile) -> bytes | np.ndarray:
+        if not isinstance(file.location, ArrayLocation):
             return self.read(file)
-        holder = file.place.holder
+        container = file.location.container
         try:
-            if isinstance(holder, str):
-                return arrays.pixels_of(arrays.mapped(holder), file.place)
-            return arrays.pixels_of(self._held.get(holder, holder.size, holder.open), file.place)
+            if isinstance(container, str):
+                return arrays.image_in_array(arrays.map_array(container), file.location)
+            return arrays.image_in_array(self._held.get(container, container.size, container.open), file.location)
         except OSError as error:
-            raise _unreadable(error, str(holder), link=False) from error
+            raise _unreadable(error, str(container), link=False) from error
 
-    def read(self, file: File) -> bytes:
-        if hasattr(file.place, "open"):  # a member of an npz
-            with file.place.open() as member:
+    def read(self, file: ListedFile) -> bytes:
+        if hasattr(file.location, "open"):  # a member of an npz
+            with file.location.open() as member:
                 return member.read()
-        path = str(file.place)
+        path = str(file.location)
         try:
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):
-                raise BadPicture("not a regular file")
+                raise BadImageError("not a regular file")
             if status.st_size > formats.MOST_FILE_BYTES:
-                raise BadPicture(f"larger than {formats.MOST_FILE_BYTES >> 20} MiB")
+                raise BadImageError(f"larger than {formats.MOST_FILE_BYTES >> 20} MiB")
             # O_NONBLOCK: if the file has become a pipe meanwhile, opening it does not wait for a writer.
             with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
                 return opened.read(formats.MOST_FILE_BYTES)
@@ -191,22 +193,22 @@ def _size(item: os.DirEntry[str]) -> int:
         return 0
 
 
-def _beginning(path: str) -> Begins:
-    """Returns a function that reads the first bytes of a file. BadPicture if it is not a regular file."""
+def _beginning(path: str) -> ReadStart:
+    """Returns a function that reads the first bytes of a file. BadImageError if it is not a regular file."""
 
-    def begins(count: int) -> bytes:
+    def read_start(count: int) -> bytes:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise BadPicture("not a regular file")
+            raise BadImageError("not a regular file")
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
             return opened.read(count)
 
-    return begins
+    return read_start
 
 
-def _unreadable(error: OSError, path: str, link: bool) -> BadPicture | StorageError:
+def _unreadable(error: OSError, path: str, link: bool) -> BadImageError | StorageError:
     """Returns the error of one image, or StorageError if the disk fails."""
     if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
-        return BadPicture("a link that leads nowhere" if link else "gone")
+        return BadImageError("a link that leads nowhere" if link else "gone")
     if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG):
-        return BadPicture(f"cannot be read: {error.strerror}")
+        return BadImageError(f"cannot be read: {error.strerror}")
     return StorageError(f"{one_line(path)}: cannot be read ({error.strerror})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-READ = (
+READ_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
     ".pbm", ".pnm", ".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c", ".avif",
 )  # fmt: skip
@@ -17,7 +17,7 @@ FORMATS_READ = (
 TO_PNG = "convert it to png"
 DEVELOP = "develop it to tif or png"
 CONVERT_DEEP = "convert it to 16-bit png or npy"
-FOREIGN = {  # image formats that are not read: such a file counts as an unusable image
+UNREAD_IMAGE_SUFFIXES = {  # image formats that are not read: such a file counts as an unusable image
     ".cr2": DEVELOP, ".cr3": DEVELOP, ".arw": DEVELOP, ".nef": DEVELOP, ".dng": DEVELOP, ".orf": DEVELOP,
     ".raf": DEVELOP, ".rw2": DEVELOP, ".pef": DEVELOP, ".srw": DEVELOP, ".apng": TO_PNG,
     ".eps": TO_PNG, ".heic": TO_PNG, ".heif": TO_PNG, ".ico": TO_PNG, ".jxl": TO_PNG, ".psd": TO_PNG, ".svg": TO_PNG,
@@ -25,25 +25,28 @@ FOREIGN = {  # image formats that are not read: such a file counts as an unusabl
     ".exr": "convert it to npy or a tif of floats", ".hdr": "convert it to npy or a tif of floats",
     ".pfm": "convert it to npy or a tif of floats",
 }  # fmt: skip
-FILM = "take its pictures out, as by `ffmpeg -i film.mp4 frames/%06d.png`"
-TABLE = "write its pictures out as files or as an npy"
+EXTRACT_FRAMES = "take its pictures out, as by `ffmpeg -i film.mp4 frames/%06d.png`"
+EXTRACT_IMAGES = "write its pictures out as files or as an npy"
 UNSAFE = "it may hold code and is not loaded: save its arrays by numpy.savez"
 UNPACK = "unpack it"
 LABEL = "it is a label and no picture: write the labels into a table as file,label and name it by dataset.labels"
-HOLDERS = {  # files that may contain images: reported if nothing else is found or if it is the path itself
-    ".mp4": FILM, ".mov": FILM, ".avi": FILM, ".mkv": FILM, ".webm": FILM, ".h5": TABLE, ".hdf5": TABLE, ".mat": TABLE,
-    ".parquet": TABLE, ".arrow": TABLE, ".tfrecord": TABLE, ".tfrecords": TABLE, ".mdb": TABLE, ".lmdb": TABLE,
-    ".nii": CONVERT_DEEP, ".fits": CONVERT_DEEP, ".pt": UNSAFE, ".pth": UNSAFE, ".pkl": UNSAFE, ".pickle": UNSAFE,
-    ".rar": UNPACK, ".7z": UNPACK, ".gz": UNPACK, ".zst": UNPACK, ".pdf": TO_PNG,
+CONTAINER_SUFFIXES = {  # files that may contain images: reported if nothing else is found or if it is the path itself
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm"), EXTRACT_FRAMES),
+    **dict.fromkeys((".h5", ".hdf5", ".mat", ".parquet", ".arrow", ".tfrecord", ".tfrecords"), EXTRACT_IMAGES),
+    **dict.fromkeys((".mdb", ".lmdb"), EXTRACT_IMAGES),
+    **dict.fromkeys((".nii", ".fits"), CONVERT_DEEP),
+    **dict.fromkeys((".pt", ".pth", ".pkl", ".pickle"), UNSAFE),
+    **dict.fromkeys((".rar", ".7z", ".gz", ".zst"), UNPACK),
+    ".pdf": TO_PNG,
     ".cls": LABEL,
-}  # fmt: skip
+}
 MOST_FILE_BYTES = 256 * 2**20  # of one picture
-OTHERS = (  # no images: such files are not opened to check
+NON_IMAGE_SUFFIXES = (  # no images: such files are not opened to check
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".md", ".html", ".htm", ".yaml", ".yml", ".toml", ".ini", ".cfg",
     ".py", ".ipynb", ".sh", ".log", ".doc", ".docx", ".xls", ".xlsx", ".caption", ".zip", ".db", ".url", ".exe",
     ".bak", ".tmp", ".part", ".crdownload", ".xmp", ".wav", ".mp3",
 )  # fmt: skip
-BEGINNING = 140  # first bytes that identify an image
+HEADER_BYTES = 140  # first bytes that identify an image
 MAGIC = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ",
     b"\xff\x4f\xff\x51",
@@ -61,14 +64,14 @@ def suffix_of(name: str) -> str:
 
 def stem_of(name: str) -> str:
     """Returns the name of an image, array or archive without its suffix."""
-    ending = next((each for each in (".zip", *TARS, *ARRAYS, *READ) if name.lower().endswith(each)), "")
+    ending = next((each for each in (".zip", *TARS, *ARRAYS, *READ_SUFFIXES) if name.lower().endswith(each)), "")
     return name[: len(name) - len(ending)]
 
 
-def by_content(name: str) -> bool:
+def needs_content_check(name: str) -> bool:
     """Whether the first bytes must be read to know if a file of this name is an image."""
     suffix = suffix_of(name)
-    return not (suffix in OTHERS or suffix in HOLDERS or name.lower().endswith((*ARRAYS, *TARS)))
+    return not (suffix in NON_IMAGE_SUFFIXES or suffix in CONTAINER_SUFFIXES or name.lower().endswith((*ARRAYS, *TARS)))
 
 
 def is_picture(start: bytes) -> bool:
@@ -88,16 +91,16 @@ def is_tar(start: bytes) -> bool:
     return start[257:262] == b"ustar" or start.startswith(tuple(PACKED_MAGIC))
 
 
-def refusal_of(name: str) -> str | None:
+def refusal_reason(name: str) -> str | None:
     """Returns why an image of this name is not opened; None if its format may be one that is read."""
     suffix = suffix_of(name)
-    return f"{suffix[1:]} is not read, {FOREIGN[suffix]}" if suffix in FOREIGN else None
+    return f"{suffix[1:]} is not read, {UNREAD_IMAGE_SUFFIXES[suffix]}" if suffix in UNREAD_IMAGE_SUFFIXES else None
 
 
-def way_of(name: str) -> str | None:
+def conversion_advice(name: str) -> str | None:
     """Returns advice for a file that may hold images but is not read; None for others."""
     suffix = suffix_of(name)
-    for known in (FOREIGN, HOLDERS):
+    for known in (UNREAD_IMAGE_SUFFIXES, CONTAINER_SUFFIXES):
         if suffix in known:
             return f"{suffix[1:]} is not read, {known[suffix]}"
     return None

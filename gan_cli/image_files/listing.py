@@ -11,29 +11,29 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gan_cli.errors import StorageError, UsageError, few, one_line
+from gan_cli.errors import StorageError, UsageError, first_few, one_line
 from gan_cli.image_files import arrays, formats
 from gan_cli.image_files import own_outputs as own
-from gan_cli.image_files.arrays import ArrayPlace
-from gan_cli.image_files.formats import READ
-from gan_cli.image_files.own_outputs import Own
-from gan_cli.image_files.problems import BadPicture
+from gan_cli.image_files.arrays import ArrayLocation
+from gan_cli.image_files.formats import READ_SUFFIXES
+from gan_cli.image_files.own_outputs import OwnOutput
+from gan_cli.image_files.problems import BadImageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["READ", "BadPicture", "File", "Listing", "Reader", "opened"]
+__all__ = ["READ_SUFFIXES", "BadImageError", "ListedFile", "Listing", "Reader", "open_reader"]
 TABLE = "labels.csv"
 TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl")  # suffixes of possible tables of other names
 MOST_CANDIDATES = 1000
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 MOST_FILES = 10_000_000
 EXPECTED = "expected a folder, zip or tar of pictures"
-Begins = Callable[[int], bytes]  # reads that many first bytes of a file, or all if it is shorter
+ReadStart = Callable[[int], bytes]  # reads that many first bytes of a file, or all if it is shorter
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class ListedFile:
     """A file that is an image by its name or content: the parts of its path, and why it cannot be used (`bad`).
 
     `place` is what its reader needs to read it. `foreign`: an image format that is not read; it has no influence on the
@@ -41,7 +41,7 @@ class File:
     """
 
     parts: tuple[str, ...]
-    place: Any
+    location: Any
     bad: str | None = None
     foreign: bool = False
 
@@ -62,81 +62,95 @@ class Listing:
 
     shown: str
     zipped: bool = False
-    files: list[File] = field(default_factory=list)
+    files: list[ListedFile] = field(default_factory=list)
     folders: set[tuple[str, ...]] = field(default_factory=set)
-    tables: list[File] = field(default_factory=list)
-    candidates: list[File] = field(default_factory=list)
-    own: list[Own] = field(default_factory=list)
+    tables: list[ListedFile] = field(default_factory=list)
+    possible_tables: list[ListedFile] = field(default_factory=list)
+    own: list[OwnOutput] = field(default_factory=list)
     arrays: list[str] = field(default_factory=list)
-    unused: list[str] = field(default_factory=list)
-    values: list[File] = field(default_factory=list)
+    unused_arrays: list[str] = field(default_factory=list)
+    values: list[ListedFile] = field(default_factory=list)
     others: int = 0
-    ways: Counter[str] = field(default_factory=Counter)
-    first_way: str = ""
+    container_kinds: Counter[str] = field(default_factory=Counter)
+    first_advice: str = ""
 
-    def add(self, parts: tuple[str, ...], place: Any, size: int, begins: Begins, bad: str | None = None) -> None:
+    def add(
+        self, parts: tuple[str, ...], location: Any, size: int, read_start: ReadStart, bad: str | None = None
+    ) -> None:
         """Adds a file by its suffix, or by its first bytes if it has no suffix or an unknown one."""
         self.folders.update(parts[:depth] for depth in (1, 2) if depth < len(parts))
         name = parts[-1]
-        suffix, refused = formats.suffix_of(name), formats.refusal_of(name)
-        if suffix in READ:
-            self.files.append(File(parts, place, bad))
+        suffix, refused = formats.suffix_of(name), formats.refusal_reason(name)
+        if suffix in READ_SUFFIXES:
+            self.files.append(ListedFile(parts, location, bad))
         elif refused is not None:
-            self.files.append(File(parts, place, refused, foreign=True))
+            self.files.append(ListedFile(parts, location, refused, foreign=True))
         elif suffix == ".npy":
-            self.add_array(parts, place, size, begins, bad)
+            self.add_array(parts, location, size, read_start, bad)
         elif name.lower() == TABLE:
-            self.tables.append(File(parts, place, bad))
-        elif bad is not None or not formats.by_content(name) or not self._by_content(parts, place, begins):
+            self.tables.append(ListedFile(parts, location, bad))
+        elif (
+            bad is not None
+            or not formats.needs_content_check(name)
+            or not self._by_content(parts, location, read_start)
+        ):
             self._add_other(parts)
-            if suffix in TABLES and len(self.candidates) < MOST_CANDIDATES:
-                self.candidates.append(File(parts, place, bad))
+            if suffix in TABLES and len(self.possible_tables) < MOST_CANDIDATES:
+                self.possible_tables.append(ListedFile(parts, location, bad))
         if len(self.files) + self.others > MOST_FILES:
             raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} files")
 
-    def _by_content(self, parts: tuple[str, ...], place: Any, begins: Begins) -> bool:
+    def _by_content(self, parts: tuple[str, ...], location: Any, read_start: ReadStart) -> bool:
         """Adds a file whose first bytes are those of an image. Returns whether it did."""
         try:
-            start = begins(formats.BEGINNING)
-        except (BadPicture, OSError):
+            start = read_start(formats.HEADER_BYTES)
+        except (BadImageError, OSError):
             return False
         if formats.is_dicom(start):
-            self.files.append(File(parts, place, formats.DICOM, foreign=True))
+            self.files.append(ListedFile(parts, location, formats.DICOM, foreign=True))
         elif formats.is_picture(start):
-            self.files.append(File(parts, place))
+            self.files.append(ListedFile(parts, location))
         else:
             return False
         return True
 
     def add_array(
-        self, parts: tuple[str, ...], place: Any, size: int, begins: Begins, bad: str | None = None, fewest: int = 2
+        self,
+        parts: tuple[str, ...],
+        location: Any,
+        size: int,
+        read_start: ReadStart,
+        bad: str | None = None,
+        fewest: int = 2,
     ) -> None:
         """Adds the images of an npy that has at least `fewest` axes."""
         try:
             if bad is not None:
-                raise BadPicture(bad)
-            array = arrays.described(begins(arrays.BEGINNING), size)
-        except BadPicture as error:
-            self.files.append(File(parts, place, str(error)))
+                raise BadImageError(bad)
+            array = arrays.parse_array_header(read_start(arrays.HEADER_BYTES), size)
+        except BadImageError as error:
+            self.files.append(ListedFile(parts, location, str(error)))
             return
         except OSError as error:
-            self.files.append(File(parts, place, f"cannot be read: {error.strerror}"))
+            self.files.append(ListedFile(parts, location, f"cannot be read: {error.strerror}"))
             return
         if array is None or len(array.shape) < fewest:
-            self.unused.append(one_line(parts[-1].removesuffix(".npy"), 60))
+            self.unused_arrays.append(one_line(parts[-1].removesuffix(".npy"), 60))
             if size <= formats.MOST_FILE_BYTES:
-                self.values.append(File(parts, place))
+                self.values.append(ListedFile(parts, location))
             return
         if "N" not in array.axes:
             self.arrays.append(f"{one_line(parts[-1], 60)} taken as one picture, {array}")
-            self.files.append(File(parts, ArrayPlace(place, array, None)))
+            self.files.append(ListedFile(parts, ArrayLocation(location, array, None)))
             return
         if len(self.files) + array.pictures > MOST_FILES:
             raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} pictures")
         self.arrays.append(f"{one_line(parts[-1], 60)} taken as {array}")
         stem, width = parts[-1].removesuffix(".npy"), len(str(array.pictures - 1))
         names = (f"{stem}[{index:0{width}d}].npy" for index in range(array.pictures))
-        self.files += [File((*parts[:-1], name), ArrayPlace(place, array, index)) for index, name in enumerate(names)]
+        self.files += [
+            ListedFile((*parts[:-1], name), ArrayLocation(location, array, index)) for index, name in enumerate(names)
+        ]
 
     def _add_other(self, parts: tuple[str, ...]) -> None:
         """Counts a file that is no image; notes advice if it may hold images."""
@@ -146,39 +160,39 @@ class Listing:
         if parts[-1].lower().endswith((".zip", ".npz", *formats.TARS)):
             step = "unpack it and use that" if self.zipped else f"use that, dataset.path={self.shown}/{name}"
             advice = f"it holds {name}: {step}"
-        elif (known := formats.way_of(parts[-1])) is not None:
+        elif (known := formats.conversion_advice(parts[-1])) is not None:
             advice = f"{name}: {known}"
         if advice is not None:
-            self.ways[formats.suffix_of(parts[-1])[1:]] += 1
-            self.first_way = self.first_way or advice
+            self.container_kinds[formats.suffix_of(parts[-1])[1:]] += 1
+            self.first_advice = self.first_advice or advice
 
     def describe_others(self, *, less: int = 0) -> str:
         """Describes the other files and unused arrays; an empty text without any. `less` other files are in use."""
         parts = []
         if self.others > less:
-            named = ", ".join(f"{count:,} {kind}" for kind, count in self.ways.most_common(5))
+            named = ", ".join(f"{count:,} {kind}" for kind, count in self.container_kinds.most_common(5))
             count = self.others - less
             parts.append(f"{count:,} other file{'' if count == 1 else 's'}{f' ({named})' if named else ''}")
-        if self.unused:
-            arrays = "array" if len(self.unused) == 1 else f"{len(self.unused):,} arrays"
-            parts.append(f"{arrays} not used ({few(self.unused, 5)})")
+        if self.unused_arrays:
+            arrays = "array" if len(self.unused_arrays) == 1 else f"{len(self.unused_arrays):,} arrays"
+            parts.append(f"{arrays} not used ({first_few(self.unused_arrays, 5)})")
         return ", ".join(parts)
 
 
 class Reader(Protocol):
-    """Reads the files that it has listed. BadPicture if one cannot be read. Methods are thread-safe."""
+    """Reads the files that it has listed. BadImageError if one cannot be read. Methods are thread-safe."""
 
     listing: Listing
 
-    def read(self, file: File) -> bytes:
+    def read(self, file: ListedFile) -> bytes:
         """Reads the bytes of a file."""
 
-    def picture(self, file: File) -> bytes | np.ndarray:
+    def picture(self, file: ListedFile) -> bytes | np.ndarray:
         """Reads an encoded image as bytes, or an image of an array as `[H, W]` or `[H, W, C]`."""
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Reader]:
+def open_reader(path: str) -> Iterator[Reader]:
     """Opens the reader of a folder, zip, tar or single file. UsageError if it is none of these."""
     expanded = os.path.expanduser(path)
     shown = one_line(expanded)
@@ -189,7 +203,7 @@ def opened(path: str) -> Iterator[Reader]:
     except OSError as error:
         raise UsageError(f"dataset.path={shown}: cannot be read ({error.strerror})") from None
     if stat.S_ISDIR(mode):
-        if own.kind_at(expanded) == own.RUN:
+        if own.output_kind_at(expanded) == own.RUN:
             raise UsageError(
                 f"dataset.path={shown}: is a run of gan-train, whose pictures are grids; gan-sample ckpt=... "
                 "format=images writes a folder of single pictures"
@@ -217,14 +231,14 @@ def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
         raise StorageError(f"{shown}: cannot be read ({error.strerror})") from error
     name = shown.lower()
     if name.endswith((".zip", ".npz")) or start.startswith(formats.ZIP_MAGIC):
-        return archives.opened_zip(path, shown)
-    if name.endswith(READ) or formats.is_picture(start) or start.startswith(formats.NPY_MAGIC):
+        return archives.open_zip(path, shown)
+    if name.endswith(READ_SUFFIXES) or formats.is_picture(start) or start.startswith(formats.NPY_MAGIC):
         return _opened_alone(path, shown)
     if name.endswith(formats.TARS) or formats.is_tar(start):
-        return archives.opened_tar(path, shown)
+        return archives.open_tar(path, shown)
     if zipfile.is_zipfile(path):  # a self-extracting zip begins with a program
-        return archives.opened_zip(path, shown)
-    advice = formats.DICOM if formats.is_dicom(start) else formats.way_of(name)
+        return archives.open_zip(path, shown)
+    advice = formats.DICOM if formats.is_dicom(start) else formats.conversion_advice(name)
     raise UsageError(f"dataset.path={shown}: {advice or f'neither a folder, a zip, a tar nor a picture, {EXPECTED}'}")
 
 
@@ -237,4 +251,4 @@ def _opened_alone(path: str, shown: str) -> Iterator[Reader]:
 
 def is_junk(name: str) -> bool:
     """Whether a file or folder is skipped without a word: hidden, of the operating system, or a cache file."""
-    return name.startswith(".") or name.lower() in JUNK or name.endswith(own.CACHED)
+    return name.startswith(".") or name.lower() in JUNK or name.endswith(own.CACHE_SUFFIX)

@@ -8,19 +8,19 @@ NUMBER = re.compile(r"[+-]?[0-9]{1,18}([.,][0-9]{1,18})?([eE][+-]?[0-9]{1,2})?")
 DIGITS = re.compile(r"[0-9]+")
 
 
-def number_of(name: str) -> float | None:
+def parse_number(name: str) -> float | None:
     """Parses a name that is a number, such as `30.2` or `30,2`; None for any other name."""
     return float(name.replace(",", ".")) if NUMBER.fullmatch(name) else None
 
 
-def natural(name: str) -> tuple[bool, float, str, str]:
+def natural_key(name: str) -> tuple[bool, float, str, str]:
     """Returns the sort key: 0, 1, 2, 10, then class1, class2, class10."""
-    number = number_of(name)
+    number = parse_number(name)
     padded = DIGITS.sub(lambda found: found[0].zfill(20), name)
     return (number is None, 0.0 if number is None else number, padded, name)
 
 
-def as_before(name: str) -> tuple[bool, int, str]:
+def version_1_key(name: str) -> tuple[bool, int, str]:
     """Returns the sort key of labels version 1: non-negative integers by value, then text."""
     number = name.isdecimal() and len(name) < 20
     return (not number, int(name) if number else 0, name)

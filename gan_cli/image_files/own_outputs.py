@@ -14,20 +14,20 @@ CONFIG_KEY = b'"gan_cli"'  # in the config.json of a run or export
 PAGE = "_memorization"  # end of the name of a page of an evaluation
 # Keys of the JSON file next to what gan-sample and gan-eval write.
 SIDECAR_KEYS = (b'"sha256"', b'"checkpoint"', b'"seeds"')
-CACHED = ".pictures"  # suffix of a cache file of decoded images, which is skipped without a word
+CACHE_SUFFIX = ".pictures"  # suffix of a cache file of decoded images, which is skipped without a word
 EVALUATION_KEY = b'"extractor"'
 HEAD = 1 << 12  # first bytes, which hold these keys
 MOST_SIDECARS = 1000  # JSON files of a folder that are read
 
 
-class Own(NamedTuple):
+class OwnOutput(NamedTuple):
     """An output of gan-cli: its kind and its path."""
 
     kind: str
     parts: tuple[str, ...]
 
 
-def kind_of(names: Collection[str], head: Callable[[str], bytes]) -> str | None:
+def output_kind(names: Collection[str], head: Callable[[str], bytes]) -> str | None:
     """Returns `run` or `export` for a folder with these names in it, None for others.
 
     `head` reads the first bytes of a file.
@@ -38,14 +38,14 @@ def kind_of(names: Collection[str], head: Callable[[str], bytes]) -> str | None:
     return None
 
 
-def kind_at(folder: str) -> str | None:
+def output_kind_at(folder: str) -> str | None:
     """Returns `kind_of` for a folder that is not listed yet."""
     marks = dict.fromkeys(mark for each in MARKS.values() for mark in each)
     names = [mark for mark in marks if os.path.exists(os.path.join(folder, mark))]
-    return kind_of(names, lambda name: head_in(folder, name)) if len(names) > 1 else None
+    return output_kind(names, lambda name: read_head(folder, name)) if len(names) > 1 else None
 
 
-def head_in(folder: str, name: str) -> bytes:
+def read_head(folder: str, name: str) -> bytes:
     """Reads the first bytes of a file; nothing if it is not a regular file or cannot be read."""
     try:
         path = os.path.join(folder, name)
@@ -57,7 +57,7 @@ def head_in(folder: str, name: str) -> bytes:
         return b""
 
 
-def beside_sidecars(names: Collection[str], head: Callable[[str], bytes]) -> dict[str, str]:
+def files_with_sidecar(names: Collection[str], head: Callable[[str], bytes]) -> dict[str, str]:
     """Finds the files in a folder whose JSON sidecar says that gan-cli wrote them. Returns the kind of each.
 
     `head` reads the first bytes of a file.
@@ -84,7 +84,7 @@ def _has_page(names: Iterable[str]) -> bool:
     return any(os.path.splitext(name)[0].endswith(PAGE) for name in names)
 
 
-def in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[str, ...]], bytes]) -> list[Own]:
+def outputs_in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[str, ...]], bytes]) -> list[OwnOutput]:
     """Finds the outputs of gan-cli among the members of an archive."""
     folders: dict[tuple[str, ...], set[str]] = {}
     for parts in paths:
@@ -92,23 +92,23 @@ def in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[str, ...]
             folders.setdefault(parts[:depth], set()).add(parts[depth])
     found = []
     for folder, names in folders.items():
-        kind = kind_of(names, lambda name, folder=folder: head((*folder, name))) if folder else None  # type: ignore[misc]
+        kind = output_kind(names, lambda name, folder=folder: head((*folder, name))) if folder else None  # type: ignore[misc]
         if kind is not None:
-            found.append(Own(kind, folder))
+            found.append(OwnOutput(kind, folder))
         else:
-            of_sidecars = beside_sidecars(names, lambda name, folder=folder: head((*folder, name)))  # type: ignore[misc]
-            found += [Own(each, (*folder, name)) for name, each in of_sidecars.items()]
+            of_sidecars = files_with_sidecar(names, lambda name, folder=folder: head((*folder, name)))  # type: ignore[misc]
+            found += [OwnOutput(each, (*folder, name)) for name, each in of_sidecars.items()]
     return found
 
 
-def marks_of(name: str, begins: Callable[[int], bytes]) -> bytes:
+def identifying_bytes(name: str, read_start: Callable[[int], bytes]) -> bytes:
     """Returns the keys that identify an output of gan-cli, if the file has them.
 
     For an archive that is read only once: the result serves as `head` later. `begins` reads the first bytes.
     """
     if not name.endswith(".json"):
         return b""
-    start = begins(HEAD)
+    start = read_start(HEAD)
     return b" ".join(mark for mark in (CONFIG_KEY, *SIDECAR_KEYS, EVALUATION_KEY) if mark in start)
 
 
@@ -117,12 +117,12 @@ def is_below(parts: tuple[str, ...], left_out: Collection[tuple[str, ...]]) -> b
     return bool(left_out) and any(parts[:depth] in left_out for depth in range(1, len(parts) + 1))
 
 
-def but_samples(own: Sequence[Own]) -> list[Own]:
+def without_samples(own: Sequence[OwnOutput]) -> list[OwnOutput]:
     """Returns the outputs without sets of samples."""
     return [each for each in own if each.kind != SAMPLES]
 
 
-def told(own: Sequence[Own]) -> str:
+def describe_outputs(own: Sequence[OwnOutput]) -> str:
     """Returns `2 runs and 1 picture of gan-cli left out (outputs/a/2026-01-01_120000, ...)`; empty without any."""
     if not own:
         return ""

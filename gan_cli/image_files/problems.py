@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class BadPicture(Exception):
+class BadImageError(Exception):
     """An image that cannot be used. The text gives the reason in a few words."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gan_cli.errors import one_line
-from gan_cli.image_files.arrays import ArrayPlace
-from gan_cli.image_files.listing import File, Reader
-from gan_cli.image_files.problems import BadPicture
+from gan_cli.image_files.arrays import ArrayLocation
+from gan_cli.image_files.listing import ListedFile, Reader
+from gan_cli.image_files.problems import BadImageError
 from gan_cli.image_labels.tables import Table
 
 # A word of the name of an array of labels.
@@ -18,7 +18,7 @@ LABEL_WORD = re.compile(r"(y|labels?|targets?|class(es)?|conditions?)", re.IGNOR
 SEPARATORS = re.compile(r"[._ -]+")
 
 
-def labels_of(reader: Reader, files: Sequence[File]) -> tuple[Table | None, list[File], list[str]]:
+def find_array_labels(reader: Reader, files: Sequence[ListedFile]) -> tuple[Table | None, list[ListedFile], list[str]]:
     """Finds arrays of labels. Returns them as one table, the used arrays, and why other arrays were not used."""
     notes, rows, used = [], [], []
     for file in reader.listing.values:
@@ -29,7 +29,7 @@ def labels_of(reader: Reader, files: Sequence[File]) -> tuple[Table | None, list
             continue
         try:
             cells = _cells(reader.read(file), _in_order(images))
-        except BadPicture as error:
+        except BadImageError as error:
             notes.append(f"{file.name} not used: {error}")
             continue
         rows += [("/".join(each.parts), cell) for each, cell in cells]
@@ -41,39 +41,41 @@ def labels_of(reader: Reader, files: Sequence[File]) -> tuple[Table | None, list
     return Table(f"{reader.listing.shown}/{used[0].name}{more}", ("file", "label"), numbered), used, notes
 
 
-def _archive(file: File) -> str | None:
+def _archive(file: ListedFile) -> str | None:
     """Returns the path of the npz that holds the array, None if it is in no npz of a folder."""
     from gan_cli.image_files.archives import NpzMember
 
-    place = file.place.holder if isinstance(file.place, ArrayPlace) else file.place
-    return place.path if isinstance(place, NpzMember) else None
+    location = file.location.container if isinstance(file.location, ArrayLocation) else file.location
+    return location.path if isinstance(location, NpzMember) else None
 
 
-def _in_order(files: Sequence[File]) -> list[File]:
-    """Sorts the images of one array by their index. BadPicture if they are not all of one array."""
-    locations = [file.place for file in files if isinstance(file.place, ArrayPlace) and file.place.number is not None]
-    if len(locations) < len(files) or len({str(place.holder) for place in locations}) > 1:
-        raise BadPicture("the pictures are not of one array, so the order of labels is unknown")
-    return sorted(files, key=lambda file: file.place.number)
+def _in_order(files: Sequence[ListedFile]) -> list[ListedFile]:
+    """Sorts the images of one array by their index. BadImageError if they are not all of one array."""
+    locations = [
+        file.location for file in files if isinstance(file.location, ArrayLocation) and file.location.number is not None
+    ]
+    if len(locations) < len(files) or len({str(location.container) for location in locations}) > 1:
+        raise BadImageError("the pictures are not of one array, so the order of labels is unknown")
+    return sorted(files, key=lambda file: file.location.number)
 
 
-def _cells(content: bytes, files: Sequence[File]) -> list[tuple[File, str]]:
+def _cells(content: bytes, files: Sequence[ListedFile]) -> list[tuple[ListedFile, str]]:
     """Returns the label of each image as text. A one-hot row gives the number of its column."""
     import numpy as np
 
     try:
         values: Any = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError, MemoryError):
-        raise BadPicture("damaged, or it holds Python objects, which are not loaded") from None
+        raise BadImageError("damaged, or it holds Python objects, which are not loaded") from None
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim == 2 and values.dtype.kind in "buif" and _one_hot(values):
         values = values.argmax(axis=1)
     if values.ndim != 1 or values.dtype.kind not in "buifUS":
         shape = ",".join(map(str, values.shape))
-        raise BadPicture(f"[{shape}] is not one label for each picture")
+        raise BadImageError(f"[{shape}] is not one label for each picture")
     if len(values) != len(files):
-        raise BadPicture(f"{len(values):,} labels for {len(files):,} pictures")
+        raise BadImageError(f"{len(values):,} labels for {len(files):,} pictures")
     return [(file, _cell(value)) for file, value in zip(files, values.tolist(), strict=True)]
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gan_cli.errors import UsageError, one_line
-from gan_cli.image_files.listing import File
-from gan_cli.image_files.ordering import as_before, natural, number_of
-from gan_cli.image_labels.matching import Match, looked_for, matched, place_of
+from gan_cli.image_files.listing import ListedFile
+from gan_cli.image_files.ordering import natural_key, parse_number, version_1_key
+from gan_cli.image_labels.matching import Match, column_index, describe_failed_match, match_table
 from gan_cli.image_labels.tables import Table
 
 NO_TABLE, FOLDERS, SHARDS = "none", "folders", "shards"  # values of dataset.labels besides a path
@@ -19,7 +19,7 @@ MOST_CLASSES = 1000
 MANY = 20  # if more images all have different values, the column is an id
 
 
-class Labelling(NamedTuple):
+class LabelOptions(NamedTuple):
     """The options of finding labels: the keys `dataset.labels` and `dataset.labels_*`."""
 
     table: str | None = None
@@ -51,8 +51,8 @@ class _Column(NamedTuple):
     note: str = ""
 
 
-def attributes_in(
-    table: Table, files: Sequence[File], base: tuple[str, ...], how: Labelling, below: str | None = None
+def read_attributes(
+    table: Table, files: Sequence[ListedFile], base: tuple[str, ...], how: LabelOptions, below: str | None = None
 ) -> Attributes | None:
     """Reads the attributes of `files` from the table; None if the table names none of them.
 
@@ -60,7 +60,7 @@ def attributes_in(
     """
     if table.unlabelled:
         return Attributes([], (), f"{table.shown}: {table.unlabelled}")
-    match = matched(table, files, base, how.file_column, below)
+    match = match_table(table, files, base, how.file_column, below)
     if not match.pictures and not match.problem:
         return None
     if match.problem:
@@ -77,20 +77,20 @@ def attributes_in(
     return _to_attributes(table, match, columns, [*table.remarks, *match.remarks, *remarks])
 
 
-def missed(table: Table, files: Sequence[File]) -> str:
+def describe_no_match(table: Table, files: Sequence[ListedFile]) -> str:
     """Returns why the table names none of `files`."""
-    return f"{table.shown}: {looked_for(table, files)}"
+    return f"{table.shown}: {describe_failed_match(table, files)}"
 
 
 # --- columns -----------------------------------------------------------------------------------------------------
 
 
-def _columns(table: Table, match: Match, how: Labelling) -> tuple[list[_Column], list[str]]:
+def _columns(table: Table, match: Match, how: LabelOptions) -> tuple[list[_Column], list[str]]:
     """Returns the columns that are attributes, and remarks about the others."""
     indices = [index for index in range(len(match.header)) if index != match.column]
     if how.columns is not None:
         named = table._replace(header=match.header)
-        indices = [place_of(named, name, "labels_columns") for name in how.columns]
+        indices = [column_index(named, name, "labels_columns") for name in how.columns]
     remarks, names = [], []
     if how.columns is None and len(indices) > 1 and not match.header[indices[0]]:
         remarks.append(f"column {indices[0] + 1}, which has no name, left out")
@@ -116,12 +116,12 @@ def _check_names(names: Sequence[str], shown: str) -> None:
             )
 
 
-def _column(name: str, cells: list[str], how: Labelling) -> _Column:
+def _column(name: str, cells: list[str], how: LabelOptions) -> _Column:
     """Builds an attribute from its cells, with ranges of numbers if `bins` is set."""
     counts = Counter(filter(None, cells))
-    order: Callable[[str], Any] = as_before if how.version == FIRST_VERSION else natural
+    order: Callable[[str], Any] = version_1_key if how.version == FIRST_VERSION else natural_key
     values = sorted(counts, key=order)
-    numbers = [number_of(value) for value in values]
+    numbers = [parse_number(value) for value in values]
     if how.bins is not None and len(values) > how.bins and None not in numbers:
         return _binned(name, cells, values, counts, how.bins)
     column = _Column(name, {value: counts[value] for value in values}, cells)
@@ -149,7 +149,7 @@ def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Coun
 
 
 def _usable(
-    found: Sequence[_Column], shown: str, how: Labelling, remarks: list[str]
+    found: Sequence[_Column], shown: str, how: LabelOptions, remarks: list[str]
 ) -> tuple[list[_Column], list[str]]:
     """Returns the columns that give classes, and remarks. UsageError if a named or only column is unusable."""
     strict = how.columns is not None or how.version == FIRST_VERSION
@@ -175,7 +175,9 @@ def _within_limit(columns: Sequence[_Column], remarks: list[str]) -> list[_Colum
     for column in columns:
         if total + len(column.counts) > MOST_CLASSES:
             ranges = (
-                "; dataset.labels_bins=10 makes ranges of numbers" if None not in map(number_of, column.counts) else ""
+                "; dataset.labels_bins=10 makes ranges of numbers"
+                if None not in map(parse_number, column.counts)
+                else ""
             )
             remarks.append(
                 f"{column.name} has {len(column.counts):,} values, more than {MOST_CLASSES:,}"

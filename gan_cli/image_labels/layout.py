@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gan_cli.errors import UsageError, closest, counted, one_line
+from gan_cli.errors import UsageError, count_noun, did_you_mean, one_line
 from gan_cli.image_files.formats import FORMATS_READ
-from gan_cli.image_files.listing import File, Listing, Reader
-from gan_cli.image_files.ordering import natural
-from gan_cli.image_files.own_outputs import told
+from gan_cli.image_files.listing import ListedFile, Listing, Reader
+from gan_cli.image_files.ordering import natural_key
+from gan_cli.image_files.own_outputs import describe_outputs
 from gan_cli.image_files.shards import are_shards, named_like_shards
-from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, Labelling
-from gan_cli.image_labels.finding import find_attributes
+from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, LabelOptions
+from gan_cli.image_labels.finding import find_labels
 
 SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
@@ -28,17 +28,17 @@ class Layout(NamedTuple):
     if it lies among the images, `remarks` are further lines for the user.
     """
 
-    files: list[File]
+    files: list[ListedFile]
     labels: list[int] | list[tuple[int, ...]] | None
     classes: tuple[str, ...]
     base: tuple[str, ...]
     mixed: bool
     summary: str = ""
     remarks: tuple[str, ...] = ()
-    inside: File | None = None
+    inside: ListedFile | None = None
 
 
-def labelled(path: str, how: Labelling, reader: Reader, split: str) -> Layout:
+def read_layout(path: str, how: LabelOptions, reader: Reader, split: str) -> Layout:
     """Finds the images of a split and their labels, from a table of labels if there is one."""
     layout = _labelled(path, how, reader, split)
     if how.version != FIRST_VERSION:
@@ -54,10 +54,10 @@ def labelled(path: str, how: Labelling, reader: Reader, split: str) -> Layout:
     return layout._replace(remarks=(*layout.remarks, one_line(remark, 300)))
 
 
-def _labelled(path: str, how: Labelling, reader: Reader, split: str) -> Layout:
+def _labelled(path: str, how: LabelOptions, reader: Reader, split: str) -> Layout:
     """Returns the layout by one version of the labels."""
-    layout = layout_of(reader.listing, split, how)
-    found = find_attributes(path, how, reader, layout.files, layout.base)
+    layout = layout_of_split(reader.listing, split, how)
+    found = find_labels(path, how, reader, layout.files, layout.base)
     attributes = found.attributes
     if attributes is None:
         if found.unlabelled and layout.labels is not None:  # as in archives of StyleGAN, whose folders are shards
@@ -76,7 +76,7 @@ def _labelled(path: str, how: Labelling, reader: Reader, split: str) -> Layout:
     )
 
 
-def class_numbers(wanted: Sequence[str], labels: object, names: Sequence[str]) -> list[int]:
+def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -> list[int]:
     """Returns the numbers of the `wanted` classes. UsageError for one that is not in `names`, or without classes."""
     shown = f"dataset.classes=[{','.join(wanted)}]"
     if not wanted:
@@ -88,7 +88,7 @@ def class_numbers(wanted: Sequence[str], labels: object, names: Sequence[str]) -
     for name in wanted:
         if name not in names:
             some = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
-            raise UsageError(f"{shown}: {name!r} is no class of these data, expected {some}{closest(name, names)}")
+            raise UsageError(f"{shown}: {name!r} is no class of these data, expected {some}{did_you_mean(name, names)}")
         if wanted.count(name) > 1:
             raise UsageError(f"{shown}: name each class once")
     return [list(names).index(name) for name in wanted]
@@ -97,7 +97,7 @@ def class_numbers(wanted: Sequence[str], labels: object, names: Sequence[str]) -
 # --- splits and classes ------------------------------------------------------------------------------------------
 
 
-def layout_of(listing: Listing, split: str, how: Labelling) -> Layout:
+def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
     """Finds the images of the split, and their classes by sub-folder. UsageError if there are none."""
     base: tuple[str, ...] = ()
     folder = _split_folder(listing, base, split)
@@ -113,14 +113,14 @@ def layout_of(listing: Listing, split: str, how: Labelling) -> Layout:
     folder_name = "/".join((listing.shown, *base))
     if not files:
         others = f", only {listing.describe_others()}" if listing.describe_others() else ""
-        others += f"; {told(listing.own)}" if listing.own else ""
-        advice = f"; {listing.first_way}" if listing.first_way else ""
+        others += f"; {describe_outputs(listing.own)}" if listing.own else ""
+        advice = f"; {listing.first_advice}" if listing.first_advice else ""
         raise UsageError(f"dataset.path={one_line(folder_name)}: no pictures in it{others}{advice}; {FORMATS_READ}")
     labels, classes, mixed, remarks = _classes(files, base, folder_name, how)
     return Layout(files, labels, classes, base, mixed, remarks=remarks)
 
 
-def _plain(files: Sequence[File]) -> Sequence[File]:
+def _plain(files: Sequence[ListedFile]) -> Sequence[ListedFile]:
     """Returns the files that decide the layout: those of a format that is read, if there are any."""
     read = [file for file in files if not file.foreign]
     return read or files
@@ -155,14 +155,14 @@ def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | 
 
 
 def _classes(
-    files: Sequence[File], base: tuple[str, ...], folder_name: str, how: Labelling
+    files: Sequence[ListedFile], base: tuple[str, ...], folder_name: str, how: LabelOptions
 ) -> tuple[list[int] | None, tuple[str, ...], bool, tuple[str, ...]]:
     """Returns labels and classes by the first sub-folder below `base`, whether images are mixed, and remarks."""
     depth = len(base)
     inside = [file for file in files if file.parts[:depth] == base]
     plain = _plain(inside)
     found = {file.parts[depth] for file in plain if len(file.parts) > depth + 1}
-    folders = sorted(found, key=None if how.version == FIRST_VERSION else natural)
+    folders = sorted(found, key=None if how.version == FIRST_VERSION else natural_key)
     loose = any(len(file.parts) == depth + 1 for file in plain)
     if not folders or loose:
         return None, (), bool(folders), ()
@@ -178,12 +178,14 @@ def _classes(
     return labels, names, False, remarks
 
 
-def _parts(folders: Sequence[str], files: Sequence[File], depth: int, how: Labelling) -> tuple[bool, tuple[str, ...]]:
+def _parts(
+    folders: Sequence[str], files: Sequence[ListedFile], depth: int, how: LabelOptions
+) -> tuple[bool, tuple[str, ...]]:
     """Returns whether the sub-folders are shards and not classes, and remarks."""
     if how.version == FIRST_VERSION or how.table == FOLDERS:
         return False, ()
     if how.table == SHARDS:
-        return True, (f"{counted(len(folders), 'sub-folder')} taken as parts, no classes",)
+        return True, (f"{count_noun(len(folders), 'sub-folder')} taken as parts, no classes",)
     if not named_like_shards(folders):
         return False, ()
     names: dict[str, list[str]] = {folder: [] for folder in folders}

@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from gan_cli.errors import UsageError, closest, one_line
-from gan_cli.image_files.formats import FOREIGN, READ
-from gan_cli.image_files.listing import File
+from gan_cli.errors import UsageError, did_you_mean, one_line
+from gan_cli.image_files.formats import READ_SUFFIXES, UNREAD_IMAGE_SUFFIXES
+from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.tables import Table
 
 ABSOLUTE = re.compile(r"/|[A-Za-z]:/|[a-z][a-z0-9]*://")
 LOOKED_AT = 1000  # rows by which columns are ordered before they are tried
-ENDINGS = (*READ, *FOREIGN)
+ENDINGS = (*READ_SUFFIXES, *UNREAD_IMAGE_SUFFIXES)
 
 
 class Match(NamedTuple):
@@ -39,8 +39,12 @@ class Match(NamedTuple):
         return sum(row is not None for row in self.found)
 
 
-def matched(
-    table: Table, files: Sequence[File], base: tuple[str, ...], column: str | None = None, below: str | None = None
+def match_table(
+    table: Table,
+    files: Sequence[ListedFile],
+    base: tuple[str, ...],
+    column: str | None = None,
+    below: str | None = None,
 ) -> Match:
     """Matches by the given column, else by the column that names the most images (the first of equal ones).
 
@@ -48,7 +52,7 @@ def matched(
     """
     names = _Names(files, base)
     best: Match | None = None
-    for index in _likely(table, files) if column is None else [place_of(table, column, "labels_file_column")]:
+    for index in _likely(table, files) if column is None else [column_index(table, column, "labels_file_column")]:
         match = _by_column(table, index, names, below)
         if best is None or match.pictures > best.pictures:
             best = match
@@ -58,7 +62,7 @@ def matched(
     return best
 
 
-def place_of(table: Table, name: str, key: str) -> int:
+def column_index(table: Table, name: str, key: str) -> int:
     """Returns the index of a column by name (in any case) or number. UsageError lists the columns."""
     for known in (table.header, tuple(column.casefold() for column in table.header)):
         if (wanted := name if known is table.header else name.casefold()) in known:
@@ -67,10 +71,12 @@ def place_of(table: Table, name: str, key: str) -> int:
     if numbered and 0 < int(numbered[1]) <= len(table.header):
         return int(numbered[1]) - 1
     some = ", ".join(one_line(column, 40) for column in table.header[:20])
-    raise UsageError(f"dataset.{key}: {table.shown} has no column {name!r}, only {some}{closest(name, table.header)}")
+    raise UsageError(
+        f"dataset.{key}: {table.shown} has no column {name!r}, only {some}{did_you_mean(name, table.header)}"
+    )
 
 
-def looked_for(table: Table, files: Sequence[File]) -> str:
+def describe_failed_match(table: Table, files: Sequence[ListedFile]) -> str:
     """Describes why a table names none of the images: the names that were searched and its first row."""
     name = files[0].parts[-1]
     first = table.rows[0][1] if table.rows else []
@@ -81,13 +87,13 @@ def looked_for(table: Table, files: Sequence[File]) -> str:
     )
 
 
-def known_names(files: Sequence[File]) -> set[str]:
+def image_names(files: Sequence[ListedFile]) -> set[str]:
     """Returns the names of the images without folders, with and without suffix, in lower case."""
     names = {unicodedata.normalize("NFC", file.parts[-1]).casefold() for file in files}
     return names | set(map(_stem, names))
 
 
-def rows_about(rows: Sequence[tuple[int, list[str]]], names: set[str]) -> Counter[int]:
+def count_matching_rows(rows: Sequence[tuple[int, list[str]]], names: set[str]) -> Counter[int]:
     """Counts for each column the rows with one of these names."""
     counts: Counter[int] = Counter()
     for _, cells in rows:
@@ -97,9 +103,9 @@ def rows_about(rows: Sequence[tuple[int, list[str]]], names: set[str]) -> Counte
     return counts
 
 
-def _likely(table: Table, files: Sequence[File]) -> list[int]:
+def _likely(table: Table, files: Sequence[ListedFile]) -> list[int]:
     """Returns the columns, ordered by the number of first rows that name these images."""
-    counts = rows_about(table.rows[:LOOKED_AT], known_names(files))
+    counts = count_matching_rows(table.rows[:LOOKED_AT], image_names(files))
     return sorted(range(len(table.header)), key=lambda column: -counts[column])
 
 
@@ -109,7 +115,7 @@ def _likely(table: Table, files: Sequence[File]) -> list[int]:
 class _Names:
     """Three names of each image: the whole path, the path below the common folders, the name without folders."""
 
-    def __init__(self, files: Sequence[File], base: tuple[str, ...]) -> None:
+    def __init__(self, files: Sequence[ListedFile], base: tuple[str, ...]) -> None:
         parts = [tuple(unicodedata.normalize("NFC", part) for part in file.parts) for file in files]
         self.keys = [("/".join(each), "/".join(each[len(base) :]), each[-1]) for each in parts]
 

@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gan_cli.errors import GanCliError, UsageError, few, one_line
+from gan_cli.errors import GanCliError, UsageError, first_few, one_line
 from gan_cli.image_files.formats import stem_of
-from gan_cli.image_files.listing import EXPECTED, File, Listing, Reader, opened
+from gan_cli.image_files.listing import EXPECTED, ListedFile, Listing, Reader, open_reader
 from gan_cli.image_files.name_lists import split_names
-from gan_cli.image_files.ordering import natural
-from gan_cli.image_labels.attributes import Labelling
-from gan_cli.image_labels.finding import WORDS, find_attributes
-from gan_cli.image_labels.layout import Layout, class_numbers, labelled, layout_of
+from gan_cli.image_files.ordering import natural_key
+from gan_cli.image_labels.attributes import LabelOptions
+from gan_cli.image_labels.finding import LABEL_KEYWORDS, find_labels
+from gan_cli.image_labels.layout import Layout, class_indices, layout_of_split, read_layout
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ Paths = str | tuple[str, ...]
 MOST_NAMED = 3  # paths named in a message
 
 
-def paths_of(path: Paths) -> tuple[str, ...]:
+def split_paths(path: Paths) -> tuple[str, ...]:
     """Splits `[a,b]` into two paths, unless a file or folder has that name."""
     if not isinstance(path, str):
         return tuple(path)
@@ -44,7 +44,7 @@ def _names(text: str) -> list[str]:
 
 def check_paths(path: Paths) -> None:
     """UsageError for a path that does not exist, is named twice or is inside another."""
-    paths = paths_of(path)
+    paths = split_paths(path)
     if not paths:
         raise UsageError("dataset.path=[]: name at least one folder, zip or tar of pictures")
     typed = path if isinstance(path, str) else f"[{','.join(path)}]"
@@ -82,7 +82,7 @@ def _check_exists(path: str) -> None:
         raise UsageError(f"dataset.path={one_line(expanded)}: cannot be read ({error.strerror})") from None
 
 
-class Pictures:
+class ImageReader:
     """Lists and reads the images of one path or of several; a `Reader` over readers."""
 
     def __init__(self, paths: Sequence[str], readers: Sequence[Reader]) -> None:
@@ -90,49 +90,53 @@ class Pictures:
         self._only = readers[0] if len(readers) == 1 else None
         self.listing = self._only.listing if self._only is not None else _combined(paths, readers)
 
-    def read(self, file: File) -> bytes:
+    def read(self, file: ListedFile) -> bytes:
         reader, own = self._owner(file)
         return reader.read(own)
 
-    def picture(self, file: File) -> bytes | np.ndarray:
+    def picture(self, file: ListedFile) -> bytes | np.ndarray:
         reader, own = self._owner(file)
         return reader.picture(own)
 
-    def _owner(self, file: File) -> tuple[Reader, File]:
+    def _owner(self, file: ListedFile) -> tuple[Reader, ListedFile]:
         """Returns the reader of a file, and the file as that reader listed it."""
         if self._only is not None:
             return self._only, file
         return self._readers[file.parts[0]], dataclasses.replace(file, parts=file.parts[1:])
 
-    def labelled(self, how: Labelling, split: str) -> Layout:
+    def read_layout(self, how: LabelOptions, split: str) -> Layout:
         """Returns the images of the split with their labels.
 
         Each of several paths has its own layout. A path without classes becomes one class with the name of the path.
         """
         if self._only is not None:
-            return labelled(next(iter(self._readers)), how, self._only, split)
+            return read_layout(next(iter(self._readers)), how, self._only, split)
         layouts = self._layouts(how, split)
-        self.listing.unused = [name for reader in self._readers.values() for name in reader.listing.unused]
-        if how.table is not None and how.table not in WORDS:
+        self.listing.unused_arrays = [
+            name for reader in self._readers.values() for name in reader.listing.unused_arrays
+        ]
+        if how.table is not None and how.table not in LABEL_KEYWORDS:
             return self._of_one_table(how, layouts)
         return _united(layouts)
 
     def count(self, split: str) -> int:
         """Counts the images of the split that seem readable."""
-        how = Labelling()
+        how = LabelOptions()
         if self._only is not None:
-            layouts = [layout_of(self._only.listing, split, how)]
+            layouts = [layout_of_split(self._only.listing, split, how)]
         else:
             layouts = list(self._layouts(how._replace(table="none"), split).values())
         return sum(file.bad is None for layout in layouts for file in layout.files)
 
-    def _layouts(self, how: Labelling, split: str) -> dict[str, Layout]:
+    def _layouts(self, how: LabelOptions, split: str) -> dict[str, Layout]:
         """Returns the layout of each path that has the split. UsageError if none has it."""
         found, refused = {}, None
-        one_table = how.table is not None and how.table not in WORDS
+        one_table = how.table is not None and how.table not in LABEL_KEYWORDS
         for path, reader in self._readers.items():
             try:
-                each = layout_of(reader.listing, split, how) if one_table else labelled(path, how, reader, split)
+                each = (
+                    layout_of_split(reader.listing, split, how) if one_table else read_layout(path, how, reader, split)
+                )
             except UsageError as error:
                 if split == "train":
                     raise
@@ -143,10 +147,10 @@ class Pictures:
             raise refused
         return found
 
-    def _of_one_table(self, how: Labelling, layouts: dict[str, Layout]) -> Layout:
+    def _of_one_table(self, how: LabelOptions, layouts: dict[str, Layout]) -> Layout:
         """Labels the images of all paths by the one table that `dataset.labels` names."""
         files = [file for layout in layouts.values() for file in layout.files]
-        found = find_attributes("", how, _NoTables(self.listing), files, ())
+        found = find_labels("", how, _NoTables(self.listing), files, ())
         layout = _united(layouts)
         if found.attributes is None:
             return layout._replace(remarks=(*layout.remarks, *found.remarks))
@@ -162,31 +166,31 @@ class _NoTables:
     """A reader without tables: the table of several paths lies outside of them."""
 
     def __init__(self, listing: Listing) -> None:
-        self.listing = dataclasses.replace(listing, tables=[], candidates=[])
+        self.listing = dataclasses.replace(listing, tables=[], possible_tables=[])
 
-    def read(self, file: File) -> bytes:
+    def read(self, file: ListedFile) -> bytes:
         raise AssertionError(file)
 
     picture = read
 
 
 @contextlib.contextmanager
-def pictures_at(path: Paths) -> Iterator[Pictures]:
+def open_images(path: Paths) -> Iterator[ImageReader]:
     """Opens `path`, which may be several. UsageError if one is neither a folder nor a file of images."""
     check_paths(path)
-    paths = paths_of(path)
+    paths = split_paths(path)
     with contextlib.ExitStack() as stack:
-        yield Pictures(paths, [stack.enter_context(opened(each)) for each in paths])
+        yield ImageReader(paths, [stack.enter_context(open_reader(each)) for each in paths])
 
 
-def count_pictures(path: Paths, split: str, how: Labelling, classes: tuple[str, ...] | None) -> int | None:
+def count_images(path: Paths, split: str, how: LabelOptions, classes: tuple[str, ...] | None) -> int | None:
     """Counts the images that a run reads at `path`, by names alone; None if it cannot read them."""
     try:
-        with pictures_at(path) as pictures:
+        with open_images(path) as pictures:
             if classes is None:
                 return pictures.count(split)
-            layout = pictures.labelled(how, split)
-            chosen = {*class_numbers(classes, layout.labels, layout.classes)}
+            layout = pictures.read_layout(how, split)
+            chosen = {*class_indices(classes, layout.labels, layout.classes)}
             labelled_files = zip(layout.files, layout.labels or (), strict=True)
             return sum(label in chosen for file, label in labelled_files if file.bad is None)
     except (GanCliError, OSError, ValueError):
@@ -199,15 +203,15 @@ def count_pictures(path: Paths, split: str, how: Labelling, classes: tuple[str, 
 def _combined(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
     """Combines the listings. The path of each file begins with what was typed for its folder or archive."""
     shown = [one_line(os.path.expanduser(path)) for path in paths]
-    listing = Listing(few(shown, MOST_NAMED) if len(shown) > MOST_NAMED else " and ".join(shown))
+    listing = Listing(first_few(shown, MOST_NAMED) if len(shown) > MOST_NAMED else " and ".join(shown))
     for path, reader in zip(paths, readers, strict=True):
         listing.own += [own._replace(parts=(path, *own.parts)) for own in reader.listing.own]
         listing.files += [dataclasses.replace(file, parts=(path, *file.parts)) for file in reader.listing.files]
         listing.arrays += reader.listing.arrays
-        listing.unused += reader.listing.unused
+        listing.unused_arrays += reader.listing.unused_arrays
         listing.others += reader.listing.others
-        listing.ways += reader.listing.ways
-        listing.first_way = listing.first_way or reader.listing.first_way
+        listing.container_kinds += reader.listing.container_kinds
+        listing.first_advice = listing.first_advice or reader.listing.first_advice
     return listing
 
 
@@ -227,7 +231,7 @@ def _united(layouts: dict[str, Layout]) -> Layout:
     classes: list[str] = []
     columns = []
     for name in attributes[0]:
-        values = sorted({row[name] for row in rows} - {None}, key=lambda value: natural(str(value)))
+        values = sorted({row[name] for row in rows} - {None}, key=lambda value: natural_key(str(value)))
         numbers = {value: len(classes) + number for number, value in enumerate(values)}
         columns.append([numbers.get(row[name], -1) for row in rows])
         classes += [f"{name}={value}" if name else str(value) for value in values]

@@ -11,17 +11,20 @@ from typing import NamedTuple
 from PIL import Image, ImageChops
 
 from gan_cli.errors import StorageError, one_line
-from gan_cli.storage.links import without_link
+from gan_cli.storage.links import remove_symlink
 
-MOST_FRAMES, LARGEST_FRAME = 120, 768  # frames of the animation of a run's grids, and its largest side in pixels
-RUN_FPS, HELD_SECONDS = 5, 1.8  # its frames a second, and for how long its last frame stays in addition
+MAX_FRAMES, MAX_FRAME_SIDE = 120, 768  # frames of the animation of a run's grids, and its largest side in pixels
+GRID_ANIMATION_FPS, LAST_FRAME_SECONDS = (
+    5,
+    1.8,
+)  # its frames a second, and for how long its last frame stays in addition
 QUALITY = 80
 MODES_WITH_OPACITY = ("RGBA", "LA", "PA")
 MIN_VISIBLE_OPACITY = 128  # of 255; a GIF shows pixels of at least this opacity
 TRANSPARENT_INDEX = 255  # the palette entry of a GIF that means transparent
 
 
-class Film(NamedTuple):
+class Animation(NamedTuple):
     """An animation of `total` frames of one size, which `frames` yields one after the other.
 
     The last frame stays for `last_frame_seconds` in addition. File formats without opacity show transparent pixels on
@@ -35,7 +38,7 @@ class Film(NamedTuple):
     background: str = "white"
 
 
-def write_film(animation: Film, path: Path) -> None:
+def write_animation(animation: Animation, path: Path) -> None:
     """Writes the format of the suffix of `path`, .webp, .gif or .mp4; for any other suffix, a folder of PNGs.
 
     All formats but GIF hold only one frame in memory. StorageError if the MP4 encoder fails.
@@ -49,14 +52,14 @@ def write_film(animation: Film, path: Path) -> None:
         _write_webp_or_gif(animation, path, suffix)
 
 
-def _write_frames(animation: Film, folder: Path) -> None:
+def _write_frames(animation: Animation, folder: Path) -> None:
     """Writes `frame_000001.png` and so on, with their opacity, into a new folder."""
     folder.mkdir()
     for number, image in enumerate(animation.frames, 1):
         image.save(folder / f"frame_{number:06d}.png", format="PNG")
 
 
-def _write_webp_or_gif(animation: Film, path: Path, suffix: str) -> None:
+def _write_webp_or_gif(animation: Animation, path: Path, suffix: str) -> None:
     frames = map(_to_gif_opacity, animation.frames) if suffix == ".gif" else iter(animation.frames)
     milliseconds = _frame_milliseconds(animation.fps, suffix)
     durations = [milliseconds] * (animation.total - 1) + [milliseconds + round(1000 * animation.last_frame_seconds)]
@@ -92,7 +95,7 @@ def _to_gif_opacity(image: Image.Image) -> Image.Image:
     return quantized
 
 
-def flat(image: Image.Image, background: str = "white") -> Image.Image:
+def remove_opacity(image: Image.Image, background: str = "white") -> Image.Image:
     """Returns the image as RGB, on a background of this colour if it has opacity."""
     if image.mode not in MODES_WITH_OPACITY:
         return image.convert("RGB")
@@ -121,7 +124,7 @@ class _RemainingFrames(Image.Image):
         self.info, self.palette = image.info, image.palette
 
 
-def _write_mp4(animation: Film, path: Path) -> None:
+def _write_mp4(animation: Animation, path: Path) -> None:
     """Writes H.264 in 4:2:0, which needs even sides: an odd side gets one more row or column of black pixels."""
     import imageio_ffmpeg
 
@@ -139,7 +142,7 @@ def _write_mp4(animation: Film, path: Path) -> None:
     try:
         writer.send(None)
         for image in itertools.chain([first], frames):
-            pixels = flat(image, animation.background).crop((0, 0, width, height)).tobytes()
+            pixels = remove_opacity(image, animation.background).crop((0, 0, width, height)).tobytes()
             writer.send(pixels)
         for _ in range(round(animation.last_frame_seconds * animation.fps)):
             writer.send(pixels)
@@ -152,28 +155,28 @@ def _write_mp4(animation: Film, path: Path) -> None:
 # --- sample grids -----------------------------------------------------------------------------------------------------
 
 
-def film_of(grids: Sequence[Path], max_frames: int = MOST_FRAMES, fps: int = RUN_FPS) -> Film:
+def animation_of_grids(grids: Sequence[Path], max_frames: int = MAX_FRAMES, fps: int = GRID_ANIMATION_FPS) -> Animation:
     """Returns the animation of image files, of at most `max_frames` of them at even distances."""
     count = min(len(grids), max_frames)
     selected = [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
-    return Film(_read_same_size(selected), count, fps, HELD_SECONDS)
+    return Animation(_read_same_size(selected), count, fps, LAST_FRAME_SECONDS)
 
 
 def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:
-    """Yields the images, shrunk to at most `LARGEST_FRAME` pixels a side, all of the size of the first."""
+    """Yields the images, shrunk to at most `MAX_FRAME_SIDE` pixels a side, all of the size of the first."""
     size: tuple[int, int] | None = None
     for path in grids:
         with Image.open(path) as opened:
             image = opened.convert("RGBA" if opened.mode in MODES_WITH_OPACITY else "RGB")
-        image.thumbnail((LARGEST_FRAME, LARGEST_FRAME))
+        image.thumbnail((MAX_FRAME_SIDE, MAX_FRAME_SIDE))
         size = size or image.size
         yield image if image.size == size else image.resize(size)
 
 
-def save_film(grids: Sequence[Path], path: Path) -> None:
-    """Writes an animated WebP of a run's grids, of at most `MOST_FRAMES`; writes nothing if there are no grids."""
+def save_progress_animation(grids: Sequence[Path], path: Path) -> None:
+    """Writes an animated WebP of a run's grids, of at most `MAX_FRAMES`; writes nothing if there are no grids."""
     if not grids:
         return
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    write_film(film_of(grids), without_link(temporary))
+    write_animation(animation_of_grids(grids), remove_symlink(temporary))
     os.replace(temporary, path)

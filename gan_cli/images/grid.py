@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gan_cli.data.load_dataset import Modes
-from gan_cli.images.animation import flat
-from gan_cli.storage.links import without_link
+from gan_cli.images.animation import remove_opacity
+from gan_cli.storage.links import remove_symlink
 
 GAP = 2  # pixels between the images of a grid
 MAX_COLUMNS = 32
@@ -23,7 +23,7 @@ TITLE_HEIGHT = 24  # pixels above a block of pairs
 REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
 
 
-def draw_samples(samples: Tensor, modes: Modes | None, rows: Sequence[int] = ()) -> Image.Image:
+def draw_grid_or_scatter(samples: Tensor, modes: Modes | None, rows: Sequence[int] = ()) -> Image.Image:
     """Draws uint8 images `[N, C, H, W]` as a grid, or points `[N, 2]` as a scatter plot with the real `modes` if known.
 
     `rows` is the number of images in each row of the grid; without it the grid is as square as possible.
@@ -63,7 +63,7 @@ def draw_pairs(blocks: Sequence[tuple[str, Tensor, Tensor]], columns: int = 16) 
     for _, above, below in blocks:
         lines = zip(above.split(columns), below.split(columns), strict=True)
         rows = [(part, len(part)) for pair in lines for part in pair]
-        grids.append(flat(draw_grid(torch.cat([part for part, _ in rows]), [length for _, length in rows])))
+        grids.append(remove_opacity(draw_grid(torch.cat([part for part, _ in rows]), [length for _, length in rows])))
     width = max(grid.width for grid in grids)
     page = Image.new("RGB", (max(width, 480), sum(grid.height + TITLE_HEIGHT for grid in grids)), "white")
     draw, top = ImageDraw.Draw(page), 0
@@ -106,7 +106,7 @@ def _displayable(images: Tensor) -> Tensor:
 
 def draw_scatter(points: Tensor, modes: Modes) -> Image.Image:
     """Draws points `[N, 2]` in blue, and a red circle of three standard deviations around each real mode."""
-    extent = 1.3 * modes.reach
+    extent = 1.3 * modes.extent
     side = 2 * PLOT_SIDE  # drawn twice as large and shrunk, for soft edges
     image = Image.new("RGB", (side, side), "white")
     draw = ImageDraw.Draw(image, "RGBA")
@@ -122,8 +122,8 @@ def draw_scatter(points: Tensor, modes: Modes) -> Image.Image:
     return image.resize((PLOT_SIDE, PLOT_SIDE), Image.Resampling.LANCZOS)
 
 
-def save_picture(image: Image.Image, path: Path) -> None:
+def save_png(image: Image.Image, path: Path) -> None:
     """Writes a PNG under a temporary name and renames it, so that readers never see an incomplete file."""
     temporary = path.with_name(f".{path.name}.tmp")
-    image.save(without_link(temporary), format="PNG", optimize=False)
+    image.save(remove_symlink(temporary), format="PNG", optimize=False)
     os.replace(temporary, path)

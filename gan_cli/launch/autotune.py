@@ -24,7 +24,7 @@ BF16_CPUS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private f
 MIN_SPEEDUP = 1.1  # more threads must be so much faster: they also slow down other programs, and suffer from them
 
 
-def settle_precision(config: Config, device: torch.device) -> Config:
+def resolve_precision(config: Config, device: torch.device) -> Config:
     """The config with `precision=auto` replaced by bf16 or fp32; points need the digits of fp32."""
     if config.precision != "auto":
         return config
@@ -40,7 +40,7 @@ def computes_bf16_fast(device: torch.device) -> bool:
     return able and any(getattr(torch.cpu, name, lambda: False)() for name in BF16_CPUS)
 
 
-def settle_threads(config: Config, dataset: Dataset, device: torch.device) -> tuple[Config, str]:
+def resolve_threads(config: Config, dataset: Dataset, device: torch.device) -> tuple[Config, str]:
     """Sets the process's number of threads; returns the config with it, and a note on how it was found.
 
     The user's number is used if `threads` or OMP_NUM_THREADS gives one; with `deterministic` it is 1. Else a small

@@ -11,19 +11,24 @@ from hydra.core.override_parser.types import Override
 
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_default
-from gan_cli.config.overrides import quote_literals, read_override, typed_paths, value_of
-from gan_cli.config.schema import shown
+from gan_cli.config.overrides import format_path_list, override_value, quote_literals, read_override
+from gan_cli.config.schema import format_value
 from gan_cli.errors import UsageError, one_line
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_folder import read_record
 
 # Where and how the data of a run are found. A fingerprint checks that the data are the same.
-PLACES = tuple(f"dataset.{leaf}" for leaf in ("path", "root", "labels", "cache", "download", "on_bad"))
-RATES = ("optimizer.lr", "optimizer.generator.lr", "optimizer.discriminator.lr")
-SETTINGS = ("batch_size", "training.accumulate", "threads", *RATES)  # each change is recorded with its step
+DATA_LOCATION_KEYS = tuple(f"dataset.{leaf}" for leaf in ("path", "root", "labels", "cache", "download", "on_bad"))
+LEARNING_RATE_KEYS = ("optimizer.lr", "optimizer.generator.lr", "optimizer.discriminator.lr")
+CHANGEABLE_SETTINGS = (
+    "batch_size",
+    "training.accumulate",
+    "threads",
+    *LEARNING_RATE_KEYS,
+)  # each change is recorded with its step
 
 
-class Asked(NamedTuple):
+class ResumeOverrides(NamedTuple):
     """The overrides for a command that resumes a run, and the keys among them that the user did not type."""
 
     overrides: list[str]
@@ -32,21 +37,21 @@ class Asked(NamedTuple):
 
 def may_change(dotted: str) -> bool:
     """Whether a dotted key may change on resume."""
-    return train_config.is_run_control(dotted) or dotted in SETTINGS or dotted in PLACES
+    return train_config.is_run_control(dotted) or dotted in CHANGEABLE_SETTINGS or dotted in DATA_LOCATION_KEYS
 
 
-def on_resuming(overrides: Sequence[str]) -> Asked | None:
+def overrides_for_resume(overrides: Sequence[str]) -> ResumeOverrides | None:
     """The overrides for the run that they name by `resume=`; None if they name none, or with dry_run=true."""
     given = {override.key_or_group: override for override in map(read_override, overrides)}
-    where = value_of(given["resume"]) if "resume" in given else None
+    where = override_value(given["resume"]) if "resume" in given else None
     if not isinstance(where, str) or where == "auto" or ("dry_run" in given and given["dry_run"].value()):
         return None
-    output = value_of(given["output"]) if "output" in given else compose_default("train")["output"]
+    output = override_value(given["output"]) if "output" in given else compose_default("train")["output"]
     folder = find_run(where, str(output), say=lambda line: None)  # no message here: resuming the run prints it
     return asked_of(overrides, folder, read_record(folder))
 
 
-def asked_of(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) -> Asked:
+def asked_of(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) -> ResumeOverrides:
     """The overrides of `resume=<folder>` without those that the run has already, with the run's own data set.
 
     `record` is the run's record. Raises UsageError for a key that may not change, with the command of a new run.
@@ -63,15 +68,15 @@ def asked_of(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) 
             raise _cannot_change(dotted, override, has, folder)
     name = has.get("dataset.name")
     if name is None or not any(line.startswith("dataset.") for line in kept):
-        return Asked(kept)
-    return Asked([quote_literals(f"dataset={name}"), *kept], ("dataset",))
+        return ResumeOverrides(kept)
+    return ResumeOverrides([quote_literals(f"dataset={name}"), *kept], ("dataset",))
 
 
 def _is_unchanged(override: Override, dotted: str, has: Mapping[str, Any]) -> bool:
     """Whether the run has this value of the key, or this option of the group, already."""
     if override.is_add() or override.is_delete() or override.is_force_add():
         return False
-    value = value_of(override)
+    value = override_value(override)
     for key in (dotted, f"{dotted}.name"):
         if key in has:
             return bool(has[key] == value) or _texts(has[key]) == _texts(value)
@@ -85,12 +90,14 @@ def _texts(value: Any) -> Any:
 
 def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], folder: Path) -> UsageError:
     """The error for a key that may not change; it names those that may and the command of a new run."""
-    allowed = ", ".join(key for key in (*train_config.RUN_CONTROL, *SETTINGS[:3], "optimizer.lr") if key != "resume")
+    allowed = ", ".join(
+        key for key in (*train_config.RUN_CONTROL, *CHANGEABLE_SETTINGS[:3], "optimizer.lr") if key != "resume"
+    )
     value = has.get(dotted, has.get(f"{dotted}.name"))
-    now = f" ({one_line(shown(value), 60)} there)" if dotted in has or f"{dotted}.name" in has else ""
+    now = f" ({one_line(format_value(value), 60)} there)" if dotted in has or f"{dotted}.name" in has else ""
     return UsageError(
         f"{dotted}: cannot change on resume={one_line(folder, 200)}{now}, only {allowed} and *_every; a new run with"
-        f" its weights may: {way_out(folder)}{_data_of(has, dotted)} {one_line(override.input_line, 80)}"
+        f" its weights may: {new_run_override(folder)}{_data_of(has, dotted)} {one_line(override.input_line, 80)}"
     )
 
 
@@ -98,14 +105,14 @@ def _data_of(has: Mapping[str, Any], dotted: str) -> str:
     """The overrides that choose the run's data set, as they are typed; empty if the user chose another one."""
     named = {"dataset": has.get("dataset.name"), "dataset.path": has.get("dataset.path")}
     typed = [
-        f"{key}={value if isinstance(value, str) else typed_paths(value)}"
+        f"{key}={value if isinstance(value, str) else format_path_list(value)}"
         for key, value in named.items()
         if isinstance(value, str | list)
     ]
     return "" if dotted == "dataset" or not typed else f" {shlex.join(typed)}"
 
 
-def way_out(folder: Path) -> str:
+def new_run_override(folder: Path) -> str:
     """The override that starts a new run with the networks and weights of this one, quoted for a shell."""
     return shlex.quote(f"init_from={folder}")
 
@@ -113,15 +120,15 @@ def way_out(folder: Path) -> str:
 def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """By key, the recorded settings in which two configs of one run differ, as {"from": old, "to": new}."""
     old, new = dict(train_config.flatten(before)), dict(train_config.flatten(now))
-    keys = [key for key in new if key in (*SETTINGS, *PLACES) and key != "dataset.cache"]
+    keys = [key for key in new if key in (*CHANGEABLE_SETTINGS, *DATA_LOCATION_KEYS) and key != "dataset.cache"]
     return {
         key: {"from": old.get(key), "to": new[key]}
         for key in keys
-        if not train_config.same(key, new[key], old.get(key))
+        if not train_config.is_same_value(key, new[key], old.get(key))
     }
 
 
-def changes_in(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def recorded_changes(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The changes of each resume in a run's record, oldest first, by key; a resume without changes is left out."""
     resumed = record.get("resumed")
     for entry in resumed if isinstance(resumed, list) else ():
@@ -130,10 +137,10 @@ def changes_in(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield {str(key): change for key, change in changed.items() if isinstance(change, dict)}
 
 
-def as_begun(record: Mapping[str, Any]) -> dict[str, Any]:
+def initial_values(record: Mapping[str, Any]) -> dict[str, Any]:
     """The values that a run started with, of the keys that were changed since."""
     begun: dict[str, Any] = {}
-    for changed in changes_in(record):
+    for changed in recorded_changes(record):
         for key, change in changed.items():
             begun.setdefault(key, change.get("from"))
     return begun

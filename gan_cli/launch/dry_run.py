@@ -13,11 +13,11 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from gan_cli.config import train_config
-from gan_cli.config.schema import shown
+from gan_cli.config.schema import format_value
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_batches
-from gan_cli.errors import counted
+from gan_cli.errors import count_noun
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.randomness import generator_for
 from gan_cli.state.train_state import TrainState, require_finite, state_tensors
@@ -28,7 +28,7 @@ from gan_cli.training.steps import discriminator_input, discriminator_step, draw
 def preview(
     config: Config,
     named: tuple[str, ...],
-    brought: dict[str, str],
+    implied: dict[str, str],
     dataset: Dataset,
     state: TrainState,
     notes: Iterable[str] = (),
@@ -39,7 +39,7 @@ def preview(
     the data. DivergedError if a number is not finite after the updates.
     """
     console = Console()
-    console.print(_config_table(config, named, brought))
+    console.print(_config_table(config, named, implied))
     batches = build_batches(config, dataset, state.device)
     real = batches.draw(0)
     objective = build_objective(config, batches)
@@ -48,7 +48,7 @@ def preview(
     samples = discriminator_input(state, objective, real.samples, generator_for(config.seed, "present", 0))
     condition = objective.discriminator_input.pack_condition(real.condition)
     console.print(_network_table("discriminator", state.discriminator, samples, condition))
-    print(f"data: {dataset.source}, {counted(len(dataset), 'sample')}")
+    print(f"data: {dataset.source}, {count_noun(len(dataset), 'sample')}")
     for note in notes:
         print(note)
     started = time.perf_counter()
@@ -56,20 +56,20 @@ def preview(
     generator_step(state, objective, batches)
     require_finite(state, state_tensors(state))
     print(
-        f"tried: a discriminator and a generator update on {counted(config.batch_size, 'sample')} each,"
+        f"tried: a discriminator and a generator update on {count_noun(config.batch_size, 'sample')} each,"
         f" {time.perf_counter() - started:.2f} s including warm-up; all numbers are finite. Nothing was written."
     )
 
 
-def _config_table(config: Config, named: tuple[str, ...], brought: dict[str, str]) -> Table:
+def _config_table(config: Config, named: tuple[str, ...], implied: dict[str, str]) -> Table:
     """A table of every key; those that differ from the defaults are bold and say what set them."""
     leaves = list(train_config.flatten(train_config.to_dict(config)))
     longest = max(len(dotted) for dotted, _ in leaves)
     table = Table(Column("key", min_width=longest), "value", "set by", title="config", title_justify="left", box=None)
     for dotted, value in leaves:
         by_user = any(dotted == key or dotted.startswith(f"{key}.") for key in named)
-        origin = "you" if by_user else brought.get(dotted, "")
-        table.add_row(Text(dotted), Text(shown(value)), origin, style="bold" if origin else "")
+        origin = "you" if by_user else implied.get(dotted, "")
+        table.add_row(Text(dotted), Text(format_value(value)), origin, style="bold" if origin else "")
     return table
 
 

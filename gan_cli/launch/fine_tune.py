@@ -8,7 +8,7 @@ from typing import Any
 
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import validate
-from gan_cli.config.schema import shown
+from gan_cli.config.schema import format_value
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError
 from gan_cli.state import checkpoint
@@ -23,7 +23,7 @@ KEYS = (
 
 def find_base(config: Config) -> Checkpoint:
     """Loads the checkpoint that `init_from` names: a file, a run's folder, or the newest run of a name."""
-    return checkpoint.find(str(config.init_from), "init_from", config.output)
+    return checkpoint.load_named(str(config.init_from), "init_from", config.output)
 
 
 def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Config:
@@ -43,8 +43,8 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
         for dotted in sorted(parts) if key.startswith("architecture") else ():
             if own.get(dotted) != wanted.get(dotted):
                 raise UsageError(
-                    f"{dotted}={shown(own.get(dotted))}: the networks of init_from={config.init_from} have"
-                    f" {shown(wanted.get(dotted))}; leave {key} out"
+                    f"{dotted}={format_value(own.get(dotted))}: the networks of init_from={config.init_from} have"
+                    f" {format_value(wanted.get(dotted))}; leave {key} out"
                 )
     if len(config.sample_shape) != len(saved.sample_shape):
         raise _shape_error(config, config.sample_shape, saved)
@@ -52,7 +52,7 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
     return adopted
 
 
-def brought_by_base(difference: str, overrides: Sequence[str] | None) -> bool:
+def set_by_init_from(difference: str, overrides: Sequence[str] | None) -> bool:
     """Whether a difference between two configs comes from `init_from`: its key is one of KEYS and was not typed."""
     typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()}
     return difference.startswith(KEYS) and not difference.startswith(

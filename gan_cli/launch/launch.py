@@ -13,22 +13,22 @@ import torch
 
 from gan_cli import __version__
 from gan_cli.config import recipes, train_config
-from gan_cli.config.schema import shown
+from gan_cli.config.schema import format_value
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes, with_value_range
-from gan_cli.device import build_device, calm_threads, configure_process, describe_device, environment
+from gan_cli.device import build_device, configure_process, describe_device, environment, limit_threads
 from gan_cli.errors import UsageError
 from gan_cli.launch import replay, resume
-from gan_cli.launch.autotune import settle_precision, settle_threads
+from gan_cli.launch.autotune import resolve_precision, resolve_threads
 from gan_cli.launch.dry_run import preview
-from gan_cli.launch.equal_run import find_equal
+from gan_cli.launch.equal_run import find_equal_run
 from gan_cli.launch.fine_tune import adopt_networks, describe_base, find_base
 from gan_cli.launch.run_training import RunResult, close_record, data_notes, log_setup, run_training
 from gan_cli.launch.transfer import Transfer, compare_classes, describe_classes, describe_transfers, transfer_weights
 from gan_cli.models.build_networks import check_parameters
 from gan_cli.runs.due import read_due
-from gan_cli.runs.log import RunLog, cut_metrics
+from gan_cli.runs.log import RunLog, truncate_metrics
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import TrainState, build_state
@@ -50,17 +50,17 @@ class Request:
     """A training command.
 
     `named` are the dotted keys that the user wrote, `brought` the values that the chosen options set besides, and
-    `of_recipe` those of `brought` that the recipe set. `recipe` is the chosen recipe and the reason for it.
+    `from_recipe` those of `brought` that the recipe set. `recipe` is the chosen recipe and the reason for it.
     `overrides` are the command-line words, None if not known. `folder` is where a sweep wants the run; None for a new
     dated folder. `base` is the checkpoint that `init_from` names.
     """
 
     config: Config
     named: tuple[str, ...] = ()
-    brought: dict[str, Any] = dataclasses.field(default_factory=dict)
-    recipe: recipes.Choice = recipes.NO_RECIPE
+    implied: dict[str, Any] = dataclasses.field(default_factory=dict)
+    recipe: recipes.RecipeChoice = recipes.NO_RECIPE
     overrides: tuple[str, ...] | None = ()
-    of_recipe: tuple[str, ...] = ()
+    from_recipe: tuple[str, ...] = ()
     command: str = "gan-train"
     folder: Path | None = None
     base: Checkpoint | None = None
@@ -71,9 +71,9 @@ def launch(request: Request) -> RunResult:
 
     With `dry_run` it only shows what would be trained.
     """
-    config = train_config.settle_end(request.config, request.named)
+    config = train_config.resolve_run_length(request.config, request.named)
     if config.resume in (None, "auto"):
-        replayed = replay.as_replayed(request.config, request.named, request.overrides)
+        replayed = replay.apply_replay(request.config, request.named, request.overrides)
         config = config if config.replay is None else replayed
     request = dataclasses.replace(request, config=config)
     if config.dry_run:
@@ -82,7 +82,7 @@ def launch(request: Request) -> RunResult:
         return _start(_with_base(request))
     if config.resume != "auto":
         return _resume(request, find_run(config.resume, config.output))
-    found = find_equal(config, request.overrides)
+    found = find_equal_run(config, request.overrides)
     if found is not None:
         return _resume(request, found)
     if config.extra_steps is not None:
@@ -107,10 +107,10 @@ def _with_base(request: Request) -> Request:
     config = adopt_networks(request.config, base.config, request.named)
     before = dict(train_config.flatten(train_config.to_dict(request.config)))
     after = dict(train_config.flatten(train_config.to_dict(config)))
-    brought = {key: value for key, value in request.brought.items() if key in after}
-    brought |= {key: value for key, value in after.items() if before.get(key, after) != value}
-    of_recipe = tuple(key for key in request.of_recipe if key in after and before.get(key, after) == after[key])
-    return dataclasses.replace(request, config=config, brought=brought, of_recipe=of_recipe, base=base)
+    implied = {key: value for key, value in request.implied.items() if key in after}
+    implied |= {key: value for key, value in after.items() if before.get(key, after) != value}
+    from_recipe = tuple(key for key in request.from_recipe if key in after and before.get(key, after) == after[key])
+    return dataclasses.replace(request, config=config, implied=implied, from_recipe=from_recipe, base=base)
 
 
 # --- a new run ---------------------------------------------------------------------------------------------------
@@ -123,14 +123,14 @@ def _preview(request: Request) -> RunResult:
             f"dry_run=true shows a new run, resume={request.config.resume} continues an old one: give only one"
         )
     prepared = _prepare(request)
-    replay.find_ends(prepared.config, prepared.dataset)
+    replay.find_replayed_ends(prepared.config, prepared.dataset)
     if request.recipe.reason:
-        print(recipes.told(request.recipe))
+        print(recipes.describe_choice(request.recipe))
     for line in _transfer_notes(request, prepared.config, prepared.transfers):
         print(line)
-    brought = dict.fromkeys(request.brought, "an option") | dict.fromkeys(request.of_recipe, "recipe")
+    implied = dict.fromkeys(request.implied, "an option") | dict.fromkeys(request.from_recipe, "recipe")
     notes = data_notes(prepared.config, prepared.dataset)
-    preview(prepared.config, request.named, brought, prepared.dataset, prepared.state, notes)
+    preview(prepared.config, request.named, implied, prepared.dataset, prepared.state, notes)
     return RunResult(None, 0)
 
 
@@ -154,16 +154,16 @@ def _prepare(request: Request) -> Prepared:
     """
     _refuse_data(request.config)
     device = build_device(request.config.device)
-    calm_threads(request.config.threads)
+    limit_threads(request.config.threads)
     configure_process(request.config, device)
-    config = settle_precision(request.config, device)
+    config = resolve_precision(request.config, device)
     check_parameters(config)
     dataset = build_dataset(config.dataset, config.image_size)
     check_batch_size(dataset, config.batch_size)
     config = with_value_range(with_classes(config, dataset), dataset)
     check_parameters(config)
     build_batches(config, dataset, device)  # refuses data that cannot be balanced
-    config, threads_note = settle_threads(config, dataset, device)
+    config, threads_note = resolve_threads(config, dataset, device)
     state = build_state(config, device)
     transfers = {} if request.base is None else transfer_weights(state, config, request.base)
     state.counters.total_steps = config.steps if config.budget is None and config.replay is None else None
@@ -179,35 +179,35 @@ def _transfer_notes(request: Request, config: Config, transfers: dict[str, Trans
 def _start(request: Request) -> RunResult:
     """Trains a new run in a new folder."""
     config, dataset, state, threads_note, transfers = _prepare(request)
-    replayed = replay.find_ends(config, dataset)
+    replayed = replay.find_replayed_ends(config, dataset)
     request = dataclasses.replace(request, config=config)
     device, reference = state.device, reference_for(config, dataset, print)
     folder = create_run_folder(request.folder or create_dated_folder(Path(config.output) / config.run_name))
     with lock(folder):
         _record_start(request, folder, dataset, device, transfers)
-        replay.keep_ends(replayed, folder)
+        replay.copy_replayed_ends(replayed, folder)
         with RunLog(folder) as log:
-            log.say(f"run: {folder}")
+            log.info(f"run: {folder}")
             _log_request(request, log)
             for line in _transfer_notes(request, config, transfers):
-                log.say(line)
+                log.info(line)
             log_setup(config, dataset, state, log, threads_note)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
-            run.ends = replay.kept_ends(config, folder)
-            replay.begin(run)
+            run.ends = replay.read_replayed_ends(config, folder)
+            replay.apply_initial_end(run)
             return run_training(run)
 
 
 def _log_request(request: Request, log: RunLog) -> None:
     """Logs what the command implies: the recipe, values that its options set, and the checkpoint of `init_from`."""
     if request.recipe.reason:
-        log.say(recipes.told(request.recipe))
-    if request.brought:
-        implied = ", ".join(f"{key}={shown(value)}" for key, value in request.brought.items())
-        log.say(f"also set: {implied}")
+        log.info(recipes.describe_choice(request.recipe))
+    if request.implied:
+        implied = ", ".join(f"{key}={format_value(value)}" for key, value in request.implied.items())
+        log.info(f"also set: {implied}")
     if request.base is not None:
-        log.say(f"weights: from {describe_base(request.base)}")
+        log.info(f"weights: from {describe_base(request.base)}")
 
 
 def _record_start(
@@ -226,7 +226,7 @@ def _record_start(
         "init_from": None if request.base is None else describe_base(request.base),
         **({"taken_over": {role: each._asdict() for role, each in transfers.items()}} if transfers else {}),
         **_classes_of_base(request),
-        "brought_along": request.brought,
+        "brought_along": request.implied,
         "recipe": request.recipe._asdict(),
         "config": train_config.to_dict(request.config),
         "resumed": [],
@@ -248,7 +248,7 @@ def _resume(request: Request, folder: Path) -> RunResult:
     """Continues the run in this folder from its newest checkpoint; returns at once if all its steps are done."""
     with lock(folder):
         clear_leftovers(folder)
-        saved, _ = checkpoint.newest(folder / CHECKPOINTS)
+        saved, _ = checkpoint.load_newest(folder / CHECKPOINTS)
         config = resume.merge_configs(saved.config, request.config, request.named, folder)
         end = resume.last_step(saved, request.config, request.named)
         due = read_due(folder, saved.counters.step, saved.counters.d_updates)
@@ -262,16 +262,16 @@ def _resume(request: Request, folder: Path) -> RunResult:
         config, dataset, state = resumed.config, resumed.dataset, resumed.state
         reference = reference_for(config, dataset, print)
         damaged = checkpoint.set_aside(folder / CHECKPOINTS, saved)
-        cut_metrics(folder, state.counters.step)
+        truncate_metrics(folder, state.counters.step)
         with RunLog(folder) as log:
             for line in damaged:
-                log.say(f"warning: {line}")
+                log.info(f"warning: {line}")
             resume.log_resumed(folder, resumed, request.command, log)
             log_setup(config, dataset, state, log)
             batches = build_batches(config, dataset, state.device, state.counters.images_offset)
             provenance = _provenance(state.device, dataset)
             run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference, due=due)
-            run.ends = replay.kept_ends(config, folder)
+            run.ends = replay.read_replayed_ends(config, folder)
             if resumed.changed:  # saved at once: if the run is stopped before its next checkpoint, the changes stay
                 changed = dataclasses.replace(provenance, seconds=state.seconds, budget_start=state.budget_start)
                 checkpoint.save(state, config, folder / CHECKPOINTS, changed, saved.metrics)

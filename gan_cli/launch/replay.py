@@ -17,24 +17,24 @@ from gan_cli import __version__
 from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.reach import reachable
+from gan_cli.data.reach import resolve_data_paths
 from gan_cli.device import describe_device
 from gan_cli.errors import UsageError, one_line
-from gan_cli.launch.changes import changes_in
+from gan_cli.launch.changes import recorded_changes
 from gan_cli.launch.equal_run import typed_keys_first, with_recipe_of_run
-from gan_cli.launch.fine_tune import brought_by_base
-from gan_cli.runs.log import AFTER_STEP, Position, RunLog, read_ends
+from gan_cli.launch.fine_tune import set_by_init_from
+from gan_cli.runs.log import AFTER_STEP, Position, RunLog, read_planned_ends
 from gan_cli.state.checkpoint import Provenance
 from gan_cli.state.train_state import Counters
-from gan_cli.storage.links import without_link
-from gan_cli.storage.locate import Say, find_run, tell
-from gan_cli.storage.run_folder import BUDGET, RECORD, read_record, started_in
+from gan_cli.storage.links import remove_symlink
+from gan_cli.storage.locate import LogCallback, find_run, print_to_stderr
+from gan_cli.storage.run_folder import BUDGET, RECORD, read_record, start_folder
 from gan_cli.training.run import Run
 
 ENDS_COPY = "replay.jsonl"  # a copy of the ends, so that a replay can be resumed without the other run's folder
 
 
-def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] | None) -> Config:
+def apply_replay(config: Config, named: Sequence[str], overrides: Sequence[str] | None) -> Config:
     """Fills in the config of a replay what the original run determined: recipe, precision and threads.
 
     `named` are the keys that the user gave. UsageError if the original run recorded no end, or if a key differs from
@@ -43,36 +43,36 @@ def as_replayed(config: Config, named: Sequence[str], overrides: Sequence[str] |
     if config.replay is None:
         return config
     folder = _ends_file(config).parent
-    if any(changes_in(read_record(folder))):
+    if any(recorded_changes(read_record(folder))):
         raise UsageError(f"replay={config.replay}: settings of the run were changed on resume, a replay cannot do that")
     try:
-        saved = train_config.read(read_record(folder).get("config"))  # type: ignore[arg-type]
+        saved = train_config.parse_unvalidated(read_record(folder).get("config"))  # type: ignore[arg-type]
     except UsageError as error:
         raise UsageError(f"replay={config.replay}: its {RECORD} cannot be used ({error})") from error
     typed = config.budget if "budget" in named or not named else None
     config = dataclasses.replace(with_recipe_of_run(saved, config, overrides), budget=None)
     saved = dataclasses.replace(saved, replay=config.replay)
-    there = dataclasses.replace(saved, dataset=reachable(saved.dataset, started_in(folder)))
-    differing = min((train_config.differences(config, each) for each in (saved, there)), key=len)
+    there = dataclasses.replace(saved, dataset=resolve_data_paths(saved.dataset, start_folder(folder)))
+    differing = min((train_config.differing_keys(config, each) for each in (saved, there)), key=len)
     if config.init_from is not None:  # these settings came from the other checkpoint
-        differing = [text for text in differing if not brought_by_base(text, overrides)]
+        differing = [text for text in differing if not set_by_init_from(text, overrides)]
     if typed is not None and saved.budget is not None and typed != saved.budget:
         differing.append(f"budget={typed} (was {saved.budget})")
     if differing:
         shown = typed_keys_first(differing, overrides)
         raise UsageError(f"replay={config.replay}: differs from that run in {shown}; give the same keys")
-    config = train_config.with_data_settled(config, saved)
-    return dataclasses.replace(config, **{key: getattr(saved, key) for key in train_config.AUTO})
+    config = train_config.adopt_data_settings(config, saved)
+    return dataclasses.replace(config, **{key: getattr(saved, key) for key in train_config.AUTO_KEYS})
 
 
-def _ends_file(config: Config, say: Say = tell) -> Path:
+def _ends_file(config: Config, say: LogCallback = print_to_stderr) -> Path:
     path = find_run(str(config.replay), config.output, "replay", say) / BUDGET
     if not _ends_in(path):
         raise UsageError(f"replay={config.replay}: the run had no budget, or ended before its steps were known")
     return path
 
 
-def find_ends(config: Config, dataset: Dataset) -> Path | None:
+def find_replayed_ends(config: Config, dataset: Dataset) -> Path | None:
     """The file in which the replayed run recorded its ends. UsageError if there is none, or if its data differ."""
     if config.replay is None:
         return None
@@ -83,20 +83,20 @@ def find_ends(config: Config, dataset: Dataset) -> Path | None:
     return path
 
 
-def keep_ends(found: Path | None, folder: Path) -> None:
+def copy_replayed_ends(found: Path | None, folder: Path) -> None:
     """Copies the file of ends, if any, into the folder of the new run."""
     if found is not None:
-        shutil.copyfile(found, without_link(folder / ENDS_COPY))
+        shutil.copyfile(found, remove_symlink(folder / ENDS_COPY))
 
 
-def kept_ends(config: Config, folder: Path) -> dict[Position, int | None]:
+def read_replayed_ends(config: Config, folder: Path) -> dict[Position, int | None]:
     """The ends by the position at which they apply; empty unless the run is a replay."""
     return {} if config.replay is None else _ends_in(folder / ENDS_COPY)
 
 
 def _ends_in(path: Path) -> dict[Position, int | None]:
     """The ends by the position at which they apply. None: from there on the end is not known yet (after a resume)."""
-    recorded = sorted(read_ends(path).items())
+    recorded = sorted(read_planned_ends(path).items())
     found: dict[Position, int | None] = {}
     previous: int | None = None
     for position, end in recorded:
@@ -108,12 +108,12 @@ def _ends_in(path: Path) -> dict[Position, int | None]:
     return found
 
 
-def begin(run: Run) -> None:
+def apply_initial_end(run: Run) -> None:
     """Sets the number of steps to the end that the replayed run had at its first step, if it had one."""
     end = run.ends.get((0, AFTER_STEP))
     if end is not None:
         run.state.counters.total_steps = end
-        run.log.end(0, end, 0.0)
+        run.log.planned_end(0, end, 0.0)
 
 
 def record_new_end(saved: Counters, end: int | None, seconds: float, folder: Path, log: RunLog) -> None:
@@ -121,19 +121,19 @@ def record_new_end(saved: Counters, end: int | None, seconds: float, folder: Pat
 
     `saved` are the counters of its checkpoint, `end` the new number of steps, `seconds` the training time so far.
     """
-    recorded = read_ends(folder / BUDGET)
+    recorded = read_planned_ends(folder / BUDGET)
     last = recorded[max(recorded)] if recorded else saved.total_steps
     if last == end:
         return
     if not recorded:
-        log.end(0, saved.total_steps, 0.0)
-    log.end(saved.step, end, seconds, saved.d_updates)
+        log.planned_end(0, saved.total_steps, 0.0)
+    log.planned_end(saved.step, end, seconds, saved.d_updates)
 
 
-def tell_drift(saved: Provenance, device: torch.device, log: RunLog) -> None:
+def log_environment_changes(saved: Provenance, device: torch.device, log: RunLog) -> None:
     """Logs a warning if version, torch or device differ from those of the checkpoint: results may differ slightly."""
     now = {"gan_cli": __version__, "torch": torch.__version__, "device": describe_device(device)}
     for key, value in now.items():
         before = getattr(saved, key)
         if before != value:
-            log.say(f"warning: {key} was {one_line(before, 60)}, is {value}: results may differ in their last bits")
+            log.info(f"warning: {key} was {one_line(before, 60)}, is {value}: results may differ in their last bits")

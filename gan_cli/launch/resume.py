@@ -11,24 +11,24 @@ from typing import Any, NamedTuple
 import torch
 
 from gan_cli.config import train_config
-from gan_cli.config.overrides import typed_paths
+from gan_cli.config.overrides import format_path_list
 from gan_cli.config.parse import parse_config
-from gan_cli.config.schema import shown
+from gan_cli.config.schema import format_value
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_dataset, with_classes
-from gan_cli.data.reach import absolute, moved, reachable
+from gan_cli.data.reach import absolute_paths, relocate_data, resolve_data_paths
 from gan_cli.device import build_device, configure_process
 from gan_cli.errors import UsageError, one_line
-from gan_cli.image_labels.several import Paths, paths_of
+from gan_cli.image_labels.several import Paths, split_paths
 from gan_cli.launch import changes, replay
-from gan_cli.launch.autotune import settle_threads
+from gan_cli.launch.autotune import resolve_threads
 from gan_cli.launch.equal_run import note_on_recipe
-from gan_cli.launch.replay import tell_drift
+from gan_cli.launch.replay import log_environment_changes
 from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.train_state import Counters, TrainState
-from gan_cli.storage.run_folder import read_record, started_in, write_record
+from gan_cli.storage.run_folder import read_record, start_folder, write_record
 from gan_cli.training.rollback import restore
 
 ROLES = ("generator", "discriminator")
@@ -49,9 +49,9 @@ def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder
             data[head][leaf] = new[head][leaf]
         elif head in train_config.RUN_CONTROL and head not in NOT_MERGED:
             data[head] = new[head]
-        elif key in changes.PLACES and leaf in new["dataset"]:
+        elif key in changes.DATA_LOCATION_KEYS and leaf in new["dataset"]:
             data["dataset"][leaf] = new["dataset"][leaf]
-        elif key in changes.SETTINGS and command.resume != "auto":
+        elif key in changes.CHANGEABLE_SETTINGS and command.resume != "auto":
             _set(data, new, key, named)
     data["resume"] = data["extra_steps"] = None
     if data["on_changed_data"] == GO_ON and "on_changed_data" not in named:
@@ -63,8 +63,8 @@ def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder
     config = parse_config(data)
     if command.data is None:
         return config
-    place = command.data if Path(os.getcwd()) == started_in(folder) else absolute(command.data)
-    return dataclasses.replace(config, dataset=moved(config.dataset, place))
+    place = command.data if Path(os.getcwd()) == start_folder(folder) else absolute_paths(command.data)
+    return dataclasses.replace(config, dataset=relocate_data(config.dataset, place))
 
 
 def _set(data: dict[str, Any], new: dict[str, Any], key: str, named: tuple[str, ...]) -> None:
@@ -79,7 +79,7 @@ def _set(data: dict[str, Any], new: dict[str, Any], key: str, named: tuple[str, 
     following = [role for role in ROLES if "name" not in section[role] and section[role]["lr"] == before]
     if not following:
         raise UsageError(
-            f"optimizer.lr={shown(inner[leaf])}: each network of this run has a rate of its own, set"
+            f"optimizer.lr={format_value(inner[leaf])}: each network of this run has a rate of its own, set"
             " optimizer.generator.lr= or optimizer.discriminator.lr="
         )
     for role in following:
@@ -113,7 +113,7 @@ def last_step(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int 
 def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
     """Loads the data of the resumed run; if they are gone, the UsageError names the key for their new place."""
     try:
-        return build_dataset(reachable(config.dataset, started_in(folder)), config.image_size)
+        return build_dataset(resolve_data_paths(config.dataset, start_folder(folder)), config.image_size)
     except UsageError as error:
         named_place = {"data", "dataset.path", "dataset.root"} & {*named}
         if named_place or not (hasattr(config.dataset, "path") or hasattr(config.dataset, "root")):
@@ -132,7 +132,7 @@ def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path
     data = read_record(folder).get("data")
     old_count = data.get("samples") if isinstance(data, dict) else None
     counted = f", it had {old_count:,}" if isinstance(old_count, int) else ""
-    new_run = f"or begin a new run with its weights by {changes.way_out(folder)} and its keys"
+    new_run = f"or begin a new run with its weights by {changes.new_run_override(folder)} and its keys"
     problem = f"resume={folder}: the data are not those of the run ({one_line(dataset.source, 200)}{counted})"
     before, now = saved.config.dataset, config.dataset
     problem += _other_order(getattr(before, "path", None), getattr(now, "path", None))
@@ -151,10 +151,11 @@ def _other_order(before: Paths | None, now: Paths | None) -> str:
     """Says that the run's folders are named in another order; nothing for other folders."""
     if before is None or now is None:
         return ""
-    had, has = ([os.path.abspath(os.path.expanduser(path)) for path in paths_of(each)] for each in (before, now))
-    if had == has or sorted(had) != sorted(has):
+    old, new = ([os.path.abspath(os.path.expanduser(path)) for path in split_paths(each)] for each in (before, now))
+    if old == new or sorted(old) != sorted(new):
         return ""
-    return f"; dataset.path names its folders in another order, it was {one_line(typed_paths(paths_of(before)), 200)}"
+    typed = one_line(format_path_list(split_paths(before)), 200)
+    return f"; dataset.path names its folders in another order, it was {typed}"
 
 
 def data_record(dataset: Dataset) -> dict[str, Any]:
@@ -177,7 +178,9 @@ def keep_images_seen(counters: Counters, before: Config, now: Config) -> Counter
 def describe_changes(changed: dict[str, Any], step: int) -> list[str]:
     """Lines that say which keys and data change from this step on."""
     keys = [
-        f"{key}={shown(change['to'])} (was {shown(change['from'])})" for key, change in changed.items() if key != "data"
+        f"{key}={format_value(change['to'])} (was {format_value(change['from'])})"
+        for key, change in changed.items()
+        if key != "data"
     ]
     lines = [f"changed from step {step:,} on: {', '.join(keys)}"] if keys else []
     if "data" in changed:
@@ -233,7 +236,7 @@ def restore_run(
     with_classes(config, dataset)
     check_batch_size(dataset, config.batch_size)
     if config.threads != saved.config.threads:
-        config, _ = settle_threads(config, dataset, device)
+        config, _ = resolve_threads(config, dataset, device)
     state = restore(saved, config, end, device)
     state.counters = keep_images_seen(state.counters, saved.config, config)
     changed = changes.changed_keys(train_config.to_dict(saved.config), train_config.to_dict(config)) | new_data
@@ -245,12 +248,12 @@ def log_resumed(folder: Path, resumed: Resumed, command: str, log: RunLog) -> No
     config, state, saved, end = resumed.config, resumed.state, resumed.saved, resumed.end
     note = note_on_recipe(saved.config, read_record(folder))
     if note is not None:
-        log.say(note)
+        log.info(note)
     replay.record_new_end(saved.counters, end, saved.provenance.seconds, folder, log)
     record_resume(folder, config, state.counters.step, command, resumed.changed)
-    tell_drift(saved.provenance, state.device, log)
-    log.say(f"resuming {folder} at step {state.counters.step:,}")
+    log_environment_changes(saved.provenance, state.device, log)
+    log.info(f"resuming {folder} at step {state.counters.step:,}")
     for line in describe_changes(resumed.changed, state.counters.step):
-        log.say(line)
+        log.info(line)
     if config.training.lr_schedule != "constant" and end != saved.counters.total_steps:
-        log.say(f"learning rates now follow training.lr_schedule={config.training.lr_schedule} to the new end")
+        log.info(f"learning rates now follow training.lr_schedule={config.training.lr_schedule} to the new end")

@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gan_cli.config.image_sizes import padded
+from gan_cli.config.image_sizes import padded_size
 from gan_cli.config.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 from gan_cli.config.train_config import Config
-from gan_cli.data.balance import note_on_counts
+from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
 from gan_cli.device import describe_device
-from gan_cli.errors import CollapsedError, DivergedError, GanCliError, counted, one_line
-from gan_cli.evaluation.metrics.doubles import AT_A_START, describe_doubles
+from gan_cli.errors import CollapsedError, DivergedError, GanCliError, count_noun, one_line
+from gan_cli.evaluation.metrics.doubles import MAX_BYTES_AT_START, describe_duplicates
 from gan_cli.models.build_networks import count_parameters
-from gan_cli.models.layers import MinibatchDeviations, largest_group
+from gan_cli.models.layers import MinibatchDeviations, largest_divisor
 from gan_cli.reports.report import write_run_report
-from gan_cli.runs.comparability import MEASURED_ON
+from gan_cli.runs.comparability import BASIS_KEY
 from gan_cli.runs.due import forget_due
 from gan_cli.runs.log import RunLog
 from gan_cli.runs.trackers import tracker_openers
@@ -49,13 +49,13 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     """
     _log_data(config, dataset, log)
     generator, discriminator = config.architecture.generator, config.architecture.discriminator
-    log.say(
+    log.info(
         f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
         f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
         f" samples {'x'.join(map(str, config.sample_shape))}{_padding_note(config)}"
     )
-    log.say(
-        f"device: {describe_device(state.device)}, {config.precision}, {counted(torch.get_num_threads(), 'thread')}"
+    log.info(
+        f"device: {describe_device(state.device)}, {config.precision}, {count_noun(torch.get_num_threads(), 'thread')}"
         + (f" ({threads_note})" if threads_note else "")
     )
     _log_warnings(config, log)
@@ -63,41 +63,41 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
 
 def _log_data(config: Config, dataset: Dataset, log: RunLog) -> None:
     """Logs where the data are from, their notes, duplicates and classes."""
-    log.say(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
+    log.info(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
     for note in data_notes(config, dataset):
-        log.say(note)
+        log.info(note)
     if config.classes:
-        log.say(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
+        log.info(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
     elif dataset.labels is not None and len(dataset.classes) > 1:
-        log.say(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to generate each")
+        log.info(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to generate each")
 
 
 def data_notes(config: Config, dataset: Dataset) -> list[str]:
     """Returns lines on the data set: its own notes, classes of unequal size, duplicates among the user's own images."""
     notes = [*dataset.notes]
-    unequal = note_on_counts(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
+    unequal = class_balance_note(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
     if unequal is not None:
         notes.append(unequal)
     if hasattr(config.dataset, "path"):
-        notes += [f"data: {line}" for line in describe_doubles(dataset.samples, most=AT_A_START)]
+        notes += [f"data: {line}" for line in describe_duplicates(dataset.samples, most=MAX_BYTES_AT_START)]
     return notes
 
 
 def _padding_note(config: Config) -> str:
     """Names the larger size that convolutional networks use inside, if the image size cannot be halved; else empty."""
     sides, named = config.sample_shape[1:], {config.architecture.generator.name, config.architecture.discriminator.name}
-    if not sides or not named & {*CONVOLUTIONAL} or padded(*sides) == sides:
+    if not sides or not named & {*CONVOLUTIONAL} or padded_size(*sides) == sides:
         return ""
-    height, width = padded(*sides)
+    height, width = padded_size(*sides)
     return f", inside the networks {height}x{width}: the border is cut"
 
 
 def _log_warnings(config: Config, log: RunLog) -> None:
     """Logs a warning about settings that are valid but rarely intended."""
     batch = config.batch_size // (config.training.accumulate * config.training.pack)
-    group = largest_group(batch, MinibatchDeviations.group)
+    group = largest_divisor(batch, MinibatchDeviations.group)
     if getattr(config.architecture.discriminator, "minibatch", "none") == "deviations" and group < SMALL_GROUP:
-        log.say(
+        log.info(
             f"warning: a batch of {batch} is split into groups of {group}, too few for D to compare"
             f" (minibatch=deviations); use a multiple of {MinibatchDeviations.group}"
         )
@@ -105,7 +105,7 @@ def _log_warnings(config: Config, log: RunLog) -> None:
     bounded = spectral or config.regularizer.keys() & {*GRADIENT_PENALTIES, "weight_clip"}
     if config.loss.name == "wasserstein" and not bounded:
         chosen = f"[{','.join(config.regularizer)}]" if config.regularizer else "none"
-        log.say(f"warning: loss=wasserstein regularizer={chosen} leaves D's slope unbounded and usually diverges")
+        log.info(f"warning: loss=wasserstein regularizer={chosen} leaves D's slope unbounded and usually diverges")
 
 
 def run_training(run: Run) -> RunResult:
@@ -114,32 +114,32 @@ def run_training(run: Run) -> RunResult:
     If training fails, both are done before the error is raised.
     """
     for line in _comparison(run):
-        run.log.say(line, console=False)  # the console has it from when the reference was built
-    run.log.follow(tracker_openers(run.config, run.folder, run.state.counters.step))
+        run.log.info(line, console=False)  # the console has it from when the reference was built
+    run.log.attach(tracker_openers(run.config, run.folder, run.state.counters.step))
     try:
         received = train(run)
     except GanCliError as error:
-        run.log.say(str(error), console=False)
+        run.log.info(str(error), console=False)
         _record_end(run, STATUS_OF_ERROR.get(type(error), "failed"))
-        run.log.finish()
+        run.log.stop_progress()
         _write_report(run)
         forget_due(run.folder)
         raise
     finally:
-        run.log.finish()
+        run.log.stop_progress()
     counters = run.state.counters
     if counters.step == counters.total_steps and run.due is None:
         received = None  # the signal came after the last step
     _record_end(run, "done" if received is None else "stopped")
     if received is not None:
         _write_report(run)
-        run.log.say(
+        run.log.info(
             f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)}; to resume: gan-train"
             f" {_shell_argument('resume', run)}"
         )
         return RunResult(run.folder, STOP_CODES[received])
-    run.log.say(f"done: {counted(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")
-    run.log.say(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
+    run.log.info(f"done: {count_noun(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")
+    run.log.info(f"samples: {run.folder / 'samples' / f'step_{counters.step:08d}.png'}")
     _write_report(run)
     forget_due(run.folder)
     _log_next_commands(run)
@@ -152,9 +152,9 @@ def _log_next_commands(run: Run) -> None:
     options = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     if run.best is not None:
         (step, value), metric = run.best, run.config.selection_metric
-        run.log.say(f"best: step {step:,}, {metric} {value:.4g}; commands on the run's folder use it")
-    run.log.say(f"more samples: gan-sample {_shell_argument('ckpt', run)} {options}")
-    run.log.say(f"evaluate: gan-eval {_shell_argument('ckpt', run)}")
+        run.log.info(f"best: step {step:,}, {metric} {value:.4g}; commands on the run's folder use it")
+    run.log.info(f"more samples: gan-sample {_shell_argument('ckpt', run)} {options}")
+    run.log.info(f"evaluate: gan-eval {_shell_argument('ckpt', run)}")
 
 
 def _unfinished_work(run: Run) -> str:
@@ -186,9 +186,9 @@ def _shell_argument(key: str, run: Run) -> str:
 def _write_report(run: Run) -> None:
     """Writes the run's HTML report; any error is logged as a warning, since a run must not fail by its report."""
     try:
-        run.log.say(f"report: {write_run_report(run.folder)}")
+        run.log.info(f"report: {write_run_report(run.folder)}")
     except Exception as error:
-        run.log.say(f"warning: the report was not written ({one_line(error, 200)})")
+        run.log.info(f"warning: the report was not written ({one_line(error, 200)})")
 
 
 def _comparison(run: Run) -> list[str]:
@@ -198,7 +198,7 @@ def _comparison(run: Run) -> list[str]:
 
 def _record_end(run: Run, status: str) -> None:
     findings = [dataclasses.asdict(found) for found in run.health.findings]
-    more: dict[str, Any] = {"findings": findings, MEASURED_ON: measured_on(run), "compared_with": _comparison(run)}
+    more: dict[str, Any] = {"findings": findings, BASIS_KEY: measured_on(run), "compared_with": _comparison(run)}
     record_end(run.folder, status, run.state.counters, run.state.seconds, **more)
 
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.image_sizes import levels_of, padded
+from gan_cli.config.image_sizes import downsampling_levels, padded_size
 from gan_cli.config.train_config import Config
-from gan_cli.errors import UsageError, few, one_line
+from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.models.build_networks import under
 from gan_cli.models.layers import Discriminator
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
@@ -45,7 +45,7 @@ class Transfer(NamedTuple):
             return f"all {len(self.taken)} layers"
         return (
             f"{len(self.taken)} of {len(self.taken) + len(self.new)} layers ({self.share:.0%} of its weights; new:"
-            f" {few(self.new, MOST_NAMED)})"
+            f" {first_few(self.new, MOST_NAMED)})"
         )
 
 
@@ -123,7 +123,7 @@ def _position_dependent_layers(network: nn.Module, config: Config, old: Config) 
         return ()
     if isinstance(network, MLPGenerator | MLPDiscriminator):
         return ("output",) if isinstance(network, MLPGenerator) else ("hidden.0",)
-    bases = [levels_of(*padded(*sides))[:2] for sides in ((height, width), (old_height, old_width))]
+    bases = [downsampling_levels(*padded_size(*sides))[:2] for sides in ((height, width), (old_height, old_width))]
     if bases[0] == bases[1]:
         return ()
     pooled = isinstance(network, ResNetDiscriminator)
@@ -249,7 +249,7 @@ def describe_classes(old: Sequence[str], new: Sequence[str]) -> str:
     if {*old} == {*new}:
         return ""
     parts = [
-        f"{name} {few([one_line(word, 40) for word in each], MOST_NAMED)}"
+        f"{name} {first_few([one_line(word, 40) for word in each], MOST_NAMED)}"
         for name, each in compare_classes(old, new).items()
         if each
     ]

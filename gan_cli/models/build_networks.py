@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError
-from gan_cli.models.conditioning import UNCONDITIONAL, Conditions
-from gan_cli.models.latents import Latent
+from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec
+from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
 from gan_cli.randomness import derive_seed
 
@@ -27,24 +27,24 @@ class GeneratorDesign(NamedTuple):
 
     section: Any
     sample_shape: tuple[int, ...]
-    conditions: Conditions
+    conditions: ConditioningSpec
 
 
 def design_of(config: Config) -> GeneratorDesign:
     return GeneratorDesign(config.architecture.generator, config.sample_shape, conditions_of(config.conditioning))
 
 
-def latent_of(config: Config) -> Latent:
+def latent_of(config: Config) -> LatentDistribution:
     """Returns the size and distribution of the generator's input."""
-    return Latent(config.architecture.generator.latent_dim, config.architecture.generator.latent)
+    return LatentDistribution(config.architecture.generator.latent_dim, config.architecture.generator.latent)
 
 
-def conditions_of(section: Any, pack: int = 1) -> Conditions:
+def conditions_of(section: Any, pack: int = 1) -> ConditioningSpec:
     """Returns how the networks take the condition that section `conditioning` describes; D takes `pack` at once."""
     if section.name == "none":
         return UNCONDITIONAL
     size = len(section.classes or ()) or 1  # until the data are known
-    return Conditions(section.name, pack * size, getattr(section, "embedding_dim", 0))
+    return ConditioningSpec(section.name, pack * size, getattr(section, "embedding_dim", 0))
 
 
 def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.Module]:
@@ -138,12 +138,14 @@ def _to_fast_memory_format(network: nn.Module, sample_shape: tuple[int, ...]) ->
     return network
 
 
-def _build(table: dict[str, Any], section: Any, sample_shape: tuple[int, ...], conditions: Conditions) -> nn.Module:
+def _build(
+    table: dict[str, Any], section: Any, sample_shape: tuple[int, ...], conditions: ConditioningSpec
+) -> nn.Module:
     settings = dataclasses.asdict(section)
     settings.pop("latent", None)  # see `latent_of`
     build = table[settings.pop("name")]
     if conditions == UNCONDITIONAL:
         return build(sample_shape, **settings)
     if "conditions" not in inspect.signature(build).parameters:
-        raise UsageError(f"conditioning={conditions.way}: the network {section.name} takes no condition, use none")
+        raise UsageError(f"conditioning={conditions.mode}: the network {section.name} takes no condition, use none")
     return build(sample_shape, conditions=conditions, **settings)

@@ -15,19 +15,19 @@ from torch.nn.functional import log_softmax
 from gan_cli.data.labels import Attribute
 
 
-class Conditions(NamedTuple):
+class ConditioningSpec(NamedTuple):
     """How a network is conditioned.
 
-    `way` is none, concat, projection or acgan. `size` is K, the number of columns of a condition. `embedding_dim` is
+    `mode` is none, concat, projection or acgan. `size` is K, the number of columns of a condition. `embedding_dim` is
     the size of the embedding that is concatenated to the input.
     """
 
-    way: str = "none"
+    mode: str = "none"
     size: int = 0
     embedding_dim: int = 0
 
 
-UNCONDITIONAL = Conditions()
+UNCONDITIONAL = ConditioningSpec()
 
 
 class ConcatCondition(nn.Module):
@@ -37,9 +37,9 @@ class ConcatCondition(nn.Module):
     over the image.
     """
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: ConditioningSpec) -> None:
         super().__init__()
-        self.added = conditions.embedding_dim
+        self.added_features = conditions.embedding_dim
         self.embed = nn.Linear(conditions.size, conditions.embedding_dim, bias=False)
         nn.init.normal_(self.embed.weight)  # the scale of latents and pixels
 
@@ -52,22 +52,22 @@ class ConcatCondition(nn.Module):
 class IgnoreCondition(nn.Identity):
     """Returns the input unchanged and ignores the condition."""
 
-    added = 0
+    added_features = 0
 
     def forward(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
         return values
 
 
-def beside(conditions: Conditions, modes: Sequence[str]) -> ConcatCondition | IgnoreCondition:
+def concat_condition(conditions: ConditioningSpec, modes: Sequence[str]) -> ConcatCondition | IgnoreCondition:
     """Returns a layer that concatenates the condition to a network's input if the mode is one of `modes`."""
-    return ConcatCondition(conditions) if conditions.way in modes else IgnoreCondition()
+    return ConcatCondition(conditions) if conditions.mode in modes else IgnoreCondition()
 
 
-class Conditional(nn.Module):
+class ConditionalLayer(nn.Module):
     """Base class of layers whose `forward` takes `(input, condition)`."""
 
 
-class Modulated(Conditional):
+class ConditionalNorm(ConditionalLayer):
     """A normalization with a scale and shift computed from the condition (1802.05637, section 4).
 
     The weights start at zero, so the layer starts as the plain normalization.
@@ -86,19 +86,19 @@ class Modulated(Conditional):
         return normalized * (1 + self.scale(condition).view(shape)) + self.shift(condition).view(shape)
 
 
-def modulated(normalization: nn.Module, channels: int, conditions: Conditions) -> nn.Module:
+def conditional_norm(normalization: nn.Module, channels: int, conditions: ConditioningSpec) -> nn.Module:
     """Returns `normalization` of `channels`, wrapped so that it depends on the condition in the mode `projection`."""
-    if conditions.way != "projection":
+    if conditions.mode != "projection":
         return normalization
-    return Modulated(normalization, channels, conditions.size)
+    return ConditionalNorm(normalization, channels, conditions.size)
 
 
-class Chain(nn.Sequential, Conditional):
+class ConditionalSequential(nn.Sequential, ConditionalLayer):
     """A `Sequential` that passes the condition to each layer that takes one."""
 
     def forward(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
         for layer in self:
-            values = layer(values, condition) if isinstance(layer, Conditional) else layer(values)
+            values = layer(values, condition) if isinstance(layer, ConditionalLayer) else layer(values)
         return values
 
 

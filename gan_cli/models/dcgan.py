@@ -7,17 +7,23 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.image_sizes import levels_of, padded
-from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditions, beside, modulated
+from gan_cli.config.image_sizes import downsampling_levels, padded_size
+from gan_cli.models.conditioning import (
+    UNCONDITIONAL,
+    ConditionalSequential,
+    ConditioningSpec,
+    concat_condition,
+    conditional_norm,
+)
 from gan_cli.models.layers import (
     Discriminator,
     build_dropout,
     build_normalization,
-    cut_to,
-    flattened,
-    padded_to,
-    weighted,
-    widths_of,
+    center_crop,
+    center_pad,
+    channels_per_level,
+    flatten_maps,
+    init_layer,
 )
 
 
@@ -35,40 +41,40 @@ class DCGANGenerator(nn.Module):
         normalization: str,
         initialization: str = "default",
         dropout: float = 0.0,
-        conditions: Conditions = UNCONDITIONAL,
+        conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        self.entry = beside(conditions, ("concat", "acgan"))
+        self.entry = concat_condition(conditions, ("concat", "acgan"))
         channels, *self.sides = sample_shape
-        base_height, base_width, levels = levels_of(*padded(*self.sides))
-        widths = widths_of(base_channels, levels)[::-1]
+        base_height, base_width, levels = downsampling_levels(*padded_size(*self.sides))
+        widths = channels_per_level(base_channels, levels)[::-1]
         self.base_shape = (widths[0], base_height, base_width)
-        self.project = weighted(
-            nn.Linear(latent_dim + self.entry.added, widths[0] * base_height * base_width),
+        self.project = init_layer(
+            nn.Linear(latent_dim + self.entry.added_features, widths[0] * base_height * base_width),
             initialization=initialization,
             normalization=normalization,
         )
         layers: list[nn.Module] = [
-            modulated(build_normalization(normalization, widths[0], image=True), widths[0], conditions),
+            conditional_norm(build_normalization(normalization, widths[0], image=True), widths[0], conditions),
             nn.ReLU(inplace=True),
             *build_dropout(dropout),
         ]
         for wide, narrow in pairwise(widths):
             up = nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)
             layers += [
-                weighted(up, initialization=initialization, normalization=normalization),
-                modulated(build_normalization(normalization, narrow, image=True), narrow, conditions),
+                init_layer(up, initialization=initialization, normalization=normalization),
+                conditional_norm(build_normalization(normalization, narrow, image=True), narrow, conditions),
                 nn.ReLU(inplace=True),
                 *build_dropout(dropout),
             ]
         last = nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
-        layers += [weighted(last, initialization=initialization), nn.Tanh()]
-        self.layers = Chain(*layers)
+        layers += [init_layer(last, initialization=initialization), nn.Tanh()]
+        self.layers = ConditionalSequential(*layers)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         maps = self.project(self.entry(latent, condition)).unflatten(1, self.base_shape)
         images = self.layers(maps.contiguous(memory_format=torch.channels_last), condition)
-        return cut_to(images, self.sides)
+        return center_crop(images, self.sides)
 
 
 class DCGANDiscriminator(Discriminator):
@@ -77,7 +83,7 @@ class DCGANDiscriminator(Discriminator):
     As in the paper, the first layer is not normalized.
     """
 
-    mixes_by_known_layers = True
+    batch_dependence_is_declared = True
 
     def __init__(
         self,
@@ -87,24 +93,24 @@ class DCGANDiscriminator(Discriminator):
         initialization: str = "default",
         dropout: float = 0.0,
         minibatch: str = "none",
-        conditions: Conditions = UNCONDITIONAL,
+        conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        self.entry = beside(conditions, ("concat",))
+        self.entry = concat_condition(conditions, ("concat",))
         channels, *sides = sample_shape
-        self.inner_sides = padded(*sides)
-        base_height, base_width, levels = levels_of(*self.inner_sides)
-        widths = widths_of(base_channels, levels)
-        first = nn.Conv2d(channels + self.entry.added, widths[0], 4, stride=2, padding=1)
+        self.inner_sides = padded_size(*sides)
+        base_height, base_width, levels = downsampling_levels(*self.inner_sides)
+        widths = channels_per_level(base_channels, levels)
+        first = nn.Conv2d(channels + self.entry.added_features, widths[0], 4, stride=2, padding=1)
         layers: list[nn.Module] = [
-            weighted(first, initialization=initialization, normalization=normalization),
+            init_layer(first, initialization=initialization, normalization=normalization),
             nn.LeakyReLU(0.2, inplace=True),
             *build_dropout(dropout),
         ]
         for narrow, wide in pairwise(widths):
             down = nn.Conv2d(narrow, wide, 4, stride=2, padding=1)
             layers += [
-                weighted(down, initialization=initialization, normalization=normalization),
+                init_layer(down, initialization=initialization, normalization=normalization),
                 build_normalization(normalization, wide, image=True),
                 nn.LeakyReLU(0.2, inplace=True),
                 *build_dropout(dropout),
@@ -119,4 +125,4 @@ class DCGANDiscriminator(Discriminator):
         )
 
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
-        return flattened(self.layers(self.entry(padded_to(sample, self.inner_sides), condition)))
+        return flatten_maps(self.layers(self.entry(center_pad(sample, self.inner_sides), condition)))

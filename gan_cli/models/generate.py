@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from gan_cli.models.latents import Latent
+from gan_cli.models.latents import LatentDistribution
 
-OF_A_CLASS, SHOWN_CLASSES = 8, 32  # default samples of each class, and the most classes (rows) of a grid
+SAMPLES_PER_CLASS, MAX_CLASSES_SHOWN = 8, 32  # default samples of each class, and the most classes (rows) of a grid
 
 
-def latents_of(seeds: Sequence[int], latent: Latent, truncation: float | None = None) -> Tensor:
+def latents_from_seeds(seeds: Sequence[int], latent: LatentDistribution, truncation: float | None = None) -> Tensor:
     """Draws latents `[len(seeds), latent.dim]`, each row from its own seed; `truncation` is the largest value."""
     latents, random = torch.empty(len(seeds), latent.dim), torch.Generator()
     for row, seed in zip(latents, seeds, strict=True):
@@ -22,7 +22,7 @@ def latents_of(seeds: Sequence[int], latent: Latent, truncation: float | None = 
 
 def generate(
     generator: nn.Module,
-    latent: Latent,
+    latent: LatentDistribution,
     seeds: Sequence[int],
     batch_size: int,
     truncation: float | None = None,
@@ -38,14 +38,16 @@ def generate(
         generator.eval()
     try:
         for start in range(0, len(seeds), batch_size):
-            latents = latents_of(seeds[start : start + batch_size], latent, truncation)
-            yield respond(generator, latents, None if conditions is None else conditions[start : start + batch_size])
+            latents = latents_from_seeds(seeds[start : start + batch_size], latent, truncation)
+            yield run_generator(
+                generator, latents, None if conditions is None else conditions[start : start + batch_size]
+            )
     finally:
         if was_training:
             generator.train()
 
 
-def respond(generator: nn.Module, latents: Tensor, conditions: Tensor | None = None) -> Tensor:
+def run_generator(generator: nn.Module, latents: Tensor, conditions: Tensor | None = None) -> Tensor:
     """Runs the network on latents `[N, dim]` and conditions `[N, K]` without gradient; returns float32 on the CPU."""
     device = next(generator.parameters()).device
     with torch.no_grad():

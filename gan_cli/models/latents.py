@@ -11,7 +11,7 @@ from torch import Tensor, nn
 MAX_QUANTILE = 1 - 1e-9  # erfinv(1) is infinite
 
 
-class Latent(NamedTuple):
+class LatentDistribution(NamedTuple):
     """The size of a latent vector and the distribution of its values: standard `normal`, or `uniform` in [-1, 1]."""
 
     dim: int

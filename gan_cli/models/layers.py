@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrizations
 
-from gan_cli.models.conditioning import UNCONDITIONAL, Conditions
+from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec
 
 NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
 DCGAN_MULTIPLIER = 8  # the paper's widest layer has 8 times the channels of its narrowest (1511.06434)
@@ -23,7 +23,7 @@ Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 def build_normalization(name: str, channels: int, *, image: bool) -> nn.Module:
     """Returns the module that normalizes vectors `[N, channels]`, or maps `[N, channels, H, W]` if `image`.
 
-    `none` and `spectral` give an identity: spectral normalization acts on weights (see `weighted`). ValueError for an
+    `none` and `spectral` give an identity: spectral normalization acts on weights (see `init_layer`). ValueError for an
     unknown name, and for `instance` of vectors.
     """
     if name == "batch":
@@ -37,7 +37,7 @@ def build_normalization(name: str, channels: int, *, image: bool) -> nn.Module:
     raise ValueError(f"no {name!r} normalization of {'images' if image else 'vectors'}")
 
 
-def weighted(
+def init_layer(
     layer: Layer, *, initialization: str = "default", gain: float = 1.0, normalization: str = "none"
 ) -> nn.Module:
     """Initializes the weight of `layer` and adds spectral normalization (1802.05957) if `normalization` is `spectral`.
@@ -59,7 +59,7 @@ def weighted(
     return parametrizations.spectral_norm(layer) if normalization == "spectral" else layer
 
 
-def widths_of(base_channels: int, levels: int, max_multiplier: int = DCGAN_MULTIPLIER) -> list[int]:
+def channels_per_level(base_channels: int, levels: int, max_multiplier: int = DCGAN_MULTIPLIER) -> list[int]:
     """Returns the number of channels at each level, from the finest to the coarsest map.
 
     It doubles from level to level, up to `max_multiplier` times `base_channels`.
@@ -67,7 +67,7 @@ def widths_of(base_channels: int, levels: int, max_multiplier: int = DCGAN_MULTI
     return [base_channels * min(2**level, max_multiplier) for level in range(levels)]
 
 
-def flattened(maps: Tensor) -> Tensor:
+def flatten_maps(maps: Tensor) -> Tensor:
     """Flattens maps `[N, C, H, W]` to `[N, C * H * W]` and keeps the memory layout of the maps for their gradient.
 
     Otherwise the pointwise layers before this one would mix two memory layouts in backward, which is several times
@@ -78,7 +78,7 @@ def flattened(maps: Tensor) -> Tensor:
     return maps.flatten(1)
 
 
-def cut_to(images: Tensor, sides: Sequence[int]) -> Tensor:
+def center_crop(images: Tensor, sides: Sequence[int]) -> Tensor:
     """Crops the centre of images `[N, C, H, W]` to `sides`; returns `images` itself if they have these sides."""
     (top, rows), (left, columns) = (
         ((side - target) // 2, target) for side, target in zip(images.shape[2:], sides, strict=True)
@@ -88,7 +88,7 @@ def cut_to(images: Tensor, sides: Sequence[int]) -> Tensor:
     return images[:, :, top : top + rows, left : left + columns]
 
 
-def padded_to(images: Tensor, sides: Sequence[int]) -> Tensor:
+def center_pad(images: Tensor, sides: Sequence[int]) -> Tensor:
     """Pads images `[N, C, H, W]` with zeros to `sides`, half on each end; returns `images` if they have these sides."""
     height, width = (target - side for side, target in zip(images.shape[2:], sides, strict=True))
     if height == width == 0:
@@ -116,7 +116,7 @@ class MinibatchStddev(nn.Module):
     divide N.
     """
 
-    added = 1
+    added_features = 1
 
     def __init__(self, group: int = 4) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class MinibatchStddev(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         count = len(features)
-        size = largest_group(count, min(self.group, count))
+        size = largest_divisor(count, min(self.group, count))
         grouped = features.unflatten(0, (size, count // size))
         spread = (grouped.var(0, correction=0) + 1e-8).sqrt().flatten(1).mean(1)  # `[N / size]`
         shape = (count, 1, *features.shape[2:])
@@ -140,17 +140,17 @@ class MinibatchDiscrimination(nn.Module):
 
     def __init__(self, features: int, kernels: int = 8, dimensions: int = 5) -> None:
         super().__init__()
-        self.added = kernels
+        self.added_features = kernels
         self.project = nn.Linear(features, kernels * dimensions, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        projected = self.project(features).unflatten(1, (self.added, -1))  # `[N, kernels, dimensions]`
+        projected = self.project(features).unflatten(1, (self.added_features, -1))  # `[N, kernels, dimensions]`
         distances = (projected.unsqueeze(0) - projected.unsqueeze(1)).abs().sum(3)  # `[N, N, kernels]`
         similarity = torch.exp(-distances).sum(1) - 1  # without the sample itself
         return torch.cat([features, similarity], 1)
 
 
-def largest_group(count: int, limit: int) -> int:
+def largest_divisor(count: int, limit: int) -> int:
     """Returns the largest number up to `limit` that divides `count`."""
     return max(size for size in range(1, limit + 1) if count % size == 0)
 
@@ -167,11 +167,11 @@ class MinibatchDeviations(nn.Module):
 
     def __init__(self, features: int, kernels: int = 32, group: int = group) -> None:
         super().__init__()
-        self.added, self.group = kernels, group
+        self.added_features, self.group = kernels, group
         self.project = nn.Linear(features, kernels)
 
     def forward(self, features: Tensor) -> Tensor:
-        size = largest_group(len(features), self.group)
+        size = largest_divisor(len(features), self.group)
         grouped = self.project(features).float().unflatten(0, (-1, size))
         spread = (grouped.var(1, correction=0) + 1e-8).sqrt()  # `[N / size, kernels]`
         return torch.cat([features, spread.repeat_interleave(size, 0).to(features.dtype)], 1)
@@ -180,13 +180,13 @@ class MinibatchDeviations(nn.Module):
 def build_minibatch_layer(name: str, features: int) -> tuple[nn.Module, int]:
     """Returns the layer that adds statistics of the batch to vectors `[N, features]`, and how many features it adds."""
     if name == "stddev":
-        return MinibatchStddev(), MinibatchStddev.added
+        return MinibatchStddev(), MinibatchStddev.added_features
     if name == "deviations":
         deviations = MinibatchDeviations(features)
-        return deviations, deviations.added
+        return deviations, deviations.added_features
     if name == "discrimination":
         module = MinibatchDiscrimination(features)
-        return module, module.added
+        return module, module.added_features
     return nn.Identity(), 0
 
 
@@ -208,7 +208,7 @@ class Discriminator(nn.Module, ABC):
     """
 
     # True if only layers of BATCH_DEPENDENT let one sample of a batch influence another
-    mixes_by_known_layers = False
+    batch_dependence_is_declared = False
 
     def add_head(
         self,
@@ -217,25 +217,25 @@ class Discriminator(nn.Module, ABC):
         minibatch: str = "none",
         initialization: str = "default",
         normalization: str = "none",
-        conditions: Conditions = UNCONDITIONAL,
+        conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         """Builds the last layers: batch statistics, real/fake logit and, by the conditioning mode, class weights."""
-        batch_statistics, added = build_minibatch_layer(minibatch, features)
+        batch_statistics, added_features = build_minibatch_layer(minibatch, features)
         self.add_module(BATCH_STATISTICS, batch_statistics)
-        score = nn.Linear(features + added, 1)
-        self.score = weighted(score, initialization=initialization, normalization=normalization)
-        self.conditioning_mode = conditions.way
+        score = nn.Linear(features + added_features, 1)
+        self.score = init_layer(score, initialization=initialization, normalization=normalization)
+        self.conditioning_mode = conditions.mode
         if self.conditioning_mode in ("projection", "acgan"):
-            classes = nn.Linear(features + added, conditions.size, bias=self.conditioning_mode == "acgan")
-            self.classes = weighted(classes, initialization=initialization, normalization=normalization)
+            classes = nn.Linear(features + added_features, conditions.size, bias=self.conditioning_mode == "acgan")
+            self.classes = init_layer(classes, initialization=initialization, normalization=normalization)
 
-    def keeps_apart(self, count: int) -> bool:
+    def can_concatenate_real_and_fake(self, count: int) -> bool:
         """Returns whether one forward pass over two batches of `count` samples equals two passes.
 
-        True if `mixes_by_known_layers` is set, and no layer depends on the batch, or only in groups that divide
+        True if `batch_dependence_is_declared` is set, and no layer depends on the batch, or only in groups that divide
         `count`.
         """
-        if not self.mixes_by_known_layers:
+        if not self.batch_dependence_is_declared:
             return False
         dependent = [module for module in self.modules() if isinstance(module, BATCH_DEPENDENT)]
         return all(isinstance(module, MinibatchDeviations) and count % module.group == 0 for module in dependent)
@@ -244,7 +244,7 @@ class Discriminator(nn.Module, ABC):
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
         """Returns the features `[N, F]` from which the logits are computed."""
 
-    def judge(self, sample: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
+    def discriminate(self, sample: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
         """Returns the real/fake logits and, in the mode `acgan`, the class logits."""
         features = self.get_submodule(BATCH_STATISTICS)(self.features(sample, condition))
         logits = torch.squeeze(self.score(features), 1)
@@ -253,7 +253,7 @@ class Discriminator(nn.Module, ABC):
         return DiscriminatorOutput(logits, self.classes(features) if self.conditioning_mode == "acgan" else None)
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.judge(sample, condition).logits
+        return self.discriminate(sample, condition).logits
 
 
 def output_activation(sample_shape: tuple[int, ...]) -> nn.Module:

@@ -6,8 +6,14 @@ import math
 
 from torch import Tensor, nn
 
-from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditions, beside, modulated
-from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, output_activation, weighted
+from gan_cli.models.conditioning import (
+    UNCONDITIONAL,
+    ConditionalSequential,
+    ConditioningSpec,
+    concat_condition,
+    conditional_norm,
+)
+from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, init_layer, output_activation
 
 
 def _hidden_layers(
@@ -18,18 +24,18 @@ def _hidden_layers(
     normalization: str,
     initialization: str,
     dropout: float,
-    conditions: Conditions = UNCONDITIONAL,
-) -> Chain:
+    conditions: ConditioningSpec = UNCONDITIONAL,
+) -> ConditionalSequential:
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [
-            weighted(nn.Linear(inputs, width), initialization=initialization, normalization=normalization),
-            modulated(build_normalization(normalization, width, image=False), width, conditions),
+            init_layer(nn.Linear(inputs, width), initialization=initialization, normalization=normalization),
+            conditional_norm(build_normalization(normalization, width, image=False), width, conditions),
             activation,
             *build_dropout(dropout),
         ]
         inputs = width
-    return Chain(*layers)
+    return ConditionalSequential(*layers)
 
 
 class MLPGenerator(nn.Module):
@@ -44,16 +50,16 @@ class MLPGenerator(nn.Module):
         normalization: str,
         initialization: str = "default",
         dropout: float = 0.0,
-        conditions: Conditions = UNCONDITIONAL,
+        conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
         self.sample_shape = sample_shape
-        self.entry = beside(conditions, ("concat", "acgan"))
-        inputs = latent_dim + self.entry.added
+        self.entry = concat_condition(conditions, ("concat", "acgan"))
+        inputs = latent_dim + self.entry.added_features
         self.hidden = _hidden_layers(
             inputs, width, depth, nn.ReLU(), normalization, initialization, dropout, conditions
         )
-        output = weighted(nn.Linear(width, math.prod(sample_shape)), initialization=initialization)
+        output = init_layer(nn.Linear(width, math.prod(sample_shape)), initialization=initialization)
         self.output = nn.Sequential(output, output_activation(sample_shape))
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -63,7 +69,7 @@ class MLPGenerator(nn.Module):
 class MLPDiscriminator(Discriminator):
     """Maps samples `[N, *sample_shape]` to logits `[N]`."""
 
-    mixes_by_known_layers = True
+    batch_dependence_is_declared = True
 
     def __init__(
         self,
@@ -74,11 +80,11 @@ class MLPDiscriminator(Discriminator):
         initialization: str = "default",
         dropout: float = 0.0,
         minibatch: str = "none",
-        conditions: Conditions = UNCONDITIONAL,
+        conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        self.entry = beside(conditions, ("concat",))
-        inputs = math.prod(sample_shape) + self.entry.added
+        self.entry = concat_condition(conditions, ("concat",))
+        inputs = math.prod(sample_shape) + self.entry.added_features
         self.hidden = _hidden_layers(inputs, width, depth, nn.LeakyReLU(0.2), normalization, initialization, dropout)
         self.add_head(
             width,

@@ -13,9 +13,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, relu
 
-from gan_cli.config.image_sizes import levels_of, padded
-from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditional, Conditions, beside, modulated
-from gan_cli.models.layers import Discriminator, build_normalization, cut_to, padded_to, weighted, widths_of
+from gan_cli.config.image_sizes import downsampling_levels, padded_size
+from gan_cli.models.conditioning import (
+    UNCONDITIONAL,
+    ConditionalLayer,
+    ConditionalSequential,
+    ConditioningSpec,
+    concat_condition,
+    conditional_norm,
+)
+from gan_cli.models.layers import (
+    Discriminator,
+    build_normalization,
+    center_crop,
+    center_pad,
+    channels_per_level,
+    init_layer,
+)
 
 RESIDUAL_GAIN = math.sqrt(2)  # of the convolutions on a block's main path, as in SNGAN's code
 
@@ -32,7 +46,7 @@ class SelfAttention(nn.Module):
 
         def project(inputs: int, outputs: int) -> nn.Module:
             layer = nn.Conv2d(inputs, outputs, 1, bias=False)
-            return weighted(layer, initialization=initialization, normalization=normalization)
+            return init_layer(layer, initialization=initialization, normalization=normalization)
 
         self.query, self.key = project(channels, key_channels), project(channels, key_channels)
         self.value, self.output = project(channels, value_channels), project(value_channels, channels)
@@ -47,7 +61,7 @@ class SelfAttention(nn.Module):
         return maps + self.gamma * self.output(attended)
 
 
-class _Block(Conditional):
+class _Block(ConditionalLayer):
     """A residual block: the sum of a main path of two convolutions and a shortcut.
 
     `resample` is 2 to double the sides, 0.5 to halve them, 1 to keep them. The first block of a discriminator has
@@ -63,17 +77,17 @@ class _Block(Conditional):
         initialization: str,
         *,
         first: bool = False,
-        conditions: Conditions = UNCONDITIONAL,
+        conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
         self.resample, self.first = resample, first
 
         def convolve(inputs: int, outputs: int, kernel: int, gain: float) -> nn.Module:
             layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
-            return weighted(layer, initialization=initialization, gain=gain, normalization=normalization)
+            return init_layer(layer, initialization=initialization, gain=gain, normalization=normalization)
 
         def normalize(channels: int) -> nn.Module:
-            return modulated(build_normalization(normalization, channels, image=True), channels, conditions)
+            return conditional_norm(build_normalization(normalization, channels, image=True), channels, conditions)
 
         # when downsampling the second convolution changes the number of channels, when upsampling the first
         hidden = outputs if first or resample > 1 else inputs
@@ -100,7 +114,7 @@ class _Block(Conditional):
 
 
 def _normalized(normalization: nn.Module, maps: Tensor, condition: Tensor | None) -> Tensor:
-    return normalization(maps, condition) if isinstance(normalization, Conditional) else normalization(maps)
+    return normalization(maps, condition) if isinstance(normalization, ConditionalLayer) else normalization(maps)
 
 
 def _double(maps: Tensor) -> Tensor:
@@ -119,18 +133,18 @@ class ResNetGenerator(nn.Module):
         normalization: str,
         attention: int | None = None,
         initialization: str = "default",
-        conditions: Conditions = UNCONDITIONAL,
+        conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        self.entry = beside(conditions, ("concat", "acgan"))
+        self.entry = concat_condition(conditions, ("concat", "acgan"))
         channels, *self.sides = sample_shape
-        base_height, base_width, levels = levels_of(*padded(*self.sides))
-        widths = widths_of(base_channels, levels, max_multiplier)[::-1]
+        base_height, base_width, levels = downsampling_levels(*padded_size(*self.sides))
+        widths = channels_per_level(base_channels, levels, max_multiplier)[::-1]
         widths = [widths[0], *widths]  # the coarsest map has the width of the first block's output
         attention_settings = {"initialization": initialization, "normalization": normalization}
         self.base_shape = (widths[0], base_height, base_width)
-        self.project = weighted(
-            nn.Linear(latent_dim + self.entry.added, widths[0] * base_height * base_width),
+        self.project = init_layer(
+            nn.Linear(latent_dim + self.entry.added_features, widths[0] * base_height * base_width),
             initialization=initialization,
             normalization=normalization,
         )
@@ -139,13 +153,13 @@ class ResNetGenerator(nn.Module):
             layers.append(_Block(wide, narrow, 2, normalization, initialization, conditions=conditions))
             if attention == base_height << level:
                 layers.append(SelfAttention(narrow, **attention_settings))
-        last = weighted(nn.Conv2d(widths[-1], channels, 3, padding=1), initialization=initialization)
-        normalize = modulated(build_normalization(normalization, widths[-1], image=True), widths[-1], conditions)
-        self.layers = Chain(*layers, normalize, nn.ReLU(), last, nn.Tanh())
+        last = init_layer(nn.Conv2d(widths[-1], channels, 3, padding=1), initialization=initialization)
+        normalize = conditional_norm(build_normalization(normalization, widths[-1], image=True), widths[-1], conditions)
+        self.layers = ConditionalSequential(*layers, normalize, nn.ReLU(), last, nn.Tanh())
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         maps = self.project(self.entry(latent, condition)).unflatten(1, self.base_shape)
-        return cut_to(self.layers(maps, condition), self.sides)
+        return center_crop(self.layers(maps, condition), self.sides)
 
 
 class ResNetDiscriminator(Discriminator):
@@ -155,7 +169,7 @@ class ResNetDiscriminator(Discriminator):
     (SNGAN) or mean (WGAN-GP) before the last layer.
     """
 
-    mixes_by_known_layers = True
+    batch_dependence_is_declared = True
 
     def __init__(
         self,
@@ -167,14 +181,17 @@ class ResNetDiscriminator(Discriminator):
         pooling: str = "sum",
         initialization: str = "default",
         minibatch: str = "none",
-        conditions: Conditions = UNCONDITIONAL,
+        conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        self.entry = beside(conditions, ("concat",))
+        self.entry = concat_condition(conditions, ("concat",))
         channels, *sides = sample_shape
-        self.inner_sides = padded(*sides)
-        _, _, levels = levels_of(*self.inner_sides)
-        widths = [channels + self.entry.added, *widths_of(base_channels, max(levels - 1, 1), max_multiplier)]
+        self.inner_sides = padded_size(*sides)
+        _, _, levels = downsampling_levels(*self.inner_sides)
+        widths = [
+            channels + self.entry.added_features,
+            *channels_per_level(base_channels, max(levels - 1, 1), max_multiplier),
+        ]
         attention_settings = {"initialization": initialization, "normalization": normalization}
         self.mean_pooling = pooling == "mean"
         layers: list[nn.Module] = []
@@ -193,5 +210,5 @@ class ResNetDiscriminator(Discriminator):
         )
 
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
-        maps = self.layers(self.entry(padded_to(sample, self.inner_sides), condition))
+        maps = self.layers(self.entry(center_pad(sample, self.inner_sides), condition))
         return maps.mean((2, 3)) if self.mean_pooling else maps.sum((2, 3))

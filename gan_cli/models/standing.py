@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def has_statistics(network: nn.Module) -> bool:
+def has_running_statistics(network: nn.Module) -> bool:
     """Returns whether the network has batch norm layers with running statistics."""
     return any(isinstance(layer, _BatchNorm) and layer.track_running_stats for layer in network.modules())
 

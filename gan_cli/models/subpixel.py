@@ -11,18 +11,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.image_sizes import levels_of, padded
-from gan_cli.models.conditioning import UNCONDITIONAL, Chain, Conditions, beside, modulated
+from gan_cli.config.image_sizes import downsampling_levels, padded_size
+from gan_cli.models.conditioning import (
+    UNCONDITIONAL,
+    ConditionalSequential,
+    ConditioningSpec,
+    concat_condition,
+    conditional_norm,
+)
 from gan_cli.models.layers import (
     DCGAN_MULTIPLIER,
     Discriminator,
     binomial_blur,
     build_dropout,
     build_normalization,
-    cut_to,
-    padded_to,
-    weighted,
-    widths_of,
+    center_crop,
+    center_pad,
+    channels_per_level,
+    init_layer,
 )
 
 MAX_FOLDED_LEVELS = 2  # that G's last convolution unfolds at once: each position of the map becomes 4 x 4 pixels
@@ -47,27 +53,27 @@ class SubpixelGenerator(nn.Module):
         initialization: str = "default",
         dropout: float = 0.0,
         output: str = "unfolded",
-        conditions: Conditions = UNCONDITIONAL,
+        conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        self.entry = beside(conditions, ("concat", "acgan"))
+        self.entry = concat_condition(conditions, ("concat", "acgan"))
         channels, *self.sides = sample_shape
-        base_height, base_width, levels = levels_of(*padded(*self.sides))
+        base_height, base_width, levels = downsampling_levels(*padded_size(*self.sides))
         folded = min(levels, MAX_FOLDED_LEVELS)
-        widths = widths_of(base_channels, levels - folded + 1, max_multiplier)[::-1]
+        widths = channels_per_level(base_channels, levels - folded + 1, max_multiplier)[::-1]
         first = max(1, widths[0] // 2)
         self.base_shape = (base_height, base_width, first)
         settings: Any = {"initialization": initialization, "normalization": normalization}
 
         def normalize_and_activate(count: int) -> list[nn.Module]:
             normalize = build_normalization(normalization, count, image=True)
-            return [modulated(normalize, count, conditions), nn.ReLU(inplace=True), *build_dropout(dropout)]
+            return [conditional_norm(normalize, count, conditions), nn.ReLU(inplace=True), *build_dropout(dropout)]
 
         def convolution(inputs: int, outputs: int) -> nn.Module:
-            return weighted(nn.Conv2d(inputs, outputs, 3, padding=1), **settings)
+            return init_layer(nn.Conv2d(inputs, outputs, 3, padding=1), **settings)
 
-        self.mapping = nn.Sequential(nn.Linear(latent_dim + self.entry.added, latent_dim), nn.LeakyReLU(0.2))
-        self.project = weighted(nn.Linear(latent_dim, first * base_height * base_width), **settings)
+        self.mapping = nn.Sequential(nn.Linear(latent_dim + self.entry.added_features, latent_dim), nn.LeakyReLU(0.2))
+        self.project = init_layer(nn.Linear(latent_dim, first * base_height * base_width), **settings)
         layers = [*normalize_and_activate(first), convolution(first, widths[0]), *normalize_and_activate(widths[0])]
         for wide, narrow in pairwise(widths):
             layers += [convolution(wide, 4 * narrow), nn.PixelShuffle(2), *normalize_and_activate(narrow)]
@@ -79,16 +85,16 @@ class SubpixelGenerator(nn.Module):
             layers += [convolution(widths[-1], widths[-1]), *normalize_and_activate(widths[-1])]
             finest = widths[-1]
         last = nn.Conv2d(finest, channels * 4**folded, 3, padding=1)
-        layers += [weighted(last, initialization=initialization), nn.PixelShuffle(2**folded)]
+        layers += [init_layer(last, initialization=initialization), nn.PixelShuffle(2**folded)]
         if output == "blurred":
             _repeat_subpixels(layers)
             layers.append(binomial_blur())
-        self.layers = Chain(*layers, nn.Tanh())
+        self.layers = ConditionalSequential(*layers, nn.Tanh())
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         maps = self.project(self.mapping(self.entry(latent, condition))).unflatten(1, self.base_shape)
         images = self.layers(maps.permute(0, 3, 1, 2), condition)  # channels_last, the faster memory layout
-        return cut_to(images, self.sides)
+        return center_crop(images, self.sides)
 
 
 @torch.no_grad()
@@ -108,7 +114,7 @@ class SubpixelDiscriminator(Discriminator):
     convolutions halve the map from there on. The first layer is not normalized.
     """
 
-    mixes_by_known_layers = True
+    batch_dependence_is_declared = True
 
     def __init__(
         self,
@@ -118,25 +124,25 @@ class SubpixelDiscriminator(Discriminator):
         initialization: str = "default",
         dropout: float = 0.0,
         minibatch: str = "none",
-        conditions: Conditions = UNCONDITIONAL,
+        conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
         super().__init__()
-        self.entry = beside(conditions, ("concat",))
+        self.entry = concat_condition(conditions, ("concat",))
         channels, *sides = sample_shape
-        self.inner_sides = padded(*sides)
-        base_height, base_width, levels = levels_of(*self.inner_sides)
-        widths = widths_of(base_channels, levels)
+        self.inner_sides = padded_size(*sides)
+        base_height, base_width, levels = downsampling_levels(*self.inner_sides)
+        widths = channels_per_level(base_channels, levels)
         settings: Any = {"initialization": initialization, "normalization": normalization}
-        first = nn.Conv2d(4 * (channels + self.entry.added), widths[0], 3, padding=1)
+        first = nn.Conv2d(4 * (channels + self.entry.added_features), widths[0], 3, padding=1)
         layers: list[nn.Module] = [
             nn.PixelUnshuffle(2),
-            weighted(first, **settings),
+            init_layer(first, **settings),
             nn.LeakyReLU(0.2, inplace=True),
             *build_dropout(dropout),
         ]
         for narrow, wide in pairwise(widths):
             layers += [
-                weighted(nn.Conv2d(narrow, wide, 3, stride=2, padding=1), **settings),
+                init_layer(nn.Conv2d(narrow, wide, 3, stride=2, padding=1), **settings),
                 build_normalization(normalization, wide, image=True),
                 nn.LeakyReLU(0.2, inplace=True),
                 *build_dropout(dropout),
@@ -146,4 +152,4 @@ class SubpixelDiscriminator(Discriminator):
         self.add_head(features, minibatch=minibatch, conditions=conditions, **settings)
 
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
-        return self.layers(self.entry(padded_to(sample, self.inner_sides), condition)).permute(0, 2, 3, 1).flatten(1)
+        return self.layers(self.entry(center_pad(sample, self.inner_sides), condition)).permute(0, 2, 3, 1).flatten(1)

@@ -60,7 +60,7 @@ def cutout(images: Tensor, random: torch.Generator, probability: float | Tensor 
     return images.masked_fill(_rectangle(rows & selected, columns), 0)
 
 
-def turn(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
+def rotation(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
     """ADA's rotation (2006.06676) of images `[N, C, H, W]` by 0, 90, 180 or 270 degrees, all equally likely.
 
     Images that are not square are rotated by 0 or 180 degrees, which keeps their shape.
@@ -75,7 +75,7 @@ def turn(images: Tensor, random: torch.Generator, probability: float | Tensor = 
     return torch.where(quarters >= 2, images.flip(3), images)
 
 
-POLICIES: dict[str, Policy] = {"color": color, "translation": translation, "cutout": cutout, "turn": turn}
+POLICIES: dict[str, Policy] = {"color": color, "translation": translation, "cutout": cutout, "turn": rotation}
 
 
 def augment(
@@ -103,7 +103,7 @@ def flip_and_shift(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def adapted_probability(
+def next_ada_probability(
     p: float | Tensor, real_sign_mean: float | Tensor, *, target: float, batch: int, interval: int, ramp_images: float
 ) -> Tensor:
     """Returns ADA's next p, `[]` in [0, 1]: p + sign(r - target) batch interval / ramp_images, clamped (2006.06676).

@@ -18,8 +18,8 @@ from gan_cli.objectives.augmentation import flip_and_shift
 class PenaltyInputs(NamedTuple):
     """The arguments of a penalty. `real` and `fake` are samples `[N, ...]` without gradient.
 
-    `real_logits` and `fake_logits` are the logits `[N]` of this update, with gradient. `memory` holds the
-    scalars that a penalty of `MEMORY` keeps from update to update; the penalty changes it in place.
+    `real_logits` and `fake_logits` are the logits `[N]` of this update, with gradient. `penalty_state` holds the
+    scalars that a penalty of `PENALTY_STATE` keeps from update to update; the penalty changes it in place.
     """
 
     discriminator: nn.Module
@@ -176,4 +176,4 @@ PENALTIES: dict[str, Callable[..., Tensor]] = {
 }
 PENALTY_STATE = {"lecam": ("real", "fake", "updates")}  # the float32 scalars that these penalties keep
 STATE_UPDATES = {"lecam": lecam_anchors}  # that state after an update, from D's logits of the whole batch
-WEIGHT_RULES = {"weight_clip": clip_weights}
+WEIGHT_CONSTRAINTS = {"weight_clip": clip_weights}

@@ -17,7 +17,7 @@ CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 MAX_SHOWN = 10  # files
 
 
-def open_sources(arguments: Sequence[str]) -> list[str]:
+def read_option_sources(arguments: Sequence[str]) -> list[str]:
     """Applies `--config-dir` and enables `plugins=`. Returns the other arguments, quoted for Hydra."""
     rest: list[str] = []
     folder: str | None = None
@@ -29,24 +29,24 @@ def open_sources(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(quote_literals(argument))
     search_path.set_explicit_folder(folder)
-    own_folder.forget()
+    own_folder.forget_used_files()
     for argument in rest:
         if argument.startswith("plugins="):
             override = read_override(argument)
             named = [] if override.is_sweep_override() else override.value()
             if not isinstance(named, list | str) or (named == [] and argument != "plugins=[]"):
                 raise UsageError(f"{argument}: expected names of installed packages, as plugins=[mypackage]")
-            with leaving_at_once():
-                from gan_cli.plugins.register import enable
+            with exit_on_interrupt():
+                from gan_cli.plugins.register import load_plugins
 
-                enable([str(name) for name in named] if isinstance(named, list) else [str(named)])
+                load_plugins([str(name) for name in named] if isinstance(named, list) else [str(named)])
     return rest
 
 
-def tell_taken(command: str) -> None:
+def print_used_files(command: str) -> None:
     """Prints on stderr which files of `configs/` in the current folder were read, since nobody named that folder."""
     folder = search_path.current_folder()
-    used = own_folder.used_files(folder)
+    used = own_folder.files_used_from(folder)
     if used:
         shown = ", ".join(one_line(name, 100) for name in used[:MAX_SHOWN])
         more = " ..." if len(used) > MAX_SHOWN else ""
@@ -54,7 +54,7 @@ def tell_taken(command: str) -> None:
 
 
 @contextmanager
-def leaving_at_once() -> Iterator[None]:
+def exit_on_interrupt() -> Iterator[None]:
     """Ends the process at a Ctrl-C, without an exception: Hydra and imports of torch may turn it into another."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield

@@ -9,10 +9,10 @@ from typing import Any
 
 from gan_cli.config import options
 from gan_cli.config.plugin import ENABLED, ENTRY_POINTS, Part, Plugin
-from gan_cli.errors import UsageError, closest, one_line
+from gan_cli.errors import UsageError, did_you_mean, one_line
 
 
-def enable(names: Iterable[str]) -> None:
+def load_plugins(names: Iterable[str]) -> None:
     """Loads plugins by the names of their entry points; UsageError for one that is not installed or does not fit."""
     for name in names:
         if name not in ENABLED:
@@ -26,7 +26,9 @@ def _load(name: str) -> Plugin:
     installed = {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
     if name not in installed:
         known = f"installed are {', '.join(sorted(installed))}" if installed else "none is installed"
-        raise UsageError(f"plugins=[{name}]: no such plugin{closest(name, installed)}, {known}; see examples/ for one")
+        raise UsageError(
+            f"plugins=[{name}]: no such plugin{did_you_mean(name, installed)}, {known}; see examples/ for one"
+        )
     try:
         plugin = installed[name].load()
     except Exception as error:  # foreign code can fail in any way
@@ -43,11 +45,11 @@ def _add(name: str, plugin: Plugin) -> None:
     from gan_cli.objectives import losses, regularizers
 
     parts: list[tuple[str, Mapping[str, Part], dict[str, type], dict[str, Any]]] = [
-        ("dataset", plugin.datasets, options.DATASETS, load_dataset.BUILDERS),
-        ("architecture/generator", plugin.generators, options.GENERATORS, registry.GENERATORS),
-        ("architecture/discriminator", plugin.discriminators, options.DISCRIMINATORS, registry.DISCRIMINATORS),
-        ("loss", plugin.losses, options.LOSSES, losses.LOSSES),
-        ("regularizer", plugin.regularizers, options.REGULARIZERS, regularizers.PENALTIES),
+        ("dataset", plugin.datasets, options.DATASET_OPTIONS, load_dataset.BUILDERS),
+        ("architecture/generator", plugin.generators, options.GENERATOR_OPTIONS, registry.GENERATORS),
+        ("architecture/discriminator", plugin.discriminators, options.DISCRIMINATOR_OPTIONS, registry.DISCRIMINATORS),
+        ("loss", plugin.losses, options.LOSS_OPTIONS, losses.LOSSES),
+        ("regularizer", plugin.regularizers, options.REGULARIZER_OPTIONS, regularizers.PENALTIES),
     ]
     for group, offered, known, _ in parts:
         for option, part in offered.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.reports.reading import as_int, as_list, as_mapping, inside, number, numbers, read_json, text
-from gan_cli.storage.run_folder import BOARD, OUTCOME
+from gan_cli.storage.run_folder import JOB_OUTCOME, LEADERBOARD
 
 MOST_ROWS, MOST_KEYS, MOST_SEEDS, MOST_JOBS = 1000, 20, 100, 2000
 
@@ -69,7 +69,7 @@ class Board:
 
 def read_board(sweep: Path) -> Board:
     """Reads the leaderboard of a sweep's folder. Never fails: invalid values are left out."""
-    data = read_json(sweep / BOARD)
+    data = read_json(sweep / LEADERBOARD)
     if isinstance(data, dict) and isinstance(data.get("rows"), list):
         return _from_leaderboard(sweep, data)
     return _from_outcomes(sweep)
@@ -129,7 +129,7 @@ def _failure(failed: Mapping[str, Any]) -> Failure:
 
 
 def _from_outcomes(sweep: Path) -> Board:
-    found = [as_mapping(read_json(path)) for path in sorted(sweep.glob(f"*/{OUTCOME}"))[:MOST_JOBS]]
+    found = [as_mapping(read_json(path)) for path in sorted(sweep.glob(f"*/{JOB_OUTCOME}"))[:MOST_JOBS]]
     outcomes = sorted(found, key=lambda outcome: number(outcome.get("job")) or 0.0)
     entries = tuple(_entry_of_job(sweep, outcome) for outcome in outcomes)
     varied = list(dict.fromkeys(key for entry in entries for key in entry.config))

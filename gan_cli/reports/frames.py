@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from gan_cli.images.animation import flat
+from gan_cli.images.animation import remove_opacity
 from gan_cli.storage.run_folder import SAMPLES
 
 MOST_FRAMES = 60
@@ -83,7 +83,7 @@ def embed_image(path: Path, most: int, side: int = LARGEST_SIDE) -> EmbeddedImag
             if max(width, height) <= side and path.stat().st_size <= most:
                 return EmbeddedImage(_uri("png", path.read_bytes()), width, height)
             image.thumbnail((side, side))
-            shrunk = _shrink(flat(image), most)
+            shrunk = _shrink(remove_opacity(image), most)
     except Exception:  # Pillow raises many kinds for invalid files, and none of them may stop the report
         return None
     return None if shrunk is None else EmbeddedImage(_uri("webp", shrunk), width, height)

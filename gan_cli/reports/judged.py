@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_cli.config.metric_names import EVALUATIONS, Figure, newest_evaluated
+from gan_cli.config.metric_names import EVALUATIONS, MetricResult, load_newest_evaluation
 from gan_cli.reports.curves import percent
 from gan_cli.reports.reading import as_int, number, text
 
@@ -64,7 +64,7 @@ class EvaluationSection:
 
 def read_newest_evaluation(run: Path) -> EvaluationSection | None:
     """The newest evaluation of a run, if it has one."""
-    evaluated = newest_evaluated(run)
+    evaluated = load_newest_evaluation(run)
     if evaluated is None:
         return None
     rows = [_metric_row(each) for each in evaluated.figures[:MOST_METRICS]]
@@ -90,7 +90,7 @@ def _value_text(value: Any) -> str:
     return text(value) if found is None or found.is_integer() else f"{found:.4g}"
 
 
-def _metric_row(metric: Figure) -> MetricRow | None:
+def _metric_row(metric: MetricResult) -> MetricRow | None:
     value, floor = number(metric.value), number(metric.floor)
     if value is None:
         return None

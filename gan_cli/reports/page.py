@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gan_cli import __version__
 from gan_cli.errors import StorageError
 from gan_cli.reports import reading
-from gan_cli.storage.links import without_link
+from gan_cli.storage.links import remove_symlink
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -80,7 +80,7 @@ def fit_page_size(build: Callable[[int], str]) -> bytes:
     return page
 
 
-def place_for(folder: Path) -> Path:
+def choose_report_path(folder: Path) -> Path:
     """`report.html` in the folder, or `report-2.html` ... if a file of that name was not written by gan-cli."""
     names = [NAME, *(NAME.replace(".", f"-{count}.") for count in range(2, 1000))]
     return next((folder / name for name in names if is_ours(folder / name)), folder / names[-1])
@@ -103,7 +103,7 @@ def write_page(page: bytes, path: Path) -> Path:
     """Writes the page atomically and returns its path. StorageError if it cannot be written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # several processes may write the same page
     try:
-        without_link(temporary).write_bytes(page)
+        remove_symlink(temporary).write_bytes(page)
         os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):

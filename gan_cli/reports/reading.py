@@ -12,7 +12,7 @@ from urllib.parse import quote
 from gan_cli.errors import one_line
 
 LARGEST_FILE = 64 * 2**20  # of JSON
-LARGEST = 1e300
+MAX_VALUE = 1e300
 Made = TypeVar("Made")
 
 
@@ -41,7 +41,7 @@ def text(value: Any, limit: int = 200) -> str:
 
 def number(value: Any) -> float | None:
     """A finite number, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_VALUE:
         return None
     return float(value)
 

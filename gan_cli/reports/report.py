@@ -6,11 +6,11 @@ from pathlib import Path
 
 from gan_cli.config.commands import ReportConfig
 from gan_cli.errors import StorageError, UsageError
-from gan_cli.reports.page import place_for, write_page
+from gan_cli.reports.page import choose_report_path, write_page
 from gan_cli.reports.run_page import build_run_page
 from gan_cli.reports.sweep_page import build_sweep_page, list_runs
 from gan_cli.storage.locate import find_run_or_sweep, is_sweep
-from gan_cli.storage.output_file import check_free, file_of, fresh
+from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
 
 
 def report(config: ReportConfig) -> int:
@@ -36,23 +36,23 @@ def write_run_report(run: Path, out: Path | None = None) -> Path:
 
     Invalid files in the folder are left out of the report.
     """
-    path = out or place_for(run)
+    path = out or choose_report_path(run)
     return write_page(build_run_page(run, path.parent), path)
 
 
 def write_sweep_report(sweep: Path, out: Path | None = None) -> Path:
     """Writes `report.html` in a sweep's folder, or `out`. StorageError if it cannot be written."""
-    path = out or place_for(sweep)
+    path = out or choose_report_path(sweep)
     return write_page(build_sweep_page(sweep, path.parent), path)
 
 
 def _checked(config: ReportConfig) -> Path | None:
     """The file that `out` means; its folder is created. None if `out` is not given."""
-    named = file_of(config.out, ".html", "gan-report")
-    check_free(named, [], config.overwrite)
+    named = output_file(config.out, ".html", "gan-report")
+    check_overwrite(named, [], config.overwrite)
     if config.out is None:
         return None
-    out = named or fresh(Path(config.out), "report", ".html")
+    out = named or unused_path(Path(config.out), "report", ".html")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_default
 from gan_cli.config.metric_names import EVALUATIONS
-from gan_cli.config.options import DATASETS
+from gan_cli.config.options import DATASET_OPTIONS
 from gan_cli.config.options.datasets import PointOptions
-from gan_cli.config.schema import shown
-from gan_cli.errors import counted
+from gan_cli.config.schema import format_value
+from gan_cli.errors import count_noun
 from gan_cli.reports.charts import health_charts, quality_charts, quality_keys, training_charts
 from gan_cli.reports.curves import Scale, percent, steps_scale
 from gan_cli.reports.frames import EmbeddedImage, embed_frames, embed_image, list_grids
@@ -33,7 +33,7 @@ from gan_cli.reports.reading import (
     read_json,
     text,
 )
-from gan_cli.runs.best_metrics import chosen_figures
+from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.runs.log import read_metrics
 from gan_cli.storage.run_folder import CHECKPOINTS, LOG, METRICS, RECORD, SAMPLES
 
@@ -130,7 +130,7 @@ def title_of(run: Path, config: Mapping[str, Any]) -> str:
 
 
 def _of_points(config: Mapping[str, Any]) -> bool:
-    options = DATASETS.get(text(as_mapping(config.get("dataset")).get("name")))
+    options = DATASET_OPTIONS.get(text(as_mapping(config.get("dataset")).get("name")))
     return options is not None and issubclass(options, PointOptions)
 
 
@@ -142,7 +142,7 @@ def _facts(record: Mapping[str, Any], config: Mapping[str, Any], ended: Mapping[
     data, total = as_mapping(record.get("data")), number(ended.get("total_steps"))
     of_all = f" of {format_number(total)}" if total is not None and total != done else ""
     count = as_int(data.get("samples"))
-    samples = counted(count, "sample") if count is not None else ""
+    samples = count_noun(count, "sample") if count is not None else ""
     threads = as_int(record.get("threads"))
     on = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
     found = [
@@ -162,16 +162,16 @@ def _facts(record: Mapping[str, Any], config: Mapping[str, Any], ended: Mapping[
 
 def _best(run: Path) -> list[Row]:
     """The best checkpoint, if the metrics at the top of the page are its and not the last one's."""
-    chosen = chosen_figures(run)
+    chosen = read_best_metrics(run)
     if chosen.best is None:
         return []
-    step, value = chosen.figures["step"], chosen.figures[chosen.best]
+    step, value = chosen.metrics["step"], chosen.metrics[chosen.best]
     return [Row("best", f"step {step:,.0f}, {text(chosen.best)} {format_number(value)}")]
 
 
 def _tiles(lines: Sequence[Mapping[str, Any]], run: Path) -> list[Row]:
     """The metrics of the best checkpoint, or of the last if there is no best, for the top of the page."""
-    metrics = chosen_figures(run).figures
+    metrics = read_best_metrics(run).metrics
     tiles = []
     for key in [key for key in quality_keys(lines) if key in metrics][:6]:
         value = metrics[key]
@@ -222,7 +222,7 @@ def _pictures(
 
 def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
     """Settings that differ from the defaults: given by the user, implied by those, chosen at the start of the run."""
-    default = train_config.to_dict(train_config.read(compose_default("train")))
+    default = train_config.to_dict(train_config.parse_unvalidated(compose_default("train")))
     brought = as_mapping(record.get("brought_along"))
     before, command = dict(train_config.flatten(default)), str(record.get("command"))
     given, implied, automatic = [], [], []
@@ -232,9 +232,9 @@ def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
     for key, value in train_config.flatten(config):
         if key in NOT_SHOWN or (key in before and before[key] == value):
             continue
-        old = shown(before[key]) if key in before else ""
+        old = format_value(before[key]) if key in before else ""
         if (
-            key in (*train_config.AUTO, train_config.RECORDED)
+            key in (*train_config.AUTO_KEYS, train_config.RECORDED_KEY)
             and key not in brought
             and before.get(key) in ("auto", None)
         ):
@@ -247,7 +247,7 @@ def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
 
 
 def _row(key: str, value: Any, before: str = "", note: str = "") -> Row:
-    return Row(text(key, 100), text(shown(value)) or "…", before, note)
+    return Row(text(key, 100), text(format_value(value)) or "…", before, note)
 
 
 def _penalties(config: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from gan_cli.reports.page import NAME, fit_page_size, render
 from gan_cli.reports.reading import empty_on_error, link, none_on_error, read_json, text
 from gan_cli.reports.run_page import Link
 from gan_cli.runs.log import read_metrics
-from gan_cli.storage.run_folder import BOARD, LOG, RECORD
+from gan_cli.storage.run_folder import LEADERBOARD, LOG, RECORD
 
 MOST_SHOWN = 60  # rows with images and curves
 MOST_LINES = 12  # runs of a row with curves
@@ -150,7 +150,7 @@ def _links(sweep: Path, home: Path) -> list[Link]:
     notes = {
         "leaderboard.md": "this table in Markdown",
         "leaderboard.csv": "for a spreadsheet",
-        BOARD: "for programs",
+        LEADERBOARD: "for programs",
         "summary.csv": "a line for each job",
     }
     return [Link(link(sweep / name, home), name, note) for name, note in notes.items() if (sweep / name).is_file()]

@@ -7,32 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config.metric_names import find_figure, is_better, selection_metric
-from gan_cli.runs.comparability import MEASURED_FROM
+from gan_cli.config.metric_names import find_metric, is_better, selection_metric
+from gan_cli.runs.comparability import BASIS_FROM_STEP_KEY
 from gan_cli.runs.log import read_metrics
 from gan_cli.storage.run_folder import BEST, CHECKPOINTS, read_record
 
 
 @dataclass(frozen=True)
-class Chosen:
+class CheckpointMetrics:
     """The metrics of one checkpoint; `best` is the metric by which it is the best one, None for the last one."""
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     best: str | None
 
 
-def chosen_figures(run: Path) -> Chosen:
+def read_best_metrics(run: Path) -> CheckpointMetrics:
     """Reads the metrics of the best evaluation if the run kept `best.safetensors`, else the last value of each."""
     lines = sorted((_numbers(line) for line in read_metrics(run) if "step" in line), key=lambda line: line["step"])
     record = read_record(run)
     wanted = _selection_metric(record) if (run / CHECKPOINTS / BEST).is_file() else None
-    since = record.get(MEASURED_FROM, 0)
+    since = record.get(BASIS_FROM_STEP_KEY, 0)
     comparable = [line for line in lines if not isinstance(since, int) or line["step"] >= since]
     best = None if wanted is None else _best_step(comparable, wanted)
     if best is None:
-        return Chosen({name: value for line in lines for name, value in line.items()}, None)
+        return CheckpointMetrics({name: value for line in lines for name, value in line.items()}, None)
     name, step = best
-    return Chosen({key: value for line in lines if line["step"] == step for key, value in line.items()}, name)
+    return CheckpointMetrics(
+        {key: value for line in lines if line["step"] == step for key, value in line.items()}, name
+    )
 
 
 def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
@@ -54,7 +56,7 @@ def _best_step(lines: Sequence[Mapping[str, float]], wanted: str) -> tuple[str, 
 
     None if no line has the metric.
     """
-    found = [(each, line["step"]) for line in lines if (each := find_figure(line, wanted)) is not None]
+    found = [(each, line["step"]) for line in lines if (each := find_metric(line, wanted)) is not None]
     if not found:
         return None
     name = found[-1][0][0]

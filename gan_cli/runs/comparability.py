@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MEASURED_ON = "measured_on"  # in a run's record and a job's outcome
+BASIS_KEY = "measured_on"  # in a run's record and a job's outcome
 # In a run's record: the first step whose metrics have this basis, if a resume changed the basis.
-MEASURED_FROM = "measured_from"
+BASIS_FROM_STEP_KEY = "measured_from"
 # Keys of a data set that do not change what metrics are measured on.
 UNRELATED_KEYS = ("flip", "cache", "on_bad", "download", "root", "fallback", "balance")
 # More of these keys, by kind of metric.
@@ -26,35 +26,35 @@ DIGESTS = ("data", "features")  # parts whose values are hashes, which messages 
 MAX_SHOWN = 4  # values
 
 
-def kind_of(metric: str) -> str:
+def metric_kind(metric: str) -> str:
     """The kind of a metric, a key of `measured_on`: "samples", "classes" or "modes"."""
     if metric.startswith("modes/"):
         return "modes"
     return "classes" if metric.startswith("accuracy/") else "samples"
 
 
-def basis_of(measured_on: Any, metric: str) -> dict[str, Any] | None:
+def metric_basis(measured_on: Any, metric: str) -> dict[str, Any] | None:
     """The basis of a metric from a run's `measured_on`, None if it was not recorded."""
-    found = measured_on.get(kind_of(metric)) if isinstance(measured_on, Mapping) else None
+    found = measured_on.get(metric_kind(metric)) if isinstance(measured_on, Mapping) else None
     return dict(found) if isinstance(found, Mapping) else None
 
 
-def changes_basis(key: str, metric: str) -> bool:
+def key_changes_basis(key: str, metric: str) -> bool:
     """Whether a metric of two runs that differ in this dotted key has different bases."""
     head, _, leaf = key.partition(".")
-    if kind_of(metric) == "samples" and key in ("evaluation.extractor", "evaluation.n"):
+    if metric_kind(metric) == "samples" and key in ("evaluation.extractor", "evaluation.n"):
         return True
     if head == "image_size":
         return True
-    return head == "dataset" and leaf not in (*UNRELATED_KEYS, *UNRELATED_BY_KIND[kind_of(metric)])
+    return head == "dataset" and leaf not in (*UNRELATED_KEYS, *UNRELATED_BY_KIND[metric_kind(metric)])
 
 
-def basis_by_config(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def basis_from_config(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
     """The basis of a metric as far as the dotted keys of a config determine it."""
-    return {key: value for key, value in config.items() if changes_basis(key, metric)}
+    return {key: value for key, value in config.items() if key_changes_basis(key, metric)}
 
 
-def differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
+def describe_differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
     """The parts in which the bases differ, in a few words each; empty if all are equal."""
     found: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for basis in bases for key in basis):
@@ -81,7 +81,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def not_comparable(metrics: Sequence[str], differing: Sequence[str]) -> str:
+def explain_incomparable(metrics: Sequence[str], differing: Sequence[str]) -> str:
     """Why runs cannot be ranked by these metrics, in one line; empty if their bases do not differ.
 
     `differing` is the result of `differences`.

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_cli.runs.log import LARGEST
+from gan_cli.runs.log import MAX_VALUE
 from gan_cli.storage.run_folder import write_text
 
 NAME = ".due.json"
@@ -60,5 +60,5 @@ def read_due(folder: Path, step: int, d_updates: int) -> Due | None:
 
 def _are_metrics(values: Any) -> bool:
     return isinstance(values, dict) and all(
-        type(value) in (int, float) and abs(value) < LARGEST for value in values.values()
+        type(value) in (int, float) and abs(value) < MAX_VALUE for value in values.values()
     )

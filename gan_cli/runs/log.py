@@ -17,10 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gan_cli.errors import one_line
 from gan_cli.runs.trackers import Opener, Tracker
-from gan_cli.storage.links import open_own, without_link
+from gan_cli.storage.links import open_without_symlink, remove_symlink
 from gan_cli.storage.run_folder import BUDGET, LOG, METRICS
 
-LARGEST = 1e300  # values of metrics at or above this are refused when read
+MAX_VALUE = 1e300  # values of metrics at or above this are refused when read
 MOST_STEPS = 10**12
 AFTER_STEP = -1  # instead of D's updates in a Position: right after the step
 Position = tuple[int, int]  # a point of a run: steps, and D's updates
@@ -36,7 +36,7 @@ class RunLog:
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self.console = console or Console(soft_wrap=True)
         self._folder = folder
-        self._metrics, self._log = open_own(folder / METRICS, "a"), open_own(folder / LOG, "a")
+        self._metrics, self._log = open_without_symlink(folder / METRICS, "a"), open_without_symlink(folder / LOG, "a")
         self._progress: Progress | None = None
         self._task: Any = None
         self._last_plain = 0.0
@@ -47,26 +47,26 @@ class RunLog:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.finish()
+        self.stop_progress()
         self._call_trackers(lambda tracker: tracker.close())
         for file in (self._metrics, self._log):
             with contextlib.suppress(OSError):  # reported when the line was written
                 file.close()
 
-    def follow(self, openers: dict[str, Opener]) -> None:
+    def attach(self, openers: dict[str, Opener]) -> None:
         """Opens trackers, which get all further metrics and images; logs a warning if one cannot be opened."""
         for name, opener in openers.items():
             try:
-                self._trackers[name] = opener(self.say)
+                self._trackers[name] = opener(self.info)
             except Exception as error:  # foreign code can fail in any way
-                self.say(f"warning: logger={name} cannot be opened ({one_line(error, 200)}); going on without it")
+                self.info(f"warning: logger={name} cannot be opened ({one_line(error, 200)}); going on without it")
 
-    def picture(self, step: int, path: Path) -> None:
+    def image(self, step: int, path: Path) -> None:
         """Passes the image file of a sample grid to the trackers, if it exists."""
         if path.is_file():
-            self._call_trackers(lambda tracker: tracker.picture(step, path))
+            self._call_trackers(lambda tracker: tracker.image(step, path))
 
-    def say(self, text: str, *, console: bool = True) -> None:
+    def info(self, text: str, *, console: bool = True) -> None:
         """Writes a line to `train.log`, with the time, and to the console unless that is switched off."""
         self._append(self._log, f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}")
         if console:
@@ -87,33 +87,33 @@ class RunLog:
         elif time.monotonic() - self._last_plain >= PLAIN_SECONDS or values["step"] == total_steps:
             self._last_plain = time.monotonic()
             line = f"step {values['step']}/{total_steps or '?'}  {shown}{_remaining(values, total_steps)}"
-            self.say(line)
+            self.info(line)
 
-    def end(self, step: int, total_steps: int | None, seconds: float, d_updates: int = AFTER_STEP) -> None:
+    def planned_end(self, step: int, total_steps: int | None, seconds: float, d_updates: int = AFTER_STEP) -> None:
         """Writes a line of `budget.jsonl`: at `step`, after so many seconds, the run's last step became `total_steps`.
 
         `total_steps` is None if it is yet to be measured. `d_updates` is the number of D's updates at that moment; by
         default the moment is right after the step.
         """
         done = {} if d_updates == AFTER_STEP else {"d_updates": d_updates}
-        with contextlib.suppress(OSError), open_own(self._folder / BUDGET, "a") as file:
+        with contextlib.suppress(OSError), open_without_symlink(self._folder / BUDGET, "a") as file:
             line = {"step": step, **done, "total_steps": total_steps, "seconds": round(seconds, 3)}
             self._append(file, json.dumps(line))
 
-    def cut(self, step: int) -> None:
+    def truncate(self, step: int) -> None:
         """Removes the lines of metrics after `step`, to which the run was rolled back."""
         with contextlib.suppress(OSError):
             self._metrics.close()
-        cut_metrics(self._folder, step)
-        self._metrics = open_own(self._folder / METRICS, "a")
-        self._call_trackers(lambda tracker: tracker.cut(step))
+        truncate_metrics(self._folder, step)
+        self._metrics = open_without_symlink(self._folder / METRICS, "a")
+        self._call_trackers(lambda tracker: tracker.truncate(step))
 
-    def advance(self, step: int, total_steps: int | None) -> None:
+    def show_progress(self, step: int, total_steps: int | None) -> None:
         """Moves the progress bar of a terminal, between lines of metrics."""
         if self.console.is_terminal:
             self._bar(total_steps).update(self._task, completed=step, total=total_steps)
 
-    def finish(self) -> None:
+    def stop_progress(self) -> None:
         """Stops the progress bar of a terminal; further messages appear below it."""
         if self._progress is not None:
             self._progress.stop()
@@ -142,7 +142,7 @@ class RunLog:
                 call(tracker)
             except Exception as error:  # foreign code can fail in any way
                 del self._trackers[name]
-                self.say(f"warning: logger={name} failed ({one_line(error, 200)}); going on without it")
+                self.info(f"warning: logger={name} failed ({one_line(error, 200)}); going on without it")
 
     def _append(self, file: IO[str], line: str) -> None:
         """Appends a line; a file that cannot be written is reported once: the run's checkpoints matter more."""
@@ -161,10 +161,10 @@ class RunLog:
         try:
             print(text, flush=True)
         except OSError:
-            silence_stdout()  # the reader of the pipe has ended: the run continues, and its files have the log
+            discard_stdout()  # the reader of the pipe has ended: the run continues, and its files have the log
 
 
-def silence_stdout() -> None:
+def discard_stdout() -> None:
     """Discards all further output, so that the interpreter does not fail on a closed pipe when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -184,14 +184,14 @@ def _remaining(values: dict[str, float], total_steps: int | None) -> str:
     return f"  {seconds // 60}:{seconds % 60:02d} left"
 
 
-def cut_metrics(folder: Path, step: int) -> None:
+def truncate_metrics(folder: Path, step: int) -> None:
     """Removes the lines of `metrics.jsonl` and `budget.jsonl` after `step`, and incomplete lines."""
     for path in (folder / METRICS, folder / BUDGET):
         if path.exists():
             text = path.read_text(encoding="utf-8", errors="replace")
             kept = [line for line in text.splitlines() if _step_of(line) <= step]
             temporary = path.with_name(f".{path.name}.tmp")
-            without_link(temporary).write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            remove_symlink(temporary).write_text("".join(line + "\n" for line in kept), encoding="utf-8")
             os.replace(temporary, path)
 
 
@@ -203,8 +203,8 @@ def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
             yield {key: value for key, value in json.loads(line).items() if _is_valid_entry(key, value)}
 
 
-def read_ends(path: Path) -> dict[Position, int | None]:
-    """Reads what `RunLog.end` wrote: the run's last step, by the position at which it was decided."""
+def read_planned_ends(path: Path) -> dict[Position, int | None]:
+    """Reads what `RunLog.planned_end` wrote: the run's last step, by the position at which it was decided."""
     found: dict[Position, int | None] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         entry = json.loads(line) if _step_of(line) < float("inf") else {}
@@ -222,7 +222,7 @@ def _is_valid_entry(key: str, value: Any) -> bool:
         return isinstance(value, list) and all(isinstance(name, str) for name in value)
     if key == "text":
         return isinstance(value, str)
-    return isinstance(value, int | float) and abs(value) < LARGEST
+    return isinstance(value, int | float) and abs(value) < MAX_VALUE
 
 
 def _step_of(line: str) -> float:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
-from gan_cli.storage.links import refuse_link, without_link
+from gan_cli.storage.links import refuse_symlink, remove_symlink
 
 TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three are folders in a run, too
 CSV_FILE = "metrics.csv"
@@ -32,10 +32,10 @@ class Tracker(Protocol):
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Records the numbers of one line of `metrics.jsonl`, without its step."""
 
-    def picture(self, step: int, path: Path) -> None:
+    def image(self, step: int, path: Path) -> None:
         """Records the image file of a sample grid."""
 
-    def cut(self, step: int) -> None:
+    def truncate(self, step: int) -> None:
         """Removes what was recorded after this step, to which the run was rolled back."""
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class TensorBoard:
     """Event files in `<run>/tensorboard`. Events after the step from which a run is resumed are removed."""
 
     def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
-        self._folder = refuse_link(folder / TENSORBOARD)
+        self._folder = refuse_symlink(folder / TENSORBOARD)
         self._open(step)
         if step == 0:
             lines = "\n".join(
@@ -74,17 +74,17 @@ class TensorBoard:
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
-    def picture(self, step: int, path: Path) -> None:
+    def image(self, step: int, path: Path) -> None:
         import numpy as np
         from PIL import Image
 
-        from gan_cli.images.animation import flat
+        from gan_cli.images.animation import remove_opacity
 
         with Image.open(path) as image:
-            pixels = np.asarray(flat(image))
+            pixels = np.asarray(remove_opacity(image))
         self._writer.add_image("samples", pixels, step, dataformats="HWC")
 
-    def cut(self, step: int) -> None:
+    def truncate(self, step: int) -> None:
         self._writer.close()
         self._open(step)
 
@@ -106,7 +106,7 @@ class WeightsAndBiases:
         if mode is None and not has_key():
             mode = "offline"
             log("wandb: no key (WANDB_API_KEY, or wandb login), so this run stays offline; wandb sync sends it later")
-        inside = refuse_link(folder / WANDB)
+        inside = refuse_symlink(folder / WANDB)
         inside.mkdir(exist_ok=True)
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
@@ -124,10 +124,10 @@ class WeightsAndBiases:
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log({**values, "step": step})
 
-    def picture(self, step: int, path: Path) -> None:
+    def image(self, step: int, path: Path) -> None:
         self._run.log({"samples": self._wandb.Image(str(path)), "step": step})
 
-    def cut(self, step: int) -> None:
+    def truncate(self, step: int) -> None:
         """Nothing to do: metrics that are logged again for a step are added to the first ones."""
 
     def close(self) -> None:
@@ -138,9 +138,9 @@ class CsvTable:
     """`<run>/metrics.csv`: a row for each line of `metrics.jsonl`, a column for each metric."""
 
     def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
-        self._path = refuse_link(folder / CSV_FILE)
+        self._path = refuse_symlink(folder / CSV_FILE)
         self._names: list[str] = []
-        self.cut(step)
+        self.truncate(step)
 
     def _rows(self) -> list[dict[str, str]]:
         if not self._path.is_file():
@@ -150,7 +150,7 @@ class CsvTable:
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         """Writes the whole table; a metric that appears later gets a column that is empty in earlier rows."""
-        temporary = without_link(self._path.with_name(f".{CSV_FILE}.tmp"))
+        temporary = remove_symlink(self._path.with_name(f".{CSV_FILE}.tmp"))
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, self._names, restval="")
             writer.writeheader()
@@ -168,10 +168,10 @@ class CsvTable:
         with open(self._path, "a", encoding="utf-8", newline="") as file:
             csv.DictWriter(file, self._names, restval="").writerow(row)
 
-    def picture(self, step: int, path: Path) -> None:
+    def image(self, step: int, path: Path) -> None:
         """Ignored: a table has no images."""
 
-    def cut(self, step: int) -> None:
+    def truncate(self, step: int) -> None:
         rows = self._rows()
         self._names = list(rows[0]) if rows else []
         kept = [row for row in rows if (row.get("step") or "").isdecimal() and int(row["step"]) <= step]
@@ -193,7 +193,7 @@ class MLflow:
         import mlflow
 
         self._mlflow: Any = mlflow
-        inside = refuse_link(folder / MLFLOW)
+        inside = refuse_symlink(folder / MLFLOW)
         inside.mkdir(exist_ok=True)
         home = Path(config.output).expanduser().resolve()
         own = not os.environ.get("MLFLOW_TRACKING_URI")
@@ -212,7 +212,7 @@ class MLflow:
             mlflow.start_run(run_id=known.read_text(encoding="utf-8").strip())
             return
         run = mlflow.start_run(run_name=f"{config.run_name} {folder.name}")
-        without_link(known).write_text(run.info.run_id + "\n", encoding="utf-8")
+        remove_symlink(known).write_text(run.info.run_id + "\n", encoding="utf-8")
         leaves = {
             key: str(value)[:500]
             for key, value in train_config.flatten(train_config.to_dict(config))
@@ -223,10 +223,10 @@ class MLflow:
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self._mlflow.log_metrics(dict(values), step=step)
 
-    def picture(self, step: int, path: Path) -> None:
+    def image(self, step: int, path: Path) -> None:
         self._mlflow.log_artifact(str(path), artifact_path="samples")
 
-    def cut(self, step: int) -> None:
+    def truncate(self, step: int) -> None:
         """Nothing to do: metrics that are logged again for a step are added to the first ones."""
 
     def close(self) -> None:
@@ -259,5 +259,5 @@ def _run_id(path: Path) -> str:
         if saved.isalnum() and saved.isascii() and len(saved) <= 64:
             return saved
     created = secrets.token_hex(4)
-    without_link(path).write_text(created + "\n", encoding="utf-8")
+    remove_symlink(path).write_text(created + "\n", encoding="utf-8")
     return created

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.config import schema, train_config
-from gan_cli.config.options import CONDITIONINGS, GENERATORS
+from gan_cli.config.options import CONDITIONING_OPTIONS, GENERATOR_OPTIONS
 from gan_cli.config.schema import key, option_of
 from gan_cli.errors import CheckpointError, GanCliError, one_line
 
@@ -23,8 +23,8 @@ class Card:
     plugins: tuple[str, ...] = key("packages whose options it needs", absent=())
     dataset: str = key("name of the data set it learned")
     sample_shape: tuple[int, ...] = key("of a sample: [channels,height,width] or [2]", at_least=1, at_most=1024)
-    generator: Any = option_of(GENERATORS, "the network")
-    conditioning: Any = option_of(CONDITIONINGS, "how samples of a class are requested")
+    generator: Any = option_of(GENERATOR_OPTIONS, "the network")
+    conditioning: Any = option_of(CONDITIONING_OPTIONS, "how samples of a class are requested")
     ema: bool = key("whether it is the averaged generator")
     step: int = key("generator updates done", at_least=0, at_most=10**12)
     checkpoint: str = key("sha256 of the checkpoint", pattern="[0-9a-f]{64}", pattern_means="64 hexadecimal digits")

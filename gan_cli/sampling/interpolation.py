@@ -15,21 +15,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_cli.config.commands import CONTAINERS, FILMS, NUMBERED, SampleConfig
-from gan_cli.data.dataset import to_bytes
-from gan_cli.data.labels import Asked, conditions_for, share_out
-from gan_cli.errors import UsageError, counted
+from gan_cli.config.commands import ANIMATION_FORMATS, CONTAINERS, FRAMES_FOLDER, SampleConfig
+from gan_cli.data.dataset import to_uint8
+from gan_cli.data.labels import RequestedCondition, build_conditions, distribute_evenly
+from gan_cli.errors import UsageError, count_noun
 from gan_cli.extras import require_extra
-from gan_cli.images.animation import RUN_FPS, Film, film_of
-from gan_cli.images.grid import draw_samples
-from gan_cli.models.generate import latents_of, respond
+from gan_cli.images.animation import GRID_ANIMATION_FPS, Animation, animation_of_grids
+from gan_cli.images.grid import draw_grid_or_scatter
+from gan_cli.models.generate import latents_from_seeds, run_generator
 from gan_cli.sampling.load_generator import LoadedGenerator
 from gan_cli.storage.run_folder import CHECKPOINTS, SAMPLES
 
 DEFAULT_FRAMES, DEFAULT_FPS = 24, 24  # frames from one keyframe to the next, and frames a second
 DEFAULT_KEYFRAMES, DEFAULT_POINT_KEYFRAMES = 8, 4  # seeds of one walk, of images and of points
 DEFAULT_POINTS = 500  # in a frame
-MAX_FRAMES = {"webp": 5000, "gif": 1000, "mp4": 50_000, NUMBERED: 50_000}  # Pillow holds all frames of a GIF
+MAX_FRAMES = {"webp": 5000, "gif": 1000, "mp4": 50_000, FRAMES_FOLDER: 50_000}  # Pillow holds all frames of a GIF
 MAX_SAMPLES_PER_FRAME = 10_000
 MIN_FRAME_SIDE = 256  # pixels; smaller frames are enlarged by whole factors
 UNSUPPORTED_SUFFIXES = ("avi", "mov", "mkv", "webm", "mpg", "mpeg", "apng", "png", "jpg")
@@ -40,24 +40,24 @@ NOT_FOR_PROGRESS = ("frames", "tiles", "through_labels", "n", "seeds", "label", 
 class PlannedAnimation(NamedTuple):
     """An animation, the seeds of its keyframes, and its fields of the sidecar JSON file."""
 
-    film: Film
+    animation: Animation
     seeds: Sequence[int]
-    about: dict[str, Any]
+    sidecar_fields: dict[str, Any]
 
 
-def as_film(config: SampleConfig) -> SampleConfig:
+def resolve_frames_format(config: SampleConfig) -> SampleConfig:
     """Returns the config with `format=frames` replaced by format=interpolate container=frames."""
-    if config.format != NUMBERED:
+    if config.format != FRAMES_FOLDER:
         return config
-    if config.container not in (None, NUMBERED):
+    if config.container not in (None, FRAMES_FOLDER):
         raise UsageError(f"format=frames: is container=frames already, not {config.container}; give one")
-    return dataclasses.replace(config, format="interpolate", container=NUMBERED)
+    return dataclasses.replace(config, format="interpolate", container=FRAMES_FOLDER)
 
 
 def container_of(config: SampleConfig) -> str:
     """Returns webp, gif, mp4 or frames, from `container` or the suffix of `out`; UsageError if they differ."""
-    if config.container == NUMBERED:
-        return NUMBERED
+    if config.container == FRAMES_FOLDER:
+        return FRAMES_FOLDER
     suffix = Path(config.out or "").suffix.lower().removeprefix(".")
     if suffix in UNSUPPORTED_SUFFIXES:
         raise UsageError(f"out={config.out}: an animation is webp, gif or mp4; container=frames writes a folder of png")
@@ -67,23 +67,29 @@ def container_of(config: SampleConfig) -> str:
     return config.container or named or "webp"
 
 
-def ending_of(config: SampleConfig) -> str:
+def animation_suffix(config: SampleConfig) -> str:
     """Returns the file suffix of the animation, such as `.webp`; empty for a folder of frames."""
     container = container_of(config)
-    return "" if container == NUMBERED else f".{container}"
+    return "" if container == FRAMES_FOLDER else f".{container}"
 
 
-def check_keys(config: SampleConfig) -> None:
+def check_animation_options(config: SampleConfig) -> None:
     """Raises UsageError for an option that the format does not use, or for a missing package."""
-    unused = NOT_FOR_PROGRESS if config.format == "progress" else () if config.format in FILMS else ANIMATION_OPTIONS
+    unused = (
+        NOT_FOR_PROGRESS
+        if config.format == "progress"
+        else ()
+        if config.format in ANIMATION_FORMATS
+        else ANIMATION_OPTIONS
+    )
     for name in unused:
         value = getattr(config, name)
         if value not in (None, False):
-            formats = [each for each in FILMS if each != "progress" or name in ("fps", "container")]
+            formats = [each for each in ANIMATION_FORMATS if each != "progress" or name in ("fps", "container")]
             only = f"is for format={' or '.join(formats)}"
             reason = only if name in ANIMATION_OPTIONS else "is not used by format=progress"
             raise UsageError(f"{name}={str(value).lower()}: {reason}, leave it out")
-    if config.format in FILMS:
+    if config.format in ANIMATION_FORMATS:
         container = container_of(config)
         if container == "mp4":
             require_extra("video", "container=mp4")
@@ -91,8 +97,8 @@ def check_keys(config: SampleConfig) -> None:
             raise UsageError(f"fps={config.fps}: a GIF has at most 50, use container=webp or mp4")
 
 
-def plan(
-    config: SampleConfig, generator: LoadedGenerator, rows: Sequence[Asked], seeds: Sequence[int]
+def plan_animation(
+    config: SampleConfig, generator: LoadedGenerator, rows: Sequence[RequestedCondition], seeds: Sequence[int]
 ) -> PlannedAnimation:
     """Plans the animation of a `gan-sample` command.
 
@@ -108,13 +114,13 @@ def plan(
         raise UsageError("through_labels=true: this checkpoint is unconditional and takes no class, leave it out")
     if len(seeds) % tiles or len(seeds) < 2 * tiles:
         raise UsageError(
-            f"format={config.format}: {counted(len(seeds), 'seed')} for {counted(tiles, 'walk')} side by side; each"
-            " needs 2 or more, and all the same number"
+            f"format={config.format}: {count_noun(len(seeds), 'seed')} for {count_noun(tiles, 'walk')} side by side;"
+            " each needs 2 or more, and all the same number"
         )
     if tiles * row_count > MAX_SAMPLES_PER_FRAME:
-        samples = counted(tiles * row_count, "sample")
+        samples = count_noun(tiles * row_count, "sample")
         raise UsageError(f"tiles={tiles}: {samples} in a frame, at most {MAX_SAMPLES_PER_FRAME:,}")
-    path = _Path.build(config, generator, rows, seeds, tiles)
+    path = _LatentPath.build(config, generator, rows, seeds, tiles)
     max_frames = MAX_FRAMES[container_of(config)]
     if path.total > max_frames:
         raise UsageError(
@@ -122,19 +128,19 @@ def plan(
         )
     background = _background(config, generator)
     frames = _draw_frames(config, generator, path)
-    film = Film(frames, path.total, config.fps or DEFAULT_FPS, background=background or "white")
-    about: dict[str, Any] = {
+    animation = Animation(frames, path.total, config.fps or DEFAULT_FPS, background=background or "white")
+    sidecar_fields: dict[str, Any] = {
         "frames": path.total,
-        "fps": film.fps,
+        "fps": animation.fps,
         "tiles": tiles,
         "through_labels": config.through_labels,
     }
-    about |= {} if background is None else {"background": background}
-    return PlannedAnimation(film, seeds, about)
+    sidecar_fields |= {} if background is None else {"background": background}
+    return PlannedAnimation(animation, seeds, sidecar_fields)
 
 
 def _tiles_and_seeds(
-    config: SampleConfig, rows: Sequence[Asked], seeds: Sequence[int], points: bool, row_count: int
+    config: SampleConfig, rows: Sequence[RequestedCondition], seeds: Sequence[int], points: bool, row_count: int
 ) -> tuple[int, Sequence[int]]:
     """Returns the number of walks side by side and the seeds of all walks, with defaults for what is not set."""
     given = len(seeds) or config.n
@@ -152,10 +158,10 @@ def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> PlannedA
     if not grids:
         raise UsageError("format=progress: this checkpoint is not in the folder of a run with sample grids")
     background = _background(config, generator)
-    film = film_of(grids, MAX_FRAMES[container_of(config)], config.fps or RUN_FPS)
-    about: dict[str, Any] = {"frames": film.total, "fps": film.fps}
-    about |= {} if background is None else {"background": background}
-    return PlannedAnimation(film._replace(background=background or "white"), (), about)
+    animation = animation_of_grids(grids, MAX_FRAMES[container_of(config)], config.fps or GRID_ANIMATION_FPS)
+    sidecar_fields: dict[str, Any] = {"frames": animation.total, "fps": animation.fps}
+    sidecar_fields |= {} if background is None else {"background": background}
+    return PlannedAnimation(animation._replace(background=background or "white"), (), sidecar_fields)
 
 
 def _background(config: SampleConfig, generator: LoadedGenerator) -> str | None:
@@ -174,7 +180,7 @@ def _background(config: SampleConfig, generator: LoadedGenerator) -> str | None:
     return background
 
 
-class _Path(NamedTuple):
+class _LatentPath(NamedTuple):
     """Latents and conditions of an animation, interpolated between keyframes in `frames` steps from each to the next.
 
     `keyframes` `[keyframes, tiles, latent_dim]` are standard normal, float64; `conditions` are those of the keyframes,
@@ -188,21 +194,25 @@ class _Path(NamedTuple):
 
     @staticmethod
     def build(
-        config: SampleConfig, generator: LoadedGenerator, rows: Sequence[Asked], seeds: Sequence[int], tiles: int
-    ) -> _Path:
+        config: SampleConfig,
+        generator: LoadedGenerator,
+        rows: Sequence[RequestedCondition],
+        seeds: Sequence[int],
+        tiles: int,
+    ) -> _LatentPath:
         """Takes the seeds of all tiles, those of a tile one after the other; their number is a multiple of `tiles`."""
         latent, per_tile = generator.latent, len(seeds) // tiles
-        normals = latent.to_normal(latents_of(seeds, latent, config.truncation), config.truncation)
+        normals = latent.to_normal(latents_from_seeds(seeds, latent, config.truncation), config.truncation)
         keyframes = normals.view(tiles, per_tile, -1).transpose(0, 1)
         conditions = None
         if rows:
-            class_sequence = share_out(rows, per_tile) * tiles
+            class_sequence = distribute_evenly(rows, per_tile) * tiles
             requested = [class_sequence] if config.through_labels else [[row] * len(seeds) for row in rows]
-            by_row = torch.stack([conditions_for(generator.classes, classes, seeds) for classes in requested])
+            by_row = torch.stack([build_conditions(generator.classes, classes, seeds) for classes in requested])
             conditions = by_row.view(len(requested), tiles, per_tile, -1).permute(2, 0, 1, 3)
         frames = config.frames or DEFAULT_FRAMES
         total = per_tile * frames if config.format == "walk" else (per_tile - 1) * frames + 1
-        return _Path(keyframes, conditions, frames, total)
+        return _LatentPath(keyframes, conditions, frames, total)
 
     def at(self, frame: int) -> tuple[Tensor, Tensor | None]:
         """Returns the normal values `[tiles, latent_dim]` and the conditions `[rows, tiles, K]` or None of a frame.
@@ -230,7 +240,7 @@ def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
     return torch.where(sine > 1e-6, arc, torch.lerp(start, end, fraction))
 
 
-def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Path) -> Iterator[Image.Image]:
+def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _LatentPath) -> Iterator[Image.Image]:
     """Yields the frames; generates as many frames at once as fit into a batch."""
     rows = 1 if path.conditions is None else path.conditions.shape[1]
     tiles = path.keyframes.shape[1]
@@ -243,11 +253,11 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Path) 
         conditions = torch.cat(by_frame) if by_frame else None
         batches = [slice(start, start + config.batch_size) for start in range(0, len(latents), config.batch_size)]
         samples = [
-            respond(generator.network, latents[batch], None if conditions is None else conditions[batch])
+            run_generator(generator.network, latents[batch], None if conditions is None else conditions[batch])
             for batch in batches
         ]
-        for frame_samples in to_bytes(torch.cat(samples)).split(rows * tiles):
-            image = draw_samples(frame_samples, generator.modes, [tiles] * rows if tiles > 1 else ())
+        for frame_samples in to_uint8(torch.cat(samples)).split(rows * tiles):
+            image = draw_grid_or_scatter(frame_samples, generator.modes, [tiles] * rows if tiles > 1 else ())
             yield _enlarged(image)
 
 

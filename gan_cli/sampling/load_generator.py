@@ -14,9 +14,16 @@ from torch import Tensor, nn
 
 from gan_cli import __version__
 from gan_cli.config.train_config import Config
-from gan_cli.data.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
+from gan_cli.data.labels import (
+    RequestedCondition,
+    all_classes_requested,
+    build_conditions,
+    distribute_evenly,
+    parse_label_indices,
+    parse_labels,
+)
 from gan_cli.data.load_dataset import Modes, known_modes
-from gan_cli.errors import CheckpointError, UsageError, counted, one_line
+from gan_cli.errors import CheckpointError, UsageError, count_noun, one_line
 from gan_cli.models.build_networks import (
     GeneratorDesign,
     build_generator,
@@ -27,16 +34,16 @@ from gan_cli.models.build_networks import (
     outline_generator,
 )
 from gan_cli.models.generate import generate
-from gan_cli.models.latents import Latent
+from gan_cli.models.latents import LatentDistribution
 from gan_cli.sampling.exported_config import Card, read_card
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.storage.checksummed_file import SealError, unseal
-from gan_cli.storage.links import refuse_link
-from gan_cli.storage.locate import EXPORTED, Place, card_of, locate
+from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed
+from gan_cli.storage.links import refuse_symlink
+from gan_cli.storage.locate import EXPORTED, Location, find_card, locate
 from gan_cli.storage.run_folder import CHECKPOINTS
 
-Labels = str | int | Sequence[str | int | Asked] | None
+Labels = str | int | Sequence[str | int | RequestedCondition] | None
 MAX_SEED = 2**62
 GENERATOR_FORMAT = 1  # format version in the metadata of an exported file
 
@@ -56,7 +63,7 @@ class LoadedGenerator:
 
     network: nn.Module
     design: GeneratorDesign
-    latent: Latent
+    latent: LatentDistribution
     card: Card
     path: Path
     config: Config | None = None
@@ -118,14 +125,14 @@ def load_generator(
 
 
 def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoint:
-    """Finds a checkpoint as `checkpoint.find` does; CheckpointError also for a text that cannot be a path."""
+    """Finds a checkpoint as `checkpoint.load_named` does; CheckpointError also for a text that cannot be a path."""
     try:
-        return checkpoint.find(path, key)
+        return checkpoint.load_named(path, key)
     except OSError as error:
         raise CheckpointError(f"{one_line(path, 200)}: cannot be read ({error.strerror})") from error
 
 
-def _locate(path: str | os.PathLike[str]) -> Place | None:
+def _locate(path: str | os.PathLike[str]) -> Location | None:
     """Locates a path as `locate` does, without messages; None also for a text that cannot be a path."""
     try:
         return locate(path, say=lambda line: None)
@@ -136,13 +143,13 @@ def _locate(path: str | os.PathLike[str]) -> Place | None:
 def default_folder(checkpoint: Path, name: str) -> Path:
     """Returns the folder `name` of the run of a checkpoint; of a file outside of a run, in the folder of the file."""
     run = checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
-    return refuse_link(run / name)
+    return refuse_symlink(run / name)
 
 
 def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGenerator:
     """Loads from a folder that `gan-export` wrote, or from a safetensors file with its card in the same folder."""
     path = exported / EXPORTED["safetensors"] if exported.is_dir() else exported
-    card_path = card_of(path)
+    card_path = find_card(path)
     if card_path is None or path.suffix != ".safetensors" or not path.is_file():
         raise CheckpointError(
             f"{exported}: is an export for other programs; gan-export format=safetensors makes one for gan-cli"
@@ -153,8 +160,8 @@ def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGen
             f"ema=false: {exported} holds only the averaged generator, export the other one with ema=false"
         )
     try:
-        tensors, metadata, _ = unseal(checkpoint.read_file(path))
-    except SealError as error:
+        tensors, metadata, _ = decode_checksummed(checkpoint.read_checkpoint_bytes(path))
+    except ChecksummedFileError as error:
         raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
     if metadata.get("generator") != GENERATOR_FORMAT:
         raise CheckpointError(f"{path}: no generator of a format that this gan-cli {__version__} reads")
@@ -165,7 +172,7 @@ def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGen
         raise CheckpointError(f"{card_path}: describes no generator ({one_line(error, 200)})") from error
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.items()}
     checkpoint.check_layout(path, tensors, layout)
-    latent = Latent(card.generator.latent_dim, card.generator.latent)
+    latent = LatentDistribution(card.generator.latent_dim, card.generator.latent)
     return LoadedGenerator(fill_generator(design, tensors, device), design, latent, card, exported)
 
 
@@ -190,7 +197,7 @@ def sample(
     if batch_size < 1:
         raise UsageError(f"batch_size={batch_size}: expected a whole number at least 1")
     requested = requested_classes(generator.classes, labels, len(seeds))
-    conditions = conditions_for(generator.classes, requested, seeds) if requested else None
+    conditions = build_conditions(generator.classes, requested, seeds) if requested else None
     batches = list(generate(generator.network, generator.latent, seeds, batch_size, truncation, conditions))
     return batches[0] if len(batches) == 1 else torch.cat(batches)
 
@@ -203,29 +210,29 @@ def _seed(seed: Any) -> int:
         raise UsageError(f"seeds: {one_line(repr(seed), 40)} is no whole number") from None
 
 
-def requested_classes(classes: Sequence[str], labels: Labels, count: int) -> list[Asked]:
+def requested_classes(classes: Sequence[str], labels: Labels, count: int) -> list[RequestedCondition]:
     """Returns the class of each of `count` samples; an empty list without classes. See `gan_cli.api.sample`.
 
     UsageError for labels that are not among `classes`.
     """
     if labels is None:
-        return share_out(every_class(classes), count) if classes else []
+        return distribute_evenly(all_classes_requested(classes), count) if classes else []
     if not classes:
         raise UsageError(
             f"labels={one_line(labels, 40)}: this generator is unconditional and takes no class, leave them out"
         )
     labels = labels.tolist() if hasattr(labels, "tolist") else labels  # NumPy or PyTorch, a number or an array
     if isinstance(labels, str | int) and not isinstance(labels, bool):
-        return share_out(_classes_of(classes, labels), count)
+        return distribute_evenly(_classes_of(classes, labels), count)
     if not isinstance(labels, Sequence):
         raise UsageError(f"labels={one_line(repr(labels), 40)}: expected a class, its number, or a list with one each")
     if len(labels) != count:
-        raise UsageError(f"labels: {len(labels)} for {counted(count, 'seed')}, give one for each")
-    known: dict[str | int, Asked] = {}
-    return [label if isinstance(label, Asked) else _class_of(classes, label, known) for label in labels]
+        raise UsageError(f"labels: {len(labels)} for {count_noun(count, 'seed')}, give one for each")
+    known: dict[str | int, RequestedCondition] = {}
+    return [label if isinstance(label, RequestedCondition) else _class_of(classes, label, known) for label in labels]
 
 
-def _class_of(classes: Sequence[str], label: Any, known: dict[str | int, Asked]) -> Asked:
+def _class_of(classes: Sequence[str], label: Any, known: dict[str | int, RequestedCondition]) -> RequestedCondition:
     """Returns the class of one label; `known` caches the labels that were looked up before."""
     label = label.tolist() if hasattr(label, "tolist") else label
     if isinstance(label, bool) or not isinstance(label, str | int):
@@ -238,6 +245,6 @@ def _class_of(classes: Sequence[str], label: Any, known: dict[str | int, Asked])
     return known[label]
 
 
-def _classes_of(classes: Sequence[str], label: str | int) -> list[Asked]:
+def _classes_of(classes: Sequence[str], label: str | int) -> list[RequestedCondition]:
     """Returns the classes that a name, several names joined by commas, or a number stands for."""
-    return asked_for(classes, label) if isinstance(label, str) else asked_by_index(classes, [label])
+    return parse_labels(classes, label) if isinstance(label, str) else parse_label_indices(classes, [label])

@@ -17,19 +17,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_cli.config.commands import FILMS, SampleConfig
-from gan_cli.data.dataset import to_bytes
-from gan_cli.data.labels import Asked, asked_by_index, asked_for, conditions_for, every_class, share_out
-from gan_cli.device import build_device, calm_threads
+from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
+from gan_cli.data.dataset import to_uint8
+from gan_cli.data.labels import (
+    RequestedCondition,
+    all_classes_requested,
+    build_conditions,
+    distribute_evenly,
+    parse_label_indices,
+    parse_labels,
+)
+from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import StorageError, UsageError
 from gan_cli.images import grid
-from gan_cli.images.animation import write_film
-from gan_cli.models.generate import OF_A_CLASS, SHOWN_CLASSES
+from gan_cli.images.animation import write_animation
+from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.sampling import interpolation
 from gan_cli.sampling import load_generator as loading
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
-from gan_cli.storage.links import without_link
-from gan_cli.storage.output_file import check_free, file_of, fresh
+from gan_cli.storage.links import remove_symlink
+from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
 ANIMATION = "an animation, of format=interpolate, walk or progress"
@@ -52,33 +59,33 @@ def sample(config: SampleConfig) -> int:
     """
     if config.ckpt is None:
         raise UsageError("ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file")
-    ckpt, config = config.ckpt, interpolation.as_film(config)
+    ckpt, config = config.ckpt, interpolation.resolve_frames_format(config)
     _check_count(config, expand_seeds(config, DEFAULT_SAMPLES))
-    suffix = SUFFIXES[config.format] if config.format in SUFFIXES else interpolation.ending_of(config)
-    interpolation.check_keys(config)
-    named = file_of(config.out, suffix, f"format={config.format}", SUFFIX_MEANINGS)
-    check_free(named, [] if named is None else [named.with_suffix(".json")], config.overwrite)
+    suffix = SUFFIXES[config.format] if config.format in SUFFIXES else interpolation.animation_suffix(config)
+    interpolation.check_animation_options(config)
+    named = output_file(config.out, suffix, f"format={config.format}", SUFFIX_MEANINGS)
+    check_overwrite(named, [] if named is None else [named.with_suffix(".json")], config.overwrite)
     device = build_device(config.device)
-    calm_threads()
+    limit_threads()
     generator = load_generator(ckpt, ema=config.ema, device=device)
     rows = _requested_rows(config, generator)
     if config.format == "images" and len(generator.sample_shape) == 1:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
     animation, sidecar_fields, requested = None, dict[str, Any](), rows
-    if config.format in FILMS:
+    if config.format in ANIMATION_FORMATS:
         typed = expand_seeds(config, DEFAULT_SAMPLES) if config.seeds is not None else ()
-        animation, seeds, sidecar_fields = interpolation.plan(config, generator, rows, typed)
+        animation, seeds, sidecar_fields = interpolation.plan_animation(config, generator, rows, typed)
     else:
-        seeds = expand_seeds(config, OF_A_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
+        seeds = expand_seeds(config, SAMPLES_PER_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
         _check_count(config, seeds)
-        requested = share_out(rows, len(seeds)) if rows else []
+        requested = distribute_evenly(rows, len(seeds)) if rows else []
     folder, stem = _default_name(config, generator, seeds) if named is None else (named.parent, "")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        target = named or fresh(folder, stem, suffix, [".json"])
+        target = named or unused_path(folder, stem, suffix, [".json"])
         with _renamed_when_complete(target) as part:
             if animation is not None:
-                write_film(animation, part)
+                write_animation(animation, part)
             else:
                 _write(config, generator, requested, seeds, part)
         _write_sidecar(config, generator, requested, seeds, sidecar_fields, target)
@@ -93,7 +100,7 @@ def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Seque
     folder = Path(config.out) if config.out else default_folder(generator.path, "generated")
     if config.format == "progress":
         return folder, f"{generator.path.stem}_progress"
-    format_part = f"{config.format}_" if config.format in FILMS else ""
+    format_part = f"{config.format}_" if config.format in ANIMATION_FORMATS else ""
     stem = f"{generator.path.stem}_{format_part}{_label_part(config)}seeds_{_seeds_part(seeds)}"
     return folder, stem if config.truncation is None else f"{stem}_truncation_{config.truncation:g}"
 
@@ -104,26 +111,28 @@ def _check_count(config: SampleConfig, seeds: Sequence[int]) -> None:
         raise UsageError(f"n={len(seeds)}: a grid holds up to {MAX_IN_GRID}, use format=images or npz")
 
 
-def _requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[Asked]:
+def _requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[RequestedCondition]:
     """Returns the classes to generate, one for each row of a grid; empty for an unconditional generator.
 
     They are those of `label` or `label_index`, else all classes; a grid or an animation shows the first
-    `SHOWN_CLASSES` of these. UsageError for a class that the generator does not have.
+    `MAX_CLASSES_SHOWN` of these. UsageError for a class that the generator does not have.
     """
     classes = generator.classes
     option = f"label={config.label}" if config.label is not None else "label_index"
     if config.label is not None and config.label_index is not None:
         raise UsageError("label and label_index: each names a class, give one")
     if config.label is None and config.label_index is None:
-        return every_class(classes, SHOWN_CLASSES if config.format in ("grid", *FILMS) else None)
+        return all_classes_requested(
+            classes, MAX_CLASSES_SHOWN if config.format in ("grid", *ANIMATION_FORMATS) else None
+        )
     if not classes:
         raise UsageError(
             f"{option}: this checkpoint is unconditional and takes no class; train one with conditioning=projection,"
             " or leave it out"
         )
     if config.label is not None:
-        return asked_for(classes, config.label)
-    return asked_by_index(classes, config.label_index or ())
+        return parse_labels(classes, config.label)
+    return parse_label_indices(classes, config.label_index or ())
 
 
 def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
@@ -150,7 +159,7 @@ def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
 @contextlib.contextmanager
 def _renamed_when_complete(target: Path) -> Iterator[Path]:
     """Yields a hidden path to write to; renames it to `target` at the end, or deletes it after an exception."""
-    part = without_link(target.with_name(f".{target.stem}.part{target.suffix}"))
+    part = remove_symlink(target.with_name(f".{target.stem}.part{target.suffix}"))
     try:
         yield part
         part.rename(target)
@@ -160,10 +169,14 @@ def _renamed_when_complete(target: Path) -> Iterator[Path]:
 
 
 def _write(
-    config: SampleConfig, generator: LoadedGenerator, requested: Sequence[Asked], seeds: Sequence[int], target: Path
+    config: SampleConfig,
+    generator: LoadedGenerator,
+    requested: Sequence[RequestedCondition],
+    seeds: Sequence[int],
+    target: Path,
 ) -> None:
     """Writes the samples of `seeds`. `requested` has a class for each seed, or is empty if there are no classes."""
-    batches = map(to_bytes, _generate(config, generator, requested, seeds))
+    batches = map(to_uint8, _generate(config, generator, requested, seeds))
     if config.format == "images":
         _write_images(batches, seeds, requested, target)
     elif config.format == "npz":
@@ -172,27 +185,27 @@ def _write(
         }
         if requested:
             conditions = (
-                conditions_for(generator.classes, requested[batch], seeds[batch])
+                build_conditions(generator.classes, requested[batch], seeds[batch])
                 for batch in _batch_slices(config, seeds)
             )
             arrays["conditions"] = (condition.to(torch.uint8).numpy() for condition in conditions)
         _write_arrays(arrays, len(seeds), target)
     else:
         image = _draw(torch.cat(list(batches)), generator, list(Counter(requested).values()))
-        grid.save_picture(image, target)
+        grid.save_png(image, target)
 
 
 def _draw(samples: Tensor, generator: LoadedGenerator, rows: Sequence[int]) -> Image.Image:
     """Draws a grid or a scatter plot; a single image is drawn at its own size without a border."""
     if len(samples) == 1 and samples.ndim == 4:
         return grid.draw_image(samples[0])
-    return grid.draw_samples(samples, generator.modes, rows)
+    return grid.draw_grid_or_scatter(samples, generator.modes, rows)
 
 
 def _write_sidecar(
     config: SampleConfig,
     generator: LoadedGenerator,
-    requested: Sequence[Asked],
+    requested: Sequence[RequestedCondition],
     seeds: Sequence[int],
     more: dict[str, Any],
     target: Path,
@@ -217,7 +230,7 @@ def _write_sidecar(
 
 
 def _generate(
-    config: SampleConfig, generator: LoadedGenerator, requested: Sequence[Asked], seeds: Sequence[int]
+    config: SampleConfig, generator: LoadedGenerator, requested: Sequence[RequestedCondition], seeds: Sequence[int]
 ) -> Iterator[Tensor]:
     """Yields the samples in batches. Computes the conditions by batch too, so that memory does not grow with n."""
     for batch in _batch_slices(config, seeds):
@@ -235,7 +248,9 @@ def _batch_slices(config: SampleConfig, seeds: Sequence[int]) -> Iterator[slice]
     return (slice(start, start + config.batch_size) for start in range(0, len(seeds), config.batch_size))
 
 
-def _write_images(batches: Iterable[Tensor], seeds: Sequence[int], requested: Sequence[Asked], folder: Path) -> None:
+def _write_images(
+    batches: Iterable[Tensor], seeds: Sequence[int], requested: Sequence[RequestedCondition], folder: Path
+) -> None:
     """Writes each image as `seed_000003.png`, or of a conditional generator as `seed_000003_cat.png`."""
     folder.mkdir()
     labels = [f"_{_file_name_part(row.name)}" for row in requested] or [""] * len(seeds)

@@ -21,8 +21,8 @@ from gan_cli.config.schema import key
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
 from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, TrainState, expected_layout, state_tensors
-from gan_cli.storage.checksummed_file import SealError, seal, unseal
-from gan_cli.storage.links import without_link
+from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
+from gan_cli.storage.links import remove_symlink
 from gan_cli.storage.locate import OUTPUT, find_checkpoint
 from gan_cli.storage.run_folder import BEST, LAST
 
@@ -113,14 +113,14 @@ def _content(state: TrainState, config: Config, provenance: Provenance, metrics:
         "metrics": metrics or {},
         "provenance": dataclasses.asdict(provenance),
     }
-    return seal(tensors, metadata)
+    return encode_checksummed(tensors, metadata)
 
 
 def _write(target: Path, content: bytearray) -> None:
     """Writes a file that is complete on the disk before it gets its name."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
-        with open(without_link(temporary), "wb") as stream:
+        with open(remove_symlink(temporary), "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -147,12 +147,12 @@ def _point_last(folder: Path, target: Path, content: bytearray) -> None:
 
 def prune(folder: Path, keep: int, spare: Path) -> None:
     """Removes all `step_*` files but the newest `keep`, and never `spare`; 0 keeps all."""
-    for path in checkpoints_in(folder)[keep:] if keep > 0 else ():
+    for path in list_checkpoints(folder)[keep:] if keep > 0 else ():
         if path != spare:
             path.unlink()
 
 
-def checkpoints_in(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """Lists the `step_*` files of a folder, newest first."""
     numbered = [(path.stem.removeprefix("step_"), path) for path in folder.glob("step_*.safetensors")]
     counted = [(int(number), path) for number, path in numbered if number.isdecimal()]
@@ -188,20 +188,20 @@ def load(path: Path) -> Checkpoint:
     The file is read once, so the verified bytes are the ones used. No code in it is run. The digest is checked, the
     config is parsed like a command line, and the tensors must be those of the networks that the config describes.
     """
-    content = read_file(path)
+    content = read_checkpoint_bytes(path)
     try:
-        tensors, metadata, sha256 = unseal(content)
-    except SealError as error:
+        tensors, metadata, sha256 = decode_checksummed(content)
+    except ChecksummedFileError as error:
         raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
     config, counters, provenance = _parse_metadata(path, metadata)
     _check_tensors(path, tensors, config, counters)
     return Checkpoint(path, config, counters, provenance, _parse_metrics(path, metadata), sha256, tensors)
 
 
-def newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
+def load_newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
     """Loads the newest valid checkpoint in `folder`, with the errors of refused newer ones; CheckpointError if none."""
     refused: list[CheckpointError] = []
-    for path in [*checkpoints_in(folder), folder / LAST]:
+    for path in [*list_checkpoints(folder), folder / LAST]:
         try:
             return load(path), refused
         except CheckpointError as error:
@@ -210,7 +210,7 @@ def newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
     raise refused[0] if refused else CheckpointError(f"{folder}: holds no checkpoint")
 
 
-def find(named: str | os.PathLike[str], key: str = "ckpt", output: str = OUTPUT) -> Checkpoint:
+def load_named(named: str | os.PathLike[str], key: str = "ckpt", output: str = OUTPUT) -> Checkpoint:
     """Loads the file of this path, or a run's best checkpoint, which it prints, or else its newest.
 
     `key` is the option that named it, for error messages.
@@ -228,7 +228,7 @@ def _best_or_newest(folder: Path) -> Checkpoint:
             return best
         except CheckpointError as error:
             print(f"warning: {error}; using the newest", file=sys.stderr)
-    found, refused = newest(folder)
+    found, refused = load_newest(folder)
     for reason in refused:
         print(f"warning: {reason}; using {found.path.name}", file=sys.stderr)
     return found
@@ -243,7 +243,7 @@ def describe_best(found: Checkpoint) -> str:
 def set_aside(folder: Path, found: Checkpoint) -> list[str]:
     """Renames `step_*` files newer than `found`, which were refused, to `*.damaged`; returns a line for each."""
     lines = []
-    for path in checkpoints_in(folder):
+    for path in list_checkpoints(folder):
         if int(path.stem.removeprefix("step_")) <= found.counters.step and path != found.path:
             break
         if path != found.path:
@@ -254,7 +254,7 @@ def set_aside(folder: Path, found: Checkpoint) -> list[str]:
     return lines
 
 
-def read_file(path: Path) -> bytes:
+def read_checkpoint_bytes(path: Path) -> bytes:
     """Reads a `.safetensors` file; CheckpointError if it is not one by name, cannot be read or is too large."""
     if path.suffix != ".safetensors" and path.exists():
         raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_cli.state.quickstart import spare_compiler
+from gan_cli.state.quickstart import avoid_dynamo_import
 
 # The state of each optimizer for a parameter: "step" is a number, the others have the parameter's shape.
 SLOTS = {
@@ -55,7 +55,7 @@ BUILDERS: dict[str, Callable[..., Optimizer]] = {
 
 def build_optimizer(network: nn.Module, *, name: str, lr: float, **settings: float) -> Optimizer:
     """Adam (1412.6980), AdamW (1711.05101), RMSProp or SGD over all of the network's parameters."""
-    spare_compiler()
+    avoid_dynamo_import()
     return BUILDERS[name](list(network.parameters()), lr=lr, **settings)
 
 

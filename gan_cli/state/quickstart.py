@@ -18,7 +18,7 @@ PATCHED_METHODS = ("add_param_group", "zero_grad", "state_dict", "load_state_dic
 DISABLED = "__dynamo_disable"  # the attribute where torch._compile caches the function that is excluded
 
 
-def spare_compiler() -> None:
+def avoid_dynamo_import() -> None:
     """Patches torch.optim so that it does not import the compiler. Results stay the same; repeated calls are harmless.
 
     Methods that do not look as expected, as in another version of torch, stay unpatched: the start is slower then.

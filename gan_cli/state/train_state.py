@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_cli.config.options import rule_of
+from gan_cli.config.options import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.errors import DivergedError
 from gan_cli.models.build_networks import build_networks, check_parameters, freeze_layers, under
@@ -111,8 +111,10 @@ def build_state(config: Config, device: torch.device) -> TrainState:
         generator=generator,
         discriminator=discriminator,
         generator_ema=average,
-        generator_optimizer=optimizers.build_optimizer(generator, **rule_of(optimizer, "generator")),
-        discriminator_optimizer=optimizers.build_optimizer(discriminator, **rule_of(optimizer, "discriminator")),
+        generator_optimizer=optimizers.build_optimizer(generator, **optimizer_settings(optimizer, "generator")),
+        discriminator_optimizer=optimizers.build_optimizer(
+            discriminator, **optimizer_settings(optimizer, "discriminator")
+        ),
         counters=Counters(),
         device=device,
         penalty_state={name: {} for name in config.regularizer.keys() & PENALTY_STATE.keys()},
@@ -180,7 +182,7 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tup
         for name, parameter in getattr(state, role).named_parameters():
             if not parameter.requires_grad:
                 continue  # a frozen layer
-            for slot in optimizers.slots_of(**rule_of(config.optimizer, role)):
+            for slot in optimizers.slots_of(**optimizer_settings(config.optimizer, role)):
                 shape = () if slot == "step" else tuple(parameter.shape)
                 layout[f"{role}_optimizer.{slot}.{name}"] = (shape, torch.float32)
     return layout

@@ -21,11 +21,11 @@ MAX_HEADER_BYTES = 4 << 20
 MARKER = b'"{\\"sha256\\": \\"'  # the bytes before the digest: JSON escapes the quotes of the JSON text
 
 
-class SealError(Exception):
+class ChecksummedFileError(Exception):
     """The bytes are damaged or of another format; the message is one line that says how."""
 
 
-def seal(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytearray:
+def encode_checksummed(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytearray:
     """Returns the bytes of a file with these tensors and this metadata, and its sha256 as the metadata key `sha256`."""
     text = json.dumps({"sha256": NO_DIGEST, **metadata})
     content = bytearray(safetensors_torch.save(tensors, metadata={METADATA_KEY: text}))
@@ -34,42 +34,42 @@ def seal(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytearray:
     return content
 
 
-def unseal(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Verifies the bytes of a file; returns tensors, metadata and sha256. SealError if a bit has changed."""
+def decode_checksummed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Verifies the bytes of a file; returns tensors, metadata and sha256. ChecksummedFileError if a bit has changed."""
     metadata = _metadata(content)
     sha256 = metadata.get("sha256")
     if not isinstance(sha256, str) or len(sha256) != 64 or not sha256.isascii():
-        raise SealError("its metadata holds no sha256")
+        raise ChecksummedFileError("its metadata holds no sha256")
     offset = _digest_offset(content, sha256)
     digest = hashlib.sha256(content[:offset] + NO_DIGEST.encode())
     digest.update(memoryview(content)[offset + 64 :])
     if digest.hexdigest() != sha256:
-        raise SealError("damaged, its content does not match its sha256")
+        raise ChecksummedFileError("damaged, its content does not match its sha256")
     try:
         return safetensors_torch.load(content), metadata, sha256
     except SafetensorError as error:
-        raise SealError(f"not readable as safetensors ({error})") from error
+        raise ChecksummedFileError(f"not readable as safetensors ({error})") from error
 
 
 def _metadata(content: bytes) -> dict[str, Any]:
     """Returns the parsed JSON text of the header; it is not verified yet."""
     size = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else 0
     if not 0 < size <= min(MAX_HEADER_BYTES, len(content) - 8):
-        raise SealError("damaged, or no safetensors file: its header is cut off or too long")
+        raise ChecksummedFileError("damaged, or no safetensors file: its header is cut off or too long")
     metadata = _loads(content[8 : 8 + size]).get("__metadata__")
     if not isinstance(metadata, dict) or not isinstance(metadata.get(METADATA_KEY), str):
-        raise SealError("a .safetensors file, but not one that gan-train wrote")
+        raise ChecksummedFileError("a .safetensors file, but not one that gan-train wrote")
     return _loads(metadata[METADATA_KEY])
 
 
 def _loads(text: str | bytes) -> dict[str, Any]:
-    """Parses a JSON object; SealError if it is none."""
+    """Parses a JSON object; ChecksummedFileError if it is none."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SealError("damaged, its header is not JSON") from error
+        raise ChecksummedFileError("damaged, its header is not JSON") from error
     if not isinstance(content, dict):
-        raise SealError("damaged, its header is not a JSON object")
+        raise ChecksummedFileError("damaged, its header is not a JSON object")
     return content
 
 
@@ -77,5 +77,5 @@ def _digest_offset(content: bytes | bytearray, digest: str) -> int:
     """Returns the offset of the 64 digits of the sha256 in the bytes."""
     offset = content.find(MARKER + digest.encode(), 0, MAX_HEADER_BYTES)
     if offset < 0:
-        raise SealError("its sha256 is not where gan-train puts it")
+        raise ChecksummedFileError("its sha256 is not where gan-train puts it")
     return offset + len(MARKER)

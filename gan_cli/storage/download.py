@@ -42,7 +42,7 @@ def download(mirrors: Sequence[str], name: str, md5: str, folder: Path, *, most_
 
 
 @contextlib.contextmanager
-def made_if_kept(folder: Path) -> Iterator[None]:
+def create_folder_or_undo(folder: Path) -> Iterator[None]:
     """Creates `folder`. If the body raises, removes the created folders that are empty."""
     created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
@@ -55,10 +55,10 @@ def made_if_kept(folder: Path) -> Iterator[None]:
         raise
 
 
-def keep(content: bytes | bytearray, path: Path) -> None:
+def write_atomically(content: bytes | bytearray, path: Path) -> None:
     """Writes `path` atomically. Leaves nothing behind on failure."""
     with (
-        made_if_kept(path.parent),
+        create_folder_or_undo(path.parent),
         tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part,
     ):
         try:
@@ -72,7 +72,7 @@ def keep(content: bytes | bytearray, path: Path) -> None:
 
 
 def _download_once(url: str, md5: str, target: Path, most_bytes: int) -> Path:
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as response, made_if_kept(target.parent):
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as response, create_folder_or_undo(target.parent):
         return _receive(response, md5, target, most_bytes)
 
 

@@ -11,23 +11,23 @@ from gan_cli.errors import StorageError
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # POSIX
 
 
-class LinkError(StorageError):
+class SymlinkError(StorageError):
     """A file or folder of a run is a symbolic link."""
 
 
-def refuse_link(path: Path) -> Path:
-    """Returns the path. Raises LinkError if it is a symbolic link, whatever its target."""
+def refuse_symlink(path: Path) -> Path:
+    """Returns the path. Raises SymlinkError if it is a symbolic link, whatever its target."""
     if path.is_symlink():
-        raise LinkError(f"{path}: is a link, which nothing is written through; put what it leads to in its place")
+        raise SymlinkError(f"{path}: is a link, which nothing is written through; put what it leads to in its place")
     return path
 
 
-def open_own(path: Path, mode: str) -> IO[str]:
-    """Opens a text file of a run that is written in place. Raises LinkError if it is a symbolic link."""
+def open_without_symlink(path: Path, mode: str) -> IO[str]:
+    """Opens a text file of a run that is written in place. Raises SymlinkError if it is a symbolic link."""
     try:
-        return open(refuse_link(path), mode, encoding="utf-8", errors="backslashreplace", opener=_open_no_follow)
+        return open(refuse_symlink(path), mode, encoding="utf-8", errors="backslashreplace", opener=_open_no_follow)
     except OSError:
-        refuse_link(path)  # it became a link after the first check
+        refuse_symlink(path)  # it became a link after the first check
         raise
 
 
@@ -35,7 +35,7 @@ def _open_no_follow(name: str, flags: int) -> int:
     return os.open(name, flags | NO_FOLLOW, 0o666)
 
 
-def without_link(path: Path) -> Path:
+def remove_symlink(path: Path) -> Path:
     """Removes a symbolic link at `path`, if there is one, and returns the path: a file is about to be written there."""
     if path.is_symlink():
         path.unlink(missing_ok=True)

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from gan_cli.errors import CheckpointError, UsageError, closest, counted, few, one_line
+from gan_cli.errors import CheckpointError, UsageError, count_noun, did_you_mean, first_few, one_line
 from gan_cli.storage.run_folder import (
-    A_JOBS,
-    BOARD,
     CHECKPOINTS,
+    JOB_FOLDER,
+    JOB_OUTCOME,
     LAST,
-    OUTCOME,
+    LEADERBOARD,
     RECORD,
-    SWEEP,
+    SWEEP_RECORD,
     read_record,
     runs_in,
     sweeps_in,
@@ -41,10 +41,10 @@ LACKING = {
     " gan-eval real=FOLDER fake=FOLDER",
     "report": "no record of a run to show",
 }
-Say = Callable[[str], None]
+LogCallback = Callable[[str], None]
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """What was found at a path.
 
     `kind` is "run", "checkpoints" (a folder of checkpoint files), "runs" (a folder of runs of one name), "sweep",
@@ -55,43 +55,43 @@ class Place(NamedTuple):
     path: Path
 
 
-def tell(line: str) -> None:
+def print_to_stderr(line: str) -> None:
     """Prints a line on standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
-def locate(named: str | os.PathLike[str], output: str = OUTPUT, say: Say = tell) -> Place | None:
+def locate(named: str | os.PathLike[str], output: str = OUTPUT, say: LogCallback = print_to_stderr) -> Location | None:
     """Finds what `named` means, as a path or as a name in `output`; None if neither is anything that gan-cli wrote."""
     here, name = Path(os.path.expanduser(named)), os.fspath(named)
-    places = [Place(kind, here)] if (kind := kind_of(here)) else []
+    places = [Location(kind, here)] if (kind := location_kind(here)) else []
     if name not in ("", ".") and not here.is_absolute() and ".." not in here.parts:
         under = Path(os.path.expanduser(output)) / name
-        places += [Place(kind, under)] if (kind := kind_of(under)) else []
+        places += [Location(kind, under)] if (kind := location_kind(under)) else []
     if len(places) > 1:
         say(f"{one_line(name, 200)}: taken as the path {places[0].path}; there is {places[1].path}, too")
     return places[0] if places else _only_export(here, say)
 
 
-def _only_export(folder: Path, say: Say) -> Place | None:
+def _only_export(folder: Path, say: LogCallback) -> Location | None:
     """The only export in a folder that `gan-export out=` filled; None if it holds no export or several."""
     found = _exports_in(folder)
     if len(found) != 1:
         return None
     say(f"{folder}: using {found[0].name}, the export in it")
-    return Place("export", found[0])
+    return Location("export", found[0])
 
 
 def _exports_in(folder: Path) -> list[Path]:
     try:
-        return sorted(each for each in folder.iterdir() if each.is_dir() and kind_of(each) == "export")
+        return sorted(each for each in folder.iterdir() if each.is_dir() and location_kind(each) == "export")
     except (OSError, ValueError):  # it is no folder, or not a valid path
         return []
 
 
-def kind_of(path: Path) -> str | None:
+def location_kind(path: Path) -> str | None:
     """The kind of a path as in `Place.kind`; None if it is missing or a folder without gan-cli's files."""
     if path.is_file():
-        return "file" if card_of(path) is None else "export"
+        return "file" if find_card(path) is None else "export"
     if not path.is_dir():
         return None
     if (path / CHECKPOINTS).is_dir():
@@ -105,7 +105,7 @@ def kind_of(path: Path) -> str | None:
     return "runs" if runs_in(path) or sweeps_in(path) else None
 
 
-def card_of(file: Path) -> Path | None:
+def find_card(file: Path) -> Path | None:
     """The JSON file that describes an exported file: `<stem>.json` beside it, or `config.json` in its folder."""
     if file.suffix.removeprefix(".") not in EXPORTED or file.parent.name == CHECKPOINTS:
         return None
@@ -120,13 +120,15 @@ def has_checkpoints(folder: Path) -> bool:
 
 def is_sweep(folder: Path) -> bool:
     """Whether the folder is that of a sweep."""
-    return any((folder / name).is_file() for name in (BOARD, SWEEP)) or any(folder.glob(f"*/{OUTCOME}"))
+    return any((folder / name).is_file() for name in (LEADERBOARD, SWEEP_RECORD)) or any(
+        folder.glob(f"*/{JOB_OUTCOME}")
+    )
 
 
 # --- a run ---------------------------------------------------------------------------------------------------------
 
 
-def find_run(named: str, output: str = OUTPUT, key: str = "resume", say: Say = tell) -> Path:
+def find_run(named: str, output: str = OUTPUT, key: str = "resume", say: LogCallback = print_to_stderr) -> Path:
     """The folder of the run that `key=named` names, `resume=` for example. Raises UsageError if it names no run."""
     place, typed = locate(named, output, say), f"{key}={named}"
     if place is None:
@@ -141,7 +143,9 @@ def find_run(named: str, output: str = OUTPUT, key: str = "resume", say: Say = t
     return _whole_run(place, typed, key)
 
 
-def find_checkpoint(named: str | os.PathLike[str], key: str, output: str = OUTPUT, say: Say = tell) -> Path:
+def find_checkpoint(
+    named: str | os.PathLike[str], key: str, output: str = OUTPUT, say: LogCallback = print_to_stderr
+) -> Path:
     """The checkpoint file that `named` names, or the folder of checkpoints of a run. Raises CheckpointError if neither.
 
     `key` is the key that names it, "eval" for `ckpt` of `gan-eval`; messages use it.
@@ -153,7 +157,7 @@ def find_checkpoint(named: str | os.PathLike[str], key: str, output: str = OUTPU
         exports = _exports_in(Path(os.path.expanduser(named)))
         if exports:
             raise CheckpointError(
-                f"{typed}: {what}, but {len(exports)} exports: name one, {few([*map(str, exports)], MOST_NAMED)}"
+                f"{typed}: {what}, but {len(exports)} exports: name one, {first_few([*map(str, exports)], MOST_NAMED)}"
             )
         raise CheckpointError(f"{typed}: {what}{_similar(typed, output)}")
     if place.kind == "export":
@@ -165,7 +169,7 @@ def find_checkpoint(named: str | os.PathLike[str], key: str, output: str = OUTPU
     return run if place.kind in ("file", "checkpoints") else run / CHECKPOINTS
 
 
-def find_run_or_sweep(named: str, say: Say = tell) -> Path:
+def find_run_or_sweep(named: str, say: LogCallback = print_to_stderr) -> Path:
     """The folder of the run or sweep that an argument of `gan-report` or `gan-compare` names.
 
     For the name of several runs it is the newest run, or the newest sweep if there is no run.
@@ -183,7 +187,7 @@ def find_run_or_sweep(named: str, say: Say = tell) -> Path:
     return place.path if place.kind == "sweep" else _whole_run(place, named, "report")
 
 
-def _whole_run(place: Place, typed: str, key: str) -> Path:
+def _whole_run(place: Location, typed: str, key: str) -> Path:
     """The run that a place is, or that its checkpoint belongs to.
 
     Raises UsageError if it belongs to no run, and for `resume` if it is not the newest checkpoint.
@@ -213,7 +217,7 @@ def _is_newest(file: Path) -> bool:
     return file.name == LAST or (last.is_file() and os.path.samefile(file, last))
 
 
-def newest_run(folder: Path, say: Say = tell) -> Path | None:
+def newest_run(folder: Path, say: LogCallback = print_to_stderr) -> Path | None:
     """The newest run in `outputs/<name>` with a checkpoint, else the newest run; None if there is no run.
 
     One line says which newer runs were skipped, or that the run did not end well.
@@ -225,14 +229,16 @@ def newest_run(folder: Path, say: Say = tell) -> Path | None:
         return None
     passed, before = runs[: runs.index(taken)], kept[1:]
     if passed:
-        say(f"{folder}: using {taken.name}; without a checkpoint: {few([run.name for run in passed], MOST_NAMED)}")
+        say(
+            f"{folder}: using {taken.name}; without a checkpoint: {first_few([run.name for run in passed], MOST_NAMED)}"
+        )
     status = _end_status(taken)
     if status in FAILED:
         sound = next((run for run in before if _end_status(run) not in FAILED), None)
         other = f"; the one before it: {sound}" if sound else ""
         say(f"warning: {folder}: its newest run, {taken.name}, {status}{_newest_checkpoint(taken)}{other}")
     elif before and not passed:
-        say(f"{folder}: using {taken.name}, the newest of {counted(len(runs), 'run')}")
+        say(f"{folder}: using {taken.name}, the newest of {count_noun(len(runs), 'run')}")
     return taken
 
 
@@ -254,12 +260,12 @@ def _newest_checkpoint(run: Path) -> str:
 def _describe_sweep(path: Path, key: str) -> str:
     """The end of a message about a sweep where one run is needed: how to name one of its runs."""
     folder = path if is_sweep(path) else next(iter(sweeps_in(path)), path)
-    runs = [run for run in folder.iterdir() if A_JOBS.fullmatch(run.name) and (run / RECORD).is_file()]
+    runs = [run for run in folder.iterdir() if JOB_FOLDER.fullmatch(run.name) and (run / RECORD).is_file()]
     runs.sort(key=lambda run: [int(part) for part in run.name.split("-")])
     if not runs:
         return "a sweep, of which no job has begun a run"
     named = [f"{key}={run}" if key else str(run) for run in runs]
-    return f"a sweep; name one of its runs: {few(named, MOST_NAMED)}"
+    return f"a sweep; name one of its runs: {first_few(named, MOST_NAMED)}"
 
 
 def _similar(named: str, output: str) -> str:
@@ -268,4 +274,4 @@ def _similar(named: str, output: str) -> str:
         names = [path.name for path in Path(os.path.expanduser(output)).iterdir() if path.is_dir()]
     except OSError:
         return ""
-    return closest(Path(named).name, names)
+    return did_you_mean(Path(named).name, names)

@@ -15,7 +15,7 @@ except ImportError:
     fcntl = None
 
 
-def require_locks() -> None:
+def require_file_locks() -> None:
     """Raises UsageError on a system without file locks, where two runs could write to the same folder."""
     if fcntl is None:
         raise UsageError(
@@ -24,7 +24,7 @@ def require_locks() -> None:
         )
 
 
-def hold(file: int | IO, *, wait: bool = False) -> None:
+def lock_file(file: int | IO, *, wait: bool = False) -> None:
     """Locks the file for this process until it is closed.
 
     Raises OSError if another process holds the lock and `wait` is False, or if the system has no file locks.
@@ -34,12 +34,12 @@ def hold(file: int | IO, *, wait: bool = False) -> None:
     fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def signals(*names: str) -> tuple[signal.Signals, ...]:
+def available_signals(*names: str) -> tuple[signal.Signals, ...]:
     """The signals of these names that this system has."""
     return tuple(signal.Signals[name] for name in names if name in signal.Signals.__members__)
 
 
 # The signals on which a run saves a checkpoint and ends, each with its exit code then.
-STOP_CODES = dict(zip(signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False))
+STOP_CODES = dict(zip(available_signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False))
 STOP_SIGNALS = tuple(STOP_CODES)
-HANGUP = signals("SIGHUP")  # the terminal was closed: a sweep stops its jobs, a run alone ends at once
+HANGUP = available_signals("SIGHUP")  # the terminal was closed: a sweep stops its jobs, a run alone ends at once

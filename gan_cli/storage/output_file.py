@@ -25,7 +25,7 @@ ENDINGS = frozenset(
 )
 
 
-def file_of(out: str | None, ending: str, what: str, others: Mapping[str, str] | None = None) -> Path | None:
+def output_file(out: str | None, ending: str, what: str, others: Mapping[str, str] | None = None) -> Path | None:
     """The file that `out` names; None if it names a folder or is None.
 
     `ending` is the ending of the written file, empty if a folder of files is written. `what` describes the command in
@@ -45,7 +45,7 @@ def file_of(out: str | None, ending: str, what: str, others: Mapping[str, str] |
     raise UsageError(f"out={out}: {what} writes a file that ends in {ending}, not {found}{way}")
 
 
-def check_free(file: Path | None, beside: Iterable[Path], overwrite: bool) -> None:
+def check_overwrite(file: Path | None, beside: Iterable[Path], overwrite: bool) -> None:
     """Raises UsageError if the file that `out` names, or one of `beside` that belongs to it, must not be replaced.
 
     With `overwrite` a JSON file beside it is replaced only if `gan-sample` or `gan-export` wrote it with the old file.
@@ -72,7 +72,7 @@ def _is_sidecar(path: Path) -> bool:
     return isinstance(content, dict) and "gan_cli" in content
 
 
-def fresh(folder: Path, stem: str, ending: str, beside: Iterable[str] = ()) -> Path:
+def unused_path(folder: Path, stem: str, ending: str, beside: Iterable[str] = ()) -> Path:
     """An unused path `<folder>/<stem><ending>`, or `<stem>-2`, `<stem>-3` ...; also unused with endings `beside`."""
     for count in range(1, 100_000):
         name = stem if count == 1 else f"{stem}-{count}"

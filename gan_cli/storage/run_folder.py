@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.storage.links import open_own, refuse_link, without_link
-from gan_cli.storage.locks import hold
+from gan_cli.storage.links import open_without_symlink, refuse_symlink, remove_symlink
+from gan_cli.storage.locks import lock_file
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
 METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
 LAST, BEST = "last.safetensors", "best.safetensors"  # in CHECKPOINTS
-SWEEP_PREFIX, OUTCOME = "sweep_", "outcome.json"  # of a sweep's folder; in a job's folder
-SWEEP, BOARD = "sweep.json", "leaderboard.json"  # in a sweep's folder
+SWEEP_PREFIX, JOB_OUTCOME = "sweep_", "outcome.json"  # of a sweep's folder; in a job's folder
+SWEEP_RECORD, LEADERBOARD = "sweep.json", "leaderboard.json"  # in a sweep's folder
 STOP_FILE = ".stopped"  # in a sweep's folder: a launcher's processes start no more jobs when it is there
 WRITTEN_BY_HYDRA = ("multirun.yaml", "optimization_results.yaml")  # in a sweep's folder
 # Files that are written in place and folders that are written into; all other files are replaced as a whole.
 NO_LINKS = (LOCK, METRICS, BUDGET, LOG, CHECKPOINTS, SAMPLES, STOP_FILE, *WRITTEN_BY_HYDRA)
-A_JOBS = re.compile(r"\d+(-\d+)?")  # the name of a job's folder
+JOB_FOLDER = re.compile(r"\d+(-\d+)?")  # the name of a job's folder
 DATE_FORMAT = "%Y-%m-%d_%H%M%S"
 DATED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
 
@@ -63,15 +63,15 @@ def create_run_folder(folder: Path) -> Path:
 def lock(folder: Path) -> IO[str]:
     """Locks the folder for this process until the returned file is closed; StorageError names a process that has it.
 
-    LinkError if one of our files in it is a link, since another user may have made the folder.
+    SymlinkError if one of our files in it is a link, since another user may have made the folder.
     """
     try:
         refuse_links(folder)
-        handle = open_own(folder / LOCK, "a+")
+        handle = open_without_symlink(folder / LOCK, "a+")
     except OSError as error:
         raise StorageError(f"{folder}: cannot be locked ({error.strerror})") from error
     try:
-        hold(handle)
+        lock_file(handle)
     except OSError as error:
         handle.seek(0)
         holder = one_line(handle.read(200)) or "another process"
@@ -84,12 +84,12 @@ def lock(folder: Path) -> IO[str]:
 
 
 def refuse_links(folder: Path) -> None:
-    """LinkError if a file or folder that is written in place, in a run's or a sweep's folder, is a link."""
+    """SymlinkError if a file or folder that is written in place, in a run's or a sweep's folder, is a link."""
     for name in NO_LINKS:
-        refuse_link(folder / name)
+        refuse_symlink(folder / name)
     for path in folder.iterdir():
-        if A_JOBS.fullmatch(path.name):
-            refuse_link(path)
+        if JOB_FOLDER.fullmatch(path.name):
+            refuse_symlink(path)
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -133,7 +133,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file so that it is always complete under its name, also if several processes write it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    without_link(temporary).write_text(text, encoding="utf-8", errors="backslashreplace")
+    remove_symlink(temporary).write_text(text, encoding="utf-8", errors="backslashreplace")
     os.replace(temporary, path)
 
 
@@ -146,6 +146,6 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def started_in(folder: Path) -> Path:
+def start_folder(folder: Path) -> Path:
     """The folder in which the run was started; relative paths in its config are relative to it."""
     return Path(str(read_record(folder).get("directory", ".")))

@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
 from gan_cli.config import recipes
-from gan_cli.config.compose import HYDRA_KEYS, Composed, compose_checked, groups
+from gan_cli.config.compose import HYDRA_KEYS, Composed, compose_overrides, groups
 from gan_cli.config.overrides import read_override
 from gan_cli.errors import UsageError, one_line
 
@@ -93,18 +93,18 @@ def _compose_all(
     their own key and in keys that follow it.
     """
     options = groups(command)
-    composing = {*options, *recipes.DEPENDENTS, *recipes.DEPENDENTS.values()}
+    composing = {*options, *recipes.REQUIRED_KEYS, *recipes.REQUIRED_KEYS.values()}
     composed: dict[tuple[str, ...], Composed] = {}
 
     def compose(combination: Sequence[Override], recipe: str) -> dict[str, Any]:
         lines = (recipe, *(each.input_line or "" for each in combination if each.key_or_group in composing))
         if lines not in composed:
-            composed[lines] = compose_checked(command, combination, recipe)
+            composed[lines] = compose_overrides(command, combination, recipe)
         base = composed[lines]
         data = copy.deepcopy(base.data)
         for override in combination:
             key = override.key_or_group
-            for dotted in (key, *base.followers.get(key, ())) if key not in options else ():
+            for dotted in (key, *base.interpolations.get(key, ())) if key not in options else ():
                 _set(data, dotted, override.value())
         return data
 
@@ -112,7 +112,7 @@ def _compose_all(
     for combination in combinations:
         data = typed = compose(combination, recipes.NONE)
         if typed.get(recipes.GROUP) == recipes.AUTO:
-            data = compose(combination, recipes.choose(typed).name)
+            data = compose(combination, recipes.choose_recipe(typed).name)
         values = {each.key_or_group: each.value() for each in combination if each.key_or_group in varied}
         found.append(Combination(tuple(override.input_line or "" for override in combination), values, data, typed))
     return found

@@ -14,15 +14,21 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gan_cli.config.commands import CompareConfig
-from gan_cli.config.metric_names import Figure, direction, newest_evaluated
-from gan_cli.config.schema import shown
+from gan_cli.config.metric_names import MetricResult, better_direction, load_newest_evaluation
+from gan_cli.config.schema import format_value
 from gan_cli.config.train_config import flatten
-from gan_cli.errors import StorageError, UsageError, counted, one_line
-from gan_cli.runs.best_metrics import chosen_figures
-from gan_cli.runs.comparability import MEASURED_ON, basis_by_config, basis_of, differences, not_comparable
+from gan_cli.errors import StorageError, UsageError, count_noun, one_line
+from gan_cli.runs.best_metrics import read_best_metrics
+from gan_cli.runs.comparability import (
+    BASIS_KEY,
+    basis_from_config,
+    describe_differences,
+    explain_incomparable,
+    metric_basis,
+)
 from gan_cli.runs.log import read_metrics
 from gan_cli.storage.locate import find_run_or_sweep
-from gan_cli.storage.output_file import check_free
+from gan_cli.storage.output_file import check_overwrite
 from gan_cli.storage.run_folder import RECORD, read_record, write_text
 from gan_cli.sweeps.outcomes import last_attempts
 from gan_cli.sweeps.sweep_folder import read_sweep
@@ -47,7 +53,7 @@ class ComparedRun:
     findings: list[str]
     last: dict[str, float]
     metrics: dict[str, float]
-    evaluated: dict[str, Figure]
+    evaluated: dict[str, MetricResult]
     measured_on: Any = None
     evaluated_on: Any = None
 
@@ -57,12 +63,12 @@ def compare(config: CompareConfig) -> int:
     if config.out is not None and not config.out.lower().endswith(".csv"):
         raise UsageError(f"out={config.out}: the table is written as a .csv file, give such a name")
     file = None if config.out is None else Path(config.out).expanduser()
-    check_free(file, (), config.overwrite)
+    check_overwrite(file, (), config.overwrite)
     folders = list(dict.fromkeys(run for path in config.paths for run in _find_runs(path)))
     if len(folders) < 2:
         raise UsageError("expected two runs or more, as gan-compare outputs/NAME/DATE outputs/NAME/DATE, or a sweep")
     if len(folders) > MAX_RUNS:
-        raise UsageError(f"{counted(len(folders), 'run')}: at most {MAX_RUNS} are compared; name some of them")
+        raise UsageError(f"{count_noun(len(folders), 'run')}: at most {MAX_RUNS} are compared; name some of them")
     runs = [_read_run(folder) for folder in folders]
     console = Console()
     for start in range(0, len(runs), RUNS_PER_TABLE):
@@ -93,16 +99,16 @@ def _read_run(folder: Path) -> ComparedRun:
     for line in read_metrics(folder):
         findings += line.get("findings", ())
         last |= {name: line[name] for name in ("step", "seconds") if name in line}
-    config, ended, evaluated = record.get("config"), record.get("ended"), newest_evaluated(folder)
+    config, ended, evaluated = record.get("config"), record.get("ended"), load_newest_evaluation(folder)
     return ComparedRun(
         folder=folder,
         config=dict(flatten(config)) if isinstance(config, dict) else {},
         ended=ended if isinstance(ended, dict) else {},
         findings=list(dict.fromkeys(findings)),
         last=last,
-        metrics=chosen_figures(folder).figures,
+        metrics=read_best_metrics(folder).metrics,
         evaluated={figure.name: figure for figure in evaluated.figures} if evaluated is not None else {},
-        measured_on=record.get(MEASURED_ON),
+        measured_on=record.get(BASIS_KEY),
         evaluated_on=evaluated.about.get("basis") if evaluated is not None else None,
     )
 
@@ -114,7 +120,7 @@ def _table(runs: Sequence[ComparedRun], some: Sequence[ComparedRun]) -> Table:
     """A table of some of the runs, with the rows of all runs, so that several tables can be compared."""
     table = Table(Column(overflow="fold"), *(Column(Text(one_line(run.folder, 200)), overflow="fold") for run in some))
     for key in _differing_keys(runs):
-        table.add_row(Text(one_line(key, 80)), *(Text(shown(run.config.get(key))) for run in some))
+        table.add_row(Text(one_line(key, 80)), *(Text(format_value(run.config.get(key))) for run in some))
     table.add_section()
     for name, cell in _SUMMARY_ROWS.items():
         table.add_row(name, *(Text(cell(run)) for run in some))
@@ -138,7 +144,7 @@ def _write_csv(runs: Sequence[ComparedRun], path: Path) -> None:
     """Writes a row for each run with what the tables show, with all digits; StorageError if that fails."""
     rows = []
     for run in runs:
-        row = {"run": str(run.folder), **{key: shown(run.config.get(key)) for key in _differing_keys(runs)}}
+        row = {"run": str(run.folder), **{key: format_value(run.config.get(key)) for key in _differing_keys(runs)}}
         row |= {"status": str(run.ended.get("status", "not ended")), "findings": " ".join(run.findings)}
         row |= {name: repr(value) for name, value in run.last.items()}
         row |= {name: repr(run.metrics[name]) for name in _result_metrics(runs) if name in run.metrics}
@@ -165,34 +171,34 @@ _SUMMARY_ROWS: dict[str, Callable[[ComparedRun], str]] = {
 def _differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
     """The keys whose values differ between runs, in the order of the config."""
     keys = dict.fromkeys(key for run in runs for key in run.config if key not in IGNORED_KEYS)
-    return [key for key in keys if len({shown(run.config.get(key)) for run in runs}) > 1]
+    return [key for key in keys if len({format_value(run.config.get(key)) for run in runs}) > 1]
 
 
 def _result_metrics(runs: Sequence[ComparedRun]) -> list[str]:
     """The metrics to show: first those of which one value is better than another, then losses and speed."""
     names = dict.fromkeys(name for run in runs for name in run.metrics)
-    ranking = [name for name in names if direction(name)]
+    ranking = [name for name in names if better_direction(name)]
     return [*ranking, *(name for name in names if name.startswith("loss/") or name == "images_per_second")]
 
 
 def _best(name: str, values: Sequence[float | None]) -> float | None:
     """The best value of a metric; None if it has no better direction or fewer than two runs have it."""
     present = [value for value in values if value is not None]
-    if not direction(name) or len(present) < 2:
+    if not better_direction(name) or len(present) < 2:
         return None
-    return max(present) if direction(name) == "higher" else min(present)
+    return max(present) if better_direction(name) == "higher" else min(present)
 
 
 def _basis_differences(runs: Sequence[ComparedRun], name: str, *, evaluated: bool = False) -> list[str]:
     """In what the data differ on which the runs' values of this metric were measured; then none is called the best."""
     some = [run for run in runs if name in (run.evaluated if evaluated else run.metrics)]
-    if not direction(name) or len(some) < 2:
+    if not better_direction(name) or len(some) < 2:
         return []
-    bases = [_evaluated_basis(run) if evaluated else basis_of(run.measured_on, name) for run in some]
+    bases = [_evaluated_basis(run) if evaluated else metric_basis(run.measured_on, name) for run in some]
     if None in bases:
         numbers = [run.evaluated[name].n if evaluated else None for run in some]
-        bases = [{**basis_by_config(run.config, name), "n": n} for run, n in zip(some, numbers, strict=True)]
-    return differences([basis for basis in bases if basis is not None])
+        bases = [{**basis_from_config(run.config, name), "n": n} for run, n in zip(some, numbers, strict=True)]
+    return describe_differences([basis for basis in bases if basis is not None])
 
 
 def _evaluated_basis(run: ComparedRun) -> dict[str, Any] | None:
@@ -211,7 +217,7 @@ def _incomparable_lines(runs: Sequence[ComparedRun]) -> list[str]:
             reasons.setdefault(tuple(_basis_differences(runs, name, evaluated=evaluated)), []).append(
                 one_line(name, 80)
             )
-        lines += [f"{title}: {not_comparable(some, why)}" for why, some in reasons.items() if why]
+        lines += [f"{title}: {explain_incomparable(some, why)}" for why, some in reasons.items() if why]
     return lines
 
 
@@ -219,7 +225,7 @@ def _value_cell(value: float, text: str, best: float | None) -> Text:
     return Text(text, style="bold" if value == best else "")
 
 
-def _with_interval(figure: Figure) -> str:
+def _with_interval(figure: MetricResult) -> str:
     """The value and its 95 % interval, as `3.21 (3.1 to 3.4)`."""
     low_high = "" if figure.interval is None else " ({:.4g} to {:.4g})".format(*figure.interval)
     return f"{figure.value:.4g}{low_high}"

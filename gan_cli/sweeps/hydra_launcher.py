@@ -21,8 +21,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gan_cli.config.compose import searchpath_overrides
-from gan_cli.config.metric_names import direction, find_figure
-from gan_cli.config.overrides import as_typed, quote, quote_literals, read_override
+from gan_cli.config.metric_names import better_direction, find_metric
+from gan_cli.config.overrides import quote_for_hydra, quote_literals, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder
 from gan_cli.errors import UsageError, one_line
 from gan_cli.storage.run_folder import STOP_FILE
@@ -85,7 +85,7 @@ class HydraJob:
         known = {outcome["key"]: outcome["job"] for outcome in trial_outcomes(folder)}
         while key not in known and not _create_trial_folder(folder / str(number)):
             number += 1
-        typed = tuple(as_typed(line) for line in lines)
+        typed = tuple(unquote_literals(line) for line in lines)
         return Job(known.get(key, number), key, varied, given.get("seed"), typed)
 
 
@@ -145,10 +145,10 @@ def _values_of(lines: Iterable[str]) -> dict[str, Any]:
 def objective_value(outcome: dict[str, Any], ranked_by: tuple[str, ...]) -> float | None:
     """Returns the metric that ranks a job: the worst value if its training failed, None if it is not known."""
     if outcome["status"] in FAILED_TRAINING:
-        return float("-inf" if direction(ranked_by[0]) == "higher" else "inf")
+        return float("-inf" if better_direction(ranked_by[0]) == "higher" else "inf")
     if outcome["status"] != "done":
         return None
-    found = (find_figure(outcome["figures"], wanted) for wanted in ranked_by)
+    found = (find_metric(outcome["figures"], wanted) for wanted in ranked_by)
     return next((each[1] for each in found if each is not None), None)
 
 
@@ -159,7 +159,7 @@ def run_through_hydra(this: Sweep, processes: JobProcesses) -> None:
     """
     folder = this.settings.folder
     (folder / STOP_FILE).unlink(missing_ok=True)
-    own = [f"hydra.sweep.dir={quote(str(folder.absolute()))}", *searchpath_overrides()]
+    own = [f"hydra.sweep.dir={quote_for_hydra(str(folder.absolute()))}", *searchpath_overrides()]
     sys.argv = ["gan-train", "-m", *own, *this.hydra, *this.overrides, *this.added]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them and exiting with 1
     job = HydraJob(replace(this, hydra=()), os.getpid())

@@ -21,9 +21,9 @@ from typing import IO, Any
 
 from gan_cli.errors import StorageError
 from gan_cli.isolated_process import child_command
-from gan_cli.storage.links import LinkError
+from gan_cli.storage.links import SymlinkError
 from gan_cli.storage.locks import HANGUP, STOP_SIGNALS
-from gan_cli.storage.run_folder import OUTCOME, lock, write_json
+from gan_cli.storage.run_folder import JOB_OUTCOME, lock, write_json
 from gan_cli.sweeps.outcomes import Job, Settings, build_outcome, classify_exit, load_outcome, next_folder
 
 JOB_MODULE = "gan_cli.cli.sweep_job"  # started by name: it imports the command line, which imports this
@@ -103,9 +103,9 @@ def run_job(job: Job, settings: Settings, processes: JobProcesses) -> dict[str, 
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / OUTCOME, outcome)
+        write_json(folder / JOB_OUTCOME, outcome)
     except OSError as error:  # a full disk ends no sweep: the run's own record has how it ended
-        print_line(f"warning: {folder / OUTCOME}: cannot be written ({error.strerror}); going on")
+        print_line(f"warning: {folder / JOB_OUTCOME}: cannot be written ({error.strerror}); going on")
     return outcome
 
 
@@ -128,7 +128,7 @@ def _wait_until_free(folder: Path) -> None:
         try:
             lock(folder).close()
             return
-        except LinkError:  # the job itself reports it
+        except SymlinkError:  # the job itself reports it
             return
         except StorageError:
             time.sleep(0.1)

@@ -8,8 +8,14 @@ from collections.abc import Sequence
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
-from gan_cli.config.metric_names import direction, find_figure
-from gan_cli.runs.comparability import MEASURED_ON, basis_by_config, basis_of, differences, not_comparable
+from gan_cli.config.metric_names import better_direction, find_metric
+from gan_cli.runs.comparability import (
+    BASIS_KEY,
+    basis_from_config,
+    describe_differences,
+    explain_incomparable,
+    metric_basis,
+)
 from gan_cli.sweeps.outcomes import FAILED_TRAINING
 
 MODES_COVERED, MODE_BALANCE = "modes/covered", "modes/reverse_kl"  # the second ranks configs that cover as many modes
@@ -61,8 +67,8 @@ def build_board(command: str, ranked_by: Sequence[str], outcomes: Sequence[dict[
     ranked = sorted(grouped.values(), key=lambda jobs: (_basis_rank(jobs, bases), *_rank(jobs, metric)))
     return {
         "metric": metric,
-        "unranked": "" if metric is None else not_comparable([metric], differences(kinds)),
-        "better": direction(metric) if metric is not None else "lower",
+        "unranked": "" if metric is None else explain_incomparable([metric], describe_differences(kinds)),
+        "better": better_direction(metric) if metric is not None else "lower",
         "command": command,
         "varied": list(dict.fromkeys(key for outcome in outcomes for key in outcome["config"])),
         "rows": [_row(jobs, metric) for jobs in ranked],
@@ -71,7 +77,7 @@ def build_board(command: str, ranked_by: Sequence[str], outcomes: Sequence[dict[
 
 
 def _metric_in(wanted: str, outcomes: Sequence[dict[str, Any]]) -> str | None:
-    found = (find_figure(outcome["figures"], wanted) for outcome in outcomes)
+    found = (find_metric(outcome["figures"], wanted) for outcome in outcomes)
     return next((each[0] for each in found if each is not None), None)
 
 
@@ -83,12 +89,12 @@ def _bases(outcomes: Sequence[dict[str, Any]], metric: str | None) -> dict[int, 
     if metric is None:
         return {}
     done = {job["job"]: job for job in outcomes if job["status"] == "done"}
-    names = {number: find_figure(job["figures"], metric.partition("-")[0]) for number, job in done.items()}
-    recorded = {number: basis_of(done[number].get(MEASURED_ON), metric) for number, name in names.items() if name}
+    names = {number: find_metric(job["figures"], metric.partition("-")[0]) for number, job in done.items()}
+    recorded = {number: metric_basis(done[number].get(BASIS_KEY), metric) for number, name in names.items() if name}
     if None not in recorded.values():
         return {number: basis for number, basis in recorded.items() if basis is not None}
     return {
-        number: {**basis_by_config(done[number]["config"], metric), "extractor": name[0].partition("-")[2]}
+        number: {**basis_from_config(done[number]["config"], metric), "extractor": name[0].partition("-")[2]}
         for number, name in names.items()
         if name is not None
     }
@@ -110,7 +116,7 @@ def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
     failures = [
         {key: job[key] for key in ("job", "seed", "status", "reason")} for job in jobs if job["status"] != "done"
     ]
-    sign = -1 if metric is not None and direction(metric) == "higher" else 1
+    sign = -1 if metric is not None and better_direction(metric) == "higher" else 1
     best = min(measured, key=lambda job: sign * job["figures"][metric]) if measured else (done or jobs)[0]
     return {
         "config": {key: value for key, value in jobs[0]["config"].items() if key != "seed"},
@@ -141,6 +147,6 @@ def _rank(jobs: list[dict[str, Any]], metric: str | None) -> tuple[Any, ...]:
         return (3, 0, 0, jobs[0]["job"])
     failed = any(job["status"] in FAILED_TRAINING for job in jobs)
     missing = any(job["status"] != "done" for job in jobs)
-    sign = -1 if direction(metric) == "higher" else 1
+    sign = -1 if better_direction(metric) == "higher" else 1
     balance = [metrics[MODE_BALANCE] for metrics in done if metric == MODES_COVERED and MODE_BALANCE in metrics]
     return (2 if failed else int(missing), sign * fmean(values), fmean(balance) if balance else 0, jobs[0]["job"])

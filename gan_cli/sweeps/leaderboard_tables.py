@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gan_cli.config.schema import shown
+from gan_cli.config.schema import format_value
 from gan_cli.errors import one_line
-from gan_cli.storage.run_folder import BOARD, write_text
+from gan_cli.storage.run_folder import LEADERBOARD, write_text
 
-NAME = BOARD.removesuffix(".json")  # .json, .csv, .md
+NAME = LEADERBOARD.removesuffix(".json")  # .json, .csv, .md
 NO_RANKING = (
     "not ranked: no metric was computed; choose one by evaluation.metrics=[frechet] or evaluation.best=..., which need"
     " at least 20 samples"
@@ -50,7 +50,7 @@ def _csv(board: dict[str, Any]) -> str:
         low, high = row["interval"] or ("", "")
         writer.writerow([
             _rank_cell(board, rank, row),
-            *(shown(row["config"].get(key)) for key in _keys(board)),
+            *(format_value(row["config"].get(key)) for key in _keys(board)),
             "" if row["mean"] is None else row["mean"],
             low,
             high,
@@ -82,7 +82,7 @@ def _markdown(folder: Path, board: dict[str, Any]) -> str:
     for rank, row in enumerate(board["rows"], start=1):
         cells = [
             _rank_cell(board, rank, row),
-            *(shown(row["config"].get(key)) for key in keys),
+            *(format_value(row["config"].get(key)) for key in keys),
             _number(row["mean"]),
             _interval(row),
             f"{_measured_count(row)} of {len(row['jobs'])}",
@@ -163,7 +163,7 @@ def print_board(folder: Path, board: dict[str, Any]) -> None:
     for column in ("", "varied", board["metric"] or "metric", "95 %", "seconds", "runs"):
         table.add_column(Text(column), overflow="fold")
     for rank, row in enumerate(board["rows"], start=1):
-        varied = " ".join(f"{key}={shown(value)}" for key, value in row["config"].items())
+        varied = " ".join(f"{key}={format_value(value)}" for key, value in row["config"].items())
         runs, done = len(row["jobs"]), len(row["jobs"]) - len(row["failures"])
         states = [
             f"{done} of {runs} done" if row["failures"] else f"{done} done",

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.errors import one_line
-from gan_cli.runs.best_metrics import chosen_figures
-from gan_cli.runs.comparability import MEASURED_ON
-from gan_cli.runs.log import LARGEST, read_metrics
+from gan_cli.runs.best_metrics import read_best_metrics
+from gan_cli.runs.comparability import BASIS_KEY
+from gan_cli.runs.log import MAX_VALUE, read_metrics
 from gan_cli.storage.locks import STOP_CODES
-from gan_cli.storage.run_folder import CHECKPOINTS, OUTCOME, read_record
+from gan_cli.storage.run_folder import CHECKPOINTS, JOB_OUTCOME, read_record
 
 REFUSED_CODES = (2, 3, 5)  # exit codes of a run that did not begin
 FAILED_TRAINING = ("diverged", "collapsed")
@@ -133,7 +133,7 @@ def last_attempts(sweep: Path) -> list[Path]:
 def read_outcome(folder: Path) -> dict[str, Any] | None:
     """Reads a job's `outcome.json`, with everything of the wrong type left out; None if it is missing or damaged."""
     try:
-        data = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
+        data = json.loads((folder / JOB_OUTCOME).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     kinds = {"config": dict, "status": str, "reason": str, "figures": dict, "code": int, "findings": list}
@@ -150,13 +150,13 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
     return data | texts | place | {
         "figures": metrics, "findings": findings, "seconds": _seconds(data.get("seconds")),
         "key": one_line(data.get("key"), 100), "config": config, "seed": seed if type(seed) is int else None,
-        MEASURED_ON: _measured_on(data.get(MEASURED_ON)),
+        BASIS_KEY: _measured_on(data.get(BASIS_KEY)),
         "code": data["code"] if 0 <= data["code"] < 256 else 1, "overrides": list(map(str, data["overrides"])),
     }  # fmt: skip
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < LARGEST
+    return type(value) in (int, float) and abs(value) < MAX_VALUE
 
 
 def _is_plain(value: Any, depth: int = 4) -> bool:
@@ -186,8 +186,8 @@ def build_outcome(job: Job, settings: Settings, folder: Path | None, status: str
         "status": status,
         "reason": one_line(reason, 300),
         "findings": _findings(folder) if folder is not None else [],
-        "figures": chosen_figures(folder).figures if folder is not None else {},
-        MEASURED_ON: _measured_on(record.get(MEASURED_ON)),
+        "figures": read_best_metrics(folder).metrics if folder is not None else {},
+        BASIS_KEY: _measured_on(record.get(BASIS_KEY)),
         "seconds": _seconds(ended.get("seconds")) if isinstance(ended, dict) else 0.0,
         "folder": folder.name if folder is not None else None,
         "code": _exit_code(status),

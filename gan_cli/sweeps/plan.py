@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.config import recipes, schema, train_config
-from gan_cli.config.compatibility import WITH_MODES, validate
+from gan_cli.config.compatibility import DATASETS_WITH_MODES, validate
 from gan_cli.config.compose import HYDRA_KEYS
-from gan_cli.config.metric_names import direction, maker_of
-from gan_cli.config.overrides import as_typed
-from gan_cli.config.search_path import named_folder
+from gan_cli.config.metric_names import better_direction, metric_option
+from gan_cli.config.overrides import unquote_literals
+from gan_cli.config.search_path import explicit_config_folder
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError
 from gan_cli.image_labels.several import check_paths
-from gan_cli.runs.comparability import changes_basis
+from gan_cli.runs.comparability import key_changes_basis
 from gan_cli.sweeps.combinations import PlannedSweep
 from gan_cli.sweeps.outcomes import Job, Settings
 
@@ -63,7 +63,7 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
     added = _added_overrides(planned, parsed)
     own = tuple(each for each in overrides if not each.lstrip("+").startswith(HYDRA_KEYS))
     jobs = _jobs_of(planned, parsed, added)
-    config_dir = named_folder()
+    config_dir = explicit_config_folder()
     _refuse_small(parsed)
     metric = first.selection_metric or ("frechet" if FRECHET in added else None)
     ranked_by = (metric,) if metric is not None else DEFAULT_RANKING
@@ -94,7 +94,7 @@ def _jobs_of(planned: PlannedSweep, parsed: Sequence[Config], added: tuple[str, 
     """One job for each distinct combination, by its key."""
     jobs: dict[str, Job] = {}
     for combination, config in zip(planned.combinations, parsed, strict=True):
-        typed = _job_overrides(as_typed(override) for override in combination.overrides)
+        typed = _job_overrides(unquote_literals(override) for override in combination.overrides)
         leaves = train_config.flatten(train_config.to_dict(schema.parse(Config, combination.typed)))
         data = {key: value for key, value in leaves if key not in KEYS_OUTSIDE_JOB_IDENTITY}
         key = short_hash([data, added])
@@ -104,7 +104,7 @@ def _jobs_of(planned: PlannedSweep, parsed: Sequence[Config], added: tuple[str, 
 
 def _refuse_objective(planned: PlannedSweep, first: Config, metric: str | None, ranked_by: str) -> None:
     """UsageError if a search has no metric to go by, or one that its trials would measure on different data."""
-    moving = [key for key in planned.varied if changes_basis(key, ranked_by)]
+    moving = [key for key in planned.varied if key_changes_basis(key, ranked_by)]
     if moving:
         raise UsageError(
             f"{moving[0]}: a search needs one comparable metric, and {ranked_by} of other data, sizes or features"
@@ -132,7 +132,7 @@ def _check(planned: PlannedSweep) -> list[Config]:
         raise UsageError(
             f"jobs={first.jobs}: not with {planned.hydra[0]}; use hydra/launcher=joblib hydra.launcher.n_jobs=..."
         )
-    train_config.settle_end(first, planned.named)
+    train_config.resolve_run_length(first, planned.named)
     clashes = []
     for config in parsed:
         try:
@@ -156,7 +156,7 @@ def _added_overrides(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[s
     added = []
     metrics_are_named = any(config.evaluation.metrics for config in parsed)
     if not metrics_are_named and not {"evaluation", "evaluation.metrics"} & {*planned.named}:
-        makers = [maker for maker in dict.fromkeys(maker_of(config.evaluation.best) for config in parsed) if maker]
+        makers = [maker for maker in dict.fromkeys(metric_option(config.evaluation.best) for config in parsed) if maker]
         if makers:
             added.append(f"evaluation.metrics=[{','.join(makers)}]")
         elif (
@@ -187,7 +187,7 @@ def _refuse_small(parsed: Sequence[Config]) -> None:
 
 def _with_implied_metric(config: Config) -> Config:
     """The config with the metric that computes its `evaluation.best`, unless metrics are named."""
-    maker, section = maker_of(config.evaluation.best), config.evaluation
+    maker, section = metric_option(config.evaluation.best), config.evaluation
     if maker is None or section.metrics:
         return config
     return dataclasses.replace(config, evaluation=dataclasses.replace(section, metrics=(maker,)))
@@ -199,7 +199,7 @@ def _needs_metric(config: Config) -> bool:
         images = len(config.sample_shape) == 3
     except UsageError:  # its job will report it
         images = True
-    return images and config.selection_metric is None and config.dataset.name not in WITH_MODES
+    return images and config.selection_metric is None and config.dataset.name not in DATASETS_WITH_MODES
 
 
 def _too_few_samples(config: Config) -> int | None:
@@ -223,7 +223,7 @@ def _unranked_note(parsed: Sequence[Config], added: Sequence[str]) -> str:
 
 def _has_known_classes(config: Config) -> bool:
     """Whether a run measures a metric by itself: the modes of its data, or the classes that it generates."""
-    return config.dataset.name in WITH_MODES or config.conditioning.name != "none"
+    return config.dataset.name in DATASETS_WITH_MODES or config.conditioning.name != "none"
 
 
 def _job_overrides(overrides: Any) -> tuple[str, ...]:
@@ -256,7 +256,7 @@ def _search_defaults(planned: PlannedSweep, metric: str, seed: int) -> tuple[str
     if "hydra/sweeper=optuna" not in planned.hydra:
         return ()
     defaults = {"hydra.sweeper.max_failure_rate": "1.0"}
-    defaults["hydra.sweeper.direction"] = "maximize" if direction(metric) == "higher" else "minimize"
+    defaults["hydra.sweeper.direction"] = "maximize" if better_direction(metric) == "higher" else "minimize"
     if "hydra/sweeper/sampler" not in given:
         defaults["hydra.sweeper.sampler.seed"] = str(seed)
     if "hydra/launcher" not in given:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gan_cli.errors import counted
-from gan_cli.plugins.option_sources import tell_taken
-from gan_cli.reports.page import place_for
-from gan_cli.runs.comparability import changes_basis
-from gan_cli.storage.run_folder import SWEEP, sweeps_in
+from gan_cli.errors import count_noun
+from gan_cli.plugins.option_sources import print_used_files
+from gan_cli.reports.page import choose_report_path
+from gan_cli.runs.comparability import key_changes_basis
+from gan_cli.storage.run_folder import SWEEP_RECORD, sweeps_in
 from gan_cli.sweeps import leaderboard_tables
 from gan_cli.sweeps.combinations import compose_sweep
 from gan_cli.sweeps.current_results import write_leaderboard
@@ -28,7 +28,7 @@ from gan_cli.sweeps.sweep_folder import open_sweep, read_sweep
 def run_sweep(arguments: Sequence[str], command: str) -> int:
     """Runs the jobs that are not finished; returns 0, the first failed job's exit code, or 128 plus the signal."""
     this = plan(compose_sweep("train", arguments), arguments, command)
-    tell_taken("train")
+    print_used_files("train")
     had_output = this.parent.parent.exists()
     processes = JobProcesses()
     with open_sweep(this) as (this, begun), processes:
@@ -47,7 +47,7 @@ def run_sweep(arguments: Sequence[str], command: str) -> int:
             _run_all(this, waiting, processes)
         board = write_leaderboard(this)
         leaderboard_tables.print_board(this.settings.folder, board)
-        print(f"report: {place_for(this.settings.folder)}", flush=True)
+        print(f"report: {choose_report_path(this.settings.folder)}", flush=True)
     if processes.received is not None:
         return 128 + processes.received
     return next((outcome["code"] for outcome in board["jobs"] if outcome["code"] != 0), 0)
@@ -69,11 +69,11 @@ def _print_plan(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
         print(f"sweep: {folder}" + (": earlier trials are not run again" if begun else ""), flush=True)
         return
     print(
-        f"sweep: {folder}: {counted(count, 'job')}"
+        f"sweep: {folder}: {count_noun(count, 'job')}"
         + (f", {this.parallel_jobs} at a time" if this.parallel_jobs > 1 else "")
     )
     ranked_by = this.settings.ranked_by[0]
-    moving = [key for key in _varied(this.jobs) if changes_basis(key, ranked_by)]
+    moving = [key for key in _varied(this.jobs) if key_changes_basis(key, ranked_by)]
     if moving and not this.ranking_note:
         print(f"not ranked if {ranked_by} is measured on different data: runs differ in {', '.join(moving)}")
     if begun:
@@ -125,7 +125,7 @@ def _remove_empty(folder: Path, *, had_output: bool) -> None:
     """Removes a sweep's folder, and those above it that it alone created, unless they hold anything else."""
     created = [folder, folder.parent, *([] if had_output else [folder.parent.parent])]
     with contextlib.suppress(OSError):
-        for name in (SWEEP, ".lock"):
+        for name in (SWEEP_RECORD, ".lock"):
             (folder / name).unlink(missing_ok=True)
         for path in created:
             path.rmdir()

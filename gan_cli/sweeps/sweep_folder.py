@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli import __version__
-from gan_cli.storage.locks import hold, require_locks
-from gan_cli.storage.run_folder import SWEEP, SWEEP_PREFIX, create_dated_folder, lock, sweeps_in, write_json
+from gan_cli.storage.locks import lock_file, require_file_locks
+from gan_cli.storage.run_folder import SWEEP_PREFIX, SWEEP_RECORD, create_dated_folder, lock, sweeps_in, write_json
 from gan_cli.sweeps.plan import Sweep
 
 
@@ -23,7 +23,7 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
 
     The folder is the newest of its name with the same jobs, or a new one. StorageError if it is in use.
     """
-    require_locks()
+    require_file_locks()
     this.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
         with _exclusive(this.parent):
@@ -31,7 +31,7 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
             folder = found[0] if found is not None else create_dated_folder(this.parent, SWEEP_PREFIX)
             held.enter_context(lock(folder))
             if found is None:
-                write_json(folder / SWEEP, _record_of(this))
+                write_json(folder / SWEEP_RECORD, _record_of(this))
         settings = dataclasses.replace(this.settings, folder=folder)
         if found is not None:
             number = {job["key"]: job["number"] for job in found[1]["jobs"]}
@@ -58,7 +58,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
     """Holds a lock on the folder while a sweep is looked up or created in it; waits for other processes."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        hold(descriptor, wait=True)
+        lock_file(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)
@@ -77,7 +77,7 @@ def _find_begun(this: Sweep) -> tuple[Path, dict[str, Any]] | None:
 def read_sweep(folder: Path) -> dict[str, Any] | None:
     """Reads the record of a sweep; None if it is missing, or not as a sweep writes it."""
     try:
-        record = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
+        record = json.loads((folder / SWEEP_RECORD).read_text(encoding="utf-8"))
         jobs = [{"key": str(job["key"]), "number": int(job["number"])} for job in record["jobs"]]
         return {"identity": str(record["identity"]), "command": str(record["command"]), "jobs": jobs}
     except (OSError, ValueError, TypeError, KeyError):

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from gan_cli.config.metric_names import find_figure, is_better
-from gan_cli.errors import CheckpointError, StorageError, counted
-from gan_cli.runs.comparability import MEASURED_FROM, MEASURED_ON, basis_of, differences
+from gan_cli.config.metric_names import find_metric, is_better
+from gan_cli.errors import CheckpointError, StorageError, count_noun
+from gan_cli.runs.comparability import BASIS_FROM_STEP_KEY, BASIS_KEY, describe_differences, metric_basis
 from gan_cli.runs.log import read_metrics
 from gan_cli.state import checkpoint
 from gan_cli.state.train_state import require_finite, state_tensors
@@ -25,9 +25,9 @@ def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
     wanted, every = run.config.selection_metric, run.config.training.evaluate_every
     if wanted is None or not every:  # a single evaluation in the end has none to be better than
         return False
-    found = find_figure(values, wanted)
+    found = find_metric(values, wanted)
     if found is None:
-        run.log.say(f"warning: no {wanted} was worked out at step {run.state.counters.step:,}")
+        run.log.info(f"warning: no {wanted} was worked out at step {run.state.counters.step:,}")
         return False
     name, value = found
     if run.best is None:
@@ -37,8 +37,8 @@ def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
     patience = run.config.evaluation.patience
     if patience is None or run.best is None or _evaluations_since(run, run.best, name, every) < patience:
         return False
-    run.log.say(
-        f"stopping early: no better {name} in {counted(patience, 'evaluation')} (evaluation.patience); the best is"
+    run.log.info(
+        f"stopping early: no better {name} in {count_noun(patience, 'evaluation')} (evaluation.patience); the best is"
         f" {run.best.value:.4g} at step {run.best.step:,}, in {BEST}"
     )
     return True
@@ -52,21 +52,21 @@ def _saved_best(run: Run, name: str) -> Best | None:
     try:
         found = checkpoint.load(path)
     except CheckpointError as error:
-        run.log.say(f"warning: {error}; another best will replace it")
+        run.log.info(f"warning: {error}; another best will replace it")
         return None
     value = found.provenance.value
     if found.provenance.figure != name or value is None:
-        run.log.say(f"{BEST} went by {found.provenance.figure}; from now on it goes by {name}")
+        run.log.info(f"{BEST} went by {found.provenance.figure}; from now on it goes by {name}")
         return None
     record = read_record(run.folder)
-    before, now = (basis_of(kept, name) for kept in (record.get(MEASURED_ON), measured_on(run)))
+    before, now = (metric_basis(kept, name) for kept in (record.get(BASIS_KEY), measured_on(run)))
     if before is not None and now is not None and before != now:
-        changed = ", ".join(differences([before, now]))
-        run.log.say(f"{BEST} was measured otherwise: {changed}; from now on that is the best which is best by this")
-        write_record(run.folder, record | {MEASURED_FROM: run.state.counters.step})
+        changed = ", ".join(describe_differences([before, now]))
+        run.log.info(f"{BEST} was measured otherwise: {changed}; from now on that is the best which is best by this")
+        write_record(run.folder, record | {BASIS_FROM_STEP_KEY: run.state.counters.step})
         return None
     if found.provenance.fingerprint != run.provenance.fingerprint:
-        run.log.say(f"{BEST} was measured on the data as they were; from now on another best is looked for")
+        run.log.info(f"{BEST} was measured on the data as they were; from now on another best is looked for")
         return None
     return Best(found.counters.step, value)
 
@@ -81,10 +81,10 @@ def _save(run: Run, name: str, value: float) -> None:
     try:
         checkpoint.save_best(state, run.config, run.folder / CHECKPOINTS, provenance)
     except StorageError as error:
-        run.log.say(f"warning: {error}; going on")
+        run.log.info(f"warning: {error}; going on")
         return
     run.best = Best(state.counters.step, value)
-    run.log.say(f"the best {name} so far, kept in {BEST}", console=False)
+    run.log.info(f"the best {name} so far, kept in {BEST}", console=False)
 
 
 def _evaluations_since(run: Run, best: Best, name: str, every: int) -> int:

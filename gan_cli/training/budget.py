@@ -10,9 +10,9 @@ from collections import deque
 from typing import NamedTuple
 
 from gan_cli.config.train_config import Config
-from gan_cli.errors import counted
+from gan_cli.errors import count_noun
 from gan_cli.state.train_state import TrainState
-from gan_cli.training.throughput import Pace
+from gan_cli.training.throughput import RunTimer
 
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600}
 # Shares of the budget:
@@ -27,21 +27,21 @@ RESERVED = 0.2  # the most time that is reserved for what follows the last step
 NOTICEABLE = 0.1  # a smaller change is recorded and not printed
 
 
-def seconds_of(duration: str) -> float:
+def parse_duration(duration: str) -> float:
     """Converts `90s`, `20m` or `1.5h` to seconds."""
     return float(duration[:-1]) * SECONDS_PER_UNIT[duration[-1]]
 
 
-def is_included(evaluation: float, budget: str) -> bool:
+def fits_in_budget(evaluation: float, budget: str) -> bool:
     """Whether a final evaluation of `evaluation` seconds counts within the budget; a longer one comes after it."""
-    return evaluation <= RESERVED * seconds_of(budget)
+    return evaluation <= RESERVED * parse_duration(budget)
 
 
 class _Mark(NamedTuple):
     """A point of the measurement: elapsed seconds, seconds spent in steps, step number."""
 
     elapsed: float
-    stepping: float
+    update_seconds: float
     step: int
 
 
@@ -52,17 +52,17 @@ class Budget:
     speed. `evaluation` is the expected duration of an evaluation in seconds.
     """
 
-    def __init__(self, config: Config, state: TrainState, pace: Pace, evaluation: float) -> None:
+    def __init__(self, config: Config, state: TrainState, timer: RunTimer, evaluation: float) -> None:
         assert config.budget is not None
         training = config.training
-        self._name, self._seconds = config.budget, seconds_of(config.budget)
-        self._state, self._pace = state, pace
-        pace.pauses["evaluate"] = evaluation
+        self._name, self._seconds = config.budget, parse_duration(config.budget)
+        self._state, self._timer = state, timer
+        timer.pause_seconds["evaluate"] = evaluation
         self._closing = [
             "log",
             "sample",
             "checkpoint",
-            *(["evaluate"] if is_included(evaluation, config.budget) else []),
+            *(["evaluate"] if fits_in_budget(evaluation, config.budget) else []),
         ]
         self._intervals = {
             "log": training.log_every,
@@ -79,7 +79,7 @@ class Budget:
         """Seconds of the budget that are used."""
         return self._state.seconds - self._state.budget_start
 
-    def settle(self) -> str | None:
+    def update_total_steps(self) -> str | None:
         """Updates `total_steps`. Call it after every step. Returns a line to print, or None."""
         counters, left = self._state.counters, self._left()
         planned = counters.total_steps
@@ -93,7 +93,7 @@ class Budget:
 
     def _left(self) -> float:
         """Returns the seconds that remain for steps and the pauses between them."""
-        closing = sum(self._pace.pauses.get(kind, 0.0) for kind in self._closing)
+        closing = sum(self._timer.pause_seconds.get(kind, 0.0) for kind in self._closing)
         return self._seconds - self.elapsed - min(closing, RESERVED * self._seconds)
 
     def _tolerance(self, left: float) -> float:
@@ -113,7 +113,7 @@ class Budget:
         if not self._marks:
             self._next_measurement = elapsed + FIRST_MEASUREMENT * self._seconds
         self._next_mark = elapsed + LATE_INTERVAL * self._seconds
-        self._marks.append(_Mark(elapsed, self._pace.stepping, counters.step))
+        self._marks.append(_Mark(elapsed, self._timer.update_seconds, counters.step))
         while len(self._marks) > 2 and self._marks[1].elapsed <= elapsed - WINDOW * self._seconds:
             self._marks.popleft()
         if len(self._marks) == 1 or (elapsed < self._next_measurement and not last):
@@ -125,7 +125,7 @@ class Budget:
     def _step_seconds(self) -> float:
         """Returns the recent seconds per step, without pauses."""
         first, last = self._marks[0], self._marks[-1]
-        return max((last.stepping - first.stepping) / (last.step - first.step), 1e-9)
+        return max((last.update_seconds - first.update_seconds) / (last.step - first.step), 1e-9)
 
     def _steps_in(self, seconds: float) -> int:
         """Returns the number of further steps whose duration, with pauses, is nearest to `seconds`."""
@@ -143,7 +143,7 @@ class Budget:
         """Returns the seconds of the pauses that are due before the last of `steps` further steps."""
         step = self._state.counters.step
         return sum(
-            self._pace.pauses.get(kind, 0.0) * ((step + steps - 1) // every - step // every)
+            self._timer.pause_seconds.get(kind, 0.0) * ((step + steps - 1) // every - step // every)
             for kind, every in self._intervals.items()
             if every
         )
@@ -155,7 +155,7 @@ class Budget:
             return None
         self._printed = total
         if before is None:
-            steps = counted(total, "step")
+            steps = count_noun(total, "step")
             return f"budget={self._name}: {steps}, estimated from the first 5 %; updated during the run"
         change = "slower" if total < before else "faster"
-        return f"budget={self._name}: {counted(total, 'step')} instead of {before:,}, because steps became {change}"
+        return f"budget={self._name}: {count_noun(total, 'step')} instead of {before:,}, because steps became {change}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gan_cli.data.dataset import Batches, Dataset, to_unit
+from gan_cli.data.dataset import Batches, Dataset, to_signed_unit
 from gan_cli.models.freezing import frozen
 from gan_cli.randomness import generator_for
 from gan_cli.state.train_state import TrainState
@@ -42,7 +42,7 @@ def draw_fakes(state: TrainState, objective: Objective, batches: Batches) -> Ten
 def some_reals(dataset: Dataset) -> Tensor:
     """Returns real samples in [-1, 1], the same each time and for every run on these data."""
     chosen = torch.randperm(len(dataset), generator=generator_for(0, "health"))[:SAMPLES]
-    return to_unit(dataset.samples[chosen])
+    return to_signed_unit(dataset.samples[chosen])
 
 
 def compare(fakes: Tensor, reals: Tensor) -> dict[str, Tensor]:

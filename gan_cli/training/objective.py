@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.options import TrainingOptions, rule_of
+from gan_cli.config.options import TrainingOptions, optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.data.labels import attributes_of
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.conditioning import classification_loss
-from gan_cli.models.latents import Latent
+from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.layers import DiscriminatorOutput
-from gan_cli.objectives.augmentation import adapted_probability
+from gan_cli.objectives.augmentation import next_ada_probability
 from gan_cli.objectives.losses import LOSSES
-from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_RULES, PenaltyInputs
+from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs
 from gan_cli.state.ema import update_average
 from gan_cli.state.optimizers import rate_multiplier
 from gan_cli.state.train_state import Counters, TrainState
@@ -76,7 +76,7 @@ class Objective:
     """The choices of a config as functions and numbers; for a choice that is off, a function that changes nothing."""
 
     seed: int
-    latent: Latent
+    latent: LatentDistribution
     batch_size: int
     accumulate: int  # equal parts in which a batch is worked on, one after the other
     alternation: Alternation
@@ -143,7 +143,7 @@ def build_objective(config: Config, batches: Batches) -> Objective:
         adapt_augmentation=_augmentation_rule(training.ada_target, batches.batch_size),
         needs_real=loss.paired or unrolled,
         opponent=build_opponent(
-            rule_of(optimizer, "discriminator"), training.unroll_steps, discriminator_loss, learning_rate
+            optimizer_settings(optimizer, "discriminator"), training.unroll_steps, discriminator_loss, learning_rate
         ),
         select_top=build_top_selection(training.top_k, batches),
         generator_loss=build_generator_loss(loss, discriminator_loss, unrolled=unrolled),
@@ -184,7 +184,7 @@ def _discriminate(discriminator: Callable[..., Any], samples: Tensor, condition:
 
 
 def _discriminate_with_classes(discriminator: Any, samples: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
-    output = discriminator.judge(samples, condition)
+    output = discriminator.discriminate(samples, condition)
     return DiscriminatorOutput(output.logits.float(), output.class_logits.float())
 
 
@@ -253,9 +253,9 @@ def _penalty(name: str, settings: dict[str, Any]) -> Callable[[DiscriminatorPass
 
 def _weight_rules(regularizer: dict[str, Any]) -> Callable[[nn.Module], None]:
     """Applies those of the chosen regularizers that act on D's weights."""
-    chosen = regularizer.keys() & WEIGHT_RULES.keys()
+    chosen = regularizer.keys() & WEIGHT_CONSTRAINTS.keys()
     rules: list[Callable[[nn.Module], None]] = [
-        partial(WEIGHT_RULES[name], **dataclasses.asdict(regularizer[name])) for name in chosen
+        partial(WEIGHT_CONSTRAINTS[name], **dataclasses.asdict(regularizer[name])) for name in chosen
     ]
 
     def constrain(discriminator: nn.Module) -> None:
@@ -285,7 +285,7 @@ def _augmentation_rule(target: float | None, batch_size: int) -> Callable[[Train
 
     def adapt(state: TrainState, real_logits: Tensor) -> None:
         if state.augment_probability is not None and target is not None:
-            state.augment_probability = adapted_probability(
+            state.augment_probability = next_ada_probability(
                 state.augment_probability,
                 real_logits.sign().mean(),
                 target=float(target),

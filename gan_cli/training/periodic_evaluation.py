@@ -11,20 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.config.train_config import Config
-from gan_cli.data.dataset import Dataset, to_bytes
-from gan_cli.data.datasets.stacked import DIGITS, places, unstacked
-from gan_cli.data.labels import Attribute, attributes_of, condition_of, evenly
+from gan_cli.data.dataset import Dataset, to_uint8
+from gan_cli.data.datasets.stacked import DIGITS, place_values, unstack_digits
+from gan_cli.data.labels import Attribute, attributes_of, encode_condition, evenly
 from gan_cli.errors import UsageError, one_line
-from gan_cli.evaluation.evaluator import check_metrics, compute_figures
-from gan_cli.evaluation.metrics.chance import guessing, trust
-from gan_cli.evaluation.metrics.classifier import CLASSIFIERS, Classifier, cached_classifier, describe_training
+from gan_cli.evaluation.evaluator import check_metrics, compute_metrics
+from gan_cli.evaluation.metrics.chance import assess_classifier, majority_class_accuracy
+from gan_cli.evaluation.metrics.classifier import (
+    CLASSIFIER_CACHE,
+    Classifier,
+    describe_training_time,
+    load_or_train_classifier,
+)
 from gan_cli.evaluation.metrics.modes import count_labels
-from gan_cli.evaluation.real_data import find_real
-from gan_cli.evaluation.reference import Reference, Say, build_extractor, build_reference
-from gan_cli.evaluation.samples import FIRST_SEED, draw_samples, with_own_statistics
+from gan_cli.evaluation.real_data import find_real_data
+from gan_cli.evaluation.reference import LogCallback, Reference, build_extractor, build_reference
+from gan_cli.evaluation.samples import FIRST_EVALUATION_SEED, generate_samples, recompute_batch_norm_statistics
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
-from gan_cli.models.standing import has_statistics
+from gan_cli.models.standing import has_running_statistics
 from gan_cli.training.run import Run
 
 CLASS_SEEDS = range(20_000, 21_000)  # others than those of the grids
@@ -43,11 +48,11 @@ def evaluate(run: Run) -> dict[str, float]:
         found = _class_accuracy(run) | _stacked_modes(run)
         return found if run.reference is None else found | _compared(run, _evaluated_generator(run), run.reference.n)
     except Exception as error:
-        run.log.say(f"warning: samples were not evaluated ({one_line(error, 200)})")
+        run.log.info(f"warning: samples were not evaluated ({one_line(error, 200)})")
         return {}
 
 
-def reference_for(config: Config, dataset: Dataset, say: Say) -> Reference | None:
+def reference_for(config: Config, dataset: Dataset, say: LogCallback) -> Reference | None:
     """Returns what the run's samples will be compared with, None without `evaluation.metrics`.
 
     UsageError for a metric that these data do not allow.
@@ -55,7 +60,7 @@ def reference_for(config: Config, dataset: Dataset, say: Say) -> Reference | Non
     evaluation = config.evaluation
     if not evaluation.metrics:
         return None
-    real = find_real(config.dataset, config.image_size, dataset)
+    real = find_real_data(config.dataset, config.image_size, dataset)
     reference = build_reference(real, build_extractor(evaluation.extractor, real, say), evaluation.n)
     try:
         check_metrics(reference, evaluation.metrics)
@@ -84,8 +89,8 @@ def measured_on(run: Run) -> dict[str, Any]:
         found["classes"] = {"data": dataset.fingerprint[:16], **shape}
     modes = run.modes
     if modes is not None:
-        places = hashlib.sha256(modes.centres.contiguous().numpy().tobytes() + str(modes.std).encode())
-        found["modes"] = {"data": places.hexdigest()[:16], "modes": len(modes.centres)}
+        place_values = hashlib.sha256(modes.centres.contiguous().numpy().tobytes() + str(modes.std).encode())
+        found["modes"] = {"data": place_values.hexdigest()[:16], "modes": len(modes.centres)}
     elif _is_stacked(run):
         found["modes"] = {"data": dataset.fingerprint[:16], **shape}
     return found
@@ -100,7 +105,7 @@ def expected_seconds(run: Run) -> float:
             + _comparison_seconds(run)
         )
     except Exception as error:
-        run.log.say(f"warning: the time of an evaluation is not known ({one_line(error, 200)})")
+        run.log.info(f"warning: the time of an evaluation is not known ({one_line(error, 200)})")
         return 0.0
 
 
@@ -130,17 +135,17 @@ def _timed(work: Callable[[], object]) -> float:
 def _evaluated_generator(run: Run) -> nn.Module:
     """Returns the generator that makes the run's samples, with recomputed statistics if it has batch normalization."""
     generator = run.state.sampler
-    if has_statistics(generator):
-        return with_own_statistics(generator, run.config, run.batches.dataset)
+    if has_running_statistics(generator):
+        return recompute_batch_norm_statistics(generator, run.config, run.batches.dataset)
     return generator
 
 
 def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
     """Returns the metrics of `evaluation.metrics`, of `n` samples compared with the reference."""
     assert run.reference is not None
-    seeds = range(FIRST_SEED, FIRST_SEED + n)
-    samples = draw_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
-    found = compute_figures(run.reference, samples, run.config.evaluation.metrics, resamples=0)
+    seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + n)
+    samples = generate_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
+    found = compute_metrics(run.reference, samples, run.config.evaluation.metrics, resamples=0)
     return {figure.name: figure.value for figure in found}
 
 
@@ -168,7 +173,7 @@ def _classes_to_find(run: Run) -> _Classification | None:
     dataset = run.batches.dataset
     assert dataset.labels is not None
     if dataset.samples.ndim == 2:
-        reals, given = dataset.samples[:NEIGHBOURS], condition_of(dataset.labels[:NEIGHBOURS], len(run.classes))
+        reals, given = dataset.samples[:NEIGHBOURS], encode_condition(dataset.labels[:NEIGHBOURS], len(run.classes))
         return _Classification(CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
     classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(run.classes))
     if classifier is None:
@@ -191,7 +196,7 @@ def _stacks_to_find(run: Run) -> _Classification | None:
     dataset = run.batches.dataset
     if not _is_stacked(run) or run.config.dataset.classes is not None:
         return None
-    digits, labels = unstacked(dataset)
+    digits, labels = unstack_digits(dataset)
     stacked = dataset.samples.shape[1]
     classifier = _classifier(run, digits, labels, [Attribute("", 0, DIGITS)])
     if classifier is None:
@@ -211,7 +216,7 @@ def _stacked_modes(run: Run) -> dict[str, float]:
         return {}
     digits = _classified(run, wanted)
     stacked = digits.shape[1]
-    counted = count_labels(digits @ places(stacked), DIGITS**stacked)
+    counted = count_labels(digits @ place_values(stacked), DIGITS**stacked)
     return {
         "modes/covered": counted.covered,
         "modes/possible": DIGITS**stacked,
@@ -223,16 +228,18 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
     """Returns a classifier trained once; None if it is at chance, which is logged once, or if there is one class."""
 
     def log_training(seconds: float) -> None:
-        run.log.say(describe_training(seconds))
+        run.log.info(describe_training_time(seconds))
 
-    if guessing(labels, attributes) == 1:
+    if majority_class_accuracy(labels, attributes) == 1:
         return None  # all are of one class
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
-        folder = CLASSIFIERS.expanduser()
-        found = cached_classifier(run.batches.dataset.fingerprint, images, labels, attributes, folder, log_training)
-        known = trust(found.accuracy, labels, attributes)
-        run.log.say(known.said + (": it does not classify samples" if known.at_chance else ""))
+        folder = CLASSIFIER_CACHE.expanduser()
+        found = load_or_train_classifier(
+            run.batches.dataset.fingerprint, images, labels, attributes, folder, log_training
+        )
+        known = assess_classifier(found.accuracy, labels, attributes)
+        run.log.info(known.summary + (": it does not classify samples" if known.at_chance else ""))
         run.classifiers[key] = None if known.at_chance else found
     return run.classifiers[key]
 
@@ -241,4 +248,4 @@ def _classified(run: Run, wanted: _Classification, n: int | None = None) -> Tens
     """Returns what the samples are classified as, generated in batches; only of the first `n` if given."""
     conditions = None if wanted.conditions is None else wanted.conditions[:n]
     batches = generate(run.state.sampler, run.objective.latent, wanted.seeds[:n], AT_ONCE, conditions=conditions)
-    return torch.cat([wanted.classify(to_bytes(samples)) for samples in batches])
+    return torch.cat([wanted.classify(to_uint8(samples)) for samples in batches])

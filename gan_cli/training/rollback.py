@@ -47,7 +47,7 @@ def roll_back(run: Run, finding: Finding) -> bool:
     if health.on_nonfinite != "rollback" or before.counters.retries >= health.retries:
         return False
     try:
-        saved, _ = checkpoint.newest(folder)
+        saved, _ = checkpoint.load_newest(folder)
     except CheckpointError:
         return False
     state = restore(saved, run.config, before.counters.total_steps, before.device)
@@ -56,15 +56,15 @@ def roll_back(run: Run, finding: Finding) -> bool:
     run.state, run.saved_metrics = state, saved.metrics
     step = state.counters.step
     for line in checkpoint.set_aside(folder, saved):
-        run.log.say(f"warning: {line}")
+        run.log.info(f"warning: {line}")
     provenance = dataclasses.replace(run.provenance, seconds=state.seconds, budget_start=state.budget_start)
     checkpoint.save(state, run.config, folder, provenance, saved.metrics)  # with the number of retries, for a resume
-    run.log.cut(step)
+    run.log.truncate(step)
     run.log.event(step, finding.name, finding.text)
     if run.config.budget is not None and state.counters.total_steps is not None:
-        run.log.end(step, state.counters.total_steps, state.seconds)
+        run.log.planned_end(step, state.counters.total_steps, state.seconds)
     run.restart_health()
-    run.log.say(f"health: {finding.text}")
+    run.log.info(f"health: {finding.text}")
     tries = f"{state.counters.retries} of health.retries={health.retries}"
-    run.log.say(f"back at step {step:,}, continuing with another seed: {tries}")
+    run.log.info(f"back at step {step:,}, continuing with another seed: {tries}")
     return True

@@ -11,7 +11,7 @@ from gan_cli.data.dataset import Batches
 from gan_cli.data.load_dataset import Modes, known_modes
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.evaluation.reference import Reference
-from gan_cli.health.monitor import Health
+from gan_cli.health.monitor import HealthMonitor
 from gan_cli.runs.due import Due
 from gan_cli.runs.log import Position, RunLog, read_metrics
 from gan_cli.state.checkpoint import Provenance
@@ -50,7 +50,7 @@ class Run:
     ends: dict[Position, int | None] = field(default_factory=dict)
     classifiers: dict[tuple[int, ...], Classifier | None] = field(default_factory=dict)
     due: Due | None = None
-    health: Health = field(init=False)
+    health: HealthMonitor = field(init=False)
     objective: Objective = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,4 +69,4 @@ class Run:
 
     def restart_health(self) -> None:
         """Reads the findings so far from the lines of metrics that there are."""
-        self.health = Health(self.config, read_metrics(self.folder))
+        self.health = HealthMonitor(self.config, read_metrics(self.folder))

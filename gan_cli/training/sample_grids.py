@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
-from gan_cli.data.dataset import to_bytes
-from gan_cli.data.labels import evenly, every_class
+from gan_cli.data.dataset import to_uint8
+from gan_cli.data.labels import all_classes_requested, evenly
 from gan_cli.images import animation, grid
-from gan_cli.models.generate import OF_A_CLASS, SHOWN_CLASSES, generate
+from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, generate
 from gan_cli.randomness import generator_for
 from gan_cli.state.train_state import require_finite
 from gan_cli.storage.run_folder import SAMPLES
 from gan_cli.training.run import Run
 
-SHOWN_IMAGES, SHOWN_POINTS = 64, 1000
+IMAGES_SHOWN, POINTS_SHOWN = 64, 1000
 CHECKED = 2  # samples that are checked for finite values
 
 
@@ -26,22 +26,22 @@ def save_real_samples(run: Run) -> None:
     modes, samples = run.modes, run.batches.dataset.samples
     some = torch.randperm(len(samples), generator=generator_for(0, "shown"))[: _count_shown(run)]
     path = run.folder / SAMPLES / "real.png"
-    _write_or_log(run, lambda: grid.save_picture(grid.draw_samples(samples[some], modes), path))
+    _write_or_log(run, lambda: grid.save_png(grid.draw_grid_or_scatter(samples[some], modes), path))
 
 
 def save_samples(run: Run) -> None:
     """Writes `samples/step_*.png` of seeds 0, 1, 2 ..., a row for each class, equal to what `gan-sample` generates."""
     modes = run.modes
-    rows = every_class(run.classes, SHOWN_CLASSES)
-    seeds = range(OF_A_CLASS * len(rows) if rows and _has_images(run) else _count_shown(run))
-    conditions = evenly(run.classes, seeds, SHOWN_CLASSES)
-    batches = generate(run.state.sampler, run.objective.latent, seeds, SHOWN_IMAGES, conditions=conditions)
+    rows = all_classes_requested(run.classes, MAX_CLASSES_SHOWN)
+    seeds = range(SAMPLES_PER_CLASS * len(rows) if rows and _has_images(run) else _count_shown(run))
+    conditions = evenly(run.classes, seeds, MAX_CLASSES_SHOWN)
+    batches = generate(run.state.sampler, run.objective.latent, seeds, IMAGES_SHOWN, conditions=conditions)
     samples = torch.cat(list(batches))
     require_finite(run.state, {"a sample": samples})
     path = grid_of(run)
-    lengths = [OF_A_CLASS] * len(rows)
-    _write_or_log(run, lambda: grid.save_picture(grid.draw_samples(to_bytes(samples), modes, lengths), path))
-    run.log.picture(run.state.counters.step, path)
+    lengths = [SAMPLES_PER_CLASS] * len(rows)
+    _write_or_log(run, lambda: grid.save_png(grid.draw_grid_or_scatter(to_uint8(samples), modes, lengths), path))
+    run.log.image(run.state.counters.step, path)
 
 
 def grid_of(run: Run) -> Path:
@@ -51,25 +51,25 @@ def grid_of(run: Run) -> Path:
 def require_finite_samples(run: Run) -> None:
     """Raises DivergedError unless some samples are finite: otherwise no checkpoint is saved."""
     seeds = range(CHECKED)
-    conditions = evenly(run.classes, seeds, SHOWN_CLASSES)
+    conditions = evenly(run.classes, seeds, MAX_CLASSES_SHOWN)
     batches = generate(run.state.sampler, run.objective.latent, seeds, CHECKED, conditions=conditions)
     require_finite(run.state, {"a sample": torch.cat(list(batches))})
 
 
 def _count_shown(run: Run) -> int:
-    return SHOWN_IMAGES if _has_images(run) else SHOWN_POINTS
+    return IMAGES_SHOWN if _has_images(run) else POINTS_SHOWN
 
 
 def _has_images(run: Run) -> bool:
     return run.batches.dataset.samples.ndim > 2
 
 
-def save_film(run: Run) -> None:
+def save_progress_animation(run: Run) -> None:
     """Writes `progress.webp`, an animation of all the grids so far."""
     numbered = [(re.fullmatch(r"step_(\d+)", path.stem), path) for path in (run.folder / SAMPLES).glob("step_*.png")]
     last = run.state.counters.step  # a run that went back to an older checkpoint has frames of later steps
     frames = sorted(path for match, path in numbered if match and int(match[1]) <= last)
-    _write_or_log(run, lambda: animation.save_film(frames, run.folder / "progress.webp"))
+    _write_or_log(run, lambda: animation.save_progress_animation(frames, run.folder / "progress.webp"))
 
 
 def _write_or_log(run: Run, write: Callable[[], None]) -> None:
@@ -77,4 +77,4 @@ def _write_or_log(run: Run, write: Callable[[], None]) -> None:
     try:
         write()
     except OSError as error:
-        run.log.say(f"warning: a picture could not be written ({error})")
+        run.log.info(f"warning: a picture could not be written ({error})")

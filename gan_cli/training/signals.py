@@ -36,7 +36,7 @@ class StopSignals:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     @contextlib.contextmanager
-    def interrupting(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
         """Raises Interrupted in the enclosed work as soon as a signal comes, or at its start if one came before."""
         if self.received is not None:
             raise Interrupted

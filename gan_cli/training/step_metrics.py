@@ -14,7 +14,7 @@ from gan_cli.state.train_state import GeneratorStepOutput
 from gan_cli.training.alternation import is_first_of_generator, next_network
 from gan_cli.training.health_metrics import auc, health_metrics
 from gan_cli.training.run import Run
-from gan_cli.training.throughput import Pace
+from gan_cli.training.throughput import RunTimer
 
 MODE_SEEDS = range(10_000, 12_500)  # as many samples as the published counts are of, apart from the pictures'
 
@@ -55,7 +55,7 @@ def _penalties(run: Run) -> dict[str, float]:
     return {f"penalty/{name}": value.item() for name, value in run.state.penalties.items()}
 
 
-def step_metrics(run: Run, output: GeneratorStepOutput, pace: Pace) -> dict[str, float]:
+def step_metrics(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str, float]:
     """Returns the line of `metrics.jsonl` for the step that G's update with this output ended."""
     state, batch_size = run.state, run.batches.batch_size
     tensors = {"loss/generator": output.loss, "grad_norm/generator": gradient_norm(state.generator)}
@@ -67,7 +67,7 @@ def step_metrics(run: Run, output: GeneratorStepOutput, pace: Pace) -> dict[str,
         **health_metrics(state, run.objective, run.batches),
         **mode_metrics(run),
         "learning_rate/generator": output.learning_rate,
-        "images_per_second": round(pace.images_per_second(batch_size), 1),
+        "images_per_second": round(timer.images_per_second(batch_size), 1),
         "memory/peak_mb": peak_memory(state.device),
         "seconds": round(state.seconds, 3),
     }

@@ -121,7 +121,7 @@ def _fakes_for_generator(
         return
     _seed_layers(state, objective, "generator", step)
     all_latents = draw_latents(objective, "generator", step).to(state.device)
-    conditions = batches.conditions(last) if objective.needs_real else batches.drawn_conditions(step)
+    conditions = batches.conditions(last) if objective.needs_real else batches.sample_conditions(step)
     for latents, condition, real_part in parts.split(all_latents, conditions, real):
         yield generate_fakes(state, objective, latents, condition), condition, real_part
 
@@ -160,9 +160,11 @@ def _discriminate_both(
     real, fake = (discriminator_input(state, objective, samples, random) for samples in (real, fake))
     condition = objective.discriminator_input.pack_condition(condition)
     discriminator = state.running("discriminator")
-    keeps_apart = getattr(discriminator, "keeps_apart", None)  # a plugin's network need not have it
+    can_concatenate_real_and_fake = getattr(
+        discriminator, "can_concatenate_real_and_fake", None
+    )  # a plugin's network need not have it
     with objective.autocast():
-        if keeps_apart is None or not keeps_apart(len(real)):
+        if can_concatenate_real_and_fake is None or not can_concatenate_real_and_fake(len(real)):
             on_real, on_fake = (objective.discriminate(discriminator, samples, condition) for samples in (real, fake))
         else:
             both = None if condition is None else torch.cat([condition, condition])

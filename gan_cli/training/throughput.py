@@ -12,7 +12,7 @@ SLOWDOWN = 4  # times slower than the fastest rate so far is worth a warning,
 SLOW_LINES = 2  # if so many lines of metrics in a row show it
 
 
-class Pace:
+class RunTimer:
     """The clock of one process. It adds the time that passes to `state.seconds`.
 
     `stepping` is the time spent in updates, in seconds. `pauses` has the length of the last pause of each kind.
@@ -21,15 +21,15 @@ class Pace:
     def __init__(self, state: TrainState) -> None:
         self._state = state
         self._last = time.perf_counter()
-        self.stepping = 0.0
-        self.pauses: dict[str, float] = {}
+        self.update_seconds = 0.0
+        self.pause_seconds: dict[str, float] = {}
         self._evaluation_seconds = 0.0
         self._measured = (state.seconds, state.counters.d_updates)  # at the last call of `images_per_second`
         self._fastest, self._slow_lines = 0.0, 0
 
-    def tick(self) -> None:
+    def update_done(self) -> None:
         """Counts the time since the last call as time in updates; called after every update."""
-        self.stepping += self._advance()
+        self.update_seconds += self._advance()
 
     @contextmanager
     def pause(self, kind: str) -> Iterator[None]:
@@ -38,9 +38,9 @@ class Pace:
         before = self._state.seconds
         yield
         self._advance()
-        self.pauses[kind] = self._state.seconds - before
+        self.pause_seconds[kind] = self._state.seconds - before
         if kind == "evaluate":
-            self._evaluation_seconds += self.pauses[kind]
+            self._evaluation_seconds += self.pause_seconds[kind]
 
     def images_per_second(self, batch_size: int) -> float:
         """Real images per second since the last call: pauses for grids and checkpoints count, evaluations do not.
@@ -53,7 +53,7 @@ class Pace:
         self._measured = (seconds, updates)
         return rate
 
-    def complaint(self, rate: float) -> str | None:
+    def slowdown_warning(self, rate: float) -> str | None:
         """A warning, given once, if the rate is and stays much lower than it was; else None."""
         if rate == 0:  # there were only generator updates since the last line
             return None

@@ -11,11 +11,11 @@ import pytest
 import torch
 from conftest import compose
 
-from gan_cli.cli.explain import PARTS, explain_option, texts
-from gan_cli.cli.help import key_lines
+from gan_cli.cli.explain import PARTS, explain_option, load_explanations
+from gan_cli.cli.help import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import compose_command, groups
-from gan_cli.config.options import GRADIENT_PENALTIES, OPTIMIZERS
+from gan_cli.config.options import GRADIENT_PENALTIES, OPTIMIZER_OPTIONS
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError
 from gan_cli.objectives.losses import LOSSES
@@ -32,14 +32,14 @@ REQUIRED = {
     "device": ("what",),
     "recipe": ("what",),
 }
-KEYS = dict(key_lines(Config))
-TEXTS = texts()
+KEYS = dict(list_keys(Config))
+TEXTS = load_explanations()
 OPTIONS = [(group, option) for group, options in groups().items() for option in options]
 
 
 def required(group: str, option: str) -> set[str]:
     fields = set(REQUIRED[group.split("/")[0]])
-    if option == "none" or (group == "optimizer" and option not in OPTIMIZERS):
+    if option == "none" or (group == "optimizer" and option not in OPTIMIZER_OPTIONS):
         fields.discard("formula")
     if (group, option) == ("conditioning", "none"):
         fields.discard("paper")

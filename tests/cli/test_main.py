@@ -17,7 +17,7 @@ from conftest import TINY_IMAGES, run_process
 from warm import warm_python
 
 from gan_cli import __version__
-from gan_cli.cli.help import key_lines
+from gan_cli.cli.help import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import groups
 from gan_cli.config.train_config import Config
@@ -33,7 +33,7 @@ def test_help_shows_examples_then_groups_then_keys(capsys: pytest.CaptureFixture
     assert text.index("Examples") < text.index("Groups") < text.index("Keys") < text.index("Flags")
     for group, options in groups().items():
         assert re.search(rf"^  {group} +{', '.join(options)}$", text, re.M), group
-    for name, meaning in key_lines(Config):
+    for name, meaning in list_keys(Config):
         assert re.search(rf"^  {re.escape(name)} +{re.escape(meaning)}$", text, re.M), name
     assert run_command("sample", ["-h"]) == 0
     assert "loss" not in capsys.readouterr().out.split("Groups")[1]

@@ -3,7 +3,7 @@
 import pytest
 
 from gan_cli.config.compose import compose_command
-from gan_cli.config.overrides import as_typed, quote, quote_literals, read_override
+from gan_cli.config.overrides import quote_for_hydra, quote_literals, read_override, unquote_literals
 from gan_cli.errors import UsageError
 
 HOSTILE = [
@@ -34,8 +34,8 @@ def test_home_is_expanded_and_null_means_none(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_an_override_of_hydra_s_reads_as_it_was_typed(text: str) -> None:
-    assert as_typed(quote_literals(f"output={text}")) == f"output={text}"
-    assert as_typed("loss=hinge") == "loss=hinge"
+    assert unquote_literals(quote_literals(f"output={text}")) == f"output={text}"
+    assert unquote_literals("loss=hinge") == "loss=hinge"
 
 
 def test_a_home_that_nobody_has_is_left_as_it_is() -> None:
@@ -72,8 +72,8 @@ def test_names_of_classes_may_hold_commas_quotes_and_words_of_yaml(typed: str, n
 @pytest.mark.parametrize("name", ["a\\b", "a\\\\b", "it's", "x\\'", "${seed}", "\\${a}", "end\\", "a,b", "[x]"])
 def test_a_name_that_is_quoted_already_stays_itself(name: str) -> None:
     assert (
-        read_override(quote_literals(f"dataset.classes=[{quote(name)}]")).value()
-        == read_override(f"x=[{quote(name)}]").value()
+        read_override(quote_literals(f"dataset.classes=[{quote_for_hydra(name)}]")).value()
+        == read_override(f"x=[{quote_for_hydra(name)}]").value()
     )
 
 

@@ -13,9 +13,9 @@ from gan_cli.cli.main import run_command
 from gan_cli.config import hints
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compose import groups
-from gan_cli.config.schema import key_lines
+from gan_cli.config.schema import list_keys
 from gan_cli.config.train_config import Config
-from gan_cli.errors import counted
+from gan_cli.errors import count_noun
 
 
 @pytest.mark.parametrize(
@@ -76,18 +76,18 @@ def ways(table: dict[str, str]) -> list[str]:
     return [way for text in table.values() for way in re.findall(r"([a-z0-9_./]+)=", text)]
 
 
-@pytest.mark.parametrize("command", hints.WORDS)
+@pytest.mark.parametrize("command", hints.KEYS_OF_OTHER_TOOLS)
 def test_every_hint_names_keys_that_exist_for_words_that_do_not(command: str) -> None:
-    known = {dotted for dotted, _ in key_lines(SCHEMAS[command])} | groups(command).keys()
-    assert {way for way in ways(hints.WORDS[command]) if way not in known} == set()
-    words = [word for text in hints.WORDS[command] for word in text.split()]
+    known = {dotted for dotted, _ in list_keys(SCHEMAS[command])} | groups(command).keys()
+    assert {way for way in ways(hints.KEYS_OF_OTHER_TOOLS[command]) if way not in known} == set()
+    words = [word for text in hints.KEYS_OF_OTHER_TOOLS[command] for word in text.split()]
     assert len(set(words)) == len(words)
     assert not {*words} & known
 
 
 def test_every_hint_for_an_option_names_one() -> None:
     options = groups()
-    for group, table in hints.OPTIONS.items():
+    for group, table in hints.OPTIONS_OF_OTHER_TOOLS.items():
         for way in table.values():
             for key, value in (part.split("=") for part in way.split()):
                 assert value in options[key], way
@@ -95,15 +95,15 @@ def test_every_hint_for_an_option_names_one() -> None:
 
 
 def test_the_options_that_have_a_key() -> None:
-    assert hints.owners(Config, "dataset.path") == ["dataset=folder"]
-    assert hints.owners(Config, "steps") == hints.owners(Config, "dataset.nothing") == []
-    assert hints.to_choose(["a=1", "a=2"]) == "choose a=1 or a=2"
+    assert hints.options_with_key(Config, "dataset.path") == ["dataset=folder"]
+    assert hints.options_with_key(Config, "steps") == hints.options_with_key(Config, "dataset.nothing") == []
+    assert hints.describe_choices(["a=1", "a=2"]) == "choose a=1 or a=2"
 
 
 def test_one_is_no_plural() -> None:
-    assert [counted(n, "job") for n in (0, 1, 2, 1000)] == ["0 jobs", "1 job", "2 jobs", "1,000 jobs"]
-    assert counted(1, "class", "classes") == "1 class"
-    assert counted(3, "class", "classes") == "3 classes"
+    assert [count_noun(n, "job") for n in (0, 1, 2, 1000)] == ["0 jobs", "1 job", "2 jobs", "1,000 jobs"]
+    assert count_noun(1, "class", "classes") == "1 class"
+    assert count_noun(3, "class", "classes") == "3 classes"
 
 
 NOUNS = ["jobs", "seeds", "walks", "samples", "images", "steps", "runs", "evaluations", "epochs", "combinations"]

@@ -9,15 +9,15 @@ import pytest
 
 from gan_cli.config.metric_names import (
     EVALUATIONS,
-    Evaluated,
-    Figure,
-    find_figure,
+    EvaluationResult,
+    MetricResult,
+    find_metric,
     is_better,
-    newest_evaluated,
-    save_evaluated,
+    load_newest_evaluation,
+    save_evaluation,
 )
 
-SOUND = Figure("frechet-classifier", 2.5, 100, "lower", (2.0, 3.0), 0.2, 1.5)
+SOUND = MetricResult("frechet-classifier", 2.5, 100, "lower", (2.0, 3.0), 0.2, 1.5)
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_is_saved_is_read(folder: Path) -> None:
-    evaluated = Evaluated((SOUND, Figure("nearest-pixels", 1.0, 5)), {"step": 3})
-    save_evaluated(evaluated, folder / EVALUATIONS / "one.json")
-    assert newest_evaluated(folder) == evaluated
+    evaluated = EvaluationResult((SOUND, MetricResult("nearest-pixels", 1.0, 5)), {"step": 3})
+    save_evaluation(evaluated, folder / EVALUATIONS / "one.json")
+    assert load_newest_evaluation(folder) == evaluated
     assert [path.name for path in (folder / EVALUATIONS).iterdir()] == ["one.json"]
 
 
@@ -43,17 +43,17 @@ def test_what_is_saved_is_read(folder: Path) -> None:
 )  # fmt: skip
 def test_what_is_no_figure_is_passed_over(folder: Path, change: dict[str, object]) -> None:
     path = folder / EVALUATIONS / "odd.json"
-    save_evaluated(Evaluated((SOUND,), {}), path)
+    save_evaluation(EvaluationResult((SOUND,), {}), path)
     data = json.loads(path.read_text())
     data["figures"][0] |= change
     path.write_text(json.dumps(data))
-    assert newest_evaluated(folder) is None
+    assert load_newest_evaluation(folder) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"figures": 3, "about": {}}', '{"figures": []}'])
 def test_other_files_are_passed_over(folder: Path, text: str) -> None:
     (folder / EVALUATIONS / "odd.json").write_text(text)
-    assert newest_evaluated(folder) is None
+    assert load_newest_evaluation(folder) is None
 
 
 def test_which_way_is_better() -> None:
@@ -61,5 +61,5 @@ def test_which_way_is_better() -> None:
     assert is_better("modes/covered", 2, than=1)
     assert not is_better("recall-classifier", 1, than=1)
     values = {"step": 3, "recall-classifier": 0.5, "loss/generator": 1.0}
-    assert find_figure(values, "recall") == ("recall-classifier", 0.5)
-    assert find_figure(values, "loss/generator") is None  # no figure of samples
+    assert find_metric(values, "recall") == ("recall-classifier", 0.5)
+    assert find_metric(values, "loss/generator") is None  # no figure of samples

@@ -95,7 +95,7 @@ def test_what_hydra_asks_for_and_does_not_get(tmp_path: Path, name: str) -> None
     for path in ("hydra/launcher/mine", "HYDRA/launcher/mine", "loss/hydra", "loss/mine"):
         write(tmp_path / f"mine/{path}.yaml", "name: hinge\n")
     write(tmp_path / "theirs/mine.yaml", "name: hinge\n")
-    folder = own_folder.OwnFolder("", own_folder.location(tmp_path / "mine"))
+    folder = own_folder.UserConfigSource("", own_folder.search_path_entry(tmp_path / "mine"))
     assert folder.is_config("loss/mine")
     assert folder.is_group("loss")
     assert not folder.is_config(name)

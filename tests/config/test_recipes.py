@@ -17,12 +17,12 @@ from gan_cli.cli.main import run_command
 from gan_cli.config import recipes, train_config
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.parse import parse_config
-from gan_cli.config.recipes import AUTO, NONE, choose
+from gan_cli.config.recipes import AUTO, NONE, choose_recipe
 from gan_cli.config.search_path import config_folder
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
-from gan_cli.image_labels.attributes import Labelling
-from gan_cli.image_labels.several import count_pictures
+from gan_cli.image_labels.attributes import LabelOptions
+from gan_cli.image_labels.several import count_images
 from gan_cli.sweeps.combinations import compose_sweep
 from gan_cli.sweeps.plan import plan
 
@@ -40,7 +40,7 @@ def pictures(folder: Path, count: int) -> Path:
 
 
 def chosen(*overrides: str) -> str:
-    return compose_command("train", overrides).data[recipes.USED]
+    return compose_command("train", overrides).data[recipes.USED_KEY]
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_only_the_pictures_of_the_split_and_the_classes_are_counted(tmp_path: Pa
 def counted(
     path: Path, split: str = "train", labels: str | None = None, classes: tuple[str, ...] | None = None
 ) -> int | None:
-    return count_pictures(str(path), split, Labelling(labels), classes)
+    return count_images(str(path), split, LabelOptions(labels), classes)
 
 
 def test_an_experiment_gets_none_unless_it_asks_for_one(folder: Path) -> None:
@@ -163,7 +163,7 @@ def test_every_recipe_composes_and_can_be_named() -> None:
 
 
 def test_data_that_cannot_be_read_get_none_and_their_own_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert choose({"dataset": {"name": "folder"}, "image_size": 64, "loss": {"name": "hinge"}}).name == NONE
+    assert choose_recipe({"dataset": {"name": "folder"}, "image_size": 64, "loss": {"name": "hinge"}}).name == NONE
     assert run_command("train", ["dataset=folder"]) == 2
     assert "dataset.path is missing" in capsys.readouterr().err
 
@@ -184,7 +184,7 @@ def test_an_experiment_of_ones_own_asks_for_a_recipe_by_a_key_or_an_override(
     (here / "configs" / "experiment").mkdir(parents=True)
     (here / "configs" / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{written}\n")
     found = compose_command("train", ["experiment=mine", "dataset=cifar10"])
-    assert (found.data["recipe"], found.data[recipes.USED]) == (recipe, recipe)
+    assert (found.data["recipe"], found.data[recipes.USED_KEY]) == (recipe, recipe)
     weight = {"colour_64": compose("dataset=celeba").regularizer["r1"].weight, NONE: compose().regularizer["r1"].weight}
     assert found.data["regularizer"]["r1"]["weight"] == weight[recipe]
     assert chosen("experiment=mine", "dataset=cifar10", "recipe=auto") == "colour_32"
@@ -274,7 +274,7 @@ def test_what_depends_on_augmenting_goes_with_it() -> None:
     few = ["dataset=celeba", "dataset.limit=500"]
     assert compose(*few).training.ada_target is not None
     assert compose(*few, "training.augment=[]").training.ada_target is None
-    assert "training.ada_target" not in compose_command("train", [*few, "training.augment=[]"]).brought
+    assert "training.ada_target" not in compose_command("train", [*few, "training.augment=[]"]).implied
     assert compose(*few, "training.augment=[color]").training.ada_target == compose(*few).training.ada_target
     with pytest.raises(UsageError, match="which needs"):
         compose(*few, "training.augment=[]", "training.ada_target=0.5")
@@ -313,7 +313,7 @@ def test_a_sweep_is_the_same_whatever_its_recipe_came_to(tmp_path: Path, many: C
     def planned(count: int) -> list[tuple[str, str]]:
         many(count)
         sweep = compose_sweep("train", command)
-        found = [combination.data[recipes.USED] for combination in sweep.combinations]
+        found = [combination.data[recipes.USED_KEY] for combination in sweep.combinations]
         return list(zip(found, [job.key for job in plan(sweep, command, "").jobs], strict=True))
 
     few, enough = planned(10), planned(10_000)

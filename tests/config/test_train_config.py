@@ -22,15 +22,15 @@ from gan_cli.objectives import losses, regularizers
 from gan_cli.state import optimizers
 
 TABLES = {
-    "dataset": options.DATASETS,
-    "architecture/generator": options.GENERATORS,
-    "architecture/discriminator": options.DISCRIMINATORS,
-    "loss": options.LOSSES,
-    "regularizer": {**options.REGULARIZERS, "none": None},
-    "optimizer": options.OPTIMIZERS,
-    "optimizer/generator": options.OPTIMIZERS,
-    "optimizer/discriminator": options.OPTIMIZERS,
-    "device": options.DEVICES,
+    "dataset": options.DATASET_OPTIONS,
+    "architecture/generator": options.GENERATOR_OPTIONS,
+    "architecture/discriminator": options.DISCRIMINATOR_OPTIONS,
+    "loss": options.LOSS_OPTIONS,
+    "regularizer": {**options.REGULARIZER_OPTIONS, "none": None},
+    "optimizer": options.OPTIMIZER_OPTIONS,
+    "optimizer/generator": options.OPTIMIZER_OPTIONS,
+    "optimizer/discriminator": options.OPTIMIZER_OPTIONS,
+    "device": options.DEVICE_OPTIONS,
 }
 PRESETS = {
     "adam_wgan_gp": "adam",
@@ -88,12 +88,12 @@ def test_the_name_in_a_file_is_its_stem(group: str) -> None:
 
 
 def test_what_can_be_chosen_is_what_is_built() -> None:
-    assert losses.LOSSES.keys() == options.LOSSES.keys()
-    assert registry.GENERATORS.keys() == options.GENERATORS.keys()
-    assert registry.DISCRIMINATORS.keys() == options.DISCRIMINATORS.keys()
-    assert regularizers.PENALTIES.keys() | regularizers.WEIGHT_RULES.keys() == options.REGULARIZERS.keys()
+    assert losses.LOSSES.keys() == options.LOSS_OPTIONS.keys()
+    assert registry.GENERATORS.keys() == options.GENERATOR_OPTIONS.keys()
+    assert registry.DISCRIMINATORS.keys() == options.DISCRIMINATOR_OPTIONS.keys()
+    assert regularizers.PENALTIES.keys() | regularizers.WEIGHT_CONSTRAINTS.keys() == options.REGULARIZER_OPTIONS.keys()
     assert set(options.GRADIENT_PENALTIES) < regularizers.PENALTIES.keys()
-    assert optimizers.SLOTS.keys() == options.OPTIMIZERS.keys()
+    assert optimizers.SLOTS.keys() == options.OPTIMIZER_OPTIONS.keys()
 
 
 PARTS = ("loss", "regularizer", "optimizer", "architecture/generator", "architecture/discriminator")
@@ -164,12 +164,12 @@ def test_what_the_user_names_beats_what_comes_along() -> None:
 
 
 def test_what_came_along_is_told_and_what_was_named_is_not() -> None:
-    brought = compose_command("train", ["loss=wasserstein", "optimizer.lr=0.01"]).brought
-    assert brought == {"regularizer.zero_centered.weight": 1.0, "regularizer.zero_centered.every": "auto"}
-    brought = compose_command("train", ["regularizer=weight_clip", "optimizer.lr=0.01"]).brought
-    assert brought["training.n_critic"] == 5
-    assert not any(name.startswith("loss") or name == "optimizer.lr" for name in brought)
-    assert compose_command("train", []).brought == {}
+    implied = compose_command("train", ["loss=wasserstein", "optimizer.lr=0.01"]).implied
+    assert implied == {"regularizer.zero_centered.weight": 1.0, "regularizer.zero_centered.every": "auto"}
+    implied = compose_command("train", ["regularizer=weight_clip", "optimizer.lr=0.01"]).implied
+    assert implied["training.n_critic"] == 5
+    assert not any(name.startswith("loss") or name == "optimizer.lr" for name in implied)
+    assert compose_command("train", []).implied == {}
 
 
 def test_regularizer_takes_a_list_one_name_or_none() -> None:
@@ -395,8 +395,8 @@ def test_no_experiment_is_the_default() -> None:
 
 def test_differences_name_what_makes_another_run() -> None:
     one = compose("steps=5", "training.log_every=3", "device=cpu", "keep=9", "output=elsewhere")
-    assert train_config.differences(one, compose()) == []
-    assert train_config.differences(compose("seed=1", "optimizer.beta1=0.25"), compose()) == [
+    assert train_config.differing_keys(one, compose()) == []
+    assert train_config.differing_keys(compose("seed=1", "optimizer.beta1=0.25"), compose()) == [
         "optimizer.beta1=0.25 (was 0.0)",
         "seed=1 (was 0)",
     ]
@@ -405,21 +405,21 @@ def test_differences_name_what_makes_another_run() -> None:
 def test_a_path_is_the_same_in_each_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     first, same, other = (compose("dataset=folder", f"dataset.path={path}") for path in ("x", tmp_path / "x", "y"))
-    assert train_config.differences(first, same) == []
-    assert train_config.differences(first, other) == ["dataset.path=x (was y)"]
+    assert train_config.differing_keys(first, same) == []
+    assert train_config.differing_keys(first, other) == ["dataset.path=x (was y)"]
     several = [
         compose("dataset=folder", f"dataset.path={paths}") for paths in ("[x,y]", f"[./x,{tmp_path}/y]", "[y,x]")
     ]
-    assert train_config.differences(several[0], several[1]) == []
-    assert train_config.differences(several[0], several[2]) == ["dataset.path=[x,y] (was [y,x])"]
-    assert train_config.differences(first, several[0]) == ["dataset.path=x (was [x,y])"]
+    assert train_config.differing_keys(several[0], several[1]) == []
+    assert train_config.differing_keys(several[0], several[2]) == ["dataset.path=[x,y] (was [y,x])"]
+    assert train_config.differing_keys(first, several[0]) == ["dataset.path=x (was [x,y])"]
 
 
 def test_every_key_has_a_line_of_help() -> None:
-    from gan_cli.cli.help import key_lines
+    from gan_cli.cli.help import list_keys
 
     for whole in SCHEMAS.values():
-        for name, meaning in key_lines(whole):
+        for name, meaning in list_keys(whole):
             assert meaning.strip(), name
 
 

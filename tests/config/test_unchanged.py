@@ -6,7 +6,7 @@ import json
 import pytest
 
 from gan_cli.config.compose import compose_command, groups
-from gan_cli.config.recipes import GROUP, USED
+from gan_cli.config.recipes import GROUP, USED_KEY
 
 # Keys that came later, and what all experiments have there.
 NEWER = {"replay": None, "data": None, "on_changed_data": "auto"}
@@ -58,7 +58,7 @@ def test_every_experiment_is_listed() -> None:
 @pytest.mark.parametrize("experiment", CONFIGS)
 def test_an_experiment_comes_to_the_same_config(experiment: str) -> None:
     data = compose_command("train", [f"experiment={experiment}"]).data
-    recipe = (data.pop(GROUP), data.pop(USED))
+    recipe = (data.pop(GROUP), data.pop(USED_KEY))
     assert {key: data.pop(key) for key in NEWER} == NEWER
     dataset = data["dataset"]
     newer = NEWER_OF_DATASET | (NEWER_OF_FOLDER if dataset["name"] == "folder" else {})

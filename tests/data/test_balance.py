@@ -13,7 +13,7 @@ from conftest import TINY_IMAGES, compose, without
 from test_folder import write_pets
 
 from gan_cli.cli.main import run_command
-from gan_cli.data.balance import groups_of, note_on_counts
+from gan_cli.data.balance import class_balance_note, group_by_class
 from gan_cli.data.dataset import Batches, Dataset, batch_indices
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import UsageError
@@ -27,11 +27,11 @@ FOLDER = [*without(TINY_IMAGES, "dataset"), "dataset=folder", "dataset.cache=non
 def batches(size: int = 8, seed: int = 0) -> Batches:
     samples = torch.arange(len(LABELS)).view(-1, 1, 1, 1).to(torch.uint8)
     data = Dataset(samples, "here", LABELS, CLASSES)
-    return Batches(data, seed, size, torch.device("cpu"), conditional=True, groups=groups_of(LABELS, CLASSES))
+    return Batches(data, seed, size, torch.device("cpu"), conditional=True, groups=group_by_class(LABELS, CLASSES))
 
 
 def test_the_order_goes_on_where_it_was_with_other_batches() -> None:
-    groups = groups_of(LABELS, CLASSES)
+    groups = group_by_class(LABELS, CLASSES)
     whole = torch.cat([groups.indices(0, 8, update) for update in range(5)])
     before = torch.cat([groups.indices(0, 8, update) for update in range(3)])
     after = torch.cat([groups.indices(0, 4, update, 3 * (8 - 4)) for update in range(3, 7)])
@@ -61,10 +61,10 @@ def test_a_batch_is_a_function_of_seed_and_update_alone() -> None:
 
 
 def test_what_the_generator_is_asked_for_is_even_too() -> None:
-    asked = torch.cat([batches(size=64).drawn_conditions(step) for step in range(60)])  # type: ignore[misc]
+    asked = torch.cat([batches(size=64).sample_conditions(step) for step in range(60)])  # type: ignore[misc]
     shares = asked.mean(0)
     assert shares.tolist() == pytest.approx([0.25, 0.25, 0, 0.25], abs=0.03)
-    assert torch.equal(batches().drawn_conditions(3), batches().drawn_conditions(3))  # type: ignore[arg-type]
+    assert torch.equal(batches().sample_conditions(3), batches().sample_conditions(3))  # type: ignore[arg-type]
 
 
 def test_without_it_batches_are_as_they_were() -> None:
@@ -77,20 +77,20 @@ def test_without_it_batches_are_as_they_were() -> None:
 
 def test_data_that_cannot_be_balanced() -> None:
     with pytest.raises(UsageError, match="no classes to draw equally often"):
-        groups_of(None, ())
+        group_by_class(None, ())
     with pytest.raises(UsageError, match=r"several attributes; choose one by dataset\.labels_columns"):
-        groups_of(torch.zeros(3, 2), ("a=1", "b=1"))
+        group_by_class(torch.zeros(3, 2), ("a=1", "b=1"))
 
 
 def test_what_is_said_of_unequal_classes() -> None:
-    said = note_on_counts(LABELS, CLASSES, balance=False, conditional=True)
+    said = class_balance_note(LABELS, CLASSES, balance=False, conditional=True)
     assert said == (
         "warning: classes are very unequal (few 3, many 45): the rare ones are seldom seen;"
         " dataset.balance=true draws each equally often"
     )
-    assert note_on_counts(LABELS, CLASSES, balance=False, conditional=False) is None
-    assert note_on_counts(LABELS[3:], CLASSES, balance=False, conditional=True) is None
-    assert "15 times as often" in str(note_on_counts(LABELS, CLASSES, balance=True, conditional=False))
+    assert class_balance_note(LABELS, CLASSES, balance=False, conditional=False) is None
+    assert class_balance_note(LABELS[3:], CLASSES, balance=False, conditional=True) is None
+    assert "15 times as often" in str(class_balance_note(LABELS, CLASSES, balance=True, conditional=False))
 
 
 def test_a_balanced_run_goes_on_to_the_same_bits(
@@ -104,7 +104,7 @@ def test_a_balanced_run_goes_on_to_the_same_bits(
     assert f"\n{said}" in capsys.readouterr().out
     train(*command, "name=parts", "steps=2", "dataset.balance=true")
     parts = train("resume=parts", "extra_steps=2")
-    one, other = (checkpoint.newest(run / "checkpoints")[0].tensors for run in (whole, parts))
+    one, other = (checkpoint.load_newest(run / "checkpoints")[0].tensors for run in (whole, parts))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert run_command("train", [*FOLDER, "dataset.balance=true", "dataset.labels=shards"]) == 2

@@ -382,9 +382,9 @@ def test_a_16_bit_ramp_keeps_its_256_shades(tmp_path: Path) -> None:
 @pytest.mark.parametrize("values", [[[-1, 0]], [[0, 65536]]])
 def test_values_beyond_16_bits_are_bad(values: list[list[int]]) -> None:
     image = Image.fromarray(np.array(values, np.int32))
-    target = decoding.Target((1, 2), 1, "white")
-    with pytest.raises(decoding.BadPicture, match="values beyond 16 bits"):
-        conversion.of_image(image, None, False, target)
+    target = decoding.TargetFormat((1, 2), 1, "white")
+    with pytest.raises(decoding.BadImageError, match="values beyond 16 bits"):
+        conversion.convert_image(image, None, False, target)
 
 
 def test_opacity_is_kept_and_hidden_colours_are_not(tmp_path: Path) -> None:
@@ -604,7 +604,7 @@ def in_pieces(contents: list[bytes], cuts: int, times: int) -> list[bytes]:
     return pieces
 
 
-def count_bad(pieces: list[bytes], target: conversion.Target) -> int:
+def count_bad(pieces: list[bytes], target: conversion.TargetFormat) -> int:
     """How many cannot be used; all others become samples."""
     samples: list[np.ndarray] = []
     outcomes = decoding.decode_all(pieces, lambda piece: piece, target, samples.extend)
@@ -614,7 +614,7 @@ def count_bad(pieces: list[bytes], target: conversion.Target) -> int:
 
 
 def test_every_cut_of_a_picture_is_bad_or_good_but_never_a_traceback() -> None:
-    target = decoding.Target((8, 8), 3, "white")
+    target = decoding.TargetFormat((8, 8), 3, "white")
     contents = [JPEG, PNG, WEBP, BMP, HALF_RED, KINDS["palette"][0], encoded(noise(9, 9, "L"), "JPEG")]
     assert count_bad(in_pieces(contents, cuts=40, times=30), target) >= 280  # at the least all that are cut
 
@@ -724,7 +724,7 @@ def test_a_path_that_is_missing(tmp_path: Path) -> None:
         assert wanted in refusal(path)
 
 
-FILM = "mp4 is not read, take its pictures out, as by `ffmpeg -i film.mp4 frames/%06d.png`"
+EXTRACT_FRAMES = "mp4 is not read, take its pictures out, as by `ffmpeg -i film.mp4 frames/%06d.png`"
 
 
 @pytest.mark.parametrize(
@@ -735,7 +735,7 @@ FILM = "mp4 is not read, take its pictures out, as by `ffmpeg -i film.mp4 frames
         ("pets.tar.gz", "is a damaged tar, expected a folder, zip or tar of pictures"),
         ("pets.txt", "neither a folder, a zip, a tar nor a picture, expected a folder, zip or tar of pictures"),
         ("pets.h5", "h5 is not read, write its pictures out as files or as an npy"),
-        ("pets.mp4", FILM),
+        ("pets.mp4", EXTRACT_FRAMES),
     ],
 )
 def test_a_file_that_is_not_read(tmp_path: Path, name: str, what: str) -> None:

@@ -13,13 +13,13 @@ import pytest
 import torch
 from conftest import ROOT, compose
 
-from gan_cli.data.dataset import Batches, Dataset, batch_indices, check_batch_size, to_bytes, to_unit
+from gan_cli.data.dataset import Batches, Dataset, batch_indices, check_batch_size, to_signed_unit, to_uint8
 from gan_cli.data.datasets import digits
 from gan_cli.data.datasets.digits import FASHION_MNIST, IMAGES, KMNIST, LABELS, MNIST, load_digits
 from gan_cli.data.datasets.idx import read_idx
 from gan_cli.data.datasets.shapes import build_shapes
 from gan_cli.data.datasets.stacked import build_stacked_mnist
-from gan_cli.data.decoding.images import crop_box, fit
+from gan_cli.data.decoding.images import crop_and_resize_batch, crop_box
 from gan_cli.data.load_dataset import build_dataset, known_modes
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError
@@ -164,7 +164,7 @@ def test_the_fallback_can_be_forbidden_and_fashion_has_none(tmp_path: Path) -> N
 def test_resizing(tmp_path: Path) -> None:
     assert load(MNIST, tmp_path, fallback="bundled", image_size=32).samples.shape == (5000, 1, 32, 32)
     flat = torch.full((2, 3, 28, 28), 77, dtype=torch.uint8)
-    assert (fit(flat, (16, 16)) == 77).all()
+    assert (crop_and_resize_batch(flat, (16, 16)) == 77).all()
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data beside the checkout")
@@ -258,7 +258,7 @@ def test_the_swiss_roll_is_a_spiral() -> None:
     modes = known_modes(config.dataset)
     assert modes is not None
     assert len(modes.centres) == 0
-    assert points.abs().max() <= modes.reach
+    assert points.abs().max() <= modes.extent
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
@@ -306,9 +306,9 @@ def test_batches_are_in_the_networks_range() -> None:
 
 def test_bytes_and_units_are_inverses() -> None:
     every = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    assert torch.equal(to_bytes(to_unit(every)), every)
+    assert torch.equal(to_uint8(to_signed_unit(every)), every)
     points = torch.randn(3, 2)
-    assert to_unit(points) is points
+    assert to_signed_unit(points) is points
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
@@ -434,7 +434,7 @@ def test_the_middle_is_cut_to_the_wanted_proportions(
 def test_fit_cuts_before_it_resizes() -> None:
     wide = torch.zeros(2, 1, 10, 30, dtype=torch.uint8)
     wide[..., 10:20] = 200
-    assert (fit(wide, (5, 5)) == 200).all()
+    assert (crop_and_resize_batch(wide, (5, 5)) == 200).all()
 
 
 def test_stacked_digits(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from gan_cli.errors import UsageError
 
 @pytest.fixture(autouse=True)
 def _keep_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "LEAST_BYTES", 0)
+    monkeypatch.setattr(store, "MIN_CACHE_BYTES", 0)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_few_pictures_are_not_kept_and_none_if_not_wanted(
     pets: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(pets, cache="none")
-    monkeypatch.setattr(store, "LEAST_BYTES", 40 * 3 * 8 * 8 + 1)
+    monkeypatch.setattr(store, "MIN_CACHE_BYTES", 40 * 3 * 8 * 8 + 1)
     assert load(pets, cache=cache).notes == ()
     assert not cache.exists()
     assert not Path("none").exists()
@@ -329,7 +329,7 @@ def test_a_disk_without_room_is_no_error(pets: Path, cache: Path, monkeypatch: p
 def test_a_disk_that_fills_on_the_way_is_no_error(
     pets: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    written, write_all = [], mapped.write
+    written, write_all = [], mapped.write_at
 
     def failing(fd: int, content: memoryview, offset: int) -> None:
         written.append(offset)
@@ -338,8 +338,8 @@ def test_a_disk_that_fills_on_the_way_is_no_error(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_all(fd, content, offset)
 
-    monkeypatch.setattr(store, "write", failing)
-    monkeypatch.setattr(mapped, "write", failing)  # the card comes after three chunks of pictures
+    monkeypatch.setattr(store, "write_at", failing)
+    monkeypatch.setattr(mapped, "write_at", failing)  # the card comes after three chunks of pictures
     dataset = load(pets, cache=cache)
     assert same(dataset, load(pets))
     assert len(dataset.notes) == 1

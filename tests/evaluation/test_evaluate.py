@@ -16,7 +16,7 @@ from test_folder import write
 from torch import nn
 
 from gan_cli.cli.main import run_command
-from gan_cli.config.metric_names import newest_evaluated
+from gan_cli.config.metric_names import load_newest_evaluation
 from gan_cli.errors import CheckpointError
 from gan_cli.evaluation import checkpoint_evaluation, samples
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint
@@ -81,8 +81,8 @@ def test_every_figure_with_floor_and_interval(run: Path, judged: Callable[..., A
     assert (about["step"], about["extractor"], about["n"], about["ema"]) == (2, "classifier", 60, True)
     assert about["seeds"] == "1000000-1000059"
     assert 0 <= about["accuracy"] <= 1
-    assert about["sha256"] == checkpoint.find(run).sha256
-    newest = newest_evaluated(run)
+    assert about["sha256"] == checkpoint.load_named(run).sha256
+    newest = load_newest_evaluation(run)
     assert newest is not None
     assert [figure.name for figure in newest.figures] == names(data)
     with Image.open(path.with_name(about["page"])) as page:
@@ -165,7 +165,7 @@ def test_samples_of_a_conditional_run_are_as_frequent_as_the_data(
     train: Callable[..., Path], judged: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = train(*TINY_IMAGES, "conditioning=projection", "dataset.limit=30", "steps=1")
-    found, conditions = checkpoint.find(run), []
+    found, conditions = checkpoint.load_named(run), []
     original = samples.generate
     monkeypatch.setattr(
         samples, "generate", lambda *a, **named: conditions.append(named["conditions"]) or original(*a, **named)
@@ -276,7 +276,7 @@ def test_samples_that_are_not_finite_are_refused(run: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(checkpoint_evaluation, "build_generator", lambda *a, **named: Broken(1, 1))
     with pytest.raises(CheckpointError, match="makes samples that are not finite"):
-        evaluate_checkpoint(checkpoint.find(run), n=20, extractor="pixels", metrics=["kernel"])
+        evaluate_checkpoint(checkpoint.load_named(run), n=20, extractor="pixels", metrics=["kernel"])
 
 
 def test_no_metrics_at_all_are_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

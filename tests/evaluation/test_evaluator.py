@@ -10,7 +10,7 @@ import torch
 from conftest import compose
 from torch import Tensor
 
-from gan_cli.config.metric_names import Figure
+from gan_cli.config.metric_names import MetricResult
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.digits import MNIST, load_digits
 from gan_cli.data.load_dataset import build_dataset
@@ -20,11 +20,11 @@ from gan_cli.evaluation.evaluator import (
     TOO_FEW_SAMPLES,
     available_metrics,
     check_metrics,
-    compute_figures,
+    compute_metrics,
     evaluate_samples,
 )
 from gan_cli.evaluation.metrics import classifier, extractors
-from gan_cli.evaluation.real_data import RealData, find_real
+from gan_cli.evaluation.real_data import RealData, find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
 
 N = 1000
@@ -51,8 +51,8 @@ def judged_by(here: Path, real: RealData):
     return build
 
 
-def figures(reference: Reference, samples: Tensor, *names: str, resamples: int = 20) -> dict[str, Figure]:
-    return {figure.name: figure for figure in compute_figures(reference, samples, names, resamples=resamples)}
+def figures(reference: Reference, samples: Tensor, *names: str, resamples: int = 20) -> dict[str, MetricResult]:
+    return {figure.name: figure for figure in compute_metrics(reference, samples, names, resamples=resamples)}
 
 
 NOISE = torch.randint(256, (N, 1, 28, 28), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
@@ -137,7 +137,9 @@ def test_floors_are_worked_out_once(judged_by, monkeypatch: pytest.MonkeyPatch) 
 
 def test_figures_of_pairs_take_so_many_samples_and_say_so(judged_by, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        evaluator, "FAMILIES", tuple(family._replace(max_samples=80) for family in evaluator.FAMILIES[1:3])
+        evaluator,
+        "METRIC_FAMILIES",
+        tuple(family._replace(max_samples=80) for family in evaluator.METRIC_FAMILIES[1:3]),
     )
     found = figures(judged_by("pixels", 100), NOISE[:100], "kernel", "precision_recall")
     assert {figure.n for figure in found.values()} == {80}
@@ -168,7 +170,7 @@ def test_progress_is_told(judged_by) -> None:
 
 def points(*overrides: str, n: int = 500) -> Reference:
     config = compose(*overrides)
-    data = find_real(config.dataset, config.image_size, build_dataset(config.dataset, config.image_size))
+    data = find_real_data(config.dataset, config.image_size, build_dataset(config.dataset, config.image_size))
     return build_reference(data, extractors.build_point_extractor(), n)
 
 
@@ -199,17 +201,17 @@ def test_what_the_data_do_not_allow_is_refused(judged_by, extractor: str, metric
     reference = judged_by(extractor, 50)
     assert metric not in available_metrics(reference)
     with pytest.raises(UsageError, match=rf"metrics=\[{metric}\]: {why}"):
-        compute_figures(reference, NOISE[:50], [metric])
+        compute_metrics(reference, NOISE[:50], [metric])
 
 
 def test_points_are_not_memorized(here: Path) -> None:
     with pytest.raises(UsageError, match=r"metrics=\[memorization\]: needs pictures, these data are points"):
-        compute_figures(points("experiment=ring", n=50), torch.zeros(50, 2), ["memorization"])
+        compute_metrics(points("experiment=ring", n=50), torch.zeros(50, 2), ["memorization"])
 
 
 def test_several_attributes_have_no_single_class(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     knows = classifier.Classifier(classifier._build_network(1, 5).eval(), 0.9)
-    monkeypatch.setattr(reference, "cached_classifier", lambda *data: knows)
+    monkeypatch.setattr(reference, "load_or_train_classifier", lambda *data: knows)
     labels = torch.stack([torch.arange(60) % 2, 2 + torch.arange(60) % 3], 1)
     data = Dataset(NOISE[:60], "two attributes", labels, ("a=x", "a=y", "b=1", "b=2", "b=3"))
     real = RealData(data, data)
@@ -217,6 +219,6 @@ def test_several_attributes_have_no_single_class(here: Path, monkeypatch: pytest
     assert found.extractor.name == "classifier"
     assert not {"modes", "inception_score"} & set(available_metrics(found))
     guesses = dataclasses.replace(knows, accuracy=0.3)
-    monkeypatch.setattr(reference, "cached_classifier", lambda *data: guesses)
+    monkeypatch.setattr(reference, "load_or_train_classifier", lambda *data: guesses)
     with pytest.raises(UsageError, match=r"extractor=classifier, or .*; classifier: accuracy 30.0% .* guessing"):
         check_metrics(build_reference(real, build_extractor("classifier", real), 20), ["inception_score"])

@@ -110,7 +110,7 @@ def test_a_classifier_at_chance_is_not_used(
     here: Path, compared: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guesses = Classifier(nn.Sequential(), 0.5)
-    monkeypatch.setattr(reference, "cached_classifier", lambda *data: guesses)
+    monkeypatch.setattr(reference, "load_or_train_classifier", lambda *data: guesses)
     noise(here / "real" / "cat", 30)
     noise(here / "real" / "dog", 30, seed=1)
     noise(here / "fake", 30, seed=4)

@@ -18,13 +18,13 @@ from gan_cli.errors import UsageError
 from gan_cli.evaluation import real_data, reference
 from gan_cli.evaluation.metrics import classifier, extractors, inception
 from gan_cli.evaluation.metrics.extractors import Extractor, Features
-from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, Protocol, RealData, find_real
+from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, Protocol, RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
 
 
 def real_of(*overrides: str) -> RealData:
     config = compose(*overrides)
-    return find_real(config.dataset, config.image_size, build_dataset(config.dataset, config.image_size))
+    return find_real_data(config.dataset, config.image_size, build_dataset(config.dataset, config.image_size))
 
 
 SHAPES = ("dataset=shapes", "dataset.size=60", "image_size=8")
@@ -126,10 +126,10 @@ def labelled(classes: str, counts: Sequence[int], first: int = 0) -> Dataset:
 
 
 def found_with(train: Dataset, test: Dataset, monkeypatch: pytest.MonkeyPatch) -> RealData:
-    """What `find_real` makes of a folder with these splits."""
+    """What `find_real_data` makes of a folder with these splits."""
     monkeypatch.setattr(real_data, "build_dataset", lambda section, size: test)
     section = compose("dataset=folder", "dataset.path=nowhere").dataset
-    return find_real(section, 8, train)
+    return find_real_data(section, 8, train)
 
 
 def test_held_out_samples_of_other_classes_are_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +238,7 @@ def test_extractors_by_name(here: Path, overrides: tuple[str, ...], name: str, e
 def test_a_classifier_at_chance_sees_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of 120 random pictures in two classes at random, of which 4 of 12 are right."""
     guesses = classifier.Classifier(nn.Sequential(), 4 / 12)
-    monkeypatch.setattr(reference, "cached_classifier", lambda *data: guesses)
+    monkeypatch.setattr(reference, "load_or_train_classifier", lambda *data: guesses)
     random = torch.Generator().manual_seed(0)
     samples = torch.randint(256, (120, 1, 8, 8), generator=random).to(torch.uint8)
     labels = torch.randint(2, (120,), generator=random)

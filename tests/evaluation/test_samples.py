@@ -10,7 +10,7 @@ from conftest import TINY_IMAGES, compose, played
 
 from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.errors import DivergedError
-from gan_cli.evaluation.samples import _conditions, draw_samples, with_own_statistics
+from gan_cli.evaluation.samples import _conditions, generate_samples, recompute_batch_norm_statistics
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
 
@@ -32,10 +32,10 @@ def test_samples_are_those_of_their_seeds_and_labels_in_batches_of_any_size() ->
     dataset = build_dataset(CONDITIONAL.dataset, CONDITIONAL.image_size)
     config, generator = with_classes(CONDITIONAL, dataset), played(CONDITIONAL).sampler
     told: list[int] = []
-    made = draw_samples(generator, config, dataset, SEEDS, 7, lambda what, done, count: told.append(done))
+    made = generate_samples(generator, config, dataset, SEEDS, 7, lambda what, done, count: told.append(done))
     assert (made.dtype, made.shape) == (torch.uint8, (30, 1, 16, 16))
     assert told == [7, 14, 21, 28, 30]
-    whole = draw_samples(generator, config, dataset, SEEDS, 30)
+    whole = generate_samples(generator, config, dataset, SEEDS, 30)
     assert (made.int() - whole.int()).abs().max() <= 1
     conditions = _conditions(config, dataset, SEEDS)
     (expected,) = generate(generator, latent_of(config), SEEDS, 30, conditions=conditions)
@@ -47,12 +47,12 @@ def test_samples_are_those_of_their_seeds_and_labels_in_batches_of_any_size() ->
 def test_statistics_are_those_of_its_own_samples() -> None:
     dataset = build_dataset(CONDITIONAL.dataset, CONDITIONAL.image_size)
     config, generator = with_classes(CONDITIONAL, dataset), played(CONDITIONAL).sampler
-    own = with_own_statistics(generator, config, dataset)
+    own = recompute_batch_norm_statistics(generator, config, dataset)
     before, after = dict(generator.named_buffers()), dict(own.named_buffers())
     means = [name for name in after if name.endswith("running_mean")]
     assert means
     assert not any(torch.equal(before[name], after[name]) for name in means)
-    again = dict(with_own_statistics(generator, config, dataset).named_buffers())
+    again = dict(recompute_batch_norm_statistics(generator, config, dataset).named_buffers())
     assert all(torch.equal(after[name], again[name]) for name in means)
 
 
@@ -63,4 +63,4 @@ def test_samples_that_are_not_finite_are_no_samples() -> None:
         for parameter in generator.parameters():
             parameter.fill_(torch.nan)
     with pytest.raises(DivergedError, match="samples that are not finite"):
-        draw_samples(generator, with_classes(CONDITIONAL, dataset), dataset, SEEDS, 30)
+        generate_samples(generator, with_classes(CONDITIONAL, dataset), dataset, SEEDS, 30)

@@ -20,7 +20,7 @@ from torch import Tensor
 from gan_cli.cli.main import run_command
 from gan_cli.errors import CheckpointError, StorageError, UsageError
 from gan_cli.export import format_writers, isolated_pt2
-from gan_cli.export.export import compare, inputs_of
+from gan_cli.export.export import compare_samples, example_inputs
 from gan_cli.export.model_card import license_text
 from gan_cli.sampling.exported_config import Card
 from gan_cli.sampling.load_generator import load_generator, sample
@@ -82,7 +82,7 @@ def test_every_generator_is_itself_in_onnxruntime(
     assert parity["differences"].keys() == {"1", "2", "5"}
     assert max(parity["differences"].values()) <= 1e-4
     loaded = load_generator(run)
-    latent, condition = inputs_of(loaded, range(100, 107))  # a batch of which the exporter has seen none
+    latent, condition = example_inputs(loaded, range(100, 107))  # a batch of which the exporter has seen none
     with torch.no_grad():
         expected = loaded.network(latent, condition)
     assert expected.std() > 0.01
@@ -99,7 +99,7 @@ def test_a_pt2_runs_where_nobody_knows_gan_cli(
     folder = export(f"ckpt={run}", "format=pt2")
     assert max(json.loads((folder / "parity.json").read_text())["differences"].values()) <= 1e-4
     loaded = load_generator(run)
-    latent, condition = inputs_of(loaded, range(7))
+    latent, condition = example_inputs(loaded, range(7))
     given = [tensor.tolist() for tensor in (latent, condition) if tensor is not None]
     code = (
         "import json, sys, torch; program = torch.export.load(sys.argv[1]).module();"
@@ -280,9 +280,9 @@ def test_a_file_that_differs_is_not_kept(
 
 def test_the_bound_is_met_exactly() -> None:
     zeros = [torch.zeros(2, 3)]
-    assert compare(zeros, [torch.full((2, 3), 9e-5)], "onnx")["2"] == pytest.approx(9e-5)
+    assert compare_samples(zeros, [torch.full((2, 3), 9e-5)], "onnx")["2"] == pytest.approx(9e-5)
     with pytest.raises(Exception, match=r"differs from the checkpoint's by 1\.1e-04 at batch 2"):
-        compare(zeros, [torch.full((2, 3), 1.1e-4)], "onnx")
+        compare_samples(zeros, [torch.full((2, 3), 1.1e-4)], "onnx")
 
 
 def test_a_pt2_that_cannot_be_loaded_is_refused(
@@ -342,7 +342,7 @@ def test_a_file_that_does_not_run_is_one_line(
 def test_a_process_apart_that_hangs_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolated_pt2, "TIMEOUT_SECONDS", 0.01)
     with pytest.raises(StorageError, match=r"model\.pt2: a subprocess has not run it in 0\.01 s"):
-        isolated_pt2.run_apart(tmp_path / PT2, [(torch.zeros(1, 2), None)])
+        isolated_pt2.run_in_subprocess(tmp_path / PT2, [(torch.zeros(1, 2), None)])
 
 
 def test_nothing_is_overwritten(train: Callable[..., Path], export: Callable[..., Path]) -> None:
@@ -408,7 +408,7 @@ def test_a_process_apart_gives_what_was_asked(tmp_path: Path, monkeypatch: pytes
     program = torch.export.export(Twice(), (torch.zeros(3, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
     torch.export.save(program, tmp_path / PT2)
     inputs = [(torch.randn(count, 2), None) for count in (1, 4)]
-    for (latent, _), made in zip(inputs, isolated_pt2.run_apart(tmp_path / PT2, inputs), strict=True):
+    for (latent, _), made in zip(inputs, isolated_pt2.run_in_subprocess(tmp_path / PT2, inputs), strict=True):
         assert np.array_equal(made.numpy(), (2 * latent).numpy())
 
 

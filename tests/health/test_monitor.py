@@ -17,8 +17,8 @@ from torch import Tensor
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
 from gan_cli.config.parse import parse_config
-from gan_cli.health.monitor import RULES, Health
-from gan_cli.health.remedies import REMEDIES, cures_for
+from gan_cli.health.monitor import RULES, HealthMonitor
+from gan_cli.health.remedies import REMEDIES, remedies_for
 from gan_cli.runs.log import read_metrics
 from gan_cli.state.train_state import TrainState
 from gan_cli.training.health_metrics import auc, compare
@@ -70,7 +70,7 @@ def lines_of(*parts: tuple[int, dict[str, float]]) -> list[dict[str, Any]]:
 
 def told(lines: list[dict[str, Any]], *overrides: str) -> list[tuple[str, int, int]]:
     """(name, since, step at which it was told) of all findings."""
-    health = Health(compose(*overrides))
+    health = HealthMonitor(compose(*overrides))
     return [(found.name, found.since, line["step"]) for line in lines for found in health.observe(line)]
 
 
@@ -80,10 +80,10 @@ def test_a_failure_is_named_once_since_its_step_with_what_was_seen(case: str) ->
     lines = lines_of((20, {}), (12, changes), (5, {}), (12, changes))
     lasting = name == "discriminator_overpowered"
     assert told(lines) == [(name, 1550, 1550) if lasting else (name, 1050, 1100)]
-    (found,) = Health(compose(), lines).findings
+    (found,) = HealthMonitor(compose(), lines).findings
     assert found.text.startswith(words)
     assert f"since step {found.since:,}: " in found.text
-    assert found.text.endswith("Try " + " or ".join(cures_for(name, compose())))
+    assert found.text.endswith("Try " + " or ".join(remedies_for(name, compose())))
 
 
 def test_every_sign_is_tried_and_has_a_cure() -> None:
@@ -126,19 +126,19 @@ def test_fakes_that_begin_alike_have_time_to_spread() -> None:
 
 def test_a_watch_that_read_the_lines_knows_what_one_knows_that_saw_them() -> None:
     lines = lines_of((15, {}), (4, SHOWN["copies"][1]), (10, {"loss/discriminator": 50.0}))
-    seen = Health(compose())
+    seen = HealthMonitor(compose())
     for line in lines[:17]:
         seen.observe(line)
-    again = Health(compose(), lines[:17])
+    again = HealthMonitor(compose(), lines[:17])
     assert again.findings == seen.findings != []
     assert [again.observe(line) for line in lines[17:]] == [seen.observe(line) for line in lines[17:]]
     assert [found.name for found in seen.findings] == ["mode_collapse", "divergence"]
 
 
 def test_lines_of_runs_that_were_not_watched_are_passed_over() -> None:
-    assert Health(compose(), [{"step": 50, "loss/discriminator": 1e9}, {"step": 100}] * 20).findings == []
+    assert HealthMonitor(compose(), [{"step": 50, "loss/discriminator": 1e9}, {"step": 100}] * 20).findings == []
     texts = [{**line, "health/shift": "far"} for line in lines_of((20, {"loss/discriminator": 50.0}))]
-    assert Health(compose(), texts).findings == []
+    assert HealthMonitor(compose(), texts).findings == []
 
 
 def test_lines_close_to_each_other_tell_nothing_of_what_lasts() -> None:
@@ -170,18 +170,20 @@ def test_each_cure_is_an_override_that_goes_with_the_command_and_changes_somethi
     given = COMMANDS[command]
     config = compose(*given)
     for finding in REMEDIES:
-        offered = cures_for(finding, config)
+        offered = remedies_for(finding, config)
         assert offered, finding
         for cure in offered:
             overrides = cure.split()
             kept = without(given, *(override.partition("=")[0] + "=" for override in overrides))
             cured = compose(*kept, *overrides)
-            assert train_config.differences(cured, config) or cured.health != config.health, (finding, cure)
+            assert train_config.differing_keys(cured, config) or cured.health != config.health, (finding, cure)
 
 
 def test_the_vanishing_gradient_s_first_cure_is_that_of_the_lab() -> None:
-    assert cures_for("vanishing_gradient", compose("experiment=failure/vanishing_gradient"))[0] == "loss=non_saturating"
-    second = cures_for("vanishing_gradient", compose("loss=minimax"))[1]
+    assert (
+        remedies_for("vanishing_gradient", compose("experiment=failure/vanishing_gradient"))[0] == "loss=non_saturating"
+    )
+    second = remedies_for("vanishing_gradient", compose("loss=minimax"))[1]
     assert second == "loss=wasserstein regularizer=gradient_penalty"
 
 
@@ -401,7 +403,7 @@ def test_what_is_done_may_change_on_resume(train: Callable[..., Path]) -> None:
     train(f"resume={run}", "extra_steps=1", "health.on_collapse=stop")
     health = last(run).config.health
     assert (health.on_collapse, health.on_nonfinite, health.retries) == ("stop", "stop", 5)
-    assert train_config.differences(compose("health.on_collapse=stop"), compose()) == []
+    assert train_config.differing_keys(compose("health.on_collapse=stop"), compose()) == []
 
 
 def test_a_checkpoint_from_before_the_watch_loads() -> None:
@@ -430,7 +432,7 @@ def test_wrong_values_are_refused(here: Path, capsys: pytest.CaptureFixture[str]
 )
 def test_lines_that_no_run_writes_are_passed_over(tmp_path: Path, line: str) -> None:
     (tmp_path / "metrics.jsonl").write_text(line + "\n" + line + "\n")
-    assert Health(compose(*TINY_IMAGES), read_metrics(tmp_path)).findings == []
+    assert HealthMonitor(compose(*TINY_IMAGES), read_metrics(tmp_path)).findings == []
 
 
 def test_fakes_spread_too_far_are_not_too_few_and_narrow_data_are_far_from_the_start() -> None:

@@ -18,12 +18,12 @@ from torch import nn
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
 from gan_cli.errors import DivergedError
-from gan_cli.health.monitor import Health
+from gan_cli.health.monitor import HealthMonitor
 from gan_cli.state.train_state import TrainState, build_state, require_finite
 from gan_cli.training.objective import build_objective
 from gan_cli.training.step_metrics import step_metrics
 from gan_cli.training.steps import discriminator_step, training_step
-from gan_cli.training.throughput import Pace
+from gan_cli.training.throughput import RunTimer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -54,14 +54,14 @@ def watched(config: Config, steps: int, plant: Plant | None = None, at: int = -1
     batches = build_batches(config, build_dataset(config.dataset, config.image_size), state.device)
     run: Any = SimpleNamespace(config=config, state=state, batches=batches, classes=config.classes)
     run.objective, run.modes = build_objective(config, batches), known_modes(config.dataset)
-    health, pace, told = Health(config), Pace(state), []
+    health, timer, told = HealthMonitor(config), RunTimer(state), []
     while state.counters.step < steps:
         if plant is not None and state.counters.step == at:
             run.objective, plant = build_objective(plant(state, config) or config, batches), None
         output = training_step(state, run.objective, batches)
         step = state.counters.step
         if output is not None and step % config.training.log_every == 0:
-            values = step_metrics(run, output, pace)
+            values = step_metrics(run, output, timer)
             try:
                 require_finite(state, {name: torch.tensor(value) for name, value in values.items()})
             except DivergedError:

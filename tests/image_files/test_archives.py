@@ -15,7 +15,7 @@ from test_folder import RED, encoded, load, noise, pixel, refusal, write, write_
 
 from gan_cli.errors import UsageError
 from gan_cli.image_files import arrays, formats
-from gan_cli.image_files.folders import signature
+from gan_cli.image_files.folders import path_signature
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 CHANNELS_FIRST = torch.from_numpy(PIXELS).permute(0, 3, 1, 2)
@@ -299,20 +299,20 @@ def test_folders_that_are_exchanged_are_seen_though_sizes_and_times_are_equal(tm
     for name, colour in (("red", RED), ("blue", (0, 0, 255))):
         path = write(tmp_path / "a" / name / "0.bmp", colour)
         os.utime(path, (1, 1))
-    before, first = signature(str(tmp_path / "a")), load(tmp_path / "a")
-    assert signature(str(tmp_path / "a")) == before
+    before, first = path_signature(str(tmp_path / "a")), load(tmp_path / "a")
+    assert path_signature(str(tmp_path / "a")) == before
     (tmp_path / "a" / "red").rename(tmp_path / "a" / "x")
     (tmp_path / "a" / "blue").rename(tmp_path / "a" / "red")
     (tmp_path / "a" / "x").rename(tmp_path / "a" / "blue")
-    assert signature(str(tmp_path / "a")) != before
+    assert path_signature(str(tmp_path / "a")) != before
     assert not torch.equal(load(tmp_path / "a").samples, first.samples)
 
 
 def test_a_file_that_is_overwritten_is_seen_though_its_time_is_set_back(tmp_path: Path) -> None:
     path = zipped(write(tmp_path / "a" / "0.bmp", RED).parent, tmp_path / "a.zip")
     os.utime(path, (1, 1))
-    before, content = signature(str(path)), path.read_bytes()
+    before, content = path_signature(str(path)), path.read_bytes()
     path.write_bytes(content)
     os.utime(path, (1, 1))
-    assert signature(str(path)) != before
+    assert path_signature(str(path)) != before
     assert zipfile.is_zipfile(path)

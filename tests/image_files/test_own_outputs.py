@@ -17,7 +17,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.data import mapped, store
 from gan_cli.export import export, model_card
 from gan_cli.image_files import own_outputs
-from gan_cli.image_files.folders import signature
+from gan_cli.image_files.folders import path_signature
 from gan_cli.storage import run_folder
 
 SIDECAR = json.dumps({"checkpoint": "/x.safetensors", "sha256": "0" * 64, "step": 1, "seeds": "0-3", "n": 4})
@@ -45,7 +45,7 @@ def pets(tmp_path: Path) -> Path:
 def test_a_run_has_the_files_that_it_is_known_by() -> None:
     assert own_outputs.MARKS[own_outputs.RUN] == (run_folder.RECORD, run_folder.CHECKPOINTS)
     assert own_outputs.MARKS[own_outputs.EXPORT] == (model_card.CARD, export.PARITY)
-    assert own_outputs.CACHED == mapped.SUFFIX
+    assert own_outputs.CACHE_SUFFIX == mapped.SUFFIX
 
 
 def tarred(folder: Path, path: Path) -> Path:
@@ -113,13 +113,13 @@ def test_a_run_is_no_folder_of_pictures(tmp_path: Path) -> None:
 
 
 def test_a_run_beside_does_not_make_the_cache_stale(pets: Path) -> None:
-    before = signature(str(pets))
+    before = path_signature(str(pets))
     write_run(pets / "outputs" / "o1")
     (pets / "outputs").rename(pets / "cat" / "outputs")
     write_run(pets / "cat" / "outputs" / "o2")
-    after = signature(str(pets))
+    after = path_signature(str(pets))
     (pets / "cat" / "outputs" / "o1" / "samples" / "more.png").touch()
-    assert signature(str(pets)) == after
+    assert path_signature(str(pets)) == after
     assert before != after  # the folder that holds the runs is new
 
 
@@ -140,7 +140,7 @@ def test_working_in_the_folder_of_pictures(
 
 
 def test_a_cache_among_the_pictures_is_found_again(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "LEAST_BYTES", 0)
+    monkeypatch.setattr(store, "MIN_CACHE_BYTES", 0)
     (pets / "cache").mkdir()
     assert "pictures written to" in load(pets, cache=pets / "cache").notes[0]
     assert "pictures from" in load(pets, cache=pets / "cache").notes[0]

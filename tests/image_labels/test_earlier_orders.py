@@ -15,7 +15,7 @@ from gan_cli.evaluation.checkpoint_evaluation import _data_of
 from gan_cli.evaluation.metrics import classifier
 from gan_cli.sampling.load_generator import load_generator
 from gan_cli.state import checkpoint
-from gan_cli.storage.checksummed_file import seal, unseal
+from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
 
 NEWER = ("balance", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
 OLD_ORDER = ("0", "1", "10", "2", "3", "4", "5", "6", "7", "8", "9")
@@ -38,11 +38,11 @@ def old(
     write_pets(here / "num", **dict.fromkeys(OLD_ORDER, 2))
     run = train(*COMMAND, "steps=2", "name=old", "dataset.labels_version=1")
     (path,) = (run / "checkpoints").glob("step_*2.safetensors")
-    tensors, metadata, _ = unseal(path.read_bytes())
+    tensors, metadata, _ = decode_checksummed(path.read_bytes())
     del metadata["sha256"]
     for key in NEWER:
         del metadata["config"]["dataset"][key]
-    path.write_bytes(seal(tensors, metadata))
+    path.write_bytes(encode_checksummed(tensors, metadata))
     last = run / "checkpoints" / "last.safetensors"
     last.unlink()
     last.hardlink_to(path)
@@ -60,7 +60,7 @@ def test_an_old_run_keeps_its_classes(
     assert load_generator(old).classes == OLD_ORDER
     assert run_command("sample", [f"ckpt={old}", "label_index=2", "n=1", "format=images", "out=made"]) == 0
     assert [path.name for path in (here / "made").glob("*/*.png")] == ["seed_000000_10.png"]
-    found, _ = checkpoint.newest(old / "checkpoints")
+    found, _ = checkpoint.load_newest(old / "checkpoints")
     data, _ = _data_of(found, None)
     assert data.classes == OLD_ORDER
     assert "classes as when the run began (dataset.labels_version=1): 0, 1, 10, 2 ...; a new run has 0" in data.source

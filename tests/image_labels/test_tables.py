@@ -15,18 +15,18 @@ from test_folder import load, refusal, write, write_pets, zipped
 from gan_cli import api
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
-from gan_cli.config.overrides import as_typed, quote_literals
+from gan_cli.config.overrides import quote_literals, unquote_literals
 from gan_cli.config.parse import parse_config
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.labels import asked_for
-from gan_cli.data.reach import moved, reachable
+from gan_cli.data.labels import parse_labels
+from gan_cli.data.reach import relocate_data, resolve_data_paths
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError
 from gan_cli.image_files.folders import FolderReader
-from gan_cli.image_files.ordering import natural
-from gan_cli.image_labels.attributes import Labelling
-from gan_cli.image_labels.layout import labelled
-from gan_cli.image_labels.several import pictures_at
+from gan_cli.image_files.ordering import natural_key
+from gan_cli.image_labels.attributes import LabelOptions
+from gan_cli.image_labels.layout import read_layout
+from gan_cli.image_labels.several import open_images
 
 
 def pictures(folder: Path, names: list[str]) -> Path:
@@ -292,17 +292,19 @@ def test_numbered_classes_are_in_their_natural_order_in_folders_and_tables(tmp_p
 
 def test_the_natural_order_of_names() -> None:
     names = ["b", "10", "1.5", "-2", "2", "a 1", "a1", "a10", "a2", "A"]
-    assert sorted(names, key=natural) == ["-2", "1.5", "2", "10", "A", "a 1", "a1", "a2", "a10", "b"]
+    assert sorted(names, key=natural_key) == ["-2", "1.5", "2", "10", "A", "a 1", "a1", "a2", "a10", "b"]
 
 
 def test_the_order_of_before_is_told_of(tmp_path: Path) -> None:
     path = write_pets(tmp_path, **dict.fromkeys(map(str, range(11)), 1))
-    layout = labelled(str(path), Labelling(version=1), FolderReader(str(path), "here"), "train")
+    layout = read_layout(str(path), LabelOptions(version=1), FolderReader(str(path), "here"), "train")
     assert layout.classes[:3] == ("0", "1", "10")
     assert layout.remarks == (
         "classes as when the run began (dataset.labels_version=1): 0, 1, 10, 2 ...; a new run has 0, 1, 2, 3 ...",
     )
-    assert not labelled(str(path / "0"), Labelling(version=1), FolderReader(str(path / "0"), "here"), "train").remarks
+    assert not read_layout(
+        str(path / "0"), LabelOptions(version=1), FolderReader(str(path / "0"), "here"), "train"
+    ).remarks
 
 
 # --- numbers as labels -------------------------------------------------------------------------------------------
@@ -380,7 +382,7 @@ def test_several_folders_tars_and_arrays(tmp_path: Path) -> None:
     assert (data.classes, len(data)) == (("birds", "cats", "dogs"), 6)
     assert "birds.npy taken as" in data.source
     assert "1 other file (1 mp4)" in data.source
-    with pictures_at(paths) as found:
+    with open_images(paths) as found:
         assert [len(found.picture(file)) > 0 for file in found.listing.files] == [True] * 6
 
 
@@ -434,7 +436,7 @@ def test_several_folders_as_they_are_typed(typed: str, paths: tuple[str, ...] | 
     config = compose("dataset=folder", f"dataset.path={typed}")
     assert config.dataset.path == paths
     assert parse_config(train_config.to_dict(config)) == config
-    assert quote_literals(as_typed(override)) == override
+    assert quote_literals(unquote_literals(override)) == override
     if isinstance(paths, tuple) and "it's" not in paths:
         given = api._overrides({"dataset": "folder", "dataset.path": list(paths)})
         assert compose(*given).dataset.path == paths
@@ -443,9 +445,9 @@ def test_several_folders_as_they_are_typed(typed: str, paths: tuple[str, ...] | 
 def test_data_of_several_folders_that_were_moved(here: Path) -> None:
     section = compose("dataset=folder", "dataset.path=[a,b]").dataset
     write(here / "old" / "a" / "0.png")
-    assert reachable(section, here / "old").path == (f"{here}/old/a", "b")
-    assert moved(section, "[c,d]").path == ("c", "d")
-    assert moved(section, "c").path == "c"
+    assert resolve_data_paths(section, here / "old").path == (f"{here}/old/a", "b")
+    assert relocate_data(section, "[c,d]").path == ("c", "d")
+    assert relocate_data(section, "c").path == "c"
 
 
 def test_a_number_that_is_no_class_names_the_nearest() -> None:
@@ -456,4 +458,4 @@ def test_a_number_that_is_no_class_names_the_nearest() -> None:
         (("cat", "dog"), "cats", "cat"),
     ):
         with pytest.raises(UsageError, match=re.escape(f"(did you mean {near!r}?)")):
-            asked_for(classes, name)
+            parse_labels(classes, name)

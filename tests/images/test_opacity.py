@@ -18,7 +18,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.config import schema
 from gan_cli.config.commands import SampleConfig
 from gan_cli.config.compose import compose_command
-from gan_cli.images.animation import Film, film_of, flat, write_film
+from gan_cli.images.animation import Animation, animation_of_grids, remove_opacity, write_animation
 from gan_cli.images.grid import draw_pairs
 from gan_cli.sampling import interpolation
 from gan_cli.sampling.load_generator import load_generator
@@ -49,7 +49,7 @@ def read(path: Path) -> list[np.ndarray]:
 
 
 def test_a_gif_shows_what_is_half_opaque_and_takes_each_frame_away(frames: list[Image.Image], tmp_path: Path) -> None:
-    write_film(Film(frames, COUNT, 10), tmp_path / "film.gif")
+    write_animation(Animation(frames, COUNT, 10), tmp_path / "film.gif")
     shown = read(tmp_path / "film.gif")
     assert len(shown) == COUNT
     for index, frame in enumerate(shown):
@@ -59,10 +59,10 @@ def test_a_gif_shows_what_is_half_opaque_and_takes_each_frame_away(frames: list[
 
 
 def test_a_webp_keeps_opacity_and_frames_are_exact(frames: list[Image.Image], tmp_path: Path) -> None:
-    write_film(Film(frames, COUNT, 10), tmp_path / "film.webp")
+    write_animation(Animation(frames, COUNT, 10), tmp_path / "film.webp")
     for frame, made in zip(read(tmp_path / "film.webp"), frames, strict=True):
         assert np.abs(frame[..., 3] - np.asarray(made)[..., 3]).max() <= 2
-    write_film(Film(frames, COUNT, 10), tmp_path / "frames")
+    write_animation(Animation(frames, COUNT, 10), tmp_path / "frames")
     names = [path.name for path in sorted((tmp_path / "frames").iterdir())]
     assert names == [f"frame_{number:06d}.png" for number in range(1, COUNT + 1)]
     for name, made in zip(names, frames, strict=True):
@@ -74,7 +74,7 @@ def test_a_webp_keeps_opacity_and_frames_are_exact(frames: list[Image.Image], tm
 def test_an_mp4_stands_on_its_background(frames: list[Image.Image], tmp_path: Path) -> None:
     ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
     path = tmp_path / "film.mp4"
-    write_film(Film(frames, COUNT, 10, background="#8090ff"), path)
+    write_animation(Animation(frames, COUNT, 10, background="#8090ff"), path)
     raw = [ffmpeg, "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     first = np.frombuffer(subprocess.run(raw, capture_output=True).stdout, np.uint8)[: 64 * 64 * 3].reshape(64, 64, 3)
     assert np.abs(first[60, 60].astype(int) - [0x80, 0x90, 0xFF]).max() < 12
@@ -85,7 +85,7 @@ def test_the_film_of_a_run_keeps_opacity(frames: list[Image.Image], tmp_path: Pa
     grids = [tmp_path / f"step_{index}.png" for index in range(COUNT)]
     for picture, path in zip(frames, grids, strict=True):
         picture.save(path)
-    write_film(film_of(grids), tmp_path / "progress.webp")
+    write_animation(animation_of_grids(grids), tmp_path / "progress.webp")
     for frame, made in zip(read(tmp_path / "progress.webp"), frames, strict=True):
         assert np.array_equal(frame[..., 3] >= 128, np.asarray(made)[..., 3] >= 128)
 
@@ -95,7 +95,7 @@ def test_a_page_of_pairs_shows_no_hidden_colours() -> None:
     hidden[:, 1] = 255
     page = draw_pairs([("nearest", hidden, hidden)])
     assert page.getpixel((30, 60)) == (255, 255, 255)
-    assert flat(Image.new("RGBA", (1, 1), (0, 0, 0, 0)), "#102030").getpixel((0, 0)) == (16, 32, 48)
+    assert remove_opacity(Image.new("RGBA", (1, 1), (0, 0, 0, 0)), "#102030").getpixel((0, 0)) == (16, 32, 48)
 
 
 def test_what_becomes_of_opacity_is_said(
@@ -111,9 +111,9 @@ def test_what_becomes_of_opacity_is_said(
         (["container=webp"], ""),
     ]:
         data = compose_command("sample", ["ckpt=x", "format=walk", "n=2", *more]).data
-        planned = interpolation.plan(schema.parse(SampleConfig, data), generator, [], ())
+        planned = interpolation.plan_animation(schema.parse(SampleConfig, data), generator, [], ())
         assert capsys.readouterr().err == words
-        assert planned.about.get("background") == ("white" if "mp4" in more[0] else None)
+        assert planned.sidecar_fields.get("background") == ("white" if "mp4" in more[0] else None)
 
 
 def test_frames_are_a_format_and_a_container(

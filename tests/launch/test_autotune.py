@@ -31,13 +31,13 @@ def one_thread_again() -> object:
 @pytest.mark.parametrize(("fast", "settled"), [(True, "bf16"), (False, "fp32")])
 def test_images_take_bf16_where_it_is_fast(monkeypatch: pytest.MonkeyPatch, fast: bool, settled: str) -> None:
     monkeypatch.setattr(autotune, "computes_bf16_fast", lambda device: fast)
-    assert autotune.settle_precision(compose(*TINY_IMAGES), CPU).precision == settled
+    assert autotune.resolve_precision(compose(*TINY_IMAGES), CPU).precision == settled
 
 
 def test_points_and_a_given_precision_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autotune, "computes_bf16_fast", lambda device: True)
-    assert autotune.settle_precision(compose("experiment=ring"), CPU).precision == "fp32"
-    assert autotune.settle_precision(compose(*TINY_IMAGES, "precision=fp32"), CPU).precision == "fp32"
+    assert autotune.resolve_precision(compose("experiment=ring"), CPU).precision == "fp32"
+    assert autotune.resolve_precision(compose(*TINY_IMAGES, "precision=fp32"), CPU).precision == "fp32"
 
 
 def test_apple_gpus_keep_fp32() -> None:
@@ -46,7 +46,7 @@ def test_apple_gpus_keep_fp32() -> None:
 
 def settled(*overrides: str) -> tuple[int | str | None, str]:
     config = compose(*UNSET, *overrides)
-    config, said = autotune.settle_threads(config, build_dataset(config.dataset, config.image_size), CPU)
+    config, said = autotune.resolve_threads(config, build_dataset(config.dataset, config.image_size), CPU)
     assert torch.get_num_threads() == config.threads
     return config.threads, said
 
@@ -183,10 +183,10 @@ def test_busy_cores_leave_one_thread_before_anything_is_done(
 ) -> None:
     monkeypatch.setattr(machine, "time_threads", lambda count: slow if count > 1 else 1e-4)
     torch.set_num_threads(2)
-    machine.calm_threads()
+    machine.limit_threads()
     assert torch.get_num_threads() == 2  # OMP_NUM_THREADS is the user's word
     monkeypatch.setenv("OMP_NUM_THREADS", "")  # which says nothing
-    machine.calm_threads()
+    machine.limit_threads()
     assert torch.get_num_threads() == threads
-    machine.calm_threads(3)
+    machine.limit_threads(3)
     assert torch.get_num_threads() == 3

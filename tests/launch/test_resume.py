@@ -241,7 +241,7 @@ def test_steps_and_extra_steps(train: Callable[..., Path], short: Path) -> None:
     train(f"resume={short}", "steps=8", "keep=1", "training.log_every=1")
     assert last(short).tensors.keys() == last(whole).tensors.keys()
     assert_equal_runs(whole, short)
-    assert len(checkpoint.checkpoints_in(short / CHECKPOINTS)) == 1
+    assert len(checkpoint.list_checkpoints(short / CHECKPOINTS)) == 1
 
 
 def test_a_finished_run_is_left_alone(
@@ -327,7 +327,7 @@ def test_a_fallback_never_loses_the_checkpoint_it_makes(
 
 
 def test_last_alone_is_enough(train: Callable[..., Path], short: Path) -> None:
-    for path in checkpoint.checkpoints_in(short / CHECKPOINTS):
+    for path in checkpoint.list_checkpoints(short / CHECKPOINTS):
         path.unlink()
     train(f"resume={short}", "extra_steps=1")
     assert last(short).counters.step == 4
@@ -485,7 +485,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     ("step", "amid"),
-    [(2, "evaluate"), (4, "keep_best"), (4, "save_samples"), (4, "save_film")],
+    [(2, "evaluate"), (4, "keep_best"), (4, "save_samples"), (4, "save_progress_animation")],
 )
 def test_killed_after_a_checkpoint_nothing_that_was_due_is_lost(
     train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch, step: int, amid: str
@@ -553,7 +553,7 @@ def test_what_is_due_is_of_one_position_and_a_forged_one_is_nothing(tmp_path: Pa
 
 
 def judge(stop: StopSignals) -> None:
-    with stop.interrupting():
+    with stop.interruptible():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
 
@@ -563,10 +563,10 @@ def test_a_signal_breaks_off_what_may_be_broken_off_and_nothing_is_begun_after_i
         with pytest.raises(Interrupted):
             judge(stop)
         assert stop.received == signal.SIGTERM
-        with pytest.raises(Interrupted), stop.interrupting():
+        with pytest.raises(Interrupted), stop.interruptible():
             raise AssertionError("begun after the signal")
     with StopSignals() as stop:
-        with stop.interrupting():
+        with stop.interruptible():
             pass
         os.kill(os.getpid(), signal.SIGTERM)  # amid an update: noted, and obeyed after it
         assert stop.received == signal.SIGTERM

@@ -18,19 +18,19 @@ from PIL import Image
 from gan_cli.cli.main import run_command
 from gan_cli.data import load_dataset
 from gan_cli.data.labels import (
-    asked_by_index,
-    asked_for,
+    all_classes_requested,
     attributes_of,
-    condition_of,
-    conditions_for,
+    build_conditions,
+    distribute_evenly,
+    encode_condition,
     evenly,
-    every_class,
-    share_out,
+    parse_label_indices,
+    parse_labels,
 )
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
 from gan_cli.errors import UsageError
 from gan_cli.models.build_networks import count_parameters
-from gan_cli.models.conditioning import Modulated, classification_accuracy, classification_loss
+from gan_cli.models.conditioning import ConditionalNorm, classification_accuracy, classification_loss
 from gan_cli.state.train_state import build_state
 from gan_cli.training import periodic_evaluation
 from gan_cli.training.objective import build_objective
@@ -44,8 +44,8 @@ PAIRS = ("colour=blue", "colour=red", "size=large", "size=small")
 
 
 def test_a_condition_has_a_one_for_each_known_label() -> None:
-    assert condition_of(torch.tensor([2, 0, -1]), 3).tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 0]]
-    assert condition_of(torch.tensor([[1, 2], [-1, 3]]), 4).tolist() == [[0, 1, 1, 0], [0, 0, 0, 1]]
+    assert encode_condition(torch.tensor([2, 0, -1]), 3).tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 0]]
+    assert encode_condition(torch.tensor([[1, 2], [-1, 3]]), 4).tolist() == [[0, 1, 1, 0], [0, 0, 0, 1]]
 
 
 def test_attributes_are_runs_of_one_name() -> None:
@@ -59,18 +59,18 @@ def test_attributes_are_runs_of_one_name() -> None:
     [("dog", [(1,)]), ("hen,cat", [(2,), (0,)]), (" dog , hen", [(1,), (2,)])],
 )
 def test_classes_are_asked_for_one_after_the_other(label: str, rows: list[tuple[int, ...]]) -> None:
-    assert [row.columns for row in asked_for(ANIMALS, label)] == rows
+    assert [row.columns for row in parse_labels(ANIMALS, label)] == rows
 
 
 def test_values_of_several_attributes_are_asked_for_together() -> None:
-    assert [row.columns for row in asked_for(PAIRS, "red")] == [(1,)]
-    assert [row.columns for row in asked_for(PAIRS, "size=small,red,blue")] == [(1, 3), (0, 3)]
-    assert asked_for(PAIRS, "red,small")[0].name == "colour=red,size=small"
-    assert asked_by_index(PAIRS, (1, 3)) == asked_for(PAIRS, "red,small")
+    assert [row.columns for row in parse_labels(PAIRS, "red")] == [(1,)]
+    assert [row.columns for row in parse_labels(PAIRS, "size=small,red,blue")] == [(1, 3), (0, 3)]
+    assert parse_labels(PAIRS, "red,small")[0].name == "colour=red,size=small"
+    assert parse_label_indices(PAIRS, (1, 3)) == parse_labels(PAIRS, "red,small")
 
 
 def test_a_class_may_have_a_comma_in_its_name() -> None:
-    assert [row.columns for row in asked_for(("cat", "cat, black"), "cat, black")] == [(1,)]
+    assert [row.columns for row in parse_labels(("cat", "cat, black"), "cat, black")] == [(1,)]
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_a_class_may_have_a_comma_in_its_name() -> None:
     ],
 )
 def test_a_class_with_a_comma_is_asked_for_beside_others(label: str, names: list[str]) -> None:
-    rows = asked_for(("plain", "50%", "a,b", "a", "b", "it's"), label)
+    rows = parse_labels(("plain", "50%", "a,b", "a", "b", "it's"), label)
     assert sorted(row.name for row in rows) == sorted(names)
-    assert [row.name for row in asked_for(("c=red", "c=blue", "d=x,y", "d=z"), "red,x,y")] == ["c=red,d=x,y"]
+    assert [row.name for row in parse_labels(("c=red", "c=blue", "d=x,y", "d=z"), "red,x,y")] == ["c=red,d=x,y"]
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_a_class_with_a_comma_is_asked_for_beside_others(label: str, names: list
 )
 def test_what_cannot_be_asked_for(classes: tuple[str, ...], label: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        asked_for(classes, label)
+        parse_labels(classes, label)
     with pytest.raises(UsageError, match="0 to"):
-        asked_by_index(classes, (len(classes),))
+        parse_label_indices(classes, (len(classes),))
 
 
 def test_samples_are_shared_out_evenly_and_in_order() -> None:
-    rows = share_out(every_class(ANIMALS), 7)
+    rows = distribute_evenly(all_classes_requested(ANIMALS), 7)
     assert [row.name for row in rows] == ["cat"] * 3 + ["dog"] * 2 + ["hen"] * 2
     conditions = evenly(ANIMALS, range(6))
     assert conditions is not None
@@ -116,13 +116,13 @@ def test_samples_are_shared_out_evenly_and_in_order() -> None:
 
 
 def test_an_attribute_left_open_is_drawn_from_the_seed() -> None:
-    rows = [every_class(PAIRS)[1]] * 64  # red
-    drawn = conditions_for(PAIRS, rows, range(64))
+    rows = [all_classes_requested(PAIRS)[1]] * 64  # red
+    drawn = build_conditions(PAIRS, rows, range(64))
     assert drawn[:, 1].eq(1).all()
     assert drawn[:, 0].eq(0).all()
     assert 16 < drawn[:, 2].sum() < 48
     assert drawn[:, 2:].sum(1).eq(1).all()
-    assert torch.equal(drawn[5:], conditions_for(PAIRS, rows[5:], range(5, 64)))
+    assert torch.equal(drawn[5:], build_conditions(PAIRS, rows[5:], range(5, 64)))
 
 
 # --- networks ----------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_the_class_reaches_what_comes_out(way: str, architecture: str, normaliza
     assert not torch.equal(sample, state.generator(latent, other))
     state.discriminator.eval()
     if way == "acgan":
-        seen = state.discriminator.judge(sample)
+        seen = state.discriminator.discriminate(sample)
         assert seen.class_logits.shape == (4, 8)
         assert torch.equal(seen.logits, state.discriminator(sample, one))
     else:
@@ -184,7 +184,7 @@ def test_projection_is_the_product_of_features_and_class() -> None:
 
 def test_modulation_starts_as_the_plain_normalization() -> None:
     norm = torch.nn.BatchNorm2d(3)
-    layer = Modulated(norm, 3, 4)
+    layer = ConditionalNorm(norm, 3, 4)
     maps = torch.randn(6, 3, 5, 5)
     assert torch.equal(layer(maps, torch.eye(4)[[0, 1, 2, 3, 0, 1]]), norm(maps))
 
@@ -413,10 +413,10 @@ def test_an_evaluation_counts_as_time_of_the_run_and_not_in_its_pace(
 def test_g_is_asked_for_other_classes_at_each_of_its_updates() -> None:
     config, shapes = conditional("conditioning=projection")
     batches = build_batches(config, shapes, torch.device("cpu"))
-    drawn = [batches.drawn_conditions(step) for step in range(8)]
+    drawn = [batches.sample_conditions(step) for step in range(8)]
     assert all(condition is not None and condition.sum(1).eq(1).all() for condition in drawn)
     assert len({tuple(condition.argmax(1).tolist()) for condition in drawn if condition is not None}) == 8
-    assert torch.equal(batches.drawn_conditions(3), drawn[3])
+    assert torch.equal(batches.sample_conditions(3), drawn[3])
 
 
 def test_a_class_a_row_however_many(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

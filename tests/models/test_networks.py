@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_cli.config.image_sizes import levels_of, padded
+from gan_cli.config.image_sizes import downsampling_levels, padded_size
 from gan_cli.config.options.networks import IMAGE_NORMALIZATIONS, INITIALIZATIONS, VECTOR_NORMALIZATIONS
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import (
@@ -12,11 +12,11 @@ from gan_cli.models.layers import (
     MinibatchDeviations,
     binomial_blur,
     build_normalization,
-    cut_to,
-    flattened,
-    padded_to,
-    weighted,
-    widths_of,
+    center_crop,
+    center_pad,
+    channels_per_level,
+    flatten_maps,
+    init_layer,
 )
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
@@ -111,7 +111,7 @@ def test_images_end_in_tanh_and_points_are_unbounded() -> None:
 @pytest.mark.parametrize("side", [1, 4, 7, 9, 17, 33, 50, 100])
 def test_odd_sizes_are_refused(side: int) -> None:
     with pytest.raises(ValueError, match=f"{side} x {side}"):
-        levels_of(side, side)
+        downsampling_levels(side, side)
 
 
 SIZES = {
@@ -124,7 +124,7 @@ SIZES = {
 @pytest.mark.parametrize("sides", SIZES)
 @pytest.mark.parametrize("kind", ["dcgan", "subpixel", "resnet"])
 def test_every_size_a_picture_has_is_made_at_the_next_larger_one(kind: str, sides: tuple[int, int]) -> None:
-    assert padded(*sides) == SIZES[sides]
+    assert padded_size(*sides) == SIZES[sides]
     more = {"max_multiplier": 2} if kind == "resnet" else {}
     shape = (3, *sides)
     generator = GENERATORS[kind](shape, latent_dim=5, base_channels=4, normalization="none", **more)
@@ -138,32 +138,32 @@ def test_every_size_a_picture_has_is_made_at_the_next_larger_one(kind: str, side
 def test_no_side_is_made_much_larger() -> None:
     for height in range(8, 1025, 9):
         for width in range(8, 1025, 7):
-            inner = padded(height, width)
-            levels = levels_of(*inner)[2]
+            inner = padded_size(height, width)
+            levels = downsampling_levels(*inner)[2]
             assert max(inner) <= 1024
             assert all(0 <= made - wanted < 2**levels for made, wanted in zip(inner, (height, width), strict=True))
 
 
 def test_images_are_cut_from_the_middle_and_put_into_it() -> None:
     images = torch.arange(5 * 8.0).view(1, 1, 5, 8) + 1
-    assert torch.equal(cut_to(images, (2, 4)), images[:, :, 1:3, 2:6])
-    assert cut_to(images, (5, 8)) is images
-    wide = padded_to(images, (8, 9))
+    assert torch.equal(center_crop(images, (2, 4)), images[:, :, 1:3, 2:6])
+    assert center_crop(images, (5, 8)) is images
+    wide = center_pad(images, (8, 9))
     assert wide.shape == (1, 1, 8, 9)
-    assert torch.equal(cut_to(wide, (5, 8)), images)
+    assert torch.equal(center_crop(wide, (5, 8)), images)
     assert wide.sum() == images.sum()
-    assert padded_to(images, (5, 8)) is images
+    assert center_pad(images, (5, 8)) is images
 
 
 def test_levels_and_widths() -> None:
-    assert levels_of(28, 28) == (7, 7, 2)
-    assert levels_of(64, 64) == (4, 4, 4)
-    assert levels_of(256, 256) == (4, 4, 6)
-    assert levels_of(64, 96) == (4, 6, 4)
-    assert levels_of(96, 32) == (12, 4, 3)
-    assert widths_of(64, 6) == [64, 128, 256, 512, 512, 512]
-    assert widths_of(64, 4, max_multiplier=2) == [64, 128, 128, 128]
-    assert all(levels_of(side, side)[2] >= 1 for side in EXAMPLES)
+    assert downsampling_levels(28, 28) == (7, 7, 2)
+    assert downsampling_levels(64, 64) == (4, 4, 4)
+    assert downsampling_levels(256, 256) == (4, 4, 6)
+    assert downsampling_levels(64, 96) == (4, 6, 4)
+    assert downsampling_levels(96, 32) == (12, 4, 3)
+    assert channels_per_level(64, 6) == [64, 128, 256, 512, 512, 512]
+    assert channels_per_level(64, 4, max_multiplier=2) == [64, 128, 128, 128]
+    assert all(downsampling_levels(side, side)[2] >= 1 for side in EXAMPLES)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (16, 8), (40, 20), (24, 36)])
@@ -250,7 +250,7 @@ def test_attention_is_what_its_formula_says(height: int, width: int) -> None:
 @pytest.mark.parametrize("initialization", INITIALIZATIONS)
 def test_initializations_draw_what_they_say(initialization: str) -> None:
     torch.manual_seed(0)
-    layer = weighted(nn.Linear(300, 200), initialization=initialization)
+    layer = init_layer(nn.Linear(300, 200), initialization=initialization)
     deviation = {"default": 1 / 3**0.5 / 300**0.5, "normal": 0.02, "xavier": (2 / 500) ** 0.5, "orthogonal": 300**-0.5}
     assert layer.weight.std().item() == pytest.approx(deviation[initialization], rel=0.03)
     assert (layer.bias == 0).all() == (initialization != "default")
@@ -260,7 +260,7 @@ def test_initializations_draw_what_they_say(initialization: str) -> None:
 
 def test_an_unknown_initialization_is_an_error() -> None:
     with pytest.raises(ValueError, match="nonsense"):
-        weighted(nn.Linear(1, 1), initialization="nonsense")
+        init_layer(nn.Linear(1, 1), initialization="nonsense")
 
 
 @pytest.mark.parametrize("kind", ["mlp", "dcgan", "subpixel"])
@@ -309,7 +309,7 @@ def test_deviations_are_those_of_learned_features_within_a_group() -> None:
     layer = MinibatchDeviations(5, kernels=3, group=4)
     features = torch.randn(8, 5)
     out = layer(features)
-    assert out.shape == (8, 5 + layer.added) == (8, 8)
+    assert out.shape == (8, 5 + layer.added_features) == (8, 8)
     assert torch.equal(out[:, :5], features)
     for group in (slice(0, 4), slice(4, 8)):
         expected = layer.project(features[group]).std(0, correction=0)
@@ -341,8 +341,8 @@ def test_a_discriminator_that_says_so_keeps_two_batches_apart() -> None:
         (1, 16, 16), base_channels=4, normalization="none", minibatch="deviations"
     )
     one, other = torch.randn(16, 1, 16, 16), 2 * torch.randn(16, 1, 16, 16)
-    assert discriminator.keeps_apart(16)
-    assert not discriminator.keeps_apart(12)
+    assert discriminator.can_concatenate_real_and_fake(16)
+    assert not discriminator.can_concatenate_real_and_fake(12)
     together = discriminator(torch.cat([one, other]), None)
     torch.testing.assert_close(together, torch.cat([discriminator(one, None), discriminator(other, None)]))
 
@@ -351,7 +351,7 @@ def test_gradients_come_back_in_the_layout_of_the_maps() -> None:
     maps = torch.randn(2, 8, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_(True)
     weights = torch.randn(2, 128)
     inner = maps * 1
-    flat = flattened(inner)  # asks for the layout first, so that what is asked next sees it
+    flat = flatten_maps(inner)  # asks for the layout first, so that what is asked next sees it
     seen: list[torch.Tensor] = []
     inner.register_hook(seen.append)
     (flat * weights).sum().backward()

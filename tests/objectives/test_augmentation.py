@@ -9,13 +9,13 @@ from torch.nn.functional import pad
 
 from gan_cli.objectives.augmentation import (
     POLICIES,
-    adapted_probability,
     augment,
     color,
     cutout,
     flip_and_shift,
+    next_ada_probability,
+    rotation,
     translation,
-    turn,
 )
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
@@ -285,7 +285,7 @@ def test_flip_and_shift_reflects_at_the_border(height: int, width: int, down: in
 
 
 def next_p(p: float | Tensor, r: float | Tensor) -> Tensor:
-    return adapted_probability(p, r, target=0.6, batch=64, interval=4, ramp_images=25_600)
+    return next_ada_probability(p, r, target=0.6, batch=64, interval=4, ramp_images=25_600)
 
 
 def test_ada_moves_by_the_images_seen() -> None:
@@ -326,7 +326,7 @@ def test_ada_p_feeds_augment_and_carries_no_gradient() -> None:
 
 def test_a_turn_is_by_quarters_each_as_likely() -> None:
     images = numbered(400, 5, 5)
-    turned = turn(images, seeded())
+    turned = rotation(images, seeded())
     of_each = [(turned == images.rot90(quarters, (2, 3))).flatten(1).all(1).sum().item() for quarters in range(4)]
     assert sum(of_each) == 400
     assert all(70 < count < 130 for count in of_each)
@@ -334,7 +334,7 @@ def test_a_turn_is_by_quarters_each_as_likely() -> None:
 
 def test_what_is_not_square_is_turned_by_half() -> None:
     images = numbered(100, 3, 5)
-    turned = turn(images, seeded())
+    turned = rotation(images, seeded())
     of_each = [(turned == images.rot90(quarters, (2, 3))).flatten(1).all(1).sum().item() for quarters in (0, 2)]
     assert sum(of_each) == 100
     assert 30 < of_each[1] < 70

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from gan_cli.objectives.regularizers import (
     PENALTIES,
-    WEIGHT_RULES,
+    WEIGHT_CONSTRAINTS,
     PenaltyInputs,
     clip_weights,
     gradient_penalty,
@@ -131,7 +131,7 @@ def test_weight_clip_clamps_every_weight() -> None:
     network = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     clip_weights(network, 0.01)
     assert max(parameter.abs().max().item() for parameter in network.parameters()) == pytest.approx(0.01)
-    assert WEIGHT_RULES["weight_clip"] is clip_weights
+    assert WEIGHT_CONSTRAINTS["weight_clip"] is clip_weights
 
 
 # --- penalties that look at more than slopes ---------------------------------------------------------------------

@@ -21,7 +21,7 @@ from gan_cli.config.compose import groups
 from gan_cli.config.plugin import ENABLED, Part, Plugin
 from gan_cli.errors import UsageError
 from gan_cli.plugins import register
-from gan_cli.plugins.register import enable
+from gan_cli.plugins.register import load_plugins
 
 EXAMPLE = ROOT / "examples" / "plugin"
 MOONS = ["dataset=moons", "architecture=mlp", "architecture/generator=sine", "loss=soft_hinge", "threads=1"]
@@ -269,8 +269,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
 
 
 def test_what_is_no_plugin_is_refused_and_adds_nothing(installed: Callable[[object], None], tmp_path: Path) -> None:
-    before = {name: dict(getattr(options, name)) for name in ("DATASETS", "LOSSES", "GENERATORS", "REGULARIZERS")}
-    hinge = Plugin(tmp_path, losses={"new": Part(options.LOSSES["hinge"], None), "hinge": Part(object, None)})
+    before = {
+        name: dict(getattr(options, name))
+        for name in ("DATASET_OPTIONS", "LOSS_OPTIONS", "GENERATOR_OPTIONS", "REGULARIZER_OPTIONS")
+    }
+    hinge = Plugin(tmp_path, losses={"new": Part(options.LOSS_OPTIONS["hinge"], None), "hinge": Part(object, None)})
     for loaded, words in (
         (RuntimeError("broken\ninside"), r"cannot be loaded \(broken inside\)"),
         ("a text", r"is not a gan_cli\.config\.plugin\.Plugin"),
@@ -279,6 +282,6 @@ def test_what_is_no_plugin_is_refused_and_adds_nothing(installed: Callable[[obje
     ):
         installed(loaded)
         with pytest.raises(UsageError, match=words):
-            enable(["mine"])
+            load_plugins(["mine"])
     assert {name: dict(getattr(options, name)) for name in before} == before
     assert ENABLED == {}

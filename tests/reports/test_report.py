@@ -20,7 +20,7 @@ from PIL import Image
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
-from gan_cli.config.metric_names import Evaluated, Figure, save_evaluated
+from gan_cli.config.metric_names import EvaluationResult, MetricResult, save_evaluation
 from gan_cli.errors import StorageError
 from gan_cli.launch import run_training
 from gan_cli.reports import page as pages
@@ -179,9 +179,9 @@ def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
     config = config_of("dataset=shapes", "loss=wasserstein", "regularizer=gradient_penalty", "seed=7", "threads=1")
     run = write_run(tmp_path / "run", findings=[finding], brought_along=brought, config=config)
     (run / "evaluations").mkdir()
-    figure = Figure("kernel-random", 0.031, 500, "lower", (0.02, 0.045), 0.004, 1.5, "n is small")
+    figure = MetricResult("kernel-random", 0.031, 500, "lower", (0.02, 0.045), 0.004, 1.5, "n is small")
     about = {"extractor": "random", "verdict": "nothing was learned by heart", "page": "pairs.png"}
-    save_evaluated(Evaluated((figure,), about), run / "evaluations" / "one.json")
+    save_evaluation(EvaluationResult((figure,), about), run / "evaluations" / "one.json")
     Image.new("L", (64, 64), 128).save(run / "evaluations" / "pairs.png")
     path = write_run_report(run)
     assert path == run / "report.html"
@@ -262,8 +262,8 @@ def test_text_from_a_folder_stays_text(tmp_path: Path) -> None:
     )
     (run / "checkpoints" / f"{NASTY.replace('/', '')}.safetensors").write_text("")
     (run / "evaluations").mkdir()
-    figure = Figure(NASTY, 1.0, 10, NASTY, (0.5, 2.0), 0.1, 1.0, NASTY)
-    save_evaluated(Evaluated((figure,), {NASTY: NASTY}), run / "evaluations" / "one.json")
+    figure = MetricResult(NASTY, 1.0, 10, NASTY, (0.5, 2.0), 0.1, 1.0, NASTY)
+    save_evaluation(EvaluationResult((figure,), {NASTY: NASTY}), run / "evaluations" / "one.json")
     page = opened(write_run_report(run))
     clean = opened(write_run_report(write_run(tmp_path / "clean")))
     assert page.all("img")[2:] == []
@@ -300,7 +300,9 @@ def test_lines_count_by_their_steps(tmp_path: Path) -> None:
 def test_a_page_of_pairs_is_looked_for_in_its_folder_alone(tmp_path: Path, page: Any) -> None:
     run = write_run(tmp_path / "run")
     (run / "evaluations").mkdir()
-    save_evaluated(Evaluated((Figure("frechet-random", 1.0, 10),), {"page": page}), run / "evaluations" / "one.json")
+    save_evaluation(
+        EvaluationResult((MetricResult("frechet-random", 1.0, 10),), {"page": page}), run / "evaluations" / "one.json"
+    )
     assert len(opened(write_run_report(run)).all("img")) == 2
 
 

@@ -11,7 +11,7 @@ from browser import Browser, find_chromium
 from PIL import Image
 from test_report import LINES, NASTY, write_run, write_sweep
 
-from gan_cli.config.metric_names import Evaluated, Figure, save_evaluated
+from gan_cli.config.metric_names import EvaluationResult, MetricResult, save_evaluation
 from gan_cli.reports.report import write_run_report, write_sweep_report
 
 CHROMIUM = find_chromium()
@@ -33,10 +33,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = write_run(tmp_path_factory.mktemp("reports") / "a run" / "1", findings=[finding], command=long)
     (run / "evaluations").mkdir()
     figures = (
-        Figure("frechet-classifier", 7.2, 2000, "lower", (6.6, 8.0), 0.2, 3.0, ""),
-        Figure("precision-classifier", 0.86, 2000, "higher", (0.84, 0.88), 0.95, 3.0, "a note of some length"),
+        MetricResult("frechet-classifier", 7.2, 2000, "lower", (6.6, 8.0), 0.2, 3.0, ""),
+        MetricResult("precision-classifier", 0.86, 2000, "higher", (0.84, 0.88), 0.95, 3.0, "a note of some length"),
     )
-    save_evaluated(Evaluated(figures, {"step": 400}), run / "evaluations" / "1.json")
+    save_evaluation(EvaluationResult(figures, {"step": 400}), run / "evaluations" / "1.json")
     return write_run_report(run)
 
 

@@ -80,10 +80,10 @@ class Failing:
         if self.told > 2:
             raise ConnectionError("the net\nis gone")
 
-    def picture(self, step: int, path: Path) -> None:
+    def image(self, step: int, path: Path) -> None:
         assert path.is_file()
 
-    def cut(self, step: int) -> None: ...
+    def truncate(self, step: int) -> None: ...
 
     def close(self) -> None:
         raise AssertionError("was left out")
@@ -117,7 +117,7 @@ def test_going_back_cuts_what_was_told(train: Callable[..., Path], monkeypatch: 
     class Kept(Failing):
         def metrics(self, step: int, values: Mapping[str, float]) -> None: ...
 
-        def cut(self, step: int) -> None:
+        def truncate(self, step: int) -> None:
             cuts.append(step)
 
         def close(self) -> None: ...
@@ -131,8 +131,8 @@ def test_going_back_cuts_what_was_told(train: Callable[..., Path], monkeypatch: 
     from gan_cli.runs.log import RunLog
 
     with RunLog(run) as log:
-        log.follow(opened[0])
-        log.cut(1)
+        log.attach(opened[0])
+        log.truncate(1)
     assert cuts == [1]
     assert [line["step"] for line in read_metrics(run)] == [1]
 
@@ -238,7 +238,7 @@ def test_a_figure_that_comes_later_gets_a_column(tmp_path: Path) -> None:
         {"step": "2", "a": "0.25", "b": "1.0"},
         {"step": "3", "a": "0.125", "b": ""},
     ]
-    table.cut(1)
+    table.truncate(1)
     table.metrics(2, {"a": 2.0})
     assert [(row["step"], row["a"]) for row in rows_of(tmp_path)] == [("1", "0.5"), ("2", "2.0")]
 

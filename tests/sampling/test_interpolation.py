@@ -20,23 +20,23 @@ from gan_cli.config import schema
 from gan_cli.config.commands import SampleConfig
 from gan_cli.config.compose import compose_command
 from gan_cli.config.overrides import quote_literals
-from gan_cli.data.dataset import to_bytes
-from gan_cli.data.labels import every_class
+from gan_cli.data.dataset import to_uint8
+from gan_cli.data.labels import all_classes_requested
 from gan_cli.errors import UsageError
 from gan_cli.images import animation
-from gan_cli.images.animation import Film, write_film
-from gan_cli.images.grid import draw_samples
-from gan_cli.models.generate import latents_of
-from gan_cli.models.latents import Latent
+from gan_cli.images.animation import Animation, write_animation
+from gan_cli.images.grid import draw_grid_or_scatter
+from gan_cli.models.generate import latents_from_seeds
+from gan_cli.models.latents import LatentDistribution
 from gan_cli.sampling import interpolation
 from gan_cli.sampling.interpolation import slerp
 from gan_cli.sampling.load_generator import load_generator, sample
 
 LATENTS = [
-    (Latent(64), None),
-    (Latent(64), 0.7),
-    (Latent(64, "uniform"), None),
-    (Latent(64, "uniform"), 0.5),
+    (LatentDistribution(64), None),
+    (LatentDistribution(64), 0.7),
+    (LatentDistribution(64, "uniform"), None),
+    (LatentDistribution(64, "uniform"), 0.5),
 ]
 
 
@@ -90,9 +90,9 @@ def test_the_arc_between_two_directions() -> None:
 
 
 @pytest.mark.parametrize(("latent", "truncation"), LATENTS, ids=str)
-def test_a_way_keeps_to_the_distribution(latent: Latent, truncation: float | None) -> None:
+def test_a_way_keeps_to_the_distribution(latent: LatentDistribution, truncation: float | None) -> None:
     """In the middle of a leg values are spread as they are when drawn; those of the straight line are not."""
-    drawn = latents_of(range(400), latent, truncation)
+    drawn = latents_from_seeds(range(400), latent, truncation)
     normal = latent.to_normal(drawn, truncation)
     torch.testing.assert_close(latent.from_normal(normal, truncation), drawn, atol=2e-6, rtol=1e-5)
     assert normal.std().item() == pytest.approx(1, abs=0.02)
@@ -107,17 +107,19 @@ def test_a_way_keeps_to_the_distribution(latent: Latent, truncation: float | Non
 def test_a_film_shows_the_seeds_and_ends_where_it_began(run: Path) -> None:
     asked = config("ckpt=x", "format=walk", "frames=8", "tiles=2", "seeds=3,4,5,10-12", "truncation=0.8")
     generator = load_generator(run)
-    path = interpolation._Path.build(asked, generator, [], [3, 4, 5, 10, 11, 12], 2)
+    path = interpolation._LatentPath.build(asked, generator, [], [3, 4, 5, 10, 11, 12], 2)
     assert path.total == 3 * 8
     for frame, seeds in ((0, [3, 10]), (8, [4, 11]), (16, [5, 12])):
         made = generator.latent.from_normal(path.at(frame)[0], 0.8)
-        torch.testing.assert_close(made, latents_of(seeds, generator.latent, 0.8), atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(made, latents_from_seeds(seeds, generator.latent, 0.8), atol=2e-6, rtol=1e-5)
     places = torch.stack([path.at(frame)[0] for frame in range(path.total)])
     steps = (places.roll(-1, 0) - places).flatten(1).norm(dim=1)  # the last of them leads back to the first
     assert steps.max() < 2 * steps.min()
-    one_way = interpolation._Path.build(config("ckpt=x", "format=interpolate", "frames=8"), generator, [], range(3), 1)
+    one_way = interpolation._LatentPath.build(
+        config("ckpt=x", "format=interpolate", "frames=8"), generator, [], range(3), 1
+    )
     assert one_way.total == 2 * 8 + 1
-    torch.testing.assert_close(one_way.at(16)[0][0].float(), latents_of([2], generator.latent)[0])
+    torch.testing.assert_close(one_way.at(16)[0][0].float(), latents_from_seeds([2], generator.latent)[0])
 
 
 # --- the files ----------------------------------------------------------------------------------------------------
@@ -127,11 +129,11 @@ def test_the_frames_at_seeds_are_those_samples(run: Path, film: Callable[..., Pa
     path = film(f"ckpt={run}", "format=interpolate", "seeds=0-2", "frames=4", "label=outlined cross", "container=gif")
     frames = frames_of(path)
     assert len(frames) == 9
-    made = to_bytes(sample(load_generator(run), range(3), "outlined cross"))
+    made = to_uint8(sample(load_generator(run), range(3), "outlined cross"))
     for index, image in zip((0, 4, 8), made, strict=True):
-        expected = np.asarray(interpolation._enlarged(draw_samples(image.unsqueeze(0), None)).convert("RGB")).astype(
-            int
-        )
+        expected = np.asarray(
+            interpolation._enlarged(draw_grid_or_scatter(image.unsqueeze(0), None)).convert("RGB")
+        ).astype(int)
         assert difference(frames[index], expected) <= 0.5
     assert difference(frames[0], frames[4]) > 1
     told = json.loads(path.with_suffix(".json").read_text())
@@ -164,10 +166,10 @@ def test_a_loop_closes_and_moves_evenly(train: Callable[..., Path], film: Callab
 def test_a_walk_through_labels(run: Path) -> None:
     generator = load_generator(run)
     asked = config("ckpt=x", "format=walk", "through_labels=true", "frames=4")
-    rows = every_class(generator.classes)[:2]
-    planned = interpolation.plan(asked, generator, rows, range(4))
-    assert planned.film.total == 16
-    path = interpolation._Path.build(asked, generator, rows, range(4), 1)
+    rows = all_classes_requested(generator.classes)[:2]
+    planned = interpolation.plan_animation(asked, generator, rows, range(4))
+    assert planned.animation.total == 16
+    path = interpolation._LatentPath.build(asked, generator, rows, range(4), 1)
     kinds = torch.stack([path.at(frame)[1][0, 0] for frame in range(16)])  # type: ignore[index]
     first, second = (row.columns[0] for row in rows)
     assert kinds[:, first].tolist() == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0, 0, 0, 0, 0.25, 0.5, 0.75]
@@ -195,7 +197,7 @@ def test_the_film_of_a_run(train: Callable[..., Path], film: Callable[..., Path]
     with Image.open(path) as picture:
         assert picture.info["duration"] == 100
         picture.seek(3)
-        assert picture.info["duration"] == 100 + 1000 * animation.HELD_SECONDS
+        assert picture.info["duration"] == 100 + 1000 * animation.LAST_FRAME_SECONDS
     assert json.loads(path.with_suffix(".json").read_text())["seeds"] is None
 
 
@@ -232,7 +234,7 @@ def test_frames_are_drawn_as_they_are_written(tmp_path: Path, suffix: str) -> No
             yield picture
             del picture
 
-    write_film(Film(draw(), 40, 20), tmp_path / f"film{suffix}")
+    write_animation(Animation(draw(), 40, 20), tmp_path / f"film{suffix}")
     assert most <= 4
     if suffix == ".webp":
         reds = [frame[5, 5, 0] for frame in frames_of(tmp_path / "film.webp")]
@@ -241,7 +243,7 @@ def test_frames_are_drawn_as_they_are_written(tmp_path: Path, suffix: str) -> No
 
 def test_one_frame_is_a_film_too(tmp_path: Path) -> None:
     for suffix in (".webp", ".gif", ".mp4"):
-        write_film(Film([Image.new("L", (30, 31))], 1, 24), tmp_path / f"one{suffix}")
+        write_animation(Animation([Image.new("L", (30, 31))], 1, 24), tmp_path / f"one{suffix}")
         assert (tmp_path / f"one{suffix}").stat().st_size > 0
 
 
@@ -299,11 +301,11 @@ def test_seeds_that_do_not_fit_are_told(run: Path, overrides: list[str], words: 
     generator = load_generator(run)
     asked = config("ckpt=x", "format=walk", *overrides)
     if words is None:
-        planned = interpolation.plan(asked, generator, [], ())
-        assert planned.film.total == 2
+        planned = interpolation.plan_animation(asked, generator, [], ())
+        assert planned.animation.total == 2
         return
     with pytest.raises(UsageError, match=words):
-        interpolation.plan(asked, generator, [], ())
+        interpolation.plan_animation(asked, generator, [], ())
 
 
 def test_what_a_checkpoint_cannot_show(

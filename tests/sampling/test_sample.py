@@ -21,11 +21,11 @@ from gan_cli.config.commands import SampleConfig
 from gan_cli.config.compose import compose_command
 from gan_cli.data.load_dataset import Modes
 from gan_cli.errors import UsageError
-from gan_cli.images.animation import save_film
+from gan_cli.images.animation import save_progress_animation
 from gan_cli.images.grid import draw_grid, draw_scatter
 from gan_cli.models.build_networks import latent_of
-from gan_cli.models.generate import generate, latents_of
-from gan_cli.models.latents import Latent
+from gan_cli.models.generate import generate, latents_from_seeds
+from gan_cli.models.latents import LatentDistribution
 from gan_cli.sampling.sample import expand_seeds
 from gan_cli.state.checkpoint import LAST, load
 from gan_cli.state.train_state import build_state, load_state_tensors
@@ -128,36 +128,45 @@ def test_ema_and_truncation_change_the_picture(run: Path, sample: Callable[..., 
 
 
 def test_latents() -> None:
-    latents = latents_of([3, 4, 3], Latent(1000))
+    latents = latents_from_seeds([3, 4, 3], LatentDistribution(1000))
     assert torch.equal(latents[0], latents[2])
     assert not torch.equal(latents[0], latents[1])
     assert latents[0].std().item() == pytest.approx(1, abs=0.1)
-    cut = latents_of(range(20), Latent(100), truncation=0.5)
+    cut = latents_from_seeds(range(20), LatentDistribution(100), truncation=0.5)
     assert cut.abs().max() <= 0.5
     assert cut.std() > 0.2
-    flat = latents_of(range(200), Latent(100, "uniform"))
+    flat = latents_from_seeds(range(200), LatentDistribution(100, "uniform"))
     assert flat.abs().max() <= 1
     assert flat.std().item() == pytest.approx(3**-0.5, abs=0.01)
-    assert latents_of([5], Latent(100, "uniform"), truncation=0.5).abs().max() <= 0.5
+    assert latents_from_seeds([5], LatentDistribution(100, "uniform"), truncation=0.5).abs().max() <= 0.5
 
 
 @pytest.mark.parametrize("truncation", [None, 0.5, 1.5])
-@pytest.mark.parametrize("latent", [Latent(7), Latent(128), Latent(5, "uniform"), Latent(100, "uniform")], ids=str)
-def test_a_latent_is_that_of_a_generator_of_its_own(latent: Latent, truncation: float | None) -> None:
+@pytest.mark.parametrize(
+    "latent",
+    [
+        LatentDistribution(7),
+        LatentDistribution(128),
+        LatentDistribution(5, "uniform"),
+        LatentDistribution(100, "uniform"),
+    ],
+    ids=str,
+)
+def test_a_latent_is_that_of_a_generator_of_its_own(latent: LatentDistribution, truncation: float | None) -> None:
     seeds = [0, 2**62, 5, 5, 1]
     alone = [latent.draw(torch.Generator().manual_seed(seed), truncation=truncation) for seed in seeds]
-    assert torch.equal(latents_of(seeds, latent, truncation), torch.stack(alone))
+    assert torch.equal(latents_from_seeds(seeds, latent, truncation), torch.stack(alone))
 
 
 def test_latents_are_for_ever() -> None:
     """What a seed gave when the first checkpoints were written; the values are torch's own of randn and rand."""
     normal = torch.randn(128, generator=torch.Generator().manual_seed(3))
-    assert torch.equal(latents_of([3], Latent(128))[0], normal)
+    assert torch.equal(latents_from_seeds([3], LatentDistribution(128))[0], normal)
     assert normal[:2].tolist() == pytest.approx([-0.0766, 0.3599], abs=1e-4)
     few = torch.randn(7, generator=torch.Generator().manual_seed(3))
-    assert torch.equal(latents_of([3], Latent(7))[0], few)
+    assert torch.equal(latents_from_seeds([3], LatentDistribution(7))[0], few)
     flat = (2 * torch.rand(100, generator=torch.Generator().manual_seed(3)) - 1) * 0.5
-    assert torch.equal(latents_of([3], Latent(100, "uniform"), truncation=0.5)[0], flat)
+    assert torch.equal(latents_from_seeds([3], LatentDistribution(100, "uniform"), truncation=0.5)[0], flat)
 
 
 def test_arrays_are_written_as_they_come(
@@ -255,7 +264,7 @@ def test_a_grid_holds_its_images_in_order() -> None:
 
 
 def test_a_scatter_plot_without_known_modes() -> None:
-    plot = draw_scatter(torch.tensor([[0.0, 0.0], [99.0, 0.0]]), Modes(torch.empty(0, 2), 0.0, reach=1.0))
+    plot = draw_scatter(torch.tensor([[0.0, 0.0], [99.0, 0.0]]), Modes(torch.empty(0, 2), 0.0, extent=1.0))
     assert plot.size == (512, 512)
     assert plot.getpixel((256, 256)) != (255, 255, 255)
     assert plot.getpixel((511, 256)) != (255, 255, 255)  # what lies outside is drawn at the edge
@@ -267,8 +276,8 @@ def test_a_film_is_bounded(tmp_path: Path) -> None:
         path = tmp_path / f"step_{index:08d}.png"
         Image.effect_noise((32, 32), 90).save(path)
         frames.append(path)
-    save_film(frames, tmp_path / "film.webp")
+    save_progress_animation(frames, tmp_path / "film.webp")
     with Image.open(tmp_path / "film.webp") as film:
         assert film.n_frames == 120  # type: ignore[attr-defined]
-    save_film([], tmp_path / "none.webp")
+    save_progress_animation([], tmp_path / "none.webp")
     assert not (tmp_path / "none.webp").exists()

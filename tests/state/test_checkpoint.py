@@ -19,9 +19,9 @@ from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, StorageError
 from gan_cli.state import checkpoint
-from gan_cli.state.checkpoint import LAST, Provenance, checkpoints_in, load, newest, save
+from gan_cli.state.checkpoint import LAST, Provenance, list_checkpoints, load, load_newest, save
 from gan_cli.state.train_state import TrainState, build_state, load_state_tensors, state_tensors
-from gan_cli.storage.checksummed_file import seal, unseal
+from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
 
 CPU = torch.device("cpu")
 PROVENANCE = Provenance(
@@ -84,7 +84,7 @@ def test_last_is_another_name_of_the_newest_and_old_ones_go(tmp_path: Path) -> N
         state.counters.step = step
         save(state, config, tmp_path, PROVENANCE)
         assert load(tmp_path / LAST).counters.step == step
-    assert [path.name for path in checkpoints_in(tmp_path)] == [
+    assert [path.name for path in list_checkpoints(tmp_path)] == [
         "step_00000030.safetensors",
         "step_00000004.safetensors",
     ]
@@ -109,9 +109,9 @@ def test_keep_zero_keeps_all_and_foreign_files_are_never_touched(tmp_path: Path)
     for step in range(5):
         state.counters.step = step
         save(state, config, tmp_path, PROVENANCE)
-    assert len(checkpoints_in(tmp_path)) == 5
+    assert len(list_checkpoints(tmp_path)) == 5
     checkpoint.prune(tmp_path, 1, spare=tmp_path / "step_00000002.safetensors")
-    assert [path.name for path in checkpoints_in(tmp_path)] == [
+    assert [path.name for path in list_checkpoints(tmp_path)] == [
         "step_00000004.safetensors",
         "step_00000002.safetensors",
     ]
@@ -157,10 +157,10 @@ def test_every_truncation_is_refused(saved: Path) -> None:
 
 def resealed(path: Path, change: Callable[[dict, dict], None]) -> None:
     """Rewrites a checkpoint as somebody would who knows the digest's rule."""
-    tensors, metadata, _ = unseal(path.read_bytes())
+    tensors, metadata, _ = decode_checksummed(path.read_bytes())
     del metadata["sha256"]
     change(metadata, tensors)
-    path.write_bytes(seal(tensors, metadata))
+    path.write_bytes(encode_checksummed(tensors, metadata))
 
 
 def rename(tensors: dict, old: str, new: str) -> None:
@@ -286,19 +286,19 @@ def test_the_newest_that_verifies_is_taken_and_the_others_are_told(tmp_path: Pat
     whole = third.read_bytes()
     third.unlink()  # last.safetensors is another name of the same bytes, which stay whole
     third.write_bytes(whole[:-5])
-    found, reasons = newest(tmp_path)
+    found, reasons = load_newest(tmp_path)
     assert found.counters.step == 2
     assert len(reasons) == 1
     assert "step_00000003" in str(reasons[0])
     (line,) = checkpoint.set_aside(tmp_path, found)
     assert "step_00000003.safetensors.damaged" in line
     assert third.with_name(f"{third.name}.damaged").exists()
-    assert newest(tmp_path)[1] == []
-    for path in checkpoints_in(tmp_path):
+    assert load_newest(tmp_path)[1] == []
+    for path in list_checkpoints(tmp_path):
         path.unlink()
-    assert newest(tmp_path)[0].counters.step == 3  # last.safetensors alone: another name of the third, whole
+    assert load_newest(tmp_path)[0].counters.step == 3  # last.safetensors alone: another name of the third, whole
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
-        newest(tmp_path / "empty")
+        load_newest(tmp_path / "empty")
 
 
 # --- when writing fails ------------------------------------------------------------------------------------------
@@ -313,9 +313,9 @@ def test_what_was_verified_is_what_is_used(saved: Path, monkeypatch: pytest.Monk
 
     def replace_first(content: bytes) -> object:
         saved.write_bytes(replacement)
-        return unseal(content)
+        return decode_checksummed(content)
 
-    monkeypatch.setattr(checkpoint, "unseal", replace_first)
+    monkeypatch.setattr(checkpoint, "decode_checksummed", replace_first)
     found = load(saved)
     assert found.sha256 == honest.sha256
     assert all(torch.equal(found.tensors[name], honest.tensors[name]) for name in honest.tensors)
@@ -346,7 +346,7 @@ def test_a_save_that_fails_anywhere_leaves_the_last_one_whole(
         assert "needs" in str(error)  # noqa: PT017
         assert "bytes free" in str(error)  # noqa: PT017
     monkeypatch.undo()
-    found, reasons = newest(tmp_path)
+    found, reasons = load_newest(tmp_path)
     assert found.counters.step in (1, 2)
     assert reasons == []
     assert load(tmp_path / LAST).counters.step in (1, 2)

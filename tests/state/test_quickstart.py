@@ -10,9 +10,9 @@ import pytest
 STEPS = """
 import sys, torch
 if sys.argv[1] == "spared":
-    from gan_cli.state.quickstart import spare_compiler
-    spare_compiler()
-    spare_compiler()
+    from gan_cli.state.quickstart import avoid_dynamo_import
+    avoid_dynamo_import()
+    avoid_dynamo_import()
 for name, settings in {"Adam": {}, "AdamW": {"fused": True}, "RMSprop": {"foreach": True}, "SGD": {"lr": 0.1}}.items():
     torch.manual_seed(0)
     network = torch.nn.Linear(3, 4)

@@ -13,15 +13,15 @@ from test_resume import last
 from test_sweep import Runs, runs
 
 from gan_cli.cli.main import run_command
-from gan_cli.config.metric_names import Evaluated, save_evaluated
+from gan_cli.config.metric_names import EvaluationResult, save_evaluation
 from gan_cli.errors import StorageError
 from gan_cli.images import animation
-from gan_cli.images.grid import save_picture
+from gan_cli.images.grid import save_png
 from gan_cli.reports.page import write_page
-from gan_cli.runs.log import RunLog, cut_metrics
+from gan_cli.runs.log import RunLog, truncate_metrics
 from gan_cli.state.checkpoint import _write
 from gan_cli.storage import links
-from gan_cli.storage.links import LinkError, open_own
+from gan_cli.storage.links import SymlinkError, open_without_symlink
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST, create_run_folder, write_text
 
 __all__ = ["runs"]
@@ -137,11 +137,14 @@ def test_a_link_in_the_folder_of_samples(run: Path, victim: Path, name: str) -> 
 PICTURE = Image.new("RGB", (8, 8))
 WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "config.json": (f".config.json.{os.getpid()}.tmp", lambda path: write_text(path, "{}")),
-    "metrics.jsonl": (".metrics.jsonl.tmp", lambda path: cut_metrics(path.parent, 1)),
+    "metrics.jsonl": (".metrics.jsonl.tmp", lambda path: truncate_metrics(path.parent, 1)),
     "report.html": (f".report.html.{os.getpid()}.tmp", lambda path: write_page(b"page", path)),
-    "found.json": (".found.json.tmp", lambda path: save_evaluated(Evaluated((), {}), path)),
-    "grid.png": (".grid.png.tmp", lambda path: save_picture(PICTURE, path)),
-    "progress.webp": (".progress.tmp.webp", lambda path: animation.save_film([path.with_name("frame.png")], path)),
+    "found.json": (".found.json.tmp", lambda path: save_evaluation(EvaluationResult((), {}), path)),
+    "grid.png": (".grid.png.tmp", lambda path: save_png(PICTURE, path)),
+    "progress.webp": (
+        ".progress.tmp.webp",
+        lambda path: animation.save_progress_animation([path.with_name("frame.png")], path),
+    ),
     "best.safetensors": (".best.safetensors.tmp", lambda path: _write(path, bytearray(b"weights"))),
 }
 
@@ -195,19 +198,19 @@ def test_a_log_is_opened_itself(tmp_path: Path, flag: int, monkeypatch: pytest.M
     """With the flag of POSIX, and by a look beforehand where there is none."""
     monkeypatch.setattr(links, "NO_FOLLOW", flag)
     (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "bashrc")
-    with pytest.raises(LinkError, match="is a link"):
+    with pytest.raises(SymlinkError, match="is a link"):
         RunLog(tmp_path)
     assert not (tmp_path / "bashrc").exists()
-    with open_own(tmp_path / "plain.log", "a") as file:
+    with open_without_symlink(tmp_path / "plain.log", "a") as file:
         file.write("é\udcff\n")
     assert (tmp_path / "plain.log").read_text(encoding="utf-8") == "é\\udcff\n"
-    assert issubclass(LinkError, StorageError)
+    assert issubclass(SymlinkError, StorageError)
 
 
 def test_one_that_becomes_a_link_is_not_followed_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train.log").symlink_to(tmp_path / "bashrc")
     looks = iter([False, True])
     monkeypatch.setattr(Path, "is_symlink", lambda path: next(looks))
-    with pytest.raises(LinkError):
-        open_own(tmp_path / "train.log", "a")
+    with pytest.raises(SymlinkError):
+        open_without_symlink(tmp_path / "train.log", "a")
     assert not (tmp_path / "bashrc").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from gan_cli.cli.main import run_command
 from gan_cli.errors import CheckpointError, UsageError
-from gan_cli.storage.locate import find_checkpoint, find_run, find_run_or_sweep, kind_of, locate
+from gan_cli.storage.locate import find_checkpoint, find_run, find_run_or_sweep, locate, location_kind
 
 
 def write_run(folder: Path, status: str = "done", steps: tuple[int, ...] = (0, 4)) -> Path:
@@ -141,14 +141,14 @@ def test_a_folder_of_one_export_stands_for_it(here: Path, capsys: pytest.Capture
 
 
 def test_kinds_of_places(here: Path) -> None:
-    assert kind_of(here) is None
-    assert kind_of(write_export(here / "e")) == "export"
-    assert kind_of(here / "e" / "model.safetensors") == "export"
+    assert location_kind(here) is None
+    assert location_kind(write_export(here / "e")) == "export"
+    assert location_kind(here / "e" / "model.safetensors") == "export"
     alone = here / "mine.safetensors"
     alone.write_bytes(b"x")
-    assert kind_of(alone) == "file"
+    assert location_kind(alone) == "file"
     alone.with_suffix(".json").write_text("{}")
-    assert kind_of(alone) == "export"
+    assert location_kind(alone) == "export"
     (here / "empty").mkdir()
     with pytest.raises(CheckpointError, match=r"^empty: holds no checkpoint"):
         find_checkpoint("empty", "ckpt")

@@ -14,7 +14,7 @@ from PIL import Image
 from gan_cli.cli.main import run_command
 from gan_cli.errors import UsageError
 from gan_cli.sampling.load_generator import load_generator
-from gan_cli.storage.output_file import check_free, file_of, fresh
+from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,12 @@ from gan_cli.storage.output_file import check_free, file_of, fresh
 def test_a_name_with_the_right_ending_is_a_file_and_others_are_folders(
     here: Path, out: str | None, ending: str, file: bool
 ) -> None:
-    assert file_of(out, ending, "this") == (Path(str(out)) if file else None)
+    assert output_file(out, ending, "this") == (Path(str(out)) if file else None)
 
 
 def test_a_folder_that_is_there_is_one_whatever_its_name(here: Path) -> None:
     Path("old.png").mkdir()
-    assert file_of("old.png", ".png", "this") is None
+    assert output_file("old.png", ".png", "this") is None
 
 
 @pytest.mark.parametrize(
@@ -51,26 +51,26 @@ def test_a_folder_that_is_there_is_one_whatever_its_name(here: Path) -> None:
 )
 def test_an_ending_that_does_not_fit_is_refused_with_the_way(here: Path, out: str, ending: str, words: str) -> None:
     with pytest.raises(UsageError) as refused:
-        file_of(out, ending, "this", {".npz": "of format=npz"})
+        output_file(out, ending, "this", {".npz": "of format=npz"})
     assert str(refused.value) == words
 
 
 def test_what_is_there_is_replaced_only_if_asked(here: Path) -> None:
     file, note = Path("film.mp4"), Path("film.json")
-    check_free(file, [note], overwrite=False)
+    check_overwrite(file, [note], overwrite=False)
     note.write_text('{"mine": 1}')
     with pytest.raises(UsageError, match=r"film.json is there already; give another name, or overwrite=true"):
-        check_free(file, [note], overwrite=False)
+        check_overwrite(file, [note], overwrite=False)
     with pytest.raises(UsageError, match=r"film.json would be replaced, and does not belong to it"):
-        check_free(file, [note], overwrite=True)
+        check_overwrite(file, [note], overwrite=True)
     note.write_text('{"gan_cli": "1"}')
     with pytest.raises(UsageError, match="does not belong to it"):  # it tells of film.webp
-        check_free(file, [note], overwrite=True)
+        check_overwrite(file, [note], overwrite=True)
     file.write_bytes(b"")
-    check_free(file, [note], overwrite=True)
+    check_overwrite(file, [note], overwrite=True)
     with pytest.raises(UsageError, match="is for a file that out= names"):
-        check_free(None, [], overwrite=True)
-    assert fresh(here, "film", ".mp4", [".json"]) == here / "film-2.mp4"
+        check_overwrite(None, [], overwrite=True)
+    assert unused_path(here, "film", ".mp4", [".json"]) == here / "film-2.mp4"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from conftest import ROOT, run_process
 from rich.console import Console
 
 from gan_cli.cli.main import run_command
-from gan_cli.config.metric_names import EVALUATIONS, Evaluated, Figure, save_evaluated
+from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
 from gan_cli.sweeps import compare
 
 
@@ -64,8 +64,8 @@ def test_what_differs_and_how_each_came_out(three: list[Path], capsys: pytest.Ca
     evaluations = three[0] / EVALUATIONS
     evaluations.mkdir()
     for name, value in (("a", 99.0), ("b", 11.5)):
-        figure = Figure("kernel-classifier", value, 2000, "lower", (10.25, 13.0))
-        save_evaluated(Evaluated((figure,), {}), evaluations / f"{name}.json")
+        figure = MetricResult("kernel-classifier", value, 2000, "lower", (10.25, 13.0))
+        save_evaluation(EvaluationResult((figure,), {}), evaluations / f"{name}.json")
         os.utime(evaluations / f"{name}.json", (time.time(), time.time() + (name == "b")))
     assert run_command("compare", [str(path) for path in three]) == 0
     text = capsys.readouterr().out
@@ -224,8 +224,8 @@ def test_evaluations_of_other_numbers_are_not_compared(
         run = leave_run(here / str(number), {}, {"step": 1})
         (run / EVALUATIONS).mkdir()
         basis = {"data": "1", "n": 60, "reals": ("held_out", "train")[number]}
-        figures = tuple(Figure(name, 5.5 + number, 60, "lower") for name in ("kernel-random", "frechet-random"))
-        save_evaluated(Evaluated(figures, {"basis": basis}), run / EVALUATIONS / "a.json")
+        figures = tuple(MetricResult(name, 5.5 + number, 60, "lower") for name in ("kernel-random", "frechet-random"))
+        save_evaluation(EvaluationResult(figures, {"basis": basis}), run / EVALUATIONS / "a.json")
         runs.append(run)
     told = compared(capsys, monkeypatch, *runs)
     assert "5.5" not in bold(told)

@@ -20,11 +20,11 @@ from conftest import ROOT, TINY_IMAGES, run_process, without
 from warm import warm_python
 
 from gan_cli.cli.main import run_command
-from gan_cli.config.metric_names import FIGURES_OF
+from gan_cli.config.metric_names import REPORTED_METRICS
 from gan_cli.errors import StorageError
-from gan_cli.evaluation.evaluator import FAMILIES
+from gan_cli.evaluation.evaluator import METRIC_FAMILIES
 from gan_cli.state import checkpoint
-from gan_cli.storage.run_folder import lock, write_json
+from gan_cli.storage.run_folder import SWEEP_RECORD, lock, write_json
 from gan_cli.sweeps import jobs, plan, sweep_folder
 from gan_cli.sweeps.combinations import compose_sweep
 
@@ -49,11 +49,11 @@ PLANTED = """
 import json, os, signal, sys, time
 from gan_cli import train
 
-step, reseeded, failures = train.discriminator_step, train._reseeded, []
+step, with_retry_seed, failures = train.discriminator_step, train._reseeded, []
 
 def planned(run):
     failures[:] = [json.load(open(os.environ["PLANTED"])).get(f"{run.config.loss.name} {run.config.seed}")]
-    return reseeded(run)
+    return with_retry_seed(run)
 
 def planted(state, objective, batches):
     if state.counters.step == 3 and failures[0] is not None:
@@ -152,7 +152,7 @@ def test_what_it_repeats_is_the_run(tmp_path: Path) -> None:
     run_process("train", *shlex.split(line)[1:], cwd=tmp_path).check_returncode()
     swept = next(tmp_path.glob("outputs/*/sweep_*/1"))
     alone = next(path.parent for path in tmp_path.glob("outputs/*/*/config.json"))
-    one, other = (checkpoint.newest(run / "checkpoints")[0] for run in (swept, alone))
+    one, other = (checkpoint.load_newest(run / "checkpoints")[0] for run in (swept, alone))
     assert one.config.loss.name == "minimax"
     assert all(one.tensors[name].equal(other.tensors[name]) for name in one.tensors)
 
@@ -191,7 +191,7 @@ def test_ctrl_c_saves_both_that_run_and_the_same_command_goes_on(
     assert statuses(board) == ["stopped", "stopped", "not run"]
     assert board["rows"][0]["status"] == "failed"
     sweep = next(tmp_path.glob("outputs/*/sweep_*"))
-    saved = [checkpoint.newest(sweep / str(number) / "checkpoints")[0].counters.step for number in (0, 1)]
+    saved = [checkpoint.load_newest(sweep / str(number) / "checkpoints")[0].counters.step for number in (0, 1)]
     assert all(0 < step < 20 for step in saved)
 
     # One torn note, as a machine that lost power leaves it; one whose run was nearly done.
@@ -586,8 +586,8 @@ def test_the_figure_that_is_named_is_worked_out(
 
 
 def test_every_figure_has_its_metric() -> None:
-    made = {metric: figures for family in FAMILIES for metric, figures in family.names.items()}
-    assert {metric: figures for metric, figures in made.items() if metric != "modes"} == FIGURES_OF
+    made = {metric: figures for family in METRIC_FAMILIES for metric, figures in family.names.items()}
+    assert {metric: figures for metric, figures in made.items() if metric != "modes"} == REPORTED_METRICS
 
 
 def test_two_equal_commands_at_once_are_one_sweep(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -636,8 +636,8 @@ def test_a_sweep_whose_settings_are_others_now_is_named(
     command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
     assert run_command("train", command) == 0
     (before,) = here.glob("outputs/*/sweep_*")
-    record = json.loads((before / plan.SWEEP).read_text())
-    write_json(before / plan.SWEEP, record | {"identity": "of an earlier version"})
+    record = json.loads((before / SWEEP_RECORD).read_text())
+    write_json(before / SWEEP_RECORD, record | {"identity": "of an earlier version"})
     capsys.readouterr()
     assert run_command("train", command) == 0
     assert f"{before.relative_to(here)} was begun by the same command, which now has other settings" in (

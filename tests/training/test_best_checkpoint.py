@@ -13,7 +13,7 @@ from test_resume import metrics
 
 from gan_cli.cli.main import run_command
 from gan_cli.errors import StorageError, UsageError
-from gan_cli.runs.best_metrics import chosen_figures
+from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.runs.log import read_metrics
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS, read_record, write_record
@@ -48,7 +48,7 @@ def test_the_best_is_kept_and_taken(
 ) -> None:
     run = train(*JUDGED, "steps=6")
     assert best_of(run) == (5, "frechet-classifier", 1.0)
-    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 6
+    assert checkpoint.load_newest(run / CHECKPOINTS)[0].counters.step == 6
     capsys.readouterr()
     assert run_command("sample", [f"ckpt={run}", "n=4"]) == 0
     printed = capsys.readouterr()
@@ -65,7 +65,10 @@ def test_its_weights_are_those_of_its_step(judged: dict[int, float], train: Call
         train(*JUDGED, "steps=6", "training.lr_schedule=constant", "name=long"),
         train(*TINY_IMAGES, "steps=5", "training.lr_schedule=constant", "name=short"),
     )
-    kept, there = checkpoint.load(run / CHECKPOINTS / "best.safetensors"), checkpoint.newest(short / CHECKPOINTS)[0]
+    kept, there = (
+        checkpoint.load(run / CHECKPOINTS / "best.safetensors"),
+        checkpoint.load_newest(short / CHECKPOINTS)[0],
+    )
     assert kept.tensors.keys() == there.tensors.keys()
     assert all(kept.tensors[name].equal(there.tensors[name]) for name in kept.tensors)
 
@@ -86,7 +89,7 @@ def test_patience_ends_a_run(
 ) -> None:
     judged[5] = 2.5
     run = train(*JUDGED, "evaluation.patience=2", "steps=6")
-    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 5
+    assert checkpoint.load_newest(run / CHECKPOINTS)[0].counters.step == 5
     assert best_of(run) == (3, "frechet-classifier", 2.0)
     assert (run / "samples" / "step_00000005.png").exists()
     told = capsys.readouterr().out
@@ -96,7 +99,7 @@ def test_patience_ends_a_run(
 
 def test_patience_begins_anew_with_each_better_one(judged: dict[int, float], train: Callable[..., Path]) -> None:
     run = train(*JUDGED, "evaluation.patience=2", "steps=6")
-    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 6
+    assert checkpoint.load_newest(run / CHECKPOINTS)[0].counters.step == 6
     assert best_of(run)[0] == 5
 
 
@@ -105,7 +108,7 @@ def test_a_resumed_run_knows_its_best(judged: dict[int, float], train: Callable[
     judged[5] = 2.5
     assert run_command("train", [f"resume={run}", "extra_steps=3", "evaluation.patience=2"]) == 0
     assert best_of(run) == (3, "frechet-classifier", 2.0)
-    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 5  # 4 and 5 were no better
+    assert checkpoint.load_newest(run / CHECKPOINTS)[0].counters.step == 5  # 4 and 5 were no better
 
 
 def test_another_figure_begins_another_best(
@@ -145,7 +148,7 @@ def test_one_that_cannot_be_written_ends_nothing(
     monkeypatch.setattr(best_checkpoint.checkpoint, "save_best", full)
     run = train(*JUDGED, "steps=2")
     assert "cannot be written (no space); going on" in capsys.readouterr().out
-    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 2
+    assert checkpoint.load_newest(run / CHECKPOINTS)[0].counters.step == 2
 
 
 @pytest.mark.parametrize(
@@ -185,11 +188,11 @@ def test_what_ended_early_is_done_for_a_script_and_goes_on_if_asked(
     judged.update(dict.fromkeys(range(4, 20), 9.0))
     script = [*JUDGED, "evaluation.patience=2", "steps=12", "name=nightly"]
     run = train(*script)
-    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 5
+    assert checkpoint.load_newest(run / CHECKPOINTS)[0].counters.step == 5
     assert run_command("train", [*script, "resume=auto"]) == 0
     assert "all 5 steps are done" in capsys.readouterr().out
     assert run_command("train", [f"resume={run}", "extra_steps=3", "evaluation.patience=9"]) == 0
-    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 8
+    assert checkpoint.load_newest(run / CHECKPOINTS)[0].counters.step == 8
 
 
 def test_a_signal_in_the_last_evaluation_ends_it_at_once_and_a_resume_makes_up_for_it(
@@ -206,7 +209,7 @@ def test_a_signal_in_the_last_evaluation_ends_it_at_once_and_a_resume_makes_up_f
         patch.setattr(loop, "evaluate", interrupted)
         run = train(*JUDGED, "steps=3", code=130)
     assert read_record(run)["ended"]["status"] == "stopped"
-    assert checkpoint.newest(run / CHECKPOINTS)[0].counters.step == 3
+    assert checkpoint.load_newest(run / CHECKPOINTS)[0].counters.step == 3
     before = [line["step"] for line in read_metrics(run)]
     assert run_command("train", [f"resume={run}"]) == 0
     assert read_record(run)["ended"]["status"] == "done"
@@ -234,4 +237,4 @@ def test_a_best_that_was_measured_otherwise_is_replaced(
     told = capsys.readouterr().out
     assert "was measured otherwise: number of samples (20, 30), number of real samples (20, 30)" in told
     assert best_of(run) == (4, "frechet-classifier", 9.0)
-    assert chosen_figures(run).figures["frechet-classifier"] == 9.0
+    assert read_best_metrics(run).metrics["frechet-classifier"] == 9.0

@@ -21,12 +21,12 @@ from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
 from gan_cli.errors import UsageError
 from gan_cli.launch import replay
-from gan_cli.runs.log import AFTER_STEP, cut_metrics, read_ends
+from gan_cli.runs.log import AFTER_STEP, read_planned_ends, truncate_metrics
 from gan_cli.state.train_state import Counters
 from gan_cli.training import periodic_evaluation as evaluation
 from gan_cli.training import throughput
-from gan_cli.training.budget import Budget, seconds_of
-from gan_cli.training.throughput import Pace
+from gan_cli.training.budget import Budget, parse_duration
+from gan_cli.training.throughput import RunTimer
 
 SECONDS = 60.0
 Neighbour = Callable[[float], float]  # how many times longer everything takes at a time
@@ -64,8 +64,8 @@ class Played:
         self.ends: list[tuple[int, int | None]] = []
         self.said: list[str] = []
         self._clock, self._evaluation, self._training = clock, evaluation, config.training
-        self._pace = Pace(self.state)  # type: ignore[arg-type]
-        self._budget = Budget(config, self.state, self._pace, evaluation)  # type: ignore[arg-type]
+        self._timer = RunTimer(self.state)  # type: ignore[arg-type]
+        self._budget = Budget(config, self.state, self._timer, evaluation)  # type: ignore[arg-type]
         self._play(step)
         self.seconds, self.steps = clock.now, self.state.counters.step
 
@@ -81,16 +81,16 @@ class Played:
             if finished:
                 return
             self._clock.spend(0.5 if counters.step == 0 else step)
-            self._pace.tick()
+            self._timer.update_done()
             counters.step += 1
-            before, line = counters.total_steps, self._budget.settle()
+            before, line = counters.total_steps, self._budget.update_total_steps()
             self.ends += [(counters.step, counters.total_steps)] if counters.total_steps != before else []
             self.said += [line] if line is not None else []
 
     def _pause(self, kind: str, seconds: float, every: int, finished: bool, due: bool = True) -> None:
         step = self.state.counters.step
         if due and (finished or step == 0 or (every and step % every == 0)):
-            with self._pace.pause(kind):
+            with self._timer.pause(kind):
                 self._clock.spend(seconds)
 
 
@@ -108,7 +108,7 @@ def coming_and_going(seed: int, seconds: float = SECONDS) -> Neighbour:
 
 
 def test_durations() -> None:
-    assert [seconds_of(text) for text in ("90s", "20m", "1.5h")] == [90, 1200, 5400]
+    assert [parse_duration(text) for text in ("90s", "20m", "1.5h")] == [90, 1200, 5400]
 
 
 def test_at_a_steady_pace_the_steps_are_those_that_fit(timed: Callable[..., Clock]) -> None:
@@ -262,7 +262,7 @@ def test_a_resume_that_older_versions_did_not_record_is_repeated_to_the_last_end
     lines = [{"step": step, "total_steps": end} for step, end in ((5, 90), (8, 100), (112, 300), (120, None))]
     (tmp_path / replay.ENDS_COPY).write_text("\n".join(map(json.dumps, lines)))
     config = dataclasses.replace(compose(), replay="x")
-    assert replay.kept_ends(config, tmp_path) == {
+    assert replay.read_replayed_ends(config, tmp_path) == {
         (step, AFTER_STEP): end for step, end in ((5, 90), (8, 100), (100, None), (112, 300))
     }
 
@@ -310,22 +310,22 @@ def test_a_replay_takes_the_paths_of_the_run_from_where_it_was_started(tmp_path:
     (run / "config.json").write_text(json.dumps(record))
     (run / "budget.jsonl").write_text('{"step": 0, "total_steps": 9}\n')
     same = compose("dataset=folder", f"dataset.path={tmp_path}/there/x", f"replay={run}")
-    assert replay.as_replayed(same, ("replay",), None).dataset == same.dataset
+    assert replay.apply_replay(same, ("replay",), None).dataset == same.dataset
     other = dataclasses.replace(same, dataset=dataclasses.replace(same.dataset, path=str(tmp_path)))
     with pytest.raises(UsageError, match=r"differs from that run in dataset\.path="):
-        replay.as_replayed(other, ("replay",), None)
+        replay.apply_replay(other, ("replay",), None)
 
 
 def test_the_recorded_ends_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     lines = [json.dumps({"step": step, "total_steps": 100 + step, "seconds": 1.0}) for step in (5, 9, 12)]
     (tmp_path / "budget.jsonl").write_text("\n".join([*lines, '{"step": 1']))
-    cut_metrics(tmp_path, 9)
+    truncate_metrics(tmp_path, 9)
     assert [line["step"] for line in recorded(tmp_path)] == [5, 9]
     with open(tmp_path / "budget.jsonl", "a") as file:
         file.write(
             '{"step": 9, "total_steps": 90}\n{"step": 10, "total_steps": 3}\n{"step": 11, "total_steps": "x"}\n[1]\n'
         )
-    assert read_ends(tmp_path / "budget.jsonl") == {(5, AFTER_STEP): 105, (9, AFTER_STEP): 90}
+    assert read_planned_ends(tmp_path / "budget.jsonl") == {(5, AFTER_STEP): 105, (9, AFTER_STEP): 90}
 
 
 def test_what_an_evaluation_takes_is_known_before_the_first_step(

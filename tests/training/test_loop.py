@@ -17,7 +17,7 @@ from test_resume import assert_equal_runs, last, metrics
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
-from gan_cli.config.options import REGULARIZERS
+from gan_cli.config.options import REGULARIZER_OPTIONS
 from gan_cli.data.load_dataset import known_modes
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics.modes import count_modes
@@ -26,11 +26,11 @@ from gan_cli.models.generate import generate
 from gan_cli.objectives import losses
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.state.train_state import build_state, state_tensors
-from gan_cli.training.throughput import Pace
+from gan_cli.training.throughput import RunTimer
 
 CPU = torch.device("cpu")
-SINGLES = [(), *((name,) for name in REGULARIZERS)]
-PAIRS = list(itertools.combinations(REGULARIZERS, 2))
+SINGLES = [(), *((name,) for name in REGULARIZER_OPTIONS)]
+PAIRS = list(itertools.combinations(REGULARIZER_OPTIONS, 2))
 MIXES = [(loss, subset) for loss in LOSSES for subset in SINGLES]
 MIXES += [(loss, pair) for loss in ("wasserstein", "relativistic") for pair in PAIRS]
 FORBIDDEN = {("gradient_penalty", "weight_clip")}
@@ -246,13 +246,13 @@ def test_a_budget_becomes_a_number_of_steps(train: Callable[..., Path]) -> None:
 
 
 def test_a_run_says_once_that_it_has_become_slow() -> None:
-    pace = Pace(build_state(compose(*TINY_IMAGES), CPU))
-    assert [pace.complaint(rate) for rate in (100.0, 1000.0, 900.0, 200.0, 900.0, 0.0, 200.0)] == [None] * 7
-    told = pace.complaint(100.0)
+    timer = RunTimer(build_state(compose(*TINY_IMAGES), CPU))
+    assert [timer.slowdown_warning(rate) for rate in (100.0, 1000.0, 900.0, 200.0, 900.0, 0.0, 200.0)] == [None] * 7
+    told = timer.slowdown_warning(100.0)
     assert told is not None
     assert "10 times as long" in told
     assert "threads=1" in told
-    assert pace.complaint(100.0) is None
+    assert timer.slowdown_warning(100.0) is None
 
 
 # --- the ring ----------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def test_they_are_those_of_gan_eval(train: Callable[..., Path], more: list[str])
     run = train(*TINY_IMAGES, *ASKED, *more, "steps=4")
     lines = {line["step"]: line for line in metrics(run)}
     assert {step for step, line in lines.items() if "frechet-random" in line} == {2, 4}
-    found, _ = checkpoint.newest(run / CHECKPOINTS)
+    found, _ = checkpoint.load_newest(run / CHECKPOINTS)
     judged = evaluate_checkpoint(found, metrics=["frechet", "precision_recall"], extractor="random", n=60, resamples=0)
     for figure in judged.figures:
         assert lines[4][figure.name] == pytest.approx(figure.value, rel=1e-4, abs=1e-6), figure.name
@@ -56,7 +56,7 @@ def test_what_they_are_compared_with_is_recorded(train: Callable[..., Path]) -> 
 
 def test_training_is_as_without_them(train: Callable[..., Path]) -> None:
     plain, judged = train(*TINY_IMAGES, "steps=4", "name=plain"), train(*TINY_IMAGES, *ASKED, "steps=4", "name=judged")
-    one, other = (checkpoint.newest(run / CHECKPOINTS)[0].tensors for run in (plain, judged))
+    one, other = (checkpoint.load_newest(run / CHECKPOINTS)[0].tensors for run in (plain, judged))
     assert all(one[name].equal(other[name]) for name in one)
 
 
@@ -99,7 +99,7 @@ def test_a_classifier_at_chance_says_nothing_of_classes(
     train: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guesses = Classifier(nn.Sequential(), 0.1)
-    monkeypatch.setattr(periodic_evaluation, "cached_classifier", lambda *data: guesses)
+    monkeypatch.setattr(periodic_evaluation, "load_or_train_classifier", lambda *data: guesses)
     run = train(*TINY_IMAGES, "conditioning=projection", "steps=1", "training.evaluate_every=1")
     assert not any("accuracy/class" in line for line in metrics(run))
     out = capsys.readouterr().out
@@ -111,7 +111,7 @@ def test_a_classifier_at_chance_says_nothing_of_classes(
 def test_no_classifier_is_trained_of_one_class(
     train: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(periodic_evaluation, "cached_classifier", lambda *data: pytest.fail("trained"))
+    monkeypatch.setattr(periodic_evaluation, "load_or_train_classifier", lambda *data: pytest.fail("trained"))
     one = "dataset.classes=[filled circle]"
     run = train(*TINY_IMAGES, one, "conditioning=projection", "steps=1", "training.evaluate_every=1")
     assert not any("accuracy/class" in line for line in metrics(run))

@@ -141,9 +141,9 @@ def test_of_several_updates_of_d_the_last_alone_prepares_its_fakes_for_g() -> No
 
 def test_a_network_that_does_not_say_how_it_mixes_is_given_real_and_fake_apart() -> None:
     _, state, _ = prepared("architecture=subpixel", "architecture.discriminator.minibatch=none")
-    assert state.discriminator.keeps_apart(8)
-    state.discriminator.mixes_by_known_layers = False  # as a plugin's that does not say
-    assert not state.discriminator.keeps_apart(8)
+    assert state.discriminator.can_concatenate_real_and_fake(8)
+    state.discriminator.batch_dependence_is_declared = False  # as a plugin's that does not say
+    assert not state.discriminator.can_concatenate_real_and_fake(8)
 
 
 @pytest.mark.parametrize("conditioning", ["none", "projection", "acgan"])
@@ -156,8 +156,8 @@ def test_one_pass_judges_as_two_do(monkeypatch: pytest.MonkeyPatch, conditioning
         dataset = build_dataset(config.dataset, config.image_size)
         config = with_classes(config, dataset)
         state = build_state(config, CPU)
-        assert state.discriminator.keeps_apart(config.batch_size)
-        state.discriminator.keeps_apart = lambda count, alone=alone: alone
+        assert state.discriminator.can_concatenate_real_and_fake(config.batch_size)
+        state.discriminator.can_concatenate_real_and_fake = lambda count, alone=alone: alone
         calls: list[int] = []
         state.discriminator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         batches = build_batches(config, dataset, CPU)
@@ -186,8 +186,8 @@ def test_what_mixes_a_batch_is_given_real_and_fake_apart(chosen: str, alone: boo
     other = "minibatch" if chosen.startswith("normalization") else "normalization"
     plain = [f"architecture.discriminator.{other}=none"]
     _, state, _ = prepared("regularizer=none", f"architecture.discriminator.{chosen}", *plain)
-    assert state.discriminator.keeps_apart(32) is alone
-    assert state.discriminator.keeps_apart(24) is (alone and chosen != "minibatch=deviations")
+    assert state.discriminator.can_concatenate_real_and_fake(32) is alone
+    assert state.discriminator.can_concatenate_real_and_fake(24) is (alone and chosen != "minibatch=deviations")
 
 
 def test_freezing_ends_with_the_block_even_on_an_error() -> None:
@@ -485,7 +485,7 @@ def test_flipping_mirrors_half_of_the_batch() -> None:
 
 def seen_by_d(state: TrainState) -> list[Tensor]:
     seen: list[Tensor] = []
-    state.discriminator.keeps_apart = lambda count: False  # real and fake one after the other
+    state.discriminator.can_concatenate_real_and_fake = lambda count: False  # real and fake one after the other
     state.discriminator.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
     return seen
 

@@ -4,32 +4,32 @@ A dataclass declares type, range and meaning of each key; the values are in `con
 and error messages are fast.
 """
 
-from gan_cli.config.options.conditioning import CONDITIONINGS, UNCONDITIONAL
-from gan_cli.config.options.datasets import DATASETS
-from gan_cli.config.options.evaluation import UNEVALUATED, EvaluationOptions
-from gan_cli.config.options.health import UNWATCHED, HealthOptions
-from gan_cli.config.options.loop import DEVICES, TrainingOptions
-from gan_cli.config.options.networks import CONVOLUTIONAL, DISCRIMINATORS, GENERATORS, ArchitectureOptions
-from gan_cli.config.options.objectives import GRADIENT_PENALTIES, LOSSES, REGULARIZERS
-from gan_cli.config.options.optimizers import OPTIMIZERS, rule_of
+from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS, UNCONDITIONAL
+from gan_cli.config.options.datasets import DATASET_OPTIONS
+from gan_cli.config.options.evaluation import EVALUATION_IF_ABSENT, EvaluationOptions
+from gan_cli.config.options.health import HEALTH_IF_ABSENT, HealthOptions
+from gan_cli.config.options.loop import DEVICE_OPTIONS, TrainingOptions
+from gan_cli.config.options.networks import CONVOLUTIONAL, DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS, ArchitectureOptions
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES, LOSS_OPTIONS, REGULARIZER_OPTIONS
+from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS, optimizer_settings
 
 __all__ = [
-    "CONDITIONINGS",
+    "CONDITIONING_OPTIONS",
     "CONVOLUTIONAL",
-    "DATASETS",
-    "DEVICES",
-    "DISCRIMINATORS",
-    "GENERATORS",
+    "DATASET_OPTIONS",
+    "DEVICE_OPTIONS",
+    "DISCRIMINATOR_OPTIONS",
+    "EVALUATION_IF_ABSENT",
+    "GENERATOR_OPTIONS",
     "GRADIENT_PENALTIES",
-    "LOSSES",
-    "OPTIMIZERS",
-    "REGULARIZERS",
+    "HEALTH_IF_ABSENT",
+    "LOSS_OPTIONS",
+    "OPTIMIZER_OPTIONS",
+    "REGULARIZER_OPTIONS",
     "UNCONDITIONAL",
-    "UNEVALUATED",
-    "UNWATCHED",
     "ArchitectureOptions",
     "EvaluationOptions",
     "HealthOptions",
     "TrainingOptions",
-    "rule_of",
+    "optimizer_settings",
 ]

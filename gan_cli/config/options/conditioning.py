@@ -52,7 +52,7 @@ class AuxiliaryClassifier(Projection):
     weight: float = key("weight of the classification loss in both networks' losses", at_least=0, at_most=1000)
 
 
-CONDITIONINGS: dict[str, type] = {
+CONDITIONING_OPTIONS: dict[str, type] = {
     "none": Unconditional,
     "concat": Concat,
     "projection": Projection,

@@ -272,7 +272,7 @@ class SwissRoll(PointOptions):
     )
 
 
-DATASETS: dict[str, type] = {
+DATASET_OPTIONS: dict[str, type] = {
     "mnist": Mnist,
     "fashion_mnist": GreyImages,
     "kmnist": GreyImages,

@@ -8,7 +8,7 @@ from gan_cli.config.schema import key
 
 # Metrics of samples compared with real ones; `frechet` is reported as `frechet-<extractor>`.
 METRICS = ("frechet", "kernel", "precision_recall", "density_coverage", "inception_score", "modes", "memorization")
-WHILE_TRAINING = METRICS[:5]
+TRAINING_METRICS = METRICS[:5]
 EXTRACTORS = ("classifier", "random", "pixels", "inception")
 
 
@@ -17,7 +17,7 @@ class EvaluationOptions:
     """The keys of the section `evaluation`."""
 
     metrics: tuple[str, ...] = key(
-        "metrics computed at each evaluation, as [frechet]", absent=(), choices=WHILE_TRAINING
+        "metrics computed at each evaluation, as [frechet]", absent=(), choices=TRAINING_METRICS
     )
     extractor: str = key(
         "features in which images are compared; auto: classifier if there are labels, else random",
@@ -36,4 +36,4 @@ class EvaluationOptions:
 
 
 # The values for checkpoints from before this section existed.
-UNEVALUATED = EvaluationOptions(metrics=(), extractor="auto", n=2000, best=None, patience=None)
+EVALUATION_IF_ABSENT = EvaluationOptions(metrics=(), extractor="auto", n=2000, best=None, patience=None)

@@ -20,4 +20,4 @@ class HealthOptions:
 
 
 # The values for checkpoints from before this section existed.
-UNWATCHED = HealthOptions(on_collapse="warn", on_nonfinite="stop", retries=0)
+HEALTH_IF_ABSENT = HealthOptions(on_collapse="warn", on_nonfinite="stop", retries=0)

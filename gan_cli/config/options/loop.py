@@ -28,7 +28,7 @@ class Cuda:
 
 
 AUGMENTATIONS = ("color", "translation", "cutout", "turn")
-DEVICES: dict[str, type] = {"auto": Device, "cpu": Device, "cuda": Cuda, "mps": Device}
+DEVICE_OPTIONS: dict[str, type] = {"auto": Device, "cpu": Device, "cuda": Cuda, "mps": Device}
 
 
 @dataclass(frozen=True)

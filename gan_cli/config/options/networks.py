@@ -171,13 +171,13 @@ class ResNetDiscriminator(DiscriminatorOptions):
     pooling: str = key("pooling of the last feature maps over space", choices=("sum", "mean"))
 
 
-GENERATORS: dict[str, type] = {
+GENERATOR_OPTIONS: dict[str, type] = {
     "subpixel": SubpixelGenerator,
     "dcgan": DCGANGenerator,
     "resnet": ResNetGenerator,
     "mlp": MLPGenerator,
 }
-DISCRIMINATORS: dict[str, type] = {
+DISCRIMINATOR_OPTIONS: dict[str, type] = {
     "subpixel": SubpixelDiscriminator,
     "dcgan": DCGANDiscriminator,
     "resnet": ResNetDiscriminator,
@@ -189,5 +189,5 @@ DISCRIMINATORS: dict[str, type] = {
 class ArchitectureOptions:
     """The section `architecture`."""
 
-    generator: Any = option_of(GENERATORS, "the network that generates samples from latents")
-    discriminator: Any = option_of(DISCRIMINATORS, "the network that distinguishes real from fake")
+    generator: Any = option_of(GENERATOR_OPTIONS, "the network that generates samples from latents")
+    discriminator: Any = option_of(DISCRIMINATOR_OPTIONS, "the network that distinguishes real from fake")

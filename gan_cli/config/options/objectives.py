@@ -15,7 +15,7 @@ class LossOptions:
     name: str = key("the option's name")
 
 
-LOSSES: dict[str, type] = dict.fromkeys(
+LOSS_OPTIONS: dict[str, type] = dict.fromkeys(
     ("non_saturating", "minimax", "wasserstein", "hinge", "least_squares", "relativistic"), LossOptions
 )
 
@@ -88,7 +88,7 @@ class WeightClip:
     limit: float = key("clamp D's weights to [-limit, limit] after each update", above=0)
 
 
-REGULARIZERS: dict[str, type] = {
+REGULARIZER_OPTIONS: dict[str, type] = {
     "gradient_penalty": GradientPenalty,
     "r1": R1,
     "r2": R2,

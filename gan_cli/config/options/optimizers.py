@@ -80,10 +80,10 @@ class SGD(BothNetworks, SGDRule):
     pass
 
 
-OPTIMIZERS: dict[str, type] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
+OPTIMIZER_OPTIONS: dict[str, type] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
 
 
-def rule_of(optimizer: Any, role: str) -> dict[str, Any]:
+def optimizer_settings(optimizer: Any, role: str) -> dict[str, Any]:
     """The name and settings of the optimizer of one network; `role` is "generator" or "discriminator"."""
     own = getattr(optimizer, role)
     if not isinstance(own, LearningRate):

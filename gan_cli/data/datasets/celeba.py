@@ -24,11 +24,17 @@ from PIL import Image
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.datasets.downloaded_archives import absent, damaged, described, place, room_for
+from gan_cli.data.datasets.downloaded_archives import (
+    allocate_images,
+    damaged_file_error,
+    missing_data_error,
+    root_folder,
+    source_text,
+)
 from gan_cli.data.decoding.images import CHUNK, crop_box
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.storage.download import TIMEOUT, made_if_kept
+from gan_cli.storage.download import TIMEOUT, create_folder_or_undo
 
 WIDTH, HEIGHT = 178, 218
 PICTURES, PARTITION = "img_align_celeba", "list_eval_partition.txt"
@@ -68,13 +74,13 @@ def build_celeba(
 
     The centre of each image is cropped to the proportions of `image_size` and resized to it.
     """
-    folder = place(root) / "celeba"
+    folder = root_folder(root) / "celeba"
     origin = _ensure(folder, root, split, allowed=download)
     with _opened(folder) as pictures:
         names = pictures.names if split == "all" else _names_of(folder / PARTITION, split)
         selected = [names[index] for index in selection.indices(None, (), len(names)).tolist()]
         samples = _decode_all(pictures, selected, image_size)
-    source = described("CelebA", split, len(names), origin or f"from {pictures.path}")
+    source = source_text("CelebA", split, len(names), origin or f"from {pictures.path}")
     if len(selected) < len(names):
         source += f"; {len(selected):,} of {len(names):,} kept"
     return Dataset(samples=samples, source=source)
@@ -93,25 +99,25 @@ def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> str:
     if not missing:
         return ""
     if not allowed:
-        raise absent("CelebA", root, "dataset.download=false", missing, folder)
+        raise missing_data_error("CelebA", root, "dataset.download=false", missing, folder)
     try:
         import gdown
     except ImportError:
         why = "its download needs gdown (pip install 'gan-cli[celeba]')"
-        raise absent("CelebA", root, why, missing, folder) from None
+        raise missing_data_error("CelebA", root, why, missing, folder) from None
     print(f"CelebA: downloading to {folder}", flush=True)
     for index, name in enumerate(missing):
         try:
             _fetch(gdown.download, name, folder)
         except Exception as error:  # Google's refusals come in many kinds
             why = f"{name} cannot be downloaded ({one_line(error, 200)})"
-            raise absent("CelebA", root, why, missing[index:], folder) from error
+            raise missing_data_error("CelebA", root, why, missing[index:], folder) from error
     return "downloaded"
 
 
 def _fetch(download: Callable[..., Any], name: str, folder: Path) -> None:
     """Downloads `folder/name`; leaves nothing behind on failure."""
-    with made_if_kept(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
+    with create_folder_or_undo(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
         path = Path(part) / name
         download(id=DRIVE[name].id, output=str(path), quiet=not sys.stdout.isatty(), timeout=TIMEOUT)
         with open(path, "rb") as stream:
@@ -133,18 +139,18 @@ def _names_of(path: Path, split: str) -> list[str]:
         with open(path, encoding="ascii") as stream:
             lines = stream.read(MOST_PARTITION_BYTES).splitlines()
     except UnicodeDecodeError as error:
-        raise damaged(path, "is not a text") from error
+        raise damaged_file_error(path, "is not a text") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
     names = []
     for number, line in enumerate(lines, 1):
         name, _, code = line.strip().partition(" ")
         if not NAME.fullmatch(name) or code.strip() not in CODES.values():
-            raise damaged(path, f"line {number} is {one_line(line, 40)!r}, expected one as '000001.jpg 0'")
+            raise damaged_file_error(path, f"line {number} is {one_line(line, 40)!r}, expected one as '000001.jpg 0'")
         if code.strip() == CODES[split]:
             names.append(name)
     if not names:
-        raise damaged(path, f"names no pictures of the split {split}")
+        raise damaged_file_error(path, f"names no pictures of the split {split}")
     return names
 
 
@@ -161,7 +167,7 @@ def _opened(folder: Path) -> Iterator[Pictures]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error) as error:
-        raise damaged(path, f"damaged archive ({one_line(error, 100)})") from error
+        raise damaged_file_error(path, f"damaged archive ({one_line(error, 100)})") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
     with archive:
@@ -169,7 +175,7 @@ def _opened(folder: Path) -> Iterator[Pictures]:
         names = [name.removeprefix(within) for name in archive.namelist() if name.startswith(within)]
         names = sorted({name for name in names if NAME.fullmatch(name)})
         if not names:
-            raise damaged(path, f"has no pictures in {within}")
+            raise damaged_file_error(path, f"has no pictures in {within}")
         yield Pictures(names, partial(_read_zipped, archive, path), path)
 
 
@@ -188,9 +194,9 @@ def _read_zipped(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
         with archive.open(f"{PICTURES}/{name}") as stream:
             return stream.read(MOST_PICTURE_BYTES)
     except KeyError:
-        raise damaged(path, f"has no picture {PICTURES}/{name}") from None
+        raise damaged_file_error(path, f"has no picture {PICTURES}/{name}") from None
     except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error, struct.error) as error:
-        raise damaged(path, f"{name} cannot be read ({one_line(error, 100)})") from error
+        raise damaged_file_error(path, f"{name} cannot be read ({one_line(error, 100)})") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -200,7 +206,7 @@ def _read_zipped(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
 
 def _decode_all(pictures: Pictures, names: Sequence[str], size: tuple[int, int]) -> Tensor:
     """Decodes the named images into uint8 `[N, 3, H, W]`, in their order."""
-    samples = room_for(len(names), size)
+    samples = allocate_images(len(names), size)
     print(f"CelebA: reading {len(names):,} pictures", flush=True)
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
         for start in range(0, len(names), CHUNK):
@@ -221,5 +227,5 @@ def _decode(pictures: Pictures, name: str, size: tuple[int, int]) -> np.ndarray:
                 return np.array(picture.convert("RGB").resize(size[::-1], Image.Resampling.LANCZOS, box))
             found = f"is {picture.width}x{picture.height}, CelebA's are {WIDTH}x{HEIGHT}"
     except Exception as error:  # a decoder may raise nearly anything on damaged bytes
-        raise damaged(shown, f"cannot be decoded ({one_line(error, 100)})") from error
+        raise damaged_file_error(shown, f"cannot be decoded ({one_line(error, 100)})") from error
     raise UsageError(f"{shown}: {found}; for pictures of your own use dataset=folder")

@@ -10,7 +10,14 @@ import numpy as np
 import torch
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.datasets.downloaded_archives import Archive, Member, damaged, described, gather, read_files
+from gan_cli.data.datasets.downloaded_archives import (
+    ArchiveMember,
+    TarArchive,
+    damaged_file_error,
+    fit_images,
+    read_files,
+    source_text,
+)
 from gan_cli.data.decoding.images import CHUNK
 
 SIDE = 32
@@ -19,7 +26,7 @@ MIRRORS = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kri
 
 
 @dataclass(frozen=True, kw_only=True)
-class CifarSource(Archive):
+class CifarSource(TarArchive):
     """The files of each split and the number of values of each label byte; the last label byte is used.
 
     A record is the label bytes, then the red, green and blue planes, row by row.
@@ -74,20 +81,20 @@ def load_cifar(source: CifarSource, *, root: str, download: bool, split: str, im
     count = sum(len(part) for part in parts)
     labels = np.concatenate([part[:, len(source.labels) - 1] for part in parts])
     return Dataset(
-        samples=gather(_pictures(source, parts), count, image_size),
+        samples=fit_images(_pictures(source, parts), count, image_size),
         labels=torch.from_numpy(labels.astype(np.int64)),
         classes=source.classes,
-        source=described(source.title, split, count, origin),
+        source=source_text(source.title, split, count, origin),
     )
 
 
-def _read_records(source: CifarSource, member: Member) -> np.ndarray:
+def _read_records(source: CifarSource, member: ArchiveMember) -> np.ndarray:
     """Reads uint8 `[N, bytes of a record]`. UsageError for a wrong file size or an impossible label."""
     record = len(source.labels) + PIXELS
     records = member.read(member.count(record, source.most) * record).reshape(-1, record)
     for column, known in enumerate(source.labels):
         if (largest := records[:, column].max()) >= known:
-            raise damaged(member.shown, f"has the label {largest}, expected 0 to {known - 1}")
+            raise damaged_file_error(member.shown, f"has the label {largest}, expected 0 to {known - 1}")
     return records
 
 

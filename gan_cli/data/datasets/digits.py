@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.idx import find_idx, read_idx
-from gan_cli.data.decoding.images import fit
+from gan_cli.data.decoding.images import crop_and_resize_batch
 from gan_cli.errors import UsageError
 from gan_cli.storage.download import DownloadError, download
 
@@ -100,7 +100,7 @@ def load_digits(
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or len(images) == 0:
         raise UsageError(f"{paths[0]}: {images.shape} images do not fit {labels.shape} labels")
     return Dataset(
-        samples=fit(_as_images(images), image_size),
+        samples=crop_and_resize_batch(_as_images(images), image_size),
         labels=_as_labels(labels, len(source.classes), paths[1]),
         classes=source.classes,
         source=f"{source.title}, {len(images):,} images {origin}",
@@ -126,7 +126,7 @@ def _load_bundled(source: Source, image_size: tuple[int, int], why: str) -> Data
     with np.load(BUNDLED, allow_pickle=False) as arrays:
         images, labels = arrays["images"], arrays["labels"]
     return Dataset(
-        samples=fit(_as_images(images), image_size),
+        samples=crop_and_resize_batch(_as_images(images), image_size),
         labels=_as_labels(labels, len(source.classes), BUNDLED),
         classes=source.classes,
         source=f"NOT the full MNIST: the {len(images):,} digits bundled with gan-cli ({why})",

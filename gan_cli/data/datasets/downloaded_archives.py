@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_cli.data.decoding.images import fit
-from gan_cli.errors import StorageError, UsageError, counted
+from gan_cli.data.decoding.images import crop_and_resize_batch
+from gan_cli.errors import StorageError, UsageError, count_noun
 from gan_cli.storage.download import MOST_BYTES, DownloadError, download
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ SLOW_BYTES = 1 << 29  # an archive larger than this takes a while to read
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class PublishedFile:
     """A published file of a data set: its name on every mirror and its md5."""
 
     title: str
@@ -36,14 +36,14 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Archive(Published):
+class TarArchive(PublishedFile):
     """A published tar.gz whose members are in `folder`."""
 
     folder: str
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     """An open file of a data set, extracted or inside the archive. It is read once, from its beginning."""
 
     stream: IO[bytes]
@@ -54,60 +54,60 @@ class Member:
         """Returns the number of records of `record` bytes. UsageError unless it is a whole number from 1 to `most`."""
         if self.size < record or self.size % record or self.size > most * record:
             expected = f"expected 1 to {most:,} times {record:,}" if most > 1 else f"expected {record:,}"
-            raise damaged(self.shown, f"has {self.size:,} bytes, {expected}")
+            raise damaged_file_error(self.shown, f"has {self.size:,} bytes, {expected}")
         return self.size // record
 
     def read(self, size: int) -> np.ndarray:
         """Reads the next bytes as uint8 `[size]`. UsageError if there are fewer."""
         content = self.stream.read(size)
         if len(content) != size:
-            raise damaged(self.shown, "ends too early")
+            raise damaged_file_error(self.shown, "ends too early")
         return np.frombuffer(content, np.uint8).copy()
 
 
-def damaged(shown: object, what: str) -> UsageError:
+def damaged_file_error(shown: object, what: str) -> UsageError:
     """Returns the error for a file whose content is not the published one."""
     return UsageError(f"{shown}: {what}; delete it and get it again")
 
 
-def absent(title: str, root: str, why: str, names: Sequence[str], folder: Path) -> UsageError:
+def missing_data_error(title: str, root: str, why: str, names: Sequence[str], folder: Path) -> UsageError:
     """Returns the error for a data set that is neither under `dataset.root` nor downloaded."""
     return UsageError(f"dataset.root={root}: {title} is not there and {why}; put {' and '.join(names)} into {folder}")
 
 
-def described(title: str, split: str, count: int, origin: str) -> str:
+def source_text(title: str, split: str, count: int, origin: str) -> str:
     """Returns the text of `Dataset.source`: title, split, number of images, origin."""
-    return f"{title}{'' if split == 'train' else f' ({split})'}, {counted(count, 'image')} {origin}"
+    return f"{title}{'' if split == 'train' else f' ({split})'}, {count_noun(count, 'image')} {origin}"
 
 
-def place(root: str) -> Path:
+def root_folder(root: str) -> Path:
     """Returns `dataset.root` as a path, with `~` expanded."""
     return Path(os.path.expanduser(root))
 
 
-def fetch(file: Published, *, root: str, allowed: bool) -> Path:
+def fetch(file: PublishedFile, *, root: str, allowed: bool) -> Path:
     """Downloads `file` into `root`. UsageError says why that failed and where to put the file."""
-    folder = place(root)
+    folder = root_folder(root)
     if not allowed:
-        raise absent(file.title, root, "dataset.download=false", [file.name], folder)
+        raise missing_data_error(file.title, root, "dataset.download=false", [file.name], folder)
     print(f"{file.title}: downloading to {folder}", flush=True)
     try:
         return download(file.mirrors, file.name, file.md5, folder, most_bytes=file.most_bytes)
     except DownloadError as error:
-        raise absent(file.title, root, f"cannot be downloaded ({error})", [file.name], folder) from None
+        raise missing_data_error(file.title, root, f"cannot be downloaded ({error})", [file.name], folder) from None
 
 
 def read_files(
-    archive: Archive, readers: Mapping[str, Callable[[Member], T]], *, root: str, allowed: bool
+    archive: TarArchive, readers: Mapping[str, Callable[[ArchiveMember], T]], *, root: str, allowed: bool
 ) -> tuple[dict[str, T], str]:
     """Reads the named files. Returns the result of each reader by file name, and the origin in words.
 
     Looks in `root/<folder>`, then in `root`, then in the archive in `root`, which is downloaded if `allowed`.
     """
-    for folder in (place(root) / archive.folder, place(root)):
+    for folder in (root_folder(root) / archive.folder, root_folder(root)):
         if all(os.path.isfile(folder / name) for name in readers):
             return {name: _read_file(folder / name, read) for name, read in readers.items()}, f"from {folder}"
-    path, origin = place(root) / archive.name, f"from {place(root) / archive.name}"
+    path, origin = root_folder(root) / archive.name, f"from {root_folder(root) / archive.name}"
     if not os.path.isfile(path):
         path, origin = fetch(archive, root=root, allowed=allowed), "downloaded"
     if os.path.getsize(path) > SLOW_BYTES:
@@ -115,15 +115,15 @@ def read_files(
     return _read_archive(path, archive.folder, readers), origin
 
 
-def _read_file(path: Path, read: Callable[[Member], T]) -> T:
+def _read_file(path: Path, read: Callable[[ArchiveMember], T]) -> T:
     try:
         with open(path, "rb") as stream:
-            return read(Member(stream, os.fstat(stream.fileno()).st_size, str(path)))
+            return read(ArchiveMember(stream, os.fstat(stream.fileno()).st_size, str(path)))
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Member], T]]) -> dict[str, T]:
+def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[ArchiveMember], T]]) -> dict[str, T]:
     """Reads the named members in place and returns the result of each reader. Links and other paths are skipped.
 
     The archive is always read to its end, because the gzip checksum is there.
@@ -137,37 +137,39 @@ def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Membe
                 if name not in readers or name in found or not member.isreg() or member.issparse():
                     continue
                 if content := tar.extractfile(member):
-                    found[name] = readers[name](Member(content, member.size, f"{path} ({name})"))
+                    found[name] = readers[name](ArchiveMember(content, member.size, f"{path} ({name})"))
             while stream.read(BUFFER):
                 pass
     except (EOFError, ValueError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
-        raise damaged(path, f"damaged archive ({error})") from error
+        raise damaged_file_error(path, f"damaged archive ({error})") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
     if missing := [name for name in readers if name not in found]:
-        raise damaged(path, f"has no file {folder}/{missing[0]}")
+        raise damaged_file_error(path, f"has no file {folder}/{missing[0]}")
     return found
 
 
-def gather(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int]) -> Tensor:
+def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int]) -> Tensor:
     """Crops and resizes `count` images, given in chunks uint8 `[n, 3, h, w]`. Returns uint8 `[count, 3, H, W]`.
 
     At most one chunk is in memory in addition to the result.
     """
-    samples, filled = room_for(count, size), 0
+    samples, filled = allocate_images(count, size), 0
     for chunk in chunks:
-        samples[filled : filled + len(chunk)] = fit(torch.from_numpy(np.ascontiguousarray(chunk)), size)
+        samples[filled : filled + len(chunk)] = crop_and_resize_batch(
+            torch.from_numpy(np.ascontiguousarray(chunk)), size
+        )
         filled += len(chunk)
     return samples
 
 
-def room_for(count: int, size: tuple[int, int]) -> Tensor:
+def allocate_images(count: int, size: tuple[int, int]) -> Tensor:
     """Allocates uint8 `[count, 3, H, W]`. UsageError if there is not enough memory."""
     try:
         return torch.empty(count, 3, *size, dtype=torch.uint8)
     except RuntimeError:
         height, width = size
         raise UsageError(
-            f"image_size=[{height},{width}]: {counted(count, 'image')} would be {count * 3 * height * width:,} bytes,"
-            " more than there is memory for; use a smaller one"
+            f"image_size=[{height},{width}]: {count_noun(count, 'image')} would be"
+            f" {count * 3 * height * width:,} bytes, more than there is memory for; use a smaller one"
         ) from None

@@ -11,7 +11,7 @@ from gan_cli.data.dataset import SEEDS, Dataset
 from gan_cli.randomness import generator_for
 
 SWISS_ROLL_SCALE = 7.5
-SWISS_ROLL_REACH = 4.5 * math.pi / SWISS_ROLL_SCALE
+SWISS_ROLL_EXTENT = 4.5 * math.pi / SWISS_ROLL_SCALE
 
 
 def build_ring(*, size: int, modes: int, radius: float, std: float, split: str) -> Dataset:

@@ -30,19 +30,19 @@ def build_stacked_mnist(*, size: int, digits: int, **settings: Any) -> Dataset:
     return dataclasses.replace(
         single,
         samples=single.samples[:, 0][drawn],
-        labels=labels @ places(digits),
+        labels=labels @ place_values(digits),
         classes=tuple(f"{number:0{digits}d}" for number in range(10**digits)),
         source=f"{size:,} stacks of {NUMBERS[digits]} of {single.source}",
     )
 
 
-def unstacked(dataset: Dataset) -> tuple[Tensor, Tensor]:
+def unstack_digits(dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Splits stacks of S digits. Returns the digits, uint8 `[N S, 1, H, W]`, and their labels, `[N S]`."""
     assert dataset.labels is not None
-    labels = dataset.labels.unsqueeze(1) // places(dataset.samples.shape[1]) % DIGITS
+    labels = dataset.labels.unsqueeze(1) // place_values(dataset.samples.shape[1]) % DIGITS
     return dataset.samples.flatten(0, 1).unsqueeze(1), labels.flatten()
 
 
-def places(stacked: int) -> Tensor:
+def place_values(stacked: int) -> Tensor:
     """Returns the place values of the digits of a number: `[100, 10, 1]` for three."""
     return DIGITS ** torch.arange(stacked - 1, -1, -1)

@@ -10,13 +10,20 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.datasets.downloaded_archives import Archive, Member, damaged, described, gather, read_files
+from gan_cli.data.datasets.downloaded_archives import (
+    ArchiveMember,
+    TarArchive,
+    damaged_file_error,
+    fit_images,
+    read_files,
+    source_text,
+)
 from gan_cli.data.decoding.images import CHUNK
 
 SIDE = 96
 PIXELS = 3 * SIDE * SIDE
 MOST = 100_000  # pictures in a file
-STL10 = Archive(
+STL10 = TarArchive(
     title="STL-10",
     name="stl10_binary.tar.gz",
     md5="91f7769df0f17e558f3565bffb0c7dfb",
@@ -30,36 +37,40 @@ CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "
 def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
     """Loads a split of STL-10 from `root` or a download, with images of `image_size`. `unlabeled` has no labels."""
     images, labels = f"{split}_X.bin", f"{split}_y.bin"
-    readers: dict[str, Callable[[Member], Tensor]] = {images: partial(_read_pictures, size=image_size)}
+    readers: dict[str, Callable[[ArchiveMember], Tensor]] = {images: partial(_read_pictures, size=image_size)}
     if split != "unlabeled":
         readers[labels] = _read_labels
     found, origin = read_files(STL10, readers, root=root, allowed=download)
     samples = found[images]
     if labels in found and len(found[labels]) != len(samples):
-        raise damaged(f"{STL10.title} {origin}", f"{len(samples)} pictures do not fit {len(found[labels])} labels")
+        raise damaged_file_error(
+            f"{STL10.title} {origin}", f"{len(samples)} pictures do not fit {len(found[labels])} labels"
+        )
     return Dataset(
         samples=samples,
         labels=found.get(labels),
         classes=CLASSES if labels in found else (),
-        source=described(STL10.title, split, len(samples), origin),
+        source=source_text(STL10.title, split, len(samples), origin),
     )
 
 
-def _read_pictures(member: Member, size: tuple[int, int]) -> Tensor:
+def _read_pictures(member: ArchiveMember, size: tuple[int, int]) -> Tensor:
     """Reads uint8 `[N, 3, H, W]`. At most one chunk is in memory at the original size."""
     count = member.count(PIXELS, MOST)
-    return gather(_pictures(member, count), count, size)
+    return fit_images(_pictures(member, count), count, size)
 
 
-def _pictures(member: Member, count: int) -> Iterator[np.ndarray]:
+def _pictures(member: ArchiveMember, count: int) -> Iterator[np.ndarray]:
     for start in range(0, count, CHUNK):
         columns = member.read(min(CHUNK, count - start) * PIXELS).reshape(-1, 3, SIDE, SIDE)
         yield columns.swapaxes(2, 3)  # each plane is stored column by column
 
 
-def _read_labels(member: Member) -> Tensor:
+def _read_labels(member: ArchiveMember) -> Tensor:
     """Reads labels int64 `[N]`, counted from 0; the file counts from 1."""
     labels = member.read(member.count(1, MOST))
     if labels.min() < 1 or labels.max() > len(CLASSES):
-        raise damaged(member.shown, f"has labels from {labels.min()} to {labels.max()}, expected 1 to {len(CLASSES)}")
+        raise damaged_file_error(
+            member.shown, f"has labels from {labels.min()} to {labels.max()}, expected 1 to {len(CLASSES)}"
+        )
     return torch.from_numpy(labels.astype(np.int64) - 1)

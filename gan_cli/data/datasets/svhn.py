@@ -11,7 +11,14 @@ import numpy as np
 import torch
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.datasets.downloaded_archives import Published, damaged, described, fetch, gather, place
+from gan_cli.data.datasets.downloaded_archives import (
+    PublishedFile,
+    damaged_file_error,
+    fetch,
+    fit_images,
+    root_folder,
+    source_text,
+)
 from gan_cli.data.decoding.images import CHUNK
 from gan_cli.errors import StorageError, UsageError, one_line
 
@@ -24,7 +31,7 @@ MD5 = {
     "extra": "a93ce644f1a588dc4d68dda5feec44a7",
 }
 SVHN = {
-    split: Published(
+    split: PublishedFile(
         title="SVHN",
         name=f"{split}_32x32.mat",
         md5=md5,
@@ -45,15 +52,15 @@ def load_svhn(*, root: str, download: bool, split: str, image_size: tuple[int, i
     except ImportError:
         raise UsageError("dataset=svhn needs scipy: pip install 'gan-cli[svhn]'") from None
     file = SVHN[split]
-    path, origin = place(root) / file.name, f"from {place(root) / file.name}"
+    path, origin = root_folder(root) / file.name, f"from {root_folder(root) / file.name}"
     if not os.path.isfile(path):
         path, origin = fetch(file, root=root, allowed=download), "downloaded"
     images, labels = _read_mat(path, reader)
     return Dataset(
-        samples=gather(_pictures(images), len(labels), image_size),
+        samples=fit_images(_pictures(images), len(labels), image_size),
         labels=torch.from_numpy(labels % 10),
         classes=CLASSES,
-        source=described(file.title, split, len(labels), origin),
+        source=source_text(file.title, split, len(labels), origin),
     )
 
 
@@ -71,11 +78,11 @@ def _read_mat(path: Path, reader: Any) -> tuple[np.ndarray, np.ndarray]:
         raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
     images, labels = content.get("X"), content.get("y")
     if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
-        raise damaged(path, "has no X and y")
+        raise damaged_file_error(path, "has no X and y")
     if images.dtype != np.uint8 or labels.dtype.kind not in "uif":
-        raise damaged(path, f"X is of {images.dtype} and y of {labels.dtype}, expected uint8 and numbers")
+        raise damaged_file_error(path, f"X is of {images.dtype} and y of {labels.dtype}, expected uint8 and numbers")
     if not np.isin(labels, np.arange(1, 11)).all():
-        raise damaged(path, "has labels other than 1 to 10")
+        raise damaged_file_error(path, "has labels other than 1 to 10")
     return images, labels.reshape(-1).astype(np.int64)
 
 
@@ -84,20 +91,20 @@ def _read_or_damaged(path: Path, read: Any, stream: Any, **settings: Any) -> Any
     try:
         return read(stream, **settings)
     except Exception as error:  # a parser may raise nearly anything on damaged bytes
-        raise damaged(path, f"damaged .mat file ({one_line(error, 100)})") from error
+        raise damaged_file_error(path, f"damaged .mat file ({one_line(error, 100)})") from error
 
 
 def _check_header(path: Path, variables: list[tuple[str, tuple[int, ...], str]]) -> None:
     """UsageError unless X and y are arrays of numbers with the published shapes."""
     shapes = {name: shape for name, shape, _ in variables}
     if not {"X", "y"} <= shapes.keys():
-        raise damaged(path, f"has no X and y, but {one_line(', '.join(shapes) or 'nothing', 100)}")
+        raise damaged_file_error(path, f"has no X and y, but {one_line(', '.join(shapes) or 'nothing', 100)}")
     for name, _, kind in variables:
         if name in ("X", "y") and not kind.startswith(("uint", "int", "double", "single")):
-            raise damaged(path, f"{name} is of the kind {kind}, expected numbers")
+            raise damaged_file_error(path, f"{name} is of the kind {kind}, expected numbers")
     count = shapes["X"][-1] if shapes["X"] else 0
     if shapes["X"] != (SIDE, SIDE, 3, count) or shapes["y"] != (count, 1) or not 1 <= count <= MOST:
-        raise damaged(path, f"X is {shapes['X']} and y {shapes['y']}, expected (32, 32, 3, N) and (N, 1)")
+        raise damaged_file_error(path, f"X is {shapes['X']} and y {shapes['y']}, expected (32, 32, 3, N) and (N, 1)")
 
 
 def _pictures(images: np.ndarray) -> Iterator[np.ndarray]:

@@ -11,10 +11,17 @@ from PIL import Image, ImageColor
 
 from gan_cli.config.options.datasets import AUTO, COLOUR, CROP, DATA, FULL, IGNORE
 from gan_cli.data.decoding import profiles, ranges
-from gan_cli.data.decoding.fitting import fit_of, placed, resized
-from gan_cli.data.decoding.opening import both_bytes
-from gan_cli.data.decoding.ranges import EIGHT, MORE, NEARLY_BLACK, SIXTEEN, ValueRange, Values
-from gan_cli.image_files.problems import BadPicture
+from gan_cli.data.decoding.fitting import compute_fit, crop_and_resize, pad_to_size
+from gan_cli.data.decoding.opening import combine_bytes
+from gan_cli.data.decoding.ranges import (
+    EIGHT_BITS,
+    NEARLY_BLACK,
+    OVER_SIXTEEN_BITS,
+    SIXTEEN_BITS,
+    ValueExtent,
+    ValueRange,
+)
+from gan_cli.image_files.problems import BadImageError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 MODE_OF_BANDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -25,7 +32,7 @@ DEEP_MODES = (*SIXTEEN_BIT_MODES, "I", "F")
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetFormat:
     """The format that every image is converted to. `size` is (height, width), `background` a colour name.
 
     With `bands=colour`, 1, 3 or 4 `channels` are grey, RGB or RGBA; with `bands=data` each band is a channel.
@@ -63,13 +70,13 @@ class Target:
     def range_of(self, kind: str) -> ValueRange:
         """Returns the range for values of `kind`. `auto` means the full range until the whole set was read."""
         if self.value_range == AUTO or (
-            kind == EIGHT and (self.deep_only or not ranges.of_eight_bits(self.value_range))
+            kind == EIGHT_BITS and (self.deep_only or not ranges.fits_eight_bits(self.value_range))
         ):
             return FULL
         return self.value_range
 
 
-class Outcome(NamedTuple):
+class ImageOutcome(NamedTuple):
     """The result for one image: why it cannot be used (`bad`), or what was done to it.
 
     `turned`: rotated by its EXIF orientation; `flattened`: its transparency was put on the background; `recoloured`:
@@ -79,75 +86,77 @@ class Outcome(NamedTuple):
     """
 
     bad: str | None = None
-    turned: bool = False
+    reoriented: bool = False
     flattened: bool = False
     enlarged: bool = False
     recoloured: str | None = None
     profile: bool = False
-    clear: bool = False
+    transparent: bool = False
     share: int = 0
-    values: Values | None = None
+    values: ValueExtent | None = None
     cut_off: bool = False
 
 
-def better_target(target: Target, outcomes: Sequence[Outcome]) -> Target | None:
+def target_for_set(target: TargetFormat, outcomes: Sequence[ImageOutcome]) -> TargetFormat | None:
     """Returns the target for a second pass, after the whole set was read; None if none is needed.
 
     With `value_range=auto` it gets the range of the deep images. A given range applies to deep images alone, if there
     are both deep and 8-bit ones.
     """
     good = [outcome for outcome in outcomes if outcome.bad is None]
-    common = ranges.found([outcome.values for outcome in good if outcome.values is not None])
+    common = ranges.infer_range([outcome.values for outcome in good if outcome.values is not None])
     if common is None or target.value_range == FULL or target.deep_only:
         return None
     if target.value_range == AUTO:
         return None if common == FULL else replace(target, value_range=common, deep_only=True)
-    eight = any(outcome.values is None or outcome.values.kind == EIGHT for outcome in good)
+    eight = any(outcome.values is None or outcome.values.kind == EIGHT_BITS for outcome in good)
     return replace(target, deep_only=True) if eight else None
 
 
-def range_used(target: Target, outcomes: Sequence[Outcome]) -> ValueRange | None:
+def deep_value_range(target: TargetFormat, outcomes: Sequence[ImageOutcome]) -> ValueRange | None:
     """Returns the range that deep images were scaled by, None if there are none."""
-    deep = any(outcome.values is not None and outcome.values.kind != EIGHT for outcome in outcomes)
+    deep = any(outcome.values is not None and outcome.values.kind != EIGHT_BITS for outcome in outcomes)
     return (FULL if target.value_range == AUTO else target.value_range) if deep else None
 
 
-class Picture(NamedTuple):
+class ConvertedImage(NamedTuple):
     """An 8-bit image: one PIL image in the mode of the target, or one for each band; and what was done so far."""
 
     images: tuple[Image.Image, ...]
-    outcome: Outcome = Outcome()
+    outcome: ImageOutcome = ImageOutcome()
 
-    def turned(self, turn: Image.Transpose) -> Picture:
+    def reoriented(self, turn: Image.Transpose) -> ConvertedImage:
         return self._replace(images=tuple(image.transpose(turn) for image in self.images))
 
 
-def of_array(values: np.ndarray, target: Target) -> Picture:
+def convert_array(values: np.ndarray, target: TargetFormat) -> ConvertedImage:
     """Converts an array `[H, W]` or `[H, W, C]` of numbers."""
     if values.dtype == bool:
         values = values.astype(np.uint8) * 255
-    return _of_values(values, ranges.kind_of(values.dtype), target)
+    return _of_values(values, ranges.value_kind(values.dtype), target)
 
 
-def of_image(image: Image.Image, low: Image.Image | None, wide: bool, target: Target) -> Picture:
+def convert_image(image: Image.Image, low: Image.Image | None, wide: bool, target: TargetFormat) -> ConvertedImage:
     """Converts a decoded PIL image. `wide`: the file has 16 bits per channel; `low` holds the low bytes, if read."""
     profile = image.info.get("icc_profile")
     if image.mode in DEEP_MODES:
         values = np.asarray(image)
-        kind = SIXTEEN if image.mode in SIXTEEN_BIT_MODES else ranges.kind_of(values.dtype)
+        kind = SIXTEEN_BITS if image.mode in SIXTEEN_BIT_MODES else ranges.value_kind(values.dtype)
         return _of_values(values, kind, target, image.info.get("transparency"), profile)
     if image.mode not in READ_MODES:
-        raise BadPicture(f"pixels of the kind {image.mode} are not read")
+        raise BadImageError(f"pixels of the kind {image.mode} are not read")
     if low is not None:
-        return _of_values(both_bytes(image, low), SIXTEEN, target, low.info.get("transparency"), profile)
+        return _of_values(combine_bytes(image, low), SIXTEEN_BITS, target, low.info.get("transparency"), profile)
     picture = (_in_bands if target.bands == DATA else _in_colour)(image, target)
     return _with_values(picture, _values_of_high_bytes(image), target) if wide else picture
 
 
-def finished(picture: Picture, target: Target, *, turned: bool) -> tuple[np.ndarray, Outcome]:
+def fit_to_target(
+    picture: ConvertedImage, target: TargetFormat, *, reoriented: bool
+) -> tuple[np.ndarray, ImageOutcome]:
     """Fits the image to the size of the target. Returns uint8 `[C, H, W]` and the outcome."""
-    fit = fit_of(picture.images[0].width, picture.images[0].height, target.size, target.fit)
-    pixels = np.dstack([resized(image, fit) for image in picture.images])
+    fit = compute_fit(picture.images[0].width, picture.images[0].height, target.size, target.fit)
+    pixels = np.dstack([crop_and_resize(image, fit) for image in picture.images])
     outcome = picture.outcome
     if target.channels == 4 and target.bands == COLOUR:
         pixels[pixels[..., 3] == 0, :3] = target.colour
@@ -155,85 +164,89 @@ def finished(picture: Picture, target: Target, *, turned: bool) -> tuple[np.ndar
         extent = pixels[..., :3] if target.bands == COLOUR else pixels
         low, high = int(extent.min()), int(extent.max())
         if high <= NEARLY_BLACK:
-            outcome = outcome._replace(values=Values(EIGHT, float(low), float(high)))
-    pixels = placed(pixels, fit, target.size, target.padding)
+            outcome = outcome._replace(values=ValueExtent(EIGHT_BITS, float(low), float(high)))
+    pixels = pad_to_size(pixels, fit, target.size, target.padding)
     share = max(1, round(1000 * fit.share)) if fit.share > 0 else 0
-    return pixels.transpose(2, 0, 1), outcome._replace(turned=turned, enlarged=fit.enlarged, share=share)
+    return pixels.transpose(2, 0, 1), outcome._replace(reoriented=reoriented, enlarged=fit.enlarged, share=share)
 
 
 # --- arrays ------------------------------------------------------------------------------------------------------
 
 
 def _of_values(
-    values: np.ndarray, kind: str, target: Target, key: object = None, profile: bytes | None = None
-) -> Picture:
+    values: np.ndarray, kind: str, target: TargetFormat, key: object = None, profile: bytes | None = None
+) -> ConvertedImage:
     """Scales values of any depth to 8 bits. `key` is the value or colour that means transparent."""
     values = values[..., None] if values.ndim == 2 else values
     bands = values.shape[2]
     opaque = bands - 1 if target.bands == COLOUR and bands in (2, 4) else bands
     colours = values[..., :opaque]
-    if kind == ranges.FLOAT and not np.isfinite(values).all():
-        raise BadPicture("has values that are not finite")
-    extent = Values(kind, float(colours.min()), float(colours.max()))
-    if kind == MORE and extent.low >= 0 and extent.high <= 65535:
-        kind, extent = SIXTEEN, extent._replace(kind=SIXTEEN)
-    if kind == MORE and target.value_range == FULL:
-        raise BadPicture("has values beyond 16 bits; dataset.value_range=auto takes the range that they have")
-    eight = ranges.scaled(colours, kind, target.range_of(kind))
+    if kind == ranges.FLOATS and not np.isfinite(values).all():
+        raise BadImageError("has values that are not finite")
+    extent = ValueExtent(kind, float(colours.min()), float(colours.max()))
+    if kind == OVER_SIXTEEN_BITS and extent.low >= 0 and extent.high <= 65535:
+        kind, extent = SIXTEEN_BITS, extent._replace(kind=SIXTEEN_BITS)
+    if kind == OVER_SIXTEEN_BITS and target.value_range == FULL:
+        raise BadImageError("has values beyond 16 bits; dataset.value_range=auto takes the range that they have")
+    eight = ranges.scale_to_uint8(colours, kind, target.range_of(kind))
     if opaque < bands:
-        eight = np.dstack([eight, ranges.scaled(values[..., opaque:], kind, FULL)])
+        eight = np.dstack([eight, ranges.scale_to_uint8(values[..., opaque:], kind, FULL)])
     elif target.bands == COLOUR and isinstance(key, int | tuple):
         eight = np.dstack([eight, np.where((values == key).all(2), 0, 255).astype(np.uint8)])
     return _with_values(
-        _of_eight(eight, target, profile), None if kind == EIGHT and target.range_of(kind) == FULL else extent, target
+        _of_eight(eight, target, profile),
+        None if kind == EIGHT_BITS and target.range_of(kind) == FULL else extent,
+        target,
     )
 
 
-def _of_eight(eight: np.ndarray, target: Target, profile: bytes | None) -> Picture:
+def _of_eight(eight: np.ndarray, target: TargetFormat, profile: bytes | None) -> ConvertedImage:
     """Converts uint8 `[H, W, C]` to the bands or the mode of the target."""
     bands = eight.shape[2]
     if target.bands == DATA:
         _check_bands(bands, target)
-        return Picture(tuple(Image.fromarray(np.ascontiguousarray(eight[..., band])) for band in range(bands)))
+        return ConvertedImage(tuple(Image.fromarray(np.ascontiguousarray(eight[..., band])) for band in range(bands)))
     if bands not in MODE_OF_BANDS:
-        raise BadPicture(f"has {bands} bands, which dataset.bands=data keeps, with dataset.image_channels={bands}")
+        raise BadImageError(f"has {bands} bands, which dataset.bands=data keeps, with dataset.image_channels={bands}")
     image = Image.fromarray(np.ascontiguousarray(eight if bands > 1 else eight[..., 0]))
     if profile is not None:
         image.info["icc_profile"] = profile
     return _in_colour(image, target, scale=False)
 
 
-def _values_of_high_bytes(image: Image.Image) -> Values:
+def _values_of_high_bytes(image: Image.Image) -> ValueExtent:
     """Estimates the extent of values of a 16-bit image from its high bytes, which Pillow keeps."""
     low, high = _extremes(image, 3)
-    return Values(SIXTEEN, float(low << 8), float(high << 8 | 255))
+    return ValueExtent(SIXTEEN_BITS, float(low << 8), float(high << 8 | 255))
 
 
-def _with_values(picture: Picture, extent: Values | None, target: Target) -> Picture:
+def _with_values(picture: ConvertedImage, extent: ValueExtent | None, target: TargetFormat) -> ConvertedImage:
     """Records the extent of values `extent`, if any, and whether some were clipped."""
     if extent is None:
         return picture
-    cut_off = target.value_range != AUTO and ranges.beyond(extent, target.range_of(extent.kind))
+    cut_off = target.value_range != AUTO and ranges.exceeds_range(extent, target.range_of(extent.kind))
     return picture._replace(outcome=picture.outcome._replace(values=extent, cut_off=cut_off))
 
 
 # --- images ------------------------------------------------------------------------------------------------------
 
 
-def _check_bands(bands: int, target: Target) -> None:
+def _check_bands(bands: int, target: TargetFormat) -> None:
     if bands != target.channels:
-        raise BadPicture(f"has {bands} band{'' if bands == 1 else 's'}, not dataset.image_channels={target.channels}")
+        raise BadImageError(
+            f"has {bands} band{'' if bands == 1 else 's'}, not dataset.image_channels={target.channels}"
+        )
 
 
-def _in_bands(image: Image.Image, target: Target) -> Picture:
+def _in_bands(image: Image.Image, target: TargetFormat) -> ConvertedImage:
     """Keeps each band of an 8-bit image as a channel; palettes and the like are expanded first."""
     image = _plain(image)
     _check_bands(len(image.getbands()), target)
     image, extent = _spread(image, target, len(image.getbands()))
-    return _with_values(Picture(tuple(image.split())), extent, target)
+    return _with_values(ConvertedImage(tuple(image.split())), extent, target)
 
 
-def _in_colour(image: Image.Image, target: Target, *, scale: bool = True) -> Picture:
+def _in_colour(image: Image.Image, target: TargetFormat, *, scale: bool = True) -> ConvertedImage:
     """Converts an 8-bit image to the mode of the target. `scale`: apply the value range, if not done before."""
     mode = MODES[target.channels]
     grey = image.mode in GREY_MODES
@@ -241,34 +254,34 @@ def _in_colour(image: Image.Image, target: Target, *, scale: bool = True) -> Pic
     converted, extent = _converted_profile(image, target), None
     profile = converted is not None
     image = image if converted is None else converted
-    if scale and target.range_of(EIGHT) != FULL:
+    if scale and target.range_of(EIGHT_BITS) != FULL:
         image = _plain(image)
         image, extent = _spread(image, target, 1 if image.mode in GREY_MODES else 3)
-    outcome = Outcome(recoloured=recoloured, profile=profile)
+    outcome = ImageOutcome(recoloured=recoloured, profile=profile)
     if not image.has_transparency_data:
         done = image if image.mode == mode else image.convert(mode)
-        return _with_values(Picture((done,), outcome), extent, target)
+        return _with_values(ConvertedImage((done,), outcome), extent, target)
     image = image.convert("RGBA")
     alpha = image.getchannel("A")
     extremes = alpha.getextrema()
-    outcome = outcome._replace(clear=extremes == (0, 0))
+    outcome = outcome._replace(transparent=extremes == (0, 0))
     if target.channels != 4 and extremes == (255, 255):
         image = image.convert(mode)
     elif target.channels != 4:
         canvas = Image.new("RGB", image.size, target.colour)
         canvas.paste(image, mask=alpha)
         image, outcome = canvas.convert(mode), outcome._replace(flattened=True)
-    return _with_values(Picture((image,), outcome), extent, target)
+    return _with_values(ConvertedImage((image,), outcome), extent, target)
 
 
-def _converted_profile(image: Image.Image, target: Target) -> Image.Image | None:
+def _converted_profile(image: Image.Image, target: TargetFormat) -> Image.Image | None:
     profile = foreign_profile(image, target)
     return None if profile is None else profiles.to_srgb(image, profile)
 
 
-def foreign_profile(image: Image.Image, target: Target) -> bytes | None:
+def foreign_profile(image: Image.Image, target: TargetFormat) -> bytes | None:
     """Returns the colour profile to convert from; None if the image is sRGB or profiles are ignored."""
-    return None if target.profiles == IGNORE or target.bands == DATA else profiles.foreign(image)
+    return None if target.profiles == IGNORE or target.bands == DATA else profiles.find_other_profile(image)
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -280,17 +293,17 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def _spread(image: Image.Image, target: Target, bands: int) -> tuple[Image.Image, Values | None]:
+def _spread(image: Image.Image, target: TargetFormat, bands: int) -> tuple[Image.Image, ValueExtent | None]:
     """Scales the first `bands` bands to the value range. Returns the image and their extent before."""
-    wanted = target.range_of(EIGHT)
+    wanted = target.range_of(EIGHT_BITS)
     if isinstance(wanted, str):
         return image, None
     if image.mode == "CMYK" and target.bands == COLOUR:
         image = image.convert("RGB")
     low, high = _extremes(image, bands)
     others = len(image.getbands()) - min(bands, len(image.getbands()))
-    lookup = ranges.table(wanted) * (len(image.getbands()) - others) + list(range(256)) * others
-    return image.point(lookup), Values(EIGHT, float(low), float(high))
+    lookup = ranges.lookup_table(wanted) * (len(image.getbands()) - others) + list(range(256)) * others
+    return image.point(lookup), ValueExtent(EIGHT_BITS, float(low), float(high))
 
 
 def _extremes(image: Image.Image, bands: int) -> tuple[int, int]:

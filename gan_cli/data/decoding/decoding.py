@@ -19,26 +19,26 @@ from gan_cli.data.decoding.conversion import (
     DATA,
     DEEP_MODES,
     GREY_MODES,
-    Outcome,
-    Target,
-    finished,
+    ImageOutcome,
+    TargetFormat,
+    convert_array,
+    convert_image,
+    fit_to_target,
     foreign_profile,
-    of_array,
-    of_image,
 )
 from gan_cli.data.decoding.opening import (
+    decode_pixels,
+    describe_decode_error,
     draft,
+    exif_transpose,
+    has_16_bit_channels,
     is_sideways,
-    is_wide,
-    load,
-    open_picture,
-    other_byte,
-    reason_of,
-    turn_of,
+    open_image,
+    open_low_bytes,
 )
-from gan_cli.image_files.problems import BadPicture
+from gan_cli.image_files.problems import BadImageError
 
-__all__ = ["BadPicture", "Outcome", "Target", "decode_all", "measured"]
+__all__ = ["BadImageError", "ImageOutcome", "TargetFormat", "decode_all", "inspect_image"]
 MANY_PIXELS = 32_000_000  # larger images are decoded one at a time, because eight threads would fill the memory
 SHOW_PROGRESS = 2000  # images from which a progress bar is shown
 CHUNK = 16  # images that a thread takes at once
@@ -49,19 +49,19 @@ Content = bytes | np.ndarray
 
 
 def decode_all(
-    items: Sequence[Item], read: Callable[[Item], Content], target: Target, add: Callable[[np.ndarray], None]
-) -> list[Outcome]:
+    items: Sequence[Item], read: Callable[[Item], Content], target: TargetFormat, add: Callable[[np.ndarray], None]
+) -> list[ImageOutcome]:
     """Decodes `items` and passes the usable ones to `add` in chunks uint8 `[n, C, H, W]`. Returns all outcomes.
 
-    The order of `items` is kept. `read` returns the bytes of an item or raises BadPicture; it is called from several
+    The order of `items` is kept. `read` returns the bytes of an item or raises BadImageError; it is called from several
     threads, `add` from the calling thread. Any other exception ends the decoding. A few chunks are in memory at most.
     """
 
-    def work(start: int) -> tuple[np.ndarray, list[Outcome]]:
+    def work(start: int) -> tuple[np.ndarray, list[ImageOutcome]]:
         return _decode_some(items[start : start + CHUNK], read, target)
 
-    outcomes: list[Outcome] = []
-    known: dict[Outcome, Outcome] = {}  # equal outcomes share one object
+    outcomes: list[ImageOutcome] = []
+    known: dict[ImageOutcome, ImageOutcome] = {}  # equal outcomes share one object
     workers = min(8, os.cpu_count() or 1)
     console = Console()
     columns = (TextColumn("pictures"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeRemainingColumn())
@@ -95,30 +95,30 @@ def _in_order(
 
 
 def _decode_some(
-    items: Sequence[Item], read: Callable[[Item], Content], target: Target
-) -> tuple[np.ndarray, list[Outcome]]:
+    items: Sequence[Item], read: Callable[[Item], Content], target: TargetFormat
+) -> tuple[np.ndarray, list[ImageOutcome]]:
     """Decodes some items. Returns the usable ones as uint8 `[n, C, H, W]`, and the outcome of each item."""
     pixels = np.empty((len(items), *target.shape), dtype=np.uint8)
-    outcomes: list[Outcome] = []
+    outcomes: list[ImageOutcome] = []
     good = 0
     for item in items:
         try:
             pixels[good], outcome = _decode(read(item), target)
             good += 1
-        except BadPicture as bad:
-            outcome = Outcome(bad=str(bad))
+        except BadImageError as bad:
+            outcome = ImageOutcome(bad=str(bad))
         outcomes.append(outcome)
     return pixels[:good], outcomes
 
 
-def _decode(content: Content, target: Target) -> tuple[np.ndarray, Outcome]:
-    """Decodes one image to uint8 `[C, H, W]` and returns its outcome. BadPicture if it cannot be used."""
+def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOutcome]:
+    """Decodes one image to uint8 `[C, H, W]` and returns its outcome. BadImageError if it cannot be used."""
     if isinstance(content, np.ndarray):
         try:
-            return finished(of_array(content, target), target, turned=False)
+            return fit_to_target(convert_array(content, target), target, reoriented=False)
         except (OSError, ValueError, MemoryError) as error:
-            raise BadPicture(reason_of(error)) from None
-    image = open_picture(content)
+            raise BadImageError(describe_decode_error(error)) from None
+    image = open_image(content)
     with _many_pixels if image.width * image.height > MANY_PIXELS else nullcontext():
         coloured = image.mode == "RGB"
         if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
@@ -126,25 +126,28 @@ def _decode(content: Content, target: Target) -> tuple[np.ndarray, Outcome]:
             mode = image.mode if keeps_mode else "L" if target.channels == 1 else "RGB"
             draft(image, mode, target.size, target.fit)
         # The low bytes of 16-bit channels matter only where a part of the range is scaled to 0..255.
-        wide = is_wide(image)
-        low = other_byte(content, image) if wide and not isinstance(target.value_range, str) else None
-        by_pillow = image.format == "TIFF" and turn_of(image) is not None
-        load(image)
-        turn = turn_of(image)  # only now: a PNG's EXIF data may follow its pixels
+        wide = has_16_bit_channels(image)
+        low = open_low_bytes(content, image) if wide and not isinstance(target.value_range, str) else None
+        by_pillow = image.format == "TIFF" and exif_transpose(image) is not None
+        decode_pixels(image)
+        turn = exif_transpose(image)  # only now: a PNG's EXIF data may follow its pixels
         try:
-            picture = of_image(image, low, wide, target)
-            picture = picture if turn is None else picture.turned(turn)
+            picture = convert_image(image, low, wide, target)
+            picture = picture if turn is None else picture.reoriented(turn)
             if coloured and image.mode == "L":  # the JPEG decoder converted it to grey
                 picture = picture._replace(outcome=picture.outcome._replace(recoloured="grey"))
-            return finished(picture, target, turned=by_pillow or turn is not None)
+            return fit_to_target(picture, target, reoriented=by_pillow or turn is not None)
         except (OSError, ValueError, MemoryError) as error:
-            raise BadPicture(reason_of(error)) from None
+            raise BadImageError(describe_decode_error(error)) from None
 
 
-def measured(content: Content) -> tuple[tuple[int, int], bool]:
-    """Returns (height, width) after EXIF rotation, and whether the image is grey. BadPicture if it cannot be opened."""
+def inspect_image(content: Content) -> tuple[tuple[int, int], bool]:
+    """Returns (height, width) after EXIF rotation, and whether the image is grey.
+
+    BadImageError if it cannot be opened.
+    """
     if isinstance(content, np.ndarray):
         return (content.shape[0], content.shape[1]), content.ndim == 2 or content.shape[2] < 3
-    image = open_picture(content)
+    image = open_image(content)
     sides = image.size if is_sideways(image) else image.size[::-1]
     return sides, image.mode in (*GREY_MODES, *DEEP_MODES)

@@ -34,7 +34,7 @@ class Fit(NamedTuple):
         return self.box[2] < self.inner[2] or self.box[3] < self.inner[3]
 
 
-def fit_of(width: int, height: int, size: tuple[int, int], how: str) -> Fit:
+def compute_fit(width: int, height: int, size: tuple[int, int], how: str) -> Fit:
     """Computes how an image is fitted to `size`, (height, width). `how` is `crop`, `pad` or `stretch`."""
     target_height, target_width = size
     whole, result = (0, 0, width, height), (0, 0, target_width, target_height)
@@ -49,13 +49,13 @@ def fit_of(width: int, height: int, size: tuple[int, int], how: str) -> Fit:
     return Fit(whole, (left, top, inner_width, inner_height), share)
 
 
-def reduction(width: int, height: int, size: tuple[int, int], how: str) -> tuple[int, int]:
+def min_decode_size(width: int, height: int, size: tuple[int, int], how: str) -> tuple[int, int]:
     """Returns the least (width, height) to decode an image at: the used part has twice the size of the result."""
-    fit = fit_of(width, height, size, how)
+    fit = compute_fit(width, height, size, how)
     return math.ceil(2 * fit.inner[2] * width / fit.box[2]), math.ceil(2 * fit.inner[3] * height / fit.box[3])
 
 
-def resized(image: Image.Image, fit: Fit) -> np.ndarray:
+def crop_and_resize(image: Image.Image, fit: Fit) -> np.ndarray:
     """Crops and resizes to uint8 `[h, w]` or `[h, w, C]`, without the padding.
 
     Pillow resizes RGBA with premultiplied alpha, so that colours of transparent pixels do not bleed.
@@ -65,7 +65,7 @@ def resized(image: Image.Image, fit: Fit) -> np.ndarray:
     return np.array(image.resize(fit.inner[2:], Image.Resampling.LANCZOS, box=box))
 
 
-def placed(pixels: np.ndarray, fit: Fit, size: tuple[int, int], padding: tuple[int, ...]) -> np.ndarray:
+def pad_to_size(pixels: np.ndarray, fit: Fit, size: tuple[int, int], padding: tuple[int, ...]) -> np.ndarray:
     """Pads `[h, w, C]` to `[H, W, C]` with the value `padding` of each channel."""
     if pixels.shape[:2] == size:
         return pixels

@@ -17,7 +17,7 @@ def crop_box(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, 
     return (height - cut_height) // 2, (width - cut_width) // 2, cut_height, cut_width
 
 
-def fit(images: Tensor, size: tuple[int, int]) -> Tensor:
+def crop_and_resize_batch(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Crops uint8 `[N, C, h, w]` to the proportions of `size` and resizes it, anti-aliased, to uint8 `[N, C, H, W]`."""
     if images.shape[-2:] == size:
         return images

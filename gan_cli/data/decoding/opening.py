@@ -7,9 +7,9 @@ import io
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from gan_cli.data.decoding.fitting import reduction
+from gan_cli.data.decoding.fitting import min_decode_size
 from gan_cli.image_files.formats import is_dicom
-from gan_cli.image_files.problems import BadPicture
+from gan_cli.image_files.problems import BadImageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 MOST_PIXELS = 178_956_970  # of one image; above it Pillow reports a decompression bomb
@@ -22,7 +22,7 @@ FOREIGN_MAGIC = {
     (4, b"ftypmif1"): "heif",
     (4, b"jP  \r\n"): "jp2",
 }
-TURNS = {  # by EXIF orientation: the transpose that corrects it
+EXIF_TRANSPOSES = {  # by EXIF orientation: the transpose that corrects it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -31,39 +31,39 @@ TURNS = {  # by EXIF orientation: the transpose that corrects it
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIDEWAYS = tuple(TURNS[orientation] for orientation in (5, 6, 7, 8))
+SIDEWAYS = tuple(EXIF_TRANSPOSES[orientation] for orientation in (5, 6, 7, 8))
 # Pillow keeps one byte of two in these raw modes; the other byte order keeps the other byte.
 OTHER_BYTE = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B"}
 WIDE_MODES = ("RGB", "RGBA")
 
 
-def open_picture(data: bytes) -> ImageFile.ImageFile:
-    """Opens an image of one frame without decoding it. BadPicture if it cannot be used."""
+def open_image(data: bytes) -> ImageFile.ImageFile:
+    """Opens an image of one frame without decoding it. BadImageError if it cannot be used."""
     if not data:
-        raise BadPicture("empty")
+        raise BadImageError("empty")
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         frames = getattr(image, "n_frames", 1)
     except Image.DecompressionBombError:
-        raise BadPicture(f"more than {MOST_PIXELS:,} pixels") from None
+        raise BadImageError(f"more than {MOST_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
-        raise BadPicture(_what_else(data)) from None
+        raise BadImageError(_what_else(data)) from None
     except Exception as error:  # Pillow may raise almost anything on a damaged file
-        raise BadPicture(reason_of(error)) from None
+        raise BadImageError(describe_decode_error(error)) from None
     if image.width * image.height > MOST_PIXELS:
-        raise BadPicture(f"more than {MOST_PIXELS:,} pixels")
+        raise BadImageError(f"more than {MOST_PIXELS:,} pixels")
     if frames > 1 and image.format != "MPO":  # MPO: a camera's JPEG with a preview image
-        raise BadPicture(f"has {frames} pages" if image.format == "TIFF" else f"is animated, {frames} frames")
+        raise BadImageError(f"has {frames} pages" if image.format == "TIFF" else f"is animated, {frames} frames")
     return image
 
 
-def load(image: ImageFile.ImageFile) -> None:
+def decode_pixels(image: ImageFile.ImageFile) -> None:
     """Decodes the pixels and rescales a transparent colour in `info` to 8 bits, which Pillow does not."""
     raw = image.tile[0].args if image.format == "PNG" and image.tile else None
     try:
         image.load()
     except Exception as error:  # as above
-        raise BadPicture(reason_of(error)) from None
+        raise BadImageError(describe_decode_error(error)) from None
     key = image.info.get("transparency")
     if isinstance(key, int) and raw in ("L;2", "L;4"):
         image.info["transparency"] = key * (85 if raw == "L;2" else 17)
@@ -71,26 +71,26 @@ def load(image: ImageFile.ImageFile) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in key)
 
 
-def turn_of(image: Image.Image) -> Image.Transpose | None:
+def exif_transpose(image: Image.Image) -> Image.Transpose | None:
     """Returns the transpose that corrects the EXIF orientation, None if none is needed."""
     try:
-        return TURNS.get(image.getexif().get(0x0112, 1))
+        return EXIF_TRANSPOSES.get(image.getexif().get(0x0112, 1))
     except Exception:  # damaged EXIF data do not make the image unusable
         return None
 
 
 def is_sideways(image: Image.Image) -> bool:
     """Whether EXIF data swap height and width. EXIF data after the pixels of a PNG are not read."""
-    return (image.format != "PNG" or "exif" in image.info) and turn_of(image) in SIDEWAYS
+    return (image.format != "PNG" or "exif" in image.info) and exif_transpose(image) in SIDEWAYS
 
 
 def draft(image: ImageFile.ImageFile, mode: str, size: tuple[int, int], fit: str) -> None:
     """Lets the decoder reduce a large JPEG by 2, 4 or 8, while the used part keeps twice the size of the result."""
-    height, width = size[::-1] if turn_of(image) in SIDEWAYS else size
-    image.draft(mode, reduction(image.width, image.height, (height, width), fit))
+    height, width = size[::-1] if exif_transpose(image) in SIDEWAYS else size
+    image.draft(mode, min_decode_size(image.width, image.height, (height, width), fit))
 
 
-def is_wide(image: ImageFile.ImageFile) -> bool:
+def has_16_bit_channels(image: ImageFile.ImageFile) -> bool:
     """Whether an image, not yet decoded, has 16-bit colour channels, of which Pillow keeps the high bytes."""
     if image.mode not in WIDE_MODES or not image.tile or image.format not in ("PNG", "TIFF"):
         return False
@@ -104,7 +104,7 @@ def _raw_mode(image: ImageFile.ImageFile) -> str:
     return str(args if isinstance(args, str) else args[0])
 
 
-def other_byte(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
+def open_low_bytes(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
     """Opens the low bytes of a 16-bit image, of which `image` holds the high bytes. Does not decode."""
     low = Image.open(io.BytesIO(data), formats=FORMATS)
     raw = _raw_mode(image)
@@ -117,12 +117,12 @@ def other_byte(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
     return low
 
 
-def both_bytes(image: Image.Image, low: Image.Image) -> np.ndarray:
+def combine_bytes(image: Image.Image, low: Image.Image) -> np.ndarray:
     """Combines high and low bytes to uint16 `[H, W, C]`."""
     try:
         low.load()
     except Exception as error:
-        raise BadPicture(reason_of(error)) from None
+        raise BadImageError(describe_decode_error(error)) from None
     return (np.asarray(image).astype(np.uint16) << 8) | np.asarray(low)
 
 
@@ -138,7 +138,7 @@ def _what_else(data: bytes) -> str:
     return "not a picture despite its name"
 
 
-def reason_of(error: Exception) -> str:
+def describe_decode_error(error: Exception) -> str:
     """Returns why decoding failed, in a few words."""
     if isinstance(error, MemoryError):
         return "needs more memory than there is"

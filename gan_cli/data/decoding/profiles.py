@@ -31,7 +31,7 @@ def _transform(profile: bytes, mode: str) -> Any:
     return ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
-def foreign(image: Image.Image) -> bytes | None:
+def find_other_profile(image: Image.Image) -> bytes | None:
     """Returns the profile to convert from; None if the image is sRGB or has no profile."""
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or len(profile) < HEADER_BYTES or not features.check("littlecms2"):

@@ -12,12 +12,17 @@ import numpy as np
 from gan_cli.config.options.datasets import AUTO, FULL
 
 ValueRange = str | tuple[float, float]  # auto, full, or (low, high)
-EIGHT, SIXTEEN, MORE, FLOAT = "8 bits", "16 bits", "more than 16 bits", "floats"
-FULL_RANGES = {EIGHT: (0.0, 255.0), SIXTEEN: (0.0, 65535.0), MORE: (0.0, 65535.0), FLOAT: (0.0, 1.0)}
+EIGHT_BITS, SIXTEEN_BITS, OVER_SIXTEEN_BITS, FLOATS = "8 bits", "16 bits", "more than 16 bits", "floats"
+FULL_RANGES = {
+    EIGHT_BITS: (0.0, 255.0),
+    SIXTEEN_BITS: (0.0, 65535.0),
+    OVER_SIXTEEN_BITS: (0.0, 65535.0),
+    FLOATS: (0.0, 1.0),
+}
 NEARLY_BLACK = 31  # of 255
 
 
-class Values(NamedTuple):
+class ValueExtent(NamedTuple):
     """The kind of the values of an image, the lowest and the highest. Kept for deep and nearly black images."""
 
     kind: str
@@ -25,52 +30,52 @@ class Values(NamedTuple):
     high: float
 
 
-def kind_of(dtype: np.dtype) -> str:
+def value_kind(dtype: np.dtype) -> str:
     """Returns the kind of the values of an array."""
     if dtype.kind == "f":
-        return FLOAT
+        return FLOATS
     if dtype.itemsize == 1 and dtype.kind != "i":
-        return EIGHT
-    return SIXTEEN if dtype == np.uint16 else MORE
+        return EIGHT_BITS
+    return SIXTEEN_BITS if dtype == np.uint16 else OVER_SIXTEEN_BITS
 
 
-def scaled(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndarray:
+def scale_to_uint8(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndarray:
     """Scales the range to 0..255, clips values outside of it and returns uint8."""
-    if kind == SIXTEEN and isinstance(wanted, str):
+    if kind == SIXTEEN_BITS and isinstance(wanted, str):
         return ((values.astype(np.int32) + 128) // 257).astype(np.uint8)
-    if kind == EIGHT and isinstance(wanted, str):
+    if kind == EIGHT_BITS and isinstance(wanted, str):
         return values if values.dtype == np.uint8 else values.astype(np.uint8)
     low, high = FULL_RANGES[kind] if isinstance(wanted, str) else wanted
     spread = (values.astype(np.float64) - low) * (255 / (high - low))
     return np.clip(np.rint(spread), 0, 255).astype(np.uint8)
 
 
-def table(wanted: tuple[float, float]) -> list[int]:
+def lookup_table(wanted: tuple[float, float]) -> list[int]:
     """Returns the result of `scaled` for each of the 256 values of 8 bits."""
-    return scaled(np.arange(256), EIGHT, wanted).tolist()
+    return scale_to_uint8(np.arange(256), EIGHT_BITS, wanted).tolist()
 
 
-def of_eight_bits(wanted: ValueRange) -> bool:
+def fits_eight_bits(wanted: ValueRange) -> bool:
     """Whether a range can apply to 8-bit images, which have no values above 255."""
     return isinstance(wanted, str) or wanted[1] <= 255
 
 
-def beyond(values: Values, wanted: ValueRange) -> bool:
+def exceeds_range(values: ValueExtent, wanted: ValueRange) -> bool:
     """Whether some values of an image are outside the range, and so clipped."""
     low, high = FULL_RANGES[values.kind] if isinstance(wanted, str) else wanted
     return values.low < low or values.high > high
 
 
-def found(extents: Iterable[Values]) -> ValueRange | None:
+def infer_range(extents: Iterable[ValueExtent]) -> ValueRange | None:
     """Infers the range of a set from the values of its deep images; None if there are none.
 
     Returns `full` if the values span half of the full range or are both floats and integers. Values that begin near 0
     get the range of the least bit depth that holds them, so that any subset of 12-bit data gets 0 to 4095.
     """
-    deep = [values for values in extents if values.kind != EIGHT]
+    deep = [values for values in extents if values.kind != EIGHT_BITS]
     if not deep:
         return None
-    floats = {values.kind == FLOAT for values in deep}
+    floats = {values.kind == FLOATS for values in deep}
     low, high = min(values.low for values in deep), max(values.high for values in deep)
     if len(floats) > 1:
         return FULL
@@ -100,51 +105,57 @@ def _of_floats(low: float, high: float) -> ValueRange:
 # --- texts -------------------------------------------------------------------------------------------------------
 
 
-def shown(number: float) -> str:
+def format_number(number: float) -> str:
     """Formats a number for people: `4,095` or `0.1235`."""
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:.4g}"
 
 
-def typed(wanted: ValueRange) -> str:
+def format_override(wanted: ValueRange) -> str:
     """Returns the range as it is written on the command line."""
     if isinstance(wanted, str):
         return wanted
     return "[" + ",".join(f"{value:.0f}" if value.is_integer() else f"{value:g}" for value in wanted) + "]"
 
 
-def describe(extents: list[Values], configured: ValueRange, used: ValueRange, eight: int) -> list[str]:
+def describe_values(extents: list[ValueExtent], configured: ValueRange, used: ValueRange, eight: int) -> list[str]:
     """Describes the values of a set: bit depths, the range that was scaled to 0..255, whether it is nearly black.
 
     `eight` is the number of 8-bit images. Of these only nearly black ones are among `extents`.
     """
-    deep = [values for values in extents if values.kind != EIGHT]
-    dark = [values for values in extents if values.kind == EIGHT]
+    deep = [values for values in extents if values.kind != EIGHT_BITS]
+    dark = [values for values in extents if values.kind == EIGHT_BITS]
     lines = []
     if deep:
         counts = Counter(values.kind for values in deep)
-        depths = " and ".join(f"{counts[kind]:,} of {kind}" for kind in (SIXTEEN, MORE, FLOAT) if counts[kind])
+        depths = " and ".join(
+            f"{counts[kind]:,} of {kind}" for kind in (SIXTEEN_BITS, OVER_SIXTEEN_BITS, FLOATS) if counts[kind]
+        )
         others = f" besides {eight:,} of 8 bits" if eight else ""
         lines.append(f"{depths}{others}, {_describe_scaling(deep, configured, used)}")
-    elif not of_eight_bits(used):
-        lines.append(f"all of 8 bits, to which dataset.value_range={typed(used)} does not apply: unchanged")
+    elif not fits_eight_bits(used):
+        lines.append(f"all of 8 bits, to which dataset.value_range={format_override(used)} does not apply: unchanged")
     elif not isinstance(used, str):
-        lines.append(f"{shown(used[0])} to {shown(used[1])} scaled to 0..255")
+        lines.append(f"{format_number(used[0])} to {format_number(used[1])} scaled to 0..255")
     elif dark and len(dark) == eight:
         low, high = min(values.low for values in dark), max(values.high for values in dark)
         advice = f"; dataset.value_range=[{low:.0f},{high:.0f}] scales them to 0..255" if high > low else ""
-        lines.append(f"values {shown(low)} to {shown(high)} of 255: nearly black{advice}")
+        lines.append(f"values {format_number(low)} to {format_number(high)} of 255: nearly black{advice}")
     return lines
 
 
-def _describe_scaling(deep: list[Values], configured: ValueRange, used: ValueRange) -> str:
+def _describe_scaling(deep: list[ValueExtent], configured: ValueRange, used: ValueRange) -> str:
     """Describes how deep images were scaled to 8 bits."""
     low, high = min(values.low for values in deep), max(values.high for values in deep)
-    top = f" of {shown(FULL_RANGES[deep[0].kind][1])}" if {values.kind for values in deep} == {SIXTEEN} else ""
-    has = f"values {shown(low)} to {shown(high)}{top}"
+    top = (
+        f" of {format_number(FULL_RANGES[deep[0].kind][1])}"
+        if {values.kind for values in deep} == {SIXTEEN_BITS}
+        else ""
+    )
+    has = f"values {format_number(low)} to {format_number(high)}{top}"
     if not isinstance(used, str):
         advice = " (dataset.value_range=full scales the full range)" if configured == AUTO else ""
-        return f"{has}: {shown(used[0])} to {shown(used[1])} scaled to 0..255{advice}"
-    better = found(deep)
+        return f"{has}: {format_number(used[0])} to {format_number(used[1])} scaled to 0..255{advice}"
+    better = infer_range(deep)
     if better is None or isinstance(better, str):
         return "scaled to 8"
-    return f"scaled to 8: {has}, few shades are left; dataset.value_range={typed(better)} keeps more"
+    return f"scaled to 8: {has}, few shades are left; dataset.value_range={format_override(better)} keeps more"

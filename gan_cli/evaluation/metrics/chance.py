@@ -19,15 +19,15 @@ class ClassifierAssessment(NamedTuple):
     """Whether the classifier is at chance level (and must not be used), and its accuracy in one line of text."""
 
     at_chance: bool
-    said: str
+    summary: str
 
 
-def trust(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> ClassifierAssessment:
+def assess_classifier(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> ClassifierAssessment:
     """Assesses a classifier that was trained on nine tenths of the data and has this accuracy on the last tenth.
 
     `labels` are those of all the data.
     """
-    chance, tested = guessing(labels, attributes), max(1, len(labels) // 10)
+    chance, tested = majority_class_accuracy(labels, attributes), max(1, len(labels) // 10)
     text = f"classifier: accuracy {accuracy:.1%} on the tenth of the data that it was not trained on"
     if not is_at_chance(accuracy, tested, chance):
         return ClassifierAssessment(False, text)
@@ -35,7 +35,7 @@ def trust(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> C
     return ClassifierAssessment(True, f"{text} ({count}), no better than guessing ({chance:.1%})")
 
 
-def guessing(labels: Tensor, attributes: Sequence[Attribute]) -> float:
+def majority_class_accuracy(labels: Tensor, attributes: Sequence[Attribute]) -> float:
     """The accuracy of always predicting the most frequent class, averaged over the attributes' known labels."""
     known = labels[labels >= 0].flatten()
     counts = known.bincount(minlength=sum(attribute.size for attribute in attributes))

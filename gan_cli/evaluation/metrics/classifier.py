@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from gan_cli.data.dataset import batch_indices, to_unit
-from gan_cli.data.labels import Attribute, condition_of
+from gan_cli.data.dataset import batch_indices, to_signed_unit
+from gan_cli.data.labels import Attribute, encode_condition
 from gan_cli.errors import UsageError
 from gan_cli.models.conditioning import classification_accuracy, classification_loss
 from gan_cli.randomness import derive_seed, generator_for
-from gan_cli.storage.checksummed_file import SealError, seal, unseal
-from gan_cli.storage.download import keep
+from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
+from gan_cli.storage.download import write_atomically
 
-CLASSIFIERS = Path("~/.cache/gan-cli/classifiers")  # the cache
+CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")  # the cache
 CLASSIFIER_VERSION = 3  # of the network and its training; cached classifiers of other versions are not used
 FEATURES = 128
 SIDE = 28  # images are resized to this side
@@ -64,7 +64,7 @@ def ignore_estimate(seconds: float) -> None:
     pass
 
 
-def describe_training(seconds: float) -> str:
+def describe_training_time(seconds: float) -> str:
     return f"classifier: training one for this data set, about {max(seconds, 1):.0f} s; it is cached for later runs"
 
 
@@ -101,7 +101,7 @@ def train_classifier(
                 on_estimate((time.perf_counter() - started) * steps / step)
             batch = batch_indices(seed, len(train_index), BATCH_SIZE, step)
             optimizer.zero_grad()
-            target = condition_of(labels[train_index[batch]], _classes(attributes))
+            target = encode_condition(labels[train_index[batch]], _classes(attributes))
             classification_loss(network(_augment(inputs_at(batch))), target, attributes).backward()
             optimizer.step()
             schedule.step()
@@ -115,7 +115,7 @@ def _accuracy(
     """The accuracy on the samples of `test_index`, computed in parts, as they may not fit in memory together."""
     classifier = Classifier(network, 0.0)
     logits = torch.cat([classifier.logits(samples[part]) for part in test_index.split(PREDICTED_AT_ONCE)])
-    target = condition_of(labels[test_index], _classes(attributes))
+    target = encode_condition(labels[test_index], _classes(attributes))
     return classification_accuracy(logits, target, attributes)
 
 
@@ -136,7 +136,7 @@ def _build_network(channels: int, classes: int) -> nn.Module:
 
 
 def _as_inputs(images: Tensor) -> Tensor:
-    inputs = to_unit(images)
+    inputs = to_signed_unit(images)
     if inputs.shape[-2:] == (SIDE, SIDE):
         return inputs
     return interpolate(inputs, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
@@ -167,7 +167,7 @@ def _augment(inputs: Tensor) -> Tensor:
 # --- cache -------------------------------------------------------------------------------------------------------
 
 
-def cached_classifier(
+def load_or_train_classifier(
     dataset_fingerprint: str,
     samples: Tensor,
     labels: Tensor,
@@ -196,8 +196,10 @@ def cached_classifier(
 
 
 def _save(classifier: Classifier, path: Path, fingerprint: str) -> None:
-    content = seal(classifier.network.state_dict(), {"data": fingerprint, "accuracy": classifier.accuracy})
-    keep(content, path)
+    content = encode_checksummed(
+        classifier.network.state_dict(), {"data": fingerprint, "accuracy": classifier.accuracy}
+    )
+    write_atomically(content, path)
 
 
 def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifier | None:
@@ -205,8 +207,8 @@ def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifi
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
-        tensors, metadata, _ = unseal(path.read_bytes())
-    except (OSError, SealError):
+        tensors, metadata, _ = decode_checksummed(path.read_bytes())
+    except (OSError, ChecksummedFileError):
         return None
     with torch.device("meta"):  # names and shapes without weights: takes nothing from the random state
         network = _build_network(channels, classes)

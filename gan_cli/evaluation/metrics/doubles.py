@@ -7,7 +7,7 @@ import hashlib
 from torch import Tensor
 
 MOST_BYTES = 1 << 30  # of images that are hashed, which takes about a second
-AT_A_START = 1 << 28  # the same limit when a run starts
+MAX_BYTES_AT_START = 1 << 28  # the same limit when a run starts
 
 
 def image_digests(samples: Tensor, most: int = MOST_BYTES) -> list[bytes] | None:
@@ -17,7 +17,7 @@ def image_digests(samples: Tensor, most: int = MOST_BYTES) -> list[bytes] | None
     return [hashlib.blake2b(picture.contiguous().numpy().data, digest_size=16).digest() for picture in samples]
 
 
-def describe_doubles(train: Tensor, held_out: Tensor | None = None, most: int = MOST_BYTES) -> list[str]:
+def describe_duplicates(train: Tensor, held_out: Tensor | None = None, most: int = MOST_BYTES) -> list[str]:
     """Lines of text about duplicates in `train`, and about held-out images that are in `train` too.
 
     An empty list if there are none, or if the images are more than `most` bytes.

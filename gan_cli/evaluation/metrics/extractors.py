@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, relu
 
-from gan_cli.data.dataset import to_unit
+from gan_cli.data.dataset import to_signed_unit
 from gan_cli.evaluation.metrics.classifier import CLASSIFIER_VERSION, Classifier
 from gan_cli.randomness import generator_for
 
@@ -106,7 +106,7 @@ def downscale(images: Tensor, most: int) -> Tensor:
     channels, height, width = images.shape[1:]
     factor = min(1.0, math.sqrt(most / (channels * height * width)))
     size = (max(1, int(height * factor)), max(1, int(width * factor)))
-    inputs = to_unit(images)
+    inputs = to_signed_unit(images)
     if size != (height, width):
         inputs = interpolate(inputs, size=size, mode="bilinear", antialias=True)
     return inputs.flatten(1)
@@ -128,7 +128,7 @@ def build_random_extractor(channels: int) -> Extractor:
         inputs = outputs
 
     def extract_batch(images: Tensor) -> Features:
-        values = to_unit(images)
+        values = to_signed_unit(images)
         if values.shape[-2:] != (RANDOM_SIDE, RANDOM_SIDE):
             values = interpolate(values, size=(RANDOM_SIDE, RANDOM_SIDE), mode="bilinear", antialias=True)
         for weight in weights[:-1]:

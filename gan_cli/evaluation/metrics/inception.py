@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan_cli.errors import UsageError, one_line
 from gan_cli.evaluation.metrics.extractors import Extractor, Features
-from gan_cli.storage.download import made_if_kept
+from gan_cli.storage.download import create_folder_or_undo
 
 NAME = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{NAME}"
@@ -52,7 +52,7 @@ def fetch_weights() -> Path:
     path = FOLDER.expanduser() / NAME
     if not path.exists():
         try:
-            with made_if_kept(path.parent):
+            with create_folder_or_undo(path.parent):
                 print(f"Inception weights: downloading 91 MB to {path}", flush=True)
                 torch.hub.download_url_to_file(URL, str(path), hash_prefix=SHA256, progress=False)
         except (OSError, urllib.error.URLError, RuntimeError) as error:

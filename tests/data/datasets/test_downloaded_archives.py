@@ -27,7 +27,7 @@ from gan_cli.data.datasets.celeba import ARCHIVE, PARTITION, PICTURES, DriveFile
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, CifarSource, load_cifar
 from gan_cli.data.datasets.stl10 import load_stl10
 from gan_cli.data.datasets.svhn import load_svhn
-from gan_cli.data.decoding.images import crop_box, fit
+from gan_cli.data.decoding.images import crop_and_resize_batch, crop_box
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError
 from gan_cli.storage.download import DownloadError, download
@@ -239,7 +239,9 @@ def test_cifar_extracted_is_as_archived(tmp_path: Path, within: str) -> None:
 def test_cifar_is_resized_as_any_images_are(tmp_path: Path) -> None:
     images, _ = write_cifar10(tmp_path, per_file=210)  # more than a chunk
     for size in ((16, 16), (48, 24)):
-        assert torch.equal(load10(tmp_path, size=size).samples, fit(torch.from_numpy(images[:1050]), size))
+        assert torch.equal(
+            load10(tmp_path, size=size).samples, crop_and_resize_batch(torch.from_numpy(images[:1050]), size)
+        )
 
 
 def test_images_that_fit_no_memory(tmp_path: Path) -> None:
@@ -398,12 +400,12 @@ def test_stl10_is_resized_chunk_by_chunk(tmp_path: Path, monkeypatch: pytest.Mon
 
     def counted(chunk: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         seen.append(len(chunk))
-        return fit(chunk, size)
+        return crop_and_resize_batch(chunk, size)
 
     monkeypatch.setattr(stl10, "CHUNK", 3)
     monkeypatch.setattr(downloaded_archives, "fit", counted)
     resized = load_stl(tmp_path, "unlabeled", size=(64, 48)).samples
-    assert torch.equal(resized, fit(torch.from_numpy(images["unlabeled"]), (64, 48)))
+    assert torch.equal(resized, crop_and_resize_batch(torch.from_numpy(images["unlabeled"]), (64, 48)))
     assert seen == [3, 1]
 
 
@@ -437,7 +439,7 @@ def test_damage_within_stl10(tmp_path: Path, name: str, content: bytes, why: str
 
 
 def test_a_file_that_ends_before_its_size() -> None:
-    member = downloaded_archives.Member(io.BytesIO(b"1234"), 8, "some file")
+    member = downloaded_archives.ArchiveMember(io.BytesIO(b"1234"), 8, "some file")
     assert member.count(8, 1) == 1
     with pytest.raises(UsageError, match="some file: ends too early"):
         member.read(8)
@@ -550,7 +552,7 @@ def test_celeba_is_cut_in_its_middle(tmp_path: Path) -> None:
     for size in ((64, 64), (48, 24)):
         assert load_faces(tmp_path, size=size).samples.shape == (3, 3, *size)
     small = load_faces(tmp_path, size=(64, 64)).samples.float()
-    expected = fit(torch.from_numpy(pixels[SPLITS["train"]]), (64, 64)).float()
+    expected = crop_and_resize_batch(torch.from_numpy(pixels[SPLITS["train"]]), (64, 64)).float()
     assert (small - expected).abs().mean() < 6
 
 

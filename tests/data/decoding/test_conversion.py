@@ -258,7 +258,7 @@ def test_a_profile_is_converted_unless_it_is_srgb_or_to_be_ignored(tmp_path: Pat
 def test_a_damaged_profile_does_not_matter(profile: bytes) -> None:
     image = Image.new("RGB", (1, 1), DARK_RED)
     image.info["icc_profile"] = profile
-    found = profiles.foreign(image)
+    found = profiles.find_other_profile(image)
     assert found is None or profiles.to_srgb(image, found) is None
 
 
@@ -312,7 +312,7 @@ def test_kinds_that_are_not_read_are_refused_by_name_with_a_way(tmp_path: Path) 
 def test_damaged_pictures_of_every_format_are_bad_or_good_but_never_a_traceback(
     value_range: ranges.ValueRange,
 ) -> None:
-    target = conversion.Target((8, 8), 3, "white", value_range=value_range, profiles="auto")
+    target = conversion.TargetFormat((8, 8), 3, "white", value_range=value_range, profiles="auto")
     random = np.random.default_rng(0)
     image = noise(24, 20)
     contents = [encoded(image, kind) for kind in ("GIF", "TIFF", "PPM", "JPEG2000", "AVIF")]

@@ -11,15 +11,15 @@ from conftest import ROOT
 from PIL import Image
 from test_folder import BLUE, GREEN, RED, encoded, load, noise, one, pixel, png, refusal, write, zipped
 
-from gan_cli.cli.explain import texts
+from gan_cli.cli.explain import load_explanations
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
 from gan_cli.config.recipes import _count_in_folder
-from gan_cli.config.schema import key_lines
+from gan_cli.config.schema import list_keys
 from gan_cli.config.train_config import Config
-from gan_cli.data.decoding.fitting import fit_of, reduction
-from gan_cli.data.load_dataset import NATIVE, build_dataset
-from gan_cli.data.told import fit_line
+from gan_cli.data.decoding.fitting import compute_fit, min_decode_size
+from gan_cli.data.load_dataset import NATIVE_SIZES, build_dataset
+from gan_cli.data.told import describe_fit
 
 
 def wide(folder: Path, count: int = 2) -> Path:
@@ -101,11 +101,11 @@ def test_a_large_jpeg_is_not_decoded_too_small(tmp_path: Path, fit: str, width: 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize(("width", "height"), [(1, 3000), (3000, 1), (1, 1), (7, 5)])
 def test_every_fit_of_every_proportion(tmp_path: Path, fit: str, width: int, height: int) -> None:
-    found = fit_of(width, height, (8, 12), fit)
+    found = compute_fit(width, height, (8, 12), fit)
     assert min(found.box[2:]) >= 1
     assert min(found.inner[2:]) >= 1
     assert 0 <= found.share < 1
-    assert min(reduction(width, height, (8, 12), fit)) >= 1
+    assert min(min_decode_size(width, height, (8, 12), fit)) >= 1
     assert one(tmp_path, encoded(Image.new("RGB", (width, height), BLUE), "PNG"), size=(8, 12), fit=fit).samples.shape
 
 
@@ -159,10 +159,10 @@ def test_recipes_count_what_is_read(tmp_path: Path) -> None:
 
 
 def test_the_choices_are_told_with_an_example_each() -> None:
-    told = dict(key_lines(Config))
+    told = dict(list_keys(Config))
     for key, example in (("fit", "fit=pad"), ("value_range", "[0,4095]")):
         assert example in told[f"dataset.{key}"]
-        for text in ((ROOT / "docs" / "own-images.md").read_text(), texts()["dataset/folder"]["what"]):
+        for text in ((ROOT / "docs" / "own-images.md").read_text(), load_explanations()["dataset/folder"]["what"]):
             assert f"dataset.{key}" in text
             assert example in text
 
@@ -181,11 +181,13 @@ def test_the_choices_are_told_with_an_example_each() -> None:
 def test_named_data_sets_say_the_same(size: int | list[int], said: str) -> None:
     sides = ",".join(map(str, size)) if isinstance(size, list) else None
     arguments = ["dataset.download=false", f"image_size={size if sides is None else f'[{sides}]'}"]
-    config = train_config.read(compose_command("train", [*arguments, "architecture=mlp", "dataset.limit=20"]).data)
+    config = train_config.parse_unvalidated(
+        compose_command("train", [*arguments, "architecture=mlp", "dataset.limit=20"]).data
+    )
     plain = build_dataset(config.dataset, 28)
     data = build_dataset(config.dataset, config.image_size)
     assert data.source == plain.source + said
 
 
 def test_faces_are_cut_from_their_height() -> None:
-    assert fit_line(NATIVE["celeba"], (64, 64)) == "; each cropped to 1:1, 18 % removed"
+    assert describe_fit(NATIVE_SIZES["celeba"], (64, 64)) == "; each cropped to 1:1, 18 % removed"

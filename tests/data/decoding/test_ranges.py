@@ -18,7 +18,7 @@ from gan_cli.data.decoding import ranges
 from gan_cli.data.load_dataset import with_value_range
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.image_folders import read_folders
-from gan_cli.evaluation.real_data import find_real
+from gan_cli.evaluation.real_data import find_real_data
 
 
 def grey(folder: Path, low: int, high: int, count: int = 4, kind: type = np.uint16, first: int = 0) -> Path:
@@ -163,8 +163,8 @@ def test_floats(tmp_path: Path, low: float, high: float, wanted: ranges.ValueRan
      (500, 900, (500, 900)), (7, 7, "full"), (70000, 70000, (70000, 70001)), (-5, 3, (-5, 3))],
 )  # fmt: skip
 def test_the_range_of_a_set(low: float, high: float, wanted: ranges.ValueRange) -> None:
-    kind = ranges.SIXTEEN if low >= 0 and high <= 65535 else ranges.MORE
-    assert ranges.found([ranges.Values(kind, low, high)]) == wanted
+    kind = ranges.SIXTEEN_BITS if low >= 0 and high <= 65535 else ranges.OVER_SIXTEEN_BITS
+    assert ranges.infer_range([ranges.ValueExtent(kind, low, high)]) == wanted
 
 
 # --- in a run ----------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_the_range_of_a_set(low: float, high: float, wanted: ranges.ValueRange) 
 
 def config_of(path: Path, *more: str) -> train_config.Config:
     arguments = ["dataset=folder", f"dataset.path={path}", "dataset.image_channels=1", "image_size=8", *more]
-    return train_config.read(compose_command("train", arguments).data)
+    return train_config.parse_unvalidated(compose_command("train", arguments).data)
 
 
 def test_a_run_records_the_range_and_takes_the_same_for_other_pictures(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_run_records_the_range_and_takes_the_same_for_other_pictures(tmp_path:
     assert config.dataset.value_range == "auto"
     settled = with_value_range(config, data)
     assert settled.dataset.value_range == (0.0, 4095.0)
-    assert train_config.read(train_config.to_dict(settled)) == settled
+    assert train_config.parse_unvalidated(train_config.to_dict(settled)) == settled
     assert with_value_range(settled, data) == settled
     darker = load(grey(tmp_path / "b", 0, 200), channels=1, value_range=settled.dataset.value_range)
     assert darker.samples.max() == 12
@@ -191,12 +191,12 @@ def test_held_out_pictures_beyond_the_range_of_training_are_told(tmp_path: Path)
     grey(tmp_path / "a" / "train", 0, 4095)
     grey(tmp_path / "a" / "test", 0, 9000)
     config = with_value_range(config_of(tmp_path / "a"), data := auto(tmp_path / "a"))
-    real = find_real(config.dataset, 8, data)
+    real = find_real_data(config.dataset, 8, data)
     assert real.notes == ("4 held-out pictures have values outside the range of the training data; clipped to it",)
     grey(tmp_path / "b" / "train", 0, 4095)
     grey(tmp_path / "b" / "test", 0, 4000)
     config = with_value_range(config_of(tmp_path / "b"), data := auto(tmp_path / "b"))
-    assert find_real(config.dataset, 8, data).notes == ()
+    assert find_real_data(config.dataset, 8, data).notes == ()
 
 
 def test_a_run_of_before_goes_on_as_it_was_and_is_found_by_the_same_command(tmp_path: Path) -> None:
@@ -204,13 +204,13 @@ def test_a_run_of_before_goes_on_as_it_was_and_is_found_by_the_same_command(tmp_
     old = train_config.to_dict(config)
     for key in ("fit", "value_range", "bands", "profiles"):
         del old["dataset"][key]
-    saved = train_config.read(old)
+    saved = train_config.parse_unvalidated(old)
     section = saved.dataset
     assert (section.fit, section.value_range, section.bands, section.profiles) == ("crop", "full", "colour", "ignore")
-    assert train_config.differences(config, saved) == []
-    assert train_config.with_data_settled(config, saved).dataset == section
+    assert train_config.differing_keys(config, saved) == []
+    assert train_config.adopt_data_settings(config, saved).dataset == section
     asked = config_of(tmp_path / "a", "dataset.value_range=[0,4095]")
-    assert train_config.differences(asked, saved) == ["dataset.value_range=[0.0,4095.0] (was full)"]
+    assert train_config.differing_keys(asked, saved) == ["dataset.value_range=[0.0,4095.0] (was full)"]
 
 
 @pytest.mark.parametrize(

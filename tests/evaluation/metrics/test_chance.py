@@ -8,7 +8,7 @@ from scipy import stats
 
 from gan_cli.data.labels import attributes_of
 from gan_cli.evaluation.metrics import chance
-from gan_cli.evaluation.metrics.chance import guessing, is_at_chance, trust
+from gan_cli.evaluation.metrics.chance import assess_classifier, is_at_chance, majority_class_accuracy
 
 
 @pytest.mark.parametrize(
@@ -45,19 +45,19 @@ def test_one_that_guesses_passes_as_seldom_as_is_said() -> None:
 
 
 def test_guessing_is_to_name_the_most_frequent_class() -> None:
-    assert guessing(torch.tensor([0, 0, 0, 1]), attributes_of(["a", "b"])) == 0.75
+    assert majority_class_accuracy(torch.tensor([0, 0, 0, 1]), attributes_of(["a", "b"])) == 0.75
     several = attributes_of(["hair=red", "hair=black", "hat=no", "hat=yes"])
     labels = torch.tensor([[0, 2], [1, 2], [1, 3], [-1, 2]])
-    assert guessing(labels, several) == pytest.approx(5 / 7)
+    assert majority_class_accuracy(labels, several) == pytest.approx(5 / 7)
 
 
 def test_what_is_said() -> None:
     labels = torch.tensor([0, 1] * 60)
-    known = trust(0.9, labels, attributes_of(["a", "b"]))
+    known = assess_classifier(0.9, labels, attributes_of(["a", "b"]))
     assert known == (False, "classifier: accuracy 90.0% on the tenth of the data that it was not trained on")
-    guesses = trust(4 / 12, labels, attributes_of(["a", "b"]))
+    guesses = assess_classifier(4 / 12, labels, attributes_of(["a", "b"]))
     assert guesses.at_chance
-    assert guesses.said.endswith(
+    assert guesses.summary.endswith(
         "accuracy 33.3% on the tenth of the data that it was not trained on (12 samples),"
         " no better than guessing (50.0%)"
     )

@@ -17,10 +17,10 @@ from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics import classifier as classifiers
-from gan_cli.evaluation.metrics.classifier import Classifier, cached_classifier, train_classifier
+from gan_cli.evaluation.metrics.classifier import Classifier, load_or_train_classifier, train_classifier
 from gan_cli.evaluation.metrics.modes import count_labels, simulate_mode_floor
-from gan_cli.storage.checksummed_file import seal, unseal
-from gan_cli.training.periodic_evaluation import unstacked
+from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
+from gan_cli.training.periodic_evaluation import unstack_digits
 
 FINGERPRINT = "ab" * 32
 TEN = [Attribute("", 0, 10)]
@@ -72,7 +72,7 @@ def test_digits_are_told_apart(classifier: Classifier, digits: Dataset) -> None:
 
 def test_real_stacks_are_near_their_floor(classifier: Classifier) -> None:
     stacks = build_dataset(compose("dataset=stacked_mnist", "dataset.download=false", "dataset.size=3000").dataset, 28)
-    digits, labels = unstacked(stacks)
+    digits, labels = unstack_digits(stacks)
     predicted = predict(classifier, digits)
     assert (predicted == labels).float().mean() > 0.98
     spelt = predicted.view(-1, 3) @ torch.tensor([100, 10, 1])
@@ -107,7 +107,7 @@ def test_training_depends_on_nothing_but_its_arguments() -> None:
 def test_the_random_state_is_left_alone(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     for _ in range(2):  # trained, then loaded
-        predict(cached_classifier(FINGERPRINT, *images(), tmp_path), images()[0])
+        predict(load_or_train_classifier(FINGERPRINT, *images(), tmp_path), images()[0])
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -115,10 +115,12 @@ def test_the_random_state_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("channels", "side"), [(1, 16), (3, 16), (3, 32), (1, 64), (3, 64)])
 def test_other_images(channels: int, side: int, tmp_path: Path) -> None:
     samples, labels, _ = images(30, channels, side)
-    trained = cached_classifier(FINGERPRINT, samples, labels, TEN, tmp_path)
+    trained = load_or_train_classifier(FINGERPRINT, samples, labels, TEN, tmp_path)
     predicted = predict(trained, samples)
     assert (predicted.dtype, predicted.shape) == (torch.int64, (30,))
-    assert torch.equal(predict(cached_classifier(FINGERPRINT, samples, labels, TEN, tmp_path), samples), predicted)
+    assert torch.equal(
+        predict(load_or_train_classifier(FINGERPRINT, samples, labels, TEN, tmp_path), samples), predicted
+    )
 
 
 @pytest.mark.usefixtures("short")
@@ -170,10 +172,10 @@ def refuse_training(*_: object) -> Classifier:
 @pytest.mark.usefixtures("short")
 def test_it_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "made" / "for it"
-    trained = cached_classifier(FINGERPRINT, *images(), folder)
+    trained = load_or_train_classifier(FINGERPRINT, *images(), folder)
     assert [path.name for path in folder.iterdir()] == [f"classifier-v3-1x10-{FINGERPRINT}.safetensors"]
     monkeypatch.setattr(classifiers, "train_classifier", refuse_training)
-    loaded = cached_classifier(FINGERPRINT, *images(), folder)
+    loaded = load_or_train_classifier(FINGERPRINT, *images(), folder)
     assert same(trained, loaded)
     assert torch.equal(predict(trained, images()[0]), predict(loaded, images()[0]))
 
@@ -190,10 +192,10 @@ def resealed(change: Callable[[dict[str, Tensor], dict[str, object]], None]) -> 
     """A file that is whole, but does not hold what it should."""
 
     def changed(content: bytes) -> bytes:
-        tensors, metadata, _ = unseal(content)
+        tensors, metadata, _ = decode_checksummed(content)
         del metadata["sha256"]
         change(tensors, metadata)
-        return bytes(seal(tensors, metadata))
+        return bytes(encode_checksummed(tensors, metadata))
 
     return changed
 
@@ -218,12 +220,12 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_file_that_is_no_such_classifier_is_replaced(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    trained = cached_classifier(FINGERPRINT, *images(), tmp_path)
+    trained = load_or_train_classifier(FINGERPRINT, *images(), tmp_path)
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
     assert path.read_bytes() != whole
-    assert same(cached_classifier(FINGERPRINT, *images(), tmp_path), trained)
+    assert same(load_or_train_classifier(FINGERPRINT, *images(), tmp_path), trained)
     assert path.read_bytes() == whole
     assert list(tmp_path.iterdir()) == [path]
 
@@ -232,8 +234,8 @@ def test_a_file_that_is_no_such_classifier_is_replaced(damage: Callable[[bytes],
 def test_a_folder_that_cannot_keep_it(tmp_path: Path) -> None:
     occupied = tmp_path / "file"
     occupied.write_text("in the way")
-    trained = cached_classifier(FINGERPRINT, *images(), occupied / "cache")
-    assert same(trained, cached_classifier(FINGERPRINT, *images(), occupied))
+    trained = load_or_train_classifier(FINGERPRINT, *images(), occupied / "cache")
+    assert same(trained, load_or_train_classifier(FINGERPRINT, *images(), occupied))
     assert list(tmp_path.iterdir()) == [occupied]
     assert occupied.read_text() == "in the way"
 
@@ -242,7 +244,7 @@ def test_a_folder_that_cannot_keep_it(tmp_path: Path) -> None:
 def test_a_folder_in_the_place_of_the_file_stays(tmp_path: Path) -> None:
     folder = tmp_path / f"classifier-v3-1x10-{FINGERPRINT}.safetensors"
     (folder / "something").mkdir(parents=True)
-    assert cached_classifier(FINGERPRINT, *images(), tmp_path).accuracy <= 1
+    assert load_or_train_classifier(FINGERPRINT, *images(), tmp_path).accuracy <= 1
     assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -251,11 +253,11 @@ def test_another_process_may_be_quicker(tmp_path: Path, monkeypatch: pytest.Monk
     def train_while_another_does(*arguments: object, **named: object) -> Classifier:
         monkeypatch.undo()
         monkeypatch.setattr(classifiers, "STEPS", 4)
-        cached_classifier(FINGERPRINT, *images(), tmp_path)
+        load_or_train_classifier(FINGERPRINT, *images(), tmp_path)
         return train_classifier(*images())
 
     monkeypatch.setattr(classifiers, "train_classifier", train_while_another_does)
-    trained = cached_classifier(FINGERPRINT, *images(), tmp_path)
+    trained = load_or_train_classifier(FINGERPRINT, *images(), tmp_path)
     monkeypatch.setattr(classifiers, "train_classifier", refuse_training)
-    assert same(cached_classifier(FINGERPRINT, *images(), tmp_path), trained)
+    assert same(load_or_train_classifier(FINGERPRINT, *images(), tmp_path), trained)
     assert len(list(tmp_path.iterdir())) == 1
