@@ -23,7 +23,7 @@ from gan_cli.data.labels import attributes_of
 from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
 from gan_cli.evaluation.metrics.classifier import train_classifier
 from gan_cli.evaluation.metrics.distances import frechet_distance
-from gan_cli.evaluation.metrics.modes import count_modes
+from gan_cli.evaluation.metrics.mode_coverage import count_modes
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
 from gan_cli.state.train_state import build_state

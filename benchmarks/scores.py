@@ -17,7 +17,7 @@ from gan_cli.config.overrides import quote_literals
 from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.evaluation.evaluator import compute_metrics, find_copies
+from gan_cli.evaluation.compute import compute_metrics, find_copies
 from gan_cli.evaluation.real_data import RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
 

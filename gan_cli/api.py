@@ -223,9 +223,9 @@ def _parse_evaluation_options(**given: Any) -> EvalConfig:
 def read_overrides(overrides: Sequence[str]) -> ResolvedConfig:
     """Composes and validates the config of a `gan-train` command line, as far as that is possible without its data."""
     from gan_cli.config.compose import compose_command
-    from gan_cli.launch import changes
+    from gan_cli.launch import resume_changes
 
-    resumed = changes.overrides_for_resume(overrides)
+    resumed = resume_changes.overrides_for_resume(overrides)
     if resumed is not None:
         composed = compose_command("train", resumed.overrides, recipe=NONE)
         named = tuple(key for key in composed.named if key not in resumed.added)

@@ -14,7 +14,7 @@ from conftest import compose
 
 from gan_cli.config.compose import groups
 from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
-from gan_cli.evaluation.metrics.modes import ModeCount, count_modes
+from gan_cli.evaluation.metrics.mode_coverage import ModeCount, count_modes
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
 from gan_cli.state.train_state import build_state

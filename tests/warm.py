@@ -159,7 +159,7 @@ def main() -> None:
     for name in PRELOADED:
         __import__(name)
     from gan_cli.config.compose import compose_command
-    from gan_cli.reports.page import _environment
+    from gan_cli.reports.html_page import _environment
 
     for command in ("train", "sample", "eval"):
         compose_command(command, [])  # finds Hydra's plugins

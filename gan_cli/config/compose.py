@@ -18,8 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gan_cli.config import hints, recipes, search_path
-from gan_cli.config.bundles import (
+from gan_cli.config import recipes, search_path, suggestions
+from gan_cli.config.commands import COMMAND_GROUPS, SCHEMAS, UNSUPPORTED_KEYS
+from gan_cli.config.composed_values import implied_values, interpolations, resolve, to_container
+from gan_cli.config.implied_choices import (
     BUNDLES,
     chosen_options,
     effective_choices,
@@ -30,12 +32,10 @@ from gan_cli.config.bundles import (
     sections_set_by,
     with_recipe_none,
 )
-from gan_cli.config.commands import COMMAND_GROUPS, SCHEMAS, UNSUPPORTED_KEYS
-from gan_cli.config.composition import implied_values, interpolations, resolve, to_container
 from gan_cli.config.overrides import OPTIONAL_GROUPS, check_override, quote_for_hydra, read_override, unquote_literals
-from gan_cli.config.own_folder import search_path_entry
 from gan_cli.config.search_path import config_folder, find_option_files, list_options, user_config_folders
 from gan_cli.config.train_config import flatten
+from gan_cli.config.user_folder import search_path_entry
 from gan_cli.errors import UsageError, one_line
 
 HYDRA_KEYS = ("hydra.", "hydra/")
@@ -273,7 +273,7 @@ def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options:
     for override in overrides:
         if (command, override.key_or_group) in UNSUPPORTED_KEYS:
             raise UsageError(f"{override.key_or_group}: {UNSUPPORTED_KEYS[command, override.key_or_group]}")
-        reason = hints.hint_for_key(command, override.key_or_group, SCHEMAS[command], leaves, [*options])
+        reason = suggestions.hint_for_key(command, override.key_or_group, SCHEMAS[command], leaves, [*options])
         if reason is not None:
             raise UsageError(reason)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_cli.storage.links import remove_symlink
+from gan_cli.storage.symlinks import remove_symlink
 
 EVALUATIONS = "evaluations"  # in a run's folder
 # Whether lower or higher is better, for every metric that a best checkpoint or a ranking may be selected by. The name

@@ -14,7 +14,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from gan_cli.config.hints import URL_HINT, hint_for_argument, hint_for_option, is_url
 from gan_cli.config.schema import format_value
 from gan_cli.config.search_path import (
     CURRENT_CONFIGS,
@@ -23,9 +22,10 @@ from gan_cli.config.search_path import (
     explicit_config_folder,
     find_option_files,
 )
+from gan_cli.config.suggestions import URL_HINT, hint_for_argument, hint_for_option, is_url
 from gan_cli.errors import StorageError, UsageError, did_you_mean, one_line
-from gan_cli.image_files.name_lists import split_names
-from gan_cli.image_labels.several import split_paths
+from gan_cli.image_files.path_lists import split_names
+from gan_cli.image_labels.image_paths import split_paths
 
 # Keys whose value is a path or free text. It is taken literally, whatever it means in Hydra's grammar.
 PATH_KEYS = (

@@ -38,4 +38,4 @@ class Plugin:
     regularizers: Mapping[str, Part] = field(default_factory=dict)
 
 
-ENABLED: dict[str, Plugin] = {}  # in this process, by entry point; only `gan_cli.plugins.register` adds to it
+ENABLED: dict[str, Plugin] = {}  # in this process, by entry point; only `gan_cli.plugins.loader` adds to it

@@ -10,7 +10,7 @@ from gan_cli.config import schema
 from gan_cli.config.options import DATASET_OPTIONS
 from gan_cli.errors import UsageError, did_you_mean, one_line
 from gan_cli.image_labels.attributes import LabelOptions
-from gan_cli.image_labels.several import Paths, count_images
+from gan_cli.image_labels.image_paths import Paths, count_images
 
 GROUP = "recipe"
 USED_KEY = "recipe_used"  # the key in which a run records the recipe that was chosen

@@ -13,20 +13,20 @@ import torch
 from gan_cli.config.options.datasets import COLOUR, CROP, FULL, IGNORE
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat, deep_value_range, target_for_set
-from gan_cli.data.decoding.decoding import Content, decode_all
-from gan_cli.data.decoding.ranges import ValueRange
-from gan_cli.data.mapped import CacheEntry
+from gan_cli.data.decoding.decode import Content, decode_all
+from gan_cli.data.decoding.value_ranges import ValueRange
+from gan_cli.data.image_store import ImageStore, find_cached
+from gan_cli.data.mapped_file import CacheEntry
 from gan_cli.data.selection import Selection
-from gan_cli.data.store import ImageStore, find_cached
-from gan_cli.data.told import conversion_record, describe_unusable, source_line
+from gan_cli.data.source_description import conversion_record, describe_unusable, source_line
 from gan_cli.errors import UsageError, count_noun
-from gan_cli.image_files.folders import path_signature
+from gan_cli.image_files.folder_reader import path_signature
 from gan_cli.image_files.listing import BadImageError, ListedFile
 from gan_cli.image_labels.attributes import VERSION as LABELS_VERSION
 from gan_cli.image_labels.attributes import LabelOptions
-from gan_cli.image_labels.finding import adjacent_tables
+from gan_cli.image_labels.find_labels import adjacent_tables
+from gan_cli.image_labels.image_paths import ImageReader, Paths, open_images, split_paths
 from gan_cli.image_labels.layout import Layout
-from gan_cli.image_labels.several import ImageReader, Paths, open_images, split_paths
 
 NO_CACHE = "none"
 VERSION = 3  # of decoding and of the cache format; cache entries of another version are ignored

@@ -32,7 +32,7 @@ from gan_cli.data.datasets.stl10 import load_stl10
 from gan_cli.data.datasets.svhn import load_svhn
 from gan_cli.data.folder import build_folder
 from gan_cli.data.selection import Selection
-from gan_cli.data.told import describe_fit
+from gan_cli.data.source_description import describe_fit
 from gan_cli.errors import UsageError, one_line
 
 

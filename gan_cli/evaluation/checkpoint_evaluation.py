@@ -14,9 +14,15 @@ from gan_cli.config.metric_names import EvaluationResult
 from gan_cli.config.options.datasets import CROP
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.data.reach import relocate_data, resolve_data_paths
+from gan_cli.data.moved_data import relocate_data, resolve_data_paths
 from gan_cli.errors import CheckpointError, DivergedError, UsageError, one_line
-from gan_cli.evaluation.evaluator import available_metrics, check_metrics, evaluate_samples
+from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
+from gan_cli.evaluation.generated_samples import (
+    FIRST_EVALUATION_SEED,
+    STANDING_BATCHES,
+    generate_samples,
+    recompute_batch_norm_statistics,
+)
 from gan_cli.evaluation.image_folders import read_folders
 from gan_cli.evaluation.metrics.memorization import Memorization
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real_data
@@ -29,15 +35,9 @@ from gan_cli.evaluation.reference import (
     no_log,
     no_progress,
 )
-from gan_cli.evaluation.samples import (
-    FIRST_EVALUATION_SEED,
-    STANDING_BATCHES,
-    generate_samples,
-    recompute_batch_norm_statistics,
-)
 from gan_cli.images import grid
 from gan_cli.models.build_networks import build_generator
-from gan_cli.models.standing import has_running_statistics
+from gan_cli.models.standing_statistics import has_running_statistics
 from gan_cli.randomness import generator_for
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.storage.run_folder import start_folder

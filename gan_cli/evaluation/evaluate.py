@@ -21,15 +21,15 @@ from gan_cli.config.options.datasets import CROP
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import GanCliError, StorageError, UsageError
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
-from gan_cli.evaluation.evaluator import TOO_FEW_SAMPLES
+from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
 from gan_cli.evaluation.image_folders import check_folders
 from gan_cli.evaluation.reference import ProgressCallback
 from gan_cli.images import grid
 from gan_cli.reports.report import write_run_report
 from gan_cli.state import checkpoint
-from gan_cli.storage.links import refuse_symlink
 from gan_cli.storage.output_file import check_overwrite, output_file
 from gan_cli.storage.run_folder import CHECKPOINTS
+from gan_cli.storage.symlinks import refuse_symlink
 
 WIDTH = 110  # of the table if the output is not a terminal
 MIN_WIDTH_FOR_BETTER = 90  # of a terminal; the table has no column "better" in a narrower one

@@ -13,17 +13,17 @@ from typing import NamedTuple
 from gan_cli.config import schema
 from gan_cli.config.options.datasets import CROP, Folder
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.decoding.decoding import inspect_image
-from gan_cli.data.decoding.fitting import PAD, compute_fit
-from gan_cli.data.decoding.images import crop_box
+from gan_cli.data.decoding.crop_and_pad import PAD, compute_fit
+from gan_cli.data.decoding.decode import inspect_image
+from gan_cli.data.decoding.resize import crop_box
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import GanCliError, UsageError, count_noun, first_few, one_line
-from gan_cli.evaluation.metrics.doubles import count_shared, image_digests
+from gan_cli.evaluation.metrics.duplicates import count_shared, image_digests
 from gan_cli.evaluation.real_data import RealData, find_real_data
 from gan_cli.image_files.listing import BadImageError
 from gan_cli.image_labels.attributes import VERSION
-from gan_cli.image_labels.several import ImageReader, open_images
+from gan_cli.image_labels.image_paths import ImageReader, open_images
 
 MEASURED = 500  # images of a folder whose size and colour are read to choose the common size
 MAX_SIDE = 128  # pixels, unless image_size says more

@@ -20,7 +20,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import Modes, build_dataset, known_modes
 from gan_cli.data.selection import Selection
 from gan_cli.errors import GanCliError, first_few, one_line
-from gan_cli.evaluation.metrics.doubles import describe_duplicates
+from gan_cli.evaluation.metrics.duplicates import describe_duplicates
 from gan_cli.evaluation.metrics.extractors import SampleSubset
 from gan_cli.randomness import generator_for
 

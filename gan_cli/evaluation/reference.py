@@ -19,7 +19,7 @@ from gan_cli.data.datasets.stacked import DIGITS, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.metrics import extractors
-from gan_cli.evaluation.metrics.chance import assess_classifier
+from gan_cli.evaluation.metrics.chance_level import assess_classifier
 from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, describe_training_time, load_or_train_classifier
 from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
 from gan_cli.evaluation.metrics.extractors import Extractor, Features
@@ -65,7 +65,7 @@ def build_extractor(name: str, real: RealData, log: LogCallback = no_log) -> Ext
     if name == "pixels":
         return extractors.build_pixel_extractor()
     if name == "inception":
-        from gan_cli.evaluation.metrics.inception import build_inception_extractor
+        from gan_cli.evaluation.metrics.inception_features import build_inception_extractor
 
         if real.train_unlimited.samples.shape[1] in INCEPTION_SEES:
             log(f"inception: sees {INCEPTION_SEES[real.train_unlimited.samples.shape[1]]}")

@@ -28,9 +28,9 @@ from gan_cli.extras import require_extra
 from gan_cli.images.grid import draw_grid_or_scatter, save_png
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds, run_generator
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
-from gan_cli.storage.links import remove_symlink
 from gan_cli.storage.locate import CARD, EXPORTED
 from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
+from gan_cli.storage.symlinks import remove_symlink
 
 BATCH_SIZES = (1, 2, 5)  # of the comparison
 MAX_DIFFERENCE = 1e-4  # between samples in [-1, 1]: an eightieth of a grey level

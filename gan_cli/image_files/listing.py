@@ -15,9 +15,9 @@ from gan_cli.errors import StorageError, UsageError, first_few, one_line
 from gan_cli.image_files import arrays, formats
 from gan_cli.image_files import own_outputs as own
 from gan_cli.image_files.arrays import ArrayLocation
+from gan_cli.image_files.bad_image import BadImageError
 from gan_cli.image_files.formats import READ_SUFFIXES
 from gan_cli.image_files.own_outputs import OwnOutput
-from gan_cli.image_files.problems import BadImageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -208,7 +208,7 @@ def open_reader(path: str) -> Iterator[Reader]:
                 f"dataset.path={shown}: is a run of gan-train, whose pictures are grids; gan-sample ckpt=... "
                 "format=images writes a folder of single pictures"
             )
-        from gan_cli.image_files.folders import FolderReader
+        from gan_cli.image_files.folder_reader import FolderReader
 
         yield FolderReader(expanded, shown)
     elif stat.S_ISREG(mode):
@@ -220,7 +220,7 @@ def open_reader(path: str) -> Iterator[Reader]:
 
 def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
     """Returns the reader of a file, by its suffix and its first bytes."""
-    from gan_cli.image_files import archives
+    from gan_cli.image_files import archive_reader
 
     try:
         with open(path, "rb") as file:
@@ -231,20 +231,20 @@ def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
         raise StorageError(f"{shown}: cannot be read ({error.strerror})") from error
     name = shown.lower()
     if name.endswith((".zip", ".npz")) or start.startswith(formats.ZIP_MAGIC):
-        return archives.open_zip(path, shown)
+        return archive_reader.open_zip(path, shown)
     if name.endswith(READ_SUFFIXES) or formats.is_picture(start) or start.startswith(formats.NPY_MAGIC):
         return _opened_alone(path, shown)
     if name.endswith(formats.TARS) or formats.is_tar(start):
-        return archives.open_tar(path, shown)
+        return archive_reader.open_tar(path, shown)
     if zipfile.is_zipfile(path):  # a self-extracting zip begins with a program
-        return archives.open_zip(path, shown)
+        return archive_reader.open_zip(path, shown)
     advice = formats.DICOM if formats.is_dicom(start) else formats.conversion_advice(name)
     raise UsageError(f"dataset.path={shown}: {advice or f'neither a folder, a zip, a tar nor a picture, {EXPECTED}'}")
 
 
 @contextmanager
 def _opened_alone(path: str, shown: str) -> Iterator[Reader]:
-    from gan_cli.image_files.folders import FolderReader
+    from gan_cli.image_files.folder_reader import FolderReader
 
     yield FolderReader(path, shown, alone=True)
 

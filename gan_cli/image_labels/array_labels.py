@@ -9,8 +9,8 @@ from typing import Any
 
 from gan_cli.errors import one_line
 from gan_cli.image_files.arrays import ArrayLocation
+from gan_cli.image_files.bad_image import BadImageError
 from gan_cli.image_files.listing import ListedFile, Reader
-from gan_cli.image_files.problems import BadImageError
 from gan_cli.image_labels.tables import Table
 
 # A word of the name of an array of labels.
@@ -43,7 +43,7 @@ def find_array_labels(reader: Reader, files: Sequence[ListedFile]) -> tuple[Tabl
 
 def _archive(file: ListedFile) -> str | None:
     """Returns the path of the npz that holds the array, None if it is in no npz of a folder."""
-    from gan_cli.image_files.archives import NpzMember
+    from gan_cli.image_files.archive_reader import NpzMember
 
     location = file.location.container if isinstance(file.location, ArrayLocation) else file.location
     return location.path if isinstance(location, NpzMember) else None

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from gan_cli.errors import UsageError, one_line
 from gan_cli.image_files.listing import ListedFile
-from gan_cli.image_files.ordering import natural_key, parse_number, version_1_key
-from gan_cli.image_labels.matching import Match, column_index, describe_failed_match, match_table
+from gan_cli.image_files.natural_order import natural_key, parse_number, version_1_key
+from gan_cli.image_labels.table_matching import Match, column_index, describe_failed_match, match_table
 from gan_cli.image_labels.tables import Table
 
 NO_TABLE, FOLDERS, SHARDS = "none", "folders", "shards"  # values of dataset.labels besides a path

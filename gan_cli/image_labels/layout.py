@@ -10,11 +10,11 @@ from typing import NamedTuple
 from gan_cli.errors import UsageError, count_noun, did_you_mean, one_line
 from gan_cli.image_files.formats import FORMATS_READ
 from gan_cli.image_files.listing import ListedFile, Listing, Reader
-from gan_cli.image_files.ordering import natural_key
+from gan_cli.image_files.natural_order import natural_key
 from gan_cli.image_files.own_outputs import describe_outputs
 from gan_cli.image_files.shards import are_shards, named_like_shards
 from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, LabelOptions
-from gan_cli.image_labels.finding import find_labels
+from gan_cli.image_labels.find_labels import find_labels
 
 SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from PIL import Image, ImageChops
 
 from gan_cli.errors import StorageError, one_line
-from gan_cli.storage.links import remove_symlink
+from gan_cli.storage.symlinks import remove_symlink
 
 MAX_FRAMES, MAX_FRAME_SIDE = 120, 768  # frames of the animation of a run's grids, and its largest side in pixels
 GRID_ANIMATION_FPS, LAST_FRAME_SECONDS = (

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gan_cli.data.load_dataset import Modes
 from gan_cli.images.animation import remove_opacity
-from gan_cli.storage.links import remove_symlink
+from gan_cli.storage.symlinks import remove_symlink
 
 GAP = 2  # pixels between the images of a grid
 MAX_COLUMNS = 32

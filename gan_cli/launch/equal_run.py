@@ -12,8 +12,8 @@ from gan_cli.config.compose import compose_command
 from gan_cli.config.overrides import quote_literals
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, UsageError, first_few
-from gan_cli.launch.changes import CHANGEABLE_SETTINGS, DATA_LOCATION_KEYS, initial_values
 from gan_cli.launch.fine_tune import set_by_init_from
+from gan_cli.launch.resume_changes import CHANGEABLE_SETTINGS, DATA_LOCATION_KEYS, initial_values
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS, read_record, runs_in
 

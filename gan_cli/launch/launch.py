@@ -25,10 +25,16 @@ from gan_cli.launch.dry_run import preview
 from gan_cli.launch.equal_run import find_equal_run
 from gan_cli.launch.fine_tune import adopt_networks, describe_base, find_base
 from gan_cli.launch.run_training import RunResult, close_record, data_notes, log_setup, run_training
-from gan_cli.launch.transfer import Transfer, compare_classes, describe_classes, describe_transfers, transfer_weights
+from gan_cli.launch.weight_transfer import (
+    Transfer,
+    compare_classes,
+    describe_classes,
+    describe_transfers,
+    transfer_weights,
+)
 from gan_cli.models.build_networks import check_parameters
-from gan_cli.runs.due import read_due
 from gan_cli.runs.log import RunLog, truncate_metrics
+from gan_cli.runs.pending_work import read_due
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import TrainState, build_state

@@ -17,18 +17,18 @@ from gan_cli import __version__
 from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.reach import resolve_data_paths
+from gan_cli.data.moved_data import resolve_data_paths
 from gan_cli.device import describe_device
 from gan_cli.errors import UsageError, one_line
-from gan_cli.launch.changes import recorded_changes
 from gan_cli.launch.equal_run import typed_keys_first, with_recipe_of_run
 from gan_cli.launch.fine_tune import set_by_init_from
+from gan_cli.launch.resume_changes import recorded_changes
 from gan_cli.runs.log import AFTER_STEP, Position, RunLog, read_planned_ends
 from gan_cli.state.checkpoint import Provenance
 from gan_cli.state.train_state import Counters
-from gan_cli.storage.links import remove_symlink
 from gan_cli.storage.locate import LogCallback, find_run, print_to_stderr
 from gan_cli.storage.run_folder import BUDGET, RECORD, read_record, start_folder
+from gan_cli.storage.symlinks import remove_symlink
 from gan_cli.training.run import Run
 
 ENDS_COPY = "replay.jsonl"  # a copy of the ends, so that a replay can be resumed without the other run's folder

@@ -17,11 +17,11 @@ from gan_cli.config.schema import format_value
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_dataset, with_classes
-from gan_cli.data.reach import absolute_paths, relocate_data, resolve_data_paths
+from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_paths
 from gan_cli.device import build_device, configure_process
 from gan_cli.errors import UsageError, one_line
-from gan_cli.image_labels.several import Paths, split_paths
-from gan_cli.launch import changes, replay
+from gan_cli.image_labels.image_paths import Paths, split_paths
+from gan_cli.launch import replay, resume_changes
 from gan_cli.launch.autotune import resolve_threads
 from gan_cli.launch.equal_run import note_on_recipe
 from gan_cli.launch.replay import log_environment_changes
@@ -49,9 +49,9 @@ def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder
             data[head][leaf] = new[head][leaf]
         elif head in train_config.RUN_CONTROL and head not in NOT_MERGED:
             data[head] = new[head]
-        elif key in changes.DATA_LOCATION_KEYS and leaf in new["dataset"]:
+        elif key in resume_changes.DATA_LOCATION_KEYS and leaf in new["dataset"]:
             data["dataset"][leaf] = new["dataset"][leaf]
-        elif key in changes.CHANGEABLE_SETTINGS and command.resume != "auto":
+        elif key in resume_changes.CHANGEABLE_SETTINGS and command.resume != "auto":
             _set(data, new, key, named)
     data["resume"] = data["extra_steps"] = None
     if data["on_changed_data"] == GO_ON and "on_changed_data" not in named:
@@ -132,7 +132,7 @@ def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path
     data = read_record(folder).get("data")
     old_count = data.get("samples") if isinstance(data, dict) else None
     counted = f", it had {old_count:,}" if isinstance(old_count, int) else ""
-    new_run = f"or begin a new run with its weights by {changes.new_run_override(folder)} and its keys"
+    new_run = f"or begin a new run with its weights by {resume_changes.new_run_override(folder)} and its keys"
     problem = f"resume={folder}: the data are not those of the run ({one_line(dataset.source, 200)}{counted})"
     before, now = saved.config.dataset, config.dataset
     problem += _other_order(getattr(before, "path", None), getattr(now, "path", None))
@@ -239,7 +239,7 @@ def restore_run(
         config, _ = resolve_threads(config, dataset, device)
     state = restore(saved, config, end, device)
     state.counters = keep_images_seen(state.counters, saved.config, config)
-    changed = changes.changed_keys(train_config.to_dict(saved.config), train_config.to_dict(config)) | new_data
+    changed = resume_changes.changed_keys(train_config.to_dict(saved.config), train_config.to_dict(config)) | new_data
     return Resumed(config, dataset, state, saved, end, changed)
 
 

@@ -16,13 +16,13 @@ from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
 from gan_cli.device import describe_device
 from gan_cli.errors import CollapsedError, DivergedError, GanCliError, count_noun, one_line
-from gan_cli.evaluation.metrics.doubles import MAX_BYTES_AT_START, describe_duplicates
+from gan_cli.evaluation.metrics.duplicates import MAX_BYTES_AT_START, describe_duplicates
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import MinibatchDeviations, largest_divisor
 from gan_cli.reports.report import write_run_report
 from gan_cli.runs.comparability import BASIS_KEY
-from gan_cli.runs.due import forget_due
 from gan_cli.runs.log import RunLog
+from gan_cli.runs.pending_work import forget_due
 from gan_cli.runs.trackers import tracker_openers
 from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.storage.locks import STOP_CODES

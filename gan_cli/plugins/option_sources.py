@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from gan_cli.config import own_folder, search_path
+from gan_cli.config import search_path, user_folder
 from gan_cli.config.overrides import quote_literals, read_override
 from gan_cli.errors import UsageError, one_line
 
@@ -29,7 +29,7 @@ def read_option_sources(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(quote_literals(argument))
     search_path.set_explicit_folder(folder)
-    own_folder.forget_used_files()
+    user_folder.forget_used_files()
     for argument in rest:
         if argument.startswith("plugins="):
             override = read_override(argument)
@@ -37,7 +37,7 @@ def read_option_sources(arguments: Sequence[str]) -> list[str]:
             if not isinstance(named, list | str) or (named == [] and argument != "plugins=[]"):
                 raise UsageError(f"{argument}: expected names of installed packages, as plugins=[mypackage]")
             with exit_on_interrupt():
-                from gan_cli.plugins.register import load_plugins
+                from gan_cli.plugins.loader import load_plugins
 
                 load_plugins([str(name) for name in named] if isinstance(named, list) else [str(named)])
     return rest
@@ -46,7 +46,7 @@ def read_option_sources(arguments: Sequence[str]) -> list[str]:
 def print_used_files(command: str) -> None:
     """Prints on stderr which files of `configs/` in the current folder were read, since nobody named that folder."""
     folder = search_path.current_folder()
-    used = own_folder.files_used_from(folder)
+    used = user_folder.files_used_from(folder)
     if used:
         shown = ", ".join(one_line(name, 100) for name in used[:MAX_SHOWN])
         more = " ..." if len(used) > MAX_SHOWN else ""

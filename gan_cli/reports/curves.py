@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from gan_cli.reports.reading import format_number
+from gan_cli.reports.safe_values import format_number
 
 MOST_POINTS = 500  # of a curve; more would be closer than a pixel
 FEW_POINTS = 30  # up to which each point gets a dot

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gan_cli.config.commands import ReportConfig
 from gan_cli.errors import StorageError, UsageError
-from gan_cli.reports.page import choose_report_path, write_page
+from gan_cli.reports.html_page import choose_report_path, write_page
 from gan_cli.reports.run_page import build_run_page
 from gan_cli.reports.sweep_page import build_sweep_page, list_runs
 from gan_cli.storage.locate import find_run_or_sweep, is_sweep

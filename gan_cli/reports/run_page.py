@@ -16,10 +16,10 @@ from gan_cli.config.schema import format_value
 from gan_cli.errors import count_noun
 from gan_cli.reports.charts import health_charts, quality_charts, quality_keys, training_charts
 from gan_cli.reports.curves import Scale, percent, steps_scale
-from gan_cli.reports.frames import EmbeddedImage, embed_frames, embed_image, list_grids
-from gan_cli.reports.judged import read_newest_evaluation
-from gan_cli.reports.page import fit_page_size, render
-from gan_cli.reports.reading import (
+from gan_cli.reports.embedded_images import EmbeddedImage, embed_frames, embed_image, list_grids
+from gan_cli.reports.evaluation_table import read_newest_evaluation
+from gan_cli.reports.html_page import fit_page_size, render
+from gan_cli.reports.safe_values import (
     as_int,
     as_list,
     as_mapping,

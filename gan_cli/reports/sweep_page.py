@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_cli.reports.board import Board, Entry, Failure, read_board
 from gan_cli.reports.charts import metric_points
 from gan_cli.reports.curves import Curve, Scale, Series, Tick, fit_scale, percent, place_curve, steps_scale, thin_points
 from gan_cli.reports.curves import x_ticks as ticks_of_steps
 from gan_cli.reports.curves import y_ticks as ticks_of_values
-from gan_cli.reports.frames import EmbeddedImage, embed_image, list_grids
-from gan_cli.reports.page import NAME, fit_page_size, render
-from gan_cli.reports.reading import empty_on_error, link, none_on_error, read_json, text
+from gan_cli.reports.embedded_images import EmbeddedImage, embed_image, list_grids
+from gan_cli.reports.html_page import NAME, fit_page_size, render
+from gan_cli.reports.leaderboard_data import Board, Entry, Failure, read_board
 from gan_cli.reports.run_page import Link
+from gan_cli.reports.safe_values import empty_on_error, link, none_on_error, read_json, text
 from gan_cli.runs.log import read_metrics
 from gan_cli.storage.run_folder import LEADERBOARD, LOG, RECORD
 

@@ -17,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gan_cli.errors import one_line
 from gan_cli.runs.trackers import Opener, Tracker
-from gan_cli.storage.links import open_without_symlink, remove_symlink
 from gan_cli.storage.run_folder import BUDGET, LOG, METRICS
+from gan_cli.storage.symlinks import open_without_symlink, remove_symlink
 
 MAX_VALUE = 1e300  # values of metrics at or above this are refused when read
 MOST_STEPS = 10**12

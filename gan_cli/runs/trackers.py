@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
-from gan_cli.storage.links import refuse_symlink, remove_symlink
+from gan_cli.storage.symlinks import refuse_symlink, remove_symlink
 
 TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three are folders in a run, too
 CSV_FILE = "metrics.csv"

@@ -39,9 +39,9 @@ from gan_cli.sampling.exported_config import Card, read_card
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed
-from gan_cli.storage.links import refuse_symlink
 from gan_cli.storage.locate import EXPORTED, Location, find_card, locate
 from gan_cli.storage.run_folder import CHECKPOINTS
+from gan_cli.storage.symlinks import refuse_symlink
 
 Labels = str | int | Sequence[str | int | RequestedCondition] | None
 MAX_SEED = 2**62

@@ -35,8 +35,8 @@ from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.sampling import interpolation
 from gan_cli.sampling import load_generator as loading
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
-from gan_cli.storage.links import remove_symlink
 from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
+from gan_cli.storage.symlinks import remove_symlink
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
 ANIMATION = "an animation, of format=interpolate, walk or progress"

@@ -22,9 +22,9 @@ from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
 from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, TrainState, expected_layout, state_tensors
 from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
-from gan_cli.storage.links import remove_symlink
 from gan_cli.storage.locate import OUTPUT, find_checkpoint
 from gan_cli.storage.run_folder import BEST, LAST
+from gan_cli.storage.symlinks import remove_symlink
 
 FORMAT, MOST_BYTES = 1, 16 << 30
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of a D update

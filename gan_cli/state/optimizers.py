@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_cli.state.quickstart import avoid_dynamo_import
+from gan_cli.state.skip_dynamo import avoid_dynamo_import
 
 # The state of each optimizer for a parameter: "step" is a number, the others have the parameter's shape.
 SLOTS = {

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.storage.links import open_without_symlink, refuse_symlink, remove_symlink
 from gan_cli.storage.locks import lock_file
+from gan_cli.storage.symlinks import open_without_symlink, refuse_symlink, remove_symlink
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
 METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"

@@ -21,9 +21,9 @@ from typing import IO, Any
 
 from gan_cli.errors import StorageError
 from gan_cli.isolated_process import child_command
-from gan_cli.storage.links import SymlinkError
 from gan_cli.storage.locks import HANGUP, STOP_SIGNALS
 from gan_cli.storage.run_folder import JOB_OUTCOME, lock, write_json
+from gan_cli.storage.symlinks import SymlinkError
 from gan_cli.sweeps.outcomes import Job, Settings, build_outcome, classify_exit, load_outcome, next_folder
 
 JOB_MODULE = "gan_cli.cli.sweep_job"  # started by name: it imports the command line, which imports this

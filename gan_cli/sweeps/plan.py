@@ -19,7 +19,7 @@ from gan_cli.config.overrides import unquote_literals
 from gan_cli.config.search_path import explicit_config_folder
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError
-from gan_cli.image_labels.several import check_paths
+from gan_cli.image_labels.image_paths import check_paths
 from gan_cli.runs.comparability import key_changes_basis
 from gan_cli.sweeps.combinations import PlannedSweep
 from gan_cli.sweeps.outcomes import Job, Settings

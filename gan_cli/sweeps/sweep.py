@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gan_cli.errors import count_noun
 from gan_cli.plugins.option_sources import print_used_files
-from gan_cli.reports.page import choose_report_path
+from gan_cli.reports.html_page import choose_report_path
 from gan_cli.runs.comparability import key_changes_basis
 from gan_cli.storage.run_folder import SWEEP_RECORD, sweeps_in
 from gan_cli.sweeps import leaderboard_tables

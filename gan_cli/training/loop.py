@@ -14,8 +14,8 @@ import torch
 from gan_cli.data.dataset import Batches
 from gan_cli.errors import CollapsedError, DivergedError, StorageError
 from gan_cli.health.monitor import Finding, nonfinite_finding
-from gan_cli.runs.due import Due, forget_due, keep_due
 from gan_cli.runs.log import AFTER_STEP, read_metrics
+from gan_cli.runs.pending_work import Due, forget_due, keep_due
 from gan_cli.state import checkpoint
 from gan_cli.state.train_state import Counters, GeneratorStepOutput, require_finite, state_tensors
 from gan_cli.storage.run_folder import CHECKPOINTS
@@ -33,9 +33,9 @@ from gan_cli.training.sample_grids import (
     save_real_samples,
     save_samples,
 )
-from gan_cli.training.signals import Interrupted, StopSignals
 from gan_cli.training.step_metrics import discriminator_metrics, metrics_to_keep, step_metrics
 from gan_cli.training.steps import discriminator_step, generator_step
+from gan_cli.training.stop_signals import Interrupted, StopSignals
 from gan_cli.training.throughput import RunTimer
 
 

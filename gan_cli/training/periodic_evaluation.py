@@ -15,21 +15,25 @@ from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.datasets.stacked import DIGITS, place_values, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of, encode_condition, evenly
 from gan_cli.errors import UsageError, one_line
-from gan_cli.evaluation.evaluator import check_metrics, compute_metrics
-from gan_cli.evaluation.metrics.chance import assess_classifier, majority_class_accuracy
+from gan_cli.evaluation.compute import check_metrics, compute_metrics
+from gan_cli.evaluation.generated_samples import (
+    FIRST_EVALUATION_SEED,
+    generate_samples,
+    recompute_batch_norm_statistics,
+)
+from gan_cli.evaluation.metrics.chance_level import assess_classifier, majority_class_accuracy
 from gan_cli.evaluation.metrics.classifier import (
     CLASSIFIER_CACHE,
     Classifier,
     describe_training_time,
     load_or_train_classifier,
 )
-from gan_cli.evaluation.metrics.modes import count_labels
+from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.evaluation.real_data import find_real_data
 from gan_cli.evaluation.reference import LogCallback, Reference, build_extractor, build_reference
-from gan_cli.evaluation.samples import FIRST_EVALUATION_SEED, generate_samples, recompute_batch_norm_statistics
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
-from gan_cli.models.standing import has_running_statistics
+from gan_cli.models.standing_statistics import has_running_statistics
 from gan_cli.training.run import Run
 
 CLASS_SEEDS = range(20_000, 21_000)  # others than those of the grids

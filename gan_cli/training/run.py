@@ -12,8 +12,8 @@ from gan_cli.data.load_dataset import Modes, known_modes
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.evaluation.reference import Reference
 from gan_cli.health.monitor import HealthMonitor
-from gan_cli.runs.due import Due
 from gan_cli.runs.log import Position, RunLog, read_metrics
+from gan_cli.runs.pending_work import Due
 from gan_cli.state.checkpoint import Provenance
 from gan_cli.state.train_state import TrainState
 from gan_cli.training.objective import Objective, build_objective

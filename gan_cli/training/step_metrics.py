@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gan_cli.data.labels import evenly
-from gan_cli.evaluation.metrics.modes import count_modes
+from gan_cli.evaluation.metrics.mode_coverage import count_modes
 from gan_cli.models.generate import generate
 from gan_cli.state.train_state import GeneratorStepOutput
 from gan_cli.training.alternation import is_first_of_generator, next_network

@@ -22,7 +22,7 @@ from gan_cli.config.search_path import config_folder
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.image_labels.attributes import LabelOptions
-from gan_cli.image_labels.several import count_images
+from gan_cli.image_labels.image_paths import count_images
 from gan_cli.sweeps.combinations import compose_sweep
 from gan_cli.sweeps.plan import plan
 

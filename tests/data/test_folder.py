@@ -19,9 +19,9 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_cli.data import folder, store
+from gan_cli.data import folder, image_store
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.decoding import conversion, decoding
+from gan_cli.data.decoding import conversion, decode
 from gan_cli.data.folder import build_folder
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError
@@ -382,8 +382,8 @@ def test_a_16_bit_ramp_keeps_its_256_shades(tmp_path: Path) -> None:
 @pytest.mark.parametrize("values", [[[-1, 0]], [[0, 65536]]])
 def test_values_beyond_16_bits_are_bad(values: list[list[int]]) -> None:
     image = Image.fromarray(np.array(values, np.int32))
-    target = decoding.TargetFormat((1, 2), 1, "white")
-    with pytest.raises(decoding.BadImageError, match="values beyond 16 bits"):
+    target = decode.TargetFormat((1, 2), 1, "white")
+    with pytest.raises(decode.BadImageError, match="values beyond 16 bits"):
         conversion.convert_image(image, None, False, target)
 
 
@@ -607,14 +607,14 @@ def in_pieces(contents: list[bytes], cuts: int, times: int) -> list[bytes]:
 def count_bad(pieces: list[bytes], target: conversion.TargetFormat) -> int:
     """How many cannot be used; all others become samples."""
     samples: list[np.ndarray] = []
-    outcomes = decoding.decode_all(pieces, lambda piece: piece, target, samples.extend)
+    outcomes = decode.decode_all(pieces, lambda piece: piece, target, samples.extend)
     bad = sum(outcome.bad is not None for outcome in outcomes)
     assert len(outcomes) - bad == len(samples)
     return bad
 
 
 def test_every_cut_of_a_picture_is_bad_or_good_but_never_a_traceback() -> None:
-    target = decoding.TargetFormat((8, 8), 3, "white")
+    target = decode.TargetFormat((8, 8), 3, "white")
     contents = [JPEG, PNG, WEBP, BMP, HALF_RED, KINDS["palette"][0], encoded(noise(9, 9, "L"), "JPEG")]
     assert count_bad(in_pieces(contents, cuts=40, times=30), target) >= 280  # at the least all that are cut
 
@@ -829,13 +829,13 @@ def test_many_classes_are_not_all_named(tmp_path: Path) -> None:
 
 def test_more_than_the_memory_holds_is_refused_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pets(tmp_path, cat=3)
-    monkeypatch.setattr(store, "MOST_BYTES", 2 * 3 * 8 * 8)
+    monkeypatch.setattr(image_store, "MOST_BYTES", 2 * 3 * 8 * 8)
     monkeypatch.setattr(folder, "decode_all", lambda *_: pytest.fail("has read"))
     message = refusal(tmp_path)
     assert "3 pictures of 3 channels, 8 x 8" in message
     assert "set dataset.limit or a smaller image_size" in message
     monkeypatch.undo()
-    monkeypatch.setattr(store, "MOST_BYTES", 2 * 3 * 8 * 8)
+    monkeypatch.setattr(image_store, "MOST_BYTES", 2 * 3 * 8 * 8)
     assert len(load(tmp_path, selection=Selection(limit=2))) == 2
 
 

@@ -19,7 +19,7 @@ from gan_cli.data.datasets.digits import FASHION_MNIST, IMAGES, KMNIST, LABELS, 
 from gan_cli.data.datasets.idx import read_idx
 from gan_cli.data.datasets.shapes import build_shapes
 from gan_cli.data.datasets.stacked import build_stacked_mnist
-from gan_cli.data.decoding.images import crop_and_resize_batch, crop_box
+from gan_cli.data.decoding.resize import crop_and_resize_batch, crop_box
 from gan_cli.data.load_dataset import build_dataset, known_modes
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError

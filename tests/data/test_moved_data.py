@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import compose
 
-from gan_cli.data.reach import relocate_data, resolve_data_paths
+from gan_cli.data.moved_data import relocate_data, resolve_data_paths
 from gan_cli.errors import UsageError
 
 

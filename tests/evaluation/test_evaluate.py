@@ -18,7 +18,7 @@ from torch import nn
 from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import load_newest_evaluation
 from gan_cli.errors import CheckpointError
-from gan_cli.evaluation import checkpoint_evaluation, samples
+from gan_cli.evaluation import checkpoint_evaluation, generated_samples
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint
 from gan_cli.state import checkpoint
 
@@ -166,9 +166,11 @@ def test_samples_of_a_conditional_run_are_as_frequent_as_the_data(
 ) -> None:
     run = train(*TINY_IMAGES, "conditioning=projection", "dataset.limit=30", "steps=1")
     found, conditions = checkpoint.load_named(run), []
-    original = samples.generate
+    original = generated_samples.generate
     monkeypatch.setattr(
-        samples, "generate", lambda *a, **named: conditions.append(named["conditions"]) or original(*a, **named)
+        generated_samples,
+        "generate",
+        lambda *a, **named: conditions.append(named["conditions"]) or original(*a, **named),
     )
     evaluate_checkpoint(found, metrics=["kernel"], n=100, resamples=0)
     dataset, _ = checkpoint_evaluation._data_of(found, None)

@@ -16,7 +16,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import real_data, reference
-from gan_cli.evaluation.metrics import classifier, extractors, inception
+from gan_cli.evaluation.metrics import classifier, extractors, inception_features
 from gan_cli.evaluation.metrics.extractors import Extractor, Features
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, Protocol, RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
@@ -258,7 +258,7 @@ def test_a_classifier_at_chance_sees_nothing(name: str, monkeypatch: pytest.Monk
 def test_what_inception_does_not_see_is_told(
     channels: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inception, "build_inception_extractor", lambda: extractors.build_random_extractor(3))
+    monkeypatch.setattr(inception_features, "build_inception_extractor", lambda: extractors.build_random_extractor(3))
     data, said = Dataset(torch.zeros(20, channels, 8, 8, dtype=torch.uint8), "black"), []
     build_extractor("inception", RealData(data, data), said.append)
     assert said == expected

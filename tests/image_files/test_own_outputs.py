@@ -14,10 +14,10 @@ from conftest import TINY_IMAGES, without
 from test_folder import load, refusal, write, write_pets, zipped
 
 from gan_cli.cli.main import run_command
-from gan_cli.data import mapped, store
+from gan_cli.data import image_store, mapped_file
 from gan_cli.export import export, model_card
 from gan_cli.image_files import own_outputs
-from gan_cli.image_files.folders import path_signature
+from gan_cli.image_files.folder_reader import path_signature
 from gan_cli.storage import run_folder
 
 SIDECAR = json.dumps({"checkpoint": "/x.safetensors", "sha256": "0" * 64, "step": 1, "seeds": "0-3", "n": 4})
@@ -45,7 +45,7 @@ def pets(tmp_path: Path) -> Path:
 def test_a_run_has_the_files_that_it_is_known_by() -> None:
     assert own_outputs.MARKS[own_outputs.RUN] == (run_folder.RECORD, run_folder.CHECKPOINTS)
     assert own_outputs.MARKS[own_outputs.EXPORT] == (model_card.CARD, export.PARITY)
-    assert own_outputs.CACHE_SUFFIX == mapped.SUFFIX
+    assert own_outputs.CACHE_SUFFIX == mapped_file.SUFFIX
 
 
 def tarred(folder: Path, path: Path) -> Path:
@@ -140,7 +140,7 @@ def test_working_in_the_folder_of_pictures(
 
 
 def test_a_cache_among_the_pictures_is_found_again(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "MIN_CACHE_BYTES", 0)
+    monkeypatch.setattr(image_store, "MIN_CACHE_BYTES", 0)
     (pets / "cache").mkdir()
     assert "pictures written to" in load(pets, cache=pets / "cache").notes[0]
     assert "pictures from" in load(pets, cache=pets / "cache").notes[0]

@@ -19,14 +19,14 @@ from gan_cli.config.overrides import quote_literals, unquote_literals
 from gan_cli.config.parse import parse_config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.labels import parse_labels
-from gan_cli.data.reach import relocate_data, resolve_data_paths
+from gan_cli.data.moved_data import relocate_data, resolve_data_paths
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError
-from gan_cli.image_files.folders import FolderReader
-from gan_cli.image_files.ordering import natural_key
+from gan_cli.image_files.folder_reader import FolderReader
+from gan_cli.image_files.natural_order import natural_key
 from gan_cli.image_labels.attributes import LabelOptions
+from gan_cli.image_labels.image_paths import open_images
 from gan_cli.image_labels.layout import read_layout
-from gan_cli.image_labels.several import open_images
 
 
 def pictures(folder: Path, names: list[str]) -> Path:

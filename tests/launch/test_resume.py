@@ -18,13 +18,13 @@ import torch
 from conftest import TINY_IMAGES, around_updates, without
 
 from gan_cli.cli.main import run_command
-from gan_cli.runs.due import Due, keep_due, read_due
+from gan_cli.runs.pending_work import Due, keep_due, read_due
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST, Checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS, lock
 from gan_cli.training import loop
 from gan_cli.training.run import Run
-from gan_cli.training.signals import Interrupted, StopSignals
+from gan_cli.training.stop_signals import Interrupted, StopSignals
 
 TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
 RECIPES = {

@@ -20,8 +20,8 @@ from gan_cli.config import options
 from gan_cli.config.compose import groups
 from gan_cli.config.plugin import ENABLED, Part, Plugin
 from gan_cli.errors import UsageError
-from gan_cli.plugins import register
-from gan_cli.plugins.register import load_plugins
+from gan_cli.plugins import loader
+from gan_cli.plugins.loader import load_plugins
 
 EXAMPLE = ROOT / "examples" / "plugin"
 MOONS = ["dataset=moons", "architecture=mlp", "architecture/generator=sine", "loss=soft_hinge", "threads=1"]
@@ -263,7 +263,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
                 return loaded
 
         point = Point("mine", "my.module:plugin", "gan_cli.plugins")
-        monkeypatch.setattr(register.metadata, "entry_points", lambda group: [point])
+        monkeypatch.setattr(loader.metadata, "entry_points", lambda group: [point])
 
     return install
 

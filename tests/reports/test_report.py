@@ -23,8 +23,8 @@ from gan_cli.config import train_config
 from gan_cli.config.metric_names import EvaluationResult, MetricResult, save_evaluation
 from gan_cli.errors import StorageError
 from gan_cli.launch import run_training
-from gan_cli.reports import page as pages
-from gan_cli.reports.page import LARGEST_PAGE
+from gan_cli.reports import html_page as pages
+from gan_cli.reports.html_page import LARGEST_PAGE
 from gan_cli.reports.report import write_run_report, write_sweep_report
 
 LINES = [

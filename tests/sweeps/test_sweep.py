@@ -22,7 +22,7 @@ from warm import warm_python
 from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import REPORTED_METRICS
 from gan_cli.errors import StorageError
-from gan_cli.evaluation.evaluator import METRIC_FAMILIES
+from gan_cli.evaluation.compute import METRIC_FAMILIES
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import SWEEP_RECORD, lock, write_json
 from gan_cli.sweeps import jobs, plan, sweep_folder

@@ -20,7 +20,7 @@ from gan_cli.config import train_config
 from gan_cli.config.options import REGULARIZER_OPTIONS
 from gan_cli.data.load_dataset import known_modes
 from gan_cli.errors import UsageError
-from gan_cli.evaluation.metrics.modes import count_modes
+from gan_cli.evaluation.metrics.mode_coverage import count_modes
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
 from gan_cli.objectives import losses

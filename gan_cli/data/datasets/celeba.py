@@ -31,7 +31,7 @@ from gan_cli.data.datasets.downloaded_archives import (
     root_folder,
     source_text,
 )
-from gan_cli.data.decoding.images import CHUNK, crop_box
+from gan_cli.data.decoding.resize import CHUNK, crop_box
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.storage.download import TIMEOUT, create_folder_or_undo

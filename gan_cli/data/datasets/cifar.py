@@ -18,7 +18,7 @@ from gan_cli.data.datasets.downloaded_archives import (
     read_files,
     source_text,
 )
-from gan_cli.data.decoding.images import CHUNK
+from gan_cli.data.decoding.resize import CHUNK
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE

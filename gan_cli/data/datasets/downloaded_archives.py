@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_cli.data.decoding.images import crop_and_resize_batch
+from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.errors import StorageError, UsageError, count_noun
 from gan_cli.storage.download import MOST_BYTES, DownloadError, download
 

@@ -19,7 +19,7 @@ from gan_cli.data.datasets.downloaded_archives import (
     root_folder,
     source_text,
 )
-from gan_cli.data.decoding.images import CHUNK
+from gan_cli.data.decoding.resize import CHUNK
 from gan_cli.errors import StorageError, UsageError, one_line
 
 SIDE = 32

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from gan_cli.config.options.datasets import AUTO, COLOUR, CROP, DATA, FULL, IGNORE
-from gan_cli.data.decoding import profiles, ranges
-from gan_cli.data.decoding.fitting import compute_fit, crop_and_resize, pad_to_size
-from gan_cli.data.decoding.opening import combine_bytes
-from gan_cli.data.decoding.ranges import (
+from gan_cli.data.decoding import colour_profiles, value_ranges
+from gan_cli.data.decoding.crop_and_pad import compute_fit, crop_and_resize, pad_to_size
+from gan_cli.data.decoding.open_image import combine_bytes
+from gan_cli.data.decoding.value_ranges import (
     EIGHT_BITS,
     NEARLY_BLACK,
     OVER_SIXTEEN_BITS,
@@ -21,7 +21,7 @@ from gan_cli.data.decoding.ranges import (
     ValueExtent,
     ValueRange,
 )
-from gan_cli.image_files.problems import BadImageError
+from gan_cli.image_files.bad_image import BadImageError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 MODE_OF_BANDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -70,7 +70,7 @@ class TargetFormat:
     def range_of(self, kind: str) -> ValueRange:
         """Returns the range for values of `kind`. `auto` means the full range until the whole set was read."""
         if self.value_range == AUTO or (
-            kind == EIGHT_BITS and (self.deep_only or not ranges.fits_eight_bits(self.value_range))
+            kind == EIGHT_BITS and (self.deep_only or not value_ranges.fits_eight_bits(self.value_range))
         ):
             return FULL
         return self.value_range
@@ -104,7 +104,7 @@ def target_for_set(target: TargetFormat, outcomes: Sequence[ImageOutcome]) -> Ta
     are both deep and 8-bit ones.
     """
     good = [outcome for outcome in outcomes if outcome.bad is None]
-    common = ranges.infer_range([outcome.values for outcome in good if outcome.values is not None])
+    common = value_ranges.infer_range([outcome.values for outcome in good if outcome.values is not None])
     if common is None or target.value_range == FULL or target.deep_only:
         return None
     if target.value_range == AUTO:
@@ -133,7 +133,7 @@ def convert_array(values: np.ndarray, target: TargetFormat) -> ConvertedImage:
     """Converts an array `[H, W]` or `[H, W, C]` of numbers."""
     if values.dtype == bool:
         values = values.astype(np.uint8) * 255
-    return _of_values(values, ranges.value_kind(values.dtype), target)
+    return _of_values(values, value_ranges.value_kind(values.dtype), target)
 
 
 def convert_image(image: Image.Image, low: Image.Image | None, wide: bool, target: TargetFormat) -> ConvertedImage:
@@ -141,7 +141,7 @@ def convert_image(image: Image.Image, low: Image.Image | None, wide: bool, targe
     profile = image.info.get("icc_profile")
     if image.mode in DEEP_MODES:
         values = np.asarray(image)
-        kind = SIXTEEN_BITS if image.mode in SIXTEEN_BIT_MODES else ranges.value_kind(values.dtype)
+        kind = SIXTEEN_BITS if image.mode in SIXTEEN_BIT_MODES else value_ranges.value_kind(values.dtype)
         return _of_values(values, kind, target, image.info.get("transparency"), profile)
     if image.mode not in READ_MODES:
         raise BadImageError(f"pixels of the kind {image.mode} are not read")
@@ -181,16 +181,16 @@ def _of_values(
     bands = values.shape[2]
     opaque = bands - 1 if target.bands == COLOUR and bands in (2, 4) else bands
     colours = values[..., :opaque]
-    if kind == ranges.FLOATS and not np.isfinite(values).all():
+    if kind == value_ranges.FLOATS and not np.isfinite(values).all():
         raise BadImageError("has values that are not finite")
     extent = ValueExtent(kind, float(colours.min()), float(colours.max()))
     if kind == OVER_SIXTEEN_BITS and extent.low >= 0 and extent.high <= 65535:
         kind, extent = SIXTEEN_BITS, extent._replace(kind=SIXTEEN_BITS)
     if kind == OVER_SIXTEEN_BITS and target.value_range == FULL:
         raise BadImageError("has values beyond 16 bits; dataset.value_range=auto takes the range that they have")
-    eight = ranges.scale_to_uint8(colours, kind, target.range_of(kind))
+    eight = value_ranges.scale_to_uint8(colours, kind, target.range_of(kind))
     if opaque < bands:
-        eight = np.dstack([eight, ranges.scale_to_uint8(values[..., opaque:], kind, FULL)])
+        eight = np.dstack([eight, value_ranges.scale_to_uint8(values[..., opaque:], kind, FULL)])
     elif target.bands == COLOUR and isinstance(key, int | tuple):
         eight = np.dstack([eight, np.where((values == key).all(2), 0, 255).astype(np.uint8)])
     return _with_values(
@@ -224,7 +224,7 @@ def _with_values(picture: ConvertedImage, extent: ValueExtent | None, target: Ta
     """Records the extent of values `extent`, if any, and whether some were clipped."""
     if extent is None:
         return picture
-    cut_off = target.value_range != AUTO and ranges.exceeds_range(extent, target.range_of(extent.kind))
+    cut_off = target.value_range != AUTO and value_ranges.exceeds_range(extent, target.range_of(extent.kind))
     return picture._replace(outcome=picture.outcome._replace(values=extent, cut_off=cut_off))
 
 
@@ -276,12 +276,12 @@ def _in_colour(image: Image.Image, target: TargetFormat, *, scale: bool = True) 
 
 def _converted_profile(image: Image.Image, target: TargetFormat) -> Image.Image | None:
     profile = foreign_profile(image, target)
-    return None if profile is None else profiles.to_srgb(image, profile)
+    return None if profile is None else colour_profiles.to_srgb(image, profile)
 
 
 def foreign_profile(image: Image.Image, target: TargetFormat) -> bytes | None:
     """Returns the colour profile to convert from; None if the image is sRGB or profiles are ignored."""
-    return None if target.profiles == IGNORE or target.bands == DATA else profiles.find_other_profile(image)
+    return None if target.profiles == IGNORE or target.bands == DATA else colour_profiles.find_other_profile(image)
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -302,7 +302,7 @@ def _spread(image: Image.Image, target: TargetFormat, bands: int) -> tuple[Image
         image = image.convert("RGB")
     low, high = _extremes(image, bands)
     others = len(image.getbands()) - min(bands, len(image.getbands()))
-    lookup = ranges.lookup_table(wanted) * (len(image.getbands()) - others) + list(range(256)) * others
+    lookup = value_ranges.lookup_table(wanted) * (len(image.getbands()) - others) + list(range(256)) * others
     return image.point(lookup), ValueExtent(EIGHT_BITS, float(low), float(high))
 
 

@@ -27,7 +27,7 @@ from gan_cli.data.datasets.celeba import ARCHIVE, PARTITION, PICTURES, DriveFile
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, CifarSource, load_cifar
 from gan_cli.data.datasets.stl10 import load_stl10
 from gan_cli.data.datasets.svhn import load_svhn
-from gan_cli.data.decoding.images import crop_and_resize_batch, crop_box
+from gan_cli.data.decoding.resize import crop_and_resize_batch, crop_box
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError
 from gan_cli.storage.download import DownloadError, download

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 from test_folder import count_bad, encoded, in_pieces, load, noise, one, pixel, png, refusal
 
-from gan_cli.data.decoding import conversion, profiles, ranges
+from gan_cli.data.decoding import colour_profiles, conversion, value_ranges
 
 SIZE = (16, 24)
 BACKGROUND = (0x80, 0x90, 0xFF)
@@ -258,8 +258,8 @@ def test_a_profile_is_converted_unless_it_is_srgb_or_to_be_ignored(tmp_path: Pat
 def test_a_damaged_profile_does_not_matter(profile: bytes) -> None:
     image = Image.new("RGB", (1, 1), DARK_RED)
     image.info["icc_profile"] = profile
-    found = profiles.find_other_profile(image)
-    assert found is None or profiles.to_srgb(image, found) is None
+    found = colour_profiles.find_other_profile(image)
+    assert found is None or colour_profiles.to_srgb(image, found) is None
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -310,7 +310,7 @@ def test_kinds_that_are_not_read_are_refused_by_name_with_a_way(tmp_path: Path) 
 
 @pytest.mark.parametrize("value_range", ["auto", (0.0, 100.0)], ids=["auto", "asked for"])
 def test_damaged_pictures_of_every_format_are_bad_or_good_but_never_a_traceback(
-    value_range: ranges.ValueRange,
+    value_range: value_ranges.ValueRange,
 ) -> None:
     target = conversion.TargetFormat((8, 8), 3, "white", value_range=value_range, profiles="auto")
     random = np.random.default_rng(0)

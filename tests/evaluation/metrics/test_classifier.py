@@ -18,7 +18,7 @@ from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics import classifier as classifiers
 from gan_cli.evaluation.metrics.classifier import Classifier, load_or_train_classifier, train_classifier
-from gan_cli.evaluation.metrics.modes import count_labels, simulate_mode_floor
+from gan_cli.evaluation.metrics.mode_coverage import count_labels, simulate_mode_floor
 from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
 from gan_cli.training.periodic_evaluation import unstack_digits
 

@@ -1,0 +1,76 @@
+"""Fits an image to a size: cropped, padded or stretched to its proportions."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from gan_cli.config.options.datasets import CROP
+from gan_cli.data.decoding.resize import crop_box
+
+PAD, STRETCH = "pad", "stretch"
+
+
+class Fit(NamedTuple):
+    """The part of an image that is used (`box`) and the part of the result that it fills (`inner`).
+
+    Both are (left, top, width, height). `share`, 0 to 1, is the part of the image that is cropped, the part of the
+    result that is padding, or the change of the proportions.
+    """
+
+    box: tuple[int, int, int, int]
+    inner: tuple[int, int, int, int]
+    share: float
+
+    @property
+    def shrunk(self) -> bool:
+        return self.box[2] > self.inner[2] or self.box[3] > self.inner[3]
+
+    @property
+    def enlarged(self) -> bool:
+        return self.box[2] < self.inner[2] or self.box[3] < self.inner[3]
+
+
+def compute_fit(width: int, height: int, size: tuple[int, int], how: str) -> Fit:
+    """Computes how an image is fitted to `size`, (height, width). `how` is `crop`, `pad` or `stretch`."""
+    target_height, target_width = size
+    whole, result = (0, 0, width, height), (0, 0, target_width, target_height)
+    if how == CROP:
+        top, left, cut_height, cut_width = crop_box(height, width, size)
+        return Fit((left, top, cut_width, cut_height), result, 1 - cut_width * cut_height / (width * height))
+    if how == STRETCH:
+        ratio = width * target_height / (height * target_width)
+        return Fit(whole, result, 1 - min(ratio, 1 / ratio))
+    top, left, inner_height, inner_width = crop_box(target_height, target_width, (height, width))
+    share = 1 - inner_width * inner_height / (target_width * target_height)
+    return Fit(whole, (left, top, inner_width, inner_height), share)
+
+
+def min_decode_size(width: int, height: int, size: tuple[int, int], how: str) -> tuple[int, int]:
+    """Returns the least (width, height) to decode an image at: the used part has twice the size of the result."""
+    fit = compute_fit(width, height, size, how)
+    return math.ceil(2 * fit.inner[2] * width / fit.box[2]), math.ceil(2 * fit.inner[3] * height / fit.box[3])
+
+
+def crop_and_resize(image: Image.Image, fit: Fit) -> np.ndarray:
+    """Crops and resizes to uint8 `[h, w]` or `[h, w, C]`, without the padding.
+
+    Pillow resizes RGBA with premultiplied alpha, so that colours of transparent pixels do not bleed.
+    """
+    left, top, width, height = fit.box
+    box = (left, top, left + width, top + height)
+    return np.array(image.resize(fit.inner[2:], Image.Resampling.LANCZOS, box=box))
+
+
+def pad_to_size(pixels: np.ndarray, fit: Fit, size: tuple[int, int], padding: tuple[int, ...]) -> np.ndarray:
+    """Pads `[h, w, C]` to `[H, W, C]` with the value `padding` of each channel."""
+    if pixels.shape[:2] == size:
+        return pixels
+    left, top, width, height = fit.inner
+    canvas = np.empty((*size, pixels.shape[2]), np.uint8)
+    canvas[:] = padding
+    canvas[top : top + height, left : left + width] = pixels
+    return canvas

@@ -1,0 +1,153 @@
+"""Decodes encoded images and arrays to uint8 of one size and channel count, in several threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import TypeVar
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gan_cli.data.decoding.conversion import (
+    DATA,
+    DEEP_MODES,
+    GREY_MODES,
+    ImageOutcome,
+    TargetFormat,
+    convert_array,
+    convert_image,
+    fit_to_target,
+    foreign_profile,
+)
+from gan_cli.data.decoding.open_image import (
+    decode_pixels,
+    describe_decode_error,
+    draft,
+    exif_transpose,
+    has_16_bit_channels,
+    is_sideways,
+    open_image,
+    open_low_bytes,
+)
+from gan_cli.image_files.bad_image import BadImageError
+
+__all__ = ["BadImageError", "ImageOutcome", "TargetFormat", "decode_all", "inspect_image"]
+MANY_PIXELS = 32_000_000  # larger images are decoded one at a time, because eight threads would fill the memory
+SHOW_PROGRESS = 2000  # images from which a progress bar is shown
+CHUNK = 16  # images that a thread takes at once
+_many_pixels = threading.Lock()
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Content = bytes | np.ndarray
+
+
+def decode_all(
+    items: Sequence[Item], read: Callable[[Item], Content], target: TargetFormat, add: Callable[[np.ndarray], None]
+) -> list[ImageOutcome]:
+    """Decodes `items` and passes the usable ones to `add` in chunks uint8 `[n, C, H, W]`. Returns all outcomes.
+
+    The order of `items` is kept. `read` returns the bytes of an item or raises BadImageError; it is called from several
+    threads, `add` from the calling thread. Any other exception ends the decoding. A few chunks are in memory at most.
+    """
+
+    def work(start: int) -> tuple[np.ndarray, list[ImageOutcome]]:
+        return _decode_some(items[start : start + CHUNK], read, target)
+
+    outcomes: list[ImageOutcome] = []
+    known: dict[ImageOutcome, ImageOutcome] = {}  # equal outcomes share one object
+    workers = min(8, os.cpu_count() or 1)
+    console = Console()
+    columns = (TextColumn("pictures"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeRemainingColumn())
+    quiet = len(items) <= SHOW_PROGRESS or not console.is_terminal
+    # The filter is global to the process, so it is set here and not in a thread.
+    with warnings.catch_warnings(), Progress(*columns, console=console, transient=True, disable=quiet) as progress:
+        warnings.simplefilter("ignore")
+        task = progress.add_task("", total=len(items))
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for pixels, done in _in_order(pool, work, range(0, len(items), CHUNK), ahead=2 * workers):
+                add(pixels)
+                outcomes += [known.setdefault(outcome, outcome) for outcome in done]
+                progress.advance(task, len(done))
+        finally:  # Ctrl-C does not wait for work that has not begun
+            pool.shutdown(cancel_futures=True)
+    return outcomes
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[int], Result], starts: Iterable[int], ahead: int
+) -> Iterator[Result]:
+    """Yields the results of `work` in order. At most `ahead` are queued; `pool.map` would queue all of them."""
+    waiting: deque[Future[Result]] = deque()
+    for start in starts:
+        waiting.append(pool.submit(work, start))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _decode_some(
+    items: Sequence[Item], read: Callable[[Item], Content], target: TargetFormat
+) -> tuple[np.ndarray, list[ImageOutcome]]:
+    """Decodes some items. Returns the usable ones as uint8 `[n, C, H, W]`, and the outcome of each item."""
+    pixels = np.empty((len(items), *target.shape), dtype=np.uint8)
+    outcomes: list[ImageOutcome] = []
+    good = 0
+    for item in items:
+        try:
+            pixels[good], outcome = _decode(read(item), target)
+            good += 1
+        except BadImageError as bad:
+            outcome = ImageOutcome(bad=str(bad))
+        outcomes.append(outcome)
+    return pixels[:good], outcomes
+
+
+def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOutcome]:
+    """Decodes one image to uint8 `[C, H, W]` and returns its outcome. BadImageError if it cannot be used."""
+    if isinstance(content, np.ndarray):
+        try:
+            return fit_to_target(convert_array(content, target), target, reoriented=False)
+        except (OSError, ValueError, MemoryError) as error:
+            raise BadImageError(describe_decode_error(error)) from None
+    image = open_image(content)
+    with _many_pixels if image.width * image.height > MANY_PIXELS else nullcontext():
+        coloured = image.mode == "RGB"
+        if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
+            keeps_mode = target.bands == DATA or foreign_profile(image, target) is not None
+            mode = image.mode if keeps_mode else "L" if target.channels == 1 else "RGB"
+            draft(image, mode, target.size, target.fit)
+        # The low bytes of 16-bit channels matter only where a part of the range is scaled to 0..255.
+        wide = has_16_bit_channels(image)
+        low = open_low_bytes(content, image) if wide and not isinstance(target.value_range, str) else None
+        by_pillow = image.format == "TIFF" and exif_transpose(image) is not None
+        decode_pixels(image)
+        turn = exif_transpose(image)  # only now: a PNG's EXIF data may follow its pixels
+        try:
+            picture = convert_image(image, low, wide, target)
+            picture = picture if turn is None else picture.reoriented(turn)
+            if coloured and image.mode == "L":  # the JPEG decoder converted it to grey
+                picture = picture._replace(outcome=picture.outcome._replace(recoloured="grey"))
+            return fit_to_target(picture, target, reoriented=by_pillow or turn is not None)
+        except (OSError, ValueError, MemoryError) as error:
+            raise BadImageError(describe_decode_error(error)) from None
+
+
+def inspect_image(content: Content) -> tuple[tuple[int, int], bool]:
+    """Returns (height, width) after EXIF rotation, and whether the image is grey.
+
+    BadImageError if it cannot be opened.
+    """
+    if isinstance(content, np.ndarray):
+        return (content.shape[0], content.shape[1]), content.ndim == 2 or content.shape[2] < 3
+    image = open_image(content)
+    sides = image.size if is_sideways(image) else image.size[::-1]
+    return sides, image.mode in (*GREY_MODES, *DEEP_MODES)

@@ -1,0 +1,145 @@
+"""Opens encoded images with the decoders named here; other formats of Pillow are refused."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from gan_cli.data.decoding.crop_and_pad import min_decode_size
+from gan_cli.image_files.bad_image import BadImageError
+from gan_cli.image_files.formats import is_dicom
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+MOST_PIXELS = 178_956_970  # of one image; above it Pillow reports a decompression bomb
+OWN_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+FOREIGN_MAGIC = {
+    (0, b"8BPS"): "psd",
+    (0, b"%PDF"): "pdf",
+    (4, b"ftypavif"): "avif",
+    (4, b"ftypheic"): "heic",
+    (4, b"ftypmif1"): "heif",
+    (4, b"jP  \r\n"): "jp2",
+}
+EXIF_TRANSPOSES = {  # by EXIF orientation: the transpose that corrects it
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = tuple(EXIF_TRANSPOSES[orientation] for orientation in (5, 6, 7, 8))
+# Pillow keeps one byte of two in these raw modes; the other byte order keeps the other byte.
+OTHER_BYTE = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B"}
+WIDE_MODES = ("RGB", "RGBA")
+
+
+def open_image(data: bytes) -> ImageFile.ImageFile:
+    """Opens an image of one frame without decoding it. BadImageError if it cannot be used."""
+    if not data:
+        raise BadImageError("empty")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        frames = getattr(image, "n_frames", 1)
+    except Image.DecompressionBombError:
+        raise BadImageError(f"more than {MOST_PIXELS:,} pixels") from None
+    except UnidentifiedImageError:
+        raise BadImageError(_what_else(data)) from None
+    except Exception as error:  # Pillow may raise almost anything on a damaged file
+        raise BadImageError(describe_decode_error(error)) from None
+    if image.width * image.height > MOST_PIXELS:
+        raise BadImageError(f"more than {MOST_PIXELS:,} pixels")
+    if frames > 1 and image.format != "MPO":  # MPO: a camera's JPEG with a preview image
+        raise BadImageError(f"has {frames} pages" if image.format == "TIFF" else f"is animated, {frames} frames")
+    return image
+
+
+def decode_pixels(image: ImageFile.ImageFile) -> None:
+    """Decodes the pixels and rescales a transparent colour in `info` to 8 bits, which Pillow does not."""
+    raw = image.tile[0].args if image.format == "PNG" and image.tile else None
+    try:
+        image.load()
+    except Exception as error:  # as above
+        raise BadImageError(describe_decode_error(error)) from None
+    key = image.info.get("transparency")
+    if isinstance(key, int) and raw in ("L;2", "L;4"):
+        image.info["transparency"] = key * (85 if raw == "L;2" else 17)
+    elif isinstance(key, tuple) and raw == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
+def exif_transpose(image: Image.Image) -> Image.Transpose | None:
+    """Returns the transpose that corrects the EXIF orientation, None if none is needed."""
+    try:
+        return EXIF_TRANSPOSES.get(image.getexif().get(0x0112, 1))
+    except Exception:  # damaged EXIF data do not make the image unusable
+        return None
+
+
+def is_sideways(image: Image.Image) -> bool:
+    """Whether EXIF data swap height and width. EXIF data after the pixels of a PNG are not read."""
+    return (image.format != "PNG" or "exif" in image.info) and exif_transpose(image) in SIDEWAYS
+
+
+def draft(image: ImageFile.ImageFile, mode: str, size: tuple[int, int], fit: str) -> None:
+    """Lets the decoder reduce a large JPEG by 2, 4 or 8, while the used part keeps twice the size of the result."""
+    height, width = size[::-1] if exif_transpose(image) in SIDEWAYS else size
+    image.draft(mode, min_decode_size(image.width, image.height, (height, width), fit))
+
+
+def has_16_bit_channels(image: ImageFile.ImageFile) -> bool:
+    """Whether an image, not yet decoded, has 16-bit colour channels, of which Pillow keeps the high bytes."""
+    if image.mode not in WIDE_MODES or not image.tile or image.format not in ("PNG", "TIFF"):
+        return False
+    raw = _raw_mode(image)
+    return raw[-4:] in OTHER_BYTE and raw[:-4] in (*WIDE_MODES, "RGBX")
+
+
+def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """Returns the raw mode that the decoder unpacks, such as `RGB;16B`."""
+    args = image.tile[0].args or ""
+    return str(args if isinstance(args, str) else args[0])
+
+
+def open_low_bytes(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
+    """Opens the low bytes of a 16-bit image, of which `image` holds the high bytes. Does not decode."""
+    low = Image.open(io.BytesIO(data), formats=FORMATS)
+    raw = _raw_mode(image)
+    swapped = raw[:-4] + OTHER_BYTE[raw[-4:]]
+    tiles = []
+    for tile in low.tile:
+        rest = () if isinstance(tile.args, str) else (tile.args or ())[1:]
+        tiles.append(tile._replace(args=(swapped, *rest) if rest else swapped))
+    low.tile = tiles
+    return low
+
+
+def combine_bytes(image: Image.Image, low: Image.Image) -> np.ndarray:
+    """Combines high and low bytes to uint16 `[H, W, C]`."""
+    try:
+        low.load()
+    except Exception as error:
+        raise BadImageError(describe_decode_error(error)) from None
+    return (np.asarray(image).astype(np.uint16) << 8) | np.asarray(low)
+
+
+def _what_else(data: bytes) -> str:
+    """Returns why Pillow cannot open the data, by its first bytes."""
+    if data.startswith(OWN_MAGIC):
+        return "damaged"
+    if is_dicom(data):
+        return "is a DICOM file despite its name: convert it to 16-bit png or npy"
+    for (start, magic), kind in FOREIGN_MAGIC.items():
+        if data[start:].startswith(magic):
+            return f"is a {kind} despite its name: convert it to png"
+    return "not a picture despite its name"
+
+
+def describe_decode_error(error: Exception) -> str:
+    """Returns why decoding failed, in a few words."""
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    return "truncated" if "truncated" in str(error).lower() else "damaged"

@@ -1,0 +1,140 @@
+"""Stores decoded images: in a cache file that later runs map, else in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_cli.data.dataset import Dataset
+from gan_cli.data.mapped_file import (
+    CacheEntry,
+    PartialFile,
+    create_partial_file,
+    finish_file,
+    load_entry,
+    map_file,
+    mapped_tensor,
+    remove_outdated,
+    write_at,
+)
+from gan_cli.errors import one_line
+
+MOST_BYTES = 16_000_000_000  # of pixels held in memory
+MIN_CACHE_BYTES = 4 << 20  # smaller sets are decoded in a few seconds and are not cached
+
+
+def find_cached(entry: CacheEntry) -> Dataset | None:
+    """Loads the cached data set and adds a note about it. None if it is missing or damaged."""
+    dataset = load_entry(entry)
+    if dataset is None:
+        return None
+    return dataclasses.replace(dataset, notes=(_cache_note(f"{_size_of(dataset)} of pictures from", entry),))
+
+
+class ImageStore:
+    """Collects the decoded images of one data set, in the cache file `entry` or in memory.
+
+    If the file cannot be written, the images move to memory and a warning says why. Use it in a `with` block, which
+    removes a partial file. MemoryError if the images do not fit into memory.
+    """
+
+    def __init__(self, entry: CacheEntry | None, count: int, shape: tuple[int, ...]) -> None:
+        self._room, self._shape, self._each, self._count = count, shape, math.prod(shape), 0
+        self._entry = entry if count * self._each >= MIN_CACHE_BYTES else None
+        self._warning: str | None = None
+        self._part: PartialFile | None = None
+        self._memory: Tensor | None = None
+        if self._entry is None:
+            self._hold_in_memory()
+            return
+        try:
+            self._part = create_partial_file(self._entry.folder, count * self._each)
+        except OSError as error:
+            self._give_up(error)
+
+    def __enter__(self) -> ImageStore:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._drop_part()
+
+    def add(self, pictures: np.ndarray) -> None:
+        """Adds images uint8 `[n, C, H, W]`."""
+        if self._part is not None:
+            try:
+                write_at(self._part.fd, np.ascontiguousarray(pictures).data.cast("B"), self._count * self._each)
+            except OSError as error:
+                self._give_up(error)
+        if self._memory is not None:
+            self._memory[self._count : self._count + len(pictures)] = torch.from_numpy(pictures)
+        self._count += len(pictures)
+
+    def samples(self) -> Tensor:
+        """Returns all images, uint8 `[N, C, H, W]`, N >= 1. Images in a file are read-only."""
+        if self._part is not None:
+            try:
+                return mapped_tensor(map_file(self._part.fd), torch.uint8, 0, (self._count, *self._shape))
+            except OSError as error:
+                self._give_up(error)
+        assert self._memory is not None
+        return self._memory[: self._count]
+
+    def finalize(self, dataset: Dataset) -> Dataset:
+        """Completes the cache file, if there is one. Returns the data set with a note about the cache."""
+        note = self._warning
+        if self._part is not None and self._entry is not None:
+            try:
+                finish_file(self._part, self._entry.path, dataset)
+                note = _cache_note(f"{_size_of(dataset)} of pictures written to", self._entry)
+                remove_outdated(self._entry)
+            except OSError as error:  # the mapping stays valid in this run
+                note = _cache_warning(self._entry, error, "they will be decoded again next time")
+        notes = dataset.notes if note is None else (*dataset.notes, note)
+        return dataclasses.replace(dataset, notes=notes, digest=dataset.fingerprint if self._part else dataset.digest)
+
+    def _give_up(self, error: OSError) -> None:
+        """Moves the images from the file to memory and warns."""
+        assert self._entry is not None
+        self._warning = _cache_warning(self._entry, error, "they are held in memory")
+        self._hold_in_memory(f", and dataset.cache cannot be written ({error.strerror})")
+        if self._part is not None and self._memory is not None and self._count:
+            so_far = (self._count, *self._shape)
+            self._memory[: self._count] = mapped_tensor(map_file(self._part.fd), torch.uint8, 0, so_far)
+        self._drop_part()
+
+    def _hold_in_memory(self, why: str = "") -> None:
+        """Allocates memory for all images. MemoryError, with `why`, if they do not fit."""
+        if self._room * self._each > MOST_BYTES:
+            raise MemoryError(f"the {MOST_BYTES / 1e9:.0f} GB that are held in memory{why}")
+        try:
+            self._memory = torch.empty((self._room, *self._shape), dtype=torch.uint8)
+        except RuntimeError:
+            raise MemoryError(f"there is memory for{why}") from None
+
+    def _drop_part(self) -> None:
+        if self._part is not None:
+            os.close(self._part.fd)
+            self._part.path.unlink(missing_ok=True)  # already renamed if it was completed
+            self._part = None
+
+
+# --- texts -------------------------------------------------------------------------------------------------------
+
+
+def _size_of(dataset: Dataset) -> str:
+    size = dataset.samples.numel()
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _cache_note(what: str, entry: CacheEntry) -> str:
+    return f"cache: {what} {one_line(entry.path)}"
+
+
+def _cache_warning(entry: CacheEntry, error: OSError, instead: str) -> str:
+    why = error.strerror or str(error)
+    return f"warning: dataset.cache={one_line(entry.folder)}: pictures cannot be cached there ({why}), {instead}"

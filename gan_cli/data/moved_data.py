@@ -1,0 +1,47 @@
+"""Finds data that are not at the configured path: relative to the start folder of a run, or where `data=` says."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from gan_cli.data.folder import NO_CACHE
+from gan_cli.errors import UsageError
+from gan_cli.image_labels.image_paths import Paths, split_paths
+
+
+def resolve_data_paths(section: Any, start_folder: Path) -> Any:
+    """Returns the data section with relative paths resolved.
+
+    A path that does not exist here is taken from the folder `start_folder`, if it exists there.
+    """
+    for key in ("path", "root", "labels", "cache"):
+        value = getattr(section, key, None)
+        if isinstance(value, tuple):  # several folders
+            section = dataclasses.replace(section, **{key: tuple(_resolve(start_folder, each) for each in value)})
+        elif value not in (None, NO_CACHE):
+            section = dataclasses.replace(section, **{key: _resolve(start_folder, value)})
+    return section
+
+
+def _resolve(start_folder: Path, value: str) -> str:
+    path = Path(value)
+    exists_there = not path.is_absolute() and path.parts[:1] != ("~",) and (start_folder / path).exists()
+    return str(start_folder / path) if exists_there and not path.exists() else value
+
+
+def absolute_paths(path: str) -> Paths:
+    """Returns the path or paths of `data=` (`[a,b]` are two) as absolute paths."""
+    paths = tuple(os.path.abspath(os.path.expanduser(each)) for each in split_paths(path))
+    return paths if len(paths) > 1 else paths[0]
+
+
+def relocate_data(section: Any, path: Paths) -> Any:
+    """Returns the data section with its images or files at `path`. UsageError for synthetic data."""
+    for key in ("path", "root"):
+        if hasattr(section, key):
+            paths = split_paths(path)
+            return dataclasses.replace(section, **{key: paths if key == "path" and len(paths) > 1 else path})
+    raise UsageError(f"data={path}: dataset={section.name} is synthetic, leave it out")

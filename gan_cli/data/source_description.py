@@ -1,0 +1,185 @@
+"""Describes the images of a folder in one line and as a record: number, classes, and what was done to them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from gan_cli.config.options.datasets import COLOUR, CROP
+from gan_cli.data.decoding import value_ranges
+from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat
+from gan_cli.data.decoding.crop_and_pad import PAD, compute_fit
+from gan_cli.data.decoding.value_ranges import ValueExtent, ValueRange
+from gan_cli.errors import count_noun, first_few, one_line
+from gan_cli.image_files import own_outputs
+from gan_cli.image_files.listing import ListedFile, Listing
+from gan_cli.image_labels.layout import Layout
+
+MOST_SINGLE_CLASSES = 9  # more classes of one image each are reported
+MOST_RECORDED = 10_000  # names in a list of the record
+
+
+def source_line(
+    layout: Layout,
+    listing: Listing,
+    files: Sequence[ListedFile],
+    outcomes: Sequence[ImageOutcome],
+    labels: Tensor | None,
+    target: TargetFormat,
+    configured: ValueRange,
+    chosen: Sequence[str] | None = None,
+) -> str:
+    """Returns one line: number of images, classes, path, what was done to the images, and what was left out.
+
+    `chosen` are the classes that `dataset.classes` names, None for all.
+    """
+    good = [outcome for outcome in outcomes if outcome.bad is None]
+    text = count_noun(len(good), "picture")
+    if layout.summary:
+        text += f" with {layout.summary}"
+    elif labels is not None:
+        text += f" in {_class_counts(layout.classes, labels, chosen)}"
+    parts = [f"{text} from {one_line('/'.join((listing.shown, *layout.base)))}"]
+    if listing.arrays:
+        parts.append(first_few(listing.arrays, 2))
+    if len(files) < len(layout.files):
+        parts.append(f"{len(files):,} of {len(layout.files):,} selected")
+    if labels is not None and not layout.summary and len(layout.classes) == len(labels) > MOST_SINGLE_CLASSES:
+        parts.append("each picture is its own class")
+    parts += layout.remarks
+    if layout.mixed:
+        parts.append("pictures both loose and in sub-folders: no classes")
+    parts += _changes(good, target)
+    parts += value_ranges.describe_values(_values_of(good), configured, target.value_range, _of_eight_bits(good))
+    if any(outcome.cut_off for outcome in good):
+        parts.append(f"{sum(outcome.cut_off for outcome in good):,} with values outside that range, clipped")
+    others = listing.describe_others(less=layout.inside in listing.possible_tables)
+    if others:
+        parts.append(others)
+    if listing.own:
+        parts.append(own_outputs.describe_outputs(listing.own))
+    if len(good) < len(files):
+        parts.append(f"{len(files) - len(good):,} left out: {describe_unusable(files, outcomes, 5)}")
+    return "; ".join(parts)
+
+
+def _changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:
+    """Describes each change and to how many images it was made."""
+    height, width = target.size
+    clear = "wholly transparent"
+    if target.channels == 4:
+        clear += " (if that band is not opacity, use dataset.bands=data)"
+    counts = (
+        (sum(outcome.reoriented for outcome in good), "reoriented by EXIF"),
+        (sum(outcome.profile for outcome in good), "converted to sRGB from another colour profile"),
+        (sum(outcome.recoloured == "grey" for outcome in good), "converted from colour to grey"),
+        (sum(outcome.recoloured == "colour" for outcome in good), "converted from grey to colour"),
+        (sum(outcome.flattened for outcome in good), f"with transparency put on {target.background}"),
+        (sum(outcome.transparent for outcome in good), clear),
+        (sum(outcome.share > 0 for outcome in good), _describe_fit(good, target)),
+        (sum(outcome.enlarged for outcome in good), f"smaller than {height} x {width}, enlarged"),
+    )
+    return [f"{count:,} {change}" for count, change in counts if count]
+
+
+def describe_fit(native: tuple[int, int], size: tuple[int, int]) -> str:
+    """Describes how images of one (height, width) are fitted to `size`; each part begins with a semicolon."""
+    fit = compute_fit(native[1], native[0], size, CROP)
+    cut = f"; each cropped to {_proportions(size)}, {_percent(fit.share)} removed" if fit.share > 0 else ""
+    enlarged = f"; each enlarged to {size[0]} x {size[1]}" if fit.enlarged else ""
+    return cut + enlarged
+
+
+def _proportions(size: tuple[int, int]) -> str:
+    """Returns width to height, such as `4:3`."""
+    divisor = math.gcd(*size)
+    return f"{size[1] // divisor}:{size[0] // divisor}"
+
+
+def _percent(share: float) -> str:
+    """Formats a share from 0 to 1, such as `18 %`."""
+    return "under 1 %" if share < 0.01 else f"{min(share, 0.99):.0%}".replace("%", " %")
+
+
+def _describe_fit(good: Sequence[ImageOutcome], target: TargetFormat) -> str:
+    """Describes how images were fitted to the size, with the largest share."""
+    proportions = _proportions(target.size)
+    most = max((outcome.share for outcome in good), default=0)
+    share = ("" if most < 10 else "up to ") + _percent(most / 1000)
+    if target.fit == CROP:
+        return f"cropped to {proportions}, {share} removed"
+    if target.fit == PAD:
+        ground = "transparent" if target.channels == 4 and target.bands == COLOUR else target.background
+        return f"padded to {proportions} with {ground}, {share} of the result"
+    return f"stretched to {proportions}, by {share}"
+
+
+def _values_of(good: Sequence[ImageOutcome]) -> list[ValueExtent]:
+    return [outcome.values for outcome in good if outcome.values is not None]
+
+
+def _of_eight_bits(good: Sequence[ImageOutcome]) -> int:
+    return sum(outcome.values is None or outcome.values.kind == value_ranges.EIGHT_BITS for outcome in good)
+
+
+def describe_unusable(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome], most: int) -> str:
+    """Names the first `most` unusable images, each with the reason."""
+    bad = [f"{file.name} ({outcome.bad})" for file, outcome in zip(files, outcomes, strict=True) if outcome.bad]
+    return first_few(bad, most)
+
+
+def _class_counts(classes: Sequence[str], labels: Tensor, chosen: Sequence[str] | None) -> str:
+    """Returns the classes with their numbers of images, such as `2 classes (cat 3, dog 2)`."""
+    counts = labels[labels >= 0].bincount(minlength=len(classes)).tolist()
+    pairs = zip(classes, counts, strict=True)
+    texts = [f"{name} {count:,}" for name, count in pairs if chosen is None or name in chosen]
+    return f"{count_noun(len(texts), 'class', 'classes')} ({first_few(texts, 10)})"
+
+
+# --- record ------------------------------------------------------------------------------------------------------
+
+
+def conversion_record(
+    listing: Listing,
+    files: Sequence[ListedFile],
+    outcomes: Sequence[ImageOutcome],
+    target: TargetFormat,
+    configured: ValueRange,
+) -> dict[str, Any]:
+    """Returns everything that was done to the images, for the record of a run."""
+    good = [outcome for outcome in outcomes if outcome.bad is None]
+    values = _values_of(good)
+    by_kind = {kind: [each for each in values if each.kind == kind] for kind in value_ranges.FULL_RANGES}
+    return {
+        "used": len(good),
+        "turned_by_exif": sum(outcome.reoriented for outcome in good),
+        "brought_to_srgb": sum(outcome.profile for outcome in good),
+        "made_grey": sum(outcome.recoloured == "grey" for outcome in good),
+        "made_colour": sum(outcome.recoloured == "colour" for outcome in good),
+        "put_on_background": sum(outcome.flattened for outcome in good),
+        "wholly_transparent": sum(outcome.transparent for outcome in good),
+        "fit": target.fit,
+        "fitted": sum(outcome.share > 0 for outcome in good),
+        "largest_share_fitted": max((outcome.share for outcome in good), default=0) / 1000,
+        "enlarged": sum(outcome.enlarged for outcome in good),
+        "value_range_asked": value_ranges.format_override(configured),
+        "value_range": value_ranges.format_override(target.value_range),
+        "values": {kind: _extent(extents) for kind, extents in by_kind.items() if extents},
+        "values_cut_off": sum(outcome.cut_off for outcome in good),
+        "arrays": listing.arrays[:MOST_RECORDED],
+        "other_files": listing.others,
+        "arrays_not_used": listing.unused_arrays[:MOST_RECORDED],
+        "own_outputs_left_out": ["/".join(each.parts) for each in listing.own][:MOST_RECORDED],
+        "left_out": [
+            f"{file.name} ({outcome.bad})" for file, outcome in zip(files, outcomes, strict=True) if outcome.bad
+        ][:MOST_RECORDED],
+    }
+
+
+def _extent(extents: Sequence[ValueExtent]) -> dict[str, float]:
+    """Returns the number of images, the lowest and the highest value."""
+    low, high = min(each.low for each in extents), max(each.high for each in extents)
+    return {"pictures": len(extents), "low": low, "high": high}

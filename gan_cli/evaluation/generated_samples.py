@@ -1,0 +1,65 @@
+"""Generates the samples that a generator is evaluated by: with seeds of their own, and classes as in the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from gan_cli.config.train_config import Config
+from gan_cli.data.dataset import Dataset, to_uint8
+from gan_cli.data.labels import encode_condition
+from gan_cli.errors import DivergedError
+from gan_cli.evaluation.reference import ProgressCallback, no_progress
+from gan_cli.models.build_networks import latent_of
+from gan_cli.models.generate import generate, latents_from_seeds
+from gan_cli.models.standing_statistics import standing_statistics
+from gan_cli.randomness import generator_for
+
+FIRST_EVALUATION_SEED = 1_000_000  # these seeds are used neither for sample grids nor for metrics during training
+STANDING_SEED, STANDING_BATCHES, STANDING_BATCH = 3_000_000, 100, 64
+
+
+def generate_samples(
+    generator: nn.Module,
+    config: Config,
+    dataset: Dataset,
+    seeds: range,
+    batch_size: int,
+    progress: ProgressCallback = no_progress,
+) -> Tensor:
+    """Generates uint8 images `[len(seeds), C, H, W]`, or points. DivergedError for samples that are not finite."""
+    conditions = _conditions(config, dataset, seeds)
+    fakes: list[Tensor] = []
+    for batch in generate(generator, latent_of(config), seeds, batch_size, conditions=conditions):
+        if not batch.isfinite().all():
+            raise DivergedError("its generator makes samples that are not finite")
+        fakes.append(to_uint8(batch))
+        progress("samples", sum(map(len, fakes)), len(seeds))
+    return torch.cat(fakes)
+
+
+def recompute_batch_norm_statistics(generator: nn.Module, config: Config, dataset: Dataset) -> nn.Module:
+    """A copy of the generator whose batch norm statistics are recomputed from its own samples (standing statistics).
+
+    The statistics of an averaged (EMA) generator do not belong to its averaged weights.
+    """
+    seeds = range(STANDING_SEED, STANDING_SEED + STANDING_BATCHES * STANDING_BATCH)
+    conditions = _conditions(config, dataset, seeds)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor | None]]:
+        for start in range(0, len(seeds), STANDING_BATCH):
+            part = slice(start, start + STANDING_BATCH)
+            yield latents_from_seeds(seeds[part], latent_of(config)), None if conditions is None else conditions[part]
+
+    return standing_statistics(generator, batches())
+
+
+def _conditions(config: Config, dataset: Dataset, seeds: range) -> Tensor | None:
+    """Conditions `[len(seeds), K]` of randomly drawn real samples; None for an unconditional run."""
+    classes = config.classes
+    if not classes or dataset.labels is None:
+        return None
+    drawn = torch.randint(len(dataset), (len(seeds),), generator=generator_for(seeds[0], "labels"))
+    return encode_condition(dataset.labels[drawn], len(classes))

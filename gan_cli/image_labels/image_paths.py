@@ -1,0 +1,263 @@
+"""Reads the images of one folder or archive, or of several as one data set."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from gan_cli.errors import GanCliError, UsageError, first_few, one_line
+from gan_cli.image_files.formats import stem_of
+from gan_cli.image_files.listing import EXPECTED, ListedFile, Listing, Reader, open_reader
+from gan_cli.image_files.natural_order import natural_key
+from gan_cli.image_files.path_lists import split_names
+from gan_cli.image_labels.attributes import LabelOptions
+from gan_cli.image_labels.find_labels import LABEL_KEYWORDS, find_labels
+from gan_cli.image_labels.layout import Layout, class_indices, layout_of_split, read_layout
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Paths = str | tuple[str, ...]
+MOST_NAMED = 3  # paths named in a message
+
+
+def split_paths(path: Paths) -> tuple[str, ...]:
+    """Splits `[a,b]` into two paths, unless a file or folder has that name."""
+    if not isinstance(path, str):
+        return tuple(path)
+    if not re.fullmatch(r"\[.+\]", path) or os.path.exists(path):
+        return (path,)
+    return tuple(_names(path[1:-1])) or (path,)
+
+
+def _names(text: str) -> list[str]:
+    """Splits names at commas; none if a quote is not closed."""
+    try:
+        return split_names(text)
+    except ValueError:
+        return []
+
+
+def check_paths(path: Paths) -> None:
+    """UsageError for a path that does not exist, is named twice or is inside another."""
+    paths = split_paths(path)
+    if not paths:
+        raise UsageError("dataset.path=[]: name at least one folder, zip or tar of pictures")
+    typed = path if isinstance(path, str) else f"[{','.join(path)}]"
+    if re.search(r"\],|,\[", typed) and not all(os.path.exists(os.path.expanduser(each)) for each in paths):
+        raise UsageError(
+            f"dataset.path={one_line(typed)}: paths are not swept: use a command for each; several folders as one"
+            " data set are dataset.path=[a,b]"
+        )
+    for each in paths:
+        if isinstance(path, str) and not os.path.exists(os.path.expanduser(each)):
+            names = _names(each)
+            if len(names) > 1 and all(os.path.exists(os.path.expanduser(name)) for name in names):
+                raise UsageError(
+                    f"dataset.path={one_line(each)}: not found; several folders as one data set are"
+                    f" dataset.path=[{one_line(','.join(names))}], and paths are not swept: use a command for each"
+                )
+        _check_exists(each)
+    real = [os.path.realpath(os.path.expanduser(each)) for each in paths]
+    for number, one in enumerate(real):
+        for other in real[:number] + real[number + 1 :]:
+            if one == other or one.startswith(other + os.sep):
+                raise UsageError(
+                    f"dataset.path: {one_line(paths[number])} is named twice, or inside another: name it once"
+                )
+
+
+def _check_exists(path: str) -> None:
+    """UsageError for a path that does not exist or cannot be read."""
+    expanded = os.path.expanduser(path)
+    try:
+        os.stat(expanded)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise UsageError(f"dataset.path={one_line(expanded)}: not found, {EXPECTED}") from None
+    except OSError as error:
+        raise UsageError(f"dataset.path={one_line(expanded)}: cannot be read ({error.strerror})") from None
+
+
+class ImageReader:
+    """Lists and reads the images of one path or of several; a `Reader` over readers."""
+
+    def __init__(self, paths: Sequence[str], readers: Sequence[Reader]) -> None:
+        self._readers = dict(zip(paths, readers, strict=True))
+        self._only = readers[0] if len(readers) == 1 else None
+        self.listing = self._only.listing if self._only is not None else _combined(paths, readers)
+
+    def read(self, file: ListedFile) -> bytes:
+        reader, own = self._owner(file)
+        return reader.read(own)
+
+    def picture(self, file: ListedFile) -> bytes | np.ndarray:
+        reader, own = self._owner(file)
+        return reader.picture(own)
+
+    def _owner(self, file: ListedFile) -> tuple[Reader, ListedFile]:
+        """Returns the reader of a file, and the file as that reader listed it."""
+        if self._only is not None:
+            return self._only, file
+        return self._readers[file.parts[0]], dataclasses.replace(file, parts=file.parts[1:])
+
+    def read_layout(self, how: LabelOptions, split: str) -> Layout:
+        """Returns the images of the split with their labels.
+
+        Each of several paths has its own layout. A path without classes becomes one class with the name of the path.
+        """
+        if self._only is not None:
+            return read_layout(next(iter(self._readers)), how, self._only, split)
+        layouts = self._layouts(how, split)
+        self.listing.unused_arrays = [
+            name for reader in self._readers.values() for name in reader.listing.unused_arrays
+        ]
+        if how.table is not None and how.table not in LABEL_KEYWORDS:
+            return self._of_one_table(how, layouts)
+        return _united(layouts)
+
+    def count(self, split: str) -> int:
+        """Counts the images of the split that seem readable."""
+        how = LabelOptions()
+        if self._only is not None:
+            layouts = [layout_of_split(self._only.listing, split, how)]
+        else:
+            layouts = list(self._layouts(how._replace(table="none"), split).values())
+        return sum(file.bad is None for layout in layouts for file in layout.files)
+
+    def _layouts(self, how: LabelOptions, split: str) -> dict[str, Layout]:
+        """Returns the layout of each path that has the split. UsageError if none has it."""
+        found, refused = {}, None
+        one_table = how.table is not None and how.table not in LABEL_KEYWORDS
+        for path, reader in self._readers.items():
+            try:
+                each = (
+                    layout_of_split(reader.listing, split, how) if one_table else read_layout(path, how, reader, split)
+                )
+            except UsageError as error:
+                if split == "train":
+                    raise
+                refused = error
+            else:
+                found[path] = each
+        if not found and refused is not None:
+            raise refused
+        return found
+
+    def _of_one_table(self, how: LabelOptions, layouts: dict[str, Layout]) -> Layout:
+        """Labels the images of all paths by the one table that `dataset.labels` names."""
+        files = [file for layout in layouts.values() for file in layout.files]
+        found = find_labels("", how, _NoTables(self.listing), files, ())
+        layout = _united(layouts)
+        if found.attributes is None:
+            return layout._replace(remarks=(*layout.remarks, *found.remarks))
+        several = list(zip(*found.attributes.labels, strict=True))
+        labels = several if len(found.attributes.labels) > 1 else found.attributes.labels[0]
+        attributes = found.attributes
+        return layout._replace(
+            labels=labels, classes=attributes.classes, summary=attributes.summary, remarks=attributes.remarks
+        )
+
+
+class _NoTables:
+    """A reader without tables: the table of several paths lies outside of them."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.listing = dataclasses.replace(listing, tables=[], possible_tables=[])
+
+    def read(self, file: ListedFile) -> bytes:
+        raise AssertionError(file)
+
+    picture = read
+
+
+@contextlib.contextmanager
+def open_images(path: Paths) -> Iterator[ImageReader]:
+    """Opens `path`, which may be several. UsageError if one is neither a folder nor a file of images."""
+    check_paths(path)
+    paths = split_paths(path)
+    with contextlib.ExitStack() as stack:
+        yield ImageReader(paths, [stack.enter_context(open_reader(each)) for each in paths])
+
+
+def count_images(path: Paths, split: str, how: LabelOptions, classes: tuple[str, ...] | None) -> int | None:
+    """Counts the images that a run reads at `path`, by names alone; None if it cannot read them."""
+    try:
+        with open_images(path) as pictures:
+            if classes is None:
+                return pictures.count(split)
+            layout = pictures.read_layout(how, split)
+            chosen = {*class_indices(classes, layout.labels, layout.classes)}
+            labelled_files = zip(layout.files, layout.labels or (), strict=True)
+            return sum(label in chosen for file, label in labelled_files if file.bad is None)
+    except (GanCliError, OSError, ValueError):
+        return None
+
+
+# --- combining ---------------------------------------------------------------------------------------------------
+
+
+def _combined(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
+    """Combines the listings. The path of each file begins with what was typed for its folder or archive."""
+    shown = [one_line(os.path.expanduser(path)) for path in paths]
+    listing = Listing(first_few(shown, MOST_NAMED) if len(shown) > MOST_NAMED else " and ".join(shown))
+    for path, reader in zip(paths, readers, strict=True):
+        listing.own += [own._replace(parts=(path, *own.parts)) for own in reader.listing.own]
+        listing.files += [dataclasses.replace(file, parts=(path, *file.parts)) for file in reader.listing.files]
+        listing.arrays += reader.listing.arrays
+        listing.unused_arrays += reader.listing.unused_arrays
+        listing.others += reader.listing.others
+        listing.container_kinds += reader.listing.container_kinds
+        listing.first_advice = listing.first_advice or reader.listing.first_advice
+    return listing
+
+
+def _united(layouts: dict[str, Layout]) -> Layout:
+    """Combines the layouts of several paths. The path of each image begins with what was typed for its folder."""
+    files = [
+        dataclasses.replace(file, parts=(path, *file.parts))
+        for path, layout in layouts.items()
+        for file in layout.files
+    ]
+    own_class = {path: _class_name(path) for path, layout in layouts.items() if layout.labels is None}
+    rows = [row for path, layout in layouts.items() for row in _values(layout, own_class.get(path))]
+    attributes = list(dict.fromkeys(tuple(row) for row in rows))
+    if len(attributes) > 1:
+        one, other = (", ".join(names) if names != ("",) else "plain classes" for names in attributes[:2])
+        raise UsageError(f"dataset.path: some of these pictures have {one}, some {other}; give all the same columns")
+    classes: list[str] = []
+    columns = []
+    for name in attributes[0]:
+        values = sorted({row[name] for row in rows} - {None}, key=lambda value: natural_key(str(value)))
+        numbers = {value: len(classes) + number for number, value in enumerate(values)}
+        columns.append([numbers.get(row[name], -1) for row in rows])
+        classes += [f"{name}={value}" if name else str(value) for value in values]
+    labels = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+    remarks = [remark for layout in layouts.values() for remark in (layout.summary, *layout.remarks) if remark]
+    if own_class:
+        each = "each folder" if len(own_class) == len(layouts) else " and ".join(map(one_line, own_class))
+        remarks.append(f"{each} a class")
+    return Layout(files, labels, tuple(classes), (), mixed=False, remarks=tuple(remarks))
+
+
+def _values(layout: Layout, own_class: str | None) -> list[dict[str, str | None]]:
+    """Returns for each image its value of each attribute. Plain classes are an attribute with an empty name."""
+    if layout.labels is None:
+        return [{"": own_class} for _ in layout.files]
+    found = []
+    several = isinstance(layout.labels[0], tuple)
+    names = list(dict.fromkeys(name.rpartition("=")[0] for name in layout.classes)) if several else [""]
+    for label in layout.labels:
+        numbers = label if isinstance(label, tuple) else (label,)
+        values = [layout.classes[number].rpartition("=")[2] if number >= 0 else None for number in numbers]
+        found.append(dict(zip(names, values, strict=True)))
+    return found
+
+
+def _class_name(path: str) -> str:
+    """Returns the name of a path as a class."""
+    name = os.path.basename(os.path.abspath(os.path.expanduser(path)))
+    return one_line(stem_of(name))

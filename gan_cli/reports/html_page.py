@@ -1,0 +1,112 @@
+"""Renders a report into one HTML file. It runs no script but its own, and loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_cli import __version__
+from gan_cli.errors import StorageError
+from gan_cli.reports import safe_values
+from gan_cli.storage.symlinks import remove_symlink
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+NAME = "report.html"
+GENERATOR = "gan-cli"
+LARGEST_PAGE = 15_000_000  # bytes
+BUDGETS = (11_000_000, 4_000_000, 0)  # bytes for images in base64; smaller ones if texts and curves need more room
+HEAD = 4096  # bytes at the start of a page that contain its generator tag
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    """The Jinja environment. Jinja is imported when a page is written, not when a run starts."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {"format_number": safe_values.format_number}
+    return environment
+
+
+def render(template: str, values: dict[str, Any]) -> str:
+    """Renders a page. Its content security policy allows only its own style and script, by their hashes."""
+    from markupsafe import Markup
+
+    own = {name: _read_asset(name) for name in ("style.css", "script.js")}
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **values,
+            generator=f"{GENERATOR} {__version__}",
+            style=Markup(own["style.css"]),
+            script=Markup(own["script.js"]),
+            style_hash=_hash(own["style.css"]),
+            script_hash=_hash(own["script.js"]),
+        )
+    )
+
+
+@lru_cache(maxsize=2)
+def _read_asset(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def fit_page_size(build: Callable[[int], str]) -> bytes:
+    """Builds the page with the largest budget for images (in bytes) with which it has at most LARGEST_PAGE bytes."""
+    for budget in BUDGETS:
+        page = build(budget).encode("utf-8", errors="replace")
+        if len(page) <= LARGEST_PAGE:
+            break
+    return page
+
+
+def choose_report_path(folder: Path) -> Path:
+    """`report.html` in the folder, or `report-2.html` ... if a file of that name was not written by gan-cli."""
+    names = [NAME, *(NAME.replace(".", f"-{count}.") for count in range(2, 1000))]
+    return next((folder / name for name in names if is_ours(folder / name)), folder / names[-1])
+
+
+def is_ours(path: Path) -> bool:
+    """Whether the path may be written: it does not exist, or is a page whose generator tag is gan-cli's."""
+    if not os.path.lexists(path):
+        return True
+    try:
+        if not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            return f'<meta name="generator" content="{GENERATOR} '.encode() in file.read(HEAD)
+    except OSError:
+        return False
+
+
+def write_page(page: bytes, path: Path) -> Path:
+    """Writes the page atomically and returns its path. StorageError if it cannot be written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # several processes may write the same page
+    try:
+        remove_symlink(temporary).write_bytes(page)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
+    return path

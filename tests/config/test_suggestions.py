@@ -1,0 +1,144 @@
+"""First mistakes get a line that says what to type, and every way that a hint names exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from gan_cli.cli.main import run_command
+from gan_cli.config import suggestions
+from gan_cli.config.commands import SCHEMAS
+from gan_cli.config.compose import groups
+from gan_cli.config.schema import list_keys
+from gan_cli.config.train_config import Config
+from gan_cli.errors import count_noun
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "words"),
+    [
+        ("train", ["dataset=./many"], "write dataset=folder dataset.path=./many"),
+        ("train", ["dataset=pictures.zip"], "write dataset=folder dataset.path=pictures.zip"),
+        ("train", ["dataset=many"], "write dataset=folder dataset.path=many"),
+        ("train", ["dataset.path=many"], "dataset.path: not a key of the chosen option"),
+        ("train", ["dataset.path=many"], "; add dataset=folder"),
+        (
+            "train",
+            ["dataset=https://x.org/a"],
+            "download what is there, and give its path as dataset=folder dataset.path=",
+        ),
+        (
+            "train",
+            ["dataset=folder", "dataset.path=https://x.org/a.zip"],
+            "dataset.path=https://x.org/a.zip: URLs",
+        ),
+        ("train", ["init_from=hf://a/b"], "init_from=hf://a/b: URLs are not read or written"),
+        ("sample", ["s3://x/y.safetensors"], "give its path as ckpt=..."),
+        ("eval", ["real=http://x", "fake=y"], "give its path as real=..."),
+        ("train", ["./many"], "for images write dataset=folder dataset.path=./many"),
+        ("train", ["b02"], "continue that run with resume=b02"),
+        ("train", ["x" * 300], "expected key=value; see --help"),
+        ("train", ["outputs/b02"], "resume=outputs/b02, start from its networks with init_from=outputs/b02"),
+        ("train", ["epochs=10"], "unknown key epochs: here it is steps=..."),
+        ("train", ["num-epochs=10"], "here it is steps=..."),
+        ("train", ["resolution=64"], "here it is image_size=..."),
+        ("train", ["epoks=10"], "did you mean 'steps'"),
+        ("train", ["lr=0.1"], "did you mean 'optimizer.lr'"),
+        ("train", ["device=gpu"], "write device=cuda"),
+        ("train", ["device=cuda:1"], "write device=cuda device.index=1"),
+        ("sample", ["device=cuda:0"], "write device=cuda device.index=0"),
+        ("train", ["device.index=1"], "add device=cuda"),
+        ("train", ["regularizer.lecam.weight=1"], "add regularizer=lecam"),
+        ("train", ["architecture.generator.attention=8"], "add architecture/generator=resnet"),
+        ("train", ["loss=wgan-gp"], "write loss=wasserstein regularizer=gradient_penalty"),
+        ("sample", ["count=5"], "here it is n=..."),
+        ("eval", ["fid=true"], "here it is extractor=inception metrics=[frechet,kernel]"),
+        ("export", ["model=x"], "here it is ckpt=RUN"),
+    ],
+)
+def test_a_mistake_says_what_to_type(
+    here: Path, capsys: pytest.CaptureFixture[str], command: str, typed: list[str], words: str
+) -> None:
+    Path("many").mkdir()
+    (Path("outputs") / "b02" / "2026-01-01_000000" / "checkpoints").mkdir(parents=True)
+    (Path("outputs") / "b02" / "2026-01-01_000000" / "config.json").write_text("{}")
+    assert run_command(command, typed) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def ways(table: dict[str, str]) -> list[str]:
+    return [way for text in table.values() for way in re.findall(r"([a-z0-9_./]+)=", text)]
+
+
+@pytest.mark.parametrize("command", suggestions.KEYS_OF_OTHER_TOOLS)
+def test_every_hint_names_keys_that_exist_for_words_that_do_not(command: str) -> None:
+    known = {dotted for dotted, _ in list_keys(SCHEMAS[command])} | groups(command).keys()
+    assert {way for way in ways(suggestions.KEYS_OF_OTHER_TOOLS[command]) if way not in known} == set()
+    words = [word for text in suggestions.KEYS_OF_OTHER_TOOLS[command] for word in text.split()]
+    assert len(set(words)) == len(words)
+    assert not {*words} & known
+
+
+def test_every_hint_for_an_option_names_one() -> None:
+    options = groups()
+    for group, table in suggestions.OPTIONS_OF_OTHER_TOOLS.items():
+        for way in table.values():
+            for key, value in (part.split("=") for part in way.split()):
+                assert value in options[key], way
+        assert not {word for text in table for word in text.split()} & {*options[group]}
+
+
+def test_the_options_that_have_a_key() -> None:
+    assert suggestions.options_with_key(Config, "dataset.path") == ["dataset=folder"]
+    assert (
+        suggestions.options_with_key(Config, "steps") == suggestions.options_with_key(Config, "dataset.nothing") == []
+    )
+    assert suggestions.describe_choices(["a=1", "a=2"]) == "choose a=1 or a=2"
+
+
+def test_one_is_no_plural() -> None:
+    assert [count_noun(n, "job") for n in (0, 1, 2, 1000)] == ["0 jobs", "1 job", "2 jobs", "1,000 jobs"]
+    assert count_noun(1, "class", "classes") == "1 class"
+    assert count_noun(3, "class", "classes") == "3 classes"
+
+
+NOUNS = ["jobs", "seeds", "walks", "samples", "images", "steps", "runs", "evaluations", "epochs", "combinations"]
+MENDED = (
+    "config/hints",
+    "data/dataset",
+    "data/datasets/downloaded_archives",
+    "data/labels",
+    "evaluation/reference",
+    "export/export",
+    "images/animation",
+    "launch/dry_run",
+    "launch/run_training",
+    "reports/report",
+    "reports/run_page",
+    "sampling/interpolation",
+    "sampling/load_generator",
+    "sampling/sample",
+    "storage/locate",
+    "storage/output_file",
+    "sweeps/compare",
+    "sweeps/sweep",
+    "training/best_checkpoint",
+    "training/budget",
+)
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_numbers_are_told_by_counted(name: str) -> None:
+    """No f-string writes `{number} jobs` itself, which would say 1 jobs; a constant is no number that can be 1."""
+    for node in ast.walk(ast.parse((ROOT / "gan_cli" / f"{name}.py").read_text())):
+        for value, text in zip(node.values, node.values[1:], strict=False) if isinstance(node, ast.JoinedStr) else ():
+            if isinstance(value, ast.FormattedValue) and isinstance(text, ast.Constant):
+                word = re.match(r" ([a-z]+)", str(text.value))
+                constant = ast.unparse(value.value).isupper()
+                assert constant or word is None or word[1] not in NOUNS, f"line {node.lineno}: {ast.unparse(node)}"

@@ -1,0 +1,63 @@
+"""Whether a classifier knows the classes at all: against exact binomial tests, and where samples are few."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy import stats
+
+from gan_cli.data.labels import attributes_of
+from gan_cli.evaluation.metrics import chance_level
+from gan_cli.evaluation.metrics.chance_level import assess_classifier, is_at_chance, majority_class_accuracy
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "tested", "guess", "expected"),
+    [
+        (0.333, 12, 0.5, True),  # below guessing
+        (0.0, 4, 0.5, True),
+        (8 / 12, 12, 0.5, True),  # as one in five that guess
+        (10 / 12, 12, 0.5, False),
+        (1.0, 2, 0.5, False),  # always right, of however few
+        (0.5, 2, 0.5, True),
+        (0.12, 100, 0.1, True),
+        (0.2, 100, 0.1, False),
+        (0.13, 5000, 0.1, False),
+        (0.11, 100_000, 0.1, True),  # no chance, but of no use
+        (0.9, 1000, 0.9, True),  # the most frequent class, always
+        (0.93, 1000, 0.9, False),
+        (1.0, 50, 1.0, True),  # there is one class
+    ],
+)
+def test_at_chance(accuracy: float, tested: int, guess: float, expected: bool) -> None:
+    assert is_at_chance(accuracy, tested, guess) == expected
+
+
+@pytest.mark.parametrize(("right", "tested", "guess"), [(3, 12, 0.5), (9, 12, 0.5), (1, 7, 1 / 70), (200, 1500, 0.1)])
+def test_the_probability_is_scipy_s(right: int, tested: int, guess: float) -> None:
+    expected = stats.binom.sf(right - 1, tested, guess)
+    assert chance_level._binomial_tail(right, tested, guess) == pytest.approx(expected, rel=1e-9)
+
+
+def test_one_that_guesses_passes_as_seldom_as_is_said() -> None:
+    right = stats.binom(200, 0.25).rvs(4000, random_state=0)
+    assert sum(not is_at_chance(each / 200, 200, 0.25) for each in right) / 4000 < chance_level.SIGNIFICANCE_LEVEL
+
+
+def test_guessing_is_to_name_the_most_frequent_class() -> None:
+    assert majority_class_accuracy(torch.tensor([0, 0, 0, 1]), attributes_of(["a", "b"])) == 0.75
+    several = attributes_of(["hair=red", "hair=black", "hat=no", "hat=yes"])
+    labels = torch.tensor([[0, 2], [1, 2], [1, 3], [-1, 2]])
+    assert majority_class_accuracy(labels, several) == pytest.approx(5 / 7)
+
+
+def test_what_is_said() -> None:
+    labels = torch.tensor([0, 1] * 60)
+    known = assess_classifier(0.9, labels, attributes_of(["a", "b"]))
+    assert known == (False, "classifier: accuracy 90.0% on the tenth of the data that it was not trained on")
+    guesses = assess_classifier(4 / 12, labels, attributes_of(["a", "b"]))
+    assert guesses.at_chance
+    assert guesses.summary.endswith(
+        "accuracy 33.3% on the tenth of the data that it was not trained on (12 samples),"
+        " no better than guessing (50.0%)"
+    )

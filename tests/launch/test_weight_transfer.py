@@ -1,0 +1,233 @@
+"""`init_from` where not everything fits: layers are taken over by name and shape, classes by their names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY_IMAGES, compose, without
+from test_resume import assert_equal_runs, last, stop_after
+
+from gan_cli.cli.main import run_command
+from gan_cli.config.train_config import Config
+from gan_cli.data.load_dataset import build_dataset, with_classes
+from gan_cli.errors import UsageError
+from gan_cli.launch import weight_transfer
+from gan_cli.launch.fine_tune import adopt_networks
+from gan_cli.state import checkpoint
+from gan_cli.state.checkpoint import Checkpoint, Provenance
+from gan_cli.state.train_state import Counters, TrainState, build_state, state_tensors
+
+CPU = torch.device("cpu")
+DATA = [override for override in TINY_IMAGES if not override.startswith(("architecture", "image_size"))]
+
+
+def settled(*overrides: str) -> Config:
+    config = compose(*overrides)
+    return with_classes(config, build_dataset(config.dataset, config.image_size))
+
+
+def made(config: Config) -> Checkpoint:
+    """What a run of this config would leave, of weights as they are drawn with another seed."""
+    state = build_state(dataclasses.replace(config, seed=77), CPU)
+    provenance = Provenance("0", "0", 1, "cpu", "0", 0.0, 0.0, None, None)
+    tensors = {name: tensor.detach().clone() for name, tensor in state_tensors(state).items()}
+    return Checkpoint(Path("old"), config, Counters(step=5), provenance, {}, "0" * 64, tensors)
+
+
+def taken_over(old: Config, *overrides: str) -> tuple[TrainState, Checkpoint, dict[str, weight_transfer.Transfer]]:
+    base = made(old)
+    named = tuple(override.partition("=")[0].replace("/", ".") for override in overrides)
+    config = adopt_networks(compose(*overrides, "init_from=old"), old, named)
+    config = with_classes(config, build_dataset(config.dataset, config.image_size))
+    state = build_state(config, CPU)
+    return state, base, weight_transfer.transfer_weights(state, config, base)
+
+
+def same(state: TrainState, base: Checkpoint, name: str, old: str | None = None) -> bool:
+    return torch.equal(state_tensors(state)[name], base.tensors[old or name])
+
+
+def test_all_is_taken_where_all_fits() -> None:
+    state, base, taken = taken_over(settled(*TINY_IMAGES), *DATA)
+    assert not any(each.new for each in taken.values())
+    assert weight_transfer.describe_transfers(taken) == ""
+    assert not state.counters.new_layers
+    assert all(same(state, base, name) for name in state_tensors(state))
+
+
+@pytest.mark.parametrize("architecture", ["subpixel", "dcgan", "resnet"])
+def test_another_size_keeps_the_layers_that_make_and_judge_pixels(architecture: str) -> None:
+    chosen = [*without(TINY_IMAGES, "image_size"), f"architecture={architecture}"]
+    state, base, taken = taken_over(settled(*chosen, "image_size=32"), *DATA, "image_size=64")
+    layers = [len(state.generator.layers), len(build_state(base.config, CPU).generator.layers)]
+    number = max(
+        int(name.split(".")[2]) for name in base.tensors if name.startswith("generator.layers.") and "weight" in name
+    )
+    last_layer = f"generator.layers.{number + layers[0] - layers[1]}.weight"
+    assert same(state, base, last_layer, f"generator.layers.{number}.weight")
+    assert taken["generator"].new
+    assert taken["generator"].share > 0.1
+    first = next(name for name in base.tensors if name.startswith("discriminator.layers"))
+    assert same(state, base, first)
+    assert state.counters.new_layers
+    assert "taken over: generator " in weight_transfer.describe_transfers(taken)
+    assert "of its weights; new: " in weight_transfer.describe_transfers(taken)
+
+
+@pytest.mark.parametrize("architecture", ["subpixel", "dcgan", "resnet", "mlp"])
+def test_grey_becomes_colour_that_is_grey_at_first(architecture: str) -> None:
+    chosen = TINY_IMAGES if architecture != "mlp" else without(TINY_IMAGES, "architecture")
+    old = settled(*chosen, f"architecture={architecture}")
+    state, base, taken = taken_over(old, *DATA, "dataset.image_channels=3")
+    assert not taken["generator"].new
+    latent = torch.randn(4, old.architecture.generator.latent_dim)
+    before = build_state(old, CPU)
+    weight_transfer.transfer_weights(before, old, base)
+    grey, colour = (each.generator.eval()(latent, None) for each in (before, state))
+    torch.testing.assert_close(colour, grey.expand(-1, 3, -1, -1))
+    if architecture != "mlp":
+        assert not taken["discriminator"].new
+        logits = [each.discriminator.eval()(image, None) for each, image in ((before, grey), (state, colour))]
+        torch.testing.assert_close(*logits)
+
+
+def test_colour_to_grey_has_new_first_and_last_layers() -> None:
+    state, base, taken = taken_over(settled(*TINY_IMAGES, "dataset.image_channels=3"), *DATA)
+    assert [len(each.new) for each in taken.values()] == [1, 1]
+    assert same(state, base, "generator.project.weight")
+    assert state.generator_ema is not None
+    assert torch.equal(state.generator_ema.project.weight, base.tensors["generator_ema.project.weight"])
+
+
+@pytest.mark.parametrize("architecture", ["dcgan", "mlp"])
+def test_a_layer_whose_places_lie_otherwise_is_new_though_its_shape_is_the_same(architecture: str) -> None:
+    """36 x 64 is made from 5 x 8 places of 16 channels, 60 x 80 from 4 x 5 of 32; 32 x 64 has the pixels of 64 x 32."""
+    sizes = ["[36,64]", "[60,80]"] if architecture == "dcgan" else ["[32,64]", "[64,32]"]
+    chosen = without(TINY_IMAGES, "image_size", *([] if architecture == "dcgan" else ["architecture"]))
+    old = settled(*chosen, f"architecture={architecture}", f"image_size={sizes[0]}")
+    state, base, taken = taken_over(old, *DATA, f"image_size={sizes[1]}")
+    first, last = ("project", "score") if architecture == "dcgan" else ("output.0", "hidden.0")
+    for role, layer in (("generator", first), ("discriminator", last)):
+        assert state_tensors(state)[f"{role}.{layer}.weight"].shape == base.tensors[f"{role}.{layer}.weight"].shape
+        assert layer in taken[role].new
+
+
+TWO = "dataset.classes=[filled circle,outlined circle]"
+OTHER = "dataset.classes=[outlined circle,filled cross]"
+
+
+@pytest.mark.parametrize("way", ["projection", "acgan", "concat"])
+def test_classes_in_both_keep_their_weights_whatever_their_number(way: str) -> None:
+    old = settled(*TINY_IMAGES, f"conditioning={way}", TWO)
+    state, base, taken = taken_over(old, *DATA, OTHER)
+    has = [build_dataset(old.dataset, 16).classes, ("outlined circle", "filled cross")]
+    tensors = state_tensors(state)
+    checked = 0
+    for name, side in (
+        ("discriminator.classes.weight", 0), ("discriminator.classes.bias", 0), ("generator.entry.embed.weight", 1),
+        *((name, 1) for name in tensors if name.startswith("generator.") and name.endswith("scale.weight")),
+    ):  # fmt: skip
+        if name in tensors:
+            old_part, new_part = (each.select(side, 0) if each.ndim > side else each for each in (
+                base.tensors[name].transpose(0, side)[[has[0].index("outlined circle")]].transpose(0, side),
+                tensors[name].transpose(0, side)[[has[1].index("outlined circle")]].transpose(0, side),
+            ))  # fmt: skip
+            assert torch.equal(old_part, new_part), name
+            assert not torch.equal(base.tensors[name], tensors[name]) or "scale" in name
+            checked += 1
+    assert checked
+    assert not any(each.new for each in taken.values())
+
+
+def test_it_is_told_which_classes_are_new_and_which_are_left_out() -> None:
+    assert weight_transfer.describe_classes(("a", "b"), ("b", "a")) == ""
+    told = weight_transfer.describe_classes(("cats", "dogs"), ("birds", "cats", "fish"))
+    assert told == "classes of init_from: known cats; new birds, fish; left out dogs"
+    assert weight_transfer.describe_classes(("cats", "dogs"), ()) == "classes of init_from: left out cats, dogs"
+    many = [str(number) for number in range(9)]
+    assert weight_transfer.describe_classes((), many) == "classes of init_from: new 0, 1, 2, 3, 4, 5 and 3 more"
+
+
+def test_a_new_run_says_which_classes_are_new(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    old = train(*TINY_IMAGES, "steps=1", "name=old")
+    line = [*DATA, f"init_from={old}", OTHER, "conditioning=projection", "dry_run=true"]
+    assert run_command("train", line) == 0
+    assert "classes of init_from: new outlined circle, filled cross" in capsys.readouterr().out
+
+
+def test_the_same_classes_in_another_order_are_not_mixed_up() -> None:
+    old = settled(*TINY_IMAGES, "conditioning=projection", TWO)
+    base = made(old)
+    turned = dataclasses.replace(
+        old, init_from="old", conditioning=dataclasses.replace(old.conditioning, classes=old.classes[::-1])
+    )
+    state = build_state(turned, CPU)
+    weight_transfer.transfer_weights(state, turned, base)
+    assert torch.equal(
+        state_tensors(state)["discriminator.classes.weight"], base.tensors["discriminator.classes.weight"].flip(0)
+    )
+
+
+def test_nothing_is_new_where_only_the_order_of_classes_is() -> None:
+    old = settled(*TINY_IMAGES, "conditioning=projection", TWO, "architecture.discriminator.normalization=spectral")
+    base = made(old)
+    conditioning = dataclasses.replace(old.conditioning, classes=old.classes[::-1])
+    state = build_state(dataclasses.replace(old, conditioning=conditioning), CPU)
+    taken = weight_transfer.transfer_weights(state, dataclasses.replace(old, conditioning=conditioning), base)
+    assert not any(each.new for each in taken.values())
+    name = "discriminator.classes.parametrizations.weight.0._"
+    now = state_tensors(state)
+    assert torch.equal(now[f"{name}u"], base.tensors[f"{name}u"].flip(0))
+    assert torch.equal(now[f"{name}v"], base.tensors[f"{name}v"])
+
+
+def test_conditioning_may_come_and_go() -> None:
+    bare, asked = settled(*TINY_IMAGES), settled(*TINY_IMAGES, "conditioning=projection")
+    state, base, taken = taken_over(bare, *DATA, "conditioning=projection")
+    assert "classes" in taken["discriminator"].new
+    assert all(layer.endswith(("scale", "shift")) for layer in taken["generator"].new)
+    assert same(state, base, "generator.project.weight")
+    state, base, taken = taken_over(asked, *DATA, "conditioning=none")
+    assert not any(each.new for each in taken.values())
+    assert same(state, base, "discriminator.score.weight")
+
+
+def test_a_new_layer_is_not_frozen() -> None:
+    colour = settled(*TINY_IMAGES, "dataset.image_channels=3")
+    with pytest.raises(UsageError, match=r"freeze_discriminator_layers=1: layers\.1 is new here"):
+        taken_over(colour, *DATA, "training.freeze_discriminator_layers=1")
+
+
+def test_nothing_that_fits_is_refused() -> None:
+    base = made(settled("dataset=shapes", "image_size=16", "architecture=mlp"))
+    config = settled(*TINY_IMAGES)
+    with pytest.raises(UsageError, match="none of its layers fits"):
+        weight_transfer.transfer_weights(build_state(config, CPU), config, base)
+
+
+def test_a_run_says_and_records_it_and_goes_on_bit_for_bit(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = train(*TINY_IMAGES, "steps=2", "name=old")
+    line = [*DATA, f"init_from={old}", "image_size=32", "steps=4"]
+    assert run_command("train", [*line, "dry_run=true"]) == 0
+    assert "taken over: generator " in capsys.readouterr().out
+    whole = train(*line, "name=whole")
+    assert "taken over: generator " in (whole / "train.log").read_text()
+    record = json.loads((whole / "config.json").read_text())["taken_over"]
+    assert "project" in record["generator"]["new"]
+    assert record["discriminator"]["taken"]
+    assert last(whole).config.image_size == 32
+    assert last(whole).counters.new_layers
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        broken = train(*line, "name=broken", code=130)
+    train(f"resume={broken}")
+    assert_equal_runs(whole, broken)
+    assert train(*line, "name=broken", "resume=auto") == broken
+    assert checkpoint.load(broken / "checkpoints/last.safetensors").counters.step == 4
