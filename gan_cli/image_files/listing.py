@@ -1,19 +1,14 @@
-"""Lists the images in a folder, zip, tar or single file, and gives access to their bytes."""
+"""The list of the images in a folder, zip, tar or single file, and what a reader of their bytes is."""
 
 from __future__ import annotations
 
-import os
-import stat
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gan_cli.errors import StorageError, UsageError, first_few, one_line
-from gan_cli.image_files import arrays, formats
-from gan_cli.image_files import own_outputs as own
+from gan_cli.errors import UsageError, first_few, one_line
+from gan_cli.image_files import arrays, formats, own_outputs
 from gan_cli.image_files.arrays import ArrayLocation
 from gan_cli.image_files.bad_image import BadImageError
 from gan_cli.image_files.formats import READ_SUFFIXES
@@ -22,7 +17,7 @@ from gan_cli.image_files.own_outputs import OwnOutput
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["READ_SUFFIXES", "BadImageError", "ListedFile", "Listing", "Reader", "open_reader"]
+__all__ = ["READ_SUFFIXES", "BadImageError", "ListedFile", "Listing", "Reader"]
 TABLE = "labels.csv"
 TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl")  # suffixes of possible tables of other names
 MOST_CANDIDATES = 1000
@@ -191,64 +186,6 @@ class Reader(Protocol):
         """Reads an encoded image as bytes, or an image of an array as `[H, W]` or `[H, W, C]`."""
 
 
-@contextmanager
-def open_reader(path: str) -> Iterator[Reader]:
-    """Opens the reader of a folder, zip, tar or single file. UsageError if it is none of these."""
-    expanded = os.path.expanduser(path)
-    shown = one_line(expanded)
-    try:
-        mode = os.stat(expanded).st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise UsageError(f"dataset.path={shown}: not found, {EXPECTED}") from None
-    except OSError as error:
-        raise UsageError(f"dataset.path={shown}: cannot be read ({error.strerror})") from None
-    if stat.S_ISDIR(mode):
-        if own.output_kind_at(expanded) == own.RUN:
-            raise UsageError(
-                f"dataset.path={shown}: is a run of gan-train, whose pictures are grids; gan-sample ckpt=... "
-                "format=images writes a folder of single pictures"
-            )
-        from gan_cli.image_files.folder_reader import FolderReader
-
-        yield FolderReader(expanded, shown)
-    elif stat.S_ISREG(mode):
-        with _opened_file(expanded, shown) as reader:
-            yield reader
-    else:
-        raise UsageError(f"dataset.path={shown}: neither a folder nor a file, {EXPECTED}")
-
-
-def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
-    """Returns the reader of a file, by its suffix and its first bytes."""
-    from gan_cli.image_files import archive_reader
-
-    try:
-        with open(path, "rb") as file:
-            start = file.read(512)
-    except PermissionError as error:
-        raise UsageError(f"dataset.path={shown}: cannot be read ({error.strerror})") from None
-    except OSError as error:
-        raise StorageError(f"{shown}: cannot be read ({error.strerror})") from error
-    name = shown.lower()
-    if name.endswith((".zip", ".npz")) or start.startswith(formats.ZIP_MAGIC):
-        return archive_reader.open_zip(path, shown)
-    if name.endswith(READ_SUFFIXES) or formats.is_picture(start) or start.startswith(formats.NPY_MAGIC):
-        return _opened_alone(path, shown)
-    if name.endswith(formats.TARS) or formats.is_tar(start):
-        return archive_reader.open_tar(path, shown)
-    if zipfile.is_zipfile(path):  # a self-extracting zip begins with a program
-        return archive_reader.open_zip(path, shown)
-    advice = formats.DICOM if formats.is_dicom(start) else formats.conversion_advice(name)
-    raise UsageError(f"dataset.path={shown}: {advice or f'neither a folder, a zip, a tar nor a picture, {EXPECTED}'}")
-
-
-@contextmanager
-def _opened_alone(path: str, shown: str) -> Iterator[Reader]:
-    from gan_cli.image_files.folder_reader import FolderReader
-
-    yield FolderReader(path, shown, alone=True)
-
-
 def is_junk(name: str) -> bool:
     """Whether a file or folder is skipped without a word: hidden, of the operating system, or a cache file."""
-    return name.startswith(".") or name.lower() in JUNK or name.endswith(own.CACHE_SUFFIX)
+    return name.startswith(".") or name.lower() in JUNK or name.endswith(own_outputs.CACHE_SUFFIX)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from gan_cli.errors import GanCliError, UsageError, first_few, one_line
 from gan_cli.image_files.formats import stem_of
-from gan_cli.image_files.listing import EXPECTED, ListedFile, Listing, Reader, open_reader
+from gan_cli.image_files.listing import EXPECTED, ListedFile, Listing, Reader
 from gan_cli.image_files.natural_order import natural_key
+from gan_cli.image_files.open_reader import open_reader
 from gan_cli.image_files.path_lists import split_names
 from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.find_labels import LABEL_KEYWORDS, find_labels

@@ -1,0 +1,67 @@
+"""Opens a folder, zip, tar or single file of images, by what it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.image_files import archive_reader, formats, own_outputs
+from gan_cli.image_files.folder_reader import FolderReader
+from gan_cli.image_files.formats import READ_SUFFIXES
+from gan_cli.image_files.listing import EXPECTED, Reader
+
+
+@contextmanager
+def open_reader(path: str) -> Iterator[Reader]:
+    """Opens the reader of a folder, zip, tar or single file. UsageError if it is none of these."""
+    expanded = os.path.expanduser(path)
+    shown = one_line(expanded)
+    try:
+        mode = os.stat(expanded).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise UsageError(f"dataset.path={shown}: not found, {EXPECTED}") from None
+    except OSError as error:
+        raise UsageError(f"dataset.path={shown}: cannot be read ({error.strerror})") from None
+    if stat.S_ISDIR(mode):
+        if own_outputs.output_kind_at(expanded) == own_outputs.RUN:
+            raise UsageError(
+                f"dataset.path={shown}: is a run of gan-train, whose pictures are grids; gan-sample ckpt=... "
+                "format=images writes a folder of single pictures"
+            )
+        yield FolderReader(expanded, shown)
+    elif stat.S_ISREG(mode):
+        with _opened_file(expanded, shown) as reader:
+            yield reader
+    else:
+        raise UsageError(f"dataset.path={shown}: neither a folder nor a file, {EXPECTED}")
+
+
+def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
+    """Returns the reader of a file, by its suffix and its first bytes."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(512)
+    except PermissionError as error:
+        raise UsageError(f"dataset.path={shown}: cannot be read ({error.strerror})") from None
+    except OSError as error:
+        raise StorageError(f"{shown}: cannot be read ({error.strerror})") from error
+    name = shown.lower()
+    if name.endswith((".zip", ".npz")) or start.startswith(formats.ZIP_MAGIC):
+        return archive_reader.open_zip(path, shown)
+    if name.endswith(READ_SUFFIXES) or formats.is_picture(start) or start.startswith(formats.NPY_MAGIC):
+        return _opened_alone(path, shown)
+    if name.endswith(formats.TARS) or formats.is_tar(start):
+        return archive_reader.open_tar(path, shown)
+    if zipfile.is_zipfile(path):  # a self-extracting zip begins with a program
+        return archive_reader.open_zip(path, shown)
+    advice = formats.DICOM if formats.is_dicom(start) else formats.conversion_advice(name)
+    raise UsageError(f"dataset.path={shown}: {advice or f'neither a folder, a zip, a tar nor a picture, {EXPECTED}'}")
+
+
+@contextmanager
+def _opened_alone(path: str, shown: str) -> Iterator[Reader]:
+    yield FolderReader(path, shown, alone=True)
