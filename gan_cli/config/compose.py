@@ -45,9 +45,9 @@ HYDRA_KEYS = ("hydra.", "hydra/")
 class Composed:
     """The result of composing a command line.
 
-    `named` are the dotted keys that the user wrote, `brought` the values that the chosen options set besides.
-    `followers` are, by key, the keys that take its value unless set: `optimizer.generator.lr` of `optimizer.lr`.
-    `recipe` is the recipe that is used, with the reason; `from_recipe` are the keys of `brought` that it set.
+    `named` are the dotted keys that the user wrote, `implied` the values that the chosen options set besides.
+    `interpolations` are, by key, the keys that take its value unless set: `optimizer.generator.lr` of `optimizer.lr`.
+    `recipe` is the recipe that is used, with the reason; `from_recipe` are the keys of `implied` that it set.
     """
 
     data: dict[str, Any]

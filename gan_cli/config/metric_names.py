@@ -58,7 +58,7 @@ def selection_metric(metrics: Sequence[str], best: str | None) -> str | None:
 
 
 def better_direction(name: str) -> str:
-    """Which is better for a metric, "lower" or "higher"; "" for a name that is not in `BETTER`."""
+    """Which is better for a metric, "lower" or "higher"; "" for a name that is not in `BETTER_DIRECTION`."""
     return BETTER_DIRECTION.get(name) or BETTER_DIRECTION.get(name.partition("-")[0], "")
 
 

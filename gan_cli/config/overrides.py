@@ -92,7 +92,7 @@ def unquote_literals(argument: str) -> str:
 
 
 def override_value(override: Override) -> Any:
-    """The value of an override, with the `${` restored that `quote` escaped."""
+    """The value of an override, with the `${` restored that `quote_for_hydra` escaped."""
     value = override.value()
     if not isinstance(value, str):
         return value

@@ -138,7 +138,7 @@ class Modes(NamedTuple):
     """The known distribution of 2D points.
 
     `centres` is float32 `[M, 2]`, M = 0 if the distribution is no mixture; `std` is the standard deviation of a mode;
-    `reach` is half the side of a square around the origin that holds nearly all points.
+    `extent` is half the side of a square around the origin that holds nearly all points.
     """
 
     centres: Tensor

@@ -40,8 +40,8 @@ SUFFIX, PART = ".pictures", ".pictures-part-"
 class CacheEntry(NamedTuple):
     """The path of a cache file, which need not exist.
 
-    `slot` is the hash of the paths and the settings, `content` the hash of the files there. A file with the same `slot`
-    and another `content` is outdated.
+    `settings_hash` is the hash of the paths and the settings, `content_hash` the hash of the files there. A file with
+    the same `settings_hash` and another `content_hash` is outdated.
     """
 
     folder: Path

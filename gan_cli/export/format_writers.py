@@ -31,7 +31,7 @@ class Exporter(NamedTuple):
     """How a format is written and run.
 
     `write` takes a generator, an example of its inputs and the folder. `run` takes the folder and inputs, and returns
-    the samples of each. `run_by` names the program that runs it.
+    the samples of each. `runtime` names the program that runs it.
     """
 
     write: Callable[[LoadedGenerator, tuple[Tensor, Tensor | None], Path], None]

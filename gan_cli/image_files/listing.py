@@ -31,8 +31,8 @@ ReadStart = Callable[[int], bytes]  # reads that many first bytes of a file, or 
 class ListedFile:
     """A file that is an image by its name or content: the parts of its path, and why it cannot be used (`bad`).
 
-    `place` is what its reader needs to read it. `foreign`: an image format that is not read; it has no influence on the
-    layout of folders.
+    `location` is what its reader needs to read it. `foreign`: an image format that is not read; it has no influence on
+    the layout of folders.
     """
 
     parts: tuple[str, ...]
@@ -50,9 +50,10 @@ class ListedFile:
 class Listing:
     """The content of a path: images, folders of two levels, tables of labels, arrays, and the number of other files.
 
-    `tables` are named labels.csv, `candidates` are other possible tables. `own` are outputs of gan-cli. `arrays` are
-    descriptions of arrays of images, `unused` the names of other arrays, `values` those of them that can be read.
-    `ways` counts by suffix the other files that may hold images; `first_way` is advice about the first of these.
+    `tables` are named labels.csv, `possible_tables` are other possible tables. `own` are outputs of gan-cli. `arrays`
+    are descriptions of arrays of images, `unused_arrays` the names of other arrays, `values` those of them that can be
+    read. `container_kinds` counts by suffix the other files that may hold images; `first_advice` is advice about the
+    first of these.
     """
 
     shown: str

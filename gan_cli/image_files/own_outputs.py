@@ -39,7 +39,7 @@ def output_kind(names: Collection[str], head: Callable[[str], bytes]) -> str | N
 
 
 def output_kind_at(folder: str) -> str | None:
-    """Returns `kind_of` for a folder that is not listed yet."""
+    """Returns `output_kind` for a folder that is not listed yet."""
     marks = dict.fromkeys(mark for each in MARKS.values() for mark in each)
     names = [mark for mark in marks if os.path.exists(os.path.join(folder, mark))]
     return output_kind(names, lambda name: read_head(folder, name)) if len(names) > 1 else None
@@ -92,19 +92,19 @@ def outputs_in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[s
             folders.setdefault(parts[:depth], set()).add(parts[depth])
     found = []
     for folder, names in folders.items():
-        kind = output_kind(names, lambda name, folder=folder: head((*folder, name))) if folder else None  # type: ignore[misc]
-        if kind is not None:
+        kind = output_kind(names, lambda name, folder=folder: head((*folder, name))) if folder else None  # type:
+        ignore[misc] if kind is not None:
             found.append(OwnOutput(kind, folder))
         else:
-            of_sidecars = files_with_sidecar(names, lambda name, folder=folder: head((*folder, name)))  # type: ignore[misc]
-            found += [OwnOutput(each, (*folder, name)) for name, each in of_sidecars.items()]
+            of_sidecars = files_with_sidecar(names, lambda name, folder=folder: head((*folder, name)))  # type:
+            ignore[misc] found += [OwnOutput(each, (*folder, name)) for name, each in of_sidecars.items()]
     return found
 
 
 def identifying_bytes(name: str, read_start: Callable[[int], bytes]) -> bytes:
     """Returns the keys that identify an output of gan-cli, if the file has them.
 
-    For an archive that is read only once: the result serves as `head` later. `begins` reads the first bytes.
+    For an archive that is read only once: the result serves as `head` later. `read_start` reads the first bytes.
     """
     if not name.endswith(".json"):
         return b""

@@ -35,7 +35,7 @@ def preview(
 ) -> None:
     """Prints the config and both networks layer by layer, and tries one update of each.
 
-    `brought` says what set the keys that differ from the defaults and that the user did not name; `notes` are lines on
+    `implied` says what set the keys that differ from the defaults and that the user did not name; `notes` are lines on
     the data. DivergedError if a number is not finite after the updates.
     """
     console = Console()

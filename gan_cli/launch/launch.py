@@ -55,8 +55,8 @@ from gan_cli.training.run import Run
 class Request:
     """A training command.
 
-    `named` are the dotted keys that the user wrote, `brought` the values that the chosen options set besides, and
-    `from_recipe` those of `brought` that the recipe set. `recipe` is the chosen recipe and the reason for it.
+    `named` are the dotted keys that the user wrote, `implied` the values that the chosen options set besides, and
+    `from_recipe` those of `implied` that the recipe set. `recipe` is the chosen recipe and the reason for it.
     `overrides` are the command-line words, None if not known. `folder` is where a sweep wants the run; None for a new
     dated folder. `base` is the checkpoint that `init_from` names.
     """
@@ -106,7 +106,7 @@ def _refuse_data(config: Config) -> None:
 
 
 def _with_base(request: Request) -> Request:
-    """The request with the checkpoint of `init_from`, and its architecture as values in `brought`."""
+    """The request with the checkpoint of `init_from`, and its architecture as values in `implied`."""
     if request.config.init_from is None:
         return request
     base = find_base(request.config)

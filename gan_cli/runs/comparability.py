@@ -84,7 +84,7 @@ def _text(value: Any) -> str:
 def explain_incomparable(metrics: Sequence[str], differing: Sequence[str]) -> str:
     """Why runs cannot be ranked by these metrics, in one line; empty if their bases do not differ.
 
-    `differing` is the result of `differences`.
+    `differing` is the result of `describe_differences`.
     """
     verb = "is" if len(metrics) == 1 else "are"
     return (

@@ -89,7 +89,7 @@ def _exports_in(folder: Path) -> list[Path]:
 
 
 def location_kind(path: Path) -> str | None:
-    """The kind of a path as in `Place.kind`; None if it is missing or a folder without gan-cli's files."""
+    """The kind of a path as in `Location.kind`; None if it is missing or a folder without gan-cli's files."""
     if path.is_file():
         return "file" if find_card(path) is None else "export"
     if not path.is_dir():

@@ -15,7 +15,8 @@ SLOW_LINES = 2  # if so many lines of metrics in a row show it
 class RunTimer:
     """The clock of one process. It adds the time that passes to `state.seconds`.
 
-    `stepping` is the time spent in updates, in seconds. `pauses` has the length of the last pause of each kind.
+    `update_seconds` is the time spent in updates, in seconds. `pause_seconds` has the length of the last pause of each
+    kind.
     """
 
     def __init__(self, state: TrainState) -> None:

@@ -79,10 +79,10 @@ class TargetFormat:
 class ImageOutcome(NamedTuple):
     """The result for one image: why it cannot be used (`bad`), or what was done to it.
 
-    `turned`: rotated by its EXIF orientation; `flattened`: its transparency was put on the background; `recoloured`:
-    `grey` or `colour`, if converted to that; `profile`: converted to sRGB from another colour profile; `clear`: wholly
-    transparent; `share`: thousandths cropped, padded or stretched; `values`: the extent of values of a deep or nearly
-    black image; `cut_off`: some of them were clipped.
+    `reoriented`: rotated by its EXIF orientation; `flattened`: its transparency was put on the background;
+    `recoloured`: `grey` or `colour`, if converted to that; `profile`: converted to sRGB from another colour profile;
+    `transparent`: wholly transparent; `share`: thousandths cropped, padded or stretched; `values`: the extent of values
+    of a deep or nearly black image; `cut_off`: some of them were clipped.
     """
 
     bad: str | None = None

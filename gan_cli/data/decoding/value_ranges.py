@@ -51,7 +51,7 @@ def scale_to_uint8(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndar
 
 
 def lookup_table(wanted: tuple[float, float]) -> list[int]:
-    """Returns the result of `scaled` for each of the 256 values of 8 bits."""
+    """Returns the result of `scale_to_uint8` for each of the 256 values of 8 bits."""
     return scale_to_uint8(np.arange(256), EIGHT_BITS, wanted).tolist()
 
 
