@@ -92,12 +92,12 @@ def outputs_in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[s
             folders.setdefault(parts[:depth], set()).add(parts[depth])
     found = []
     for folder, names in folders.items():
-        kind = output_kind(names, lambda name, folder=folder: head((*folder, name))) if folder else None  # type:
-        ignore[misc] if kind is not None:
+        kind = output_kind(names, lambda name, folder=folder: head((*folder, name))) if folder else None  # type: ignore[misc]
+        if kind is not None:
             found.append(OwnOutput(kind, folder))
         else:
-            of_sidecars = files_with_sidecar(names, lambda name, folder=folder: head((*folder, name)))  # type:
-            ignore[misc] found += [OwnOutput(each, (*folder, name)) for name, each in of_sidecars.items()]
+            of_sidecars = files_with_sidecar(names, lambda name, folder=folder: head((*folder, name)))  # type: ignore[misc]
+            found += [OwnOutput(each, (*folder, name)) for name, each in of_sidecars.items()]
     return found
 
 

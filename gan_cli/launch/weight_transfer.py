@@ -173,8 +173,8 @@ def _extra_layers(network: nn.Module, old: nn.Module) -> int:
 
     A generator of a larger size has its additional layers first; the last ones, next to the pixels, correspond.
     """
-    lists = [getattr(each, "layers", None) for each in (network, old)] return len(lists[0]) - len(lists[1]) if
-    all(isinstance(each, nn.Sequential) for each in lists) else 0  # type: ignore[arg-type]
+    lists = [getattr(each, "layers", None) for each in (network, old)]
+    return len(lists[0]) - len(lists[1]) if all(isinstance(each, nn.Sequential) for each in lists) else 0  # type: ignore[arg-type]
 
 
 def _renamed(tensors: dict[str, Tensor], offset: int) -> Iterator[tuple[str, Tensor]]:
