@@ -160,11 +160,9 @@ def _discriminate_both(
     real, fake = (discriminator_input(state, objective, samples, random) for samples in (real, fake))
     condition = objective.discriminator_input.pack_condition(condition)
     discriminator = state.running("discriminator")
-    can_concatenate_real_and_fake = getattr(
-        discriminator, "can_concatenate_real_and_fake", None
-    )  # a plugin's network need not have it
+    can_concatenate = getattr(discriminator, "can_concatenate_real_and_fake", None)  # a plugin's network may lack it
     with objective.autocast():
-        if can_concatenate_real_and_fake is None or not can_concatenate_real_and_fake(len(real)):
+        if can_concatenate is None or not can_concatenate(len(real)):
             on_real, on_fake = (objective.discriminate(discriminator, samples, condition) for samples in (real, fake))
         else:
             both = None if condition is None else torch.cat([condition, condition])
