@@ -1,6 +1,6 @@
 """Trackers of a run's metrics and images: TensorBoard, Weights & Biases, MLflow, or a CSV file.
 
-A tracker's package is imported only if it is chosen. `runlog.py` calls the trackers and handles their errors.
+A tracker's package is imported only if it is chosen. `log.py` calls the trackers and handles their errors.
 """
 
 from __future__ import annotations
