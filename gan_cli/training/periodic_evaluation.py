@@ -83,7 +83,7 @@ def describe_comparison(reference: Reference, metrics: Sequence[str]) -> list[st
 
 
 def measured_on(run: Run) -> dict[str, Any]:
-    """Returns on what this run's metrics of samples, classes and modes are measured, as `comparability.py` compares it."""
+    """Returns on what this run's metrics are measured, in the form that `comparability.py` compares."""
     dataset = run.batches.dataset
     found: dict[str, Any] = {}
     shape = {"shape": list(dataset.samples.shape[1:]), "classes": len(dataset.classes)}

@@ -221,12 +221,24 @@ TAMPERED: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "no JSON": ("config.json", lambda data: data[:100], "cannot be read as JSON"),
     "a list": ("config.json", lambda data: b"[]", "expected a JSON object"),
     "nested": ("config.json", lambda data: b"[" * 100_000, "cannot be read as JSON"),
-    "another width": ("config.json", replacing(b'"base_channels": 4', b'"base_channels": 8'), "makes it"),
+    "another width": (
+        "config.json",
+        replacing(b'"base_channels": 4', b'"base_channels": 8'),
+        "by its config it would be",
+    ),
     "an unknown network": ("config.json", replacing(b'"subpixel"', b'"os.system"'), "expected one of"),
     "a plugin": ("config.json", replacing(b'"plugins": []', b'"plugins": ["evil"]'), "plugins"),
-    "a shape": ("config.json", replacing(b'_shape": [\n    1,\n    16,', b'_shape": [1, 17,'), "makes it"),
+    "a shape": (
+        "config.json",
+        replacing(b'_shape": [\n    1,\n    16,', b'_shape": [1, 17,'),
+        "by its config it would be",
+    ),
     "no shape": ("config.json", replacing(b'_shape": [\n    1,\n    16,', b'_shape": [1, 0,'), "at least 1"),
-    "too many classes": ("config.json", replacing(b'"classes": [', b'"classes": ["more", '), "makes it"),
+    "too many classes": (
+        "config.json",
+        replacing(b'"classes": [', b'"classes": ["more", '),
+        "by its config it would be",
+    ),
     "an endless card": ("config.json", lambda data: data + b" " * (5 << 20), "larger than"),
 }
 

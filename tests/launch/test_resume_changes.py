@@ -144,7 +144,7 @@ def test_a_script_goes_on_with_a_run_that_was_changed(
 def test_a_changed_run_is_not_replayed(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     run = train(*TINY_IMAGES, "budget=0.1s", "name=timed")
     train(f"resume={run}", "batch_size=4", "extra_steps=1")
-    assert "cannot repeat" in refused([*TINY_IMAGES, f"replay={run}"], capsys)
+    assert "a replay cannot do that" in refused([*TINY_IMAGES, f"replay={run}"], capsys)
 
 
 # --- data elsewhere ----------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def test_messages_know_the_run_s_data_set(own: Path, short: Path, capsys: pytest
     assert "dataset.path: not a key of the chosen option, which has" in error
     assert "image_channels" in error
     assert "root" not in error
-    assert "dataset=shapes is drawn" in refused([f"resume={short}", "data=pets", "extra_steps=1"], capsys)
+    assert "dataset=shapes is synthetic" in refused([f"resume={short}", "data=pets", "extra_steps=1"], capsys)
     error = refused([f"resume={own}", "dataset=cifar10"], capsys)
     assert "dataset: cannot change on resume=" in error
     assert "(folder there)" in error

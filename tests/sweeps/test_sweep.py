@@ -47,7 +47,7 @@ def statuses(board: dict[str, Any]) -> list[str]:
 # Read by each Python that has this folder on its path: makes one run of a sweep go wrong, from outside.
 PLANTED = """
 import json, os, signal, sys, time
-from gan_cli import train
+from gan_cli.training import loop as train
 
 step, with_retry_seed, failures = train.discriminator_step, train._reseeded, []
 
