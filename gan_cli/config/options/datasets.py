@@ -146,8 +146,8 @@ class Folder(ImageOptions):
         "1: grey, 3: RGB, 4: RGB and opacity; with bands=data as many as the images have", at_least=1, at_most=64
     )
     fit: str = key(
-        "how images of other proportions than image_size are fitted: cut in the middle, padded with `background` (fit=pad),"
-        " or stretched",
+        "how images of other proportions than image_size are fitted: cut in the middle, padded with `background`"
+        " (fit=pad), or stretched",
         absent=CROP,
         choices=FITS,
     )
