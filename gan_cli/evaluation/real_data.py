@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.load_dataset import Modes, build_dataset, known_modes
+from gan_cli.data.datasets.points import Modes, known_modes
+from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.selection import Selection
 from gan_cli.errors import GanCliError, first_few, one_line
 from gan_cli.evaluation.metrics.duplicates import describe_duplicates

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gan_cli import __version__
 from gan_cli.config.train_config import Config
+from gan_cli.data.datasets.points import Modes, known_modes
 from gan_cli.data.labels import (
     RequestedCondition,
     all_classes_requested,
@@ -22,7 +23,6 @@ from gan_cli.data.labels import (
     parse_label_indices,
     parse_labels,
 )
-from gan_cli.data.load_dataset import Modes, known_modes
 from gan_cli.errors import CheckpointError, UsageError, count_noun, one_line
 from gan_cli.models.build_networks import (
     GeneratorDesign,
