@@ -145,14 +145,15 @@ class FolderReader:
                 self.listing.add(parts, item.path, size, _beginning(item.path))
 
     def _add_npz(self, parts: tuple[str, ...], path: str) -> None:
-        from gan_cli.image_files import archive_reader
+        from gan_cli.image_files.archive_members import DAMAGED
+        from gan_cli.image_files.zip_reader import add_arrays
 
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):
                 raise ValueError("not a regular file: opening a pipe would block")
             with zipfile.ZipFile(path) as archive:
-                archive_reader.add_arrays(self.listing, archive, parts, path)
-        except archive_reader.DAMAGED:
+                add_arrays(self.listing, archive, parts, path)
+        except DAMAGED:
             self.listing.files.append(ListedFile(parts, path, "damaged npz"))
         except OSError as error:
             self.listing.files.append(ListedFile(parts, path, f"cannot be read: {error.strerror}"))
