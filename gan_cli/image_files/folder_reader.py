@@ -121,7 +121,7 @@ class FolderReader:
         self._held = ArrayCache()
         if alone:
             name = os.path.basename(path)
-            if formats.is_picture(_beginning(path)(formats.HEADER_BYTES)) and not name.lower().endswith(
+            if formats.is_image(_beginning(path)(formats.HEADER_BYTES)) and not name.lower().endswith(
                 (*READ_SUFFIXES, ".npy")
             ):
                 self.listing.files.append(ListedFile((name,), path))
@@ -158,7 +158,7 @@ class FolderReader:
         except OSError as error:
             self.listing.files.append(ListedFile(parts, path, f"cannot be read: {error.strerror}"))
 
-    def picture(self, file: ListedFile) -> bytes | np.ndarray:
+    def read_image(self, file: ListedFile) -> bytes | np.ndarray:
         if not isinstance(file.location, ArrayLocation):
             return self.read(file)
         container = file.location.container

@@ -54,7 +54,7 @@ def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
     name = shown.lower()
     if name.endswith((".zip", ".npz")) or start.startswith(formats.ZIP_MAGIC):
         return open_zip(path, shown)
-    if name.endswith(READ_SUFFIXES) or formats.is_picture(start) or start.startswith(formats.NPY_MAGIC):
+    if name.endswith(READ_SUFFIXES) or formats.is_image(start) or start.startswith(formats.NPY_MAGIC):
         return _opened_alone(path, shown)
     if name.endswith(formats.TARS) or formats.is_tar(start):
         return open_tar(path, shown)

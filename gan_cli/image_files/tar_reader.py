@@ -95,7 +95,7 @@ class TarReader:
     def read(self, file: ListedFile) -> bytes:
         return self._bytes(file.location)
 
-    def picture(self, file: ListedFile) -> bytes | np.ndarray:
+    def read_image(self, file: ListedFile) -> bytes | np.ndarray:
         if not isinstance(file.location, ArrayLocation):
             return self.read(file)
         span: ByteSpan = file.location.container

@@ -69,7 +69,7 @@ class ZipReader:
         with self._readable(), self._lock, self._archive.open(file.location) as member:
             return member.read()
 
-    def picture(self, file: ListedFile) -> bytes | np.ndarray:
+    def read_image(self, file: ListedFile) -> bytes | np.ndarray:
         if not isinstance(file.location, ArrayLocation):
             return self.read(file)
         member: zipfile.ZipInfo = file.location.container

@@ -136,7 +136,7 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoi
 def _locate(path: str | os.PathLike[str]) -> Location | None:
     """Locates a path as `locate` does, without messages; None also for a text that cannot be a path."""
     try:
-        return locate(path, say=lambda line: None)
+        return locate(path, log=lambda line: None)
     except OSError:
         return None
 

@@ -383,7 +383,7 @@ def test_several_folders_tars_and_arrays(tmp_path: Path) -> None:
     assert "birds.npy taken as" in data.source
     assert "1 other file (1 mp4)" in data.source
     with open_images(paths) as found:
-        assert [len(found.picture(file)) > 0 for file in found.listing.files] == [True] * 6
+        assert [len(found.read_image(file)) > 0 for file in found.listing.files] == [True] * 6
 
 
 def test_several_folders_that_do_not_fit(tmp_path: Path) -> None:
