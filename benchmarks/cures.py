@@ -19,8 +19,9 @@ from gan_cli.config.compose import compose_command
 from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import to_uint8
+from gan_cli.data.datasets.points import known_modes
 from gan_cli.data.labels import attributes_of
-from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
+from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.evaluation.metrics.classifier import train_classifier
 from gan_cli.evaluation.metrics.distances import frechet_distance
 from gan_cli.evaluation.metrics.mode_coverage import count_modes

@@ -24,11 +24,11 @@ PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow"
 
 def build_device(section: Any) -> torch.device:
     """The device that a config section names; UsageError, with the available devices, if this machine lacks it."""
-    present = available_devices()
+    available = available_devices()
     if section.name == "auto":
-        return torch.device(present[0])
-    if section.name not in present:
-        raise UsageError(f"device={section.name}: not available here, use one of {', '.join(reversed(present))}")
+        return torch.device(available[0])
+    if section.name not in available:
+        raise UsageError(f"device={section.name}: not available here, use one of {', '.join(reversed(available))}")
     if section.name == "cuda":
         count = torch.cuda.device_count()
         if section.index >= count:

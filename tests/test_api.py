@@ -20,7 +20,7 @@ import torch
 from conftest import ROOT, TINY_IMAGES
 from PIL import Image
 
-from gan_cli import api
+from gan_cli import api, api_arguments
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
@@ -75,7 +75,8 @@ def test_a_run_is_that_of_the_command(train: Callable[..., Path], here: Path) ->
         words = shlex.split(json.loads((run / "config.json").read_text())["command"])
         assert (words[0], "dataset=shapes" in words) == ("gan-train", True)
         again, once = (
-            train_config.to_dict(part) for part in (api.read_overrides(read_option_sources(words[1:])).config, config)
+            train_config.to_dict(part)
+            for part in (api_arguments.read_overrides(read_option_sources(words[1:])).config, config)
         )
         for part in (again, once):
             del part["name"], part["threads"], part["precision"]  # which a run settles
@@ -85,7 +86,7 @@ def test_a_run_is_that_of_the_command(train: Callable[..., Path], here: Path) ->
 
 def test_values_of_a_mapping_are_taken_as_they_are(tmp_path: Path) -> None:
     pictures = tmp_path / "a b,c=[d]"
-    overrides = api._overrides(
+    overrides = api_arguments.parse_overrides(
         {
             "dataset.path": pictures, "regularizer": ["r1", "lecam"], "budget": None, "deterministic": True,
             "optimizer.lr": 2e-4, "dataset.classes": ["a cat", "1,2"], "loss": "hinge", "label": "x",
@@ -111,7 +112,7 @@ def test_values_of_a_mapping_are_taken_as_they_are(tmp_path: Path) -> None:
 )
 def test_a_config_is_told_as_a_command_that_comes_to_it(overrides: list[str]) -> None:
     config = train_config.parse_unvalidated(compose_command("train", read_option_sources(overrides)).data)
-    typed = api._overrides_of(config)
+    typed = api_arguments.config_to_overrides(config)
     assert typed is not None
     assert train_config.parse_unvalidated(compose_command("train", read_option_sources(typed)).data) == config
     assert len(typed) <= 25
@@ -120,12 +121,12 @@ def test_a_config_is_told_as_a_command_that_comes_to_it(overrides: list[str]) ->
 
 def test_of_a_config_with_a_budget_the_command_says_no_steps() -> None:
     config = train_config.parse_unvalidated(compose_command("train", ["steps=77", "budget=5s"]).data)
-    assert api._overrides_of(config) == ["budget=5s"]
+    assert api_arguments.config_to_overrides(config) == ["budget=5s"]
 
 
 def test_a_config_that_no_command_comes_to_has_none() -> None:
     config = train_config.parse_unvalidated(compose_command("train", ["loss=hinge"]).data)
-    assert api._overrides_of(dataclasses.replace(config, plugins=("not.enabled",))) is None
+    assert api_arguments.config_to_overrides(dataclasses.replace(config, plugins=("not.enabled",))) is None
 
 
 def test_a_config_with_keys_of_sweeps_is_refused(here: Path) -> None:
@@ -321,7 +322,9 @@ def test_what_cannot_be_judged_is_said_in_a_line(here: Path, asked: dict, words:
 
 
 def test_numbers_of_numpy_and_paths_are_taken(here: Path) -> None:
-    asked = api._parse_evaluation_options(ckpt=Path("a"), n=np.int64(50), metrics=("frechet",), data=Path("b c"))
+    asked = api_arguments.parse_evaluation_options(
+        ckpt=Path("a"), n=np.int64(50), metrics=("frechet",), data=Path("b c")
+    )
     assert (asked.ckpt, asked.n, asked.metrics, asked.data) == ("a", 50, ("frechet",), "b c")
     assert (asked.resamples, asked.extractor) == (200, "auto")
 

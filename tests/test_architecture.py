@@ -19,7 +19,19 @@ PACKAGE = ROOT / "gan_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 MOST_FILES, MOST_LINES, MOST_LINES_OF_A_FILE = 16, 2500, 320
 LONGEST_FUNCTION, LONGEST_MEDIAN = 50, 8
-TORCHLESS = ("api", "cli", "config", "health", "image_files", "image_labels", "plugins", "reports", "runs", "sweeps")
+TORCHLESS = (
+    "api",
+    "api_arguments",
+    "cli",
+    "config",
+    "health",
+    "image_files",
+    "image_labels",
+    "plugins",
+    "reports",
+    "runs",
+    "sweeps",
+)
 LATE = {"plugins": {"gan_cli.plugins.loader"}}  # imported once a plugin is enabled
 PURE = ("losses", "regularizers", "augmentation", "unrolling", "ema", "optimizers", "latents", "generate")
 

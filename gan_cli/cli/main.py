@@ -157,7 +157,7 @@ def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
 
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     """Runs `gan-train` and returns its exit code. `command` is the command line as typed, for the record."""
-    from gan_cli.api import read_overrides
+    from gan_cli.api_arguments import read_overrides
     from gan_cli.plugins.option_sources import exit_on_interrupt, print_used_files
     from gan_cli.storage.locks import require_file_locks
 

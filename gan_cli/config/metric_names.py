@@ -104,13 +104,13 @@ def load_newest_evaluation(run: Path) -> EvaluationResult | None:
     for path in sorted((run / EVALUATIONS).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            return EvaluationResult(tuple(map(_figure, data["figures"])), dict(data["about"]))
+            return EvaluationResult(tuple(map(_metric_result, data["figures"])), dict(data["about"]))
         except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
             continue
     return None
 
 
-def _figure(data: Mapping[str, Any]) -> MetricResult:
+def _metric_result(data: Mapping[str, Any]) -> MetricResult:
     """One metric from a file. Raises ValueError, TypeError or LookupError if the data are not one."""
     interval, floor = data["interval"], data["floor"]
     return MetricResult(

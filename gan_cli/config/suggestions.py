@@ -104,7 +104,7 @@ def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], gr
     if options:
         here = f", which has {', '.join(siblings)}" if siblings else ""
         return f"{key}: not a key of the chosen option{here}; {describe_choices(options)}"
-    instead = _look_up(KEYS_OF_OTHER_TOOLS.get(command, {}), key)
+    instead = _find_entry(KEYS_OF_OTHER_TOOLS.get(command, {}), key)
     if instead:
         return f"unknown key {key}: here it is {instead}; see --help"
     tails = {dotted.rpartition(".")[2]: dotted for dotted in reversed(leaves)}
@@ -112,7 +112,7 @@ def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], gr
     return f"unknown key {key}{suggestion(similar)}; see --help"
 
 
-def _look_up(table: Mapping[str, str], word: str) -> str | None:
+def _find_entry(table: Mapping[str, str], word: str) -> str | None:
     """The entry of a table whose key, a list of words, contains `word`."""
     plain = word.lower().lstrip("-").replace("-", "_")
     return next((way for words, way in table.items() if {word.lower(), plain} & {*words.split()}), None)
@@ -121,7 +121,7 @@ def _look_up(table: Mapping[str, str], word: str) -> str | None:
 def hint_for_option(group: str, value: object) -> str:
     """`; write ...` for a value that is no option of a group; empty if nothing is known."""
     text = str(value)
-    instead = _look_up(OPTIONS_OF_OTHER_TOOLS.get(group, {}), text)
+    instead = _find_entry(OPTIONS_OF_OTHER_TOOLS.get(group, {}), text)
     numbered = GPU.fullmatch(text) if group == "device" else None
     if numbered and numbered[1]:
         instead = f"device=cuda device.index={numbered[1]}"
@@ -147,10 +147,10 @@ def hint_for_argument(word: str) -> str:
     if is_url(word):
         return f"; {URL_HINT.format('dataset=folder dataset.path')}"
     try:
-        place = locate(word, say=lambda line: None)
+        location = locate(word, log=lambda line: None)
     except OSError:  # it cannot be a path
         return ""
-    kind = None if place is None else place.kind
+    kind = None if location is None else location.kind
     if kind in ("run", "runs", "checkpoints"):
         return f"; continue that run with resume={word}, start from its networks with init_from={word}"
     if kind == "export" or word.endswith(".safetensors"):

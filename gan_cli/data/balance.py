@@ -40,8 +40,8 @@ class ClassGroups:
             round_number, position = divmod(draw, count)
             group = int(self._order(seed, "balance", round_number, count)[position])
             members = self.members[group]
-            epoch, chosen = divmod(round_number, len(members))
-            found.append(members[self._order(seed, f"balance/{group}", epoch, len(members))[chosen]])
+            epoch, index = divmod(round_number, len(members))
+            found.append(members[self._order(seed, f"balance/{group}", epoch, len(members))[index]])
         return torch.stack(found)
 
     def _order(self, seed: int, purpose: str, round_number: int, count: int) -> Tensor:
@@ -83,8 +83,8 @@ def class_balance_note(labels: Tensor | None, classes: Sequence[str], balance: b
     rare, common = (f"{one_line(classes[number], 40)} {counts[number]:,}" for number in (rarest, largest))
     times = int(counts[largest]) / int(counts[rarest])
     if balance:
-        seen = f"a sample of the rarest {times:.3g} times as often as one of the largest"
-        return f"balance: each class is drawn equally often, {seen} ({rare}, {common})"
+        frequency = f"a sample of the rarest {times:.3g} times as often as one of the largest"
+        return f"balance: each class is drawn equally often, {frequency} ({rare}, {common})"
     if conditional and times >= UNEQUAL:
         return (
             f"warning: classes are very unequal ({rare}, {common}): the rare ones are seldom seen;"

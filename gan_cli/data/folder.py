@@ -140,7 +140,7 @@ def _content(file: ListedFile, reader: ImageReader) -> Content:
     """Reads an encoded image or an array. BadImageError if the listing already refused it."""
     if file.bad is not None:
         raise BadImageError(file.bad)
-    return reader.picture(file)
+    return reader.read_image(file)
 
 
 def _too_much(count: int, target: TargetFormat, most: str) -> str:

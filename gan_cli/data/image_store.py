@@ -63,16 +63,16 @@ class ImageStore:
     def __exit__(self, *error: object) -> None:
         self._drop_part()
 
-    def add(self, pictures: np.ndarray) -> None:
+    def add(self, images: np.ndarray) -> None:
         """Adds images uint8 `[n, C, H, W]`."""
         if self._part is not None:
             try:
-                write_at(self._part.fd, np.ascontiguousarray(pictures).data.cast("B"), self._count * self._each)
+                write_at(self._part.fd, np.ascontiguousarray(images).data.cast("B"), self._count * self._each)
             except OSError as error:
                 self._give_up(error)
         if self._memory is not None:
-            self._memory[self._count : self._count + len(pictures)] = torch.from_numpy(pictures)
-        self._count += len(pictures)
+            self._memory[self._count : self._count + len(images)] = torch.from_numpy(images)
+        self._count += len(images)
 
     def samples(self) -> Tensor:
         """Returns all images, uint8 `[N, C, H, W]`, N >= 1. Images in a file are read-only."""

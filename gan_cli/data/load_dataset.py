@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import group_by_class
@@ -17,15 +16,7 @@ from gan_cli.data.datasets import digits
 from gan_cli.data.datasets.celeba import build_celeba
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, load_cifar
 from gan_cli.data.datasets.digits import load_digits
-from gan_cli.data.datasets.points import (
-    SWISS_ROLL_EXTENT,
-    SWISS_ROLL_SCALE,
-    build_grid,
-    build_ring,
-    build_swiss_roll,
-    grid_centres,
-    ring_centres,
-)
+from gan_cli.data.datasets.points import build_grid, build_ring, build_swiss_roll
 from gan_cli.data.datasets.shapes import build_shapes
 from gan_cli.data.datasets.stacked import build_stacked_mnist
 from gan_cli.data.datasets.stl10 import load_stl10
@@ -132,36 +123,3 @@ def with_value_range(config: Config, dataset: Dataset) -> Config:
     if dataset.value_range is None or getattr(config.dataset, "value_range", None) != "auto":
         return config
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, value_range=dataset.value_range))
-
-
-class Modes(NamedTuple):
-    """The known distribution of 2D points.
-
-    `centres` is float32 `[M, 2]`, M = 0 if the distribution is no mixture; `std` is the standard deviation of a mode;
-    `extent` is half the side of a square around the origin that holds nearly all points.
-    """
-
-    centres: Tensor
-    std: float
-    extent: float
-
-
-def _mixture(centres: Tensor, std: float) -> Modes:
-    return Modes(centres, std, extent=centres.abs().max().item() + 3 * std)
-
-
-def _selected(centres: Tensor, section: Any) -> Tensor:
-    """Returns the centres of the selected classes. The class of a mode is its number."""
-    return centres if section.classes is None else centres[[int(name) for name in section.classes]]
-
-
-MODES: dict[str, Callable[[Any], Modes]] = {
-    "ring": lambda section: _mixture(_selected(ring_centres(section.modes, section.radius), section), section.std),
-    "grid": lambda section: _mixture(_selected(grid_centres(section.side, section.spacing), section), section.std),
-    "swiss_roll": lambda section: Modes(torch.empty(0, 2), 0.0, SWISS_ROLL_EXTENT + 3 * section.std / SWISS_ROLL_SCALE),
-}
-
-
-def known_modes(section: Any) -> Modes | None:
-    """Returns the known distribution of a data set of 2D points, None for images."""
-    return MODES[section.name](section) if section.name in MODES else None

@@ -28,8 +28,8 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.storage.download import create_folder_or_undo
 from gan_cli.storage.locks import lock_file
 
-CHECKED_BYTES = 256 << 20  # up to this size the checksum covers all pixels, above it CHECKED_PICTURES images
-CHECKED_PICTURES = 256
+CHECKED_BYTES = 256 << 20  # up to this size the checksum covers all pixels, above it CHECKED_IMAGES images
+CHECKED_IMAGES = 256
 MAGIC = b"gan-cli pictures"
 TRAILER = struct.Struct("<32sQ16s")  # sha256 of labels and card, length of the card in bytes, MAGIC
 MOST_CARD_BYTES = 16 << 20
@@ -200,8 +200,8 @@ def mapped_tensor(mapped: mmap.mmap, dtype: torch.dtype, offset: int, shape: tup
 
 def _checksum(samples: Tensor) -> str:
     """Returns the sha256 of all pixels, or of evenly spread images if the set is large."""
-    spread = len(samples) // CHECKED_PICTURES if samples.numel() > CHECKED_BYTES else 1
+    spread = len(samples) // CHECKED_IMAGES if samples.numel() > CHECKED_BYTES else 1
     digest = hashlib.sha256()
-    for picture in samples.numpy()[:: max(1, spread)]:
-        digest.update(picture.data)
+    for image in samples.numpy()[:: max(1, spread)]:
+        digest.update(image.data)
     return digest.hexdigest()

@@ -137,7 +137,7 @@ def _headers(reader: ImageReader) -> Iterator[tuple[Sides, bool]]:
         warnings.simplefilter("ignore")
         for file in reader.listing.files[:MEASURED]:
             with contextlib.suppress(BadImageError):
-                yield inspect_image(reader.picture(file))
+                yield inspect_image(reader.read_image(file))
 
 
 def _common_size(real: FolderSummary, fake: FolderSummary, requested: Size | None, max_side: int) -> tuple[Sides, str]:

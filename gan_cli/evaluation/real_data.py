@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.load_dataset import Modes, build_dataset, known_modes
+from gan_cli.data.datasets.points import Modes, known_modes
+from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.selection import Selection
 from gan_cli.errors import GanCliError, first_few, one_line
 from gan_cli.evaluation.metrics.duplicates import describe_duplicates
@@ -188,12 +189,12 @@ def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) ->
         return held_out, ""
     if foreign:
         is_known = torch.tensor([name in whole.classes for name in held_out.classes])
-        kept = (is_known[others] & (others >= 0)).nonzero().squeeze(1)
+        in_known_classes = (is_known[others] & (others >= 0)).nonzero().squeeze(1)
         notes.append(
-            f"{len(others) - len(kept):,} of {len(others):,} held-out pictures are left out:"
+            f"{len(others) - len(in_known_classes):,} of {len(others):,} held-out pictures are left out:"
             f" {_list_names(foreign)} {'is no class' if len(foreign) == 1 else 'are no classes'} of the training data"
         )
-        if not len(kept):
+        if not len(in_known_classes):
             return None, "their test split has none of their classes"
         held_out = Selection(tuple(name for name in held_out.classes if name not in foreign)).apply(held_out)
     return _unless_missing(held_out, whole, notes)

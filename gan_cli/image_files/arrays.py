@@ -26,7 +26,7 @@ class Array(NamedTuple):
     axes: str
 
     @property
-    def pictures(self) -> int:
+    def image_count(self) -> int:
         """The number of images."""
         return self.shape[self.axes.index("N")] if "N" in self.axes else 1
 
@@ -84,9 +84,9 @@ def _axes(shape: tuple[int, ...]) -> str | None:
 def image_in_array(whole: np.ndarray, location: ArrayLocation) -> np.ndarray:
     """Copies one image, `[H, W]` or `[H, W, C]`, out of its array."""
     axes = location.array.axes
-    picture = whole if location.number is None else whole[location.number]
-    picture = picture.transpose(1, 2, 0) if axes.endswith("CHW") else picture
-    return picture.copy()
+    image = whole if location.number is None else whole[location.number]
+    image = image.transpose(1, 2, 0) if axes.endswith("CHW") else image
+    return image.copy()
 
 
 def map_array(path: str) -> np.ndarray:

@@ -121,7 +121,7 @@ class FolderReader:
         self._held = ArrayCache()
         if alone:
             name = os.path.basename(path)
-            if formats.is_picture(_beginning(path)(formats.HEADER_BYTES)) and not name.lower().endswith(
+            if formats.is_image(_beginning(path)(formats.HEADER_BYTES)) and not name.lower().endswith(
                 (*READ_SUFFIXES, ".npy")
             ):
                 self.listing.files.append(ListedFile((name,), path))
@@ -145,19 +145,20 @@ class FolderReader:
                 self.listing.add(parts, item.path, size, _beginning(item.path))
 
     def _add_npz(self, parts: tuple[str, ...], path: str) -> None:
-        from gan_cli.image_files import archive_reader
+        from gan_cli.image_files.archive_members import DAMAGED
+        from gan_cli.image_files.zip_reader import add_arrays
 
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):
                 raise ValueError("not a regular file: opening a pipe would block")
             with zipfile.ZipFile(path) as archive:
-                archive_reader.add_arrays(self.listing, archive, parts, path)
-        except archive_reader.DAMAGED:
+                add_arrays(self.listing, archive, parts, path)
+        except DAMAGED:
             self.listing.files.append(ListedFile(parts, path, "damaged npz"))
         except OSError as error:
             self.listing.files.append(ListedFile(parts, path, f"cannot be read: {error.strerror}"))
 
-    def picture(self, file: ListedFile) -> bytes | np.ndarray:
+    def read_image(self, file: ListedFile) -> bytes | np.ndarray:
         if not isinstance(file.location, ArrayLocation):
             return self.read(file)
         container = file.location.container

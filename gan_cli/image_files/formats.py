@@ -74,7 +74,7 @@ def needs_content_check(name: str) -> bool:
     return not (suffix in NON_IMAGE_SUFFIXES or suffix in CONTAINER_SUFFIXES or name.lower().endswith((*ARRAYS, *TARS)))
 
 
-def is_picture(start: bytes) -> bool:
+def is_image(start: bytes) -> bool:
     """Whether the first bytes of a file are those of an image format that is read."""
     if start.startswith(MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or start[4:12] == b"ftypavif":
         return True

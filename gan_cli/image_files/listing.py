@@ -104,7 +104,7 @@ class Listing:
             return False
         if formats.is_dicom(start):
             self.files.append(ListedFile(parts, location, formats.DICOM, foreign=True))
-        elif formats.is_picture(start):
+        elif formats.is_image(start):
             self.files.append(ListedFile(parts, location))
         else:
             return False
@@ -139,11 +139,11 @@ class Listing:
             self.arrays.append(f"{one_line(parts[-1], 60)} taken as one picture, {array}")
             self.files.append(ListedFile(parts, ArrayLocation(location, array, None)))
             return
-        if len(self.files) + array.pictures > MOST_FILES:
+        if len(self.files) + array.image_count > MOST_FILES:
             raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} pictures")
         self.arrays.append(f"{one_line(parts[-1], 60)} taken as {array}")
-        stem, width = parts[-1].removesuffix(".npy"), len(str(array.pictures - 1))
-        names = (f"{stem}[{index:0{width}d}].npy" for index in range(array.pictures))
+        stem, width = parts[-1].removesuffix(".npy"), len(str(array.image_count - 1))
+        names = (f"{stem}[{index:0{width}d}].npy" for index in range(array.image_count))
         self.files += [
             ListedFile((*parts[:-1], name), ArrayLocation(location, array, index)) for index, name in enumerate(names)
         ]
@@ -183,7 +183,7 @@ class Reader(Protocol):
     def read(self, file: ListedFile) -> bytes:
         """Reads the bytes of a file."""
 
-    def picture(self, file: ListedFile) -> bytes | np.ndarray:
+    def read_image(self, file: ListedFile) -> bytes | np.ndarray:
         """Reads an encoded image as bytes, or an image of an array as `[H, W]` or `[H, W, C]`."""
 
 

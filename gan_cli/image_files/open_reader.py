@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.image_files import archive_reader, formats, own_outputs
+from gan_cli.image_files import formats, own_outputs
 from gan_cli.image_files.folder_reader import FolderReader
 from gan_cli.image_files.formats import READ_SUFFIXES
 from gan_cli.image_files.listing import EXPECTED, Reader
+from gan_cli.image_files.tar_reader import open_tar
+from gan_cli.image_files.zip_reader import open_zip
 
 
 @contextmanager
@@ -51,13 +53,13 @@ def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
         raise StorageError(f"{shown}: cannot be read ({error.strerror})") from error
     name = shown.lower()
     if name.endswith((".zip", ".npz")) or start.startswith(formats.ZIP_MAGIC):
-        return archive_reader.open_zip(path, shown)
-    if name.endswith(READ_SUFFIXES) or formats.is_picture(start) or start.startswith(formats.NPY_MAGIC):
+        return open_zip(path, shown)
+    if name.endswith(READ_SUFFIXES) or formats.is_image(start) or start.startswith(formats.NPY_MAGIC):
         return _opened_alone(path, shown)
     if name.endswith(formats.TARS) or formats.is_tar(start):
-        return archive_reader.open_tar(path, shown)
+        return open_tar(path, shown)
     if zipfile.is_zipfile(path):  # a self-extracting zip begins with a program
-        return archive_reader.open_zip(path, shown)
+        return open_zip(path, shown)
     advice = formats.DICOM if formats.is_dicom(start) else formats.conversion_advice(name)
     raise UsageError(f"dataset.path={shown}: {advice or f'neither a folder, a zip, a tar nor a picture, {EXPECTED}'}")
 

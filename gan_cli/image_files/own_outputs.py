@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
-RUN, EXPORT, SAMPLES, PICTURE = "run", "export", "set of samples", "picture"
+RUN, EXPORT, SAMPLES, IMAGE = "run", "export", "set of samples", "picture"
 MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # files and folders in it
 CONFIG_KEY = b'"gan_cli"'  # in the config.json of a run or export
 PAGE = "_memorization"  # end of the name of a page of an evaluation
@@ -75,7 +75,7 @@ def files_with_sidecar(names: Collection[str], head: Callable[[str], bytes]) -> 
     for stem in sorted(with_sidecar)[:MOST_SIDECARS]:
         content = head(f"{stem}.json")
         if all(key in content for key in SIDECAR_KEYS) or (EVALUATION_KEY in content and _has_page(with_sidecar[stem])):
-            found |= {name: SAMPLES if name in (stem, f"{stem}.npz") else PICTURE for name in with_sidecar[stem]}
+            found |= {name: SAMPLES if name in (stem, f"{stem}.npz") else IMAGE for name in with_sidecar[stem]}
     return found
 
 
@@ -130,7 +130,7 @@ def describe_outputs(own: Sequence[OwnOutput]) -> str:
     plural = {SAMPLES: "sets of samples"}
     counted = [
         f"{counts[kind]:,} {kind if counts[kind] == 1 else plural.get(kind, f'{kind}s')}"
-        for kind in (RUN, EXPORT, SAMPLES, PICTURE)
+        for kind in (RUN, EXPORT, SAMPLES, IMAGE)
         if counts[kind]
     ]
     names = ["/".join(each.parts) for each in own]

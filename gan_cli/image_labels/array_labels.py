@@ -43,7 +43,7 @@ def find_array_labels(reader: Reader, files: Sequence[ListedFile]) -> tuple[Tabl
 
 def _archive(file: ListedFile) -> str | None:
     """Returns the path of the npz that holds the array, None if it is in no npz of a folder."""
-    from gan_cli.image_files.archive_reader import NpzMember
+    from gan_cli.image_files.zip_reader import NpzMember
 
     location = file.location.container if isinstance(file.location, ArrayLocation) else file.location
     return location.path if isinstance(location, NpzMember) else None

@@ -61,7 +61,7 @@ def read_attributes(
     if table.unlabelled:
         return Attributes([], (), f"{table.shown}: {table.unlabelled}")
     match = match_table(table, files, base, how.file_column, below)
-    if not match.pictures and not match.problem:
+    if not match.image_count and not match.problem:
         return None
     if match.problem:
         raise UsageError(f"{table.shown}: {match.problem}")

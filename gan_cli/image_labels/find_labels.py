@@ -55,7 +55,7 @@ def find_labels(
     if how.table in LABEL_KEYWORDS:
         return FoundLabels()
     if how.table is not None:
-        return _named(how.table, reader, files, base, how)
+        return _labels_of_named_table(how.table, reader, files, base, how)
     inside = _at(reader.listing.tables, base)
     if inside is not None:
         try:
@@ -64,11 +64,11 @@ def find_labels(
             raise UsageError(f"{error}; or leave it out by dataset.labels={NO_TABLE}") from None
     if how.version == FIRST_VERSION:
         adjacent = os.path.join(_parent(path), TABLE)
-        return _beside([adjacent] if os.path.isfile(adjacent) else [], path, files, base, how)
+        return _labels_of_adjacent_table([adjacent] if os.path.isfile(adjacent) else [], path, files, base, how)
     return _elsewhere(path, how, reader, files, base)
 
 
-def _named(
+def _labels_of_named_table(
     named: str, reader: Reader, files: Sequence[ListedFile], base: tuple[str, ...], how: LabelOptions
 ) -> FoundLabels:
     """Reads labels from the named table: a file, or a file or member inside `path`."""
@@ -133,7 +133,7 @@ def _elsewhere(
         remarks.append(f"not used: {describe_no_match(table, files)}")
     parent = _parent(path)
     adjacent = [os.path.join(parent, name) for name in (TABLE, *OTHER_TABLE_NAMES)]
-    found = _beside([each for each in adjacent if os.path.isfile(each)], path, files, base, how)
+    found = _labels_of_adjacent_table([each for each in adjacent if os.path.isfile(each)], path, files, base, how)
     if found.attributes is not None or found.unlabelled:
         return found._replace(remarks=(*remarks, *found.remarks))
     more = [*_label_files(reader), *_suggestions(path, reader, files)]
@@ -166,7 +166,7 @@ def _at(tables: Sequence[ListedFile], base: tuple[str, ...]) -> ListedFile | Non
     return max(inside, key=lambda file: len(file.parts)) if inside else None
 
 
-def _beside(
+def _labels_of_adjacent_table(
     tables: Sequence[str], path: str, files: Sequence[ListedFile], base: tuple[str, ...], how: LabelOptions
 ) -> FoundLabels:
     """Reads labels from a table in the folder that holds `path`. Such a table may be about other images."""

@@ -95,9 +95,9 @@ class ImageReader:
         reader, own = self._owner(file)
         return reader.read(own)
 
-    def picture(self, file: ListedFile) -> bytes | np.ndarray:
+    def read_image(self, file: ListedFile) -> bytes | np.ndarray:
         reader, own = self._owner(file)
-        return reader.picture(own)
+        return reader.read_image(own)
 
     def _owner(self, file: ListedFile) -> tuple[Reader, ListedFile]:
         """Returns the reader of a file, and the file as that reader listed it."""
@@ -172,7 +172,7 @@ class _NoTables:
     def read(self, file: ListedFile) -> bytes:
         raise AssertionError(file)
 
-    picture = read
+    read_image = read
 
 
 @contextlib.contextmanager
@@ -187,10 +187,10 @@ def open_images(path: Paths) -> Iterator[ImageReader]:
 def count_images(path: Paths, split: str, how: LabelOptions, classes: tuple[str, ...] | None) -> int | None:
     """Counts the images that a run reads at `path`, by names alone; None if it cannot read them."""
     try:
-        with open_images(path) as pictures:
+        with open_images(path) as images:
             if classes is None:
-                return pictures.count(split)
-            layout = pictures.read_layout(how, split)
+                return images.count(split)
+            layout = images.read_layout(how, split)
             chosen = {*class_indices(classes, layout.labels, layout.classes)}
             labelled_files = zip(layout.files, layout.labels or (), strict=True)
             return sum(label in chosen for file, label in labelled_files if file.bad is None)

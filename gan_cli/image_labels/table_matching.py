@@ -34,7 +34,7 @@ class Match(NamedTuple):
     problem: str = ""
 
     @property
-    def pictures(self) -> int:
+    def image_count(self) -> int:
         """The number of images with a row."""
         return sum(row is not None for row in self.found)
 
@@ -54,9 +54,9 @@ def match_table(
     best: Match | None = None
     for index in _likely(table, files) if column is None else [column_index(table, column, "labels_file_column")]:
         match = _by_column(table, index, names, below)
-        if best is None or match.pictures > best.pictures:
+        if best is None or match.image_count > best.image_count:
             best = match
-        if best.pictures == len(files):
+        if best.image_count == len(files):
             break
     assert best is not None
     return best
@@ -191,7 +191,7 @@ def _by_column(table: Table, column: int, names: _Names, below: str | None) -> M
 def _without_header(table: Table, match: Match, names: _Names) -> Match:
     """Takes line 1 as a row and not as the header, if it names an image that no other row names."""
     first = _path(table.header[match.column])
-    if match.pictures == len(match.found) or not first:
+    if match.image_count == len(match.found) or not first:
         return match
     for of_file, of_row, _ in COMPARISONS:
         keys, _, bare = names.changed(of_file)

@@ -18,7 +18,7 @@ GRID_ANIMATION_FPS, LAST_FRAME_SECONDS = (
     5,
     1.8,
 )  # its frames a second, and for how long its last frame stays in addition
-QUALITY = 80
+WEBP_QUALITY = 80
 MODES_WITH_OPACITY = ("RGBA", "LA", "PA")
 MIN_VISIBLE_OPACITY = 128  # of 255; a GIF shows pixels of at least this opacity
 TRANSPARENT_INDEX = 255  # the palette entry of a GIF that means transparent
@@ -72,7 +72,7 @@ def _write_webp_or_gif(animation: Animation, path: Path, suffix: str) -> None:
         append_images=[_RemainingFrames(frames, animation.total - 1)] if animation.total > 1 else [],
         duration=durations if animation.total > 1 else durations[0],
         loop=0,
-        quality=QUALITY,
+        quality=WEBP_QUALITY,
         **disposal,
     )
 

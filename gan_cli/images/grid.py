@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gan_cli.data.load_dataset import Modes
+from gan_cli.data.datasets.points import Modes
 from gan_cli.images.animation import remove_opacity
 from gan_cli.storage.symlinks import remove_symlink
 

@@ -65,8 +65,8 @@ def apply_replay(config: Config, named: Sequence[str], overrides: Sequence[str] 
     return dataclasses.replace(config, **{key: getattr(saved, key) for key in train_config.AUTO_KEYS})
 
 
-def _ends_file(config: Config, say: LogCallback = print_to_stderr) -> Path:
-    path = find_run(str(config.replay), config.output, "replay", say) / BUDGET
+def _ends_file(config: Config, log: LogCallback = print_to_stderr) -> Path:
+    path = find_run(str(config.replay), config.output, "replay", log) / BUDGET
     if not _ends_in(path):
         raise UsageError(f"replay={config.replay}: the run had no budget, or ended before its steps were known")
     return path

@@ -63,8 +63,8 @@ def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder
     config = parse_config(data)
     if command.data is None:
         return config
-    place = command.data if Path(os.getcwd()) == start_folder(folder) else absolute_paths(command.data)
-    return dataclasses.replace(config, dataset=relocate_data(config.dataset, place))
+    location = command.data if Path(os.getcwd()) == start_folder(folder) else absolute_paths(command.data)
+    return dataclasses.replace(config, dataset=relocate_data(config.dataset, location))
 
 
 def _set(data: dict[str, Any], new: dict[str, Any], key: str, named: tuple[str, ...]) -> None:
@@ -115,8 +115,8 @@ def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
     try:
         return build_dataset(resolve_data_paths(config.dataset, start_folder(folder)), config.image_size)
     except UsageError as error:
-        named_place = {"data", "dataset.path", "dataset.root"} & {*named}
-        if named_place or not (hasattr(config.dataset, "path") or hasattr(config.dataset, "root")):
+        names_location = {"data", "dataset.path", "dataset.root"} & {*named}
+        if names_location or not (hasattr(config.dataset, "path") or hasattr(config.dataset, "root")):
             raise
         raise UsageError(f"{error}; if the data of {folder} were moved, data=... says where to") from None
 

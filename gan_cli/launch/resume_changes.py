@@ -47,29 +47,29 @@ def overrides_for_resume(overrides: Sequence[str]) -> ResumeOverrides | None:
     if not isinstance(where, str) or where == "auto" or ("dry_run" in given and given["dry_run"].value()):
         return None
     output = override_value(given["output"]) if "output" in given else compose_default("train")["output"]
-    folder = find_run(where, str(output), say=lambda line: None)  # no message here: resuming the run prints it
-    return asked_of(overrides, folder, read_record(folder))
+    folder = find_run(where, str(output), log=lambda line: None)  # no message here: resuming the run prints it
+    return changed_overrides(overrides, folder, read_record(folder))
 
 
-def asked_of(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) -> ResumeOverrides:
+def changed_overrides(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) -> ResumeOverrides:
     """The overrides of `resume=<folder>` without those that the run has already, with the run's own data set.
 
     `record` is the run's record. Raises UsageError for a key that may not change, with the command of a new run.
     """
     known = record.get("config")
     has = dict(train_config.flatten(known)) if isinstance(known, dict) else {}
-    kept: list[str] = []
+    changed: list[str] = []
     for line in overrides:
         override = read_override(line)
         dotted = override.key_or_group.replace("/", ".")
         if may_change(dotted) or override.is_sweep_override() or dotted.startswith("hydra."):
-            kept.append(line)
+            changed.append(line)
         elif not _is_unchanged(override, dotted, has):
             raise _cannot_change(dotted, override, has, folder)
     name = has.get("dataset.name")
-    if name is None or not any(line.startswith("dataset.") for line in kept):
-        return ResumeOverrides(kept)
-    return ResumeOverrides([quote_literals(f"dataset={name}"), *kept], ("dataset",))
+    if name is None or not any(line.startswith("dataset.") for line in changed):
+        return ResumeOverrides(changed)
+    return ResumeOverrides([quote_literals(f"dataset={name}"), *changed], ("dataset",))
 
 
 def _is_unchanged(override: Override, dotted: str, has: Mapping[str, Any]) -> bool:

@@ -89,9 +89,9 @@ def training_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Ch
     return _draw(specs, lines, steps)
 
 
-def quality_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
+def sample_metric_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
     """Charts of the evaluations during training; none of metrics that have a single value."""
-    keys = [key for key in quality_keys(lines) if len(metric_points(lines, key)) > 1]
+    keys = [key for key in sample_metric_keys(lines) if len(metric_points(lines, key)) > 1]
     possible = max((value for _, value in metric_points(lines, "modes/possible")), default=None)
     specs = []
     for key in keys:
@@ -112,7 +112,7 @@ def quality_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Cha
     return _draw(bounded, lines, steps)
 
 
-def quality_keys(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+def sample_metric_keys(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys of metrics of samples, not of training: `modes/*`, `accuracy/class`, and all without a `/`."""
     drawn = {key for spec in (*TRAINING, *HEALTH) for key in spec.names}
     keys = known_keys(lines)
@@ -122,7 +122,7 @@ def quality_keys(lines: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def health_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
     """Charts of health, speed and memory, and of any other metric, such as a plugin's."""
-    drawn = {key for spec in (*TRAINING, *HEALTH) for key in spec.names} | NO_CURVE | {*quality_keys(lines)}
+    drawn = {key for spec in (*TRAINING, *HEALTH) for key in spec.names} | NO_CURVE | {*sample_metric_keys(lines)}
     others = [key for key in known_keys(lines) if key not in drawn and not key.startswith("penalty/")]
     return _draw([*HEALTH, *(ChartSpec(key, {key: key}) for key in others)], lines, steps)
 

@@ -116,7 +116,7 @@ def draw_chart(
     return Chart(
         title=title,
         note="logarithmic" if values.log else "",
-        curves=tuple(place_curve(each, steps, values) for each in series),
+        curves=tuple(build_curve(each, steps, values) for each in series),
         x_ticks=x_ticks(steps),
         y_ticks=y_ticks(values),
         summary="; ".join(_summary(each) for each in series),
@@ -124,7 +124,7 @@ def draw_chart(
     )
 
 
-def place_curve(series: Series, steps: Scale, values: Scale) -> Curve:
+def build_curve(series: Series, steps: Scale, values: Scale) -> Curve:
     """Places a series on the two scales."""
     positions = [(steps.position(step), 1 - values.position(value)) for step, value in series.points]
     path = " ".join(f"{round(x * UNITS)},{round(_clip(y) * UNITS)}" for x, y in positions)

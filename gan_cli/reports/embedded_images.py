@@ -22,7 +22,7 @@ MOST_PIXELS = 200_000_000  # decoded for a page, which takes some seconds: 46 gr
 FEWEST_FRAMES = 8  # that are shown even if they have more pixels than that
 LARGEST_FRAME = 400_000  # bytes
 LARGEST_SOURCE = 2**30
-QUALITY, TRIES = 80, 6  # WebP quality, and how often an image is reduced to fit
+WEBP_QUALITY, TRIES = 80, 6  # WebP quality, and how often an image is reduced to fit
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def embed_image(path: Path, most: int, side: int = LARGEST_SIDE) -> EmbeddedImag
 def _shrink(image: Image.Image, most: int) -> bytes | None:
     for _ in range(TRIES):
         stream = io.BytesIO()
-        image.save(stream, format="WEBP", quality=QUALITY, method=2)
+        image.save(stream, format="WEBP", quality=WEBP_QUALITY, method=2)
         if stream.tell() <= most:
             return stream.getvalue()
         factor = 0.9 * math.sqrt(most / stream.tell())

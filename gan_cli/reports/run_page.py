@@ -14,7 +14,7 @@ from gan_cli.config.options import DATASET_OPTIONS
 from gan_cli.config.options.datasets import PointOptions
 from gan_cli.config.schema import format_value
 from gan_cli.errors import count_noun
-from gan_cli.reports.charts import health_charts, quality_charts, quality_keys, training_charts
+from gan_cli.reports.charts import health_charts, sample_metric_charts, sample_metric_keys, training_charts
 from gan_cli.reports.curves import Scale, percent, steps_scale
 from gan_cli.reports.embedded_images import EmbeddedImage, embed_frames, embed_image, list_grids
 from gan_cli.reports.evaluation_table import read_newest_evaluation
@@ -75,7 +75,7 @@ def build_run_page(run: Path, home: Path) -> bytes:
     values = none_on_error(lambda: _values(run, home, record, lines)) or _bare(run, home)
 
     def build(budget: int) -> str:
-        real, last, frames = _pictures(run, _last_step(record), budget)
+        real, last, frames = _embed_images(run, _last_step(record), budget)
         pairs = values["evaluation"].pairs if values["evaluation"] is not None else None
         images = {
             "real": real,
@@ -111,7 +111,7 @@ def _values(run: Path, home: Path, record: Mapping[str, Any], lines: Sequence[Ma
         "points": _of_points(config),
         "marks": marks,
         "training": empty_on_error(lambda: training_charts(lines, steps)),
-        "quality": empty_on_error(lambda: quality_charts(lines, steps)),
+        "quality": empty_on_error(lambda: sample_metric_charts(lines, steps)),
         "health": empty_on_error(lambda: health_charts(lines, steps)),
         "evaluation": none_on_error(lambda: read_newest_evaluation(run)),
         "changed": empty_on_error(lambda: _changed(config, record)),
@@ -173,7 +173,7 @@ def _tiles(lines: Sequence[Mapping[str, Any]], run: Path) -> list[Row]:
     """The metrics of the best checkpoint, or of the last if there is no best, for the top of the page."""
     metrics = read_best_metrics(run).metrics
     tiles = []
-    for key in [key for key in quality_keys(lines) if key in metrics][:6]:
+    for key in [key for key in sample_metric_keys(lines) if key in metrics][:6]:
         value = metrics[key]
         if key == "modes/covered" and metrics.get("modes/possible"):
             tiles.append(Row("modes covered", f"{value:.0f} of {metrics['modes/possible']:.0f}"))
@@ -204,7 +204,7 @@ def findings_of(record: Mapping[str, Any], lines: Iterable[Mapping[str, Any]], s
     return marks[:MOST_FINDINGS]
 
 
-def _pictures(
+def _embed_images(
     run: Path, last: float | None, budget: int
 ) -> tuple[EmbeddedImage | None, EmbeddedImage | None, list[EmbeddedImage]]:
     """Real samples, the last grid, and grids during training."""
@@ -223,7 +223,7 @@ def _pictures(
 def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
     """Settings that differ from the defaults: given by the user, implied by those, chosen at the start of the run."""
     default = train_config.to_dict(train_config.parse_unvalidated(compose_default("train")))
-    brought = as_mapping(record.get("brought_along"))
+    recorded = as_mapping(record.get("brought_along"))
     before, command = dict(train_config.flatten(default)), str(record.get("command"))
     given, implied, automatic = [], [], []
     penalties, usual = _penalties(config), _penalties(default)
@@ -235,11 +235,11 @@ def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
         old = format_value(before[key]) if key in before else ""
         if (
             key in (*train_config.AUTO_KEYS, train_config.RECORDED_KEY)
-            and key not in brought
+            and key not in recorded
             and before.get(key) in ("auto", None)
         ):
             automatic.append(_row(key, value, old, AUTOMATIC))
-        elif key in brought or (key not in before and f"{key}=" not in command):  # a key of the given option alone
+        elif key in recorded or (key not in before and f"{key}=" not in command):  # a key of the given option alone
             implied.append(_row(key, value, old, "implied by another setting"))
         else:
             given.append(_row(key, value, old, "given"))

@@ -13,10 +13,10 @@ from gan_cli.errors import one_line
 
 LARGEST_FILE = 64 * 2**20  # of JSON
 MAX_VALUE = 1e300
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def none_on_error(build: Callable[[], Made]) -> Made | None:
+def none_on_error(build: Callable[[], Result]) -> Result | None:
     """The result of `build`, or None if it fails. An invalid file must not stop the rest of a report."""
     try:
         return build()
@@ -24,7 +24,7 @@ def none_on_error(build: Callable[[], Made]) -> Made | None:
         return None
 
 
-def empty_on_error(build: Callable[[], Sequence[Made]]) -> list[Made]:
+def empty_on_error(build: Callable[[], Sequence[Result]]) -> list[Result]:
     """The list that `build` returns, or an empty one if it fails."""
     return list(none_on_error(build) or [])
 

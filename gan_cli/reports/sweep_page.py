@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_cli.reports.charts import metric_points
-from gan_cli.reports.curves import Curve, Scale, Series, Tick, fit_scale, percent, place_curve, steps_scale, thin_points
+from gan_cli.reports.curves import Curve, Scale, Series, Tick, build_curve, fit_scale, percent, steps_scale, thin_points
 from gan_cli.reports.curves import x_ticks as ticks_of_steps
 from gan_cli.reports.curves import y_ticks as ticks_of_values
 from gan_cli.reports.embedded_images import EmbeddedImage, embed_image, list_grids
@@ -64,7 +64,7 @@ class EntryCard:
 
     rank: int
     entry: Entry
-    picture: EmbeddedImage | None
+    image: EmbeddedImage | None
     charts: tuple[SmallChart, ...]
     links: tuple[Link, ...]
 
@@ -179,11 +179,11 @@ def _ends(board: Board) -> tuple[Tick, ...]:
 def _spread(entry: Entry, scale: Scale | None) -> Spread | None:
     if scale is None or (entry.mean is None and not entry.values):
         return None
-    places = [percent(min(max(scale.position(value), 0.0), 1.0)) for value in (entry.interval or ())]
+    bounds = [percent(min(max(scale.position(value), 0.0), 1.0)) for value in (entry.interval or ())]
     return Spread(
         None if entry.mean is None else percent(scale.position(entry.mean)),
-        places[0] if places else None,
-        places[1] if places else None,
+        bounds[0] if bounds else None,
+        bounds[1] if bounds else None,
         tuple(percent(scale.position(value)) for value in entry.values),
     )
 
@@ -195,9 +195,9 @@ def _last_grid(entry: Entry, budget: int) -> EmbeddedImage | None:
     """The last grid of the entry's first run that has one."""
     for folder in entry.folders if budget else ():
         grids = list_grids(folder)
-        picture = embed_image(grids[-1][1], budget, THUMBNAIL) if grids else None
-        if picture is not None:
-            return EmbeddedImage(picture.uri, picture.width, picture.height, grids[-1][0])
+        image = embed_image(grids[-1][1], budget, THUMBNAIL) if grids else None
+        if image is not None:
+            return EmbeddedImage(image.uri, image.width, image.height, grids[-1][0])
     return None
 
 
@@ -247,7 +247,7 @@ def _small_chart(
         for key, name, colour in keys:
             points = thin_points(metric_points(lines[folder], key), CURVE_POINTS)
             if points:
-                curves.append(place_curve(Series(name, colour, points), steps, values))
+                curves.append(build_curve(Series(name, colour, points), steps, values))
     return SmallChart(
         title, tuple(curves), ticks_of_steps(steps, 3), ticks_of_values(values, 4), f"{title} of {entry.label}"
     )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gan_cli import __version__
 from gan_cli.config.train_config import Config
+from gan_cli.data.datasets.points import Modes, known_modes
 from gan_cli.data.labels import (
     RequestedCondition,
     all_classes_requested,
@@ -22,7 +23,6 @@ from gan_cli.data.labels import (
     parse_label_indices,
     parse_labels,
 )
-from gan_cli.data.load_dataset import Modes, known_modes
 from gan_cli.errors import CheckpointError, UsageError, count_noun, one_line
 from gan_cli.models.build_networks import (
     GeneratorDesign,
@@ -38,6 +38,7 @@ from gan_cli.models.latents import LatentDistribution
 from gan_cli.sampling.exported_config import Card, read_card
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
+from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_bytes
 from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed
 from gan_cli.storage.locate import EXPORTED, Location, find_card, locate
 from gan_cli.storage.run_folder import CHECKPOINTS
@@ -135,7 +136,7 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoi
 def _locate(path: str | os.PathLike[str]) -> Location | None:
     """Locates a path as `locate` does, without messages; None also for a text that cannot be a path."""
     try:
-        return locate(path, say=lambda line: None)
+        return locate(path, log=lambda line: None)
     except OSError:
         return None
 
@@ -160,7 +161,7 @@ def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGen
             f"ema=false: {exported} holds only the averaged generator, export the other one with ema=false"
         )
     try:
-        tensors, metadata, _ = decode_checksummed(checkpoint.read_checkpoint_bytes(path))
+        tensors, metadata, _ = decode_checksummed(read_checkpoint_bytes(path))
     except ChecksummedFileError as error:
         raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
     if metadata.get("generator") != GENERATOR_FORMAT:
@@ -171,7 +172,7 @@ def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGen
     except Exception as error:  # each field of a card may be valid, and no network have all of them together
         raise CheckpointError(f"{card_path}: describes no generator ({one_line(error, 200)})") from error
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.items()}
-    checkpoint.check_layout(path, tensors, layout)
+    check_layout(path, tensors, layout)
     latent = LatentDistribution(card.generator.latent_dim, card.generator.latent)
     return LoadedGenerator(fill_generator(design, tensors, device), design, latent, card, exported)
 

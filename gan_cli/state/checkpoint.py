@@ -20,13 +20,14 @@ from gan_cli.config.parse import parse_config
 from gan_cli.config.schema import key
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
+from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_bytes
 from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, TrainState, expected_layout, state_tensors
 from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
 from gan_cli.storage.locate import OUTPUT, find_checkpoint
 from gan_cli.storage.run_folder import BEST, LAST
 from gan_cli.storage.symlinks import remove_symlink
 
-FORMAT, MOST_BYTES = 1, 16 << 30
+FORMAT = 1
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of a D update
 
 
@@ -254,20 +255,6 @@ def set_aside(folder: Path, found: Checkpoint) -> list[str]:
     return lines
 
 
-def read_checkpoint_bytes(path: Path) -> bytes:
-    """Reads a `.safetensors` file; CheckpointError if it is not one by name, cannot be read or is too large."""
-    if path.suffix != ".safetensors" and path.exists():
-        raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")
-    try:
-        if not path.is_file():
-            raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such checkpoint"))
-        if path.stat().st_size > MOST_BYTES:
-            raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 30} GiB, not one that gan-train wrote")
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-
-
 def _parse_metadata(path: Path, metadata: dict[str, Any]) -> tuple[Config, Counters, Provenance]:
     """Parses config, counters and provenance of a file as untrusted input."""
     if metadata.get("format") != FORMAT:
@@ -300,22 +287,3 @@ def _check_tensors(path: Path, tensors: dict[str, Tensor], config: Config, count
     except GanCliError as error:
         raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
     check_layout(path, tensors, layout)
-
-
-def check_layout(
-    path: Path, tensors: dict[str, Tensor], layout: dict[str, tuple[tuple[int, ...], torch.dtype]]
-) -> None:
-    """CheckpointError unless the tensors are exactly those of the layout, by name, shape and dtype, and all finite."""
-    if tensors.keys() != layout.keys():
-        odd = sorted(tensors.keys() ^ layout.keys())
-        raise CheckpointError(
-            f"{path}: does not fit its config; {len(odd)} tensors too many or missing, such as {one_line(odd[0], 100)}"
-        )
-    for name, (shape, dtype) in layout.items():
-        found = tensors[name]
-        if tuple(found.shape) != shape or found.dtype != dtype:
-            raise CheckpointError(
-                f"{path}: {name} is {found.dtype} {tuple(found.shape)}, by its config it would be {dtype} {shape}"
-            )
-        if found.is_floating_point() and not found.isfinite().all():
-            raise CheckpointError(f"{path}: {name} holds values that are not finite")

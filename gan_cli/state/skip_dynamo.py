@@ -37,8 +37,8 @@ def _with_grad_mode(step: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps an optimizer's step in the gradient mode that torch sets for it, without the compiler's part."""
 
     @functools.wraps(step)
-    def stepped(self: Optimizer, *arguments: Any, **named: Any) -> Any:
+    def stepped(self: Optimizer, *arguments: Any, **keywords: Any) -> Any:
         with torch.set_grad_enabled(self.defaults["differentiable"]):
-            return step(self, *arguments, **named)
+            return step(self, *arguments, **keywords)
 
     return stepped

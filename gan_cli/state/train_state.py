@@ -136,8 +136,8 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
     }
     if state.generator_ema is not None:
         named |= _prefixed("generator_ema", state.generator_ema.state_dict())
-    for name, kept in state.penalty_state.items():
-        named |= _prefixed(f"memory.{name}", kept)
+    for name, penalty_tensors in state.penalty_state.items():
+        named |= _prefixed(f"memory.{name}", penalty_tensors)
     if state.augment_probability is not None:
         named[AUGMENT_PROBABILITY] = state.augment_probability
     return named
@@ -159,13 +159,13 @@ def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
     if state.generator_ema is not None:
         state.generator_ema.load_state_dict(under("generator_ema", tensors))
     for name in state.penalty_state:
-        kept = under(f"memory.{name}", tensors)
-        state.penalty_state[name] = {key: tensor.to(state.device, copy=True) for key, tensor in kept.items()}
+        penalty_tensors = under(f"memory.{name}", tensors)
+        state.penalty_state[name] = {key: tensor.to(state.device, copy=True) for key, tensor in penalty_tensors.items()}
     if state.augment_probability is not None:
         state.augment_probability = tensors[AUGMENT_PROBABILITY].to(state.device, copy=True)
     for role in ("generator", "discriminator"):
-        memory = under(f"{role}_optimizer", tensors)
-        optimizers.load_state_tensors(getattr(state, f"{role}_optimizer"), getattr(state, role), memory)
+        optimizer_tensors = under(f"{role}_optimizer", tensors)
+        optimizers.load_state_tensors(getattr(state, f"{role}_optimizer"), getattr(state, role), optimizer_tensors)
 
 
 def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:

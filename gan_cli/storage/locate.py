@@ -60,24 +60,24 @@ def print_to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def locate(named: str | os.PathLike[str], output: str = OUTPUT, say: LogCallback = print_to_stderr) -> Location | None:
+def locate(named: str | os.PathLike[str], output: str = OUTPUT, log: LogCallback = print_to_stderr) -> Location | None:
     """Finds what `named` means, as a path or as a name in `output`; None if neither is anything that gan-cli wrote."""
     here, name = Path(os.path.expanduser(named)), os.fspath(named)
-    places = [Location(kind, here)] if (kind := location_kind(here)) else []
+    locations = [Location(kind, here)] if (kind := location_kind(here)) else []
     if name not in ("", ".") and not here.is_absolute() and ".." not in here.parts:
         under = Path(os.path.expanduser(output)) / name
-        places += [Location(kind, under)] if (kind := location_kind(under)) else []
-    if len(places) > 1:
-        say(f"{one_line(name, 200)}: taken as the path {places[0].path}; there is {places[1].path}, too")
-    return places[0] if places else _only_export(here, say)
+        locations += [Location(kind, under)] if (kind := location_kind(under)) else []
+    if len(locations) > 1:
+        log(f"{one_line(name, 200)}: taken as the path {locations[0].path}; there is {locations[1].path}, too")
+    return locations[0] if locations else _only_export(here, log)
 
 
-def _only_export(folder: Path, say: LogCallback) -> Location | None:
+def _only_export(folder: Path, log: LogCallback) -> Location | None:
     """The only export in a folder that `gan-export out=` filled; None if it holds no export or several."""
     found = _exports_in(folder)
     if len(found) != 1:
         return None
-    say(f"{folder}: using {found[0].name}, the export in it")
+    log(f"{folder}: using {found[0].name}, the export in it")
     return Location("export", found[0])
 
 
@@ -128,30 +128,30 @@ def is_sweep(folder: Path) -> bool:
 # --- a run ---------------------------------------------------------------------------------------------------------
 
 
-def find_run(named: str, output: str = OUTPUT, key: str = "resume", say: LogCallback = print_to_stderr) -> Path:
+def find_run(named: str, output: str = OUTPUT, key: str = "resume", log: LogCallback = print_to_stderr) -> Path:
     """The folder of the run that `key=named` names, `resume=` for example. Raises UsageError if it names no run."""
-    place, typed = locate(named, output, say), f"{key}={named}"
-    if place is None:
+    location, typed = locate(named, output, log), f"{key}={named}"
+    if location is None:
         more = ", or auto" if key == "resume" else ""
         raise UsageError(
             f"{typed}: no run there, give a run's folder, a name under {output}{more}{_similar(named, output)}"
         )
-    if place.kind == "runs":
-        run = newest_run(place.path, say)
+    if location.kind == "runs":
+        run = newest_run(location.path, log)
         if run is not None:
             return run
-    return _whole_run(place, typed, key)
+    return _whole_run(location, typed, key)
 
 
 def find_checkpoint(
-    named: str | os.PathLike[str], key: str, output: str = OUTPUT, say: LogCallback = print_to_stderr
+    named: str | os.PathLike[str], key: str, output: str = OUTPUT, log: LogCallback = print_to_stderr
 ) -> Path:
     """The checkpoint file that `named` names, or the folder of checkpoints of a run. Raises CheckpointError if neither.
 
     `key` is the key that names it, "eval" for `ckpt` of `gan-eval`; messages use it.
     """
-    place, typed = locate(named, output, say), one_line(os.fspath(named), 200)
-    if place is None:
+    location, typed = locate(named, output, log), one_line(os.fspath(named), 200)
+    if location is None:
         there = Path(os.path.expanduser(named)).is_dir()
         what = "holds no checkpoint" if there else f"no such checkpoint, and no run of this name in {output}"
         exports = _exports_in(Path(os.path.expanduser(named)))
@@ -160,39 +160,39 @@ def find_checkpoint(
                 f"{typed}: {what}, but {len(exports)} exports: name one, {first_few([*map(str, exports)], MOST_NAMED)}"
             )
         raise CheckpointError(f"{typed}: {what}{_similar(typed, output)}")
-    if place.kind == "export":
+    if location.kind == "export":
         lacking = LACKING.get(key, "no checkpoint")
         raise CheckpointError(f"{typed}: {AN_EXPORT}, with {lacking}; or give its run or checkpoint")
-    run = newest_run(place.path, say) if place.kind == "runs" else place.path
-    if run is None or place.kind == "sweep":
-        raise CheckpointError(f"{typed}: {_describe_sweep(place.path, 'ckpt' if key == 'eval' else key)}")
-    return run if place.kind in ("file", "checkpoints") else run / CHECKPOINTS
+    run = newest_run(location.path, log) if location.kind == "runs" else location.path
+    if run is None or location.kind == "sweep":
+        raise CheckpointError(f"{typed}: {_describe_sweep(location.path, 'ckpt' if key == 'eval' else key)}")
+    return run if location.kind in ("file", "checkpoints") else run / CHECKPOINTS
 
 
-def find_run_or_sweep(named: str, say: LogCallback = print_to_stderr) -> Path:
+def find_run_or_sweep(named: str, log: LogCallback = print_to_stderr) -> Path:
     """The folder of the run or sweep that an argument of `gan-report` or `gan-compare` names.
 
     For the name of several runs it is the newest run, or the newest sweep if there is no run.
     """
-    place = locate(named, say=say)
-    if place is None:
+    location = locate(named, log=log)
+    if location is None:
         raise UsageError(
             f"{named}: no run there; give a run's folder, a sweep's, or a name under {OUTPUT}{_similar(named, OUTPUT)}"
         )
-    if place.kind == "runs":
-        found = newest_run(place.path, say) or next(filter(is_sweep, sweeps_in(place.path)), None)
+    if location.kind == "runs":
+        found = newest_run(location.path, log) or next(filter(is_sweep, sweeps_in(location.path)), None)
         if found is None:
             raise UsageError(f"{named}: holds no run and no sweep that has begun")
         return found
-    return place.path if place.kind == "sweep" else _whole_run(place, named, "report")
+    return location.path if location.kind == "sweep" else _whole_run(location, named, "report")
 
 
-def _whole_run(place: Location, typed: str, key: str) -> Path:
+def _whole_run(location: Location, typed: str, key: str) -> Path:
     """The run that a place is, or that its checkpoint belongs to.
 
     Raises UsageError if it belongs to no run, and for `resume` if it is not the newest checkpoint.
     """
-    kind, path = place
+    kind, path = location
     if kind == "run":
         return path
     if kind == "checkpoints" and path.name == CHECKPOINTS:
@@ -217,28 +217,28 @@ def _is_newest(file: Path) -> bool:
     return file.name == LAST or (last.is_file() and os.path.samefile(file, last))
 
 
-def newest_run(folder: Path, say: LogCallback = print_to_stderr) -> Path | None:
+def newest_run(folder: Path, log: LogCallback = print_to_stderr) -> Path | None:
     """The newest run in `outputs/<name>` with a checkpoint, else the newest run; None if there is no run.
 
     One line says which newer runs were skipped, or that the run did not end well.
     """
     runs = runs_in(folder)
-    kept = [run for run in runs if has_checkpoints(run / CHECKPOINTS)]
-    taken = next(iter(kept or runs), None)
+    with_checkpoint = [run for run in runs if has_checkpoints(run / CHECKPOINTS)]
+    taken = next(iter(with_checkpoint or runs), None)
     if taken is None:
         return None
-    passed, before = runs[: runs.index(taken)], kept[1:]
+    passed, before = runs[: runs.index(taken)], with_checkpoint[1:]
     if passed:
-        say(
+        log(
             f"{folder}: using {taken.name}; without a checkpoint: {first_few([run.name for run in passed], MOST_NAMED)}"
         )
     status = _end_status(taken)
     if status in FAILED:
         sound = next((run for run in before if _end_status(run) not in FAILED), None)
         other = f"; the one before it: {sound}" if sound else ""
-        say(f"warning: {folder}: its newest run, {taken.name}, {status}{_newest_checkpoint(taken)}{other}")
+        log(f"warning: {folder}: its newest run, {taken.name}, {status}{_newest_checkpoint(taken)}{other}")
     elif before and not passed:
-        say(f"{folder}: using {taken.name}, the newest of {count_noun(len(runs), 'run')}")
+        log(f"{folder}: using {taken.name}, the newest of {count_noun(len(runs), 'run')}")
     return taken
 
 

@@ -45,8 +45,8 @@ def output_file(out: str | None, ending: str, what: str, others: Mapping[str, st
     raise UsageError(f"out={out}: {what} writes a file that ends in {ending}, not {found}{way}")
 
 
-def check_overwrite(file: Path | None, beside: Iterable[Path], overwrite: bool) -> None:
-    """Raises UsageError if the file that `out` names, or one of `beside` that belongs to it, must not be replaced.
+def check_overwrite(file: Path | None, sidecars: Iterable[Path], overwrite: bool) -> None:
+    """Raises UsageError if the file that `out` names, or one of the `sidecars` that belong to it, must not be replaced.
 
     With `overwrite` a JSON file beside it is replaced only if `gan-sample` or `gan-export` wrote it with the old file.
     """
@@ -54,7 +54,7 @@ def check_overwrite(file: Path | None, beside: Iterable[Path], overwrite: bool) 
         if overwrite:
             raise UsageError("overwrite=true: is for a file that out= names; files in a folder get names of their own")
         return
-    for path in (file, *beside):
+    for path in (file, *sidecars):
         if not os.path.lexists(path):
             continue
         if not overwrite:
@@ -72,10 +72,10 @@ def _is_sidecar(path: Path) -> bool:
     return isinstance(content, dict) and "gan_cli" in content
 
 
-def unused_path(folder: Path, stem: str, ending: str, beside: Iterable[str] = ()) -> Path:
-    """An unused path `<folder>/<stem><ending>`, or `<stem>-2`, `<stem>-3` ...; also unused with endings `beside`."""
+def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[str] = ()) -> Path:
+    """An unused path `<folder>/<stem><ending>`, or `<stem>-2`, `<stem>-3` ...; also unused with `other_endings`."""
     for count in range(1, 100_000):
         name = stem if count == 1 else f"{stem}-{count}"
-        if not any(os.path.lexists(folder / f"{name}{end}") for end in (ending, *beside)):
+        if not any(os.path.lexists(folder / f"{name}{end}") for end in (ending, *other_endings)):
             return folder / f"{name}{ending}"
     raise StorageError(f"{folder}: holds 100,000 of these already")

@@ -107,7 +107,7 @@ def _read_run(folder: Path) -> ComparedRun:
         findings=list(dict.fromkeys(findings)),
         last=last,
         metrics=read_best_metrics(folder).metrics,
-        evaluated={figure.name: figure for figure in evaluated.figures} if evaluated is not None else {},
+        evaluated={metric.name: metric for metric in evaluated.figures} if evaluated is not None else {},
         measured_on=record.get(BASIS_KEY),
         evaluated_on=evaluated.about.get("basis") if evaluated is not None else None,
     )
@@ -148,7 +148,7 @@ def _write_csv(runs: Sequence[ComparedRun], path: Path) -> None:
         row |= {"status": str(run.ended.get("status", "not ended")), "findings": " ".join(run.findings)}
         row |= {name: repr(value) for name, value in run.last.items()}
         row |= {name: repr(run.metrics[name]) for name in _result_metrics(runs) if name in run.metrics}
-        row |= {f"{name} (gan-eval)": repr(figure.value) for name, figure in run.evaluated.items()}
+        row |= {f"{name} (gan-eval)": repr(metric.value) for name, metric in run.evaluated.items()}
         rows.append(row)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="")
@@ -183,10 +183,10 @@ def _result_metrics(runs: Sequence[ComparedRun]) -> list[str]:
 
 def _best(name: str, values: Sequence[float | None]) -> float | None:
     """The best value of a metric; None if it has no better direction or fewer than two runs have it."""
-    present = [value for value in values if value is not None]
-    if not better_direction(name) or len(present) < 2:
+    known = [value for value in values if value is not None]
+    if not better_direction(name) or len(known) < 2:
         return None
-    return max(present) if better_direction(name) == "higher" else min(present)
+    return max(known) if better_direction(name) == "higher" else min(known)
 
 
 def _basis_differences(runs: Sequence[ComparedRun], name: str, *, evaluated: bool = False) -> list[str]:
@@ -225,7 +225,7 @@ def _value_cell(value: float, text: str, best: float | None) -> Text:
     return Text(text, style="bold" if value == best else "")
 
 
-def _with_interval(figure: MetricResult) -> str:
+def _with_interval(metric: MetricResult) -> str:
     """The value and its 95 % interval, as `3.21 (3.1 to 3.4)`."""
-    low_high = "" if figure.interval is None else " ({:.4g} to {:.4g})".format(*figure.interval)
-    return f"{figure.value:.4g}{low_high}"
+    low_high = "" if metric.interval is None else " ({:.4g} to {:.4g})".format(*metric.interval)
+    return f"{metric.value:.4g}{low_high}"

@@ -146,8 +146,8 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
     texts = {key: one_line(data[key], 300) for key in ("status", "reason", "varied")}
     findings = [one_line(name, 60) for name in data["findings"]]
     number, _, attempt = folder.name.partition("-")
-    place = {"job": int(number), "try": int(attempt or 1), "folder": folder.name}  # the folder's name decides
-    return data | texts | place | {
+    from_folder = {"job": int(number), "try": int(attempt or 1), "folder": folder.name}  # the folder's name decides
+    return data | texts | from_folder | {
         "figures": metrics, "findings": findings, "seconds": _seconds(data.get("seconds")),
         "key": one_line(data.get("key"), 100), "config": config, "seed": seed if type(seed) is int else None,
         BASIS_KEY: _measured_on(data.get(BASIS_KEY)),

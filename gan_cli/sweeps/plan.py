@@ -133,7 +133,7 @@ def _check(planned: PlannedSweep) -> list[Config]:
             f"jobs={first.jobs}: not with {planned.hydra[0]}; use hydra/launcher=joblib hydra.launcher.n_jobs=..."
         )
     train_config.resolve_run_length(first, planned.named)
-    clashes = []
+    errors = []
     for config in parsed:
         try:
             if config.dataset.name == "folder" and config.dataset.path is not None:
@@ -141,9 +141,9 @@ def _check(planned: PlannedSweep) -> list[Config]:
             if config.init_from is None:  # else only the job itself knows the networks
                 validate(_with_implied_metric(config))
         except UsageError as error:
-            clashes.append(error)
-    if len(clashes) == len(parsed):
-        raise clashes[0]
+            errors.append(error)
+    if len(errors) == len(parsed):
+        raise errors[0]
     return parsed
 
 

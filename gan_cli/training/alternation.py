@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 from gan_cli.state.train_state import Counters
 
-WARMUP_TURNS, WARMUP_EVERY = 25, 500  # as in WGAN's code
+WARMUP_ROUNDS, WARMUP_EVERY = 25, 500  # as in WGAN's code
 
 
 @dataclass(frozen=True)
 class Alternation:
-    """One turn: D makes `d_updates` updates, then G `g_updates`.
+    """One round: D makes `d_updates` updates, then G `g_updates`.
 
-    With `warmup` above 0 D makes that many in each of the first 25 turns and in every 500th, as in WGAN's code.
+    With `warmup` above 0 D makes that many in each of the first 25 rounds and in every 500th, as in WGAN's code.
     """
 
     d_updates: int
@@ -22,18 +22,18 @@ class Alternation:
 
 
 def next_network(counters: Counters, alternation: Alternation) -> str:
-    """Returns `discriminator` while D has updates left in the turn, then `generator`."""
-    turn = counters.step // alternation.g_updates
-    warm_turns = min(turn + 1, WARMUP_TURNS) + turn // WARMUP_EVERY if alternation.warmup else 0
-    due = (turn + 1) * alternation.d_updates + warm_turns * (alternation.warmup - alternation.d_updates)
+    """Returns `discriminator` while D has updates left in the round, then `generator`."""
+    round_number = counters.step // alternation.g_updates
+    warmup_rounds = min(round_number + 1, WARMUP_ROUNDS) + round_number // WARMUP_EVERY if alternation.warmup else 0
+    due = (round_number + 1) * alternation.d_updates + warmup_rounds * (alternation.warmup - alternation.d_updates)
     return "discriminator" if counters.d_updates < due else "generator"
 
 
 def is_last_of_discriminator(counters: Counters, alternation: Alternation) -> bool:
-    """Returns whether D's next update is its last before G's updates of the turn."""
+    """Returns whether D's next update is its last before G's updates of the round."""
     return next_network(replace(counters, d_updates=counters.d_updates + 1), alternation) == "generator"
 
 
 def is_first_of_generator(counters: Counters, alternation: Alternation) -> bool:
-    """Returns whether G's next update is its first of the turn."""
+    """Returns whether G's next update is its first of the round."""
     return counters.step % alternation.g_updates == 0

@@ -59,7 +59,7 @@ def _saved_best(run: Run, name: str) -> Best | None:
         run.log.info(f"{BEST} went by {found.provenance.figure}; from now on it goes by {name}")
         return None
     record = read_record(run.folder)
-    before, now = (metric_basis(kept, name) for kept in (record.get(BASIS_KEY), measured_on(run)))
+    before, now = (metric_basis(basis, name) for basis in (record.get(BASIS_KEY), measured_on(run)))
     if before is not None and now is not None and before != now:
         changed = ", ".join(describe_differences([before, now]))
         run.log.info(f"{BEST} was measured otherwise: {changed}; from now on that is the best which is best by this")

@@ -108,7 +108,7 @@ class Objective:
         """Returns whether G's next update will learn from the fakes of D's next update."""
         return self.reuse_fakes and is_last_of_discriminator(counters, self.alternation)
 
-    def takes_fakes(self, counters: Counters) -> bool:
+    def reuses_fakes(self, counters: Counters) -> bool:
         """Returns whether G's next update learns from the fakes of D's last update."""
         return self.reuse_fakes and is_first_of_generator(counters, self.alternation)
 

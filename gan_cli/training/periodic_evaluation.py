@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, to_uint8
-from gan_cli.data.datasets.stacked import DIGITS, place_values, unstack_digits
+from gan_cli.data.datasets.stacked import DIGITS, powers_of_ten, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of, encode_condition, evenly
 from gan_cli.errors import UsageError, one_line
 from gan_cli.evaluation.compute import check_metrics, compute_metrics
@@ -56,7 +56,7 @@ def evaluate(run: Run) -> dict[str, float]:
         return {}
 
 
-def reference_for(config: Config, dataset: Dataset, say: LogCallback) -> Reference | None:
+def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Reference | None:
     """Returns what the run's samples will be compared with, None without `evaluation.metrics`.
 
     UsageError for a metric that these data do not allow.
@@ -65,13 +65,13 @@ def reference_for(config: Config, dataset: Dataset, say: LogCallback) -> Referen
     if not evaluation.metrics:
         return None
     real = find_real_data(config.dataset, config.image_size, dataset)
-    reference = build_reference(real, build_extractor(evaluation.extractor, real, say), evaluation.n)
+    reference = build_reference(real, build_extractor(evaluation.extractor, real, log), evaluation.n)
     try:
         check_metrics(reference, evaluation.metrics)
     except UsageError as error:
         raise UsageError(f"evaluation.{error}") from None
     for line in describe_comparison(reference, evaluation.metrics):
-        say(line)
+        log(line)
     return reference
 
 
@@ -93,8 +93,8 @@ def measured_on(run: Run) -> dict[str, Any]:
         found["classes"] = {"data": dataset.fingerprint[:16], **shape}
     modes = run.modes
     if modes is not None:
-        place_values = hashlib.sha256(modes.centres.contiguous().numpy().tobytes() + str(modes.std).encode())
-        found["modes"] = {"data": place_values.hexdigest()[:16], "modes": len(modes.centres)}
+        positions_digest = hashlib.sha256(modes.centres.contiguous().numpy().tobytes() + str(modes.std).encode())
+        found["modes"] = {"data": positions_digest.hexdigest()[:16], "modes": len(modes.centres)}
     elif _is_stacked(run):
         found["modes"] = {"data": dataset.fingerprint[:16], **shape}
     return found
@@ -150,7 +150,7 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
     seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + n)
     samples = generate_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
     found = compute_metrics(run.reference, samples, run.config.evaluation.metrics, resamples=0)
-    return {figure.name: figure.value for figure in found}
+    return {metric.name: metric.value for metric in found}
 
 
 class _Classification(NamedTuple):
@@ -220,7 +220,7 @@ def _stacked_modes(run: Run) -> dict[str, float]:
         return {}
     digits = _classified(run, wanted)
     stacked = digits.shape[1]
-    counted = count_labels(digits @ place_values(stacked), DIGITS**stacked)
+    counted = count_labels(digits @ powers_of_ten(stacked), DIGITS**stacked)
     return {
         "modes/covered": counted.covered,
         "modes/possible": DIGITS**stacked,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
-from gan_cli.data.load_dataset import Modes, known_modes
+from gan_cli.data.datasets.points import Modes, known_modes
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.evaluation.reference import Reference
 from gan_cli.health.monitor import HealthMonitor

@@ -42,12 +42,14 @@ def discriminator_metrics(run: Run) -> dict[str, float]:
 def metrics_to_keep(run: Run) -> dict[str, float]:
     """Returns what later lines of metrics need of D's past updates, for a checkpoint after a step.
 
-    After a whole turn that is the last value of each penalty, since a lazy one may be some updates old; between G's
-    updates of a turn it is all of D's last update.
+    After a whole round that is the last value of each penalty, since a lazy one may be some updates old; between G's
+    updates of a round it is all of D's last update.
     """
     counters, alternation = run.state.counters, run.objective.alternation
-    amid_turn = next_network(counters, alternation) == "generator" and not is_first_of_generator(counters, alternation)
-    return discriminator_metrics(run) if amid_turn else _penalties(run)
+    within_round = next_network(counters, alternation) == "generator" and not is_first_of_generator(
+        counters, alternation
+    )
+    return discriminator_metrics(run) if within_round else _penalties(run)
 
 
 def _penalties(run: Run) -> dict[str, float]:

@@ -114,7 +114,7 @@ def _fakes_for_generator(
     """
     step, last = state.counters.step, state.counters.d_updates - 1
     real = batches.draw(last).samples if objective.needs_real else None
-    if objective.takes_fakes(state.counters):
+    if objective.reuses_fakes(state.counters):
         fakes = state.fakes if state.fakes is not None else _fakes_of_last_update(state, objective, batches)
         _seed_layers(state, objective, "generator", step)
         yield fakes, batches.conditions(last), real

@@ -287,7 +287,7 @@ def test_an_interrupt_while_options_are_read_ends_the_command(monkeypatch: pytes
     monkeypatch.setattr(os, "_exit", sys.exit)
     before = signal.getsignal(signal.SIGINT)
     for command, reader in (
-        ("train", "gan_cli.api.read_overrides"),
+        ("train", "gan_cli.api_arguments.read_overrides"),
         ("sample", "gan_cli.config.compose.compose_command"),
     ):
         monkeypatch.setattr(reader, lambda *given: signal.raise_signal(signal.SIGINT))

@@ -290,7 +290,7 @@ def test_of_many_pictures_some_are_checked(
     pets: Path, cache: Path, found: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mapped_file, "CHECKED_BYTES", 1000)
-    monkeypatch.setattr(mapped_file, "CHECKED_PICTURES", 10)
+    monkeypatch.setattr(mapped_file, "CHECKED_IMAGES", 10)
     load(pets, cache=cache)
     (file,) = files(cache)
     good, each = file.read_bytes(), 3 * 8 * 8

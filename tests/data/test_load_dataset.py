@@ -17,10 +17,11 @@ from gan_cli.data.dataset import Batches, Dataset, batch_indices, check_batch_si
 from gan_cli.data.datasets import digits
 from gan_cli.data.datasets.digits import FASHION_MNIST, IMAGES, KMNIST, LABELS, MNIST, load_digits
 from gan_cli.data.datasets.idx import read_idx
+from gan_cli.data.datasets.points import known_modes
 from gan_cli.data.datasets.shapes import build_shapes
 from gan_cli.data.datasets.stacked import build_stacked_mnist
 from gan_cli.data.decoding.resize import crop_and_resize_batch, crop_box
-from gan_cli.data.load_dataset import build_dataset, known_modes
+from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError
 from gan_cli.storage.download import DownloadError, download

@@ -16,7 +16,8 @@ from conftest import compose
 from torch import nn
 
 from gan_cli.config.train_config import Config
-from gan_cli.data.load_dataset import build_batches, build_dataset, known_modes
+from gan_cli.data.datasets.points import known_modes
+from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import DivergedError
 from gan_cli.health.monitor import HealthMonitor
 from gan_cli.state.train_state import TrainState, build_state, require_finite

@@ -12,7 +12,7 @@ import pytest
 from conftest import compose
 from test_folder import load, refusal, write, write_pets, zipped
 
-from gan_cli import api
+from gan_cli import api_arguments
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
 from gan_cli.config.overrides import quote_literals, unquote_literals
@@ -383,7 +383,7 @@ def test_several_folders_tars_and_arrays(tmp_path: Path) -> None:
     assert "birds.npy taken as" in data.source
     assert "1 other file (1 mp4)" in data.source
     with open_images(paths) as found:
-        assert [len(found.picture(file)) > 0 for file in found.listing.files] == [True] * 6
+        assert [len(found.read_image(file)) > 0 for file in found.listing.files] == [True] * 6
 
 
 def test_several_folders_that_do_not_fit(tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ def test_several_folders_as_they_are_typed(typed: str, paths: tuple[str, ...] | 
     assert parse_config(train_config.to_dict(config)) == config
     assert quote_literals(unquote_literals(override)) == override
     if isinstance(paths, tuple) and "it's" not in paths:
-        given = api._overrides({"dataset": "folder", "dataset.path": list(paths)})
+        given = api_arguments.parse_overrides({"dataset": "folder", "dataset.path": list(paths)})
         assert compose(*given).dataset.path == paths
 
 

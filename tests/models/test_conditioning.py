@@ -16,7 +16,7 @@ from conftest import TINY_IMAGES, compose, played
 from PIL import Image
 
 from gan_cli.cli.main import run_command
-from gan_cli.data import load_dataset
+from gan_cli.data.datasets import points
 from gan_cli.data.labels import (
     all_classes_requested,
     attributes_of,
@@ -379,7 +379,7 @@ def test_points_without_known_modes_are_judged_by_their_neighbours(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As those of a plugin: no modes, yet classes."""
-    monkeypatch.delitem(load_dataset.MODES, "ring")
+    monkeypatch.delitem(points.MODES, "ring")
     run = train("experiment=ring", "conditioning=concat", "steps=3", "threads=1", "name=plain")
     assert "accuracy/class" in (run / "metrics.jsonl").read_text()
 

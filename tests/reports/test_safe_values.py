@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gan_cli.reports.charts import health_charts, quality_charts, quality_keys, training_charts
+from gan_cli.reports.charts import health_charts, sample_metric_charts, sample_metric_keys, training_charts
 from gan_cli.reports.curves import MOST_POINTS, Scale, Series, draw_chart, fit_scale, steps_scale, thin_points
 from gan_cli.reports.embedded_images import embed_frames, embed_image, list_grids
 from gan_cli.reports.safe_values import format_duration, format_number, inside, link, number, text
@@ -93,15 +93,15 @@ def test_figures_are_grouped_by_what_they_say() -> None:
     }  # fmt: skip
     lines, steps = [line, {**line, "step": 20}], steps_scale([20])
     assert [chart.title for chart in training_charts(lines, steps)] == ["Losses", "Penalty r1, unweighted"]
-    assert [chart.title for chart in quality_charts(lines, steps)] == [
+    assert [chart.title for chart in sample_metric_charts(lines, steps)] == [
         "Modes covered, of 8", "Share of samples at a mode", "Share of samples of the requested class",
         "frechet-random", "Precision and recall random",
     ]  # fmt: skip
-    assert len(quality_charts(lines, steps)[-1].curves) == 2
+    assert len(sample_metric_charts(lines, steps)[-1].curves) == 2
     assert "mine/figure" in [chart.title for chart in health_charts(lines, steps)]
-    assert "frechet-random" in quality_keys(lines)
+    assert "frechet-random" in sample_metric_keys(lines)
     crowd = [{"step": 1, **{f"key {index}": 1.0 for index in range(5000)}}]
-    assert len(quality_charts(crowd, steps)) < 100
+    assert len(sample_metric_charts(crowd, steps)) < 100
 
 
 # --- pictures ----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.config import schema
 from gan_cli.config.commands import SampleConfig
 from gan_cli.config.compose import compose_command
-from gan_cli.data.load_dataset import Modes
+from gan_cli.data.datasets.points import Modes
 from gan_cli.errors import UsageError
 from gan_cli.images.animation import save_progress_animation
 from gan_cli.images.grid import draw_grid, draw_scatter

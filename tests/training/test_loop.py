@@ -18,7 +18,7 @@ from test_resume import assert_equal_runs, last, metrics
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
 from gan_cli.config.options import REGULARIZER_OPTIONS
-from gan_cli.data.load_dataset import known_modes
+from gan_cli.data.datasets.points import known_modes
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics.mode_coverage import count_modes
 from gan_cli.models.build_networks import latent_of

@@ -37,11 +37,11 @@ from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.storage.download import TIMEOUT, create_folder_or_undo
 
 WIDTH, HEIGHT = 178, 218
-PICTURES, PARTITION = "img_align_celeba", "list_eval_partition.txt"
-ARCHIVE = f"{PICTURES}.zip"
+IMAGE_FOLDER, PARTITION = "img_align_celeba", "list_eval_partition.txt"
+ARCHIVE = f"{IMAGE_FOLDER}.zip"
 CODES = {"train": "0", "valid": "1", "test": "2"}  # of the splits, in the partition file
 NAME = re.compile(r"\w+\.jpg", re.ASCII)
-MOST_PICTURE_BYTES = 1 << 20
+MOST_IMAGE_BYTES = 1 << 20
 MOST_PARTITION_BYTES = 1 << 24
 WORKERS = 8
 
@@ -59,7 +59,7 @@ DRIVE = {
 }
 
 
-class Pictures(NamedTuple):
+class CelebaImages(NamedTuple):
     """Encoded images: their names in order, a function that reads one, and the folder or archive."""
 
     names: list[str]
@@ -76,11 +76,11 @@ def build_celeba(
     """
     folder = root_folder(root) / "celeba"
     origin = _ensure(folder, root, split, allowed=download)
-    with _opened(folder) as pictures:
-        names = pictures.names if split == "all" else _names_of(folder / PARTITION, split)
+    with _opened(folder) as images:
+        names = images.names if split == "all" else _names_of(folder / PARTITION, split)
         selected = [names[index] for index in selection.indices(None, (), len(names)).tolist()]
-        samples = _decode_all(pictures, selected, image_size)
-    source = source_text("CelebA", split, len(names), origin or f"from {pictures.path}")
+        samples = _decode_all(images, selected, image_size)
+    source = source_text("CelebA", split, len(names), origin or f"from {images.path}")
     if len(selected) < len(names):
         source += f"; {len(selected):,} of {len(names):,} kept"
     return Dataset(samples=samples, source=source)
@@ -92,7 +92,7 @@ def build_celeba(
 def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> str:
     """Downloads the files that are missing in `folder`. Returns `downloaded`, or an empty text if none was missing."""
     missing = []
-    if not _has_pictures(folder / PICTURES) and not os.path.isfile(folder / ARCHIVE):
+    if not _has_images(folder / IMAGE_FOLDER) and not os.path.isfile(folder / ARCHIVE):
         missing.append(ARCHIVE)
     if split != "all" and not os.path.isfile(folder / PARTITION):
         missing.append(PARTITION)
@@ -127,7 +127,7 @@ def _fetch(download: Callable[..., Any], name: str, folder: Path) -> None:
         os.replace(path, folder / name)
 
 
-def _has_pictures(folder: Path) -> bool:
+def _has_images(folder: Path) -> bool:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         return any(NAME.fullmatch(entry.name) for entry in entries)
     return False
@@ -155,11 +155,11 @@ def _names_of(path: Path, split: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[Pictures]:
+def _opened(folder: Path) -> Iterator[CelebaImages]:
     """Opens the extracted images, else those in the archive. UsageError if there are none."""
-    if _has_pictures(folder / PICTURES):
-        path = folder / PICTURES
-        yield Pictures(
+    if _has_images(folder / IMAGE_FOLDER):
+        path = folder / IMAGE_FOLDER
+        yield CelebaImages(
             sorted(name for name in os.listdir(path) if NAME.fullmatch(name)), partial(_read_file, path), path
         )
         return
@@ -171,18 +171,18 @@ def _opened(folder: Path) -> Iterator[Pictures]:
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
     with archive:
-        within = f"{PICTURES}/"
+        within = f"{IMAGE_FOLDER}/"
         names = [name.removeprefix(within) for name in archive.namelist() if name.startswith(within)]
         names = sorted({name for name in names if NAME.fullmatch(name)})
         if not names:
             raise damaged_file_error(path, f"has no pictures in {within}")
-        yield Pictures(names, partial(_read_zipped, archive, path), path)
+        yield CelebaImages(names, partial(_read_zipped, archive, path), path)
 
 
 def _read_file(folder: Path, name: str) -> bytes:
     try:
         with open(folder / name, "rb") as stream:
-            return stream.read(MOST_PICTURE_BYTES)
+            return stream.read(MOST_IMAGE_BYTES)
     except FileNotFoundError:
         raise UsageError(f"{folder / name}: missing; extract {ARCHIVE} again") from None
     except OSError as error:
@@ -191,10 +191,10 @@ def _read_file(folder: Path, name: str) -> bytes:
 
 def _read_zipped(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
     try:
-        with archive.open(f"{PICTURES}/{name}") as stream:
-            return stream.read(MOST_PICTURE_BYTES)
+        with archive.open(f"{IMAGE_FOLDER}/{name}") as stream:
+            return stream.read(MOST_IMAGE_BYTES)
     except KeyError:
-        raise damaged_file_error(path, f"has no picture {PICTURES}/{name}") from None
+        raise damaged_file_error(path, f"has no picture {IMAGE_FOLDER}/{name}") from None
     except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error, struct.error) as error:
         raise damaged_file_error(path, f"{name} cannot be read ({one_line(error, 100)})") from error
     except OSError as error:
@@ -204,28 +204,28 @@ def _read_zipped(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
 # --- images ------------------------------------------------------------------------------------------------------
 
 
-def _decode_all(pictures: Pictures, names: Sequence[str], size: tuple[int, int]) -> Tensor:
+def _decode_all(images: CelebaImages, names: Sequence[str], size: tuple[int, int]) -> Tensor:
     """Decodes the named images into uint8 `[N, 3, H, W]`, in their order."""
     samples = allocate_images(len(names), size)
     print(f"CelebA: reading {len(names):,} pictures", flush=True)
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
         for start in range(0, len(names), CHUNK):
-            decoded = pool.map(partial(_decode, pictures, size=size), names[start : start + CHUNK])
-            for index, picture in enumerate(decoded, start):
-                samples[index] = torch.from_numpy(picture).permute(2, 0, 1)
+            decoded = pool.map(partial(_decode, images, size=size), names[start : start + CHUNK])
+            for index, image in enumerate(decoded, start):
+                samples[index] = torch.from_numpy(image).permute(2, 0, 1)
     return samples
 
 
-def _decode(pictures: Pictures, name: str, size: tuple[int, int]) -> np.ndarray:
+def _decode(images: CelebaImages, name: str, size: tuple[int, int]) -> np.ndarray:
     """Decodes one image into uint8 `[H, W, 3]`. UsageError if it is missing, damaged or of another size."""
-    content, shown = pictures.read(name), f"{pictures.path} ({name})"
+    content, shown = images.read(name), f"{images.path} ({name})"
     top, left, height, width = crop_box(HEIGHT, WIDTH, size)
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as picture:
-            if picture.size == (WIDTH, HEIGHT):
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            if image.size == (WIDTH, HEIGHT):
                 box = (left, top, left + width, top + height)
-                return np.array(picture.convert("RGB").resize(size[::-1], Image.Resampling.LANCZOS, box))
-            found = f"is {picture.width}x{picture.height}, CelebA's are {WIDTH}x{HEIGHT}"
+                return np.array(image.convert("RGB").resize(size[::-1], Image.Resampling.LANCZOS, box))
+            found = f"is {image.width}x{image.height}, CelebA's are {WIDTH}x{HEIGHT}"
     except Exception as error:  # a decoder may raise nearly anything on damaged bytes
         raise damaged_file_error(shown, f"cannot be decoded ({one_line(error, 100)})") from error
     raise UsageError(f"{shown}: {found}; for pictures of your own use dataset=folder")

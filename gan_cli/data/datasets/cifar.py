@@ -81,7 +81,7 @@ def load_cifar(source: CifarSource, *, root: str, download: bool, split: str, im
     count = sum(len(part) for part in parts)
     labels = np.concatenate([part[:, len(source.labels) - 1] for part in parts])
     return Dataset(
-        samples=fit_images(_pictures(source, parts), count, image_size),
+        samples=fit_images(_iter_images(source, parts), count, image_size),
         labels=torch.from_numpy(labels.astype(np.int64)),
         classes=source.classes,
         source=source_text(source.title, split, count, origin),
@@ -98,7 +98,7 @@ def _read_records(source: CifarSource, member: ArchiveMember) -> np.ndarray:
     return records
 
 
-def _pictures(source: CifarSource, parts: list[np.ndarray]) -> Iterator[np.ndarray]:
+def _iter_images(source: CifarSource, parts: list[np.ndarray]) -> Iterator[np.ndarray]:
     for part in parts:
         for start in range(0, len(part), CHUNK):
             yield part[start : start + CHUNK, len(source.labels) :].reshape(-1, 3, SIDE, SIDE)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,3 +67,34 @@ def build_swiss_roll(*, size: int, std: float, split: str) -> Dataset:
     spiral = torch.stack([angle * angle.cos(), angle * angle.sin()], dim=1)
     points = (spiral + std * torch.randn(size, 2, generator=random)) / SWISS_ROLL_SCALE
     return Dataset(samples=points, source="drawn by gan-cli")
+
+
+class Modes(NamedTuple):
+    """The known distribution of 2D points.
+
+    `centres` is float32 `[M, 2]`, M = 0 if the distribution is no mixture; `std` is the standard deviation of a mode;
+    `extent` is half the side of a square around the origin that holds nearly all points.
+    """
+
+    centres: Tensor
+    std: float
+    extent: float
+
+
+def _mixture(centres: Tensor, section: Any) -> Modes:
+    """Returns the mixture of the selected classes. The class of a mode is its number."""
+    if section.classes is not None:
+        centres = centres[[int(name) for name in section.classes]]
+    return Modes(centres, section.std, extent=centres.abs().max().item() + 3 * section.std)
+
+
+MODES: dict[str, Callable[[Any], Modes]] = {
+    "ring": lambda section: _mixture(ring_centres(section.modes, section.radius), section),
+    "grid": lambda section: _mixture(grid_centres(section.side, section.spacing), section),
+    "swiss_roll": lambda section: Modes(torch.empty(0, 2), 0.0, SWISS_ROLL_EXTENT + 3 * section.std / SWISS_ROLL_SCALE),
+}
+
+
+def known_modes(section: Any) -> Modes | None:
+    """Returns the known distribution of a data set of 2D points, None for images."""
+    return MODES[section.name](section) if section.name in MODES else None

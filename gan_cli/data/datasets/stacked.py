@@ -30,7 +30,7 @@ def build_stacked_mnist(*, size: int, digits: int, **settings: Any) -> Dataset:
     return dataclasses.replace(
         single,
         samples=single.samples[:, 0][drawn],
-        labels=labels @ place_values(digits),
+        labels=labels @ powers_of_ten(digits),
         classes=tuple(f"{number:0{digits}d}" for number in range(10**digits)),
         source=f"{size:,} stacks of {NUMBERS[digits]} of {single.source}",
     )
@@ -39,10 +39,10 @@ def build_stacked_mnist(*, size: int, digits: int, **settings: Any) -> Dataset:
 def unstack_digits(dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Splits stacks of S digits. Returns the digits, uint8 `[N S, 1, H, W]`, and their labels, `[N S]`."""
     assert dataset.labels is not None
-    labels = dataset.labels.unsqueeze(1) // place_values(dataset.samples.shape[1]) % DIGITS
+    labels = dataset.labels.unsqueeze(1) // powers_of_ten(dataset.samples.shape[1]) % DIGITS
     return dataset.samples.flatten(0, 1).unsqueeze(1), labels.flatten()
 
 
-def place_values(stacked: int) -> Tensor:
+def powers_of_ten(stacked: int) -> Tensor:
     """Returns the place values of the digits of a number: `[100, 10, 1]` for three."""
     return DIGITS ** torch.arange(stacked - 1, -1, -1)

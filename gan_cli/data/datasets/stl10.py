@@ -37,7 +37,7 @@ CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "
 def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
     """Loads a split of STL-10 from `root` or a download, with images of `image_size`. `unlabeled` has no labels."""
     images, labels = f"{split}_X.bin", f"{split}_y.bin"
-    readers: dict[str, Callable[[ArchiveMember], Tensor]] = {images: partial(_read_pictures, size=image_size)}
+    readers: dict[str, Callable[[ArchiveMember], Tensor]] = {images: partial(_read_images, size=image_size)}
     if split != "unlabeled":
         readers[labels] = _read_labels
     found, origin = read_files(STL10, readers, root=root, allowed=download)
@@ -54,13 +54,13 @@ def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, 
     )
 
 
-def _read_pictures(member: ArchiveMember, size: tuple[int, int]) -> Tensor:
+def _read_images(member: ArchiveMember, size: tuple[int, int]) -> Tensor:
     """Reads uint8 `[N, 3, H, W]`. At most one chunk is in memory at the original size."""
     count = member.count(PIXELS, MOST)
-    return fit_images(_pictures(member, count), count, size)
+    return fit_images(_iter_images(member, count), count, size)
 
 
-def _pictures(member: ArchiveMember, count: int) -> Iterator[np.ndarray]:
+def _iter_images(member: ArchiveMember, count: int) -> Iterator[np.ndarray]:
     for start in range(0, count, CHUNK):
         columns = member.read(min(CHUNK, count - start) * PIXELS).reshape(-1, 3, SIDE, SIDE)
         yield columns.swapaxes(2, 3)  # each plane is stored column by column

@@ -57,7 +57,7 @@ def load_svhn(*, root: str, download: bool, split: str, image_size: tuple[int, i
         path, origin = fetch(file, root=root, allowed=download), "downloaded"
     images, labels = _read_mat(path, reader)
     return Dataset(
-        samples=fit_images(_pictures(images), len(labels), image_size),
+        samples=fit_images(_iter_images(images), len(labels), image_size),
         labels=torch.from_numpy(labels % 10),
         classes=CLASSES,
         source=source_text(file.title, split, len(labels), origin),
@@ -107,6 +107,6 @@ def _check_header(path: Path, variables: list[tuple[str, tuple[int, ...], str]])
         raise damaged_file_error(path, f"X is {shapes['X']} and y {shapes['y']}, expected (32, 32, 3, N) and (N, 1)")
 
 
-def _pictures(images: np.ndarray) -> Iterator[np.ndarray]:
+def _iter_images(images: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, images.shape[-1], CHUNK):
         yield images[..., start : start + CHUNK].transpose(3, 2, 0, 1)

@@ -125,8 +125,8 @@ class ConvertedImage(NamedTuple):
     images: tuple[Image.Image, ...]
     outcome: ImageOutcome = ImageOutcome()
 
-    def reoriented(self, turn: Image.Transpose) -> ConvertedImage:
-        return self._replace(images=tuple(image.transpose(turn) for image in self.images))
+    def reoriented(self, orientation: Image.Transpose) -> ConvertedImage:
+        return self._replace(images=tuple(image.transpose(orientation) for image in self.images))
 
 
 def convert_array(values: np.ndarray, target: TargetFormat) -> ConvertedImage:
@@ -147,17 +147,17 @@ def convert_image(image: Image.Image, low: Image.Image | None, wide: bool, targe
         raise BadImageError(f"pixels of the kind {image.mode} are not read")
     if low is not None:
         return _of_values(combine_bytes(image, low), SIXTEEN_BITS, target, low.info.get("transparency"), profile)
-    picture = (_in_bands if target.bands == DATA else _in_colour)(image, target)
-    return _with_values(picture, _values_of_high_bytes(image), target) if wide else picture
+    converted = (_in_bands if target.bands == DATA else _in_colour)(image, target)
+    return _with_values(converted, _values_of_high_bytes(image), target) if wide else converted
 
 
 def fit_to_target(
-    picture: ConvertedImage, target: TargetFormat, *, reoriented: bool
+    converted: ConvertedImage, target: TargetFormat, *, reoriented: bool
 ) -> tuple[np.ndarray, ImageOutcome]:
     """Fits the image to the size of the target. Returns uint8 `[C, H, W]` and the outcome."""
-    fit = compute_fit(picture.images[0].width, picture.images[0].height, target.size, target.fit)
-    pixels = np.dstack([crop_and_resize(image, fit) for image in picture.images])
-    outcome = picture.outcome
+    fit = compute_fit(converted.images[0].width, converted.images[0].height, target.size, target.fit)
+    pixels = np.dstack([crop_and_resize(image, fit) for image in converted.images])
+    outcome = converted.outcome
     if target.channels == 4 and target.bands == COLOUR:
         pixels[pixels[..., 3] == 0, :3] = target.colour
     if outcome.values is None:
@@ -220,12 +220,12 @@ def _values_of_high_bytes(image: Image.Image) -> ValueExtent:
     return ValueExtent(SIXTEEN_BITS, float(low << 8), float(high << 8 | 255))
 
 
-def _with_values(picture: ConvertedImage, extent: ValueExtent | None, target: TargetFormat) -> ConvertedImage:
+def _with_values(converted: ConvertedImage, extent: ValueExtent | None, target: TargetFormat) -> ConvertedImage:
     """Records the extent of values `extent`, if any, and whether some were clipped."""
     if extent is None:
-        return picture
+        return converted
     cut_off = target.value_range != AUTO and value_ranges.exceeds_range(extent, target.range_of(extent.kind))
-    return picture._replace(outcome=picture.outcome._replace(values=extent, cut_off=cut_off))
+    return converted._replace(outcome=converted.outcome._replace(values=extent, cut_off=cut_off))
 
 
 # --- images ------------------------------------------------------------------------------------------------------

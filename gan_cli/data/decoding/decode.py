@@ -130,13 +130,13 @@ def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOu
         low = open_low_bytes(content, image) if wide and not isinstance(target.value_range, str) else None
         by_pillow = image.format == "TIFF" and exif_transpose(image) is not None
         decode_pixels(image)
-        turn = exif_transpose(image)  # only now: a PNG's EXIF data may follow its pixels
+        orientation = exif_transpose(image)  # only now: a PNG's EXIF data may follow its pixels
         try:
-            picture = convert_image(image, low, wide, target)
-            picture = picture if turn is None else picture.reoriented(turn)
+            converted = convert_image(image, low, wide, target)
+            converted = converted if orientation is None else converted.reoriented(orientation)
             if coloured and image.mode == "L":  # the JPEG decoder converted it to grey
-                picture = picture._replace(outcome=picture.outcome._replace(recoloured="grey"))
-            return fit_to_target(picture, target, reoriented=by_pillow or turn is not None)
+                converted = converted._replace(outcome=converted.outcome._replace(recoloured="grey"))
+            return fit_to_target(converted, target, reoriented=by_pillow or orientation is not None)
         except (OSError, ValueError, MemoryError) as error:
             raise BadImageError(describe_decode_error(error)) from None
 

@@ -14,7 +14,7 @@ def image_digests(samples: Tensor, most: int = MOST_BYTES) -> list[bytes] | None
     """A hash of each image, equal for equal pixels. None for points, and for more than `most` bytes of images."""
     if samples.ndim == 2 or samples.nbytes > most:
         return None
-    return [hashlib.blake2b(picture.contiguous().numpy().data, digest_size=16).digest() for picture in samples]
+    return [hashlib.blake2b(image.contiguous().numpy().data, digest_size=16).digest() for image in samples]
 
 
 def describe_duplicates(train: Tensor, held_out: Tensor | None = None, most: int = MOST_BYTES) -> list[str]:

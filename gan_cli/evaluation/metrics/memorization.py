@@ -43,7 +43,7 @@ class Nearest:
 
 
 def find_nearest(
-    pictures: Tensor,
+    images: Tensor,
     among: Tensor,
     self_index: Tensor | None = None,
     progress: CountCallback = _no_progress,
@@ -54,7 +54,7 @@ def find_nearest(
     `among` holds at least 2 images. `self_index` `[N]` is the index of each image itself in `among`, which is left out.
     With `beyond`, images at that distance or nearer are left out too; the distance is infinite if none is left.
     """
-    queries = downscale(pictures, MOST_VALUES)
+    queries = downscale(images, MOST_VALUES)
     count = min(FOLLOWING + 1, len(among) - (self_index is not None))
     best, indices = torch.full((len(queries), count), torch.inf), torch.zeros(len(queries), count, dtype=torch.int64)
     for start in range(0, len(among), ROWS_AT_ONCE):
@@ -158,19 +158,17 @@ def detect_memorization(
     )
 
 
-def _beyond_duplicates(
-    found: Nearest, pictures: Tensor, among: Tensor, self_index: Tensor | None
-) -> tuple[Nearest, int]:
+def _beyond_duplicates(found: Nearest, images: Tensor, among: Tensor, self_index: Tensor | None) -> tuple[Nearest, int]:
     """Replaces the nearest image of each duplicate by the nearest that is no duplicate. Returns also their number.
 
-    `found` are the nearest of `pictures` in `among`. An image that has only duplicates keeps its nearest.
+    `found` are the nearest of `images` in `among`. An image that has only duplicates keeps its nearest.
     """
-    limit = DUPLICATE_RMS * math.sqrt(downscale(pictures[:1], MOST_VALUES).shape[1])
+    limit = DUPLICATE_RMS * math.sqrt(downscale(images[:1], MOST_VALUES).shape[1])
     is_duplicate = (found.distance <= limit) & (found.relative_distance <= DUPLICATE_RELATIVE_DISTANCE)
     rows = is_duplicate.nonzero().squeeze(1)
     if not len(rows):
         return found, 0
-    others = find_nearest(pictures[rows], among, None if self_index is None else self_index[rows], beyond=limit)
+    others = find_nearest(images[rows], among, None if self_index is None else self_index[rows], beyond=limit)
     exists = others.distance.isfinite()
     distance, index, relative_distance = found.distance.clone(), found.index.clone(), found.relative_distance.clone()
     distance[rows[exists]] = others.distance[exists]

@@ -23,7 +23,7 @@ from PIL import Image
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets import celeba, downloaded_archives, stl10, svhn
-from gan_cli.data.datasets.celeba import ARCHIVE, PARTITION, PICTURES, DriveFile, build_celeba
+from gan_cli.data.datasets.celeba import ARCHIVE, IMAGE_FOLDER, PARTITION, DriveFile, build_celeba
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, CifarSource, load_cifar
 from gan_cli.data.datasets.stl10 import load_stl10
 from gan_cli.data.datasets.svhn import load_svhn
@@ -128,12 +128,12 @@ def write_celeba(folder: Path) -> np.ndarray:
     random = np.random.default_rng(178)
     pixels = []
     with zipfile.ZipFile(folder / ARCHIVE, "w") as archive:
-        archive.writestr(f"{PICTURES}/", b"")
+        archive.writestr(f"{IMAGE_FOLDER}/", b"")
         for number in range(1, 7):
             stream = io.BytesIO()
             blocks = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(blocks).resize((178, 218), Image.Resampling.NEAREST).save(stream, "JPEG", quality=95)
-            archive.writestr(f"{PICTURES}/{number:06}.jpg", stream.getvalue())
+            archive.writestr(f"{IMAGE_FOLDER}/{number:06}.jpg", stream.getvalue())
             pixels.append(np.array(Image.open(stream)).transpose(2, 0, 1))
     codes = (0, 0, 1, 2, 0, 2)
     lines = [f"{number:06}.jpg {code}\n" for number, code in enumerate(codes, 1)]
@@ -540,7 +540,7 @@ def test_celeba_pixel_by_pixel(tmp_path: Path, extracted: bool) -> None:
         assert torch.equal(dataset.samples, torch.from_numpy(pixels[numbers]))
         assert dataset.labels is None
         assert dataset.classes == ()
-    assert load_faces(tmp_path).source == f"CelebA, 3 images from {folder / (PICTURES if extracted else ARCHIVE)}"
+    assert load_faces(tmp_path).source == f"CelebA, 3 images from {folder / (IMAGE_FOLDER if extracted else ARCHIVE)}"
 
 
 def test_celeba_is_cut_in_its_middle(tmp_path: Path) -> None:
@@ -612,7 +612,7 @@ def test_a_damaged_face_is_named(tmp_path: Path, extracted: bool, content: bytes
     if extracted:
         with zipfile.ZipFile(folder / ARCHIVE) as archive:
             archive.extractall(folder)
-    refused(lambda: load_faces(tmp_path), str(folder / PICTURES), "000002.jpg", why)
+    refused(lambda: load_faces(tmp_path), str(folder / IMAGE_FOLDER), "000002.jpg", why)
     assert len(load_faces(tmp_path, "test")) == 2
 
 
@@ -640,7 +640,12 @@ def test_what_is_no_zip_of_faces(tmp_path: Path) -> None:
         path.write_bytes(content)
         refused(lambda: load_faces(tmp_path), str(path), "damaged archive", "get it again")
     with zipfile.ZipFile(path, "w") as archive:
-        for name in ("/etc/1.jpg", f"../{PICTURES}/1.jpg", f"{PICTURES}/../1.jpg", f"{PICTURES}/deep/1.jpg"):
+        for name in (
+            "/etc/1.jpg",
+            f"../{IMAGE_FOLDER}/1.jpg",
+            f"{IMAGE_FOLDER}/../1.jpg",
+            f"{IMAGE_FOLDER}/deep/1.jpg",
+        ):
             archive.writestr(name, b"")
     refused(lambda: load_faces(tmp_path, "all"), str(path), "has no pictures in img_align_celeba/")
 

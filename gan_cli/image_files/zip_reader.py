@@ -1,0 +1,167 @@
+"""Reads images in a zip or npz in place. Members are never extracted to named files."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from gan_cli.errors import StorageError, UsageError
+from gan_cli.image_files import arrays, formats, own_outputs
+from gan_cli.image_files.archive_members import DAMAGED, member_path
+from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
+from gan_cli.image_files.listing import EXPECTED, BadImageError, ListedFile, Listing, Reader, is_junk
+from gan_cli.image_files.own_outputs import OwnOutput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SPLIT = re.compile("(?<![a-z])(train|test|val|valid|validation)(?![a-z])")
+
+
+class ZipReader:
+    """Lists and reads the images in a zip or npz."""
+
+    def __init__(self, archive: zipfile.ZipFile, shown: str) -> None:
+        self.listing = Listing(shown, zipped=True)
+        self._archive = archive
+        self._lock = threading.Lock()
+        self._held = ArrayCache()
+        if shown.lower().endswith(".npz"):
+            add_arrays(self.listing, archive, (), None)
+            return
+        members = [(member_path(info.filename), info) for info in archive.infolist()]
+        by_path = dict(members)
+        ours = own_outputs.outputs_in_archive(by_path, lambda parts: self._head(by_path[parts]))
+        self._list(members, ours)
+        if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
+            self.listing = Listing(shown, zipped=True)  # only samples of gan-cli: they are what the user wants
+            self._list(members, own_outputs.without_samples(ours))
+
+    def _list(self, members: list[tuple[tuple[str, ...], zipfile.ZipInfo]], ours: list[OwnOutput]) -> None:
+        """Lists all members that are not outputs of gan-cli."""
+        self.listing.own = ours
+        left_out, seen = {each.parts for each in ours}, set()
+        for parts, info in members:
+            if not parts or any(map(is_junk, parts)) or own_outputs.is_below(parts, left_out):
+                continue
+            if info.is_dir():
+                self.listing.folders.update({parts[:1], parts[:2]})
+                continue
+            bad = "twice in the zip" if parts in seen else _refused(info)
+            self.listing.add(parts, info, info.file_size, partial(_first_bytes, self._archive, info), bad)
+            seen.add(parts)
+
+    def _head(self, info: zipfile.ZipInfo) -> bytes:
+        try:
+            return b"" if _refused(info) else _first_bytes(self._archive, info, own_outputs.HEAD)
+        except (BadImageError, OSError):
+            return b""
+
+    def read(self, file: ListedFile) -> bytes:
+        assert isinstance(file.location, zipfile.ZipInfo)
+        with self._readable(), self._lock, self._archive.open(file.location) as member:
+            return member.read()
+
+    def read_image(self, file: ListedFile) -> bytes | np.ndarray:
+        if not isinstance(file.location, ArrayLocation):
+            return self.read(file)
+        member: zipfile.ZipInfo = file.location.container
+        with self._readable():
+            held = self._held.get(member, member.file_size, lambda: self._archive.open(member))
+            return arrays.image_in_array(held, file.location)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Turns errors of reading into BadImageError, or StorageError if the disk fails."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (None, errno.EINVAL):  # seek to a wrong offset in a damaged zip
+                raise BadImageError("damaged in the zip") from None
+            raise StorageError(f"{self.listing.shown}: cannot be read ({error.strerror})") from error
+        except DAMAGED:
+            raise BadImageError("damaged in the zip") from None
+
+
+def _first_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, count: int) -> bytes:
+    try:
+        with archive.open(info) as member:
+            return member.read(count)
+    except DAMAGED:
+        raise BadImageError("damaged in the zip") from None
+
+
+class NpzMember(NamedTuple):
+    """An array in an npz that lies in a folder."""
+
+    path: str
+    name: str
+    size: int
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(self.name) as member:
+                yield member
+        except DAMAGED:
+            raise BadImageError("damaged npz") from None
+
+    def open(self) -> contextlib.AbstractContextManager[IO[bytes]]:
+        return self._opened()
+
+
+def add_arrays(listing: Listing, archive: zipfile.ZipFile, parts: tuple[str, ...], path: str | None) -> None:
+    """Lists the images of an npz: only its arrays with the most axes, because others are labels or the like.
+
+    `parts` and `path` are those of the npz, if it lies in a folder.
+    """
+    members = [info for info in archive.infolist() if info.filename.lower().endswith(".npy")]
+    axes: list[int] = []
+    for info in members:
+        with contextlib.suppress(BadImageError):
+            array = arrays.parse_array_header(_first_bytes(archive, info, arrays.HEADER_BYTES), info.file_size)
+            axes.append(0 if array is None else len(array.shape))
+    for info in members:
+        location = info if path is None else NpzMember(path, info.filename, info.file_size)
+        inside = member_path(info.filename)
+        names = (*parts[:-1], f"{parts[-1]}_{inside[-1]}") if parts else (*_split_of(inside[-1]), *inside)
+        read_start = partial(_first_bytes, archive, info)
+        listing.add_array(names, location, info.file_size, read_start, _refused(info), max(axes, default=2))
+
+
+def _split_of(name: str) -> tuple[str, ...]:
+    """Returns the split in the name of an array, as in `x_train.npy` or `test_images.npy`, as a folder."""
+    words = SPLIT.findall(name.lower().removesuffix(".npy"))
+    return (words[0],) if len(words) == 1 else ()
+
+
+def _refused(info: zipfile.ZipInfo) -> str | None:
+    """Returns why a member cannot be read, None if it can."""
+    if info.flag_bits & 1:
+        return "encrypted"
+    if info.file_size > formats.MOST_FILE_BYTES and not info.filename.lower().endswith(".npy"):
+        return f"larger than {formats.MOST_FILE_BYTES >> 20} MiB"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "packed in an unusual way, zip it anew"
+    return None
+
+
+@contextmanager
+def open_zip(path: str, shown: str) -> Iterator[Reader]:
+    """Opens a zip or npz. UsageError if it is damaged."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except OSError as error:
+        raise StorageError(f"{shown}: cannot be read ({error.strerror})") from error
+    except DAMAGED:
+        kind = "npz" if shown.lower().endswith(".npz") else "zip"
+        raise UsageError(f"dataset.path={shown}: is a damaged {kind}, {EXPECTED}") from None
+    with archive:
+        yield ZipReader(archive, shown)
