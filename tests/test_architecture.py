@@ -13,10 +13,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
-PACKAGE = ROOT / "gan_cli"
-FILES = sorted(PACKAGE.rglob("*.py"))
+from support.modules import FILES, PACKAGE, imported_by, name_of
+from support.paths import ROOT
+
 MOST_FILES, MOST_LINES, MOST_LINES_OF_A_FILE = 16, 2500, 320
 LONGEST_FUNCTION, LONGEST_MEDIAN = 50, 8
 TORCHLESS = ("api", "cli", "config", "health", "image_files", "image_labels", "plugins", "reports", "runs", "sweeps")
@@ -24,24 +24,8 @@ LATE = {"plugins": {"gan_cli.plugins.loader"}}  # imported once a plugin is enab
 PURE = ("losses", "regularizers", "augmentation", "unrolling", "ema", "optimizers", "latents", "generate")
 
 
-def name_of(path: Path) -> str:
-    """`gan_cli.config.schema`."""
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
 def room_of(path: Path) -> str:
     return str(path.parent.relative_to(PACKAGE))
-
-
-def imported_by(path: Path) -> set[str]:
-    """Modules that a file imports, those in its functions too: `gan_cli.state.checkpoint`, `torch`."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
 
 
 def functions_in(path: Path) -> dict[str, int]:

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, TINY_IMAGES, without
-from test_downloaded_archives import write_celeba, write_cifar10, write_cifar100, write_stl10, write_svhn
-from test_folder import mixed_folder, write_pets
-from test_load_dataset import write_digits
-from test_resume import last, metrics
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import groups
 from gan_cli.data.datasets.digits import FASHION_MNIST, KMNIST, MNIST
+from support.configs import TINY_IMAGES, without
+from support.datasets import write_celeba, write_cifar10, write_cifar100, write_digits, write_stl10, write_svhn
+from support.images import mixed_folder, write_pets
+from support.paths import ROOT
+from support.runs import last, metrics
 
 CASES = [(group, option) for group, options in groups().items() for option in options]
 POINTS = ("ring", "grid", "swiss_roll")

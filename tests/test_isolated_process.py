@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from test_architecture import FILES, imported_by, name_of
-from test_sweep import UNJUDGED, board_in, statuses
 
 from gan_cli.isolated_process import child_command
+from support.modules import FILES, imported_by, name_of
+from support.paths import ROOT
+from support.sweeps import UNJUDGED, board_in, statuses
 
 # What a folder may hold by chance or by malice; each says that it was imported.
 NAMES = ("torch.py", "numpy.py", "yaml.py", "random.py", "statistics.py", "attr/__init__.py")

@@ -6,9 +6,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from test_folder import write_pets
 
 from gan_cli.cli.main import run_command
+from support.images import write_pets
 
 # "pets" has two classes of 6 pictures each, "one" a single picture, "flat" pictures and no classes.
 WRONG = {

@@ -7,17 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY_IMAGES, run_process
-from test_plugins import refused, write
-from test_sweep import Runs, runs
 
 from gan_cli import api
 from gan_cli.cli import sweep_job
 from gan_cli.cli.main import run_command
 from gan_cli.config import user_folder
 from gan_cli.config.compose import groups
+from support.commands import error_line, run_process, write
+from support.configs import TINY_IMAGES
+from support.sweeps import Runs
 
-__all__ = ["runs"]
 QUICK = "# @package _global_\nsteps: 2\n"
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "dataset=shapes", "steps=3")
 # Hydra would call what it names: a copy of a file is harmless, and proof enough.
@@ -124,7 +123,7 @@ def test_what_is_taken_from_where_one_stands_is_told(
     assert capsys.readouterr().err == ""
     api.train(["experiment=quick", *TINY_IMAGES])
     assert capsys.readouterr().err.count("options from") == 1
-    assert refused(capsys, "experiment=quick", "batch_size=0").startswith("gan-train: batch_size=0")
+    assert error_line(capsys, "train", "experiment=quick", "batch_size=0").startswith("gan-train: batch_size=0")
 
 
 def test_a_sweep_tells_it_once_and_its_jobs_do_not(

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
-from test_folder import write_pets
 
 from gan_cli.cli.main import run_command
 from gan_cli.data.balance import class_balance_note, group_by_class
@@ -18,6 +16,8 @@ from gan_cli.data.dataset import Batches, Dataset, batch_indices
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.state import checkpoint
+from support.configs import TINY_IMAGES, compose, without
+from support.images import write_pets
 
 LABELS = torch.tensor([0] * 3 + [1] * 45 + [3] * 12 + [-1])
 CLASSES = ("few", "many", "none", "some")

@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_IMAGES, without
 from PIL import Image
-from test_folder import load, write, write_pets, zipped
 
 from gan_cli.data import folder, image_store, mapped_file
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError
+from support.configs import TINY_IMAGES, without
+from support.image_folders import load
+from support.images import write, write_pets, zipped
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, compose
 
 from gan_cli.data.dataset import Batches, Dataset, batch_indices, check_batch_size, to_signed_unit, to_uint8
 from gan_cli.data.datasets import digits
@@ -24,25 +23,11 @@ from gan_cli.data.load_dataset import build_dataset, known_modes
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError
 from gan_cli.storage.download import DownloadError, download
+from support.configs import compose
+from support.datasets import idx_bytes, write_digits
+from support.paths import ROOT
 
 SHARED = ROOT.parent / "shared" / "data"
-
-
-def idx_bytes(array: np.ndarray) -> bytes:
-    return struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.tobytes()
-
-
-def write_digits(folder: Path, count: int = 30, *, compress: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """A small data set in MNIST's own format."""
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-    labels = random.integers(0, 10, count, dtype=np.uint8)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, array in ((IMAGES, images), (LABELS, labels)):
-        content = idx_bytes(array)
-        path = folder / (f"{name}.gz" if compress else name)
-        path.write_bytes(gzip.compress(content) if compress else content)
-    return images, labels
 
 
 def load(

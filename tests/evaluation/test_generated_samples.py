@@ -6,13 +6,14 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, played
 
 from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation.generated_samples import _conditions, generate_samples, recompute_batch_norm_statistics
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
+from support.configs import TINY_IMAGES, compose
+from support.training import played
 
 SEEDS = range(50, 80)
 CONDITIONAL = compose(*TINY_IMAGES, "conditioning=projection", "dataset.limit=30", "steps=2")

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, around_updates, compose, without
-from test_resume import assert_equal_runs, last, metrics, stop_after
 from torch import Tensor
 
 from gan_cli.cli.main import run_command
@@ -23,6 +21,9 @@ from gan_cli.runs.log import read_metrics
 from gan_cli.state.train_state import TrainState
 from gan_cli.training.health_metrics import auc, compare
 from gan_cli.training.rollback import retry_seed
+from support.configs import TINY_IMAGES, compose, without
+from support.runs import assert_equal_runs, last, metrics
+from support.training import around_updates, stop_after
 
 FINE = {
     "loss/discriminator": 1.3,

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_folder import RED, encoded, load, noise, pixel, refusal, write, write_pets, zipped
 
 from gan_cli.errors import UsageError
 from gan_cli.image_files import arrays, formats
 from gan_cli.image_files.folder_reader import path_signature
+from support.image_folders import load, pixel, refusal
+from support.images import RED, encoded, noise, write, write_pets, zipped
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 CHANNELS_FIRST = torch.from_numpy(PIXELS).permute(0, 3, 1, 2)

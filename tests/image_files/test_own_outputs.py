@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY_IMAGES, without
-from test_folder import load, refusal, write, write_pets, zipped
 
 from gan_cli.cli.main import run_command
 from gan_cli.data import image_store, mapped_file
@@ -19,6 +17,9 @@ from gan_cli.export import export, model_card
 from gan_cli.image_files import own_outputs
 from gan_cli.image_files.folder_reader import path_signature
 from gan_cli.storage import run_folder
+from support.configs import TINY_IMAGES, without
+from support.image_folders import load, refusal
+from support.images import write, write_pets, zipped
 
 SIDECAR = json.dumps({"checkpoint": "/x.safetensors", "sha256": "0" * 64, "step": 1, "seeds": "0-3", "n": 4})
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import compose
-from test_folder import load, refusal, write, write_pets, zipped
 
 from gan_cli import api
 from gan_cli.cli.main import run_command
@@ -27,6 +25,9 @@ from gan_cli.image_files.natural_order import natural_key
 from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.image_paths import open_images
 from gan_cli.image_labels.layout import read_layout
+from support.configs import compose
+from support.image_folders import load, refusal
+from support.images import write, write_pets, zipped
 
 
 def pictures(folder: Path, names: list[str]) -> Path:

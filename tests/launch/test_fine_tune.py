@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
-from test_resume import assert_equal_runs, last, stop_after
 from torch import nn
 
 from gan_cli.cli.main import run_command
@@ -20,6 +18,9 @@ from gan_cli.models.build_networks import freeze_layers
 from gan_cli.state.train_state import build_state, load_network_tensors
 from gan_cli.training.objective import build_objective
 from gan_cli.training.steps import training_step
+from support.configs import TINY_IMAGES, compose, without
+from support.runs import assert_equal_runs, last
+from support.training import stop_after
 
 DATA = [override for override in TINY_IMAGES if not override.startswith(("architecture", "image_size"))]
 

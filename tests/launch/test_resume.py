@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from conftest import TINY_IMAGES, around_updates, without
 
 from gan_cli.cli.main import run_command
 from gan_cli.runs.pending_work import Due, keep_due, read_due
 from gan_cli.state import checkpoint
-from gan_cli.state.checkpoint import LAST, Checkpoint
+from gan_cli.state.checkpoint import LAST
 from gan_cli.storage.run_folder import CHECKPOINTS, lock
 from gan_cli.training import loop
 from gan_cli.training.run import Run
 from gan_cli.training.stop_signals import Interrupted, StopSignals
+from support.configs import TINY_IMAGES, without
+from support.runs import assert_equal_runs, last, metrics
+from support.training import stop_after
 
-TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
 RECIPES = {
     "non_saturating with r1": ["loss=non_saturating", "regularizer=r1"],
     "wasserstein with n_critic 5": ["loss=wasserstein", "regularizer=gradient_penalty"],
@@ -72,38 +72,6 @@ TURNS = {
     "two of D, three of G": ["training.n_critic=2", "training.generator_updates=3", "loss=relativistic"],
     "whole epochs, lazily": ["training.alternate=epoch", "dataset.limit=30", "regularizer.r1.every=3"],
 }
-
-
-def last(run: Path) -> Checkpoint:
-    return checkpoint.load(run / CHECKPOINTS / LAST)
-
-
-def metrics(run: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in TIMED} for line in lines]
-
-
-def assert_equal_runs(one: Path, other: Path) -> None:
-    first, second = last(one), last(other)
-    assert first.counters == second.counters
-    assert first.tensors.keys() == second.tensors.keys()
-    for name, tensor in first.tensors.items():
-        assert torch.equal(tensor.view(-1).view(torch.uint8), second.tensors[name].view(-1).view(torch.uint8)), name
-    assert metrics(one) == metrics(other)
-
-
-def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, number: signal.Signals = signal.SIGINT) -> None:
-    """Sends a real signal to this process within its update number `updates`."""
-    done = 0
-
-    def counting(step: Callable[..., object], *arguments: Any) -> object:
-        nonlocal done
-        done += 1
-        if done == updates:
-            os.kill(os.getpid(), number)
-        return step(*arguments)
-
-    around_updates(monkeypatch, counting)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -386,7 +354,7 @@ def test_other_data_are_refused(train: Callable[..., Path], short: Path, monkeyp
 def test_a_relative_data_root_is_found_from_another_folder(
     train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from test_load_dataset import write_digits
+    from support.datasets import write_digits
 
     write_digits(here / "data")
     tiny = [override for override in TINY_IMAGES if not override.startswith(("dataset", "image_size"))]

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, without
-from test_folder import write_pets
-from test_resume import assert_equal_runs, last, metrics, stop_after
 
-from gan_cli.cli.main import run_command
 from gan_cli.data.dataset import batch_indices
 from gan_cli.launch.resume_changes import changed_keys
+from support.commands import error_line
+from support.configs import TINY_IMAGES, without
+from support.images import write_pets
+from support.runs import assert_equal_runs, last, metrics
+from support.training import stop_after
 
 FLAT = ["dataset=folder", "dataset.cache=none", "recipe=none", "training.lr_schedule=constant"]
 OWN = [*without(TINY_IMAGES, "dataset"), *FLAT]
@@ -37,11 +38,7 @@ def own(train: Callable[..., Path], here: Path) -> Path:
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    assert run_command("train", arguments) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    return error
+    return error_line(capsys, "train", *arguments)
 
 
 # --- settings ----------------------------------------------------------------------------------------------------

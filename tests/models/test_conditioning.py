@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, played
 from PIL import Image
 
 from gan_cli.cli.main import run_command
@@ -34,6 +33,8 @@ from gan_cli.models.conditioning import ConditionalNorm, classification_accuracy
 from gan_cli.state.train_state import build_state
 from gan_cli.training import periodic_evaluation
 from gan_cli.training.objective import build_objective
+from support.configs import TINY_IMAGES, compose
+from support.training import played
 
 WAYS = ("concat", "projection", "acgan")
 ANIMALS = ("cat", "dog", "hen")

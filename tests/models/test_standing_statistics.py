@@ -6,10 +6,11 @@ import copy
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, played
 from torch import nn
 
 from gan_cli.models.standing_statistics import has_running_statistics, standing_statistics
+from support.configs import TINY_IMAGES, compose
+from support.training import played
 
 
 class Net(nn.Module):

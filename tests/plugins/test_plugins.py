@@ -12,8 +12,6 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY_IMAGES, run_process, without
-from test_resume import last
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import options
@@ -22,26 +20,14 @@ from gan_cli.config.plugin import ENABLED, Part, Plugin
 from gan_cli.errors import UsageError
 from gan_cli.plugins import loader
 from gan_cli.plugins.loader import load_plugins
+from support.commands import error_line, run_process, write
+from support.configs import TINY_IMAGES, without
+from support.paths import ROOT
+from support.runs import last
 
 EXAMPLE = ROOT / "examples" / "plugin"
 MOONS = ["dataset=moons", "architecture=mlp", "architecture/generator=sine", "loss=soft_hinge", "threads=1"]
 TINY = without(TINY_IMAGES, "dataset=", "image_size")
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, errors="surrogateescape")
-    return path
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What is said of a command that is a user's mistake."""
-    capsys.readouterr()
-    assert run_command("train", list(arguments)) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1, error
-    assert "Traceback" not in error
-    return error
 
 
 # --- YAML files --------------------------------------------------------------------------------------------------
@@ -70,9 +56,9 @@ def test_a_folder_is_named_by_a_flag_in_either_spelling(
     write(here / "it's mine, all/experiment/quick.yaml", "# @package _global_\nsteps: 2\n")
     for flag in (["--config-dir", "it's mine, all"], ["--config-dir=it's mine, all"]):
         assert last(train(*flag, "experiment=quick", *without(TINY_IMAGES, "steps"))).counters.step == 2
-    assert "expected one of" in refused(capsys, "experiment=quick")  # the flag is of one command
-    assert "no such folder" in refused(capsys, "--config-dir", "nowhere")
-    assert "no such folder" in refused(capsys, "--config-dir")
+    assert "expected one of" in error_line(capsys, "train", "experiment=quick")  # the flag is of one command
+    assert "no such folder" in error_line(capsys, "train", "--config-dir", "nowhere")
+    assert "no such folder" in error_line(capsys, "train", "--config-dir")
     capsys.readouterr()
     assert run_command("train", ["--help", "--config-dir", "it's mine, all"]) == 0
     assert "quick" in capsys.readouterr().out
@@ -167,7 +153,7 @@ def test_wrong_files_are_one_line(here: Path, capsys: pytest.CaptureFixture[str]
     name, text, argument, words = WRONG[case]
     write(here / "configs" / name, text)
     for more in ([], ["-m", "seed=1,2"]):
-        error = refused(capsys, argument, *more)
+        error = error_line(capsys, "train", argument, *more)
         assert words in error
         assert len(error) < 600
     assert not (here / "outputs").exists()
@@ -177,7 +163,7 @@ def test_wrong_files_are_one_line(here: Path, capsys: pytest.CaptureFixture[str]
 def test_a_name_that_is_taken(here: Path, train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     """Refused where the folder was named; told where it is only found, for it may be another project's."""
     write(here / "configs/loss/minimax.yaml", "name: hinge\n")
-    assert "rename it" in refused(capsys, "--config-dir", "configs", "loss=minimax", "steps=1")
+    assert "rename it" in error_line(capsys, "train", "--config-dir", "configs", "loss=minimax", "steps=1")
     assert last(train(*TINY_IMAGES, "loss=minimax", "steps=1")).config.loss.name == "minimax"
     assert "minimax.yaml is not used" in capsys.readouterr().out
 
@@ -246,8 +232,8 @@ def test_the_example_s_readme_says_what_runs() -> None:
 
 
 def test_without_a_plugin_its_options_are_unknown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no such plugin" in refused(capsys, "plugins=[example]")
-    assert "expected one of" in refused(capsys, "dataset=moons")
+    assert "no such plugin" in error_line(capsys, "train", "plugins=[example]")
+    assert "expected one of" in error_line(capsys, "train", "dataset=moons")
     assert not (here / "outputs").exists()
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Browser, find_chromium
 from PIL import Image
-from test_report import LINES, NASTY, write_run, write_sweep
 
 from gan_cli.config.metric_names import EvaluationResult, MetricResult, save_evaluation
 from gan_cli.reports.report import write_run_report, write_sweep_report
+from support.browser import Browser, find_chromium
+from support.reports import LINES, NASTY, write_run, write_sweep
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium, or set CHROMIUM")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_folder import write_pets
-from test_sweep import Runs, runs
 
 from gan_cli.cli.main import run_command
+from support.images import write_pets
+from support.sweeps import Runs
 
-__all__ = ["runs"]
 SWEEP = ["-m", "dataset=folder", "dataset.path=tiny", "dataset.cache=none", "seed=1,2", "steps=3", "batch_size=4"]
 
 

@@ -10,9 +10,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import run_process
-from test_sweep import TINY, UNJUDGED, Runs, board_in, runs, statuses, wait_for
-from warm import warm_python
 
 from gan_cli.cli.main import run_command
 from gan_cli.storage.run_folder import create_run_folder
@@ -20,8 +17,10 @@ from gan_cli.sweeps import hydra_launcher
 from gan_cli.sweeps.hydra_launcher import HydraJob, objective_value
 from gan_cli.sweeps.outcomes import Settings, load_outcome, next_folder
 from gan_cli.sweeps.plan import Sweep
+from support.commands import run_process
+from support.sweeps import TINY, UNJUDGED, Runs, board_in, statuses, wait_for
+from support.warm import warm_python
 
-__all__ = ["runs"]
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "dataset=shapes", "steps=3")
 
 

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, TINY_IMAGES, run_process, without
-from warm import warm_python
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import REPORTED_METRICS
@@ -27,20 +25,11 @@ from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import SWEEP_RECORD, lock, write_json
 from gan_cli.sweeps import jobs, plan, sweep_folder
 from gan_cli.sweeps.combinations import compose_sweep
-
-# Points, whose modes are counted: a job of some seconds, of which most is importing torch.
-TINY = ("experiment=ring", "dataset.size=500", "batch_size=8", "threads=1", "training.log_every=1")
-TINY += ("training.sample_every=0", "training.checkpoint_every=2")
-UNJUDGED = (*TINY_IMAGES, "evaluation.metrics=[]")  # pictures without a classifier to train first
-
-
-def board_in(folder: Path) -> dict[str, Any]:
-    return json.loads(next(folder.glob("*/*/sweep_*/leaderboard.json")).read_text())
-
-
-def statuses(board: dict[str, Any]) -> list[str]:
-    return [job["status"] for job in board["jobs"]]
-
+from support.commands import run_process
+from support.configs import without
+from support.paths import ROOT
+from support.sweeps import TINY, UNJUDGED, Runs, board_in, statuses, wait_for
+from support.warm import warm_python
 
 # --- with real processes -----------------------------------------------------------------------------------------
 
@@ -168,16 +157,6 @@ def start(folder: Path, *overrides: str, python: str | None = None, **environmen
     )
 
 
-def wait_for(parent: subprocess.Popen[str], folder: Path, count: int = 1) -> list[Path]:
-    """Until so many jobs have lines of metrics."""
-    while True:
-        running = [path for path in folder.glob("outputs/*/sweep_*/*/metrics.jsonl") if path.read_text()]
-        if len(running) >= count:
-            return running
-        assert parent.poll() is None, parent.communicate()
-        time.sleep(0.05)
-
-
 def test_ctrl_c_saves_both_that_run_and_the_same_command_goes_on(
     tmp_path: Path, planted: Callable[..., dict[str, str]]
 ) -> None:
@@ -254,55 +233,6 @@ def test_the_leaderboard_tells_what_the_watch_found(tmp_path: Path) -> None:
 
 
 # --- with a stand-in for the process -----------------------------------------------------------------------------
-
-
-class Runs:
-    """Stands in for a job's process: writes what a run leaves, and keeps what was asked for."""
-
-    def __init__(self) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.codes: dict[str, int] = {}  # by override
-        self.figure = "frechet-classifier"
-        self.lines: Callable[[str], list[float]] = lambda override: [1.0]
-
-    def __call__(self, request: dict[str, Any], children: object, prefix: str | None) -> tuple[int, str]:
-        self.requests.append(request)
-        arguments = request["arguments"]
-        resumed = next((each.partition("=")[2] for each in arguments if each.startswith("resume=")), None)
-        folder = Path(resumed or request["folder"])
-        code = next((self.codes[each] for each in arguments if each in self.codes), 0)
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        (folder / "checkpoints" / "last.safetensors").touch()
-        values = self.lines(next((each for each in arguments if each.startswith("seed=")), ""))
-        lines = [
-            {"step": step, self.figure: value, "accuracy/class": step / 10}
-            for step, value in enumerate(values, start=1)
-        ]
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        status = {0: "done", 4: "collapsed"}.get(code, "")
-        record = {
-            "threads": 1,
-            "config": {"evaluation": {"metrics": ["frechet"]}},
-            **({"ended": {"status": status, "seconds": 2.0}} if status else {}),
-        }
-        (folder / "config.json").write_text(json.dumps(record))
-        return code, "Traceback (most recent call last):\nOSError: gone\n" if code == 1 else ""
-
-    def asked(self) -> list[str]:
-        """The folders that were asked for since this was last asked, `+` before those that went on."""
-        found = [
-            "+" + Path(each["arguments"][0]).name if each["folder"] is None else Path(each["folder"]).name
-            for each in self.requests
-        ]
-        self.requests.clear()
-        return sorted(found)
-
-
-@pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch, here: Path) -> Runs:
-    stand_in = Runs()
-    monkeypatch.setattr(jobs, "_run_process", stand_in)
-    return stand_in
 
 
 def test_a_sweep_of_images_is_ranked_by_a_frechet_distance(

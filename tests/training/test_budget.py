@@ -13,8 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import TINY_IMAGES, around_updates, compose
-from test_resume import assert_equal_runs, last
 
 from gan_cli import api
 from gan_cli.cli.main import run_command
@@ -27,6 +25,9 @@ from gan_cli.training import periodic_evaluation as evaluation
 from gan_cli.training import throughput
 from gan_cli.training.budget import Budget, parse_duration
 from gan_cli.training.throughput import RunTimer
+from support.configs import TINY_IMAGES, compose
+from support.runs import assert_equal_runs, last
+from support.training import around_updates
 
 SECONDS = 60.0
 Neighbour = Callable[[float], float]  # how many times longer everything takes at a time

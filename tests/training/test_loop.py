@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, around_updates, compose, played, without
 from PIL import Image
-from test_resume import assert_equal_runs, last, metrics
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
@@ -27,6 +25,9 @@ from gan_cli.objectives import losses
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.state.train_state import build_state, state_tensors
 from gan_cli.training.throughput import RunTimer
+from support.configs import TINY_IMAGES, compose, without
+from support.runs import assert_equal_runs, last, metrics
+from support.training import around_updates, played
 
 CPU = torch.device("cpu")
 SINGLES = [(), *((name,) for name in REGULARIZER_OPTIONS)]

@@ -6,9 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY_IMAGES, without
-from test_folder import write
-from test_resume import metrics
 from torch import nn
 
 from gan_cli.cli.main import run_command
@@ -17,6 +14,9 @@ from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS, read_record
 from gan_cli.training import periodic_evaluation
+from support.configs import TINY_IMAGES, without
+from support.images import write
+from support.runs import metrics
 
 ASKED = (
     "evaluation.metrics=[frechet,precision_recall]",

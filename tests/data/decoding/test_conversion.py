@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
-from test_folder import count_bad, encoded, in_pieces, load, noise, one, pixel, png, refusal
 
 from gan_cli.data.decoding import colour_profiles, conversion, value_ranges
+from support.image_folders import load, one, pixel, refusal
+from support.images import count_bad, encoded, in_pieces, noise, png
 
 SIZE = (16, 24)
 BACKGROUND = (0x80, 0x90, 0xFF)

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from PIL import Image
-from test_folder import BLUE, GREEN, RED, encoded, load, noise, one, pixel, png, refusal, write, zipped
 
 from gan_cli.cli.explain import load_explanations
 from gan_cli.config import train_config
@@ -20,6 +18,9 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.decoding.crop_and_pad import compute_fit, min_decode_size
 from gan_cli.data.load_dataset import NATIVE_SIZES, build_dataset
 from gan_cli.data.source_description import describe_fit
+from support.image_folders import load, one, pixel, refusal
+from support.images import BLUE, GREEN, RED, encoded, noise, png, write, zipped
+from support.paths import ROOT
 
 
 def wide(folder: Path, count: int = 2) -> Path:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_folder import load, refusal, write
 
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
@@ -19,6 +18,8 @@ from gan_cli.data.load_dataset import with_value_range
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.image_folders import read_folders
 from gan_cli.evaluation.real_data import find_real_data
+from support.image_folders import load, refusal
+from support.images import write
 
 
 def grey(folder: Path, low: int, high: int, count: int = 4, kind: type = np.uint16, first: int = 0) -> Path:
@@ -115,7 +116,7 @@ def test_pictures_of_8_bits_among_deep_ones_stay_as_they_are(tmp_path: Path, ask
 
 
 def test_48_bit_colour(tmp_path: Path) -> None:
-    from test_folder import png
+    from support.images import png
 
     tmp_path.joinpath("a").mkdir()
     rows = np.random.default_rng(0).integers(0, 4096, (4, 8, 3))

@@ -156,6 +156,7 @@ def _answer(connection: socket.socket, number: int) -> None:
 
 
 def main() -> None:
+    sys.path.pop(0)  # this folder, whose modules are named like packages that may be installed
     for name in PRELOADED:
         __import__(name)
     from gan_cli.config.compose import compose_command
@@ -172,7 +173,7 @@ def main() -> None:
     os.environb.update(environment)
     sys.executable = program
     own = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:1] = [folder, *own]
+    sys.path[:0] = [folder, *own]
     if any(Path(path, "sitecustomize.py").is_file() for path in own):
         sys.modules.pop("sitecustomize", None)
         __import__("sitecustomize")
