@@ -1,4 +1,4 @@
-"""What the tests share: composed configs, small runs, and the commands as a person calls them."""
+"""Fixtures and hooks of all tests."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from gan_cli.evaluation.metrics import classifier
 from gan_cli.sweeps import jobs
 from gan_cli.training import periodic_evaluation
 from support.collection import COLLECTED
-from support.sweeps import Runs
+from support.sweeps import FakeJobs
 
 torch.set_num_threads(1)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> None:
-    """No bytes name a test: they may hold the time they were made at, and every worker must collect the same names."""
+    """Refuses bytes as a part of a test's name: they may hold a time, but each worker must collect the same names."""
     if isinstance(val, bytes | bytearray):
         raise pytest.Collector.CollectError(f"{argname}: bytes name no test; give ids=")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps the names of the collected tests."""
     config.stash[COLLECTED] = [item.nodeid for item in items]
 
 
 @pytest.fixture
 def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to stand in, with a home of its own; classifiers are shared by all tests, and asked little."""
+    """An empty current folder and home. Classifiers are trained for a few steps and shared by all tests."""
     monkeypatch.setattr(periodic_evaluation, "STACK_SEEDS", range(200))
     monkeypatch.setattr(classifier, "STEPS", 60)
     for module in (periodic_evaluation, reference):
@@ -52,7 +53,7 @@ def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
 
 @pytest.fixture
 def train(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Path]:
-    """Runs `gan-train` in this process and returns the run's folder; the exit code must be as expected."""
+    """A function that runs `gan-train` in this process, checks its exit code and returns the run's folder."""
 
     def run(*overrides: str, code: int = 0) -> Path:
         assert run_command("train", list(overrides)) == code, capsys.readouterr().err
@@ -64,7 +65,7 @@ def train(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Path]
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A mirror on this machine, and the folder it serves."""
+    """The address of a local HTTP server, and the folder that it serves."""
     folder = tmp_path / "mirror"
     folder.mkdir()
 
@@ -81,7 +82,8 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch, here: Path) -> Runs:
-    stand_in = Runs()
-    monkeypatch.setattr(jobs, "_run_process", stand_in)
-    return stand_in
+def fake_jobs(monkeypatch: pytest.MonkeyPatch, here: Path) -> FakeJobs:
+    """Replaces the processes of a sweep's jobs."""
+    replacement = FakeJobs()
+    monkeypatch.setattr(jobs, "_run_process", replacement)
+    return replacement

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from support.modules import FILES, PACKAGE, imported_by, name_of
+from support.modules import FILES, PACKAGE, imported_modules, module_name
 from support.paths import ROOT
 
 MOST_FILES, MOST_LINES, MOST_LINES_OF_A_FILE = 16, 2500, 320
@@ -31,7 +31,7 @@ def room_of(path: Path) -> str:
 def functions_in(path: Path) -> dict[str, int]:
     """Lines of each function."""
     nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
-    return {f"{name_of(path)}.{node.name}": (node.end_lineno or 0) - node.lineno + 1 for node in nodes}
+    return {f"{module_name(path)}.{node.name}": (node.end_lineno or 0) - node.lineno + 1 for node in nodes}
 
 
 def test_rooms_are_small() -> None:
@@ -55,7 +55,7 @@ def test_every_room_says_what_it_is() -> None:
 
 
 def test_files_and_functions_are_short() -> None:
-    assert [name_of(path) for path in FILES if path.read_text().count("\n") > MOST_LINES_OF_A_FILE] == []
+    assert [module_name(path) for path in FILES if path.read_text().count("\n") > MOST_LINES_OF_A_FILE] == []
     lengths = {name: length for path in FILES for name, length in functions_in(path).items()}
     assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
     assert statistics.median(lengths.values()) <= LONGEST_MEDIAN
@@ -65,17 +65,17 @@ def test_files_and_functions_are_short() -> None:
 def test_what_answers_mistakes_imports_no_torch(room: str) -> None:
     """In a fresh process, where every module of the room is imported."""
     paths = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").exists() else (PACKAGE / room).rglob("*.py")
-    names = sorted({name_of(path) for path in paths} - LATE.get(room, set()))
+    names = sorted({module_name(path) for path in paths} - LATE.get(room, set()))
     code = f"import sys, {', '.join(names)}; print(*sys.modules.keys() & {{'torch', 'torchvision', 'numpy'}})"
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stderr, done.stdout.strip()) == ("", "")
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
     networks = room_of(path) == "models" and path.stem not in ("build", "build_networks")
     if (path.stem in PURE and "config" not in path.parts) or networks:
-        known = [name for name in imported_by(path) if name.startswith("gan_cli.config")]
+        known = [name for name in imported_modules(path) if name.startswith("gan_cli.config")]
         assert [name for name in known if not name.startswith("gan_cli.config.image_sizes")] == []
 
 
@@ -85,8 +85,8 @@ FORBIDDEN_CALLS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_nothing_here_can_run_code_from_a_file(path: Path) -> None:
     calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
     assert not calls & FORBIDDEN_CALLS
-    assert not imported_by(path) & {"pickle", "dill", "joblib", "shelve", "marshal"}
+    assert not imported_modules(path) & {"pickle", "dill", "joblib", "shelve", "marshal"}

@@ -11,7 +11,7 @@ from gan_cli.data.load_dataset import build_dataset
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
 from support.configs import compose
-from support.training import played
+from support.training import train_in_memory
 
 STEPS = 300  # a seventh of what `make demo` does in its minute on two cores of 2026
 
@@ -41,7 +41,7 @@ def train_classifier(dataset: Dataset) -> nn.Module:
 def digits_made(seed: int, steps: int) -> tuple[Dataset, Tensor]:
     """1,000 samples of the default config after `steps`."""
     config = compose("dataset.download=false", f"seed={seed}", f"steps={steps}")
-    samples = torch.cat(list(generate(played(config).sampler, latent_of(config), range(1000), 100)))
+    samples = torch.cat(list(generate(train_in_memory(config).sampler, latent_of(config), range(1000), 100)))
     return build_dataset(config.dataset, config.image_size), samples
 
 

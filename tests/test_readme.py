@@ -56,11 +56,11 @@ def shortened(arguments: list[str], digits: Path) -> list[str]:
 @pytest.mark.timeout(900)
 def test_the_commands_of_all_pages_run_in_order(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from support.datasets import write_digits
-    from support.images import write_pets
+    from support.images import write_class_folders
 
     digits = here.parent / "digits"
     write_digits(digits, compress=True)
-    write_pets(Path.home() / "pictures", cat=9, dog=9)
+    write_class_folders(Path.home() / "pictures", cat=9, dog=9)
     tried = 0
     for name, *arguments in COMMANDS:
         if name in ("make", "pip"):

@@ -23,7 +23,7 @@ from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST
 from support.commands import run_process
 from support.configs import TINY_IMAGES
-from support.warm import warm_python
+from support.preloaded_python import preloaded_python
 
 FOLDERS = ["a b", "epoch=3", "[run]", "it's", 'say "x"', "ünï 日本", "run(1)", "{a}", "${x}", "a,b", "~tilde", "a#b"]
 
@@ -192,7 +192,7 @@ def test_a_data_root_with_odd_letters(here: Path, capsys: pytest.CaptureFixture[
 
 def start(cwd: Path, *arguments: str, python: str | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [python or warm_python(), "-m", "gan_cli.cli", "train", *arguments],
+        [python or preloaded_python(), "-m", "gan_cli.cli", "train", *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -22,7 +22,7 @@ from gan_cli.state import checkpoint
 from support.commands import error_line
 from support.configs import TINY_IMAGES, without
 from support.evaluations import metric_names
-from support.images import write
+from support.images import write_image
 
 FIGURES = [
     "frechet", "kernel", "precision", "recall", "density", "coverage", "inception_score", "modes/covered",
@@ -175,7 +175,7 @@ def test_samples_of_a_conditional_run_are_as_frequent_as_the_data(
 
 def pictures(folder: Path, count: int = 24) -> Path:
     for index in range(count):
-        write(folder / f"{index}.png", (index * 9, 40, 255 - index * 9), (16, 16))
+        write_image(folder / f"{index}.png", (index * 9, 40, 255 - index * 9), (16, 16))
     return folder
 
 

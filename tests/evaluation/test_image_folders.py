@@ -21,7 +21,7 @@ from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.evaluation.metrics.distances import frechet_distance
 from support.commands import error_line
 from support.evaluations import metric_names
-from support.images import write, zipped
+from support.images import write_image, zip_folder
 
 
 def noise(folder: Path, count: int, *, seed: int = 0, size: tuple[int, int] = (16, 12), mode: str = "RGB") -> Path:
@@ -71,7 +71,7 @@ def test_of_the_same_kind_and_of_another(here: Path, compared: Callable[..., Any
 
 
 def test_zips_sizes_and_colour(here: Path, compared: Callable[..., Any]) -> None:
-    zipped(noise(here / "a", 40, mode="L", size=(20, 20)), here / "a.zip")
+    zip_folder(noise(here / "a", 40, mode="L", size=(20, 20)), here / "a.zip")
     noise(here / "b", 25, seed=1, size=(40, 40))
     assert compared("real=a.zip", "fake=b", "metrics=[kernel]")[0]["about"]["shape"] == [1, 20, 20]
     sized = compared("real=a.zip", "fake=b", "metrics=[kernel]", "image_size=8")[0]
@@ -325,8 +325,8 @@ def test_fakes_are_drawn_from_all_of_their_files(here: Path) -> None:
     for folder, count in (("real", 40), ("fake", 40)):
         for index in range(count):
             dark, bright = (index % 10, 0, 0), (255 - index % 10, 255, 255)
-            write(here / folder / "a" / f"{index}.png", dark, (8, 8))
-            write(here / folder / "b" / f"{index}.png", bright, (8, 8))
+            write_image(here / folder / "a" / f"{index}.png", dark, (8, 8))
+            write_image(here / folder / "b" / f"{index}.png", bright, (8, 8))
     found = evaluate_folders("real", "fake", metrics=["frechet"], extractor="pixels", resamples=0)
     assert found.about["n"] == 40  # of 80, as half of the reals make the floor
     figure = found.figures[0]
@@ -336,7 +336,7 @@ def test_fakes_are_drawn_from_all_of_their_files(here: Path) -> None:
 
 def test_too_few_fakes_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for index in range(30):
-        write(here / "real" / f"{index}.png", (index, 0, 0), (8, 8))
-    write(here / "fake" / "0.png", (0, 0, 0), (8, 8))
+        write_image(here / "real" / f"{index}.png", (index, 0, 0), (8, 8))
+    write_image(here / "fake" / "0.png", (0, 0, 0), (8, 8))
     assert run_command("eval", ["real=real", "fake=fake"]) == 2
     assert "fake=fake: 1 pictures are too few, at least" in capsys.readouterr().err

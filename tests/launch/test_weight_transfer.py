@@ -20,7 +20,7 @@ from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import Counters, TrainState, build_state, state_tensors
 from support.configs import TINY_IMAGES, compose, without
-from support.runs import assert_equal_runs, last
+from support.runs import assert_equal_runs, last_checkpoint
 from support.training import stop_after
 
 CPU = torch.device("cpu")
@@ -223,8 +223,8 @@ def test_a_run_says_and_records_it_and_goes_on_bit_for_bit(
     record = json.loads((whole / "config.json").read_text())["taken_over"]
     assert "project" in record["generator"]["new"]
     assert record["discriminator"]["taken"]
-    assert last(whole).config.image_size == 32
-    assert last(whole).counters.new_layers
+    assert last_checkpoint(whole).config.image_size == 32
+    assert last_checkpoint(whole).counters.new_layers
     with monkeypatch.context() as patch:
         stop_after(3, patch)
         broken = train(*line, "name=broken", code=130)

@@ -24,8 +24,8 @@ from gan_cli.reports import html_page as pages
 from gan_cli.reports.html_page import LARGEST_PAGE
 from gan_cli.reports.report import write_run_report, write_sweep_report
 from support.configs import TINY_IMAGES
-from support.reports import LINES, NASTY, config_of, write_run, write_sweep
-from support.training import around_updates
+from support.reports import HOSTILE_TEXT, METRIC_LINES, recorded_config, write_run, write_sweep
+from support.training import wrap_updates
 
 
 class Page(HTMLParser):
@@ -69,7 +69,9 @@ def opened(path: Path) -> Page:
 def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
     finding = {"name": "mode_collapse", "since": 200, "text": "fakes are alike since step 200"}
     brought = {"training.n_critic": 5}
-    config = config_of("dataset=shapes", "loss=wasserstein", "regularizer=gradient_penalty", "seed=7", "threads=1")
+    config = recorded_config(
+        "dataset=shapes", "loss=wasserstein", "regularizer=gradient_penalty", "seed=7", "threads=1"
+    )
     run = write_run(tmp_path / "run", findings=[finding], brought_along=brought, config=config)
     (run / "evaluations").mkdir()
     figure = MetricResult("kernel-random", 0.031, 500, "lower", (0.02, 0.045), 0.004, 1.5, "n is small")
@@ -104,8 +106,8 @@ def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
 
 
 def test_the_figures_at_the_top_are_those_of_the_best_checkpoint(tmp_path: Path) -> None:
-    lines = [line | {"frechet-classifier": 3.0 if line["step"] == 200 else 7.5} for line in LINES]
-    config = config_of("dataset=shapes", "evaluation.metrics=[frechet]", "training.evaluate_every=50")
+    lines = [line | {"frechet-classifier": 3.0 if line["step"] == 200 else 7.5} for line in METRIC_LINES]
+    config = recorded_config("dataset=shapes", "evaluation.metrics=[frechet]", "training.evaluate_every=50")
     run = write_run(tmp_path / "run", lines, config=config)
     assert "7.5 frechet-classifier" in opened(write_run_report(run)).text
     (run / "checkpoints" / "best.safetensors").touch()
@@ -140,30 +142,30 @@ def test_nothing_is_loaded_and_nothing_but_our_own_script_may_run(tmp_path: Path
 
 
 def test_text_from_a_folder_stays_text(tmp_path: Path) -> None:
-    config = config_of("dataset=shapes")
-    config["name"], config[NASTY] = NASTY, NASTY
-    lines = [{**line, f"frechet-{NASTY}": 1.0, f"penalty/{NASTY}": 2.0} for line in LINES]
+    config = recorded_config("dataset=shapes")
+    config["name"], config[HOSTILE_TEXT] = HOSTILE_TEXT, HOSTILE_TEXT
+    lines = [{**line, f"frechet-{HOSTILE_TEXT}": 1.0, f"penalty/{HOSTILE_TEXT}": 2.0} for line in METRIC_LINES]
     run = write_run(
-        tmp_path / f"{NASTY.replace('/', '')}",
+        tmp_path / f"{HOSTILE_TEXT.replace('/', '')}",
         lines=lines,
         config=config,
-        command=NASTY,
-        device=NASTY,
-        data={"source": NASTY},
-        findings=[{"name": NASTY, "since": 100, "text": NASTY}],
-        packages={NASTY: NASTY},
+        command=HOSTILE_TEXT,
+        device=HOSTILE_TEXT,
+        data={"source": HOSTILE_TEXT},
+        findings=[{"name": HOSTILE_TEXT, "since": 100, "text": HOSTILE_TEXT}],
+        packages={HOSTILE_TEXT: HOSTILE_TEXT},
     )
-    (run / "checkpoints" / f"{NASTY.replace('/', '')}.safetensors").write_text("")
+    (run / "checkpoints" / f"{HOSTILE_TEXT.replace('/', '')}.safetensors").write_text("")
     (run / "evaluations").mkdir()
-    figure = MetricResult(NASTY, 1.0, 10, NASTY, (0.5, 2.0), 0.1, 1.0, NASTY)
-    save_evaluation(EvaluationResult((figure,), {NASTY: NASTY}), run / "evaluations" / "one.json")
+    figure = MetricResult(HOSTILE_TEXT, 1.0, 10, HOSTILE_TEXT, (0.5, 2.0), 0.1, 1.0, HOSTILE_TEXT)
+    save_evaluation(EvaluationResult((figure,), {HOSTILE_TEXT: HOSTILE_TEXT}), run / "evaluations" / "one.json")
     page = opened(write_run_report(run))
     clean = opened(write_run_report(write_run(tmp_path / "clean")))
     assert page.all("img")[2:] == []
     assert len(page.all("script")) == len(clean.all("script")) + 2  # two charts more: the two figures
     assert page.text.count("window.broken=1") >= 8
     assert "49" not in re.findall(r"</textarea>(\S+)", page.text)
-    sweep = write_sweep(tmp_path / "sweep", metric=NASTY, command=NASTY, varied=[NASTY])
+    sweep = write_sweep(tmp_path / "sweep", metric=HOSTILE_TEXT, command=HOSTILE_TEXT, varied=[HOSTILE_TEXT])
     assert len(opened(write_sweep_report(sweep)).all("script")) == 1
 
 
@@ -185,7 +187,7 @@ def test_lines_count_by_their_steps(tmp_path: Path) -> None:
     """Not by their order: somebody may have put files together."""
     run = write_run(tmp_path / "run")
     page = write_run_report(run).read_bytes()
-    write_run(tmp_path / "run", lines=LINES[::-1])
+    write_run(tmp_path / "run", lines=METRIC_LINES[::-1])
     assert write_run_report(run).read_bytes() == page
 
 
@@ -367,7 +369,7 @@ def test_a_run_that_diverged_has_a_report_too(here: Path, monkeypatch: pytest.Mo
                 next(state.generator.parameters()).fill_(float("nan"))
         return outcome
 
-    around_updates(monkeypatch, poisoned)
+    wrap_updates(monkeypatch, poisoned)
     assert run_command("train", [*TINY_IMAGES, "steps=6", "name=nan"]) == 4
     page = opened(next(here.glob("outputs/nan/*/report.html")))
     assert "diverged" in page.text

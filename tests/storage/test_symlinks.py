@@ -22,8 +22,8 @@ from gan_cli.storage.run_folder import CHECKPOINTS, LAST, create_run_folder, wri
 from gan_cli.storage.symlinks import SymlinkError, open_without_symlink
 from support.commands import error_line
 from support.configs import TINY_IMAGES
-from support.runs import last
-from support.sweeps import Runs
+from support.runs import last_checkpoint
+from support.sweeps import FakeJobs
 
 VICTIM = "alias ll='ls -l'\n"
 
@@ -63,10 +63,10 @@ def test_a_run_with_a_linked_file_is_not_gone_on_with(
     assert "put what it leads to in its place" in error
     assert victim.read_text() == VICTIM
     assert not victim.with_name("profile").exists()
-    assert last(run).counters.step == 1
+    assert last_checkpoint(run).counters.step == 1
     (run / name).unlink()
     assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
-    assert last(run).counters.step == 2
+    assert last_checkpoint(run).counters.step == 2
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "samples"])
@@ -85,7 +85,7 @@ def test_a_run_reached_by_a_link_is_the_user_s_own(train: Callable[..., Path], h
     run = train(*TINY_IMAGES, "steps=1")
     (here / "shortcut").symlink_to(run)
     assert run_command("train", ["resume=shortcut", "extra_steps=1"]) == 0
-    assert last(run).counters.step == 2
+    assert last_checkpoint(run).counters.step == 2
     assert (run / CHECKPOINTS / LAST).samefile(run / CHECKPOINTS / "step_00000002.safetensors")
 
 
@@ -165,7 +165,7 @@ def test_a_linked_folder_of_a_tracker_is_told_and_left_alone(run: Path, here: Pa
 
 @pytest.mark.parametrize("name", [".lock", "0", ".stopped", "multirun.yaml"])
 def test_a_sweep_with_a_link_is_not_gone_on_with(
-    runs: Runs, here: Path, victim: Path, name: str, capsys: pytest.CaptureFixture[str]
+    fake_jobs: FakeJobs, here: Path, victim: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
     assert run_command("train", command) == 0

@@ -1,4 +1,4 @@
-"""The names of the collected tests."""
+"""The key under which pytest's config keeps the names of the collected tests."""
 
 from __future__ import annotations
 

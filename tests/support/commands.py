@@ -1,4 +1,4 @@
-"""The commands, started as a user starts them."""
+"""Runs commands, in this process or in another."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from gan_cli.cli.main import run_command
-from support.warm import warm_python
+from support.preloaded_python import preloaded_python
 
 
-def write(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str) -> Path:
+    """Writes a text file and creates its folder. Returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, errors="surrogateescape")
     return path
@@ -21,9 +22,9 @@ def write(path: Path, text: str) -> Path:
 def run_process(
     command: str, *arguments: str, cwd: Path, timeout: float = 120, python: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own, as a person starts it; of `python=sys.executable`, a new interpreter too."""
+    """Runs a command in a process of its own, by default forked from one that has imported torch already."""
     return subprocess.run(
-        [python or warm_python(), "-m", "gan_cli.cli", command, *arguments],
+        [python or preloaded_python(), "-m", "gan_cli.cli", command, *arguments],
         cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Configs of small, fast runs."""
+"""Configs, and the overrides of small, fast runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gan_cli.config.parse import parse_config
 from gan_cli.config.search_path import user_config_folders
 from gan_cli.config.train_config import Config
 
-# A step of a few milliseconds: small pictures, small networks, no download.
+# Small images and networks without a download: a step takes a few milliseconds.
 TINY_IMAGES = (
     "dataset=shapes",
     "dataset.size=200",
@@ -28,7 +28,7 @@ TINY_IMAGES = (
 
 
 def compose(*overrides: str) -> Config:
-    """The validated config of a `gan-train` command line."""
+    """Returns the validated config of a `gan-train` command line."""
     return (_compose.__wrapped__ if user_config_folders() else _compose)(*overrides)
 
 
@@ -38,4 +38,5 @@ def _compose(*overrides: str) -> Config:
 
 
 def without(overrides: Sequence[str], *prefixes: str) -> list[str]:
+    """Returns the overrides that begin with none of the prefixes."""
     return [override for override in overrides if not override.startswith(prefixes)]

@@ -21,11 +21,12 @@ from gan_cli.data.datasets.digits import IMAGES, LABELS
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
+    """Returns an array of uint8 in the idx format of MNIST."""
     return struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.tobytes()
 
 
 def write_digits(folder: Path, count: int = 30, *, compress: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """A small data set in MNIST's own format."""
+    """Writes the training files of an MNIST. Returns the images `[N, 28, 28]` and the labels `[N]`."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
     labels = random.integers(0, 10, count, dtype=np.uint8)
@@ -37,11 +38,11 @@ def write_digits(folder: Path, count: int = 30, *, compress: bool = False) -> tu
     return images, labels
 
 
-BATCHES = (*CIFAR10.files["train"], *CIFAR10.files["test"])
+CIFAR10_FILES = (*CIFAR10.files["train"], *CIFAR10.files["test"])
 
 
 def write_tar(path: Path, members: Mapping[str, bytes | tarfile.TarInfo]) -> None:
-    """A tar.gz of regular files or, where a TarInfo is given, of just that header."""
+    """Writes a tar.gz. A member is the content of a file, or a header without content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         for name, content in members.items():
@@ -53,30 +54,31 @@ def write_tar(path: Path, members: Mapping[str, bytes | tarfile.TarInfo]) -> Non
                 tar.addfile(header, io.BytesIO(content))
 
 
-def folder_entry(name: str) -> tarfile.TarInfo:
+def tar_folder(name: str) -> tarfile.TarInfo:
+    """Returns the header of a folder."""
     header = tarfile.TarInfo(name)
     header.type = tarfile.DIRTYPE
     return header
 
 
 def write_cifar10(folder: Path, per_file: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """CIFAR-10's archive: the pixels `[6 * per_file, 3, 32, 32]` and labels of its six files, the test's last."""
+    """Writes CIFAR-10's archive. Returns the images `[6 * per_file, 3, 32, 32]` and labels, the test file last."""
     random = np.random.default_rng(10)
     images = random.integers(0, 256, (6 * per_file, 3, 32, 32), dtype=np.uint8)
     labels = (np.arange(6 * per_file) * 7 % 10).astype(np.uint8)
     records = np.concatenate([labels[:, None], images.reshape(len(images), -1)], axis=1)
-    parts = dict(zip(BATCHES, np.split(records, 6), strict=True))
+    parts = dict(zip(CIFAR10_FILES, np.split(records, 6), strict=True))
     order = ("data_batch_1.bin", "batches.meta.txt", "data_batch_3.bin", "data_batch_4.bin", "test_batch.bin",
              "readme.html", "data_batch_5.bin", "data_batch_2.bin")  # fmt: skip
     texts = {"batches.meta.txt": ("\n".join(CIFAR10.classes) + "\n\n").encode(), "readme.html": b"<html></html>"}
-    members: dict[str, bytes | tarfile.TarInfo] = {CIFAR10.folder: folder_entry(CIFAR10.folder)}
+    members: dict[str, bytes | tarfile.TarInfo] = {CIFAR10.folder: tar_folder(CIFAR10.folder)}
     members |= {f"{CIFAR10.folder}/{name}": texts[name] if name in texts else parts[name].tobytes() for name in order}
     write_tar(folder / CIFAR10.name, members)
     return images, labels.astype(np.int64)
 
 
 def write_cifar100(folder: Path, train: int = 40, test: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """CIFAR-100's archive: the pixels and fine labels of its two files, the test's last."""
+    """Writes CIFAR-100's archive. Returns the images and fine labels, the test file last."""
     random = np.random.default_rng(100)
     images = random.integers(0, 256, (train + test, 3, 32, 32), dtype=np.uint8)
     labels = random.integers(0, 100, train + test, dtype=np.uint8)
@@ -93,12 +95,12 @@ def write_cifar100(folder: Path, train: int = 40, test: int = 10) -> tuple[np.nd
 
 
 def write_stl10(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """STL-10's archive: the pixels and the labels from 0 of each split."""
+    """Writes STL-10's archive. Returns, by split, the images and the labels, which count from 0."""
     random = np.random.default_rng(96)
     counts = {"test": 2, "train": 3, "unlabeled": 4}
     images = {split: random.integers(0, 256, (count, 3, 96, 96), dtype=np.uint8) for split, count in counts.items()}
     labels = {"test": np.array([0, 9]), "train": np.array([9, 0, 4])}
-    members: dict[str, bytes | tarfile.TarInfo] = {"stl10_binary/": folder_entry("stl10_binary/")}
+    members: dict[str, bytes | tarfile.TarInfo] = {"stl10_binary/": tar_folder("stl10_binary/")}
     for split in counts:
         members[f"stl10_binary/{split}_X.bin"] = images[split].transpose(0, 1, 3, 2).tobytes()
         if split in labels:
@@ -109,7 +111,7 @@ def write_stl10(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarr
 
 
 def write_svhn(folder: Path, split: str = "train", count: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """One of SVHN's files: its pixels `[N, 3, 32, 32]` and digits."""
+    """Writes one file of SVHN. Returns its images `[N, 3, 32, 32]` and digits."""
     savemat = pytest.importorskip("scipy.io").savemat
     random = np.random.default_rng(32)
     images = random.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
@@ -121,7 +123,7 @@ def write_svhn(folder: Path, split: str = "train", count: int = 12) -> tuple[np.
 
 
 def write_celeba(folder: Path) -> np.ndarray:
-    """CelebA's zip and partition: the pixels `[6, 3, 218, 178]` of 3 to train with, 1 to validate and 2 to test."""
+    """Writes CelebA's zip and partition: 3 training, 1 validation, 2 test images, returned as `[6, 3, 218, 178]`."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(178)
     pixels = []

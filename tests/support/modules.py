@@ -11,13 +11,13 @@ PACKAGE = ROOT / "gan_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def name_of(path: Path) -> str:
-    """`gan_cli.config.schema`."""
+def module_name(path: Path) -> str:
+    """Returns the dotted name of a file: `gan_cli.config.schema`."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported_by(path: Path) -> set[str]:
-    """Modules that a file imports, those in its functions too: `gan_cli.state.checkpoint`, `torch`."""
+def imported_modules(path: Path) -> set[str]:
+    """Returns the dotted names of all modules that a file imports, also inside functions."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

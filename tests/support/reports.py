@@ -13,7 +13,7 @@ from PIL import Image
 from gan_cli.config import train_config
 from support.configs import compose
 
-LINES = [
+METRIC_LINES = [
     {
         "step": step,
         "loss/discriminator": 1.4 - step / 1000,
@@ -30,23 +30,28 @@ LINES = [
     }
     for step in range(50, 451, 50)
 ]
-NASTY = "<script>window.broken=1</script><img src=x onerror=broken()>\"'</textarea>{{ 7 * 7 }}"
+HOSTILE_TEXT = "<script>window.broken=1</script><img src=x onerror=broken()>\"'</textarea>{{ 7 * 7 }}"
 
 
 @cache
-def config_text(*overrides: str) -> str:
+def config_json(*overrides: str) -> str:
+    """Returns the config of a `gan-train` command line as JSON."""
     return json.dumps(train_config.to_dict(compose(*overrides)))
 
 
-def config_of(*overrides: str) -> dict[str, Any]:
-    """The config of a `gan-train` command line, as a run records it."""
-    return json.loads(config_text(*overrides))
+def recorded_config(*overrides: str) -> dict[str, Any]:
+    """Returns the config of a `gan-train` command line as a run records it."""
+    return json.loads(config_json(*overrides))
 
 
 def write_run(
-    folder: Path, lines: Sequence[Any] = LINES, grids: Sequence[int] = (0, 200, 400), side: int = 64, **record: Any
+    folder: Path,
+    lines: Sequence[Any] = METRIC_LINES,
+    grids: Sequence[int] = (0, 200, 400),
+    side: int = 64,
+    **record: Any,
 ) -> Path:
-    """A run's folder as `gan-train` leaves it, with a grey level of its own for each grid."""
+    """Writes a run's folder as `gan-train` does. Each sample grid is of another grey. Returns the folder."""
     for name in ("samples", "checkpoints"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for step in grids:
@@ -69,7 +74,7 @@ def write_run(
         "threads": 1,
         "data": {"source": "drawn by gan-cli", "complete": True, "samples": 200, "fingerprint": "f00d"},
         "brought_along": {},
-        "config": config_of("dataset=shapes", "loss=hinge", "name=a b", "threads=1"),
+        "config": recorded_config("dataset=shapes", "loss=hinge", "name=a b", "threads=1"),
         "resumed": [],
         "ended": {"status": "done", "step": steps, "total_steps": steps, "seconds": 61.4},
         "findings": [],
@@ -80,14 +85,14 @@ def write_run(
 
 
 def write_sweep(folder: Path, **changed: Any) -> Path:
-    """Three losses with three seeds, of which one job was killed and one loss failed altogether."""
+    """Writes a sweep of three losses with three seeds: one job was killed, one loss failed with every seed."""
     rows = []
     for place, (loss, mean) in enumerate((("hinge", 3.0), ("non_saturating", 12.5), ("wasserstein", None))):
         jobs = [3 * place + index for index in range(3)]
         failed = [] if loss == "hinge" else jobs[:1] if loss == "non_saturating" else jobs
         for job in jobs:
             if job not in failed:
-                write_run(folder / str(job), config=config_of(f"loss={loss}", f"seed={job % 3 + 1}"))
+                write_run(folder / str(job), config=recorded_config(f"loss={loss}", f"seed={job % 3 + 1}"))
         rows.append(
             {
                 "config": {"loss": loss},
@@ -98,7 +103,7 @@ def write_sweep(folder: Path, **changed: Any) -> Path:
                 "seconds": 10.0 + place,
                 "findings": ["mode_collapse"] if loss == "non_saturating" else [],
                 "failures": [
-                    {"job": job, "seed": job % 3 + 1, "status": "killed", "reason": f"killed by SIGKILL {NASTY}"}
+                    {"job": job, "seed": job % 3 + 1, "status": "killed", "reason": f"killed by SIGKILL {HOSTILE_TEXT}"}
                     for job in failed
                 ],
                 "status": "failed" if mean is None else "partial" if failed else "done",

@@ -11,22 +11,25 @@ from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST, Checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS
 
-TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
+TIMING_METRICS = ("images_per_second", "seconds", "memory/peak_mb")  # differ between equal runs
 
 
-def last(run: Path) -> Checkpoint:
+def last_checkpoint(run: Path) -> Checkpoint:
+    """Loads the last checkpoint of a run."""
     return checkpoint.load(run / CHECKPOINTS / LAST)
 
 
-def metrics(run: Path) -> list[dict]:
+def logged_metrics(run: Path) -> list[dict]:
+    """Returns the lines of metrics.jsonl without measured times and memory."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in TIMED} for line in lines]
+    return [{key: value for key, value in line.items() if key not in TIMING_METRICS} for line in lines]
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:
-    first, second = last(one), last(other)
+    """Compares the tensors and counters of the last checkpoints bit for bit, and the metrics."""
+    first, second = last_checkpoint(one), last_checkpoint(other)
     assert first.counters == second.counters
     assert first.tensors.keys() == second.tensors.keys()
     for name, tensor in first.tensors.items():
         assert torch.equal(tensor.view(-1).view(torch.uint8), second.tensors[name].view(-1).view(torch.uint8)), name
-    assert metrics(one) == metrics(other)
+    assert logged_metrics(one) == logged_metrics(other)

@@ -11,22 +11,24 @@ from typing import Any
 
 from support.configs import TINY_IMAGES
 
-# Points, whose modes are counted: a job of some seconds, of which most is importing torch.
-TINY = ("experiment=ring", "dataset.size=500", "batch_size=8", "threads=1", "training.log_every=1")
-TINY += ("training.sample_every=0", "training.checkpoint_every=2")
-UNJUDGED = (*TINY_IMAGES, "evaluation.metrics=[]")  # pictures without a classifier to train first
+# Points of a ring, whose modes are counted. A job takes some seconds, most of them to import torch.
+TINY_POINTS = ("experiment=ring", "dataset.size=500", "batch_size=8", "threads=1", "training.log_every=1")
+TINY_POINTS += ("training.sample_every=0", "training.checkpoint_every=2")
+UNEVALUATED_IMAGES = (*TINY_IMAGES, "evaluation.metrics=[]")  # needs no training of a classifier
 
 
-def board_in(folder: Path) -> dict[str, Any]:
+def load_leaderboard(folder: Path) -> dict[str, Any]:
+    """Loads the leaderboard of the one sweep below a folder."""
     return json.loads(next(folder.glob("*/*/sweep_*/leaderboard.json")).read_text())
 
 
-def statuses(board: dict[str, Any]) -> list[str]:
+def job_statuses(board: dict[str, Any]) -> list[str]:
+    """Returns the status of each job of a leaderboard."""
     return [job["status"] for job in board["jobs"]]
 
 
-def wait_for(parent: subprocess.Popen[str], folder: Path, count: int = 1) -> list[Path]:
-    """Until so many jobs have lines of metrics."""
+def wait_for_metrics(parent: subprocess.Popen[str], folder: Path, count: int = 1) -> list[Path]:
+    """Waits until so many jobs of a running sweep have logged metrics. Returns the files of metrics."""
     while True:
         running = [path for path in folder.glob("outputs/*/sweep_*/*/metrics.jsonl") if path.read_text()]
         if len(running) >= count:
@@ -35,13 +37,16 @@ def wait_for(parent: subprocess.Popen[str], folder: Path, count: int = 1) -> lis
         time.sleep(0.05)
 
 
-class Runs:
-    """Stands in for a job's process: writes what a run leaves, and keeps what was asked for."""
+class FakeJobs:
+    """Replaces the process of a job: writes the files of a run without training, and keeps each request.
+
+    `codes` gives an exit code by override, `lines` the values of `metric` by the override of the seed.
+    """
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.codes: dict[str, int] = {}  # by override
-        self.figure = "frechet-classifier"
+        self.metric = "frechet-classifier"
         self.lines: Callable[[str], list[float]] = lambda override: [1.0]
 
     def __call__(self, request: dict[str, Any], children: object, prefix: str | None) -> tuple[int, str]:
@@ -54,7 +59,7 @@ class Runs:
         (folder / "checkpoints" / "last.safetensors").touch()
         values = self.lines(next((each for each in arguments if each.startswith("seed=")), ""))
         lines = [
-            {"step": step, self.figure: value, "accuracy/class": step / 10}
+            {"step": step, self.metric: value, "accuracy/class": step / 10}
             for step, value in enumerate(values, start=1)
         ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -67,8 +72,8 @@ class Runs:
         (folder / "config.json").write_text(json.dumps(record))
         return code, "Traceback (most recent call last):\nOSError: gone\n" if code == 1 else ""
 
-    def asked(self) -> list[str]:
-        """The folders that were asked for since this was last asked, `+` before those that went on."""
+    def take_requested_folders(self) -> list[str]:
+        """Returns the requested folders, sorted, with `+` before resumed ones, and clears `requests`."""
         found = [
             "+" + Path(each["arguments"][0]).name if each["folder"] is None else Path(each["folder"]).name
             for each in self.requests

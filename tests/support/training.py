@@ -19,8 +19,8 @@ from gan_cli.training.objective import build_objective
 from gan_cli.training.steps import training_step
 
 
-def played(config: Config, steps: int | None = None) -> TrainState:
-    """The state after so many steps, by default all, with no folder and no pictures."""
+def train_in_memory(config: Config, steps: int | None = None) -> TrainState:
+    """Trains for `steps`, by default for the steps of the config, without a run folder. Returns the state."""
     dataset = build_dataset(config.dataset, config.image_size)
     config = with_classes(config, dataset)
     state = build_state(config, torch.device("cpu"))
@@ -32,14 +32,14 @@ def played(config: Config, steps: int | None = None) -> TrainState:
     return state
 
 
-def around_updates(monkeypatch: pytest.MonkeyPatch, around: Callable[..., Any]) -> None:
-    """Calls `around(step, state, objective, batches)` for each update of a run, `step` being the real one."""
+def wrap_updates(monkeypatch: pytest.MonkeyPatch, around: Callable[..., Any]) -> None:
+    """Calls `around(step, state, objective, batches)` in place of each update; `step` is the update's function."""
     for name in ("discriminator_step", "generator_step"):
         monkeypatch.setattr(loop, name, partial(around, getattr(loop, name)))
 
 
 def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, number: signal.Signals = signal.SIGINT) -> None:
-    """Sends a real signal to this process within its update number `updates`."""
+    """Sends a signal to this process during the update of this number, counted over both networks."""
     done = 0
 
     def counting(step: Callable[..., object], *arguments: Any) -> object:
@@ -49,4 +49,4 @@ def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, number: signal.Sig
             os.kill(os.getpid(), number)
         return step(*arguments)
 
-    around_updates(monkeypatch, counting)
+    wrap_updates(monkeypatch, counting)
