@@ -36,9 +36,9 @@ from support.sweeps import TINY_POINTS, UNEVALUATED_IMAGES, FakeJobs, job_status
 # Read by each Python that has this folder on its path: makes one run of a sweep go wrong, from outside.
 PLANTED = """
 import json, os, signal, sys, time
-from gan_cli import train
+from gan_cli.training import loop
 
-step, with_retry_seed, failures = train.discriminator_step, train._reseeded, []
+step, with_retry_seed, failures = loop.discriminator_step, loop._reseeded, []
 
 def planned(run):
     failures[:] = [json.load(open(os.environ["PLANTED"])).get(f"{run.config.loss.name} {run.config.seed}")]
@@ -66,7 +66,7 @@ def do(what, state):
         for weight in state.generator.parameters():
             weight.data.mul_(1e30)
 
-train.discriminator_step, train._reseeded = planted, planned
+loop.discriminator_step, loop._reseeded = planted, planned
 """
 
 
