@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY_IMAGES
 from PIL import Image
 
 from gan_cli import api, api_arguments
@@ -29,6 +28,8 @@ from gan_cli.errors import CheckpointError, CollapsedError, GanCliError, UsageEr
 from gan_cli.plugins.option_sources import read_option_sources
 from gan_cli.sampling.load_generator import load_generator, sample
 from gan_cli.state.checkpoint import LAST, load
+from support.configs import TINY_IMAGES
+from support.paths import ROOT
 
 CONDITIONAL = [*TINY_IMAGES, "conditioning=projection", "steps=3", "name=kinds"]
 

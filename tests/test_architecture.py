@@ -13,10 +13,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
-PACKAGE = ROOT / "gan_cli"
-FILES = sorted(PACKAGE.rglob("*.py"))
+from support.modules import FILES, PACKAGE, imported_modules, module_name
+from support.paths import ROOT
+
 MOST_FILES, MOST_LINES, MOST_LINES_OF_A_FILE = 16, 2500, 320
 LONGEST_FUNCTION, LONGEST_MEDIAN = 50, 8
 TORCHLESS = (
@@ -36,30 +36,14 @@ LATE = {"plugins": {"gan_cli.plugins.loader"}}  # imported once a plugin is enab
 PURE = ("losses", "regularizers", "augmentation", "unrolling", "ema", "optimizers", "latents", "generate")
 
 
-def name_of(path: Path) -> str:
-    """`gan_cli.config.schema`."""
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
 def room_of(path: Path) -> str:
     return str(path.parent.relative_to(PACKAGE))
-
-
-def imported_by(path: Path) -> set[str]:
-    """Modules that a file imports, those in its functions too: `gan_cli.state.checkpoint`, `torch`."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
 
 
 def functions_in(path: Path) -> dict[str, int]:
     """Lines of each function."""
     nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
-    return {f"{name_of(path)}.{node.name}": (node.end_lineno or 0) - node.lineno + 1 for node in nodes}
+    return {f"{module_name(path)}.{node.name}": (node.end_lineno or 0) - node.lineno + 1 for node in nodes}
 
 
 def test_rooms_are_small() -> None:
@@ -83,7 +67,7 @@ def test_every_room_says_what_it_is() -> None:
 
 
 def test_files_and_functions_are_short() -> None:
-    assert [name_of(path) for path in FILES if path.read_text().count("\n") > MOST_LINES_OF_A_FILE] == []
+    assert [module_name(path) for path in FILES if path.read_text().count("\n") > MOST_LINES_OF_A_FILE] == []
     lengths = {name: length for path in FILES for name, length in functions_in(path).items()}
     assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
     assert statistics.median(lengths.values()) <= LONGEST_MEDIAN
@@ -93,17 +77,17 @@ def test_files_and_functions_are_short() -> None:
 def test_what_answers_mistakes_imports_no_torch(room: str) -> None:
     """In a fresh process, where every module of the room is imported."""
     paths = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").exists() else (PACKAGE / room).rglob("*.py")
-    names = sorted({name_of(path) for path in paths} - LATE.get(room, set()))
+    names = sorted({module_name(path) for path in paths} - LATE.get(room, set()))
     code = f"import sys, {', '.join(names)}; print(*sys.modules.keys() & {{'torch', 'torchvision', 'numpy'}})"
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stderr, done.stdout.strip()) == ("", "")
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
     networks = room_of(path) == "models" and path.stem not in ("build", "build_networks")
     if (path.stem in PURE and "config" not in path.parts) or networks:
-        known = [name for name in imported_by(path) if name.startswith("gan_cli.config")]
+        known = [name for name in imported_modules(path) if name.startswith("gan_cli.config")]
         assert [name for name in known if not name.startswith("gan_cli.config.image_sizes")] == []
 
 
@@ -113,8 +97,8 @@ FORBIDDEN_CALLS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_nothing_here_can_run_code_from_a_file(path: Path) -> None:
     calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
     assert not calls & FORBIDDEN_CALLS
-    assert not imported_by(path) & {"pickle", "dill", "joblib", "shelve", "marshal"}
+    assert not imported_modules(path) & {"pickle", "dill", "joblib", "shelve", "marshal"}

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+
+from support.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

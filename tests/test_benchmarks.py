@@ -8,14 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY_IMAGES, without
+
+from support.configs import TINY_IMAGES, without
+from support.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import report
-import sampling
 import scaling
 import startup
+
+import sampling
 
 
 @pytest.fixture

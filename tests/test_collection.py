@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from conftest import COLLECTED
+
+from support.collection import COLLECTED
 
 
 def test_another_process_collects_the_same_names(request: pytest.FixtureRequest) -> None:

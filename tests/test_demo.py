@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from conftest import compose, played
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -11,6 +10,8 @@ from gan_cli.data.dataset import Dataset, to_signed_unit
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
+from support.configs import compose
+from support.training import train_in_memory
 
 STEPS = 300  # a seventh of what `make demo` does in its minute on two cores of 2026
 
@@ -40,7 +41,7 @@ def train_classifier(dataset: Dataset) -> nn.Module:
 def digits_made(seed: int, steps: int) -> tuple[Dataset, Tensor]:
     """1,000 samples of the default config after `steps`."""
     config = compose("dataset.download=false", f"seed={seed}", f"steps={steps}")
-    samples = torch.cat(list(generate(played(config).sampler, latent_of(config), range(1000), 100)))
+    samples = torch.cat(list(generate(train_in_memory(config).sampler, latent_of(config), range(1000), 100)))
     return build_dataset(config.dataset, config.image_size), samples
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, TINY_IMAGES, without
-from test_downloaded_archives import write_celeba, write_cifar10, write_cifar100, write_stl10, write_svhn
-from test_folder import mixed_folder, write_pets
-from test_load_dataset import write_digits
-from test_resume import last, metrics
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import groups
 from gan_cli.data.datasets.digits import FASHION_MNIST, KMNIST, MNIST
+from support.configs import TINY_IMAGES, without
+from support.datasets import write_celeba, write_cifar10, write_cifar100, write_digits, write_stl10, write_svhn
+from support.images import write_class_folders, write_mixed_folder
+from support.paths import ROOT
+from support.runs import last_checkpoint, logged_metrics
 
 CASES = [(group, option) for group, options in groups().items() for option in options]
 POINTS = ("ring", "grid", "swiss_roll")
@@ -82,7 +82,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_stl10(folder)
     write_svhn(folder)
     write_celeba(folder / "celeba")
-    write_pets(folder / "pets", cat=6, dog=6)
+    write_class_folders(folder / "pets", cat=6, dog=6)
     return folder
 
 
@@ -151,12 +151,12 @@ def test_every_option_of_every_group_trains(
         assert f"device={option}" in capsys.readouterr().err
         return
     run = train(*command)
-    found = last(run)
+    found = last_checkpoint(run)
     assert found.counters.step == 2
     assert {path.name for path in run.iterdir()} >= {"config.json", "metrics.jsonl", "train.log", "progress.webp"}
     assert_chosen(json.loads((run / "config.json").read_text())["config"], group, option)
     assert all(tensor.isfinite().all() for tensor in found.tensors.values())
-    assert metrics(run)[-1]["step"] == 2
+    assert logged_metrics(run)[-1]["step"] == 2
 
 
 @pytest.mark.parametrize("on_bad", ["skip", "error"])
@@ -165,7 +165,7 @@ def test_a_folder_of_300_mixed_pictures(
 ) -> None:
     """Mixed sizes, modes and formats in three classes, with a cut one, a text named .png and an animated gif."""
     pictures = here.parent / "pictures"
-    bad = mixed_folder(pictures)
+    bad = write_mixed_folder(pictures)
     assert len([path for path in pictures.rglob("*") if path.is_file()]) == 300
     assert len(bad) == 3
     command = ["experiment=folder_64", f"dataset.path={pictures}", f"dataset.on_bad={on_bad}", "steps=2", "threads=1"]
@@ -185,7 +185,7 @@ def test_a_folder_of_300_mixed_pictures(
     assert all(name in said for name in bad)
     record = json.loads((run / "config.json").read_text())
     assert record["data"]["samples"] == 297
-    assert last(run).config.sample_shape == (3, 64, 64)
+    assert last_checkpoint(run).config.sample_shape == (3, 64, 64)
 
 
 def test_sngan_starts_from_a_local_archive_at_its_full_size(train: Callable[..., Path], here: Path) -> None:
@@ -199,4 +199,4 @@ def test_sngan_starts_from_a_local_archive_at_its_full_size(train: Callable[...,
     assert record["config"]["architecture"]["discriminator"]["normalization"] == "spectral"
     assert record["config"]["architecture"]["generator"]["base_channels"] == 256
     assert (record["config"]["optimizer"]["beta1"], record["config"]["optimizer"]["beta2"]) == (0.0, 0.9)
-    assert last(run).counters.d_updates == 5
+    assert last_checkpoint(run).counters.d_updates == 5

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from test_architecture import FILES, imported_by, name_of
-from test_sweep import UNJUDGED, board_in, statuses
 
 from gan_cli.isolated_process import child_command
+from support.modules import FILES, imported_modules, module_name
+from support.paths import ROOT
+from support.sweeps import UNEVALUATED_IMAGES, job_statuses, load_leaderboard
 
 # What a folder may hold by chance or by malice; each says that it was imported.
 NAMES = ("torch.py", "numpy.py", "yaml.py", "random.py", "statistics.py", "attr/__init__.py")
@@ -52,8 +52,8 @@ def imported(trap: Path) -> list[str]:
 
 
 def test_jobs_of_a_sweep_and_exports_import_no_file_where_one_stands(trap: Path) -> None:
-    run(trap, "train", "-m", *UNJUDGED, "steps=1", "seed=1,2")
-    assert statuses(board_in(trap)) == ["done", "done"]
+    run(trap, "train", "-m", *UNEVALUATED_IMAGES, "steps=1", "seed=1,2")
+    assert job_statuses(load_leaderboard(trap)) == ["done", "done"]
     assert imported(trap) == []
     job = next(trap.glob("outputs/*/sweep_*/0"))
     assert "run by PyTorch, in a subprocess" in run(trap, "export", f"ckpt={job}", "format=pt2")
@@ -63,8 +63,8 @@ def test_jobs_of_a_sweep_and_exports_import_no_file_where_one_stands(trap: Path)
 def test_nor_do_the_processes_of_a_launcher(trap: Path) -> None:
     pytest.importorskip("joblib")
     launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    run(trap, "train", "-m", *UNJUDGED, "steps=1", "seed=1,2", *launcher)
-    assert statuses(board_in(trap)) == ["done", "done"]
+    run(trap, "train", "-m", *UNEVALUATED_IMAGES, "steps=1", "seed=1,2", *launcher)
+    assert job_statuses(load_leaderboard(trap)) == ["done", "done"]
     assert imported(trap) == []
 
 
@@ -72,7 +72,7 @@ def test_nor_does_a_command_that_is_started_as_a_module(trap: Path) -> None:
     for name in ("random.py", "statistics.py"):
         (trap / name).unlink()  # Python itself imports such before it comes to us
     run(trap, "train", "--cfg", "job", flags=())
-    run(trap, "train", *UNJUDGED, "steps=1", flags=())
+    run(trap, "train", *UNEVALUATED_IMAGES, "steps=1", flags=())
     assert imported(trap) == []
 
 
@@ -109,14 +109,14 @@ def test_the_command_keeps_the_current_folder_off_the_path(tmp_path: Path) -> No
     assert done.stdout.startswith("The Zen of Python"), done.stderr
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_one_place_alone_makes_the_command_of_a_python_process(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert "sys.executable" not in {ast.unparse(node) for node in ast.walk(tree)} or path.stem == "isolated_process"
     starters = {"multiprocessing", "torch.multiprocessing", "runpy", "concurrent.futures.ProcessPoolExecutor"}
-    assert not imported_by(path) & starters
+    assert not imported_modules(path) & starters
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not {call for call in calls if call.startswith(("os.exec", "os.spawn", "os.posix_spawn", "os.fork"))}
-    if "subprocess" in imported_by(path):
+    if "subprocess" in imported_modules(path):
         assert path.stem in ("device", "jobs", "isolated_pt2")  # git; and what child_command says
         assert path.stem == "device" or "child_command" in calls

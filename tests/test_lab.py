@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from conftest import compose
 
 from gan_cli.config.compose import groups
 from gan_cli.data.datasets.points import known_modes
@@ -22,6 +21,7 @@ from gan_cli.state.train_state import build_state
 from gan_cli.training.objective import build_objective
 from gan_cli.training.step_metrics import gradient_norm
 from gan_cli.training.steps import training_step
+from support.configs import compose
 
 EVERY = 100  # steps from one look at the fakes to the next
 

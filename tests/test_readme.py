@@ -8,12 +8,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from gan_cli import __version__
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.sweeps.combinations import compose_sweep
+from support.paths import ROOT
 
 README, INDEX = ROOT / "README.md", ROOT / "docs" / "index.md"
 # The pages of docs/ in the order of the index, which is that in which their commands build on each other.
@@ -55,12 +55,12 @@ def shortened(arguments: list[str], digits: Path) -> list[str]:
 
 @pytest.mark.timeout(900)
 def test_the_commands_of_all_pages_run_in_order(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from test_folder import write_pets
-    from test_load_dataset import write_digits
+    from support.datasets import write_digits
+    from support.images import write_class_folders
 
     digits = here.parent / "digits"
     write_digits(digits, compress=True)
-    write_pets(Path.home() / "pictures", cat=9, dog=9)
+    write_class_folders(Path.home() / "pictures", cat=9, dog=9)
     tried = 0
     for name, *arguments in COMMANDS:
         if name in ("make", "pip"):

@@ -11,7 +11,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY_IMAGES
+
+from support.configs import TINY_IMAGES
+from support.paths import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from conftest import compose
 
 from gan_cli.cli.explain import PARTS, explain_option, load_explanations
 from gan_cli.cli.help import list_keys
@@ -21,6 +20,7 @@ from gan_cli.errors import UsageError
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.objectives.regularizers import PENALTIES
 from gan_cli.training.objective import CLASSIFICATION
+from support.configs import compose
 
 REQUIRED = {
     "dataset": ("what", "paper"),

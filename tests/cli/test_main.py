@@ -13,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import TINY_IMAGES, run_process
-from warm import warm_python
 
 from gan_cli import __version__
 from gan_cli.cli.help import list_keys
@@ -23,6 +21,9 @@ from gan_cli.config.compose import groups
 from gan_cli.config.train_config import Config
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST
+from support.commands import run_process
+from support.configs import TINY_IMAGES
+from support.preloaded_python import preloaded_python
 
 FOLDERS = ["a b", "epoch=3", "[run]", "it's", 'say "x"', "ünï 日本", "run(1)", "{a}", "${x}", "a,b", "~tilde", "a#b"]
 
@@ -179,7 +180,7 @@ def test_any_folder_works_from_training_to_sampling(here: Path, capsys: pytest.C
 
 
 def test_a_data_root_with_odd_letters(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from test_load_dataset import write_digits
+    from support.datasets import write_digits
 
     write_digits(here / "my [data], it's = ~/MNIST" / "raw", compress=True)
     tiny = [override for override in TINY_IMAGES if not override.startswith(("dataset", "image_size"))]
@@ -191,7 +192,7 @@ def test_a_data_root_with_odd_letters(here: Path, capsys: pytest.CaptureFixture[
 
 def start(cwd: Path, *arguments: str, python: str | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [python or warm_python(), "-m", "gan_cli.cli", "train", *arguments],
+        [python or preloaded_python(), "-m", "gan_cli.cli", "train", *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import compose
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -25,6 +24,7 @@ from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.image_paths import count_images
 from gan_cli.sweeps.combinations import compose_sweep
 from gan_cli.sweeps.plan import plan
+from support.configs import compose
 
 TINY = ["image_size=16", "batch_size=4", "steps=1", "threads=1", "architecture.generator.base_channels=4"]
 TINY += ["architecture.discriminator.base_channels=4", "dataset.cache=none"]

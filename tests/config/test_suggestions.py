@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import suggestions
@@ -16,6 +15,7 @@ from gan_cli.config.compose import groups
 from gan_cli.config.schema import list_keys
 from gan_cli.config.train_config import Config
 from gan_cli.errors import count_noun
+from support.paths import ROOT
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import itertools
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, compose
 from omegaconf import OmegaConf
 
 from gan_cli.config import options, schema, train_config
@@ -20,6 +19,8 @@ from gan_cli.errors import UsageError
 from gan_cli.models import registry
 from gan_cli.objectives import losses, regularizers
 from gan_cli.state import optimizers
+from support.configs import compose
+from support.paths import ROOT
 
 TABLES = {
     "dataset": options.DATASET_OPTIONS,

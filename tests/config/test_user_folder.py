@@ -7,17 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY_IMAGES, run_process
-from test_plugins import refused, write
-from test_sweep import Runs, runs
 
 from gan_cli import api
 from gan_cli.cli import sweep_job
 from gan_cli.cli.main import run_command
 from gan_cli.config import user_folder
 from gan_cli.config.compose import groups
+from support.commands import error_line, run_process, write_text
+from support.configs import TINY_IMAGES
+from support.sweeps import FakeJobs
 
-__all__ = ["runs"]
 QUICK = "# @package _global_\nsteps: 2\n"
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "dataset=shapes", "steps=3")
 # Hydra would call what it names: a copy of a file is harmless, and proof enough.
@@ -41,16 +40,16 @@ def copies(here: Path) -> str:
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
 @pytest.mark.parametrize("named", [True, False])
 def test_a_sampler_of_a_folder_is_not_called(
-    runs: Runs, here: Path, sampler: str, named: bool, capsys: pytest.CaptureFixture[str]
+    fake_jobs: FakeJobs, here: Path, sampler: str, named: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("optuna")
     folder = here / ("mine" if named else "configs")
-    file = write(folder / f"hydra/sweeper/sampler/{sampler}.yaml", copies(here))
+    file = write_text(folder / f"hydra/sweeper/sampler/{sampler}.yaml", copies(here))
     flags = ["--config-dir", "mine"] if named else []
     chosen = [f"hydra/sweeper/sampler={sampler}", "optimizer.lr=interval(1e-4,1e-2)"]
     assert run_command("train", [*flags, *SEARCH, *chosen]) == 0
     assert not (here / "copied").exists()
-    assert len(runs.requests) == 1
+    assert len(fake_jobs.requests) == 1
     assert capsys.readouterr().err.count(f"warning: {file} is not used") == 1
 
 
@@ -73,9 +72,9 @@ def test_every_command_works_among_the_options_of_another_project(
         return capsys.readouterr()
 
     for name in ("default", "launcher/mine", "callbacks/rich"):
-        write(here / f"configs/hydra/{name}.yaml", "_target_: posix.abort\n")
+        write_text(here / f"configs/hydra/{name}.yaml", "_target_: posix.abort\n")
     assert run()[1] == ""
-    basic = write(here / "configs/hydra/launcher/basic.yaml", "unknown: 1\n")
+    basic = write_text(here / "configs/hydra/launcher/basic.yaml", "unknown: 1\n")
     out, error = run()
     assert "posix.abort" not in out
     if "--help" not in command:
@@ -83,7 +82,7 @@ def test_every_command_works_among_the_options_of_another_project(
 
 
 def test_a_sweep_among_them_tells_it_once(here: Path) -> None:
-    write(here / "configs/hydra/launcher/basic.yaml", "unknown: 1\n")
+    write_text(here / "configs/hydra/launcher/basic.yaml", "unknown: 1\n")
     done = run_process("train", "-m", *TINY_IMAGES, "steps=1", "seed=1,2", "evaluation.metrics=[]", cwd=here)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == 1
@@ -93,8 +92,8 @@ def test_a_sweep_among_them_tells_it_once(here: Path) -> None:
 @pytest.mark.parametrize("name", ["hydra/launcher/mine", "../theirs/mine", "HYDRA/launcher/mine", "loss/hydra"])
 def test_what_hydra_asks_for_and_does_not_get(tmp_path: Path, name: str) -> None:
     for path in ("hydra/launcher/mine", "HYDRA/launcher/mine", "loss/hydra", "loss/mine"):
-        write(tmp_path / f"mine/{path}.yaml", "name: hinge\n")
-    write(tmp_path / "theirs/mine.yaml", "name: hinge\n")
+        write_text(tmp_path / f"mine/{path}.yaml", "name: hinge\n")
+    write_text(tmp_path / "theirs/mine.yaml", "name: hinge\n")
     folder = user_folder.UserConfigSource("", user_folder.search_path_entry(tmp_path / "mine"))
     assert folder.is_config("loss/mine")
     assert folder.is_group("loss")
@@ -110,8 +109,8 @@ def test_what_hydra_asks_for_and_does_not_get(tmp_path: Path, name: str) -> None
 def test_what_is_taken_from_where_one_stands_is_told(
     train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(here / "configs/loss/soft.yaml", "defaults:\n  - hinge\n  - _self_\n")
-    write(here / "configs/experiment/quick.yaml", QUICK + "defaults:\n  - override /loss: soft\n  - _self_\n")
+    write_text(here / "configs/loss/soft.yaml", "defaults:\n  - hinge\n  - _self_\n")
+    write_text(here / "configs/experiment/quick.yaml", QUICK + "defaults:\n  - override /loss: soft\n  - _self_\n")
     told = f"gan-train: options from {here}/configs: experiment/quick.yaml, loss/soft.yaml\n"
     assert run_command("train", ["--cfg", "job", "experiment=quick"]) == 0
     assert capsys.readouterr().err == told
@@ -124,13 +123,13 @@ def test_what_is_taken_from_where_one_stands_is_told(
     assert capsys.readouterr().err == ""
     api.train(["experiment=quick", *TINY_IMAGES])
     assert capsys.readouterr().err.count("options from") == 1
-    assert refused(capsys, "experiment=quick", "batch_size=0").startswith("gan-train: batch_size=0")
+    assert error_line(capsys, "train", "experiment=quick", "batch_size=0").startswith("gan-train: batch_size=0")
 
 
 def test_a_sweep_tells_it_once_and_its_jobs_do_not(
-    runs: Runs, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fake_jobs: FakeJobs, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(here / "configs/experiment/quick.yaml", QUICK)
+    write_text(here / "configs/experiment/quick.yaml", QUICK)
     command = ["experiment=quick", *TINY_IMAGES, "seed=1,2"]
     assert run_command("train", ["-m", *command]) == 0
     assert capsys.readouterr().err == f"gan-train: options from {here}/configs: experiment/quick.yaml\n"
@@ -143,8 +142,8 @@ def test_a_sweep_tells_it_once_and_its_jobs_do_not(
 
 
 def test_a_shell_that_completes_a_line_is_told_nothing(here: Path) -> None:
-    write(here / "configs/experiment/quick.yaml", QUICK)
-    write(here / "configs/hydra/launcher/basic.yaml", "unknown: 1\n")
+    write_text(here / "configs/experiment/quick.yaml", QUICK)
+    write_text(here / "configs/hydra/launcher/basic.yaml", "unknown: 1\n")
     line = "gan-train experiment=quick loss=hin"
     done = run_process("train", "-sc", "query=bash", cwd=here, COMP_LINE=line, COMP_POINT=str(len(line)))
     assert (done.stdout, done.stderr) == ("loss=hinge\n", "")
@@ -157,8 +156,8 @@ def test_the_rest_of_the_folder_is_not_looked_at(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It may be the root of a disk."""
-    write(here / "configs/experiment/a/b/quick.yaml", QUICK)
-    write(here / "configs/elsewhere/1/2/3.yaml", QUICK)
+    write_text(here / "configs/experiment/a/b/quick.yaml", QUICK)
+    write_text(here / "configs/elsewhere/1/2/3.yaml", QUICK)
     looked, scan = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path=".": [looked.append(str(path)), scan(path)][1])
     assert "a/b/quick" in groups()["experiment"]
@@ -167,7 +166,7 @@ def test_the_rest_of_the_folder_is_not_looked_at(
 
 
 def test_help_shows_no_control_characters(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(here / "configs/experiment/e\x1b[31mX.yaml", QUICK)
+    write_text(here / "configs/experiment/e\x1b[31mX.yaml", QUICK)
     assert run_command("train", ["--help"]) == 0
     out = capsys.readouterr().out
     assert "e [31mX" in out

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
-from test_folder import write_pets
 
 from gan_cli.cli.main import run_command
 from gan_cli.data.balance import class_balance_note, group_by_class
@@ -18,6 +16,8 @@ from gan_cli.data.dataset import Batches, Dataset, batch_indices
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.state import checkpoint
+from support.configs import TINY_IMAGES, compose, without
+from support.images import write_class_folders
 
 LABELS = torch.tensor([0] * 3 + [1] * 45 + [3] * 12 + [-1])
 CLASSES = ("few", "many", "none", "some")
@@ -96,7 +96,7 @@ def test_what_is_said_of_unequal_classes() -> None:
 def test_a_balanced_run_goes_on_to_the_same_bits(
     train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_pets(here / "pets", few=2, many=30)
+    write_class_folders(here / "pets", few=2, many=30)
     command = [*FOLDER, "training.lr_schedule=constant"]
     whole = train(*command, "name=whole", "steps=4", "dataset.balance=true")
     (said,) = re.findall("^balance: each class is drawn equally often.*\n", capsys.readouterr().out, re.M)

@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_IMAGES, without
 from PIL import Image
-from test_folder import load, write, write_pets, zipped
 
 from gan_cli.data import folder, image_store, mapped_file
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError
+from support.configs import TINY_IMAGES, without
+from support.image_folders import load_folder
+from support.images import write_class_folders, write_image, zip_folder
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,7 @@ def _keep_few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
-    return write_pets(tmp_path / "pets", bird=9, cat=20, dog=11)
+    return write_class_folders(tmp_path / "pets", bird=9, cat=20, dog=11)
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def found(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
         with monkeypatch.context() as patched:
             patched.setattr(folder, "decode_all", stop)
             try:
-                load(path, cache=cache, **options)  # type: ignore[arg-type]
+                load_folder(path, cache=cache, **options)  # type: ignore[arg-type]
             except Decoded:
                 return False
             return True
@@ -82,9 +83,9 @@ def files(cache: Path) -> list[Path]:
 def test_what_was_decoded_is_found_again(
     pets: Path, cache: Path, found: Callable[..., bool], tmp_path: Path, packed: bool
 ) -> None:
-    path = zipped(pets, tmp_path / "pets.zip") if packed else pets
-    plain, built = load(path), load(path, cache=cache)
-    again = load(path, cache=cache)
+    path = zip_folder(pets, tmp_path / "pets.zip") if packed else pets
+    plain, built = load_folder(path), load_folder(path, cache=cache)
+    again = load_folder(path, cache=cache)
     assert found(path)
     assert same(plain, built)
     assert same(plain, again)
@@ -98,8 +99,10 @@ def test_what_was_decoded_is_found_again(
 def test_deep_pictures_are_kept_as_they_were_scaled(tmp_path: Path, cache: Path) -> None:
     for index in range(3):
         values = np.random.default_rng(index).integers(0, 4096, (8, 8)).astype(np.uint16)
-        Image.fromarray(values).save(write(tmp_path / "deep" / f"{index}.png"))
-    plain, built, again = (load(tmp_path / "deep", cache=place, value_range="auto") for place in ("none", cache, cache))
+        Image.fromarray(values).save(write_image(tmp_path / "deep" / f"{index}.png"))
+    plain, built, again = (
+        load_folder(tmp_path / "deep", cache=place, value_range="auto") for place in ("none", cache, cache)
+    )
     assert same(plain, built)
     assert same(plain, again)
     assert again.value_range == (0.0, 4095.0)
@@ -110,16 +113,16 @@ def test_pictures_without_classes_and_with_several_attributes(
     tmp_path: Path, cache: Path, found: Callable[..., bool]
 ) -> None:
     for name in "abc":
-        write(tmp_path / "loose" / f"{name}.png")
-    assert load(tmp_path / "loose", cache=cache).labels is None
-    assert load(tmp_path / "loose", cache=cache).labels is None
+        write_image(tmp_path / "loose" / f"{name}.png")
+    assert load_folder(tmp_path / "loose", cache=cache).labels is None
+    assert load_folder(tmp_path / "loose", cache=cache).labels is None
     table = tmp_path / "loose" / "labels.csv"
     table.write_text("file,colour,size\na.png,red,\nb.png,red,small\nc.png,blue,large\n")
     assert not found(tmp_path / "loose")
     plain, _, again = (
-        load(tmp_path / "loose"),
-        load(tmp_path / "loose", cache=cache),
-        load(tmp_path / "loose", cache=cache),
+        load_folder(tmp_path / "loose"),
+        load_folder(tmp_path / "loose", cache=cache),
+        load_folder(tmp_path / "loose", cache=cache),
     )
     assert same(plain, again)
     assert again.labels is not None
@@ -128,8 +131,8 @@ def test_pictures_without_classes_and_with_several_attributes(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
 def test_pixels_and_labels_are_mapped_and_not_read(pets: Path, cache: Path) -> None:
-    load(pets, cache=cache)
-    dataset = load(pets, cache=cache)
+    load_folder(pets, cache=cache)
+    dataset = load_folder(pets, cache=cache)
     (file,) = files(cache)
     ranges = [
         line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines() if str(file) in line
@@ -141,10 +144,10 @@ def test_pixels_and_labels_are_mapped_and_not_read(pets: Path, cache: Path) -> N
 
 def test_choosing_copies_nothing_that_is_mapped(pets: Path, cache: Path, found: Callable[..., bool]) -> None:
     for selection in (Selection(classes=("dog", "bird")), Selection(limit=7)):
-        built = load(pets, cache=cache, selection=selection)
+        built = load_folder(pets, cache=cache, selection=selection)
         assert found(pets, selection=selection)
-        again = load(pets, cache=cache, selection=selection)
-        assert same(load(pets, selection=selection), again)
+        again = load_folder(pets, cache=cache, selection=selection)
+        assert same(load_folder(pets, selection=selection), again)
         assert same(built, again)
         assert selection.apply(again) is again
 
@@ -153,34 +156,34 @@ def test_bad_pictures_leave_no_holes(pets: Path, cache: Path) -> None:
     for index in (0, 7, 19):
         (pets / "cat" / f"{index}.png").write_text("?")
     with pytest.raises(UsageError, match="3 of 40 pictures"):
-        load(pets, cache=cache)
+        load_folder(pets, cache=cache)
     assert files(cache) == []
-    plain, built = load(pets, on_bad="skip"), load(pets, cache=cache, on_bad="skip")
+    plain, built = load_folder(pets, on_bad="skip"), load_folder(pets, cache=cache, on_bad="skip")
     assert len(built) == 37
     assert same(plain, built)
-    assert same(plain, load(pets, cache=cache, on_bad="skip"))
+    assert same(plain, load_folder(pets, cache=cache, on_bad="skip"))
     with pytest.raises(UsageError, match="3 of 40 pictures"):
-        load(pets, cache=cache)
+        load_folder(pets, cache=cache)
 
 
 def test_few_pictures_are_not_kept_and_none_if_not_wanted(
     pets: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load(pets, cache="none")
+    load_folder(pets, cache="none")
     monkeypatch.setattr(image_store, "MIN_CACHE_BYTES", 40 * 3 * 8 * 8 + 1)
-    assert load(pets, cache=cache).notes == ()
+    assert load_folder(pets, cache=cache).notes == ()
     assert not cache.exists()
     assert not Path("none").exists()
 
 
 def test_what_is_kept_need_not_fit_into_memory(pets: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_store, "MOST_BYTES", 100)
-    assert len(load(pets, cache=cache)) == 40
+    assert len(load_folder(pets, cache=cache)) == 40
     with pytest.raises(UsageError, match=r"store them on disk by dataset\.cache"):
-        load(pets)
+        load_folder(pets)
     (cache.parent / "file").touch()
     with pytest.raises(UsageError, match=r"held in memory, and dataset\.cache cannot be written \(Not a directory\)"):
-        load(pets, cache=cache.parent / "file" / "cache")
+        load_folder(pets, cache=cache.parent / "file" / "cache")
 
 
 # --- other pictures ----------------------------------------------------------------------------------------------
@@ -195,7 +198,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "another name": lambda pets: (pets / "cat" / "3.png").rename(pets / "cat" / "x.png"),
     "another folder": lambda pets: (pets / "cat" / "3.png").rename(pets / "dog" / "x.png"),
     "another size": lambda pets: (pets / "cat" / "3.png").write_bytes(b"?"),
-    "one more": lambda pets: write(pets / "cat" / "x.png"),
+    "one more": lambda pets: write_image(pets / "cat" / "x.png"),
     "one less": lambda pets: (pets / "cat" / "3.png").unlink(),
     "an empty folder": lambda pets: (pets / "train").mkdir(),
     "a table": lambda pets: (pets / "labels.csv").write_text(
@@ -207,7 +210,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_pictures_are_not_found(pets: Path, cache: Path, found: Callable[..., bool], change: str) -> None:
-    load(pets, cache=cache)
+    load_folder(pets, cache=cache)
     assert found(pets)
     CHANGES[change](pets)
     assert not found(pets)
@@ -216,24 +219,26 @@ def test_changed_pictures_are_not_found(pets: Path, cache: Path, found: Callable
 def test_a_zip_that_was_touched_is_not_found(
     pets: Path, cache: Path, found: Callable[..., bool], tmp_path: Path
 ) -> None:
-    path = zipped(pets, tmp_path / "pets.zip")
-    load(path, cache=cache)
+    path = zip_folder(pets, tmp_path / "pets.zip")
+    load_folder(path, cache=cache)
     assert found(path)
     touch(path)
     assert not found(path)
 
 
 def test_the_file_of_pictures_that_were_changed_goes_and_others_stay(pets: Path, cache: Path, tmp_path: Path) -> None:
-    write_pets(tmp_path / "others", cat=3)
-    load(tmp_path / "others", cache=cache)
-    load(pets, cache=cache)
-    before, old = files(cache), load(pets, cache=cache)
-    write(pets / "cat" / "x.png")
-    load(pets, cache=cache)
-    load(pets, cache=cache, size=(4, 4))
+    write_class_folders(tmp_path / "others", cat=3)
+    load_folder(tmp_path / "others", cache=cache)
+    load_folder(pets, cache=cache)
+    before, old = files(cache), load_folder(pets, cache=cache)
+    write_image(pets / "cat" / "x.png")
+    load_folder(pets, cache=cache)
+    load_folder(pets, cache=cache, size=(4, 4))
     assert len(files(cache)) == 3
     assert len(set(before) & set(files(cache))) == 1
-    assert old.samples.sum() == load(pets).samples.sum() - write_sum(pets / "cat" / "x.png")  # its mapping is good
+    assert old.samples.sum() == load_folder(pets).samples.sum() - write_sum(
+        pets / "cat" / "x.png"
+    )  # its mapping is good
 
 
 def write_sum(path: Path) -> int:
@@ -257,9 +262,9 @@ def write_sum(path: Path) -> int:
 def test_what_pictures_become_is_a_part_of_the_name(
     pets: Path, cache: Path, found: Callable[..., bool], options: dict
 ) -> None:
-    load(pets, cache=cache)
+    load_folder(pets, cache=cache)
     assert not found(pets, **options)
-    assert same(load(pets, cache=cache, **options), load(pets, **options))
+    assert same(load_folder(pets, cache=cache, **options), load_folder(pets, **options))
     assert found(pets, **options)
     assert found(pets)
 
@@ -268,7 +273,7 @@ def test_what_pictures_become_is_a_part_of_the_name(
 
 
 def test_a_damaged_file_is_built_anew(pets: Path, cache: Path, found: Callable[..., bool]) -> None:
-    plain = load(pets, cache=cache)
+    plain = load_folder(pets, cache=cache)
     (file,) = files(cache)
     good = file.read_bytes()
     pixels = plain.samples.numel()
@@ -280,7 +285,7 @@ def test_a_damaged_file_is_built_anew(pets: Path, cache: Path, found: Callable[.
         file.unlink()
         file.write_bytes(content)
         assert not found(pets)
-    assert same(load(pets, cache=cache), plain)
+    assert same(load_folder(pets, cache=cache), plain)
     assert found(pets)
     assert files(cache) == [file]
     assert file.read_bytes() == good
@@ -291,7 +296,7 @@ def test_of_many_pictures_some_are_checked(
 ) -> None:
     monkeypatch.setattr(mapped_file, "CHECKED_BYTES", 1000)
     monkeypatch.setattr(mapped_file, "CHECKED_IMAGES", 10)
-    load(pets, cache=cache)
+    load_folder(pets, cache=cache)
     (file,) = files(cache)
     good, each = file.read_bytes(), 3 * 8 * 8
     assert found(pets)
@@ -307,8 +312,8 @@ def test_of_many_pictures_some_are_checked(
 
 def test_a_place_that_cannot_be_written_to_is_no_error(pets: Path, cache: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    dataset = load(pets, cache=tmp_path / "file" / "cache")
-    assert same(dataset, load(pets))
+    dataset = load_folder(pets, cache=tmp_path / "file" / "cache")
+    assert same(dataset, load_folder(pets))
     (note,) = dataset.notes
     assert note.startswith(
         f"warning: dataset.cache={tmp_path / 'file' / 'cache'}: pictures cannot be cached there (Not"
@@ -319,8 +324,8 @@ def test_a_place_that_cannot_be_written_to_is_no_error(pets: Path, cache: Path, 
 def test_a_disk_without_room_is_no_error(pets: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(pets)._replace(free=40 * 3 * 8 * 8 - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    dataset = load(pets, cache=cache)
-    assert same(dataset, load(pets))
+    dataset = load_folder(pets, cache=cache)
+    assert same(dataset, load_folder(pets))
     assert "(No space left on device), they are held in memory" in dataset.notes[0]
     assert not cache.exists()
 
@@ -340,8 +345,8 @@ def test_a_disk_that_fills_on_the_way_is_no_error(
 
     monkeypatch.setattr(image_store, "write_at", failing)
     monkeypatch.setattr(mapped_file, "write_at", failing)  # the card comes after three chunks of pictures
-    dataset = load(pets, cache=cache)
-    assert same(dataset, load(pets))
+    dataset = load_folder(pets, cache=cache)
+    assert same(dataset, load_folder(pets))
     assert len(dataset.notes) == 1
     assert "(No space left on device), they " in dataset.notes[0]
     assert files(cache) == []
@@ -353,7 +358,7 @@ def test_a_build_that_is_broken_off_leaves_nothing(pets: Path, cache: Path, monk
 
     monkeypatch.setattr(mapped_file.os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        load(pets, cache=cache)
+        load_folder(pets, cache=cache)
     assert files(cache) == []
 
 
@@ -361,11 +366,11 @@ def test_a_build_that_is_broken_off_leaves_nothing(pets: Path, cache: Path, monk
 
 
 def test_two_that_build_at_once_both_get_theirs(pets: Path, cache: Path) -> None:
-    plain, made, together = load(pets), [], threading.Barrier(4)
+    plain, made, together = load_folder(pets), [], threading.Barrier(4)
 
     def build() -> None:
         together.wait()
-        made.append(load(pets, cache=cache))
+        made.append(load_folder(pets, cache=cache))
 
     threads = [threading.Thread(target=build) for _ in range(4)]
     for thread in threads:
@@ -384,7 +389,7 @@ def test_what_a_killed_builder_left_is_removed_and_that_of_a_living_one_stays(pe
         path.touch()
     with open(alive, "rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        load(pets, cache=cache)
+        load_folder(pets, cache=cache)
     assert not dead.exists()
     assert alive.exists()
     assert foreign.exists()

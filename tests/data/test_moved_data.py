@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import compose
 
 from gan_cli.data.moved_data import relocate_data, resolve_data_paths
 from gan_cli.errors import UsageError
+from support.configs import compose
 
 
 def test_a_relative_path_is_taken_from_where_the_run_was_started(here: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import compose
 from torch import Tensor
 
 from gan_cli.config.metric_names import MetricResult
@@ -26,6 +25,7 @@ from gan_cli.evaluation.compute import (
 from gan_cli.evaluation.metrics import classifier, extractors
 from gan_cli.evaluation.real_data import RealData, find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
+from support.configs import compose
 
 N = 1000
 

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, without
 from PIL import Image
-from test_folder import write
 from torch import nn
 
 from gan_cli.cli.main import run_command
@@ -21,6 +19,10 @@ from gan_cli.errors import CheckpointError
 from gan_cli.evaluation import checkpoint_evaluation, generated_samples
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint
 from gan_cli.state import checkpoint
+from support.commands import error_line
+from support.configs import TINY_IMAGES, without
+from support.evaluations import metric_names
+from support.images import write_image
 
 FIGURES = [
     "frechet", "kernel", "precision", "recall", "density", "coverage", "inception_score", "modes/covered",
@@ -49,24 +51,12 @@ def judged(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tupl
     return judge
 
 
-def refused(capsys: pytest.CaptureFixture[str], *overrides: str, code: int = 2) -> str:
-    capsys.readouterr()
-    assert run_command("eval", list(overrides)) == code
-    errors = capsys.readouterr().err
-    assert errors.count("\n") == 1, errors
-    return errors
-
-
-def names(data: dict[str, Any]) -> list[str]:
-    return [figure["name"] for figure in data["figures"]]
-
-
 # --- what comes of it --------------------------------------------------------------------------------------------
 
 
 def test_every_figure_with_floor_and_interval(run: Path, judged: Callable[..., Any]) -> None:
     data, printed, path = judged(f"ckpt={run}", "n=60")
-    assert names(data) == [*(f"{name}-classifier" for name in FIGURES), *PIXELS]
+    assert metric_names(data) == [*(f"{name}-classifier" for name in FIGURES), *PIXELS]
     for figure in data["figures"]:
         assert figure["n"] == 60
         assert figure["floor"] is not None
@@ -84,7 +74,7 @@ def test_every_figure_with_floor_and_interval(run: Path, judged: Callable[..., A
     assert about["sha256"] == checkpoint.load_named(run).sha256
     newest = load_newest_evaluation(run)
     assert newest is not None
-    assert [figure.name for figure in newest.figures] == names(data)
+    assert [figure.name for figure in newest.figures] == metric_names(data)
     with Image.open(path.with_name(about["page"])) as page:
         assert page.width > 400
 
@@ -136,7 +126,7 @@ def test_a_checkpoint_alone_has_its_file_beside_it(run: Path, here: Path, judged
     ],
 )
 def test_metrics_and_extractors(run: Path, judged: Callable[..., Any], option: str, expected: list[str]) -> None:
-    assert names(judged(f"ckpt={run}", "n=20", option, "resamples=0")[0]) == expected
+    assert metric_names(judged(f"ckpt={run}", "n=20", option, "resamples=0")[0]) == expected
 
 
 def test_options_that_change_what_is_judged(run: Path, judged: Callable[..., Any]) -> None:
@@ -156,7 +146,7 @@ def test_points(train: Callable[..., Path], judged: Callable[..., Any]) -> None:
     run = train("experiment=ring", "steps=2", "threads=1", "batch_size=8")
     data, printed, path = judged(f"ckpt={run}", "n=200")
     modes = ["modes/covered", "modes/reverse_kl", "modes/share"]
-    assert names(data) == [*(f"{name}-points" for name in FIGURES[:6]), *modes]
+    assert metric_names(data) == [*(f"{name}-points" for name in FIGURES[:6]), *modes]
     assert "memorization" not in printed
     assert path.name == "step_00000002_points_n200.json"
 
@@ -185,7 +175,7 @@ def test_samples_of_a_conditional_run_are_as_frequent_as_the_data(
 
 def pictures(folder: Path, count: int = 24) -> Path:
     for index in range(count):
-        write(folder / f"{index}.png", (index * 9, 40, 255 - index * 9), (16, 16))
+        write_image(folder / f"{index}.png", (index * 9, 40, 255 - index * 9), (16, 16))
     return folder
 
 
@@ -201,7 +191,7 @@ def test_relative_paths_are_those_of_the_run(
     (here / "other").mkdir()
     monkeypatch.chdir(here / "other")
     data, printed, _ = judged(f"ckpt={run}", *FEW)
-    assert names(data) == ["kernel-random"]
+    assert metric_names(data) == ["kernel-random"]
     assert "12 images of the data; floor: 12 others (no test split: " in printed
 
 
@@ -211,17 +201,17 @@ def test_data_that_were_moved_are_named(
     pictures(here / "mine")
     run = train(*OWN)
     (here / "mine").rename(here / "moved, away")
-    said = refused(capsys, f"ckpt={run}", *FEW)
+    said = error_line(capsys, "eval", f"ckpt={run}", *FEW)
     assert "mine" in said
     assert "if they were moved, give the new path as data=..." in said
-    assert names(judged(f"ckpt={run}", *FEW, "data=moved, away")[0]) == ["kernel-random"]
+    assert metric_names(judged(f"ckpt={run}", *FEW, "data=moved, away")[0]) == ["kernel-random"]
     pictures(here / "others", 25)
-    said = refused(capsys, f"ckpt={run}", *FEW, "data=others")
+    said = error_line(capsys, "eval", f"ckpt={run}", *FEW, "data=others")
     assert "was trained on other data than these (25 pictures from others" in said
 
 
 def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "data=x: dataset=shapes is synthetic, leave it out" in refused(capsys, f"ckpt={run}", "data=x")
+    assert "data=x: dataset=shapes is synthetic, leave it out" in error_line(capsys, "eval", f"ckpt={run}", "data=x")
 
 
 # --- mistakes ----------------------------------------------------------------------------------------------------
@@ -248,27 +238,27 @@ def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixtur
 def test_mistakes_are_one_line(
     here: Path, capsys: pytest.CaptureFixture[str], overrides: tuple[str, ...], words: str
 ) -> None:
-    assert words in refused(capsys, *overrides)
+    assert words in error_line(capsys, "eval", *overrides)
 
 
 def test_a_checkpoint_that_is_not_there(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "nothing.safetensors: no such checkpoint" in refused(capsys, "ckpt=nothing.safetensors", code=3)
+    assert "nothing.safetensors: no such checkpoint" in error_line(capsys, "eval", "ckpt=nothing.safetensors", code=3)
 
 
 def test_more_samples_than_real_ones(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(capsys, f"ckpt={run}", "n=201")
+    said = error_line(capsys, "eval", f"ckpt={run}", "n=201")
     assert "n=201: there are 200 real samples on each side; use at most that many" in said
 
 
 def test_what_the_data_do_not_allow(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(capsys, f"ckpt={run}", "n=20", "extractor=random", "metrics=[inception_score]")
+    said = error_line(capsys, "eval", f"ckpt={run}", "n=20", "extractor=random", "metrics=[inception_score]")
     assert "metrics=[inception_score]: needs pictures of one class each with extractor=classifier" in said
 
 
 def test_a_folder_that_cannot_be_written(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("")
     few = ("n=20", "extractor=pixels", "metrics=[kernel]")
-    assert "cannot be written" in refused(capsys, f"ckpt={run}", *few, "out=file/in", code=5)
+    assert "cannot be written" in error_line(capsys, "eval", f"ckpt={run}", *few, "out=file/in", code=5)
 
 
 def test_samples_that_are_not_finite_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,14 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, played
 
 from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation.generated_samples import _conditions, generate_samples, recompute_batch_norm_statistics
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate
+from support.configs import TINY_IMAGES, compose
+from support.training import train_in_memory
 
 SEEDS = range(50, 80)
 CONDITIONAL = compose(*TINY_IMAGES, "conditioning=projection", "dataset.limit=30", "steps=2")
@@ -30,7 +31,7 @@ def test_labels_are_as_frequent_as_in_the_data() -> None:
 
 def test_samples_are_those_of_their_seeds_and_labels_in_batches_of_any_size() -> None:
     dataset = build_dataset(CONDITIONAL.dataset, CONDITIONAL.image_size)
-    config, generator = with_classes(CONDITIONAL, dataset), played(CONDITIONAL).sampler
+    config, generator = with_classes(CONDITIONAL, dataset), train_in_memory(CONDITIONAL).sampler
     told: list[int] = []
     made = generate_samples(generator, config, dataset, SEEDS, 7, lambda what, done, count: told.append(done))
     assert (made.dtype, made.shape) == (torch.uint8, (30, 1, 16, 16))
@@ -46,7 +47,7 @@ def test_samples_are_those_of_their_seeds_and_labels_in_batches_of_any_size() ->
 
 def test_statistics_are_those_of_its_own_samples() -> None:
     dataset = build_dataset(CONDITIONAL.dataset, CONDITIONAL.image_size)
-    config, generator = with_classes(CONDITIONAL, dataset), played(CONDITIONAL).sampler
+    config, generator = with_classes(CONDITIONAL, dataset), train_in_memory(CONDITIONAL).sampler
     own = recompute_batch_norm_statistics(generator, config, dataset)
     before, after = dict(generator.named_buffers()), dict(own.named_buffers())
     means = [name for name in after if name.endswith("running_mean")]
@@ -58,7 +59,7 @@ def test_statistics_are_those_of_its_own_samples() -> None:
 
 def test_samples_that_are_not_finite_are_no_samples() -> None:
     dataset = build_dataset(CONDITIONAL.dataset, CONDITIONAL.image_size)
-    generator = played(CONDITIONAL).sampler
+    generator = train_in_memory(CONDITIONAL).sampler
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.fill_(torch.nan)

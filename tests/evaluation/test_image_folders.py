@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_evaluate import names, refused
-from test_folder import write, zipped
 from torch import nn
 
 from gan_cli.cli.main import run_command
@@ -21,6 +19,9 @@ from gan_cli.evaluation.image_folders import read_folders
 from gan_cli.evaluation.metrics import extractors
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.evaluation.metrics.distances import frechet_distance
+from support.commands import error_line
+from support.evaluations import metric_names
+from support.images import write_image, zip_folder
 
 
 def noise(folder: Path, count: int, *, seed: int = 0, size: tuple[int, int] = (16, 12), mode: str = "RGB") -> Path:
@@ -70,7 +71,7 @@ def test_of_the_same_kind_and_of_another(here: Path, compared: Callable[..., Any
 
 
 def test_zips_sizes_and_colour(here: Path, compared: Callable[..., Any]) -> None:
-    zipped(noise(here / "a", 40, mode="L", size=(20, 20)), here / "a.zip")
+    zip_folder(noise(here / "a", 40, mode="L", size=(20, 20)), here / "a.zip")
     noise(here / "b", 25, seed=1, size=(40, 40))
     assert compared("real=a.zip", "fake=b", "metrics=[kernel]")[0]["about"]["shape"] == [1, 20, 20]
     sized = compared("real=a.zip", "fake=b", "metrics=[kernel]", "image_size=8")[0]
@@ -100,7 +101,7 @@ def test_classes_of_the_real_ones_make_a_classifier(here: Path, compared: Callab
     shades(here / "fake" / "cat", 30, 0, seed=4)
     shades(here / "fake" / "bird", 3, 0, seed=5)
     data, printed, _ = compared("real=real", "fake=fake", "metrics=[kernel,modes]")
-    assert names(data) == ["kernel-classifier", "modes/covered-classifier", "modes/reverse_kl-classifier"]
+    assert metric_names(data) == ["kernel-classifier", "modes/covered-classifier", "modes/reverse_kl-classifier"]
     assert "compared with: 33 of 40 held-out images" in printed
     assert "warning: fake has bird, which real does not have" in printed
     assert "warning: real has dog, which fake does not have" in printed
@@ -115,7 +116,7 @@ def test_a_classifier_at_chance_is_not_used(
     noise(here / "real" / "dog", 30, seed=1)
     noise(here / "fake", 30, seed=4)
     data, printed, path = compared("real=real", "fake=fake", "metrics=[kernel]")
-    assert names(data) == ["kernel-random"]
+    assert metric_names(data) == ["kernel-random"]
     assert "no better than guessing (50.0%): pictures are compared in random features" in printed
     assert data["about"]["why"] in printed
     assert path.name == "fake_random_n30.json"
@@ -186,8 +187,8 @@ def test_pictures_of_other_proportions_fit_as_asked(
 
 
 def test_fit_is_of_two_folders(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "fit=pad: is for two folders" in refused(capsys, "ckpt=a", "fit=pad")
-    assert "expected one of crop, pad, stretch" in refused(capsys, "real=a", "fake=b", "fit=fill")
+    assert "fit=pad: is for two folders" in error_line(capsys, "eval", "ckpt=a", "fit=pad")
+    assert "expected one of crop, pad, stretch" in error_line(capsys, "eval", "real=a", "fake=b", "fit=fill")
 
 
 @pytest.mark.parametrize(
@@ -299,19 +300,23 @@ def test_figures_against_all_are_those_of_all(here: Path) -> None:
 def test_mistakes_name_the_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     noise(here / "real", 40)
     (here / "empty").mkdir()
-    assert "real=empty: no pictures in it" in refused(capsys, "real=empty", "fake=real")
-    assert "fake=empty: no pictures in it" in refused(capsys, "real=real", "fake=empty")
-    assert "real=nowhere" in refused(capsys, "real=nowhere", "fake=real")
-    assert "fake=nowhere" in refused(capsys, "real=real", "fake=nowhere")
+    assert "real=empty: no pictures in it" in error_line(capsys, "eval", "real=empty", "fake=real")
+    assert "fake=empty: no pictures in it" in error_line(capsys, "eval", "real=real", "fake=empty")
+    assert "real=nowhere" in error_line(capsys, "eval", "real=nowhere", "fake=real")
+    assert "fake=nowhere" in error_line(capsys, "eval", "real=real", "fake=nowhere")
     noise(here / "few", 12, seed=1)
-    assert "n=13: fake=few has 12 pictures, use at most that many" in refused(capsys, "real=real", "fake=few", "n=13")
-    assert "n=21: there are 20 real samples on each side, half of 40" in refused(
-        capsys, "real=real", "fake=real", "n=21"
+    assert "n=13: fake=few has 12 pictures, use at most that many" in error_line(
+        capsys, "eval", "real=real", "fake=few", "n=13"
     )
-    assert "these data have 12 samples, too few" in refused(capsys, "real=few", "fake=real")
-    assert "reals=train to compare with all 40 training samples" in refused(capsys, "real=real", "fake=real", "n=21")
-    assert "n_real=41: reals=train are 40 samples, use at most that many" in refused(
-        capsys, "real=real", "fake=real", "reals=train", "n_real=41"
+    assert "n=21: there are 20 real samples on each side, half of 40" in error_line(
+        capsys, "eval", "real=real", "fake=real", "n=21"
+    )
+    assert "these data have 12 samples, too few" in error_line(capsys, "eval", "real=few", "fake=real")
+    assert "reals=train to compare with all 40 training samples" in error_line(
+        capsys, "eval", "real=real", "fake=real", "n=21"
+    )
+    assert "n_real=41: reals=train are 40 samples, use at most that many" in error_line(
+        capsys, "eval", "real=real", "fake=real", "reals=train", "n_real=41"
     )
 
 
@@ -320,8 +325,8 @@ def test_fakes_are_drawn_from_all_of_their_files(here: Path) -> None:
     for folder, count in (("real", 40), ("fake", 40)):
         for index in range(count):
             dark, bright = (index % 10, 0, 0), (255 - index % 10, 255, 255)
-            write(here / folder / "a" / f"{index}.png", dark, (8, 8))
-            write(here / folder / "b" / f"{index}.png", bright, (8, 8))
+            write_image(here / folder / "a" / f"{index}.png", dark, (8, 8))
+            write_image(here / folder / "b" / f"{index}.png", bright, (8, 8))
     found = evaluate_folders("real", "fake", metrics=["frechet"], extractor="pixels", resamples=0)
     assert found.about["n"] == 40  # of 80, as half of the reals make the floor
     figure = found.figures[0]
@@ -331,7 +336,7 @@ def test_fakes_are_drawn_from_all_of_their_files(here: Path) -> None:
 
 def test_too_few_fakes_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for index in range(30):
-        write(here / "real" / f"{index}.png", (index, 0, 0), (8, 8))
-    write(here / "fake" / "0.png", (0, 0, 0), (8, 8))
+        write_image(here / "real" / f"{index}.png", (index, 0, 0), (8, 8))
+    write_image(here / "fake" / "0.png", (0, 0, 0), (8, 8))
     assert run_command("eval", ["real=real", "fake=fake"]) == 2
     assert "fake=fake: 1 pictures are too few, at least" in capsys.readouterr().err

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import compose
-from test_load_dataset import write_digits
 from torch import Tensor, nn
 
 from gan_cli.data.dataset import Dataset
@@ -20,6 +18,8 @@ from gan_cli.evaluation.metrics import classifier, extractors, inception_feature
 from gan_cli.evaluation.metrics.extractors import Extractor, Features
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, Protocol, RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
+from support.configs import compose
+from support.datasets import write_digits
 
 
 def real_of(*overrides: str) -> RealData:

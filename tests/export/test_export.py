@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from gan_cli.export.model_card import license_text
 from gan_cli.sampling.exported_config import Card
 from gan_cli.sampling.load_generator import load_generator, sample
 from gan_cli.state.checkpoint import LAST
+from support.configs import TINY_IMAGES, compose, without
 
 GENERATORS = {
     "mlp": ["architecture=mlp", "architecture.generator.width=16", "architecture.discriminator.width=16"],

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, around_updates, compose, without
-from test_resume import assert_equal_runs, last, metrics, stop_after
 from torch import Tensor
 
 from gan_cli.cli.main import run_command
@@ -23,6 +21,9 @@ from gan_cli.runs.log import read_metrics
 from gan_cli.state.train_state import TrainState
 from gan_cli.training.health_metrics import auc, compare
 from gan_cli.training.rollback import retry_seed
+from support.configs import TINY_IMAGES, compose, without
+from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
+from support.training import stop_after, wrap_updates
 
 FINE = {
     "loss/discriminator": 1.3,
@@ -242,9 +243,9 @@ def test_watching_changes_nothing(train: Callable[..., Path], recipe: list[str])
     """Seen at every step, or at the last alone: each bit of the state is the same."""
     rare = [*without(TINY_IMAGES, "training.log_every"), "training.log_every=0", *recipe, "steps=9"]
     unseen, seen = train(*rare, "name=unseen"), train(*TINY_IMAGES, *recipe, "steps=9", "name=seen")
-    assert len(metrics(unseen)) == 1
-    assert len(metrics(seen)) == 9
-    one, other = last(unseen).tensors, last(seen).tensors
+    assert len(logged_metrics(unseen)) == 1
+    assert len(logged_metrics(seen)) == 9
+    one, other = last_checkpoint(unseen).tensors, last_checkpoint(seen).tensors
     for name, tensor in one.items():
         assert torch.equal(tensor, other[name]), name
 
@@ -262,7 +263,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, act: Act, when: Callable[[TrainState]
             act(state)
         return step(state, *arguments)
 
-    around_updates(monkeypatch, planted)
+    wrap_updates(monkeypatch, planted)
 
 
 def make_constant(state: TrainState) -> None:
@@ -296,16 +297,16 @@ def test_a_finding_is_in_all_places_and_ends_the_run_if_it_is_to(
     assert complaint.err.count("\n") == 1
     assert "mode_collapse at step 7, and health.on_collapse=stop: fakes are" in complaint.err
     assert "\nhealth: fakes are" in complaint.out
-    assert last(run).counters.step == 7
+    assert last_checkpoint(run).counters.step == 7
     assert (run / "progress.webp").is_file()
-    assert [line.get("findings") for line in metrics(run)] == [None] * 6 + [["mode_collapse"]]
+    assert [line.get("findings") for line in logged_metrics(run)] == [None] * 6 + [["mode_collapse"]]
     assert record(run)["ended"]["status"] == "collapsed"
     (found,) = record(run)["findings"]
     assert (found["name"], found["since"]) == ("mode_collapse", 6)
     with monkeypatch.context() as patch:
         plant(patch, make_constant, after_step(7))
         train(f"resume={run}")  # told already: the run may go on
-    assert last(run).counters.step == 12
+    assert last_checkpoint(run).counters.step == 12
     assert (run / "train.log").read_text().count("health: ") == 1
     assert record(run)["findings"] == [found]
     assert record(run)["ended"]["status"] == "done"
@@ -343,15 +344,15 @@ def test_numbers_that_are_not_finite_send_the_run_back_and_on_with_another_seed(
     out = capsys.readouterr().out
     assert "health: diverged: " in out
     assert "back at step 4, continuing with another seed: 1 of health.retries=2" in out
-    assert last(run).counters.retries == 1
-    assert last(run).config.seed == 0
-    lines = metrics(run)
+    assert last_checkpoint(run).counters.retries == 1
+    assert last_checkpoint(run).config.seed == 0
+    lines = logged_metrics(run)
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 4, 5, 6, 7, 8]
     assert [line["findings"] for line in lines if "findings" in line] == [["nonfinite"]]
     assert [found["name"] for found in record(run)["findings"]] == ["nonfinite"]
     whole = train(*OFTEN, "steps=8", "name=whole")
-    assert metrics(whole)[:4] == lines[:4]
-    assert metrics(whole)[4] != lines[5]  # other latents and other batches
+    assert logged_metrics(whole)[:4] == lines[:4]
+    assert logged_metrics(whole)[4] != lines[5]  # other latents and other batches
 
 
 @pytest.mark.parametrize("updates", [13, 14, 17])
@@ -366,7 +367,7 @@ def test_a_run_that_went_back_resumes_bit_for_bit(
         stop_after(updates, patch)
         plant(patch, poison, at_step_five)
         broken = train(*OFTEN, "steps=8", "name=broken", code=130)
-    assert last(broken).counters.retries == 1
+    assert last_checkpoint(broken).counters.retries == 1
     train(f"resume={broken}")
     assert_equal_runs(whole, broken)
 
@@ -379,14 +380,14 @@ def test_after_its_retries_a_run_fails_as_without(
     assert "diverged: " in capsys.readouterr().err
     assert record(run)["ended"]["status"] == "diverged"
     assert [found["name"] for found in record(run)["findings"]] == ["nonfinite"] * 4
-    assert last(run).counters.retries == 3
-    assert metrics(run)[-1]["findings"] == ["nonfinite"]
+    assert last_checkpoint(run).counters.retries == 3
+    assert logged_metrics(run)[-1]["findings"] == ["nonfinite"]
 
 
 def test_nobody_goes_back_unasked(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, poison, at_step_five)
     run = train(*without(OFTEN, "health."), "steps=8", code=4)
-    assert last(run).counters.retries == 0
+    assert last_checkpoint(run).counters.retries == 0
 
 
 def test_each_retry_has_a_seed_of_its_own() -> None:
@@ -401,7 +402,7 @@ def test_each_retry_has_a_seed_of_its_own() -> None:
 def test_what_is_done_may_change_on_resume(train: Callable[..., Path]) -> None:
     run = train(*TINY_IMAGES, "steps=2", "health.retries=5")
     train(f"resume={run}", "extra_steps=1", "health.on_collapse=stop")
-    health = last(run).config.health
+    health = last_checkpoint(run).config.health
     assert (health.on_collapse, health.on_nonfinite, health.retries) == ("stop", "stop", 5)
     assert train_config.differing_keys(compose("health.on_collapse=stop"), compose()) == []
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from conftest import compose
 from torch import nn
 
 from gan_cli.config.train_config import Config
@@ -25,6 +24,7 @@ from gan_cli.training.objective import build_objective
 from gan_cli.training.step_metrics import step_metrics
 from gan_cli.training.steps import discriminator_step, training_step
 from gan_cli.training.throughput import RunTimer
+from support.configs import compose
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

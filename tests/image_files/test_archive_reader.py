@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_folder import RED, encoded, load, noise, pixel, refusal, write, write_pets, zipped
 
 from gan_cli.errors import UsageError
 from gan_cli.image_files import arrays, formats
 from gan_cli.image_files.folder_reader import path_signature
+from support.image_folders import folder_error, load_folder, pixel
+from support.images import RED, encode_image, noise_image, write_class_folders, write_image, zip_folder
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 CHANNELS_FIRST = torch.from_numpy(PIXELS).permute(0, 3, 1, 2)
@@ -39,14 +40,14 @@ def test_an_array_is_read_wherever_it_lies(tmp_path: Path, kind: str, place: str
         np.savez_compressed(folder / "a.npz", images=PIXELS, features=np.eye(12, dtype=np.uint8))
     path = {"alone": folder / f"a.{kind}", "in a folder": folder}.get(place, tmp_path / "packed")
     if place == "in a zip":
-        zipped(folder, path)
+        zip_folder(folder, path)
     if place == "in a tar":
         with tarfile.open(path, "w:gz") as tar:
             tar.add(folder / f"a.{kind}", f"a.{kind}")
     if kind == "npz" and place in ("in a zip", "in a tar"):
-        assert "it holds a.npz: unpack it and use that" in refusal(path)
+        assert "it holds a.npz: unpack it and use that" in folder_error(path)
         return
-    data = load(path)
+    data = load_folder(path)
     assert same(data)
     assert " taken as NHWC [12,8,8,3]" in data.source
     assert ("; array not used (" in data.source) == (kind == "npz")
@@ -68,7 +69,7 @@ def test_an_array_is_read_wherever_it_lies(tmp_path: Path, kind: str, place: str
 )
 def test_which_axis_is_what(tmp_path: Path, values: np.ndarray, shown: str) -> None:
     np.save(tmp_path / "a.npy", values)
-    data = load(tmp_path / "a.npy", value_range="auto")
+    data = load_folder(tmp_path / "a.npy", value_range="auto")
     assert f"a.npy taken as {shown}" in data.source
     grey = shown.startswith("NHW ")
     wanted = CHANNELS_FIRST[: len(data)]
@@ -76,9 +77,9 @@ def test_which_axis_is_what(tmp_path: Path, values: np.ndarray, shown: str) -> N
 
 
 def test_a_table_of_numbers_beside_pictures_is_said_to_be_taken_as_a_picture(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(noise(8, 8), "PNG"))
+    (tmp_path / "a.png").write_bytes(encode_image(noise_image(8, 8), "PNG"))
     np.save(tmp_path / "vectors.npy", np.zeros((20, 100), np.uint8))
-    data = load(tmp_path)
+    data = load_folder(tmp_path)
     assert "vectors.npy taken as one picture, HW [20,100]" in data.source
     assert data.changes["arrays"] == ["vectors.npy taken as one picture, HW [20,100]"]
 
@@ -87,7 +88,7 @@ def test_a_folder_of_arrays_in_classes(tmp_path: Path) -> None:
     for index, values in enumerate(PIXELS):
         (tmp_path / f"{index % 2}").mkdir(exist_ok=True)
         np.save(tmp_path / f"{index % 2}" / f"{index:02d}.npy", values)
-    data = load(tmp_path)
+    data = load_folder(tmp_path)
     assert data.classes == ("0", "1")
     assert torch.equal(data.samples, torch.cat([CHANNELS_FIRST[::2], CHANNELS_FIRST[1::2]]))
 
@@ -96,13 +97,13 @@ def test_a_folder_of_arrays_in_classes(tmp_path: Path) -> None:
 def test_labels_in_an_array_beside_the_pictures(tmp_path: Path, labels: list) -> None:
     pictures = np.arange(4 * 192, dtype=np.uint8).reshape(4, 8, 8, 3)
     np.savez(tmp_path / "a.npz", images=pictures, labels=np.array(labels))
-    data = load(tmp_path / "a.npz")
+    data = load_folder(tmp_path / "a.npz")
     assert (data.labels.tolist(), data.classes) == ([1, 0, 1, 0], ("0", "1"))
     assert "a.npz/labels.npy: label (0 2, 1 2)" in data.source
     assert "not used" not in data.source
     (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "0.png").write_bytes(encoded(noise(8, 8), "PNG"))
-    both = load((str(tmp_path / "a.npz"), str(tmp_path / "more")))
+    (tmp_path / "more" / "0.png").write_bytes(encode_image(noise_image(8, 8), "PNG"))
+    both = load_folder((str(tmp_path / "a.npz"), str(tmp_path / "more")))
     assert both.classes == ("0", "1", "more")
     assert "not used" not in both.source
 
@@ -117,7 +118,7 @@ def test_labels_in_an_array_beside_the_pictures(tmp_path: Path, labels: list) ->
 )
 def test_labels_in_an_array_that_cannot_be_used_are_told(tmp_path: Path, labels: np.ndarray, says: str) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((4, 8, 8, 3), np.uint8), labels=labels)
-    data = load(tmp_path / "a.npz", on_bad="skip")
+    data = load_folder(tmp_path / "a.npz", on_bad="skip")
     assert (data.labels, len(data)) == (None, 4)
     assert says in data.source
 
@@ -125,7 +126,7 @@ def test_labels_in_an_array_that_cannot_be_used_are_told(tmp_path: Path, labels:
 def test_labels_in_several_npz_of_a_folder(tmp_path: Path) -> None:
     for name, conditions in (("one", [[1, 0], [0, 1]]), ("two", [[0, 1], [0, 1]])):
         np.savez(tmp_path / f"{name}.npz", images=np.zeros((2, 8, 8, 3), np.uint8), conditions=conditions)
-    data = load(tmp_path)
+    data = load_folder(tmp_path)
     assert (data.labels.tolist(), data.classes) == ([0, 1, 1, 1], ("0", "1"))
     assert "not used" not in data.source
 
@@ -133,15 +134,15 @@ def test_labels_in_several_npz_of_a_folder(tmp_path: Path) -> None:
 def test_arrays_of_a_test_split_are_not_trained_on(tmp_path: Path) -> None:
     train, test = np.zeros((4, 8, 8, 3), np.uint8), np.full((2, 8, 8, 3), 255, np.uint8)
     np.savez(tmp_path / "a.npz", x_train=train, y_train=[5, 7, 5, 7], x_test=test, y_test=[7, 5])
-    data = load(tmp_path / "a.npz")
+    data = load_folder(tmp_path / "a.npz")
     assert (len(data), data.labels.tolist(), data.classes) == (4, [0, 1, 0, 1], ("5", "7"))
-    held_out = load(tmp_path / "a.npz", split="test")
+    held_out = load_folder(tmp_path / "a.npz", split="test")
     assert (len(held_out), held_out.labels.tolist()) == (2, [1, 0])
 
 
 def test_true_and_false_are_white_and_black(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", PIXELS[0, ..., 0] > 100)
-    assert load(tmp_path, channels=1).samples.unique().tolist() == [0, 255]
+    assert load_folder(tmp_path, channels=1).samples.unique().tolist() == [0, 255]
 
 
 class Bomb:
@@ -155,7 +156,7 @@ def test_no_object_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     np.savez(tmp_path / "b.npz", images=np.array([Bomb(), None], dtype=object))
     os.rename("opened", "saved") if os.path.isdir("opened") else None
     for path in ("a.npy", "b.npz", "."):
-        assert "holds Python objects, which are not loaded" in refusal(path)
+        assert "holds Python objects, which are not loaded" in folder_error(path)
     assert not os.path.exists("opened")
 
 
@@ -185,15 +186,15 @@ NPY = npy(PIXELS)
 )
 def test_arrays_that_cannot_be_used(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "a.npy").write_bytes(content)
-    assert says in refusal(tmp_path)
+    assert says in folder_error(tmp_path)
 
 
 def test_an_array_that_is_too_large_to_hold_says_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(tmp_path / "a.npz", PIXELS)
     np.save(tmp_path / "b.npy", PIXELS)
     monkeypatch.setattr(arrays, "MOST_BYTES", 100)
-    assert "larger than 0 GiB, unpack it: a separate npy file is memory-mapped" in refusal(tmp_path / "a.npz")
-    assert same(load(tmp_path / "b.npy"))
+    assert "larger than 0 GiB, unpack it: a separate npy file is memory-mapped" in folder_error(tmp_path / "a.npz")
+    assert same(load_folder(tmp_path / "b.npy"))
 
 
 # --- tars --------------------------------------------------------------------------------------------------------
@@ -209,16 +210,16 @@ def tarred(source: Path, target: Path, mode: str = "w", prefix: str = "") -> Pat
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz", "a.tar.bz2", "a.tar.xz", "without"])
 @pytest.mark.parametrize("prefix", ["", "./", "pets/", "../", "/"])
 def test_a_tar_is_as_the_folder(tmp_path: Path, name: str, prefix: str) -> None:
-    root = write_pets(tmp_path / "root", cat=3, dog=2)
+    root = write_class_folders(tmp_path / "root", cat=3, dog=2)
     packing = {"gz": "w:gz", "tgz": "w:gz", "bz2": "w:bz2", "xz": "w:xz"}.get(name.rpartition(".")[2], "w")
-    data = load(tarred(root, tmp_path / name, packing, prefix))
+    data = load_folder(tarred(root, tmp_path / name, packing, prefix))
     assert data.classes == ("cat", "dog")
-    assert data.fingerprint == load(root).fingerprint
+    assert data.fingerprint == load_folder(root).fingerprint
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "root"])
 
 
 def test_links_devices_and_doubles_in_a_tar_are_bad(tmp_path: Path) -> None:
-    content = encoded(noise(8, 8), "PNG")
+    content = encode_image(noise_image(8, 8), "PNG")
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name, kind in (
             ("a.png", tarfile.REGTYPE), ("a.png", tarfile.REGTYPE), ("link.png", tarfile.SYMTYPE),
@@ -228,7 +229,7 @@ def test_links_devices_and_doubles_in_a_tar_are_bad(tmp_path: Path) -> None:
             info.type, info.linkname = kind, "/etc/passwd"
             info.size = len(content) if kind == tarfile.REGTYPE else 0
             tar.addfile(info, io.BytesIO(content) if info.size else None)
-    source = load(tmp_path / "a.tar", on_bad="skip").source
+    source = load_folder(tmp_path / "a.tar", on_bad="skip").source
     assert source.endswith(
         "3 left out: a.png (twice in the tar), link.png (a link or device in the tar),"
         " pipe.png (a link or device in the tar)"
@@ -236,7 +237,7 @@ def test_links_devices_and_doubles_in_a_tar_are_bad(tmp_path: Path) -> None:
 
 
 def test_damaged_tars_are_refused_and_never_a_traceback(tmp_path: Path) -> None:
-    root = write_pets(tmp_path / "root", cat=2, dog=2)
+    root = write_class_folders(tmp_path / "root", cat=2, dog=2)
     random = np.random.default_rng(0)
     for packing, name in (("w", "a.tar"), ("w:gz", "a.tar.gz")):
         content = tarred(root, tmp_path / name, packing).read_bytes()
@@ -245,15 +246,15 @@ def test_damaged_tars_are_refused_and_never_a_traceback(tmp_path: Path) -> None:
             damaged[random.integers(0, len(damaged))] ^= 255
             (tmp_path / name).write_bytes(damaged)
             try:
-                assert load(tmp_path / name, on_bad="skip").source.isprintable()
+                assert load_folder(tmp_path / name, on_bad="skip").source.isprintable()
             except UsageError as error:
                 assert str(error).isprintable()  # noqa: PT017
 
 
 def test_a_member_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tarred(write(tmp_path / "root" / "a.png").parent, tmp_path / "a.tar")
+    path = tarred(write_image(tmp_path / "root" / "a.png").parent, tmp_path / "a.tar")
     monkeypatch.setattr(formats, "MOST_FILE_BYTES", 10)
-    assert "a.png (larger than 0 MiB)" in refusal(path)
+    assert "a.png (larger than 0 MiB)" in folder_error(path)
 
 
 # --- what else a path may be -------------------------------------------------------------------------------------
@@ -261,15 +262,15 @@ def test_a_member_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("name", ["a.png", "a", "a.x"])
 def test_a_single_picture(tmp_path: Path, name: str) -> None:
-    data = load(write(tmp_path / name, format="PNG"))
+    data = load_folder(write_image(tmp_path / name, format="PNG"))
     assert data.source == f"1 picture from {tmp_path / name}"
     assert pixel(data) == RED
 
 
 def test_an_archive_in_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "box").mkdir()
-    zipped(write_pets(tmp_path / "root", cat=1), tmp_path / "box" / "sg.zip")
-    message = refusal(tmp_path / "box")
+    zip_folder(write_class_folders(tmp_path / "root", cat=1), tmp_path / "box" / "sg.zip")
+    message = folder_error(tmp_path / "box")
     assert f"only 1 other file (1 zip); it holds sg.zip: use that, dataset.path={tmp_path}/box/sg.zip; png," in message
 
 
@@ -280,15 +281,15 @@ def test_other_kinds_are_named_with_a_way(tmp_path: Path, name: str, way: str) -
     (tmp_path / name).write_bytes(b"?")
     kind = name.partition(".")[2]
     for path in (tmp_path, tmp_path / name):
-        assert f"{kind} is not read, " in refusal(path)
-        assert way in refusal(path)
+        assert f"{kind} is not read, " in folder_error(path)
+        assert way in folder_error(path)
 
 
 def test_pipes_without_an_ending_do_not_block(tmp_path: Path) -> None:
-    write(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     for name in ("pipe", "pipe.npy", "pipe.npz"):
         os.mkfifo(tmp_path / name)
-    source = load(tmp_path, on_bad="skip").source
+    source = load_folder(tmp_path, on_bad="skip").source
     assert "1 other file; 2 left out: pipe.npy (not a regular file), pipe.npz (damaged npz)" in source
 
 
@@ -297,19 +298,19 @@ def test_pipes_without_an_ending_do_not_block(tmp_path: Path) -> None:
 
 def test_folders_that_are_exchanged_are_seen_though_sizes_and_times_are_equal(tmp_path: Path) -> None:
     for name, colour in (("red", RED), ("blue", (0, 0, 255))):
-        path = write(tmp_path / "a" / name / "0.bmp", colour)
+        path = write_image(tmp_path / "a" / name / "0.bmp", colour)
         os.utime(path, (1, 1))
-    before, first = path_signature(str(tmp_path / "a")), load(tmp_path / "a")
+    before, first = path_signature(str(tmp_path / "a")), load_folder(tmp_path / "a")
     assert path_signature(str(tmp_path / "a")) == before
     (tmp_path / "a" / "red").rename(tmp_path / "a" / "x")
     (tmp_path / "a" / "blue").rename(tmp_path / "a" / "red")
     (tmp_path / "a" / "x").rename(tmp_path / "a" / "blue")
     assert path_signature(str(tmp_path / "a")) != before
-    assert not torch.equal(load(tmp_path / "a").samples, first.samples)
+    assert not torch.equal(load_folder(tmp_path / "a").samples, first.samples)
 
 
 def test_a_file_that_is_overwritten_is_seen_though_its_time_is_set_back(tmp_path: Path) -> None:
-    path = zipped(write(tmp_path / "a" / "0.bmp", RED).parent, tmp_path / "a.zip")
+    path = zip_folder(write_image(tmp_path / "a" / "0.bmp", RED).parent, tmp_path / "a.zip")
     os.utime(path, (1, 1))
     before, content = path_signature(str(path)), path.read_bytes()
     path.write_bytes(content)

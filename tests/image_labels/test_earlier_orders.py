@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY_IMAGES, without
-from test_folder import write_pets
 
 from gan_cli.cli.main import run_command
 from gan_cli.evaluation.checkpoint_evaluation import _data_of
@@ -16,6 +14,8 @@ from gan_cli.evaluation.metrics import classifier
 from gan_cli.sampling.load_generator import load_generator
 from gan_cli.state import checkpoint
 from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
+from support.configs import TINY_IMAGES, without
+from support.images import write_class_folders
 
 NEWER = ("balance", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
 OLD_ORDER = ("0", "1", "10", "2", "3", "4", "5", "6", "7", "8", "9")
@@ -35,7 +35,7 @@ def old(
 ) -> Path:
     """A run as it was recorded before there were these keys."""
     monkeypatch.setattr(classifier, "STEPS", 1)
-    write_pets(here / "num", **dict.fromkeys(OLD_ORDER, 2))
+    write_class_folders(here / "num", **dict.fromkeys(OLD_ORDER, 2))
     run = train(*COMMAND, "steps=2", "name=old", "dataset.labels_version=1")
     (path,) = (run / "checkpoints").glob("step_*2.safetensors")
     tensors, metadata, _ = decode_checksummed(path.read_bytes())

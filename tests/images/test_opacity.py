@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_IMAGES
 from PIL import Image, ImageDraw
 
 from gan_cli.cli.main import run_command
@@ -22,6 +21,7 @@ from gan_cli.images.animation import Animation, animation_of_grids, remove_opaci
 from gan_cli.images.grid import draw_pairs
 from gan_cli.sampling import interpolation
 from gan_cli.sampling.load_generator import load_generator
+from support.configs import TINY_IMAGES
 
 COUNT = 6
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
 
 from gan_cli import device as machine
 from gan_cli.cli.main import run_command
@@ -16,6 +15,7 @@ from gan_cli.data.load_dataset import build_dataset
 from gan_cli.launch import autotune
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS
+from support.configs import TINY_IMAGES, compose, without
 
 CPU = torch.device("cpu")
 UNSET = without(TINY_IMAGES, "threads=")

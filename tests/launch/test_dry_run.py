@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
 
 from gan_cli.cli.main import run_command
 from gan_cli.launch.dry_run import _recorded_shapes
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.state.train_state import build_state
+from support.configs import TINY_IMAGES, compose, without
 
 
 def dry(capsys: pytest.CaptureFixture[str], *overrides: str) -> str:

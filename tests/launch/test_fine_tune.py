@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
-from test_resume import assert_equal_runs, last, stop_after
 from torch import nn
 
 from gan_cli.cli.main import run_command
@@ -20,6 +18,9 @@ from gan_cli.models.build_networks import freeze_layers
 from gan_cli.state.train_state import build_state, load_network_tensors
 from gan_cli.training.objective import build_objective
 from gan_cli.training.steps import training_step
+from support.configs import TINY_IMAGES, compose, without
+from support.runs import assert_equal_runs, last_checkpoint
+from support.training import stop_after
 
 DATA = [override for override in TINY_IMAGES if not override.startswith(("architecture", "image_size"))]
 
@@ -31,7 +32,7 @@ def old(train: Callable[..., Path]) -> Path:
 
 def test_weights_are_taken_and_the_rest_is_fresh(train: Callable[..., Path], old: Path) -> None:
     run = train(*DATA, f"init_from={old}", "steps=1", "name=new", "optimizer.lr=0")
-    before, after = last(old), last(run)
+    before, after = last_checkpoint(old), last_checkpoint(run)
     assert after.counters.step == 1
     assert after.config.architecture == before.config.architecture
     assert after.config.image_size == 16
@@ -50,24 +51,24 @@ def test_weights_are_taken_and_the_rest_is_fresh(train: Callable[..., Path], old
 def test_the_average_goes_on_from_the_old_average(train: Callable[..., Path], old: Path) -> None:
     config = compose(*TINY_IMAGES, f"init_from={old}")
     state = build_state(config, torch.device("cpu"))
-    load_network_tensors(state, last(old).tensors)
+    load_network_tensors(state, last_checkpoint(old).tensors)
     assert state.generator_ema is not None
     for name, tensor in state.generator_ema.state_dict().items():
-        assert torch.equal(tensor, last(old).tensors[f"generator_ema.{name}"])
+        assert torch.equal(tensor, last_checkpoint(old).tensors[f"generator_ema.{name}"])
     kept = train(*DATA, f"init_from={old}", "steps=1", "name=kept", "training.ema_decay=0.999")
-    before, after = (last(run).tensors["generator_ema.project.weight"] for run in (old, kept))
-    assert (before - after).norm() < 0.01 * (before - last(kept).tensors["generator.project.weight"]).norm()
+    before, after = (last_checkpoint(run).tensors["generator_ema.project.weight"] for run in (old, kept))
+    assert (before - after).norm() < 0.01 * (before - last_checkpoint(kept).tensors["generator.project.weight"]).norm()
     bare = train(*TINY_IMAGES, "training.ema_decay=0", "steps=2", "name=bare")
-    load_network_tensors(state, last(bare).tensors)
+    load_network_tensors(state, last_checkpoint(bare).tensors)
     for name, tensor in state.generator_ema.state_dict().items():
-        assert torch.equal(tensor, last(bare).tensors[f"generator.{name}"])
+        assert torch.equal(tensor, last_checkpoint(bare).tensors[f"generator.{name}"])
 
 
 def test_a_run_by_name_or_by_file(train: Callable[..., Path], old: Path) -> None:
     one = train(*DATA, f"init_from={old.parent}", "steps=3", "name=one")
     two = train(*DATA, f"init_from={old / 'checkpoints/last.safetensors'}", "steps=3", "name=two")
-    assert last(one).sha256 != last(old).sha256
-    first, second = last(one).tensors, last(two).tensors
+    assert last_checkpoint(one).sha256 != last_checkpoint(old).sha256
+    first, second = last_checkpoint(one).tensors, last_checkpoint(two).tensors
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name])
 
@@ -87,7 +88,7 @@ def test_it_goes_on_bit_for_bit(
 
 def test_frozen_layers_keep_every_byte_and_the_others_learn(train: Callable[..., Path], old: Path) -> None:
     run = train(*DATA, f"init_from={old}", "training.freeze_discriminator_layers=1", "steps=5", "name=frozen")
-    before, after = last(old).tensors, last(run).tensors
+    before, after = last_checkpoint(old).tensors, last_checkpoint(run).tensors
     same = {name for name in before if name.startswith("discriminator.") and torch.equal(before[name], after[name])}
     assert same == {"discriminator.layers.1.weight", "discriminator.layers.1.bias"}
     assert "discriminator_optimizer.exp_avg.layers.1.weight" not in after
@@ -158,7 +159,7 @@ def test_a_sweep_leaves_the_networks_to_its_jobs(train: Callable[..., Path], her
 def test_points_too(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     ring = train("experiment=ring", "steps=2", "threads=1", "name=ring")
     run = train("dataset=grid", f"init_from={ring}", "steps=2", "threads=1", "name=grid")
-    assert last(run).config.architecture == last(ring).config.architecture
+    assert last_checkpoint(run).config.architecture == last_checkpoint(ring).config.architecture
     assert run_command("train", ["dataset=shapes", f"init_from={ring}"]) == 2
     assert "its networks are for samples of 2, dataset=shapes has 1x32x32" in capsys.readouterr().err
 

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from conftest import TINY_IMAGES, around_updates, without
 
 from gan_cli.cli.main import run_command
 from gan_cli.runs.pending_work import Due, keep_due, read_due
 from gan_cli.state import checkpoint
-from gan_cli.state.checkpoint import LAST, Checkpoint
+from gan_cli.state.checkpoint import LAST
 from gan_cli.storage.run_folder import CHECKPOINTS, lock
 from gan_cli.training import loop
 from gan_cli.training.run import Run
 from gan_cli.training.stop_signals import Interrupted, StopSignals
+from support.configs import TINY_IMAGES, without
+from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
+from support.training import stop_after
 
-TIMED = ("images_per_second", "seconds", "memory/peak_mb")  # what differs between equal runs
 RECIPES = {
     "non_saturating with r1": ["loss=non_saturating", "regularizer=r1"],
     "wasserstein with n_critic 5": ["loss=wasserstein", "regularizer=gradient_penalty"],
@@ -74,49 +74,17 @@ TURNS = {
 }
 
 
-def last(run: Path) -> Checkpoint:
-    return checkpoint.load(run / CHECKPOINTS / LAST)
-
-
-def metrics(run: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in TIMED} for line in lines]
-
-
-def assert_equal_runs(one: Path, other: Path) -> None:
-    first, second = last(one), last(other)
-    assert first.counters == second.counters
-    assert first.tensors.keys() == second.tensors.keys()
-    for name, tensor in first.tensors.items():
-        assert torch.equal(tensor.view(-1).view(torch.uint8), second.tensors[name].view(-1).view(torch.uint8)), name
-    assert metrics(one) == metrics(other)
-
-
-def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, number: signal.Signals = signal.SIGINT) -> None:
-    """Sends a real signal to this process within its update number `updates`."""
-    done = 0
-
-    def counting(step: Callable[..., object], *arguments: Any) -> object:
-        nonlocal done
-        done += 1
-        if done == updates:
-            os.kill(os.getpid(), number)
-        return step(*arguments)
-
-    around_updates(monkeypatch, counting)
-
-
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_forty_steps_equal_seventeen_and_the_rest(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, recipe: str
 ) -> None:
     overrides = [*TINY_IMAGES, *RECIPES[recipe], "steps=40"]
     whole = train(*overrides, "name=whole")
-    per_step = last(whole).config.training.n_critic + 1
+    per_step = last_checkpoint(whole).config.training.n_critic + 1
     with monkeypatch.context() as patch:
         stop_after(17 * per_step, patch)
         broken = train(*overrides, "name=broken", code=130)
-    assert last(broken).counters.step == 17
+    assert last_checkpoint(broken).counters.step == 17
     assert train(f"resume={broken}") == broken
     assert_equal_runs(whole, broken)
 
@@ -130,7 +98,7 @@ def test_a_run_may_stop_after_any_update(
     with monkeypatch.context() as patch:
         stop_after(updates, patch)
         broken = train(*overrides, "name=broken", code=130)
-    counters = last(broken).counters
+    counters = last_checkpoint(broken).counters
     assert counters.step + counters.d_updates == updates
     train(f"resume={broken}")
     assert_equal_runs(whole, broken)
@@ -147,7 +115,7 @@ def test_a_run_may_stop_between_the_halves_of_a_step(
     with monkeypatch.context() as patch:
         stop_after(7, patch)
         broken = train(*overrides, "name=broken", code=130)
-    assert (last(broken).counters.d_updates, last(broken).counters.step) == (4, 3)
+    assert (last_checkpoint(broken).counters.d_updates, last_checkpoint(broken).counters.step) == (4, 3)
     train(f"resume={broken}")
     assert_equal_runs(whole, broken)
 
@@ -163,13 +131,13 @@ def test_a_run_may_stop_anywhere_in_a_long_turn(
     with monkeypatch.context() as patch:
         stop_after(updates, patch)
         broken = train(*overrides, "name=broken", code=130)
-    assert last(broken).counters.step + last(broken).counters.d_updates == updates
+    assert last_checkpoint(broken).counters.step + last_checkpoint(broken).counters.d_updates == updates
     with monkeypatch.context() as patch:
         stop_after(1, patch)
         assert train(f"resume={broken}", code=130) == broken
     train(f"resume={broken}")
     assert_equal_runs(whole, broken)
-    assert all("loss/discriminator" in line for line in metrics(broken))
+    assert all("loss/discriminator" in line for line in logged_metrics(broken))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -182,7 +150,7 @@ def test_stopping_between_the_halves_loses_no_metrics(
     with monkeypatch.context() as patch:
         stop_after(5, patch)
         broken = train(*overrides, "name=broken", code=130)
-    assert last(broken).counters.d_updates == last(broken).counters.step + 1
+    assert last_checkpoint(broken).counters.d_updates == last_checkpoint(broken).counters.step + 1
     train(f"resume={broken}")
     assert_equal_runs(whole, broken)
 
@@ -197,7 +165,7 @@ def test_the_exit_code_tells_the_signal(
 ) -> None:
     stop_after(4, monkeypatch, number)
     run = train(*TINY_IMAGES, "steps=30", code=code)
-    assert last(run).counters.step == 2
+    assert last_checkpoint(run).counters.step == 2
     assert "to resume: gan-train resume=" in (run / "train.log").read_text()
 
 
@@ -237,9 +205,9 @@ def short(train: Callable[..., Path]) -> Path:
 def test_steps_and_extra_steps(train: Callable[..., Path], short: Path) -> None:
     whole = train(*TINY_IMAGES, "training.lr_schedule=constant", "steps=8", "name=whole")
     train(f"resume={short}", "extra_steps=2")
-    assert last(short).counters.step == 5
+    assert last_checkpoint(short).counters.step == 5
     train(f"resume={short}", "steps=8", "keep=1", "training.log_every=1")
-    assert last(short).tensors.keys() == last(whole).tensors.keys()
+    assert last_checkpoint(short).tensors.keys() == last_checkpoint(whole).tensors.keys()
     assert_equal_runs(whole, short)
     assert len(checkpoint.list_checkpoints(short / CHECKPOINTS)) == 1
 
@@ -280,7 +248,7 @@ def test_resume_by_name_takes_the_newest_run(train: Callable[..., Path], short: 
     newer = train(*TINY_IMAGES, "steps=3", "name=short")
     assert newer != short
     train("resume=short", "extra_steps=1")
-    assert (last(newer).counters.step, last(short).counters.step) == (4, 3)
+    assert (last_checkpoint(newer).counters.step, last_checkpoint(short).counters.step) == (4, 3)
 
 
 def test_too_many_extra_steps_are_refused_not_saved(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,10 +261,10 @@ def test_a_budget_goes_on_being_measured(train: Callable[..., Path], monkeypatch
     with monkeypatch.context() as patch:
         stop_after(4, patch)
         run = train(*TINY_IMAGES, "budget=40s", code=130)
-    assert last(run).counters.total_steps is None
+    assert last_checkpoint(run).counters.total_steps is None
     assert run_command("train", [f"resume={run}", "budget=null"]) == 2
     train(f"resume={run}", "budget=2s")
-    found = last(run)
+    found = last_checkpoint(run)
     assert found.counters.step == found.counters.total_steps
     assert 1 < found.provenance.seconds < 10
 
@@ -304,7 +272,7 @@ def test_a_budget_goes_on_being_measured(train: Callable[..., Path], monkeypatch
 def test_a_lazy_penalty_is_in_every_line(train: Callable[..., Path]) -> None:
     overrides = [*without(TINY_IMAGES, "training.log_every"), "training.log_every=2", "regularizer.r1.every=4"]
     run = train(*overrides, "steps=8")
-    assert all("penalty/r1" in line for line in metrics(run))
+    assert all("penalty/r1" in line for line in logged_metrics(run))
 
 
 def test_a_fallback_never_loses_the_checkpoint_it_makes(
@@ -320,17 +288,17 @@ def test_a_fallback_never_loses_the_checkpoint_it_makes(
     with monkeypatch.context() as patch:
         stop_after(1, patch)
         train(f"resume={run}", "keep=1", code=130)
-    assert last(run).counters.step == 6
+    assert last_checkpoint(run).counters.step == 6
     assert (run / CHECKPOINTS / "step_00000009.safetensors.damaged").read_bytes() == b"gone"
     train(f"resume={run}")
-    assert last(run).counters.step == 9
+    assert last_checkpoint(run).counters.step == 9
 
 
 def test_last_alone_is_enough(train: Callable[..., Path], short: Path) -> None:
     for path in checkpoint.list_checkpoints(short / CHECKPOINTS):
         path.unlink()
     train(f"resume={short}", "extra_steps=1")
-    assert last(short).counters.step == 4
+    assert last_checkpoint(short).counters.step == 4
 
 
 def test_resume_auto_says_what_it_passes_over(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -344,7 +312,7 @@ def test_resume_auto_says_what_it_passes_over(train: Callable[..., Path], capsys
 def test_a_script_s_line_is_satisfied_by_a_run_that_did_more(train: Callable[..., Path]) -> None:
     run = train(*TINY_IMAGES, "name=auto", "steps=4")
     assert train(*TINY_IMAGES, "name=auto", "steps=2", "resume=auto") == run
-    assert last(run).counters.step == 4
+    assert last_checkpoint(run).counters.step == 4
 
 
 def test_a_record_that_was_damaged_is_no_obstacle(train: Callable[..., Path], short: Path) -> None:
@@ -353,14 +321,14 @@ def test_a_record_that_was_damaged_is_no_obstacle(train: Callable[..., Path], sh
         stream.write('{"step": "x"}\n[]\n{"step": 3')
     train(f"resume={short}", "extra_steps=1")
     assert len(json.loads((short / "config.json").read_text())["resumed"]) == 1
-    assert [line["step"] for line in metrics(short)] == [1, 2, 3, 4]
+    assert [line["step"] for line in logged_metrics(short)] == [1, 2, 3, 4]
 
 
 def test_resume_auto(train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [*TINY_IMAGES, "name=auto", "resume=auto"]
     first = train(*command, "steps=3")
     assert train(*command, "steps=5") == first
-    assert last(first).counters.step == 5
+    assert last_checkpoint(first).counters.step == 5
     assert run_command("train", [*command, "steps=5", "seed=1"]) == 2
     error = capsys.readouterr().err
     assert "seed=1 (was 0)" in error
@@ -373,7 +341,7 @@ def test_resume_auto_passes_over_a_newer_run_that_differs(train: Callable[..., P
     first = train(*TINY_IMAGES, "name=auto", "steps=2")
     second = train(*TINY_IMAGES, "name=auto", "steps=2", "seed=1")
     assert train(*TINY_IMAGES, "name=auto", "steps=3", "resume=auto") != second
-    assert last(first).counters.step == 3
+    assert last_checkpoint(first).counters.step == 3
 
 
 def test_other_data_are_refused(train: Callable[..., Path], short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +354,7 @@ def test_other_data_are_refused(train: Callable[..., Path], short: Path, monkeyp
 def test_a_relative_data_root_is_found_from_another_folder(
     train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from test_load_dataset import write_digits
+    from support.datasets import write_digits
 
     write_digits(here / "data")
     tiny = [override for override in TINY_IMAGES if not override.startswith(("dataset", "image_size"))]
@@ -394,7 +362,7 @@ def test_a_relative_data_root_is_found_from_another_folder(
     (here / "elsewhere").mkdir()
     monkeypatch.chdir(here / "elsewhere")
     assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
-    assert last(run).config.dataset.root == "data"
+    assert last_checkpoint(run).config.dataset.root == "data"
 
 
 def test_a_damaged_newest_checkpoint_falls_back_and_says_so(train: Callable[..., Path]) -> None:
@@ -455,7 +423,7 @@ def test_twenty_kills_at_random_instants_lose_nothing(train: Callable[..., Path]
         assert os.WIFSIGNALED(status), f"the run ended by itself with {os.waitstatus_to_exitcode(status)}"
         kills += 1
         done = checkpoint.load(run / CHECKPOINTS / LAST).counters.step
-    done = last(run).counters.step
+    done = last_checkpoint(run).counters.step
     assert done > 5
     (run / CHECKPOINTS / ".tmpAb3dEf").write_bytes(b"half a checkpoint")
     (run / "samples" / ".step_00000001.png.tmp").write_bytes(b"half a picture")
@@ -503,7 +471,7 @@ def test_killed_after_a_checkpoint_nothing_that_was_due_is_lost(
         with pytest.raises(Killed):
             train(*JUDGED, "name=broken")
     broken = next((here / "outputs" / "broken").iterdir())
-    assert last(broken).counters.step == step  # saved before it was judged and drawn
+    assert last_checkpoint(broken).counters.step == step  # saved before it was judged and drawn
     train(f"resume={broken}")
     assert_equal_runs(whole, broken)
     assert grids_in(broken) == grids_in(whole)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, without
-from test_folder import write_pets
-from test_resume import assert_equal_runs, last, metrics, stop_after
 
-from gan_cli.cli.main import run_command
 from gan_cli.data.dataset import batch_indices
 from gan_cli.launch.resume_changes import changed_keys
+from support.commands import error_line
+from support.configs import TINY_IMAGES, without
+from support.images import write_class_folders
+from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
+from support.training import stop_after
 
 FLAT = ["dataset=folder", "dataset.cache=none", "recipe=none", "training.lr_schedule=constant"]
 OWN = [*without(TINY_IMAGES, "dataset"), *FLAT]
@@ -32,16 +33,12 @@ def short(train: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def own(train: Callable[..., Path], here: Path) -> Path:
-    write_pets(here, pets=10)
+    write_class_folders(here, pets=10)
     return train(*OWN, "dataset.path=pets", "steps=2", "name=own")
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    assert run_command("train", arguments) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    return error
+    return error_line(capsys, "train", *arguments)
 
 
 # --- settings ----------------------------------------------------------------------------------------------------
@@ -54,11 +51,11 @@ def test_batch_size_rate_and_parts_change_and_are_recorded(
     said = capsys.readouterr().out
     assert "changed from step 3 on: batch_size=4 (was 8), " in said
     assert "training.accumulate=2 (was 1)" in said
-    config = last(short).config
+    config = last_checkpoint(short).config
     assert (config.batch_size, config.training.accumulate) == (4, 2)
     assert (config.optimizer.lr, config.optimizer.generator.lr, config.optimizer.discriminator.lr) == (0.0005,) * 3
-    assert metrics(short)[-1]["learning_rate/generator"] == 0.0005
-    assert [line["images_seen"] for line in metrics(short)] == [8, 16, 24, 28, 32]
+    assert logged_metrics(short)[-1]["learning_rate/generator"] == 0.0005
+    assert [line["images_seen"] for line in logged_metrics(short)] == [8, 16, 24, 28, 32]
     entry = record_of(short)["resumed"][0]
     assert entry["step"] == 3
     assert entry["changed"]["batch_size"] == {"from": 8, "to": 4}
@@ -85,7 +82,7 @@ def test_a_change_outlives_a_kill(train: Callable[..., Path], short: Path, monke
     with monkeypatch.context() as patch:
         patch.setattr(run_training, "train", killed)
         train(f"resume={short}", "batch_size=4", "extra_steps=2", code=130)
-    assert last(short).config.batch_size == 4
+    assert last_checkpoint(short).config.batch_size == 4
 
 
 def test_the_order_of_samples_goes_on_where_it_was() -> None:
@@ -100,7 +97,7 @@ def test_a_rate_of_its_own_is_not_taken_for_the_common_one(
 ) -> None:
     run = train(*TINY_IMAGES, "optimizer.discriminator.lr=0.01", "steps=1", "name=two")
     train(f"resume={run}", "optimizer.lr=0.002", "extra_steps=1")
-    config = last(run).config
+    config = last_checkpoint(run).config
     assert (config.optimizer.generator.lr, config.optimizer.discriminator.lr) == (0.002, 0.01)
     train(f"resume={run}", "optimizer.generator.lr=0.003", "extra_steps=1")
     assert "set optimizer.generator.lr= or" in refused([f"resume={run}", "optimizer.lr=1", "extra_steps=1"], capsys)
@@ -108,7 +105,7 @@ def test_a_rate_of_its_own_is_not_taken_for_the_common_one(
 
 def test_threads_may_change(train: Callable[..., Path], short: Path) -> None:
     train(f"resume={short}", "threads=2", "extra_steps=1")
-    assert (last(short).config.threads, last(short).provenance.threads) == (2, 2)
+    assert (last_checkpoint(short).config.threads, last_checkpoint(short).provenance.threads) == (2, 2)
     assert record_of(short)["resumed"][0]["changed"] == {"threads": {"from": 1, "to": 2}}
     torch.set_num_threads(1)
 
@@ -116,7 +113,7 @@ def test_threads_may_change(train: Callable[..., Path], short: Path) -> None:
 def test_what_is_so_already_is_no_change(train: Callable[..., Path], short: Path) -> None:
     train(f"resume={short}", "dataset=shapes", "dataset.size=200", "batch_size=8", "seed=0", "steps=4")
     assert "changed" not in record_of(short)["resumed"][0]
-    assert last(short).counters.step == 4
+    assert last_checkpoint(short).counters.step == 4
 
 
 def test_a_refusal_names_what_is_there_and_the_way_out(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +131,7 @@ def test_a_script_goes_on_with_a_run_that_was_changed(
     run = train(*line, "steps=2")
     train(f"resume={run}", "batch_size=4", "steps=3")
     assert train(*line, "steps=4") == run
-    assert last(run).config.batch_size == 4
+    assert last_checkpoint(run).config.batch_size == 4
     other = [*without(line, "batch_size"), "batch_size=16", "steps=5"]
     error = refused(other, capsys)
     assert "batch_size=16 (was 4)" in error
@@ -157,15 +154,15 @@ def test_moved_data_are_known_by_their_fingerprint(
     shutil.move("pets", "moved")
     train(f"resume={own}", *how.split(), "extra_steps=1")
     assert "dataset.path=moved (was pets)" in capsys.readouterr().out
-    assert last(own).config.dataset.path == "moved"
+    assert last_checkpoint(own).config.dataset.path == "moved"
     train(f"resume={own}", "extra_steps=1")
-    assert last(own).counters.step == 4
+    assert last_checkpoint(own).counters.step == 4
 
 
 def test_several_folders_that_were_moved(
     train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_pets(here, cats=5, dogs=5)
+    write_class_folders(here, cats=5, dogs=5)
     line = [*OWN, "name=own"]
     run = train(*line, "dataset.path=[cats,dogs]", "steps=1")
     error = refused([f"resume={run}", "seed=3"], capsys)
@@ -181,7 +178,7 @@ def test_several_folders_that_were_moved(
     assert "dataset.path=[new/cats,new/dogs] (was [./cats," in capsys.readouterr().out
     monkeypatch.chdir(here / "new")
     train(f"resume={run.absolute()}", "data=[cats,dogs]", "extra_steps=1")
-    assert last(run).config.dataset.path == (f"{here}/new/cats", f"{here}/new/dogs")
+    assert last_checkpoint(run).config.dataset.path == (f"{here}/new/cats", f"{here}/new/dogs")
 
 
 def test_a_run_whose_data_are_gone_names_the_way_on(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,7 +190,7 @@ def test_a_run_whose_data_are_gone_names_the_way_on(own: Path, capsys: pytest.Ca
 
 
 def test_moved_data_that_are_other_ones_are_refused(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_pets(Path(), others=11)
+    write_class_folders(Path(), others=11)
     error = refused([f"resume={own}", "data=others", "extra_steps=1"], capsys)
     assert "the data are not those of the run (11 pictures" in error
     assert "it had 10); put them back, continue with these by on_changed_data=go_on" in error
@@ -202,7 +199,7 @@ def test_moved_data_that_are_other_ones_are_refused(own: Path, capsys: pytest.Ca
 def test_a_script_finds_a_run_whose_data_were_moved(train: Callable[..., Path], own: Path) -> None:
     shutil.move("pets", "moved")
     assert train(*OWN, "dataset.path=moved", "steps=3", "name=own", "resume=auto") == own
-    assert last(own).config.dataset.path == "moved"
+    assert last_checkpoint(own).config.dataset.path == "moved"
 
 
 def test_messages_know_the_run_s_data_set(own: Path, short: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,7 +222,7 @@ def test_data_are_of_a_run_that_goes_on(here: Path, capsys: pytest.CaptureFixtur
 
 
 def test_an_added_picture_is_refused_with_each_way_out(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_pets(Path(), pets=11)
+    write_class_folders(Path(), pets=11)
     error = refused([f"resume={own}", "extra_steps=1"], capsys)
     assert "it had 10); put them back, continue with these by on_changed_data=go_on, or begin a new run" in error
     assert f"init_from={own}" in error
@@ -234,7 +231,7 @@ def test_an_added_picture_is_refused_with_each_way_out(own: Path, capsys: pytest
 def test_an_added_picture_can_be_learned_too(
     train: Callable[..., Path], own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_pets(Path(), pets=11)
+    write_class_folders(Path(), pets=11)
     train(f"resume={own}", "extra_steps=1", "on_changed_data=go_on")
     said = capsys.readouterr().out
     assert "WARNING: the data have changed since step 2" in said
@@ -243,7 +240,7 @@ def test_an_added_picture_can_be_learned_too(
     assert record["data"]["samples"] == 11
     assert record["resumed"][0]["changed"]["data"]["from"]["samples"] == 10
     train(f"resume={own}", "extra_steps=1")  # they are the run's from now on
-    assert last(own).provenance.fingerprint == record["data"]["fingerprint"]
+    assert last_checkpoint(own).provenance.fingerprint == record["data"]["fingerprint"]
     next(iter(Path("pets").iterdir())).unlink()
     assert "it had 11); put them back" in refused([f"resume={own}", "extra_steps=1"], capsys)  # not agreed to for good
 
@@ -252,20 +249,20 @@ def test_a_script_goes_on_when_pictures_are_added_and_stops_when_some_are_gone(
     train: Callable[..., Path], own: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = [*OWN, "dataset.path=pets", "name=own", "resume=auto"]
-    write_pets(here, pets=11)
+    write_class_folders(here, pets=11)
     assert train(*line, "steps=3") == own
     assert "10 samples before, 11 now" in capsys.readouterr().out
     next(iter((here / "pets").iterdir())).unlink()
     assert "it had 11)" in refused([*line, "steps=4"], capsys)
     assert train(*line, "steps=4", "on_changed_data=go_on") == own
-    write_pets(here, pets=12)
+    write_class_folders(here, pets=12)
     assert "it had 10)" in refused([*line, "steps=5", "on_changed_data=stop"], capsys)
 
 
 def test_new_classes_need_a_new_run(train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_pets(here / "kinds", cat=6, dog=6)
+    write_class_folders(here / "kinds", cat=6, dog=6)
     run = train(*OWN, "dataset.path=kinds", "conditioning=projection", "steps=1", "name=kinds")
-    write_pets(here / "kinds", fox=6)
+    write_class_folders(here / "kinds", fox=6)
     error = refused([f"resume={run}", "extra_steps=1", "on_changed_data=go_on"], capsys)
     assert "its classes were different, now [cat,dog,fox]" in error
     assert f"init_from={run}" in error

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
-from test_resume import assert_equal_runs, last, stop_after
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.train_config import Config
@@ -21,6 +19,9 @@ from gan_cli.launch.fine_tune import adopt_networks
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import Counters, TrainState, build_state, state_tensors
+from support.configs import TINY_IMAGES, compose, without
+from support.runs import assert_equal_runs, last_checkpoint
+from support.training import stop_after
 
 CPU = torch.device("cpu")
 DATA = [override for override in TINY_IMAGES if not override.startswith(("architecture", "image_size"))]
@@ -222,8 +223,8 @@ def test_a_run_says_and_records_it_and_goes_on_bit_for_bit(
     record = json.loads((whole / "config.json").read_text())["taken_over"]
     assert "project" in record["generator"]["new"]
     assert record["discriminator"]["taken"]
-    assert last(whole).config.image_size == 32
-    assert last(whole).counters.new_layers
+    assert last_checkpoint(whole).config.image_size == 32
+    assert last_checkpoint(whole).counters.new_layers
     with monkeypatch.context() as patch:
         stop_after(3, patch)
         broken = train(*line, "name=broken", code=130)

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, played
 from PIL import Image
 
 from gan_cli.cli.main import run_command
@@ -34,6 +33,8 @@ from gan_cli.models.conditioning import ConditionalNorm, classification_accuracy
 from gan_cli.state.train_state import build_state
 from gan_cli.training import periodic_evaluation
 from gan_cli.training.objective import build_objective
+from support.configs import TINY_IMAGES, compose
+from support.training import train_in_memory
 
 WAYS = ("concat", "projection", "acgan")
 ANIMALS = ("cat", "dog", "hen")
@@ -156,7 +157,7 @@ def test_the_class_reaches_what_comes_out(way: str, architecture: str, normaliza
         "architecture.discriminator.normalization=" + ("spectral" if normalization == "spectral" else "none"),
         "steps=3",
     )
-    state = played(config)
+    state = train_in_memory(config)
     one, other = torch.eye(8)[[0]].expand(4, -1), torch.eye(8)[[1]].expand(4, -1)
     latent = torch.randn(4, config.architecture.generator.latent_dim)
     state.generator.eval()
@@ -247,7 +248,7 @@ def test_fakes_are_made_and_judged_under_the_classes_of_the_real_batch(monkeypat
     ],
 )
 def test_it_goes_with_everything_else(more: tuple[str, ...]) -> None:
-    state = played(compose(*TINY_IMAGES, "steps=2", *more))
+    state = train_in_memory(compose(*TINY_IMAGES, "steps=2", *more))
     assert all(value.isfinite().all() for value in state.generator.state_dict().values())
 
 

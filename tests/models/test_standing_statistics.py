@@ -6,10 +6,11 @@ import copy
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, played
 from torch import nn
 
 from gan_cli.models.standing_statistics import has_running_statistics, standing_statistics
+from support.configs import TINY_IMAGES, compose
+from support.training import train_in_memory
 
 
 class Net(nn.Module):
@@ -53,7 +54,7 @@ def test_the_generator_is_left_as_it_was_and_nothing_drops_out() -> None:
 @pytest.mark.parametrize("architecture", ["dcgan", "subpixel"])
 def test_which_generators_have_statistics(architecture: str, normalization: str, has: bool) -> None:
     chosen = (f"architecture={architecture}", f"architecture.generator.normalization={normalization}")
-    assert has_running_statistics(played(compose(*TINY_IMAGES, *chosen, "steps=1")).sampler) is has
+    assert has_running_statistics(train_in_memory(compose(*TINY_IMAGES, *chosen, "steps=1")).sampler) is has
 
 
 def test_a_spectral_norm_keeps_its_vectors() -> None:

@@ -12,8 +12,6 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY_IMAGES, run_process, without
-from test_resume import last
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import options
@@ -22,57 +20,45 @@ from gan_cli.config.plugin import ENABLED, Part, Plugin
 from gan_cli.errors import UsageError
 from gan_cli.plugins import loader
 from gan_cli.plugins.loader import load_plugins
+from support.commands import error_line, run_process, write_text
+from support.configs import TINY_IMAGES, without
+from support.paths import ROOT
+from support.runs import last_checkpoint
 
 EXAMPLE = ROOT / "examples" / "plugin"
 MOONS = ["dataset=moons", "architecture=mlp", "architecture/generator=sine", "loss=soft_hinge", "threads=1"]
 TINY = without(TINY_IMAGES, "dataset=", "image_size")
 
 
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, errors="surrogateescape")
-    return path
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What is said of a command that is a user's mistake."""
-    capsys.readouterr()
-    assert run_command("train", list(arguments)) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1, error
-    assert "Traceback" not in error
-    return error
-
-
 # --- YAML files --------------------------------------------------------------------------------------------------
 
 
 def test_configs_where_one_stands_are_found(train: Callable[..., Path], here: Path) -> None:
-    write(
+    write_text(
         here / "configs/dataset/colours.yaml",
         "# @package _global_\ndefaults:\n  - shapes\nimage_size: 16\ndataset:\n  image_channels: 3\n  size: 60\n",
     )
-    write(
+    write_text(
         here / "configs/experiment/quick.yaml",
         "# @package _global_\ndefaults:\n  - override /dataset: colours\n  - override /loss: hinge\nsteps: 2\n",
     )
     assert "colours" in groups()["dataset"]
     assert "quick" in groups()["experiment"]
-    config = last(train("experiment=quick", *without(TINY, "dataset."))).config
+    config = last_checkpoint(train("experiment=quick", *without(TINY, "dataset."))).config
     assert (config.steps, config.loss.name, config.sample_shape) == (2, "hinge", (3, 16, 16))
-    config = last(train("experiment=quick", "loss=minimax", "steps=1", *without(TINY, "dataset."))).config
+    config = last_checkpoint(train("experiment=quick", "loss=minimax", "steps=1", *without(TINY, "dataset."))).config
     assert (config.steps, config.loss.name) == (1, "minimax")
 
 
 def test_a_folder_is_named_by_a_flag_in_either_spelling(
     train: Callable[..., Path], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(here / "it's mine, all/experiment/quick.yaml", "# @package _global_\nsteps: 2\n")
+    write_text(here / "it's mine, all/experiment/quick.yaml", "# @package _global_\nsteps: 2\n")
     for flag in (["--config-dir", "it's mine, all"], ["--config-dir=it's mine, all"]):
-        assert last(train(*flag, "experiment=quick", *without(TINY_IMAGES, "steps"))).counters.step == 2
-    assert "expected one of" in refused(capsys, "experiment=quick")  # the flag is of one command
-    assert "no such folder" in refused(capsys, "--config-dir", "nowhere")
-    assert "no such folder" in refused(capsys, "--config-dir")
+        assert last_checkpoint(train(*flag, "experiment=quick", *without(TINY_IMAGES, "steps"))).counters.step == 2
+    assert "expected one of" in error_line(capsys, "train", "experiment=quick")  # the flag is of one command
+    assert "no such folder" in error_line(capsys, "train", "--config-dir", "nowhere")
+    assert "no such folder" in error_line(capsys, "train", "--config-dir")
     capsys.readouterr()
     assert run_command("train", ["--help", "--config-dir", "it's mine, all"]) == 0
     assert "quick" in capsys.readouterr().out
@@ -81,7 +67,7 @@ def test_a_folder_is_named_by_a_flag_in_either_spelling(
 
 
 def test_a_sweep_knows_them_too(here: Path) -> None:
-    write(here / "mine/experiment/quick.yaml", "# @package _global_\nsteps: 2\n")
+    write_text(here / "mine/experiment/quick.yaml", "# @package _global_\nsteps: 2\n")
     done = run_process(
         "train",
         "--config-dir",
@@ -165,9 +151,9 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_files_are_one_line(here: Path, capsys: pytest.CaptureFixture[str], case: str) -> None:
     name, text, argument, words = WRONG[case]
-    write(here / "configs" / name, text)
+    write_text(here / "configs" / name, text)
     for more in ([], ["-m", "seed=1,2"]):
-        error = refused(capsys, argument, *more)
+        error = error_line(capsys, "train", argument, *more)
         assert words in error
         assert len(error) < 600
     assert not (here / "outputs").exists()
@@ -176,9 +162,9 @@ def test_wrong_files_are_one_line(here: Path, capsys: pytest.CaptureFixture[str]
 
 def test_a_name_that_is_taken(here: Path, train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     """Refused where the folder was named; told where it is only found, for it may be another project's."""
-    write(here / "configs/loss/minimax.yaml", "name: hinge\n")
-    assert "rename it" in refused(capsys, "--config-dir", "configs", "loss=minimax", "steps=1")
-    assert last(train(*TINY_IMAGES, "loss=minimax", "steps=1")).config.loss.name == "minimax"
+    write_text(here / "configs/loss/minimax.yaml", "name: hinge\n")
+    assert "rename it" in error_line(capsys, "train", "--config-dir", "configs", "loss=minimax", "steps=1")
+    assert last_checkpoint(train(*TINY_IMAGES, "loss=minimax", "steps=1")).config.loss.name == "minimax"
     assert "minimax.yaml is not used" in capsys.readouterr().out
 
 
@@ -194,10 +180,10 @@ def test_an_installed_gan_cli_works_in_a_checkout_of_it(here: Path, tmp_path: Pa
 
 
 def test_a_folder_of_another_project_does_no_harm(train: Callable[..., Path], here: Path) -> None:
-    write(here / "configs/train.yaml", "steps: 999\n")
-    write(here / "configs/model/net.yaml", "_target_: os.system\n")
-    write(here / "configs/optimizer/adam.yaml", "_target_: torch.optim.Adam\n")
-    assert last(train(*TINY_IMAGES, "steps=1")).config.optimizer.name == "adam"
+    write_text(here / "configs/train.yaml", "steps: 999\n")
+    write_text(here / "configs/model/net.yaml", "_target_: os.system\n")
+    write_text(here / "configs/optimizer/adam.yaml", "_target_: torch.optim.Adam\n")
+    assert last_checkpoint(train(*TINY_IMAGES, "steps=1")).config.optimizer.name == "adam"
 
 
 # --- plugins -----------------------------------------------------------------------------------------------------
@@ -218,7 +204,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_example_trains_samples_resumes_and_sweeps(site: Path, here: Path) -> None:
     def run(command: str, *arguments: str, code: int = 0) -> str:
         path = os.pathsep.join([str(site), str(ROOT)])
-        done = run_process(command, *arguments, cwd=here, PYTHONPATH=path, WARM_PATH="1")
+        done = run_process(command, *arguments, cwd=here, PYTHONPATH=path, PRELOADED_PATH="1")
         assert done.returncode == code, done.stderr
         return done.stderr if code else done.stdout
 
@@ -246,8 +232,8 @@ def test_the_example_s_readme_says_what_runs() -> None:
 
 
 def test_without_a_plugin_its_options_are_unknown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no such plugin" in refused(capsys, "plugins=[example]")
-    assert "expected one of" in refused(capsys, "dataset=moons")
+    assert "no such plugin" in error_line(capsys, "train", "plugins=[example]")
+    assert "expected one of" in error_line(capsys, "train", "dataset=moons")
     assert not (here / "outputs").exists()
 
 

@@ -8,53 +8,24 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY_IMAGES, around_updates, compose
 from PIL import Image
 
 from gan_cli.cli.main import run_command
-from gan_cli.config import train_config
 from gan_cli.config.metric_names import EvaluationResult, MetricResult, save_evaluation
 from gan_cli.errors import StorageError
 from gan_cli.launch import run_training
 from gan_cli.reports import html_page as pages
 from gan_cli.reports.html_page import LARGEST_PAGE
 from gan_cli.reports.report import write_run_report, write_sweep_report
-
-LINES = [
-    {
-        "step": step,
-        "loss/discriminator": 1.4 - step / 1000,
-        "loss/generator": 0.7 + step / 500,
-        "logits/real": 0.5,
-        "logits/fake": -0.5,
-        "accuracy/real": 0.6,
-        "accuracy/fake": 0.7,
-        "grad_norm/discriminator": 0.01 * 10 ** (step / 150),
-        "grad_norm/generator": 1.0,
-        "learning_rate/generator": 1e-3,
-        "images_per_second": 1000.0,
-        "frechet-classifier": 9.0 - step / 100,
-    }
-    for step in range(50, 451, 50)
-]
-NASTY = "<script>window.broken=1</script><img src=x onerror=broken()>\"'</textarea>{{ 7 * 7 }}"
-
-
-@cache
-def config_text(*overrides: str) -> str:
-    return json.dumps(train_config.to_dict(compose(*overrides)))
-
-
-def config_of(*overrides: str) -> dict[str, Any]:
-    """The config of a `gan-train` command line, as a run records it."""
-    return json.loads(config_text(*overrides))
+from support.configs import TINY_IMAGES
+from support.reports import HOSTILE_TEXT, METRIC_LINES, recorded_config, write_run, write_sweep
+from support.training import wrap_updates
 
 
 class Page(HTMLParser):
@@ -92,91 +63,15 @@ def opened(path: Path) -> Page:
     return Page(path.read_text(encoding="utf-8"))
 
 
-def write_run(
-    folder: Path, lines: Sequence[Any] = LINES, grids: Sequence[int] = (0, 200, 400), side: int = 64, **record: Any
-) -> Path:
-    """A run's folder as `gan-train` leaves it, with a grey level of its own for each grid."""
-    for name in ("samples", "checkpoints"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for step in grids:
-        grey = 40 + 200 * grids.index(step) // max(1, len(grids))
-        Image.new("L", (side, side), grey).save(folder / "samples" / f"step_{step:08d}.png")
-    Image.new("L", (side, side), 255).save(folder / "samples" / "real.png")
-    (folder / "checkpoints" / "last.safetensors").write_bytes(b"x" * 2000)
-    (folder / "train.log").write_text("said\n")
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    steps = max((line["step"] for line in lines), default=0)
-    whole = {
-        "gan_cli": "0.1.0",
-        "started": "2026-11-22T20:00:00+00:00",
-        "command": "gan-train dataset=shapes loss=hinge 'name=a b'",
-        "directory": "/somewhere",
-        "python": "3.11.7",
-        "packages": {"torch": "2.14.1"},
-        "git": {"commit": "0123abc", "changed": True},
-        "device": "cpu",
-        "threads": 1,
-        "data": {"source": "drawn by gan-cli", "complete": True, "samples": 200, "fingerprint": "f00d"},
-        "brought_along": {},
-        "config": config_of("dataset=shapes", "loss=hinge", "name=a b", "threads=1"),
-        "resumed": [],
-        "ended": {"status": "done", "step": steps, "total_steps": steps, "seconds": 61.4},
-        "findings": [],
-        **record,
-    }
-    (folder / "config.json").write_text(json.dumps(whole))
-    return folder
-
-
-def write_sweep(folder: Path, **changed: Any) -> Path:
-    """Three losses with three seeds, of which one job was killed and one loss failed altogether."""
-    rows = []
-    for place, (loss, mean) in enumerate((("hinge", 3.0), ("non_saturating", 12.5), ("wasserstein", None))):
-        jobs = [3 * place + index for index in range(3)]
-        failed = [] if loss == "hinge" else jobs[:1] if loss == "non_saturating" else jobs
-        for job in jobs:
-            if job not in failed:
-                write_run(folder / str(job), config=config_of(f"loss={loss}", f"seed={job % 3 + 1}"))
-        rows.append(
-            {
-                "config": {"loss": loss},
-                "seeds": [1, 2, 3],
-                "values": [] if mean is None else [None if job in failed else mean + job % 3 for job in jobs],
-                "mean": mean,
-                "interval": None if mean is None else [mean - 1, mean + 1.5],
-                "seconds": 10.0 + place,
-                "findings": ["mode_collapse"] if loss == "non_saturating" else [],
-                "failures": [
-                    {"job": job, "seed": job % 3 + 1, "status": "killed", "reason": f"killed by SIGKILL {NASTY}"}
-                    for job in failed
-                ],
-                "status": "failed" if mean is None else "partial" if failed else "done",
-                "repeat": f"gan-train dataset=shapes loss={loss} seed=1",
-                "jobs": jobs,
-                "folders": [str(job) for job in jobs],
-            }
-        )
-    board = {
-        "metric": "frechet-classifier",
-        "better": "lower",
-        "command": "gan-train -m dataset=shapes loss=hinge,non_saturating,wasserstein seed=1,2,3",
-        "varied": ["loss", "seed"],
-        "rows": rows,
-        "jobs": [],
-        **changed,
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "leaderboard.json").write_text(json.dumps(board))
-    return folder
-
-
 # --- a run -------------------------------------------------------------------------------------------------------
 
 
 def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
     finding = {"name": "mode_collapse", "since": 200, "text": "fakes are alike since step 200"}
     brought = {"training.n_critic": 5}
-    config = config_of("dataset=shapes", "loss=wasserstein", "regularizer=gradient_penalty", "seed=7", "threads=1")
+    config = recorded_config(
+        "dataset=shapes", "loss=wasserstein", "regularizer=gradient_penalty", "seed=7", "threads=1"
+    )
     run = write_run(tmp_path / "run", findings=[finding], brought_along=brought, config=config)
     (run / "evaluations").mkdir()
     figure = MetricResult("kernel-random", 0.031, 500, "lower", (0.02, 0.045), 0.004, 1.5, "n is small")
@@ -211,8 +106,8 @@ def test_what_the_report_of_a_run_tells(tmp_path: Path) -> None:
 
 
 def test_the_figures_at_the_top_are_those_of_the_best_checkpoint(tmp_path: Path) -> None:
-    lines = [line | {"frechet-classifier": 3.0 if line["step"] == 200 else 7.5} for line in LINES]
-    config = config_of("dataset=shapes", "evaluation.metrics=[frechet]", "training.evaluate_every=50")
+    lines = [line | {"frechet-classifier": 3.0 if line["step"] == 200 else 7.5} for line in METRIC_LINES]
+    config = recorded_config("dataset=shapes", "evaluation.metrics=[frechet]", "training.evaluate_every=50")
     run = write_run(tmp_path / "run", lines, config=config)
     assert "7.5 frechet-classifier" in opened(write_run_report(run)).text
     (run / "checkpoints" / "best.safetensors").touch()
@@ -247,30 +142,30 @@ def test_nothing_is_loaded_and_nothing_but_our_own_script_may_run(tmp_path: Path
 
 
 def test_text_from_a_folder_stays_text(tmp_path: Path) -> None:
-    config = config_of("dataset=shapes")
-    config["name"], config[NASTY] = NASTY, NASTY
-    lines = [{**line, f"frechet-{NASTY}": 1.0, f"penalty/{NASTY}": 2.0} for line in LINES]
+    config = recorded_config("dataset=shapes")
+    config["name"], config[HOSTILE_TEXT] = HOSTILE_TEXT, HOSTILE_TEXT
+    lines = [{**line, f"frechet-{HOSTILE_TEXT}": 1.0, f"penalty/{HOSTILE_TEXT}": 2.0} for line in METRIC_LINES]
     run = write_run(
-        tmp_path / f"{NASTY.replace('/', '')}",
+        tmp_path / f"{HOSTILE_TEXT.replace('/', '')}",
         lines=lines,
         config=config,
-        command=NASTY,
-        device=NASTY,
-        data={"source": NASTY},
-        findings=[{"name": NASTY, "since": 100, "text": NASTY}],
-        packages={NASTY: NASTY},
+        command=HOSTILE_TEXT,
+        device=HOSTILE_TEXT,
+        data={"source": HOSTILE_TEXT},
+        findings=[{"name": HOSTILE_TEXT, "since": 100, "text": HOSTILE_TEXT}],
+        packages={HOSTILE_TEXT: HOSTILE_TEXT},
     )
-    (run / "checkpoints" / f"{NASTY.replace('/', '')}.safetensors").write_text("")
+    (run / "checkpoints" / f"{HOSTILE_TEXT.replace('/', '')}.safetensors").write_text("")
     (run / "evaluations").mkdir()
-    figure = MetricResult(NASTY, 1.0, 10, NASTY, (0.5, 2.0), 0.1, 1.0, NASTY)
-    save_evaluation(EvaluationResult((figure,), {NASTY: NASTY}), run / "evaluations" / "one.json")
+    figure = MetricResult(HOSTILE_TEXT, 1.0, 10, HOSTILE_TEXT, (0.5, 2.0), 0.1, 1.0, HOSTILE_TEXT)
+    save_evaluation(EvaluationResult((figure,), {HOSTILE_TEXT: HOSTILE_TEXT}), run / "evaluations" / "one.json")
     page = opened(write_run_report(run))
     clean = opened(write_run_report(write_run(tmp_path / "clean")))
     assert page.all("img")[2:] == []
     assert len(page.all("script")) == len(clean.all("script")) + 2  # two charts more: the two figures
     assert page.text.count("window.broken=1") >= 8
     assert "49" not in re.findall(r"</textarea>(\S+)", page.text)
-    sweep = write_sweep(tmp_path / "sweep", metric=NASTY, command=NASTY, varied=[NASTY])
+    sweep = write_sweep(tmp_path / "sweep", metric=HOSTILE_TEXT, command=HOSTILE_TEXT, varied=[HOSTILE_TEXT])
     assert len(opened(write_sweep_report(sweep)).all("script")) == 1
 
 
@@ -292,7 +187,7 @@ def test_lines_count_by_their_steps(tmp_path: Path) -> None:
     """Not by their order: somebody may have put files together."""
     run = write_run(tmp_path / "run")
     page = write_run_report(run).read_bytes()
-    write_run(tmp_path / "run", lines=LINES[::-1])
+    write_run(tmp_path / "run", lines=METRIC_LINES[::-1])
     assert write_run_report(run).read_bytes() == page
 
 
@@ -474,7 +369,7 @@ def test_a_run_that_diverged_has_a_report_too(here: Path, monkeypatch: pytest.Mo
                 next(state.generator.parameters()).fill_(float("nan"))
         return outcome
 
-    around_updates(monkeypatch, poisoned)
+    wrap_updates(monkeypatch, poisoned)
     assert run_command("train", [*TINY_IMAGES, "steps=6", "name=nan"]) == 4
     page = opened(next(here.glob("outputs/nan/*/report.html")))
     assert "diverged" in page.text

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Browser, find_chromium
 from PIL import Image
-from test_report import LINES, NASTY, write_run, write_sweep
 
 from gan_cli.config.metric_names import EvaluationResult, MetricResult, save_evaluation
 from gan_cli.reports.report import write_run_report, write_sweep_report
+from support.browser import Browser, find_chromium
+from support.reports import HOSTILE_TEXT, METRIC_LINES, write_run, write_sweep
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium, or set CHROMIUM")
@@ -28,7 +28,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    finding = {"name": "mode_collapse", "since": 200, "text": f"fakes are alike {NASTY}"}
+    finding = {"name": "mode_collapse", "since": 200, "text": f"fakes are alike {HOSTILE_TEXT}"}
     long = "gan-train " + "dataset.path=/a/very/long/path/" * 20
     run = write_run(tmp_path_factory.mktemp("reports") / "a run" / "1", findings=[finding], command=long)
     (run / "evaluations").mkdir()
@@ -62,7 +62,7 @@ def test_it_opens_from_disk_asks_for_nothing_and_fits(
     assert browser.run("window.broken") is None
     asked = [address for address in browser.requests if not address.startswith("data:")]
     assert asked == [path.as_uri()]
-    assert browser.complaints == []
+    assert browser.errors == []
     brightness = sum(colour_of_background(browser)) / 3
     assert brightness < 60 if dark else brightness > 200
 
@@ -185,7 +185,7 @@ def test_without_scripts_all_is_there_but_what_needs_them(browser: Browser, run:
     assert browser.run("document.body.innerText.length") > words - 100
     assert browser.run("document.querySelector('.scrubber').offsetHeight") == 0
     assert browser.run("document.querySelector('.copy').offsetHeight") == 0
-    assert browser.run("document.querySelectorAll('.curve').length") >= len(LINES[0]) - 5
+    assert browser.run("document.querySelectorAll('.curve').length") >= len(METRIC_LINES[0]) - 5
 
 
 def test_the_policy_stops_what_would_act(browser: Browser, run: Path, tmp_path: Path) -> None:
@@ -195,5 +195,5 @@ def test_the_policy_stops_what_would_act(browser: Browser, run: Path, tmp_path: 
     path.write_text(run.read_text().replace("<main>", f"<main>{hostile}<p style='color:red'>x</p>"))
     browser.open(path)
     assert browser.run("window.broken") is None
-    assert len(browser.complaints) >= 3
-    assert all("Content Security Policy" in complaint for complaint in browser.complaints)
+    assert len(browser.errors) >= 3
+    assert all("Content Security Policy" in complaint for complaint in browser.errors)

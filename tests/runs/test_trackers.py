@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY_IMAGES, compose, without
 
 from gan_cli import extras
 from gan_cli.cli.main import run_command
@@ -22,6 +21,7 @@ from gan_cli.runs import trackers
 from gan_cli.runs.log import read_metrics
 from gan_cli.runs.trackers import has_key
 from gan_cli.state.checkpoint import LAST, load
+from support.configs import TINY_IMAGES, compose, without
 
 GRIDS = [*without(TINY_IMAGES, "training.sample_every"), "training.sample_every=2"]
 

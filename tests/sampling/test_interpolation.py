@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_IMAGES, without
 from PIL import Image
 
 from gan_cli.cli.main import run_command
@@ -31,6 +30,7 @@ from gan_cli.models.latents import LatentDistribution
 from gan_cli.sampling import interpolation
 from gan_cli.sampling.interpolation import slerp
 from gan_cli.sampling.load_generator import load_generator, sample
+from support.configs import TINY_IMAGES, without
 
 LATENTS = [
     (LatentDistribution(64), None),

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_IMAGES, without
 from PIL import Image
 
 from gan_cli.cli.main import run_command
@@ -29,6 +28,7 @@ from gan_cli.models.latents import LatentDistribution
 from gan_cli.sampling.sample import expand_seeds
 from gan_cli.state.checkpoint import LAST, load
 from gan_cli.state.train_state import build_state, load_state_tensors
+from support.configs import TINY_IMAGES, without
 
 
 @pytest.fixture

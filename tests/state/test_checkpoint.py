@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, played
 from safetensors.torch import save_file
 
 from gan_cli.config import train_config
@@ -22,6 +21,8 @@ from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST, Provenance, list_checkpoints, load, load_newest, save
 from gan_cli.state.train_state import TrainState, build_state, load_state_tensors, state_tensors
 from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
+from support.configs import TINY_IMAGES, compose
+from support.training import train_in_memory
 
 CPU = torch.device("cpu")
 PROVENANCE = Provenance(
@@ -33,7 +34,7 @@ GOLDEN = Path(__file__).parent / "golden.safetensors"
 
 def trained(*overrides: str, steps: int = 2) -> tuple[Config, TrainState]:
     config = compose(*TINY_IMAGES, *overrides)
-    return config, played(config, steps)
+    return config, train_in_memory(config, steps)
 
 
 @pytest.fixture

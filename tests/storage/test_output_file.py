@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY_IMAGES
 from PIL import Image
 
 from gan_cli.cli.main import run_command
 from gan_cli.errors import UsageError
 from gan_cli.sampling.load_generator import load_generator
 from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
+from support.configs import TINY_IMAGES
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY_IMAGES
 from PIL import Image
-from test_resume import last
-from test_sweep import Runs, runs
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import EvaluationResult, save_evaluation
@@ -23,8 +20,11 @@ from gan_cli.state.checkpoint import _write
 from gan_cli.storage import symlinks
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST, create_run_folder, write_text
 from gan_cli.storage.symlinks import SymlinkError, open_without_symlink
+from support.commands import error_line
+from support.configs import TINY_IMAGES
+from support.runs import last_checkpoint
+from support.sweeps import FakeJobs
 
-__all__ = ["runs"]
 VICTIM = "alias ll='ls -l'\n"
 
 
@@ -50,14 +50,6 @@ def link(path: Path, target: Path) -> Path:
     return moved
 
 
-def refused(capsys: pytest.CaptureFixture[str], command: str, *arguments: str) -> str:
-    capsys.readouterr()
-    assert run_command(command, list(arguments)) == 5
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1, error
-    return error
-
-
 @pytest.mark.parametrize(
     ("name", "there"), [(".lock", True), ("train.log", True), ("metrics.jsonl", True), ("train.log", False)]
 )
@@ -66,15 +58,15 @@ def test_a_run_with_a_linked_file_is_not_gone_on_with(
 ) -> None:
     target = victim if there else victim.with_name("profile")
     link(run / name, target)
-    error = refused(capsys, "train", f"resume={run}", "extra_steps=1")
+    error = error_line(capsys, "train", f"resume={run}", "extra_steps=1", code=5)
     assert f"{run / name}: is a link" in error
     assert "put what it leads to in its place" in error
     assert victim.read_text() == VICTIM
     assert not victim.with_name("profile").exists()
-    assert last(run).counters.step == 1
+    assert last_checkpoint(run).counters.step == 1
     (run / name).unlink()
     assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
-    assert last(run).counters.step == 2
+    assert last_checkpoint(run).counters.step == 2
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "samples"])
@@ -83,7 +75,7 @@ def test_nor_one_with_a_linked_folder(run: Path, here: Path, name: str, capsys: 
     (run / name).rename(elsewhere)
     (run / name).symlink_to(elsewhere)
     before = sorted(elsewhere.iterdir())
-    assert f"{run / name}: is a link" in refused(capsys, "train", f"resume={run}", "extra_steps=1")
+    assert f"{run / name}: is a link" in error_line(capsys, "train", f"resume={run}", "extra_steps=1", code=5)
     assert sorted(elsewhere.iterdir()) == before
 
 
@@ -93,7 +85,7 @@ def test_a_run_reached_by_a_link_is_the_user_s_own(train: Callable[..., Path], h
     run = train(*TINY_IMAGES, "steps=1")
     (here / "shortcut").symlink_to(run)
     assert run_command("train", ["resume=shortcut", "extra_steps=1"]) == 0
-    assert last(run).counters.step == 2
+    assert last_checkpoint(run).counters.step == 2
     assert (run / CHECKPOINTS / LAST).samefile(run / CHECKPOINTS / "step_00000002.safetensors")
 
 
@@ -114,7 +106,7 @@ def test_what_is_made_of_a_run_does_not_go_through_a_link(
     (here / "elsewhere").mkdir()
     (run / name).symlink_to(here / "elsewhere")
     more = ["n=16", "extractor=pixels", "resamples=0"] if name == "evaluations" else []
-    assert f"{run / name}: is a link" in refused(capsys, command[0], f"ckpt={run}", *command[1:], *more)
+    assert f"{run / name}: is a link" in error_line(capsys, command[0], f"ckpt={run}", *command[1:], *more, code=5)
     assert list((here / "elsewhere").iterdir()) == []
     if name == "generated":  # a folder that the user names may be one
         assert run_command("sample", [f"ckpt={run}", "n=1", f"out={run / name}"]) == 0
@@ -173,13 +165,13 @@ def test_a_linked_folder_of_a_tracker_is_told_and_left_alone(run: Path, here: Pa
 
 @pytest.mark.parametrize("name", [".lock", "0", ".stopped", "multirun.yaml"])
 def test_a_sweep_with_a_link_is_not_gone_on_with(
-    runs: Runs, here: Path, victim: Path, name: str, capsys: pytest.CaptureFixture[str]
+    fake_jobs: FakeJobs, here: Path, victim: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
     assert run_command("train", command) == 0
     sweep = next(here.glob("outputs/*/sweep_*"))
     link(sweep / name, victim if name != "0" else here)
-    assert f"{sweep.relative_to(here) / name}: is a link" in refused(capsys, "train", *command)
+    assert f"{sweep.relative_to(here) / name}: is a link" in error_line(capsys, "train", *command, code=5)
     assert victim.read_text() == VICTIM
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, run_process
 from rich.console import Console
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
 from gan_cli.sweeps import compare
+from support.commands import run_process
+from support.paths import ROOT
 
 
 def leave_run(folder: Path, config: dict[str, Any], *lines: dict[str, Any], status: str | None = "done") -> Path:

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, TINY_IMAGES, run_process, without
-from warm import warm_python
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import REPORTED_METRICS
@@ -27,29 +25,20 @@ from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import SWEEP_RECORD, lock, write_json
 from gan_cli.sweeps import jobs, plan, sweep_folder
 from gan_cli.sweeps.combinations import compose_sweep
-
-# Points, whose modes are counted: a job of some seconds, of which most is importing torch.
-TINY = ("experiment=ring", "dataset.size=500", "batch_size=8", "threads=1", "training.log_every=1")
-TINY += ("training.sample_every=0", "training.checkpoint_every=2")
-UNJUDGED = (*TINY_IMAGES, "evaluation.metrics=[]")  # pictures without a classifier to train first
-
-
-def board_in(folder: Path) -> dict[str, Any]:
-    return json.loads(next(folder.glob("*/*/sweep_*/leaderboard.json")).read_text())
-
-
-def statuses(board: dict[str, Any]) -> list[str]:
-    return [job["status"] for job in board["jobs"]]
-
+from support.commands import run_process
+from support.configs import without
+from support.paths import ROOT
+from support.preloaded_python import preloaded_python
+from support.sweeps import TINY_POINTS, UNEVALUATED_IMAGES, FakeJobs, job_statuses, load_leaderboard, wait_for_metrics
 
 # --- with real processes -----------------------------------------------------------------------------------------
 
 # Read by each Python that has this folder on its path: makes one run of a sweep go wrong, from outside.
 PLANTED = """
 import json, os, signal, sys, time
-from gan_cli.training import loop as train
+from gan_cli.training import loop
 
-step, with_retry_seed, failures = train.discriminator_step, train._reseeded, []
+step, with_retry_seed, failures = loop.discriminator_step, loop._reseeded, []
 
 def planned(run):
     failures[:] = [json.load(open(os.environ["PLANTED"])).get(f"{run.config.loss.name} {run.config.seed}")]
@@ -77,7 +66,7 @@ def do(what, state):
         for weight in state.generator.parameters():
             weight.data.mul_(1e30)
 
-train.discriminator_step, train._reseeded = planted, planned
+loop.discriminator_step, loop._reseeded = planted, planned
 """
 
 
@@ -90,7 +79,7 @@ def planted(tmp_path: Path) -> Callable[[dict[str, str]], dict[str, str]]:
     def plant(failures: dict[str, str]) -> dict[str, str]:
         (tmp_path / "planted.json").write_text(json.dumps(failures))
         path = os.pathsep.join([str(tmp_path / "hook"), str(ROOT)])
-        return {"PYTHONPATH": path, "PLANTED": str(tmp_path / "planted.json"), "WARM_PATH": "1"}
+        return {"PYTHONPATH": path, "PLANTED": str(tmp_path / "planted.json"), "PRELOADED_PATH": "1"}
 
     return plant
 
@@ -98,11 +87,11 @@ def planted(tmp_path: Path) -> Callable[[dict[str, str]], dict[str, str]]:
 def test_three_losses_three_seeds_and_four_failures(tmp_path: Path, planted: Callable[..., dict[str, str]]) -> None:
     work = tmp_path / "a sweep's place"
     work.mkdir()
-    command = ["train", "-m", *TINY, "steps=5", "loss=hinge,minimax,least_squares", "seed=1,2,3", "jobs=2"]
+    command = ["train", "-m", *TINY_POINTS, "steps=5", "loss=hinge,minimax,least_squares", "seed=1,2,3", "jobs=2"]
     failures = {"hinge 2": "raise", "minimax 1": "exit", "minimax 3": "kill", "least_squares 1": "diverge"}
     done = run_process(*command, cwd=work, **planted(failures))
-    board = board_in(work)
-    assert statuses(board) == ["done", "raised", "done", "exited", "done", "killed", "diverged", "done", "done"]
+    board = load_leaderboard(work)
+    assert job_statuses(board) == ["done", "raised", "done", "exited", "done", "killed", "diverged", "done", "done"]
     assert done.returncode == 1, done.stderr  # of the first that failed
     assert board["metric"] == "modes/covered"
     assert board["varied"] == ["loss", "seed"]
@@ -129,8 +118,8 @@ def test_three_losses_three_seeds_and_four_failures(tmp_path: Path, planted: Cal
     again = run_process(*command, cwd=work, **planted({}))
     assert sorted(re.findall(r"^job (\d): loss", again.stdout, re.M)) == ["1", "3", "5"]
     assert again.returncode == 4, again.stderr  # the diverged one, which is not run again
-    board = board_in(work)
-    assert statuses(board) == ["done"] * 6 + ["diverged", "done", "done"]
+    board = load_leaderboard(work)
+    assert job_statuses(board) == ["done"] * 6 + ["diverged", "done", "done"]
     folders = [job["folder"] for job in board["jobs"]]
     assert folders == ["0", "1-2", "2", "3-2", "4", "5", "6", "7", "8"]  # the killed one went on where it was
     killed = next(work.glob("*/*/sweep_*/5"))
@@ -141,10 +130,10 @@ def test_three_losses_three_seeds_and_four_failures(tmp_path: Path, planted: Cal
 
 
 def test_what_it_repeats_is_the_run(tmp_path: Path) -> None:
-    done = run_process("train", "-m", *UNJUDGED, "steps=2", "loss=hinge,minimax", "seed=3", cwd=tmp_path)
+    done = run_process("train", "-m", *UNEVALUATED_IMAGES, "steps=2", "loss=hinge,minimax", "seed=3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "evaluation.metrics=[frechet] or evaluation.best" in done.stdout
-    board = board_in(tmp_path)
+    board = load_leaderboard(tmp_path)
     assert board["metric"] is None
     assert [row["mean"] for row in board["rows"]] == [None, None]
     line = board["rows"][1]["repeat"]
@@ -159,7 +148,7 @@ def test_what_it_repeats_is_the_run(tmp_path: Path) -> None:
 
 def start(folder: Path, *overrides: str, python: str | None = None, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [python or warm_python(), "-m", "gan_cli.cli", "train", "-m", *overrides],
+        [python or preloaded_python(), "-m", "gan_cli.cli", "train", "-m", *overrides],
         cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -168,27 +157,17 @@ def start(folder: Path, *overrides: str, python: str | None = None, **environmen
     )
 
 
-def wait_for(parent: subprocess.Popen[str], folder: Path, count: int = 1) -> list[Path]:
-    """Until so many jobs have lines of metrics."""
-    while True:
-        running = [path for path in folder.glob("outputs/*/sweep_*/*/metrics.jsonl") if path.read_text()]
-        if len(running) >= count:
-            return running
-        assert parent.poll() is None, parent.communicate()
-        time.sleep(0.05)
-
-
 def test_ctrl_c_saves_both_that_run_and_the_same_command_goes_on(
     tmp_path: Path, planted: Callable[..., dict[str, str]]
 ) -> None:
-    command = [*without(TINY, "training.checkpoint_every"), "steps=20", "seed=1,2,3", "jobs=2"]
+    command = [*without(TINY_POINTS, "training.checkpoint_every"), "steps=20", "seed=1,2,3", "jobs=2"]
     parent = start(tmp_path, *command, **planted({"non_saturating 1": "wait", "non_saturating 2": "wait"}))
-    wait_for(parent, tmp_path, 2)
+    wait_for_metrics(parent, tmp_path, 2)
     parent.send_signal(signal.SIGINT)
     out, _ = parent.communicate(timeout=60)
     assert parent.returncode == 130, out
-    board = board_in(tmp_path)
-    assert statuses(board) == ["stopped", "stopped", "not run"]
+    board = load_leaderboard(tmp_path)
+    assert job_statuses(board) == ["stopped", "stopped", "not run"]
     assert board["rows"][0]["status"] == "failed"
     sweep = next(tmp_path.glob("outputs/*/sweep_*"))
     saved = [checkpoint.load_newest(sweep / str(number) / "checkpoints")[0].counters.step for number in (0, 1)]
@@ -199,8 +178,8 @@ def test_ctrl_c_saves_both_that_run_and_the_same_command_goes_on(
     parent = start(tmp_path, *command)
     out, error = parent.communicate(timeout=120)
     assert parent.returncode == 0, error
-    board = board_in(tmp_path)
-    assert statuses(board) == ["done"] * 3
+    board = load_leaderboard(tmp_path)
+    assert job_statuses(board) == ["done"] * 3
     assert [job["folder"] for job in board["jobs"]] == ["0", "1", "2"]
     for number, step in enumerate(saved):
         assert f"job {number}: resuming" in out
@@ -215,8 +194,8 @@ def test_ctrl_c_saves_both_that_run_and_the_same_command_goes_on(
 
 def test_a_job_stops_when_its_sweep_is_killed(tmp_path: Path) -> None:
     """kill -9 cannot be forwarded: the job sees that nobody holds its standard input any more."""
-    parent = start(tmp_path, *UNJUDGED, "steps=100000", "seed=1,2", python=sys.executable)
-    folder = wait_for(parent, tmp_path)[0].parent
+    parent = start(tmp_path, *UNEVALUATED_IMAGES, "steps=100000", "seed=1,2", python=sys.executable)
+    folder = wait_for_metrics(parent, tmp_path)[0].parent
     parent.kill()
     parent.communicate()
     for _ in range(200):
@@ -231,9 +210,9 @@ def test_an_exit_without_complaint_and_an_interrupt_end_a_job_alone(
     tmp_path: Path, planted: Callable[..., dict[str, str]]
 ) -> None:
     plant = planted({"hinge 1": "leave", "hinge 2": "interrupt"})
-    done = run_process("train", "-m", *TINY, "steps=4", "loss=hinge", "seed=1,2,3", cwd=tmp_path, **plant)
-    board = board_in(tmp_path)
-    assert statuses(board) == ["exited", "stopped", "done"]
+    done = run_process("train", "-m", *TINY_POINTS, "steps=4", "loss=hinge", "seed=1,2,3", cwd=tmp_path, **plant)
+    board = load_leaderboard(tmp_path)
+    assert job_statuses(board) == ["exited", "stopped", "done"]
     assert board["jobs"][0]["reason"] == "exit code 0 before it was done"
     assert done.returncode == 1, done.stderr
 
@@ -242,8 +221,8 @@ def test_the_leaderboard_tells_what_the_watch_found(tmp_path: Path) -> None:
     failing = ["experiment=failure/vanishing_gradient", "steps=300", "threads=1"]
     done = run_process("train", *failing, "-m", "health.on_collapse=warn,stop", cwd=tmp_path, COLUMNS="200")
     assert done.returncode == 4, done.stderr
-    board = board_in(tmp_path)
-    assert statuses(board) == ["done", "collapsed"]
+    board = load_leaderboard(tmp_path)
+    assert job_statuses(board) == ["done", "collapsed"]
     assert [row["findings"] for row in board["rows"]] == [["vanishing_gradient"]] * 2
     steps = [job["figures"]["step"] for job in board["jobs"]]
     assert steps[0] == 300 > steps[1]
@@ -256,77 +235,28 @@ def test_the_leaderboard_tells_what_the_watch_found(tmp_path: Path) -> None:
 # --- with a stand-in for the process -----------------------------------------------------------------------------
 
 
-class Runs:
-    """Stands in for a job's process: writes what a run leaves, and keeps what was asked for."""
-
-    def __init__(self) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.codes: dict[str, int] = {}  # by override
-        self.figure = "frechet-classifier"
-        self.lines: Callable[[str], list[float]] = lambda override: [1.0]
-
-    def __call__(self, request: dict[str, Any], children: object, prefix: str | None) -> tuple[int, str]:
-        self.requests.append(request)
-        arguments = request["arguments"]
-        resumed = next((each.partition("=")[2] for each in arguments if each.startswith("resume=")), None)
-        folder = Path(resumed or request["folder"])
-        code = next((self.codes[each] for each in arguments if each in self.codes), 0)
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        (folder / "checkpoints" / "last.safetensors").touch()
-        values = self.lines(next((each for each in arguments if each.startswith("seed=")), ""))
-        lines = [
-            {"step": step, self.figure: value, "accuracy/class": step / 10}
-            for step, value in enumerate(values, start=1)
-        ]
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        status = {0: "done", 4: "collapsed"}.get(code, "")
-        record = {
-            "threads": 1,
-            "config": {"evaluation": {"metrics": ["frechet"]}},
-            **({"ended": {"status": status, "seconds": 2.0}} if status else {}),
-        }
-        (folder / "config.json").write_text(json.dumps(record))
-        return code, "Traceback (most recent call last):\nOSError: gone\n" if code == 1 else ""
-
-    def asked(self) -> list[str]:
-        """The folders that were asked for since this was last asked, `+` before those that went on."""
-        found = [
-            "+" + Path(each["arguments"][0]).name if each["folder"] is None else Path(each["folder"]).name
-            for each in self.requests
-        ]
-        self.requests.clear()
-        return sorted(found)
-
-
-@pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch, here: Path) -> Runs:
-    stand_in = Runs()
-    monkeypatch.setattr(jobs, "_run_process", stand_in)
-    return stand_in
-
-
 def test_a_sweep_of_images_is_ranked_by_a_frechet_distance(
-    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str]
+    fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs.lines = lambda override: [9.0, float(override.partition("=")[2])]
+    fake_jobs.lines = lambda override: [9.0, float(override.partition("=")[2])]
     assert run_command("train", ["-m", "dataset=shapes", "loss=hinge,minimax", "seed=2,1", "steps=3"]) == 0
     assert "also set: evaluation.metrics=[frechet]" in capsys.readouterr().out
-    assert all(request["arguments"][-1] == "evaluation.metrics=[frechet]" for request in runs.requests)
-    board = board_in(here)
+    assert all(request["arguments"][-1] == "evaluation.metrics=[frechet]" for request in fake_jobs.requests)
+    board = load_leaderboard(here)
     assert (board["metric"], board["better"]) == ("frechet-classifier", "lower")
     assert [row["values"] for row in board["rows"]] == [[2.0, 1.0]] * 2
     assert "seed=1 " in board["rows"][0]["repeat"]
-    runs.requests.clear()
+    fake_jobs.requests.clear()
     for named in ("evaluation.metrics=[kernel]", "evaluation.best=accuracy/class"):
         command = ["-m", "dataset=shapes", "conditioning=projection", "seed=2,1", "steps=3", named]
         assert run_command("train", command) == 0
     assert "also set" not in capsys.readouterr().out
-    assert not any("frechet" in argument for request in runs.requests for argument in request["arguments"])
+    assert not any("frechet" in argument for request in fake_jobs.requests for argument in request["arguments"])
 
 
 @pytest.mark.parametrize("key", ["image_size=16,32", "dataset.image_channels=1,3", "evaluation.n=20,40"])
 def test_a_sweep_over_what_figures_are_measured_on_is_not_ranked(
-    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str], key: str
+    fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str], key: str
 ) -> None:
     name, _, values = key.partition("=")
     assert run_command("train", ["-m", "dataset=shapes", key, "seed=1", "steps=3"]) == 0
@@ -334,100 +264,100 @@ def test_a_sweep_over_what_figures_are_measured_on_is_not_ranked(
     assert f"not ranked if frechet is measured on different data: runs differ in {name}" in told
     assert f"they differ in {name} ({values.replace(',', ', ')})" in " ".join(told.split())
     assert "repeat the best run" not in told
-    assert [row["mean"] for row in board_in(here)["rows"]] == [1.0, 1.0]
+    assert [row["mean"] for row in load_leaderboard(here)["rows"]] == [1.0, 1.0]
 
 
-def test_the_figure_is_that_of_the_checkpoint_a_user_gets(runs: Runs, here: Path) -> None:
+def test_the_figure_is_that_of_the_checkpoint_a_user_gets(fake_jobs: FakeJobs, here: Path) -> None:
     """Of `best.safetensors` where there is one."""
-    runs.lines = lambda override: [3.0, 1.0, 2.0]
+    fake_jobs.lines = lambda override: [3.0, 1.0, 2.0]
     command = ["-m", "dataset=shapes", "seed=1", "steps=3"]
     assert run_command("train", command) == 0
-    assert board_in(here)["rows"][0]["mean"] == 2.0
+    assert load_leaderboard(here)["rows"][0]["mean"] == 2.0
     run = next(here.glob("outputs/*/sweep_*/0"))
     (run / "checkpoints" / "best.safetensors").touch()
     (run / "outcome.json").unlink()
     assert run_command("train", command) == 0
-    assert board_in(here)["rows"][0]["mean"] == 1.0
+    assert load_leaderboard(here)["rows"][0]["mean"] == 1.0
     figures = {"step": 2, "frechet-classifier": 1.0, "accuracy/class": 0.2}  # all of one checkpoint
-    assert board_in(here)["jobs"][0]["figures"] == figures
-    assert len(runs.requests) == 1
+    assert load_leaderboard(here)["jobs"][0]["figures"] == figures
+    assert len(fake_jobs.requests) == 1
 
 
-def test_what_is_run_again_and_where(runs: Runs, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs.codes = {"seed=1": 1, "seed=2": 7, "seed=3": -9, "seed=4": 4, "seed=5": 130, "seed=6": -11}
+def test_what_is_run_again_and_where(fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_jobs.codes = {"seed=1": 1, "seed=2": 7, "seed=3": -9, "seed=4": 4, "seed=5": 130, "seed=6": -11}
     command = ["-m", "dataset=shapes", "steps=3", "seed=range(0,7)"]
     assert run_command("train", command) == 1
-    board = board_in(here)
-    assert statuses(board) == ["done", "raised", "exited", "killed", "collapsed", "stopped", "killed"]
+    board = load_leaderboard(here)
+    assert job_statuses(board) == ["done", "raised", "exited", "killed", "collapsed", "stopped", "killed"]
     assert board["jobs"][1]["reason"] == "raised OSError: gone"
     assert board["jobs"][6]["reason"] == "killed by SIGSEGV"
-    assert runs.asked() == ["0", "1", "2", "3", "4", "5", "6"]
+    assert fake_jobs.take_requested_folders() == ["0", "1", "2", "3", "4", "5", "6"]
     assert run_command("train", command) == 1  # fails as before
-    assert runs.asked() == ["+3", "+5", "+6", "1-2", "2-2"]
+    assert fake_jobs.take_requested_folders() == ["+3", "+5", "+6", "1-2", "2-2"]
     assert "begun before: 1 done, 1 raised, 1 exited, 2 killed, 1 collapsed, 1 stopped; runs jobs 1, 2, 3, 5, 6" in (
         capsys.readouterr().out
     )
-    runs.codes = {}
+    fake_jobs.codes = {}
     assert run_command("train", command) == 4
-    assert runs.asked() == ["1-3", "2-3"]  # what went on is done
+    assert fake_jobs.take_requested_folders() == ["1-3", "2-3"]  # what went on is done
     assert run_command("train", command) == 4
-    assert runs.asked() == []
+    assert fake_jobs.take_requested_folders() == []
     assert "fresh=true begins another" in capsys.readouterr().out
     assert run_command("train", [*command, "fresh=true"]) == 0
-    assert len(runs.asked()) == 7
+    assert len(fake_jobs.take_requested_folders()) == 7
     assert len(list(here.glob("outputs/*/sweep_*"))) == 2
     assert run_command("train", command) == 0  # the newest is gone on with
-    assert runs.asked() == []
+    assert fake_jobs.take_requested_folders() == []
 
 
-def test_a_killed_job_without_a_checkpoint_begins_afresh(runs: Runs, here: Path) -> None:
-    runs.codes = {"seed=1": -9}
+def test_a_killed_job_without_a_checkpoint_begins_afresh(fake_jobs: FakeJobs, here: Path) -> None:
+    fake_jobs.codes = {"seed=1": -9}
     command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
     assert run_command("train", command) == 137
     (next(here.glob("outputs/*/sweep_*/0")) / "checkpoints" / "last.safetensors").unlink()
-    runs.asked()
-    runs.codes = {}
+    fake_jobs.take_requested_folders()
+    fake_jobs.codes = {}
     assert run_command("train", command) == 0
-    assert runs.asked() == ["0-2"]
+    assert fake_jobs.take_requested_folders() == ["0-2"]
 
 
-def test_a_sweep_is_the_same_whatever_its_order_and_pace(runs: Runs, here: Path) -> None:
+def test_a_sweep_is_the_same_whatever_its_order_and_pace(fake_jobs: FakeJobs, here: Path) -> None:
     command = ["-m", "dataset=shapes", "steps=3"]
     assert run_command("train", [*command, "optimizer.lr=1e-3,1e-4", "seed=1,2"]) == 0
-    assert len(runs.asked()) == 4
+    assert len(fake_jobs.take_requested_folders()) == 4
     assert run_command("train", ["-m", "seed=2,1", "optimizer.lr=0.0001,0.001", "jobs=2", *command[1:]]) == 0
-    assert runs.asked() == []
+    assert fake_jobs.take_requested_folders() == []
     for other in (
         ["seed=1,2"],
         ["optimizer.lr=1e-3,1e-5", "seed=1,2"],
         ["optimizer.lr=1e-3,1e-4", "seed=1,2", "keep=5"],
     ):
         assert run_command("train", [*command, *other]) == 0
-        assert len(runs.asked()) in (2, 4)
+        assert len(fake_jobs.take_requested_folders()) in (2, 4)
     assert len(list(here.glob("outputs/*/sweep_*"))) == 4
 
 
-def test_values_that_are_equal_are_one_job(runs: Runs, here: Path) -> None:
+def test_values_that_are_equal_are_one_job(fake_jobs: FakeJobs, here: Path) -> None:
     assert run_command("train", ["-m", "dataset=shapes", "steps=3", "optimizer.lr=0.001,1e-3"]) == 0
-    assert runs.asked() == ["0"]
+    assert fake_jobs.take_requested_folders() == ["0"]
 
 
-def test_several_at_a_time_share_the_cores(runs: Runs, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_at_a_time_share_the_cores(fake_jobs: FakeJobs, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(9)))
     command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
     for more, expected in ((["jobs=2"], ["threads=4"]), (["jobs=2", "threads=3"], ["threads=3"]), ([], [])):
         assert run_command("train", [*command, *more, "fresh=true"]) == 0
-        for request in runs.requests:
+        for request in fake_jobs.requests:
             assert [each for each in request["arguments"] if each.startswith("threads=")] == expected
             assert not any(each.startswith(("jobs=", "fresh=")) for each in request["arguments"])
-        runs.asked()
+        fake_jobs.take_requested_folders()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert run_command("train", [*command, "jobs=2", "fresh=true"]) == 0
-    assert not any(each.startswith("threads=") for request in runs.requests for each in request["arguments"])
+    assert not any(each.startswith("threads=") for request in fake_jobs.requests for each in request["arguments"])
 
 
-def test_edited_and_torn_notes_are_no_reason_to_fail(runs: Runs, here: Path) -> None:
+def test_edited_and_torn_notes_are_no_reason_to_fail(fake_jobs: FakeJobs, here: Path) -> None:
     command = ["-m", "dataset=shapes", "steps=3", "seed=1,2,3"]
     assert run_command("train", command) == 0
     sweep = next(here.glob("outputs/*/sweep_*"))
@@ -435,10 +365,10 @@ def test_edited_and_torn_notes_are_no_reason_to_fail(runs: Runs, here: Path) -> 
     (sweep / "0" / "outcome.json").write_text("{")
     (sweep / "1" / "outcome.json").write_text(json.dumps(note | {"folder": "../../..", "job": 7, "reason": "a\nb\x1b"}))
     (sweep / "2" / "outcome.json").write_text(json.dumps(note | {"figures": [1], "status": 3}))
-    runs.asked()
+    fake_jobs.take_requested_folders()
     assert run_command("train", command) == 0
-    assert runs.asked() == []  # their runs say that they are done
-    board = board_in(here)
+    assert fake_jobs.take_requested_folders() == []  # their runs say that they are done
+    board = load_leaderboard(here)
     assert [job["folder"] for job in board["jobs"]] == ["0", "1", "2"]
     assert board["jobs"][1]["reason"] == "a b"
     odd = {"figures": {"frechet-classifier": float("nan"), "recall-x": 10**400, "kernel-classifier": 2}}
@@ -449,7 +379,7 @@ def test_edited_and_torn_notes_are_no_reason_to_fail(runs: Runs, here: Path) -> 
     (sweep / "1" / "outcome.json").write_text(json.dumps(note | odd))
     (sweep / "2" / "outcome.json").write_text("[" * 100_000 + "]" * 100_000)
     assert run_command("train", command) == 1
-    edited = board_in(here)["jobs"]
+    edited = load_leaderboard(here)["jobs"]
     assert [job["seed"] for job in edited] == [None, None, 3]
     assert (edited[1]["figures"], edited[1]["config"]) == ({"kernel-classifier": 2}, {"seed": 2})
     assert edited[2]["status"] == "done"
@@ -458,7 +388,9 @@ def test_edited_and_torn_notes_are_no_reason_to_fail(runs: Runs, here: Path) -> 
     assert len(list(here.glob("outputs/*/sweep_*"))) == 2
 
 
-def test_a_sweep_in_use_is_told_in_one_line(runs: Runs, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_in_use_is_told_in_one_line(
+    fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
     assert run_command("train", command) == 0
     capsys.readouterr()
@@ -474,7 +406,7 @@ def test_a_job_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
     """batch_size=500 is more than the data have."""
     done = run_process(
         "train",
-        *without(UNJUDGED, "batch_size"),
+        *without(UNEVALUATED_IMAGES, "batch_size"),
         "-m",
         "steps=1",
         "batch_size=8,500",
@@ -485,7 +417,7 @@ def test_a_job_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     board = json.loads(next(tmp_path.glob("a 'b'*/*/*/sweep_*/leaderboard.json")).read_text())
-    assert statuses(board) == ["done", "refused"]
+    assert job_statuses(board) == ["done", "refused"]
     assert "batch_size=500: the data set has 200 samples" in board["jobs"][1]["reason"]
     assert "batch_size=500: the data set has 200 samples" in done.stdout
 
@@ -565,7 +497,7 @@ def test_what_follows_a_swept_key_is_swept_with_it(here: Path) -> None:
     ],
 )
 def test_the_figure_that_is_named_is_worked_out(
-    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str], best: str, brought: str
+    fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str], best: str, brought: str
 ) -> None:
     command = [
         "-m",
@@ -575,11 +507,11 @@ def test_the_figure_that_is_named_is_worked_out(
         f"evaluation.best={best}",
         "conditioning=projection",
     ]
-    runs.figure = best.partition(",")[0]
+    fake_jobs.metric = best.partition(",")[0]
     assert run_command("train", command) == 0
-    last = {request["arguments"][-1] for request in runs.requests if "metrics" in request["arguments"][-1]}
+    last = {request["arguments"][-1] for request in fake_jobs.requests if "metrics" in request["arguments"][-1]}
     assert last == ({f"evaluation.metrics={brought}"} if brought else set())
-    assert board_in(here)["metric"] == runs.figure
+    assert load_leaderboard(here)["metric"] == fake_jobs.metric
     capsys.readouterr()
     assert run_command("train", [*command, "evaluation.metrics=[frechet,precision_recall,kernel]", "name=b"]) in (0, 2)
     assert "also set" not in capsys.readouterr().out
@@ -618,20 +550,20 @@ def test_two_equal_commands_at_once_are_one_sweep(here: Path, monkeypatch: pytes
 
 
 def test_a_full_disk_ends_no_sweep(
-    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, data: dict[str, Any]) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(jobs, "write_json", full)
     assert run_command("train", ["-m", "dataset=shapes", "steps=3", "seed=1,2"]) == 0
-    assert runs.asked() == ["0", "1"]
+    assert fake_jobs.take_requested_folders() == ["0", "1"]
     assert "1/outcome.json: cannot be written (No space left on device); going on" in capsys.readouterr().out
-    assert statuses(board_in(here)) == ["done"] * 2
+    assert job_statuses(load_leaderboard(here)) == ["done"] * 2
 
 
 def test_a_sweep_whose_settings_are_others_now_is_named(
-    runs: Runs, here: Path, capsys: pytest.CaptureFixture[str]
+    fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["-m", "dataset=shapes", "steps=3", "seed=1,2"]
     assert run_command("train", command) == 0
@@ -643,7 +575,7 @@ def test_a_sweep_whose_settings_are_others_now_is_named(
     assert f"{before.relative_to(here)} was begun by the same command, which now has other settings" in (
         capsys.readouterr().out
     )
-    assert len(runs.asked()) == 4
+    assert len(fake_jobs.take_requested_folders()) == 4
     for more in ([], ["fresh=true"]):
         assert run_command("train", [*command, *more]) == 0
         assert "by the same command" not in capsys.readouterr().out

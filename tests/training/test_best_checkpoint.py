@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY_IMAGES, compose
-from test_resume import metrics
 
 from gan_cli.cli.main import run_command
 from gan_cli.errors import StorageError, UsageError
@@ -19,6 +17,8 @@ from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS, read_record, write_record
 from gan_cli.training import best_checkpoint, loop
 from gan_cli.training.run import Run
+from support.configs import TINY_IMAGES, compose
+from support.runs import logged_metrics
 
 JUDGED = (*TINY_IMAGES, "training.evaluate_every=1", "evaluation.metrics=[frechet]")
 BOTH = (*TINY_IMAGES, "training.evaluate_every=1", "evaluation.metrics=[frechet,precision_recall]")
@@ -81,7 +81,7 @@ def test_higher_is_better_of_some(judged: dict[int, float], train: Callable[...,
 def test_a_run_without_evaluations_on_the_way_has_no_best(judged: dict[int, float], train: Callable[..., Path]) -> None:
     run = train(*TINY_IMAGES, "evaluation.metrics=[frechet]", "steps=3")
     assert not (run / CHECKPOINTS / "best.safetensors").exists()
-    assert metrics(run)[-1]["frechet-classifier"] == 2.0
+    assert logged_metrics(run)[-1]["frechet-classifier"] == 2.0
 
 
 def test_patience_ends_a_run(

@@ -13,8 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import TINY_IMAGES, around_updates, compose
-from test_resume import assert_equal_runs, last
 
 from gan_cli import api
 from gan_cli.cli.main import run_command
@@ -27,6 +25,9 @@ from gan_cli.training import periodic_evaluation as evaluation
 from gan_cli.training import throughput
 from gan_cli.training.budget import Budget, parse_duration
 from gan_cli.training.throughput import RunTimer
+from support.configs import TINY_IMAGES, compose
+from support.runs import assert_equal_runs, last_checkpoint
+from support.training import wrap_updates
 
 SECONDS = 60.0
 Neighbour = Callable[[float], float]  # how many times longer everything takes at a time
@@ -185,7 +186,7 @@ def training_at(timed: Callable[..., Clock], monkeypatch: pytest.MonkeyPatch) ->
             clock.spend(update)
             return step(*arguments)
 
-        around_updates(monkeypatch, play)
+        wrap_updates(monkeypatch, play)
 
     return begin
 
@@ -204,14 +205,14 @@ def test_a_stopped_run_goes_on_to_the_recorded_end(
     """After 3 s all takes half as long again; the run is stopped before, in and after the measurements of that."""
     training_at(0.1, lambda now: 1.0 if now < 3 else 1.5)
     whole = train(*BUDGET, "name=whole")
-    assert last(whole).counters.step < 45
+    assert last_checkpoint(whole).counters.step < 45
     assert len(recorded(whole)) > 1
     training_at(0.1, lambda now: 1.0 if now < 3 else 1.5, stop=stop)
     broken = train(*BUDGET, "name=broken", code=130)
-    seconds = last(broken).provenance.seconds
+    seconds = last_checkpoint(broken).provenance.seconds
     training_at(0.1, lambda now: 1.0 if now + seconds < 3 else 1.5)
     train(f"resume={broken}")
-    found = last(broken)
+    found = last_checkpoint(broken)
     assert found.counters.step == found.counters.total_steps
     assert found.provenance.seconds == pytest.approx(10, rel=0.05)
     if stop == 61:  # all was settled when it was stopped
@@ -252,7 +253,7 @@ def test_a_run_that_was_resumed_to_another_end_is_repeated_to_its_last(
     training_at(0.1)
     train(f"resume={one}", more)
     two = train(*keys[:-3], *keys[-2:], "name=two", f"replay={one}")
-    assert last(two).counters.step == last(one).counters.step > 30
+    assert last_checkpoint(two).counters.step == last_checkpoint(one).counters.step > 30
     assert_equal_runs(one, two)
     three = train(*keys[:-3], *keys[-2:], "name=three", f"replay={two}")
     assert_equal_runs(one, three)

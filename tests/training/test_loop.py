@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, around_updates, compose, played, without
 from PIL import Image
-from test_resume import assert_equal_runs, last, metrics
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
@@ -27,6 +25,9 @@ from gan_cli.objectives import losses
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.state.train_state import build_state, state_tensors
 from gan_cli.training.throughput import RunTimer
+from support.configs import TINY_IMAGES, compose, without
+from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
+from support.training import train_in_memory, wrap_updates
 
 CPU = torch.device("cpu")
 SINGLES = [(), *((name,) for name in REGULARIZER_OPTIONS)]
@@ -46,7 +47,7 @@ def test_every_loss_with_every_regularizer(loss: str, subset: tuple[str, ...]) -
         return
     config = compose(*overrides)
     before = {name: tensor.clone() for name, tensor in state_tensors(build_state(config, CPU)).items()}
-    state = played(config, 50 // config.training.n_critic)
+    state = train_in_memory(config, 50 // config.training.n_critic)
     after = state_tensors(state)
     assert all(tensor.isfinite().all() for tensor in after.values())
     for network in ("generator", "discriminator", "generator_ema"):
@@ -60,7 +61,7 @@ def test_equal_seeds_give_equal_runs_and_others_do_not(train: Callable[..., Path
     one = train(*TINY_IMAGES, "steps=6", "name=one")
     torch.manual_seed(99)  # nothing outside a run may reach into it
     assert_equal_runs(one, train(*TINY_IMAGES, "steps=6", "name=two"))
-    assert metrics(one) != metrics(train(*TINY_IMAGES, "steps=6", "seed=1", "name=three"))
+    assert logged_metrics(one) != logged_metrics(train(*TINY_IMAGES, "steps=6", "seed=1", "name=three"))
 
 
 def test_pictures_and_log_lines_do_not_change_training(train: Callable[..., Path]) -> None:
@@ -108,7 +109,7 @@ def test_what_a_run_leaves(train: Callable[..., Path]) -> None:
     assert {"gan_cli", "python", "packages", "git", "device", "threads", "started", "directory"} <= record.keys()
     again = shlex.split(record["command"])[1:]
     assert train_config.to_dict(compose(*again)) == record["config"]
-    line = metrics(run)[-1]
+    line = logged_metrics(run)[-1]
     assert line["step"] == 4
     assert line["images_seen"] == 4 * 5 * 8
     for key in (
@@ -160,14 +161,14 @@ def test_numbers_that_are_not_finite_stop_the_run_and_never_reach_a_file(
                 next(state.generator.parameters()).fill_(float("nan"))
         return outcome
 
-    around_updates(monkeypatch, poisoned)
+    wrap_updates(monkeypatch, poisoned)
     every = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1"]
     assert run_command("train", [*every, "steps=6", "name=nan"]) == 4
     error = capsys.readouterr().err
     assert "diverged" in error
     assert "step 3" in error
     run = next(here.glob("outputs/nan/*"))
-    assert last(run).counters.step == 2
+    assert last_checkpoint(run).counters.step == 2
     assert "diverged" in (run / "train.log").read_text()
     assert json.loads((run / "config.json").read_text())["ended"]["status"] == "diverged"
     assert "NaN" not in (run / "metrics.jsonl").read_text()
@@ -184,7 +185,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_next_line(
                 next(state.discriminator.parameters()).fill_(float("inf"))
         return step(state, *arguments)
 
-    around_updates(monkeypatch, poisoned)
+    wrap_updates(monkeypatch, poisoned)
     assert run_command("train", [*TINY_IMAGES, "steps=500", "name=nan"]) == 4
     assert re.search(r"diverged: .* is not finite at step [45];", capsys.readouterr().err)
     for line in next(here.glob("outputs/nan/*/metrics.jsonl")).read_text().splitlines():
@@ -199,7 +200,7 @@ def test_logs_on_a_full_disk_end_no_run(
     monkeypatch.setattr(runlog, "METRICS", "/dev/full")
     run = train(*TINY_IMAGES, "steps=3")
     assert capsys.readouterr().out.count("/dev/full cannot be written") == 1
-    assert last(run).counters.step == 3
+    assert last_checkpoint(run).counters.step == 3
 
 
 def test_a_full_disk_on_the_way_is_told_and_survived_but_not_at_the_end(
@@ -220,7 +221,7 @@ def test_a_full_disk_on_the_way_is_told_and_survived_but_not_at_the_end(
     monkeypatch.setattr(checkpoint, "_write", full_once)
     run = train(*every, "steps=3", "name=full")
     assert "warning" in (run / "train.log").read_text()
-    assert last(run).counters.step == 3
+    assert last_checkpoint(run).counters.step == 3
 
     def always_full(*arguments, **settings):
         raise OSError(28, "No space left on device")
@@ -236,11 +237,11 @@ def test_a_full_disk_on_the_way_is_told_and_survived_but_not_at_the_end(
 
 def test_a_budget_becomes_a_number_of_steps(train: Callable[..., Path]) -> None:
     run = train(*TINY_IMAGES, "budget=4s", "training.lr_schedule=linear")
-    found = last(run)
+    found = last_checkpoint(run)
     assert found.counters.total_steps == found.counters.step > 4
     assert 3 < found.provenance.seconds < 7
     assert "steps, estimated from the first 5 %" in (run / "train.log").read_text()
-    assert metrics(run)[-1]["learning_rate/generator"] < 0.3 * 1e-3  # the schedule knew its end
+    assert logged_metrics(run)[-1]["learning_rate/generator"] < 0.3 * 1e-3  # the schedule knew its end
     record = json.loads((run / "config.json").read_text())
     assert record["ended"]["total_steps"] == found.counters.total_steps
 
@@ -264,7 +265,7 @@ QUICK = "steps=1000"  # a sixth of the experiment's
 def ring_modes(seed: int, *overrides: str) -> tuple[int, float]:
     """Modes that hold a sample within 3 sigma, and the share of such samples, of 2,500."""
     config = compose("experiment=ring", f"seed={seed}", *overrides)
-    state = played(config)
+    state = train_in_memory(config)
     modes = known_modes(config.dataset)
     assert modes is not None
     samples = torch.cat(list(generate(state.sampler, latent_of(config), range(10_000, 12_500), 2500)))
@@ -298,14 +299,14 @@ def test_the_ring_is_covered_and_with_the_sign_of_a_loss_flipped_it_is_not(monke
 
 def test_modes_are_logged_and_told(train: Callable[..., Path]) -> None:
     run = train("experiment=ring", "steps=20", "batch_size=16", "training.log_every=10", "threads=1")
-    lines = metrics(run)
+    lines = logged_metrics(run)
     assert [line["step"] for line in lines] == [10, 20]
     for line in lines:
         assert line["modes/covered"] in range(9)
         assert 0 <= line["modes/share"] <= 1
         assert 0 <= line["modes/reverse_kl"] <= 2.08
     assert re.search(r"done: 20 steps .* \d of 8 modes, .*reverse KL", (run / "train.log").read_text())
-    assert not any("modes/covered" in line for line in metrics(train(*TINY_IMAGES, "steps=1")))
+    assert not any("modes/covered" in line for line in logged_metrics(train(*TINY_IMAGES, "steps=1")))
 
 
 @pytest.mark.parametrize(

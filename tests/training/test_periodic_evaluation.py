@@ -6,9 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY_IMAGES, without
-from test_folder import write
-from test_resume import metrics
 from torch import nn
 
 from gan_cli.cli.main import run_command
@@ -17,6 +14,9 @@ from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS, read_record
 from gan_cli.training import periodic_evaluation
+from support.configs import TINY_IMAGES, without
+from support.images import write_image
+from support.runs import logged_metrics
 
 ASKED = (
     "evaluation.metrics=[frechet,precision_recall]",
@@ -29,7 +29,7 @@ ASKED = (
 @pytest.mark.parametrize("more", [[], ["conditioning=projection"], ["architecture.generator.normalization=batch"]])
 def test_they_are_those_of_gan_eval(train: Callable[..., Path], more: list[str]) -> None:
     run = train(*TINY_IMAGES, *ASKED, *more, "steps=4")
-    lines = {line["step"]: line for line in metrics(run)}
+    lines = {line["step"]: line for line in logged_metrics(run)}
     assert {step for step, line in lines.items() if "frechet-random" in line} == {2, 4}
     found, _ = checkpoint.load_newest(run / CHECKPOINTS)
     judged = evaluate_checkpoint(found, metrics=["frechet", "precision_recall"], extractor="random", n=60, resamples=0)
@@ -62,7 +62,7 @@ def test_training_is_as_without_them(train: Callable[..., Path]) -> None:
 
 def test_points_are_compared_by_their_coordinates(train: Callable[..., Path]) -> None:
     run = train("experiment=ring", "steps=3", "threads=1", "evaluation.metrics=[frechet,kernel]", "evaluation.n=200")
-    last = metrics(run)[-1]
+    last = logged_metrics(run)[-1]
     assert last["frechet-points"] > 0
     assert "kernel-points" in last
 
@@ -90,8 +90,8 @@ def test_a_resumed_run_is_judged_alike(train: Callable[..., Path]) -> None:
     whole = train(*TINY_IMAGES, *ASKED, "steps=4", "training.lr_schedule=constant", "name=whole")
     halves = train(*TINY_IMAGES, *ASKED, "steps=2", "training.lr_schedule=constant", "name=halves")
     assert run_command("train", [f"resume={halves}", "extra_steps=2"]) == 0
-    assert [line.get("frechet-random") for line in metrics(whole)] == [
-        line.get("frechet-random") for line in metrics(halves)
+    assert [line.get("frechet-random") for line in logged_metrics(whole)] == [
+        line.get("frechet-random") for line in logged_metrics(halves)
     ]
 
 
@@ -101,7 +101,7 @@ def test_a_classifier_at_chance_says_nothing_of_classes(
     guesses = Classifier(nn.Sequential(), 0.1)
     monkeypatch.setattr(periodic_evaluation, "load_or_train_classifier", lambda *data: guesses)
     run = train(*TINY_IMAGES, "conditioning=projection", "steps=1", "training.evaluate_every=1")
-    assert not any("accuracy/class" in line for line in metrics(run))
+    assert not any("accuracy/class" in line for line in logged_metrics(run))
     out = capsys.readouterr().out
     assert out.count("no better than guessing (") == 1
     assert "%): it does not classify samples" in out
@@ -114,14 +114,14 @@ def test_no_classifier_is_trained_of_one_class(
     monkeypatch.setattr(periodic_evaluation, "load_or_train_classifier", lambda *data: pytest.fail("trained"))
     one = "dataset.classes=[filled circle]"
     run = train(*TINY_IMAGES, one, "conditioning=projection", "steps=1", "training.evaluate_every=1")
-    assert not any("accuracy/class" in line for line in metrics(run))
+    assert not any("accuracy/class" in line for line in logged_metrics(run))
     assert "classifier" not in capsys.readouterr().out
 
 
 def test_doubles_in_a_persons_own_pictures_are_told(train: Callable[..., Path], here: Path) -> None:
     for number in range(12):
         shade = (20 * min(number, 9), 0, 0)
-        write(here / "pictures" / f"{number}.png", shade, (16, 16))
+        write_image(here / "pictures" / f"{number}.png", shade, (16, 16))
     tiny = [override for override in TINY_IMAGES if "dataset" not in override]
     run = train("dataset=folder", "dataset.path=pictures", "dataset.cache=none", *tiny, "steps=1")
     assert "data: duplicates: 2 of 12 training images are copies of another" in (run / "train.log").read_text()

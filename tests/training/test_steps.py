@@ -6,7 +6,6 @@ import itertools
 
 import pytest
 import torch
-from conftest import TINY_IMAGES, compose, without
 from torch import Tensor, nn
 
 from gan_cli.config.train_config import Config
@@ -20,6 +19,7 @@ from gan_cli.training.alternation import Alternation, next_network
 from gan_cli.training.generator_loss import top_share
 from gan_cli.training.objective import ADA_RAMP, Objective, build_objective
 from gan_cli.training.steps import discriminator_step, draw_latents, generator_step, training_step
+from support.configs import TINY_IMAGES, compose, without
 
 CPU = torch.device("cpu")
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
-from test_folder import count_bad, encoded, in_pieces, load, noise, one, pixel, png, refusal
 
 from gan_cli.data.decoding import colour_profiles, conversion, value_ranges
+from support.image_folders import folder_error, load_folder, load_single_file, pixel
+from support.images import count_bad_images, damaged_copies, encode_image, noise_image, png_bytes
 
 SIZE = (16, 24)
 BACKGROUND = (0x80, 0x90, 0xFF)
@@ -162,7 +163,7 @@ def _write_array(path: Path, values: np.ndarray, ending: str) -> Image.Image:
 def _png16(values: np.ndarray) -> bytes:
     height, width, _ = values.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    whole = png(width, height, 16, 2, b"")
+    whole = png_bytes(width, height, 16, 2, b"")
     old = zlib.compress(b"\0" * height)
     start = whole.index(b"IDAT") - 4
     packed = b"IDAT" + zlib.compress(rows)
@@ -206,7 +207,7 @@ def test_300_pictures_of_every_kind_are_within_a_level_of_what_pillow_makes_of_t
     many: tuple[Path, list[Image.Image]], channels: int
 ) -> None:
     folder, images = many
-    data = load(folder, size=SIZE, channels=channels, background="#8090ff", value_range="auto", profiles="auto")
+    data = load_folder(folder, size=SIZE, channels=channels, background="#8090ff", value_range="auto", profiles="auto")
     assert len(data) == len(images) == 300
     seen = data.samples.permute(0, 2, 3, 1).numpy().astype(int)
     wanted = np.stack([reference(image, channels) for image in images])
@@ -224,7 +225,7 @@ def test_300_pictures_of_every_kind_are_within_a_level_of_what_pillow_makes_of_t
 
 def test_each_change_is_counted_in_the_line_and_in_the_record(many: tuple[Path, list[Image.Image]]) -> None:
     folder, images = many
-    data = load(folder, size=SIZE, background="#8090ff", value_range="auto", profiles="auto")
+    data = load_folder(folder, size=SIZE, background="#8090ff", value_range="auto", profiles="auto")
     grey = sum(image.mode in ("L", "LA", "1") for image in images)
     assert f"; {data.changes['turned_by_exif']} reoriented by EXIF; " in data.source
     assert data.changes["turned_by_exif"] == pytest.approx(130, abs=15)
@@ -235,7 +236,7 @@ def test_each_change_is_counted_in_the_line_and_in_the_record(many: tuple[Path, 
     assert data.source.endswith("; 54 of 16 bits and 27 of floats besides 219 of 8 bits, scaled to 8")
     assert data.value_range == "full"
     assert data.changes["used"] == 300
-    coloured = load(folder, size=SIZE, channels=1, value_range="auto").changes
+    coloured = load_folder(folder, size=SIZE, channels=1, value_range="auto").changes
     assert coloured["made_grey"] == 300 - grey
     assert coloured["brought_to_srgb"] == 0  # as in runs that are older than the key
 
@@ -243,11 +244,13 @@ def test_each_change_is_counted_in_the_line_and_in_the_record(many: tuple[Path, 
 def test_a_profile_is_converted_unless_it_is_srgb_or_to_be_ignored(tmp_path: Path) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for kind in ("PNG", "JPEG", "WEBP", "TIFF"):
-        content = encoded(Image.new("RGB", (8, 8), DARK_RED), kind, icc_profile=PROFILE)
-        red, green, _ = pixel(one(tmp_path, content, profiles="auto"))
+        content = encode_image(Image.new("RGB", (8, 8), DARK_RED), kind, icc_profile=PROFILE)
+        red, green, _ = pixel(load_single_file(tmp_path, content, profiles="auto"))
         assert (red < 20, green > 80) == (True, True), kind
-        assert pixel(one(tmp_path, content, profiles="ignore"))[0] > 90
-        plain = one(tmp_path, encoded(Image.new("RGB", (8, 8), DARK_RED), kind, icc_profile=srgb), profiles="convert")
+        assert pixel(load_single_file(tmp_path, content, profiles="ignore"))[0] > 90
+        plain = load_single_file(
+            tmp_path, encode_image(Image.new("RGB", (8, 8), DARK_RED), kind, icc_profile=srgb), profiles="convert"
+        )
         assert pixel(plain)[0] > 90
         assert "colour profile" not in plain.source
 
@@ -268,11 +271,13 @@ def test_a_damaged_profile_does_not_matter(profile: bytes) -> None:
 def test_16_bits_a_channel_keep_their_shades_in_a_range(tmp_path: Path, order: str, packed: bool, bands: int) -> None:
     values = np.random.default_rng(0).integers(0, 4096, (8, 8, bands), dtype=np.uint16)
     values[..., 3:] = 65535
-    data = one(tmp_path, tiff(values, order, packed=packed), "a.tif", channels=bands, value_range=(0.0, 4095.0))
+    data = load_single_file(
+        tmp_path, tiff(values, order, packed=packed), "a.tif", channels=bands, value_range=(0.0, 4095.0)
+    )
     wanted = np.rint(values[..., :3] * (255 / 4095)).transpose(2, 0, 1)
     assert np.abs(data.samples[0, :3].numpy() - wanted).max() <= 1
     assert bands == 3 or data.samples[0, 3].unique().tolist() == [255]
-    full = one(tmp_path, tiff(values, order, packed=packed), "a.tif", channels=bands, value_range="full")
+    full = load_single_file(tmp_path, tiff(values, order, packed=packed), "a.tif", channels=bands, value_range="full")
     assert full.samples[0, :3].max() == 15
 
 
@@ -283,19 +288,19 @@ def test_a_profile_counts_for_16_bits_too(tmp_path: Path) -> None:
     name = b"other\0\0" + zlib.compress(PROFILE)
     chunk = struct.pack(">I", len(name)) + b"iCCP" + name + struct.pack(">I", zlib.crc32(b"iCCP" + name))
     content = content[:33] + chunk + content[33:]
-    red, green, _ = pixel(one(tmp_path, content, value_range=(0.0, 4095.0), profiles="auto"))
+    red, green, _ = pixel(load_single_file(tmp_path, content, value_range=(0.0, 4095.0), profiles="auto"))
     assert (red < 20, green > 80) == (True, True)
-    assert pixel(one(tmp_path, content, value_range=(0.0, 4095.0)))[:2] == (100, 0)
+    assert pixel(load_single_file(tmp_path, content, value_range=(0.0, 4095.0)))[:2] == (100, 0)
 
 
 def test_a_picture_goes_by_its_content_where_its_ending_is_none_or_unknown(tmp_path: Path) -> None:
     image = Image.new("RGB", (8, 8), DARK_RED)
     for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF"):
-        (tmp_path / f"of_{kind}").write_bytes(encoded(image, kind))
+        (tmp_path / f"of_{kind}").write_bytes(encode_image(image, kind))
     for name in ("1.2.840.113", "a.jpg_large", "b.png!d", "note.txt"):
-        (tmp_path / name).write_bytes(encoded(image, "PNG"))
+        (tmp_path / name).write_bytes(encode_image(image, "PNG"))
     (tmp_path / "LICENSE").write_text("P for all")
-    data = load(tmp_path)
+    data = load_folder(tmp_path)
     assert len(data) == 12
     assert data.source.endswith("; 2 other files")
     assert (data.samples[:, 0].int() - 100).abs().max() < 5
@@ -304,7 +309,7 @@ def test_a_picture_goes_by_its_content_where_its_ending_is_none_or_unknown(tmp_p
 def test_kinds_that_are_not_read_are_refused_by_name_with_a_way(tmp_path: Path) -> None:
     for name in ("a.heic", "b.cr2", "c.svg", "d.dcm", "e.exr"):
         (tmp_path / name).write_bytes(b"?")
-    message = refusal(tmp_path)
+    message = folder_error(tmp_path)
     assert "a.heic (heic is not read, convert it to png), b.cr2 (cr2 is not read, develop it to tif or png)" in message
 
 
@@ -314,9 +319,9 @@ def test_damaged_pictures_of_every_format_are_bad_or_good_but_never_a_traceback(
 ) -> None:
     target = conversion.TargetFormat((8, 8), 3, "white", value_range=value_range, profiles="auto")
     random = np.random.default_rng(0)
-    image = noise(24, 20)
-    contents = [encoded(image, kind) for kind in ("GIF", "TIFF", "PPM", "JPEG2000", "AVIF")]
-    contents.append(encoded(image, "TIFF", compression="tiff_lzw", icc_profile=PROFILE))
+    image = noise_image(24, 20)
+    contents = [encode_image(image, kind) for kind in ("GIF", "TIFF", "PPM", "JPEG2000", "AVIF")]
+    contents.append(encode_image(image, "TIFF", compression="tiff_lzw", icc_profile=PROFILE))
     contents.append(tiff(random.integers(0, 65536, (9, 9, 3)).astype(np.uint16), "<", packed=True))
-    contents.append(encoded(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"))
-    assert count_bad(in_pieces(contents, cuts=10, times=12), target) >= 60
+    contents.append(encode_image(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"))
+    assert count_bad_images(damaged_copies(contents, cuts=10, times=12), target) >= 60

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_folder import load, refusal, write
 
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
@@ -19,6 +18,8 @@ from gan_cli.data.load_dataset import with_value_range
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.image_folders import read_folders
 from gan_cli.evaluation.real_data import find_real_data
+from support.image_folders import folder_error, load_folder
+from support.images import write_image
 
 
 def grey(folder: Path, low: int, high: int, count: int = 4, kind: type = np.uint16, first: int = 0) -> Path:
@@ -32,7 +33,7 @@ def grey(folder: Path, low: int, high: int, count: int = 4, kind: type = np.uint
 
 
 def auto(folder: Path, **options: object) -> Dataset:
-    return load(folder, channels=1, value_range="auto", **options)
+    return load_folder(folder, channels=1, value_range="auto", **options)
 
 
 def test_12_bits_in_16_keep_256_shades_by_one_range_for_all(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_12_bits_in_16_keep_256_shades_by_one_range_for_all(tmp_path: Path) -> N
 
 def test_full_darkens_them_as_before_and_says_so(tmp_path: Path) -> None:
     folder = grey(tmp_path / "a", 0, 4095)
-    data = load(folder, channels=1)
+    data = load_folder(folder, channels=1)
     assert data.samples.max() == 16
     assert data.source.endswith(
         "; 4 of 16 bits, scaled to 8: values 0 to 4,095 of 65,535, few shades are left;"
@@ -70,13 +71,13 @@ def test_16_bits_that_use_their_range_are_as_they_were(tmp_path: Path) -> None:
     folder = grey(tmp_path / "a", 100, 40000)
     data = auto(folder)
     assert data.source.endswith("; 4 of 16 bits, scaled to 8")
-    assert data.fingerprint == load(folder, channels=1).fingerprint
+    assert data.fingerprint == load_folder(folder, channels=1).fingerprint
     assert data.value_range == "full"
 
 
 def test_one_that_is_asked_for_cuts_off_what_is_beyond(tmp_path: Path) -> None:
     folder = grey(tmp_path / "a", 0, 4095)
-    data = load(folder, channels=1, value_range=(1000.0, 2000.0))
+    data = load_folder(folder, channels=1, value_range=(1000.0, 2000.0))
     assert data.source.endswith("1,000 to 2,000 scaled to 0..255; 4 with values outside that range, clipped")
     assert (data.samples.min(), data.samples.max()) == (0, 255)
     assert data.changes["values_cut_off"] == 4
@@ -90,7 +91,7 @@ def test_masks_of_8_bits_are_told_and_spread_where_that_is_asked_for(tmp_path: P
     data = auto(folder)
     assert data.samples.max() == 1
     assert data.source.endswith("values 0 to 1 of 255: nearly black; dataset.value_range=[0,1] scales them to 0..255")
-    spread = load(folder, channels=1, value_range=(0.0, 1.0))
+    spread = load_folder(folder, channels=1, value_range=(0.0, 1.0))
     assert spread.samples.unique().tolist() == [0, 255]
     assert torch.equal(spread.samples, data.samples * 255)
     assert spread.source.endswith("; 0 to 1 scaled to 0..255")
@@ -105,24 +106,24 @@ def test_a_set_with_one_bright_picture_is_not_nearly_black(tmp_path: Path) -> No
 @pytest.mark.parametrize("asked", ["auto", (0.0, 4095.0)])
 def test_pictures_of_8_bits_among_deep_ones_stay_as_they_are(tmp_path: Path, asked: value_ranges.ValueRange) -> None:
     folder = grey(tmp_path / "a", 0, 4095)
-    write(folder / "x.png", 200, mode="L")
-    data = load(folder, channels=1, value_range=asked)
+    write_image(folder / "x.png", 200, mode="L")
+    data = load_folder(folder, channels=1, value_range=asked)
     assert data.samples[-1].unique().tolist() == [200]
     assert data.samples[0].max() == 255
     assert "; 4 of 16 bits besides 1 of 8 bits, values" in data.source
-    again = load(folder, channels=1, value_range=data.value_range)  # as a run that goes on has it recorded
+    again = load_folder(folder, channels=1, value_range=data.value_range)  # as a run that goes on has it recorded
     assert again.fingerprint == data.fingerprint
 
 
 def test_48_bit_colour(tmp_path: Path) -> None:
-    from test_folder import png
+    from support.images import png_bytes
 
     tmp_path.joinpath("a").mkdir()
     rows = np.random.default_rng(0).integers(0, 4096, (4, 8, 3))
     for index, row in enumerate(rows):
-        content = png(8, 8, 16, 2, struct.pack(">24H", *row.flatten().tolist()))
+        content = png_bytes(8, 8, 16, 2, struct.pack(">24H", *row.flatten().tolist()))
         (tmp_path / "a" / f"{index}.png").write_bytes(content)
-    data = load(tmp_path / "a", value_range="auto")
+    data = load_folder(tmp_path / "a", value_range="auto")
     assert data.value_range == (0.0, 4095.0)
     wanted = np.rint(rows * 255 / 4095).transpose(0, 2, 1)
     assert np.abs(data.samples[:, :, 0].numpy() - wanted).max() == 0
@@ -137,7 +138,7 @@ def test_values_that_are_no_16_bits(tmp_path: Path) -> None:
     data = auto(folder)
     assert data.value_range == (-1000.0, 1000.0)
     assert np.array_equal(data.samples[0, 0], np.rint((values + 1000) * 255 / 2000))
-    assert "has values beyond 16 bits; dataset.value_range=auto takes" in refusal(folder, channels=1)
+    assert "has values beyond 16 bits; dataset.value_range=auto takes" in folder_error(folder, channels=1)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_floats(tmp_path: Path, low: float, high: float, wanted: value_ranges.Va
     assert np.abs(data.samples[0, 0].numpy() - (values - low) * 255 / (high - low)).max() <= 0.51
     values[3, 3] = np.nan
     np.save(tmp_path / "a.npy", values)
-    assert "a.npy (has values that are not finite)" in refusal(tmp_path)
+    assert "a.npy (has values that are not finite)" in folder_error(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_a_run_records_the_range_and_takes_the_same_for_other_pictures(tmp_path:
     assert settled.dataset.value_range == (0.0, 4095.0)
     assert train_config.parse_unvalidated(train_config.to_dict(settled)) == settled
     assert with_value_range(settled, data) == settled
-    darker = load(grey(tmp_path / "b", 0, 200), channels=1, value_range=settled.dataset.value_range)
+    darker = load_folder(grey(tmp_path / "b", 0, 200), channels=1, value_range=settled.dataset.value_range)
     assert darker.samples.max() == 12
 
 
@@ -236,6 +237,6 @@ def test_two_folders_are_compared_by_one_range(tmp_path: Path) -> None:
 
 def test_a_range_of_deep_pictures_leaves_those_of_8_bits_alone(tmp_path: Path) -> None:
     folder = grey(tmp_path / "a", 0, 255, kind=np.uint8)
-    data = load(folder, channels=1, value_range=(0.0, 4095.0))
-    assert data.fingerprint == load(folder, channels=1).fingerprint
+    data = load_folder(folder, channels=1, value_range=(0.0, 4095.0))
+    assert data.fingerprint == load_folder(folder, channels=1).fingerprint
     assert data.source.endswith("; all of 8 bits, to which dataset.value_range=[0,4095] does not apply: unchanged")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import compose
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
@@ -21,6 +20,7 @@ from gan_cli.evaluation.metrics.classifier import Classifier, load_or_train_clas
 from gan_cli.evaluation.metrics.mode_coverage import count_labels, simulate_mode_floor
 from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
 from gan_cli.training.periodic_evaluation import unstack_digits
+from support.configs import compose
 
 FINGERPRINT = "ab" * 32
 TEN = [Attribute("", 0, 10)]

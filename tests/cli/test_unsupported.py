@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY_IMAGES, without
 
 from gan_cli.cli.main import run_command
+from support.configs import TINY_IMAGES, without
 
 LINES = {
     "train precision=fp16": "precision=fp16: is not supported, its range needs loss scaling; use auto, fp32, bf16",

@@ -1,9 +1,10 @@
-"""A Python that has imported torch and gan_cli already: a server forks itself for each process that a test starts.
+"""A Python that has imported torch and gan_cli already, to start the processes of tests fast.
 
-Importing torch takes two seconds, most of what a short run takes. `warm_python()` is a program to use as
-`sys.executable`: `program -m gan_cli.cli train ...` is a process of its own, with its own folder, environment, standard
-streams, signals and exit code. What it cannot stand for (other modules, other `PYTHON...` variables) it leaves to the
-real Python; `WARM_PATH=1` beside a `PYTHONPATH` says that what is imported already may stay, whatever is on that path.
+Importing torch takes two seconds, most of the time of a short run. `preloaded_python()` is a program to use as
+`sys.executable`. A server forks itself for each `program -m gan_cli.cli train ...`, which so has its own process,
+current folder, environment, standard streams, signals and exit code. Other modules, and other values of `PYTHON...`
+variables, need a new interpreter: then the program starts the real Python. `PRELOADED_PATH=1` beside a `PYTHONPATH`
+states that the imported modules are right for that path too.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PRELOADED = (
     "gan_cli.cli.sweep_job",
 )
 
-# The program: hands its arguments, folder, environment and streams to the server, and ends as its child does.
+# The program: sends its arguments, folder, environment and streams to the server, and exits as its child does.
 CLIENT = """#!{python} -IS
 import marshal, os, signal, socket, sys
 
@@ -41,7 +42,7 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 FIXED = {fixed!r}  # what the server's interpreter and torch were started with
 
 def fixed(key):
-    return key.startswith(("PYTHON", "OMP_", "MKL_")) and not (key == "PYTHONPATH" and "WARM_PATH" in os.environ)
+    return key.startswith(("PYTHON", "OMP_", "MKL_")) and not (key == "PYTHONPATH" and "PRELOADED_PATH" in os.environ)
 
 def main(arguments):
     ours = arguments[:1] == ["-m"] and arguments[1].startswith("gan_cli.")
@@ -76,11 +77,11 @@ main(sys.argv[1:])
 
 
 @functools.cache
-def warm_python() -> str:
-    """The program, whose server lives as long as this process; the real Python where there are no `pidfd`s."""
+def preloaded_python() -> str:
+    """Starts the server, which ends with this process. Returns the program; without pidfds, the real Python."""
     if not hasattr(os, "pidfd_open"):
         return sys.executable
-    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    folder = Path(tempfile.mkdtemp(prefix="python-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     program, address = folder / "python", str(folder / "socket")
     fixed = {name: value for name, value in os.environ.items() if name.startswith(("PYTHON", "OMP_", "MKL_"))}
@@ -101,24 +102,24 @@ def warm_python() -> str:
     return str(program)
 
 
-# --- the server's side -------------------------------------------------------------------------------------------
+# --- the server ------------------------------------------------------------------------------------------------
 
 
 def serve(address: str) -> tuple[list[str], str, dict[bytes, bytes], str]:
-    """Forks for each request. Returns in the child, with the request; ends when its standard input does."""
+    """Forks for each request and returns the request in the child. Exits when its standard input is closed."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
     os.write(1, b"+")
     silent = os.open(os.devnull, os.O_RDWR)
     os.dup2(silent, 1)
-    running: dict[int, tuple[int, socket.socket]] = {}  # by the child's pidfd: its number, and who asked
+    running: dict[int, tuple[int, socket.socket]] = {}  # by the child's pidfd: its process id and the client
     while True:
-        asking = {connection.fileno(): pidfd for pidfd, (_, connection) in running.items()}
-        ready, _, _ = select.select([0, listener, *running, *asking], [], [])
+        clients = {connection.fileno(): pidfd for pidfd, (_, connection) in running.items()}
+        ready, _, _ = select.select([0, listener, *running, *clients], [], [])
         if 0 in ready:
             os._exit(0)
-        for pidfd in {asking[each] for each in ready if each in asking} - {*ready}:  # killed, who asked
+        for pidfd in {clients[each] for each in ready if each in clients} - {*ready}:  # their clients were killed
             os.kill(running[pidfd][0], signal.SIGKILL)
             ready.append(pidfd)
         for pidfd in [each for each in ready if each in running]:
@@ -151,11 +152,13 @@ def _receive(connection: socket.socket) -> tuple[Any, list[int]]:
 
 
 def _answer(connection: socket.socket, number: int) -> None:
-    with contextlib.suppress(BrokenPipeError):  # who asked was killed meanwhile
+    with contextlib.suppress(BrokenPipeError):  # the client was killed meanwhile
         connection.sendall(number.to_bytes(8, "big", signed=True))
 
 
 def main() -> None:
+    """Runs the server, and in each child the requested module."""
+    sys.path.pop(0)  # this folder, whose modules would hide packages of the same names
     for name in PRELOADED:
         __import__(name)
     from gan_cli.config.compose import compose_command
@@ -172,17 +175,17 @@ def main() -> None:
     os.environb.update(environment)
     sys.executable = program
     own = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:1] = [folder, *own]
+    sys.path[:0] = [folder, *own]
     if any(Path(path, "sitecustomize.py").is_file() for path in own):
         sys.modules.pop("sitecustomize", None)
         __import__("sitecustomize")
-    for number, name in enumerate(("stdin", "stdout", "stderr")):  # as fits what they are now
+    for number, name in enumerate(("stdin", "stdout", "stderr")):  # opened anew, since they are other files now
         errors = "backslashreplace" if name == "stderr" else "strict"
         stream = open(number, "w" if number else "r", errors=errors, closefd=False, encoding=sys.stdout.encoding)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.argv[1:] = arguments[1:]
-    sys.modules.pop(arguments[0], None)  # as a program it is another than as a module
+    sys.modules.pop(arguments[0], None)  # so that it runs as a program
     runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
 
 

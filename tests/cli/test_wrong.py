@@ -6,9 +6,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from test_folder import write_pets
 
 from gan_cli.cli.main import run_command
+from support.images import write_class_folders
 
 # "pets" has two classes of 6 pictures each, "one" a single picture, "flat" pictures and no classes.
 WRONG = {
@@ -56,8 +56,8 @@ WRONG = {
 
 @pytest.fixture
 def place(here: Path) -> Path:
-    write_pets(here / "pets", cat=6, dog=6)
-    write_pets(here, flat=4, one=1)
+    write_class_folders(here / "pets", cat=6, dog=6)
+    write_class_folders(here, flat=4, one=1)
     for name in ("empty", "texts", "hidden", "bad"):
         (here / name).mkdir()
     (here / "texts/notes.txt").write_text("no picture")

@@ -1,4 +1,4 @@
-"""A headless Chromium driven by its DevTools protocol through two pipes: no driver, no port, no package."""
+"""A headless Chromium, controlled by its DevTools protocol through two pipes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FLAGS = (
     "--no-first-run", "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
     "--force-device-scale-factor=1", "--font-render-hinting=none",
 )  # fmt: skip
-PATIENCE = 60.0  # seconds for an answer: the machine may be busy
+TIMEOUT = 60.0  # seconds for an answer: the machine may be busy
 
 
 def find_chromium() -> str | None:
-    """The one named by CHROMIUM, or the first that is installed."""
+    """Returns the program that the variable CHROMIUM names, else the first that is installed, else None."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Browser:
-    """One page at a time. `requests` are all addresses it asked for, `complaints` what its console said."""
+    """A browser with one page. `requests` are the addresses it loaded, `errors` the messages of its console."""
 
     def __init__(self, program: str) -> None:
         self._profile = tempfile.mkdtemp(prefix="chromium-")
@@ -44,16 +44,17 @@ class Browser:
         os.close(theirs_in)
         os.close(theirs_out)
         self._in, self._out = ours_in, ours_out
-        self._buffer, self._asked = b"", 0
+        self._buffer, self._last_id = b"", 0
         self._session: str | None = None
         self.requests: list[str] = []
-        self.complaints: list[str] = []
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.errors: list[str] = []
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
-            self.ask(f"{domain}.enable")
+            self.send(f"{domain}.enable")
 
     def close(self) -> None:
+        """Ends the browser and removes its profile."""
         os.close(self._out)
         os.close(self._in)
         self._process.terminate()
@@ -64,20 +65,20 @@ class Browser:
             self._process.wait()
         shutil.rmtree(self._profile, ignore_errors=True)
 
-    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """The answer to one command of the protocol; what happens meanwhile is noted."""
-        self._asked += 1
-        message = {"id": self._asked, "method": method, "params": parameters}
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Sends one command of the protocol, records the events until its answer, and returns the answer."""
+        self._last_id += 1
+        message = {"id": self._last_id, "method": method, "params": parameters}
         if self._session is not None and not method.startswith("Target."):
             message["sessionId"] = self._session
         os.write(self._out, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             answer = self._next(deadline)
-            if answer.get("id") == self._asked:
+            if answer.get("id") == self._last_id:
                 assert "error" not in answer, (method, answer["error"])
                 return answer["result"]
-            self._note(answer)
+            self._record(answer)
 
     def _next(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._buffer:
@@ -89,71 +90,73 @@ class Browser:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
-    def _note(self, event: dict[str, Any]) -> None:
-        told = event.get("params", {})
+    def _record(self, event: dict[str, Any]) -> None:
+        details = event.get("params", {})
         match event.get("method"):
             case "Network.requestWillBeSent":
-                self.requests.append(told["request"]["url"])
+                self.requests.append(details["request"]["url"])
             case "Runtime.exceptionThrown":
-                self.complaints.append(json.dumps(told["exceptionDetails"]))
+                self.errors.append(json.dumps(details["exceptionDetails"]))
             case "Log.entryAdded":
-                self.complaints.append(told["entry"]["text"])
+                self.errors.append(details["entry"]["text"])
             case "Runtime.consoleAPICalled":
-                self.complaints.append(json.dumps(told["args"]))
+                self.errors.append(json.dumps(details["args"]))
 
     # --- a page --------------------------------------------------------------------------------------------------
 
     def open(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True) -> None:
-        """A file from disk, as if it was opened by a double click; back when all of it is there."""
+        """Opens a file and waits until it is loaded."""
         self.requests.clear()
-        self.complaints.clear()
+        self.errors.clear()
         self.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.ask("Emulation.setEmulatedMedia", features=[scheme])
-        self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.ask("Page.navigate", url=path.absolute().as_uri())
-        deadline = time.monotonic() + PATIENCE
+        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Emulation.setScriptExecutionDisabled", value=not scripts)
+        self.send("Page.navigate", url=path.absolute().as_uri())
+        deadline = time.monotonic() + TIMEOUT
         address = path.absolute().as_uri()
         while self.run(f"document.readyState === 'complete' && location.href === {json.dumps(address)}") is not True:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
     def resize(self, width: int, height: int) -> None:
-        self.ask(
+        """Sets the size of the window in pixels; below a width of 500 it is that of a phone."""
+        self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
 
     def run(self, expression: str) -> Any:
-        """The value of a JavaScript expression in the page."""
-        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        """Evaluates a JavaScript expression in the page."""
+        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def press(self, key: str) -> None:
+        """Presses and releases a key."""
         code = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Tab": 9, " ": 32, "Enter": 13}[key]
         text = {" ": " ", "Enter": "\r"}.get(key, "")
         for kind in ("keyDown", "keyUp"):
-            self.ask(
+            self.send(
                 "Input.dispatchKeyEvent", type=kind, key=key, code="Space" if key == " " else key,
                 windowsVirtualKeyCode=code, text=text if kind == "keyDown" else "",
             )  # fmt: skip
 
     def point(self, selector: str, share: float = 0.5, click: bool = False) -> None:
-        """Moves the mouse over an element, so far from its left, and clicks there if wanted."""
+        """Moves the mouse over an element, at `share` of its width and half its height, and may click there."""
         element = f"document.querySelector({json.dumps(selector)})"
         self.run(f"{element}.scrollIntoView({{block: 'center'}})")
         box = self.run(
             f"(({{left, top, width, height}}) => [left, top, width, height])({element}.getBoundingClientRect())"
         )
-        place = {"x": box[0] + share * box[2], "y": box[1] + 0.5 * box[3]}
-        self.ask("Input.dispatchMouseEvent", type="mouseMoved", **place)
+        position = {"x": box[0] + share * box[2], "y": box[1] + 0.5 * box[3]}
+        self.send("Input.dispatchMouseEvent", type="mouseMoved", **position)
         for kind in ("mousePressed", "mouseReleased") if click else ():
-            self.ask("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+            self.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **position)
 
     def screenshot(self, path: Path | None = None, whole: bool = False) -> bytes:
-        """PNG of the window, or of the whole page."""
-        taken = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        data = base64.b64decode(taken["data"])
+        """Returns the window, or the whole page, as PNG, and may write it to a file."""
+        answer = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        data = base64.b64decode(answer["data"])
         if path is not None:
             path.write_bytes(data)
         return data

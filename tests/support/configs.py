@@ -1,0 +1,42 @@
+"""Configs, and the overrides of small, fast runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from gan_cli.config.compose import compose_command
+from gan_cli.config.overrides import quote_literals
+from gan_cli.config.parse import parse_config
+from gan_cli.config.search_path import user_config_folders
+from gan_cli.config.train_config import Config
+
+# Small images and networks without a download: a step takes a few milliseconds.
+TINY_IMAGES = (
+    "dataset=shapes",
+    "dataset.size=200",
+    "image_size=16",
+    "architecture.generator.base_channels=4",
+    "architecture.generator.latent_dim=8",
+    "architecture.discriminator.base_channels=4",
+    "batch_size=8",
+    "threads=1",
+    "training.log_every=1",
+    "training.sample_every=0",
+    "training.checkpoint_every=0",
+)
+
+
+def compose(*overrides: str) -> Config:
+    """Returns the validated config of a `gan-train` command line."""
+    return (_compose.__wrapped__ if user_config_folders() else _compose)(*overrides)
+
+
+@cache
+def _compose(*overrides: str) -> Config:
+    return parse_config(compose_command("train", [quote_literals(override) for override in overrides]).data)
+
+
+def without(overrides: Sequence[str], *prefixes: str) -> list[str]:
+    """Returns the overrides that begin with none of the prefixes."""
+    return [override for override in overrides if not override.startswith(prefixes)]

@@ -1,0 +1,52 @@
+"""Training steps in this process, without the command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+from gan_cli.config.train_config import Config
+from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
+from gan_cli.state.train_state import TrainState, build_state
+from gan_cli.training import loop
+from gan_cli.training.objective import build_objective
+from gan_cli.training.steps import training_step
+
+
+def train_in_memory(config: Config, steps: int | None = None) -> TrainState:
+    """Trains for `steps`, by default for the steps of the config, without a run folder. Returns the state."""
+    dataset = build_dataset(config.dataset, config.image_size)
+    config = with_classes(config, dataset)
+    state = build_state(config, torch.device("cpu"))
+    state.counters.total_steps = config.steps
+    batches = build_batches(config, dataset, state.device)
+    objective = build_objective(config, batches)
+    while state.counters.step < (config.steps if steps is None else steps):
+        training_step(state, objective, batches)
+    return state
+
+
+def wrap_updates(monkeypatch: pytest.MonkeyPatch, around: Callable[..., Any]) -> None:
+    """Calls `around(step, state, objective, batches)` in place of each update; `step` is the update's function."""
+    for name in ("discriminator_step", "generator_step"):
+        monkeypatch.setattr(loop, name, partial(around, getattr(loop, name)))
+
+
+def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, number: signal.Signals = signal.SIGINT) -> None:
+    """Sends a signal to this process during the update of this number, counted over both networks."""
+    done = 0
+
+    def counting(step: Callable[..., object], *arguments: Any) -> object:
+        nonlocal done
+        done += 1
+        if done == updates:
+            os.kill(os.getpid(), number)
+        return step(*arguments)
+
+    wrap_updates(monkeypatch, counting)
