@@ -303,7 +303,7 @@ def test_stl10_is_resized_chunk_by_chunk(tmp_path: Path, monkeypatch: pytest.Mon
         return crop_and_resize_batch(chunk, size)
 
     monkeypatch.setattr(stl10, "CHUNK", 3)
-    monkeypatch.setattr(downloaded_archives, "fit", counted)
+    monkeypatch.setattr(downloaded_archives, "crop_and_resize_batch", counted)
     resized = load_stl(tmp_path, "unlabeled", size=(64, 48)).samples
     assert torch.equal(resized, crop_and_resize_batch(torch.from_numpy(images["unlabeled"]), (64, 48)))
     assert seen == [3, 1]
