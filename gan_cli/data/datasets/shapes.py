@@ -41,7 +41,7 @@ def _draw(labels: Tensor, random: Tensor, channels: int, image_size: tuple[int, 
     """
     colours = len(COLOURS) if channels == 3 else 1
     kind, style, colour = labels // (colours * 2), labels // colours % 2, labels % colours
-    radius = (0.35 + 0.25 * random[:, 0]).view(-1, 1, 1)  # in units in which the shorter side of the image spans -1 to 1
+    radius = (0.35 + 0.25 * random[:, 0]).view(-1, 1, 1)  # the shorter side of the image spans -1 to 1
     side = min(image_size)
     vertical, horizontal = ((torch.arange(pixels) - pixels / 2 + 0.5) * (2 / side) for pixels in image_size)
     y, x = torch.meshgrid(vertical, horizontal, indexing="ij")
