@@ -169,7 +169,7 @@ class ImageReader:
 
 
 class _NoTables:
-    """A reader that lists no tables. It is used if the one table of several paths lies outside of them."""
+    """A reader that lists no tables, because the one table of several paths lies outside of these paths."""
 
     def __init__(self, listing: Listing) -> None:
         self.listing = dataclasses.replace(listing, tables=[], possible_tables=[])

@@ -148,7 +148,7 @@ def _number(name: str) -> str:
     return f"{folders}{slash}{last.lstrip('0') or '0'}" if last.isdecimal() else name
 
 
-# In the order in which they are tried: normalizes an image's name, normalizes a name in the table, describes both.
+# The comparisons in order: how to normalize an image's name and a name in the table, and words for the comparison.
 COMPARISONS: tuple[tuple[Callable[[str], str], Callable[[str], str], str], ...] = (
     (lambda name: name, lambda name: name, ""),
     (str.casefold, str.casefold, "ignoring case"),
