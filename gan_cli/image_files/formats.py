@@ -1,4 +1,4 @@
-"""Kinds of files by suffix or first bytes: those that are read, and advice for the others."""
+"""Recognizes files by suffix or first bytes: those that are read, and others, for which it gives advice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CONTAINER_SUFFIXES = {  # files that may contain images: reported if nothing els
     ".pdf": TO_PNG,
     ".cls": LABEL,
 }
-MOST_FILE_BYTES = 256 * 2**20  # of one picture
+MOST_FILE_BYTES = 256 * 2**20  # the largest size of an image file
 NON_IMAGE_SUFFIXES = (  # no images: such files are not opened to check
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".md", ".html", ".htm", ".yaml", ".yml", ".toml", ".ini", ".cfg",
     ".py", ".ipynb", ".sh", ".log", ".doc", ".docx", ".xls", ".xlsx", ".caption", ".zip", ".db", ".url", ".exe",
@@ -57,7 +57,10 @@ DICOM = "is a DICOM file: " + CONVERT_DEEP
 
 
 def suffix_of(name: str) -> str:
-    """Returns the suffix in lower case; an empty text for `pic0` and for a suffix of digits, as in `1.2.840.113`."""
+    """Returns the suffix in lower case. Returns an empty text without a suffix, as in `pic0`.
+
+    A suffix of digits, as in `1.2.840.113`, does not count.
+    """
     suffix = os.path.splitext(name)[1].lower()
     return "" if suffix[1:].isdigit() else suffix
 
@@ -87,18 +90,19 @@ def is_dicom(start: bytes) -> bool:
 
 
 def is_tar(start: bytes) -> bool:
-    """Whether the first 512 bytes of a file are those of a tar or a compressed file, which may be a tar."""
+    """Returns whether the first 512 bytes of a file show that it is a tar, or compressed and therefore possibly a tar.
+    """
     return start[257:262] == b"ustar" or start.startswith(tuple(PACKED_MAGIC))
 
 
 def refusal_reason(name: str) -> str | None:
-    """Returns why an image of this name is not opened; None if its format may be one that is read."""
+    """Returns why an image of this name is not opened, or None if its format may be one that is read."""
     suffix = suffix_of(name)
     return f"{suffix[1:]} is not read, {UNREAD_IMAGE_SUFFIXES[suffix]}" if suffix in UNREAD_IMAGE_SUFFIXES else None
 
 
 def conversion_advice(name: str) -> str | None:
-    """Returns advice for a file that may hold images but is not read; None for others."""
+    """Returns advice for a file that may hold images but is not read, or None for other files."""
     suffix = suffix_of(name)
     for known in (UNREAD_IMAGE_SUFFIXES, CONTAINER_SUFFIXES):
         if suffix in known:
