@@ -36,7 +36,7 @@ class Attribute(NamedTuple):
         return slice(self.first, self.first + self.size)
 
     def has(self, column: int) -> bool:
-        """Whether the column belongs to this attribute."""
+        """Returns whether the column belongs to this attribute."""
         return self.first <= column < self.first + self.size
 
 

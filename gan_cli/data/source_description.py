@@ -109,9 +109,7 @@ def _percent(share: float) -> str:
 
 
 def _describe_fit(good: Sequence[ImageOutcome], target: TargetFormat) -> str:
-    """Describes how images were fitted to the target size, with the largest share that was cropped, padded or
-    stretched.
-    """
+    """Describes how images were fitted to the target size. Gives the largest share cropped, padded or stretched."""
     proportions = _proportions(target.size)
     most = max((outcome.share for outcome in good), default=0)
     share = ("" if most < 10 else "up to ") + _percent(most / 1000)

@@ -72,26 +72,25 @@ def stem_of(name: str) -> str:
 
 
 def needs_content_check(name: str) -> bool:
-    """Whether the first bytes must be read to know if a file of this name is an image."""
+    """Returns whether the first bytes must be read to know if a file of this name is an image."""
     suffix = suffix_of(name)
     return not (suffix in NON_IMAGE_SUFFIXES or suffix in CONTAINER_SUFFIXES or name.lower().endswith((*ARRAYS, *TARS)))
 
 
 def is_image(start: bytes) -> bool:
-    """Whether the first bytes of a file are those of an image format that is read."""
+    """Returns whether the first bytes of a file are those of an image format that is read."""
     if start.startswith(MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or start[4:12] == b"ftypavif":
         return True
     return start[:1] == b"P" and start[1:2] in b"123456" and start[2:3] in b" \t\r\n" and len(start) > 3
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether the first bytes of a file are those of a DICOM file."""
+    """Returns whether the first bytes of a file are those of a DICOM file."""
     return start[128:132] == b"DICM"
 
 
 def is_tar(start: bytes) -> bool:
-    """Returns whether the first 512 bytes of a file show that it is a tar, or compressed and therefore possibly a tar.
-    """
+    """Returns whether the first 512 bytes of a file are those of a tar, or of a compressed file, which may be a tar."""
     return start[257:262] == b"ustar" or start.startswith(tuple(PACKED_MAGIC))
 
 

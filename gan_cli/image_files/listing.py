@@ -165,7 +165,7 @@ class Listing:
     def describe_others(self, *, less: int = 0) -> str:
         """Describes the other files and the unused arrays. Returns an empty text if there are none.
 
-        `less` is the number of other files that are in use, and so are not counted.
+        `less` is the number of other files that are in use, and are not counted.
         """
         parts = []
         if self.others > less:

@@ -21,7 +21,6 @@ def natural_key(name: str) -> tuple[bool, float, str, str]:
 
 
 def version_1_key(name: str) -> tuple[bool, int, str]:
-    """Returns the sort key of labels version 1: non-negative integers come first, by value, then other names as text.
-    """
+    """Returns the sort key of labels version 1: non-negative integers by value, then all other names as text."""
     number = name.isdecimal() and len(name) < 20
     return (not number, int(name) if number else 0, name)

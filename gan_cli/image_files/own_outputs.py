@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 RUN, EXPORT, SAMPLES, IMAGE = "run", "export", "set of samples", "picture"
-MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # names that such a folder contains
+MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # names in such a folder
 CONFIG_KEY = b'"gan_cli"'  # in the config.json of a run or export
 PAGE = "_memorization"  # end of the name of a page of an evaluation
 # Keys of the JSON file that gan-sample and gan-eval write next to their output.
@@ -58,10 +58,10 @@ def read_head(folder: str, name: str) -> bytes:
 
 
 def files_with_sidecar(names: Collection[str], head: Callable[[str], bytes]) -> dict[str, str]:
-    """Returns the files among `names` that gan-cli wrote, with the kind of each, as the JSON file next to each file
-    shows.
+    """Returns the files among `names` that gan-cli wrote, with the kind of each.
 
-    `head` returns the first bytes of the file with a given name.
+    A file counts as written by gan-cli if a JSON file next to it (its sidecar) says so. `head` returns the first bytes
+    of the file with a given name.
     """
     stems = {name[: -len(".json")] for name in names if name.endswith(".json")}
     if not stems:
@@ -81,7 +81,7 @@ def files_with_sidecar(names: Collection[str], head: Callable[[str], bytes]) -> 
 
 
 def _has_page(names: Iterable[str]) -> bool:
-    """Whether one of the files is a page of an evaluation."""
+    """Returns whether one of the files is a page of an evaluation."""
     return any(os.path.splitext(name)[0].endswith(PAGE) for name in names)
 
 

@@ -12,7 +12,7 @@ NUMBER = re.compile(r"[0-9]+")
 
 
 def named_like_shards(folders: Sequence[str]) -> bool:
-    """Whether all names are numbers of the same length, five digits or more: 00000, 00001."""
+    """Returns whether all names are numbers of the same length, five digits or more: 00000, 00001."""
     same = len({len(name) for name in folders}) == 1
     return bool(folders) and same and all(map(SHARD.fullmatch, folders)) and min(folders).startswith("0")
 

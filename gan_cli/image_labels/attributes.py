@@ -44,8 +44,7 @@ class Attributes(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """An attribute with the name `name`. `counts` gives the number of images of each value, in the order of the
-    classes.
+    """An attribute. `counts` gives the number of images of each value, in the order of the classes.
 
     `cells` holds the value of each image. `note` is a remark for the user.
     """
@@ -141,7 +140,9 @@ def _column(name: str, cells: list[str], how: LabelOptions) -> _Column:
 
 
 def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Counter[str], bins: int) -> _Column:
-    """Returns an attribute whose values are at most `bins` ranges such as `18..24`, with about equal numbers of images.
+    """Groups numbers into at most `bins` ranges such as `18..24`, with about equal numbers of images.
+
+    Returns the attribute whose values are these ranges.
     """
     total, before = sum(counts.values()), 0
     groups: dict[int, list[str]] = {}

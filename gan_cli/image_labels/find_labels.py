@@ -180,10 +180,10 @@ def _at(tables: Sequence[ListedFile], base: tuple[str, ...]) -> ListedFile | Non
 def _labels_of_adjacent_table(
     tables: Sequence[str], path: str, files: Sequence[ListedFile], base: tuple[str, ...], how: LabelOptions
 ) -> FoundLabels:
-    """Returns the labels in the first of `tables` that names these images. The tables lie in the folder that holds
-    `path`.
+    """Returns the labels in the first of `tables` that names these images.
 
-    Such a table may be about other images, so a table that cannot be used gives a remark and no error.
+    The tables lie in the folder that holds `path` and may be about other images, so a table that cannot be used gives a
+    remark and no error.
     """
     remarks = []
     own = base[-1] if base else stem_of(os.path.basename(os.path.abspath(os.path.expanduser(path))))
@@ -230,8 +230,7 @@ def _is_coco(content: bytes) -> bool:
 
 
 def _suggestions(path: str, reader: Reader, files: Sequence[ListedFile]) -> list[str]:
-    """Returns remarks about tables with other names, inside `path` and next to it, that seem to be about these images.
-    """
+    """Returns remarks about tables with other names, inside `path` or next to it, that seem to name these images."""
     remarks = []
     names: set[str] = set()
     for shown, content, whole in _probed(path, reader):
@@ -253,9 +252,7 @@ def _suggestions(path: str, reader: Reader, files: Sequence[ListedFile]) -> list
 
 
 def _probed(path: str, reader: Reader) -> Iterator[tuple[str, bytes, bool]]:
-    """Yields for each table the text that names it in `dataset.labels`, its first complete lines, and whether these are
-    all.
-    """
+    """Yields for each table its name, its first complete lines, and whether these lines are the whole table."""
     for file in [file for file in reader.listing.possible_tables if file.parts[-1].lower() not in OTHER_TABLE_NAMES][
         :PROBED
     ]:

@@ -129,8 +129,9 @@ def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
 
 
 def _plain(files: Sequence[ListedFile]) -> Sequence[ListedFile]:
-    """Returns the files that decide which folders are classes: those of a format that is read, if there are any, else
-    all.
+    """Returns the files that decide which folders are classes.
+
+    These are the files of a format that is read. If there are none, these are all files.
     """
     read = [file for file in files if not file.foreign]
     return read or files

@@ -118,15 +118,16 @@ def _likely(table: Table, files: Sequence[ListedFile]) -> list[int]:
 
 
 class _Names:
-    """Three names of each image: the whole path, the path below the folders that all images share, and the file name.
-    """
+    """Three names of each image: its whole path, its path below the shared folders, and its file name."""
 
     def __init__(self, files: Sequence[ListedFile], base: tuple[str, ...]) -> None:
         parts = [tuple(unicodedata.normalize("NFC", part) for part in file.parts) for file in files]
         self.keys = [("/".join(each), "/".join(each[len(base) :]), each[-1]) for each in parts]
 
     def changed(self, normalize: Callable[[str], str]) -> tuple[list[tuple[str, ...]], Counter[str], Counter[str]]:
-        """Returns the normalized names, and how many images have each path below the shared folders and each file name.
+        """Returns the normalized names of each image.
+
+        Also returns how many images have each path below the shared folders, and how many have each file name.
         """
         keys = [tuple(map(normalize, each)) for each in self.keys]
         return keys, Counter(each[1] for each in keys), Counter(each[2] for each in keys)

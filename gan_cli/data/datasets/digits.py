@@ -35,10 +35,10 @@ TEST_IMAGES, TEST_LABELS = file_names("test")
 
 @dataclass(frozen=True)
 class Source:
-    """A data set of the MNIST family. `folder` is its folder under `root`; `mirrors` are the addresses to download
-    from.
+    """A data set of the MNIST family. `folder` is its folder under `root`.
 
-    `md5` holds the md5 of the gzipped file of each name. `classes` are the names of the classes.
+    `mirrors` are the addresses to download from. `md5` holds the md5 of each file as published, which is gzipped.
+    `classes` are the names of the classes.
     """
 
     title: str

@@ -1,5 +1,4 @@
-"""The idx format of the MNIST family: a big-endian header, then the bytes of one uint8 array; the file may be gzipped.
-"""
+"""The idx format of the MNIST family: a big-endian header, then the bytes of one uint8 array. May be gzipped."""
 
 from __future__ import annotations
 

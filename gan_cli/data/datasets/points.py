@@ -41,8 +41,7 @@ def ring_centres(modes: int, radius: float) -> Tensor:
 
 
 def build_grid(*, size: int, side: int, spacing: float, std: float, split: str) -> Dataset:
-    """Returns points float32 `[size, 2]` drawn from `side` x `side` equally frequent Gaussians around `grid_centres`.
-    """
+    """Returns points float32 `[size, 2]` from `side` x `side` equally frequent Gaussians around `grid_centres`."""
     labels = torch.arange(size) % (side * side)
     noise = torch.randn(size, 2, generator=generator_for(SEEDS[split], "grid"))
     return Dataset(

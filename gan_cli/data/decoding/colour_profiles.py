@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageCms, features
 
-SPACE_OF_MODE = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}  # by the mode of an image: the colour space of a fitting profile
+SPACE_OF_MODE = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}  # image mode: colour space of its profile
 HEADER_BYTES = 128  # length of the header of a profile
 
 

@@ -124,10 +124,7 @@ def deep_value_range(target: TargetFormat, outcomes: Sequence[ImageOutcome]) -> 
 
 
 class ConvertedImage(NamedTuple):
-    """An image converted to 8 bits. `images` holds one PIL image in the mode of the target, or one for each band.
-
-    `outcome` says what was done so far.
-    """
+    """An 8-bit image: one PIL image in the mode of the target, or one for each band, and what was done so far."""
 
     images: tuple[Image.Image, ...]
     outcome: ImageOutcome = ImageOutcome()
@@ -144,10 +141,7 @@ def convert_array(values: np.ndarray, target: TargetFormat) -> ConvertedImage:
 
 
 def convert_image(image: Image.Image, low: Image.Image | None, wide: bool, target: TargetFormat) -> ConvertedImage:
-    """Converts a decoded PIL image to 8 bits. `wide` says that the file has 16 bits per channel.
-
-    `low` holds the low bytes of these channels, if they were read. Raises BadImageError if the image cannot be used.
-    """
+    """Converts a decoded PIL image. `wide`: the file has 16 bits per channel. `low` holds the low bytes, if read."""
     profile = image.info.get("icc_profile")
     if image.mode in DEEP_MODES:
         values = np.asarray(image)
