@@ -137,7 +137,7 @@ class FolderReader:
         else:
             self._walk(path)
             if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in self.listing.own):
-                self.listing = Listing(shown)  # only samples of gan-cli: they are what the user wants
+                self.listing = Listing(shown)  # only samples of gan-cli: the user wants these
                 self._walk(path, wanted=own_outputs.SAMPLES)
 
     def _walk(self, path: str, wanted: str | None = None) -> None:

@@ -50,10 +50,10 @@ class TarReader:
         heads: dict[tuple[str, ...], bytes] = {}
         members = self._list([], heads)
         ours = own_outputs.outputs_in_archive(members, lambda parts: heads.get(parts, b""))
-        if ours:  # known only after the whole tar was listed
+        if ours:  # they are known only after the whole tar was listed
             self._list(ours)
             if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
-                self._list(own_outputs.without_samples(ours))  # only samples of gan-cli: they are what the user wants
+                self._list(own_outputs.without_samples(ours))  # only samples of gan-cli: the user wants these
 
     def _list(self, ours: list[OwnOutput], heads: dict[tuple[str, ...], bytes] | None = None) -> set[tuple[str, ...]]:
         """Lists all members except `ours`, the outputs of gan-cli. Returns the paths of the listed members.

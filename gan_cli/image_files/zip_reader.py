@@ -41,7 +41,7 @@ class ZipReader:
         ours = own_outputs.outputs_in_archive(by_path, lambda parts: self._head(by_path[parts]))
         self._list(members, ours)
         if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
-            self.listing = Listing(shown, zipped=True)  # only samples of gan-cli: they are what the user wants
+            self.listing = Listing(shown, zipped=True)  # only samples of gan-cli: the user wants these
             self._list(members, own_outputs.without_samples(ours))
 
     def _list(self, members: list[tuple[tuple[str, ...], zipfile.ZipInfo]], ours: list[OwnOutput]) -> None:

@@ -17,7 +17,7 @@ MAX_FRAMES, MAX_FRAME_SIDE = 120, 768  # frames of the animation of a run's grid
 GRID_ANIMATION_FPS, LAST_FRAME_SECONDS = (
     5,
     1.8,
-)  # its frames a second, and for how long its last frame stays in addition
+)  # frames per second of that animation; its last frame is shown this much longer
 WEBP_QUALITY = 80
 MODES_WITH_OPACITY = ("RGBA", "LA", "PA")
 MIN_VISIBLE_OPACITY = 128  # of 255; a GIF shows pixels of at least this opacity
