@@ -1,4 +1,4 @@
-"""`dataset.balance`: draws each class equally often, however many samples it has."""
+"""Draws each class equally often, however many samples it has (option `dataset.balance`)."""
 
 from __future__ import annotations
 
@@ -11,29 +11,36 @@ from torch import Tensor
 from gan_cli.errors import UsageError, one_line
 from gan_cli.randomness import generator_for
 
-UNEQUAL = 10  # largest class / rarest class from which a warning is printed
+UNEQUAL = 10  # a warning is printed if the largest class has at least this many times the samples of the rarest
 
 
 @dataclass(frozen=True)
 class ClassGroups:
-    """The sample indices of each class that has samples. Samples of unknown class form a class of their own."""
+    """Sample indices grouped by class. `members` holds an int64 tensor of indices for each class that has samples.
+
+    Samples of unknown class form a class of their own.
+    """
 
     members: tuple[Tensor, ...]
     _orders: dict[str, tuple[int, int, Tensor]] = field(
         default_factory=dict, compare=False, repr=False
-    )  # latest permutations
+    )  # by purpose: seed, round number and permutation
 
     @property
     def per_epoch(self) -> int:
-        """The number of draws in which each sample is drawn at least once: classes times size of the largest class."""
+        """The number of draws after which every sample was drawn at least once.
+
+        This is the number of classes times the size of the largest class.
+        """
         return len(self.members) * max(map(len, self.members))
 
     def indices(self, seed: int, batch_size: int, update: int, offset: int = 0) -> Tensor:
-        """Returns the sample indices of discriminator update `update`, `[batch_size]`.
+        """Returns the sample indices of discriminator update `update`, int64 `[batch_size]`.
 
-        Draws are grouped in rounds. A round draws each class once, in a random order; the samples of a class are drawn
-        permutation by permutation. The result depends on the arguments alone. `offset` is the number of samples seen
-        beyond `update * batch_size`.
+        Draws are grouped in rounds. A round draws each class once, in a random order. All samples of a class are drawn,
+        in a random order, before one of them is drawn again. The result depends on the arguments alone. `offset` is
+        added to `update * batch_size`, the number of samples seen before this update; it is not 0 after a change of the
+        batch size.
         """
         first, count, found = max(0, update * batch_size + offset), len(self.members), []
         for draw in range(first, first + batch_size):
@@ -45,7 +52,10 @@ class ClassGroups:
         return torch.stack(found)
 
     def _order(self, seed: int, purpose: str, round_number: int, count: int) -> Tensor:
-        """Returns a permutation that depends on the arguments alone. The latest of each purpose is cached."""
+        """Returns a permutation of 0 to `count` - 1, which depends on the arguments alone.
+
+        The latest permutation of each `purpose` is cached.
+        """
         cached = self._orders.get(purpose)
         if cached is None or cached[:2] != (seed, round_number):
             cached = (seed, round_number, torch.randperm(count, generator=generator_for(seed, purpose, round_number)))
@@ -53,7 +63,7 @@ class ClassGroups:
         return cached[2]
 
     def drawn(self, random: torch.Generator, count: int) -> Tensor:
-        """Draws `count` sample indices; each class is equally likely."""
+        """Draws `count` sample indices, int64 `[count]`. Each class is equally likely."""
         groups = torch.randint(len(self.members), (count,), generator=random)
         positions = torch.rand(count, generator=random)
         members = [self.members[int(group)] for group in groups]
@@ -61,7 +71,10 @@ class ClassGroups:
 
 
 def group_by_class(labels: Tensor | None, classes: Sequence[str]) -> ClassGroups:
-    """Groups sample indices by class. UsageError for data without classes or with several attributes."""
+    """Returns the sample indices grouped by class.
+
+    Raises UsageError if the data have no classes or have several attributes.
+    """
     if labels is None or not classes:
         raise UsageError("dataset.balance=true: these data have no classes to draw equally often, leave it out")
     if labels.ndim > 1:
@@ -73,7 +86,13 @@ def group_by_class(labels: Tensor | None, classes: Sequence[str]) -> ClassGroups
 
 
 def class_balance_note(labels: Tensor | None, classes: Sequence[str], balance: bool, conditional: bool) -> str | None:
-    """Returns a note on very unequal class sizes for a run with `balance` or with conditioning, else None."""
+    """Returns a note about the class sizes, or None.
+
+    With `balance`, the note says how much more often a sample of the rarest class is drawn than one of the largest
+    class. Without `balance` but with `conditional`, the note is a warning, given if the largest class has at least
+    `UNEQUAL` times as many samples as the rarest. Returns None for data with several attributes or with fewer than two
+    classes.
+    """
     if labels is None or labels.ndim > 1 or len(classes) < 2:
         return None
     counts = labels[labels >= 0].bincount(minlength=len(classes))

@@ -1,4 +1,4 @@
-"""A whole data set, in memory or memory-mapped, and the batches drawn from it."""
+"""A whole data set, in memory or memory-mapped, and the batches that are drawn from it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from gan_cli.data.labels import encode_condition
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.randomness import generator_for
 
-# By `dataset.flip`: the axes along which images are mirrored, and the random purpose of each.
+# For each value of `dataset.flip`: the axes along which images are mirrored, and the name of each axis's random stream.
 FLIPS: dict[bool | str, dict[int, str]] = {
     False: {},
     True: {-1: "flip"},
     "vertical": {-2: "flip/vertical"},
     "both": {-1: "flip", -2: "flip/vertical"},
 }
-SEEDS = {"train": 0, "test": 1}  # seeds of synthetic data by split, independent of the seed of a run
+SEEDS = {"train": 0, "test": 1}  # seed of the synthetic data of each split; it does not depend on the seed of a run
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images uint8 `[N, C, H, W]` or points float32 `[N, D]`, with their labels and origin.
+    """The images or points of a data set, with their labels and origin.
 
-    `labels` are class numbers int64 `[N]`, or `[N, attributes]`; -1 means unknown. `source` says in words where the
-    data came from and is recorded with the run. `complete` is false for a reduced stand-in. `notes` are lines printed
-    at the start. `digest` is the fingerprint, if already known. `changes` records what was done to the images,
-    `value_range` how images of more than 8 bits were scaled.
+    `samples` are images uint8 `[N, C, H, W]` or points float32 `[N, D]`. `labels` are class numbers int64 `[N]`, or
+    int64 `[N, attributes]` if there are several attributes; -1 means unknown. `classes` are the names of the classes.
+    `source` says in words where the data came from, and is recorded with the run. `complete` is False if the data are a
+    small replacement for the real data set. `notes` are lines that are printed at the start of a run. `digest` is the
+    fingerprint if it is already known. `changes` records what was done to the images. `value_range` is the range by
+    which images of more than 8 bits were scaled, or None if there are no such images.
     """
 
     samples: Tensor
@@ -51,7 +53,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of the samples and labels that are trained on."""
+        """The sha256, in hex digits, of the samples that are trained on and of their labels."""
         if self.digest is not None:
             return self.digest
         digest = hashlib.sha256(str(tuple(self.samples.shape)).encode())
@@ -62,7 +64,10 @@ class Dataset:
 
 
 class Batch(NamedTuple):
-    """Samples in [-1, 1] (points: unscaled) and their condition `[N, K]`, None if unconditional."""
+    """A batch of samples. `samples` are images in [-1, 1], or points, which are not scaled.
+
+    `condition` is float32 `[N, K]`, or None for an unconditional run.
+    """
 
     samples: Tensor
     condition: Tensor | None = None
@@ -88,8 +93,9 @@ def _permutation(seed: int, epoch: int, count: int) -> Tensor:
 def batch_indices(seed: int, count: int, batch_size: int, update: int, offset: int = 0) -> Tensor:
     """Returns the sample indices of discriminator update `update`: int64 `[batch_size]`, each below `count`.
 
-    Each epoch is a new permutation; a batch may span two epochs. The result depends on the arguments alone, so there
-    is no sampler state to save. `offset` is the number of samples seen beyond `update * batch_size`.
+    Each epoch is a new permutation of all samples; a batch may span two epochs. The result depends on the arguments
+    alone, so there is no sampler state to save. `offset` is added to `update * batch_size`, the number of samples seen
+    before this update; it is not 0 after a change of the batch size.
     """
     epoch, start = divmod(max(0, update * batch_size + offset), count)
     parts, missing = [], batch_size
@@ -103,25 +109,31 @@ def batch_indices(seed: int, count: int, batch_size: int, update: int, offset: i
 
 @dataclass(frozen=True)
 class Batches:
-    """The real batches of a run. A batch depends on the update alone; with `groups`, classes are equally frequent."""
+    """The real batches of a run. The batch of an update depends only on the number of that update.
+
+    If `groups` is set, each class is drawn equally often.
+    """
 
     dataset: Dataset
     seed: int
     batch_size: int
     device: torch.device
-    flip: bool | str = False  # True: left to right; or `vertical`, `both`
+    flip: bool | str = False  # True mirrors left to right; other values are "vertical" and "both"
     conditional: bool = False
     offset: int = 0  # samples seen beyond `updates * batch_size`, after a change of the batch size
     groups: ClassGroups | None = None
 
     @property
     def per_epoch(self) -> int:
-        """The number of batches in which each sample is seen at least once."""
+        """The number of batches after which every sample was seen at least once."""
         count = len(self.dataset) if self.groups is None else self.groups.per_epoch
         return -(-count // self.batch_size)
 
     def draw(self, update: int) -> Batch:
-        """Returns the batch of discriminator update `update`, counted from 0. `flip` mirrors about half of it."""
+        """Returns the batch of discriminator update `update`, counted from 0.
+
+        Along each axis that `flip` selects, about half of the images are mirrored.
+        """
         indices = self._indices(update)
         samples = to_signed_unit(self.dataset.samples[indices].to(self.device))
         for side, purpose in FLIPS[self.flip].items():
@@ -130,7 +142,10 @@ class Batches:
         return Batch(samples, self.conditions(update))
 
     def conditions(self, update: int) -> Tensor | None:
-        """Returns the condition of the batch of `update`, float32 `[batch_size, classes]`; None if unconditional."""
+        """Returns the condition of the batch of update `update`, float32 `[batch_size, classes]`.
+
+        Returns None for an unconditional run.
+        """
         return self._conditions(self._indices(update))
 
     def _indices(self, update: int) -> Tensor:
@@ -139,7 +154,11 @@ class Batches:
         return batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
 
     def sample_conditions(self, step: int) -> Tensor | None:
-        """Draws the condition of a generator step without real samples, from the labels of the data set."""
+        """Draws a condition for generator step `step`, which uses no real samples.
+
+        The labels are drawn from the labels of the data set. Returns float32 `[batch_size, classes]`, or None for an
+        unconditional run.
+        """
         random = generator_for(self.seed, "conditions", step)
         if self.groups is not None:
             return self._conditions(self.groups.drawn(random, self.batch_size))
@@ -152,7 +171,7 @@ class Batches:
 
 
 def check_batch_size(dataset: Dataset, batch_size: int) -> None:
-    """UsageError if a batch is larger than the data set."""
+    """Raises UsageError if a batch is larger than the data set."""
     if batch_size > len(dataset):
         have = count_noun(len(dataset), "sample")
         raise UsageError(f"batch_size={batch_size}: the data set has {have}, use at most that many")

@@ -1,4 +1,4 @@
-"""The data set `folder`: images of the user in a folder, zip, tar or array, with classes by sub-folder or table."""
+"""The data set `folder`: the user's own images in a folder, zip, tar or array, with classes by sub-folder or table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from gan_cli.image_labels.image_paths import ImageReader, Paths, open_images, sp
 from gan_cli.image_labels.layout import Layout
 
 NO_CACHE = "none"
-VERSION = 3  # of decoding and of the cache format; cache entries of another version are ignored
+VERSION = 3  # version of decoding and of the cache format; cache files of another version are not used
 
 
 def build_folder(
@@ -52,12 +52,13 @@ def build_folder(
     labels_bins: int | None = None,
     labels_version: int = LABELS_VERSION,
 ) -> Dataset:
-    """Decodes the selected images at `path` to uint8 `[N, image_channels, H, W]`, with labels int64 `[N]`.
+    """Returns the selected images at `path` as uint8 `[N, image_channels, H, W]`, with their labels.
 
-    With several attributes the labels are `[N, attributes]`; they are None if neither sub-folders nor a table give
-    classes. Decoded images are cached in the folder `cache`, unless it is `none`.
+    The labels are int64 `[N]`, or int64 `[N, attributes]` if there are several attributes. They are None if neither
+    sub-folders nor a table give classes. Decoded images are cached in the folder `cache`, unless `cache` is `none`.
 
-    UsageError for an unusable path, layout, table or (unless `on_bad` is `skip`) image; StorageError if reading fails.
+    Raises UsageError if the path, its folders, the table or an image cannot be used. If `on_bad` is `skip`, unusable
+    images are left out instead. Raises StorageError if reading fails.
     """
     target = TargetFormat(image_size, image_channels, background, fit, value_range, bands, profiles)
     how = LabelOptions(labels, labels_file_column, labels_columns, labels_bins, labels_version)
@@ -67,7 +68,10 @@ def build_folder(
 
 
 def _cache_entry(path: Paths, cache: str, how: LabelOptions, *settings: object) -> CacheEntry | None:
-    """Returns the cache entry of these images and settings; None without a cache or if a path cannot be read."""
+    """Returns the cache entry of these images and settings.
+
+    Returns None if `cache` is `none` or if a path cannot be read.
+    """
     if cache == NO_CACHE:
         return None
     paths = [os.path.expanduser(each) for each in split_paths(path)]
@@ -76,7 +80,7 @@ def _cache_entry(path: Paths, cache: str, how: LabelOptions, *settings: object) 
         content = " ".join(map(path_signature, files))
     except (OSError, ValueError):
         return None
-    # The typed path is included, because it is part of `Dataset.source`.
+    # The path as the user typed it is included, because it is part of `Dataset.source`.
     key_parts = (VERSION, PIL.__version__, paths, [*map(os.path.realpath, paths)], how, *settings)
     first, second = (hashlib.sha256(repr(key).encode()).hexdigest()[:32] for key in (key_parts, content))
     return CacheEntry(Path(os.path.expanduser(cache)), first, second)
@@ -91,7 +95,7 @@ def _decode_dataset(
     split: str,
     selection: Selection,
 ) -> Dataset:
-    """Decodes the images of `build_folder` and stores them in the cache `entry`, if given."""
+    """Decodes and returns the data set of `build_folder`. Writes the images to the cache file `entry`, if given."""
     with open_images(path) as reader:
         layout = reader.read_layout(how, split)
         chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
@@ -129,7 +133,10 @@ def _decode_dataset(
 
 
 def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOutcome]) -> torch.Tensor | None:
-    """Returns the labels of the `chosen` images that could be decoded, int64 `[N]` or `[N, attributes]`."""
+    """Returns the labels of those `chosen` images that could be decoded, int64 `[N]` or `[N, attributes]`.
+
+    Returns None if the layout has no labels.
+    """
     if layout.labels is None:
         return None
     good = torch.tensor([outcome.bad is None for outcome in outcomes])
@@ -137,14 +144,17 @@ def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOut
 
 
 def _content(file: ListedFile, reader: ImageReader) -> Content:
-    """Reads an encoded image or an array. BadImageError if the listing already refused it."""
+    """Returns the bytes of an encoded image, or an image of an array.
+
+    Raises BadImageError if the listing already found that the file cannot be used.
+    """
     if file.bad is not None:
         raise BadImageError(file.bad)
     return reader.read_image(file)
 
 
 def _too_much(count: int, target: TargetFormat, most: str) -> str:
-    """Returns the message for a data set that takes more memory than `most`."""
+    """Returns the message for images that do not fit into memory. `most` says in words how much fits."""
     channels, height, width = target.shape
     size = count * channels * height * width / 1e9
     return (
@@ -154,7 +164,7 @@ def _too_much(count: int, target: TargetFormat, most: str) -> str:
 
 
 def _check_bad(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome], on_bad: str, shown: str) -> None:
-    """UsageError for unusable images, unless they are skipped (`on_bad`) and usable ones remain."""
+    """Raises UsageError if images are unusable, unless `on_bad` is `skip` and some images are usable."""
     bad = sum(outcome.bad is not None for outcome in outcomes)
     if not bad or (on_bad == "skip" and bad < len(files)):
         return

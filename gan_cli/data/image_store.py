@@ -1,4 +1,4 @@
-"""Stores decoded images: in a cache file that later runs map, else in memory."""
+"""Stores decoded images in a cache file, which later runs memory-map, or in memory."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ from gan_cli.data.mapped_file import (
 )
 from gan_cli.errors import one_line
 
-MOST_BYTES = 16_000_000_000  # of pixels held in memory
-MIN_CACHE_BYTES = 4 << 20  # smaller sets are decoded in a few seconds and are not cached
+MOST_BYTES = 16_000_000_000  # the most bytes of pixels that are held in memory
+MIN_CACHE_BYTES = 4 << 20  # smaller data sets are decoded in a few seconds and are not cached
 
 
 def find_cached(entry: CacheEntry) -> Dataset | None:
-    """Loads the cached data set and adds a note about it. None if it is missing or damaged."""
+    """Returns the cached data set with a note about the cache.
+
+    Returns None if the cache file is missing or damaged.
+    """
     dataset = load_entry(entry)
     if dataset is None:
         return None
@@ -39,8 +42,9 @@ def find_cached(entry: CacheEntry) -> Dataset | None:
 class ImageStore:
     """Collects the decoded images of one data set, in the cache file `entry` or in memory.
 
-    If the file cannot be written, the images move to memory and a warning says why. Use it in a `with` block, which
-    removes a partial file. MemoryError if the images do not fit into memory.
+    The images are held in memory if `entry` is None or if the data set is small. If the cache file cannot be written,
+    the images move to memory and a warning says why. Use the store in a `with` block, which removes an unfinished cache
+    file at its end. Raises MemoryError if the images do not fit into memory.
     """
 
     def __init__(self, entry: CacheEntry | None, count: int, shape: tuple[int, ...]) -> None:
@@ -75,7 +79,7 @@ class ImageStore:
         self._count += len(images)
 
     def samples(self) -> Tensor:
-        """Returns all images, uint8 `[N, C, H, W]`, N >= 1. Images in a file are read-only."""
+        """Returns all images added so far, uint8 `[N, C, H, W]` with N >= 1. Images in a cache file are read-only."""
         if self._part is not None:
             try:
                 return mapped_tensor(map_file(self._part.fd), torch.uint8, 0, (self._count, *self._shape))
@@ -85,20 +89,23 @@ class ImageStore:
         return self._memory[: self._count]
 
     def finalize(self, dataset: Dataset) -> Dataset:
-        """Completes the cache file, if there is one. Returns the data set with a note about the cache."""
+        """Completes the cache file, if there is one.
+
+        Returns the data set, with a note if it was cached or could not be.
+        """
         note = self._warning
         if self._part is not None and self._entry is not None:
             try:
                 finish_file(self._part, self._entry.path, dataset)
                 note = _cache_note(f"{_size_of(dataset)} of pictures written to", self._entry)
                 remove_outdated(self._entry)
-            except OSError as error:  # the mapping stays valid in this run
+            except OSError as error:  # the mapped images stay usable in this run
                 note = _cache_warning(self._entry, error, "they will be decoded again next time")
         notes = dataset.notes if note is None else (*dataset.notes, note)
         return dataclasses.replace(dataset, notes=notes, digest=dataset.fingerprint if self._part else dataset.digest)
 
     def _give_up(self, error: OSError) -> None:
-        """Moves the images from the file to memory and warns."""
+        """Moves the images from the cache file to memory, and keeps a warning that says why."""
         assert self._entry is not None
         self._warning = _cache_warning(self._entry, error, "they are held in memory")
         self._hold_in_memory(f", and dataset.cache cannot be written ({error.strerror})")
@@ -108,7 +115,7 @@ class ImageStore:
         self._drop_part()
 
     def _hold_in_memory(self, why: str = "") -> None:
-        """Allocates memory for all images. MemoryError, with `why`, if they do not fit."""
+        """Allocates memory for all images. Raises MemoryError, whose text ends with `why`, if they do not fit."""
         if self._room * self._each > MOST_BYTES:
             raise MemoryError(f"the {MOST_BYTES / 1e9:.0f} GB that are held in memory{why}")
         try:
@@ -119,7 +126,7 @@ class ImageStore:
     def _drop_part(self) -> None:
         if self._part is not None:
             os.close(self._part.fd)
-            self._part.path.unlink(missing_ok=True)  # already renamed if it was completed
+            self._part.path.unlink(missing_ok=True)  # a completed file was already renamed
             self._part = None
 
 

@@ -1,7 +1,7 @@
-"""Classes and attributes: from labels or a typed `label=` to the condition `[N, K]` of the networks.
+"""Converts labels, or the classes that a user requests by `label=`, to the condition `[N, K]` of the networks.
 
-A condition has a column for each class, 1 where the class applies. With several attributes a class is named
-`colour=red`; one column of each attribute is 1, or none if the value is unknown.
+A condition has one column for each class. A column is 1 if its class applies, else 0. With several attributes, a class
+is one value of an attribute, such as `colour=red`. One column of each attribute is 1; if the value is unknown, none is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ MOST_ROWS = 10_000
 
 
 class Attribute(NamedTuple):
-    """The columns of one attribute in a condition. Plain classes are one attribute without a name."""
+    """One attribute and its columns in a condition: `size` columns, of which `first` is the first.
+
+    Plain classes form one attribute whose name is empty.
+    """
 
     name: str
     first: int
@@ -29,23 +32,26 @@ class Attribute(NamedTuple):
 
     @property
     def columns(self) -> slice:
-        """The columns of this attribute."""
+        """The columns of this attribute, as a slice."""
         return slice(self.first, self.first + self.size)
 
     def has(self, column: int) -> bool:
-        """Whether the column belongs to this attribute."""
+        """Returns whether the column belongs to this attribute."""
         return self.first <= column < self.first + self.size
 
 
 class RequestedCondition(NamedTuple):
-    """A requested condition: its name, and the columns that are 1, at most one of each attribute."""
+    """A condition that the user requests. `name` is its text.
+
+    `columns` are the columns that are 1, at most one for each attribute.
+    """
 
     name: str
     columns: tuple[int, ...]
 
 
 def attributes_of(classes: Sequence[str]) -> list[Attribute]:
-    """Returns the attributes of `classes` (such as `cat` or `colour=red`) in their order."""
+    """Returns the attributes in their order, found from class names such as `cat` or `colour=red`."""
     names = [name.rpartition("=")[0] if "=" in name else "" for name in classes]
     attributes, first = [], 0
     for name, group in itertools.groupby(names):
@@ -56,7 +62,10 @@ def attributes_of(classes: Sequence[str]) -> list[Attribute]:
 
 
 def encode_condition(labels: Tensor, size: int) -> Tensor:
-    """Encodes labels int64 `[N]` or `[N, attributes]` as float32 `[N, size]` with a 1 at each label; -1 is unknown."""
+    """Encodes labels int64 `[N]` or `[N, attributes]` as float32 `[N, size]`.
+
+    The column of each label is 1, all other columns are 0. A label of -1 (unknown) sets no column.
+    """
     columns = labels.view(len(labels), -1)
     condition = torch.zeros(len(columns), size + 1, device=labels.device)
     condition.scatter_(1, columns.masked_fill(columns < 0, size), 1.0)
@@ -64,7 +73,10 @@ def encode_condition(labels: Tensor, size: int) -> Tensor:
 
 
 def build_conditions(classes: Sequence[str], rows: Sequence[RequestedCondition], seeds: Sequence[int]) -> Tensor:
-    """Builds the conditions `[len(rows), K]` of rows. An attribute that a row leaves open is drawn from its seed."""
+    """Returns the conditions of `rows`, float32 `[len(rows), K]`. `seeds` holds one seed for each row.
+
+    If a row requests no value of an attribute, the value is drawn at random from the seed of that row.
+    """
     attributes = attributes_of(classes)
     labels = torch.empty(len(rows), len(attributes), dtype=torch.int64)
     for index, (row, seed) in enumerate(zip(rows, seeds, strict=True)):
@@ -76,17 +88,20 @@ def build_conditions(classes: Sequence[str], rows: Sequence[RequestedCondition],
 
 
 def all_classes_requested(classes: Sequence[str], most: int | None = None) -> list[RequestedCondition]:
-    """Returns a requested condition for each class, or for the first `most`."""
+    """Returns one requested condition for each class, or only for the first `most` classes if `most` is set."""
     return [RequestedCondition(name, (column,)) for column, name in enumerate(classes[:most])]
 
 
 def distribute_evenly(rows: Sequence[RequestedCondition], count: int) -> list[RequestedCondition]:
-    """Distributes `count` samples over `rows` as evenly as possible; samples of one row are adjacent."""
+    """Returns `count` rows, among which each row of `rows` occurs about equally often. Equal rows are adjacent."""
     return [rows[index * len(rows) // count] for index in range(count)]
 
 
 def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None) -> Tensor | None:
-    """Builds conditions `[len(seeds), K]`, evenly distributed over the (first `most`) classes; None without classes."""
+    """Returns conditions float32 `[len(seeds), K]`, in which each class occurs about equally often.
+
+    If `most` is set, only the first `most` classes occur. Returns None if there are no classes.
+    """
     rows = all_classes_requested(classes, most)
     return build_conditions(classes, distribute_evenly(rows, len(seeds)), seeds) if rows else None
 
@@ -95,17 +110,21 @@ def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None
 
 
 def parse_labels(classes: Sequence[str], label: str) -> list[RequestedCondition]:
-    """Parses `label=`: `cat`, `cat,dog` (a row each), or `red,small` (one row, of two attributes).
+    """Returns the requested conditions of the option `label=`.
 
-    A name may contain commas and may be quoted. UsageError for a name that is no class, or a class of several
-    attributes.
+    `cat` requests one condition and `cat,dog` requests two. `red,small` requests one condition if `red` and `small` are
+    values of different attributes. A name may contain commas and may be quoted. Raises UsageError if a name is not a
+    class, if a name is a value of several attributes, or if a class is named twice.
     """
     names = [label] if label in classes else _names_in(classes, label)
     return _rows(classes, [_column(classes, name) for name in names], f"label={one_line(label, 60)}")
 
 
 def _names_in(classes: Sequence[str], label: str) -> list[str]:
-    """Splits at commas. A comma may be part of a name: the longest known or quoted name is taken."""
+    """Splits a text at commas and returns the names.
+
+    A name may contain commas, so the longest text that is a known name, with or without quotes, is taken first.
+    """
     known = {*classes, *(name.rpartition("=")[2] for name in classes if "=" in name)}
     parts, names = label.split(","), []
     while parts:
@@ -122,7 +141,11 @@ def _unquoted(text: str) -> str:
 
 
 def parse_label_indices(classes: Sequence[str], numbers: Sequence[int]) -> list[RequestedCondition]:
-    """Returns the requested conditions of `label_index=`: class numbers, counted from 0 in the order of `classes`."""
+    """Returns the requested conditions of the option `label_index=`, a list of class numbers.
+
+    Class number 0 is the first of `classes`. Raises UsageError if the list is empty, if a number is out of range, or if
+    a number is repeated.
+    """
     if not numbers:
         raise UsageError("label_index=[]: name at least one class, or leave it out")
     for number in numbers:
@@ -134,7 +157,11 @@ def parse_label_indices(classes: Sequence[str], numbers: Sequence[int]) -> list[
 
 
 def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[RequestedCondition]:
-    """Returns every combination of the requested columns, one of each attribute that has any."""
+    """Returns every combination of the requested columns.
+
+    A combination has one column for each attribute that has a requested column. Raises UsageError if a column is
+    repeated or if there are more than MOST_ROWS combinations.
+    """
     if len(set(columns)) < len(columns):
         raise UsageError(f"{typed}: name each class once")
     by_attribute = [list(filter(attribute.has, columns)) for attribute in attributes_of(classes)]
@@ -145,7 +172,10 @@ def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[Re
 
 
 def _column(classes: Sequence[str], name: str) -> int:
-    """Returns the number of the class `name`, which may be a value such as `red` of one attribute."""
+    """Returns the number of the class `name`. `name` may also be a value such as `red`, for the class `colour=red`.
+
+    Raises UsageError if there is no such class, or if several attributes have this value.
+    """
     if name in classes:
         return list(classes).index(name)
     values = [index for index, known in enumerate(classes) if "=" in known and known.rpartition("=")[2] == name]
@@ -161,7 +191,11 @@ def _column(classes: Sequence[str], name: str) -> int:
 
 
 def _nearest(name: str, classes: Sequence[str]) -> str:
-    """Returns ` (did you mean 'x'?)`: the nearest class or range `18..24` of a number, else a similar name."""
+    """Returns a suggestion such as ` (did you mean 'x'?)`.
+
+    For a number, this is the class whose number, or range such as `18..24`, is nearest. For other text, it is the class
+    with the most similar name, or an empty text if no name is similar.
+    """
     number, ends = _number(name), {}
     for known in classes:
         numbers = [_number(part) for part in known.rpartition("=")[2].split("..")]
@@ -172,7 +206,7 @@ def _nearest(name: str, classes: Sequence[str]) -> str:
 
 
 def _number(text: str) -> float | None:
-    """Parses a finite number, with a decimal point or comma; None for other text."""
+    """Returns the finite number in `text`, with a decimal point or comma. Returns None for other text."""
     try:
         number = float(text.replace(",", "."))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Builds each data set by name as one `Dataset`, and the batches of a run."""
+"""Builds a data set from its config section, and the batches of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gan_cli.errors import UsageError, one_line
 
 
 def _digits(source: digits.Source) -> Callable[..., Dataset]:
-    """Returns the builder of a data set of the MNIST family. `fallback` is an option of MNIST alone."""
+    """Returns the function that loads a data set of the MNIST family. Only MNIST has the option `fallback`."""
 
     def load(*, fallback: str = "error", **settings: Any) -> Dataset:
         return load_digits(source, fallback=fallback, **settings)
@@ -37,7 +37,7 @@ def _digits(source: digits.Source) -> Callable[..., Dataset]:
 
 
 def _drawn(build: Callable[..., Dataset]) -> Callable[..., Dataset]:
-    """Returns a builder of points, which drops `image_size`."""
+    """Returns a function that calls `build` without `image_size`, because points have no image size."""
     return lambda image_size, **settings: build(**settings)
 
 
@@ -57,21 +57,24 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     "grid": _drawn(build_grid),
     "swiss_roll": _drawn(build_swiss_roll),
 }
-NATIVE_SIZES = {  # (height, width) of the images that a data set is published with
+NATIVE_SIZES = {  # (height, width) of the images of each published data set
     **dict.fromkeys(("mnist", "fashion_mnist", "kmnist", "stacked_mnist"), (28, 28)),
     **dict.fromkeys(("cifar10", "cifar100", "svhn"), (32, 32)),
     "stl10": (96, 96),
     "celeba": (218, 178),
 }
 MOST_CLASSES = 5000
-SELECT_BEFORE_READING = ("celeba", "folder")  # they read only the selected samples
+SELECT_BEFORE_READING = ("celeba", "folder")  # these data sets read only the selected samples
 
 
 def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dataset:
-    """Builds the data set of a `dataset` section, with images of `image_size` pixels (a side or height and width)."""
+    """Returns the data set of a config section `dataset`.
+
+    `image_size` is the side of the images in pixels, or their (height, width).
+    """
     settings = dataclasses.asdict(section)
     name = settings.pop("name")
-    for key in ("flip", "balance"):  # options of the batches
+    for key in ("flip", "balance"):  # these options belong to the batches
         settings.pop(key, None)
     selection = Selection(settings.pop("classes", None), settings.pop("limit", None))
     if name in SELECT_BEFORE_READING:
@@ -85,7 +88,7 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
 
 
 def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
-    """Builds the real batches of a run.
+    """Returns the real batches of a run.
 
     `offset` is the number of samples seen beyond `updates * batch_size`, after a change of the batch size.
     """
@@ -95,9 +98,10 @@ def build_batches(config: Config, dataset: Dataset, device: torch.device, offset
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
-    """Returns the config with the classes of the data set, if it is conditional.
+    """Returns the config of a conditional run with the class names of the data set.
 
-    UsageError if the data have no classes, too many, or others than the config records.
+    Returns other configs unchanged. Raises UsageError if the data have no classes or too many classes, if the name of a
+    plain class contains `=`, or if the config already records other classes.
     """
     typed, fine_tuned = f"conditioning={config.conditioning.name}", config.init_from is not None
     if config.conditioning.name == "none":
@@ -119,7 +123,10 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
 
 
 def with_value_range(config: Config, dataset: Dataset) -> Config:
-    """Returns the config with the value range that was found for deep images, so that other data use the same."""
+    """Returns the config with the value range that was found in the images, so that other data are scaled alike.
+
+    Returns the config unchanged if `dataset.value_range` is not `auto` or if no image has more than 8 bits.
+    """
     if dataset.value_range is None or getattr(config.dataset, "value_range", None) != "auto":
         return config
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, value_range=dataset.value_range))

@@ -1,8 +1,8 @@
 """The cache file of decoded images, which runs memory-map.
 
-A mapped file takes no memory of a run: the kernel loads the pages that batches need and shares them among all runs on
-the same images. The file holds, in this order: the pixels, the labels, a JSON card that describes both, and a trailer
-of fixed length that says where the card begins.
+A memory-mapped file needs no memory of the run itself: the operating system loads the pages that batches need, and all
+runs on the same images share these pages. The file holds, in this order: the pixels, the labels, a JSON text that
+describes the pixels and labels (the card), and a trailer of fixed length, which gives the length of the card.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.storage.download import create_folder_or_undo
 from gan_cli.storage.locks import lock_file
 
-CHECKED_BYTES = 256 << 20  # up to this size the checksum covers all pixels, above it CHECKED_IMAGES images
+CHECKED_BYTES = 256 << 20  # up to this size the checksum covers all pixels, above this size about CHECKED_IMAGES images
 CHECKED_IMAGES = 256
 MAGIC = b"gan-cli pictures"
 TRAILER = struct.Struct("<32sQ16s")  # sha256 of labels and card, length of the card in bytes, MAGIC
 MOST_CARD_BYTES = 16 << 20
-ALIGNED = 64  # bytes; the labels begin at a multiple of it
+ALIGNED = 64  # the labels begin at a multiple of this number of bytes
 SUFFIX, PART = ".pictures", ".pictures-part-"
 
 
 class CacheEntry(NamedTuple):
     """The path of a cache file, which need not exist.
 
-    `settings_hash` is the hash of the paths and the settings, `content_hash` the hash of the files there. A file with
-    the same `settings_hash` and another `content_hash` is outdated.
+    `settings_hash` is the hash of the data paths and the settings. `content_hash` is the hash of the state of the files
+    at these paths. A cache file with the same `settings_hash` but another `content_hash` is outdated.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ class CacheEntry(NamedTuple):
 
 
 def load_entry(entry: CacheEntry) -> Dataset | None:
-    """Memory-maps the cached data set. None if the file is missing, damaged or incomplete."""
+    """Returns the cached data set, memory-mapped. Returns None if the cache file is missing, damaged or incomplete."""
     try:
         fd = os.open(entry.path, os.O_RDONLY)
         try:
@@ -70,7 +70,10 @@ def load_entry(entry: CacheEntry) -> Dataset | None:
 
 
 def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
-    """Returns the data set in the file and its checksum. ValueError and others for an incomplete or different file."""
+    """Returns the data set in the file, and the checksum of its pixels.
+
+    Raises ValueError or another error if the file is incomplete or is not a cache file.
+    """
     digest, length, magic = TRAILER.unpack(mapped[-TRAILER.size :])
     end = len(mapped) - TRAILER.size
     if magic != MAGIC or not 0 < length <= min(MOST_CARD_BYTES, end):
@@ -99,19 +102,22 @@ def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
 
 
 class PartialFile(NamedTuple):
-    """A cache file that is being written. Its lock is held while the writer lives."""
+    """A cache file that is being written. The writer holds a lock on the file until it closes `fd` or ends."""
 
     fd: int
     path: Path
 
 
 def create_partial_file(folder: Path, size: int) -> PartialFile:
-    """Creates a partial file and reserves `size` bytes, so that a full disk is an OSError now."""
+    """Creates and locks a partial file in `folder`, and reserves `size` bytes for it.
+
+    Raises OSError if the disk has too little space, so that this is known before anything is written.
+    """
     with create_folder_or_undo(folder):
         _remove_abandoned(folder)
         if shutil.disk_usage(folder).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        fd, name = tempfile.mkstemp(dir=folder, prefix=PART)  # for its owner alone: pictures may be private
+        fd, name = tempfile.mkstemp(dir=folder, prefix=PART)  # only its owner can read it: images may be private
         try:
             lock_file(fd)
             if hasattr(os, "posix_fallocate"):
@@ -124,7 +130,7 @@ def create_partial_file(folder: Path, size: int) -> PartialFile:
 
 
 def _reserve(fd: int, size: int) -> None:
-    """Reserves `size` bytes, where the file system supports that."""
+    """Reserves `size` bytes if the file system supports this. Raises OSError if the disk is full."""
     try:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
@@ -133,7 +139,10 @@ def _reserve(fd: int, size: int) -> None:
 
 
 def write_at(fd: int, data: memoryview | bytes, offset: int) -> None:
-    """Writes all of `data` at `offset`. Not through a mapping: on a full disk that would kill the process."""
+    """Writes all of `data` at `offset`.
+
+    Does not write through a memory map, because on a full disk such a write would kill the process.
+    """
     rest = memoryview(data)
     while rest:
         written = os.pwrite(fd, rest, offset)
@@ -141,7 +150,7 @@ def write_at(fd: int, data: memoryview | bytes, offset: int) -> None:
 
 
 def finish_file(part: PartialFile, path: Path, dataset: Dataset) -> None:
-    """Appends labels, card and trailer to the pixels, syncs the file and renames it to `path`."""
+    """Completes a partial file: writes labels, card and trailer after the pixels, and renames the file to `path`."""
     start = _aligned(dataset.samples.numel())
     labels = b"" if dataset.labels is None else dataset.labels.contiguous().numpy().tobytes()
     card = {
@@ -164,7 +173,10 @@ def finish_file(part: PartialFile, path: Path, dataset: Dataset) -> None:
 
 
 def remove_outdated(entry: CacheEntry) -> None:
-    """Removes outdated files of the same paths and settings. A run that has one mapped keeps its mapping."""
+    """Removes outdated cache files of the same paths and settings.
+
+    A run that has already mapped such a file can still use it.
+    """
     for path in entry.folder.glob(f"{entry.settings_hash}-*{SUFFIX}"):
         if path != entry.path:
             with contextlib.suppress(OSError):
@@ -172,7 +184,7 @@ def remove_outdated(entry: CacheEntry) -> None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Removes partial files whose writers were killed: their locks are free."""
+    """Removes partial files that are no longer locked, because their writers were killed."""
     for path in folder.glob(f"{PART}*"):
         with contextlib.suppress(OSError), open(path, "rb") as file:
             lock_file(file)
@@ -187,19 +199,22 @@ def _aligned(size: int) -> int:
 
 
 def map_file(fd: int) -> mmap.mmap:
-    """Maps the file read-only. The mapping stays valid after the descriptor is closed and the file removed."""
+    """Returns a read-only memory map of the file.
+
+    The map stays valid after the descriptor is closed, and after the file is removed.
+    """
     return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
 
 
 def mapped_tensor(mapped: mmap.mmap, dtype: torch.dtype, offset: int, shape: tuple[int, ...]) -> Tensor:
-    """Returns the mapped bytes at `offset`, a multiple of `ALIGNED`, as a read-only tensor."""
+    """Returns the mapped bytes at `offset`, which is a multiple of `ALIGNED`, as a read-only tensor."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")  # a data set is never written to
         return torch.frombuffer(mapped, dtype=dtype, count=math.prod(shape), offset=offset).view(shape)
 
 
 def _checksum(samples: Tensor) -> str:
-    """Returns the sha256 of all pixels, or of evenly spread images if the set is large."""
+    """Returns the sha256 of all pixels. For a large data set, only evenly spaced images are used."""
     spread = len(samples) // CHECKED_IMAGES if samples.numel() > CHECKED_BYTES else 1
     digest = hashlib.sha256()
     for image in samples.numpy()[:: max(1, spread)]:

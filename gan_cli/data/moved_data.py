@@ -1,4 +1,4 @@
-"""Finds data that are not at the configured path: relative to the start folder of a run, or where `data=` says."""
+"""Finds data that are not at the configured path: in the start folder of a run, or at the path of `data=`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from gan_cli.image_labels.image_paths import Paths, split_paths
 
 
 def resolve_data_paths(section: Any, start_folder: Path) -> Any:
-    """Returns the data section with relative paths resolved.
+    """Returns the data section of the config with relative paths resolved.
 
-    A path that does not exist here is taken from the folder `start_folder`, if it exists there.
+    If a relative path does not exist in the current folder but exists in `start_folder`, the path in `start_folder` is
+    used.
     """
     for key in ("path", "root", "labels", "cache"):
         value = getattr(section, key, None)
@@ -33,13 +34,16 @@ def _resolve(start_folder: Path, value: str) -> str:
 
 
 def absolute_paths(path: str) -> Paths:
-    """Returns the path or paths of `data=` (`[a,b]` are two) as absolute paths."""
+    """Returns the absolute path that `data=` names, or a tuple of paths if it names several, such as `[a,b]`."""
     paths = tuple(os.path.abspath(os.path.expanduser(each)) for each in split_paths(path))
     return paths if len(paths) > 1 else paths[0]
 
 
 def relocate_data(section: Any, path: Paths) -> Any:
-    """Returns the data section with its images or files at `path`. UsageError for synthetic data."""
+    """Returns the data section with `path` as the path of its images or files.
+
+    Raises UsageError if the data are synthetic.
+    """
     for key in ("path", "root"):
         if hasattr(section, key):
             paths = split_paths(path)

@@ -1,4 +1,4 @@
-"""Selects samples of a data set: some classes, or a random subset."""
+"""Selects samples of a data set: those of some classes, or a random subset."""
 
 from __future__ import annotations
 
@@ -14,18 +14,26 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.image_labels.layout import class_indices
 from gan_cli.randomness import generator_for
 
-SEED = 0  # of the random subset; independent of the seed of a run
+SEED = 0  # seed of the random subset; it does not depend on the seed of a run
 
 
 @dataclass(frozen=True)
 class Selection:
-    """`classes` are names in the order of the new labels, None selects all. `limit` samples are drawn at random."""
+    """Says which samples of a data set are used.
+
+    `classes` are the names of the selected classes, in the order of the new class numbers; None selects all classes.
+    `limit` is the number of samples that are drawn at random; None keeps all samples.
+    """
 
     classes: tuple[str, ...] | None = None
     limit: int | None = None
 
     def indices(self, labels: Sequence[Any] | Tensor | None, names: Sequence[str], count: int) -> Tensor:
-        """Returns the sorted indices of the selected samples, of `count`. UsageError for a class not in `names`."""
+        """Returns the sorted indices of the selected samples among `count` samples.
+
+        `labels` are the class numbers of the samples, `names` the names of the classes. Raises UsageError if a selected
+        class is not in `names`.
+        """
         selected = torch.arange(count)
         if self.classes is not None:
             wanted = torch.tensor(self._numbers(labels, names))
@@ -36,7 +44,10 @@ class Selection:
         return selected
 
     def apply(self, dataset: Dataset) -> Dataset:
-        """Returns the selected samples with labels numbered anew. Applying it twice equals applying it once."""
+        """Returns the data set with the selected samples only, and with classes numbered in the order of `classes`.
+
+        Applying a selection twice has the same result as applying it once.
+        """
         selected = self.indices(dataset.labels, dataset.classes, len(dataset))
         if len(selected) == len(dataset) and self.classes in (None, dataset.classes):
             return dataset

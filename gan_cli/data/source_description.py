@@ -1,4 +1,4 @@
-"""Describes the images of a folder in one line and as a record: number, classes, and what was done to them."""
+"""Describes the images of a folder, in one line and as a record: their number, their classes and their conversion."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gan_cli.image_files import own_outputs
 from gan_cli.image_files.listing import ListedFile, Listing
 from gan_cli.image_labels.layout import Layout
 
-MOST_SINGLE_CLASSES = 9  # more classes of one image each are reported
-MOST_RECORDED = 10_000  # names in a list of the record
+MOST_SINGLE_CLASSES = 9  # if each image is its own class, more classes than this are reported
+MOST_RECORDED = 10_000  # the most names in one list of the record
 
 
 def source_line(
@@ -32,9 +32,10 @@ def source_line(
     configured: ValueRange,
     chosen: Sequence[str] | None = None,
 ) -> str:
-    """Returns one line: number of images, classes, path, what was done to the images, and what was left out.
+    """Returns one line that gives the number of images, the classes, the path, the conversion, and what was left out.
 
-    `chosen` are the classes that `dataset.classes` names, None for all.
+    `target` holds the value range that was used, `configured` is the one in the config. `chosen` are the classes that
+    `dataset.classes` names; None means all classes.
     """
     good = [outcome for outcome in outcomes if outcome.bad is None]
     text = count_noun(len(good), "picture")
@@ -67,7 +68,7 @@ def source_line(
 
 
 def _changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:
-    """Describes each change and to how many images it was made."""
+    """Returns a description of each change that was made to at least one image, with the number of these images."""
     height, width = target.size
     clear = "wholly transparent"
     if target.channels == 4:
@@ -86,7 +87,10 @@ def _changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:
 
 
 def describe_fit(native: tuple[int, int], size: tuple[int, int]) -> str:
-    """Describes how images of one (height, width) are fitted to `size`; each part begins with a semicolon."""
+    """Returns how images of size `native`, (height, width), are fitted to `size`. Each part begins with a semicolon.
+
+    Returns an empty text if the images are neither cropped nor enlarged.
+    """
     fit = compute_fit(native[1], native[0], size, CROP)
     cut = f"; each cropped to {_proportions(size)}, {_percent(fit.share)} removed" if fit.share > 0 else ""
     enlarged = f"; each enlarged to {size[0]} x {size[1]}" if fit.enlarged else ""
@@ -94,18 +98,18 @@ def describe_fit(native: tuple[int, int], size: tuple[int, int]) -> str:
 
 
 def _proportions(size: tuple[int, int]) -> str:
-    """Returns width to height, such as `4:3`."""
+    """Returns the ratio of width to height, such as `4:3`."""
     divisor = math.gcd(*size)
     return f"{size[1] // divisor}:{size[0] // divisor}"
 
 
 def _percent(share: float) -> str:
-    """Formats a share from 0 to 1, such as `18 %`."""
+    """Formats a share from 0 to 1 as a percentage, such as `18 %`."""
     return "under 1 %" if share < 0.01 else f"{min(share, 0.99):.0%}".replace("%", " %")
 
 
 def _describe_fit(good: Sequence[ImageOutcome], target: TargetFormat) -> str:
-    """Describes how images were fitted to the size, with the largest share."""
+    """Describes how images were fitted to the target size. Gives the largest share cropped, padded or stretched."""
     proportions = _proportions(target.size)
     most = max((outcome.share for outcome in good), default=0)
     share = ("" if most < 10 else "up to ") + _percent(most / 1000)
@@ -126,13 +130,16 @@ def _of_eight_bits(good: Sequence[ImageOutcome]) -> int:
 
 
 def describe_unusable(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome], most: int) -> str:
-    """Names the first `most` unusable images, each with the reason."""
+    """Returns the names of the first `most` unusable images, each with the reason."""
     bad = [f"{file.name} ({outcome.bad})" for file, outcome in zip(files, outcomes, strict=True) if outcome.bad]
     return first_few(bad, most)
 
 
 def _class_counts(classes: Sequence[str], labels: Tensor, chosen: Sequence[str] | None) -> str:
-    """Returns the classes with their numbers of images, such as `2 classes (cat 3, dog 2)`."""
+    """Returns the classes with their numbers of images, such as `2 classes (cat 3, dog 2)`.
+
+    `chosen` are the names of the classes to list; None lists all.
+    """
     counts = labels[labels >= 0].bincount(minlength=len(classes)).tolist()
     pairs = zip(classes, counts, strict=True)
     texts = [f"{name} {count:,}" for name, count in pairs if chosen is None or name in chosen]
@@ -149,7 +156,7 @@ def conversion_record(
     target: TargetFormat,
     configured: ValueRange,
 ) -> dict[str, Any]:
-    """Returns everything that was done to the images, for the record of a run."""
+    """Returns a dict of everything that was done to the images, for the record of a run."""
     good = [outcome for outcome in outcomes if outcome.bad is None]
     values = _values_of(good)
     by_kind = {kind: [each for each in values if each.kind == kind] for kind in value_ranges.FULL_RANGES}
@@ -180,6 +187,6 @@ def conversion_record(
 
 
 def _extent(extents: Sequence[ValueExtent]) -> dict[str, float]:
-    """Returns the number of images, the lowest and the highest value."""
+    """Returns the number of images, their lowest value and their highest value."""
     low, high = min(each.low for each in extents), max(each.high for each in extents)
     return {"pictures": len(extents), "low": low, "high": high}

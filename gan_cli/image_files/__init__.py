@@ -1,1 +1,1 @@
-"""Files of images: which there are in a folder, an archive or an array. Imports no torch."""
+"""Lists and reads the images in a folder, an archive or an array. Imports no torch."""

@@ -20,7 +20,7 @@ KINDS = "buif"  # numpy kinds: bool, unsigned, integer, float
 
 
 class Array(NamedTuple):
-    """The shape of an array and the meaning of its axes, such as `NHWC`: N images, H, W, C channels."""
+    """The shape of an array of images. `axes` names each axis: `NHWC` is N images, height, width and channels."""
 
     shape: tuple[int, ...]
     axes: str
@@ -35,7 +35,10 @@ class Array(NamedTuple):
 
 
 class ArrayLocation(NamedTuple):
-    """One image of an array: the file or member that holds the array, and the index, None if it holds one image."""
+    """One image of an array. `container` is the file or archive member that holds the array.
+
+    `number` is the index of the image, or None if the array is a single image.
+    """
 
     container: Any
     array: Array
@@ -43,9 +46,9 @@ class ArrayLocation(NamedTuple):
 
 
 def parse_array_header(start: bytes, size: int) -> Array | None:
-    """Parses the header of an npy of `size` bytes from its first bytes; None if it holds no images.
+    """Returns the shape and axes of an npy of `size` bytes, read from its first bytes `start`.
 
-    BadImageError if it is damaged or holds Python objects.
+    Returns None if the array holds no images. Raises BadImageError if it is damaged or holds Python objects.
     """
     from numpy.lib import format as npy
 
@@ -69,7 +72,10 @@ def parse_array_header(start: bytes, size: int) -> Array | None:
 
 
 def _axes(shape: tuple[int, ...]) -> str | None:
-    """Guesses the axes of a shape; None if it cannot be images. If both orders are possible, channels are last."""
+    """Guesses the axes from the shape. Returns None if the array cannot be images.
+
+    If channels may be first or last, they are taken to be last.
+    """
     if len(shape) == 2:
         return "HW" if min(shape) > 1 else None
     if len(shape) == 3:
@@ -82,7 +88,7 @@ def _axes(shape: tuple[int, ...]) -> str | None:
 
 
 def image_in_array(whole: np.ndarray, location: ArrayLocation) -> np.ndarray:
-    """Copies one image, `[H, W]` or `[H, W, C]`, out of its array."""
+    """Returns a copy of one image, `[H, W]` or `[H, W, C]`, of the array `whole`."""
     axes = location.array.axes
     image = whole if location.number is None else whole[location.number]
     image = image.transpose(1, 2, 0) if axes.endswith("CHW") else image
@@ -90,7 +96,7 @@ def image_in_array(whole: np.ndarray, location: ArrayLocation) -> np.ndarray:
 
 
 def map_array(path: str) -> np.ndarray:
-    """Memory-maps the array of an npy file."""
+    """Returns the array of an npy file, memory-mapped. Raises BadImageError if the file is damaged."""
     import numpy as np
 
     try:
@@ -100,7 +106,7 @@ def map_array(path: str) -> np.ndarray:
 
 
 class ArrayCache:
-    """Caches the latest array in memory, because its images are read one after the other."""
+    """Keeps the latest array in memory, because the images of an array are read one after the other."""
 
     def __init__(self) -> None:
         self._key: Any = None
@@ -108,7 +114,10 @@ class ArrayCache:
         self._lock = threading.Lock()
 
     def get(self, key: Any, size: int, opened: Callable[[], IO[bytes]]) -> np.ndarray:
-        """Returns the array `key` of `size` bytes, read from `opened()` unless it is cached."""
+        """Returns the array that `key` identifies. If it is not cached, it is read from the stream of `opened()`.
+
+        Raises BadImageError if the array is damaged, or if its `size` in bytes is too large for memory.
+        """
         import numpy as np
 
         if size > MOST_BYTES:

@@ -1,4 +1,4 @@
-"""The error of one image."""
+"""The error for one image that cannot be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a folder of images or a single file, following links without cycles; computes a signature of it."""
+"""Reads a folder of images or a single file, following links without cycles. Computes a signature of a path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def path_signature(path: str) -> str:
     """Returns 32 hex digits that change if `path`, or a file below it, is written, replaced, added or removed.
 
-    Uses names, sizes, times, modes and inodes, not contents, and constant memory. OSError if there is no such path.
+    Uses the names, sizes, times, modes and inodes of files, but not their contents. Raises OSError if `path` does not
+    exist.
     """
     status = os.stat(path)
     if not stat.S_ISDIR(status.st_mode):
@@ -36,7 +37,7 @@ def path_signature(path: str) -> str:
 
 
 def _state(item: os.DirEntry[str]) -> str:
-    """Returns `_state_of` of a folder entry."""
+    """Returns `_state_of` for a folder entry, or a fixed text for a link that leads nowhere."""
     try:
         status = item.stat()
     except OSError:
@@ -45,7 +46,7 @@ def _state(item: os.DirEntry[str]) -> str:
 
 
 def _state_of(status: os.stat_result) -> str:
-    """Returns a text that changes if the file is written, if two files are swapped, or if its permissions change."""
+    """Returns a text that changes if the file is written, is swapped with another file, or gets other permissions."""
     parts = (status.st_size, status.st_mtime_ns, status.st_mode, status.st_dev, status.st_ino, status.st_ctime_ns)
     return " ".join(map(str, parts))
 
@@ -57,11 +58,11 @@ def _digest(text: str) -> bytes:
 def _below(
     path: str, *, in_order: bool, left_out: list[OwnOutput] | None = None, wanted: str | None = None
 ) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str] | None]]:
-    """Yields the path parts of each folder (with None) and of each file (with its entry) below `path`.
+    """Yields each folder and each file below `path`, as its path parts and its folder entry (None for a folder).
 
-    Each folder comes once: real folders first, then those reached only through links. Runs and exports of gan-cli are
-    skipped. With `left_out`, to which skipped ones are added, its other outputs are skipped too, but not the kind
-    `wanted`.
+    Each folder is yielded once. Folders that are reached without links come before those reached only through links.
+    Runs and exports of gan-cli are skipped. If `left_out` is given, other outputs of gan-cli are skipped too, except
+    those of the kind `wanted`, and all skipped outputs are added to `left_out`.
     """
     seen: set[str] = set()
     folders: list[tuple[str, tuple[str, ...]]] = [(path, ())]
@@ -96,14 +97,20 @@ def _below(
 def _without_own(
     items: list[os.DirEntry[str]], folder: str, parts: tuple[str, ...], left_out: list[OwnOutput], wanted: str | None
 ) -> Iterator[os.DirEntry[str]]:
-    """Skips the outputs of gan-cli among the entries of a folder, but not the kind `wanted`."""
+    """Returns the entries of a folder without outputs of gan-cli, except outputs of the kind `wanted`.
+
+    The outputs that are skipped are added to `left_out`.
+    """
     ours = own_outputs.files_with_sidecar([item.name for item in items], partial(own_outputs.read_head, folder))
     left_out += [OwnOutput(each, (*parts, name)) for name, each in ours.items() if each != wanted]
     return (item for item in items if ours.get(item.name, wanted) == wanted)
 
 
 def _scanned(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Yields the entries of a folder without junk files."""
+    """Yields the entries of a folder, without junk files.
+
+    Raises UsageError if the user has no permission to read the folder, and StorageError if reading fails.
+    """
     try:
         with os.scandir(folder) as items:
             yield from (item for item in items if not is_junk(item.name))
@@ -114,7 +121,7 @@ def _scanned(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 class FolderReader:
-    """Lists and reads a folder, or with `alone` a single file."""
+    """Lists and reads the images in a folder. With `alone`, the path is a single file."""
 
     def __init__(self, path: str, shown: str, *, alone: bool = False) -> None:
         self.listing = Listing(shown)
@@ -130,7 +137,7 @@ class FolderReader:
         else:
             self._walk(path)
             if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in self.listing.own):
-                self.listing = Listing(shown)  # only samples of gan-cli: they are what the user wants
+                self.listing = Listing(shown)  # only samples of gan-cli: the user wants these
                 self._walk(path, wanted=own_outputs.SAMPLES)
 
     def _walk(self, path: str, wanted: str | None = None) -> None:
@@ -195,7 +202,10 @@ def _size(item: os.DirEntry[str]) -> int:
 
 
 def _beginning(path: str) -> ReadStart:
-    """Returns a function that reads the first bytes of a file. BadImageError if it is not a regular file."""
+    """Returns a function that reads the first bytes of a file.
+
+    This function raises BadImageError if the path is not a regular file.
+    """
 
     def read_start(count: int) -> bytes:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -207,7 +217,7 @@ def _beginning(path: str) -> ReadStart:
 
 
 def _unreadable(error: OSError, path: str, link: bool) -> BadImageError | StorageError:
-    """Returns the error of one image, or StorageError if the disk fails."""
+    """Returns BadImageError if only this image cannot be read, and StorageError if the disk fails."""
     if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
         return BadImageError("a link that leads nowhere" if link else "gone")
     if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG):

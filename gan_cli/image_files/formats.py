@@ -1,4 +1,4 @@
-"""Kinds of files by suffix or first bytes: those that are read, and advice for the others."""
+"""Recognizes files by suffix or first bytes: those that are read, and others, for which it gives advice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CONTAINER_SUFFIXES = {  # files that may contain images: reported if nothing els
     ".pdf": TO_PNG,
     ".cls": LABEL,
 }
-MOST_FILE_BYTES = 256 * 2**20  # of one picture
+MOST_FILE_BYTES = 256 * 2**20  # the largest size of an image file
 NON_IMAGE_SUFFIXES = (  # no images: such files are not opened to check
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".md", ".html", ".htm", ".yaml", ".yml", ".toml", ".ini", ".cfg",
     ".py", ".ipynb", ".sh", ".log", ".doc", ".docx", ".xls", ".xlsx", ".caption", ".zip", ".db", ".url", ".exe",
@@ -57,7 +57,10 @@ DICOM = "is a DICOM file: " + CONVERT_DEEP
 
 
 def suffix_of(name: str) -> str:
-    """Returns the suffix in lower case; an empty text for `pic0` and for a suffix of digits, as in `1.2.840.113`."""
+    """Returns the suffix in lower case. Returns an empty text without a suffix, as in `pic0`.
+
+    A suffix of digits, as in `1.2.840.113`, does not count.
+    """
     suffix = os.path.splitext(name)[1].lower()
     return "" if suffix[1:].isdigit() else suffix
 
@@ -69,36 +72,36 @@ def stem_of(name: str) -> str:
 
 
 def needs_content_check(name: str) -> bool:
-    """Whether the first bytes must be read to know if a file of this name is an image."""
+    """Returns whether the first bytes must be read to know if a file of this name is an image."""
     suffix = suffix_of(name)
     return not (suffix in NON_IMAGE_SUFFIXES or suffix in CONTAINER_SUFFIXES or name.lower().endswith((*ARRAYS, *TARS)))
 
 
 def is_image(start: bytes) -> bool:
-    """Whether the first bytes of a file are those of an image format that is read."""
+    """Returns whether the first bytes of a file are those of an image format that is read."""
     if start.startswith(MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or start[4:12] == b"ftypavif":
         return True
     return start[:1] == b"P" and start[1:2] in b"123456" and start[2:3] in b" \t\r\n" and len(start) > 3
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether the first bytes of a file are those of a DICOM file."""
+    """Returns whether the first bytes of a file are those of a DICOM file."""
     return start[128:132] == b"DICM"
 
 
 def is_tar(start: bytes) -> bool:
-    """Whether the first 512 bytes of a file are those of a tar or a compressed file, which may be a tar."""
+    """Returns whether the first 512 bytes of a file are those of a tar, or of a compressed file, which may be a tar."""
     return start[257:262] == b"ustar" or start.startswith(tuple(PACKED_MAGIC))
 
 
 def refusal_reason(name: str) -> str | None:
-    """Returns why an image of this name is not opened; None if its format may be one that is read."""
+    """Returns why an image of this name is not opened, or None if its format may be one that is read."""
     suffix = suffix_of(name)
     return f"{suffix[1:]} is not read, {UNREAD_IMAGE_SUFFIXES[suffix]}" if suffix in UNREAD_IMAGE_SUFFIXES else None
 
 
 def conversion_advice(name: str) -> str | None:
-    """Returns advice for a file that may hold images but is not read; None for others."""
+    """Returns advice for a file that may hold images but is not read, or None for other files."""
     suffix = suffix_of(name)
     for known in (UNREAD_IMAGE_SUFFIXES, CONTAINER_SUFFIXES):
         if suffix in known:

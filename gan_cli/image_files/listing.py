@@ -1,4 +1,4 @@
-"""The list of the images in a folder, zip, tar or single file, and what a reader of their bytes is."""
+"""The list of the images in a folder, zip, tar or single file, and the protocol of the readers of these images."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ MOST_CANDIDATES = 1000
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 MOST_FILES = 10_000_000
 EXPECTED = "expected a folder, zip or tar of pictures"
-ReadStart = Callable[[int], bytes]  # reads that many first bytes of a file, or all if it is shorter
+ReadStart = Callable[[int], bytes]  # reads this many first bytes of a file
 
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file that is an image by its name or content: the parts of its path, and why it cannot be used (`bad`).
+    """A file that is an image by its name or content. `parts` are the parts of its path.
 
-    `location` is what its reader needs to read it. `foreign`: an image format that is not read; it has no influence on
-    the layout of folders.
+    `bad` says why the image cannot be used, or is None. `location` is what the reader needs to read the file. `foreign`
+    is True for an image format that is not read; such a file does not influence which folders are classes.
     """
 
     parts: tuple[str, ...]
@@ -48,12 +48,12 @@ class ListedFile:
 
 @dataclass
 class Listing:
-    """The content of a path: images, folders of two levels, tables of labels, arrays, and the number of other files.
+    """The content of a path. `files` are the images. `folders` are the sub-folders of the first two levels.
 
-    `tables` are named labels.csv, `possible_tables` are other possible tables. `own` are outputs of gan-cli. `arrays`
-    are descriptions of arrays of images, `unused_arrays` the names of other arrays, `values` those of them that can be
-    read. `container_kinds` counts by suffix the other files that may hold images; `first_advice` is advice about the
-    first of these.
+    `tables` are files named labels.csv; `possible_tables` are other files that may be tables. `own` are the outputs of
+    gan-cli. `arrays` describes the arrays of images. `unused_arrays` are the names of all other arrays, and `values`
+    are those of them that can be read. `others` counts the remaining files. `container_kinds` counts, by suffix, the
+    remaining files that may hold images, and `first_advice` is advice about the first of them.
     """
 
     shown: str
@@ -73,7 +73,7 @@ class Listing:
     def add(
         self, parts: tuple[str, ...], location: Any, size: int, read_start: ReadStart, bad: str | None = None
     ) -> None:
-        """Adds a file by its suffix, or by its first bytes if it has no suffix or an unknown one."""
+        """Adds a file, recognized by its suffix. If its suffix is missing or unknown, its first bytes are read."""
         self.folders.update(parts[:depth] for depth in (1, 2) if depth < len(parts))
         name = parts[-1]
         suffix, refused = formats.suffix_of(name), formats.refusal_reason(name)
@@ -97,7 +97,7 @@ class Listing:
             raise UsageError(f"dataset.path={self.shown}: holds more than {MOST_FILES:,} files")
 
     def _by_content(self, parts: tuple[str, ...], location: Any, read_start: ReadStart) -> bool:
-        """Adds a file whose first bytes are those of an image. Returns whether it did."""
+        """Adds a file to the images if its first bytes are those of an image. Returns whether it was added."""
         try:
             start = read_start(formats.HEADER_BYTES)
         except (BadImageError, OSError):
@@ -119,7 +119,7 @@ class Listing:
         bad: str | None = None,
         fewest: int = 2,
     ) -> None:
-        """Adds the images of an npy that has at least `fewest` axes."""
+        """Adds the images of an npy. An array with fewer than `fewest` axes is not taken as images."""
         try:
             if bad is not None:
                 raise BadImageError(bad)
@@ -149,7 +149,7 @@ class Listing:
         ]
 
     def _add_other(self, parts: tuple[str, ...]) -> None:
-        """Counts a file that is no image; notes advice if it may hold images."""
+        """Counts a file that is no image. If it may hold images, it is counted by suffix and advice is kept."""
         self.others += 1
         advice = None
         name = one_line("/".join(parts), 120)
@@ -163,7 +163,10 @@ class Listing:
             self.first_advice = self.first_advice or advice
 
     def describe_others(self, *, less: int = 0) -> str:
-        """Describes the other files and unused arrays; an empty text without any. `less` other files are in use."""
+        """Describes the other files and the unused arrays. Returns an empty text if there are none.
+
+        `less` is the number of other files that are in use, and are not counted.
+        """
         parts = []
         if self.others > less:
             named = ", ".join(f"{count:,} {kind}" for kind, count in self.container_kinds.most_common(5))
@@ -176,7 +179,10 @@ class Listing:
 
 
 class Reader(Protocol):
-    """Reads the files that it has listed. BadImageError if one cannot be read. Methods are thread-safe."""
+    """Reads the files that it has listed. Both methods may be called from several threads.
+
+    They raise BadImageError if a file cannot be read.
+    """
 
     listing: Listing
 
@@ -188,5 +194,8 @@ class Reader(Protocol):
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder is skipped without a word: hidden, of the operating system, or a cache file."""
+    """Returns whether a file or folder is skipped without a message.
+
+    These are hidden files, files of the operating system, and cache files of gan-cli.
+    """
     return name.startswith(".") or name.lower() in JUNK or name.endswith(own_outputs.CACHE_SUFFIX)

@@ -1,4 +1,4 @@
-"""Sort keys of class names: numbers by value, then words, in which numbers also sort by value."""
+"""Sort keys of class names. Numbers come first, by value; then words, in which numbers also sort by value."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ DIGITS = re.compile(r"[0-9]+")
 
 
 def parse_number(name: str) -> float | None:
-    """Parses a name that is a number, such as `30.2` or `30,2`; None for any other name."""
+    """Returns the value of a name that is a number, such as `30.2` or `30,2`, or None for any other name."""
     return float(name.replace(",", ".")) if NUMBER.fullmatch(name) else None
 
 
 def natural_key(name: str) -> tuple[bool, float, str, str]:
-    """Returns the sort key: 0, 1, 2, 10, then class1, class2, class10."""
+    """Returns a sort key that gives the order 0, 1, 2, 10, then class1, class2, class10."""
     number = parse_number(name)
     padded = DIGITS.sub(lambda found: found[0].zfill(20), name)
     return (number is None, 0.0 if number is None else number, padded, name)
 
 
 def version_1_key(name: str) -> tuple[bool, int, str]:
-    """Returns the sort key of labels version 1: non-negative integers by value, then text."""
+    """Returns the sort key of labels version 1: non-negative integers by value, then all other names as text."""
     number = name.isdecimal() and len(name) < 20
     return (not number, int(name) if number else 0, name)

@@ -19,7 +19,7 @@ from gan_cli.image_files.zip_reader import open_zip
 
 @contextmanager
 def open_reader(path: str) -> Iterator[Reader]:
-    """Opens the reader of a folder, zip, tar or single file. UsageError if it is none of these."""
+    """Yields the reader of a folder, zip, tar or single file. Raises UsageError if `path` is none of these."""
     expanded = os.path.expanduser(path)
     shown = one_line(expanded)
     try:
@@ -43,7 +43,7 @@ def open_reader(path: str) -> Iterator[Reader]:
 
 
 def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
-    """Returns the reader of a file, by its suffix and its first bytes."""
+    """Returns the reader of a file, chosen by the suffix and the first bytes of the file."""
     try:
         with open(path, "rb") as file:
             start = file.read(512)

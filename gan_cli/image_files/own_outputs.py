@@ -1,4 +1,4 @@
-"""Recognizes the outputs of gan-cli by their files: runs, exports, samples, pages of an evaluation."""
+"""Recognizes outputs of gan-cli by their files: runs, exports, samples, and pages of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 RUN, EXPORT, SAMPLES, IMAGE = "run", "export", "set of samples", "picture"
-MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # files and folders in it
+MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # names in such a folder
 CONFIG_KEY = b'"gan_cli"'  # in the config.json of a run or export
 PAGE = "_memorization"  # end of the name of a page of an evaluation
-# Keys of the JSON file next to what gan-sample and gan-eval write.
+# Keys of the JSON file that gan-sample and gan-eval write next to their output.
 SIDECAR_KEYS = (b'"sha256"', b'"checkpoint"', b'"seeds"')
 CACHE_SUFFIX = ".pictures"  # suffix of a cache file of decoded images, which is skipped without a word
 EVALUATION_KEY = b'"extractor"'
@@ -28,9 +28,9 @@ class OwnOutput(NamedTuple):
 
 
 def output_kind(names: Collection[str], head: Callable[[str], bytes]) -> str | None:
-    """Returns `run` or `export` for a folder with these names in it, None for others.
+    """Returns `run` or `export` if a folder that contains `names` is one, else None.
 
-    `head` reads the first bytes of a file.
+    `head` returns the first bytes of the file with a given name.
     """
     for kind, marks in MARKS.items():
         if all(mark in names for mark in marks):
@@ -39,14 +39,14 @@ def output_kind(names: Collection[str], head: Callable[[str], bytes]) -> str | N
 
 
 def output_kind_at(folder: str) -> str | None:
-    """Returns `output_kind` for a folder that is not listed yet."""
+    """Returns the result of `output_kind` for a folder that is not listed yet."""
     marks = dict.fromkeys(mark for each in MARKS.values() for mark in each)
     names = [mark for mark in marks if os.path.exists(os.path.join(folder, mark))]
     return output_kind(names, lambda name: read_head(folder, name)) if len(names) > 1 else None
 
 
 def read_head(folder: str, name: str) -> bytes:
-    """Reads the first bytes of a file; nothing if it is not a regular file or cannot be read."""
+    """Returns the first bytes of a file, or no bytes if it is not a regular file or cannot be read."""
     try:
         path = os.path.join(folder, name)
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -58,9 +58,10 @@ def read_head(folder: str, name: str) -> bytes:
 
 
 def files_with_sidecar(names: Collection[str], head: Callable[[str], bytes]) -> dict[str, str]:
-    """Finds the files in a folder whose JSON sidecar says that gan-cli wrote them. Returns the kind of each.
+    """Returns the files among `names` that gan-cli wrote, with the kind of each.
 
-    `head` reads the first bytes of a file.
+    A file counts as written by gan-cli if a JSON file next to it (its sidecar) says so. `head` returns the first bytes
+    of the file with a given name.
     """
     stems = {name[: -len(".json")] for name in names if name.endswith(".json")}
     if not stems:
@@ -80,12 +81,12 @@ def files_with_sidecar(names: Collection[str], head: Callable[[str], bytes]) -> 
 
 
 def _has_page(names: Iterable[str]) -> bool:
-    """Whether one of the files is a page of an evaluation."""
+    """Returns whether one of the files is a page of an evaluation."""
     return any(os.path.splitext(name)[0].endswith(PAGE) for name in names)
 
 
 def outputs_in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[str, ...]], bytes]) -> list[OwnOutput]:
-    """Finds the outputs of gan-cli among the members of an archive."""
+    """Returns the outputs of gan-cli among the members of an archive. `head` returns the first bytes of a member."""
     folders: dict[tuple[str, ...], set[str]] = {}
     for parts in paths:
         for depth in range(len(parts)):
@@ -102,9 +103,10 @@ def outputs_in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[s
 
 
 def identifying_bytes(name: str, read_start: Callable[[int], bytes]) -> bytes:
-    """Returns the keys that identify an output of gan-cli, if the file has them.
+    """Returns those keys in a file that identify an output of gan-cli, or no bytes if the file has none of them.
 
-    For an archive that is read only once: the result serves as `head` later. `read_start` reads the first bytes.
+    In an archive that is read only once, the result is kept, so that `head` can return it later. `read_start` reads the
+    first bytes of the file.
     """
     if not name.endswith(".json"):
         return b""
@@ -113,17 +115,20 @@ def identifying_bytes(name: str, read_start: Callable[[int], bytes]) -> bytes:
 
 
 def is_below(parts: tuple[str, ...], left_out: Collection[tuple[str, ...]]) -> bool:
-    """Whether a path is in `left_out` or below one of these."""
+    """Returns whether a path is in `left_out`, or below a path in `left_out`."""
     return bool(left_out) and any(parts[:depth] in left_out for depth in range(1, len(parts) + 1))
 
 
 def without_samples(own: Sequence[OwnOutput]) -> list[OwnOutput]:
-    """Returns the outputs without sets of samples."""
+    """Returns the outputs that are not sets of samples."""
     return [each for each in own if each.kind != SAMPLES]
 
 
 def describe_outputs(own: Sequence[OwnOutput]) -> str:
-    """Returns `2 runs and 1 picture of gan-cli left out (outputs/a/2026-01-01_120000, ...)`; empty without any."""
+    """Returns a text such as `2 runs and 1 picture of gan-cli left out (outputs/a/2026-01-01_120000, ...)`.
+
+    Returns an empty text if there are no outputs.
+    """
     if not own:
         return ""
     counts = Counter(each.kind for each in own)

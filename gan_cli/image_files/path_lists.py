@@ -10,7 +10,10 @@ UNQUOTED = re.compile(r"(?P<name>[^,]*)(?:,|$)")
 
 
 def split_names(text: str) -> list[str]:
-    """Splits `cat,'a,b'` into `cat` and `a,b`: commas in quotes do not separate. ValueError for an open quote."""
+    """Returns the names in a text: `cat,'a,b'` gives `cat` and `a,b`, because commas in quotes do not separate.
+
+    Raises ValueError if a quote is not closed.
+    """
     names = []
     rest = text.strip()
     while rest:
@@ -23,6 +26,6 @@ def split_names(text: str) -> list[str]:
 
 
 def _unescaped(text: str, mark: str) -> str:
-    """Undoes the escaping of `overrides.quote` in the text between the quotes."""
+    """Undoes the escaping of `overrides.quote_for_hydra` in the text between the quotes."""
     text = re.sub(rf"(\\+)(?={mark}|$)", lambda match: match[1][: len(match[1]) // 2], text)
     return re.sub(r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", text)

@@ -1,4 +1,4 @@
-"""Reads images in a tar in place, a compressed one from an unnamed temporary file."""
+"""Reads images in a tar without extracting them. A compressed tar is unpacked to an unnamed temporary file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHUNK = 1 << 20
 
 
 class ByteSpan(NamedTuple):
-    """The position of the bytes of a member in the uncompressed tar."""
+    """Where the bytes of a member are in the uncompressed tar: the index of the first byte, and the number of bytes."""
 
     start: int
     size: int
@@ -50,13 +50,16 @@ class TarReader:
         heads: dict[tuple[str, ...], bytes] = {}
         members = self._list([], heads)
         ours = own_outputs.outputs_in_archive(members, lambda parts: heads.get(parts, b""))
-        if ours:  # known only after the whole tar was listed
+        if ours:  # they are known only after the whole tar was listed
             self._list(ours)
             if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
-                self._list(own_outputs.without_samples(ours))  # only samples of gan-cli: they are what the user wants
+                self._list(own_outputs.without_samples(ours))  # only samples of gan-cli: the user wants these
 
     def _list(self, ours: list[OwnOutput], heads: dict[tuple[str, ...], bytes] | None = None) -> set[tuple[str, ...]]:
-        """Lists all members but `ours` and returns the paths of all. Adds identifying bytes by path to `heads`."""
+        """Lists all members except `ours`, the outputs of gan-cli. Returns the paths of the listed members.
+
+        If `heads` is given, adds to it, for each path, the bytes that identify outputs of gan-cli.
+        """
         self.listing = Listing(self.listing.shown, zipped=True)
         self.listing.own = ours
         left_out, seen = {each.parts for each in ours}, set()
@@ -129,7 +132,7 @@ def _opened_in(tar: tarfile.TarFile, member: tarfile.TarInfo) -> ReadStart:
 
 
 def _unpacked(path: str) -> IO[bytes]:
-    """Opens the tar, or unpacks a compressed one into an unnamed temporary file."""
+    """Returns the open tar. A compressed tar is unpacked into an unnamed temporary file, which is returned instead."""
     file = open(path, "rb")  # closed by its reader
     start = file.read(8)
     packing = next((name for magic, name in formats.PACKED_MAGIC.items() if start.startswith(magic)), None)
@@ -150,7 +153,7 @@ def _unpacked(path: str) -> IO[bytes]:
 
 @contextmanager
 def open_tar(path: str, shown: str) -> Iterator[Reader]:
-    """Opens a tar. UsageError if it is damaged."""
+    """Yields the reader of a tar. Raises UsageError if the tar is damaged, and StorageError if it cannot be read."""
     try:
         reader = TarReader(path, shown)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Reads images in a zip or npz in place. Members are never extracted to named files."""
+"""Reads images in a zip or npz without extracting them to files."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class ZipReader:
         ours = own_outputs.outputs_in_archive(by_path, lambda parts: self._head(by_path[parts]))
         self._list(members, ours)
         if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
-            self.listing = Listing(shown, zipped=True)  # only samples of gan-cli: they are what the user wants
+            self.listing = Listing(shown, zipped=True)  # only samples of gan-cli: the user wants these
             self._list(members, own_outputs.without_samples(ours))
 
     def _list(self, members: list[tuple[tuple[str, ...], zipfile.ZipInfo]], ours: list[OwnOutput]) -> None:
-        """Lists all members that are not outputs of gan-cli."""
+        """Lists all members except `ours`, the outputs of gan-cli."""
         self.listing.own = ours
         left_out, seen = {each.parts for each in ours}, set()
         for parts, info in members:
@@ -79,7 +79,7 @@ class ZipReader:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Turns errors of reading into BadImageError, or StorageError if the disk fails."""
+        """While entered, turns errors of reading into BadImageError, or into StorageError if the disk fails."""
         try:
             yield
         except OSError as error:
@@ -118,9 +118,9 @@ class NpzMember(NamedTuple):
 
 
 def add_arrays(listing: Listing, archive: zipfile.ZipFile, parts: tuple[str, ...], path: str | None) -> None:
-    """Lists the images of an npz: only its arrays with the most axes, because others are labels or the like.
+    """Lists the images of an npz. Only its arrays with the most axes are taken, because others are labels or the like.
 
-    `parts` and `path` are those of the npz, if it lies in a folder.
+    If the npz lies in a folder, `parts` and `path` are the parts of its path and its path.
     """
     members = [info for info in archive.infolist() if info.filename.lower().endswith(".npy")]
     axes: list[int] = []
@@ -137,13 +137,16 @@ def add_arrays(listing: Listing, archive: zipfile.ZipFile, parts: tuple[str, ...
 
 
 def _split_of(name: str) -> tuple[str, ...]:
-    """Returns the split in the name of an array, as in `x_train.npy` or `test_images.npy`, as a folder."""
+    """Returns the split that the name of an array such as `x_train.npy` contains, as a folder: `("train",)`.
+
+    Returns an empty tuple if the name contains no split or several splits.
+    """
     words = SPLIT.findall(name.lower().removesuffix(".npy"))
     return (words[0],) if len(words) == 1 else ()
 
 
 def _refused(info: zipfile.ZipInfo) -> str | None:
-    """Returns why a member cannot be read, None if it can."""
+    """Returns why a member cannot be read, or None if it can be read."""
     if info.flag_bits & 1:
         return "encrypted"
     if info.file_size > formats.MOST_FILE_BYTES and not info.filename.lower().endswith(".npy"):
@@ -155,7 +158,7 @@ def _refused(info: zipfile.ZipInfo) -> str | None:
 
 @contextmanager
 def open_zip(path: str, shown: str) -> Iterator[Reader]:
-    """Opens a zip or npz. UsageError if it is damaged."""
+    """Yields the reader of a zip or npz. Raises UsageError if it is damaged, and StorageError if it cannot be read."""
     try:
         archive = zipfile.ZipFile(path)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Labels of image files: from folders, tables, names and arrays. Imports no torch."""
+"""Finds the labels of image files in folders, tables, names and arrays. Imports no torch."""

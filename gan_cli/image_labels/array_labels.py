@@ -13,13 +13,17 @@ from gan_cli.image_files.bad_image import BadImageError
 from gan_cli.image_files.listing import ListedFile, Reader
 from gan_cli.image_labels.tables import Table
 
-# A word of the name of an array of labels.
+# An array whose name has such a word is an array of labels.
 LABEL_WORD = re.compile(r"(y|labels?|targets?|class(es)?|conditions?)", re.IGNORECASE)
 SEPARATORS = re.compile(r"[._ -]+")
 
 
 def find_array_labels(reader: Reader, files: Sequence[ListedFile]) -> tuple[Table | None, list[ListedFile], list[str]]:
-    """Finds arrays of labels. Returns them as one table, the used arrays, and why other arrays were not used."""
+    """Finds arrays of labels next to the arrays of images.
+
+    Returns the labels as one table (None without any), the arrays that were used, and a note on each array that was not
+    used, with the reason.
+    """
     notes, rows, used = [], [], []
     for file in reader.listing.values:
         if not any(map(LABEL_WORD.fullmatch, SEPARATORS.split(file.parts[-1].removesuffix(".npy")))):
@@ -42,7 +46,7 @@ def find_array_labels(reader: Reader, files: Sequence[ListedFile]) -> tuple[Tabl
 
 
 def _archive(file: ListedFile) -> str | None:
-    """Returns the path of the npz that holds the array, None if it is in no npz of a folder."""
+    """Returns the path of the npz that holds the array. Returns None if the array is in no npz of a folder."""
     from gan_cli.image_files.zip_reader import NpzMember
 
     location = file.location.container if isinstance(file.location, ArrayLocation) else file.location
@@ -50,7 +54,7 @@ def _archive(file: ListedFile) -> str | None:
 
 
 def _in_order(files: Sequence[ListedFile]) -> list[ListedFile]:
-    """Sorts the images of one array by their index. BadImageError if they are not all of one array."""
+    """Returns the images of one array, sorted by their index. Raises BadImageError if they are not all of one array."""
     locations = [
         file.location for file in files if isinstance(file.location, ArrayLocation) and file.location.number is not None
     ]
@@ -60,7 +64,10 @@ def _in_order(files: Sequence[ListedFile]) -> list[ListedFile]:
 
 
 def _cells(content: bytes, files: Sequence[ListedFile]) -> list[tuple[ListedFile, str]]:
-    """Returns the label of each image as text. A one-hot row gives the number of its column."""
+    """Returns each image with its label as text. A one-hot row gives the number of the column that is 1.
+
+    Raises BadImageError if the array is damaged or does not hold one label for each image.
+    """
     import numpy as np
 
     try:

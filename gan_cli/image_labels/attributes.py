@@ -1,4 +1,4 @@
-"""Reads attributes from a table of labels: a column such as colour is an attribute, its values are classes."""
+"""Reads attributes from a table of labels. A column such as colour is an attribute; its values are classes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gan_cli.image_labels.table_matching import Match, column_index, describe_fa
 from gan_cli.image_labels.tables import Table
 
 NO_TABLE, FOLDERS, SHARDS = "none", "folders", "shards"  # values of dataset.labels besides a path
-FIRST_VERSION, VERSION = 1, 2  # of how labels are found and ordered
+FIRST_VERSION, VERSION = 1, 2  # versions of the rules by which labels are found and ordered
 MOST_CLASSES = 1000
-MANY = 20  # if more images all have different values, the column is an id
+MANY = 20  # if a column has more images than this and all values differ, it is an id
 
 
 class LabelOptions(NamedTuple):
-    """The options of finding labels: the keys `dataset.labels` and `dataset.labels_*`."""
+    """The options that say how labels are found: the keys `dataset.labels` and `dataset.labels_*`."""
 
     table: str | None = None
     file_column: str | None = None
@@ -30,10 +30,11 @@ class LabelOptions(NamedTuple):
 
 
 class Attributes(NamedTuple):
-    """Labels from a table: for each attribute a list with a class number of each image, -1 for an empty cell.
+    """Labels from a table. `labels` holds one list for each attribute.
 
-    `classes` are names such as `colour=red`, or `red` if there is one attribute. `summary` is a line about them, which
-    gives the reason if there are no labels; `remarks` are further lines for the user.
+    A list holds the class number of each image, or -1 for an empty cell. `classes` are names such as `colour=red`, or
+    `red` if there is only one attribute. `summary` is a line that describes the labels, or says why there are none.
+    `remarks` are further lines for the user.
     """
 
     labels: list[list[int]]
@@ -43,7 +44,10 @@ class Attributes(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """An attribute: its name, the number of images of each value in order, and the value of each image."""
+    """An attribute. `counts` gives the number of images of each value, in the order of the classes.
+
+    `cells` holds the value of each image. `note` is a remark for the user.
+    """
 
     name: str
     counts: dict[str, int]
@@ -54,9 +58,10 @@ class _Column(NamedTuple):
 def read_attributes(
     table: Table, files: Sequence[ListedFile], base: tuple[str, ...], how: LabelOptions, below: str | None = None
 ) -> Attributes | None:
-    """Reads the attributes of `files` from the table; None if the table names none of them.
+    """Returns the attributes of `files`, read from the table. Returns None if the table names none of the files.
 
-    UsageError if the table lacks a row for an image or has unusable columns.
+    `base` are the folders that all images share. `below` is explained at `match_table`. Raises UsageError if the table
+    names some of the images but lacks a row for others, or if its columns cannot be used.
     """
     if table.unlabelled:
         return Attributes([], (), f"{table.shown}: {table.unlabelled}")
@@ -78,7 +83,7 @@ def read_attributes(
 
 
 def describe_no_match(table: Table, files: Sequence[ListedFile]) -> str:
-    """Returns why the table names none of `files`."""
+    """Returns a message that says why the table names none of `files`."""
     return f"{table.shown}: {describe_failed_match(table, files)}"
 
 
@@ -86,7 +91,7 @@ def describe_no_match(table: Table, files: Sequence[ListedFile]) -> str:
 
 
 def _columns(table: Table, match: Match, how: LabelOptions) -> tuple[list[_Column], list[str]]:
-    """Returns the columns that are attributes, and remarks about the others."""
+    """Returns the columns that are attributes, and remarks about the columns that are left out."""
     indices = [index for index in range(len(match.header)) if index != match.column]
     if how.columns is not None:
         named = table._replace(header=match.header)
@@ -107,7 +112,7 @@ def _columns(table: Table, match: Match, how: LabelOptions) -> tuple[list[_Colum
 
 
 def _check_names(names: Sequence[str], shown: str) -> None:
-    """UsageError for a column name that is empty, repeated, too long or has a `=`."""
+    """Raises UsageError if a column name is empty, repeated, too long or contains `=`."""
     for name, count in Counter(names).items():
         if not name or "=" in name or count > 1 or one_line(name, 100) != name:
             raise UsageError(
@@ -117,7 +122,10 @@ def _check_names(names: Sequence[str], shown: str) -> None:
 
 
 def _column(name: str, cells: list[str], how: LabelOptions) -> _Column:
-    """Builds an attribute from its cells, with ranges of numbers if `bins` is set."""
+    """Returns the attribute of a column with these cells.
+
+    If `labels_bins` is set and the values are more numbers than that, they are grouped into ranges.
+    """
     counts = Counter(filter(None, cells))
     order: Callable[[str], Any] = version_1_key if how.version == FIRST_VERSION else natural_key
     values = sorted(counts, key=order)
@@ -132,7 +140,10 @@ def _column(name: str, cells: list[str], how: LabelOptions) -> _Column:
 
 
 def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Counter[str], bins: int) -> _Column:
-    """Groups numbers into at most `bins` ranges such as `18..24` with about equal numbers of images."""
+    """Groups numbers into at most `bins` ranges such as `18..24`, with about equal numbers of images.
+
+    Returns the attribute whose values are these ranges.
+    """
     total, before = sum(counts.values()), 0
     groups: dict[int, list[str]] = {}
     for value in values:
@@ -151,7 +162,11 @@ def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Coun
 def _usable(
     found: Sequence[_Column], shown: str, how: LabelOptions, remarks: list[str]
 ) -> tuple[list[_Column], list[str]]:
-    """Returns the columns that give classes, and remarks. UsageError if a named or only column is unusable."""
+    """Returns the columns that give classes, and remarks about the other columns.
+
+    Raises UsageError if a column cannot be used and is the only one or was named by the user. In labels version 1, any
+    unusable column is an error.
+    """
     strict = how.columns is not None or how.version == FIRST_VERSION
     usable: list[_Column] = []
     for column in found:
@@ -170,7 +185,7 @@ def _usable(
 
 
 def _within_limit(columns: Sequence[_Column], remarks: list[str]) -> list[_Column]:
-    """Returns the columns with at most MOST_CLASSES values in all, and adds a remark about each other one."""
+    """Returns the columns that together have at most MOST_CLASSES values. Adds a remark about each other column."""
     selected, total = [], 0
     for column in columns:
         if total + len(column.counts) > MOST_CLASSES:
@@ -190,7 +205,7 @@ def _within_limit(columns: Sequence[_Column], remarks: list[str]) -> list[_Colum
 
 
 def _unusable(column: _Column) -> str:
-    """Returns why a column cannot be used, an empty text if it can."""
+    """Returns why a column cannot be used, or an empty text if it can be used."""
     if not column.counts:
         return f"the column {column.name!r} is empty"
     wrong = next((value for value in column.counts if "=" in value or one_line(value, 100) != value), None)
@@ -198,7 +213,7 @@ def _unusable(column: _Column) -> str:
 
 
 def _is_id(column: _Column) -> bool:
-    """Whether a column has a different value for each of many images."""
+    """Returns whether a column has more than MANY images and a different value for each of them."""
     return len(column.counts) == len(column.cells) > MANY
 
 
@@ -206,7 +221,7 @@ def _is_id(column: _Column) -> bool:
 
 
 def _to_attributes(table: Table, match: Match, columns: Sequence[_Column], remarks: Sequence[str]) -> Attributes:
-    """Numbers the values of the columns and describes them."""
+    """Returns the attributes with the values of the columns numbered as classes, and a line that describes them."""
     labels: list[list[int]] = []
     classes: list[str] = []
     counts = []

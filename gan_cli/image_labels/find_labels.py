@@ -1,4 +1,4 @@
-"""Finds the table of labels: given by name, inside the folder or archive, or next to it."""
+"""Finds the table of labels: named by the user, inside the folder or archive, or next to it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from gan_cli.image_labels.tables import Table, parse_table
 LABEL_KEYWORDS = (NO_TABLE, FOLDERS, SHARDS)
 OTHER_TABLE_NAMES = ("metadata.csv", "metadata.jsonl", "dataset.json")  # of Hugging Face and StyleGAN
 MOST_BYTES = 256 * 2**20
-PROBED_BYTES = 1 << 16  # read of a table that is only suggested
-PROBED = 20  # tables
+PROBED_BYTES = 1 << 16  # bytes that are read of a table that is not used, only suggested
+PROBED = 20  # the most tables that are checked for a suggestion
 COCO = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[\s*\{')
 
 
 class FoundLabels(NamedTuple):
-    """The attributes of the images (None without a table), remarks, and the table if it is inside `path`.
+    """The labels that were found. `attributes` are the attributes of the images, or None without a table.
 
-    `unlabelled`: a table says that sub-folders are not classes.
+    `remarks` are lines for the user. `inside` is the table if it lies inside the data path. `unlabelled` is True if a
+    table without labels shows that sub-folders are not classes.
     """
 
     attributes: Attributes | None = None
@@ -47,10 +48,11 @@ class FoundLabels(NamedTuple):
 def find_labels(
     path: str, how: LabelOptions, reader: Reader, files: Sequence[ListedFile], base: tuple[str, ...]
 ) -> FoundLabels:
-    """Finds labels in the named table, else in a table inside the folder or archive `path`, else in one next to it.
+    """Returns the labels of `files`.
 
-    A table next to `path` is used only if it names these images. `base` are the common folders of all images, in which
-    a table is searched. UsageError for an unusable table or one that lacks an image.
+    Uses the table that the user named, else a table inside the folder or archive `path`, else a table next to `path`. A
+    table next to `path` is used only if it names these images. `base` are the folders that all images share; tables are
+    searched in these folders. Raises UsageError if a table cannot be used or lacks an image.
     """
     if how.table in LABEL_KEYWORDS:
         return FoundLabels()
@@ -71,7 +73,10 @@ def find_labels(
 def _labels_of_named_table(
     named: str, reader: Reader, files: Sequence[ListedFile], base: tuple[str, ...], how: LabelOptions
 ) -> FoundLabels:
-    """Reads labels from the named table: a file, or a file or member inside `path`."""
+    """Returns the labels in the table `named`, which is a file, or a file or member inside the data path.
+
+    Raises UsageError if there is no such table.
+    """
     file, member = os.path.expanduser(named), None
     if not os.path.isfile(file):
         wanted = named.replace("\\", "/").removeprefix("./")
@@ -96,7 +101,7 @@ def _used(
     how: LabelOptions,
     inside: ListedFile | None = None,
 ) -> FoundLabels:
-    """Reads labels from a table that must name the images."""
+    """Returns the labels in a table. Raises UsageError if the table names none of the images."""
     attributes = read_attributes(table, files, base, how)
     if attributes is None:
         raise UsageError(describe_no_match(table, files))
@@ -104,7 +109,7 @@ def _used(
 
 
 def _found(attributes: Attributes, table: Table, inside: ListedFile | None = None) -> FoundLabels:
-    """Returns the result for a table, which may be without labels."""
+    """Returns the result for a table. If the table has no labels, the result has no attributes, but remarks."""
     if attributes.labels:
         return FoundLabels(attributes, inside=inside)
     return FoundLabels(None, (attributes.summary, *attributes.remarks), inside, unlabelled=bool(table.unlabelled))
@@ -113,7 +118,10 @@ def _found(attributes: Attributes, table: Table, inside: ListedFile | None = Non
 def _elsewhere(
     path: str, how: LabelOptions, reader: Reader, files: Sequence[ListedFile], base: tuple[str, ...]
 ) -> FoundLabels:
-    """Searches arrays, tables of other programs inside, and tables next to `path`. Unusable ones give a remark."""
+    """Searches arrays of labels, tables of other programs inside `path`, and tables next to `path`, in this order.
+
+    Returns the labels of the first table that can be used. Each table that cannot be used gives a remark.
+    """
     remarks: list[str] = []
     found = _of_arrays(reader, files, base, how, remarks)
     if found is not None:
@@ -143,7 +151,10 @@ def _elsewhere(
 def _of_arrays(
     reader: Reader, files: Sequence[ListedFile], base: tuple[str, ...], how: LabelOptions, remarks: list[str]
 ) -> FoundLabels | None:
-    """Reads labels from an array next to the array of images. Adds to `remarks` why one cannot be used."""
+    """Returns the labels in an array next to the array of images, or None if there is no such array.
+
+    If an array cannot be used, adds the reason to `remarks`.
+    """
     table, used, wrong = find_array_labels(reader, files)
     remarks += wrong
     try:
@@ -161,7 +172,7 @@ def _of_arrays(
 
 
 def _at(tables: Sequence[ListedFile], base: tuple[str, ...]) -> ListedFile | None:
-    """Returns the table in the innermost common folder of the images."""
+    """Returns the table in the innermost folder that all images share, or None if these folders hold no table."""
     inside = [file for file in tables if file.parts[:-1] == base[: len(file.parts) - 1]]
     return max(inside, key=lambda file: len(file.parts)) if inside else None
 
@@ -169,7 +180,11 @@ def _at(tables: Sequence[ListedFile], base: tuple[str, ...]) -> ListedFile | Non
 def _labels_of_adjacent_table(
     tables: Sequence[str], path: str, files: Sequence[ListedFile], base: tuple[str, ...], how: LabelOptions
 ) -> FoundLabels:
-    """Reads labels from a table in the folder that holds `path`. Such a table may be about other images."""
+    """Returns the labels in the first of `tables` that names these images.
+
+    The tables lie in the folder that holds `path` and may be about other images, so a table that cannot be used gives a
+    remark and no error.
+    """
     remarks = []
     own = base[-1] if base else stem_of(os.path.basename(os.path.abspath(os.path.expanduser(path))))
     for each in tables:
@@ -186,7 +201,7 @@ def _labels_of_adjacent_table(
 
 
 def adjacent_tables(path: str, named: str | None) -> Iterator[str]:
-    """Yields the tables outside of `path` from which its labels may be read."""
+    """Yields the existing tables outside of `path` from which the labels may be read. `named` is `dataset.labels`."""
     tables = [os.path.join(_parent(path), name) for name in (TABLE, *OTHER_TABLE_NAMES)] if named is None else [named]
     yield from filter(os.path.isfile, map(os.path.expanduser, tables))
 
@@ -199,7 +214,7 @@ def _parent(path: str) -> str:
 
 
 def _label_files(reader: Reader) -> list[str]:
-    """Returns a line on the `.cls` files of webdataset shards, if there are some."""
+    """Returns a line about the `.cls` files of webdataset shards, or an empty list if there are no such files."""
     count = reader.listing.container_kinds["cls"]
     if not count:
         return []
@@ -210,12 +225,12 @@ def _label_files(reader: Reader) -> list[str]:
 
 
 def _is_coco(content: bytes) -> bool:
-    """Whether a file begins as annotations in COCO's form do."""
+    """Returns whether a file begins like annotations in the COCO format."""
     return content.lstrip()[:1] == b"{" and COCO.search(content) is not None
 
 
 def _suggestions(path: str, reader: Reader, files: Sequence[ListedFile]) -> list[str]:
-    """Names tables by other names, inside `path` and next to it, that seem to be about these images."""
+    """Returns remarks about tables with other names, inside `path` or next to it, that seem to name these images."""
     remarks = []
     names: set[str] = set()
     for shown, content, whole in _probed(path, reader):
@@ -237,7 +252,7 @@ def _suggestions(path: str, reader: Reader, files: Sequence[ListedFile]) -> list
 
 
 def _probed(path: str, reader: Reader) -> Iterator[tuple[str, bytes, bool]]:
-    """Yields for each table what to type, its first complete lines, and whether these are all."""
+    """Yields for each table its name, its first complete lines, and whether these lines are the whole table."""
     for file in [file for file in reader.listing.possible_tables if file.parts[-1].lower() not in OTHER_TABLE_NAMES][
         :PROBED
     ]:
@@ -263,7 +278,7 @@ def _probed(path: str, reader: Reader) -> Iterator[tuple[str, bytes, bool]]:
 
 
 def _whole_lines(content: bytes) -> tuple[bytes, bool]:
-    """Returns the first complete lines, and whether these are all."""
+    """Returns the first complete lines, and whether these lines are the whole content."""
     whole = len(content) < PROBED_BYTES
     return content if whole else content[: content.rfind(b"\n", 0, PROBED_BYTES)], whole
 

@@ -1,4 +1,4 @@
-"""Reads the images of one folder or archive, or of several as one data set."""
+"""Reads the images of one path, or of several paths as one data set. A path is a folder, archive or file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_NAMED = 3  # paths named in a message
 
 
 def split_paths(path: Paths) -> tuple[str, ...]:
-    """Splits `[a,b]` into two paths, unless a file or folder has that name."""
+    """Returns the paths that `path` names. `[a,b]` names two paths, unless a file or folder has that name."""
     if not isinstance(path, str):
         return tuple(path)
     if not re.fullmatch(r"\[.+\]", path) or os.path.exists(path):
@@ -36,7 +36,7 @@ def split_paths(path: Paths) -> tuple[str, ...]:
 
 
 def _names(text: str) -> list[str]:
-    """Splits names at commas; none if a quote is not closed."""
+    """Returns the names in a text, split at commas. Returns an empty list if a quote is not closed."""
     try:
         return split_names(text)
     except ValueError:
@@ -44,7 +44,7 @@ def _names(text: str) -> list[str]:
 
 
 def check_paths(path: Paths) -> None:
-    """UsageError for a path that does not exist, is named twice or is inside another."""
+    """Raises UsageError if a path does not exist, is named twice or is inside another path, or if there is no path."""
     paths = split_paths(path)
     if not paths:
         raise UsageError("dataset.path=[]: name at least one folder, zip or tar of pictures")
@@ -73,7 +73,7 @@ def check_paths(path: Paths) -> None:
 
 
 def _check_exists(path: str) -> None:
-    """UsageError for a path that does not exist or cannot be read."""
+    """Raises UsageError if a path does not exist or cannot be read."""
     expanded = os.path.expanduser(path)
     try:
         os.stat(expanded)
@@ -84,7 +84,7 @@ def _check_exists(path: str) -> None:
 
 
 class ImageReader:
-    """Lists and reads the images of one path or of several; a `Reader` over readers."""
+    """Lists and reads the images of one path or of several paths. It uses one `Reader` for each path."""
 
     def __init__(self, paths: Sequence[str], readers: Sequence[Reader]) -> None:
         self._readers = dict(zip(paths, readers, strict=True))
@@ -100,7 +100,7 @@ class ImageReader:
         return reader.read_image(own)
 
     def _owner(self, file: ListedFile) -> tuple[Reader, ListedFile]:
-        """Returns the reader of a file, and the file as that reader listed it."""
+        """Returns the reader that listed a file, and the file as that reader listed it."""
         if self._only is not None:
             return self._only, file
         return self._readers[file.parts[0]], dataclasses.replace(file, parts=file.parts[1:])
@@ -108,7 +108,8 @@ class ImageReader:
     def read_layout(self, how: LabelOptions, split: str) -> Layout:
         """Returns the images of the split with their labels.
 
-        Each of several paths has its own layout. A path without classes becomes one class with the name of the path.
+        If there are several paths, labels are found for each path, and images of a path without labels get the name of
+        the path as their class. If `dataset.labels` names a table, this table labels the images of all paths.
         """
         if self._only is not None:
             return read_layout(next(iter(self._readers)), how, self._only, split)
@@ -121,7 +122,7 @@ class ImageReader:
         return _united(layouts)
 
     def count(self, split: str) -> int:
-        """Counts the images of the split that seem readable."""
+        """Returns the number of images in the split that the listing found no fault with."""
         how = LabelOptions()
         if self._only is not None:
             layouts = [layout_of_split(self._only.listing, split, how)]
@@ -130,7 +131,11 @@ class ImageReader:
         return sum(file.bad is None for layout in layouts for file in layout.files)
 
     def _layouts(self, how: LabelOptions, split: str) -> dict[str, Layout]:
-        """Returns the layout of each path that has the split. UsageError if none has it."""
+        """Returns the layout of each path that has the split.
+
+        Raises UsageError if no path has the split. For the split `train`, raises UsageError if one path does not have
+        it.
+        """
         found, refused = {}, None
         one_table = how.table is not None and how.table not in LABEL_KEYWORDS
         for path, reader in self._readers.items():
@@ -149,7 +154,7 @@ class ImageReader:
         return found
 
     def _of_one_table(self, how: LabelOptions, layouts: dict[str, Layout]) -> Layout:
-        """Labels the images of all paths by the one table that `dataset.labels` names."""
+        """Returns the images of all paths, with the labels in the one table that `dataset.labels` names."""
         files = [file for layout in layouts.values() for file in layout.files]
         found = find_labels("", how, _NoTables(self.listing), files, ())
         layout = _united(layouts)
@@ -164,7 +169,7 @@ class ImageReader:
 
 
 class _NoTables:
-    """A reader without tables: the table of several paths lies outside of them."""
+    """A reader that lists no tables, because the one table of several paths lies outside of these paths."""
 
     def __init__(self, listing: Listing) -> None:
         self.listing = dataclasses.replace(listing, tables=[], possible_tables=[])
@@ -177,7 +182,10 @@ class _NoTables:
 
 @contextlib.contextmanager
 def open_images(path: Paths) -> Iterator[ImageReader]:
-    """Opens `path`, which may be several. UsageError if one is neither a folder nor a file of images."""
+    """Yields the reader of `path`, which may be several paths.
+
+    Raises UsageError if one of the paths is neither a folder nor a file of images.
+    """
     check_paths(path)
     paths = split_paths(path)
     with contextlib.ExitStack() as stack:
@@ -185,7 +193,10 @@ def open_images(path: Paths) -> Iterator[ImageReader]:
 
 
 def count_images(path: Paths, split: str, how: LabelOptions, classes: tuple[str, ...] | None) -> int | None:
-    """Counts the images that a run reads at `path`, by names alone; None if it cannot read them."""
+    """Returns the number of images that a run reads at `path`, without decoding them.
+
+    `classes` are the selected classes; None means all images. Returns None if the images cannot be read.
+    """
     try:
         with open_images(path) as images:
             if classes is None:
@@ -202,7 +213,7 @@ def count_images(path: Paths, split: str, how: LabelOptions, classes: tuple[str,
 
 
 def _combined(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
-    """Combines the listings. The path of each file begins with what was typed for its folder or archive."""
+    """Returns one listing of the files of all paths. The parts of each file begin with the path that the user typed."""
     shown = [one_line(os.path.expanduser(path)) for path in paths]
     listing = Listing(first_few(shown, MOST_NAMED) if len(shown) > MOST_NAMED else " and ".join(shown))
     for path, reader in zip(paths, readers, strict=True):
@@ -217,7 +228,10 @@ def _combined(paths: Sequence[str], readers: Sequence[Reader]) -> Listing:
 
 
 def _united(layouts: dict[str, Layout]) -> Layout:
-    """Combines the layouts of several paths. The path of each image begins with what was typed for its folder."""
+    """Returns one layout of the images of all paths. The parts of each image begin with the path that the user typed.
+
+    Raises UsageError if the images of different paths have different attributes.
+    """
     files = [
         dataclasses.replace(file, parts=(path, *file.parts))
         for path, layout in layouts.items()
@@ -245,7 +259,10 @@ def _united(layouts: dict[str, Layout]) -> Layout:
 
 
 def _values(layout: Layout, own_class: str | None) -> list[dict[str, str | None]]:
-    """Returns for each image its value of each attribute. Plain classes are an attribute with an empty name."""
+    """Returns for each image a dict from attribute to value. Plain classes are one attribute with an empty name.
+
+    If the layout has no labels, the class of all its images is `own_class`.
+    """
     if layout.labels is None:
         return [{"": own_class} for _ in layout.files]
     found = []
@@ -259,6 +276,6 @@ def _values(layout: Layout, own_class: str | None) -> list[dict[str, str | None]
 
 
 def _class_name(path: str) -> str:
-    """Returns the name of a path as a class."""
+    """Returns the class that a path becomes: its last part, without the suffix of an archive or image."""
     name = os.path.basename(os.path.abspath(os.path.expanduser(path)))
     return one_line(stem_of(name))

@@ -21,11 +21,12 @@ SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
 
 
 class Layout(NamedTuple):
-    """The images of a split in order, with their labels, and the folder `base` that they are below.
+    """The images of a split in order, with their labels. `base` is the folder that all of them are below.
 
-    `labels` are a class number for each image (-1: none), or a tuple for several attributes. `mixed`: images are both
-    in sub-folders and loose, so there are no classes. `summary` describes the table of labels, `inside` is that table
-    if it lies among the images, `remarks` are further lines for the user.
+    `labels` holds a class number for each image, or a tuple of class numbers if there are several attributes; -1 means
+    no class. `classes` are the names of the classes. `mixed` is True if some images are in sub-folders and others are
+    not, so that there are no classes. `summary` describes the table of labels. `inside` is this table if it lies among
+    the images. `remarks` are further lines for the user.
     """
 
     files: list[ListedFile]
@@ -39,7 +40,10 @@ class Layout(NamedTuple):
 
 
 def read_layout(path: str, how: LabelOptions, reader: Reader, split: str) -> Layout:
-    """Finds the images of a split and their labels, from a table of labels if there is one."""
+    """Returns the images of a split with their labels, from a table of labels if there is one, else from sub-folders.
+
+    In labels version 1, a remark says so if the newer version gives other labels.
+    """
     layout = _labelled(path, how, reader, split)
     if how.version != FIRST_VERSION:
         return layout
@@ -55,7 +59,7 @@ def read_layout(path: str, how: LabelOptions, reader: Reader, split: str) -> Lay
 
 
 def _labelled(path: str, how: LabelOptions, reader: Reader, split: str) -> Layout:
-    """Returns the layout by one version of the labels."""
+    """Returns the layout with the labels that the rules of the version `how.version` give."""
     layout = layout_of_split(reader.listing, split, how)
     found = find_labels(path, how, reader, layout.files, layout.base)
     attributes = found.attributes
@@ -77,7 +81,11 @@ def _labelled(path: str, how: LabelOptions, reader: Reader, split: str) -> Layou
 
 
 def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -> list[int]:
-    """Returns the numbers of the `wanted` classes. UsageError for one that is not in `names`, or without classes."""
+    """Returns the class numbers of the `wanted` classes.
+
+    Raises UsageError if there are no classes, if a wanted class is not in `names` or is repeated, or if the images have
+    several attributes.
+    """
     shown = f"dataset.classes=[{','.join(wanted)}]"
     if not wanted:
         raise UsageError(f"{shown}: name at least one class, or leave it out")
@@ -98,7 +106,7 @@ def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -
 
 
 def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
-    """Finds the images of the split, and their classes by sub-folder. UsageError if there are none."""
+    """Returns the images of the split, with classes by sub-folder. Raises UsageError if there are no images."""
     base: tuple[str, ...] = ()
     folder = _split_folder(listing, base, split)
     if folder is None:
@@ -121,13 +129,19 @@ def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
 
 
 def _plain(files: Sequence[ListedFile]) -> Sequence[ListedFile]:
-    """Returns the files that decide the layout: those of a format that is read, if there are any."""
+    """Returns the files that decide which folders are classes.
+
+    These are the files of a format that is read. If there are none, these are all files.
+    """
     read = [file for file in files if not file.foreign]
     return read or files
 
 
 def _common_top(listing: Listing) -> tuple[str, ...]:
-    """Returns the single top folder of all images, if it is not a class; else an empty tuple."""
+    """Returns the name of the single folder that holds all images, in a tuple.
+
+    Returns an empty tuple if there is no such folder or if it is a class.
+    """
     files = _plain(listing.files)
     wrapped = {file.parts[0] for file in files if len(file.parts) > 1}
     if len(wrapped) != 1 or any(len(file.parts) == 1 for file in files):
@@ -136,7 +150,10 @@ def _common_top(listing: Listing) -> tuple[str, ...]:
 
 
 def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | None:
-    """Returns the sub-folder of `base` that holds the split, None if the sub-folders are not splits."""
+    """Returns the sub-folder of `base` that holds the split, or None if the sub-folders are not splits.
+
+    Raises UsageError if the sub-folders are splits but this split is missing or exists twice.
+    """
     depth = len(base)
     full = {file.parts[depth] for file in listing.files if len(file.parts) > depth + 1 and file.parts[:depth] == base}
     empty = {folder[depth] for folder in listing.folders if len(folder) > depth and folder[:depth] == base}
@@ -157,7 +174,11 @@ def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | 
 def _classes(
     files: Sequence[ListedFile], base: tuple[str, ...], folder_name: str, how: LabelOptions
 ) -> tuple[list[int] | None, tuple[str, ...], bool, tuple[str, ...]]:
-    """Returns labels and classes by the first sub-folder below `base`, whether images are mixed, and remarks."""
+    """Finds the classes, which are the first sub-folders below `base`.
+
+    Returns the class number of each image (None without classes), the names of the classes, whether some images are in
+    sub-folders and others are not, and remarks. Raises UsageError if two sub-folders give the same class name.
+    """
     depth = len(base)
     inside = [file for file in files if file.parts[:depth] == base]
     plain = _plain(inside)
@@ -181,7 +202,7 @@ def _classes(
 def _parts(
     folders: Sequence[str], files: Sequence[ListedFile], depth: int, how: LabelOptions
 ) -> tuple[bool, tuple[str, ...]]:
-    """Returns whether the sub-folders are shards and not classes, and remarks."""
+    """Returns whether the sub-folders are numbered parts of one data set (shards) and not classes, and remarks."""
     if how.version == FIRST_VERSION or how.table == FOLDERS:
         return False, ()
     if how.table == SHARDS:

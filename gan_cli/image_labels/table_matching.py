@@ -1,4 +1,4 @@
-"""Matches the rows of a table to images, by the column that names them."""
+"""Matches the rows of a table to images, by the column that holds the names of images."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.tables import Table
 
 ABSOLUTE = re.compile(r"/|[A-Za-z]:/|[a-z][a-z0-9]*://")
-LOOKED_AT = 1000  # rows by which columns are ordered before they are tried
+LOOKED_AT = 1000  # number of first rows that decide in which order columns are tried
 ENDINGS = (*READ_SUFFIXES, *UNREAD_IMAGE_SUFFIXES)
 
 
 class Match(NamedTuple):
-    """The row of each image as an index into `rows` (`found`, None without one), by the names in `column`.
+    """A match of rows to images by the names in the column `column`.
 
-    `header` are the names of the columns: `column 1` and so on if line 1 is about an image. `problem` is why the match
-    is unusable; `remarks` say how names were compared, if not literally.
+    `header` holds the names of the columns, which are `column 1` and so on if line 1 is about an image. `found` holds
+    for each image the index of its row in `rows`, or None. `remarks` say how names were compared if they are not equal.
+    `problem` says why the match cannot be used; it is empty if it can be.
     """
 
     column: int
@@ -46,9 +47,10 @@ def match_table(
     column: str | None = None,
     below: str | None = None,
 ) -> Match:
-    """Matches by the given column, else by the column that names the most images (the first of equal ones).
+    """Returns the match by the column `column`. Without it, returns the match by the column that names the most images.
 
-    Leading folders of names in the table are ignored; with `below`, only up to the folder of that name.
+    Names in the table may have leading folders that the images do not have. If `below` is set, leading folders are
+    ignored only up to the folder of that name.
     """
     names = _Names(files, base)
     best: Match | None = None
@@ -63,7 +65,10 @@ def match_table(
 
 
 def column_index(table: Table, name: str, key: str) -> int:
-    """Returns the index of a column by name (in any case) or number. UsageError lists the columns."""
+    """Returns the index of a column, given by its name (in any case) or by its number, counted from 1.
+
+    Raises UsageError, whose message lists the columns, if there is no such column.
+    """
     for known in (table.header, tuple(column.casefold() for column in table.header)):
         if (wanted := name if known is table.header else name.casefold()) in known:
             return known.index(wanted)
@@ -77,7 +82,7 @@ def column_index(table: Table, name: str, key: str) -> int:
 
 
 def describe_failed_match(table: Table, files: Sequence[ListedFile]) -> str:
-    """Describes why a table names none of the images: the names that were searched and its first row."""
+    """Says why a table names none of the images: returns a text with the names searched for and the first row."""
     name = files[0].parts[-1]
     first = table.rows[0][1] if table.rows else []
     cells = zip(table.header, first, strict=False)
@@ -88,13 +93,13 @@ def describe_failed_match(table: Table, files: Sequence[ListedFile]) -> str:
 
 
 def image_names(files: Sequence[ListedFile]) -> set[str]:
-    """Returns the names of the images without folders, with and without suffix, in lower case."""
+    """Returns the names of the images without folders, in lower case: each with and without its suffix."""
     names = {unicodedata.normalize("NFC", file.parts[-1]).casefold() for file in files}
     return names | set(map(_stem, names))
 
 
 def count_matching_rows(rows: Sequence[tuple[int, list[str]]], names: set[str]) -> Counter[int]:
-    """Counts for each column the rows with one of these names."""
+    """Returns for each column the number of rows in which the cell is one of these names."""
     counts: Counter[int] = Counter()
     for _, cells in rows:
         for column, cell in enumerate(cells):
@@ -104,7 +109,7 @@ def count_matching_rows(rows: Sequence[tuple[int, list[str]]], names: set[str]) 
 
 
 def _likely(table: Table, files: Sequence[ListedFile]) -> list[int]:
-    """Returns the columns, ordered by the number of first rows that name these images."""
+    """Returns the indices of the columns, sorted by how many of the first rows name these images, most first."""
     counts = count_matching_rows(table.rows[:LOOKED_AT], image_names(files))
     return sorted(range(len(table.header)), key=lambda column: -counts[column])
 
@@ -113,35 +118,38 @@ def _likely(table: Table, files: Sequence[ListedFile]) -> list[int]:
 
 
 class _Names:
-    """Three names of each image: the whole path, the path below the common folders, the name without folders."""
+    """Three names of each image: its whole path, its path below the shared folders, and its file name."""
 
     def __init__(self, files: Sequence[ListedFile], base: tuple[str, ...]) -> None:
         parts = [tuple(unicodedata.normalize("NFC", part) for part in file.parts) for file in files]
         self.keys = [("/".join(each), "/".join(each[len(base) :]), each[-1]) for each in parts]
 
     def changed(self, normalize: Callable[[str], str]) -> tuple[list[tuple[str, ...]], Counter[str], Counter[str]]:
-        """Normalizes the names. Returns them, and the number of images by path below the common folders and by name."""
+        """Returns the normalized names of each image.
+
+        Also returns how many images have each path below the shared folders, and how many have each file name.
+        """
         keys = [tuple(map(normalize, each)) for each in self.keys]
         return keys, Counter(each[1] for each in keys), Counter(each[2] for each in keys)
 
 
 def _stem(name: str) -> str:
-    """Removes any suffix; for the name of an image."""
+    """Returns the name of an image without its suffix."""
     return os.path.splitext(name)[0]
 
 
 def _id(name: str) -> str:
-    """Removes the suffix of an image format; for a name in a table."""
+    """Returns a name in a table. If the name ends in the suffix of an image format, the suffix is removed."""
     return _stem(name) if name.lower().endswith(ENDINGS) else name
 
 
 def _number(name: str) -> str:
-    """Removes the leading zeros of a number, as spreadsheets do."""
+    """Removes the leading zeros of a file name that is a number, because spreadsheets remove them."""
     folders, slash, last = name.rpartition("/")
     return f"{folders}{slash}{last.lstrip('0') or '0'}" if last.isdecimal() else name
 
 
-# The comparisons in order: how to normalize the name of an image, a name in the table, and the words for it.
+# The comparisons in order: how to normalize an image's name and a name in the table, and words for the comparison.
 COMPARISONS: tuple[tuple[Callable[[str], str], Callable[[str], str], str], ...] = (
     (lambda name: name, lambda name: name, ""),
     (str.casefold, str.casefold, "ignoring case"),
@@ -152,7 +160,10 @@ COMPARISONS: tuple[tuple[Callable[[str], str], Callable[[str], str], str], ...] 
 
 
 class _Index(NamedTuple):
-    """Rows by normalized name, names that a later row repeats, and names that were shortened by folders."""
+    """The rows of a table by normalized name. `rows` gives the row of each name.
+
+    `twice` gives a later row that repeats a name. `shortened` holds the names from which leading folders were removed.
+    """
 
     rows: dict[str, int]
     twice: dict[str, int]
@@ -160,7 +171,7 @@ class _Index(NamedTuple):
 
 
 def _by_column(table: Table, column: int, names: _Names, below: str | None) -> Match:
-    """Matches the rows by one column, comparing names more loosely step by step."""
+    """Matches rows to images by one column. Compares names exactly first, then less strictly in several steps."""
     found: list[int | None] = [None] * len(names.keys)
     comparisons: Counter[str] = Counter()
     problem = ""
@@ -189,7 +200,7 @@ def _by_column(table: Table, column: int, names: _Names, below: str | None) -> M
 
 
 def _without_header(table: Table, match: Match, names: _Names) -> Match:
-    """Takes line 1 as a row and not as the header, if it names an image that no other row names."""
+    """Returns the match, with line 1 taken as a row if it names an image that no other row names."""
     first = _path(table.header[match.column])
     if match.image_count == len(match.found) or not first:
         return match
@@ -207,12 +218,12 @@ def _without_header(table: Table, match: Match, names: _Names) -> Match:
 
 
 def _path(cell: str) -> str:
-    """Normalizes a path in a table: NFC, forward slashes, no leading `./`."""
+    """Returns a path in a table in normal form: Unicode NFC, forward slashes, no leading `./`."""
     return unicodedata.normalize("NFC", cell).replace("\\", "/").removeprefix("./")
 
 
 def _index(texts: Sequence[str], normalize: Callable[[str], str], below: str | None) -> _Index:
-    """Indexes rows by their normalized names, whole and shortened."""
+    """Returns the rows by their normalized names, both with and without leading folders."""
     known: dict[str, int] = {}
     twice: dict[str, int] = {}
     for row, text in enumerate(texts):
@@ -235,13 +246,17 @@ def _common(texts: Sequence[str]) -> int:
     folders = [text.split("/")[:-1] for text in texts if text]
     if not folders:
         return 0
-    first, last = min(folders), max(folders)  # what the least and the greatest share, all share
+    first, last = min(folders), max(folders)  # folders that these two share, all names share
     differing = (depth for depth, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
     return next(differing, min(len(first), len(last)))
 
 
 def _shortened(text: str, common: int, below: str | None) -> Iterator[str]:
-    """Yields the name without its first folders: the common ones, or any of an absolute path."""
+    """Yields the name without leading folders. For an absolute path, any number of folders is removed.
+
+    For other paths, only the first `common` folders, which all names share, can be removed. `below` is explained at
+    `match_table`.
+    """
     parts = text.split("/")
     for start in range(1, len(parts) if ABSOLUTE.match(text) else common + 1):
         if below in (None, parts[start - 1]):

@@ -1,4 +1,4 @@
-"""Parses tables of labels to rows of text: CSV dialects, JSON, JSON lines, StyleGAN's dataset.json."""
+"""Parses tables of labels into rows of text. Reads CSV, JSON, JSON lines and StyleGAN's dataset.json."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ EXPECTED_JSON = 'expected {"labels": [[file, label], ...]} or a list of {"file_n
 
 
 class Table(NamedTuple):
-    """A table: each row is a line number and the cells of `header`.
+    """A table. Each row holds a line number and one cell for each column in `header`.
 
-    `remarks` are lines about columns that were left out. `unlabelled` is the reason why there are no rows, such as
-    `its labels are null`.
+    `shown` is the name of the table in messages. `remarks` are lines about columns that were left out. `unlabelled`
+    says why there are no rows, such as `its labels are null`.
     """
 
     shown: str
@@ -33,7 +33,10 @@ class Table(NamedTuple):
 
 
 def parse_table(content: bytes, shown: str) -> Table:
-    """Parses the table in a file. UsageError if it is no table or a row has another number of cells than the header."""
+    """Returns the table in a file.
+
+    Raises UsageError if the content is not a table, or if a row and the header have different numbers of cells.
+    """
     for magic, kind in FOREIGN.items():
         if content.startswith(magic):
             raise UsageError(f"{shown}: is {kind}, save it as CSV")
@@ -47,7 +50,10 @@ def parse_table(content: bytes, shown: str) -> Table:
 
 
 def _decoded(content: bytes) -> tuple[str, str]:
-    """Decodes text. Returns it and its encoding if not UTF-8: Excel writes UTF-16 and, in Europe, Windows-1252."""
+    """Returns the text, and the name of its encoding, which is empty for UTF-8.
+
+    Excel writes UTF-16 and, in Europe, Windows-1252.
+    """
     zeros = tuple(content[index : index + 1] == b"\0" for index in range(4))
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", errors="replace"), "UTF-16"
@@ -129,7 +135,10 @@ def _json_lines(text: str, shown: str) -> list[Any]:
 
 
 def _stylegan(labels: Any, shown: str) -> Table:
-    """Parses the `labels` of a StyleGAN archive: null, or a label for each file."""
+    """Returns the table of the `labels` of StyleGAN's dataset.json, which are null or hold a label for each file.
+
+    Raises UsageError if the labels have another form.
+    """
     if labels is None:
         return Table(shown, ("file", "label"), [], unlabelled="its labels are null")
     pairs = labels.items() if isinstance(labels, dict) else labels

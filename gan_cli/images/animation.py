@@ -17,7 +17,7 @@ MAX_FRAMES, MAX_FRAME_SIDE = 120, 768  # frames of the animation of a run's grid
 GRID_ANIMATION_FPS, LAST_FRAME_SECONDS = (
     5,
     1.8,
-)  # its frames a second, and for how long its last frame stays in addition
+)  # frames per second of that animation; its last frame is shown this much longer
 WEBP_QUALITY = 80
 MODES_WITH_OPACITY = ("RGBA", "LA", "PA")
 MIN_VISIBLE_OPACITY = 128  # of 255; a GIF shows pixels of at least this opacity
@@ -27,8 +27,8 @@ TRANSPARENT_INDEX = 255  # the palette entry of a GIF that means transparent
 class Animation(NamedTuple):
     """An animation of `total` frames of one size, which `frames` yields one after the other.
 
-    The last frame stays for `last_frame_seconds` in addition. File formats without opacity show transparent pixels on
-    `background`.
+    The last frame is shown for `last_frame_seconds` longer than the others. In file formats without opacity,
+    transparent pixels are shown on `background`.
     """
 
     frames: Iterable[Image.Image]
@@ -39,9 +39,9 @@ class Animation(NamedTuple):
 
 
 def write_animation(animation: Animation, path: Path) -> None:
-    """Writes the format of the suffix of `path`, .webp, .gif or .mp4; for any other suffix, a folder of PNGs.
+    """Writes .webp, .gif or .mp4, as the suffix of `path` says. For any other suffix, writes a folder of PNGs.
 
-    All formats but GIF hold only one frame in memory. StorageError if the MP4 encoder fails.
+    All formats but GIF hold only one frame in memory. Raises StorageError if the MP4 encoder fails.
     """
     suffix = path.suffix.lower()
     if suffix not in (".webp", ".gif", ".mp4"):
@@ -96,7 +96,7 @@ def _to_gif_opacity(image: Image.Image) -> Image.Image:
 
 
 def remove_opacity(image: Image.Image, background: str = "white") -> Image.Image:
-    """Returns the image as RGB, on a background of this colour if it has opacity."""
+    """Returns the image as RGB. If the image has opacity, it is put on a background of this colour."""
     if image.mode not in MODES_WITH_OPACITY:
         return image.convert("RGB")
     foreground = image.convert("RGBA")
@@ -104,12 +104,12 @@ def remove_opacity(image: Image.Image, background: str = "white") -> Image.Image
 
 
 def _frame_milliseconds(fps: int, suffix: str) -> int:
-    """Returns the duration of a frame; that of a GIF is a multiple of 10 ms, 20 ms or more."""
+    """Returns the duration of a frame. For a GIF it is a multiple of 10 ms, and at least 20 ms."""
     return 10 * max(round(100 / fps), 2) if suffix == ".gif" else round(1000 / fps)
 
 
 class _RemainingFrames(Image.Image):
-    """All frames after the first as one image of many frames, so that Pillow reads each only when it writes it."""
+    """All frames after the first, as one image of many frames. Pillow reads each frame only when it writes it."""
 
     def __init__(self, frames: Iterator[Image.Image], count: int) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ def _write_mp4(animation: Animation, path: Path) -> None:
 
 
 def animation_of_grids(grids: Sequence[Path], max_frames: int = MAX_FRAMES, fps: int = GRID_ANIMATION_FPS) -> Animation:
-    """Returns the animation of image files, of at most `max_frames` of them at even distances."""
+    """Returns the animation of image files. If there are more than `max_frames`, evenly spaced ones are taken."""
     count = min(len(grids), max_frames)
     selected = [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
     return Animation(_read_same_size(selected), count, fps, LAST_FRAME_SECONDS)
@@ -174,7 +174,7 @@ def _read_same_size(grids: Sequence[Path]) -> Iterator[Image.Image]:
 
 
 def save_progress_animation(grids: Sequence[Path], path: Path) -> None:
-    """Writes an animated WebP of a run's grids, of at most `MAX_FRAMES`; writes nothing if there are no grids."""
+    """Writes an animated WebP of at most `MAX_FRAMES` of a run's grids. Writes nothing if there are no grids."""
     if not grids:
         return
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")

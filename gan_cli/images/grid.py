@@ -24,9 +24,10 @@ REAL_COLOUR, FAKE_COLOUR = (209, 73, 91), (24, 90, 157)
 
 
 def draw_grid_or_scatter(samples: Tensor, modes: Modes | None, rows: Sequence[int] = ()) -> Image.Image:
-    """Draws uint8 images `[N, C, H, W]` as a grid, or points `[N, 2]` as a scatter plot with the real `modes` if known.
+    """Draws uint8 images `[N, C, H, W]` as a grid, or points `[N, 2]` as a scatter plot.
 
-    `rows` is the number of images in each row of the grid; without it the grid is as square as possible.
+    `modes` are the real modes of the points, if they are known. `rows` is the number of images in each row of the grid.
+    Without `rows`, the grid is as square as possible.
     """
     if samples.ndim > 2:
         return draw_grid(samples, rows)
@@ -55,9 +56,9 @@ def draw_grid(images: Tensor, rows: Sequence[int] = ()) -> Image.Image:
 
 
 def draw_pairs(blocks: Sequence[tuple[str, Tensor, Tensor]], columns: int = 16) -> Image.Image:
-    """Draws blocks of `(title, images, images)`, both uint8 `[N, C, H, W]`.
+    """Draws blocks of pairs. A block is `(title, above, below)`, in which `above` and `below` are uint8 `[N, C, H, W]`.
 
-    Each image of the first stands above the image of the same index of the second, `columns` pairs in a line.
+    Each image of `above` stands above the image of `below` with the same index. A line has `columns` pairs.
     """
     grids = []
     for _, above, below in blocks:
@@ -89,7 +90,7 @@ def _to_image(pixels: Tensor) -> Image.Image:
 
 
 def draw_image(image: Tensor) -> Image.Image:
-    """Converts one uint8 image `[C, H, W]`, at its own size."""
+    """Returns one uint8 image `[C, H, W]` as a PIL image of the same size."""
     return _to_image(_displayable(image.unsqueeze(0))[0])
 
 

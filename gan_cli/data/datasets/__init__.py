@@ -1,1 +1,1 @@
-"""Data sets that are chosen by name, and drawn points and shapes."""
+"""Published data sets, and synthetic points and shapes."""

@@ -1,4 +1,4 @@
-"""CelebA: 202,599 faces, cut and aligned to 178x218."""
+"""CelebA: 202,599 images of faces, cropped and aligned to 178x218 pixels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from gan_cli.storage.download import TIMEOUT, create_folder_or_undo
 WIDTH, HEIGHT = 178, 218
 IMAGE_FOLDER, PARTITION = "img_align_celeba", "list_eval_partition.txt"
 ARCHIVE = f"{IMAGE_FOLDER}.zip"
-CODES = {"train": "0", "valid": "1", "test": "2"}  # of the splits, in the partition file
+CODES = {"train": "0", "valid": "1", "test": "2"}  # number of each split in the partition file
 NAME = re.compile(r"\w+\.jpg", re.ASCII)
 MOST_IMAGE_BYTES = 1 << 20
 MOST_PARTITION_BYTES = 1 << 24
@@ -47,7 +47,7 @@ WORKERS = 8
 
 
 class DriveFile(NamedTuple):
-    """The id of a file on Google Drive, and its md5."""
+    """A file on Google Drive: the id of the file and its md5."""
 
     id: str
     md5: str
@@ -60,7 +60,10 @@ DRIVE = {
 
 
 class CelebaImages(NamedTuple):
-    """Encoded images: their names in order, a function that reads one, and the folder or archive."""
+    """The encoded images of CelebA. `names` are the names of the images in order.
+
+    `read` returns the bytes of the image with a given name. `path` is the folder or archive that holds the images.
+    """
 
     names: list[str]
     read: Callable[[str], bytes]
@@ -70,9 +73,10 @@ class CelebaImages(NamedTuple):
 def build_celeba(
     *, root: str, download: bool, split: str, image_size: tuple[int, int], selection: Selection
 ) -> Dataset:
-    """Builds the selected images of a split of CelebA from `root/celeba` or a download, without labels.
+    """Returns the selected images of a split of CelebA, without labels.
 
-    The centre of each image is cropped to the proportions of `image_size` and resized to it.
+    Reads the images in `root/celeba`, and downloads missing files if `download` is True. The centre of each image is
+    cropped to the proportions of `image_size`, (height, width), and resized to this size.
     """
     folder = root_folder(root) / "celeba"
     origin = _ensure(folder, root, split, allowed=download)
@@ -90,7 +94,10 @@ def build_celeba(
 
 
 def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> str:
-    """Downloads the files that are missing in `folder`. Returns `downloaded`, or an empty text if none was missing."""
+    """Downloads the files that are missing in `folder`. Returns `downloaded`, or an empty text if no file was missing.
+
+    Raises UsageError if files are missing and are not `allowed` to be downloaded, or if a download fails.
+    """
     missing = []
     if not _has_images(folder / IMAGE_FOLDER) and not os.path.isfile(folder / ARCHIVE):
         missing.append(ARCHIVE)
@@ -109,14 +116,17 @@ def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> str:
     for index, name in enumerate(missing):
         try:
             _fetch(gdown.download, name, folder)
-        except Exception as error:  # Google's refusals come in many kinds
+        except Exception as error:  # gdown raises errors of many kinds
             why = f"{name} cannot be downloaded ({one_line(error, 200)})"
             raise missing_data_error("CelebA", root, why, missing[index:], folder) from error
     return "downloaded"
 
 
 def _fetch(download: Callable[..., Any], name: str, folder: Path) -> None:
-    """Downloads `folder/name`; leaves nothing behind on failure."""
+    """Downloads the file `name` into `folder`. If this fails, no partial file is left.
+
+    Raises ValueError if the md5 of the file is wrong.
+    """
     with create_folder_or_undo(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
         path = Path(part) / name
         download(id=DRIVE[name].id, output=str(path), quiet=not sys.stdout.isatty(), timeout=TIMEOUT)
@@ -134,7 +144,10 @@ def _has_images(folder: Path) -> bool:
 
 
 def _names_of(path: Path, split: str) -> list[str]:
-    """Reads the image names of a split from the partition file: each line is a name and the number of its split."""
+    """Returns the image names of a split, read from the partition file.
+
+    Each line of this file holds the name of an image and the number of its split.
+    """
     try:
         with open(path, encoding="ascii") as stream:
             lines = stream.read(MOST_PARTITION_BYTES).splitlines()
@@ -156,7 +169,10 @@ def _names_of(path: Path, split: str) -> list[str]:
 
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[CelebaImages]:
-    """Opens the extracted images, else those in the archive. UsageError if there are none."""
+    """Opens the folder of extracted images, or the archive if there is no such folder.
+
+    Raises UsageError if the archive is damaged or holds no images, and StorageError if it cannot be read.
+    """
     if _has_images(folder / IMAGE_FOLDER):
         path = folder / IMAGE_FOLDER
         yield CelebaImages(
@@ -205,7 +221,7 @@ def _read_zipped(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
 
 
 def _decode_all(images: CelebaImages, names: Sequence[str], size: tuple[int, int]) -> Tensor:
-    """Decodes the named images into uint8 `[N, 3, H, W]`, in their order."""
+    """Returns the named images as uint8 `[N, 3, H, W]`, in the order of `names`."""
     samples = allocate_images(len(names), size)
     print(f"CelebA: reading {len(names):,} pictures", flush=True)
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
@@ -217,7 +233,10 @@ def _decode_all(images: CelebaImages, names: Sequence[str], size: tuple[int, int
 
 
 def _decode(images: CelebaImages, name: str, size: tuple[int, int]) -> np.ndarray:
-    """Decodes one image into uint8 `[H, W, 3]`. UsageError if it is missing, damaged or of another size."""
+    """Returns one image as uint8 `[H, W, 3]`.
+
+    Raises UsageError if the image is missing, is damaged, or has another size than the images of CelebA.
+    """
     content, shown = images.read(name), f"{images.path} ({name})"
     top, left, height, width = crop_box(HEIGHT, WIDTH, size)
     try:

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, read from the binary version, which needs no pickle."""
+"""CIFAR-10 and CIFAR-100, read from the binary version, because this version needs no pickle."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ MIRRORS = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kri
 
 @dataclass(frozen=True, kw_only=True)
 class CifarSource(TarArchive):
-    """The files of each split and the number of values of each label byte; the last label byte is used.
+    """The published files of CIFAR-10 or CIFAR-100. `files` are the names of the files of each split.
 
-    A record is the label bytes, then the red, green and blue planes, row by row.
+    A record in a file is one or two label bytes, then the red, green and blue planes, each stored row by row. `labels`
+    holds the number of classes of each label byte; the last label byte is the one used. `classes` are the names of the
+    classes of this label byte.
     """
 
     files: dict[str, tuple[str, ...]]
     labels: tuple[int, ...]
-    most: int  # records in a file
+    most: int  # the most records in a file
     classes: tuple[str, ...]
 
 
@@ -74,7 +76,10 @@ CIFAR100 = CifarSource(
 
 
 def load_cifar(source: CifarSource, *, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
-    """Loads a labelled split of `source` from `root` or a download, with images of `image_size` (height, width)."""
+    """Returns a split of `source` with labels and with images of `image_size`, (height, width).
+
+    Reads the files in `root`, or downloads them if they are missing and `download` is True.
+    """
     readers = dict.fromkeys(source.files[split], partial(_read_records, source))
     found, origin = read_files(source, readers, root=root, allowed=download)
     parts = [found[name] for name in readers]
@@ -89,7 +94,10 @@ def load_cifar(source: CifarSource, *, root: str, download: bool, split: str, im
 
 
 def _read_records(source: CifarSource, member: ArchiveMember) -> np.ndarray:
-    """Reads uint8 `[N, bytes of a record]`. UsageError for a wrong file size or an impossible label."""
+    """Returns the records of a file, uint8 `[N, bytes of a record]`.
+
+    Raises UsageError if the size of the file is wrong or if a label is out of range.
+    """
     record = len(source.labels) + PIXELS
     records = member.read(member.count(record, source.most) * record).reshape(-1, record)
     for column, known in enumerate(source.labels):

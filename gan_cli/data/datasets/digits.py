@@ -1,4 +1,7 @@
-"""MNIST and its siblings: local idx files, else a download, else (MNIST alone) the digits bundled in this package."""
+"""MNIST, Fashion-MNIST and KMNIST, read from local idx files or downloaded.
+
+If neither is possible, MNIST can use the digits that are part of this package.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ PREFIXES = {"train": "train", "test": "t10k"}
 
 
 def file_names(split: str) -> tuple[str, str]:
-    """Returns the names of the idx files of images and of labels."""
+    """Returns the names of the image file and of the label file of a split, without the suffix `.gz`."""
     return f"{PREFIXES[split]}-images-idx3-ubyte", f"{PREFIXES[split]}-labels-idx1-ubyte"
 
 
@@ -32,7 +35,11 @@ TEST_IMAGES, TEST_LABELS = file_names("test")
 
 @dataclass(frozen=True)
 class Source:
-    """A data set of the MNIST family: its folder under `root`, its mirrors, the md5 of its files, its classes."""
+    """A data set of the MNIST family. `folder` is its folder under `root`.
+
+    `mirrors` are the addresses to download from. `md5` holds the md5 of each file as published, which is gzipped.
+    `classes` are the names of the classes.
+    """
 
     title: str
     folder: str
@@ -85,7 +92,12 @@ KMNIST = Source(
 def load_digits(
     source: Source, *, root: str, download: bool, fallback: str, image_size: tuple[int, int], split: str
 ) -> Dataset:
-    """Loads `source` from `root`, from its mirrors or (fallback `bundled`) from this package, at `image_size`."""
+    """Returns a split of `source` with labels and with images of `image_size`, (height, width).
+
+    Reads the files in `root`, or downloads them if they are missing and `download` is True. If this fails and
+    `fallback` is `bundled`, returns the digits in this package for the split `train`. Raises UsageError if none of this
+    is possible.
+    """
     names = file_names(split)
     try:
         paths, origin = _find_or_download(source, names, Path(os.path.expanduser(root)), allowed=download)

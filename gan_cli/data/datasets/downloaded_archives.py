@@ -1,4 +1,4 @@
-"""Published data sets: finds their extracted files or their tar.gz under `dataset.root`, else downloads them."""
+"""Finds the files of published data sets in `dataset.root`, extracted or in a tar.gz, else downloads the tar.gz."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ SLOW_BYTES = 1 << 29  # an archive larger than this takes a while to read
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """A published file of a data set: its name on every mirror and its md5."""
+    """A published file of the data set `title`. `name` is the name of the file on every mirror.
+
+    `md5` is the md5 of the file. `most_bytes` is the largest size that is downloaded.
+    """
 
     title: str
     name: str
@@ -37,28 +40,34 @@ class PublishedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class TarArchive(PublishedFile):
-    """A published tar.gz whose members are in `folder`."""
+    """A published tar.gz. `folder` is the folder in the tar that holds the files."""
 
     folder: str
 
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """An open file of a data set, extracted or inside the archive. It is read once, from its beginning."""
+    """An open file of a data set, either extracted or inside the archive. It is read once, from its beginning.
+
+    `size` is the size in bytes. `shown` is the name of the file in messages.
+    """
 
     stream: IO[bytes]
     size: int
     shown: str
 
     def count(self, record: int, most: int) -> int:
-        """Returns the number of records of `record` bytes. UsageError unless it is a whole number from 1 to `most`."""
+        """Returns how many records of `record` bytes the file holds.
+
+        Raises UsageError if this is not a whole number from 1 to `most`.
+        """
         if self.size < record or self.size % record or self.size > most * record:
             expected = f"expected 1 to {most:,} times {record:,}" if most > 1 else f"expected {record:,}"
             raise damaged_file_error(self.shown, f"has {self.size:,} bytes, {expected}")
         return self.size // record
 
     def read(self, size: int) -> np.ndarray:
-        """Reads the next bytes as uint8 `[size]`. UsageError if there are fewer."""
+        """Returns the next `size` bytes as uint8 `[size]`. Raises UsageError if the file has fewer bytes left."""
         content = self.stream.read(size)
         if len(content) != size:
             raise damaged_file_error(self.shown, "ends too early")
@@ -66,12 +75,12 @@ class ArchiveMember:
 
 
 def damaged_file_error(shown: object, what: str) -> UsageError:
-    """Returns the error for a file whose content is not the published one."""
+    """Returns the error for a file whose content is not as published. `what` says what is wrong."""
     return UsageError(f"{shown}: {what}; delete it and get it again")
 
 
 def missing_data_error(title: str, root: str, why: str, names: Sequence[str], folder: Path) -> UsageError:
-    """Returns the error for a data set that is neither under `dataset.root` nor downloaded."""
+    """Returns the error for a data set that is missing in `dataset.root` and was not downloaded. `why` says why not."""
     return UsageError(f"dataset.root={root}: {title} is not there and {why}; put {' and '.join(names)} into {folder}")
 
 
@@ -86,7 +95,11 @@ def root_folder(root: str) -> Path:
 
 
 def fetch(file: PublishedFile, *, root: str, allowed: bool) -> Path:
-    """Downloads `file` into `root`. UsageError says why that failed and where to put the file."""
+    """Downloads `file` into `root` and returns the path.
+
+    Raises UsageError if downloads are not `allowed` or fail. The message gives the reason and says where to put the
+    file.
+    """
     folder = root_folder(root)
     if not allowed:
         raise missing_data_error(file.title, root, "dataset.download=false", [file.name], folder)
@@ -100,9 +113,10 @@ def fetch(file: PublishedFile, *, root: str, allowed: bool) -> Path:
 def read_files(
     archive: TarArchive, readers: Mapping[str, Callable[[ArchiveMember], T]], *, root: str, allowed: bool
 ) -> tuple[dict[str, T], str]:
-    """Reads the named files. Returns the result of each reader by file name, and the origin in words.
+    """Reads each named file with its reader. Returns the results by file name, and the origin of the files in words.
 
-    Looks in `root/<folder>`, then in `root`, then in the archive in `root`, which is downloaded if `allowed`.
+    Looks for the files in `root/<folder>`, then in `root`, then in the archive in `root`. If the archive is missing
+    too, it is downloaded if `allowed` is True. Raises UsageError if the files are not found or are damaged.
     """
     for folder in (root_folder(root) / archive.folder, root_folder(root)):
         if all(os.path.isfile(folder / name) for name in readers):
@@ -124,9 +138,10 @@ def _read_file(path: Path, read: Callable[[ArchiveMember], T]) -> T:
 
 
 def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[ArchiveMember], T]]) -> dict[str, T]:
-    """Reads the named members in place and returns the result of each reader. Links and other paths are skipped.
+    """Reads each named member with its reader, without extracting it. Returns the results by name.
 
-    The archive is always read to its end, because the gzip checksum is there.
+    Links and members outside of `folder` are skipped. The archive is always read to its end, because gzip stores its
+    checksum at the end. Raises UsageError if the archive is damaged or lacks a file.
     """
     found: dict[str, T] = {}
     try:
@@ -150,9 +165,9 @@ def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Archi
 
 
 def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int]) -> Tensor:
-    """Crops and resizes `count` images, given in chunks uint8 `[n, 3, h, w]`. Returns uint8 `[count, 3, H, W]`.
+    """Crops and resizes `count` images to `size`, (height, width). Returns uint8 `[count, 3, H, W]`.
 
-    At most one chunk is in memory in addition to the result.
+    The images are given in chunks, each uint8 `[n, 3, h, w]`. At most one chunk is in memory in addition to the result.
     """
     samples, filled = allocate_images(count, size), 0
     for chunk in chunks:
@@ -164,7 +179,7 @@ def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int]) 
 
 
 def allocate_images(count: int, size: tuple[int, int]) -> Tensor:
-    """Allocates uint8 `[count, 3, H, W]`. UsageError if there is not enough memory."""
+    """Returns an uninitialized tensor uint8 `[count, 3, H, W]`. Raises UsageError if there is not enough memory."""
     try:
         return torch.empty(count, 3, *size, dtype=torch.uint8)
     except RuntimeError:

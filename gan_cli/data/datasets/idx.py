@@ -1,4 +1,4 @@
-"""The idx format of MNIST and its siblings: a big-endian header, then the bytes of one uint8 array, raw or gzipped."""
+"""The idx format of the MNIST family: a big-endian header, then the bytes of one uint8 array. May be gzipped."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ import numpy as np
 from gan_cli.errors import StorageError, UsageError
 
 UINT8_MAGIC = 0x0800  # two zero bytes, type 8 = uint8, then the number of dimensions
-MOST_BYTES = 1 << 30  # far above the files of this family; a gzip bomb exceeds it
+MOST_BYTES = 1 << 30  # far more than a file of this family needs; guards against gzip bombs
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Reads the uint8 array of an idx file. UsageError for a damaged or different file."""
+    """Returns the uint8 array in an idx file.
+
+    Raises UsageError if the file is damaged or is no idx file of uint8, and StorageError if it cannot be read.
+    """
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as stream:
             content = stream.read(MOST_BYTES + 1)
@@ -39,5 +42,5 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
-    """Returns the path of `name` or `name.gz` in `folder`, None if neither is there."""
+    """Returns the path of `name` or `name.gz` in `folder`, or None if neither file exists."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)

@@ -1,4 +1,4 @@
-"""2D points of a known distribution, on which mode collapse can be counted."""
+"""2D points whose distribution is known, so that mode collapse can be measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SWISS_ROLL_EXTENT = 4.5 * math.pi / SWISS_ROLL_SCALE
 
 
 def build_ring(*, size: int, modes: int, radius: float, std: float, split: str) -> Dataset:
-    """Draws points float32 `[size, 2]` from `modes` equally frequent Gaussians around `ring_centres`."""
+    """Returns points float32 `[size, 2]` drawn from `modes` equally frequent Gaussians around `ring_centres`."""
     labels = torch.arange(size) % modes
     points = ring_centres(modes, radius)[labels] + std * torch.randn(
         size, 2, generator=generator_for(SEEDS[split], "ring")
@@ -31,16 +31,17 @@ def build_ring(*, size: int, modes: int, radius: float, std: float, split: str) 
 
 
 def ring_centres(modes: int, radius: float) -> Tensor:
-    """Returns the centres `[modes, 2]`, evenly spaced on a circle.
+    """Returns the centres float32 `[modes, 2]`, evenly spaced on a circle.
 
-    The angle steps by 2 pi / modes. A well-known demo spaces 8 angles from 0 to 2 pi inclusive, which gives 7 modes.
+    The angle between neighbours is 2 pi / modes. A well-known demo spaces 8 angles from 0 to 2 pi inclusive; there the
+    first and the last centre coincide, which leaves 7 modes.
     """
     angles = torch.arange(modes) * (2 * math.pi / modes)
     return radius * torch.stack([angles.cos(), angles.sin()], dim=1)
 
 
 def build_grid(*, size: int, side: int, spacing: float, std: float, split: str) -> Dataset:
-    """Draws points float32 `[size, 2]` from `side` x `side` equally frequent Gaussians around `grid_centres`."""
+    """Returns points float32 `[size, 2]` from `side` x `side` equally frequent Gaussians around `grid_centres`."""
     labels = torch.arange(size) % (side * side)
     noise = torch.randn(size, 2, generator=generator_for(SEEDS[split], "grid"))
     return Dataset(
@@ -52,15 +53,15 @@ def build_grid(*, size: int, side: int, spacing: float, std: float, split: str) 
 
 
 def grid_centres(side: int, spacing: float) -> Tensor:
-    """Returns the centres `[side * side, 2]` of a square grid around the origin."""
+    """Returns the centres float32 `[side * side, 2]` of a square grid around the origin."""
     axis = (torch.arange(side) - (side - 1) / 2) * spacing
     return torch.cartesian_prod(axis, axis)
 
 
 def build_swiss_roll(*, size: int, std: float, split: str) -> Dataset:
-    """Draws points float32 `[size, 2]` on a spiral: (t (cos t, sin t) + noise) / 7.5, t ~ U[1.5 pi, 4.5 pi].
+    """Returns points float32 `[size, 2]` on a spiral: (t (cos t, sin t) + noise) / 7.5, t ~ U[1.5 pi, 4.5 pi].
 
-    Gulrajani et al. 2017, arXiv 1704.00028.
+    The noise is Gaussian with standard deviation `std`. Gulrajani et al. 2017, arXiv 1704.00028.
     """
     random = generator_for(SEEDS[split], "swiss_roll")
     angle = 1.5 * math.pi * (1 + 2 * torch.rand(size, generator=random))
@@ -72,8 +73,8 @@ def build_swiss_roll(*, size: int, std: float, split: str) -> Dataset:
 class Modes(NamedTuple):
     """The known distribution of 2D points.
 
-    `centres` is float32 `[M, 2]`, M = 0 if the distribution is no mixture; `std` is the standard deviation of a mode;
-    `extent` is half the side of a square around the origin that holds nearly all points.
+    `centres` are the centres of the modes, float32 `[M, 2]`; M is 0 if the distribution is not a mixture. `std` is the
+    standard deviation of a mode. A square around the origin with the half side `extent` holds nearly all points.
     """
 
     centres: Tensor
@@ -82,7 +83,10 @@ class Modes(NamedTuple):
 
 
 def _mixture(centres: Tensor, section: Any) -> Modes:
-    """Returns the mixture of the selected classes. The class of a mode is its number."""
+    """Returns the modes with these centres. If `section.classes` is set, only the modes of these classes.
+
+    The name of a class is the number of its mode.
+    """
     if section.classes is not None:
         centres = centres[[int(name) for name in section.classes]]
     return Modes(centres, section.std, extent=centres.abs().max().item() + 3 * section.std)
@@ -96,5 +100,5 @@ MODES: dict[str, Callable[[Any], Modes]] = {
 
 
 def known_modes(section: Any) -> Modes | None:
-    """Returns the known distribution of a data set of 2D points, None for images."""
+    """Returns the known distribution of the data set of a config section, or None if the data set is not 2D points."""
     return MODES[section.name](section) if section.name in MODES else None

@@ -1,4 +1,4 @@
-"""Synthetic images of shapes, drawn from signed distances. Their modes are known and need no download."""
+"""Synthetic images of simple shapes, drawn from signed distances. The modes are known; no download is needed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ CHUNK = 1000
 
 
 def build_shapes(*, size: int, image_channels: int, image_size: tuple[int, int], split: str) -> Dataset:
-    """Draws uint8 images `[size, image_channels, *image_size]`, white or coloured on black.
+    """Returns uint8 images `[size, image_channels, *image_size]` of shapes, white or coloured on black.
 
-    A label is the number of a mode: kind, style and, with three channels, colour. The sizes of modes differ by at most
-    one. With another number of channels, the first holds the shape and the others its mirror image.
+    A label is the index of a mode. A mode is one combination of kind, style and (with three channels) colour. The
+    numbers of images per mode differ by at most one. If the number of channels is not 3, the first channel holds the
+    shape and all other channels hold its mirror image.
     """
     colours = COLOURS if image_channels == 3 else ("",)
     classes = tuple(
@@ -34,10 +35,13 @@ def build_shapes(*, size: int, image_channels: int, image_size: tuple[int, int],
 
 
 def _draw(labels: Tensor, random: Tensor, channels: int, image_size: tuple[int, int]) -> Tensor:
-    """Draws uint8 `[N, channels, *image_size]`. `random` is uniform `[N, 3]`: radius, x, y."""
+    """Returns images of the classes `labels`, uint8 `[N, channels, *image_size]`.
+
+    `random` is uniform in [0, 1), `[N, 3]`; its columns set the radius, the x and the y of each shape.
+    """
     colours = len(COLOURS) if channels == 3 else 1
     kind, style, colour = labels // (colours * 2), labels // colours % 2, labels % colours
-    radius = (0.35 + 0.25 * random[:, 0]).view(-1, 1, 1)  # the shorter side spans -1 to 1
+    radius = (0.35 + 0.25 * random[:, 0]).view(-1, 1, 1)  # the shorter side of the image spans -1 to 1
     side = min(image_size)
     vertical, horizontal = ((torch.arange(pixels) - pixels / 2 + 0.5) * (2 / side) for pixels in image_size)
     y, x = torch.meshgrid(vertical, horizontal, indexing="ij")
@@ -66,7 +70,7 @@ def _square(x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
 
 
 def _triangle(x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
-    """Signed distance of a triangle that points up; `y` grows downwards."""
+    """Returns the signed distance to a triangle that points up. `y` grows downwards."""
     return torch.maximum(0.866 * x.abs() - 0.5 * y - 0.5 * radius, y - 0.6 * radius)
 
 

@@ -1,4 +1,4 @@
-"""Stacked MNIST: random digits as the channels of one image. Three digits give 1000 modes to count."""
+"""Stacked MNIST: each channel of an image is a random digit. Three channels give 1000 modes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from gan_cli.data.datasets.digits import MNIST, load_digits
 from gan_cli.randomness import generator_for
 
 DIGITS = 10
-SEED = 0  # of the data; independent of the seed of a run
+SEED = 0  # seed of the data; it does not depend on the seed of a run
 NUMBERS = {1: "one", 2: "two", 3: "three"}
 
 
 def build_stacked_mnist(*, size: int, digits: int, **settings: Any) -> Dataset:
-    """Builds uint8 images `[size, digits, H, W]`; each channel is a digit drawn with replacement.
+    """Returns uint8 images `[size, digits, H, W]`; each channel is a digit drawn with replacement.
 
-    A label is the decimal number of the digits, first channel first: 0 to 999 for three. `settings` are those of
-    `load_digits`. Metz et al. 2017, arXiv 1611.02163, section 3.3.1.
+    A label is the number that the digits form, in which the first channel is the first digit: 0 to 999 for three
+    digits. `settings` are the arguments of `load_digits`. Metz et al. 2017, arXiv 1611.02163, section 3.3.1.
     """
     single = load_digits(MNIST, **settings)
     assert single.labels is not None
@@ -37,12 +37,12 @@ def build_stacked_mnist(*, size: int, digits: int, **settings: Any) -> Dataset:
 
 
 def unstack_digits(dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """Splits stacks of S digits. Returns the digits, uint8 `[N S, 1, H, W]`, and their labels, `[N S]`."""
+    """Splits images of S digits each. Returns the digits, uint8 `[N S, 1, H, W]`, and their labels, int64 `[N S]`."""
     assert dataset.labels is not None
     labels = dataset.labels.unsqueeze(1) // powers_of_ten(dataset.samples.shape[1]) % DIGITS
     return dataset.samples.flatten(0, 1).unsqueeze(1), labels.flatten()
 
 
 def powers_of_ten(stacked: int) -> Tensor:
-    """Returns the place values of the digits of a number: `[100, 10, 1]` for three."""
+    """Returns the place value of each digit of a number with `stacked` digits: `[100, 10, 1]` for three."""
     return DIGITS ** torch.arange(stacked - 1, -1, -1)

@@ -1,4 +1,7 @@
-"""STL-10: images of 96x96; 5,000 labelled for training, 8,000 for testing, 100,000 without labels."""
+"""STL-10: images of 96x96 pixels.
+
+5,000 images with labels are for training, 8,000 with labels are for testing, and 100,000 have no labels.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from gan_cli.data.decoding.resize import CHUNK
 
 SIDE = 96
 PIXELS = 3 * SIDE * SIDE
-MOST = 100_000  # pictures in a file
+MOST = 100_000  # the most images in a file
 STL10 = TarArchive(
     title="STL-10",
     name="stl10_binary.tar.gz",
@@ -35,7 +38,10 @@ CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "
 
 
 def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
-    """Loads a split of STL-10 from `root` or a download, with images of `image_size`. `unlabeled` has no labels."""
+    """Returns a split of STL-10 with images of `image_size`, (height, width). The split `unlabeled` has no labels.
+
+    Reads the files in `root`, or downloads the archive if they are missing and `download` is True.
+    """
     images, labels = f"{split}_X.bin", f"{split}_y.bin"
     readers: dict[str, Callable[[ArchiveMember], Tensor]] = {images: partial(_read_images, size=image_size)}
     if split != "unlabeled":
@@ -55,7 +61,10 @@ def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, 
 
 
 def _read_images(member: ArchiveMember, size: tuple[int, int]) -> Tensor:
-    """Reads uint8 `[N, 3, H, W]`. At most one chunk is in memory at the original size."""
+    """Returns the images of a file, resized to `size`, as uint8 `[N, 3, H, W]`.
+
+    At most one chunk is in memory at the original size.
+    """
     count = member.count(PIXELS, MOST)
     return fit_images(_iter_images(member, count), count, size)
 
@@ -67,7 +76,10 @@ def _iter_images(member: ArchiveMember, count: int) -> Iterator[np.ndarray]:
 
 
 def _read_labels(member: ArchiveMember) -> Tensor:
-    """Reads labels int64 `[N]`, counted from 0; the file counts from 1."""
+    """Returns labels int64 `[N]`, counted from 0. In the file, labels are counted from 1.
+
+    Raises UsageError if a label is out of range.
+    """
     labels = member.read(member.count(1, MOST))
     if labels.min() < 1 or labels.max() > len(CLASSES):
         raise damaged_file_error(

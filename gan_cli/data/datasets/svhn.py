@@ -23,7 +23,7 @@ from gan_cli.data.decoding.resize import CHUNK
 from gan_cli.errors import StorageError, UsageError, one_line
 
 SIDE = 32
-MOST = 531_131  # images in a file
+MOST = 531_131  # the most images in a file
 CLASSES = tuple("0123456789")
 MD5 = {
     "train": "e26dedcc434d2e4c54c9b2d4a06d8373",
@@ -43,9 +43,10 @@ SVHN = {
 
 
 def load_svhn(*, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
-    """Loads a labelled split of SVHN from `root` or a download, with images of `image_size`.
+    """Returns a split of SVHN with labels and with images of `image_size`, (height, width).
 
-    UsageError if scipy, which reads the format, is missing.
+    Reads the file in `root`, or downloads it if it is missing and `download` is True. Raises UsageError if scipy, which
+    reads the file format, is not installed.
     """
     try:
         import scipy.io as reader
@@ -65,9 +66,10 @@ def load_svhn(*, root: str, download: bool, split: str, image_size: tuple[int, i
 
 
 def _read_mat(path: Path, reader: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Reads images uint8 `[32, 32, 3, N]` and labels int64 `[N]`, 1 to 10. UsageError for anything else.
+    """Returns images uint8 `[32, 32, 3, N]` and labels int64 `[N]` from 1 to 10.
 
-    The shapes in the header are checked before any variable is read.
+    The shapes in the header are checked before the arrays are read. Raises UsageError if the file holds anything else,
+    and StorageError if it cannot be read.
     """
     try:
         with open(path, "rb") as stream:
@@ -87,7 +89,7 @@ def _read_mat(path: Path, reader: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_or_damaged(path: Path, read: Any, stream: Any, **settings: Any) -> Any:
-    """Calls `read` and reports any failure as a damaged file."""
+    """Calls `read` and returns the result. Raises UsageError, which calls the file damaged, if `read` fails."""
     try:
         return read(stream, **settings)
     except Exception as error:  # a parser may raise nearly anything on damaged bytes
@@ -95,7 +97,7 @@ def _read_or_damaged(path: Path, read: Any, stream: Any, **settings: Any) -> Any
 
 
 def _check_header(path: Path, variables: list[tuple[str, tuple[int, ...], str]]) -> None:
-    """UsageError unless X and y are arrays of numbers with the published shapes."""
+    """Raises UsageError unless X and y are arrays of numbers with the published shapes."""
     shapes = {name: shape for name, shape, _ in variables}
     if not {"X", "y"} <= shapes.keys():
         raise damaged_file_error(path, f"has no X and y, but {one_line(', '.join(shapes) or 'nothing', 100)}")

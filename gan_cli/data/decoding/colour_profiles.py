@@ -8,13 +8,13 @@ from typing import Any
 
 from PIL import Image, ImageCms, features
 
-SPACE_OF_MODE = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}  # the colour space of a profile, by the mode of an image
-HEADER_BYTES = 128  # of a profile
+SPACE_OF_MODE = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}  # image mode: colour space of its profile
+HEADER_BYTES = 128  # length of the header of a profile
 
 
 @lru_cache(maxsize=64)
 def _space_of(profile: bytes) -> str | None:
-    """Returns the colour space of a profile; None for sRGB and for a damaged profile."""
+    """Returns the colour space of a profile. Returns None for sRGB and for a damaged profile."""
     try:
         opened = ImageCms.getOpenProfile(io.BytesIO(profile))
         if "srgb" in str(ImageCms.getProfileDescription(opened)).lower():
@@ -26,13 +26,16 @@ def _space_of(profile: bytes) -> str | None:
 
 @lru_cache(maxsize=64)
 def _transform(profile: bytes, mode: str) -> Any:
-    """Builds the transform from `profile` to sRGB."""
+    """Returns the transform from `profile` to sRGB."""
     opened = ImageCms.getOpenProfile(io.BytesIO(profile))
     return ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def find_other_profile(image: Image.Image) -> bytes | None:
-    """Returns the profile to convert from; None if the image is sRGB or has no profile."""
+    """Returns the colour profile to convert the image from.
+
+    Returns None if the image has no usable profile, if the profile is sRGB, or if Pillow cannot convert profiles.
+    """
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or len(profile) < HEADER_BYTES or not features.check("littlecms2"):
         return None
@@ -40,7 +43,7 @@ def find_other_profile(image: Image.Image) -> bytes | None:
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """Converts an 8-bit image to sRGB and keeps its opacity. None if the profile does not fit the mode."""
+    """Returns an 8-bit image converted to sRGB, with its opacity. Returns None if the image cannot be converted."""
     if image.has_transparency_data:
         whole = image.convert("RGBA")
         colours = to_srgb(whole.convert("RGB"), profile)

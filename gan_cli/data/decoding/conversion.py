@@ -33,10 +33,10 @@ DEEP_MODES = (*SIXTEEN_BIT_MODES, "I", "F")
 
 @dataclass(frozen=True)
 class TargetFormat:
-    """The format that every image is converted to. `size` is (height, width), `background` a colour name.
+    """The format that every image is converted to. `size` is (height, width); `background` is a colour name.
 
-    With `bands=colour`, 1, 3 or 4 `channels` are grey, RGB or RGBA; with `bands=data` each band is a channel.
-    With `deep_only` the value range does not apply to 8-bit images.
+    With `bands=colour`, images of 1, 3 or 4 `channels` are grey, RGB or RGBA. With `bands=data`, each band is a
+    channel. If `deep_only` is True, the value range does not apply to 8-bit images.
     """
 
     size: tuple[int, int]
@@ -55,7 +55,7 @@ class TargetFormat:
 
     @property
     def padding(self) -> tuple[int, ...]:
-        """The value of each channel where the image does not fill the size."""
+        """The value of each channel in the padding around an image."""
         if self.channels == 4 and self.bands == COLOUR:
             return (*self.colour, 0)
         if self.channels == 3:
@@ -68,7 +68,10 @@ class TargetFormat:
         return (self.channels, *self.size)
 
     def range_of(self, kind: str) -> ValueRange:
-        """Returns the range for values of `kind`. `auto` means the full range until the whole set was read."""
+        """Returns the value range for values of `kind`.
+
+        For `auto` this is the full range, until the whole set was read.
+        """
         if self.value_range == AUTO or (
             kind == EIGHT_BITS and (self.deep_only or not value_ranges.fits_eight_bits(self.value_range))
         ):
@@ -79,10 +82,11 @@ class TargetFormat:
 class ImageOutcome(NamedTuple):
     """The result for one image: why it cannot be used (`bad`), or what was done to it.
 
-    `reoriented`: rotated by its EXIF orientation; `flattened`: its transparency was put on the background;
-    `recoloured`: `grey` or `colour`, if converted to that; `profile`: converted to sRGB from another colour profile;
-    `transparent`: wholly transparent; `share`: thousandths cropped, padded or stretched; `values`: the extent of values
-    of a deep or nearly black image; `cut_off`: some of them were clipped.
+    `reoriented`: it was rotated by its EXIF orientation. `flattened`: it was put on the background, because it had
+    transparency. `enlarged`: it was smaller than the target. `recoloured`: `grey` or `colour` if it was converted to
+    that. `profile`: it was converted to sRGB from another colour profile. `transparent`: it is wholly transparent.
+    `share`: thousandths cropped, padded or stretched. `values`: the extent of its values, for a deep, scaled or nearly
+    black image. `cut_off`: some of these values were clipped.
     """
 
     bad: str | None = None
@@ -98,10 +102,10 @@ class ImageOutcome(NamedTuple):
 
 
 def target_for_set(target: TargetFormat, outcomes: Sequence[ImageOutcome]) -> TargetFormat | None:
-    """Returns the target for a second pass, after the whole set was read; None if none is needed.
+    """Returns the target for a second pass over the whole set, or None if no second pass is needed.
 
-    With `value_range=auto` it gets the range of the deep images. A given range applies to deep images alone, if there
-    are both deep and 8-bit ones.
+    If the value range is `auto`, the new target has the range of the deep images (more than 8 bits). If the set has
+    both deep and 8-bit images, the new target applies a given range to the deep images alone.
     """
     good = [outcome for outcome in outcomes if outcome.bad is None]
     common = value_ranges.infer_range([outcome.values for outcome in good if outcome.values is not None])
@@ -114,13 +118,13 @@ def target_for_set(target: TargetFormat, outcomes: Sequence[ImageOutcome]) -> Ta
 
 
 def deep_value_range(target: TargetFormat, outcomes: Sequence[ImageOutcome]) -> ValueRange | None:
-    """Returns the range that deep images were scaled by, None if there are none."""
+    """Returns the range that deep images (more than 8 bits) were scaled by, or None if there are none."""
     deep = any(outcome.values is not None and outcome.values.kind != EIGHT_BITS for outcome in outcomes)
     return (FULL if target.value_range == AUTO else target.value_range) if deep else None
 
 
 class ConvertedImage(NamedTuple):
-    """An 8-bit image: one PIL image in the mode of the target, or one for each band; and what was done so far."""
+    """An 8-bit image: one PIL image in the mode of the target, or one for each band, and what was done so far."""
 
     images: tuple[Image.Image, ...]
     outcome: ImageOutcome = ImageOutcome()
@@ -137,7 +141,7 @@ def convert_array(values: np.ndarray, target: TargetFormat) -> ConvertedImage:
 
 
 def convert_image(image: Image.Image, low: Image.Image | None, wide: bool, target: TargetFormat) -> ConvertedImage:
-    """Converts a decoded PIL image. `wide`: the file has 16 bits per channel; `low` holds the low bytes, if read."""
+    """Converts a decoded PIL image. `wide`: the file has 16 bits per channel. `low` holds the low bytes, if read."""
     profile = image.info.get("icc_profile")
     if image.mode in DEEP_MODES:
         values = np.asarray(image)
@@ -154,7 +158,7 @@ def convert_image(image: Image.Image, low: Image.Image | None, wide: bool, targe
 def fit_to_target(
     converted: ConvertedImage, target: TargetFormat, *, reoriented: bool
 ) -> tuple[np.ndarray, ImageOutcome]:
-    """Fits the image to the size of the target. Returns uint8 `[C, H, W]` and the outcome."""
+    """Crops, pads or stretches the image to the target size. Returns uint8 `[C, H, W]` and the outcome."""
     fit = compute_fit(converted.images[0].width, converted.images[0].height, target.size, target.fit)
     pixels = np.dstack([crop_and_resize(image, fit) for image in converted.images])
     outcome = converted.outcome
@@ -176,7 +180,7 @@ def fit_to_target(
 def _of_values(
     values: np.ndarray, kind: str, target: TargetFormat, key: object = None, profile: bytes | None = None
 ) -> ConvertedImage:
-    """Scales values of any depth to 8 bits. `key` is the value or colour that means transparent."""
+    """Scales values of any depth to 8 bits. `key` is the value or colour that means transparent, if there is one."""
     values = values[..., None] if values.ndim == 2 else values
     bands = values.shape[2]
     opaque = bands - 1 if target.bands == COLOUR and bands in (2, 4) else bands
@@ -215,13 +219,13 @@ def _of_eight(eight: np.ndarray, target: TargetFormat, profile: bytes | None) ->
 
 
 def _values_of_high_bytes(image: Image.Image) -> ValueExtent:
-    """Estimates the extent of values of a 16-bit image from its high bytes, which Pillow keeps."""
+    """Estimates the lowest and highest value of a 16-bit image from its high bytes, the only ones that Pillow keeps."""
     low, high = _extremes(image, 3)
     return ValueExtent(SIXTEEN_BITS, float(low << 8), float(high << 8 | 255))
 
 
 def _with_values(converted: ConvertedImage, extent: ValueExtent | None, target: TargetFormat) -> ConvertedImage:
-    """Records the extent of values `extent`, if any, and whether some were clipped."""
+    """Returns the image with `extent`, if given, recorded in its outcome, and whether some values were clipped."""
     if extent is None:
         return converted
     cut_off = target.value_range != AUTO and value_ranges.exceeds_range(extent, target.range_of(extent.kind))
@@ -239,7 +243,7 @@ def _check_bands(bands: int, target: TargetFormat) -> None:
 
 
 def _in_bands(image: Image.Image, target: TargetFormat) -> ConvertedImage:
-    """Keeps each band of an 8-bit image as a channel; palettes and the like are expanded first."""
+    """Returns an 8-bit image with each band as a channel. Palettes and the like are expanded first."""
     image = _plain(image)
     _check_bands(len(image.getbands()), target)
     image, extent = _spread(image, target, len(image.getbands()))
@@ -247,7 +251,7 @@ def _in_bands(image: Image.Image, target: TargetFormat) -> ConvertedImage:
 
 
 def _in_colour(image: Image.Image, target: TargetFormat, *, scale: bool = True) -> ConvertedImage:
-    """Converts an 8-bit image to the mode of the target. `scale`: apply the value range, if not done before."""
+    """Converts an 8-bit image to the mode of the target. `scale` is False if the value range was applied before."""
     mode = MODES[target.channels]
     grey = image.mode in GREY_MODES
     recoloured = "colour" if grey and target.channels > 1 else "grey" if not grey and target.channels == 1 else None
@@ -280,7 +284,7 @@ def _converted_profile(image: Image.Image, target: TargetFormat) -> Image.Image 
 
 
 def foreign_profile(image: Image.Image, target: TargetFormat) -> bytes | None:
-    """Returns the colour profile to convert from; None if the image is sRGB or profiles are ignored."""
+    """Returns the colour profile to convert from, or None if the image is sRGB or if profiles are ignored."""
     return None if target.profiles == IGNORE or target.bands == DATA else colour_profiles.find_other_profile(image)
 
 
@@ -294,7 +298,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _spread(image: Image.Image, target: TargetFormat, bands: int) -> tuple[Image.Image, ValueExtent | None]:
-    """Scales the first `bands` bands to the value range. Returns the image and their extent before."""
+    """Scales the first `bands` bands to the value range. Returns the image, and the extent of the values before."""
     wanted = target.range_of(EIGHT_BITS)
     if isinstance(wanted, str):
         return image, None

@@ -1,4 +1,4 @@
-"""Fits an image to a size: cropped, padded or stretched to its proportions."""
+"""Fits an image to a size: crops it, pads it, or stretches it to the proportions of the size."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ PAD, STRETCH = "pad", "stretch"
 
 
 class Fit(NamedTuple):
-    """The part of an image that is used (`box`) and the part of the result that it fills (`inner`).
+    """How an image is fitted to a size. `box` is the part of the image that is used.
 
-    Both are (left, top, width, height). `share`, 0 to 1, is the part of the image that is cropped, the part of the
-    result that is padding, or the change of the proportions.
+    `inner` is the part of the result that this part fills. `box` and `inner` are (left, top, width, height) in pixels.
+    `share`, from 0 to 1, is the part of the image that is cropped, the part of the result that is padding, or the
+    change of the proportions.
     """
 
     box: tuple[int, int, int, int]
@@ -35,7 +36,7 @@ class Fit(NamedTuple):
 
 
 def compute_fit(width: int, height: int, size: tuple[int, int], how: str) -> Fit:
-    """Computes how an image is fitted to `size`, (height, width). `how` is `crop`, `pad` or `stretch`."""
+    """Returns how an image is fitted to `size`, (height, width). `how` is `crop`, `pad` or `stretch`."""
     target_height, target_width = size
     whole, result = (0, 0, width, height), (0, 0, target_width, target_height)
     if how == CROP:
@@ -50,15 +51,18 @@ def compute_fit(width: int, height: int, size: tuple[int, int], how: str) -> Fit
 
 
 def min_decode_size(width: int, height: int, size: tuple[int, int], how: str) -> tuple[int, int]:
-    """Returns the least (width, height) to decode an image at: the used part has twice the size of the result."""
+    """Returns the smallest (width, height) at which the image should be decoded.
+
+    At this size, the part of the image that is used has twice the width and height that it has in the result.
+    """
     fit = compute_fit(width, height, size, how)
     return math.ceil(2 * fit.inner[2] * width / fit.box[2]), math.ceil(2 * fit.inner[3] * height / fit.box[3])
 
 
 def crop_and_resize(image: Image.Image, fit: Fit) -> np.ndarray:
-    """Crops and resizes to uint8 `[h, w]` or `[h, w, C]`, without the padding.
+    """Returns the used part of the image, resized, uint8 `[h, w]` or `[h, w, C]`, without padding.
 
-    Pillow resizes RGBA with premultiplied alpha, so that colours of transparent pixels do not bleed.
+    Pillow resizes RGBA with premultiplied alpha, so that the colours of transparent pixels do not mix into others.
     """
     left, top, width, height = fit.box
     box = (left, top, left + width, top + height)
@@ -66,7 +70,7 @@ def crop_and_resize(image: Image.Image, fit: Fit) -> np.ndarray:
 
 
 def pad_to_size(pixels: np.ndarray, fit: Fit, size: tuple[int, int], padding: tuple[int, ...]) -> np.ndarray:
-    """Pads `[h, w, C]` to `[H, W, C]` with the value `padding` of each channel."""
+    """Pads `[h, w, C]` to `[H, W, C]`. `padding` holds the value of each channel."""
     if pixels.shape[:2] == size:
         return pixels
     left, top, width, height = fit.inner

@@ -40,8 +40,8 @@ from gan_cli.image_files.bad_image import BadImageError
 
 __all__ = ["BadImageError", "ImageOutcome", "TargetFormat", "decode_all", "inspect_image"]
 MANY_PIXELS = 32_000_000  # larger images are decoded one at a time, because eight threads would fill the memory
-SHOW_PROGRESS = 2000  # images from which a progress bar is shown
-CHUNK = 16  # images that a thread takes at once
+SHOW_PROGRESS = 2000  # a progress bar is shown for more images than this
+CHUNK = 16  # images that a thread decodes in one call
 _many_pixels = threading.Lock()
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,10 +51,11 @@ Content = bytes | np.ndarray
 def decode_all(
     items: Sequence[Item], read: Callable[[Item], Content], target: TargetFormat, add: Callable[[np.ndarray], None]
 ) -> list[ImageOutcome]:
-    """Decodes `items` and passes the usable ones to `add` in chunks uint8 `[n, C, H, W]`. Returns all outcomes.
+    """Decodes `items` and passes the usable images to `add` in chunks uint8 `[n, C, H, W]`. Returns all outcomes.
 
-    The order of `items` is kept. `read` returns the bytes of an item or raises BadImageError; it is called from several
-    threads, `add` from the calling thread. Any other exception ends the decoding. A few chunks are in memory at most.
+    Images and outcomes keep the order of `items`. `read` returns the content of an item, or raises BadImageError.
+    Several threads call `read`; only the calling thread calls `add`. Any other exception ends the decoding. At most a
+    few chunks are in memory at once.
     """
 
     def work(start: int) -> tuple[np.ndarray, list[ImageOutcome]]:
@@ -76,7 +77,7 @@ def decode_all(
                 add(pixels)
                 outcomes += [known.setdefault(outcome, outcome) for outcome in done]
                 progress.advance(task, len(done))
-        finally:  # Ctrl-C does not wait for work that has not begun
+        finally:  # after Ctrl-C, calls that have not begun are cancelled
             pool.shutdown(cancel_futures=True)
     return outcomes
 
@@ -84,7 +85,10 @@ def decode_all(
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[int], Result], starts: Iterable[int], ahead: int
 ) -> Iterator[Result]:
-    """Yields the results of `work` in order. At most `ahead` are queued; `pool.map` would queue all of them."""
+    """Yields the results of `work` in order.
+
+    Queues at most about `ahead` calls, because `pool.map` would queue all calls.
+    """
     waiting: deque[Future[Result]] = deque()
     for start in starts:
         waiting.append(pool.submit(work, start))
@@ -97,7 +101,7 @@ def _in_order(
 def _decode_some(
     items: Sequence[Item], read: Callable[[Item], Content], target: TargetFormat
 ) -> tuple[np.ndarray, list[ImageOutcome]]:
-    """Decodes some items. Returns the usable ones as uint8 `[n, C, H, W]`, and the outcome of each item."""
+    """Decodes some items. Returns the usable images as uint8 `[n, C, H, W]`, and the outcome of each item."""
     pixels = np.empty((len(items), *target.shape), dtype=np.uint8)
     outcomes: list[ImageOutcome] = []
     good = 0
@@ -112,7 +116,7 @@ def _decode_some(
 
 
 def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOutcome]:
-    """Decodes one image to uint8 `[C, H, W]` and returns its outcome. BadImageError if it cannot be used."""
+    """Decodes one image. Returns uint8 `[C, H, W]` and the outcome. Raises BadImageError if it cannot be used."""
     if isinstance(content, np.ndarray):
         try:
             return fit_to_target(convert_array(content, target), target, reoriented=False)
@@ -130,7 +134,7 @@ def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOu
         low = open_low_bytes(content, image) if wide and not isinstance(target.value_range, str) else None
         by_pillow = image.format == "TIFF" and exif_transpose(image) is not None
         decode_pixels(image)
-        orientation = exif_transpose(image)  # only now: a PNG's EXIF data may follow its pixels
+        orientation = exif_transpose(image)  # read last, because a PNG's EXIF data may follow its pixels
         try:
             converted = convert_image(image, low, wide, target)
             converted = converted if orientation is None else converted.reoriented(orientation)
@@ -142,9 +146,9 @@ def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOu
 
 
 def inspect_image(content: Content) -> tuple[tuple[int, int], bool]:
-    """Returns (height, width) after EXIF rotation, and whether the image is grey.
+    """Returns the (height, width) of an image after EXIF rotation, and whether the image is grey.
 
-    BadImageError if it cannot be opened.
+    Raises BadImageError if the image cannot be opened.
     """
     if isinstance(content, np.ndarray):
         return (content.shape[0], content.shape[1]), content.ndim == 2 or content.shape[2] < 3

@@ -1,4 +1,4 @@
-"""Opens encoded images with the decoders named here; other formats of Pillow are refused."""
+"""Opens encoded images of the formats in `FORMATS`. Other formats that Pillow reads are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gan_cli.image_files.bad_image import BadImageError
 from gan_cli.image_files.formats import is_dicom
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
-MOST_PIXELS = 178_956_970  # of one image; above it Pillow reports a decompression bomb
+MOST_PIXELS = 178_956_970  # of one image; for more, Pillow raises DecompressionBombError
 OWN_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 FOREIGN_MAGIC = {
     (0, b"8BPS"): "psd",
@@ -22,7 +22,7 @@ FOREIGN_MAGIC = {
     (4, b"ftypmif1"): "heif",
     (4, b"jP  \r\n"): "jp2",
 }
-EXIF_TRANSPOSES = {  # by EXIF orientation: the transpose that corrects it
+EXIF_TRANSPOSES = {  # the transpose that corrects each EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -32,13 +32,13 @@ EXIF_TRANSPOSES = {  # by EXIF orientation: the transpose that corrects it
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = tuple(EXIF_TRANSPOSES[orientation] for orientation in (5, 6, 7, 8))
-# Pillow keeps one byte of two in these raw modes; the other byte order keeps the other byte.
+# In these raw modes Pillow keeps one of two bytes. With the other byte order, Pillow keeps the other byte.
 OTHER_BYTE = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B"}
 WIDE_MODES = ("RGB", "RGBA")
 
 
 def open_image(data: bytes) -> ImageFile.ImageFile:
-    """Opens an image of one frame without decoding it. BadImageError if it cannot be used."""
+    """Opens an image of one frame without decoding its pixels. Raises BadImageError if it cannot be used."""
     if not data:
         raise BadImageError("empty")
     try:
@@ -58,11 +58,14 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
 
 
 def decode_pixels(image: ImageFile.ImageFile) -> None:
-    """Decodes the pixels and rescales a transparent colour in `info` to 8 bits, which Pillow does not."""
+    """Decodes the pixels. Raises BadImageError if this fails.
+
+    A transparent colour in `info` is rescaled to 8 bits, because Pillow does not rescale it.
+    """
     raw = image.tile[0].args if image.format == "PNG" and image.tile else None
     try:
         image.load()
-    except Exception as error:  # as above
+    except Exception as error:  # Pillow may raise almost anything on a damaged file
         raise BadImageError(describe_decode_error(error)) from None
     key = image.info.get("transparency")
     if isinstance(key, int) and raw in ("L;2", "L;4"):
@@ -72,7 +75,7 @@ def decode_pixels(image: ImageFile.ImageFile) -> None:
 
 
 def exif_transpose(image: Image.Image) -> Image.Transpose | None:
-    """Returns the transpose that corrects the EXIF orientation, None if none is needed."""
+    """Returns the transpose that corrects the EXIF orientation, or None if no correction is needed."""
     try:
         return EXIF_TRANSPOSES.get(image.getexif().get(0x0112, 1))
     except Exception:  # damaged EXIF data do not make the image unusable
@@ -80,18 +83,24 @@ def exif_transpose(image: Image.Image) -> Image.Transpose | None:
 
 
 def is_sideways(image: Image.Image) -> bool:
-    """Whether EXIF data swap height and width. EXIF data after the pixels of a PNG are not read."""
+    """Returns whether the EXIF orientation swaps height and width. EXIF data after a PNG's pixels are not read."""
     return (image.format != "PNG" or "exif" in image.info) and exif_transpose(image) in SIDEWAYS
 
 
 def draft(image: ImageFile.ImageFile, mode: str, size: tuple[int, int], fit: str) -> None:
-    """Lets the decoder reduce a large JPEG by 2, 4 or 8, while the used part keeps twice the size of the result."""
+    """Lets the decoder reduce a large JPEG by a factor of 2, 4 or 8.
+
+    The part of the image that is used keeps at least twice the size that it has in the result.
+    """
     height, width = size[::-1] if exif_transpose(image) in SIDEWAYS else size
     image.draft(mode, min_decode_size(image.width, image.height, (height, width), fit))
 
 
 def has_16_bit_channels(image: ImageFile.ImageFile) -> bool:
-    """Whether an image, not yet decoded, has 16-bit colour channels, of which Pillow keeps the high bytes."""
+    """Returns whether an image has 16-bit colour channels, of which Pillow keeps only the high bytes.
+
+    The image must not be decoded yet.
+    """
     if image.mode not in WIDE_MODES or not image.tile or image.format not in ("PNG", "TIFF"):
         return False
     raw = _raw_mode(image)
@@ -105,7 +114,7 @@ def _raw_mode(image: ImageFile.ImageFile) -> str:
 
 
 def open_low_bytes(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
-    """Opens the low bytes of a 16-bit image, of which `image` holds the high bytes. Does not decode."""
+    """Opens the low bytes of a 16-bit image as an image, without decoding it. `image` holds the high bytes."""
     low = Image.open(io.BytesIO(data), formats=FORMATS)
     raw = _raw_mode(image)
     swapped = raw[:-4] + OTHER_BYTE[raw[-4:]]
@@ -118,7 +127,7 @@ def open_low_bytes(data: bytes, image: ImageFile.ImageFile) -> Image.Image:
 
 
 def combine_bytes(image: Image.Image, low: Image.Image) -> np.ndarray:
-    """Combines high and low bytes to uint16 `[H, W, C]`."""
+    """Combines high and low bytes to uint16 `[H, W, C]`. Raises BadImageError if the low bytes cannot be decoded."""
     try:
         low.load()
     except Exception as error:
@@ -127,7 +136,7 @@ def combine_bytes(image: Image.Image, low: Image.Image) -> np.ndarray:
 
 
 def _what_else(data: bytes) -> str:
-    """Returns why Pillow cannot open the data, by its first bytes."""
+    """Returns why Pillow cannot open the data, judged by their first bytes."""
     if data.startswith(OWN_MAGIC):
         return "damaged"
     if is_dicom(data):

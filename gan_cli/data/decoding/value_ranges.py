@@ -1,4 +1,4 @@
-"""`dataset.value_range`: the values that are scaled to 0 and 255, one range for all images of a set."""
+"""`dataset.value_range`: the range of values that is scaled to 0..255, one range for all images of a set."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ FULL_RANGES = {
     OVER_SIXTEEN_BITS: (0.0, 65535.0),
     FLOATS: (0.0, 1.0),
 }
-NEARLY_BLACK = 31  # of 255
+NEARLY_BLACK = 31  # an 8-bit image with no higher value is nearly black
 
 
 class ValueExtent(NamedTuple):
-    """The kind of the values of an image, the lowest and the highest. Kept for deep and nearly black images."""
+    """The kind of the values of an image, the lowest value and the highest value.
+
+    It is kept for deep images (more than 8 bits), scaled images and nearly black images.
+    """
 
     kind: str
     low: float
@@ -40,7 +43,10 @@ def value_kind(dtype: np.dtype) -> str:
 
 
 def scale_to_uint8(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndarray:
-    """Scales the range to 0..255, clips values outside of it and returns uint8."""
+    """Scales the range `wanted` to 0..255, clips values outside of this range, and returns uint8.
+
+    A text as `wanted` means the full range of `kind`.
+    """
     if kind == SIXTEEN_BITS and isinstance(wanted, str):
         return ((values.astype(np.int32) + 128) // 257).astype(np.uint8)
     if kind == EIGHT_BITS and isinstance(wanted, str):
@@ -56,21 +62,22 @@ def lookup_table(wanted: tuple[float, float]) -> list[int]:
 
 
 def fits_eight_bits(wanted: ValueRange) -> bool:
-    """Whether a range can apply to 8-bit images, which have no values above 255."""
+    """Returns whether a range can apply to 8-bit images, which have no values above 255."""
     return isinstance(wanted, str) or wanted[1] <= 255
 
 
 def exceeds_range(values: ValueExtent, wanted: ValueRange) -> bool:
-    """Whether some values of an image are outside the range, and so clipped."""
+    """Returns whether some values of an image are outside the range, and are therefore clipped."""
     low, high = FULL_RANGES[values.kind] if isinstance(wanted, str) else wanted
     return values.low < low or values.high > high
 
 
 def infer_range(extents: Iterable[ValueExtent]) -> ValueRange | None:
-    """Infers the range of a set from the values of its deep images; None if there are none.
+    """Returns the range of a set, inferred from the values of its deep images (more than 8 bits); None without any.
 
-    Returns `full` if the values span half of the full range or are both floats and integers. Values that begin near 0
-    get the range of the least bit depth that holds them, so that any subset of 12-bit data gets 0 to 4095.
+    Returns `full` if the values span half of the full range, or if some images hold floats and others integers.
+    Integers that begin near 0 get the range of the smallest bit depth that holds them, so that every subset of 12-bit
+    data gets 0 to 4095.
     """
     deep = [values for values in extents if values.kind != EIGHT_BITS]
     if not deep:
@@ -118,9 +125,9 @@ def format_override(wanted: ValueRange) -> str:
 
 
 def describe_values(extents: list[ValueExtent], configured: ValueRange, used: ValueRange, eight: int) -> list[str]:
-    """Describes the values of a set: bit depths, the range that was scaled to 0..255, whether it is nearly black.
+    """Describes the values of a set: bit depths, the range that was scaled to 0..255, whether the set is nearly black.
 
-    `eight` is the number of 8-bit images. Of these only nearly black ones are among `extents`.
+    `eight` is the number of 8-bit images. If they were not scaled, `extents` holds only the nearly black ones of them.
     """
     deep = [values for values in extents if values.kind != EIGHT_BITS]
     dark = [values for values in extents if values.kind == EIGHT_BITS]
@@ -144,7 +151,7 @@ def describe_values(extents: list[ValueExtent], configured: ValueRange, used: Va
 
 
 def _describe_scaling(deep: list[ValueExtent], configured: ValueRange, used: ValueRange) -> str:
-    """Describes how deep images were scaled to 8 bits."""
+    """Describes how deep images (more than 8 bits) were scaled to 8 bits."""
     low, high = min(values.low for values in deep), max(values.high for values in deep)
     top = (
         f" of {format_number(FULL_RANGES[deep[0].kind][1])}"
