@@ -222,7 +222,7 @@ def _print_config(command: str, overrides: list[str]) -> int:
 
 
 def _with_recipe(overrides: list[str]) -> tuple[list[str], str]:
-    """Returns the overrides, with the recipe that a run would use, and the recipe that was requested (as "auto")."""
+    """Returns the overrides, now with the recipe that a run would use, and the recipe that was requested ("auto")."""
     from gan_cli.config.compose import HYDRA_KEYS, compose_command
     from gan_cli.config.recipes import GROUP, USED_KEY
 
@@ -234,9 +234,9 @@ def _with_recipe(overrides: list[str]) -> tuple[list[str], str]:
 
 @contextlib.contextmanager
 def _printing_recipe(recipe: str) -> Iterator[None]:
-    """While entered, replaces the line `recipe: ...` in what Hydra prints, because it has the recipe that is used.
+    """While entered, changes the line `recipe: ...` of what Hydra prints, so that the line shows the value `recipe`.
 
-    `recipe` is the value to print: the recipe that was requested.
+    Hydra itself would print the name of the recipe that is used instead of the recipe that was requested.
     """
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

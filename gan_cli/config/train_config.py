@@ -159,10 +159,10 @@ def refuse_sweep_keys(config: Config) -> None:
 
 
 def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
-    """Returns the config with only one key that says when the run ends.
+    """Returns the config, with `budget` set to None if another key says when the run ends.
 
-    `named` are the keys that the user set. If `steps` or `extra_steps` is among these keys, or if `replay` is set,
-    `budget` becomes None. Raises UsageError if keys contradict each other.
+    These keys are `replay`, and `steps` or `extra_steps` if the user set one of the two. `named` are all keys that the
+    user set. Raises UsageError if keys contradict each other.
     """
     ends = [key for key in ("steps", "extra_steps", "budget") if key in named and getattr(config, key) is not None]
     if len(ends) > 1:
