@@ -1,4 +1,4 @@
-"""The device of a run, the CPU threads of its process, and the record of machine, packages and code."""
+"""Chooses the device of a run and the number of CPU threads, and describes the machine, the packages and the code."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.extras import EXTRAS, require_extra
 
-STALL_FACTOR = 10  # several threads are stalled if so many times slower than one: they wait for busy cores
+STALL_FACTOR = 10  # several threads are stalled by busy cores if they are this many times slower than one
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow", "rich")
 
 
 def build_device(section: Any) -> torch.device:
-    """The device that a config section names; UsageError, with the available devices, if this machine lacks it."""
+    """Returns the device that the section `device` names. Raises UsageError if this machine does not have it."""
     available = available_devices()
     if section.name == "auto":
         return torch.device(available[0])
@@ -41,16 +41,17 @@ def build_device(section: Any) -> torch.device:
 
 
 def configure_process(config: Config, device: torch.device) -> None:
-    """Configures PyTorch for `deterministic`: operations with repeatable bits, and warnings where there are none.
+    """Configures PyTorch for the key `deterministic`, and checks what the keys `compile` and `logger` need.
 
-    UsageError if `compile` lacks a C++ compiler, or a `logger` its package.
+    With `deterministic`, PyTorch uses operations that repeat to the last bit, and warns where such operations do not
+    exist. Raises UsageError if `compile` needs a C++ compiler, or a logger a package, that is missing.
     """
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it a GPU's matrix products may differ
-    # The same as torch.use_deterministic_algorithms, which in addition imports torch's compiler: two seconds.
+    # torch.use_deterministic_algorithms does the same, but also imports torch's compiler, which takes two seconds.
     torch.set_deterministic_debug_mode("warn" if config.deterministic else "default")
     for name in config.logger:
-        if name in EXTRAS:  # the others need no package
+        if name in EXTRAS:  # the other loggers need no package
             require_extra(name, f"logger={name}")
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if config.compile and device.type == "cpu" and shutil.which(compiler) is None:
@@ -58,7 +59,10 @@ def configure_process(config: Config, device: torch.device) -> None:
 
 
 def limit_threads(count: int | str | None = None) -> None:
-    """Sets the number of threads; without a number, one thread if several are stalled by busy cores."""
+    """Sets the number of threads to `count`. Otherwise sets one thread if busy cores stall several threads.
+
+    If `count` is not an int and OMP_NUM_THREADS is set, changes nothing.
+    """
     if isinstance(count, int):
         torch.set_num_threads(count)
     elif not threads_set_by_user() and torch.get_num_threads() > 1:
@@ -67,14 +71,14 @@ def limit_threads(count: int | str | None = None) -> None:
 
 
 def threads_set_by_user() -> bool:
-    """Whether OMP_NUM_THREADS sets the number of threads."""
+    """Returns whether OMP_NUM_THREADS sets the number of threads."""
     return os.environ.get("OMP_NUM_THREADS", "").strip().isdigit()
 
 
 def time_threads(count: int) -> float:
-    """Sets the number of threads and returns the seconds of ten short operations.
+    """Sets the number of threads to `count` and returns the time in seconds of ten short operations.
 
-    If a core is busy, several threads wait for the one on it and take far longer than one thread alone.
+    If a core is busy, all threads wait for the thread on this core, and take far longer than one thread alone.
     """
     torch.set_num_threads(count)
     values = torch.ones(200_000)
@@ -86,18 +90,18 @@ def time_threads(count: int) -> float:
 
 
 def available_devices() -> list[str]:
-    """The names of this machine's devices, the fastest first."""
+    """Returns the names of this machine's devices, the fastest first."""
     accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
     return [name for name, there in accelerators if there] + ["cpu"]
 
 
 def describe_device(device: torch.device) -> str:
-    """The device's name, with the model of a GPU."""
+    """Returns the name of the device; for a CUDA device, the model of the GPU too."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def environment() -> dict[str, Any]:
-    """Versions of Python, the system, packages and code, for a run's record."""
+    """Returns the versions of Python, the system, the packages and the code, which a run records."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -107,9 +111,9 @@ def environment() -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """The commit of the code in `folder`, which holds this file, and whether it was changed since.
+    """Returns the git commit of the code in `folder`, which holds this file and whether its files were changed since.
 
-    None if the file is not in a git checkout.
+    Returns None if git does not track this file.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
@@ -119,7 +123,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """The output of a git command in this folder; None if it fails or takes over 10 seconds."""
+    """Returns the output of a git command in `folder`; None if the command fails or takes over 10 seconds."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

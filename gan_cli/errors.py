@@ -1,6 +1,6 @@
-"""Error classes with their exit codes, and the wording that messages share.
+"""Defines the error classes with their exit codes, and functions that build parts of messages.
 
-The text of an error is one line for the user. Imports no torch.
+The text of each error is one line for the user. Imports no torch.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Iterable, Sequence
 
 
 class GanCliError(Exception):
-    """An error that the user can mend. Its text is one line that says how."""
+    """An error that the user can mend. Its text is one line that says what to do."""
 
     exit_code = 1
 
 
 class UsageError(GanCliError):
-    """A wrong option, key or value, or data that do not fit them."""
+    """An option, key or value is wrong, or the data do not fit the options."""
 
     exit_code = 2
 
 
 class CheckpointError(GanCliError):
-    """A checkpoint that is missing, damaged, from another program or of another shape."""
+    """A checkpoint is missing or damaged, was made by another program, or has tensors of other shapes."""
 
     exit_code = 3
 
@@ -40,38 +40,38 @@ class CollapsedError(GanCliError):
 
 
 class StorageError(GanCliError):
-    """A file or folder that cannot be read or written, or that another process uses."""
+    """A file or folder cannot be read or written, or another process uses it."""
 
     exit_code = 5
 
 
 def closest_match(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most similar to `word`, None if none is similar."""
+    """Returns the word of `known` that is most similar to `word`; None if no word is similar."""
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
 
 
 def suggestion(word: str | None) -> str:
-    """` (did you mean 'x'?)` for a word, an empty text for None."""
+    """Returns ` (did you mean 'x'?)` for a word, and an empty text for None."""
     return f" (did you mean {word!r}?)" if word else ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` with the known word most similar to `word`, an empty text if none is similar."""
+    """Returns ` (did you mean 'x'?)` with the known word most similar to `word`; an empty text if none is similar."""
     return suggestion(closest_match(word, known))
 
 
 def first_few(texts: Sequence[str], most: int = 3) -> str:
-    """The first `most` texts joined by commas, then `and 5 more` if there are more."""
+    """Returns the first `most` texts joined by commas. If there are more texts, adds for example ` and 5 more`."""
     return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
 
 
 def count_noun(number: int, noun: str, many: str | None = None) -> str:
-    """A number with its noun: `1 job`, `2 jobs`, `1,000 images`. `many` is an irregular plural."""
+    """Returns a number with its noun: `1 job`, `2 jobs`, `1,000 images`. `many` is the plural if it is irregular."""
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
 def one_line(text: object, limit: int = 500) -> str:
-    """Untrusted text made safe to print: one line, no control characters, at most `limit` characters."""
+    """Returns untrusted text in a form safe to print: one line of at most `limit` printable characters."""
     cleaned = "".join(char if char.isprintable() else " " for char in str(text))
     cleaned = " ".join(cleaned.split())
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"

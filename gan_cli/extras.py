@@ -1,4 +1,7 @@
-"""Optional packages, by the extra of gan-cli that installs them. Checked before a command starts its work."""
+"""Checks, before a command starts its work, that the optional packages it needs are installed.
+
+An extra is a named set of optional packages: `pip install 'gan-cli[video]'` installs those of the extra `video`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ EXTRAS = {
 
 
 def require_extra(extra: str, needed_by: str) -> None:
-    """Raises UsageError if a package of this extra is missing. `needed_by` is the key and value that need it."""
+    """Raises UsageError if a package of `extra` is missing. `needed_by` is the `key=value` that needs the packages."""
     missing = [name.replace("_", "-") for name in EXTRAS[extra] if not _is_installed(name)]
     if missing:
         raise UsageError(f"{needed_by} needs {', '.join(missing)}: pip install 'gan-cli[{extra}]'")
@@ -25,6 +28,6 @@ def require_extra(extra: str, needed_by: str) -> None:
 def _is_installed(name: str) -> bool:
     try:
         found = find_spec(name)
-    except ValueError:  # it is imported and has no spec
+    except ValueError:  # raised for a module that is imported already and has no spec
         return False
-    return found is not None and found.origin is not None  # else it is a mere folder of that name
+    return found is not None and found.origin is not None  # without an origin, only a folder has that name

@@ -1,4 +1,4 @@
-"""`python -m gan_cli.cli COMMAND ...`: the console commands where their scripts are not on the path."""
+"""Runs a command by `python -m gan_cli.cli COMMAND ...`, for use where the console scripts are not on the path."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""`gan-train explain=NAME`: what an option or a key is, its settings, and when it works.
+"""Implements `gan-train explain=NAME`, which explains an option or a key.
 
-The texts are in `explanations.toml`. The settings, and the changes that an option makes to other sections, come from
-`configs/` and the dataclasses.
+The texts are in `explanations.toml`. The settings of an option, and the settings of other sections that this option
+changes, come from `configs/` and the dataclasses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_WIDTH = 100
 
 
 def explain(arguments: Sequence[str]) -> str:
-    """The explanations of every option or key that `explain=NAME` names. Raises UsageError if there is none."""
+    """Returns the explanations of all options or keys that `explain=NAME` names. Raises UsageError if none exists."""
     request, *others = sorted(
         (argument for argument in arguments if not argument.startswith("plugins=")),
         key=lambda argument: not argument.startswith("explain="),
@@ -57,12 +57,12 @@ def explain(arguments: Sequence[str]) -> str:
 
 
 def _names(group: str, option: str) -> tuple[str, ...]:
-    """The ways to name an option."""
+    """Returns the names under which the user can ask for an option."""
     return option, f"{group}={option}", f"{group}/{option}"
 
 
 def explain_option(group: str, option: str) -> str:
-    """The explanation of one option: heading, texts, settings, and the settings of other sections that it changes."""
+    """Returns the explanation of one option: a heading, texts, its settings, and settings of other sections it sets."""
     text = load_explanations().get(f"{group}/{option}", {})
     header = _header(find_option_files(group, option)[0])
     lines = [f"{group}={option}", ""]
@@ -78,12 +78,12 @@ def explain_option(group: str, option: str) -> str:
 
 
 def load_explanations() -> dict[str, dict[str, str]]:
-    """The explanations by `group/option`, each a dict of its parts."""
+    """Returns a dict from `group/option` to the explanation of the option, a dict with the keys of `PARTS`."""
     return tomllib.loads(EXPLANATIONS_FILE.read_text(encoding="utf-8"))
 
 
 def _header(path: Path) -> list[str]:
-    """The lines of the comment at the top of an option file, without Hydra's directive."""
+    """Returns the lines of the comment at the top of an option file, without Hydra's `@package` line."""
     lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
@@ -94,7 +94,7 @@ def _header(path: Path) -> list[str]:
 
 
 def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
-    """(key, value) of own section and of other sections."""
+    """Returns two lists of (key, value): the settings in the option's own section, and those in other sections."""
     bare = [] if group == "regularizer" else ["regularizer=none"]
     chosen = [f"{group}={option}", *(bare if group.startswith("architecture") else [])]
     with_recipe = compose_command("train", chosen)
@@ -120,7 +120,7 @@ def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tupl
 
 
 def _explain_group(group: str, options: Sequence[str]) -> str:
-    """A line for each option of a group, with the first line of the comment at the top of its file."""
+    """Returns the explanation of a group, with a line for each option: its name and a summary from its file."""
     width = max(map(len, options))
     lines = [f"{group}, one of", ""]
     lines += [f"  {option:<{width}}  {_summary(group, option)}" for option in options]
@@ -128,18 +128,21 @@ def _explain_group(group: str, options: Sequence[str]) -> str:
 
 
 def _summary(group: str, option: str) -> str:
-    """The first line of the comment in an option's file; in an experiment's file the line after its command."""
+    """Returns the first line of the comment at the top of an option's file that is not a `gan-train` command."""
     return next((line for line in _header(find_option_files(group, option)[0]) if not line.startswith("gan-train")), "")
 
 
 @lru_cache(maxsize=4)
 def _default_configs(folders: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The default config, and that without a penalty; cached by the user's folders of options, do not change it."""
+    """Returns the default config, and the default config with `regularizer=none`. Callers must not change them.
+
+    The result is cached for each value of `folders`, the option folders of the user.
+    """
     return compose_command("train", []).data, compose_command("train", ["regularizer=none"]).data
 
 
 def _explain_key(dotted: str, line: str) -> str:
-    """The explanation of one key: its description and its default."""
+    """Returns the explanation of one key: its description `line` and its default value."""
     data = dict(flatten(compose_command("train", []).data))
     default = (
         [f"default: {format_value(data[dotted])}"]
@@ -150,7 +153,7 @@ def _explain_key(dotted: str, line: str) -> str:
 
 
 def _wrapped(text: str, indent: str = "") -> Iterator[str]:
-    """The lines of a text, wrapped to the width of the terminal."""
+    """Yields the lines of a text, wrapped to the width of the terminal."""
     width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
     for line in text.strip().splitlines():
         yield from textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=indent) or [""]

@@ -1,4 +1,4 @@
-"""The text of `--help`, generated from the tables and dataclasses of options."""
+"""Generates the text of `--help` from the tables and dataclasses of options."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ FLAGS = (
 
 
 def help_text(command: str) -> str:
-    """The help of a command: examples, groups with their options, every key with its description, flags."""
+    """Returns the help of a command: examples, groups with their options, keys with their descriptions, and flags."""
     schema = SCHEMAS[command]
     words = " RUN ..." if POSITIONAL_KEY.get(command) in LIST_KEYS else " [RUN]" if command in POSITIONAL_KEY else ""
     lines = [f"usage: gan-{command}{words} [key=value ...]", "", "Examples"]
@@ -78,7 +78,7 @@ def help_text(command: str) -> str:
 
 
 def _columns(rows: typing.Iterable[tuple[str, str]]) -> list[str]:
-    """Two aligned columns as indented lines."""
+    """Returns an indented line for each row, with the right texts aligned in a column."""
     rows = list(rows)
     width = max(len(left) for left, _ in rows)
     return [f"  {left:<{width}}  {right}" for left, right in rows]

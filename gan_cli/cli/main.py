@@ -1,4 +1,4 @@
-"""The console commands: from argv to an exit code. Imports no torch until a command runs."""
+"""Runs the console commands: reads the arguments and returns an exit code. Imports no torch until a command runs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def compare() -> int:
 
 
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
-    """Runs `gan-<command>` and returns its exit code. `folder` is the run's folder if a sweep chose it."""
+    """Runs `gan-<command>` and returns its exit code. `folder` is the run's folder if a sweep chose the folder."""
     isolate_children()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -76,7 +76,7 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
 
 
 def _run_with_errors_as_lines(command: str, run: Callable[[], int]) -> int:
-    """Returns `run()`. Errors that the user can mend become one line on stderr and an exit code, never a traceback."""
+    """Returns `run()`. If it raises an error that the user can mend, prints one line to stderr and returns a code."""
     try:
         return run()
     except GanCliError as error:
@@ -101,7 +101,7 @@ def _run_with_errors_as_lines(command: str, run: Callable[[], int]) -> int:
 
 
 def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
-    """Prints what a flag asks for (version, help, explanation, config), or runs a sweep, Hydra or the command."""
+    """Prints a version, help, explanation or config, or runs a sweep, Hydra or the command. Returns the exit code."""
     if "--version" in arguments:
         print(f"gan-cli {__version__}")
         return 0
@@ -133,7 +133,7 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
 
 
 def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
-    """The arguments with words without `=` written as the value of the command's positional key."""
+    """Returns the arguments, with each argument without `=` turned into the value of the command's positional key."""
     from gan_cli.config.commands import LIST_KEYS, POSITIONAL_KEY
 
     before = dict(zip(arguments[1:], arguments, strict=False))
@@ -156,7 +156,7 @@ def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
 
 
 def _train(overrides: list[str], command: str, folder: Path | None) -> int:
-    """Runs `gan-train` and returns its exit code. `command` is the command line as typed, for the record."""
+    """Runs `gan-train` and returns its exit code. `command` is the typed command line, which the run records."""
     from gan_cli.api_arguments import read_overrides
     from gan_cli.plugins.option_sources import exit_on_interrupt, print_used_files
     from gan_cli.storage.locks import require_file_locks
@@ -174,7 +174,7 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
 
 
 def _refuse_processes() -> None:
-    """Raises UsageError if torchrun started several processes: each would be a whole run."""
+    """Raises UsageError if torchrun started several processes, because each process would do a whole run."""
     count = os.environ.get("WORLD_SIZE", "1")
     if "TORCHELASTIC_RUN_ID" in os.environ and count not in ("", "1"):
         raise UsageError(
@@ -200,7 +200,7 @@ def _run_by_config(command: str, arguments: list[str]) -> int:
 
 
 def _without_config_flag(arguments: list[str]) -> list[str] | None:
-    """The arguments without `--cfg job` in any of its spellings, None if they do not contain it."""
+    """Returns the arguments without the flag `--cfg job` in any spelling; None if the flag is not among them."""
     joined = [argument for argument in arguments if argument not in ("--cfg=job", "-c=job", "-cjob")]
     for flag in ("--cfg", "-c"):
         if flag in joined and joined[joined.index(flag) + 1 :][:1] == ["job"]:
@@ -210,7 +210,7 @@ def _without_config_flag(arguments: list[str]) -> list[str] | None:
 
 
 def _print_config(command: str, overrides: list[str]) -> int:
-    """Prints the config of `--cfg job` as a run would use it, with its recipe, which Hydra does not know."""
+    """Prints the config that a run would use, for `--cfg job`, and returns 0. Hydra alone would omit the recipe."""
     from omegaconf import OmegaConf
 
     from gan_cli.config.compose import compose_command
@@ -222,7 +222,7 @@ def _print_config(command: str, overrides: list[str]) -> int:
 
 
 def _with_recipe(overrides: list[str]) -> tuple[list[str], str]:
-    """The overrides with the recipe that a run would use, which Hydra does not know; and the value of `recipe=`."""
+    """Returns the overrides, now with the recipe that a run would use, and the recipe that was requested ("auto")."""
     from gan_cli.config.compose import HYDRA_KEYS, compose_command
     from gan_cli.config.recipes import GROUP, USED_KEY
 
@@ -234,7 +234,10 @@ def _with_recipe(overrides: list[str]) -> tuple[list[str], str]:
 
 @contextlib.contextmanager
 def _printing_recipe(recipe: str) -> Iterator[None]:
-    """Replaces the value of the root key `recipe` in what Hydra prints: Hydra takes it for the name of an option."""
+    """While entered, changes the line `recipe: ...` of what Hydra prints, so that the line shows the value `recipe`.
+
+    Hydra itself would print the name of the recipe that is used instead of the recipe that was requested.
+    """
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         yield
@@ -242,7 +245,7 @@ def _printing_recipe(recipe: str) -> Iterator[None]:
 
 
 def _run_hydra(command: str, arguments: list[str]) -> int:
-    """Runs Hydra itself for `--info`, other forms of `--cfg` and completion, with gan-cli's folder and quoting."""
+    """Runs Hydra itself for `--info`, other forms of `--cfg`, and shell completion. Returns 0."""
     import hydra
 
     from gan_cli.config.compose import searchpath_overrides
@@ -280,7 +283,7 @@ def _run_hydra(command: str, arguments: list[str]) -> int:
 
 
 def main() -> int:
-    """`python -m gan_cli COMMAND ...`, where a console script is not at hand; its exit code."""
+    """Runs the command of `python -m gan_cli COMMAND ...` and returns its exit code."""
     isolate_main()
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         print(f"usage: python -m gan_cli {{{','.join(COMMANDS)}}} [key=value ...]", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""The process of one job of a sweep: reads one JSON request from standard input and runs `gan-train`.
+"""Runs one job of a sweep in its own process: reads a JSON request from standard input and runs `gan-train`.
 
-`jobs.py` starts it as a module and writes the request: `{"arguments": [...], "folder": "..." or null}`.
+`jobs.py` starts this module and writes the request: `{"arguments": [...], "folder": "..." or null}`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def _stop_with_parent() -> None:
-    """Waits until the sweep's process closes our standard input, or ends; then stops this job as a TERM would."""
+    """Waits until the sweep's process closes our standard input or ends, then sends SIGTERM to this process."""
     os.read(sys.stdin.fileno(), 1)  # not sys.stdin.read, whose lock would be held when the interpreter ends
     os.kill(os.getpid(), signal.SIGTERM)
 

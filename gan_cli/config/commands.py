@@ -1,4 +1,4 @@
-"""The keys of every command but `gan-train`, and the function that runs each command. Imports no torch."""
+"""Declares the keys of every command except `gan-train`, and the function that runs each command. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gan_cli.config.options.evaluation import EXTRACTORS, METRICS
 from gan_cli.config.schema import key, option_of
 from gan_cli.config.train_config import Config
 
-# Formats that gan-export does not write, with the alternative.
+# Formats that gan-export does not write; the text names an alternative.
 UNSUPPORTED_FORMATS = {
     "torchscript": "is not written; use format=pt2, which torch.export.load reads, or format=onnx",
     "coreml": "is not written; use format=onnx, which onnxruntime runs on Apple's devices too",
     "tflite": "is not written; use format=onnx, which onnxruntime runs on phones, or convert that by onnx2tf",
 }
-# Keys of other tools that gan-cli does not have, with the alternative.
+# Keys of other tools that gan-cli does not have, by command and key; the text names an alternative.
 UNSUPPORTED_KEYS = {
     ("sample", "project"): "images are not projected to latents; n=64 seed=0 shows samples of 64 seeds",
     ("sample", "latents"): "latents cannot be given here; a seed stands for one, as seeds=0-7; from Python,"
@@ -25,14 +25,14 @@ UNSUPPORTED_KEYS = {
     ("sample", "mixing"): "the networks have no styles to mix; format=interpolate shows the way from seed to seed",
 }
 ANIMATION_FORMATS = ("interpolate", "walk", "progress")
-FRAMES_FOLDER = "frames"  # an animation as numbered images
+FRAMES_FOLDER = "frames"  # writes an animation as a folder of numbered images
 CONTAINERS = ("webp", "gif", "mp4", FRAMES_FOLDER)
 OVERWRITE_HELP = "replace the file that out= names if it exists"
 
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """A whole `gan-sample` command."""
+    """The config of `gan-sample`."""
 
     ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
     n: int | None = key(
@@ -84,7 +84,7 @@ class SampleConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """A whole `gan-eval` command."""
+    """The config of `gan-eval`."""
 
     ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
     real: str | None = key("without ckpt: a folder or zip of real images")
@@ -132,7 +132,7 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """A whole `gan-export` command."""
+    """The config of `gan-export`."""
 
     ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
     format: str = key("file format", choices=("safetensors", "onnx", "pt2"), instead=UNSUPPORTED_FORMATS)
@@ -144,7 +144,7 @@ class ExportConfig:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """A whole `gan-report` command, as gan-report RUN."""
+    """The config of `gan-report`, which is called as gan-report RUN."""
 
     paths: tuple[str, ...] = key("a run or a sweep, by its folder or name (the newest)")
     out: str | None = key("the file, as demo.html, or a folder that receives it; the run's folder unless set")
@@ -153,7 +153,7 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """A whole `gan-compare` command, as gan-compare RUN RUN."""
+    """The config of `gan-compare`, which is called as gan-compare RUN RUN."""
 
     paths: tuple[str, ...] = key("runs or sweeps, each by its folder or name (the newest)")
     out: str | None = key("a .csv file for the table, a row for each run", absent=None)
@@ -168,11 +168,11 @@ SCHEMAS: dict[str, type] = {
     "report": ReportConfig,
     "compare": CompareConfig,
 }
-LIST_KEYS = ("paths",)  # keys whose value is a list of several arguments
-COMMAND_GROUPS = {"sample": ("device",), "eval": ("device",)}  # the groups of each command; `gan-train` has all
-# The key of an argument without `=`.
+LIST_KEYS = ("paths",)  # keys that receive several arguments as a list
+COMMAND_GROUPS = {"sample": ("device",), "eval": ("device",)}  # the groups of each command; `gan-train` has all groups
+# The key that receives an argument without `=`.
 POSITIONAL_KEY = {"sample": "ckpt", "eval": "ckpt", "export": "ckpt", "report": "paths", "compare": "paths"}
-# The function of each command: it takes the config and returns the exit code.
+# The function that runs each command. The function takes the config and returns the exit code.
 RUNNERS = {
     "sample": "gan_cli.sampling.sample:sample",
     "eval": "gan_cli.evaluation.evaluate:evaluate",

@@ -1,4 +1,4 @@
-"""Compatibility checks: refuses valid values that do not fit together, before anything is built. Imports no torch."""
+"""Checks whether the values of a config, each valid by itself, fit together, before anything is built. No torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gan_cli.config.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, did_you_mean
 
-MAX_UPDATES_WITH_BUDGET = 10  # generator updates of a turn, whose speed can still be measured
+MAX_UPDATES_WITH_BUDGET = 10  # with more generator updates per turn, a budget cannot measure the speed of a turn
 DATASETS_WITH_MODES = ("ring", "grid", "stacked_mnist")  # data sets whose modes are known and counted
 CROSS_ENTROPIES = ("non_saturating", "minimax")
 
@@ -26,7 +26,7 @@ def validate(config: Config) -> None:
 
 
 def _validate_shapes(config: Config) -> None:
-    """Checks the networks against the shape of the samples."""
+    """Checks the keys that define the samples, and whether the networks can produce samples of this shape."""
     if getattr(config.dataset, "classes", None) == ():
         raise UsageError("dataset.classes=[]: name at least one class, or leave it out")
     shape = config.sample_shape
@@ -47,7 +47,7 @@ def _validate_shapes(config: Config) -> None:
 
 
 def _validate_sides(config: Config, role: str, network: Any, height: int, width: int) -> None:
-    """Checks the sides of the images, and the height at which a network has attention."""
+    """Checks that a network can produce images of this size, and has a feature map of the height of its attention."""
     if min(height, width) < MIN_IMAGE_SIDE:
         nearest = [
             tuple(max(side, least) for side in (height, width)) for least in (MIN_IMAGE_SIDE, MIN_IMAGE_SIDE + 1)
@@ -70,7 +70,7 @@ def _validate_sides(config: Config, role: str, network: Any, height: int, width:
 
 
 def _validate_training_techniques(config: Config) -> None:
-    """Checks unrolling, label smoothing, augmentation and consistency against loss, penalties and data."""
+    """Checks that unrolling, label smoothing and augmentation fit the loss, the penalties and the data."""
     training, points = config.training, len(config.sample_shape) == 1
     penalties = [name for name in config.regularizer if name != "weight_clip"]
     if training.unroll_steps and penalties:
@@ -103,7 +103,7 @@ def _listed(numbers: Iterable[int]) -> str:
 
 
 def _validate_training(config: Config) -> None:
-    """Checks the keys of the training loop against each other, batch_size, budget and conditioning."""
+    """Checks that the keys of the training loop fit each other and batch_size, budget and conditioning."""
     training = config.training
     if config.batch_size % (training.accumulate * training.pack):
         raise UsageError(
@@ -134,14 +134,14 @@ def _validate_training(config: Config) -> None:
 
 
 def _validate_evaluation(config: Config) -> None:
-    """Checks the metric that selects the best checkpoint, and the patience."""
+    """Checks the metrics, the metric that selects the best checkpoint, and the patience."""
     evaluation, points = config.evaluation, len(config.sample_shape) == 1
     if evaluation.best is not None and not better_direction(evaluation.best):
         raise UsageError(
             f"evaluation.best={evaluation.best}: expected one of {', '.join(BETTER_DIRECTION)}"
             f"{did_you_mean(evaluation.best, BETTER_DIRECTION)}"
         )
-    if config.resume is not None:  # the keys of the run are not merged yet
+    if config.resume is not None:  # the config of the resumed run is not merged in yet
         return
     _validate_best(config)
     if evaluation.patience is not None and not config.training.evaluate_every:
@@ -170,7 +170,7 @@ def _validate_best(config: Config) -> None:
 
 
 def _validate_parts(config: Config) -> None:
-    """Checks that batch norm of vectors gets at least two of them at a time."""
+    """Checks that an MLP with batch norm gets at least two samples at a time."""
     part = config.batch_size // config.training.accumulate
     for role, samples in (("generator", part), ("discriminator", part // config.training.pack)):
         network = getattr(config.architecture, role)
@@ -182,7 +182,7 @@ def _validate_parts(config: Config) -> None:
 
 
 def _validate_regularizers(config: Config) -> None:
-    """Checks penalties against the discriminator's normalization, points and each other."""
+    """Checks that the penalties fit the discriminator's normalization, the kind of data and each other."""
     chosen = config.regularizer
     normalization = getattr(config.architecture.discriminator, "normalization", "none")
     for name in GRADIENT_PENALTIES:

@@ -1,4 +1,4 @@
-"""Composes argv and `configs/` to plain data with Hydra, with errors in one line."""
+"""Composes a command line and the files of `configs/` into plain data with Hydra. Each error message is one line."""
 
 from __future__ import annotations
 
@@ -43,11 +43,12 @@ HYDRA_KEYS = ("hydra.", "hydra/")
 
 @dataclass(frozen=True)
 class Composed:
-    """The result of composing a command line.
+    """The result of composing a command line. `data` is the whole config.
 
-    `named` are the dotted keys that the user wrote, `implied` the values that the chosen options set besides.
-    `interpolations` are, by key, the keys that take its value unless set: `optimizer.generator.lr` of `optimizer.lr`.
-    `recipe` is the recipe that is used, with the reason; `from_recipe` are the keys of `implied` that it set.
+    `named` lists the dotted keys that the user wrote. `implied` maps each key that the user did not write, but that
+    chosen options changed, to its new value. `interpolations` maps a key such as `optimizer.lr` to the keys that take
+    their value from that key unless they are set, such as `optimizer.generator.lr`. `recipe` is the recipe that is
+    used, with the reason for it. `from_recipe` lists the keys of `implied` whose values the recipe set.
     """
 
     data: dict[str, Any]
@@ -59,7 +60,7 @@ class Composed:
 
 
 def groups(command: str = "train") -> dict[str, list[str]]:
-    """The options by group of a command: those of gan-cli, of the user's folders and of enabled plugins."""
+    """Returns the groups of a command, each with its options: those of gan-cli, the user's folders and plugins."""
     found: dict[str, list[str]] = {}
     for group, option in list_options(config_folder()):
         found.setdefault(group, []).append(option)
@@ -70,9 +71,10 @@ def groups(command: str = "train") -> dict[str, list[str]]:
 
 
 def compose_command(command: str, arguments: Sequence[str], recipe: str | None = None) -> Composed:
-    """Composes `configs/<command>.yaml` with overrides. Raises UsageError that names key and value.
+    """Returns `configs/<command>.yaml` composed with the overrides in `arguments`.
 
-    `recipe` is the recipe to use for `recipe=auto`; None chooses it by the data.
+    `recipe` is the recipe to use for `recipe=auto`; if it is None, the data decide. Raises UsageError if an override
+    is invalid; the message names the key.
     """
     overrides = [read_override(argument) for argument in arguments]
     for override in overrides:
@@ -84,13 +86,13 @@ def compose_command(command: str, arguments: Sequence[str], recipe: str | None =
 
 
 def compose_default(command: str) -> dict[str, Any]:
-    """The composition of a command without overrides."""
+    """Returns the config of a command without any override."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         return resolve(_default(command, tuple(user_config_folders()))[1])
 
 
 def compose_overrides(command: str, overrides: Sequence[Override], recipe: str | None = None) -> Composed:
-    """As `compose_command`, for overrides that are parsed."""
+    """Does the same as `compose_command` for overrides that are parsed already."""
     options = groups(command)
     for override in overrides:
         check_override(override, options)
@@ -109,7 +111,7 @@ def compose_overrides(command: str, overrides: Sequence[Override], recipe: str |
 def _compose_with_recipe(
     command: str, overrides: Sequence[Override], options: dict[str, list[str]], recipe: str | None
 ) -> Composed:
-    """The composition with the requested recipe, or for `recipe=auto` with the one that is chosen by the data."""
+    """Returns the composition with the requested recipe, or, for `recipe=auto`, with the recipe that fits the data."""
     requested = _requested_recipe(overrides, options)
     others = [override for override in overrides if override.key_or_group != recipes.GROUP]
     bare = composed = _compose_without_recipe(command, requested, others, options)
@@ -135,7 +137,7 @@ def _compose_with_recipe(
 def _compose_without_recipe(
     command: str, requested: str, others: Sequence[Override], options: dict[str, list[str]]
 ) -> Composed:
-    """The composition without a recipe, also without overrides of keys that only the requested recipe has."""
+    """Returns the composition without a recipe. Overrides of keys that only the requested recipe has are left out."""
     none = recipe_override(recipes.NONE)
     try:
         return _compose_settled(command, [none, *others], options)
@@ -147,9 +149,9 @@ def _compose_without_recipe(
 
 
 def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str]]) -> str:
-    """The recipe that is typed, else requested by a chosen option's file, the experiment's first.
+    """Returns the recipe that the user typed, or else the recipe that the file of a chosen option requests.
 
-    Else it is "none" with an experiment and "auto" without.
+    The experiment's file is read first. Without any request, returns "none" with an experiment and "auto" without one.
     """
     typed = {override.key_or_group: override for override in overrides}
     if recipes.GROUP in typed:
@@ -168,7 +170,7 @@ def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str
 
 
 def _compose_settled(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> Composed:
-    """The composition without replaced settings of bundles. Raises UsageError for errors of Hydra and YAML."""
+    """Returns the composition that `_settle` makes. Raises UsageError if Hydra or YAML reports an error."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         _, default = _default(command, tuple(user_config_folders()))
         try:
@@ -187,7 +189,7 @@ def _compose_settled(command: str, overrides: Sequence[Override], options: dict[
 
 
 def _user_files(override: Override, options: dict[str, list[str]]) -> list[Path]:
-    """The option files that an override chooses, without those of gan-cli itself."""
+    """Returns the option files that an override chooses, except the files of gan-cli itself."""
     value = override.value()
     chosen = value if isinstance(value, list) else [value]
     files = [path for option in chosen for path in find_option_files(override.key_or_group, str(option))[:1]]
@@ -196,15 +198,15 @@ def _user_files(override: Override, options: dict[str, list[str]]) -> list[Path]
 
 
 def _is_nothing(override: Override) -> bool:
-    """Whether it is `experiment=null` or the like: the default, which Hydra does not accept as an override."""
+    """Returns True for `experiment=null` and the like. Such a null is the default, but Hydra refuses it if typed."""
     return override.key_or_group in OPTIONAL_GROUPS and override.value() is None
 
 
 def _settle(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> DictConfig:
-    """The composition, without the keys of a bundle in sections for which another option was chosen.
+    """Returns the composition without keys of a bundle in sections for which another option was chosen.
 
-    `experiment=ring regularizer=none` must not keep the weight that the experiment gave to its penalty, and
-    `experiment=gan2014_mnist architecture=dcgan` must not keep the width of its layers.
+    A bundle is a recipe or an experiment. `experiment=ring regularizer=none` must not keep the weight that the
+    experiment gave to its penalty; `experiment=gan2014_mnist architecture=dcgan` must not keep the MLP's layer width.
     """
     whole = _compose(command, overrides)
     _check_files(whole, _default(command, tuple(user_config_folders()))[0])
@@ -222,7 +224,7 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
 def _replaced_sections(
     command: str, overrides: Sequence[Override], bundles: Sequence[Override], options: dict[str, list[str]]
 ) -> dict[str, list[str]]:
-    """By bundle, the sections whose keys of the bundle no longer apply, because another option was chosen there."""
+    """Returns, for each bundle, the sections in which its keys no longer apply, as another option was chosen."""
     typed = [override for override in overrides if override not in bundles]
     choices = [choice for bundle in bundles for choice in effective_choices(bundle, overrides)]
     found: dict[str, list[str]] = {}
@@ -231,7 +233,7 @@ def _replaced_sections(
         group = found[bundle.key_or_group] = []
         chosen = sections(keys_set_elsewhere(bundle, overrides) & options.keys())
         if not chosen & sections_set_by(bundle.key_or_group, str(bundle.value())):
-            continue  # nothing that it sets was replaced
+            continue  # no other option was chosen in the sections that the bundle sets
         plain = plain or _compose(command, with_recipe_none([*choices, *typed]))
         group += _sections_with_other_option(_compose_alone(command, bundle), plain)
         if bundle.key_or_group == recipes.GROUP and any(other.key_or_group == "regularizer" for other in typed):
@@ -240,7 +242,7 @@ def _replaced_sections(
 
 
 def _check_files(whole: DictConfig, default: DictConfig) -> None:
-    """Raises UsageError if a file set one of Hydra's own keys, some of which run code, or used a resolver."""
+    """Raises UsageError if a file sets one of Hydra's own keys, some of which run code, or uses `${resolver:...}`."""
     for dotted, value in flatten({key: part for key, part in to_container(whole).items() if key != "hydra"}):
         if isinstance(value, str) and re.search(r"(?<!\\)\$\{[^}]*:", value):
             raise UsageError(f"{dotted}={value}: only keys can be interpolated, as ${{seed}}")
@@ -254,7 +256,7 @@ def _check_files(whole: DictConfig, default: DictConfig) -> None:
 
 
 def _sections_with_other_option(before: DictConfig, after: DictConfig) -> list[str]:
-    """The sections in which `after` has another option. Hydra records none for `regularizer`: its keys are compared."""
+    """Returns the sections whose option differs. For `regularizer` Hydra records no option: its keys are compared."""
     old, new = before.hydra.runtime.choices, after.hydra.runtime.choices
     groups = [group for group in new if not group.startswith("hydra/") and group not in BUNDLES]
     sections = [group.replace("/", ".") for group in groups if old.get(group) != new[group]]
@@ -263,12 +265,12 @@ def _sections_with_other_option(before: DictConfig, after: DictConfig) -> list[s
 
 
 def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:
-    """Raises UsageError that names the unknown key, if there is one; Hydra refused the overrides."""
+    """Raises UsageError if one of the overrides, which Hydra refused, sets an unknown key."""
     try:
         chosen = [override for override in overrides if override.key_or_group in options]
         sections = _settle(command, chosen, options)
     except (HydraException, OmegaConfBaseException):
-        return  # an option's file is wrong
+        return  # the file of a chosen option is wrong, not a key
     leaves = [dotted for dotted, _ in flatten(to_container(sections)) if not dotted.endswith(".name")]
     for override in overrides:
         if (command, override.key_or_group) in UNSUPPORTED_KEYS:
@@ -279,29 +281,29 @@ def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options:
 
 
 def _compose(command: str, overrides: Iterable[Override]) -> DictConfig:
-    """The composition by Hydra, with its section `hydra`."""
+    """Returns what Hydra composes, including the section `hydra`."""
     lines = [override.input_line or "" for override in overrides]
     return compose(command, overrides=[*searchpath_overrides(), *lines], return_hydra_config=True)
 
 
 def searchpath_overrides() -> list[str]:
-    """The override of Hydra's search path that adds the folders of the user and of plugins."""
+    """Returns a list with the override that adds the folders of the user and of plugins to Hydra's search path."""
     folders = ",".join(quote_for_hydra(search_path_entry(folder)) for folder in user_config_folders())
     return [f"hydra.searchpath=[{folders}]"] if folders else []
 
 
 @lru_cache(maxsize=4)
 def _default(command: str, folders: tuple[Path, ...]) -> tuple[DictConfig, DictConfig]:
-    """The composition without overrides, with and without the section `hydra`; the result is cached, do not change it.
+    """Returns the config without overrides twice: with, and without the section `hydra`. Callers must not change it.
 
-    `folders` are the folders of options beside gan-cli's own; they are a key of the cache.
+    The result is cached. `folders`, the option folders of the user and of plugins, only distinguish cache entries.
     """
     default = _compose(command, [])
     return default, _without_hydra(default)
 
 
 def _compose_alone(command: str, bundle: Override) -> DictConfig:
-    """The composition with a bundle and no other override; do not change it, it is cached unless users' files exist."""
+    """Returns the composition with one bundle and no other override. Callers must not change it: it may be cached."""
     alone = with_recipe_none([bundle])
     if user_config_folders():
         return _compose(command, alone)

@@ -1,4 +1,4 @@
-"""Plain data from a config that Hydra composed: its values, its interpolations, and the values that options implied."""
+"""Extracts plain data from a config that Hydra composed: values, interpolations, and values that options implied."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gan_cli.errors import UsageError, one_line
 
 
 def to_container(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
-    """The config as plain dicts and lists, with interpolations kept as text unless `resolve`."""
+    """Returns the config as plain dicts and lists. Interpolations stay text unless `resolve` is True."""
     return OmegaConf.to_container(config, resolve=resolve)  # type: ignore[return-value]
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
-    """The config as plain data with interpolations resolved. Raises UsageError if one cannot be resolved."""
+    """Returns the config as plain data. Raises UsageError if an interpolation cannot be resolved."""
     try:
         return to_container(config, resolve=True)
     except OmegaConfBaseException as error:
@@ -26,7 +26,10 @@ def resolve(config: DictConfig) -> dict[str, Any]:
 
 
 def interpolations(whole: DictConfig) -> dict[str, list[str]]:
-    """By dotted key, the keys whose value is an interpolation of it: `optimizer.generator.lr` of `optimizer.lr`."""
+    """Returns, for each key that other values refer to as `${key}`, the list of the keys that have these values.
+
+    For example, `optimizer.lr` is mapped to a list that contains `optimizer.generator.lr`.
+    """
     found: dict[str, list[str]] = {}
     for dotted, value in flatten(to_container(whole)):
         match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
@@ -36,7 +39,10 @@ def interpolations(whole: DictConfig) -> dict[str, list[str]]:
 
 
 def implied_values(default: DictConfig, whole: DictConfig, named: tuple[str, ...]) -> dict[str, Any]:
-    """The dotted keys, with values, that differ from the default composition although the user did not set them."""
+    """Returns each dotted key, with its value, that differs from the default config and that the user did not set.
+
+    `named` are the keys that the user set. If the user set a section, its keys count as set.
+    """
     before = dict(flatten(to_container(default)))
     after = flatten(to_container(whole))
     return {

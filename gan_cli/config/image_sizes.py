@@ -1,15 +1,15 @@
-"""Image sides that convolutional networks can halve. Used by the config checks and by the networks."""
+"""Computes which image sizes convolutional networks can halve. Used by the config checks and by the networks."""
 
 from __future__ import annotations
 
-MIN_IMAGE_SIDE = 4  # pixels of an image; a smaller one would be mostly padding
-SMALLEST_BASE = 4  # smallest shorter side of the coarsest feature map; the largest is 2 * SMALLEST_BASE - 1
+MIN_IMAGE_SIDE = 4  # in pixels; a smaller image would be mostly padding
+SMALLEST_BASE = 4  # the coarsest feature map has a shorter side from SMALLEST_BASE to 2 * SMALLEST_BASE - 1
 
 
 def downsampling_levels(height: int, width: int) -> tuple[int, int, int]:
-    """Returns (base height, base width, levels): each side is its base times 2**levels, the shorter base is 4 to 7.
+    """Returns (base height, base width, levels), where each side is its base times 2**levels.
 
-    Raises ValueError if the sides have no such factors, or if `levels` would be 0.
+    The smaller of the two bases is 4 to 7. Raises ValueError if no such numbers exist, or if `levels` would be 0.
     """
     levels = (min(height, width) // SMALLEST_BASE).bit_length() - 1
     if levels < 1 or height % 2**levels or width % 2**levels:
@@ -18,10 +18,10 @@ def downsampling_levels(height: int, width: int) -> tuple[int, int, int]:
 
 
 def padded_size(height: int, width: int) -> tuple[int, int]:
-    """Returns the smallest (height, width), not below the given one, that `downsampling_levels` accepts.
+    """Returns the smallest size, at least the given one in both sides, that `downsampling_levels` accepts.
 
-    A side of 8 pixels or more grows by less than one position of the coarsest feature map, so that every position
-    contains pixels of the image.
+    A side of 8 pixels or more grows by fewer pixels than one position of the coarsest feature map covers, so that
+    every position covers pixels of the image.
     """
     height, width = max(height, 2 * SMALLEST_BASE), max(width, 2 * SMALLEST_BASE)
     while True:

@@ -1,4 +1,8 @@
-"""Bundles: recipes and experiments, whose files choose options of other groups and set keys of other sections."""
+"""Finds what bundles imply. A bundle is a recipe or an experiment, whose file sets keys of many sections.
+
+A bundle's file may also choose options of other groups. In its `defaults` list, it may name base files: files of its
+own group whose content it takes over.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,12 @@ BUNDLES = (recipes.GROUP, "experiment")
 
 
 def sections(keys: Iterable[str]) -> set[str]:
-    """The top-level parts of dotted keys and groups: `training` of `training.pack`."""
+    """Returns the first part of each dotted key or group, for example `training` for `training.pack`."""
     return {re.split(r"[./]", key)[0] for key in keys}
 
 
 def sections_set_by(group: str, option: str) -> set[str]:
-    """The top-level sections in which a bundle, or one that it is based on, sets a key or chooses an option."""
+    """Returns the top-level sections in which a bundle's file, or a base file, sets a key or chooses an option."""
     content = _content(group, option)
     bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     found = sections([*content, *(choice.key_or_group for choice in choices_of(group, option))])
@@ -30,21 +34,28 @@ def sections_set_by(group: str, option: str) -> set[str]:
 
 
 def choices_in(override: Override, *, of_any: bool = False) -> list[Override]:
-    """The options that the file of a chosen bundle chooses; with `of_any`, the file of an option of any group."""
+    """Returns, as overrides, the options that the file of a chosen bundle chooses in turn.
+
+    If `override` does not choose a bundle, returns an empty list. If `of_any` is True, the override may choose an
+    option of any group.
+    """
     group = override.key_or_group
     taken = chosen_options(override) if of_any or group in BUNDLES else []
     return [choice for option in taken for choice in choices_of(group, option)]
 
 
 def chosen_options(override: Override) -> list[str]:
-    """The options that an override chooses; none if it sets a key."""
+    """Returns the names of the options that an override chooses; an empty list if the override sets a key."""
     value = override.value()
     chosen = map(str, value if isinstance(value, list) else [value])
     return [option for option in chosen if find_option_files(override.key_or_group, option)]
 
 
 def requested_recipe_of(group: str, option: str) -> str | None:
-    """The recipe that an option's file requests by `override /recipe:` or by the key `recipe`; None if neither."""
+    """Returns the recipe that an option's file or a base file requests; None if there is no request.
+
+    A request is `override /recipe:` in the `defaults` list, or the key `recipe`. The key takes precedence.
+    """
     found, content = None, _content(group, option)
     for entry in content.get("defaults", []):
         if isinstance(entry, str) and entry != "_self_" and find_option_files(group, entry):
@@ -56,7 +67,7 @@ def requested_recipe_of(group: str, option: str) -> str | None:
 
 
 def choices_of(group: str, option: str) -> list[Override]:
-    """The options that a bundle's file, and those that it is based on, choose, as overrides."""
+    """Returns, as overrides, the options that an option's file and its base files choose."""
     defaults = _content(group, option).get("defaults", [])
     chosen: dict[str, Override] = {}
     for entry in defaults:
@@ -71,10 +82,10 @@ def choices_of(group: str, option: str) -> list[Override]:
 
 
 def keys_set_elsewhere(bundle: Override, overrides: Sequence[Override]) -> set[str]:
-    """The keys and groups that the overrides other than `bundle` set or choose, directly or through option files.
+    """Returns the keys and groups that the overrides other than `bundle` set or choose, directly or by option files.
 
-    For a recipe the files of all options count, else those of bundles. An option may choose another, whose file chooses
-    a third: an experiment chooses a loss, which chooses a penalty.
+    If `bundle` is a recipe, the files of all chosen options count, otherwise only the files of bundles. Choices are
+    followed from file to file: an experiment may choose a loss, whose file may choose a penalty.
     """
     rest = [override for override in overrides if override is not bundle]
     of_any = bundle.key_or_group == recipes.GROUP
@@ -90,25 +101,31 @@ def keys_set_elsewhere(bundle: Override, overrides: Sequence[Override]) -> set[s
 
 
 def effective_choices(bundle: Override, overrides: Sequence[Override]) -> list[Override]:
-    """The options that a bundle chooses and no stronger override replaces; an experiment is stronger than a recipe."""
+    """Returns, as overrides, the options that a bundle chooses and that no stronger override replaces.
+
+    Every override except a recipe is stronger, so that an experiment replaces choices of a recipe.
+    """
     stronger = [override for override in overrides if override.key_or_group != recipes.GROUP]
     named = {*BUNDLES} | keys_set_elsewhere(bundle, stronger)
     return [choice for choice in choices_in(bundle) if choice.key_or_group not in named]
 
 
 def with_recipe_none(overrides: Sequence[Override]) -> list[Override]:
-    """The overrides with `recipe=none` added, unless they choose a recipe; an experiment's file may request one too."""
+    """Returns the overrides, with `recipe=none` added if they choose no recipe.
+
+    Without the addition, a recipe that the experiment's file requests would be used.
+    """
     chosen = any(override.key_or_group == recipes.GROUP for override in overrides)
     return [*overrides] if chosen else [*overrides, recipe_override(recipes.NONE)]
 
 
 def recipe_override(recipe: str) -> Override:
-    """The override that chooses this recipe."""
+    """Returns the override that chooses this recipe."""
     return read_override(f"{recipes.GROUP}={recipe}")
 
 
 def _content(group: str, option: str) -> dict[str, Any]:
-    """The keys of an option's file. Defaults that are no list are left out: Hydra refuses them on composing."""
+    """Returns the content of an option's file. If `defaults` is not a list, it is left out; Hydra will refuse it."""
     file = OmegaConf.load(find_option_files(group, option)[0])
     content: Any = OmegaConf.to_container(file) if isinstance(file, DictConfig) else {}
     if not isinstance(content.get("defaults", []), list):

@@ -21,7 +21,7 @@ BETTER_DIRECTION = {
     "coverage": "higher", "inception_score": "higher", "modes/covered": "higher", "modes/share": "higher",
     "modes/reverse_kl": "lower", "accuracy/class": "higher",
 }  # fmt: skip
-# By option of `evaluation.metrics`: the names under which its values are reported.
+# For each option of `evaluation.metrics`, the names under which its values are reported.
 REPORTED_METRICS = {
     "frechet": ("frechet",), "kernel": ("kernel",), "precision_recall": ("precision", "recall"),
     "density_coverage": ("density", "coverage"), "inception_score": ("inception_score",),
@@ -32,10 +32,11 @@ REPORTED_METRICS = {
 class MetricResult:
     """The value of one metric on `n` samples.
 
-    `name` ends in the extractor if the metric uses one: `frechet-classifier`. `better` is "lower", "higher", or "" if
-    neither is better. `interval` is the 95 % interval over other samples of the same generator. `floor` is the value
-    for `n` real samples compared with other real ones. `reals` is the number of real samples that were compared with,
-    0 for a metric that needs none. `seconds` is the time that the computation took.
+    `name` ends in the feature extractor if the metric uses one: `frechet-classifier`. `better` is "lower" or "higher",
+    or "" if neither direction is better. `interval` is the 95 % interval over other samples of the same generator.
+    `floor` is the value that `n` real samples reach when they are compared with other real samples. `reals` is the
+    number of real samples in the comparison; 0 for a metric that needs no real samples. `seconds` is the time that the
+    computation took.
     """
 
     name: str
@@ -50,31 +51,35 @@ class MetricResult:
 
 
 def selection_metric(metrics: Sequence[str], best: str | None) -> str | None:
-    """Returns the metric by which a run's best checkpoint is chosen; None if there is none.
+    """Returns the name of the metric that selects a run's best checkpoint; None if there is no such metric.
 
-    It is `best` of `evaluation.best` if that is set, else the first one that the first of `evaluation.metrics` gives.
+    Returns `best`, the value of `evaluation.best`, if it is set. Otherwise returns the first reported name of
+    `metrics[0]`, where `metrics` is the value of `evaluation.metrics`.
     """
     return best or (REPORTED_METRICS[metrics[0]][0] if metrics and metrics[0] in REPORTED_METRICS else None)
 
 
 def better_direction(name: str) -> str:
-    """Which is better for a metric, "lower" or "higher"; "" for a name that is not in `BETTER_DIRECTION`."""
+    """Returns "lower" or "higher", whichever is better for a metric; "" for a name not in `BETTER_DIRECTION`."""
     return BETTER_DIRECTION.get(name) or BETTER_DIRECTION.get(name.partition("-")[0], "")
 
 
 def metric_option(name: str | None) -> str | None:
-    """The option of `evaluation.metrics` that computes a metric; None for others, such as modes/covered."""
+    """Returns the option of `evaluation.metrics` that computes a metric; None if no option does (modes/covered)."""
     base = str(name).partition("-")[0]
     return next((metric for metric, names in REPORTED_METRICS.items() if base in names), None)
 
 
 def is_better(name: str, value: float, than: float) -> bool:
-    """Whether `value` of the metric `name` is strictly better than the value `than`."""
+    """Returns whether `value` is strictly better than `than`, both being values of the metric `name`."""
     return value < than if better_direction(name) == "lower" else value > than
 
 
 def find_metric(values: Mapping[str, Any], wanted: str) -> tuple[str, float] | None:
-    """Name and value of the metric `wanted`, given with or without its extractor; None if `values` lack it."""
+    """Returns (name, value) of the metric `wanted`, or None if `values` do not contain this metric.
+
+    `wanted` may be a whole name, `frechet-classifier`, or a name without the extractor, `frechet`.
+    """
     for name, value in values.items():
         if wanted in (name, name.partition("-")[0]) and better_direction(name) and isinstance(value, int | float):
             return name, float(value)
@@ -85,7 +90,7 @@ def find_metric(values: Mapping[str, Any], wanted: str) -> tuple[str, float] | N
 class EvaluationResult:
     """All metrics of one set of samples.
 
-    `about` describes the samples: checkpoint, its sha256, step, extractor and the extractor's accuracy.
+    `about` describes the samples: the checkpoint with its sha256 and step, the extractor and the extractor's accuracy.
     """
 
     figures: tuple[MetricResult, ...]
@@ -100,7 +105,7 @@ def save_evaluation(evaluated: EvaluationResult, path: Path) -> None:
 
 
 def load_newest_evaluation(run: Path) -> EvaluationResult | None:
-    """The newest readable results in a run's folder, None if there are none."""
+    """Returns the newest evaluation file in a run's folder that can be read; None if there is no such file."""
     for path in sorted((run / EVALUATIONS).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
@@ -111,7 +116,7 @@ def load_newest_evaluation(run: Path) -> EvaluationResult | None:
 
 
 def _metric_result(data: Mapping[str, Any]) -> MetricResult:
-    """One metric from a file. Raises ValueError, TypeError or LookupError if the data are not one."""
+    """Returns the metric stored in `data`. Raises ValueError, TypeError or LookupError if `data` is malformed."""
     interval, floor = data["interval"], data["floor"]
     return MetricResult(
         name=str(data["name"]),

@@ -1,4 +1,4 @@
-"""One override `key=value`: quoting, so that Hydra's grammar leaves paths and texts alone; parsing; and its checks."""
+"""Quotes, parses and checks one override `key=value`. Quoting protects paths and texts from Hydra's grammar."""
 
 from __future__ import annotations
 
@@ -27,20 +27,24 @@ from gan_cli.errors import StorageError, UsageError, did_you_mean, one_line
 from gan_cli.image_files.path_lists import split_names
 from gan_cli.image_labels.image_paths import split_paths
 
-# Keys whose value is a path or free text. It is taken literally, whatever it means in Hydra's grammar.
+# Keys whose value is a path.
 PATH_KEYS = (
     "ckpt", "resume", "out", "output", "init_from", "replay", "real", "fake", "data",
     "dataset.root", "dataset.path", "dataset.labels", "dataset.cache",
 )  # fmt: skip
 PATH_LIST_KEY = "dataset.path"  # the value may be a list of paths
+# Keys whose value is taken literally, even if it has a meaning in Hydra's grammar.
 LITERAL_KEYS = (*PATH_KEYS, "name", "seeds", "label", "dataset.background", "dataset.labels_file_column")
 MAX_FILE_VALUES = 10_000
-# Groups in which no option need be chosen.
+# Groups in which the user need not choose an option.
 OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator")
 
 
 def quote_literals(argument: str) -> str:
-    """`key=value` with the value quoted for Hydra if the key is in `LITERAL_KEYS`; `~` is expanded in paths."""
+    """Returns `key=value`, with the value quoted for Hydra if the key is in `LITERAL_KEYS` or takes a list of names.
+
+    In paths, `~` is expanded.
+    """
     key, equals, value = argument.partition("=")
     if key in ("dataset.classes", "dataset.labels_columns"):
         return f"{key}={_quote_items(value)}"
@@ -49,28 +53,28 @@ def quote_literals(argument: str) -> str:
     if not equals or key not in LITERAL_KEYS or (value == "null" and key != "ckpt"):
         return argument
     if key in PATH_KEYS and value.startswith("~"):
-        value = os.path.expanduser(value)  # `~name` of an unknown user stays
+        value = os.path.expanduser(value)  # expanduser leaves `~name` unchanged if there is no such user
     return f"{key}={quote_for_hydra(value)}"
 
 
 def format_path_list(paths: Sequence[str]) -> str:
-    """A list of paths as a user types it."""
+    """Returns a list of paths as a user would type it, for example `[cats,dogs]`."""
     return f"[{','.join(map(_in_quotes, paths))}]"
 
 
 def _in_quotes(path: str) -> str:
-    """One path of a list, in quotes if it contains a character that would split it."""
+    """Returns a path as an item of a list, in quotes if the path would otherwise be split or changed."""
     mark = '"' if "'" in path else "'"
     return f"{mark}{path}{mark}" if set(path) & set(",[]'\"") or path != path.strip() else path
 
 
 def _quote_items(value: str) -> str:
-    """A name or a list of names with each name quoted. Several lists are a sweep and stay as they are."""
+    """Returns a name, or a list of names, with each name quoted. Several lists are a sweep and stay unchanged."""
     listed = value.startswith("[") and value.endswith("]")
     try:
         items = split_names(value[1:-1] if listed else value)
     except ValueError:
-        return value  # left for Hydra to read or refuse
+        return value  # Hydra will read or refuse the value
     if listed:
         return value if re.search(r"\]\s*,\s*\[", value) else "[" + ",".join(map(quote_for_hydra, items)) + "]"
     return (
@@ -81,7 +85,7 @@ def _quote_items(value: str) -> str:
 
 
 def unquote_literals(argument: str) -> str:
-    """An override as a user types it: the inverse of `quote_literals`."""
+    """Returns an override as a user would type it. This is the inverse of `quote_literals`."""
     override = read_override(argument)
     value = override_value(override)
     if override.key_or_group == PATH_LIST_KEY and isinstance(value, list):
@@ -92,7 +96,7 @@ def unquote_literals(argument: str) -> str:
 
 
 def override_value(override: Override) -> Any:
-    """The value of an override, with the `${` restored that `quote_for_hydra` escaped."""
+    """Returns the value of an override. Each `${` that `quote_for_hydra` escaped is restored."""
     value = override.value()
     if not isinstance(value, str):
         return value
@@ -100,14 +104,14 @@ def override_value(override: Override) -> Any:
 
 
 def quote_for_hydra(text: str) -> str:
-    """`text` as a quoted string in Hydra's grammar, with nothing interpolated."""
+    """Returns `text` as a quoted string in Hydra's grammar, in which Hydra interpolates nothing."""
     text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # escapes interpolations
     text = re.sub(r"(\\+)(?='|$)", r"\1\1", text)
     return "'" + text.replace("'", "\\'") + "'"
 
 
 def read_override(argument: str) -> Override:
-    """Parses `key=value` by Hydra's grammar. Raises UsageError in one line if it cannot be parsed."""
+    """Returns `key=value` parsed by Hydra's grammar. Raises UsageError if the argument cannot be parsed."""
     if argument.startswith("-"):
         word = argument.lstrip("-")
         raise UsageError(
@@ -125,9 +129,9 @@ def read_override(argument: str) -> Override:
 
 
 def check_override(override: Override, options: dict[str, list[str]]) -> None:
-    """Raises UsageError for an override that Hydra would accept and gan-cli does not.
+    """Raises UsageError if Hydra would accept the override but gan-cli does not.
 
-    `options` are the names of the options by group.
+    `options` maps each group to the names of its options.
     """
     key = override.key_or_group
     if override.is_add() or override.is_force_add() or override.is_delete():
@@ -145,7 +149,7 @@ def check_override(override: Override, options: dict[str, list[str]]) -> None:
 
 
 def _check_option(group: str, value: Any, known: list[str]) -> None:
-    """Raises UsageError unless every option that is chosen exists, once, in one file that can be used."""
+    """Raises UsageError unless each chosen option exists, is chosen once, and has exactly one usable file."""
     chosen = value if isinstance(value, list) else [value]
     for text in chosen:
         nothing = text is None and group in OPTIONAL_GROUPS
@@ -170,13 +174,19 @@ def _check_option(group: str, value: Any, known: list[str]) -> None:
 
 @cache
 def _warn_unused(path: Path, used: Path) -> None:
-    """Warns once about an ignored file. No error: `configs/` may be another project's or a checkout of gan-cli."""
+    """Warns once that the file `path` is ignored, unless it has the same content as `used`.
+
+    This is not an error, because `configs/` may belong to another project or to a checkout of gan-cli.
+    """
     if path.read_bytes() != used.read_bytes():
         print(f"warning: {path} is not used, gan-cli has an option of this name; rename it to use it", flush=True)
 
 
 def _check_own(path: Path, group: str) -> None:
-    """Raises UsageError for a user's option file that is not a mapping of keys or lacks its `@package` line."""
+    """Raises UsageError if a user's option file is no mapping of keys, is too large, or lacks its `@package` line.
+
+    Only files of experiments need that line. Raises StorageError if the file cannot be read.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
@@ -193,7 +203,10 @@ def _check_own(path: Path, group: str) -> None:
 
 
 def _count_nodes(content: Any, limit: int) -> int:
-    """Counts the values in nested lists and mappings, YAML aliases expanded; stops above `limit`."""
+    """Returns the number of values in nested lists and mappings; YAML aliases count again at each use.
+
+    Stops counting once the number is above `limit`.
+    """
     inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
     count = 1
     for item in inner:

@@ -1,4 +1,4 @@
-"""From plain data to a validated `Config`. Imports no torch."""
+"""Turns plain data into a validated `Config`. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gan_cli.config.train_config import Config, parse_unvalidated
 
 
 def parse_config(data: Mapping[str, Any]) -> Config:
-    """A `Config` whose values are right in themselves and together. UsageError in one line."""
+    """Returns the `Config` for `data`. Raises UsageError if a value is invalid or if values do not fit together."""
     config = parse_unvalidated(data)
     validate(config)
     return config

@@ -1,7 +1,7 @@
 """The plugin interface: options that an installed package adds to gan-cli, with their YAML files.
 
-A package names one `Plugin` under the entry-point group `gan_cli.plugins`; `plugins=[its-entry-point]` enables it. No
-file, checkpoint or config can enable one. Imports no torch.
+A package registers one `Plugin` in the entry-point group `gan_cli.plugins`. The user enables the plugin by
+`plugins=[name of its entry point]`. No file, checkpoint or config can enable a plugin. Imports no torch.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ ENTRY_POINTS = "gan_cli.plugins"
 
 
 class Part(NamedTuple):
-    """One option: the dataclass of its keys, declared with `gan_cli.config.schema.key`, and what implements it.
+    """One option that a plugin adds.
 
-    `builds` is, for a network, a class or function `(sample_shape, **keys) -> nn.Module`; for a data set, a function
-    `(image_size=(height, width) or None, **keys) -> Dataset`; for a loss, a `gan_cli.objectives.losses.Loss`; for a
-    regularizer, a penalty `(PenaltyInputs) -> Tensor`.
+    `options` is the dataclass of its keys, declared with `gan_cli.config.schema.key`. `builds` implements the option.
+    For a network, `builds` is a class or function `(sample_shape, **keys) -> nn.Module`. For a data set, it is a
+    function `(image_size=(height, width) or None, **keys) -> Dataset`. For a loss, it is a
+    `gan_cli.objectives.losses.Loss`. For a regularizer, it is a penalty `(PenaltyInputs) -> Tensor`.
     """
 
     options: type
@@ -28,7 +29,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Plugin:
-    """The options of one package. `configs` is a folder of YAML files; `loss/mine.yaml` allows `loss=mine`."""
+    """The options that one package adds.
+
+    `configs` is a folder with a YAML file for each option: the file `loss/mine.yaml` makes `loss=mine` possible.
+    """
 
     configs: Path
     datasets: Mapping[str, Part] = field(default_factory=dict)
@@ -38,4 +42,4 @@ class Plugin:
     regularizers: Mapping[str, Part] = field(default_factory=dict)
 
 
-ENABLED: dict[str, Plugin] = {}  # in this process, by entry point; only `gan_cli.plugins.loader` adds to it
+ENABLED: dict[str, Plugin] = {}  # by entry point, for this process; only `gan_cli.plugins.loader` adds plugins

@@ -1,4 +1,4 @@
-"""`recipe=auto`: chooses a recipe by the data and the loss. Imports no torch and decodes no image."""
+"""Chooses a recipe (an option that sets many keys) by the data and the loss. Imports no torch, decodes no image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUP = "recipe"
 USED_KEY = "recipe_used"  # the key in which a run records the recipe that was chosen
 AUTO, NONE = "auto", "none"
 WASSERSTEIN, LEAST_SQUARES = "wasserstein", "least_squares"  # losses with recipes of their own
-SAMPLES = {  # of the published data sets, by split
+SAMPLES = {  # number of samples of the published data sets, by split
     "mnist": {"train": 60_000, "test": 10_000},
     "fashion_mnist": {"train": 60_000, "test": 10_000},
     "kmnist": {"train": 60_000, "test": 10_000},
@@ -32,7 +32,7 @@ CLASSES = {
     "cifar10": 10,
     "cifar100": 100,
     "stl10": 10,
-}  # with equally many samples each
+}  # number of classes of the data sets in which all classes have equally many samples
 REQUIRED_KEYS = {"training.ada_target": "training.augment"}  # a key that recipes set -> the key that it needs
 FOR_FEW = "_few"
 FEW = 1_000  # below this number of samples, D's input is augmented
@@ -40,7 +40,7 @@ GREY_SIDE, SMALL_SIDE, MIDDLE_SIDE = 40, 40, 80  # largest side in pixels of eac
 
 
 class RecipeChoice(NamedTuple):
-    """The name of a recipe, and in words the facts by which it was chosen."""
+    """The name of a recipe, and a text that says why this recipe was chosen."""
 
     name: str
     reason: str
@@ -50,7 +50,7 @@ NO_RECIPE = RecipeChoice(NONE, "")
 
 
 class Facts(NamedTuple):
-    """What a recipe is chosen by: the shape of a sample, the number of samples (None if unknown) and the loss."""
+    """The facts that decide the recipe: sample shape, number of samples (None if unknown) and name of the loss."""
 
     shape: tuple[int, ...]
     samples: int | None
@@ -58,7 +58,10 @@ class Facts(NamedTuple):
 
 
 def choose_recipe(data: Mapping[str, Any]) -> RecipeChoice:
-    """The recipe for a composed config. For data that cannot be read it is "none"; their error is raised later."""
+    """Returns the recipe for a composed config.
+
+    If the `dataset` section is invalid, returns the recipe "none"; the error is raised later, by other code.
+    """
     facts = _facts(data)
     if facts is None:
         return NO_RECIPE
@@ -66,14 +69,17 @@ def choose_recipe(data: Mapping[str, Any]) -> RecipeChoice:
 
 
 def recipe_variant(requested: str, data: Mapping[str, Any], known: Collection[str]) -> RecipeChoice:
-    """The recipe requested by name, or its variant for the loss if there is one: another loss needs another penalty."""
+    """Returns the recipe `requested`, or its variant for the loss in `data` if `known` contains such a variant.
+
+    The variants exist because another loss needs another penalty.
+    """
     loss = str((data.get("loss") or {}).get("name"))
     name = f"{requested.removesuffix(FOR_FEW)}_{loss}{FOR_FEW if requested.endswith(FOR_FEW) else ''}"
     return RecipeChoice(name, f"loss={loss} in place of {requested}") if name in known else RecipeChoice(requested, "")
 
 
 def check_recorded_recipe(data: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raises UsageError if the recipe of a whole config does not exist, or if the config has the values of another."""
+    """Raises UsageError if a config names an unknown recipe, or if another recipe than the one named set its values."""
     requested, used = data[GROUP], data[USED_KEY]
     for key, name, names in ((GROUP, requested, known), (USED_KEY, used, [name for name in known if name != AUTO])):
         if name not in names:
@@ -88,9 +94,10 @@ def check_recorded_recipe(data: Mapping[str, Any], known: Collection[str]) -> No
 
 
 def reset_unusable_keys(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> list[str]:
-    """Resets keys that a recipe set and this config cannot use to their values in `bare`, without a recipe.
+    """Resets each key that a recipe set but that has no use in this config, and returns the dotted keys reset.
 
-    Changes `data` and returns the dotted keys that were reset. `named` are the keys that the user set.
+    Changes `data`: such a key gets its value from `bare`, the config without a recipe. `named` are the keys that the
+    user set; these keys are kept.
     """
     dropped = []
     for dependent, needed in REQUIRED_KEYS.items():
@@ -105,7 +112,7 @@ def reset_unusable_keys(data: dict[str, Any], bare: Mapping[str, Any], named: Co
 
 
 def _facts(data: Mapping[str, Any]) -> Facts | None:
-    """The facts of a composed config, None if its data set section is invalid."""
+    """Returns the facts of a composed config; None if its section `dataset` or its `image_size` is invalid."""
     section = data["dataset"]
     table = DATASET_OPTIONS.get(section.get("name"))
     if table is None:
@@ -122,7 +129,7 @@ def _facts(data: Mapping[str, Any]) -> Facts | None:
 
 
 def count_samples(options: Any) -> int | None:
-    """The number of samples that a run reads from a data set, None if it is unknown before reading."""
+    """Returns the number of samples that a run reads from a data set; None if reading is needed to know the number."""
     if options.name == "folder":
         labelling = LabelOptions(
             options.labels,
@@ -142,12 +149,12 @@ def count_samples(options: Any) -> int | None:
 
 @lru_cache(maxsize=8)
 def _count_in_folder(path: Paths, split: str, labelling: LabelOptions, classes: tuple[str, ...] | None) -> int | None:
-    """`count_images` with a cache: a command counts more than once."""
+    """Returns what `count_images` returns. The result is cached, because a command counts more than once."""
     return count_images(path, split, labelling, classes)
 
 
 def _recipe_for(facts: Facts) -> str:
-    """The recipe for such data."""
+    """Returns the name of the recipe for these facts."""
     if len(facts.shape) == 1:
         return NONE
     channels, *sides = facts.shape
@@ -155,12 +162,12 @@ def _recipe_for(facts: Facts) -> str:
     if channels == 1 and side <= GREY_SIDE:
         return "grey_least_squares" if facts.loss == LEAST_SQUARES else NONE
     name = "colour_32" if side <= SMALL_SIDE else "colour_64" if side <= MIDDLE_SIDE else "colour_128"
-    loss = f"_{WASSERSTEIN}" if facts.loss == WASSERSTEIN else ""  # its penalty is another
+    loss = f"_{WASSERSTEIN}" if facts.loss == WASSERSTEIN else ""  # this loss needs another penalty
     return f"{name}{loss}{FOR_FEW if facts.samples is not None and facts.samples < FEW else ''}"
 
 
 def _describe(facts: Facts) -> str:
-    """The facts in words."""
+    """Returns the facts in words."""
     samples = "" if facts.samples is None else f"{facts.samples:,} "
     if len(facts.shape) == 1:
         return f"{samples}points and loss={facts.loss}"
@@ -168,7 +175,7 @@ def _describe(facts: Facts) -> str:
 
 
 def describe_choice(choice: RecipeChoice) -> str:
-    """The line that is printed about a recipe that was chosen by the data."""
+    """Returns the line that is printed about a recipe that was chosen by the data."""
     if choice.name == NONE:
         return f"recipe: {NONE}, for {choice.reason}"
     return f"recipe: {choice.name}, for {choice.reason}; recipe={NONE} leaves it out"

@@ -34,7 +34,7 @@ class Limits:
     word: str | tuple[str, ...] | None = None  # texts that are accepted in place of a number, or of true
 
     def describe(self, kind: type) -> str:
-        """The accepted values of type `kind` in words, for a message."""
+        """Returns a text for messages that says which values of type `kind` are accepted."""
         if self.choices is not None:
             return f"one of {', '.join(self.choices)}"
         if self.pattern is not None:
@@ -54,11 +54,11 @@ class Limits:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """`word` as a tuple."""
+        """Returns `word` as a tuple."""
         return (self.word,) if isinstance(self.word, str) else self.word or ()
 
     def accepts(self, value: Any) -> bool:
-        """Whether a value of the right type is within the limits."""
+        """Returns whether a value of the right type is within the limits."""
         if self.choices is not None and isinstance(value, str):
             return value in self.choices
         if self.pattern is not None:
@@ -112,7 +112,7 @@ def parse(cls: type, data: Any, path: str = "") -> Any:
 
 
 def _parse_field(field: dataclasses.Field, hint: Any, value: Any, path: str) -> Any:
-    """The parsed value of one field: a section with a name, a section of members, a dataclass or a plain value."""
+    """Returns the parsed value of one field, which may be declared by `option_of`, by `options_of` or by `key`."""
     if "table" in field.metadata:
         table, unnamed = field.metadata["table"], field.metadata["unnamed"]
         name = _mapping(value, path).get("name")
@@ -134,7 +134,7 @@ def _parse_field(field: dataclasses.Field, hint: Any, value: Any, path: str) -> 
 
 
 def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
-    """The value converted to the type `hint`. Raises UsageError if it has another type or exceeds the limits."""
+    """Returns the value converted to the type `hint`. Raises UsageError for another type or outside of the limits."""
     hints = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in hints:
         return None
@@ -157,13 +157,13 @@ def _parse_value(hint: Any, value: Any, path: str, limits: Limits) -> Any:
 
 
 def _to_one(kind: Any, value: Any, limits: Limits) -> Any:
-    """The value converted to `kind`, None if that is impossible or not within the limits."""
+    """Returns the value converted to `kind`; None if the conversion is impossible or the limits are exceeded."""
     converted = _CONVERTERS[kind](value)
     return converted if converted is not None and limits.accepts(converted) else None
 
 
 def _to_tuple(kind: Any, value: Any, limits: Limits) -> tuple[Any, ...] | None:
-    """The converted items of a list, None if one is invalid. A single value counts as a list of one."""
+    """Returns the converted items; None if an item or the length is invalid. A single value is a list of one item."""
     items = value if isinstance(value, list | tuple) else [value]
     texts = [str(item) if kind is str and type(item) is int else item for item in items]
     converted = tuple(_to_one(kind, item, limits) for item in texts)
@@ -172,7 +172,7 @@ def _to_tuple(kind: Any, value: Any, limits: Limits) -> tuple[Any, ...] | None:
 
 
 def _allowed(hints: tuple[Any, ...], kind: Any, list_of: Any, limits: Limits) -> str:
-    """What a key accepts, in words."""
+    """Returns a text that says which values a key accepts."""
     ways = [limits.describe(kind)] if kind is not None else []
     if list_of is not None:
         many = f"{limits.length} of such" if limits.length is not None else "such"
@@ -213,7 +213,7 @@ def _mapping(data: Any, path: str) -> Mapping[str, Any]:
 
 
 def _unknown(name: str, path: str, known: Collection[str]) -> str:
-    """The message for an unknown key."""
+    """Returns the message for an unknown key."""
     return f"unknown key {_join(path, name)}{did_you_mean(name, known)}: expected one of {', '.join(known) or 'none'}"
 
 
@@ -222,7 +222,7 @@ def _join(path: str, name: str) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A value as a user would write it on the command line, on one line of at most 80 characters."""
+    """Returns a value as a user would write it on the command line, as one line of at most 80 characters."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):
@@ -237,11 +237,11 @@ def format_value(value: Any) -> str:
 
 
 def list_keys(cls: type, path: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted key, help line) of every key that can be set; a key of several options appears once."""
+    """Yields a pair (dotted key, help line) for each settable key. A key that several options have appears once."""
     lines: dict[str, str] = {}
     for dotted, line in _key_lines(cls, path):
         if not dotted.endswith(".name"):
-            lines[dotted] = max(lines.get(dotted, ""), line, key=len)  # of several options the longest
+            lines[dotted] = max(lines.get(dotted, ""), line, key=len)  # keeps the longest help line
     yield from lines.items()
 
 

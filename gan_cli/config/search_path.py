@@ -1,4 +1,4 @@
-"""The folders with option files: those of gan-cli, then the user's, then those of enabled plugins."""
+"""Finds option files in the folders of gan-cli, of the user and of enabled plugins, in this order."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from gan_cli.config.plugin import ENABLED
 from gan_cli.errors import UsageError
 
 EXPERIMENTS = "experiment"
-MAX_EXPERIMENT_DEPTH = 3  # folders within each other below `experiment/`
+MAX_EXPERIMENT_DEPTH = 3  # levels of folders below `experiment/`
 CURRENT_CONFIGS = "configs"  # used if the current folder contains a folder of this name
 _explicit: list[Path] = []  # the folder of --config-dir, for this process
 
 
 def config_folder() -> Path:
-    """The folder of gan-cli's own options: `configs/` in the package, or in the checkout."""
+    """Returns the folder of gan-cli's own options: `configs/` in the package, or in the checkout."""
     package = Path(__file__).resolve().parent.parent
     shipped = package / "configs"
     return shipped if shipped.is_dir() else package.parent / "configs"
 
 
 def set_explicit_folder(folder: str | None) -> None:
-    """Sets the folder of `--config-dir`, None for none. Raises UsageError if it is no folder."""
+    """Sets the folder of `--config-dir`; None means no such folder. Raises UsageError if `folder` does not exist."""
     _explicit.clear()
     if folder is not None:
         path = Path(folder).expanduser()
@@ -32,18 +32,21 @@ def set_explicit_folder(folder: str | None) -> None:
 
 
 def explicit_config_folder() -> Path | None:
-    """The folder of `--config-dir`, None if it was not given."""
+    """Returns the folder of `--config-dir`; None if this flag was not given."""
     return _explicit[0] if _explicit else None
 
 
 def current_folder() -> Path | None:
-    """`configs/` in the current folder if options are read from it without `--config-dir`, else None."""
+    """Returns `configs/` in the current folder if options are read from there without `--config-dir`, else None."""
     folder = Path(CURRENT_CONFIGS).resolve()
     return folder if folder in user_config_folders() and folder not in _explicit else None
 
 
 def user_config_folders() -> list[Path]:
-    """The folders of options other than gan-cli's own: `--config-dir`, `configs/` in the current folder, plugins'."""
+    """Returns the option folders that are not gan-cli's own, without folders that do not exist.
+
+    They are the folder of `--config-dir`, `configs/` in the current folder, and the folders of plugins.
+    """
     folders = [
         *_explicit,
         Path(CURRENT_CONFIGS).resolve(),
@@ -53,13 +56,16 @@ def user_config_folders() -> list[Path]:
 
 
 def find_option_files(group: str, option: str) -> list[Path]:
-    """The files of an option in all folders; the first is the one that is used."""
+    """Returns the files of an option in all folders. The first of these files is used."""
     candidates = [folder / group / f"{option}.yaml" for folder in (config_folder(), *user_config_folders())]
     return [path for path in candidates if path.is_file()]
 
 
 def list_group_options(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(group, option) of the files of these groups. Other parts of the folder are not read: it may be very large."""
+    """Yields a pair (group, option) for each file of these groups in a folder of options.
+
+    Other parts of the folder are not read, because the folder may be very large.
+    """
     for group in groups:
         depth = MAX_EXPERIMENT_DEPTH if group == EXPERIMENTS else 0
         for pattern in ("*/" * count + "*.yaml" for count in range(depth + 1)):
@@ -68,9 +74,9 @@ def list_group_options(folder: Path, groups: Iterable[str]) -> Iterator[tuple[st
 
 
 def list_options(folder: Path) -> Iterator[tuple[str, str]]:
-    """(group, option) of every YAML file in the sub-folders of a folder of options.
+    """Yields a pair (group, option) for each YAML file in the sub-folders of a folder of options.
 
-    An experiment in a sub-folder of `experiment/` is `folder/name`.
+    For the file `experiment/folder/name.yaml`, the option is `folder/name`.
     """
     for path in sorted(folder.rglob("*.yaml")):
         parts = path.relative_to(folder).with_suffix("").parts

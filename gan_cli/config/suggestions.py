@@ -1,6 +1,7 @@
-"""Suggestions for keys and values that are refused: words of other tools, keys of options that are not chosen, paths.
+"""Suggests what to write instead of a key or value that is refused.
 
-They come from the tables below or from the schema. A test checks that every suggestion is valid.
+The user may have typed a word of another tool, a key of an option that is not chosen, or a path. The suggestions come
+from the tables below and from the schema. A test checks that every suggestion is valid.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from gan_cli.storage.locate import locate
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 GPU = re.compile(r"(?:cuda|gpu)s?:?(\d*)", re.IGNORECASE)
-MAX_SUGGESTED = 4  # options
+MAX_SUGGESTED = 4  # options that a message names at most
 ARCHIVES = (".zip", ".tar", ".npz")
 URL_HINT = "URLs are not read or written: download what is there, and give its path as {}=..."
 
-# By command: the words of other tools for a key, and what to write here.
+# For each command, the words of other tools for a key, and what to write in gan-cli.
 LENGTH = "steps=... (updates of the generator; an epoch is the number of samples divided by batch_size) or budget=10m"
 KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
     "train": {
@@ -77,7 +78,7 @@ KEYS_OF_OTHER_TOOLS: dict[str, dict[str, str]] = {
     "report": {"ckpt run path": "gan-report RUN", "output": "out=FILE"},
     "compare": {"ckpt runs run path": "gan-compare RUN RUN"},
 }  # fmt: skip
-# By group: the names of other tools for an option, and what to write here.
+# For each group, the words of other tools for an option, and what to write in gan-cli.
 OPTIONS_OF_OTHER_TOOLS = {
     "loss": {
         "wgan w": "loss=wasserstein", "wgan_gp wgan-gp wgangp": "loss=wasserstein regularizer=gradient_penalty",
@@ -92,9 +93,10 @@ OPTIONS_OF_OTHER_TOOLS = {
 
 
 def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], groups: Sequence[str]) -> str | None:
-    """Why a key is refused and what to write instead; None for a valid key.
+    """Returns a message that says why a key is refused and what to write instead; None for a valid key.
 
-    `config` is the dataclass of the command, `leaves` are the keys of the chosen options, `groups` the groups.
+    `config` is the dataclass of the command's config. `leaves` are the dotted keys that can be set with the chosen
+    options. `groups` are the groups of the command.
     """
     if key in groups or key in leaves or any(dotted.startswith(f"{key}.") for dotted in leaves):
         return None
@@ -113,13 +115,13 @@ def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], gr
 
 
 def _find_entry(table: Mapping[str, str], word: str) -> str | None:
-    """The entry of a table whose key, a list of words, contains `word`."""
+    """Returns the value of the first table entry whose key, words separated by spaces, contains `word`, else None."""
     plain = word.lower().lstrip("-").replace("-", "_")
     return next((way for words, way in table.items() if {word.lower(), plain} & {*words.split()}), None)
 
 
 def hint_for_option(group: str, value: object) -> str:
-    """`; write ...` for a value that is no option of a group; empty if nothing is known."""
+    """Returns `; write ...` for a value that is no option of a group; an empty text if nothing is known about it."""
     text = str(value)
     instead = _find_entry(OPTIONS_OF_OTHER_TOOLS.get(group, {}), text)
     numbered = GPU.fullmatch(text) if group == "device" else None
@@ -133,22 +135,25 @@ def hint_for_option(group: str, value: object) -> str:
 
 
 def is_url(text: str) -> bool:
-    """Whether the text is a URL."""
+    """Returns whether the text is a URL."""
     return ADDRESS.match(text) is not None
 
 
 def _is_path(text: str) -> bool:
-    """Whether the text looks like a path or exists as one."""
+    """Returns whether the text looks like a path, or a file or folder of this name exists."""
     return "/" in text or text.startswith("~") or text.lower().endswith(ARCHIVES) or os.path.exists(text)
 
 
 def hint_for_argument(word: str) -> str:
-    """`; ...` for an argument of `gan-train` without `=`: the override that uses it; empty if nothing is known."""
+    """Returns `; ...`, which names the override to write for an argument of `gan-train` without `=`.
+
+    Returns an empty text if nothing is known about the argument.
+    """
     if is_url(word):
         return f"; {URL_HINT.format('dataset=folder dataset.path')}"
     try:
         location = locate(word, log=lambda line: None)
-    except OSError:  # it cannot be a path
+    except OSError:  # `word` cannot be a path
         return ""
     kind = None if location is None else location.kind
     if kind in ("run", "runs", "checkpoints"):
@@ -159,7 +164,10 @@ def hint_for_argument(word: str) -> str:
 
 
 def options_with_key(config: type, dotted: str) -> list[str]:
-    """The options that have a key, as `dataset=folder`; none if every option has it, or none."""
+    """Returns the options that have a key, for example `dataset=folder` for `dataset.path`.
+
+    Returns an empty list if the key does not belong to an option, or if no option has this key.
+    """
     return _owners(config, dotted.split("."), [])
 
 
@@ -180,14 +188,17 @@ def _owners(kind: type, parts: list[str], path: list[str]) -> list[str]:
 
 
 def _has(option: type, rest: Iterable[str]) -> bool:
-    """Whether the dataclass of an option has the first of these parts of a key."""
+    """Returns whether the dataclass of an option has the key whose name is the first item of `rest`.
+
+    If `rest` is empty, returns True.
+    """
     names = {field.name for field in dataclasses.fields(option)}
     parts = list(rest)
     return not parts or parts[0] in names
 
 
 def describe_choices(options: list[str]) -> str:
-    """`add dataset=folder` for one option, `choose a or b` for several."""
+    """Returns `add dataset=folder` for one option, `choose a or b` for several options."""
     if len(options) == 1:
         return f"add {options[0]}"
     more = f" and {len(options) - MAX_SUGGESTED} more" if len(options) > MAX_SUGGESTED else ""

@@ -36,7 +36,7 @@ NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
 @dataclass(frozen=True)
 class Config:
-    """A whole `gan-train` command."""
+    """The config of `gan-train`."""
 
     steps: int = key("generator updates in total", at_least=1, at_most=10**12)
     extra_steps: int | None = key(
@@ -116,17 +116,17 @@ class Config:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """The shape of one sample: `(C, H, W)` of an image, `(2,)` of a point."""
+        """The shape of one sample: `(C, H, W)` for images, `(2,)` for points."""
         return self.dataset.sample_shape(self.image_size)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes that samples can be conditioned on; empty before the data are read or if none."""
+        """The classes that samples can be conditioned on. Empty without classes, and before the data are read."""
         return getattr(self.conditioning, "classes", None) or ()
 
     @property
     def selection_metric(self) -> str | None:
-        """The metric by which a run's best checkpoint is chosen; None if there is none."""
+        """The name of the metric that selects a run's best checkpoint; None if there is no such metric."""
         return selection_metric(self.evaluation.metrics, self.evaluation.best)
 
     @property
@@ -136,13 +136,13 @@ class Config:
 
 
 def parse_unvalidated(data: Mapping[str, Any]) -> Config:
-    """A `Config` from plain data, each value checked by itself; `validate` checks how they fit together."""
+    """Returns the `Config` for plain data. Checks each value alone; `validate` checks whether values fit together."""
     require_plugins(data)
     return schema.parse(Config, data)
 
 
 def require_plugins(data: Any) -> None:
-    """Raises UsageError if a config needs a plugin that the command line has not enabled: a file cannot enable one."""
+    """Raises UsageError if a config needs a plugin that is not enabled. A config file cannot enable a plugin."""
     named = data.get("plugins", ()) if isinstance(data, Mapping) else ()
     names = [str(name) for name in (named if isinstance(named, list | tuple) else [named]) if name is not None]
     if any(name not in ENABLED for name in names):
@@ -159,9 +159,10 @@ def refuse_sweep_keys(config: Config) -> None:
 
 
 def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
-    """The config with one rule for its end: `steps` that the user named replace the `budget` of an experiment.
+    """Returns the config, with `budget` set to None if another key says when the run ends.
 
-    `named` are the keys that the user set. Raises UsageError if they contradict each other.
+    These keys are `replay`, and `steps` or `extra_steps` if the user set one of the two. `named` are all keys that the
+    user set. Raises UsageError if keys contradict each other.
     """
     ends = [key for key in ("steps", "extra_steps", "budget") if key in named and getattr(config, key) is not None]
     if len(ends) > 1:
@@ -180,19 +181,19 @@ def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The config as plain data for JSON, which `parse` accepts."""
+    """Returns the config as plain data, which JSON can store and `parse` accepts."""
     return _tuples_to_lists(dataclasses.asdict(config))
 
 
 def _tuples_to_lists(data: Any) -> Any:
-    """Nested data with tuples replaced by lists."""
+    """Returns nested data with every tuple replaced by a list."""
     if isinstance(data, dict):
         return {key: _tuples_to_lists(value) for key, value in data.items()}
     return list(data) if isinstance(data, tuple) else data
 
 
 def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of every leaf of nested mappings."""
+    """Yields a pair (dotted key, value) for each value of nested mappings that is not a mapping."""
     for name, value in data.items():
         dotted = f"{path}.{name}" if path else name
         if isinstance(value, Mapping):
@@ -201,14 +202,14 @@ def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
             yield dotted, value
 
 
-# Keys that may change when a run is resumed, without making it another run; so may every interval, `*_every`.
+# Keys that may change when a run is resumed. The keys of intervals, `*_every`, may change too.
 RUN_CONTROL = (
     "steps", "extra_steps", "budget", "keep", "output", "resume", "device", "health", "evaluation",
     "dry_run", "plugins", "logger", "data", "on_changed_data",
 )  # fmt: skip
 
-RECORDED_KEY = "conditioning.classes"  # follows from the data
-# Keys that are not compared: where a run is kept, and what follows from the data.
+RECORDED_KEY = "conditioning.classes"  # determined by the data
+# Keys that are not compared, because they say where files are kept or are determined by other keys and the data.
 NOT_COMPARED = ("name", "dataset.cache", "dataset.labels_version", RECORDED_KEY, "recipe_used")
 PATHS = ("dataset.path", "dataset.root", "dataset.labels", "init_from", "replay")  # compared as resolved paths
 AUTO_KEYS = ("precision", "threads")  # a run replaces "auto" when it starts, and records the value
@@ -216,12 +217,15 @@ AUTO_OF_DATA = ("value_range", "profiles")  # in the section dataset; older runs
 
 
 def is_run_control(dotted: str) -> bool:
-    """Whether a key may change on resume without making it another run."""
+    """Returns whether a key may change when a run is resumed."""
     return dotted.split(".")[0] in RUN_CONTROL or dotted.endswith("_every")
 
 
 def adopt_data_settings(config: Config, saved: Config) -> Config:
-    """The config with the values that a saved run chose for `auto` keys of its data, and with its version of labels."""
+    """Returns `config` with some keys of the section `dataset` taken from `saved`, the config of a saved run.
+
+    These are the keys of `AUTO_OF_DATA` that are `auto` in `config`, and always `labels_version`.
+    """
     leaves = [leaf for leaf in AUTO_OF_DATA if getattr(config.dataset, leaf, None) == "auto"]
     leaves += ["labels_version"] if hasattr(config.dataset, "labels_version") else []
     settled = {leaf: getattr(saved.dataset, leaf) for leaf in leaves if hasattr(saved.dataset, leaf)}
@@ -229,7 +233,10 @@ def adopt_data_settings(config: Config, saved: Config) -> Config:
 
 
 def differing_keys(one: Config, other: Config) -> list[str]:
-    """The keys in which two configs describe different runs, as `key=value (was value)`."""
+    """Returns a text `key=value (was value)` for each key in which `one` and `other` describe different runs.
+
+    The first value is from `one`. Keys that may change on resume are left out.
+    """
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
     old |= {key: new[key] for key in AUTO_KEYS if new[key] in ("auto", None)}
     old |= {
@@ -245,7 +252,7 @@ def differing_keys(one: Config, other: Config) -> list[str]:
 
 
 def is_same_value(dotted: str, one: Any, other: Any) -> bool:
-    """Whether two values of a key are equal; paths are equal if they resolve to the same file."""
+    """Returns whether two values of a key are equal. Paths are equal if they resolve to the same path."""
     if one == other or dotted not in PATHS or None in (one, other):
         return bool(one == other)
     first, second = (

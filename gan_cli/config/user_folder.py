@@ -1,7 +1,7 @@
-"""A folder of the user's or a plugin's options as a Hydra config source, without anything of Hydra's own groups.
+"""Makes a folder of the user's or a plugin's options a config source of Hydra, without files of Hydra's own groups.
 
-Hydra calls what its own options name (`_target_` of a sampler, a sweeper, a launcher), so such a file could run code.
-They come from installed packages only.
+An option of Hydra's own groups (sweepers, launchers and others) names code in `_target_`, and Hydra runs that code. If
+files in such a folder could define these options, they could run code. Therefore only installed packages define them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.errors import UsageError, one_line
 
-RECORDED = "recipe_used"  # a run records this key; nobody sets it
-HYDRAS = re.compile(r"(?<![\w-])hydra(?![\w-])", re.IGNORECASE)  # as a part of a path or a package
+RECORDED = "recipe_used"  # a run records this key; users and files must not set it
+HYDRAS = re.compile(r"(?<![\w-])hydra(?![\w-])", re.IGNORECASE)  # matches Hydra's name as a part of a path or a package
 _used: dict[tuple[str, str], None] = {}  # (folder, file) read by this command
 _hidden: set[tuple[str, str]] = set()  # (folder, file) that a warning was printed for
 _quiet: list[bool] = []  # not empty while notices are off
 
 
 class UserConfigSource(FileConfigSource):
-    """A config source that hides Hydra's own groups, refuses files that set its keys, and records the files it read."""
+    """A config source that hides Hydra's own groups, refuses files that set Hydra's keys, and records files it read."""
 
     @staticmethod
     def scheme() -> str:
@@ -58,20 +58,23 @@ class UserConfigSource(FileConfigSource):
 
 
 def search_path_entry(folder: Path) -> str:
-    """The folder as an entry of Hydra's search path, after registering the config source."""
+    """Registers the config source, and returns the folder as an entry of Hydra's search path."""
     SourcesRegistry.instance().register(UserConfigSource)
     return f"{UserConfigSource.scheme()}://{folder}"
 
 
 def forget_used_files() -> None:
-    """Forgets which files were read: a new command begins."""
+    """Forgets which files were read and warned about. Called when a new command begins."""
     _used.clear()
     _hidden.clear()
 
 
 @contextmanager
 def without_notices() -> Iterator[None]:
-    """Prints no notices about these folders meanwhile: in a sweep's job (the sweep did) and in shell completion."""
+    """While entered, prints no notices about these folders. Used in shell completion, and in the jobs of a sweep.
+
+    The sweep itself prints these notices once.
+    """
     _quiet.append(True)
     try:
         yield
@@ -80,18 +83,18 @@ def without_notices() -> Iterator[None]:
 
 
 def files_used_from(folder: Path | None) -> list[str]:
-    """The files that were read from this folder; none while notices are off."""
+    """Returns the names of the files that were read from this folder; an empty list while notices are off."""
     return [] if _quiet else [name for where, name in _used if where == str(folder)]
 
 
 def _is_hydras(config_path: str) -> bool:
-    """Whether a file or group belongs to Hydra's own groups, or lies outside of the folder."""
+    """Returns whether a file or group belongs to Hydra's own groups, or lies outside of the folder."""
     parts = posixpath.normpath(config_path.lstrip("/")).removesuffix(".yaml").lower().split("/")
     return "hydra" in parts or parts[0] == ".."
 
 
 def _warn_hidden(folder: str, name: str) -> None:
-    """Warns once per command about an ignored file. No error: the folder may be another Hydra project's."""
+    """Warns once per command about an ignored file. No error, because another Hydra project may own the folder."""
     if not _quiet and (folder, name) not in _hidden:
         _hidden.add((folder, name))
         where = one_line(Path(folder) / name, 300)
@@ -99,7 +102,7 @@ def _warn_hidden(folder: str, name: str) -> None:
 
 
 def _refuse_foreign(path: Path, found: ConfigResult) -> None:
-    """Raises UsageError if a file sets `recipe_used` or a key of Hydra, directly, by its package or by its defaults."""
+    """Raises UsageError if a file sets `recipe_used`, or a key of Hydra: directly, by its package or its defaults."""
     content: Any = OmegaConf.to_container(found.config, resolve=False) if isinstance(found.config, DictConfig) else {}
     if RECORDED in content:
         raise UsageError(f"{path}: {RECORDED}: is recorded by a run, not set; choose one by recipe:")

@@ -1,1 +1,1 @@
-"""Options from outside: installed plugins and a person's folder of configs."""
+"""Options that are not part of gan-cli: those of installed plugins, and those in the user's folder of configs."""

@@ -1,4 +1,4 @@
-"""`plugins=[...]`: loads plugins of installed packages and adds their parts to the tables of options and builders."""
+"""Loads the plugins that `plugins=[...]` names, and adds their options to the tables of options and builders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from gan_cli.errors import UsageError, did_you_mean, one_line
 
 
 def load_plugins(names: Iterable[str]) -> None:
-    """Loads plugins by the names of their entry points; UsageError for one that is not installed or does not fit."""
+    """Loads and enables plugins by the names of their entry points.
+
+    Raises UsageError if a plugin is not installed, cannot be imported, or has an option that cannot be added.
+    """
     for name in names:
         if name not in ENABLED:
             plugin = _load(name)
@@ -22,7 +25,7 @@ def load_plugins(names: Iterable[str]) -> None:
 
 
 def _load(name: str) -> Plugin:
-    """Imports the plugin of this entry point; UsageError if there is none or it cannot be imported."""
+    """Returns the plugin of this entry point. Raises UsageError if no such plugin exists or its import fails."""
     installed = {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
     if name not in installed:
         known = f"installed are {', '.join(sorted(installed))}" if installed else "none is installed"
@@ -39,7 +42,10 @@ def _load(name: str) -> Plugin:
 
 
 def _add(name: str, plugin: Plugin) -> None:
-    """Adds all parts of a plugin to the tables; UsageError, and no part added, if a name is taken or lacks options."""
+    """Adds all options of a plugin to the tables.
+
+    Raises UsageError, and adds nothing, if the name of an option is taken or an option has no dataclass of keys.
+    """
     from gan_cli.data import load_dataset
     from gan_cli.models import registry
     from gan_cli.objectives import losses, regularizers

@@ -1,4 +1,4 @@
-"""The sources of options that a command line names: a folder of the user, plugins. Imports no torch."""
+"""Reads the sources of options that a command line names: a folder of the user, and plugins. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from gan_cli.config.overrides import quote_literals, read_override
 from gan_cli.errors import UsageError, one_line
 
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
-MAX_SHOWN = 10  # files
+MAX_SHOWN = 10  # files that are listed at most
 
 
 def read_option_sources(arguments: Sequence[str]) -> list[str]:
-    """Applies `--config-dir` and enables `plugins=`. Returns the other arguments, quoted for Hydra."""
+    """Applies `--config-dir` and enables the plugins of `plugins=`.
+
+    Returns the arguments without `--config-dir`, quoted for Hydra; `plugins=` is kept.
+    """
     rest: list[str] = []
     folder: str | None = None
     remaining = iter(arguments)
@@ -44,7 +47,7 @@ def read_option_sources(arguments: Sequence[str]) -> list[str]:
 
 
 def print_used_files(command: str) -> None:
-    """Prints on stderr which files of `configs/` in the current folder were read, since nobody named that folder."""
+    """Prints to stderr which files of `configs/` in the current folder were read, as the user did not name it."""
     folder = search_path.current_folder()
     used = user_folder.files_used_from(folder)
     if used:
@@ -55,7 +58,10 @@ def print_used_files(command: str) -> None:
 
 @contextmanager
 def exit_on_interrupt() -> Iterator[None]:
-    """Ends the process at a Ctrl-C, without an exception: Hydra and imports of torch may turn it into another."""
+    """While entered, Ctrl-C ends the process directly and raises no KeyboardInterrupt.
+
+    Hydra and imports of torch may turn that exception into a different one.
+    """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return

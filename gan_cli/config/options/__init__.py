@@ -1,7 +1,7 @@
-"""The options of gan-train: one frozen dataclass per option, and tables of them by name.
+"""Declares the options of gan-train: a frozen dataclass for each option, and tables of these dataclasses by name.
 
-A dataclass declares type, range and meaning of each key; the values are in `configs/`. Imports no torch, so that help
-and error messages are fast.
+A dataclass declares the type, the range and the meaning of each key. The default values are in `configs/`. Imports no
+torch, so that help and error messages appear fast.
 """
 
 from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS, UNCONDITIONAL

@@ -10,7 +10,7 @@ from gan_cli.config.schema import key
 
 @dataclass(frozen=True)
 class Unconditional:
-    """No conditioning: samples of all classes."""
+    """No conditioning. The networks get no class, and samples may be of any class."""
 
     name: str = key("the option's name")
 
@@ -22,7 +22,7 @@ UNCONDITIONAL = Unconditional("none")
 
 @dataclass(frozen=True)
 class Projection:
-    """Projection discriminator. Its keys are those of every conditional option."""
+    """Projection discriminator. All other conditional options have its keys too."""
 
     name: str = key("the option's name")
     classes: tuple[str, ...] | None = key(
@@ -33,7 +33,7 @@ class Projection:
 
 
 def embedding_dim() -> Any:
-    """The key for the size of the class embedding."""
+    """Declares the key for the size of the class embedding."""
     return key("size of the class embedding", at_least=1, at_most=4096)
 
 

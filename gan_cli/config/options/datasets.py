@@ -18,7 +18,10 @@ CONVERT, IGNORE = "convert", "ignore"
 
 
 def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
-    """The shape `(C, H, W)` of images whose side, or (height, width), is `image_size`."""
+    """Returns the shape `(channels, height, width)`. `image_size` is the side of square images, or (height, width).
+
+    Raises UsageError if `image_size` is None.
+    """
     if image_size is None:
         raise UsageError("image_size=null: expected a whole number, since this data set holds images")
     height, width = image_size if isinstance(image_size, tuple) else (image_size, image_size)
@@ -26,7 +29,7 @@ def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
 
 
 def _check_drawn_bytes(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the shape. Raises UsageError if `size` images of it need more memory than is allowed."""
+    """Returns `shape`. Raises UsageError if `size` images of this shape need more than MAX_DRAWN_BYTES."""
     needed = size * math.prod(shape)
     if needed > MAX_DRAWN_BYTES:
         raise UsageError(
@@ -236,7 +239,7 @@ class Shapes(ImageOptions):
 
 
 def _check_modes(classes: tuple[str, ...] | None, count: int) -> None:
-    """Raises UsageError for a class that is not the number of a mode."""
+    """Raises UsageError if a class is not a number from 0 to `count` - 1, the numbers of the modes."""
     known = {str(number) for number in range(count)}
     for name in classes or ():
         if name not in known:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gan_cli.config.schema import key
 
-# Metrics of samples compared with real ones; `frechet` is reported as `frechet-<extractor>`.
+# Metrics that compare samples with real samples. For example, `frechet` is reported as `frechet-<extractor>`.
 METRICS = ("frechet", "kernel", "precision_recall", "density_coverage", "inception_score", "modes", "memorization")
 TRAINING_METRICS = METRICS[:5]
 EXTRACTORS = ("classifier", "random", "pixels", "inception")
@@ -35,5 +35,5 @@ class EvaluationOptions:
     )
 
 
-# The values for checkpoints from before this section existed.
+# The values for checkpoints that were saved before this section existed.
 EVALUATION_IF_ABSENT = EvaluationOptions(metrics=(), extractor="auto", n=2000, best=None, patience=None)

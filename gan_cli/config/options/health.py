@@ -19,5 +19,5 @@ class HealthOptions:
     retries: int = key("how often a run may roll back", at_least=0, at_most=1000)
 
 
-# The values for checkpoints from before this section existed.
+# The values for checkpoints that were saved before this section existed.
 HEALTH_IF_ABSENT = HealthOptions(on_collapse="warn", on_nonfinite="stop", retries=0)

@@ -1,4 +1,4 @@
-"""The group `device` and the section `training`: where a run computes, and how its loop works."""
+"""Declares the keys of the group `device` and of the section `training` (the training loop)."""
 
 from __future__ import annotations
 

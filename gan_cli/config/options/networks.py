@@ -12,7 +12,7 @@ VECTOR_NORMALIZATIONS = ("none", "batch", "layer", "spectral")  # no instance no
 INITIALIZATIONS = ("default", "normal", "xavier", "orthogonal")
 MINIBATCH = ("none", "stddev", "deviations", "discrimination")
 LATENTS = ("normal", "uniform")
-CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # for images only, whose sides can be halved
+CONVOLUTIONAL = ("subpixel", "dcgan", "resnet")  # these networks need images; points have no sides to halve
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class DiscriminatorOptions:
 
 
 def initialization() -> Any:
-    """The key for the initialization of the weights."""
+    """Declares the key for the initialization of the weights."""
     return key(
         "initialization of the weights: PyTorch's default, normal with standard deviation 0.02, xavier or orthogonal",
         absent="default",
@@ -43,27 +43,27 @@ def initialization() -> Any:
 
 
 def width() -> Any:
-    """The key for the units of hidden layers."""
+    """Declares the key for the number of units in a hidden layer."""
     return key("units of a hidden layer", at_least=1, at_most=8192)
 
 
 def depth() -> Any:
-    """The key for the number of hidden layers."""
+    """Declares the key for the number of hidden layers."""
     return key("number of hidden layers", at_least=1, at_most=32)
 
 
 def base_channels(growth: str = "twice as many at each coarser one") -> Any:
-    """The key for the channels at the finest resolution; `growth` describes the others."""
+    """Declares the key for the channels at the finest resolution. `growth` describes the channels at other ones."""
     return key(f"channels at the finest resolution; {growth}", at_least=1, at_most=512)
 
 
 def dropout() -> Any:
-    """The key for dropout."""
+    """Declares the key for dropout."""
     return key("share of a hidden layer's outputs set to zero in training", absent=0.0, at_least=0, below=1)
 
 
 def minibatch() -> Any:
-    """The key for batch statistics in the discriminator."""
+    """Declares the key for batch statistics in the discriminator."""
     return key(
         "batch statistics that D gets as features: standard deviation (stddev, 1710.10196), that of learned projections"
         " (deviations), or distances of learned projections (discrimination, 1606.03498)",
@@ -73,7 +73,7 @@ def minibatch() -> Any:
 
 
 def max_multiplier(**kwargs: Any) -> Any:
-    """The key for the largest number of channels."""
+    """Declares the key for the largest number of channels, as a multiple of `base_channels`."""
     return key(
         "channels double at coarser resolutions, up to this many times base_channels; 1: constant",
         **kwargs,
@@ -83,7 +83,7 @@ def max_multiplier(**kwargs: Any) -> Any:
 
 
 def attention() -> Any:
-    """The key for self-attention."""
+    """Declares the key for self-attention."""
     return key(
         "height in pixels of the feature maps with self-attention (1805.08318); none unless set",
         at_least=1,

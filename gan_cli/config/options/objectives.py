@@ -1,4 +1,4 @@
-"""Options of the groups `loss` and `regularizer`: the keys of each."""
+"""Declares the keys of each option of the groups `loss` and `regularizer`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gan_cli.config.schema import key
 
 @dataclass(frozen=True)
 class LossOptions:
-    """The losses of this package have no keys but their name."""
+    """The key of every loss of this package. The only key is the name."""
 
     name: str = key("the option's name")
 
@@ -21,7 +21,7 @@ LOSS_OPTIONS: dict[str, type] = dict.fromkeys(
 
 
 def interval() -> Any:
-    """The key for the interval of a gradient penalty."""
+    """Declares the key for the interval of a gradient penalty."""
     return key(
         "D updates between penalties; the weight is multiplied by it; auto: 8 for images, 1 for points",
         word="auto",

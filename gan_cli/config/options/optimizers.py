@@ -1,4 +1,4 @@
-"""Options of the group `optimizer`, for both networks or for one: the keys of each."""
+"""Declares the keys of each option of the group `optimizer`, for both networks or for one network."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OPTIMIZER_RULES: dict[str, type] = {"adam": AdamRule, "adamw": AdamWRule, "rmspr
 
 @dataclass(frozen=True)
 class BothNetworks:
-    """The keys that `optimizer` adds to an update rule: learning rate or optimizer of each network."""
+    """The keys that `optimizer` adds to an update rule: a learning rate or an optimizer for each network."""
 
     generator: Any = option_of(OPTIMIZER_RULES, "learning rate or optimizer of the generator", unnamed=LearningRate)
     discriminator: Any = option_of(
@@ -84,7 +84,7 @@ OPTIMIZER_OPTIONS: dict[str, type] = {"adam": Adam, "adamw": AdamW, "rmsprop": R
 
 
 def optimizer_settings(optimizer: Any, role: str) -> dict[str, Any]:
-    """The name and settings of the optimizer of one network; `role` is "generator" or "discriminator"."""
+    """Returns the name and settings of one network's optimizer. `role` is "generator" or "discriminator"."""
     own = getattr(optimizer, role)
     if not isinstance(own, LearningRate):
         return dataclasses.asdict(own)
