@@ -62,8 +62,8 @@ def frechet_distances(real: Gaussian, fake: Tensor, masks: Tensor) -> Tensor:
 def kernel_distance(one: Tensor, other: Tensor) -> float:
     """The squared maximum mean discrepancy (MMD) of features `[N, F]` and `[M, F]`, with the kernel (x.y / F + 1)^3.
 
-    With Inception features this is KID (1801.01401). The estimate is unbiased: 0 on average for equal distributions, and
-    sometimes a little below 0. Computed in float64 from all pairs.
+    With Inception features this is KID (1801.01401). The estimate is unbiased: 0 on average for equal
+    distributions, and sometimes a little below 0. Computed in float64 from all pairs.
     Raises ValueError for fewer than 2 rows.
     """
     return kernel_distances(one, other, torch.ones(1, len(other), dtype=torch.bool)).item()
