@@ -42,8 +42,8 @@ from gan_cli.randomness import generator_for
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.storage.run_folder import start_folder
 
-DEFAULT_SAMPLES = 5000  # if `n` is not given and there are as many real samples
-SHOWN_PAIRS = 32
+DEFAULT_SAMPLES = 5000  # number of samples if `n` is not given; fewer if the data have fewer real samples
+SHOWN_PAIRS = 32  # most pairs in each part of the image of nearest training images
 
 ImageCallback = Callable[[Image.Image], None]
 
@@ -74,15 +74,17 @@ def evaluate_checkpoint(
     progress: ProgressCallback = no_progress,
     on_pairs: ImageCallback = _ignore_image,
 ) -> EvaluationResult:
-    """Evaluates `n` samples of a checkpoint's generator, of seeds `seed` to `seed + n - 1`.
+    """Evaluates `n` samples of a checkpoint's generator, and returns the metrics and a description of the samples.
 
-    They are compared with `n_real` real samples: held-out ones, training ones or all, as `reals` says. The data set is
-    that of the checkpoint's run, at `data` if it was moved. `metrics` None means all that the data allow. `log` gets
-    lines for the user, `progress` the progress, `on_pairs` an image of samples above their nearest training images.
-    Writes nothing but caches.
+    The samples have the seeds `seed` to `seed + n - 1`. They are compared with `n_real` real samples. `reals` selects
+    these: held_out, train or all. The data set is the one the checkpoint was trained on; `data` is its new path if it
+    was moved. If `metrics` is None, every metric that the data allow is computed. If `standing` is true, the batch norm
+    statistics of the generator are first recomputed from its own samples (standing statistics). `log` is called with
+    lines for the user. `on_pairs` is called with an image that shows samples above their nearest training images.
+    Writes no files except caches.
 
-    UsageError if the data are missing, have changed or do not allow what is requested; CheckpointError for samples that
-    are not finite.
+    Raises UsageError if the data are missing, have changed or do not allow the given options. Raises CheckpointError
+    if a sample is not finite.
     """
     dataset, real = _data_of(found, data)
     log(f"data: {dataset.source}")
@@ -102,7 +104,7 @@ def evaluate_checkpoint(
 
 
 def _describe_samples(found: Checkpoint, dataset: Dataset, seeds: range, ema: bool, standing: bool) -> dict[str, Any]:
-    """What the evaluation's JSON file says about the samples of a checkpoint."""
+    """Returns the entries of the evaluation's JSON file that describe the samples of a checkpoint."""
     return {
         "checkpoint": str(found.path.absolute()),
         "sha256": found.sha256,
@@ -116,7 +118,10 @@ def _describe_samples(found: Checkpoint, dataset: Dataset, seeds: range, ema: bo
 
 
 def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
-    """The data set of the checkpoint's run, and its real data. UsageError if the data are missing or have changed."""
+    """Returns the training data set of the checkpoint, and the real data for the comparison.
+
+    Raises UsageError if the data are missing or have changed.
+    """
     config, away = found.config, ""
     if data is not None:
         section = relocate_data(config.dataset, data)
@@ -148,7 +153,10 @@ def _reference(
     progress: ProgressCallback,
     protocol: Protocol = DEFAULT_PROTOCOL,
 ) -> Reference:
-    """Builds the reference of the real samples. UsageError if there are fewer real samples than requested."""
+    """Returns the reference: the features of the real samples for the comparison.
+
+    Raises UsageError if there are fewer real samples than requested, or if the data do not allow a metric.
+    """
     if n is not None and n > real.max_per_side and protocol == DEFAULT_PROTOCOL:
         half = "" if real.held_out is not None else f", half of {len(real.train_unlimited):,}, as {real.why}"
         raise UsageError(
@@ -187,7 +195,10 @@ def evaluate_folders(
     progress: ProgressCallback = no_progress,
     on_pairs: ImageCallback = _ignore_image,
 ) -> EvaluationResult:
-    """Evaluates the images of one folder or zip, `fake`, against another, `real`. Else as `evaluate_checkpoint`."""
+    """Compares the images of the folder or zip `fake` with those of `real`. Returns the metrics and a description.
+
+    The other options have the same meaning as in `evaluate_checkpoint`. Raises UsageError for too few images.
+    """
     protocol = Protocol(reals, n_real)
     folders = read_folders(real, fake, image_size, n or DEFAULT_SAMPLES, fit=fit, extractor=extractor, n_real=n_real)
     data, fakes = folders.real, folders.fake
@@ -256,7 +267,10 @@ def _evaluate(
 
 
 def draw_nearest(found: Memorization, samples: Tensor, reference: Reference) -> Image.Image:
-    """Draws the samples that are nearest to a training image, each above that image; the same for held-out images."""
+    """Returns an image of two parts: samples and held-out images, each above its nearest training image.
+
+    Each part shows at most SHOWN_PAIRS pairs, those with the smallest relative distance.
+    """
     train, count = reference.data.train.samples, len(found.copies)
     held_out, _ = reference.data.held_out_images(count)
     blocks = []

@@ -1,4 +1,6 @@
-"""Computes metrics of generated samples against real ones, each with its interval and floor.
+"""Computes metrics that compare generated samples with real ones, and an interval and a floor for each metric.
+
+The floor is the metric of other real samples in place of the generated ones: the value of a perfect generator.
 
 real = find_real_data(config.dataset, config.image_size, dataset)
 reference = build_reference(real, build_extractor("auto", real), n=2000)
@@ -27,16 +29,17 @@ from gan_cli.evaluation.metrics.resampling import confidence_interval, half_mask
 from gan_cli.evaluation.reference import MAX_PAIRWISE_SAMPLES, ProgressCallback, Reference, no_progress
 
 TOO_FEW_SAMPLES = "too few samples"
-FEW = 100  # samples, below which a share is not known to within some hundredths
+FEW = 100  # with fewer samples than this, the error of a share is more than some hundredths
 WIDE, WIDE_RESAMPLES = 512, 20  # more features than this get fewer resamples, as eigenvalues of a covariance are slow
 MEMORIZATION_SAMPLES = 1000  # samples that are compared with all training images
 PIXELS = "pixels"  # the features of memorization, whatever the extractor
 
 
 class RawMetric(NamedTuple):
-    """A metric of all samples and of each random half of them, `[1 + resamples]`, with its smallest and largest value.
+    """The values of a metric before its interval and floor are known.
 
-    `better` is "lower", "higher" or "".
+    `values` `[1 + resamples]` holds the value for all samples, then the value for each random half of them. `better` is
+    "lower", "higher" or "". `minimum` and `maximum` are the smallest and largest possible values of this metric.
     """
 
     name: str
@@ -73,7 +76,7 @@ def _inception_score(reference: Reference, fake: Features, masks: Tensor) -> lis
 
 
 def _modes(reference: Reference, fake: Features, masks: Tensor) -> list[RawMetric]:
-    """Counts the known modes of points, or the classes that a classifier predicts for images."""
+    """Returns the metrics of the covered modes: known modes of points, or classes that a classifier predicts."""
     modes = reference.data.modes
     if modes is not None:
         counts = [count_modes(fake.features[row], modes.centres, modes.std) for row in masks]
@@ -95,8 +98,8 @@ def _modes(reference: Reference, fake: Features, masks: Tensor) -> list[RawMetri
 class MetricFamily(NamedTuple):
     """Metrics that are computed together, from at most `max_samples` samples.
 
-    `names` maps the option names of `metrics=` to the names of the computed values. `compares` is false for metrics
-    that use no real samples.
+    `compute` returns these metrics. `names` maps each name that `metrics=` accepts to the names of its computed values.
+    `compares` is false for metrics that use no real samples.
     """
 
     compute: Callable[[Reference, Features, Tensor], list[RawMetric]]
@@ -119,7 +122,7 @@ METRIC_FAMILIES = (
 
 
 def available_metrics(reference: Reference) -> tuple[str, ...]:
-    """The option names of the metrics that these data and this extractor allow."""
+    """Returns the names, as `metrics=` accepts them, of the metrics that these data and this extractor allow."""
     names = ["frechet", "kernel", "precision_recall", "density_coverage"]
     is_points = reference.data.train_unlimited.samples.ndim == 2
     has_probabilities = reference.real.probabilities is not None
@@ -139,7 +142,7 @@ REQUIREMENTS = {
 
 
 def check_metrics(reference: Reference, names: Sequence[str]) -> None:
-    """UsageError for a metric that these data or this extractor do not allow."""
+    """Raises UsageError if `names` has a metric that these data or this extractor do not allow."""
     for name in names:
         if name not in available_metrics(reference):
             why = reference.extractor.why
@@ -159,12 +162,13 @@ def compute_metrics(
     resamples: int = 200,
     progress: ProgressCallback = no_progress,
 ) -> list[MetricResult]:
-    """Computes the metrics of `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`, in the order of METRICS.
+    """Computes the metrics in `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`, and returns them.
 
-    The name of a result ends with its extractor, as `frechet-classifier`; memorization always uses pixels, and the
-    modes of points need no extractor. Intervals come from `resamples` random halves; none for fewer than 2. Floors are
-    of `reference.n` samples unless fewer are left, so N should be equal to it. UsageError for a name that these data do
-    not allow.
+    The results have the order of METRIC_FAMILIES; memorization is last. The name of a result ends with the name of the
+    extractor, for example `frechet-classifier`. Memorization always uses pixels, and the modes of points need no
+    extractor. Intervals come from `resamples` random halves of the samples; with fewer than 2 halves there are no
+    intervals. Floors use at most `reference.n` samples, so N should be `reference.n`. Raises UsageError for a name
+    that these data do not allow.
     """
     return evaluate_samples(reference, samples, names, resamples=resamples, progress=progress).metrics
 
@@ -177,7 +181,7 @@ def evaluate_samples(
     resamples: int = 200,
     progress: ProgressCallback = no_progress,
 ) -> SampleEvaluation:
-    """As `compute_metrics`, and which samples are copies if `names` holds memorization."""
+    """Returns the metrics that `compute_metrics` returns. If `names` has memorization, also says which are copies."""
     check_metrics(reference, names)
     families = [family for family in METRIC_FAMILIES if set(family.names) & set(names)]
     results: list[MetricResult] = []
@@ -197,7 +201,7 @@ def evaluate_samples(
 def _compute_family(
     family: MetricFamily, reference: Reference, fake: Features, names: Sequence[str], resamples: int
 ) -> list[MetricResult]:
-    """Computes the metrics of a family that `names` hold, and the family's floors where they are not known yet."""
+    """Returns the metrics of this family that `names` requests. Also computes the floors that are not known yet."""
     started, count = time.perf_counter(), min(len(fake.features), family.max_samples)
     found = family.compute(reference, _first(fake, count), half_masks(count, resamples))
     full_names = {_full_name(raw.name, reference) for raw in found}
@@ -223,7 +227,7 @@ def _first(features: Features, count: int) -> Features:
 
 
 def _full_name(name: str, reference: Reference) -> str:
-    """The name followed by the extractor's. The known modes of points need no extractor."""
+    """Returns `name` followed by the extractor's name. The known modes of points need no extractor."""
     needs_no_extractor = name.startswith("modes/") and reference.data.modes is not None
     return name if needs_no_extractor else f"{name}-{reference.extractor.name}"
 
@@ -236,7 +240,7 @@ def _result(
 
 
 def _note(raw: RawMetric, count: int, features: int) -> str:
-    """A warning of too few samples, or the number of modes for `modes/covered`; else empty."""
+    """Returns a warning if there are too few samples; for `modes/covered`, "of" and the number of modes; else ""."""
     if raw.name == "frechet" and count < 2 * features:
         return f"{TOO_FEW_SAMPLES}: a covariance of {features:,} features needs at least {2 * features:,}"
     if count < FEW:
@@ -248,9 +252,9 @@ def _note(raw: RawMetric, count: int, features: int) -> str:
 
 
 def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallback = no_progress) -> Memorization:
-    """Finds samples that copy training images and samples that repeat each other, among the first samples.
+    """Returns which samples copy training images and which repeat each other.
 
-    `samples` are uint8 images `[N, C, H, W]`; at most MEMORIZATION_SAMPLES of them are used.
+    `samples` are uint8 images `[N, C, H, W]`. At most the first MEMORIZATION_SAMPLES of them are used.
     """
     data = reference.data
     count = min(MEMORIZATION_SAMPLES, len(samples), len(data.train if data.held_out is None else data.held_out))
@@ -267,10 +271,12 @@ def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallbac
 def memorization_metrics(
     found: Memorization, seconds: float, resamples: int = 200, among: int = 0
 ) -> list[MetricResult]:
-    """The shares of samples that copy training images and that repeat each other, and a ratio of distances.
+    """Returns three metrics of memorization.
 
-    `nearest-pixels` is the median distance to the nearest training image over that of held-out images. `among` is the
-    number of training images, `seconds` the time that all three took.
+    `memorized-pixels` is the share of samples that copy training images. `repeated-pixels` is the share of samples that
+    repeat each other. `nearest-pixels` is the median distance from a sample to its nearest training image, divided by
+    the same median for held-out images. `among` is the number of training images. `seconds` is the time that all three
+    metrics took.
     """
     count = len(found.copies)
     masks = half_masks(count, resamples)

@@ -36,7 +36,7 @@ MIN_WIDTH_FOR_BETTER = 90  # of a terminal; the table has no column "better" in 
 
 
 def evaluate(config: EvalConfig) -> int:
-    """Prints the metrics and writes them to a JSON file; for memorization also an image of the nearest pairs."""
+    """Prints the metrics and writes them to a JSON file. Returns exit code 0. Memorization also gives a PNG file."""
     _check_source(config)
     named = output_file(config.out, ".json", "gan-eval")
     check_overwrite(named, [] if named is None else [_pairs_path(named)], config.overwrite)
@@ -79,7 +79,7 @@ def evaluate(config: EvalConfig) -> int:
 
 
 def _check_source(config: EvalConfig) -> None:
-    """UsageError unless the options name either a checkpoint or two folders, and no option of the other kind."""
+    """Raises UsageError unless the options name a checkpoint or folders, without options that only fit the other."""
     if config.metrics == ():
         raise UsageError("metrics=[]: name at least one, or leave it out for all")
     folders = [name for name in ("real", "fake") if getattr(config, name) is not None]
@@ -151,17 +151,17 @@ def _row(metric: MetricResult) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """The value with three or four significant digits."""
+    """Returns the value as text with three or four significant digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.4g}"
 
 
 def _default_folder(path: Path) -> Path:
-    """`<run>/evaluations` for a checkpoint in a run, else the checkpoint's folder."""
+    """Returns `<run>/evaluations` for a checkpoint in a run's folder, else the folder of the checkpoint."""
     return refuse_symlink(path.parent.parent / EVALUATIONS) if path.parent.name == CHECKPOINTS else path.parent
 
 
 def _pairs_path(path: Path) -> Path:
-    """The path of the image of nearest pairs, next to the JSON file."""
+    """Returns the path of the image of nearest pairs, next to the JSON file `path`."""
     return path.with_name(f"{path.stem}_memorization.png")
 
 

@@ -1,4 +1,4 @@
-"""Generates the samples that a generator is evaluated by: with seeds of their own, and classes as in the data set."""
+"""Generates samples for an evaluation. Their seeds are used for nothing else. Classes are drawn from the data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def generate_samples(
     batch_size: int,
     progress: ProgressCallback = no_progress,
 ) -> Tensor:
-    """Generates uint8 images `[len(seeds), C, H, W]`, or points. DivergedError for samples that are not finite."""
+    """Generates a sample for each seed. Returns uint8 images `[N, C, H, W]` or float32 points `[N, 2]`.
+
+    Raises DivergedError if a sample is not finite.
+    """
     conditions = _conditions(config, dataset, seeds)
     fakes: list[Tensor] = []
     for batch in generate(generator, latent_of(config), seeds, batch_size, conditions=conditions):
@@ -41,9 +44,10 @@ def generate_samples(
 
 
 def recompute_batch_norm_statistics(generator: nn.Module, config: Config, dataset: Dataset) -> nn.Module:
-    """A copy of the generator whose batch norm statistics are recomputed from its own samples (standing statistics).
+    """Returns a copy of the generator with batch norm statistics recomputed from its own samples.
 
-    The statistics of an averaged (EMA) generator do not belong to its averaged weights.
+    These are called standing statistics. An averaged (EMA) generator needs them because its stored statistics were
+    measured with other weights than the averaged ones.
     """
     seeds = range(STANDING_SEED, STANDING_SEED + STANDING_BATCHES * STANDING_BATCH)
     conditions = _conditions(config, dataset, seeds)
@@ -57,7 +61,10 @@ def recompute_batch_norm_statistics(generator: nn.Module, config: Config, datase
 
 
 def _conditions(config: Config, dataset: Dataset, seeds: range) -> Tensor | None:
-    """Conditions `[len(seeds), K]` of randomly drawn real samples; None for an unconditional run."""
+    """Returns conditions `[len(seeds), K]`: the labels of randomly drawn real samples, encoded.
+
+    Returns None if the run is unconditional or the data set has no labels.
+    """
     classes = config.classes
     if not classes or dataset.labels is None:
         return None

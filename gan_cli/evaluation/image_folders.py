@@ -1,4 +1,4 @@
-"""Reads two folders or zips of images, real and generated, as data sets of one size for an evaluation."""
+"""Reads two folders or zips for an evaluation, one of real and one of generated images, and gives all one size."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from gan_cli.image_files.listing import BadImageError
 from gan_cli.image_labels.attributes import VERSION
 from gan_cli.image_labels.image_paths import ImageReader, open_images
 
-MEASURED = 500  # images of a folder whose size and colour are read to choose the common size
-MAX_SIDE = 128  # pixels, unless image_size says more
-MAX_INCEPTION_SIDE = 1024  # as Inception resizes images of their full size itself
-MAX_REAL = 50_000  # real images that are read, unless n_real says more
-LISTED_SIZES = 3
+MEASURED = 500  # the size and colour of this many images of a folder are read, to choose the common size
+MAX_SIDE = 128  # largest side in pixels, unless image_size is larger
+MAX_INCEPTION_SIDE = 1024  # the same with extractor=inception, which resizes the images itself
+MAX_REAL = 50_000  # largest number of real images that are read, unless n_real is larger
+LISTED_SIZES = 3  # sizes of a folder that are listed for the user
 
 Size = int | tuple[int, ...]
 Sides = tuple[int, int]  # height and width
 
 
 class FolderSummary(NamedTuple):
-    """The sizes of a folder's first images, and how many of them are grey. `files` counts all images of the folder.
+    """What is known about the images of a folder.
 
-    `key` is the option that named the folder, real or fake.
+    `key` is the option that named the folder, real or fake. `sizes` counts the sizes of the first MEASURED images.
+    `grey` is the number of grey images among these. `files` is the number of all images in the folder.
     """
 
     key: str
@@ -48,17 +49,17 @@ class FolderSummary(NamedTuple):
 
     @property
     def usual(self) -> Sides:
-        """The most frequent size."""
+        """The most frequent size, or (64, 64) if no image could be read."""
         return self.sizes.most_common(1)[0][0] if self.sizes else (64, 64)  # unreadable: building the data set fails
 
     @property
     def inspect_image(self) -> int:
-        """How many images were inspect_image."""
+        """The number of images whose size and colour were read."""
         return self.sizes.total()
 
 
 class Folders(NamedTuple):
-    """The real data and the fakes. `lines` are texts for the user, `fake_files` the number of files in the folder."""
+    """The real data and the fakes. `lines` are lines for the user. `fake_files` is the number of images in `fake`."""
 
     real: RealData
     fake: Dataset
@@ -76,11 +77,12 @@ def read_folders(
     extractor: str = "auto",
     n_real: int | None = None,
 ) -> Folders:
-    """Reads the real images, and `n` of the fakes or as many as there are, all brought to one size by `fit`.
+    """Reads the real images and at most `n` fakes, brings all of them to one size, and returns them.
 
-    The size is `image_size`. By default it is that of the fakes, or if the real images are smaller, the largest size
-    with the fakes' aspect ratio that fits in them. A sub-folder `test` next to `train` is held out; other sub-folders
-    are classes. UsageError names the option at fault.
+    This size is `image_size` if it is given. By default it is the size of the fakes. If the real images are smaller, it
+    is the largest size that fits in the real images and has the aspect ratio of the fakes. `fit` says how images of
+    another aspect ratio are changed: crop, pad or stretch. If `real` has the sub-folders `train` and `test`, the images
+    of `test` are held out. Other sub-folders are classes. Errors name the option that is wrong, `real` or `fake`.
     """
     summaries = _summarize("real", real), _summarize("fake", fake)
     size, why = _common_size(*summaries, image_size, MAX_INCEPTION_SIDE if extractor == "inception" else MAX_SIDE)
@@ -132,7 +134,7 @@ def _summarize(key: str, path: str) -> FolderSummary:
 
 
 def _headers(reader: ImageReader) -> Iterator[tuple[Sides, bool]]:
-    """(height, width), and whether the image is grey, of each of the first images that can be opened."""
+    """Yields ((height, width), is grey) for each of the first MEASURED images. Skips images that cannot be read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for file in reader.listing.files[:MEASURED]:
@@ -141,7 +143,7 @@ def _headers(reader: ImageReader) -> Iterator[tuple[Sides, bool]]:
 
 
 def _common_size(real: FolderSummary, fake: FolderSummary, requested: Size | None, max_side: int) -> tuple[Sides, str]:
-    """The size that all images are resized to, (height, width), and the reason in words."""
+    """Returns the size (height, width) that all images are brought to, and the reason for it in words."""
     if requested is not None:
         height, width = (requested, requested) if isinstance(requested, int) else requested
         return (height, width), "as image_size says"
@@ -161,7 +163,10 @@ def _size_text(sides: Sides) -> str:
 
 
 def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, fit: str) -> list[str]:
-    """A line for each folder whose images change: how many are cut, padded or stretched, shrunk and enlarged."""
+    """Returns a line for each folder whose images change.
+
+    The line says how many images are cropped, padded or stretched, how many are shrunk, and how many are enlarged.
+    """
     lines = []
     for folder in summaries:
         changed = shrunk = enlarged = 0
@@ -181,7 +186,7 @@ def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, f
 
 
 def _change_of_proportions(fit: str, share: float) -> str:
-    """How images were brought to other proportions; `share` as in `Fit`."""
+    """Returns words for how the aspect ratio of images was changed. `share` has the meaning of `Fit.share`."""
     if fit == CROP:
         return f"cut to these proportions ({share:.0%} of each lost)"
     if fit == PAD:
@@ -209,7 +214,10 @@ def _colour_lines(summaries: tuple[FolderSummary, FolderSummary], channels: int)
 
 
 def _class_lines(real: Dataset, fakes: Dataset) -> list[str]:
-    """A warning for the classes (sub-folders) of one side that the other side lacks."""
+    """Returns warnings: one if fakes have classes (sub-folders) that the real images lack, one for the reverse case.
+
+    Returns an empty list if the real images or the fakes have no classes or several attributes.
+    """
     if any(data.labels is None or data.labels.ndim > 1 for data in (real, fakes)):
         return []
     lines = []
@@ -225,7 +233,7 @@ def _class_lines(real: Dataset, fakes: Dataset) -> list[str]:
 
 
 def _overlap_lines(real: str, fake: str, found: RealData, fakes: Dataset, size: Sides) -> list[str]:
-    """A warning if some fakes are equal to real images."""
+    """Returns a warning if some fakes are equal to real images or both folders are the same; else an empty list."""
     if os.path.realpath(os.path.expanduser(real)) == os.path.realpath(os.path.expanduser(fake)):
         return [f"warning: real and fake are the same folder, {one_line(fake)}: the metrics are of real pictures"]
     sides = [data.samples for data in (found.train_unlimited, found.held_out) if data is not None]
@@ -239,7 +247,7 @@ def _overlap_lines(real: str, fake: str, found: RealData, fakes: Dataset, size: 
 
 
 def check_folders(real: str | None, fake: str | None) -> tuple[str, str]:
-    """Returns both paths. UsageError if one is missing."""
+    """Returns (real, fake), the paths of the two folders. Raises UsageError if a path is None."""
     if real is None or fake is None:
         missing, given = ("real", f"fake={fake}") if real is None else ("fake", f"real={real}")
         raise UsageError(f"{missing} is missing: {given} needs another folder to compare with, set {missing}=...")

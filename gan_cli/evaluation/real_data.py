@@ -1,9 +1,11 @@
 """Selects the real samples that fakes are compared with.
 
-By default fakes are compared with held-out real samples, if the data set has a test split. The floor is the score of
-as many training samples against the same held-out samples. A data set without a test split is cut into two halves,
-always the same: fakes are compared with one half, and the other half gives the floor. `Protocol` selects otherwise;
-metrics in papers are usually against all training images.
+If the data set has a test split, fakes are compared by default with real samples of this split (held-out samples). For
+each metric, other real samples are compared with the same samples in place of the fakes. The result is called the
+floor; it shows the value that a perfect generator would get. With a test split, the floor uses training samples.
+A data set without a test split is divided into two halves, always the same ones. Fakes are compared with the first
+half, and the second half gives the floor. A `Protocol` selects other real samples: papers usually compare with all
+training images.
 """
 
 from __future__ import annotations
@@ -26,16 +28,17 @@ from gan_cli.evaluation.metrics.extractors import SampleSubset
 from gan_cli.randomness import generator_for
 
 MIN_SAMPLES = 10
-NO_LIMIT = 10**9  # real samples
-MAX_MISSING_SHARE = 0.05  # of the training images may be of classes that the test split lacks
-HELD_OUT_SPLIT = {"train": "test", "valid": "test", "extra": "test", "unlabeled": "test"}  # by the training split
+NO_LIMIT = 10**9  # a number of real samples that no data set has
+MAX_MISSING_SHARE = 0.05  # largest share of training images whose class the test split may lack
+HELD_OUT_SPLIT = {"train": "test", "valid": "test", "extra": "test", "unlabeled": "test"}  # by training split
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which real samples fakes are compared with: `held_out`, `train` or `all` (both together), and how many.
+    """Selects the real samples that fakes are compared with.
 
-    `n` None means as many as there are fakes for `held_out`, else all.
+    `reals` is held_out, train or all (training and held-out samples together). `n` is the number of real samples. If
+    `n` is None, held_out takes as many real samples as there are fakes, and train and all take every sample.
     """
 
     reals: str = "held_out"
@@ -49,9 +52,10 @@ DEFAULT_PROTOCOL = Protocol()
 class RealData:
     """The real data of a run.
 
-    `train` is what it was trained on, `train_unlimited` the same without `dataset.limit`, `held_out` the test split if
-    there is one; `why` says why not. `modes` are known for some data sets of points. `stacked`: each channel of an
-    image is a digit. `notes` are lines for the user about samples that are left out.
+    `train` is the data set of the training. `train_unlimited` is the same data set without `dataset.limit`. `held_out`
+    is the test split, or None if there is none; then `why` gives the reason. `modes` holds the modes of the
+    distribution for some data sets of points, else None. `stacked` is true if each channel of an image is a digit.
+    `notes` are lines that tell the user about the held-out samples, for example which of them are left out.
     """
 
     train: Dataset
@@ -64,12 +68,12 @@ class RealData:
 
     @property
     def fingerprints(self) -> list[str]:
-        """The fingerprints of the training data and of the held-out data, empty if there are none."""
+        """The fingerprint of the training data, and that of the held-out data ("" if there are none)."""
         return [self.train_unlimited.fingerprint, "" if self.held_out is None else self.held_out.fingerprint]
 
     @property
     def max_per_side(self) -> int:
-        """How many real samples there are at most for the comparison and for the floor each."""
+        """The largest number of real samples that the comparison and the floor can each have by default."""
         return (
             len(self.train_unlimited) // 2
             if self.held_out is None
@@ -77,14 +81,17 @@ class RealData:
         )
 
     def available(self, protocol: Protocol) -> int:
-        """How many real samples there are for the comparison."""
+        """Returns the number of real samples that this protocol has for the comparison."""
         held_out = 0 if self.held_out is None else len(self.held_out)
         if protocol.reals == "held_out":
             return held_out or len(self.train_unlimited) // 2
         return len(self.train_unlimited) + (held_out if protocol.reals == "all" else 0)
 
     def select(self, n: int, protocol: Protocol = DEFAULT_PROTOCOL) -> tuple[SampleSubset, SampleSubset | None]:
-        """The real samples that `n` fakes are compared with, and at most `n` others for the floor, if any are left."""
+        """Returns the real samples that `n` fakes are compared with, and at most `n` other real samples for the floor.
+
+        The second value is None if too few other samples are left.
+        """
         count = min(self.available(protocol), protocol.n or (n if protocol.reals == "held_out" else NO_LIMIT))
         trained = torch.randperm(len(self.train_unlimited), generator=generator_for(0, "reference"))
         whole = (self.train_unlimited.samples,)
@@ -106,9 +113,9 @@ class RealData:
         return SampleSubset(tensors, both[:count]), _unless_few(SampleSubset(tensors, both[count : count + n]))
 
     def held_out_images(self, count: int) -> tuple[Tensor, Tensor | None]:
-        """`count` images that were not trained on, and None; without a test split, training images and their indices.
+        """Returns (`count` held-out images, None). Without a test split, returns training images and their indices.
 
-        Images are uint8 `[count, C, H, W]`; the indices `[count]` are those in `train`.
+        The images are uint8 `[count, C, H, W]`. The indices `[count]` are positions in `train`.
         """
         if self.held_out is not None:
             return self.select(count)[0][:], None
@@ -116,7 +123,7 @@ class RealData:
         return self.train.samples[own], own
 
     def describe(self, n: int, protocol: Protocol = DEFAULT_PROTOCOL) -> str:
-        """Which real samples `n` fakes are compared with, in one line."""
+        """Returns one line that says which real samples the `n` fakes are compared with."""
         noun = "images" if self.train.samples.ndim > 2 else "points"
         if protocol != DEFAULT_PROTOCOL:
             return self._describe_sides(n, protocol, noun)
@@ -137,7 +144,7 @@ class RealData:
 
     @cached_property
     def duplicates(self) -> list[str]:
-        """Lines of text about duplicate images within the training data, and between training and held-out data."""
+        """Lines about duplicates within the training images, and about held-out images that are training images too."""
         return describe_duplicates(
             self.train_unlimited.samples, None if self.held_out is None else self.held_out.samples
         )
@@ -148,12 +155,15 @@ def _unless_few(subset: SampleSubset) -> SampleSubset | None:
 
 
 def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, dataset: Dataset) -> RealData:
-    """Finds the real data for `dataset`, which was built from this section of a run's config."""
+    """Returns the real data for `dataset`: also the data without `dataset.limit`, and the test split if there is one.
+
+    `section` is the section of the run's config from which `dataset` was built.
+    """
     whole = dataset
     if section.limit is not None:
         whole = build_dataset(dataclasses.replace(section, limit=None), image_size)
     split, held_out, why = HELD_OUT_SPLIT.get(getattr(section, "split", "")), None, "they have no test split"
-    if split is not None and dataset.complete:  # else a download has failed already, and would again
+    if split is not None and dataset.complete:  # if not complete, a download failed, and would fail again
         try:
             held_out = build_dataset(dataclasses.replace(section, limit=None, split=split), image_size)
         except GanCliError as error:
@@ -171,9 +181,11 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
 
 
 def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) -> tuple[Dataset | None, str]:
-    """Keeps the held-out samples whose classes the training data have too. Returns also why nothing is left, if so.
+    """Returns the held-out samples whose classes the training data also have, and "".
 
-    With several attributes, or if either side has no classes, all are kept. Adds to `notes` what the user should know.
+    If no sample is left, or if the classes of many training samples are missing, returns None and the reason. If the
+    training data or the held-out data have no classes, or if they have several attributes, all held-out samples are
+    returned. Adds lines for the user to `notes`.
     """
     labels, others = whole.labels, held_out.labels
     foreign = [name for name in held_out.classes if name not in whole.classes]
@@ -201,9 +213,10 @@ def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) ->
 
 
 def _unless_missing(held_out: Dataset, whole: Dataset, notes: list[str]) -> tuple[Dataset | None, str]:
-    """None, with the reason, if the held-out samples lack the classes of many training samples.
+    """Returns `held_out` and "". If it lacks the classes of many training samples, returns None and the reason.
 
-    Fakes of those classes would be compared with real samples of other classes.
+    Otherwise fakes of these classes would be compared with real samples of other classes. Adds a line to `notes` if
+    the held-out samples lack only the classes of few training samples (at most MAX_MISSING_SHARE).
     """
     assert whole.labels is not None
     assert held_out.labels is not None

@@ -1,4 +1,4 @@
-"""Reference statistics: the features of the real samples that fakes are compared with, cached on disk."""
+"""Computes the features of the real samples that fakes are compared with, and caches these features on disk."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol
 from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
 from gan_cli.storage.download import write_atomically
 
-VERSION = 1  # of the cached files; those of other versions are not used
+VERSION = 1  # version of the cached files; a file of another version is not used
 REFERENCE_CACHE = Path("~/.cache/gan-cli/reference")
-MOST_BYTES = 1 << 30
-INCEPTION_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}  # by channels
+MOST_BYTES = 1 << 30  # a larger cache file is not read
+# What Inception sees of an image, by number of channels.
+INCEPTION_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}
 MAX_PAIRWISE_SAMPLES = 10_000  # for metrics whose cost grows with the square of the number of samples
 
 LogCallback = Callable[[str], None]
-ProgressCallback = Callable[[str, int, int], None]  # takes what is counted, how many are done, and of how many
+ProgressCallback = Callable[[str, int, int], None]  # takes what is counted, the number done, and the total number
 
 
 def no_progress(what: str, done: int, count: int) -> None:
@@ -50,10 +51,11 @@ def no_log(line: str) -> None:
 
 
 def build_extractor(name: str, real: RealData, log: LogCallback = no_log) -> Extractor:
-    """Builds the extractor of this name. `auto` is the classifier if the data have classes, else `random`.
+    """Builds and returns the feature extractor called `name`: auto, classifier, random, pixels or inception.
 
-    `random` also replaces a classifier that is no better than guessing. UsageError for an extractor that these data do
-    not allow. `log` takes lines for the user.
+    `auto` selects the classifier if the data have classes, and `random` if not. `random` is also used instead of a
+    classifier that is no better than guessing. For points, the features are the coordinates. `log` is called with
+    lines for the user. Raises UsageError if the data do not allow this extractor.
     """
     labelled = real.train_unlimited.labels is not None and len(real.train_unlimited.classes) > 1
     if real.train_unlimited.samples.ndim == 2:
@@ -101,10 +103,12 @@ def _classifier(real: RealData, log: LogCallback) -> Extractor:
 
 @dataclass
 class Reference:
-    """Features of the real samples (`real`), and of other real samples for the floor (`other`), if any are left.
+    """The features of real samples that fakes are compared with.
 
-    `n` is the number of fakes to compare; by the default protocol also the number of samples in `real` and `other`.
-    `floors` holds the metrics of `other` against `real` by name, as far as they were computed. `key` names the cache.
+    `real` holds the features of these real samples. `other` holds the features of further real samples, or None if none
+    are left. The metrics of `other` compared with `real` are called floors: they show the values that a perfect
+    generator would get. `floors` holds the floors that were computed so far, by metric name. `n` is the number of fakes
+    to compare; with the default protocol, `real` and `other` have `n` samples too. `key` is the name of the cache file.
     """
 
     extractor: Extractor
@@ -126,7 +130,10 @@ class Reference:
 
     @property
     def basis(self) -> dict[str, Any]:
-        """What the metrics are measured on. Metrics with different values here cannot be compared with each other."""
+        """Returns the settings that metric values depend on: data, image shape, extractor and numbers of samples.
+
+        Two metric values can be compared with each other only if these settings are equal for both.
+        """
         data = self.data
         return {
             "data": hashlib.sha256(repr(data.fingerprints).encode()).hexdigest()[:16],
@@ -143,7 +150,7 @@ class Reference:
         return self.data.describe(self.n, self.protocol)
 
     def save_to_cache(self) -> None:
-        """Writes the cache file. It is no error if the folder cannot be written."""
+        """Writes the cache file. If the file cannot be written, nothing happens and nothing is raised."""
         with contextlib.suppress(OSError):
             _save(self, REFERENCE_CACHE.expanduser() / f"{self.key}.safetensors")
 
@@ -155,10 +162,11 @@ def build_reference(
     progress: ProgressCallback = no_progress,
     protocol: Protocol = DEFAULT_PROTOCOL,
 ) -> Reference:
-    """Computes the features of `n` real samples, or of as many as there are, and of the others for the floor.
+    """Returns the reference: features of `n` real samples, and of other real samples for the floors.
 
-    They are read from the cache if it has them; a damaged or foreign file is replaced. With another `protocol` than the
-    default the number of real samples differs from `n`. UsageError for fewer than MIN_SAMPLES samples.
+    If there are fewer than `n` real samples, all of them are used. The features are read from the cache file if it is
+    valid; otherwise they are computed and the cache file is replaced. With another `protocol` than the default, the
+    number of real samples can differ from `n`. Raises UsageError for fewer than MIN_SAMPLES samples.
     """
     n = min(n, real.max_per_side) if protocol == DEFAULT_PROTOCOL else n
     if min(n, real.available(protocol)) < MIN_SAMPLES:
@@ -197,7 +205,11 @@ def _save(reference: Reference, path: Path) -> None:
 def _load(
     path: Path, key: str, n: int, others: int | None
 ) -> tuple[Features, Features | None, dict[str, float]] | None:
-    """Real features, other features and floors from the file; None unless it holds `n` and `others` valid samples."""
+    """Returns (real features, other features, floors) from a cache file, or None if the file is missing or not valid.
+
+    A valid file has this `key`, `n` real samples and `others` other samples. With `others` None, the returned other
+    features are None.
+    """
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None

@@ -2,7 +2,7 @@
 
 Each failure is reported once, with the evidence, an explanation and overrides that help. The monitor depends on the
 lines alone, so a resumed run rebuilds it from `metrics.jsonl`. Thresholds were chosen on some data sets and seeds, and
-tested on others (tests/test_watch.py).
+tested on others (tests/health/test_thresholds.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gan_cli.health.remedies import remedies_for
 Line = Mapping[str, Any]
 Lines = Sequence[Line]  # oldest first; the last is the current one
 
-MAX_LINES = 250  # that are kept
+MAX_LINES = 250  # number of latest lines that are kept
 REQUIRED_KEYS = (  # a line without these is ignored
     "step",
     "loss/discriminator",
@@ -74,7 +74,7 @@ class Rule(NamedTuple):
 
 
 def _lasting(lines: Lines, count: int = LONG) -> Lines:
-    """The last lines: at least `count` of them, over at least LONG_STEPS steps. Empty if there are too few."""
+    """Returns the last lines: at least `count` lines, over at least LONG_STEPS steps. Empty if there are too few."""
     now = lines[-1]["step"]
     for start in range(len(lines) - count, -1, -1):
         if now - lines[start]["step"] >= LONG_STEPS:
@@ -106,7 +106,7 @@ def _few_modes(line: Line, margin: float) -> bool:
 
 
 def _collapses(lines: Lines) -> bool:
-    """Whether fakes were diverse and now have few modes; or were never diverse, and do not improve."""
+    """Returns True if fakes were diverse and now have few modes, or never were diverse and do not improve."""
     if any(not _few_modes(line, DUPLICATES_MARGIN / 2) for line in lines):
         return _few_modes(lines[-1], DUPLICATES_MARGIN)
     long = _lasting(lines, 2 * LONG)
@@ -210,12 +210,12 @@ RULES = (
 
 
 def nonfinite_finding(error: DivergedError, step: int, config: Config) -> Finding:
-    """The finding for NaN or infinite values, which needs no monitor."""
+    """Returns the finding for NaN or infinite values. It comes from `error`, not from the health monitor."""
     return Finding("nonfinite", step, f"{error}. Try {' or '.join(remedies_for('nonfinite', config))}")
 
 
 class HealthMonitor:
-    """Monitors a run. `findings` are those reported so far. `lines` are earlier lines of `metrics.jsonl`."""
+    """Monitors a run. `findings` has the findings so far. `lines` are earlier lines of the run's `metrics.jsonl`."""
 
     def __init__(self, config: Config, lines: Iterable[Line] = ()) -> None:
         self._config = config
@@ -228,7 +228,7 @@ class HealthMonitor:
                 self.findings += [Finding(name, line["step"], line["text"]) for name in line.get("findings", ())]
 
     def observe(self, line: Line) -> list[Finding]:
-        """Takes a line of metrics and returns new findings. Lines of events, or without health metrics, have none."""
+        """Takes a line of metrics and returns the new findings. Returns none for a line without health metrics."""
         if not all(isinstance(line.get(name), int | float) for name in REQUIRED_KEYS):
             return []
         self._lines.append(line)

@@ -1,4 +1,4 @@
-"""Remedies for failures of training: overrides that go with the run's config. Imports no torch."""
+"""Remedies for failures of training: overrides that fit the run's config. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _loss(config: Config) -> str | None:
 
 
 def _distance(config: Config) -> str | None:
-    """The Wasserstein loss with a gradient penalty, which batch norm in D is not compatible with."""
+    """Returns the Wasserstein loss with a gradient penalty, and no batch norm in D: the penalty does not allow it."""
     images, training = len(config.sample_shape) > 1, config.training
     if not images or config.loss.name not in CROSS_ENTROPIES or training.label_smoothing or training.unroll_steps:
         return None
@@ -87,6 +87,6 @@ MAX_REMEDIES = 3
 
 
 def remedies_for(finding: str, config: Config) -> list[str]:
-    """At most MAX_REMEDIES overrides for this finding that go with the config, the most likely to help first."""
+    """Returns at most MAX_REMEDIES overrides for this finding that fit the config, the most likely to help first."""
     overrides = (remedy(config) for remedy in REMEDIES[finding])
     return [override for override in overrides if override is not None][:MAX_REMEDIES]

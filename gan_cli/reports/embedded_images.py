@@ -19,7 +19,7 @@ from gan_cli.storage.run_folder import SAMPLES
 MOST_FRAMES = 60
 LARGEST_SIDE = 1280  # pixels of an embedded image
 MOST_PIXELS = 200_000_000  # decoded for a page, which takes some seconds: 46 grids of 64 images of 256 pixels
-FEWEST_FRAMES = 8  # that are shown even if they have more pixels than that
+FEWEST_FRAMES = 8  # number of frames that are shown even if they have more than MOST_PIXELS
 LARGEST_FRAME = 400_000  # bytes
 LARGEST_SOURCE = 2**30
 WEBP_QUALITY, TRIES = 80, 6  # WebP quality, and how often an image is reduced to fit
@@ -36,7 +36,7 @@ class EmbeddedImage:
 
 
 def list_grids(run: Path, last: float | None = None) -> list[tuple[int, Path]]:
-    """(step, file) of a run's grids, in order. Grids after step `last` are left out: they precede a rollback."""
+    """Returns (step, file) of each grid of a run, by step. Leaves out grids after `last`, which a rollback undid."""
     numbered = [(re.fullmatch(r"step_([0-9]{1,15})", path.stem), path) for path in _files(run / SAMPLES)]
     grids = sorted((int(match[1]), path) for match, path in numbered if match)
     return [(step, path) for step, path in grids if last is None or step <= last]
@@ -50,7 +50,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[EmbeddedImage]:
-    """Embeds evenly chosen grids, the first and last included, in at most `budget` bytes in total."""
+    """Returns evenly spaced grids as embedded images, with the first and the last, in at most `budget` bytes."""
     count = min(len(grids), MOST_FRAMES, max(FEWEST_FRAMES, MOST_PIXELS // max(1, _pixels(grids))))
     if not count or not budget:
         return []
@@ -61,7 +61,7 @@ def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[Embedde
 
 
 def _pixels(grids: Sequence[tuple[int, Path]]) -> int:
-    """The number of pixels of the last grid; 0 if it cannot be read."""
+    """Returns the number of pixels of the last grid, or 0 if it cannot be read."""
     try:
         with _allow_large_images(), Image.open(grids[-1][1]) as image:
             return image.width * image.height
@@ -70,9 +70,10 @@ def _pixels(grids: Sequence[tuple[int, Path]]) -> int:
 
 
 def embed_image(path: Path, most: int, side: int = LARGEST_SIDE) -> EmbeddedImage | None:
-    """Embeds a PNG file, as it is if that takes at most `most` bytes in base64, else as a smaller WebP.
+    """Returns a PNG file as an embedded image of at most `most` bytes of base64 and `side` pixels on each side.
 
-    None if it is no PNG, or if it cannot be made small enough. `side` is the largest side in pixels.
+    A file that is small enough is embedded unchanged. A larger one is embedded as a smaller WebP image. Returns None if
+    the file is no PNG, or if it cannot be made small enough.
     """
     most = most * 3 // 4  # base64 makes data a third larger
     try:

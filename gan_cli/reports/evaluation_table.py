@@ -63,7 +63,7 @@ class EvaluationSection:
 
 
 def read_newest_evaluation(run: Path) -> EvaluationSection | None:
-    """The newest evaluation of a run, if it has one."""
+    """Returns the newest readable evaluation of a run, or None if there is none."""
     evaluated = load_newest_evaluation(run)
     if evaluated is None:
         return None

@@ -28,7 +28,7 @@ HEAD = 4096  # bytes at the start of a page that contain its generator tag
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    """The Jinja environment. Jinja is imported when a page is written, not when a run starts."""
+    """Returns the Jinja environment. Jinja is imported when a page is written, not when a run starts."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -44,7 +44,7 @@ def _environment() -> Environment:
 
 
 def render(template: str, values: dict[str, Any]) -> str:
-    """Renders a page. Its content security policy allows only its own style and script, by their hashes."""
+    """Returns the HTML text of a page. Its security policy (CSP) allows only the page's own style and script."""
     from markupsafe import Markup
 
     own = {name: _read_asset(name) for name in ("style.css", "script.js")}
@@ -72,7 +72,10 @@ def _hash(text: str) -> str:
 
 
 def fit_page_size(build: Callable[[int], str]) -> bytes:
-    """Builds the page with the largest budget for images (in bytes) with which it has at most LARGEST_PAGE bytes."""
+    """Returns the page that `build` makes with the largest image budget that keeps it within LARGEST_PAGE bytes.
+
+    `build` takes the budget, a number of bytes for images. If every budget is too large, the smallest one is used.
+    """
     for budget in BUDGETS:
         page = build(budget).encode("utf-8", errors="replace")
         if len(page) <= LARGEST_PAGE:
@@ -81,13 +84,16 @@ def fit_page_size(build: Callable[[int], str]) -> bytes:
 
 
 def choose_report_path(folder: Path) -> Path:
-    """`report.html` in the folder, or `report-2.html` ... if a file of that name was not written by gan-cli."""
+    """Returns the path of `report.html` in the folder, or of `report-2.html` and so on if gan-cli may not write it."""
     names = [NAME, *(NAME.replace(".", f"-{count}.") for count in range(2, 1000))]
     return next((folder / name for name in names if is_ours(folder / name)), folder / names[-1])
 
 
 def is_ours(path: Path) -> bool:
-    """Whether the path may be written: it does not exist, or is a page whose generator tag is gan-cli's."""
+    """Returns True if gan-cli may write this path.
+
+    Either nothing exists there, or the file is an HTML page whose `<meta name="generator">` says gan-cli.
+    """
     if not os.path.lexists(path):
         return True
     try:
@@ -100,7 +106,7 @@ def is_ours(path: Path) -> bool:
 
 
 def write_page(page: bytes, path: Path) -> Path:
-    """Writes the page atomically and returns its path. StorageError if it cannot be written."""
+    """Writes the page atomically and returns its path. Raises StorageError if it cannot be written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # several processes may write the same page
     try:
         remove_symlink(temporary).write_bytes(page)

@@ -1,4 +1,4 @@
-"""Reads a sweep's `leaderboard.json` safely. Without that file, makes a row of each job's `outcome.json`."""
+"""Reads a sweep's `leaderboard.json`. If the file is missing or invalid, makes one row from each job's outcome file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row: one config with all its seeds, from `jobs` jobs. `folders_by_job` are the existing run folders."""
+    """A row of the leaderboard: one config, with the results of all its seeds.
+
+    `jobs` is the number of jobs with this config. `folders_by_job` maps a job number to its run folder, if it exists.
+    """
 
     config: dict[str, str]
     seeds: tuple[str, ...]
@@ -51,7 +54,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Board:
-    """A leaderboard. `better` is "lower" or "higher", `varied` are the keys that the sweep varies."""
+    """A leaderboard. `better` is "lower" or "higher". `varied` has the config keys that the sweep varies."""
 
     metric: str
     better: str
@@ -63,12 +66,12 @@ class Board:
 
     @property
     def keys(self) -> list[str]:
-        """The keys that the entries differ in."""
+        """All keys in the configs of the entries, at most MOST_KEYS."""
         return list(dict.fromkeys(key for entry in self.entries for key in entry.config))[:MOST_KEYS]
 
 
 def read_board(sweep: Path) -> Board:
-    """Reads the leaderboard of a sweep's folder. Never fails: invalid values are left out."""
+    """Returns the leaderboard of a sweep's folder. Invalid values in the files are left out and raise no error."""
     data = read_json(sweep / LEADERBOARD)
     if isinstance(data, dict) and isinstance(data.get("rows"), list):
         return _from_leaderboard(sweep, data)
@@ -113,7 +116,7 @@ def _entry(sweep: Path, row: Mapping[str, Any]) -> Entry:
 
 
 def _typed(value: Any) -> Any:
-    """The value as it is written on the command line."""
+    """Returns the value as it is written on the command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return "[" + ",".join(text(_typed(each), 60) for each in value) + "]" if isinstance(value, list) else value

@@ -68,7 +68,7 @@ class FindingMark(NamedTuple):
 
 
 def build_run_page(run: Path, home: Path) -> bytes:
-    """Builds the page of a run. Its links are relative to the folder `home`."""
+    """Returns the HTML page of a run. Its links are relative to the folder `home`."""
     record = as_mapping(read_json(run / RECORD))
     lines = empty_on_error(lambda: [line for line in read_metrics(run) if "step" in line])
     lines.sort(key=lambda line: line["step"])
@@ -90,7 +90,7 @@ def build_run_page(run: Path, home: Path) -> bytes:
 
 
 def _bare(run: Path, home: Path) -> dict[str, Any]:
-    """The values of the page if the folder's record is invalid."""
+    """Returns the values for the page of a run whose record is invalid."""
     return _values(run, home, {}, [])
 
 
@@ -123,7 +123,7 @@ def _values(run: Path, home: Path, record: Mapping[str, Any], lines: Sequence[Ma
 
 
 def title_of(run: Path, config: Mapping[str, Any]) -> str:
-    """The name of the run, as `Config.run_name`, for a config that may be invalid."""
+    """Returns the name of the run as `Config.run_name` does, but from a config that may be invalid."""
     parts = [as_mapping(config.get("dataset")), as_mapping(as_mapping(config.get("architecture")).get("generator"))]
     names = [text(part.get("name"), 60) for part in (*parts, as_mapping(config.get("loss")))]
     return text(config.get("name"), 100) or "-".join(name for name in names if name) or text(run.absolute().name, 100)
@@ -161,7 +161,7 @@ def _facts(record: Mapping[str, Any], config: Mapping[str, Any], ended: Mapping[
 
 
 def _best(run: Path) -> list[Row]:
-    """The best checkpoint, if the metrics at the top of the page are its and not the last one's."""
+    """Returns a row about the best checkpoint, or no row if the page shows the metrics of the last checkpoint."""
     chosen = read_best_metrics(run)
     if chosen.best is None:
         return []
@@ -170,7 +170,7 @@ def _best(run: Path) -> list[Row]:
 
 
 def _tiles(lines: Sequence[Mapping[str, Any]], run: Path) -> list[Row]:
-    """The metrics of the best checkpoint, or of the last if there is no best, for the top of the page."""
+    """Returns the metrics for the top of the page: those of the best checkpoint, else the last ones."""
     metrics = read_best_metrics(run).metrics
     tiles = []
     for key in [key for key in sample_metric_keys(lines) if key in metrics][:6]:
@@ -186,7 +186,7 @@ def _tiles(lines: Sequence[Mapping[str, Any]], run: Path) -> list[Row]:
 
 
 def findings_of(record: Mapping[str, Any], lines: Iterable[Mapping[str, Any]], steps: Scale) -> list[FindingMark]:
-    """The findings of the record, and those of `metrics.jsonl` that are not in the record (of a killed run)."""
+    """Returns the findings in the record, and those in `metrics.jsonl` that a killed run did not put in the record."""
     found: dict[tuple[str, int], str] = {}
     for each in map(as_mapping, as_list(record.get("findings"))):
         found[text(each.get("name"), 60), as_int(each.get("since")) or 0] = text(each.get("text"), 600)
@@ -207,7 +207,7 @@ def findings_of(record: Mapping[str, Any], lines: Iterable[Mapping[str, Any]], s
 def _embed_images(
     run: Path, last: float | None, budget: int
 ) -> tuple[EmbeddedImage | None, EmbeddedImage | None, list[EmbeddedImage]]:
-    """Real samples, the last grid, and grids during training."""
+    """Returns the image of real samples, the last grid, and the grids during training."""
     if not budget:
         return None, None, []
     still = int(STILL_SHARE * budget)
@@ -221,7 +221,7 @@ def _embed_images(
 
 
 def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
-    """Settings that differ from the defaults: given by the user, implied by those, chosen at the start of the run."""
+    """Returns the settings that differ from the defaults: first the given ones, then implied, then automatic ones."""
     default = train_config.to_dict(train_config.parse_unvalidated(compose_default("train")))
     recorded = as_mapping(record.get("brought_along"))
     before, command = dict(train_config.flatten(default)), str(record.get("command"))
@@ -295,7 +295,7 @@ def _commands(run: Path, record: Mapping[str, Any], ended: Mapping[str, Any]) ->
 
 
 def _links(run: Path, home: Path) -> list[Link]:
-    """Links to the existing files of the run, relative to the page's folder."""
+    """Returns links to the existing files of the run, relative to the folder `home` of the page."""
     named = {
         METRICS: "metrics of training",
         LOG: "log",

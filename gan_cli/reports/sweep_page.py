@@ -70,13 +70,13 @@ class EntryCard:
 
 
 def list_runs(sweep: Path) -> list[Path]:
-    """The folders of the jobs that started a run, by number."""
+    """Returns the folders of the jobs that started a run, sorted by job number."""
     found = [path.parent for path in sweep.glob(f"*/{RECORD}") if not path.parent.is_symlink()]
     return sorted(found, key=lambda path: (not path.name.isdecimal(), int(path.name) if path.name.isdecimal() else 0))
 
 
 def build_sweep_page(sweep: Path, home: Path) -> bytes:
-    """Builds the page of a sweep. Its links are relative to the folder `home`."""
+    """Returns the HTML page of a sweep. Its links are relative to the folder `home`."""
     board = read_board(sweep)
     names = {folder: _label(folder) for entry in board.entries for folder in entry.folders}
     rows = _rows(board, home, names)
@@ -119,7 +119,7 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def _label(folder: Path) -> str:
-    """The label of a job: its seed if its record has one, else its number."""
+    """Returns the label of a job: its seed if the run's record has a seed, else the name of its folder."""
     record = read_json(folder / RECORD)
     config = record.get("config") if isinstance(record, dict) else None
     seed = text(config.get("seed"), 30) if isinstance(config, dict) else ""
@@ -160,7 +160,7 @@ def _links(sweep: Path, home: Path) -> list[Link]:
 
 
 def _scale(board: Board) -> Scale | None:
-    """The common scale of all rows' values. Intervals that are much wider (from two seeds) are clipped to it."""
+    """Returns the common scale of all rows' values. Much wider intervals (from two seeds) are clipped to this scale."""
     values = [value for entry in board.entries for value in entry.values]
     values += [entry.mean for entry in board.entries if entry.mean is not None]
     if not values:
@@ -192,7 +192,7 @@ def _spread(entry: Entry, scale: Scale | None) -> Spread | None:
 
 
 def _last_grid(entry: Entry, budget: int) -> EmbeddedImage | None:
-    """The last grid of the entry's first run that has one."""
+    """Returns the last sample grid of the first run of this entry that has a grid; None if no run has one."""
     for folder in entry.folders if budget else ():
         grids = list_grids(folder)
         image = embed_image(grids[-1][1], budget, THUMBNAIL) if grids else None
@@ -202,7 +202,7 @@ def _last_grid(entry: Entry, budget: int) -> EmbeddedImage | None:
 
 
 def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> list[tuple[SmallChart, ...]]:
-    """The charts of each row: the losses, and the metric that the sweep is ranked by if the runs logged it."""
+    """Returns the charts of each row: its losses, and the ranking metric if a run logged it more than once."""
     every = [
         line for entry in board.entries[:MOST_SHOWN] for folder in entry.folders[:MOST_LINES] for line in lines[folder]
     ]
@@ -223,7 +223,7 @@ def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> 
 
 
 def _is_curve(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> bool:
-    """Whether a run was evaluated more than once."""
+    """Returns True if the ranking metric was logged more than once in at least one run."""
     return any(len(metric_points(each, board.metric)) > 1 for each in lines.values())
 
 

@@ -20,7 +20,7 @@ from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
 from gan_cli.storage.download import write_atomically
 
-CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")  # the cache
+CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")  # folder of the cache
 CLASSIFIER_VERSION = 3  # of the network and its training; cached classifiers of other versions are not used
 FEATURES = 128
 SIDE = 28  # images are resized to this side
@@ -81,7 +81,7 @@ def train_classifier(
     """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to predict the class of each of their `attributes`.
 
     `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`. `steps` defaults to STEPS. `on_estimate` is called
-    after TIMED_STEPS. UsageError for fewer than 2 samples.
+    after TIMED_STEPS steps. Raises UsageError for fewer than 2 samples.
 
     The result depends on the arguments alone; the caller's random state does not change.
     """
@@ -178,9 +178,9 @@ def load_or_train_classifier(
 ) -> Classifier:
     """Loads the classifier of this data set from the cache `folder`, or trains one and saves it there.
 
-    `steps` and `on_estimate` as for `train_classifier`. A file that is damaged or not such a classifier is replaced. It
-    is no error if the folder cannot be written. If several processes train at once, each uses its own classifier and
-    the last file stays.
+    `steps` and `on_estimate` have the meaning of `train_classifier`. A file that is damaged, or is not a classifier of
+    this data set, is replaced. If the folder cannot be written, the classifier is returned and not saved. If several
+    processes train at once, each returns its own classifier, and the file that is written last stays.
     """
     shape = f"{samples.shape[1]}x{_classes(attributes)}"  # stacks and single digits of the same data set differ in it
     if steps is not None:
@@ -203,7 +203,7 @@ def _save(classifier: Classifier, path: Path, fingerprint: str) -> None:
 
 
 def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifier | None:
-    """The classifier in the file, or None if it is not one of this data set. The file cannot run code."""
+    """Returns the classifier in the file, or None if the file is missing, damaged or of other data."""
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None

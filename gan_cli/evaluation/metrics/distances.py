@@ -31,7 +31,7 @@ class Gaussian:
 
 
 def fit_gaussian(features: Tensor) -> Gaussian:
-    """Fits a Gaussian to features `[N, F]`. ValueError for fewer than 2 rows."""
+    """Returns a Gaussian fitted to features `[N, F]`. Raises ValueError for fewer than 2 rows."""
     if len(features) < 2:
         raise ValueError("a covariance needs at least 2 samples of each")
     features = features.double()
@@ -42,7 +42,7 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
     """The Frechet distance between the Gaussians fitted to features `[N, F]` and `[M, F]`.
 
     |mean - mean'|^2 + tr(C + C' - 2 (C C')^(1/2)), at least 0 (Dowson and Landau, 1982; for GANs 1706.08500). Computed
-    in float64. ValueError for fewer than 2 rows.
+    in float64. Raises ValueError for fewer than 2 rows.
     """
     return frechet_between(fit_gaussian(one), fit_gaussian(other))
 
@@ -62,8 +62,9 @@ def frechet_distances(real: Gaussian, fake: Tensor, masks: Tensor) -> Tensor:
 def kernel_distance(one: Tensor, other: Tensor) -> float:
     """The squared maximum mean discrepancy (MMD) of features `[N, F]` and `[M, F]`, with the kernel (x.y / F + 1)^3.
 
-    KID if the features are Inception's (1801.01401). The unbiased estimate: 0 on average for equal distributions, and
-    sometimes a little below 0. Computed in float64 of all pairs. ValueError for fewer than 2 rows.
+    With Inception features this is KID (1801.01401). The estimate is unbiased: 0 on average for equal
+    distributions, and sometimes a little below 0. Computed in float64 from all pairs.
+    Raises ValueError for fewer than 2 rows.
     """
     return kernel_distances(one, other, torch.ones(1, len(other), dtype=torch.bool)).item()
 
@@ -100,17 +101,22 @@ def _cubed(values: Tensor) -> Tensor:
 
 
 class PrecisionRecall(NamedTuple):
-    """Shares from 0 to 1: of fakes inside the manifold of the reals, and of reals inside the manifold of the fakes."""
+    """Two shares from 0 to 1.
+
+    `precision` is the share of fakes inside the manifold of the reals. `recall` is the share of reals inside the
+    manifold of the fakes.
+    """
 
     precision: float
     recall: float
 
 
 def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> PrecisionRecall:
-    """Improved precision and recall of features `[N, F]` and `[M, F]` (1904.06991).
+    """Returns improved precision and recall of features `[N, F]` and `[M, F]` (1904.06991).
 
-    A sample is inside the manifold of a set if, for some member of the set, it is not farther from it than that
-    member's `neighbours`-th nearest other member. ValueError if a set has no more than `neighbours` members.
+    Each member of a set has a radius: the distance to its `neighbours`-th nearest other member. A sample is inside the
+    manifold of the set if its distance to at least one member is at most the radius of that member. Raises ValueError
+    if a set has no more than `neighbours` members.
     """
     if min(len(real), len(fake)) <= neighbours:
         raise ValueError(f"a sample needs {neighbours} neighbours other than itself")

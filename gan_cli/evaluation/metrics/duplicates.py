@@ -11,16 +11,16 @@ MAX_BYTES_AT_START = 1 << 28  # the same limit when a run starts
 
 
 def image_digests(samples: Tensor, most: int = MOST_BYTES) -> list[bytes] | None:
-    """A hash of each image, equal for equal pixels. None for points, and for more than `most` bytes of images."""
+    """Returns a hash of each image; equal images have equal hashes. Returns None for points and above `most` bytes."""
     if samples.ndim == 2 or samples.nbytes > most:
         return None
     return [hashlib.blake2b(image.contiguous().numpy().data, digest_size=16).digest() for image in samples]
 
 
 def describe_duplicates(train: Tensor, held_out: Tensor | None = None, most: int = MOST_BYTES) -> list[str]:
-    """Lines of text about duplicates in `train`, and about held-out images that are in `train` too.
+    """Returns lines about duplicates in `train`, and about held-out images that are also in `train`.
 
-    An empty list if there are none, or if the images are more than `most` bytes.
+    The list is empty if there are none. Images of more than `most` bytes are not examined.
     """
     train_digests = image_digests(train, most)
     lines = []
@@ -35,6 +35,6 @@ def describe_duplicates(train: Tensor, held_out: Tensor | None = None, most: int
 
 
 def count_shared(some: list[bytes], among: list[bytes]) -> int:
-    """How many of `some` occur in `among`."""
+    """Returns how many elements of `some` occur in `among`."""
     known = set(among)
     return sum(each in known for each in some)

@@ -60,8 +60,8 @@ class SampleSubset:
 class Extractor:
     """Computes features. `extract_batch` takes uint8 images `[N, C, H, W]` or points `[N, D]`.
 
-    Extractors with the same `key` give the same features. `accuracy` is that of the classifier, if it is one. `why`
-    says why it is not the requested extractor, if so.
+    Extractors with the same `key` give the same features. `accuracy` is the accuracy of the classifier, or None for
+    other extractors. If this extractor replaces the requested one, `why` gives the reason.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Extractor:
 
     @torch.no_grad()
     def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = _no_progress) -> Features:
-        """The features of all samples, computed in batches."""
+        """Returns the features of all samples, computed in batches."""
         batches = [self.extract_batch(part) for part in _batches(samples, progress)]
         probabilities = [part.probabilities for part in batches if part.probabilities is not None]
         features = torch.cat([part.features for part in batches])
@@ -141,8 +141,9 @@ def build_random_extractor(channels: int) -> Extractor:
 def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked: bool = False) -> Extractor:
     """Builds an extractor of a classifier's features (inputs of its last layer) and class probabilities.
 
-    `one_of`: an image has one class. With several attributes (false) there are no probabilities. `stacked`: each
-    channel is classified as one digit; the features are concatenated, and the class is the number that the digits form.
+    `one_of` is true if an image has one class; if it has several attributes, there are no probabilities. If `stacked`
+    is true, each channel is classified as one digit. The features of the digits are concatenated, and the class is the
+    number that the digits form.
     """
     network = classifier.network
     assert isinstance(network, nn.Sequential)

@@ -32,9 +32,9 @@ MIN_DISTANCE_RATIO = 0.2  # of held-out images' median distance; new images are 
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest other image of each image: its distance, its index, and its relative distance, `[N]` each.
+    """The nearest other image of each of N images: `distance`, `index` and `relative_distance`, each `[N]`.
 
-    The relative distance is the distance over the mean distance of the next FOLLOWING neighbours, 0 to 1.
+    The relative distance is the distance divided by the mean distance to the next FOLLOWING neighbours, from 0 to 1.
     """
 
     distance: Tensor
@@ -49,10 +49,12 @@ def find_nearest(
     progress: CountCallback = _no_progress,
     beyond: float | None = None,
 ) -> Nearest:
-    """Finds the nearest of `among` for each image. Both are uint8 `[., C, H, W]`, downscaled to MOST_VALUES values.
+    """Returns, for each of `images`, the nearest image in `among`.
 
-    `among` holds at least 2 images. `self_index` `[N]` is the index of each image itself in `among`, which is left out.
-    With `beyond`, images at that distance or nearer are left out too; the distance is infinite if none is left.
+    `images` and `among` are uint8 `[., C, H, W]`; they are compared after downscaling to MOST_VALUES values. `among`
+    has at least 2 images. `self_index` `[N]` is the position of each image itself in `among`; that position is left
+    out. If `beyond` is given, images in `among` at this distance or nearer are left out too. If none is left, the
+    distance is infinite.
     """
     queries = downscale(images, MOST_VALUES)
     count = min(FOLLOWING + 1, len(among) - (self_index is not None))
@@ -90,11 +92,12 @@ def _squared_distances(rows: Tensor, others: Tensor) -> Tensor:
 class Memorization:
     """Which of N samples are copies of training images and which repeat other samples.
 
-    `copies`, bool `[N]`: the relative distance to the nearest training image is at most the COPY_QUANTILE of that of
-    held-out images. `repeats`, bool `[N]`: the distance to the nearest other sample is at most the COPY_QUANTILE of the
-    distance from a held-out image to the nearest other held-out image. For both quantiles, and in `held_out_distance`,
-    the duplicates of a held-out image do not count. `distance` `[N]` is to the nearest training image. `duplicates` is
-    how many held-out images have a duplicate among the training images.
+    `copies`, bool `[N]`, is true if the relative distance from a sample to its nearest training image is at most the
+    COPY_QUANTILE of the same distances of held-out images. `repeats`, bool `[N]`, is true if the distance from a sample
+    to its nearest other sample is at most the COPY_QUANTILE of the distances between a held-out image and its nearest
+    other held-out image. `distance` `[N]` is the distance from a sample to its nearest training image, and
+    `held_out_distance` the same for held-out images. Duplicates of a held-out image are ignored in `held_out_distance`
+    and in both quantiles. `duplicates` is the number of held-out images that have a duplicate in the training images.
     """
 
     copies: Tensor
@@ -107,7 +110,7 @@ class Memorization:
 
     @property
     def ratio(self) -> float:
-        """The median distance of samples to training images over that of held-out images; about 1 for new images."""
+        """The median of `distance` divided by the median of `held_out_distance`. About 1 for new images."""
         return (self.distance.median() / self.held_out_distance.median().clamp_min(1e-12)).item()
 
     @property
@@ -137,9 +140,9 @@ class Memorization:
 def detect_memorization(
     fakes: Tensor, train: Tensor, held_out: Tensor, self_index: Tensor | None, progress: CountCallback
 ) -> Memorization:
-    """Compares N fakes with the training images. `fakes` and `held_out` are uint8 `[N, C, H, W]`.
+    """Returns which fakes copy training images and which repeat each other. All images are uint8 `[., C, H, W]`.
 
-    `self_index` as for `find_nearest`, if the held-out images are part of `train`.
+    If the held-out images are part of `train`, `self_index` gives their positions in `train`.
     """
     fake_nearest = find_nearest(fakes, train, progress=progress)
     held_out_nearest = find_nearest(held_out, train, self_index)
@@ -159,9 +162,10 @@ def detect_memorization(
 
 
 def _beyond_duplicates(found: Nearest, images: Tensor, among: Tensor, self_index: Tensor | None) -> tuple[Nearest, int]:
-    """Replaces the nearest image of each duplicate by the nearest that is no duplicate. Returns also their number.
+    """Returns `found` without duplicates, and the number of images whose nearest image was a duplicate.
 
-    `found` are the nearest of `images` in `among`. An image that has only duplicates keeps its nearest.
+    `found` has the nearest image in `among` for each of `images`. If that is a duplicate, it is replaced by the nearest
+    image that is no duplicate. An image that has only duplicates keeps its nearest image.
     """
     limit = DUPLICATE_RMS * math.sqrt(downscale(images[:1], MOST_VALUES).shape[1])
     is_duplicate = (found.distance <= limit) & (found.relative_distance <= DUPLICATE_RELATIVE_DISTANCE)
@@ -178,5 +182,5 @@ def _beyond_duplicates(found: Nearest, images: Tensor, among: Tensor, self_index
 
 
 def _copy_threshold(values: Tensor) -> Tensor:
-    """The COPY_QUANTILE of the values, a scalar."""
+    """Returns the COPY_QUANTILE of the values, a scalar."""
     return values.quantile(COPY_QUANTILE)

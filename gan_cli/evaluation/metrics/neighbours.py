@@ -17,12 +17,13 @@ ROWS_AT_ONCE = 1000
 
 
 class NeighbourMetrics(NamedTuple):
-    """Metrics of R subsets of the fakes, `[R]` each. All are shares but density, which is 1 for equal densities.
+    """Metrics of R subsets of the fakes, each `[R]`. Precision, recall and coverage are shares from 0 to 1.
 
-    With k = DENSITY_NEIGHBOURS, the neighbourhood of a real sample reaches to its k-th nearest other real sample.
-    Precision and recall: as `distances.precision_recall`. Density: the mean number of neighbourhoods that contain a
-    fake, over k. Coverage: the share of neighbourhoods that contain a fake; about 1 - 2^-k for two sets of equal size
-    from the same distribution.
+    Precision and recall are defined in `distances.precision_recall`. For density and coverage, the neighbourhood of a
+    real sample reaches to its k-th nearest other real sample, with k = DENSITY_NEIGHBOURS. Density is the number of
+    neighbourhoods that contain a fake, averaged over the fakes and divided by k; 1 for equal densities. Coverage is the
+    share of neighbourhoods that contain at least one fake; about 1 - 2^-k for two sets of equal size from the same
+    distribution.
     """
 
     precision: Tensor

@@ -1,4 +1,4 @@
-"""Confidence intervals of metrics, from the same metric of random halves of the samples."""
+"""Confidence intervals of metrics. The same metric is computed for random halves of the samples."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Z = 1.96  # standard deviations on each side of 95 % of a Gaussian
 
 
 def half_masks(count: int, resamples: int, seed: int = 0) -> Tensor:
-    """Masks, bool `[1 + resamples, count]`: the first row has all samples, the others random halves without repeats.
+    """Returns masks, bool `[1 + resamples, count]`. The first row selects all samples, each other row a random half.
 
-    The usual bootstrap draws with replacement, and repeated samples make several of these metrics worse: they narrow
-    the covariance of a Frechet distance and make a sample its own neighbour, so every resample would score worse than
-    the samples do. A half has no repeats, and the metric varies between halves as much as it varies between sets of
-    `count` samples (half-sampling; Politis and Romano, 1994: the variance for n/2 samples is twice as large, and
-    drawing them from the same n samples halves it).
+    The usual bootstrap draws with replacement. Repeated samples make several of these metrics worse: they narrow the
+    covariance in a Frechet distance, and they make a sample its own neighbour. Every resample would then score worse
+    than the original samples. A half has no repeats. Two effects cancel: with n/2 samples the variance is twice as
+    large, but the halves come from the same n samples, which divides it by two. So the metric varies between halves as
+    much as between sets of `count` samples (half-sampling; Politis and Romano, 1994).
     """
     masks = torch.zeros(1 + resamples, count, dtype=torch.bool)
     masks[0] = True
@@ -29,14 +29,15 @@ def half_masks(count: int, resamples: int, seed: int = 0) -> Tensor:
 
 
 def confidence_interval(values: Tensor, least: float = -math.inf, most: float = math.inf) -> tuple[float, float] | None:
-    """The 95 % interval around the first of `values` `[1 + resamples]`, clipped to `least` and `most`.
+    """Returns the 95 % interval around the first of `values` `[1 + resamples]`, clipped to `least` and `most`.
 
-    None for fewer than 2 halves. The interval estimates the scores of other samples from the same generator against the
-    same real samples. The mean of the halves differs from the whole by the metric's bias, so only their standard
-    deviation is used. The interval is too wide where the two distributions are the same: for Fashion-MNIST's training
-    images against its test images it was 1.5 times too wide for Frechet distance (30 sets of 1,000; 1.9 times for 12
-    sets of 5,000), 1.6 for coverage and 1.4 for kernel distance. For a generator's samples all intervals were right to
-    within a quarter, Frechet distance of 20 sets of 5,000 to within a tenth.
+    Returns None for fewer than 2 halves. The interval estimates the metric of other samples from the same
+    generator, compared with the same real samples. The mean over the halves has another bias than the metric of all
+    samples, so only the standard deviation of the halves is used. If both distributions are the same, the interval is
+    too wide. For Fashion-MNIST's training images compared with its test images, it was 1.5 times too wide for Frechet
+    distance (30 sets of 1,000; 1.9 times for 12 sets of 5,000), 1.6 times for coverage and 1.4 times for kernel
+    distance. For a generator's samples, all intervals were right to within a quarter. For the Frechet distance of 20
+    sets of 5,000 samples, they were right to within a tenth.
     """
     if len(values) < 3:
         return None
@@ -45,7 +46,10 @@ def confidence_interval(values: Tensor, least: float = -math.inf, most: float = 
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` independent samples (Wilson, 1927). Not empty for shares of 0 and 1."""
+    """Returns the 95 % interval (low, high) of a share of `count` independent samples (Wilson, 1927).
+
+    For a share of 0 or 1 the interval has a width greater than 0 too.
+    """
     middle, width = share + Z**2 / (2 * count), Z * math.sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2)
     low, high = ((middle + side * width) / (1 + Z**2 / count) for side in (-1, 1))
     return max(0.0, min(share, low)), min(1.0, max(share, high))
