@@ -53,7 +53,7 @@ class FolderSummary(NamedTuple):
         return self.sizes.most_common(1)[0][0] if self.sizes else (64, 64)  # unreadable: building the data set fails
 
     @property
-    def inspect_image(self) -> int:
+    def measured(self) -> int:
         """The number of images whose size and colour were read."""
         return self.sizes.total()
 
@@ -86,7 +86,7 @@ def read_folders(
     """
     summaries = _summarize("real", real), _summarize("fake", fake)
     size, why = _common_size(*summaries, image_size, MAX_INCEPTION_SIDE if extractor == "inception" else MAX_SIDE)
-    channels = 1 if summaries[0].inspect_image and summaries[0].grey == summaries[0].inspect_image else 3
+    channels = 1 if summaries[0].measured and summaries[0].grey == summaries[0].measured else 3
     section = _section(real, channels, max(MAX_REAL, n_real or 0), fit)
     dataset = _build("real", section, size)
     fakes = _build("fake", _section(fake, channels, n, fit), size)
@@ -180,7 +180,7 @@ def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, f
         changes = [f"{changed:,} {_change_of_proportions(fit, share / changed)}"] if changed else []
         changes += [f"{count:,} {verb}" for count, verb in ((shrunk, "shrunk"), (enlarged, "enlarged")) if count]
         if changes:
-            of = f" (of the first {folder.inspect_image:,})" if folder.inspect_image < folder.files else ""
+            of = f" (of the first {folder.measured:,})" if folder.measured < folder.files else ""
             lines.append(f"size: {folder.key}: {_list_sizes(folder.sizes)}{of}; {', '.join(changes)}")
     return lines
 
@@ -205,10 +205,10 @@ def _list_sizes(sizes: Counter[Sides]) -> str:
 
 def _colour_lines(summaries: tuple[FolderSummary, FolderSummary], channels: int) -> list[str]:
     _, fake = summaries
-    coloured = fake.inspect_image - fake.grey
+    coloured = fake.measured - fake.grey
     if channels == 1 and coloured:
         return [f"warning: {coloured:,} fakes have colours and are turned grey, as the real pictures are"]
-    if channels == 3 and fake.inspect_image and not coloured:
+    if channels == 3 and fake.measured and not coloured:
         return ["warning: the fakes are grey, the real pictures are not"]
     return []
 
