@@ -4,8 +4,8 @@
 
 All errors are subclasses of `gan_cli.errors.GanCliError`. UsageError means that a key or value is wrong.
 CheckpointError means that a file cannot be loaded. DivergedError and CollapsedError mean that a run failed.
-StorageError means that a file or folder cannot be read or written. The message of an error is one line that says what to change. No function
-raises SystemExit.
+StorageError means that a file or folder cannot be read or written. The message of an error is one line that says what
+to change. No function raises SystemExit.
 """
 
 from __future__ import annotations
