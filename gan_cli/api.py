@@ -2,9 +2,10 @@
 
     from gan_cli.api import evaluate, load_generator, sample, train
 
-Errors are `gan_cli.errors.GanCliError`: UsageError for a wrong key or value, CheckpointError for a file that cannot be
-loaded, DivergedError and CollapsedError for a run that failed, StorageError for a file or folder that cannot be read or
-written. The message is one line that says what to change. No function raises SystemExit.
+All errors are subclasses of `gan_cli.errors.GanCliError`. UsageError means that a key or value is wrong.
+CheckpointError means that a file cannot be loaded. DivergedError and CollapsedError mean that a run failed.
+StorageError means that a file or folder cannot be read or written. The message of an error is one line that says what
+to change. No function raises SystemExit.
 """
 
 from __future__ import annotations
@@ -46,14 +47,15 @@ STOPPED_BY_USER = 128 + signal.SIGINT
 def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
     """Trains as `gan-train` does and returns the run's folder.
 
-    `config` is a list of overrides as on the command line, `["experiment=ring", "steps=500"]`; a mapping of the same
-    keys, `{"experiment": "ring", "training.ema_decay": 0.99}`, in which sections may be mappings too; or a whole
-    `Config`, such as that of a loaded generator. Keys that are not given have their defaults; nothing is read from
-    `sys.argv`. The run logs to the standard output and to its folder.
+    `config` may be a list of overrides as on the command line, such as `["experiment=ring", "steps=500"]`. It may be a
+    mapping of the same keys, such as `{"experiment": "ring", "training.ema_decay": 0.99}`, and a section in the mapping
+    may be a mapping too. Or it is a complete `Config`, such as `config` of a loaded generator. Keys that are not given
+    have their defaults. The function does not read `sys.argv`. The run logs to the standard output and to its folder.
 
-    UsageError, before anything is written, for a wrong key or value. DivergedError or CollapsedError if the run fails.
-    KeyboardInterrupt after Ctrl-C; the state is saved, and `["resume=<its folder>"]` continues. After TERM or USR1 the
-    state is saved too and the folder is returned; `ended` in its `config.json` is then `stopped`.
+    Raises UsageError, before it writes anything, if a key or value is wrong. Raises DivergedError or CollapsedError if
+    the run fails. Raises KeyboardInterrupt after Ctrl-C: the run has then saved its state, and
+    `train(["resume=<folder of the run>"])` continues it. After the signals TERM or USR1 the function saves the state
+    and returns the folder; the value of `ended` in `config.json` of the folder is then `stopped`.
     """
     if isinstance(config, Config):
         from gan_cli.config.compose import groups
@@ -82,16 +84,18 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
 def load_generator(
     path: str | os.PathLike[str], *, ema: bool = True, device: str | torch.device = "cpu"
 ) -> LoadedGenerator:
-    """Loads the generator of a checkpoint, of a run by its folder or name (the newest checkpoint), or of an export.
+    """Loads a generator from a checkpoint, from a run, or from an export that `gan-export format=safetensors` wrote.
 
-    Its `network(latents, condition)` takes float32 latents `[N, latent.dim]` and a condition: None if `classes` is
-    empty, else `[N, len(classes)]` with a 1 in the column of each requested class. It returns images `[N, C, H, W]` in
-    [-1, 1] or points `[N, 2]`. Exports are those of `gan-export format=safetensors`.
+    A run is named by its folder or by its name. The function then loads the best checkpoint of the run, or the newest
+    one if the run has no best checkpoint. If `ema` is true and the checkpoint has an averaged generator, the function
+    loads the averaged generator. It verifies the file before it loads it, and nothing in the file can run code.
 
-    `ema` takes the averaged generator if there is one. The file is verified first; nothing in it can run code.
+    Returns a LoadedGenerator. Its `network(latents, condition)` takes float32 latents `[N, latent.dim]` and a
+    condition. The condition is None if `classes` is empty; otherwise it is `[N, len(classes)]` with a 1 in the column
+    of each requested class. The network returns images `[N, C, H, W]` in [-1, 1], or points `[N, 2]`.
 
-    CheckpointError for a file that is missing, damaged, foreign or of another shape; UsageError for `ema=False` if an
-    export holds only the averaged generator.
+    Raises CheckpointError if the file is missing, is damaged, was not written by gan-cli, or holds tensors of other
+    shapes. Raises UsageError if `ema` is false and an export holds only the averaged generator.
     """
     from gan_cli.sampling import load_generator as loading
 
@@ -106,15 +110,18 @@ def sample(
     truncation: float | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """Generates one sample per seed: float32 images `[len(seeds), C, H, W]` in [-1, 1] or points `[len(seeds), 2]`.
+    """Generates one sample for each seed.
 
-    The samples are on the CPU. A seed (0 to 2**62) always gives the same sample, with any `batch_size`, in
-    `gan-sample` too. `labels` are the requested classes: one label for all seeds, in the syntax of `label=` ("cat";
-    "red,small" for two attributes; "cat,dog" divides the seeds between both) or the number of a class, counted from 0;
-    or a sequence with one label for each seed. Without `labels` the seeds are divided evenly among all classes.
-    `truncation` is the largest absolute value of a latent, in standard deviations.
+    Returns float32 images `[len(seeds), C, H, W]` in [-1, 1], or points `[len(seeds), 2]`, on the CPU. A seed is a
+    whole number from 0 to 2**62. A seed always gives the same sample, with any `batch_size`, and also in `gan-sample`.
 
-    UsageError for labels that the generator does not have, or invalid seeds.
+    `labels` is one label for all seeds, or a sequence with one label for each seed. A label is the number of a class,
+    counted from 0, or a text in the syntax of the option `label=`: "cat" is one class, "red,small" is one class of each
+    of two attributes, and "cat,dog" uses `cat` for the first half of the seeds and `dog` for the second half. If
+    `labels` is None, the seeds are divided evenly among all classes. `truncation` is the largest absolute value of a
+    latent, in standard deviations if the latents are normal; None draws them from the whole distribution.
+
+    Raises UsageError if the generator does not have the requested classes, or if a seed or another value is invalid.
     """
     from gan_cli.sampling import load_generator as loading
 
@@ -139,21 +146,23 @@ def evaluate(
     data: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu",
 ) -> EvaluationResult:
-    """Evaluates samples of a checkpoint against its data, as `gan-eval ckpt=` does; writes nothing but caches.
+    """Compares samples of a checkpoint with real samples, as `gan-eval ckpt=` does. Writes only cache files.
 
-    `path` is a checkpoint, or a run by its folder or name. `metrics` are names such as `["frechet", "modes"]`, None for
-    all that the data allow. `extractor` is classifier, random, pixels, inception or auto. `n` samples of the seeds from
-    `seed` on are compared with as many held-out ones, or with `n_real` of `reals` (held_out, train, all). Intervals
-    come from `resamples` random halves; 0 for none. `data` is the place of data that were moved. The result has
-    `figures`, each with `name`, `value`, 95 % `interval`, `floor` (the value of real samples), `n` and `reals`, and
-    `about`, which describes the evaluation.
+    `path` is a checkpoint, or the folder or name of a run. `metrics` lists names such as `["frechet", "modes"]`; None
+    computes all metrics that the data allow. `extractor` is classifier, random, pixels, inception or auto. The `n`
+    generated samples have the seeds from `seed` on. `reals` (held_out, train or all) says which real samples they are
+    compared with, and `n_real` says how many; the default is `n`. The intervals come from `resamples` random halves of
+    the samples; 0 computes no intervals. `data` is the new path of data that were moved.
 
-    Without `path`, the images of a folder or zip `fake` are compared with those of `real` at the size `image_size`,
-    brought to it by `fit` (crop, pad, stretch), as by `gan-eval real= fake=`; `seed`, `ema`, `data` and `device` are
-    for checkpoints only.
+    Without `path`, compares the images of `fake` with those of `real`, as `gan-eval real= fake=` does. Each is a folder
+    or a zip. All images get the size `image_size` by the method `fit` (crop, pad or stretch). `seed`, `ema`, `data` and
+    `device` are used for checkpoints only.
 
-    CheckpointError for a file that cannot be loaded; UsageError for data that are missing or do not allow a metric, and
-    for names and numbers that the command would refuse.
+    Returns a result with `figures` and `about`, which describes the evaluation. Each figure has a `name`, a `value`,
+    a 95 % `interval`, a `floor` (the value that real samples would have), `n` and `reals`.
+
+    Raises CheckpointError if a file cannot be loaded. Raises UsageError if data are missing or do not allow a metric,
+    or if the command would refuse a name or a number.
     """
     options = parse_evaluation_options(
         ckpt=path, real=real, fake=fake, image_size=image_size, fit=fit, metrics=metrics, extractor=extractor, n=n,
@@ -163,7 +172,7 @@ def evaluate(
 
 
 def _evaluate(options: EvalConfig, device: str | torch.device) -> EvaluationResult:
-    """Evaluates a checkpoint, or compares two folders of images if there is none."""
+    """Evaluates the checkpoint that `options.ckpt` names. If `ckpt` is None, compares two folders of images."""
     import torch
 
     from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders

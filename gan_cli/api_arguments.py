@@ -21,11 +21,12 @@ UNQUOTED = re.compile(r"[\w./+-]+")  # values that need no quotes in Hydra's gra
 
 
 class ResolvedConfig(NamedTuple):
-    """A validated config and where its values come from.
+    """A config and a description of where its values come from.
 
-    `named` are the dotted keys that the user set, `implied` the values that other choices set, `from_recipe` the keys
-    of `implied` that the recipe set. `recipe` is the recipe and the reason for it. `overrides` compose to this config;
-    None if there are none.
+    `named` lists the dotted keys that the user set. `implied` maps dotted keys to the values that other options of the
+    user set. `from_recipe` lists the keys of `implied` that the recipe (a set of values that suits the data) set.
+    `recipe` holds the name of the recipe and the reason for choosing it. `overrides` are command-line words from which
+    Hydra composes this config; None if they are not known.
     """
 
     config: Config
@@ -37,7 +38,11 @@ class ResolvedConfig(NamedTuple):
 
 
 def read_overrides(overrides: Sequence[str]) -> ResolvedConfig:
-    """Composes and validates the config of a `gan-train` command line, as far as that is possible without its data."""
+    """Composes and checks the config of a `gan-train` command line, without reading the training data.
+
+    Returns the config and a description of where its values come from. If the overrides resume a run, the config is
+    composed from the overrides of that run too. Raises UsageError if a key or value is wrong.
+    """
     from gan_cli.config.compose import compose_command
     from gan_cli.launch import resume_changes
 
@@ -51,14 +56,18 @@ def read_overrides(overrides: Sequence[str]) -> ResolvedConfig:
     composed = compose_command("train", overrides)
     parsed = train_config.parse_unvalidated(composed.data)
     train_config.refuse_sweep_keys(parsed)
-    if parsed.init_from is None:  # else its networks are not known yet
+    if parsed.init_from is None:  # with init_from, the architecture is only known once that checkpoint is read
         validate(parsed)
     origin = (composed.named, composed.implied, composed.recipe, tuple(overrides), composed.from_recipe)
     return ResolvedConfig(parsed, *origin)
 
 
 def resolve_config(config: Config) -> ResolvedConfig:
-    """Returns a whole config with overrides that compose to it; these are needed only to resume or replay a run."""
+    """Returns the config together with overrides from which Hydra composes the same config.
+
+    The overrides are only computed if `resume` is auto or `replay` is set, because nothing else needs them. Otherwise
+    `overrides` is None.
+    """
     from gan_cli.config.overrides import quote_literals
 
     typed = config_to_overrides(config, config.recipe_used) if config.resume == "auto" or config.replay else None
@@ -67,7 +76,10 @@ def resolve_config(config: Config) -> ResolvedConfig:
 
 
 def parse_overrides(config: Any) -> list[str]:
-    """Converts a list or mapping of overrides to a list as on the command line; UsageError if it is neither."""
+    """Returns the overrides as a list of words of the command line, such as `["loss=hinge"]`.
+
+    `config` is a list of such words or a mapping of keys to values. Raises UsageError if `config` is neither.
+    """
     if isinstance(config, Mapping):
         return [_typed(key, value) for key, value in train_config.flatten(config)]
     if isinstance(config, str) or not isinstance(config, Iterable):
@@ -80,9 +92,10 @@ def parse_overrides(config: Any) -> list[str]:
 
 
 def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] | None:
-    """Returns overrides that compose to this config: its options, then single values; None if no overrides do.
+    """Returns overrides from which Hydra composes this config, or None if there are no such overrides.
 
-    `recipe` is the recipe that `recipe=auto` stands for; None chooses it by the data as they are now.
+    The overrides name the options first and then set single values. `recipe` is the recipe to use for `recipe=auto`;
+    None chooses the recipe that suits the data as they are now.
     """
     from gan_cli.config.compose import compose_command, compose_default
     from gan_cli.config.overrides import quote_literals
@@ -101,7 +114,7 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
         chosen["recipe"] = target["recipe"]
     left_out = {train_config.RECORDED_KEY, USED_KEY} | (
         set() if config.budget is None else {"steps"}
-    )  # a command sets one of both
+    )  # a command sets either budget or steps
     changed: dict[str, Any] = {}
     for _ in range(3):  # setting a key may change the defaults of other keys
         typed = [_typed(key, value) for key, value in {**chosen, **changed}.items()]
@@ -111,7 +124,7 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
                 train_config.parse_unvalidated(compose_command("train", overrides, recipe).data)
             )
         except UsageError:
-            return None  # an option of a file or plugin that is missing
+            return None  # the config names an option whose file or plugin is missing
         found = dict(train_config.flatten(composed))
         leaves = {key: value for key, value in train_config.flatten(target) if key not in left_out}
         differing = {key: value for key, value in leaves.items() if key not in found or found[key] != value}
@@ -122,14 +135,14 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
 
 
 def _typed(key: str, value: Any) -> str:
-    """Formats one override as on the command line."""
+    """Returns one override as a word of the command line, such as `loss=hinge`."""
     from gan_cli.config.overrides import LITERAL_KEYS
 
     return f"{key}={value}" if key in LITERAL_KEYS and isinstance(value, str | Path) else f"{key}={_value(value)}"
 
 
 def _value(value: Any) -> str:
-    """Formats a value in Hydra's grammar, in quotes if it needs them."""
+    """Returns a value as text in Hydra's grammar. The text is in quotes if the grammar requires quotes."""
     from gan_cli.config.overrides import quote_for_hydra
 
     if value is None:
@@ -145,7 +158,11 @@ def _value(value: Any) -> str:
 
 
 def parse_evaluation_options(**given: Any) -> EvalConfig:
-    """Parses the arguments of `evaluate` as options of `gan-eval`; UsageError as the command would give it."""
+    """Returns the arguments of `evaluate` as options of `gan-eval`.
+
+    Raises UsageError if `gan-eval` would refuse an option, or if the options for a checkpoint and for two folders of
+    images are mixed.
+    """
     from gan_cli.config import schema
     from gan_cli.config.commands import EvalConfig
     from gan_cli.config.compose import compose_default
@@ -153,7 +170,7 @@ def parse_evaluation_options(**given: Any) -> EvalConfig:
     for name, value in given.items():
         if isinstance(value, os.PathLike):
             given[name] = os.fspath(value)
-        elif hasattr(value, "tolist"):  # NumPy or PyTorch
+        elif hasattr(value, "tolist"):  # an array or number of NumPy or PyTorch
             given[name] = value.tolist()
         elif isinstance(value, Iterable) and not isinstance(value, str):
             given[name] = list(value)

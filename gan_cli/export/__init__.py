@@ -1,1 +1,1 @@
-"""A generator as files for other programs."""
+"""Writes a generator as a file that other programs can run, with a description of the file."""

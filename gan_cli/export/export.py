@@ -1,6 +1,7 @@
-"""`gan-export`: writes the generator of a checkpoint for other programs, and compares it with the checkpoint's.
+"""The command `gan-export`: writes the generator of a checkpoint as a file that other programs can run.
 
-The exported file gets its final name only after the comparison.
+The exported file is run, and its samples are compared with the samples of the checkpoint. Only then does the file get
+its final name.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from gan_cli.storage.locate import CARD, EXPORTED
 from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
 from gan_cli.storage.symlinks import remove_symlink
 
-BATCH_SIZES = (1, 2, 5)  # of the comparison
+BATCH_SIZES = (1, 2, 5)  # the exported file is compared with the checkpoint once for each of these batch sizes
 MAX_DIFFERENCE = 1e-4  # between samples in [-1, 1]: an eightieth of a grey level
 PARITY = "parity.json"
 SUFFIX_MEANINGS = {Path(file).suffix: f"of format={format}" for format, file in EXPORTED.items()}
@@ -40,10 +41,14 @@ IMAGES_SHOWN, POINTS_SHOWN = 64, 1000
 
 
 def export(config: ExportConfig) -> int:
-    """Writes a folder with the exported file, `config.json`, model card, samples and `parity.json`; prints the path.
+    """Writes a folder with the exported file, `config.json`, a model card, an image of samples and `parity.json`.
 
-    If `out` names a file, writes that file, and one JSON file with the content of `config.json` and `parity.json`.
-    Returns 0. StorageError, and nothing is kept, if the exported samples differ from those of the checkpoint.
+    `parity.json` holds the result of the comparison with the checkpoint. If `out` names a file, the function writes
+    only that file and one JSON file with the content of `config.json` and `parity.json`. It prints the path of the
+    folder or file, and returns 0.
+
+    Raises StorageError and deletes everything it wrote if the samples of the exported file differ from the samples of
+    the checkpoint. Raises UsageError if an option is wrong or the format cannot hold this generator.
     """
     if config.ckpt is None:
         raise UsageError("ckpt is missing: gan-export RUN, by its folder or name, or a .safetensors file")
@@ -79,7 +84,11 @@ def export(config: ExportConfig) -> int:
 
 
 def _keep_file(part: Path, file: str, named: Path) -> None:
-    """Moves the exported file to `named`, writes its card as a JSON file of the same stem, and deletes the folder."""
+    """Moves the exported file from the temporary folder `part` to `named` and writes one JSON file next to it.
+
+    The JSON file has the same name with the suffix `.json`. It holds the content of `config.json` and `parity.json`.
+    The function then deletes `part`. Raises UsageError if the weights are split into several files.
+    """
     needed = {file, CARD, README, SAMPLE_IMAGE, PARITY}
     if any(path.name not in needed for path in part.iterdir()):
         raise UsageError(f"out={named}: the weights need more than one file; give a folder")
@@ -92,7 +101,7 @@ def _keep_file(part: Path, file: str, named: Path) -> None:
 
 
 def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> dict[str, Any]:
-    """Writes all files of the folder; returns the content of `parity.json`, the result of the comparison."""
+    """Writes all files of the folder. Returns the content of `parity.json`, the result of the comparison."""
     inputs = [example_inputs(generator, range(batch_size)) for batch_size in BATCH_SIZES]
     expected = [run_generator(generator.network, latent, condition) for latent, condition in inputs]
     example = example_inputs(generator, range(3))  # exporters treat a batch of 1 as a special case
@@ -119,7 +128,11 @@ def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> 
 
 
 def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-    """Returns the latents of these seeds and, of a conditional generator, conditions that go through the classes."""
+    """Returns the latents `[len(seeds), latent_dim]` of these seeds, and a condition `[len(seeds), K]`.
+
+    The condition takes the classes in turn: a seed requests the class number `seed % len(classes)`. It is None for an
+    unconditional generator.
+    """
     classes = all_classes_requested(generator.classes)
     requested = [classes[seed % len(classes)] for seed in seeds] if classes else []
     condition = build_conditions(generator.classes, requested, seeds) if classes else None
@@ -127,9 +140,10 @@ def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Te
 
 
 def compare_samples(expected: Sequence[Tensor], outputs: Sequence[Tensor], format: str) -> dict[str, float]:
-    """Returns the largest absolute difference for each batch size.
+    """Returns a mapping from each batch size, as text, to the largest absolute difference between the samples.
 
-    StorageError if a difference is above `MAX_DIFFERENCE`, or shapes differ.
+    `expected` are samples of the checkpoint and `outputs` are samples of the exported file, one tensor for each batch
+    size. Raises StorageError if a difference is above `MAX_DIFFERENCE`, is not finite, or the shapes differ.
     """
     differences = {}
     for reference, output in zip(expected, outputs, strict=True):
@@ -148,7 +162,11 @@ def compare_samples(expected: Sequence[Tensor], outputs: Sequence[Tensor], forma
 
 
 def _save_samples(generator: LoadedGenerator, path: Path) -> None:
-    """Writes the same samples as the last grid of a run: of some seeds, or of some seeds of each class."""
+    """Draws samples of the generator as an image and writes the image to `path`.
+
+    The samples have the seeds from 0 on, as in the sample grids of a run. Those of a conditional generator of images
+    have one row for each class.
+    """
     images = len(generator.sample_shape) == 3
     rows = all_classes_requested(generator.classes, MAX_CLASSES_SHOWN)
     count = SAMPLES_PER_CLASS * len(rows) if rows and images else IMAGES_SHOWN if images else POINTS_SHOWN

@@ -1,4 +1,4 @@
-"""The formats of `gan-export`: for each, a function that writes the file and one that runs it to check it."""
+"""The file formats of `gan-export`. For each format, one function writes the file and one runs the written file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from gan_cli.storage.locate import EXPORTED
 
 Inputs = Sequence[tuple[Tensor, Tensor | None]]  # pairs of latents `[N, latent_dim]` and condition `[N, K]`
 INPUT_NAMES = ("latent", "condition")
-MAX_ONE_FILE_BYTES = 1 << 30  # of weights in an ONNX file, which can hold 2 GB
+MAX_ONE_FILE_BYTES = 1 << 30  # larger weights are written to a second file: an ONNX file holds at most 2 GB
 
 
 class Exporter(NamedTuple):
-    """How a format is written and run.
+    """The functions that write a file of one format and run the written file.
 
-    `write` takes a generator, an example of its inputs and the folder. `run` takes the folder and inputs, and returns
-    the samples of each. `runtime` names the program that runs it.
+    `write` takes the generator, example inputs and the folder to write to. `run` takes the folder and a list of inputs,
+    and returns the samples `[N, *sample_shape]` for each entry of the list. `runtime` is the name of the program that
+    runs the file, for messages.
     """
 
     write: Callable[[LoadedGenerator, tuple[Tensor, Tensor | None], Path], None]
@@ -52,7 +53,10 @@ def _run_safetensors(folder: Path, inputs: Inputs) -> list[Tensor]:
 
 
 def _plain_network(network: nn.Module) -> nn.Module:
-    """Returns a copy with contiguous weights and without parametrizations such as spectral normalization."""
+    """Returns a copy of the network with contiguous weights, in evaluation mode and without gradients.
+
+    Parametrizations such as spectral normalization are replaced by the weights that they compute.
+    """
     plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
     for module in plain.modules():
         if parametrize.is_parametrized(module):
@@ -62,19 +66,19 @@ def _plain_network(network: nn.Module) -> nn.Module:
 
 
 def _without_none(example: tuple[Tensor, Tensor | None]) -> tuple[Tensor, ...]:
-    """Returns the inputs that the network takes: latents, and a condition if there is one."""
+    """Returns the inputs as a tuple without None: only latents, or latents and a condition."""
     return tuple(tensor for tensor in example if tensor is not None)
 
 
 def _dynamic_batch(inputs: tuple[Tensor, ...]) -> tuple[dict[int, torch.export.Dim], ...]:
-    """Returns the `dynamic_shapes` of an export whose batch size is free."""
+    """Returns the argument `dynamic_shapes` of `torch.export`, so that the exported network takes any batch size."""
     batch = torch.export.Dim("batch")
     return tuple({0: batch} for _ in inputs)
 
 
 @contextmanager
 def _suppress_output() -> Iterator[None]:
-    """Suppresses warnings, log lines and stderr of torch's exporter."""
+    """While entered, hides all warnings, log lines and output to stderr, which PyTorch's exporter writes a lot of."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -138,9 +142,9 @@ EXPORTERS = {
 def write_and_run(
     format: str, generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path, inputs: Inputs
 ) -> list[Tensor]:
-    """Writes the file, runs it, and returns its samples for each of `inputs`.
+    """Writes the exported file, runs the file, and returns the samples for each entry of `inputs`.
 
-    UsageError for a generator that this format cannot hold, StorageError for a file that does not run.
+    Raises UsageError if the format cannot hold this generator. Raises StorageError if the written file does not run.
     """
     exporter = EXPORTERS[format]
     try:
@@ -159,7 +163,10 @@ def write_and_run(
 
 
 def _reason(error: BaseException) -> str:
-    """Returns the first line of the original cause of an error, which exporters wrap in advice for developers."""
+    """Returns the type and the first line of the error that first occurred, in one line.
+
+    Exporters wrap that error in other errors with advice for developers.
+    """
     while error.__cause__ is not None:
         error = error.__cause__
     message = next((line for line in str(error).splitlines() if line.strip()), "")

@@ -1,6 +1,7 @@
-"""Runs a `.pt2` file in a subprocess, as a program without the code of the generator would run it.
+"""Runs a `.pt2` file in a subprocess that does not load the code of the generator, like a program of another user.
 
-The subprocess runs this module with the arguments FILE INPUTS OUTPUTS.
+The subprocess runs this module as a program with three arguments: the `.pt2` file, the file with the inputs, and the
+file to which the outputs are written.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ TIMEOUT_SECONDS = 600
 
 
 def run_in_subprocess(path: Path, inputs: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
-    """Runs the file on each pair of latents and condition and returns the samples; StorageError if that fails."""
+    """Runs the file on each pair of latents and condition, and returns the samples for each pair.
+
+    Raises StorageError if the subprocess fails or takes longer than `TIMEOUT_SECONDS`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         inputs_file, outputs_file = Path(folder) / "inputs.safetensors", Path(folder) / "outputs.safetensors"
         tensors = {
@@ -45,7 +49,10 @@ def run_in_subprocess(path: Path, inputs: Sequence[tuple[Tensor, Tensor | None]]
 
 
 def main(path: str, inputs_file: str, outputs_file: str) -> None:
-    """Runs the file in the subprocess. Loading a .pt2 unpickles; `gan-export` has just written this one itself."""
+    """Runs in the subprocess: loads the `.pt2` file, and writes its output for each input to `outputs_file`.
+
+    Loading a `.pt2` file may run code in the file. That is safe here, because `gan-export` has just written the file.
+    """
     program = torch.export.load(path).module()
     inputs = load_file(inputs_file)
     count = sum(name.endswith(".latent") for name in inputs)

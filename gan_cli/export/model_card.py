@@ -1,6 +1,7 @@
-"""The files that accompany an exported generator: `config.json`, from which it can be built, and a model card.
+"""Writes the texts that describe an exported generator: `config.json` and the model card `README.md`.
 
-Both follow the conventions of the Hugging Face hub.
+gan-cli builds the generator again from `config.json`. The names and the contents of the two files follow the
+conventions of the Hugging Face hub.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ DATA_TERMS = {
 
 
 def model_config_json(card: Card, latent: Mapping[str, Any], format: str) -> str:
-    """The text of `config.json`: the card, and the shapes and ranges of inputs and outputs."""
+    """Returns the text of `config.json`: the fields of `card`, and the shapes and ranges of inputs and outputs.
+
+    `latent` describes the latents: their shape, their distribution and, for a uniform distribution, their range.
+    """
     inputs: dict[str, Any] = {"latent": {"dtype": "float32", **latent}}
     if card.classes:
         inputs["condition"] = {
@@ -72,7 +76,11 @@ latent = {torch}
 
 
 def model_card_text(card: Card, distribution: str, format: str, folder: str) -> str:
-    """The text of the model card. Names from outside appear as inline code, so they cannot add Markdown."""
+    """Returns the text of the model card.
+
+    Names of classes and data sets come from the user. They are written as inline code, so that they cannot add other
+    Markdown. `distribution` is that of the latents, normal or uniform. `folder` is the name of the exported folder.
+    """
     is_image = len(card.sample_shape) == 3
     size, classes = card.generator.latent_dim, len(card.classes)
     shape = " x ".join(map(str, card.sample_shape))
@@ -102,7 +110,7 @@ def model_card_text(card: Card, distribution: str, format: str, folder: str) -> 
 
 
 def _front_matter(card: Card, format: str) -> list[str]:
-    """The YAML header of the model card."""
+    """Returns the lines of the YAML header of the model card."""
     is_image = len(card.sample_shape) == 3
     tags = ["gan", "pytorch", *(["image-generation"] if is_image else []), *([format] if format != "pt2" else [])]
     task = ["pipeline_tag: unconditional-image-generation"] if is_image and not card.classes else []
@@ -111,7 +119,7 @@ def _front_matter(card: Card, format: str) -> list[str]:
 
 
 def _usage(card: Card, distribution: str, format: str, folder: str) -> str:
-    """Python code that loads the export and generates samples."""
+    """Returns Python code that loads the exported file and generates samples."""
     size, classes = card.generator.latent_dim, len(card.classes)
     is_normal = distribution == "normal"
     in_range = ", in [-1, 1]" if len(card.sample_shape) == 3 else ""
@@ -130,7 +138,7 @@ def _usage(card: Card, distribution: str, format: str, folder: str) -> str:
 
 
 def license_text(card: Card) -> list[str]:
-    """The lines of the section on licences: of the weights, and of the data set."""
+    """Returns the lines about the licence of the weights and, if it has special terms, that of the data set."""
     lines = [
         "gan-cli claims no rights in these weights, nor in what they generate: they are yours to license, as far as the"
         f" licence of the data they learned from ({_code(card.dataset)}) and the law where you are leave it to you."
@@ -141,5 +149,5 @@ def license_text(card: Card) -> list[str]:
 
 
 def _code(text: str) -> str:
-    """Untrusted text as Markdown inline code."""
+    """Returns untrusted text as Markdown inline code, in one line of at most 100 characters."""
     return f"`{one_line(text, 100).replace('`', chr(39))}`"

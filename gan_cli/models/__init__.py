@@ -1,1 +1,1 @@
-"""Networks, their layers and conditioning, their inputs, and how they are built from a config."""
+"""The networks, their layers, their inputs (latents and conditions), and functions that build them from a config."""

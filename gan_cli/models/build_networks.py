@@ -1,4 +1,4 @@
-"""Builds the networks of a config: from its sections `architecture` and `conditioning` to modules with weights."""
+"""Builds the networks that the sections `architecture` and `conditioning` of a config describe."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
 from gan_cli.randomness import derive_seed
 
-MAX_PARAMETERS = 500_000_000  # of one network
+MAX_PARAMETERS = 500_000_000  # the limit for one network
 LAYERS = (nn.Linear, nn.Conv2d)  # what `freeze_layers` counts
 CHANNELS_LAST_ON = ("cpu", "cuda")  # devices where convolutions are faster with channels-last memory
 
 
 class GeneratorDesign(NamedTuple):
-    """What determines a generator's layers: its section of the config, the sample shape, how it takes a condition."""
+    """The values that determine the layers of a generator.
+
+    `section` is its section of the config, `sample_shape` is the shape of one sample, and `conditions` says how the
+    generator takes a condition.
+    """
 
     section: Any
     sample_shape: tuple[int, ...]
@@ -40,15 +44,18 @@ def latent_of(config: Config) -> LatentDistribution:
 
 
 def conditions_of(section: Any, pack: int = 1) -> ConditioningSpec:
-    """Returns how the networks take the condition that section `conditioning` describes; D takes `pack` at once."""
+    """Returns how a network takes the condition that the section `conditioning` describes.
+
+    `pack` is the number of samples that the discriminator takes together, and so the number of their conditions.
+    """
     if section.name == "none":
         return UNCONDITIONAL
-    size = len(section.classes or ()) or 1  # until the data are known
+    size = len(section.classes or ()) or 1  # 1 while the classes of the data are not known
     return ConditioningSpec(section.name, pack * size, getattr(section, "embedding_dim", 0))
 
 
 def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.Module]:
-    """Builds generator and discriminator; their weights are a function of `config.seed` alone."""
+    """Returns a new generator and a new discriminator. Of random seeds, only `config.seed` affects their weights."""
     shape = config.sample_shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))
@@ -62,21 +69,24 @@ def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.
 
 
 def build_generator(config: Config, tensors: dict[str, Tensor], device: torch.device, *, ema: bool) -> nn.Module:
-    """Builds the generator of a checkpoint, in evaluation mode: the average if it has one and `ema` is true."""
+    """Returns the generator of a checkpoint in evaluation mode.
+
+    Uses the averaged weights if `ema` is true and the run has averaged weights.
+    """
     averaged = ema and config.training.ema_decay > 0
     return fill_generator(design_of(config), under("generator_ema" if averaged else "generator", tensors), device)
 
 
 def fill_generator(design: GeneratorDesign, tensors: dict[str, Tensor], device: torch.device) -> nn.Module:
-    """Builds a generator with these weights, which were checked before, in evaluation mode."""
+    """Returns a generator with copies of these weights, in evaluation mode. The caller has checked the weights."""
     generator = outline_generator(design)
-    # assigned: to_empty would import sympy, which takes longer than a thousand samples
+    # assign=True avoids to_empty, which imports sympy; this import takes longer than generating a thousand samples
     generator.load_state_dict({name: value.to(device, copy=True) for name, value in tensors.items()}, assign=True)
     return _to_fast_memory_format(generator, design.sample_shape).eval()
 
 
 def outline_generator(design: GeneratorDesign) -> nn.Module:
-    """Builds a generator on the meta device: shapes without values. UsageError if it is too large."""
+    """Returns a generator on the meta device, which has shapes but no values. Raises UsageError if it is too large."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         generator = _build(GENERATORS, design.section, design.sample_shape, design.conditions)
     _check_count("generator", generator)
@@ -86,7 +96,7 @@ def outline_generator(design: GeneratorDesign) -> nn.Module:
 def freeze_layers(network: nn.Module, count: int) -> None:
     """Stops training of the first `count` convolutions and linear layers, and of all modules between them.
 
-    (FreezeD, 2002.10964.) UsageError if no layer would be left to train.
+    This is FreezeD (2002.10964). Raises UsageError if no layer would be left to train.
     """
     if count == 0:
         return
@@ -106,7 +116,7 @@ def freeze_layers(network: nn.Module, count: int) -> None:
 
 
 def check_parameters(config: Config) -> None:
-    """UsageError for networks that are too large, before any of their memory is allocated."""
+    """Raises UsageError if a network has too many parameters. Allocates no memory for the parameters."""
     for role, network in zip(("generator", "discriminator"), build_networks(config, torch.device("meta")), strict=True):
         _check_count(role, network)
 
@@ -116,7 +126,7 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the tensors whose names begin with `prefix` and a dot, under the rest of their names."""
+    """Returns the tensors whose names begin with `prefix` and a dot. Removes that beginning from the names."""
     dotted = f"{prefix}."
     return {name.removeprefix(dotted): tensor for name, tensor in tensors.items() if name.startswith(dotted)}
 
@@ -131,7 +141,10 @@ def _check_count(role: str, network: nn.Module) -> None:
 
 
 def _to_fast_memory_format(network: nn.Module, sample_shape: tuple[int, ...]) -> nn.Module:
-    """Returns the network in channels-last memory if it works on images; results differ in the last bits."""
+    """Returns the network with weights in channels-last memory if it works on images and the device profits from it.
+
+    The memory format changes results only in the last bits.
+    """
     device = next(network.parameters()).device
     if len(sample_shape) == 3 and device.type in CHANNELS_LAST_ON:
         return network.to(memory_format=torch.channels_last)

@@ -87,7 +87,10 @@ class ConditionalNorm(ConditionalLayer):
 
 
 def conditional_norm(normalization: nn.Module, channels: int, conditions: ConditioningSpec) -> nn.Module:
-    """Returns `normalization` of `channels`, wrapped so that it depends on the condition in the mode `projection`."""
+    """Returns a normalization of `channels` that depends on the condition if the mode is `projection`.
+
+    In other modes returns `normalization` itself.
+    """
     if conditions.mode != "projection":
         return normalization
     return ConditionalNorm(normalization, channels, conditions.size)
@@ -103,7 +106,10 @@ class ConditionalSequential(nn.Sequential, ConditionalLayer):
 
 
 def classification_loss(class_logits: Tensor, condition: Tensor, attributes: Sequence[Attribute]) -> Tensor:
-    """Cross-entropy of logits `[N, K]`: mean over samples, sum over attributes. An unknown label contributes 0."""
+    """Returns the cross-entropy of logits `[N, K]`, averaged over samples and summed over attributes.
+
+    An unknown label adds 0.
+    """
     losses = [
         -(log_softmax(class_logits[:, attribute.columns], 1) * condition[:, attribute.columns]).sum(1).mean()
         for attribute in attributes
@@ -112,7 +118,10 @@ def classification_loss(class_logits: Tensor, condition: Tensor, attributes: Seq
 
 
 def classification_accuracy(class_logits: Tensor, condition: Tensor, attributes: Sequence[Attribute]) -> float:
-    """Returns the fraction of known labels whose logit is the largest of their attribute; 0 without known labels."""
+    """Returns the fraction of known labels whose logit is the largest among the classes of the same attribute.
+
+    Returns 0 if no label is known.
+    """
     correct = known = 0
     for attribute in attributes:
         target = condition[:, attribute.columns]

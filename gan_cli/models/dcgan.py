@@ -30,7 +30,8 @@ from gan_cli.models.layers import (
 class DCGANGenerator(nn.Module):
     """Maps latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more.
 
-    The finest map has `base_channels`; each coarser one has twice as many, up to 8 times.
+    The finest feature map has `base_channels` channels. Each coarser map has twice as many channels as the map before,
+    up to 8 times `base_channels`.
     """
 
     def __init__(

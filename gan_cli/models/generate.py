@@ -13,7 +13,7 @@ SAMPLES_PER_CLASS, MAX_CLASSES_SHOWN = 8, 32  # default samples of each class, a
 
 
 def latents_from_seeds(seeds: Sequence[int], latent: LatentDistribution, truncation: float | None = None) -> Tensor:
-    """Draws latents `[len(seeds), latent.dim]`, each row from its own seed; `truncation` is the largest value."""
+    """Returns latents `[len(seeds), latent.dim]`, each drawn from its seed. For `truncation` see `latent.fill`."""
     latents, random = torch.empty(len(seeds), latent.dim), torch.Generator()
     for row, seed in zip(latents, seeds, strict=True):
         latent.fill(row, random.manual_seed(seed), truncation)
@@ -30,8 +30,8 @@ def generate(
 ) -> Iterator[Tensor]:
     """Yields batches of float32 samples on the CPU, generated in evaluation mode and full precision.
 
-    `conditions` are `[len(seeds), K]`, or None of an unconditional generator. The generator returns to its mode at the
-    end.
+    `conditions` has the shape `[len(seeds), K]`; None for an unconditional generator. At the end the generator is set
+    back to training mode if it was in training mode.
     """
     was_training = generator.training
     if was_training:  # skip eval() otherwise: it visits all layers, which takes as long as some samples

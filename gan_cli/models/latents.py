@@ -24,8 +24,8 @@ class LatentDistribution(NamedTuple):
     def fill(self, latents: Tensor, random: torch.Generator, truncation: float | None = None) -> Tensor:
         """Draws all values of `latents` in place and returns it.
 
-        `truncation` is the largest absolute value: of a normal distribution in standard deviations (1809.11096, section
-        3.1), of a uniform one the bound itself if it is below 1.
+        `truncation` is the largest absolute value of a latent. For a normal distribution it is in standard deviations
+        (1809.11096, section 3.1). For a uniform distribution it has an effect only if it is below 1.
         """
         if self.distribution == "uniform":
             return latents.uniform_(generator=random).mul_(2).sub_(1).mul_(min(truncation or 1.0, 1.0))
@@ -36,8 +36,8 @@ class LatentDistribution(NamedTuple):
     def to_normal(self, latents: Tensor, truncation: float | None = None) -> Tensor:
         """Maps latents to standard normal values of the same quantiles, float64; `from_normal` is the inverse.
 
-        Interpolate between normal values: mapped back, the latents on the way keep to this distribution and within
-        `truncation`.
+        Use these values for interpolation: `from_normal` maps the interpolated values to latents that have this
+        distribution and stay within `truncation`.
         """
         if self.distribution == "normal" and truncation is None:
             return latents.double()

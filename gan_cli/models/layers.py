@@ -23,8 +23,8 @@ Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 def build_normalization(name: str, channels: int, *, image: bool) -> nn.Module:
     """Returns the module that normalizes vectors `[N, channels]`, or maps `[N, channels, H, W]` if `image`.
 
-    `none` and `spectral` give an identity: spectral normalization acts on weights (see `init_layer`). ValueError for an
-    unknown name, and for `instance` of vectors.
+    `none` and `spectral` return an identity, because spectral normalization acts on weights (see `init_layer`). Raises
+    ValueError if the name is unknown, or if `instance` is used for vectors.
     """
     if name == "batch":
         return nn.BatchNorm2d(channels) if image else nn.BatchNorm1d(channels)
@@ -44,7 +44,7 @@ def init_layer(
 
     `default` keeps PyTorch's initialization, He's uniform with a = sqrt(5); `normal` draws N(0, 0.02^2) as DCGAN does;
     `xavier` (uniform) and `orthogonal` use `gain`. All but `default` set the bias to zero. Spectral normalization
-    divides the weight by its largest singular value. ValueError for an unknown initialization.
+    divides the weight by its largest singular value. Raises ValueError if the initialization is unknown.
     """
     if initialization == "normal":
         nn.init.normal_(layer.weight, std=0.02)
@@ -62,7 +62,7 @@ def init_layer(
 def channels_per_level(base_channels: int, levels: int, max_multiplier: int = DCGAN_MULTIPLIER) -> list[int]:
     """Returns the number of channels at each level, from the finest to the coarsest map.
 
-    It doubles from level to level, up to `max_multiplier` times `base_channels`.
+    The number doubles from level to level, up to `max_multiplier` times `base_channels`.
     """
     return [base_channels * min(2**level, max_multiplier) for level in range(levels)]
 
@@ -97,7 +97,10 @@ def center_pad(images: Tensor, sides: Sequence[int]) -> Tensor:
 
 
 def build_dropout(probability: float) -> list[nn.Module]:
-    """Returns a list with one dropout layer, which drops single values also of images; an empty list for 0."""
+    """Returns a list with one dropout layer, or an empty list if `probability` is 0.
+
+    For images too, the layer drops individual values, not whole channels.
+    """
     return [nn.Dropout(probability)] if probability > 0 else []
 
 
@@ -195,7 +198,10 @@ BATCH_DEPENDENT = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination, Minibat
 
 
 class DiscriminatorOutput(NamedTuple):
-    """The logits of D, `[N]`, high for real; and its class logits `[N, K]` if it classifies, as in AC-GAN."""
+    """The outputs of the discriminator.
+
+    `logits` `[N]` are high for real samples. `class_logits` are `[N, K]` in the mode `acgan`; None in other modes.
+    """
 
     logits: Tensor
     class_logits: Tensor | None = None
@@ -219,7 +225,11 @@ class Discriminator(nn.Module, ABC):
         normalization: str = "none",
         conditions: ConditioningSpec = UNCONDITIONAL,
     ) -> None:
-        """Builds the last layers: batch statistics, real/fake logit and, by the conditioning mode, class weights."""
+        """Adds the last layers to the discriminator.
+
+        The first one adds statistics of the batch to the features, and the second one computes the real/fake logit. In
+        the modes `projection` and `acgan`, a third layer has one output for each class.
+        """
         batch_statistics, added_features = build_minibatch_layer(minibatch, features)
         self.add_module(BATCH_STATISTICS, batch_statistics)
         score = nn.Linear(features + added_features, 1)
@@ -232,8 +242,8 @@ class Discriminator(nn.Module, ABC):
     def can_concatenate_real_and_fake(self, count: int) -> bool:
         """Returns whether one forward pass over two batches of `count` samples equals two passes.
 
-        True if `batch_dependence_is_declared` is set, and no layer depends on the batch, or only in groups that divide
-        `count`.
+        Returns True if `batch_dependence_is_declared` is true and no layer mixes the samples of a batch. Layers that
+        only mix samples within groups are allowed if the group size divides `count`.
         """
         if not self.batch_dependence_is_declared:
             return False

@@ -1,7 +1,7 @@
 """Residual networks of WGAN-GP (1704.00028) and SNGAN (1802.05957), with optional attention of SAGAN (1805.08318).
 
-At 32 x 32 with `max_multiplier=1` they have the blocks and widths of those papers' CIFAR-10 networks; each doubling of
-the image's sides adds a level.
+For images of 32 x 32 and `max_multiplier=1`, the networks have the blocks and widths of the papers' CIFAR-10 networks.
+Each doubling of the image's sides adds one level.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ RESIDUAL_GAIN = math.sqrt(2)  # of the convolutions on a block's main path, as i
 
 
 class SelfAttention(nn.Module):
-    """Self-attention over the positions of a map `[N, C, H, W]`; starts as the identity (1805.08318, section 3).
+    """Self-attention over the positions of feature maps `[N, C, H, W]` (1805.08318, section 3).
 
-    Keys and values are max-pooled by 2, as in BigGAN's code, if both sides are even.
+    Before training, the layer returns its input unchanged. Keys and values are max-pooled by 2 if height and width are
+    even, as in BigGAN's code.
     """
 
     def __init__(self, channels: int, *, initialization: str, normalization: str) -> None:
@@ -89,7 +90,7 @@ class _Block(ConditionalLayer):
         def normalize(channels: int) -> nn.Module:
             return conditional_norm(build_normalization(normalization, channels, image=True), channels, conditions)
 
-        # when downsampling the second convolution changes the number of channels, when upsampling the first
+        # the first convolution changes the number of channels when upsampling, the second one when downsampling
         hidden = outputs if first or resample > 1 else inputs
         self.before_first = nn.Identity() if first else normalize(inputs)
         self.convolution1 = convolve(inputs, hidden, 3, RESIDUAL_GAIN)
@@ -165,8 +166,8 @@ class ResNetGenerator(nn.Module):
 class ResNetDiscriminator(Discriminator):
     """Maps images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more, to logits `[N]`.
 
-    Blocks halve the sides at each level but the last, then two blocks keep them. The maps are pooled over space by sum
-    (SNGAN) or mean (WGAN-GP) before the last layer.
+    One block halves the sides at each level except the last level. Two more blocks keep the sides. Then the sum (SNGAN)
+    or the mean (WGAN-GP) over all positions is computed before the last layer.
     """
 
     batch_dependence_is_declared = True

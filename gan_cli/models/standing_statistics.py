@@ -1,4 +1,4 @@
-"""Standing statistics: the running statistics of batch norm, computed again for given weights."""
+"""Computes standing statistics: the running statistics of batch norm, computed anew for the current weights."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def has_running_statistics(network: nn.Module) -> bool:
 def standing_statistics(generator: nn.Module, batches: Iterable[tuple[Tensor, Tensor | None]]) -> nn.Module:
     """Returns a copy of the generator whose batch norm statistics come from `batches` of `(latents, condition)` only.
 
-    Means and variances are averaged over the batches with equal weight; use many (1809.11096, appendix E, uses 100).
-    The copy is in evaluation mode; the generator itself does not change.
+    Means and variances are averaged over the batches with equal weight. Use many batches: 1809.11096, appendix E, uses
+    100. The copy is in evaluation mode. The generator itself does not change.
     """
     standing = copy.deepcopy(generator).eval()
     layers = [layer for layer in standing.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]

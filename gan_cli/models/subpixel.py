@@ -1,6 +1,6 @@
-"""Subpixel networks (1609.05158): pixels are folded into channels, so that convolutions see small maps only.
+"""Subpixel networks (1609.05158): blocks of pixels are stored as channels, so that convolutions run on small maps.
 
-These are fast on a CPU.
+These networks are fast on a CPU.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from gan_cli.models.layers import (
     init_layer,
 )
 
-MAX_FOLDED_LEVELS = 2  # that G's last convolution unfolds at once: each position of the map becomes 4 x 4 pixels
+MAX_FOLDED_LEVELS = 2  # G's last convolution turns each position of the map into at most 4 x 4 pixels (2 levels)
 
 
 class SubpixelGenerator(nn.Module):
     """Maps latents `[N, latent_dim]` to images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more.
 
-    The finest map has a quarter of the image's sides and `base_channels`; each coarser one has twice as many channels,
-    up to `max_multiplier` times. With output `unfolded` one convolution turns each position of that map into 4 x 4
-    pixels. With `blurred` the map is doubled once more, with half as many channels, each position becomes 2 x 2 pixels,
-    and a blur removes checkerboard patterns; the weights start so that each doubling repeats a value (1707.02937).
+    The map with `base_channels` channels has a quarter of the image's sides. Each coarser map has twice as many
+    channels as the map before, up to `max_multiplier` times `base_channels`. If `output` is `unfolded`, one convolution
+    turns each position of that map into 4 x 4 pixels. If `output` is `blurred`, the sides of the map are doubled once
+    more with half as many channels, then each position becomes 2 x 2 pixels, and a blur removes checkerboard patterns.
+    The initial weights for `blurred` make each doubling repeat a value (1707.02937).
     """
 
     def __init__(
@@ -99,7 +100,10 @@ class SubpixelGenerator(nn.Module):
 
 @torch.no_grad()
 def _repeat_subpixels(layers: list[nn.Module]) -> None:
-    """Gives all channels that a PixelShuffle places in one block of pixels the same weights (ICNR, 1707.02937)."""
+    """Initializes the convolutions before each PixelShuffle so that a block of pixels has one value (ICNR, 1707.02937).
+
+    All channels that a PixelShuffle places in the same block of pixels get the same weights.
+    """
     for convolution, shuffle in pairwise(layers):
         if isinstance(shuffle, nn.PixelShuffle):
             for tensor in convolution.parameters():
@@ -110,8 +114,8 @@ def _repeat_subpixels(layers: list[nn.Module]) -> None:
 class SubpixelDiscriminator(Discriminator):
     """Maps images `[N, C, H, W]` in [-1, 1], whose sides are 4 or more, to logits `[N]`.
 
-    Blocks of 2 x 2 pixels are folded into the channels, a convolution makes `base_channels` of them, and strided
-    convolutions halve the map from there on. The first layer is not normalized.
+    First, each block of 2 x 2 pixels becomes one position with 4 times as many channels. A convolution then computes
+    `base_channels` channels, and strided convolutions halve the sides of the map. The first layer is not normalized.
     """
 
     batch_dependence_is_declared = True

@@ -1,1 +1,1 @@
-"""What the networks minimize: losses, regularizers, and augmentation; functions of tensors."""
+"""The losses and regularizers that the networks minimize, and the augmentation of images. All work on tensors only."""

@@ -1,8 +1,8 @@
 """Differentiable augmentation of the images that D sees, drawn for each sample separately.
 
 Images are `[N, C, H, W]` in [-1, 1]. The result has the same shape and, as in the papers, is not clamped. All random
-numbers are drawn on the CPU, so that they are the same on every device. A 4th channel is opacity: `color` does not
-change it, the other policies treat it like the rest.
+numbers are drawn on the CPU, so that they are the same on every device. If images have 4 channels, the 4th one is
+opacity. `color` does not change the opacity; the other policies treat it like the other channels.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ Policy = Callable[[Tensor, torch.Generator, float | Tensor], Tensor]
 
 
 def color(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
-    """DiffAugment's brightness, then saturation, then contrast (2006.10738) of images `[N, C, H, W]` in [-1, 1].
+    """Returns images `[N, C, H, W]` in [-1, 1] with random brightness, saturation, contrast (DiffAugment, 2006.10738).
 
-    Brightness U(-0.5, 0.5) is added. Saturation U(0, 2) scales about the mean of the channels at each pixel, so it does
-    not change images of one channel. Contrast U(0.5, 1.5) scales about the mean of the image. The result may leave
-    [-1, 1].
+    The three steps follow in this order. Brightness adds a number of U(-0.5, 0.5). Saturation multiplies the distance
+    of each channel from the mean of the channels at the pixel by a number of U(0, 2), so it does not change images of
+    one channel. Contrast multiplies the distance of each value from the mean of the image by a number of U(0.5, 1.5).
+    Values of the result may be outside [-1, 1].
     """
     # With b, s, c the three numbers, g the mean at each pixel and m that of the image, the three steps together are
     # c (s (x - g) + g + b - (m + b)) + m + b = c s x + c (1 - s) g + (1 - c) m + b: one pass over the image.
@@ -37,9 +38,10 @@ def color(images: Tensor, random: torch.Generator, probability: float | Tensor =
 
 
 def translation(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
-    """DiffAugment's shift (2006.10738) of images `[N, C, H, W]` by up to 1/8 of each side, rounded half up.
+    """Returns images `[N, C, H, W]` shifted by up to 1/8 of each side, rounded half up (DiffAugment, 2006.10738).
 
-    Every whole number of pixels is equally likely. The pixels that enter at the border are 0, the middle of [-1, 1].
+    The shift is a whole number of pixels, and every shift is equally likely. Pixels that come from outside the image
+    are set to 0, the middle of [-1, 1].
     """
     selected = _select(images, random, probability)[:, None]
     rows, columns = (torch.where(selected, source, here) for here, source in _shifted_positions(images, random))
@@ -50,10 +52,10 @@ def translation(images: Tensor, random: torch.Generator, probability: float | Te
 
 
 def cutout(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
-    """DiffAugment's cutout (2006.10738) of images `[N, C, H, W]`: a rectangle of half of each side is set to 0.
+    """Returns images `[N, C, H, W]` in which one random rectangle is set to 0 (DiffAugment, 2006.10738).
 
-    The sides of the rectangle are rounded half up. Its middle is anywhere in the image; as in the authors' code, up to
-    half of it may lie outside.
+    Each side of the rectangle is half the side of the image, rounded half up. The centre of the rectangle may be at any
+    position of the image. So a part of the rectangle may be outside the image, as in the authors' code.
     """
     selected = _select(images, random, probability)[:, None]
     rows, columns = (_random_span(side, images, random) for side in images.shape[2:])
@@ -61,7 +63,7 @@ def cutout(images: Tensor, random: torch.Generator, probability: float | Tensor 
 
 
 def rotation(images: Tensor, random: torch.Generator, probability: float | Tensor = 1.0) -> Tensor:
-    """ADA's rotation (2006.06676) of images `[N, C, H, W]` by 0, 90, 180 or 270 degrees, all equally likely.
+    """Returns images `[N, C, H, W]` rotated by 0, 90, 180 or 270 degrees, all equally likely (ADA, 2006.06676).
 
     Images that are not square are rotated by 0 or 180 degrees, which keeps their shape.
     """
@@ -81,10 +83,10 @@ POLICIES: dict[str, Policy] = {"color": color, "translation": translation, "cuto
 def augment(
     images: Tensor, policies: Sequence[str], random: torch.Generator, probability: float | Tensor = 1.0
 ) -> Tensor:
-    """Applies the named POLICIES to images `[N, C, H, W]` in [-1, 1], always in the table's order (2006.10738).
+    """Applies the named POLICIES to images `[N, C, H, W]` in [-1, 1], in the order of POLICIES (2006.10738).
 
-    Each policy changes each sample with the given probability (a number or a tensor `[]`), as in ADA (2006.06676);
-    samples that it does not change are returned bit for bit. ValueError for an unknown policy.
+    Each policy changes each sample with the given probability (a number or a tensor `[]`), as in ADA (2006.06676). A
+    sample that no policy changes is returned bit for bit. Raises ValueError if a policy is unknown.
     """
     for name in sorted(set(policies), key=list(POLICIES).index):
         images = POLICIES[name](images, random, probability)
@@ -92,10 +94,11 @@ def augment(
 
 
 def flip_and_shift(images: Tensor, random: torch.Generator) -> Tensor:
-    """The transformation T(x) of balanced consistency regularization (2002.04724) for images `[N, C, H, W]`.
+    """Returns randomly mirrored and shifted images `[N, C, H, W]`: T(x) of consistency regularization (2002.04724).
 
-    Each image is mirrored left to right with probability 1/2, then shifted by up to 1/8 of each side (4 pixels of 32),
-    rounded half up. The pixels that enter are the image reflected at its border, as in StudioGAN's bCR.
+    Each image is mirrored left to right with probability 1/2. Then it is shifted by up to 1/8 of each side (4 of 32
+    pixels), rounded half up. Pixels that come from outside the image are filled by reflecting the image at its border,
+    as in StudioGAN's bCR.
     """
     flipped = (torch.rand(len(images), 1, generator=random) < 0.5).to(images.device)
     rows, columns = (_reflect(source, len(here)) for here, source in _shifted_positions(images, random))
@@ -106,10 +109,11 @@ def flip_and_shift(images: Tensor, random: torch.Generator) -> Tensor:
 def next_ada_probability(
     p: float | Tensor, real_sign_mean: float | Tensor, *, target: float, batch: int, interval: int, ramp_images: float
 ) -> Tensor:
-    """Returns ADA's next p, `[]` in [0, 1]: p + sign(r - target) batch interval / ramp_images, clamped (2006.06676).
+    """Returns ADA's next augmentation probability p as a tensor `[]` in [0, 1] (2006.06676).
 
-    r = `real_sign_mean` is E[sign(D(x))] over the real x of the last `interval` batches, in [-1, 1]; it is near 1 if D
-    overfits. `ramp_images` is the number of real images in which p can go from 0 to 1. The paper uses target 0.6,
+    The next p is p + sign(r - target) * batch * interval / ramp_images, clamped to [0, 1]. r is `real_sign_mean`, the
+    mean of sign(D(x)) over the real samples x of the last `interval` batches, in [-1, 1]. r is near 1 if D overfits.
+    `ramp_images` is the number of real images after which p can have risen from 0 to 1. The paper uses target 0.6,
     interval 4 and 500,000 images.
     """
     direction = torch.sign(torch.as_tensor(real_sign_mean) - target)
@@ -117,14 +121,15 @@ def next_ada_probability(
 
 
 def _select(images: Tensor, random: torch.Generator, probability: float | Tensor) -> Tensor:
-    """Returns which samples to change, bool `[N]`. Compares in float32: in half precision a draw could round to 1."""
+    """Returns which samples to change, bool `[N]`. Compares in float32, because half precision could round up to 1."""
     return torch.rand(len(images), generator=random).to(images.device) < probability
 
 
 def _shifted_positions(images: Tensor, random: torch.Generator) -> list[tuple[Tensor, Tensor]]:
-    """Draws shifts; returns, for rows and for columns, each pixel's position `[side]` and its source `[N, side]`.
+    """Draws one shift for each image and side. Returns a pair for rows and a pair for columns.
 
-    A source may lie outside of the image.
+    Each pair holds the positions of the pixels `[side]`, and the positions `[N, side]` from which the shifted images
+    take these pixels. The latter may be outside the image.
     """
     pairs = []
     for side in images.shape[2:]:
@@ -136,7 +141,7 @@ def _shifted_positions(images: Tensor, random: torch.Generator) -> list[tuple[Te
 
 
 def _random_span(side: int, images: Tensor, random: torch.Generator) -> Tensor:
-    """Returns bool `[N, side]`, True within a span of half the side around a random middle."""
+    """Returns bool `[N, side]`. For each image, True in a span of half the side with a random centre."""
     length = (side + 1) // 2
     # The middle of an even length lies between two pixels, so there is one more position for it.
     middle = torch.randint(0, side + 1 - length % 2, (len(images), 1), generator=random).to(images.device)
@@ -145,17 +150,17 @@ def _random_span(side: int, images: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _rectangle(rows: Tensor, columns: Tensor) -> Tensor:
-    """Returns bool `[N, 1, H, W]`, True where both `rows` `[N, H]` and `columns` `[N, W]` are."""
+    """Returns bool `[N, 1, H, W]`, True where `rows` `[N, H]` and `columns` `[N, W]` are both True."""
     return rows[:, None, :, None] & columns[:, None, None, :]
 
 
 def _reflect(positions: Tensor, side: int) -> Tensor:
-    """Reflects positions outside of the image at the outermost pixel; they must be less than a side away."""
+    """Reflects positions outside the image at its outermost pixels. They must be less than `side` pixels outside."""
     last = side - 1
     return last - (last - positions.abs()).abs()
 
 
 def _gather_pixels(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Returns, of each image, the pixels at its own `rows` `[N, H]` and `columns` `[N, W]`."""
+    """Returns images whose pixels are taken from the given `rows` `[N, H]` and `columns` `[N, W]` of each image."""
     positions = (rows[:, :, None] * images.shape[3] + columns[:, None, :]).flatten(1)
     return images.flatten(2).gather(2, positions[:, None].expand(-1, images.shape[1], -1)).view_as(images)

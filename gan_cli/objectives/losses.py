@@ -14,10 +14,11 @@ from torch.nn.functional import relu, softplus
 
 
 class Loss(NamedTuple):
-    """The functions `discriminator(real_logits=, fake_logits=)` and `generator(fake_logits=)`, both to be minimized.
+    """The loss functions `discriminator(real_logits=, fake_logits=)` and `generator(fake_logits=)`, to be minimized.
 
-    A `paired` loss compares each fake with a real sample: its `generator` takes `real_logits` too. In a `zero_sum` game
-    G maximizes the loss of D; `generator` is then the part of it that depends on the fakes, negated.
+    A `paired` loss compares each fake sample with a real sample, so its `generator` takes `real_logits` too. If
+    `zero_sum` is true, the generator maximizes the loss of the discriminator. `generator` is then the negative of that
+    part of the discriminator's loss that depends on the fake samples.
     """
 
     discriminator: Callable[..., Tensor]

@@ -16,10 +16,12 @@ from gan_cli.objectives.augmentation import flip_and_shift
 
 
 class PenaltyInputs(NamedTuple):
-    """The arguments of a penalty. `real` and `fake` are samples `[N, ...]` without gradient.
+    """The arguments of a penalty.
 
-    `real_logits` and `fake_logits` are the logits `[N]` of this update, with gradient. `penalty_state` holds the
-    scalars that a penalty of `PENALTY_STATE` keeps from update to update; the penalty changes it in place.
+    `real` and `fake` are samples `[N, ...]` without gradient. `real_logits` and `fake_logits` are the discriminator's
+    logits `[N]` of these samples, with gradient. `penalty_state` holds the scalars that some penalties keep from update
+    to update (see `PENALTY_STATE`). A penalty only reads this state; `STATE_UPDATES` holds the functions that update
+    it.
     """
 
     discriminator: nn.Module
@@ -29,7 +31,7 @@ class PenaltyInputs(NamedTuple):
     random: torch.Generator
     real_logits: Tensor | None = None
     fake_logits: Tensor | None = None
-    penalty_state: dict[str, Tensor] | None = None  # of a penalty in `PENALTY_STATE`, as the last update left it
+    penalty_state: dict[str, Tensor] | None = None  # None if the penalty is not in `PENALTY_STATE`
 
 
 def logits_and_squared_gradient_norm(
@@ -83,8 +85,8 @@ def gradient_penalty(inputs: PenaltyInputs) -> Tensor:
 def js_penalty(inputs: PenaltyInputs) -> Tensor:
     """1/2 (E (1 - s(D(x)))^2 |grad D(x)|^2 + E s(D(G(z)))^2 |grad D(G(z))|^2), s the sigmoid (Roth et al., 1705.09367).
 
-    What noise of variance gamma on D's inputs would do to the Jensen-Shannon divergence, to first order; its weight is
-    gamma.
+    With weight gamma, the penalty is the first-order effect on the Jensen-Shannon divergence of adding noise of
+    variance gamma to the inputs of D.
     """
     real_logits, real_norm = logits_and_squared_gradient_norm(inputs.discriminator, inputs.real, inputs.condition)
     fake_logits, fake_norm = logits_and_squared_gradient_norm(inputs.discriminator, inputs.fake, inputs.condition)
@@ -95,7 +97,8 @@ def js_penalty(inputs: PenaltyInputs) -> Tensor:
 def lecam_penalty(inputs: PenaltyInputs, *, decay: float, start: int) -> Tensor:
     """E max(0, D(x) - a_fake)^2 + E max(0, a_real - D(G(z)))^2 (LeCam, 2104.03310, as in the authors' code).
 
-    The anchors a are moving averages of the mean logits, these logits included; the penalty is 0 before update `start`.
+    The anchors a_real and a_fake are moving averages of the mean logits and include the logits of this update. The
+    penalty is 0 in the first `start` updates.
     """
     real, fake = inputs.real_logits, inputs.fake_logits
     assert inputs.penalty_state is not None
@@ -109,7 +112,11 @@ def lecam_penalty(inputs: PenaltyInputs, *, decay: float, start: int) -> Tensor:
 def lecam_anchors(
     state: dict[str, Tensor], real_logits: Tensor, fake_logits: Tensor, *, decay: float, start: int = 0
 ) -> dict[str, Tensor]:
-    """Returns LeCam's anchors and its number of updates after one with these logits; `state` is that before it."""
+    """Returns LeCam's state after an update with these logits. `state` is the state before the update.
+
+    The state holds the moving averages of the mean logits, `real` and `fake`, and the number of updates, `updates`.
+    `start` is not used here.
+    """
     moved = {}
     for name, logits in (("real", real_logits), ("fake", fake_logits)):
         mean = logits.detach().mean()
@@ -128,9 +135,9 @@ def consistency_penalty(inputs: PenaltyInputs) -> Tensor:
 
 
 def orthogonal_penalty(inputs: PenaltyInputs) -> Tensor:
-    """Sum of |W W' (1 - I)|^2 over D's layers (1809.11096, equation 3).
+    """Sum of |W W' * (1 - I)|^2 over D's layers, with an elementwise product * (1809.11096, equation 3).
 
-    It penalizes similar rows of a weight matrix, not long ones.
+    The penalty grows if rows of a weight matrix are similar. It does not limit the length of the rows.
     """
     total = torch.zeros((), device=inputs.real.device)
     for parameter in inputs.discriminator.parameters():
@@ -142,13 +149,13 @@ def orthogonal_penalty(inputs: PenaltyInputs) -> Tensor:
 
 
 def _interpolation_weights(inputs: PenaltyInputs) -> Tensor:
-    """Draws one number of U[0, 1] for each sample, `[N, 1, ...]`, which broadcasts over the sample."""
+    """Draws one number of U[0, 1] for each sample. Returns them as `[N, 1, ...]`, to multiply with the samples."""
     shape = (len(inputs.real),) + (1,) * (inputs.real.ndim - 1)
     return torch.rand(shape, generator=inputs.random).to(inputs.real)
 
 
 def _interpolate(inputs: PenaltyInputs) -> Tensor:
-    """Returns a random point on the line from each fake to the real sample of the same index."""
+    """Returns one random point on the line between each fake sample and the real sample of the same index."""
     return torch.lerp(inputs.fake, inputs.real, _interpolation_weights(inputs))
 
 
@@ -174,6 +181,6 @@ PENALTIES: dict[str, Callable[..., Tensor]] = {
     "consistency": consistency_penalty,
     "orthogonal": orthogonal_penalty,
 }
-PENALTY_STATE = {"lecam": ("real", "fake", "updates")}  # the float32 scalars that these penalties keep
-STATE_UPDATES = {"lecam": lecam_anchors}  # that state after an update, from D's logits of the whole batch
+PENALTY_STATE = {"lecam": ("real", "fake", "updates")}  # names of the float32 scalars that each penalty keeps
+STATE_UPDATES = {"lecam": lecam_anchors}  # return the state after an update, given D's logits of the batch
 WEIGHT_CONSTRAINTS = {"weight_clip": clip_weights}

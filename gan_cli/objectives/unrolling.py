@@ -1,8 +1,8 @@
-"""Unrolled GAN (1611.02163): the weights D would have after K more updates, as a function of G's fakes.
+"""Unrolled GAN (1611.02163): computes the weights that D would have after K more updates.
 
-D's updates are made again without side effects, so that autograd can go back through all of them: G's gradient then
-knows how D would answer, which is the second term of the paper's equation 12. Nothing of D or its optimizer changes.
-The updates are those of `torch.optim`, operation by operation; only the slope of their square root differs at zero.
+The updates are computed without side effects: D and its optimizer do not change. Autograd can differentiate through
+all updates, so G's gradient includes how D would react to the fakes (the second term of the paper's equation 12). The
+computations are the same as in `torch.optim`, except that the square root has the derivative 0 at 0.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ DiscriminatorCall = Callable[..., Tensor]  # `(samples, condition=None)` to logi
 
 
 def _root(mean_square: Tensor) -> Tensor:
-    """Returns the square root, with slope 0 at 0, where its infinite slope times a gradient of 0 would be NaN."""
+    """Returns the square root, with derivative 0 at 0.
+
+    The true derivative at 0 is infinite, and its product with a gradient of 0 would be NaN.
+    """
     return mean_square.clamp_min(torch.finfo(mean_square.dtype).tiny).sqrt()
 
 
@@ -57,7 +60,7 @@ def _rmsprop(
 def _sgd(weight: Tensor, gradient: Tensor, slots: Slots, *, lr: float, momentum: float) -> tuple[Tensor, Slots]:
     if momentum == 0:
         return weight.sub(gradient, alpha=lr), {}
-    # the first update is made with the whole gradient
+    # before the first update there is no buffer; the buffer is then the gradient itself
     buffer = slots["momentum_buffer"] * momentum + gradient if slots else gradient
     return weight.sub(buffer, alpha=lr), {"momentum_buffer": buffer}
 
@@ -79,9 +82,10 @@ def updated(
     lr: float,
     **settings: float,
 ) -> tuple[dict[str, Tensor], OptimizerState]:
-    """Returns parameters and optimizer state after one update, differentiable in all three.
+    """Returns the parameters and the optimizer state after one update.
 
-    A parameter without a gradient stays as it is, and so does its state.
+    The result is differentiable in `parameters`, `gradients` and `optimizer_state`. A parameter without a gradient
+    keeps its value and its state.
     """
     parameters, optimizer_state = dict(parameters), dict(optimizer_state)
     for name, gradient in gradients.items():
@@ -92,7 +96,7 @@ def updated(
 
 
 def optimizer_state_of(optimizer: Optimizer, network: nn.Module) -> OptimizerState:
-    """Returns a copy of the optimizer's state of each parameter; empty before its first update."""
+    """Returns a copy of the optimizer's state for each parameter. Leaves out parameters that were never updated."""
     found = {
         name: {
             slot: value.detach().clone()
@@ -109,7 +113,8 @@ def with_parameters(
 ) -> DiscriminatorCall:
     """Returns a function that calls the discriminator with other parameters.
 
-    Statistics and singular vectors are updated in `buffers`, by default copies of its own.
+    A call updates running statistics and singular vectors in `buffers`. If `buffers` is None, a call updates copies of
+    the discriminator's buffers.
     """
     recorded = _copies_of_buffers(discriminator) if buffers is None else buffers
 
@@ -129,11 +134,12 @@ def unrolled_parameters(
     steps: int,
     lr: float,
 ) -> dict[str, Tensor]:
-    """Returns all of D's parameters after `steps` updates that minimize `loss_of(call)`; `call` is D at each update.
+    """Returns all parameters of D after `steps` updates that minimize `loss_of(call)`.
 
-    They are differentiable in whatever `loss_of` closes over, through gradients and optimizer state. `optimizer_state`
-    is that before the first update (see `optimizer_state_of`), `settings` are those of `rule` besides its rate. What
-    does not require a gradient is not updated; RuntimeError if that is everything. D's buffers are updated in copies.
+    `call` runs D with the parameters at each update. The result is differentiable in all tensors that `loss_of` uses,
+    such as the fakes. `optimizer_state` is the state before the first update (see `optimizer_state_of`). `settings` are
+    the settings of `rule` except the learning rate `lr`. Parameters that do not require a gradient keep their values.
+    Raises RuntimeError if no parameter requires a gradient. The buffers of D do not change; the updates use copies.
     """
     learning = [name for name, parameter in discriminator.named_parameters() if parameter.requires_grad]
     parameters = {

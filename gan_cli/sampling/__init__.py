@@ -1,1 +1,1 @@
-"""Samples and films from a checkpoint or an export."""
+"""Generates samples and animations with the generator of a checkpoint or of an exported file."""

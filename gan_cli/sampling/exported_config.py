@@ -1,4 +1,4 @@
-"""`config.json` of an export, from which its generator is built and called; untrusted when it is read."""
+"""Reads `config.json` of an exported generator, which says how to build and call it. The file is untrusted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Card:
-    """The part of `config.json` that is read again. `checkpoint` is the sha256 of the exported checkpoint file."""
+    """The description of an exported generator: those fields of its `config.json` that gan-cli reads again."""
 
     gan_cli: str = key("version that wrote it")
     plugins: tuple[str, ...] = key("packages whose options it needs", absent=())
@@ -35,7 +35,10 @@ class Card:
 
 
 def read_card(path: Path) -> Card:
-    """Reads an export's `config.json`; unknown keys are ignored. CheckpointError, in one line, if it is invalid."""
+    """Reads `config.json` of an export and returns its description. Ignores unknown keys.
+
+    Raises CheckpointError if the file cannot be read or its values are invalid.
+    """
     try:
         if path.stat().st_size > MOST_BYTES:
             raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 20} MiB, not written by gan-export")

@@ -1,6 +1,7 @@
-"""Animations of a generator's samples: interpolation from seed to seed, a closed walk, and a run's sample grids.
+"""Plans and draws the animations that `gan-sample` writes.
 
-`gan-sample` writes them for format=interpolate, walk and progress.
+format=interpolate interpolates from the sample of one seed to the sample of the next seed. format=walk also returns
+from the last seed to the first. format=progress shows the sample grids that a training run has saved.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ NOT_FOR_PROGRESS = ("frames", "tiles", "through_labels", "n", "seeds", "label", 
 
 
 class PlannedAnimation(NamedTuple):
-    """An animation, the seeds of its keyframes, and its fields of the sidecar JSON file."""
+    """An animation, the seeds of its keyframes, and the fields to add to the JSON file next to the animation."""
 
     animation: Animation
     seeds: Sequence[int]
@@ -46,7 +47,10 @@ class PlannedAnimation(NamedTuple):
 
 
 def resolve_frames_format(config: SampleConfig) -> SampleConfig:
-    """Returns the config with `format=frames` replaced by format=interpolate container=frames."""
+    """Returns the config with format=frames replaced by format=interpolate and container=frames.
+
+    Returns other configs unchanged. Raises UsageError if format=frames is given with another container.
+    """
     if config.format != FRAMES_FOLDER:
         return config
     if config.container not in (None, FRAMES_FOLDER):
@@ -55,7 +59,10 @@ def resolve_frames_format(config: SampleConfig) -> SampleConfig:
 
 
 def container_of(config: SampleConfig) -> str:
-    """Returns webp, gif, mp4 or frames, from `container` or the suffix of `out`; UsageError if they differ."""
+    """Returns webp, gif, mp4 or frames: the option `container`, or the suffix of `out`, or webp by default.
+
+    Raises UsageError if `container` and the suffix of `out` disagree, or if the suffix is not supported.
+    """
     if config.container == FRAMES_FOLDER:
         return FRAMES_FOLDER
     suffix = Path(config.out or "").suffix.lower().removeprefix(".")
@@ -74,7 +81,7 @@ def animation_suffix(config: SampleConfig) -> str:
 
 
 def check_animation_options(config: SampleConfig) -> None:
-    """Raises UsageError for an option that the format does not use, or for a missing package."""
+    """Raises UsageError if an option is not used by the format, or if a needed package is not installed."""
     unused = (
         NOT_FOR_PROGRESS
         if config.format == "progress"
@@ -102,8 +109,8 @@ def plan_animation(
 ) -> PlannedAnimation:
     """Plans the animation of a `gan-sample` command.
 
-    `rows` are the requested classes, `seeds` those of the option `seeds`, empty if it is not set. UsageError if the
-    number of seeds, samples or frames does not fit.
+    `rows` are the requested classes. `seeds` are the seeds listed in the option `seeds`; empty if it is not set. Raises
+    UsageError if there are too few seeds, or too many samples in a frame, or too many frames.
     """
     if config.format == "progress":
         return _plan_progress(config, generator)
@@ -142,7 +149,10 @@ def plan_animation(
 def _tiles_and_seeds(
     config: SampleConfig, rows: Sequence[RequestedCondition], seeds: Sequence[int], points: bool, row_count: int
 ) -> tuple[int, Sequence[int]]:
-    """Returns the number of walks side by side and the seeds of all walks, with defaults for what is not set."""
+    """Returns the number of tiles and the seeds of all tiles. Options that are not set get default values.
+
+    A tile is one position of a frame; it shows one sample, which moves through its own seeds.
+    """
     given = len(seeds) or config.n
     default_points = max(given // DEFAULT_POINT_KEYFRAMES if given else DEFAULT_POINTS // row_count, 1)
     tiles = config.tiles or (default_points if points else 1)
@@ -152,7 +162,10 @@ def _tiles_and_seeds(
 
 
 def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> PlannedAnimation:
-    """Plans the animation of the sample grids of the run that the checkpoint belongs to; UsageError without grids."""
+    """Plans the animation of the sample grids that the training run of the checkpoint has saved.
+
+    Raises UsageError if the checkpoint is not in a run folder, or if the run has no sample grids.
+    """
     inside = generator.path.parent.name == CHECKPOINTS
     grids = sorted((generator.path.parent.parent / SAMPLES).glob("step_*.png")) if inside else []
     if not grids:
@@ -165,9 +178,9 @@ def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> PlannedA
 
 
 def _background(config: SampleConfig, generator: LoadedGenerator) -> str | None:
-    """Returns the background colour of an MP4 of samples with opacity, else None.
+    """Returns the background colour for an MP4 file of samples with opacity; otherwise None.
 
-    Prints to stderr how MP4 and GIF show opacity, which they do not have in full.
+    If the samples have opacity, prints to stderr how an MP4 or a GIF file shows it, because neither stores it in full.
     """
     with_opacity = len(generator.sample_shape) == 3 and generator.sample_shape[0] == 4
     if not with_opacity or container_of(config) not in ("mp4", "gif"):
@@ -181,10 +194,11 @@ def _background(config: SampleConfig, generator: LoadedGenerator) -> str | None:
 
 
 class _LatentPath(NamedTuple):
-    """Latents and conditions of an animation, interpolated between keyframes in `frames` steps from each to the next.
+    """The latents and conditions of an animation. There are `frames` steps from each keyframe to the next keyframe.
 
-    `keyframes` `[keyframes, tiles, latent_dim]` are standard normal, float64; `conditions` are those of the keyframes,
-    `[keyframes, rows, tiles, K]` or None. `total` is the number of frames.
+    `keyframes` are standard normal values `[keyframes, tiles, latent_dim]` in float64. `conditions` are the conditions
+    of the keyframes, `[keyframes, rows, tiles, K]`; None if the generator is unconditional. `total` is the number of
+    frames of the whole animation.
     """
 
     keyframes: Tensor
@@ -200,7 +214,11 @@ class _LatentPath(NamedTuple):
         seeds: Sequence[int],
         tiles: int,
     ) -> _LatentPath:
-        """Takes the seeds of all tiles, those of a tile one after the other; their number is a multiple of `tiles`."""
+        """Builds the path from the seeds of all tiles and the requested classes `rows`.
+
+        `seeds` holds first all seeds of the first tile, then all seeds of the second tile, and so on. The number of
+        seeds must be a multiple of `tiles`.
+        """
         latent, per_tile = generator.latent, len(seeds) // tiles
         normals = latent.to_normal(latents_from_seeds(seeds, latent, config.truncation), config.truncation)
         keyframes = normals.view(tiles, per_tile, -1).transpose(0, 1)
@@ -215,9 +233,10 @@ class _LatentPath(NamedTuple):
         return _LatentPath(keyframes, conditions, frames, total)
 
     def at(self, frame: int) -> tuple[Tensor, Tensor | None]:
-        """Returns the normal values `[tiles, latent_dim]` and the conditions `[rows, tiles, K]` or None of a frame.
+        """Returns the standard normal values `[tiles, latent_dim]` and the conditions `[rows, tiles, K]` of a frame.
 
-        The first keyframe follows the last one.
+        The conditions are None if the generator is unconditional. After the last keyframe, the frames interpolate
+        to the first keyframe.
         """
         start, steps = divmod(frame, self.frames)
         end, fraction = (start + 1) % len(self.keyframes), steps / self.frames
@@ -228,10 +247,11 @@ class _LatentPath(NamedTuple):
 
 
 def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
-    """Spherical linear interpolation between vectors `[N, D]` (1609.04468); `fraction` 0 is `start`, 1 is `end`.
+    """Returns the spherical linear interpolation of vectors `[N, D]` (1609.04468).
 
-    Linear interpolation would pass vectors that are much shorter than random ones. It is used only between vectors of
-    the same or of opposite directions, where the arc is not unique.
+    `fraction` 0 gives `start` and `fraction` 1 gives `end`. Linear interpolation would give vectors that are much
+    shorter than random vectors. It is used only if two vectors have the same direction or opposite directions, because
+    the arc between them is then zero or not unique.
     """
     cosine = torch.cosine_similarity(start, end, dim=1).clamp(-1, 1).unsqueeze(1)
     angle = torch.arccos(cosine)
@@ -241,7 +261,7 @@ def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
 
 
 def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _LatentPath) -> Iterator[Image.Image]:
-    """Yields the frames; generates as many frames at once as fit into a batch."""
+    """Yields the frames as images. Generates several frames at once if their samples fit into a batch."""
     rows = 1 if path.conditions is None else path.conditions.shape[1]
     tiles = path.keyframes.shape[1]
     frames_at_once = max(config.batch_size // (rows * tiles), 1)
@@ -262,7 +282,10 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Latent
 
 
 def _enlarged(image: Image.Image) -> Image.Image:
-    """Enlarges the image by a whole factor, so that its larger side has up to `MIN_FRAME_SIDE` pixels."""
+    """Returns the image enlarged by the largest whole factor that keeps both sides at most `MIN_FRAME_SIDE` pixels.
+
+    Returns the image unchanged if this factor is below 2.
+    """
     factor = MIN_FRAME_SIDE // max(image.size)
     if factor < 2:
         return image

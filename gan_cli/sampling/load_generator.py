@@ -53,13 +53,15 @@ GENERATOR_FORMAT = 1  # format version in the metadata of an exported file
 class LoadedGenerator:
     """A generator in evaluation mode, and its description.
 
-    `network(latents, condition)` takes float32 latents `[N, latent.dim]` and a condition: None if `classes` is empty,
-    else `[N, len(classes)]` with a 1 in the column of each requested class; both on the network's device. It returns
-    images `[N, C, H, W]` in [-1, 1], or points `[N, 2]`.
+    `network(latents, condition)` takes float32 latents `[N, latent.dim]` and a condition. The condition is None if
+    `classes` is empty; otherwise it is `[N, len(classes)]` with a 1 in the column of each requested class. Latents and
+    condition must be on the device of the network. The network returns images `[N, C, H, W]` in [-1, 1], or points
+    `[N, 2]`.
 
-    `path` is the checkpoint or export that it was loaded from, `sha256` that of its checkpoint, `step` its number of
-    generator updates, `ema` whether it is the averaged generator, `config` the config of its run, None for an export.
-    `card` is the description that an export holds.
+    `path` is the checkpoint or export that the generator was loaded from. `sha256` is the hash of the checkpoint file.
+    `step` is the number of generator updates before the checkpoint. `ema` is True if this is the averaged generator.
+    `config` is the config of the training run; None for an export. `card` holds the description that an export writes
+    to its `config.json`.
     """
 
     network: nn.Module
@@ -91,17 +93,19 @@ class LoadedGenerator:
 
     @property
     def modes(self) -> Modes | None:
-        """The modes of its training data if these are points of known modes, else None."""
+        """The modes of the training data, if the data are points and the config is known; otherwise None."""
         return None if self.config is None else known_modes(self.config.dataset)
 
 
 def load_generator(
     path: str | os.PathLike[str], *, ema: bool = True, device: str | torch.device = "cpu"
 ) -> LoadedGenerator:
-    """Loads the generator of a checkpoint, of a run by its folder or name (the newest checkpoint), or of an export.
+    """Loads a generator from a checkpoint, from the best or newest checkpoint of a run, or from an export.
 
-    `ema` takes the averaged generator if there is one. The file is verified first; nothing in it can run code.
-    CheckpointError for a file that is missing, damaged, foreign or of another shape.
+    A run is named by its folder or by its name. If `ema` is true and there is an averaged generator, loads that one.
+    Verifies the file before loading it; nothing in the file can run code. Raises CheckpointError if the file is
+    missing, is damaged, was not written by gan-cli, or holds tensors of other shapes. Raises UsageError if `ema` is
+    false and an export holds only the averaged generator.
     """
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"path: expected a checkpoint, a run's folder or an exported one, not {type(path).__name__}")
@@ -126,7 +130,10 @@ def load_generator(
 
 
 def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoint:
-    """Finds a checkpoint as `checkpoint.load_named` does; CheckpointError also for a text that cannot be a path."""
+    """Loads the checkpoint that a path or the name of a run stands for, as `checkpoint.load_named` does.
+
+    Also raises CheckpointError if `path` is a text that cannot be a path, for example because it is too long.
+    """
     try:
         return checkpoint.load_named(path, key)
     except OSError as error:
@@ -134,7 +141,7 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoi
 
 
 def _locate(path: str | os.PathLike[str]) -> Location | None:
-    """Locates a path as `locate` does, without messages; None also for a text that cannot be a path."""
+    """Returns what `locate` finds, without printing messages. Returns None if `path` cannot be a path."""
     try:
         return locate(path, log=lambda line: None)
     except OSError:
@@ -142,13 +149,20 @@ def _locate(path: str | os.PathLike[str]) -> Location | None:
 
 
 def default_folder(checkpoint: Path, name: str) -> Path:
-    """Returns the folder `name` of the run of a checkpoint; of a file outside of a run, in the folder of the file."""
+    """Returns the path of the folder `name` in the run folder that holds the checkpoint.
+
+    If the file is not in a run folder, the path is in the folder of the file.
+    """
     run = checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
     return refuse_symlink(run / name)
 
 
 def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGenerator:
-    """Loads from a folder that `gan-export` wrote, or from a safetensors file with its card in the same folder."""
+    """Loads a generator from a folder that `gan-export` wrote, or from an exported safetensors file.
+
+    A JSON file that describes the generator must be in the same folder. Raises CheckpointError if a file is missing or
+    invalid, and UsageError if `ema` is false and the export holds only the averaged generator.
+    """
     path = exported / EXPORTED["safetensors"] if exported.is_dir() else exported
     card_path = find_card(path)
     if card_path is None or path.suffix != ".safetensors" or not path.is_file():
@@ -169,7 +183,7 @@ def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGen
     design = GeneratorDesign(card.generator, card.sample_shape, conditions_of(card.conditioning))
     try:
         outline = outline_generator(design).state_dict()
-    except Exception as error:  # each field of a card may be valid, and no network have all of them together
+    except Exception as error:  # the fields may be valid one by one, but not together
         raise CheckpointError(f"{card_path}: describes no generator ({one_line(error, 200)})") from error
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.items()}
     check_layout(path, tensors, layout)
@@ -204,7 +218,7 @@ def sample(
 
 
 def _seed(seed: Any) -> int:
-    """Converts a seed to an int; UsageError if it is no whole number."""
+    """Converts a seed to an int. Raises UsageError if the seed is not a whole number."""
     try:
         return operator.index(seed)
     except TypeError:
@@ -212,9 +226,9 @@ def _seed(seed: Any) -> int:
 
 
 def requested_classes(classes: Sequence[str], labels: Labels, count: int) -> list[RequestedCondition]:
-    """Returns the class of each of `count` samples; an empty list without classes. See `gan_cli.api.sample`.
+    """Returns one requested class for each of `count` samples; an empty list if the generator has no classes.
 
-    UsageError for labels that are not among `classes`.
+    `gan_cli.api.sample` describes `labels`. Raises UsageError if a label is not one of `classes`.
     """
     if labels is None:
         return distribute_evenly(all_classes_requested(classes), count) if classes else []
@@ -234,7 +248,7 @@ def requested_classes(classes: Sequence[str], labels: Labels, count: int) -> lis
 
 
 def _class_of(classes: Sequence[str], label: Any, known: dict[str | int, RequestedCondition]) -> RequestedCondition:
-    """Returns the class of one label; `known` caches the labels that were looked up before."""
+    """Returns the class that one label stands for. `known` is a cache of labels and their classes."""
     label = label.tolist() if hasattr(label, "tolist") else label
     if isinstance(label, bool) or not isinstance(label, str | int):
         raise UsageError(f"labels: {one_line(repr(label), 40)} is no class and no whole number")

@@ -1,4 +1,4 @@
-"""`gan-sample`: writes samples of a checkpoint as a grid, single images, arrays or an animation."""
+"""The command `gan-sample`: writes samples of a checkpoint as a grid, single images, arrays or an animation."""
 
 from __future__ import annotations
 
@@ -53,9 +53,10 @@ DEFAULT_SAMPLES = 64
 
 
 def sample(config: SampleConfig) -> int:
-    """Writes samples and a sidecar `.json` file with what is needed to repeat them; prints the path. Returns 0.
+    """Writes samples, and a JSON file next to them that says how to generate them again.
 
-    UsageError for options that do not fit each other or the checkpoint, StorageError if nothing can be written.
+    Prints the path of the samples and returns 0. Raises UsageError if options contradict each other or do not fit the
+    checkpoint. Raises StorageError if the files cannot be written.
     """
     if config.ckpt is None:
         raise UsageError("ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file")
@@ -96,7 +97,7 @@ def sample(config: SampleConfig) -> int:
 
 
 def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Path, str]:
-    """Returns the folder, and the name without suffix, of what is written if `out` names no file."""
+    """Returns the folder and the name without suffix of the file to write, if `out` does not name a file."""
     folder = Path(config.out) if config.out else default_folder(generator.path, "generated")
     if config.format == "progress":
         return folder, f"{generator.path.stem}_progress"
@@ -106,7 +107,7 @@ def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Seque
 
 
 def _check_count(config: SampleConfig, seeds: Sequence[int]) -> None:
-    """Raises UsageError for more samples than fit into a grid."""
+    """Raises UsageError if there are more samples than a grid can hold."""
     if config.format == "grid" and len(seeds) > MAX_IN_GRID:
         raise UsageError(f"n={len(seeds)}: a grid holds up to {MAX_IN_GRID}, use format=images or npz")
 
@@ -114,8 +115,8 @@ def _check_count(config: SampleConfig, seeds: Sequence[int]) -> None:
 def _requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[RequestedCondition]:
     """Returns the classes to generate, one for each row of a grid; empty for an unconditional generator.
 
-    They are those of `label` or `label_index`, else all classes; a grid or an animation shows the first
-    `MAX_CLASSES_SHOWN` of these. UsageError for a class that the generator does not have.
+    The options `label` and `label_index` name the classes. If neither is set, returns all classes, but at most
+    `MAX_CLASSES_SHOWN` for a grid or an animation. Raises UsageError if the generator does not have a class.
     """
     classes = generator.classes
     option = f"label={config.label}" if config.label is not None else "label_index"
@@ -136,9 +137,10 @@ def _requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[Re
 
 
 def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
-    """Returns the seeds of the option `seeds`, such as 0-7,12, or `n` seeds from `seed` on; `count` if `n` is not set.
+    """Returns the seeds listed in the option `seeds`, for example 0-7,12.
 
-    UsageError if both are set, for a range that goes backwards, and for more than `MAX_SEEDS`.
+    If `seeds` is not set, returns `n` seeds starting at `seed`; if `n` is not set either, returns `count` seeds. Raises
+    UsageError if `seeds` and `n` are both set, if a range goes backwards, or if `seeds` lists more than `MAX_SEEDS`.
     """
     if config.seeds is not None and config.n is not None:
         raise UsageError(f"n={config.n} and seeds={config.seeds}: each says how many samples, give one")
@@ -158,7 +160,7 @@ def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
 
 @contextlib.contextmanager
 def _renamed_when_complete(target: Path) -> Iterator[Path]:
-    """Yields a hidden path to write to; renames it to `target` at the end, or deletes it after an exception."""
+    """Yields a hidden path to write to. At the end renames it to `target`; after an exception deletes it."""
     part = remove_symlink(target.with_name(f".{target.stem}.part{target.suffix}"))
     try:
         yield part
@@ -175,7 +177,7 @@ def _write(
     seeds: Sequence[int],
     target: Path,
 ) -> None:
-    """Writes the samples of `seeds`. `requested` has a class for each seed, or is empty if there are no classes."""
+    """Writes the samples of `seeds` to `target`. `requested` has one class for each seed, or is empty."""
     batches = map(to_uint8, _generate(config, generator, requested, seeds))
     if config.format == "images":
         _write_images(batches, seeds, requested, target)
@@ -196,7 +198,7 @@ def _write(
 
 
 def _draw(samples: Tensor, generator: LoadedGenerator, rows: Sequence[int]) -> Image.Image:
-    """Draws a grid or a scatter plot; a single image is drawn at its own size without a border."""
+    """Returns images as a grid or points as a scatter plot. A single image keeps its size and gets no border."""
     if len(samples) == 1 and samples.ndim == 4:
         return grid.draw_image(samples[0])
     return grid.draw_grid_or_scatter(samples, generator.modes, rows)
@@ -210,7 +212,7 @@ def _write_sidecar(
     more: dict[str, Any],
     target: Path,
 ) -> None:
-    """Writes the sidecar JSON file of `target`; `more` are the additional fields of an animation."""
+    """Writes the JSON file next to `target` that describes the samples. `more` holds the fields of an animation."""
     sidecar = {
         "checkpoint": str(generator.path.absolute()),
         "sha256": generator.sha256,
@@ -232,7 +234,7 @@ def _write_sidecar(
 def _generate(
     config: SampleConfig, generator: LoadedGenerator, requested: Sequence[RequestedCondition], seeds: Sequence[int]
 ) -> Iterator[Tensor]:
-    """Yields the samples in batches. Computes the conditions by batch too, so that memory does not grow with n."""
+    """Yields the samples in batches. Builds the conditions batch by batch too, which saves memory if n is large."""
     for batch in _batch_slices(config, seeds):
         yield loading.sample(
             generator,
@@ -244,14 +246,14 @@ def _generate(
 
 
 def _batch_slices(config: SampleConfig, seeds: Sequence[int]) -> Iterator[slice]:
-    """Yields the slice of the seeds of each batch."""
+    """Yields one slice for each batch. The slice selects the seeds of the batch."""
     return (slice(start, start + config.batch_size) for start in range(0, len(seeds), config.batch_size))
 
 
 def _write_images(
     batches: Iterable[Tensor], seeds: Sequence[int], requested: Sequence[RequestedCondition], folder: Path
 ) -> None:
-    """Writes each image as `seed_000003.png`, or of a conditional generator as `seed_000003_cat.png`."""
+    """Writes each image to a file such as `seed_000003.png`, or `seed_000003_cat.png` if a class was requested."""
     folder.mkdir()
     labels = [f"_{_file_name_part(row.name)}" for row in requested] or [""] * len(seeds)
     names = (f"seed_{seed:06d}{label}.png" for seed, label in zip(seeds, labels, strict=True))
@@ -266,9 +268,10 @@ def _channels_last(samples: Tensor) -> np.ndarray:
 
 
 def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Path) -> None:
-    """Writes arrays of `count` rows each to an npz file, part by part, so that no array is in memory as a whole.
+    """Writes arrays of `count` rows each to an npz file.
 
-    They are not compressed: compression takes longer than a small network needs for a sample.
+    Writes each array part by part, so that no complete array is in memory. The arrays are not compressed, because
+    compressing a sample takes longer than generating it with a small network.
     """
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
         for name, parts in arrays.items():
@@ -281,17 +284,17 @@ def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Pat
 
 
 def _without_suffix(target: Path) -> str:
-    """Returns the file name without a suffix that `gan-sample` writes; other suffixes belong to the name."""
+    """Returns the file name without its suffix, if `gan-sample` writes files with that suffix; otherwise unchanged."""
     return target.name.removesuffix(target.suffix if target.suffix.lower() in SUFFIX_MEANINGS else "")
 
 
 def _file_name_part(name: str) -> str:
-    """Replaces characters that a file name may not contain, and shortens to 60."""
+    """Returns `name` with characters unsuitable for file names replaced by hyphens, cut to 60 characters."""
     return re.sub(r"[^\w=,.-]+", "-", name)[:60]
 
 
 def _label_part(config: SampleConfig) -> str:
-    """Returns the requested class as a part of the file name, or nothing."""
+    """Returns the requested classes as a part of the file name; an empty text if none was requested."""
     if config.label is not None:
         return _file_name_part(config.label) + "_"
     return "" if config.label_index is None else ",".join(map(str, config.label_index))[:60] + "_"
