@@ -260,7 +260,7 @@ def has_key() -> bool:
 
 
 def _run_id(path: Path) -> str:
-    """Returns the id of the W&B run from the file. If the file holds no valid id, first writes a new random id to it."""
+    """Returns the id of the W&B run from the file. If the file holds no valid id, first writes a new random id."""
     if path.is_file():
         saved = path.read_text(encoding="utf-8").strip()
         if saved.isalnum() and saved.isascii() and len(saved) <= 64:
