@@ -1,4 +1,4 @@
-"""The metrics of a run's best checkpoint, or of its last one if no best was kept. Imports no torch."""
+"""Reads the metrics of a run's best checkpoint, or of its last checkpoint if no best one was kept. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,21 @@ from gan_cli.storage.run_folder import BEST, CHECKPOINTS, read_record
 
 @dataclass(frozen=True)
 class CheckpointMetrics:
-    """The metrics of one checkpoint; `best` is the metric by which it is the best one, None for the last one."""
+    """The metrics of one checkpoint.
+
+    `best` names the metric for which this checkpoint is the best of the run; None for the last checkpoint.
+    """
 
     metrics: dict[str, float]
     best: str | None
 
 
 def read_best_metrics(run: Path) -> CheckpointMetrics:
-    """Reads the metrics of the best evaluation if the run kept `best.safetensors`, else the last value of each."""
+    """Returns the metrics of the run's best evaluation if the run kept `best.safetensors`.
+
+    Otherwise, or if no line of `metrics.jsonl` has the metric that selects the best checkpoint, returns the last value
+    of each metric.
+    """
     lines = sorted((_numbers(line) for line in read_metrics(run) if "step" in line), key=lambda line: line["step"])
     record = read_record(run)
     wanted = _selection_metric(record) if (run / CHECKPOINTS / BEST).is_file() else None
@@ -42,7 +49,10 @@ def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _selection_metric(record: Mapping[str, Any]) -> str | None:
-    """`selection_metric` of a record's config, in which anything may be missing or of another type."""
+    """Returns the metric that selects the best checkpoint, by the config in a run's record; None if it names none.
+
+    The record may be damaged: missing entries and entries of a wrong type are ignored.
+    """
     config = record.get("config")
     evaluation = config.get("evaluation") if isinstance(config, dict) else None
     section = evaluation if isinstance(evaluation, dict) else {}
@@ -52,9 +62,9 @@ def _selection_metric(record: Mapping[str, Any]) -> str | None:
 
 
 def _best_step(lines: Sequence[Mapping[str, float]], wanted: str) -> tuple[str, float] | None:
-    """The full name of the metric in its newest line, and the first step that has the best value of that name.
+    """Returns the full name of the metric `wanted`, and the first step at which its value is the best.
 
-    None if no line has the metric.
+    The full name is taken from the newest line that has the metric. Returns None if no line has the metric.
     """
     found = [(each, line["step"]) for line in lines if (each := find_metric(line, wanted)) is not None]
     if not found:

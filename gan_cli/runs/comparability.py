@@ -1,7 +1,8 @@
-"""The basis of a metric: the data, size, features and number of samples it was measured on. Imports no torch.
+"""Finds out whether the metrics of several runs can be compared. Imports no torch.
 
-Only metrics with the same basis are compared. A run records the basis as `measured_on`, by kind of metric; for older
-runs the config is used instead.
+The basis of a metric is what it was measured on: the data, the size, the features and the number of samples. Only
+values with the same basis are compared. A run records the basis of each kind of metric under `measured_on`. Older runs
+have no such record; for them the config is compared instead.
 """
 
 from __future__ import annotations
@@ -11,36 +12,36 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 BASIS_KEY = "measured_on"  # in a run's record and a job's outcome
-# In a run's record: the first step whose metrics have this basis, if a resume changed the basis.
+# In a run's record, if a resume changed the basis: the first step whose metrics were measured on the new basis.
 BASIS_FROM_STEP_KEY = "measured_from"
 # Keys of a data set that do not change what metrics are measured on.
 UNRELATED_KEYS = ("flip", "cache", "on_bad", "download", "root", "fallback", "balance")
-# More of these keys, by kind of metric.
+# Further keys of a data set that do not change the basis, for each kind of metric.
 UNRELATED_BY_KIND = {"samples": ("limit",), "classes": (), "modes": ("limit", "size")}
-# The words for the parts of a basis in messages.
+# What messages call each part of a basis.
 LABELS = {
     "data": "data", "shape": "size or channels", "classes": "number of classes", "extractor": "features",
     "features": "features", "n": "number of samples", "reals": "real samples", "n_real": "number of real samples",
 }  # fmt: skip
 DIGESTS = ("data", "features")  # parts whose values are hashes, which messages leave out
-MAX_SHOWN = 4  # values
+MAX_SHOWN = 4  # values of one part of a basis in a message
 
 
 def metric_kind(metric: str) -> str:
-    """The kind of a metric, a key of `measured_on`: "samples", "classes" or "modes"."""
+    """Returns the kind of a metric: "samples", "classes" or "modes". These are the keys of `measured_on`."""
     if metric.startswith("modes/"):
         return "modes"
     return "classes" if metric.startswith("accuracy/") else "samples"
 
 
 def metric_basis(measured_on: Any, metric: str) -> dict[str, Any] | None:
-    """The basis of a metric from a run's `measured_on`, None if it was not recorded."""
+    """Returns what a metric was measured on, from a run's `measured_on`; None if that was not recorded."""
     found = measured_on.get(metric_kind(metric)) if isinstance(measured_on, Mapping) else None
     return dict(found) if isinstance(found, Mapping) else None
 
 
 def key_changes_basis(key: str, metric: str) -> bool:
-    """Whether a metric of two runs that differ in this dotted key has different bases."""
+    """Returns True if two runs with different values of the dotted `key` measure `metric` on different things."""
     head, _, leaf = key.partition(".")
     if metric_kind(metric) == "samples" and key in ("evaluation.extractor", "evaluation.n"):
         return True
@@ -50,19 +51,22 @@ def key_changes_basis(key: str, metric: str) -> bool:
 
 
 def basis_from_config(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    """The basis of a metric as far as the dotted keys of a config determine it."""
+    """Returns the part of a flat config ({dotted key: value}) that decides what the metric is measured on."""
     return {key: value for key, value in config.items() if key_changes_basis(key, metric)}
 
 
 def describe_differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The parts in which the bases differ, in a few words each; empty if all are equal."""
+    """Returns a short text for each part in which the bases differ; an empty list if all bases are equal.
+
+    A basis says what a metric was measured on.
+    """
     found: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for basis in bases for key in basis):
         values = list(dict.fromkeys(_text(basis.get(key)) for basis in bases))
         if len(values) > 1:
             found[key] = values
     if found.keys() & {"shape", "classes"}:
-        found.pop("data", None)  # it differs in any case
+        found.pop("data", None)  # data of another shape or with other classes always differ
     if len(found) > 1:
         found.pop("features", None)  # other data imply another classifier
     return [_difference(key, values) for key, values in found.items()]
@@ -82,7 +86,7 @@ def _text(value: Any) -> str:
 
 
 def explain_incomparable(metrics: Sequence[str], differing: Sequence[str]) -> str:
-    """Why runs cannot be ranked by these metrics, in one line; empty if their bases do not differ.
+    """Returns one line saying why runs cannot be ranked by these metrics; an empty text if `differing` is empty.
 
     `differing` is the result of `describe_differences`.
     """

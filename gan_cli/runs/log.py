@@ -1,4 +1,4 @@
-"""A run's output: metrics in `metrics.jsonl`, messages in `train.log` and on the console, and trackers."""
+"""Writes a run's metrics to `metrics.jsonl` and trackers, and its messages to `train.log` and the console."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from gan_cli.storage.symlinks import open_without_symlink, remove_symlink
 
 MAX_VALUE = 1e300  # values of metrics at or above this are refused when read
 MOST_STEPS = 10**12
-AFTER_STEP = -1  # instead of D's updates in a Position: right after the step
-Position = tuple[int, int]  # a point of a run: steps, and D's updates
-PLAIN_SECONDS = 2.0  # the shortest time between two lines of metrics on a console that is no terminal
+AFTER_STEP = -1  # stands for the number of D's updates in a Position: the moment right after the step
+Position = tuple[int, int]  # a point of a run: the number of steps done, and the number of D's updates done
+PLAIN_SECONDS = 2.0  # the shortest time between two printed lines of metrics if the output is not a terminal
 
 
 class RunLog:
-    """The log of a run, opened for appending in its folder. A terminal shows a progress bar, a pipe gets plain lines.
+    """The log files of a run, opened for appending, with the console and the trackers (such as TensorBoard).
 
-    An error of a file or a tracker is logged once and does not end the run.
+    A terminal shows a progress bar; other outputs, such as a pipe, get plain lines. If a file cannot be written or a
+    tracker fails, this is reported once and the run continues.
     """
 
     def __init__(self, folder: Path, console: Console | None = None) -> None:
@@ -50,11 +51,14 @@ class RunLog:
         self.stop_progress()
         self._call_trackers(lambda tracker: tracker.close())
         for file in (self._metrics, self._log):
-            with contextlib.suppress(OSError):  # reported when the line was written
+            with contextlib.suppress(OSError):  # the error was already reported when a line could not be written
                 file.close()
 
     def attach(self, openers: dict[str, Opener]) -> None:
-        """Opens trackers, which get all further metrics and images; logs a warning if one cannot be opened."""
+        """Opens trackers and passes all later metrics and images to them.
+
+        If a tracker cannot be opened, logs a warning and continues without this tracker.
+        """
         for name, opener in openers.items():
             try:
                 self._trackers[name] = opener(self.info)
@@ -67,17 +71,20 @@ class RunLog:
             self._call_trackers(lambda tracker: tracker.image(step, path))
 
     def info(self, text: str, *, console: bool = True) -> None:
-        """Writes a line to `train.log`, with the time, and to the console unless that is switched off."""
+        """Writes a line with the time to `train.log`, and prints the line on the console unless `console` is False."""
         self._append(self._log, f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}")
         if console:
             self._print(text)
 
     def event(self, step: int, finding: str, text: str) -> None:
-        """Writes a line with a health finding and no metrics to `metrics.jsonl`."""
+        """Writes a line to `metrics.jsonl` that holds a health finding (its name and its text) and no metrics."""
         self._append(self._metrics, json.dumps({"step": step, "findings": [finding], "text": text}))
 
     def metrics(self, values: dict[str, float], total_steps: int | None, findings: Sequence[str] = ()) -> None:
-        """Writes a line of metrics, with the names of health findings, and updates console and trackers."""
+        """Writes a line of metrics with the names of the health `findings`, and passes the metrics to the trackers.
+
+        Also updates the progress bar of a terminal; on other outputs, prints a line at most every PLAIN_SECONDS.
+        """
         self._append(self._metrics, json.dumps({**values, **({"findings": list(findings)} if findings else {})}))
         numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and name != "step"}
         self._call_trackers(lambda tracker: tracker.metrics(int(values["step"]), numbers))
@@ -90,10 +97,11 @@ class RunLog:
             self.info(line)
 
     def planned_end(self, step: int, total_steps: int | None, seconds: float, d_updates: int = AFTER_STEP) -> None:
-        """Writes a line of `budget.jsonl`: at `step`, after so many seconds, the run's last step became `total_steps`.
+        """Writes a line to `budget.jsonl`, saying that the run will now end after `total_steps` steps.
 
-        `total_steps` is None if it is yet to be measured. `d_updates` is the number of D's updates at that moment; by
-        default the moment is right after the step.
+        `total_steps` is None if the number of steps will be measured later. `step` is the number of steps done when
+        this was decided, and `seconds` the training time until then. `d_updates` is the number of D's updates until
+        then; by default, the decision was taken right after the step.
         """
         done = {} if d_updates == AFTER_STEP else {"d_updates": d_updates}
         with contextlib.suppress(OSError), open_without_symlink(self._folder / BUDGET, "a") as file:
@@ -101,7 +109,7 @@ class RunLog:
             self._append(file, json.dumps(line))
 
     def truncate(self, step: int) -> None:
-        """Removes the lines of metrics after `step`, to which the run was rolled back."""
+        """Removes the metrics of all steps after `step`, because the run was rolled back to `step`."""
         with contextlib.suppress(OSError):
             self._metrics.close()
         truncate_metrics(self._folder, step)
@@ -109,17 +117,17 @@ class RunLog:
         self._call_trackers(lambda tracker: tracker.truncate(step))
 
     def show_progress(self, step: int, total_steps: int | None) -> None:
-        """Moves the progress bar of a terminal, between lines of metrics."""
+        """Moves the progress bar of a terminal to `step`; does nothing on other outputs."""
         if self.console.is_terminal:
             self._bar(total_steps).update(self._task, completed=step, total=total_steps)
 
     def stop_progress(self) -> None:
-        """Stops the progress bar of a terminal; further messages appear below it."""
+        """Stops the progress bar of a terminal; later messages appear below the bar."""
         if self._progress is not None:
             self._progress.stop()
 
     def _bar(self, total_steps: int | None) -> Progress:
-        """The progress bar, started at the first call."""
+        """Returns the progress bar; the first call creates and starts it."""
         if self._progress is None:
             self._progress = Progress(
                 TextColumn("step"),
@@ -136,7 +144,7 @@ class RunLog:
         return self._progress
 
     def _call_trackers(self, call: Callable[[Tracker], None]) -> None:
-        """Calls every tracker; one that fails is reported and no longer used."""
+        """Applies `call` to every tracker. If a tracker fails, logs a warning and does not use this tracker again."""
         for name, tracker in list(self._trackers.items()):
             try:
                 call(tracker)
@@ -145,7 +153,10 @@ class RunLog:
                 self.info(f"warning: logger={name} failed ({one_line(error, 200)}); going on without it")
 
     def _append(self, file: IO[str], line: str) -> None:
-        """Appends a line; a file that cannot be written is reported once: the run's checkpoints matter more."""
+        """Appends a line to a file. If this fails, prints one warning per run and continues.
+
+        A run does not end by this error, because its checkpoints can still be saved.
+        """
         try:
             file.write(line + "\n")
             file.flush()
@@ -161,7 +172,7 @@ class RunLog:
         try:
             print(text, flush=True)
         except OSError:
-            discard_stdout()  # the reader of the pipe has ended: the run continues, and its files have the log
+            discard_stdout()  # the reader of the pipe has ended; the run continues and still logs to its files
 
 
 def discard_stdout() -> None:
@@ -170,14 +181,17 @@ def discard_stdout() -> None:
 
 
 def _console_metrics(values: dict[str, float]) -> str:
-    """The losses and the speed, as `D 0.693  G 0.701  1,234 images/s`."""
+    """Returns the losses and the speed as text, for example `D 0.693  G 0.701  1,234 images/s`."""
     names = {"loss/discriminator": "D", "loss/generator": "G"}
     losses = [f"{short} {values[name]:.3f}" for name, short in names.items() if name in values]
     return "  ".join([*losses, f"{values['images_per_second']:,.0f} images/s"])
 
 
 def _remaining(values: dict[str, float], total_steps: int | None) -> str:
-    """The remaining time at the mean speed so far, as `  1:23 left`; empty if the end is not known."""
+    """Returns the remaining time at the mean speed so far as text, for example `  1:23 left`.
+
+    Returns an empty text if the number of steps is not known, or before the first step is done.
+    """
     if not total_steps or not values["step"]:
         return ""
     seconds = round(values["seconds"] / values["step"] * max(total_steps - values["step"], 0))
@@ -185,7 +199,7 @@ def _remaining(values: dict[str, float], total_steps: int | None) -> str:
 
 
 def truncate_metrics(folder: Path, step: int) -> None:
-    """Removes the lines of `metrics.jsonl` and `budget.jsonl` after `step`, and incomplete lines."""
+    """Removes from `metrics.jsonl` and `budget.jsonl` all lines of steps after `step`, and incomplete lines."""
     for path in (folder / METRICS, folder / BUDGET):
         if path.exists():
             text = path.read_text(encoding="utf-8", errors="replace")
@@ -196,7 +210,10 @@ def truncate_metrics(folder: Path, step: int) -> None:
 
 
 def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yields the lines of `metrics.jsonl`; skips lines and entries that cannot be read after a crash or an edit."""
+    """Yields each line of `metrics.jsonl` as a dict, without invalid entries. Skips lines that cannot be read.
+
+    A crash or an edit by hand can leave such lines and entries. Yields nothing if the file is missing.
+    """
     path = folder / METRICS
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         if _step_of(line) < float("inf"):
@@ -204,7 +221,11 @@ def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_planned_ends(path: Path) -> dict[Position, int | None]:
-    """Reads what `RunLog.planned_end` wrote: the run's last step, by the position at which it was decided."""
+    """Reads the lines that `RunLog.planned_end` wrote; skips invalid lines.
+
+    Returns a dict from the position at which an end was decided to the run's last step; None if the last step was to
+    be measured later.
+    """
     found: dict[Position, int | None] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         entry = json.loads(line) if _step_of(line) < float("inf") else {}
@@ -217,7 +238,7 @@ def read_planned_ends(path: Path) -> dict[Position, int | None]:
 
 
 def _is_valid_entry(key: str, value: Any) -> bool:
-    """Whether an entry of a line is one that a run writes: a number, the names of findings, or a finding's text."""
+    """Returns True if a run can have written this entry: a number, the names of findings, or a finding's text."""
     if key == "findings":
         return isinstance(value, list) and all(isinstance(name, str) for name in value)
     if key == "text":
@@ -226,7 +247,7 @@ def _is_valid_entry(key: str, value: Any) -> bool:
 
 
 def _step_of(line: str) -> float:
-    """The step of a line of JSON; infinite if it cannot be read."""
+    """Returns the step in a line of JSON; infinity if the line has no readable step."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):

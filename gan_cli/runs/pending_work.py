@@ -1,4 +1,4 @@
-"""The work that is due after a step, kept in the run's folder until it is done: a resumed run does what is left."""
+"""Keeps a list of the work that is due after a step in the run's folder, so that a resumed run can do what is left."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Due:
-    """Work after `step` and `d_updates` updates: an evaluation, a grid of samples, a line of metrics with these values.
+    """The work that is due after `step` steps and `d_updates` updates of the discriminator.
 
-    `values` is None if no line is due. `ended` is true if the run ends there.
+    `evaluate` is True if an evaluation is due, `sample` is True if a grid of samples is due. `values` holds the metrics
+    of a line that is due in the log; None if no line is due. `ended` is True if the run ends after this step.
     """
 
     step: int
@@ -32,7 +33,7 @@ class Due:
 
 
 def keep_due(folder: Path, due: Due) -> None:
-    """Writes the work that is due; an error is ignored, since a full disk ends no run."""
+    """Writes the work that is due to the run's folder. Ignores OSError, because a full disk must not end the run."""
     with contextlib.suppress(OSError):
         write_text(folder / NAME, json.dumps(asdict(due)) + "\n")
 
@@ -43,7 +44,10 @@ def forget_due(folder: Path) -> None:
 
 
 def read_due(folder: Path, step: int, d_updates: int) -> Due | None:
-    """Returns the work that was left at this position of a run; None if there is none, or the file is not valid."""
+    """Returns the work that is left after this step and this number of updates of the discriminator.
+
+    Returns None if no work is left, if the file belongs to another step, or if the file is not valid.
+    """
     path = folder / NAME
     try:
         found = json.loads(path.read_bytes()) if path.is_file() and path.stat().st_size <= MOST_BYTES else None

@@ -1,6 +1,7 @@
-"""Trackers of a run's metrics and images: TensorBoard, Weights & Biases, MLflow, or a CSV file.
+"""Trackers, which record a run's metrics and images: TensorBoard, Weights & Biases, MLflow, or a CSV file.
 
-A tracker's package is imported only if it is chosen. `log.py` calls the trackers and handles their errors.
+A tracker's package is imported only if the user chose this tracker. `log.py` calls the trackers and handles their
+errors.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.storage.symlinks import refuse_symlink, remove_symlink
 
-TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three are folders in a run, too
+TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three also name folders in a run
 CSV_FILE = "metrics.csv"
 RUN_ID = "run_id.txt"
 PROJECT = "gan-cli"
@@ -30,28 +31,31 @@ class Tracker(Protocol):
     """Receives the metrics and sample grids of a run during training."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Records the numbers of one line of `metrics.jsonl`, without its step."""
+        """Records the metrics of one line of `metrics.jsonl` for `step`; `values` does not contain the step."""
 
     def image(self, step: int, path: Path) -> None:
-        """Records the image file of a sample grid."""
+        """Records the sample grid in the image file `path`."""
 
     def truncate(self, step: int) -> None:
-        """Removes what was recorded after this step, to which the run was rolled back."""
+        """Removes what was recorded for later steps, because the run was rolled back to `step`."""
 
     def close(self) -> None:
-        """Finishes the recording, at the end of the run."""
+        """Finishes the recording at the end of the run."""
 
 
-Opener = Callable[[Callable[[str], None]], Tracker]  # takes a function that logs a line
+Opener = Callable[[Callable[[str], None]], Tracker]  # the argument is a function that logs a line
 
 
 def tracker_openers(config: Config, folder: Path, step: int) -> dict[str, Opener]:
-    """A function for each tracker in the config, that opens it for this run, which is at `step`."""
+    """Returns, for each tracker in the config, a function that opens it for this run.
+
+    `step` is the number of steps that the run has done: 0 for a new run, more for a resumed run.
+    """
     return {name: partial(OPENERS[name], config, folder, step) for name in config.logger}
 
 
 class TensorBoard:
-    """Event files in `<run>/tensorboard`. Events after the step from which a run is resumed are removed."""
+    """Writes event files in `<run>/tensorboard`. If a run is resumed at a step, events of later steps are hidden."""
 
     def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
         self._folder = refuse_symlink(folder / TENSORBOARD)
@@ -64,7 +68,7 @@ class TensorBoard:
 
     def _open(self, step: int) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecation warnings of its packages
+            warnings.simplefilter("ignore")  # deprecation warnings of the packages that TensorBoard imports
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer: Any = SummaryWriter(str(self._folder), purge_step=step + 1 if step else None)
@@ -93,9 +97,10 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run in the project `WANDB_PROJECT`, by default gan-cli. Its files and id are kept in `<run>/wandb`.
+    """Records a run at Weights & Biases, in the project that WANDB_PROJECT names, by default gan-cli.
 
-    A resumed run continues it by that id. Without an API key the run is offline: `wandb sync` sends it later.
+    The files and the id of the W&B run are kept in `<run>/wandb`. A resumed run uses this id to continue the same W&B
+    run. Without an API key and without WANDB_MODE, the W&B run is offline; `wandb sync` uploads it later.
     """
 
     def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
@@ -119,7 +124,8 @@ class WeightsAndBiases:
             mode=mode,  # type: ignore[arg-type]
             settings=wandb.Settings(console="off", silent=True),
         )
-        self._run.define_metric("*", step_metric="step")  # a run that was rolled back logs some steps twice
+        # The step is logged as a metric, because a run that was rolled back logs some steps twice.
+        self._run.define_metric("*", step_metric="step")
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log({**values, "step": step})
@@ -128,14 +134,14 @@ class WeightsAndBiases:
         self._run.log({"samples": self._wandb.Image(str(path)), "step": step})
 
     def truncate(self, step: int) -> None:
-        """Nothing to do: metrics that are logged again for a step are added to the first ones."""
+        """Does nothing: W&B cannot delete values. If a step is logged again, both values stay in the W&B run."""
 
     def close(self) -> None:
         self._run.finish()
 
 
 class CsvTable:
-    """`<run>/metrics.csv`: a row for each line of `metrics.jsonl`, a column for each metric."""
+    """Writes `<run>/metrics.csv`, with a row for each line of `metrics.jsonl` and a column for each metric."""
 
     def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
         self._path = refuse_symlink(folder / CSV_FILE)
@@ -149,7 +155,7 @@ class CsvTable:
             return list(csv.DictReader(file))
 
     def _write(self, rows: list[dict[str, str]]) -> None:
-        """Writes the whole table; a metric that appears later gets a column that is empty in earlier rows."""
+        """Writes the whole table to the file. A row without a value for a metric has an empty cell in its column."""
         temporary = remove_symlink(self._path.with_name(f".{CSV_FILE}.tmp"))
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, self._names, restval="")
@@ -169,7 +175,7 @@ class CsvTable:
             csv.DictWriter(file, self._names, restval="").writerow(row)
 
     def image(self, step: int, path: Path) -> None:
-        """Ignored: a table has no images."""
+        """Does nothing, because a table has no images."""
 
     def truncate(self, step: int) -> None:
         rows = self._rows()
@@ -179,14 +185,14 @@ class CsvTable:
             self._write(kept)
 
     def close(self) -> None:
-        """Nothing to do: each row was written at once."""
+        """Does nothing, because each row is written as soon as it is recorded."""
 
 
 class MLflow:
-    """A run in the experiment `MLFLOW_EXPERIMENT_NAME`, by default gan-cli. Its id is kept in `<run>/mlflow`.
+    """Records a run in MLflow, in the experiment that MLFLOW_EXPERIMENT_NAME names, by default gan-cli.
 
-    A resumed run continues it by that id. The store is MLFLOW_TRACKING_URI, by default a database in the output
-    folder, which `mlflow ui` shows.
+    The id of the MLflow run is kept in `<run>/mlflow`. A resumed run uses this id to continue the same MLflow run. The
+    metrics go to the store at MLFLOW_TRACKING_URI, by default a database in the output folder, which `mlflow ui` shows.
     """
 
     def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
@@ -199,12 +205,13 @@ class MLflow:
         own = not os.environ.get("MLFLOW_TRACKING_URI")
         if own:
             mlflow.set_tracking_uri(f"sqlite:///{home / 'mlflow.db'}")
-            os.environ.pop("MLFLOW_TRACKING_URI", None)  # mlflow sets it; another run in this process must not see it
+            # mlflow sets this variable; a later run in the same process must not use it.
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
             if step == 0:
                 log(f"mlflow: no MLFLOW_TRACKING_URI, so this run is kept in {home / 'mlflow.db'}")
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         if mlflow.get_experiment_by_name(name) is None:
-            # None: a server has its own place for files
+            # A server has its own place for files, which None selects.
             mlflow.create_experiment(name, artifact_location=(home / "mlflow").as_uri() if own else None)
         mlflow.set_experiment(name)
         known = inside / RUN_ID
@@ -227,7 +234,7 @@ class MLflow:
         self._mlflow.log_artifact(str(path), artifact_path="samples")
 
     def truncate(self, step: int) -> None:
-        """Nothing to do: metrics that are logged again for a step are added to the first ones."""
+        """Does nothing: if a step is logged again, MLflow keeps the earlier value beside the new one."""
 
     def close(self) -> None:
         self._mlflow.end_run()
@@ -242,7 +249,7 @@ OPENERS: dict[str, Callable[..., Tracker]] = {
 
 
 def has_key() -> bool:
-    """Whether wandb will find a key: in the environment, or where `wandb login` puts it."""
+    """Returns True if wandb will find an API key, in the environment or in the file that `wandb login` writes."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = os.environ.get("WANDB_BASE_URL", f"https://{WANDB_HOST}").partition("://")[2].partition("/")[0]
@@ -253,7 +260,7 @@ def has_key() -> bool:
 
 
 def _run_id(path: Path) -> str:
-    """Reads this run's id at wandb from the file, or creates one and writes it there."""
+    """Returns the id of the W&B run from the file. If the file holds no valid id, first writes a new random id."""
     if path.is_file():
         saved = path.read_text(encoding="utf-8").strip()
         if saved.isalnum() and saved.isascii() and len(saved) <= 64:
