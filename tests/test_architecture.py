@@ -6,6 +6,7 @@ That rooms import downwards, and nothing imports in a circle, is held by `lint-i
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -89,6 +90,77 @@ def test_networks_losses_and_penalties_know_no_config(path: Path) -> None:
     if (path.stem in PURE and "config" not in path.parts) or networks:
         known = [name for name in imported_modules(path) if name.startswith("gan_cli.config")]
         assert [name for name in known if not name.startswith("gan_cli.config.image_sizes")] == []
+
+
+# Words that no name of the code contains, because the field has a standard term for what they mean.
+WORDS = """
+look looks looking judge judges judged judging present presents presented presentation deceive deceives deceived
+conduct conducts introduce introduces tell tells told untold unsaid say says said figure figures worth appraise
+appraisal quality vital vitals watch watches watched cure cures sealed apart pace clash clashes picture pictures place
+places made ask asks asked beside brought memory turn turns hands takes whose
+"""
+MODULES = """
+apart appraisal best chosen clashes conduct cures judged judging look measure pace presentation quality sealed sources
+tell turns vitals watch worth
+"""
+FORBIDDEN_WORDS, FORBIDDEN_MODULES = set(WORDS.split()), set(MODULES.split())
+FORBIDDEN_NAMES = {"Seen", "Told", "Made", "naming_loss"}
+ALLOWED_NAMES = {
+    "figure": "key of a checkpoint's metadata", "figures": "key of an evaluation's JSON file",
+    "WEBP_QUALITY": "Pillow's keyword for WebP",
+    "OUT_OF_MEMORY": "of the machine", "_hold_in_memory": "of the machine", "_memory": "of the machine",
+    "peak_memory": "of the machine", "_to_fast_memory_format": "PyTorch's memory_format",
+}  # fmt: skip
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """What a module names: functions, classes, arguments, variables, attributes that it sets, aliases of imports."""
+    found: set[str | None] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.arg(arg=name) | ast.alias(asname=name) | ast.ExceptHandler(name=name):
+                found.add(name)
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                found.add(name)
+    return {name for name in found if name}
+
+
+def words_of(name: str) -> set[str]:
+    """`{"peak", "memory"}` of `peak_memory` and of `PeakMemory`."""
+    return set(re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower().split("_"))
+
+
+def forbidden(names: set[str]) -> set[str]:
+    return {name for name in names - ALLOWED_NAMES.keys() if words_of(name) & FORBIDDEN_WORDS} | names & FORBIDDEN_NAMES
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_names_are_standard_terms(path: Path) -> None:
+    assert forbidden(names_in(ast.parse(path.read_text()))) == set()
+    assert path.stem not in FORBIDDEN_MODULES
+    assert path.parent.name not in FORBIDDEN_MODULES
+    assert not words_of(path.stem) & FORBIDDEN_WORDS
+
+
+def test_a_forbidden_word_is_found_in_each_kind_of_name() -> None:
+    code = """
+import json as told
+class JudgedLoss:
+    figures: int
+def take_look(say, *places, pictures=1, **asked):
+    self.vitals = [worth for worth in say]
+    with open("file") as clash, open("file") as (made, _): ...
+    peak_memory = WEBP_QUALITY = 1
+"""
+    assert forbidden(names_in(ast.parse(code))) == {
+        "told", "JudgedLoss", "take_look", "say", "places", "pictures", "asked", "vitals", "worth", "clash", "made",
+    }  # fmt: skip
+
+
+def test_each_allowed_name_is_in_use() -> None:
+    assert ALLOWED_NAMES.keys() - set().union(*(names_in(ast.parse(path.read_text())) for path in FILES)) == set()
 
 
 FORBIDDEN_CALLS = {

@@ -258,20 +258,20 @@ def _check_files(whole: DictConfig, default: DictConfig) -> None:
 def _sections_with_other_option(before: DictConfig, after: DictConfig) -> list[str]:
     """Returns the sections whose option differs. For `regularizer` Hydra records no option: its keys are compared."""
     old, new = before.hydra.runtime.choices, after.hydra.runtime.choices
-    groups = [group for group in new if not group.startswith("hydra/") and group not in BUNDLES]
-    sections = [group.replace("/", ".") for group in groups if old.get(group) != new[group]]
+    compared = [group for group in new if not group.startswith("hydra/") and group not in BUNDLES]
+    differing = [group.replace("/", ".") for group in compared if old.get(group) != new[group]]
     same_penalties = before.regularizer.keys() == after.regularizer.keys()
-    return sections if same_penalties else [*sections, "regularizer"]
+    return differing if same_penalties else [*differing, "regularizer"]
 
 
 def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> None:
     """Raises UsageError if one of the overrides, which Hydra refused, sets an unknown key."""
     try:
         chosen = [override for override in overrides if override.key_or_group in options]
-        sections = _settle(command, chosen, options)
+        composed = _settle(command, chosen, options)
     except (HydraException, OmegaConfBaseException):
         return  # the file of a chosen option is wrong, not a key
-    leaves = [dotted for dotted, _ in flatten(to_container(sections)) if not dotted.endswith(".name")]
+    leaves = [dotted for dotted, _ in flatten(to_container(composed)) if not dotted.endswith(".name")]
     for override in overrides:
         if (command, override.key_or_group) in UNSUPPORTED_KEYS:
             raise UsageError(f"{override.key_or_group}: {UNSUPPORTED_KEYS[command, override.key_or_group]}")

@@ -173,8 +173,8 @@ class Listing:
             count = self.others - less
             parts.append(f"{count:,} other file{'' if count == 1 else 's'}{f' ({named})' if named else ''}")
         if self.unused_arrays:
-            arrays = "array" if len(self.unused_arrays) == 1 else f"{len(self.unused_arrays):,} arrays"
-            parts.append(f"{arrays} not used ({first_few(self.unused_arrays, 5)})")
+            unused = "array" if len(self.unused_arrays) == 1 else f"{len(self.unused_arrays):,} arrays"
+            parts.append(f"{unused} not used ({first_few(self.unused_arrays, 5)})")
         return ", ".join(parts)
 
 

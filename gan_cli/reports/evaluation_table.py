@@ -114,8 +114,8 @@ def _bar(value: float, interval: tuple[float, float] | None, floor: float | None
     low, high = min(known), max(known)
     span = (high - low) * 1.04 or 1.0
 
-    def position(number: float) -> float:
-        return percent((number - low) / span)
+    def position(end: float) -> float:
+        return percent((end - low) / span)
 
     return Bar(
         start=position(min(value, 0.0)),
