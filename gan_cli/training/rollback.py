@@ -22,7 +22,7 @@ def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.de
     state = build_state(config, device)
     load_state_tensors(state, saved.tensors)
     state.counters = dataclasses.replace(saved.counters, total_steps=end)
-    state.penalties = {
+    state.last_penalties = {
         key.removeprefix("penalty/"): torch.tensor(value)
         for key, value in saved.metrics.items()
         if key.startswith("penalty/")

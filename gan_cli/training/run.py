@@ -47,7 +47,7 @@ class Run:
     last_evaluation: dict[str, float] = field(default_factory=dict)
     reference: Reference | None = None
     best: Best | None = None
-    ends: dict[Position, int | None] = field(default_factory=dict)
+    replayed_total_steps: dict[Position, int | None] = field(default_factory=dict)
     classifiers: dict[tuple[int, ...], Classifier | None] = field(default_factory=dict)
     due: Due | None = None
     health: HealthMonitor = field(init=False)

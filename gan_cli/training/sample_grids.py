@@ -38,13 +38,13 @@ def save_samples(run: Run) -> None:
     batches = generate(run.state.sampler, run.objective.latent, seeds, IMAGES_SHOWN, conditions=conditions)
     samples = torch.cat(list(batches))
     require_finite(run.state, {"a sample": samples})
-    path = grid_of(run)
+    path = grid_path(run)
     lengths = [SAMPLES_PER_CLASS] * len(rows)
     _write_or_log(run, lambda: grid.save_png(grid.draw_grid_or_scatter(to_uint8(samples), modes, lengths), path))
     run.log.image(run.state.counters.step, path)
 
 
-def grid_of(run: Run) -> Path:
+def grid_path(run: Run) -> Path:
     return run.folder / SAMPLES / f"step_{run.state.counters.step:08d}.png"
 
 

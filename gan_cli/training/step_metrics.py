@@ -52,7 +52,7 @@ def metrics_to_keep(run: Run) -> dict[str, float]:
 
 def _penalties(run: Run) -> dict[str, float]:
     """Returns the last value of each penalty, unweighted."""
-    return {f"penalty/{name}": value.item() for name, value in run.state.penalties.items()}
+    return {f"penalty/{name}": value.item() for name, value in run.state.last_penalties.items()}
 
 
 def step_metrics(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str, float]:
