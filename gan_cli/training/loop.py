@@ -44,8 +44,8 @@ def train(run: Run) -> signal.Signals | None:
     """Trains until the last step or a signal, and writes all files into `run.folder`.
 
     Returns the signal that stopped it, or None. Raises DivergedError if values become NaN or infinite and rolling back
-    is not allowed; CollapsedError if `health.on_collapse=stop` and the monitor finds a failure; StorageError if the last
-    checkpoint cannot be written.
+    is not allowed; CollapsedError if `health.on_collapse=stop` and the monitor finds a failure; StorageError if the
+    last checkpoint cannot be written.
     """
     with StopSignals() as stop:
         evaluation_seconds = _prepare_evaluation(run, stop)
@@ -236,7 +236,7 @@ def _replay_total_steps(run: Run, step_done: bool) -> None:
 
 
 def _logged_metrics(run: Run, step: int) -> dict[str, Any] | None:
-    """Returns the metrics of a step from `metrics.jsonl`, None if they were not written. Records with a text are events."""
+    """Returns the metrics of a step from `metrics.jsonl`, or None. Records with a text are events, not metrics."""
     records = read_metrics(run.folder)
     return next((record for record in records if record["step"] == step and "text" not in record), None)
 
@@ -298,7 +298,7 @@ def _save_during_run(run: Run, timer: RunTimer) -> Counters | None:
 
 
 def _save_at_stop(run: Run, counters_at_last_save: Counters | None, step_done: bool, finished: bool) -> None:
-    """Saves the last checkpoint, unless the saved one is still valid, and removes the list of due work if all is done."""
+    """Saves the last checkpoint, unless nothing changed since, and removes the list of due work if all is done."""
     # with a budget it is saved again, so that a resumed run knows the time spent since the last checkpoint
     if counters_at_last_save != run.state.counters or (run.config.budget is not None and not finished):
         _save(run, metrics_to_keep(run) if step_done else discriminator_metrics(run))

@@ -17,8 +17,8 @@ from gan_cli.models.freezing import frozen
 from gan_cli.state import optimizers
 from gan_cli.state.train_state import Counters, DiscriminatorStepOutput, GeneratorStepOutput, TrainState, build_state
 from gan_cli.training.alternation import Alternation, next_network
-from gan_cli.training.generator_loss import top_share
 from gan_cli.training.discriminator_input import ADA_RAMP
+from gan_cli.training.generator_loss import top_share
 from gan_cli.training.objective import Objective, build_objective
 from gan_cli.training.steps import discriminator_step, draw_latents, generator_step, training_step
 
