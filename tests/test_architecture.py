@@ -136,7 +136,7 @@ def forbidden(names: set[str]) -> set[str]:
     return {name for name in names - ALLOWED_NAMES.keys() if words_of(name) & FORBIDDEN_WORDS} | names & FORBIDDEN_NAMES
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_names_are_standard_terms(path: Path) -> None:
     assert forbidden(names_in(ast.parse(path.read_text()))) == set()
     assert path.stem not in FORBIDDEN_MODULES

@@ -22,7 +22,7 @@ from gan_cli.models.build_networks import count_parameters
 from gan_cli.randomness import generator_for
 from gan_cli.state.train_state import TrainState, require_finite, state_tensors
 from gan_cli.training.objective import build_objective
-from gan_cli.training.steps import discriminator_input, discriminator_step, draw_latents, generator_step
+from gan_cli.training.steps import discriminator_step, draw_latents, generator_step, prepare_for_discriminator
 
 
 def preview(
@@ -45,7 +45,7 @@ def preview(
     objective = build_objective(config, batches)
     latent = draw_latents(objective, "generator", 0).to(state.device)
     console.print(_network_table("generator", state.generator, latent, real.condition))
-    samples = discriminator_input(state, objective, real.samples, generator_for(config.seed, "present", 0))
+    samples = prepare_for_discriminator(state, objective, real.samples, generator_for(config.seed, "present", 0))
     condition = objective.discriminator_input.pack_condition(real.condition)
     console.print(_network_table("discriminator", state.discriminator, samples, condition))
     print(f"data: {dataset.source}, {count_noun(len(dataset), 'sample')}")

@@ -200,7 +200,7 @@ def _start(request: Request) -> RunResult:
             log_setup(config, dataset, state, log, threads_note)
             batches = build_batches(config, dataset, device)
             run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
-            run.ends = replay.read_replayed_ends(config, folder)
+            run.replayed_total_steps = replay.read_replayed_ends(config, folder)
             replay.apply_initial_end(run)
             return run_training(run)
 
@@ -277,7 +277,7 @@ def _resume(request: Request, folder: Path) -> RunResult:
             batches = build_batches(config, dataset, state.device, state.counters.images_offset)
             provenance = _provenance(state.device, dataset)
             run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference, due=due)
-            run.ends = replay.read_replayed_ends(config, folder)
+            run.replayed_total_steps = replay.read_replayed_ends(config, folder)
             if resumed.changed:  # saved at once: if the run is stopped before its next checkpoint, the changes stay
                 changed = dataclasses.replace(provenance, seconds=state.seconds, budget_start=state.budget_start)
                 checkpoint.save(state, config, folder / CHECKPOINTS, changed, saved.metrics)

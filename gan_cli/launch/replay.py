@@ -110,7 +110,7 @@ def _ends_in(path: Path) -> dict[Position, int | None]:
 
 def apply_initial_end(run: Run) -> None:
     """Sets the number of steps to the end that the replayed run had at its first step, if it had one."""
-    end = run.ends.get((0, AFTER_STEP))
+    end = run.replayed_total_steps.get((0, AFTER_STEP))
     if end is not None:
         run.state.counters.total_steps = end
         run.log.planned_end(0, end, 0.0)

@@ -1,4 +1,4 @@
-"""Runs a network in training mode while it does not learn: its statistics, and where wanted its weights, are frozen."""
+"""Contexts in which a network runs in training mode, but its batch-norm statistics or weights are frozen."""
 
 from __future__ import annotations
 
@@ -14,34 +14,40 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 
 
 @contextmanager
-def inference_in_training_mode(network: nn.Module) -> Iterator[None]:
-    """Within it the network runs in training mode without gradients; its statistics are not updated."""
+def no_grad_in_train_mode(network: nn.Module) -> Iterator[None]:
+    """A context in which the network runs in training mode without gradients, and its statistics are not updated."""
     with torch.no_grad(), frozen(network):
         yield
 
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Within it the network runs in training mode; its weights collect no gradient, its statistics are not updated."""
-    learning = [parameter for parameter in _parts_of(network).parameters if parameter.requires_grad]
-    for parameter in learning:
+    """A context without gradients for the network's weights and without updates of its statistics.
+
+    The network runs in training mode, and gradients with respect to its input are computed.
+    """
+    trainable = [parameter for parameter in _parts_of(network).parameters if parameter.requires_grad]
+    for parameter in trainable:
         parameter.requires_grad_(False)
     try:
         with without_statistics_updates(network):
             yield
     finally:
-        for parameter in learning:
+        for parameter in trainable:
             parameter.requires_grad_(True)
 
 
 @contextmanager
 def without_statistics_updates(network: nn.Module) -> Iterator[None]:
-    """Within it the network runs in training mode; its statistics and singular vectors are not updated."""
+    """A context in which running statistics and the singular vectors of spectral normalization are not updated.
+
+    The network runs in training mode: batch normalization uses the statistics of the batch.
+    """
     _, batch_norms, spectral = _parts_of(network)
     for norm in batch_norms:
-        norm.track_running_stats = False  # normalizes by the batch, records nothing
+        norm.track_running_stats = False  # normalizes with the batch and records nothing
     for module in spectral:
-        module.eval()  # keeps its singular vectors
+        module.eval()  # makes no power iteration
     try:
         yield
     finally:
@@ -61,7 +67,7 @@ _known: WeakKeyDictionary[nn.Module, _FrozenParts] = WeakKeyDictionary()
 
 
 def _parts_of(network: nn.Module) -> _FrozenParts:
-    """Returns what is to be frozen; found once, since a network keeps its layers."""
+    """Returns the parts of a network that the contexts freeze. Cached, since a network keeps its layers."""
     if network not in _known:
         modules = list(network.modules())
         _known[network] = _FrozenParts(

@@ -1,4 +1,4 @@
-"""Saves and loads checkpoints: one `.safetensors` file with the state's tensors, and the rest as JSON metadata."""
+"""Saves and loads checkpoints: a `.safetensors` file with the tensors of the state and JSON metadata."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "l
 
 @dataclass(frozen=True)
 class CounterSchema:
-    """The fields and ranges of the counters, to parse those of a file, which is untrusted."""
+    """Fields and ranges of the counters, for parsing untrusted files."""
 
     step: int = key("generator updates done", at_least=0, at_most=10**12)
     d_updates: int = key("discriminator updates done", at_least=0, at_most=10**15)
@@ -45,7 +45,7 @@ class CounterSchema:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a checkpoint comes from. Two runs are equal even if these differ."""
+    """Where a checkpoint comes from. Two runs can be equal although these fields differ."""
 
     gan_cli: str = key("version that wrote the file")
     torch: str = key("version of PyTorch")
@@ -60,7 +60,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a verified file. `metrics`: the last penalties, and those of D's update of an unfinished step."""
+    """The content of a verified file. `metrics` are those of D that a resumed run needs for its log."""
 
     path: Path
     config: Config
@@ -80,7 +80,7 @@ def save(
     """Writes `step_*.safetensors`, links `last.safetensors` to it, then removes all but the newest `config.keep`.
 
     If the machine stops at any moment, a complete file remains: the new one gets its name only after it is on the
-    disk, and older files are removed only after that. Returns its path. StorageError, with the bytes needed and free.
+    disk, and older files are removed only after that. Returns its path. Raises StorageError if writing fails.
     """
     content = _content(state, config, provenance, metrics)
     target = folder / f"step_{state.counters.step:08d}.safetensors"
@@ -94,7 +94,7 @@ def save(
 
 
 def save_best(state: TrainState, config: Config, folder: Path, provenance: Provenance) -> None:
-    """Writes `best.safetensors`, replacing an earlier one; StorageError as for `save`."""
+    """Writes `best.safetensors`, replacing an earlier one. Raises StorageError if writing fails."""
     content = _content(state, config, provenance, None)
     try:
         _write(folder / BEST, content)
@@ -118,7 +118,7 @@ def _content(state: TrainState, config: Config, provenance: Provenance, metrics:
 
 
 def _write(target: Path, content: bytearray) -> None:
-    """Writes a file that is complete on the disk before it gets its name."""
+    """Writes a temporary file, syncs it to the disk and renames it to `target`."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         with open(remove_symlink(temporary), "wb") as stream:
@@ -147,7 +147,7 @@ def _point_last(folder: Path, target: Path, content: bytearray) -> None:
 
 
 def prune(folder: Path, keep: int, spare: Path) -> None:
-    """Removes all `step_*` files but the newest `keep`, and never `spare`; 0 keeps all."""
+    """Removes all `step_*` files except the newest `keep` (0: keeps all) and `spare`."""
     for path in list_checkpoints(folder)[keep:] if keep > 0 else ():
         if path != spare:
             path.unlink()
@@ -184,7 +184,7 @@ def _remove(path: Path) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads and verifies a checkpoint from any source; CheckpointError in one line if anything is wrong.
+    """Reads and verifies a checkpoint from any source. Raises CheckpointError if anything is wrong.
 
     The file is read once, so the verified bytes are the ones used. No code in it is run. The digest is checked, the
     config is parsed like a command line, and the tensors must be those of the networks that the config describes.
@@ -200,7 +200,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
-    """Loads the newest valid checkpoint in `folder`, with the errors of refused newer ones; CheckpointError if none."""
+    """Returns the newest valid checkpoint in `folder`, and errors of newer ones. Raises CheckpointError without one."""
     refused: list[CheckpointError] = []
     for path in [*list_checkpoints(folder), folder / LAST]:
         try:
@@ -212,16 +212,13 @@ def load_newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
 
 
 def load_named(named: str | os.PathLike[str], key: str = "ckpt", output: str = OUTPUT) -> Checkpoint:
-    """Loads the file of this path, or a run's best checkpoint, which it prints, or else its newest.
-
-    `key` is the option that named it, for error messages.
-    """
+    """Loads a file or, of a run, the best checkpoint (and prints so), else the newest. `key` is for error messages."""
     path = find_checkpoint(named, key, output)
     return _best_or_newest(path) if path.is_dir() else load(path)
 
 
 def _best_or_newest(folder: Path) -> Checkpoint:
-    """Loads `best.safetensors` of a folder of checkpoints if it is there and valid, else the newest one."""
+    """Loads `best.safetensors` of a folder of checkpoints if it exists and is valid, else the newest one."""
     if (folder / BEST).is_file():
         try:
             best = load(folder / BEST)
@@ -236,27 +233,26 @@ def _best_or_newest(folder: Path) -> Checkpoint:
 
 
 def describe_best(found: Checkpoint) -> str:
-    """As `step 2,500, frechet-classifier 3.21`."""
+    """Returns for example `step 2,500, frechet-classifier 3.21`."""
     metric, value = found.provenance.figure or "", found.provenance.value
     return f"step {found.counters.step:,}" + ("" if value is None else f", {one_line(metric, 60)} {value:.4g}")
 
 
 def set_aside(folder: Path, found: Checkpoint) -> list[str]:
-    """Renames `step_*` files newer than `found`, which were refused, to `*.damaged`; returns a line for each."""
+    """Renames the refused `step_*` files newer than `found` to `*.damaged`. Returns a message for each."""
     lines = []
     for path in list_checkpoints(folder):
         if int(path.stem.removeprefix("step_")) <= found.counters.step and path != found.path:
             break
         if path != found.path:
             path.rename(path.with_name(f"{path.name}.damaged"))
-            lines.append(
-                f"{path.name} is damaged and was renamed to {path.name}.damaged; going on from {found.path.name}"
-            )
+            renamed = f"{path.name} is damaged and was renamed to {path.name}.damaged"
+            lines.append(f"{renamed}; going on from {found.path.name}")
     return lines
 
 
 def _parse_metadata(path: Path, metadata: dict[str, Any]) -> tuple[Config, Counters, Provenance]:
-    """Parses config, counters and provenance of a file as untrusted input."""
+    """Parses config, counters and provenance of a file, which are untrusted input."""
     if metadata.get("format") != FORMAT:
         written = one_line(metadata.get("format"), 20)
         raise CheckpointError(f"{path}: of format {written}, this gan-cli {__version__} reads format {FORMAT}")
@@ -280,7 +276,7 @@ def _parse_metrics(path: Path, metadata: dict[str, Any]) -> dict[str, float]:
 
 
 def _check_tensors(path: Path, tensors: dict[str, Tensor], config: Config, counters: Counters) -> None:
-    """Checks the tensors against the config; an optimizer has its state only after its network's first update."""
+    """Checks the tensors against the config. An optimizer has a state only after the first update of its network."""
     updated = {"generator": counters.step > 0, "discriminator": counters.d_updates > 0}
     try:
         layout = expected_layout(config, stepped=frozenset(role for role, done in updated.items() if done))

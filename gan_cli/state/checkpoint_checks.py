@@ -13,7 +13,7 @@ MOST_BYTES = 16 << 30
 
 
 def read_checkpoint_bytes(path: Path) -> bytes:
-    """Reads a `.safetensors` file; CheckpointError if it is not one by name, cannot be read or is too large."""
+    """Reads a `.safetensors` file. Raises CheckpointError for another suffix, or if it is unreadable or too large."""
     if path.suffix != ".safetensors" and path.exists():
         raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")
     try:
@@ -29,7 +29,7 @@ def read_checkpoint_bytes(path: Path) -> bytes:
 def check_layout(
     path: Path, tensors: dict[str, Tensor], layout: dict[str, tuple[tuple[int, ...], torch.dtype]]
 ) -> None:
-    """CheckpointError unless the tensors are exactly those of the layout, by name, shape and dtype, and all finite."""
+    """Raises CheckpointError unless names, shapes and dtypes are those of the layout, and all values are finite."""
     if tensors.keys() != layout.keys():
         odd = sorted(tensors.keys() ^ layout.keys())
         raise CheckpointError(

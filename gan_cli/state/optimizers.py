@@ -22,7 +22,7 @@ SLOTS = {
 
 
 LATE_START = 0.3  # share of a run for which `late_linear` keeps the rate constant
-FUSED_ON = ("cpu", "cuda")  # where one kernel updates all parameters
+FUSED_ON = ("cpu", "cuda")  # devices on which one kernel updates all parameters
 
 
 def _build_adam(parameters: list[nn.Parameter], *, beta1: float, beta2: float, **settings: Any) -> Optimizer:
@@ -38,7 +38,9 @@ def _build_rmsprop(parameters: list[nn.Parameter], **settings: Any) -> Optimizer
 
 
 def _build_sgd(parameters: list[nn.Parameter], **settings: Any) -> Optimizer:
-    return torch.optim.SGD(parameters, foreach=True, **settings)  # its fused form wants a buffer at its first step
+    return torch.optim.SGD(
+        parameters, foreach=True, **settings
+    )  # its fused form needs a momentum buffer at its first step
 
 
 def _fused(parameters: list[nn.Parameter]) -> bool:
@@ -54,21 +56,21 @@ BUILDERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def build_optimizer(network: nn.Module, *, name: str, lr: float, **settings: float) -> Optimizer:
-    """Adam (1412.6980), AdamW (1711.05101), RMSProp or SGD over all of the network's parameters."""
+    """Builds Adam (arXiv:1412.6980), AdamW (arXiv:1711.05101), RMSProp or SGD over all parameters of the network."""
     avoid_dynamo_import()
     return BUILDERS[name](list(network.parameters()), lr=lr, **settings)
 
 
 def slots_of(*, name: str, **settings: float) -> tuple[str, ...]:
-    """Returns the names of what this optimizer keeps for a parameter after its first step."""
+    """Returns the names of the tensors that this optimizer keeps for each parameter after its first step."""
     return () if name == "sgd" and settings["momentum"] == 0 else SLOTS[name]
 
 
 def rate_multiplier(schedule: str, step: int, steps: int | None) -> float:
-    """Returns the learning rate at `step` of `steps` as a share of the base rate: constant, linear or cosine to 0.
+    """Returns the learning rate at `step` of `steps` divided by the base rate, from 1 to 0.
 
-    `late_linear` is constant for the first 30 % and then linear to 0.
-    While a time budget is still being measured `steps` is None and the rate stays at its start.
+    `constant` is always 1; `linear` and `cosine` fall to 0; `late_linear` is 1 for the first 30 % and then falls
+    linearly to 0. While a time budget is being measured, `steps` is None and the result is 1.
     """
     if schedule == "constant" or steps is None:
         return 1.0
@@ -84,7 +86,7 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
 
 
 def state_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]:
-    """Returns the optimizer's state as `<slot>.<parameter>`; empty before its first step."""
+    """Returns the optimizer's state tensors by `<slot>.<parameter>`. There are none before its first step."""
     return {
         f"{slot}.{name}": value
         for name, parameter in network.named_parameters()
@@ -94,12 +96,13 @@ def state_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]
 
 
 def load_state_tensors(optimizer: Optimizer, network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Puts back what `state_tensors` gave, whose names and shapes have been checked."""
+    """Loads the tensors that `state_tensors` returned. The caller has checked their names and shapes."""
     parameters = dict(network.named_parameters())
     for key, value in tensors.items():
         slot, name = key.split(".", 1)
         parameter = parameters[name]
-        # as the optimizer had made it: a fused update counts on the device, and walks values as they lie in memory
-        there = parameter.device if optimizer.defaults.get("fused") else value.device
-        like = value.to(there) if slot == "step" else parameter.detach()
+        # with the device and memory format of the original: a fused update has "step" on the parameter's device, and
+        # processes values in memory order
+        device = parameter.device if optimizer.defaults.get("fused") else value.device
+        like = value.to(device) if slot == "step" else parameter.detach()
         optimizer.state[parameter][slot] = torch.empty_like(like).copy_(value)

@@ -1,4 +1,4 @@
-"""All that changes while training, in one place: a checkpoint of it is the whole run."""
+"""The training state: everything that an update changes. A checkpoint of it is enough to resume a run exactly."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ OPTIONAL_COUNTERS = ("images_offset", "new_layers")  # left out of a file where 
 
 @dataclass
 class Counters:
-    """How far the run is. `step` counts generator updates; the real images seen are d_updates times the batch size.
+    """The progress of a run. `step` counts updates of G, `d_updates` those of D.
 
-    `total_steps` is where it ends; None while a time budget is measured. `retries` is how often the run went back to a
-    checkpoint, and on with another seed. `images_offset` is to be added to the images seen, if the batch size changed.
-    `new_layers` is true if weights that the run started from lacked some layers, so that its average warms up.
+    `total_steps` is the step after which the run is finished, None while a time budget is measured. `retries` is how
+    often the run was rolled back to a checkpoint; each time it continued with another seed. `images_offset` corrects
+    the number of images seen after a change of the batch size. `new_layers` is true if the weights that the run started
+    from lacked some layers, so that the decay of the EMA starts small.
     """
 
     step: int = 0
@@ -41,15 +42,16 @@ class Counters:
 
     @property
     def progress(self) -> float:
-        """The share of the run's steps that are done, 0 to 1; 0 while a time budget is measured."""
+        """The share of the run's steps that are done, from 0 to 1. It is 0 while a time budget is measured."""
         return 0.0 if self.total_steps is None else min(self.step / self.total_steps, 1.0)
 
     def images_seen(self, batch_size: int) -> int:
+        """Returns the number of real images that D was trained on, with repetitions."""
         return self.d_updates * batch_size + self.images_offset
 
 
 class DiscriminatorStepOutput(NamedTuple):
-    """Of one update of D: its loss without penalties, logits `[N]`, the due penalties unweighted, the learning rate."""
+    """The output of an update of D: loss without penalties, logits `[N]`, due penalties unweighted, learning rate."""
 
     loss: Tensor
     real_logits: Tensor
@@ -59,7 +61,7 @@ class DiscriminatorStepOutput(NamedTuple):
 
 
 class GeneratorStepOutput(NamedTuple):
-    """Of one update of G: its adversarial loss and the learning rate."""
+    """The output of an update of G: its adversarial loss and the learning rate."""
 
     loss: Tensor
     learning_rate: float
@@ -67,6 +69,11 @@ class GeneratorStepOutput(NamedTuple):
 
 @dataclass
 class TrainState:
+    """The networks, optimizers and counters of a run, and what its updates keep for later ones.
+
+    `state_tensors` lists the tensors that a checkpoint has.
+    """
+
     generator: nn.Module
     discriminator: nn.Module
     generator_ema: nn.Module | None
@@ -77,32 +84,36 @@ class TrainState:
     budget_start: float = 0.0  # seconds at which a time budget began
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
 
-    penalties: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # the last value of each, which may be lazy
+    # by name, for the log: the value of each penalty when it was last due, since a lazy one is not in every update
+    last_penalties: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     # float32 scalars that penalties keep from update to update, by the penalty's name
     penalty_state: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
-    augment_probability: Tensor | None = None  # if it adapts
+    augment_probability: Tensor | None = None  # None if it is not adaptive
     discriminator_output: DiscriminatorStepOutput | None = None  # of D's last update in this process
-    fakes: Tensor | None = None  # of that update, with their graph, if G's next update learns from them
+    fakes: Tensor | None = None  # of that update, with their autograd graph, if G's next update reuses them
 
-    compiled: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)  # by role
+    compiled: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)  # by role, if compile=true
 
-    def running(self, role: str) -> Callable[..., Any]:
-        """Returns the network as it runs in a step: compiled if it is. Penalties and samples use the network itself."""
+    def compiled_or_plain(self, role: str) -> Callable[..., Any]:
+        """Returns the compiled network if there is one, else the plain one. `role` is `generator` or `discriminator`.
+
+        Penalties and sample generation always use the plain network.
+        """
         return self.compiled[role] if role in self.compiled else getattr(self, role)
 
     @property
     def sampler(self) -> nn.Module:
-        """The generator by which samples are generated: the average if there is one."""
+        """The generator that samples are drawn from: the EMA if there is one."""
         return self.generator if self.generator_ema is None else self.generator_ema
 
 
 def build_state(config: Config, device: torch.device) -> TrainState:
-    """Builds a new state whose weights are a function of the seed alone; on the meta device only its shapes."""
+    """Builds a new state. Its weights depend only on the config. On the meta device it has shapes, no values."""
     training, optimizer = config.training, config.optimizer
     generator, discriminator = build_networks(config, device)
-    average = None
+    ema = None
     if training.ema_decay > 0:
-        average = copy.deepcopy(generator).requires_grad_(False).eval()
+        ema = copy.deepcopy(generator).requires_grad_(False).eval()
     freeze_layers(discriminator, training.freeze_discriminator_layers)
     adaptive = training.ada_target is not None
     compiling = config.compile and device.type != "meta"
@@ -110,7 +121,7 @@ def build_state(config: Config, device: torch.device) -> TrainState:
     return TrainState(
         generator=generator,
         discriminator=discriminator,
-        generator_ema=average,
+        generator_ema=ema,
         generator_optimizer=optimizers.build_optimizer(generator, **optimizer_settings(optimizer, "generator")),
         discriminator_optimizer=optimizers.build_optimizer(
             discriminator, **optimizer_settings(optimizer, "discriminator")
@@ -119,7 +130,7 @@ def build_state(config: Config, device: torch.device) -> TrainState:
         device=device,
         penalty_state={name: {} for name in config.regularizer.keys() & PENALTY_STATE.keys()},
         augment_probability=torch.zeros((), device=device) if adaptive else None,
-        # one kernel for each shape: which ones there are must not depend on where a run was interrupted
+        # one kernel for each shape; with dynamic shapes the kernels would depend on where a run was interrupted
         compiled={role: torch.compile(network, dynamic=False) for role, network in roles.items()},
     )
 
@@ -144,12 +155,12 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
 
 
 def load_network_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
-    """Loads weights of another run of the same networks; its average, or else its generator, becomes the average."""
+    """Loads the weights of another run with the same networks. The EMA starts from its EMA, or else its generator."""
     state.generator.load_state_dict(under("generator", tensors))
     state.discriminator.load_state_dict(under("discriminator", tensors))
     if state.generator_ema is not None:
-        average = under("generator_ema", tensors)
-        state.generator_ema.load_state_dict(average or under("generator", tensors))
+        ema = under("generator_ema", tensors)
+        state.generator_ema.load_state_dict(ema or under("generator", tensors))
 
 
 def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
@@ -164,12 +175,12 @@ def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
     if state.augment_probability is not None:
         state.augment_probability = tensors[AUGMENT_PROBABILITY].to(state.device, copy=True)
     for role in ("generator", "discriminator"):
-        optimizer_tensors = under(f"{role}_optimizer", tensors)
-        optimizers.load_state_tensors(getattr(state, f"{role}_optimizer"), getattr(state, role), optimizer_tensors)
+        saved = under(f"{role}_optimizer", tensors)
+        optimizers.load_state_tensors(getattr(state, f"{role}_optimizer"), getattr(state, role), saved)
 
 
 def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Returns shape and dtype of every tensor in a checkpoint of this config by name, without allocating one.
+    """Returns name, shape and dtype of every tensor in a checkpoint of this config, without allocating memory.
 
     `stepped` names the networks (`generator`, `discriminator`) whose optimizer has made a step and so has a state.
     """
@@ -189,7 +200,7 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tup
 
 
 def require_finite(state: TrainState, tensors: dict[str, Tensor]) -> None:
-    """Raises DivergedError if a tensor holds a number that is not finite: such numbers never reach a file."""
+    """Raises DivergedError if a tensor has a NaN or an infinite value. Called before tensors are written to a file."""
     bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if bad:
         raise DivergedError(

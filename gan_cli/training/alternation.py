@@ -1,4 +1,4 @@
-"""Which network is updated next: D `n_critic` times, then G; a function of the counters alone."""
+"""The order of updates: D `n_critic` times, then G. It depends only on the counters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WARMUP_ROUNDS, WARMUP_EVERY = 25, 500  # as in WGAN's code
 class Alternation:
     """One round: D makes `d_updates` updates, then G `g_updates`.
 
-    With `warmup` above 0 D makes that many in each of the first 25 rounds and in every 500th, as in WGAN's code.
+    If `warmup` is above 0, D makes `warmup` updates in the first 25 rounds and in every 500th round, as in WGAN's code.
     """
 
     d_updates: int
@@ -22,7 +22,7 @@ class Alternation:
 
 
 def next_network(counters: Counters, alternation: Alternation) -> str:
-    """Returns `discriminator` while D has updates left in the round, then `generator`."""
+    """Returns the network to update next: `discriminator` while D has updates left in this round, else `generator`."""
     round_number = counters.step // alternation.g_updates
     warmup_rounds = min(round_number + 1, WARMUP_ROUNDS) + round_number // WARMUP_EVERY if alternation.warmup else 0
     due = (round_number + 1) * alternation.d_updates + warmup_rounds * (alternation.warmup - alternation.d_updates)

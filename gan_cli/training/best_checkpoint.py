@@ -1,4 +1,4 @@
-"""Keeps the best checkpoint of a run by its selection metric, and stops a run that no longer gets better."""
+"""Keeps the best checkpoint of a run by its selection metric, and decides on early stopping."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gan_cli.training.run import Best, Run
 
 
 def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
-    """Saves `best.safetensors` if an evaluation is better than all before; returns True if patience has run out.
+    """Saves `best.safetensors` if this evaluation is the best so far. Returns whether `evaluation.patience` has ended.
 
-    `values` is the line of metrics with that evaluation, which is in `metrics.jsonl` already.
+    `values` are the metrics of the step with the evaluation. They are already in `metrics.jsonl`.
     """
     wanted, every = run.config.selection_metric, run.config.training.evaluate_every
-    if wanted is None or not every:  # a single evaluation in the end has none to be better than
+    if wanted is None or not every:  # a single final evaluation has nothing to be compared with
         return False
     found = find_metric(values, wanted)
     if found is None:
@@ -45,7 +45,10 @@ def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
 
 
 def _saved_best(run: Run, name: str) -> Best | None:
-    """Returns step and value of the run's `best.safetensors`; None if it was chosen by another metric or data."""
+    """Returns step and value of the run's `best.safetensors`.
+
+    Returns None if there is none, or if it was selected by another metric or on other data, which is logged.
+    """
     path = run.folder / CHECKPOINTS / BEST
     if not path.exists():
         return None
@@ -72,7 +75,7 @@ def _saved_best(run: Run, name: str) -> Best | None:
 
 
 def _save(run: Run, name: str, value: float) -> None:
-    """Saves the best checkpoint; if it cannot be written the run warns and goes on."""
+    """Saves the best checkpoint. If it cannot be written, logs a warning. Raises DivergedError for NaN or infinity."""
     state = run.state
     require_finite(state, state_tensors(state))
     provenance = dataclasses.replace(
@@ -88,6 +91,6 @@ def _save(run: Run, name: str, value: float) -> None:
 
 
 def _evaluations_since(run: Run, best: Best, name: str, every: int) -> int:
-    """Returns how many evaluations came after the best one, by the lines of metrics."""
+    """Returns how many evaluations in `metrics.jsonl` came after the best one."""
     steps = {line["step"] for line in read_metrics(run.folder) if name in line}
     return sum(step > best.step and step % every == 0 for step in steps)

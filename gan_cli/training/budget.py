@@ -33,7 +33,7 @@ def parse_duration(duration: str) -> float:
 
 
 def fits_in_budget(evaluation: float, budget: str) -> bool:
-    """Whether a final evaluation of `evaluation` seconds counts within the budget; a longer one comes after it."""
+    """Returns whether the budget includes a final evaluation of `evaluation` seconds. A longer one comes after it."""
     return evaluation <= RESERVED * parse_duration(budget)
 
 

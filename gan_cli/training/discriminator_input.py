@@ -1,42 +1,72 @@
-"""From samples to what D receives: augmented, then noisy, then packed; real and fake alike, in both updates."""
+"""Prepares samples for D: augmentation, then noise, then packing.
+
+Real samples and fakes are prepared in the same way, in the updates of D and of G.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gan_cli.objectives.augmentation import augment
+from gan_cli.objectives.augmentation import augment, next_ada_probability
+from gan_cli.state.train_state import TrainState
+
+ADA_RAMP = 100_000  # images in which the probability of augmentation can go from 0 to 1
 
 
 @dataclass(frozen=True)
 class DiscriminatorInput:
-    """Augments samples, adds noise with standard deviation `noise` at the start, and joins each `pack` of them."""
+    """Augments samples, adds Gaussian noise, and packs each `pack` of them into one input.
+
+    `noise` is the standard deviation at the start of the run.
+    """
 
     augmentations: tuple[str, ...] = ()
     noise: float = 0.0
     pack: int = 1
 
     def __call__(
-        self, samples: Tensor, random: torch.Generator, *, probability: Tensor | float, progress: float
+        self, samples: Tensor, rng: torch.Generator, *, probability: Tensor | float, progress: float
     ) -> Tensor:
-        """Turns samples `[N, C, ...]` into D's input `[N / pack, C * pack, ...]`, differentiable in the samples.
+        """Converts samples `[N, C, ...]` to D's input `[N / pack, C * pack, ...]`, differentiable in the samples.
 
-        `probability` is that of each augmentation; noise falls linearly to 0 as `progress` goes from 0 to 1.
+        `probability` is that of each augmentation. Noise falls linearly to 0 while `progress` goes from 0 to 1.
         """
         if self.augmentations:
-            samples = augment(samples, self.augmentations, random, probability)
+            samples = augment(samples, self.augmentations, rng, probability)
         if self.noise > 0:
-            noise = torch.randn(samples.shape, generator=random).to(samples)
+            noise = torch.randn(samples.shape, generator=rng).to(samples)
             samples = samples + self.noise * (1 - progress) * noise
         return pack_samples(samples, self.pack)
 
     def pack_condition(self, condition: Tensor | None) -> Tensor | None:
-        """Turns the samples' condition `[N, K]` into that of D's input, `[N / pack, K * pack]`."""
+        """Converts the condition of samples, `[N, K]`, to that of D's input, `[N / pack, K * pack]`."""
         return None if condition is None else pack_samples(condition, self.pack)
 
 
 def pack_samples(samples: Tensor, count: int) -> Tensor:
-    """Joins each `count` consecutive samples along their channels (PacGAN, 1712.04086)."""
+    """Joins each `count` consecutive samples along their channels (PacGAN, arXiv:1712.04086)."""
     return samples if count == 1 else samples.reshape(-1, count * samples.shape[1], *samples.shape[2:])
+
+
+def build_augmentation_update(target: float | None, batch_size: int) -> Callable[[TrainState, Tensor], None]:
+    """Returns a function that adapts the probability of augmentation (ADA, arXiv:2006.06676).
+
+    It rises if the mean sign of D's logits for real samples is above `target`, a sign of overfitting; else it falls.
+    """
+
+    def adapt(state: TrainState, real_logits: Tensor) -> None:
+        if state.augment_probability is not None and target is not None:
+            state.augment_probability = next_ada_probability(
+                state.augment_probability,
+                real_logits.sign().mean(),
+                target=float(target),
+                batch=batch_size,
+                interval=1,
+                ramp_images=ADA_RAMP,
+            )
+
+    return adapt

@@ -1,4 +1,4 @@
-"""The parts of G's objective: D as G learns through it, the fakes that count, and the loss of their logits."""
+"""The parts of G's objective: the D that its gradient goes through, top-k selection of fakes, and the loss."""
 
 from __future__ import annotations
 
@@ -14,33 +14,38 @@ from gan_cli.objectives.losses import Loss
 from gan_cli.objectives.unrolling import optimizer_state_of, unrolled_parameters, with_parameters
 from gan_cli.state.train_state import Counters, TrainState
 
-TOP_K_DECAY = 0.99  # an epoch
+TOP_K_DECAY = 0.99  # per epoch
 
-LogitLoss = Callable[[Tensor, Tensor], Tensor]  # of real and fake logits `[N]`
-Opponent = Callable[..., AbstractContextManager[Callable[..., Any]]]  # of state, real, fake, condition
+LogitLoss = Callable[[Tensor, Tensor], Tensor]  # (real logits, fake logits), each `[N]`
+# (state, real, fake, condition): a context with a function (samples, condition) -> logits
+DiscriminatorForGenerator = Callable[..., AbstractContextManager[Callable[..., Any]]]
 
 
-def build_opponent(
+def build_discriminator_for_generator(
     rule: dict[str, Any], unroll_steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]
-) -> Opponent:
-    """Returns D as G learns through it: as it is, or as it would be after some more updates.
+) -> DiscriminatorForGenerator:
+    """Returns a context with the D that G's gradient goes through: the frozen D, or an unrolled one.
 
-    `rule` is the name of D's optimizer and its settings, `loss` D's loss.
+    An unrolled D is D after `unroll_steps` more updates. `rule` is the name of D's optimizer and its settings, `loss`
+    is D's loss.
     """
     return _unrolled(rule, unroll_steps, loss, learning_rate) if unroll_steps > 0 else _frozen
 
 
 @contextmanager
 def _frozen(state: TrainState, *_: Tensor | None) -> Iterator[Callable[..., Any]]:
-    """Yields D as it is; its weights collect no gradient, its statistics are not updated."""
+    """Yields D. Its weights collect no gradient, and its statistics are not updated."""
     with frozen(state.discriminator):
-        yield state.running("discriminator")
+        yield state.compiled_or_plain("discriminator")
 
 
 def _unrolled(
     rule: dict[str, Any], steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]
-) -> Opponent:
-    """Yields D as it would be after some more updates on this batch, differentiable in the fakes (1611.02163, 2.2)."""
+) -> DiscriminatorForGenerator:
+    """Returns a context with D after `steps` more updates on this batch (arXiv:1611.02163, section 2.2).
+
+    The updated weights are differentiable functions of the fakes.
+    """
     settings = {key: value for key, value in rule.items() if key not in ("name", "lr")}
 
     @contextmanager
@@ -60,7 +65,10 @@ def _unrolled(
 
 
 def build_top_selection(top_k: float | None, batches: Batches) -> Callable[..., tuple[Tensor, Tensor | None]]:
-    """Selects the logits of the fakes that D rates highest, and of the real samples paired with them (2002.06224)."""
+    """Returns a function that selects the highest logits of fakes, and the real logits at the same positions.
+
+    Top-k training, arXiv:2002.06224.
+    """
 
     def select(fake_logits: Tensor, real_logits: Tensor | None, d_updates: int) -> tuple[Tensor, Tensor | None]:
         share = top_share(top_k, d_updates, batches)
@@ -73,7 +81,7 @@ def build_top_selection(top_k: float | None, batches: Batches) -> Callable[..., 
 
 
 def top_share(top_k: float | None, d_updates: int, batches: Batches) -> float:
-    """Returns the share of fakes that G learns from: 0.99 to the power of the epochs done, down to `top_k`."""
+    """Returns the share of fakes that G learns from: 0.99 ** epochs, at least `top_k`; 1 if `top_k` is None."""
     if top_k is None:
         return 1.0
     epochs = (d_updates * batches.batch_size + batches.offset) // len(batches.dataset)
@@ -83,7 +91,7 @@ def top_share(top_k: float | None, d_updates: int, batches: Batches) -> float:
 def build_generator_loss(
     loss: Loss, discriminator_loss: LogitLoss, *, unrolled: bool
 ) -> Callable[[Tensor, Any], Tensor]:
-    """G's loss; through an unrolled D it is minus D's whole loss if the game is zero-sum."""
+    """Returns G's loss, a function (fake logits, real logits). With an unrolled D a zero-sum loss is minus D's."""
     if unrolled and loss.zero_sum:
         return lambda fake_logits, real_logits: -discriminator_loss(real_logits, fake_logits)
     if loss.paired:

@@ -1,6 +1,7 @@
-"""Health metrics of a run: of a small batch of fakes and real samples, and of G's last gradient, for `health.py`.
+"""Health metrics of a run, from a small batch of fakes and real samples and from G's last gradient.
 
-Nothing here changes training: latents are drawn for this alone, and G keeps its statistics.
+The health monitor (`health/monitor.py`) reads them. Nothing here changes training: the latents have their own seeds,
+and the batch-norm statistics of G are not updated.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def health_metrics(state: TrainState, objective: Objective, batches: Batches) ->
 
 
 def draw_fakes(state: TrainState, objective: Objective, batches: Batches) -> Tensor:
-    """Returns fakes of the same latents and conditions each time, by the trained weights, in batches of D's size."""
+    """Returns fakes from G, not its EMA, with the same latents and conditions each time, in batches of `batch_size`."""
     parts = range(-(-SAMPLES // objective.batch_size))
     with torch.no_grad(), frozen(state.generator), objective.autocast():
         latents = [draw_latents(objective, "health", part).to(state.device) for part in parts]
@@ -40,7 +41,7 @@ def draw_fakes(state: TrainState, objective: Objective, batches: Batches) -> Ten
 
 
 def some_reals(dataset: Dataset) -> Tensor:
-    """Returns real samples in [-1, 1], the same each time and for every run on these data."""
+    """Returns real samples in [-1, 1], the same ones each time and in every run on these data."""
     chosen = torch.randperm(len(dataset), generator=generator_for(0, "health"))[:SAMPLES]
     return to_signed_unit(dataset.samples[chosen])
 
@@ -76,7 +77,7 @@ def compare(fakes: Tensor, reals: Tensor) -> dict[str, Tensor]:
 
 
 def smallest_gradient_norm(network: nn.Module) -> Tensor:
-    """Returns the smallest norm, over the layers' weights, of the gradient that the last update left."""
+    """Returns the smallest gradient norm of the last update among the layers' weights."""
     gradients = [value.grad for value in network.parameters() if value.grad is not None]
     weights = [gradient for gradient in gradients if gradient.ndim > 1]
     return torch.stack([gradient.norm() for gradient in weights or gradients]).min()

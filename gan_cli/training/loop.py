@@ -1,6 +1,7 @@
-"""The training loop: D `n_critic` times, then G; after a step its metrics, samples and checkpoint if they are due.
+"""The training loop: updates D `n_critic` times, then G, which completes a step.
 
-If numbers stop being finite, the run goes back to its newest checkpoint where the config allows that.
+After each step, metrics, samples and a checkpoint are written if they are due. If values become NaN or infinite, the
+run is rolled back to its newest checkpoint, if the config allows it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from gan_cli.training.periodic_evaluation import evaluate, expected_seconds
 from gan_cli.training.rollback import retry_seed, roll_back
 from gan_cli.training.run import Run
 from gan_cli.training.sample_grids import (
-    grid_of,
+    grid_path,
     require_finite_samples,
     save_progress_animation,
     save_real_samples,
@@ -40,33 +41,38 @@ from gan_cli.training.throughput import RunTimer
 
 
 def train(run: Run) -> signal.Signals | None:
-    """Trains until the last step or a signal, which is returned; all files are written into `run.folder`.
+    """Trains until the last step or a signal, and writes all files into `run.folder`.
 
-    DivergedError if the state stops being finite, and the run may not go back; CollapsedError if it was to stop on a
-    finding; StorageError if the last checkpoint cannot be written.
+    Returns the signal that stopped it, or None. Raises DivergedError if values become NaN or infinite and rolling back
+    is not allowed; CollapsedError if `health.on_collapse=stop` and the monitor finds a failure; StorageError if the
+    last checkpoint cannot be written.
     """
     with StopSignals() as stop:
-        evaluation = _prepare_evaluation(run, stop)
+        evaluation_seconds = _prepare_evaluation(run, stop)
         while True:
             try:
-                fatal = _train(run, stop, evaluation)
+                stopping_finding = _train_until_stop(run, stop, evaluation_seconds)
                 break
             except DivergedError as error:
-                found = nonfinite_finding(error, run.state.counters.step, run.config)
+                finding = nonfinite_finding(error, run.state.counters.step, run.config)
                 run.due = None
-                if stop.received is not None or not roll_back(run, found):
-                    run.health.findings.append(found)
-                    run.log.event(found.since, found.name, found.text)
-                    raise DivergedError(found.text) from error
+                rolled_back = stop.received is None and roll_back(run, finding)
+                if not rolled_back:
+                    run.health.findings.append(finding)
+                    run.log.event(finding.since, finding.name, finding.text)
+                    raise DivergedError(finding.text) from error
     save_progress_animation(run)
-    if fatal is not None:
-        step = run.state.counters.step
-        raise CollapsedError(f"{fatal.name} at step {step:,}, and health.on_collapse=stop: {fatal.text}")
+    if stopping_finding is not None:
+        name, text, step = stopping_finding.name, stopping_finding.text, run.state.counters.step
+        raise CollapsedError(f"{name} at step {step:,}, and health.on_collapse=stop: {text}")
     return stop.received
 
 
 def _prepare_evaluation(run: Run, stop: StopSignals) -> float:
-    """Returns how many seconds an evaluation takes, 0 without a budget; logs if the last one will exceed the budget."""
+    """Returns the expected seconds of one evaluation (0 without a budget).
+
+    Logs a note if the final evaluation will not fit into the budget.
+    """
     budget = run.config.budget
     if budget is None:
         return 0.0
@@ -74,162 +80,186 @@ def _prepare_evaluation(run: Run, stop: StopSignals) -> float:
         with stop.interruptible():
             seconds = expected_seconds(run)
     except Interrupted:
-        return 0.0  # the run ends before its next step
+        return 0.0  # the run stops before its next step
     if not fits_in_budget(seconds, budget):
         run.log.info(f"budget={budget}: the evaluation in the end comes after it and takes about {seconds:.0f} s")
     return seconds
 
 
-def _train(run: Run, stop: StopSignals, evaluation: float) -> Finding | None:
-    """Trains until the last step, a signal, or a finding that ends the run, which is returned.
+def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) -> Finding | None:
+    """Trains until the last step, a signal, or a finding that must stop the run, which is returned.
 
-    After a step its checkpoint is saved before its samples are evaluated and drawn, which take longer and may be
-    interrupted: what is left of that work is `run.due`, with which a resumed run begins. `evaluation` is how many
-    seconds an evaluation is expected to take, if there is a budget.
+    After a step its checkpoint is saved first. Evaluation and samples take longer and may be interrupted; what is left
+    of them is kept in `run.due`, and a resumed run begins with it.
     """
     config, state, counters = run.config, run.state, run.state.counters
     objective, batches = _reseeded(run)
     timer = RunTimer(state)
-    budget = None if config.budget is None else Budget(config, state, timer, evaluation)
-    fatal: Finding | None = None
+    budget = None if config.budget is None else Budget(config, state, timer, evaluation_seconds)
+    stopping_finding: Finding | None = None  # only with health.on_collapse=stop
     output: GeneratorStepOutput | None = None
-    saved: Counters | None = None
+    counters_at_last_save: Counters | None = None
     run.log.show_progress(counters.step, counters.total_steps)
-    step_done = counters.d_updates == 0  # a resumed run did what was due after its step, but for `run.due`
+    # a new run first does the work of step 0; a resumed run did its step's work before it stopped, except `run.due`
+    step_done = counters.d_updates == 0
     if step_done:
         save_real_samples(run)
-    while True:
+    while True:  # one iteration is one update, of D or of G
         finished = counters.total_steps is not None and counters.step >= counters.total_steps
         if step_done:
             run.due = _due_work(run, output, timer, finished)
             if _is_due(counters.step, config.training.checkpoint_every, finished):
-                saved = _save_during_run(run, timer)
+                counters_at_last_save = _save_during_run(run, timer)
         if run.due is not None:
             try:
-                fatal, ends_early = _do_work(run, run.due, stop, timer, again=not step_done)
+                stopping_finding, patience_ended = _do_work(run, run.due, stop, timer, resumed=not step_done)
             except Interrupted:
                 break
-            if ends_early:
+            if patience_ended:
                 finished, counters.total_steps = True, counters.step
             run.due = None
-        if finished or fatal is not None or stop.received is not None:
+        if finished or stopping_finding is not None or stop.received is not None:
             break
-        # D makes its `n_critic` updates, then G its own; a run may stop after any of them, and goes on from there
-        if next_network(counters, objective.alternation) == "discriminator":
-            discriminator_step(state, objective, batches)
-            step_done = False
-        else:
+        step_done = next_network(counters, objective.alternation) == "generator"
+        if step_done:
             output = generator_step(state, objective, batches)
-            step_done = True
+        else:
+            discriminator_step(state, objective, batches)
         timer.update_done()
         if step_done:
-            _show_progress(run)
-        _settle_end(run, budget if step_done else None, step_done)
-    if saved != counters or (budget is not None and not finished):  # a budget counts what came after the checkpoint
-        _save(run, metrics_to_keep(run) if step_done else discriminator_metrics(run))
-    if run.due is None and not finished:
-        forget_due(run.folder)
-    return fatal
+            _exclude_compilation_from_budget(run)
+            run.log.show_progress(counters.step, counters.total_steps)
+        _update_total_steps(run, budget, step_done)
+    _save_at_stop(run, counters_at_last_save, step_done, finished)
+    return stopping_finding
 
 
 def _reseeded(run: Run) -> tuple[Objective, Batches]:
-    """Returns the run's objective and batches, with another seed for each time that it went back to a checkpoint."""
+    """Returns the run's objective and batches, with a new seed for each time that it was rolled back."""
     seed = retry_seed(run.objective.seed, run.state.counters.retries)
     return dataclasses.replace(run.objective, seed=seed), dataclasses.replace(run.batches, seed=seed)
 
 
-def _show_progress(run: Run) -> None:
-    state, counters = run.state, run.state.counters
-    if state.compiled and counters.step == 1:
+def _exclude_compilation_from_budget(run: Run) -> None:
+    """Starts the time budget after the first step of a compiled run, which includes compilation. Logs its seconds."""
+    state = run.state
+    if state.compiled and state.counters.step == 1:
         run.log.info(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
         state.budget_start = state.seconds
-    run.log.show_progress(counters.step, counters.total_steps)
 
 
 def _due_work(run: Run, output: GeneratorStepOutput | None, timer: RunTimer, finished: bool) -> Due:
-    """Returns the work that is due after a step, with its line of metrics; also kept in the folder if it takes a while.
+    """Decides which work is due after a step, and measures its metrics if they are to be logged.
 
-    `output` is what G's update of the step returned, None before the first.
+    If a checkpoint, samples or an evaluation are due, the list is also saved in the run folder. `output` is that of the
+    step's update of G, None before the first.
     """
     training, counters = run.config.training, run.state.counters
-    saves, draws, evaluates = (
+    checkpoint_due, sample_due, evaluation_due = (
         _is_due(counters.step, every, finished)
         for every in (training.checkpoint_every, training.sample_every, training.evaluate_every)
     )
     values = None
-    if output is not None and (evaluates or _is_due(counters.step, training.log_every, finished)):
+    if output is not None and (evaluation_due or _is_due(counters.step, training.log_every, finished)):
         values = _measure(run, output, timer)
-    evaluates = evaluates and values is not None
-    due = Due(counters.step, counters.d_updates, evaluates, draws, values, finished)
-    if saves or draws or evaluates:
+    due = Due(
+        step=counters.step,
+        d_updates=counters.d_updates,
+        evaluate=evaluation_due and values is not None,
+        sample=sample_due,
+        values=values,
+        ended=finished,
+    )
+    if checkpoint_due or due.sample or due.evaluate:
         keep_due(run.folder, due)
     return due
 
 
-def _do_work(run: Run, due: Due, stop: StopSignals, timer: RunTimer, *, again: bool) -> tuple[Finding | None, bool]:
-    """Does the work that is due; returns a finding that ends the run, and whether patience with its metric ended.
+def _do_work(run: Run, due: Due, stop: StopSignals, timer: RunTimer, *, resumed: bool) -> tuple[Finding | None, bool]:
+    """Does the work that is due after a step: logs metrics, evaluates, saves the best checkpoint, draws samples.
 
-    `again` leaves out what was done already before a run was stopped amid it. Interrupted if a signal comes.
+    Returns the finding that must stop the run (or None), and whether early stopping was triggered. With `resumed`, work
+    done before the interruption is skipped. Raises Interrupted on a signal.
     """
-    found: list[Finding] = []
-    ends_early = False
+    findings: list[Finding] = []
+    patience_ended = False
     if due.values is not None:
-        line = _line_of(run, due.step) if again else None
-        if line is None:
-            line, found = _log(run, due, stop, timer)
+        record = _logged_metrics(run, due.step) if resumed else None
+        if record is None:
+            record, findings = _evaluate_and_log(run, due, stop, timer)
         else:
-            found = [finding for finding in run.health.findings if finding.name in line.get("findings", ())]
-            run.last_evaluation = line
+            findings = [finding for finding in run.health.findings if finding.name in record.get("findings", ())]
+            run.last_evaluation = record
         if due.evaluate:
-            run.last_evaluation = line
-            ends_early = keep_best(run, line) and not due.ended
-    if ends_early:
+            run.last_evaluation = record
+            patience_ended = keep_best(run, record) and not due.ended
+    if patience_ended:
         keep_due(run.folder, dataclasses.replace(due, ended=True))
-    if (due.sample or ends_early) and not (again and grid_of(run).exists()):
+    if (due.sample or patience_ended) and not (resumed and grid_path(run).exists()):
         with timer.pause("sample"), stop.interruptible():
             save_samples(run)
-    return (found[0] if found and run.config.health.on_collapse == "stop" else None), ends_early
+    return (findings[0] if findings and run.config.health.on_collapse == "stop" else None), patience_ended
 
 
 def _is_due(step: int, every: int, finished: bool) -> bool:
+    """Returns whether work is due after a step: at step 0, each `every` steps (0: never), and at the last step."""
     return finished or step == 0 or (every > 0 and step % every == 0)
 
 
-def _settle_end(run: Run, budget: Budget | None, step_done: bool) -> None:
-    """Where a run ends that has a budget, or replays one that had; each change is recorded."""
+def _update_total_steps(run: Run, budget: Budget | None, step_done: bool) -> None:
+    """Updates `total_steps` after an update: from the budget, or, when a run is replayed, from the recorded changes.
+
+    Writes each change to `budget.jsonl`.
+    """
     counters = run.state.counters
-    before, line = counters.total_steps, None
-    if budget is not None:
-        line = budget.update_total_steps()
+    before, message = counters.total_steps, None
+    if budget is not None and step_done:
+        message = budget.update_total_steps()
     else:
-        positions = [(counters.step, AFTER_STEP)] if step_done else []
-        for position in (*positions, (counters.step, counters.d_updates)):
-            counters.total_steps = run.ends.get(position, counters.total_steps)
+        _replay_total_steps(run, step_done)
     if counters.total_steps != before:
         d_updates = AFTER_STEP if step_done else counters.d_updates
         run.log.planned_end(counters.step, counters.total_steps, run.state.seconds, d_updates)
-    if line is not None:
-        run.log.info(line)
+    if message is not None:
+        run.log.info(message)
 
 
-def _line_of(run: Run, step: int) -> dict[str, Any] | None:
-    """Returns the line of metrics of a step, if it was written."""
-    return next((line for line in read_metrics(run.folder) if line["step"] == step and "text" not in line), None)
+def _replay_total_steps(run: Run, step_done: bool) -> None:
+    """Makes each change of `total_steps` at the same update as in the run that is replayed.
+
+    AFTER_STEP, in place of the number of D's updates, marks changes made once the step was complete.
+    """
+    counters = run.state.counters
+    positions = [(counters.step, AFTER_STEP)] if step_done else []
+    for position in (*positions, (counters.step, counters.d_updates)):
+        counters.total_steps = run.replayed_total_steps.get(position, counters.total_steps)
+
+
+def _logged_metrics(run: Run, step: int) -> dict[str, Any] | None:
+    """Returns the metrics of a step from `metrics.jsonl`, or None. Records with a text are events, not metrics."""
+    records = read_metrics(run.folder)
+    return next((record for record in records if record["step"] == step and "text" not in record), None)
 
 
 def _measure(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str, float]:
-    """Returns the metrics of the step that was just done, without those of an evaluation."""
+    """Returns the metrics of the step that was just done, without those of an evaluation.
+
+    Logs a warning if steps became much slower. Raises DivergedError if a metric is NaN or infinite.
+    """
     with timer.pause("log"):
         values = step_metrics(run, output, timer)
-    slow = timer.slowdown_warning(values["images_per_second"])
-    if slow is not None:
-        run.log.info(f"warning: {slow}")
-    require_finite(run.state, {name: torch.tensor(value) for name, value in values.items()})
+    warning = timer.slowdown_warning(values["images_per_second"])
+    if warning is not None:
+        run.log.info(f"warning: {warning}")
+    _require_finite_values(run, values)
     return values
 
 
-def _log(run: Run, due: Due, stop: StopSignals, timer: RunTimer) -> tuple[dict[str, Any], list[Finding]]:
-    """Evaluates if that is due, and writes the line of metrics; returns the line, and what is found unhealthy in it."""
+def _evaluate_and_log(run: Run, due: Due, stop: StopSignals, timer: RunTimer) -> tuple[dict[str, Any], list[Finding]]:
+    """Evaluates samples if that is due, and logs the metrics. Returns them with new findings of the health monitor.
+
+    Raises Interrupted on a signal, DivergedError if a score is NaN or infinite.
+    """
     values = dict(due.values or {})
     if due.evaluate:
         with timer.pause("evaluate"), stop.interruptible():
@@ -237,19 +267,24 @@ def _log(run: Run, due: Due, stop: StopSignals, timer: RunTimer) -> tuple[dict[s
         if run.reference is not None and scores:
             listed = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
             run.log.info(f"evaluation at step {run.state.counters.step:,}: {listed}")
-        require_finite(run.state, {name: torch.tensor(value) for name, value in scores.items()})
+        _require_finite_values(run, scores)
         values |= scores
-    found = run.health.observe(values)
-    run.log.metrics(values, run.state.counters.total_steps, [finding.name for finding in found])
-    for finding in found:
+    findings = run.health.observe(values)
+    run.log.metrics(values, run.state.counters.total_steps, [finding.name for finding in findings])
+    for finding in findings:
         run.log.info(f"health: {finding.text}")
-    return values, found
+    return values, findings
+
+
+def _require_finite_values(run: Run, values: dict[str, float]) -> None:
+    """Raises DivergedError if a value is NaN or infinite."""
+    require_finite(run.state, {name: torch.tensor(value) for name, value in values.items()})
 
 
 def _save_during_run(run: Run, timer: RunTimer) -> Counters | None:
-    """Saves a checkpoint; returns its counters, None if it cannot be written: the run warns, a later one may succeed.
+    """Saves a checkpoint and returns its counters. If writing fails, logs a warning and returns None.
 
-    DivergedError if the samples that are due are not finite.
+    Raises DivergedError if the state, or the samples that are due, have NaN or infinite values.
     """
     if run.due is not None and run.due.sample:
         require_finite_samples(run)
@@ -262,7 +297,21 @@ def _save_during_run(run: Run, timer: RunTimer) -> Counters | None:
     return dataclasses.replace(run.state.counters)
 
 
+def _save_at_stop(run: Run, counters_at_last_save: Counters | None, step_done: bool, finished: bool) -> None:
+    """Saves the last checkpoint, unless nothing changed since, and removes the list of due work if all is done."""
+    # with a budget it is saved again, so that a resumed run knows the time spent since the last checkpoint
+    if counters_at_last_save != run.state.counters or (run.config.budget is not None and not finished):
+        _save(run, metrics_to_keep(run) if step_done else discriminator_metrics(run))
+    # a finished run keeps its list until `run_training` has recorded the end
+    if run.due is None and not finished:
+        forget_due(run.folder)
+
+
 def _save(run: Run, metrics: dict[str, float]) -> None:
+    """Saves a checkpoint, with `metrics` for a resumed run.
+
+    Raises DivergedError if the state has NaN or infinite values, StorageError if the file cannot be written.
+    """
     state = run.state
     require_finite(state, state_tensors(state))
     provenance = dataclasses.replace(run.provenance, seconds=state.seconds, budget_start=state.budget_start)

@@ -1,7 +1,7 @@
-"""What the two networks minimize and how they are updated, as functions, resolved once from a config.
+"""The objective of a run: losses, penalties and rules of the updates, as functions and numbers.
 
-`build_objective` finds each function by its option's name and replaces `auto` by its value, so that `steps.py` contains
-no branch on an option.
+`build_objective` resolves the options of a config once: it finds each function by its name and replaces `auto` by a
+value. So `steps.py` contains no branch on an option.
 """
 
 from __future__ import annotations
@@ -23,31 +23,29 @@ from gan_cli.models.build_networks import latent_of
 from gan_cli.models.conditioning import classification_loss
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.models.layers import DiscriminatorOutput
-from gan_cli.objectives.augmentation import next_ada_probability
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs
-from gan_cli.state.ema import update_average
+from gan_cli.state.ema import update_ema
 from gan_cli.state.optimizers import rate_multiplier
 from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.training.alternation import Alternation, is_first_of_generator, is_last_of_discriminator
-from gan_cli.training.discriminator_input import DiscriminatorInput
+from gan_cli.training.discriminator_input import DiscriminatorInput, build_augmentation_update
 from gan_cli.training.generator_loss import (
+    DiscriminatorForGenerator,
     LogitLoss,
-    Opponent,
+    build_discriminator_for_generator,
     build_generator_loss,
-    build_opponent,
     build_top_selection,
 )
 
-LAZY_INTERVAL = 8  # D updates, on images; lazy penalties fail on points (2501.05441, appendix E)
-CLASSIFICATION = "classification"  # AC-GAN's term, among D's penalties
-ADA_RAMP = 100_000  # images in which the probability can go from 0 to 1
+LAZY_INTERVAL = 8  # updates of D, on images; lazy penalties fail on points (arXiv:2501.05441, appendix E)
+CLASSIFICATION = "classification"  # the name of AC-GAN's classification loss among D's penalties
 
 Discriminate = Callable[[Callable[..., Any], Tensor, Tensor | None], DiscriminatorOutput]
 
 
 class DiscriminatorPass(NamedTuple):
-    """D's inputs of real and as many fake samples, and its outputs `on_real` and `on_fake`."""
+    """One forward pass of D on real and as many fake samples: its inputs, and its outputs `on_real` and `on_fake`."""
 
     discriminator: nn.Module
     real: Tensor
@@ -55,14 +53,15 @@ class DiscriminatorPass(NamedTuple):
     condition: Tensor | None
     on_real: DiscriminatorOutput
     on_fake: DiscriminatorOutput
-    random: torch.Generator
+    rng: torch.Generator
     penalty_state: dict[str, dict[str, Tensor]]
 
 
 class Penalty(NamedTuple):
-    """A term of D's loss beside the adversarial one, computed in the updates 0, `interval`, 2 `interval` ...
+    """A term that is added to D's adversarial loss in the updates 0, `interval`, 2 `interval` ...
 
-    `weight` is multiplied by the interval already: it counts for the updates that are skipped (1912.04958, appendix B).
+    An interval above 1 makes it lazy. `weight` is already multiplied by the interval, to make up for the skipped
+    updates (arXiv:1912.04958, appendix B). `compute` returns the unweighted value.
     """
 
     name: str
@@ -73,51 +72,54 @@ class Penalty(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """The choices of a config as functions and numbers; for a choice that is off, a function that changes nothing."""
+    """The options of a config as functions and numbers. An option that is off is a function that changes nothing."""
 
     seed: int
     latent: LatentDistribution
     batch_size: int
-    accumulate: int  # equal parts in which a batch is worked on, one after the other
+    accumulate: int  # number of microbatches of a batch
     alternation: Alternation
     reuse_fakes: bool
-    autocast: Callable[[], torch.autocast]  # the precision of the networks
-    learning_rate: Callable[[str, Counters], float]  # of `generator` or `discriminator`
+    autocast: Callable[[], torch.autocast]  # a context with the precision of the networks
+    learning_rate: Callable[[str, Counters], float]  # (role, counters), role `generator` or `discriminator`
     clip_gradients: Callable[[nn.Module], object]
     discriminator_input: DiscriminatorInput
-    discriminate: Discriminate  # D's output, float32, from D, its input and condition
+    discriminate: Discriminate  # (D, its input, condition): D's output, float32
     # D's update
-    discriminator_loss: LogitLoss  # of real and fake logits
+    discriminator_loss: LogitLoss  # (real logits, fake logits)
     penalties: tuple[Penalty, ...]
-    constrain_weights: Callable[[nn.Module], None]  # of D, after its update
-    update_penalty_state: Callable[[TrainState, Tensor, Tensor], None]  # by D's real and fake logits of the whole batch
-    adapt_augmentation: Callable[[TrainState, Tensor], None]  # by D's logits of real samples
+    constrain_weights: Callable[[nn.Module], None]  # (D), called after its update
+    # (state, real logits, fake logits), of the whole batch
+    update_penalty_state: Callable[[TrainState, Tensor, Tensor], None]
+    adapt_augmentation: Callable[[TrainState, Tensor], None]  # (state, real logits)
     # G's update
-    needs_real: bool  # whether D's outputs for real samples enter G's loss
-    opponent: Opponent  # D as G learns through it
-    select_top: Callable[[Tensor, Tensor | None, int], tuple[Tensor, Tensor | None]]  # of fake and real logits
-    generator_loss: Callable[[Tensor, Tensor | None], Tensor]  # of fake and real logits
-    classification_loss: Callable[[DiscriminatorOutput, Tensor | None], Tensor | float]  # of fakes, weighted
-    update_average: Callable[[TrainState], None]
+    needs_real: bool  # whether G's loss needs D's logits for real samples
+    discriminator_for_generator: DiscriminatorForGenerator  # a context with the D that G's gradient goes through
+    # (fake logits, real logits, number of D's updates): those of the fakes that D rates highest
+    select_top: Callable[[Tensor, Tensor | None, int], tuple[Tensor, Tensor | None]]
+    generator_loss: Callable[[Tensor, Tensor | None], Tensor]  # (fake logits, real logits)
+    # (D's output for fakes, condition), already weighted
+    classification_loss: Callable[[DiscriminatorOutput, Tensor | None], Tensor | float]
+    update_ema: Callable[[TrainState], None]
 
     def due_penalties(self, update: int) -> list[Penalty]:
-        """Returns the penalties of D's update number `update`, counted from 0."""
+        """Returns the penalties that belong to D's update number `update`, counted from 0."""
         return [penalty for penalty in self.penalties if update % penalty.interval == 0]
 
-    def keeps_fakes(self, counters: Counters) -> bool:
-        """Returns whether G's next update will learn from the fakes of D's next update."""
+    def generator_will_reuse_fakes(self, counters: Counters) -> bool:
+        """Returns whether G's next update will use the fakes of D's next update."""
         return self.reuse_fakes and is_last_of_discriminator(counters, self.alternation)
 
-    def reuses_fakes(self, counters: Counters) -> bool:
-        """Returns whether G's next update learns from the fakes of D's last update."""
+    def generator_reuses_fakes(self, counters: Counters) -> bool:
+        """Returns whether G's next update uses the fakes of D's last update."""
         return self.reuse_fakes and is_first_of_generator(counters, self.alternation)
 
 
 def build_objective(config: Config, batches: Batches) -> Objective:
-    """Resolves the choices of a config for a run on these batches."""
+    """Resolves the options of a config for a run on these batches."""
     training, conditioning, optimizer = config.training, config.conditioning, config.optimizer
     loss, regularizer = LOSSES[config.loss.name], config.regularizer
-    discriminator_loss = _smoothed(loss.discriminator, training.label_smoothing)
+    discriminator_loss = _discriminator_loss(loss.discriminator, training.label_smoothing)
     classify = _classification(conditioning)
     learning_rate = _learning_rates(optimizer, training.lr_schedule)
     unrolled = training.unroll_steps > 0
@@ -138,17 +140,17 @@ def build_objective(config: Config, batches: Batches) -> Objective:
             *_penalties(regularizer, images=len(config.sample_shape) > 1),
             *_classification_penalty(classify, conditioning),
         ),
-        constrain_weights=_weight_rules(regularizer),
-        update_penalty_state=_penalty_state_rules(regularizer),
-        adapt_augmentation=_augmentation_rule(training.ada_target, batches.batch_size),
+        constrain_weights=_weight_constraints(regularizer),
+        update_penalty_state=_penalty_state_update(regularizer),
+        adapt_augmentation=build_augmentation_update(training.ada_target, batches.batch_size),
         needs_real=loss.paired or unrolled,
-        opponent=build_opponent(
+        discriminator_for_generator=build_discriminator_for_generator(
             optimizer_settings(optimizer, "discriminator"), training.unroll_steps, discriminator_loss, learning_rate
         ),
         select_top=build_top_selection(training.top_k, batches),
         generator_loss=build_generator_loss(loss, discriminator_loss, unrolled=unrolled),
-        classification_loss=_weighted(classify, conditioning),
-        update_average=_average(training.ema_decay, always_warm=config.init_from is None),
+        classification_loss=_generator_classification(classify, conditioning),
+        update_ema=_ema_update(training.ema_decay, always_warm=config.init_from is None),
     )
 
 
@@ -161,9 +163,10 @@ def _alternation(training: TrainingOptions, batches: Batches) -> Alternation:
 
 
 def _reuses_fakes(training: TrainingOptions, *, compiled: bool) -> bool:
-    """Returns whether G reuses D's fakes: if that is chosen, and they can be generated again bit for bit after a stop.
+    """Returns whether G reuses D's fakes.
 
-    Compiled networks round otherwise while their statistics are frozen. The parts of a batch are not kept in memory.
+    They must be reproducible bit for bit after an interruption, which compiled networks are not: they round differently
+    while their statistics are frozen. Several microbatches are not kept in memory, so accumulate > 1 excludes it too.
     """
     return training.reuse_fakes and training.accumulate == 1 and not compiled
 
@@ -173,10 +176,10 @@ def _learning_rates(optimizer: Any, schedule: str) -> Callable[[str, Counters], 
     return lambda role, counters: base[role] * rate_multiplier(schedule, counters.step, counters.total_steps)
 
 
-def _gradient_clip(most: float | None) -> Callable[[nn.Module], object]:
-    if most is None:
+def _gradient_clip(max_norm: float | None) -> Callable[[nn.Module], object]:
+    if max_norm is None:
         return lambda network: None
-    return lambda network: nn.utils.clip_grad_norm_(network.parameters(), most)
+    return lambda network: nn.utils.clip_grad_norm_(network.parameters(), max_norm)
 
 
 def _discriminate(discriminator: Callable[..., Any], samples: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
@@ -189,7 +192,10 @@ def _discriminate_with_classes(discriminator: Any, samples: Tensor, condition: T
 
 
 def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Tensor | None], Tensor] | None:
-    """AC-GAN's classification loss of samples, in a pack each by itself (1610.09585, equation 3); None for others."""
+    """Returns AC-GAN's classification loss (arXiv:1610.09585, equation 3), None without AC-GAN conditioning.
+
+    D's output for a pack of samples has class logits for each sample; the loss is the mean over all samples.
+    """
     if conditioning.name != "acgan":
         return None
     count, attributes = len(conditioning.classes or ()), attributes_of(conditioning.classes or ())
@@ -205,10 +211,11 @@ def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Tensor 
 # --- D's update --------------------------------------------------------------------------------------------------
 
 
-def _smoothed(loss: Callable[..., Tensor], smoothing: float) -> LogitLoss:
-    """D's loss; label smoothing moves its target for real samples from 1 to 1 - smoothing, that for fakes stays 0.
+def _discriminator_loss(loss: Callable[..., Tensor], smoothing: float) -> LogitLoss:
+    """Returns D's loss. Label smoothing changes its target for real samples from 1 to t = 1 - smoothing.
 
-    -t log D - (1 - t) log(1 - D) is softplus(-logit) + (1 - t) logit.
+    The target for fakes stays 0. With D = sigmoid(logit), the cross-entropy -t log D - (1 - t) log(1 - D) equals
+    softplus(-logit) + (1 - t) logit, so the mean of smoothing * logit is added.
     """
     if smoothing == 0:
         return lambda real_logits, fake_logits: loss(real_logits=real_logits, fake_logits=fake_logits)
@@ -218,7 +225,7 @@ def _smoothed(loss: Callable[..., Tensor], smoothing: float) -> LogitLoss:
 
 
 def _penalties(regularizer: dict[str, Any], *, images: bool) -> list[Penalty]:
-    """The penalties among the chosen regularizers; `auto` is the interval of a lazy penalty on images, 1 on points."""
+    """Returns the penalties among the chosen regularizers. `every=auto` is LAZY_INTERVAL on images, 1 on points."""
     penalties = []
     for name in [name for name in regularizer if name in PENALTIES]:
         settings = dataclasses.asdict(regularizer[name])
@@ -230,29 +237,35 @@ def _penalties(regularizer: dict[str, Any], *, images: bool) -> list[Penalty]:
 
 
 def _classification_penalty(classify: Callable[..., Tensor] | None, conditioning: Any) -> list[Penalty]:
-    """AC-GAN's term of D's loss: the classification of real and fake samples; none for others."""
+    """Returns AC-GAN's penalty of D: the sum of the classification losses of real and fake samples."""
     if classify is None:
         return []
 
-    def both(forward: DiscriminatorPass) -> Tensor:
+    def compute(forward: DiscriminatorPass) -> Tensor:
         return classify(forward.on_real, forward.condition) + classify(forward.on_fake, forward.condition)
 
-    return [Penalty(CLASSIFICATION, conditioning.weight, 1, both)]
+    return [Penalty(CLASSIFICATION, conditioning.weight, 1, compute)]
 
 
 def _penalty(name: str, settings: dict[str, Any]) -> Callable[[DiscriminatorPass], Tensor]:
     def compute(forward: DiscriminatorPass) -> Tensor:
         inputs = PenaltyInputs(
-            *(forward.discriminator, forward.real, forward.fake, forward.condition, forward.random),
-            *(forward.on_real.logits, forward.on_fake.logits, forward.penalty_state.get(name)),
+            discriminator=forward.discriminator,
+            real=forward.real,
+            fake=forward.fake,
+            condition=forward.condition,
+            random=forward.rng,
+            real_logits=forward.on_real.logits,
+            fake_logits=forward.on_fake.logits,
+            penalty_state=forward.penalty_state.get(name),
         )
         return PENALTIES[name](inputs, **settings)
 
     return compute
 
 
-def _weight_rules(regularizer: dict[str, Any]) -> Callable[[nn.Module], None]:
-    """Applies those of the chosen regularizers that act on D's weights."""
+def _weight_constraints(regularizer: dict[str, Any]) -> Callable[[nn.Module], None]:
+    """Returns a function that applies the chosen regularizers which change D's weights, such as clipping."""
     chosen = regularizer.keys() & WEIGHT_CONSTRAINTS.keys()
     rules: list[Callable[[nn.Module], None]] = [
         partial(WEIGHT_CONSTRAINTS[name], **dataclasses.asdict(regularizer[name])) for name in chosen
@@ -265,8 +278,8 @@ def _weight_rules(regularizer: dict[str, Any]) -> Callable[[nn.Module], None]:
     return constrain
 
 
-def _penalty_state_rules(regularizer: dict[str, Any]) -> Callable[[TrainState, Tensor, Tensor], None]:
-    """Updates the state of penalties once in each update, by the logits of the whole batch."""
+def _penalty_state_update(regularizer: dict[str, Any]) -> Callable[[TrainState, Tensor, Tensor], None]:
+    """Returns a function that updates the state of penalties once in each update, from the logits of the batch."""
     rules: dict[str, Callable[..., dict[str, Tensor]]] = {}
     for name in [name for name in regularizer if name in STATE_UPDATES]:
         settings = dataclasses.asdict(regularizer[name])
@@ -280,40 +293,27 @@ def _penalty_state_rules(regularizer: dict[str, Any]) -> Callable[[TrainState, T
     return update
 
 
-def _augmentation_rule(target: float | None, batch_size: int) -> Callable[[TrainState, Tensor], None]:
-    """Adapts the probability of augmentation to the share of real samples that D is sure of (ADA, 2006.06676)."""
-
-    def adapt(state: TrainState, real_logits: Tensor) -> None:
-        if state.augment_probability is not None and target is not None:
-            state.augment_probability = next_ada_probability(
-                state.augment_probability,
-                real_logits.sign().mean(),
-                target=float(target),
-                batch=batch_size,
-                interval=1,
-                ramp_images=ADA_RAMP,
-            )
-
-    return adapt
-
-
 # --- G's update --------------------------------------------------------------------------------------------------
 
 
-def _weighted(
+def _generator_classification(
     classify: Callable[..., Tensor] | None, conditioning: Any
 ) -> Callable[[DiscriminatorOutput, Tensor | None], Tensor | float]:
+    """Returns AC-GAN's weighted classification loss of fakes, 0 without AC-GAN conditioning."""
     if classify is None:
         return lambda output, condition: 0.0
     return lambda output, condition: conditioning.weight * classify(output, condition)
 
 
-def _average(decay: float, *, always_warm: bool) -> Callable[[TrainState], None]:
-    """Moves G's average, whose decay grows at first unless the run started from another one's weights."""
+def _ema_update(decay: float, *, always_warm: bool) -> Callable[[TrainState], None]:
+    """Returns a function that updates the EMA of G's weights.
+
+    Its decay starts small (see `state/ema.py`), unless the run started from the weights of another run.
+    """
 
     def update(state: TrainState) -> None:
         if state.generator_ema is not None:
             warm = always_warm or state.counters.new_layers
-            update_average(state.generator_ema, state.generator, decay, state.counters.step if warm else None)
+            update_ema(state.generator_ema, state.generator, decay, state.counters.step if warm else None)
 
     return update

@@ -1,4 +1,4 @@
-"""Evaluates samples while a run trains: `evaluation.metrics`, and the classes and modes that a classifier finds."""
+"""Evaluates samples during training: `evaluation.metrics`, and classes and modes found by a classifier."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from gan_cli.models.generate import generate
 from gan_cli.models.standing_statistics import has_running_statistics
 from gan_cli.training.run import Run
 
-CLASS_SEEDS = range(20_000, 21_000)  # others than those of the grids
-STACK_SEEDS = range(20_000, 46_000)  # as many samples as the published counts of 1000 modes are of
-AT_ONCE = 500  # samples in a batch
-TIMED = 100  # samples by which the time of an evaluation is estimated
-NEIGHBOURS = 10_000  # real points that samples are compared with
+CLASS_SEEDS = range(20_000, 21_000)  # other seeds than those of the sample grids
+STACK_SEEDS = range(20_000, 46_000)  # as many samples as in published counts of 1000 modes
+AT_ONCE = 500  # samples per batch
+TIMED = 100  # samples from which the time of an evaluation is estimated
+NEIGHBOURS = 10_000  # real points among which the nearest one is searched
 
 
 def evaluate(run: Run) -> dict[str, float]:
-    """Returns `accuracy/class` of a conditional run, `modes/*` of stacked digits, and those of `evaluation.metrics`.
+    """Returns `accuracy/class` (conditional runs), `modes/*` (stacked digits) and the metrics of `evaluation.metrics`.
 
-    An error is logged and ends no run; then nothing is returned.
+    If an evaluation fails, logs the error and returns an empty dict, so that the run continues.
     """
     try:
         found = _class_accuracy(run) | _stacked_modes(run)
@@ -57,9 +57,9 @@ def evaluate(run: Run) -> dict[str, float]:
 
 
 def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Reference | None:
-    """Returns what the run's samples will be compared with, None without `evaluation.metrics`.
+    """Returns the reference that the run's samples will be compared with, None without `evaluation.metrics`.
 
-    UsageError for a metric that these data do not allow.
+    Raises UsageError if a metric cannot be computed on these data.
     """
     evaluation = config.evaluation
     if not evaluation.metrics:
@@ -76,14 +76,14 @@ def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Referen
 
 
 def describe_comparison(reference: Reference, metrics: Sequence[str]) -> list[str]:
-    """Returns lines that say with what samples are compared, and what is left out of that."""
+    """Returns lines about the data that samples are compared with, for the log."""
     why = reference.extractor.why
     lines = [f"{', '.join(metrics)} compared with {reference.describe()}", *reference.data.notes]
     return [f"evaluation: {line}" for line in [*lines, *([f"in random features: {why}"] if why else [])]]
 
 
 def measured_on(run: Run) -> dict[str, Any]:
-    """Returns on what this run's metrics are measured, in the form that `comparability.py` compares."""
+    """Returns the data and settings that this run's metrics are measured with, in the form of `comparability.py`."""
     dataset = run.batches.dataset
     found: dict[str, Any] = {}
     shape = {"shape": list(dataset.samples.shape[1:]), "classes": len(dataset.classes)}
@@ -101,7 +101,7 @@ def measured_on(run: Run) -> dict[str, Any]:
 
 
 def expected_seconds(run: Run) -> float:
-    """Estimates how long an evaluation takes, by some of its samples; trains the classifier that it needs, if any."""
+    """Estimates the seconds of an evaluation from a part of its samples. Trains the classifier if one is needed."""
     try:
         return (
             _classification_seconds(run, _classes_to_find(run))
@@ -137,7 +137,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _evaluated_generator(run: Run) -> nn.Module:
-    """Returns the generator that makes the run's samples, with recomputed statistics if it has batch normalization."""
+    """Returns the generator that samples are drawn from, with recomputed statistics if it has batch normalization."""
     generator = run.state.sampler
     if has_running_statistics(generator):
         return recompute_batch_norm_statistics(generator, run.config, run.batches.dataset)
@@ -145,7 +145,7 @@ def _evaluated_generator(run: Run) -> nn.Module:
 
 
 def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
-    """Returns the metrics of `evaluation.metrics`, of `n` samples compared with the reference."""
+    """Returns the metrics of `evaluation.metrics`, computed on `n` samples and the reference."""
     assert run.reference is not None
     seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + n)
     samples = generate_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
@@ -154,7 +154,7 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
 
 
 class _Classification(NamedTuple):
-    """A function that classifies the samples of `seeds`, uint8 `[N, C, H, W]` or points; and their conditions."""
+    """A function that classifies samples (uint8 `[N, C, H, W]`, or points), with their seeds and conditions."""
 
     seeds: range
     conditions: Tensor | None
@@ -166,9 +166,10 @@ def _is_stacked(run: Run) -> bool:
 
 
 def _classes_to_find(run: Run) -> _Classification | None:
-    """Samples requested of each class: a point has the class of the nearest real one, an image that of a classifier.
+    """Returns how to classify samples that were requested of each class.
 
-    None if there are no classes, or if the classifier is at chance.
+    A point gets the class of the nearest real point, an image that of a classifier. Returns None if there are no
+    classes, or if the classifier is not better than chance.
     """
     if not run.classes:
         return None
@@ -186,7 +187,7 @@ def _classes_to_find(run: Run) -> _Classification | None:
 
 
 def _class_accuracy(run: Run) -> dict[str, float]:
-    """Returns the share of samples that are classified as the class requested."""
+    """Returns the share of samples that are classified as the requested class. Empty without classes."""
     wanted = _classes_to_find(run)
     if wanted is None:
         return {}
@@ -196,7 +197,7 @@ def _class_accuracy(run: Run) -> dict[str, float]:
 
 
 def _stacks_to_find(run: Run) -> _Classification | None:
-    """Samples of stacked digits, whose numbers are read digit by digit; of all classes equally if conditional."""
+    """Returns how to classify samples of stacked digits: each digit of a number by itself. None for other data."""
     dataset = run.batches.dataset
     if not _is_stacked(run) or run.config.dataset.classes is not None:
         return None
@@ -214,7 +215,7 @@ def _stacks_to_find(run: Run) -> _Classification | None:
 
 
 def _stacked_modes(run: Run) -> dict[str, float]:
-    """Returns how many numbers the samples of stacked digits show (1611.02163, section 3.3.1)."""
+    """Returns how many different numbers the samples of stacked digits show (arXiv:1611.02163, section 3.3.1)."""
     wanted = _stacks_to_find(run)
     if wanted is None:
         return {}
@@ -229,13 +230,16 @@ def _stacked_modes(run: Run) -> dict[str, float]:
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier | None:
-    """Returns a classifier trained once; None if it is at chance, which is logged once, or if there is one class."""
+    """Returns a classifier, trained or loaded once per run.
+
+    Returns None if it is not better than chance, which is logged once, or if all images have the same class.
+    """
 
     def log_training(seconds: float) -> None:
         run.log.info(describe_training_time(seconds))
 
     if majority_class_accuracy(labels, attributes) == 1:
-        return None  # all are of one class
+        return None  # all images have the same class
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
         folder = CLASSIFIER_CACHE.expanduser()
@@ -249,7 +253,7 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
 
 
 def _classified(run: Run, wanted: _Classification, n: int | None = None) -> Tensor:
-    """Returns what the samples are classified as, generated in batches; only of the first `n` if given."""
+    """Generates samples in batches and returns their classification, of the first `n` only if it is given."""
     conditions = None if wanted.conditions is None else wanted.conditions[:n]
     batches = generate(run.state.sampler, run.objective.latent, wanted.seeds[:n], AT_ONCE, conditions=conditions)
     return torch.cat([wanted.classify(to_uint8(samples)) for samples in batches])

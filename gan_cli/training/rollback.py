@@ -1,4 +1,4 @@
-"""Restores the state of a checkpoint, and rolls a run back to one when its numbers are not finite."""
+"""Restores the state of a checkpoint, and rolls a run back to one if values become NaN or infinite."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gan_cli.training.run import Run
 
 
 def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.device) -> TrainState:
-    """Builds the saved state on this device, with `end` as last step; a time budget that is new begins now."""
+    """Builds the saved state on this device, with `end` as `total_steps`. A new time budget starts now."""
     state = build_state(config, device)
     load_state_tensors(state, saved.tensors)
     state.counters = dataclasses.replace(saved.counters, total_steps=end)
-    state.penalties = {
+    state.last_penalties = {
         key.removeprefix("penalty/"): torch.tensor(value)
         for key, value in saved.metrics.items()
         if key.startswith("penalty/")
@@ -34,7 +34,7 @@ def restore(saved: Checkpoint, config: Config, end: int | None, device: torch.de
 
 
 def retry_seed(seed: int, retries: int) -> int:
-    """The seed of a run that was rolled back `retries` times: its own, then one derived from it and that number."""
+    """Returns the seed of a run that was rolled back `retries` times: `seed` if 0, else one derived from both."""
     return seed if retries == 0 else derive_seed(seed, "retry", retries)
 
 
@@ -58,7 +58,9 @@ def roll_back(run: Run, finding: Finding) -> bool:
     for line in checkpoint.set_aside(folder, saved):
         run.log.info(f"warning: {line}")
     provenance = dataclasses.replace(run.provenance, seconds=state.seconds, budget_start=state.budget_start)
-    checkpoint.save(state, run.config, folder, provenance, saved.metrics)  # with the number of retries, for a resume
+    checkpoint.save(
+        state, run.config, folder, provenance, saved.metrics
+    )  # again, with the new number of retries, so that a resumed run knows it
     run.log.truncate(step)
     run.log.event(step, finding.name, finding.text)
     if run.config.budget is not None and state.counters.total_steps is not None:

@@ -1,4 +1,4 @@
-"""One run in progress: what it works on and where it leaves things."""
+"""The objects that a training run works with: config, state, data, folder, log and objective."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gan_cli.training.objective import Objective, build_objective
 
 
 class Best(NamedTuple):
-    """The best evaluation so far: its step, and its value of the run's selection metric."""
+    """The best evaluation so far: its step, and its value of the selection metric."""
 
     step: int
     value: float
@@ -28,13 +28,16 @@ class Best(NamedTuple):
 
 @dataclass
 class Run:
-    """`saved_metrics` are those in the checkpoint that the run goes on from: of D's last update before it stopped.
+    """A run in progress.
 
-    `objective` is built from config and batches. `reference` is what samples are compared with at evaluations,
-    `last_evaluation` the line of metrics with the last of these, and `best` the best one's metric. `classifiers` are
-    those that evaluations have needed so far, None for one that is at chance. `ends` are those of another run that this
-    one replays, by where they were settled. `health` knows the findings so far. `due` is the work that a run which was
-    stopped after a step had left.
+    `saved_metrics`: the metrics in the checkpoint that the run was resumed from, of D's last update before it.
+    `last_evaluation`: the metrics of the step with the last evaluation.
+    `reference`: the real data that samples are compared with in evaluations, None without `evaluation.metrics`.
+    `best`: the best evaluation so far, None before the first.
+    `replayed_total_steps`: the changes of `total_steps` in the run that this one replays, by position.
+    `classifiers`: those that evaluations have trained or loaded so far; None for one that is not better than chance.
+    `due`: the work after a step that is not done yet; a resumed run begins with it.
+    `health`: the health monitor with the findings so far. `objective`: built from config and batches.
     """
 
     config: Config
@@ -47,7 +50,7 @@ class Run:
     last_evaluation: dict[str, float] = field(default_factory=dict)
     reference: Reference | None = None
     best: Best | None = None
-    ends: dict[Position, int | None] = field(default_factory=dict)
+    replayed_total_steps: dict[Position, int | None] = field(default_factory=dict)
     classifiers: dict[tuple[int, ...], Classifier | None] = field(default_factory=dict)
     due: Due | None = None
     health: HealthMonitor = field(init=False)
@@ -59,14 +62,14 @@ class Run:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes that can be requested; none of an unconditional run."""
+        """The classes that can be requested. Empty if the run is unconditional."""
         return self.config.classes
 
     @property
     def modes(self) -> Modes | None:
-        """The modes of the data, if they are known."""
+        """The modes of the data (centres of clusters), None if they are not known."""
         return known_modes(self.config.dataset)
 
     def restart_health(self) -> None:
-        """Reads the findings so far from the lines of metrics that there are."""
+        """Builds a health monitor with the findings in `metrics.jsonl`."""
         self.health = HealthMonitor(self.config, read_metrics(self.folder))

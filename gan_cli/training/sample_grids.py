@@ -1,4 +1,4 @@
-"""The images a run writes: real samples once, generated ones of the same seeds over time, and their animation."""
+"""Writes the images of a run: real samples, grids of generated samples with fixed seeds, and their animation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gan_cli.storage.run_folder import SAMPLES
 from gan_cli.training.run import Run
 
 IMAGES_SHOWN, POINTS_SHOWN = 64, 1000
-CHECKED = 2  # samples that are checked for finite values
+CHECKED = 2  # number of samples that are checked for NaN and infinity
 
 
 def save_real_samples(run: Run) -> None:
-    """Writes `samples/real.png`: some samples of the data set, the same for every run."""
+    """Writes `samples/real.png`: random samples of the data set, the same ones in every run."""
     modes, samples = run.modes, run.batches.dataset.samples
     some = torch.randperm(len(samples), generator=generator_for(0, "shown"))[: _count_shown(run)]
     path = run.folder / SAMPLES / "real.png"
@@ -30,7 +30,10 @@ def save_real_samples(run: Run) -> None:
 
 
 def save_samples(run: Run) -> None:
-    """Writes `samples/step_*.png` of seeds 0, 1, 2 ..., a row for each class, equal to what `gan-sample` generates."""
+    """Writes `samples/step_*.png` with the samples of seeds 0, 1, 2 ..., as `gan-sample` generates them.
+
+    A conditional run has a row for each class. Raises DivergedError if a sample has a NaN or infinite value.
+    """
     modes = run.modes
     rows = all_classes_requested(run.classes, MAX_CLASSES_SHOWN)
     seeds = range(SAMPLES_PER_CLASS * len(rows) if rows and _has_images(run) else _count_shown(run))
@@ -38,18 +41,19 @@ def save_samples(run: Run) -> None:
     batches = generate(run.state.sampler, run.objective.latent, seeds, IMAGES_SHOWN, conditions=conditions)
     samples = torch.cat(list(batches))
     require_finite(run.state, {"a sample": samples})
-    path = grid_of(run)
+    path = grid_path(run)
     lengths = [SAMPLES_PER_CLASS] * len(rows)
     _write_or_log(run, lambda: grid.save_png(grid.draw_grid_or_scatter(to_uint8(samples), modes, lengths), path))
     run.log.image(run.state.counters.step, path)
 
 
-def grid_of(run: Run) -> Path:
+def grid_path(run: Run) -> Path:
+    """Returns the path of the sample grid of the last step."""
     return run.folder / SAMPLES / f"step_{run.state.counters.step:08d}.png"
 
 
 def require_finite_samples(run: Run) -> None:
-    """Raises DivergedError unless some samples are finite: otherwise no checkpoint is saved."""
+    """Generates a few samples. Raises DivergedError if they have NaN or infinite values."""
     seeds = range(CHECKED)
     conditions = evenly(run.classes, seeds, MAX_CLASSES_SHOWN)
     batches = generate(run.state.sampler, run.objective.latent, seeds, CHECKED, conditions=conditions)
@@ -65,15 +69,15 @@ def _has_images(run: Run) -> bool:
 
 
 def save_progress_animation(run: Run) -> None:
-    """Writes `progress.webp`, an animation of all the grids so far."""
+    """Writes `progress.webp`, an animation of all sample grids up to the last step."""
     numbered = [(re.fullmatch(r"step_(\d+)", path.stem), path) for path in (run.folder / SAMPLES).glob("step_*.png")]
-    last = run.state.counters.step  # a run that went back to an older checkpoint has frames of later steps
+    last = run.state.counters.step  # a run that was rolled back has grids of later steps
     frames = sorted(path for match, path in numbered if match and int(match[1]) <= last)
     _write_or_log(run, lambda: animation.save_progress_animation(frames, run.folder / "progress.webp"))
 
 
 def _write_or_log(run: Run, write: Callable[[], None]) -> None:
-    """Calls `write`; an image that cannot be written is logged, and ends no run."""
+    """Calls `write`. If the image cannot be written, logs a warning, so that the run continues."""
     try:
         write()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The metrics of a step, from the outputs of its updates: the only place where training waits for the device."""
+"""Measures the metrics of a step from the outputs of its updates. Reading them waits for the device."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gan_cli.training.health_metrics import auc, health_metrics
 from gan_cli.training.run import Run
 from gan_cli.training.throughput import RunTimer
 
-MODE_SEEDS = range(10_000, 12_500)  # as many samples as the published counts are of, apart from the pictures'
+MODE_SEEDS = range(10_000, 12_500)  # as many samples as in published counts; other seeds than those of the images
 
 
 def discriminator_metrics(run: Run) -> dict[str, float]:
-    """Returns the metrics of D's last update, those in the checkpoint if this process has made none.
+    """Returns the metrics of D's last update. If this process has made none, returns those in the checkpoint.
 
-    Accuracies are shares of logits on the right side of zero.
+    Accuracies are shares of samples that D classifies correctly: real with a logit above 0, fake with one below 0.
     """
     output = run.state.discriminator_output
     if output is None:
@@ -40,10 +40,10 @@ def discriminator_metrics(run: Run) -> dict[str, float]:
 
 
 def metrics_to_keep(run: Run) -> dict[str, float]:
-    """Returns what later lines of metrics need of D's past updates, for a checkpoint after a step.
+    """Returns the metrics of D's past updates that a checkpoint after a step must keep, for later log entries.
 
-    After a whole round that is the last value of each penalty, since a lazy one may be some updates old; between G's
-    updates of a round it is all of D's last update.
+    After a complete round these are the last values of the penalties, since a lazy penalty may be some updates old.
+    Between two updates of G in the same round, these are all metrics of D's last update.
     """
     counters, alternation = run.state.counters, run.objective.alternation
     within_round = next_network(counters, alternation) == "generator" and not is_first_of_generator(
@@ -54,11 +54,11 @@ def metrics_to_keep(run: Run) -> dict[str, float]:
 
 def _penalties(run: Run) -> dict[str, float]:
     """Returns the last value of each penalty, unweighted."""
-    return {f"penalty/{name}": value.item() for name, value in run.state.penalties.items()}
+    return {f"penalty/{name}": value.item() for name, value in run.state.last_penalties.items()}
 
 
 def step_metrics(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str, float]:
-    """Returns the line of `metrics.jsonl` for the step that G's update with this output ended."""
+    """Returns the metrics of the step that was just done, by their keys in `metrics.jsonl`. `output` is G's."""
     state, batch_size = run.state, run.batches.batch_size
     tensors = {"loss/generator": output.loss, "grad_norm/generator": gradient_norm(state.generator)}
     return {
@@ -76,7 +76,7 @@ def step_metrics(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict
 
 
 def mode_metrics(run: Run) -> dict[str, float]:
-    """Returns how many modes the present generator covers, of data whose modes are known; nothing for other data."""
+    """Returns how many modes the generator covers at this step. Empty if the modes of the data are not known."""
     modes = run.modes
     if modes is None or len(modes.centres) == 0:
         return {}
@@ -93,15 +93,15 @@ def mode_metrics(run: Run) -> dict[str, float]:
 
 
 def gradient_norm(network: nn.Module) -> torch.Tensor:
-    """Returns the norm of the gradients that the network's last update left."""
+    """Returns the norm of the network's gradient in its last update."""
     return nn.utils.get_total_norm([value.grad for value in network.parameters() if value.grad is not None])
 
 
 def peak_memory(device: torch.device) -> float:
-    """MiB: allocated on the GPU at most, else resident at most."""
+    """Returns the peak memory in MiB: allocated on the GPU, or resident on other devices."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    import resource  # which Windows lacks, where nothing is trained
+    import resource  # not on Windows, where nothing is trained
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -1,20 +1,29 @@
-"""The two updates of a GAN (1406.2661, algorithm 1).
+"""The two updates of a GAN (arXiv:1406.2661, algorithm 1, Goodfellow et al. 2014): one of D and one of G.
 
-D, the discriminator, learns to give real samples high logits and fakes low ones; G, the generator, learns to generate
-fakes to which D gives high logits. Each is frozen while the other learns. Networks run in the precision of the
-objective; losses and penalties are always float32. All randomness is a function of (seed, purpose, update).
+D, the discriminator, learns to give real samples high logits and fakes low ones. G, the generator, learns to generate
+fakes to which D gives high logits. An update of D gets fakes without gradient; an update of G goes through a D whose
+weights collect no gradient: the frozen D, or copies that were updated a few times (unrolling).
+
+The choices of a config are functions and numbers of the `objective`, which `objective.py` builds: losses
+(`objectives/losses.py`), penalties (`objectives/regularizers.py`), D's input (`discriminator_input.py`), unrolling and
+the choice of the best fakes (`generator_loss.py`), the order of updates (`alternation.py`), learning rates
+(`state/optimizers.py`) and the average of G's weights (`state/ema.py`).
+
+Networks run under autocast if `precision` asks for it; losses and penalties are always float32. All randomness depends
+only on (seed, purpose, count), where count is the number of earlier updates of that network. So `batches.draw(update)`
+returns the same batch each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gan_cli.data.dataset import Batches
-from gan_cli.models.freezing import inference_in_training_mode, without_statistics_updates
+from gan_cli.models.freezing import no_grad_in_train_mode, without_statistics_updates
 from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.state.optimizers import set_learning_rate
@@ -24,7 +33,10 @@ from gan_cli.training.objective import DiscriminatorPass, Objective
 
 
 def training_step(state: TrainState, objective: Objective, batches: Batches) -> GeneratorStepOutput | None:
-    """Makes the next update, D's or G's, for code without a run; returns G's output, None after an update of D."""
+    """Makes the next update, of D or of G. Returns G's output, or None after an update of D.
+
+    For callers without a `Run`; the training loop (`loop.py`) does the same.
+    """
     if next_network(state.counters, objective.alternation) == "discriminator":
         discriminator_step(state, objective, batches)
         return None
@@ -32,117 +44,126 @@ def training_step(state: TrainState, objective: Objective, batches: Batches) -> 
 
 
 def discriminator_step(state: TrainState, objective: Objective, batches: Batches) -> DiscriminatorStepOutput:
-    """Updates D by a batch of real samples and as many fakes; no weight of G changes."""
+    """Updates D with a batch of real samples and as many fakes. No weight of G changes."""
     update = state.counters.d_updates
     _seed_layers(state, objective, "discriminator", update)
-    latents = draw_latents(objective, "discriminator", update).to(state.device)
-    random = generator_for(objective.seed, "penalty", update)
-    penalties = objective.due_penalties(update)
+    all_latents = draw_latents(objective, "discriminator", update).to(state.device)
+    all_real, all_conditions = batches.draw(update)
+    rng = generator_for(objective.seed, "penalty", update)  # for augmentation and noise too
+    penalties = objective.due_penalties(update)  # among them D's classification loss, if there is one
     state.discriminator_optimizer.zero_grad(set_to_none=True)
-    parts = Microbatches(objective.accumulate)
-    for real, condition, latent in parts.split(*batches.draw(update), latents):
-        fake = _fakes_for_discriminator(state, objective, latent, condition)
-        forward = _discriminate_both(state, objective, real, fake, condition, random)
-        loss = objective.discriminator_loss(forward.on_real.logits, forward.on_fake.logits)
-        values = {penalty.name: penalty.compute(forward) for penalty in penalties}
+    microbatches = Microbatches(objective.accumulate)
+    for real, condition, latents in microbatches.split(all_real, all_conditions, all_latents):
+        fake = _fakes_for_discriminator(state, objective, latents, condition)
+        forward = _discriminate_both(state, objective, real, fake, condition, rng)
+        real_logits, fake_logits = forward.on_real.logits, forward.on_fake.logits
+        loss = objective.discriminator_loss(real_logits, fake_logits)
+        values = {penalty.name: penalty.compute(forward) for penalty in penalties}  # unweighted
+        # the weight of a lazy penalty is already multiplied by its interval
         total = loss + sum(penalty.weight * values[penalty.name] for penalty in penalties)
-        parts.backward(total, loss, forward.on_real.logits, forward.on_fake.logits, values)
+        microbatches.backward(total, loss=loss, real_logits=real_logits, fake_logits=fake_logits, penalties=values)
     learning_rate = _optimizer_step(state, objective, "discriminator")
     objective.constrain_weights(state.discriminator)
-    loss, real_logits, fake_logits, values = parts.joined()
-    output = DiscriminatorStepOutput(loss, real_logits, fake_logits, values, learning_rate)
-    objective.update_penalty_state(state, real_logits, fake_logits)
-    objective.adapt_augmentation(state, real_logits)
-    state.penalties |= output.penalties
+    output = DiscriminatorStepOutput(**microbatches.merged_outputs(), learning_rate=learning_rate)
+    objective.update_penalty_state(state, output.real_logits, output.fake_logits)
+    objective.adapt_augmentation(state, output.real_logits)
+    state.last_penalties |= output.penalties  # a penalty that was not due keeps its last value, for the log
     state.discriminator_output = output
     state.counters.d_updates += 1
     return output
 
 
 def generator_step(state: TrainState, objective: Objective, batches: Batches) -> GeneratorStepOutput:
-    """Updates G through D, and then G's average; nothing of D changes."""
-    random = generator_for(objective.seed, "present", state.counters.step)
+    """Updates G, and then the exponential moving average (EMA) of its weights. No weight or buffer of D changes."""
+    rng = generator_for(objective.seed, "present", state.counters.step)  # for augmentation and noise
     state.generator_optimizer.zero_grad(set_to_none=True)
-    parts = Microbatches(objective.accumulate)
-    for fake, condition, real in _fakes_for_generator(state, objective, batches, parts):
-        on_fake, real_logits = _discriminate_fakes(state, objective, fake, real, condition, random)
-        logits = objective.select_top(on_fake.logits, real_logits, state.counters.d_updates)
-        loss = objective.generator_loss(*logits)
+    microbatches = Microbatches(objective.accumulate)
+    for fake, condition, real in _fakes_for_generator(state, objective, batches, microbatches):
+        on_fake, real_logits = _discriminate_fakes(state, objective, fake, real, condition, rng)
+        # the share of fakes that G learns from falls with the epochs, which D's updates count
+        fake_logits, real_logits = objective.select_top(on_fake.logits, real_logits, state.counters.d_updates)
+        loss = objective.generator_loss(fake_logits, real_logits)
         total = loss + objective.classification_loss(on_fake, condition)
-        parts.backward(total, loss)
+        microbatches.backward(total, loss=loss)
     state.fakes = None
     learning_rate = _optimizer_step(state, objective, "generator")
-    state.counters.step += 1
-    objective.update_average(state)
-    (loss,) = parts.joined()
-    return GeneratorStepOutput(loss, learning_rate)
+    state.counters.step += 1  # a step is one update of G
+    objective.update_ema(state)
+    return GeneratorStepOutput(**microbatches.merged_outputs(), learning_rate=learning_rate)
 
 
 # --- fakes -------------------------------------------------------------------------------------------------------
 
 
 def draw_latents(objective: Objective, purpose: str, count: int) -> Tensor:
-    """Returns `[batch_size, latent_dim]` on the CPU, a function of seed, purpose and count."""
+    """Returns latents `[batch_size, latent_dim]` on the CPU, which depend only on seed, purpose and count."""
     return objective.latent.draw(generator_for(objective.seed, f"latent/{purpose}", count), objective.batch_size)
 
 
 def generate_fakes(state: TrainState, objective: Objective, latents: Tensor, condition: Tensor | None) -> Tensor:
     """Returns G's samples from latents, float32."""
     with objective.autocast():
-        return state.running("generator")(latents, condition).float()
+        return state.compiled_or_plain("generator")(latents, condition).float()
 
 
 def _fakes_for_discriminator(
     state: TrainState, objective: Objective, latents: Tensor, condition: Tensor | None
 ) -> Tensor:
-    """Returns fakes without gradient. If G will reuse them, `state.fakes` has them with their graph."""
-    if objective.keeps_fakes(state.counters):
+    """Returns fakes for D, without gradient.
+
+    If the next update of G uses the same fakes, they are also kept in `state.fakes`, with their autograd graph.
+    """
+    if objective.generator_will_reuse_fakes(state.counters):
         state.fakes = generate_fakes(state, objective, latents, condition)
         return state.fakes.detach()
     state.fakes = None
-    with inference_in_training_mode(state.generator):
+    with no_grad_in_train_mode(state.generator):
         return generate_fakes(state, objective, latents, condition)
 
 
 def _fakes_for_generator(
-    state: TrainState, objective: Objective, batches: Batches, parts: Microbatches
+    state: TrainState, objective: Objective, batches: Batches, microbatches: Microbatches
 ) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
-    """Yields for each part of a batch: fakes, their condition, and real samples if G's loss needs them.
+    """Yields (fakes, conditions, real samples) for each microbatch.
 
-    The fakes are those of D's last update if they are reused, else new ones. Real samples are those of D's last update,
-    and then new fakes have their condition; otherwise conditions are drawn.
+    Fakes: those of D's last update if G reuses them, otherwise new ones. Real samples: None unless G's loss needs
+    them; then the batch of D's last update. Conditions: those of that batch if fakes are reused or real samples are
+    needed, otherwise random ones.
     """
-    step, last = state.counters.step, state.counters.d_updates - 1
-    real = batches.draw(last).samples if objective.needs_real else None
-    if objective.reuses_fakes(state.counters):
+    step, last_d_update = state.counters.step, state.counters.d_updates - 1
+    all_real = batches.draw(last_d_update).samples if objective.needs_real else None
+    if objective.generator_reuses_fakes(state.counters):  # then there is only one microbatch, see objective.py
         fakes = state.fakes if state.fakes is not None else _fakes_of_last_update(state, objective, batches)
-        _seed_layers(state, objective, "generator", step)
-        yield fakes, batches.conditions(last), real
+        _seed_layers(state, objective, "generator", step)  # last, so that D draws the same if fakes were recreated
+        yield fakes, batches.conditions(last_d_update), all_real
         return
-    _seed_layers(state, objective, "generator", step)
+    _seed_layers(state, objective, "generator", step)  # first, since G draws here too
     all_latents = draw_latents(objective, "generator", step).to(state.device)
-    conditions = batches.conditions(last) if objective.needs_real else batches.sample_conditions(step)
-    for latents, condition, real_part in parts.split(all_latents, conditions, real):
-        yield generate_fakes(state, objective, latents, condition), condition, real_part
+    conditions = batches.conditions(last_d_update) if objective.needs_real else batches.sample_conditions(step)
+    for latents, condition, real in microbatches.split(all_latents, conditions, all_real):
+        yield generate_fakes(state, objective, latents, condition), condition, real
 
 
 def _fakes_of_last_update(state: TrainState, objective: Objective, batches: Batches) -> Tensor:
-    """Generates again the fakes of D's last update, which another process made; G's statistics include them already."""
-    last = state.counters.d_updates - 1
-    _seed_layers(state, objective, "discriminator", last)
-    latents = draw_latents(objective, "discriminator", last).to(state.device)
+    """Recreates the fakes of D's last update after a resume, when their graph is lost.
+
+    Batch-norm statistics were updated by these fakes before, so they are not updated again.
+    """
+    last_d_update = state.counters.d_updates - 1
+    _seed_layers(state, objective, "discriminator", last_d_update)
+    latents = draw_latents(objective, "discriminator", last_d_update).to(state.device)
     with without_statistics_updates(state.generator):
-        return generate_fakes(state, objective, latents, batches.conditions(last))
+        return generate_fakes(state, objective, latents, batches.conditions(last_d_update))
 
 
 # --- D's outputs -------------------------------------------------------------------------------------------------
 
 
-def discriminator_input(state: TrainState, objective: Objective, samples: Tensor, random: torch.Generator) -> Tensor:
-    """Returns what D receives of samples at this point of the run: augmented, noisy and packed as chosen."""
-    probability = 1.0 if state.augment_probability is None else state.augment_probability
+def prepare_for_discriminator(state: TrainState, objective: Objective, samples: Tensor, rng: torch.Generator) -> Tensor:
+    """Applies the configured augmentation, noise and packing to samples before D sees them."""
+    probability = 1.0 if state.augment_probability is None else state.augment_probability  # None: always augment
     progress = state.counters.progress
-    return objective.discriminator_input(samples, random, probability=probability, progress=progress)
+    return objective.discriminator_input(samples, rng, probability=probability, progress=progress)
 
 
 def _discriminate_both(
@@ -151,25 +172,38 @@ def _discriminate_both(
     real: Tensor,
     fake: Tensor,
     condition: Tensor | None,
-    random: torch.Generator,
+    rng: torch.Generator,
 ) -> DiscriminatorPass:
-    """Runs D on real and as many fake samples, in one pass if D works on each sample by itself.
+    """Runs D on real samples and as many fakes.
 
-    Otherwise in two, so that batch normalization never mixes real and fake.
+    One pass over both is used only if D's output for a sample does not depend on the other samples, or only on groups
+    that do not mix real and fake. Otherwise two passes, so that batch normalization does not mix them.
     """
-    real, fake = (discriminator_input(state, objective, samples, random) for samples in (real, fake))
+    real = prepare_for_discriminator(state, objective, real, rng)
+    fake = prepare_for_discriminator(state, objective, fake, rng)
     condition = objective.discriminator_input.pack_condition(condition)
-    discriminator = state.running("discriminator")
-    can_concatenate = getattr(discriminator, "can_concatenate_real_and_fake", None)  # a plugin's network may lack it
+    discriminator = state.compiled_or_plain("discriminator")
+    # whether groups of samples in D mix real and fake depends on the size of the batch; a plugin's network may not say
+    can_concatenate = getattr(discriminator, "can_concatenate_real_and_fake", None)
     with objective.autocast():
         if can_concatenate is None or not can_concatenate(len(real)):
-            on_real, on_fake = (objective.discriminate(discriminator, samples, condition) for samples in (real, fake))
+            on_real = objective.discriminate(discriminator, real, condition)
+            on_fake = objective.discriminate(discriminator, fake, condition)
         else:
-            both = None if condition is None else torch.cat([condition, condition])
-            output = objective.discriminate(discriminator, torch.cat([real, fake]), both)
+            both_conditions = None if condition is None else torch.cat([condition, condition])
+            output = objective.discriminate(discriminator, torch.cat([real, fake]), both_conditions)
             classes = (None, None) if output.class_logits is None else output.class_logits.chunk(2)
             on_real, on_fake = map(DiscriminatorOutput, output.logits.chunk(2), classes)
-    return DiscriminatorPass(state.discriminator, real, fake, condition, on_real, on_fake, random, state.penalty_state)
+    return DiscriminatorPass(
+        discriminator=state.discriminator,  # penalties run the plain network, see `TrainState.compiled_or_plain`
+        real=real,
+        fake=fake,
+        condition=condition,
+        on_real=on_real,
+        on_fake=on_fake,
+        rng=rng,
+        penalty_state=state.penalty_state,
+    )
 
 
 def _discriminate_fakes(
@@ -178,14 +212,14 @@ def _discriminate_fakes(
     fake: Tensor,
     real: Tensor | None,
     condition: Tensor | None,
-    random: torch.Generator,
+    rng: torch.Generator,
 ) -> tuple[DiscriminatorOutput, Tensor | None]:
-    """Returns D's output for fakes, differentiable in them, and its logits of real samples if there are any."""
+    """Returns D's output for the fakes, with gradient to them, and D's logits for real samples (None without them)."""
     with objective.autocast():
-        fake = discriminator_input(state, objective, fake, random)
-        real = None if real is None else discriminator_input(state, objective, real, random)
+        fake = prepare_for_discriminator(state, objective, fake, rng)
+        real = None if real is None else prepare_for_discriminator(state, objective, real, rng)
         condition = objective.discriminator_input.pack_condition(condition)
-        with objective.opponent(state, real, fake, condition) as discriminator:
+        with objective.discriminator_for_generator(state, real, fake, condition) as discriminator:
             on_fake = objective.discriminate(discriminator, fake, condition)
             if real is None:
                 return on_fake, None
@@ -196,46 +230,50 @@ def _discriminate_fakes(
 
 
 class Microbatches:
-    """Processes a batch in `count` equal parts to save memory; gradients add up to that of the mean over the batch."""
+    """Splits a batch into `count` equal parts to save memory.
+
+    The accumulated gradient equals that of the mean loss over the batch, for losses that are means over independent
+    samples.
+    """
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._outputs: list[tuple[Any, ...]] = []
+        self._outputs: list[dict[str, Any]] = []
 
     def split(self, *tensors: Tensor | None) -> Iterator[tuple[Any, ...]]:
-        """Yields what belongs together of tensors `[N, ...]`, part by part; None of None."""
+        """Splits each tensor `[N, ...]` into `count` chunks and yields them together. A None stays None throughout."""
         chunks = [[None] * self.count if tensor is None else tensor.chunk(self.count) for tensor in tensors]
         return zip(*chunks, strict=True)
 
-    def backward(self, total: Tensor, *outputs: Any) -> None:
-        """Adds a part's gradient, and keeps its outputs: scalars, logits `[n]`, or dicts of scalars."""
+    def backward(self, total: Tensor, **outputs: Any) -> None:
+        """Backpropagates the loss of one microbatch and stores its detached outputs.
+
+        Outputs are scalars, logits `[n]`, or dicts of scalars.
+        """
         (total / self.count).backward()
-        self._outputs.append(_detached(outputs))
+        self._outputs.append(_detach(outputs))
 
-    def joined(self) -> tuple[Any, ...]:
-        """Returns the outputs of the whole batch: the mean of scalars, all logits `[N]`."""
-        return _joined(self._outputs)
+    def merged_outputs(self) -> dict[str, Any]:
+        """Returns the outputs of the batch by name: scalars are averaged, logits concatenated to `[N]`."""
+        merged: dict[str, Any] = _merge(self._outputs)
+        return merged
 
 
-def _detached(output: Any) -> Any:
-    if isinstance(output, tuple):
-        return tuple(_detached(item) for item in output)
+def _detach(output: Any) -> Any:
     if isinstance(output, dict):
-        return {name: value.detach() for name, value in output.items()}
+        return {name: _detach(value) for name, value in output.items()}
     return output.detach()
 
 
-def _joined(outputs: Sequence[Any]) -> Any:
+def _merge(outputs: list[Any]) -> Any:
     first = outputs[0]
-    if isinstance(first, tuple):
-        return tuple(_joined(values) for values in zip(*outputs, strict=True))
     if isinstance(first, dict):
-        return {name: _joined([output[name] for output in outputs]) for name in first}
-    return torch.stack(list(outputs)).mean() if first.ndim == 0 else torch.cat(list(outputs))
+        return {name: _merge([output[name] for output in outputs]) for name in first}
+    return torch.stack(outputs).mean() if first.ndim == 0 else torch.cat(outputs)
 
 
 def _seed_layers(state: TrainState, objective: Objective, purpose: str, count: int) -> None:
-    """Seeds what layers draw themselves, as dropout does, by seed, purpose and count."""
+    """Seeds torch's global random generators, which layers such as dropout use, from seed, purpose and count."""
     seed = derive_seed(objective.seed, f"network/{purpose}", count)
     torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for every kind of device, in 0.2 ms
     if state.device.type in ("cuda", "mps"):
@@ -243,7 +281,7 @@ def _seed_layers(state: TrainState, objective: Objective, purpose: str, count: i
 
 
 def _optimizer_step(state: TrainState, objective: Objective, role: str) -> float:
-    """Updates a network by the gradient it holds; returns the learning rate."""
+    """Updates a network (`generator` or `discriminator`) with its accumulated gradient. Returns the learning rate."""
     network: nn.Module = getattr(state, role)
     learning_rate = objective.learning_rate(role, state.counters)
     optimizer = getattr(state, f"{role}_optimizer")

@@ -1,4 +1,4 @@
-"""Stops a run on a signal: the first one after the current update or during an evaluation, a second one at once."""
+"""Stops a run on a signal: after the current update, or during an evaluation. A second signal stops it at once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gan_cli.storage.locks import STOP_SIGNALS
 
 
 class Interrupted(BaseException):
-    """A signal came during work that may be broken off."""
+    """Raised if a signal arrives during interruptible work."""
 
 
 class StopSignals:
     """A context in which the first INT, TERM or USR1 is stored in `received`; the next one has its default effect.
 
-    In a thread other than the main one no signal is received.
+    In threads other than the main one, no signals are handled.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Raises Interrupted in the enclosed work as soon as a signal comes, or at its start if one came before."""
+        """A context that raises Interrupted as soon as a signal arrives, or at its start if one arrived before."""
         if self.received is not None:
             raise Interrupted
         self._interruptible = True

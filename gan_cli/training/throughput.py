@@ -1,4 +1,4 @@
-"""Measures a run's time: seconds of training, images per second, and the length of its pauses."""
+"""Measures the time of a run: seconds of training, images per second, and the length of pauses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SLOW_LINES = 2  # if so many lines of metrics in a row show it
 
 
 class RunTimer:
-    """The clock of one process. It adds the time that passes to `state.seconds`.
+    """The clock of one process. It adds elapsed time to `state.seconds`.
 
     `update_seconds` is the time spent in updates, in seconds. `pause_seconds` has the length of the last pause of each
     kind.
@@ -29,12 +29,12 @@ class RunTimer:
         self._fastest, self._slow_lines = 0.0, 0
 
     def update_done(self) -> None:
-        """Counts the time since the last call as time in updates; called after every update."""
+        """Counts the time since the last call of any method as time in updates. Call it after every update."""
         self.update_seconds += self._advance()
 
     @contextmanager
     def pause(self, kind: str) -> Iterator[None]:
-        """A context whose time is no time in updates; `kind` is `log`, `sample`, `checkpoint` or `evaluate`."""
+        """A context for work other than updates. `kind` is `log`, `sample`, `checkpoint` or `evaluate`."""
         self._advance()
         before = self._state.seconds
         yield
@@ -44,9 +44,9 @@ class RunTimer:
             self._evaluation_seconds += self.pause_seconds[kind]
 
     def images_per_second(self, batch_size: int) -> float:
-        """Real images per second since the last call: pauses for grids and checkpoints count, evaluations do not.
+        """Returns real images per second since the last call, including pauses for grids and checkpoints.
 
-        An evaluation may take longer than all the steps between two of them.
+        Evaluations are not included: one may take longer than all the steps between two of them.
         """
         self._advance()
         seconds, updates = self._state.seconds - self._evaluation_seconds, self._state.counters.d_updates
@@ -55,7 +55,7 @@ class RunTimer:
         return rate
 
     def slowdown_warning(self, rate: float) -> str | None:
-        """A warning, given once, if the rate is and stays much lower than it was; else None."""
+        """Returns a warning, once, if the rate stays much lower than the fastest rate so far; else None."""
         if rate == 0:  # there were only generator updates since the last line
             return None
         self._fastest = max(self._fastest, rate)
@@ -68,7 +68,7 @@ class RunTimer:
         )
 
     def _advance(self) -> float:
-        """Adds the seconds since the last call to `state.seconds`, and returns them."""
+        """Adds the seconds since its last call to `state.seconds` and returns them."""
         now = time.perf_counter()
         passed, self._last = now - self._last, now
         self._state.seconds += passed

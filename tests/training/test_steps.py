@@ -16,8 +16,9 @@ from gan_cli.models.freezing import frozen
 from gan_cli.state import optimizers
 from gan_cli.state.train_state import Counters, DiscriminatorStepOutput, GeneratorStepOutput, TrainState, build_state
 from gan_cli.training.alternation import Alternation, next_network
+from gan_cli.training.discriminator_input import ADA_RAMP
 from gan_cli.training.generator_loss import top_share
-from gan_cli.training.objective import ADA_RAMP, Objective, build_objective
+from gan_cli.training.objective import Objective, build_objective
 from gan_cli.training.steps import discriminator_step, draw_latents, generator_step, training_step
 from support.configs import TINY_IMAGES, compose, without
 
@@ -258,7 +259,7 @@ def test_lazy_penalties_fire_when_due_with_weight_times_interval(monkeypatch: py
     values = []
     for _ in range(7):
         update_discriminator(config, state, dataset)
-        values.append(state.penalties["r1"])
+        values.append(state.last_penalties["r1"])
     assert [one is other for one, other in itertools.pairwise(values)] == [True, True, False, True, True, False]
 
 
@@ -370,7 +371,7 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(loss: str) -> None:
             outcome.loss,
             outcome.real_logits,
             loss_of_g,
-            state.penalties["r1"],
+            state.last_penalties["r1"],
         ]
 
     for one, other in zip(gradients(1), gradients(4), strict=True):
@@ -394,7 +395,7 @@ def test_lecam_moves_its_anchors_once_an_update_whatever_the_parts(parts: int) -
             anchors[name] = logits.mean().lerp(anchors[name], 0.5) if name in anchors else logits.mean()
             torch.testing.assert_close(state.penalty_state["lecam"][name], anchors[name])
         assert state.penalty_state["lecam"]["updates"] == update + 1
-        values.append(state.penalties["lecam"].item())
+        values.append(state.last_penalties["lecam"].item())
     assert [value > 0 for value in values] == [False, False, True, True]
 
 
