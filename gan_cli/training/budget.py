@@ -53,16 +53,16 @@ class Budget:
     """
 
     def __init__(self, config: Config, state: TrainState, timer: RunTimer, evaluation: float) -> None:
-        assert config.budget is not None
-        training = config.training
-        self._name, self._seconds = config.budget, parse_duration(config.budget)
+        budget, training = config.budget, config.training
+        assert budget is not None
+        self._name, self._seconds = budget, parse_duration(budget)
         self._state, self._timer = state, timer
         timer.pause_seconds["evaluate"] = evaluation
         self._closing = [
             "log",
             "sample",
             "checkpoint",
-            *(["evaluate"] if fits_in_budget(evaluation, config.budget) else []),
+            *(["evaluate"] if fits_in_budget(evaluation, budget) else []),
         ]
         self._intervals = {
             "log": training.log_every,

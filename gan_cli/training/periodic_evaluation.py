@@ -161,8 +161,10 @@ class _Classification(NamedTuple):
     classify: Callable[[Tensor], Tensor]
 
 
-def _is_stacked(run: Run) -> bool:
-    return run.config.dataset.name == "stacked_mnist"
+def _is_stacked(run: Run, *, whole: bool = False) -> bool:
+    """Returns whether the data are stacked digits; if `whole`, whether they are all of its classes."""
+    dataset = run.config.dataset
+    return dataset.name == "stacked_mnist" and (not whole or dataset.classes is None)
 
 
 def _classes_to_find(run: Run) -> _Classification | None:
@@ -199,7 +201,7 @@ def _class_accuracy(run: Run) -> dict[str, float]:
 def _stacks_to_find(run: Run) -> _Classification | None:
     """Returns how to classify samples of stacked digits: each digit of a number by itself. None for other data."""
     dataset = run.batches.dataset
-    if not _is_stacked(run) or run.config.dataset.classes is not None:
+    if not _is_stacked(run, whole=True):
         return None
     digits, labels = unstack_digits(dataset)
     stacked = dataset.samples.shape[1]

@@ -66,6 +66,11 @@ class Run:
         return self.config.classes
 
     @property
+    def budget(self) -> str | None:
+        """The time that the run may take, such as `20m`. None if it has a number of steps instead."""
+        return self.config.budget
+
+    @property
     def modes(self) -> Modes | None:
         """The modes of the data (centres of clusters), None if they are not known."""
         return known_modes(self.config.dataset)
