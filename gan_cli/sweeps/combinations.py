@@ -124,7 +124,7 @@ def _compose_all(
 
 
 def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Sets a dotted key in the nested dict. Does nothing if the key holds a section, because it then names an option."""
+    """Sets a dotted key in the nested dict. Does nothing if the value is a section, which comes from an option."""
     *sections, leaf = dotted.split(".")
     for section in sections:
         data = data[section]

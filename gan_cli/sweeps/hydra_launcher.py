@@ -37,17 +37,18 @@ _sweep_processes: ContextVar[JobProcesses | None] = ContextVar("sweep_processes"
 
 
 class SweepStopped(BaseException):
-    """The sweep received a signal and its running job has ended. The argument is the number of the signal.
+    """The sweep received a signal, and this process runs no job any more. The argument is the number of the signal.
 
-    This is a BaseException because Hydra would handle an Exception itself.
+    The class is a BaseException because Hydra would handle an Exception itself.
     """
 
 
 @dataclass(frozen=True)
 class HydraJob:
-    """The function that Hydra calls for each job. It holds only plain data, since launchers may send it to a process.
+    """The function that Hydra calls for each job.
 
-    `process` is the id of the process that runs Hydra's loop.
+    `process` is the id of the process that runs Hydra's loop. The object holds only plain data, because a launcher may
+    send it to another process.
     """
 
     sweep: Sweep
