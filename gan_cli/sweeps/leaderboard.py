@@ -148,10 +148,10 @@ def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
 
 
 def _rank(jobs: list[dict[str, Any]], metric: str | None) -> tuple[Any, ...]:
-    """Returns the sort key of a row: complete rows come first, then rows with a missing run, then rows in which a
-    training failed, then rows without a value. Within each kind, the better mean comes first.
+    """Returns the sort key of a row; the better mean comes first among rows of the same kind.
 
-    Without these kinds, a failed run would improve the rank of a row, because only the better runs are in the mean.
+    The kinds are, in this order: complete rows, rows with a missing run, rows with a failed training, and rows without
+    a value. They are ranked separately because the mean leaves out failed runs, which would favour rows that have some.
     """
     done = [job["figures"] for job in jobs if job["status"] == "done"]
     values = [metrics[metric] for metrics in done if metric in metrics]
