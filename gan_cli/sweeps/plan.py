@@ -162,8 +162,9 @@ def _check(planned: PlannedSweep) -> list[Config]:
 def _added_overrides(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[str, ...]:
     """Returns the overrides that the sweep adds to every job.
 
-    If the user names no metrics, these are the metrics that compute `evaluation.best`; if that is not named either and
-    all jobs make images, the Frechet distance is added to rank the jobs. In a search, a collapsed trial is stopped.
+    If the user names no metrics, adds those that compute `evaluation.best`. If the user does not name `evaluation.best`
+    either, adds the Frechet distance if all jobs make images, have no other metric to rank them, and have enough
+    samples. In a search, also adds that a collapsed trial stops, unless the user named that key.
     """
     added = []
     metrics_are_named = any(config.evaluation.metrics for config in parsed)
@@ -183,7 +184,10 @@ def _added_overrides(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[s
 
 
 def _refuse_small(parsed: Sequence[Config]) -> None:
-    """Raises UsageError if every job has named metrics and too few real samples to compute them."""
+    """Raises UsageError if every job is to compute metrics and has too few real samples for them.
+
+    Metrics that compute a named `evaluation.best` count as well.
+    """
     if all(_with_implied_metric(config).evaluation.metrics and _too_few_samples(config) for config in parsed):
         section = parsed[0].evaluation
         typed, remedy = (
