@@ -47,8 +47,8 @@ LogCallback = Callable[[str], None]
 class Location(NamedTuple):
     """What was found at `path`.
 
-    `kind` is one of: "run", "sweep" and "checkpoints" (folders of a run, a sweep, or checkpoint files), "runs" (a folder
-    with the runs and sweeps of one name), "export" (an exported generator), and "file" (any other file).
+    `kind` is one of: "run" (a run's folder), "sweep" (a sweep's folder), "checkpoints" (a folder of checkpoint files),
+    "runs" (a folder with the runs and sweeps of one name), "export" (an exported generator), "file" (any other file).
     """
 
     kind: str
@@ -63,8 +63,8 @@ def print_to_stderr(line: str) -> None:
 def locate(named: str | os.PathLike[str], output: str = OUTPUT, log: LogCallback = print_to_stderr) -> Location | None:
     """Returns the location that `named` means, first tried as a path, then as a name in the folder `output`.
 
-    If both exist, logs a line saying that the path is used. If neither exists, but `named` is a folder with exactly one
-    exported generator, returns that generator. Otherwise returns None.
+    If gan-cli wrote both, logs a line saying that the path is used. If gan-cli wrote neither, but `named` is a folder
+    with exactly one exported generator, returns that generator. Otherwise returns None.
     """
     here, name = Path(os.path.expanduser(named)), os.fspath(named)
     locations = [Location(kind, here)] if (kind := location_kind(here)) else []
@@ -144,7 +144,8 @@ def is_sweep(folder: Path) -> bool:
 def find_run(named: str, output: str = OUTPUT, key: str = "resume", log: LogCallback = print_to_stderr) -> Path:
     """Returns the folder of the run that the user names by `key=named`, for example `resume=faces`.
 
-    A name shared by several runs means the newest one. Raises UsageError if `named` is not a run.
+    A name shared by several runs means the newest one, and a checkpoint means the run to which it belongs. Raises
+    UsageError if `named` is neither a run nor a checkpoint of a run.
     """
     location, typed = locate(named, output, log), f"{key}={named}"
     if location is None:

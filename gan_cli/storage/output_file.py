@@ -78,7 +78,7 @@ def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[st
     """Returns the first of the paths `<folder>/<stem><ending>`, `<folder>/<stem>-2<ending>` ... that is not in use.
 
     A path also counts as used if a file with one of `other_endings` instead of `ending` exists. Raises StorageError if
-    100,000 paths are in use.
+    about 100,000 paths are in use.
     """
     for count in range(1, 100_000):
         name = stem if count == 1 else f"{stem}-{count}"

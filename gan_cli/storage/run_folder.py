@@ -68,7 +68,7 @@ def lock(folder: Path) -> IO[str]:
     """Locks the folder for this process until the returned file is closed.
 
     Raises StorageError if another process holds the lock, and names that process. Raises SymlinkError if one of the
-    files in NO_LINKS is a symbolic link: the folder may come from another user, and we would write to the link's target.
+    files in NO_LINKS is a symbolic link, because another user may have made the folder to redirect our writing.
     """
     try:
         refuse_links(folder)
@@ -109,7 +109,7 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """Returns the run folders in the folder `outputs/<name>`, newest first; an empty list if there is no such folder."""
+    """Returns the run folders in the folder `outputs/<name>`, newest first. The folder need not exist."""
     if not folder.is_dir():
         return []
     return _newest_first((path.name, path) for path in folder.iterdir() if (path / RECORD).is_file())
