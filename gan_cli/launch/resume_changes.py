@@ -43,8 +43,8 @@ def may_change(dotted: str) -> bool:
 def overrides_for_resume(overrides: Sequence[str]) -> ResumeOverrides | None:
     """Returns the overrides for resuming the run that `resume=` names, see `changed_overrides`.
 
-    Returns None if `resume` is missing or `auto`, or if `dry_run=true` is given. Raises UsageError for an unknown run or
-    a key that may not change.
+    Returns None if `resume` is missing or `auto`, or if `dry_run=true` is given. Raises UsageError if there is no such
+    run or a key may not change.
     """
     given = {override.key_or_group: override for override in map(read_override, overrides)}
     where = override_value(given["resume"]) if "resume" in given else None
@@ -56,11 +56,11 @@ def overrides_for_resume(overrides: Sequence[str]) -> ResumeOverrides | None:
 
 
 def changed_overrides(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) -> ResumeOverrides:
-    """Returns the overrides for resuming the run in `folder`, without those whose value the run already has.
+    """Returns the overrides for resuming the run in `folder`: those of keys that may change on resume.
 
-    If any key of the data set is left, the override that chooses the run's data set is added, so that the key exists.
-    `record` is the run's record. Raises UsageError for a key that may not change on resume; the message gives the
-    command for a new run with that value.
+    An override of another key is left out if the run already has its value. If not, raises UsageError, whose message
+    gives the command for a new run with that value. If any key of the data set is left, the override that chooses the
+    run's data set is added, so that the key exists. `record` is the run's record.
     """
     known = record.get("config")
     has = dict(train_config.flatten(known)) if isinstance(known, dict) else {}
