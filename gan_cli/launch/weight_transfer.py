@@ -168,7 +168,7 @@ def _fit_classes(
     if old == new or not new or (dim is None and not name.startswith("classes.")):
         return given if given.shape == value.shape else None
     common = [each for each in new if each in old]
-    if dim is None and sorted(old) == sorted(new) and given.shape == value.shape:  # only the order of the classes differs
+    if dim is None and sorted(old) == sorted(new) and given.shape == value.shape:  # only the class order differs
         if name.endswith("._v"):  # spectral norm's input vector; `_u`, the output vector, has a value for each class
             return given
         dim = 0

@@ -35,7 +35,8 @@ from gan_cli.sweeps.sweep_folder import read_sweep
 
 MAX_RUNS = 100
 RUNS_PER_TABLE = 5
-IGNORED_KEYS = ("name", "output", "resume", "dataset.cache", "data", "on_changed_data")  # say where a run is, not what
+# Keys that are not shown, because they say where a run and its files are, not what it trains.
+IGNORED_KEYS = ("name", "output", "resume", "dataset.cache", "data", "on_changed_data")
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def load_outcome(job: Job, settings: Settings) -> dict[str, Any]:
     attempt, the status is "not run".
     """
     folder = last_attempt(settings.folder, job.number)
-    if folder is None or (folder.name == str(job.number) and not any(folder.iterdir())):  # an empty folder
+    if folder is None or (folder.name == str(job.number) and not any(folder.iterdir())):  # the job has not begun
         return build_outcome(job, settings, None, "not run", "")
     recorded = read_outcome(folder)
     if recorded is not None:

@@ -29,7 +29,7 @@ KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", *SWEEP_ONLY_KEYS)  # two jobs tha
 # If the user names no metric, the first of these that any job has ranks the results.
 DEFAULT_RANKING = ("modes/covered", "accuracy/class")
 FRECHET = "evaluation.metrics=[frechet]"
-MIN_SAMPLES = 20  # real samples that an evaluation needs: 10 for reference, and 10 others
+MIN_SAMPLES = 20  # an evaluation needs 10 real samples as the reference and 10 other real samples
 
 
 @dataclass(frozen=True)
