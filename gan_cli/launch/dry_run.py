@@ -63,7 +63,7 @@ def preview(
 
 
 def _config_table(config: Config, named: tuple[str, ...], implied: dict[str, str]) -> Table:
-    """Returns a table of all config keys. For keys in `named` or `implied`, it is bold and names what set the key."""
+    """Returns a table of all config keys. Rows of keys in `named` or `implied` are bold and say what set the key."""
     leaves = list(train_config.flatten(train_config.to_dict(config)))
     longest = max(len(dotted) for dotted, _ in leaves)
     table = Table(Column("key", min_width=longest), "value", "set by", title="config", title_justify="left", box=None)

@@ -89,7 +89,7 @@ def find_replayed_ends(config: Config, dataset: Dataset) -> Path | None:
 
 
 def copy_replayed_ends(found: Path | None, folder: Path) -> None:
-    """Copies the file `found` with the recorded ends into the folder of the new run. Does nothing if it is None."""
+    """Copies the file `found` with the recorded ends into the new run's folder. Does nothing if `found` is None."""
     if found is not None:
         shutil.copyfile(found, remove_symlink(folder / ENDS_COPY))
 
@@ -120,7 +120,7 @@ def _ends_in(path: Path) -> dict[Position, int | None]:
 
 
 def apply_initial_end(run: Run) -> None:
-    """Sets the run's number of steps to the end that the original run knew before its first step, if it knew one."""
+    """Sets the run's number of steps to the end that the original run recorded at step 0, if it recorded one."""
     end = run.ends.get((0, AFTER_STEP))
     if end is not None:
         run.state.counters.total_steps = end

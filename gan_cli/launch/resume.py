@@ -73,8 +73,8 @@ def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder
 def _set(data: dict[str, Any], new: dict[str, Any], key: str, named: tuple[str, ...]) -> None:
     """Copies one setting from the config `new` to the config `data`.
 
-    A new `optimizer.lr` is also set for each network whose learning rate follows `optimizer.lr` and is not in `named`.
-    Raises UsageError if no network's rate follows it.
+    A new `optimizer.lr` is also set for each network whose learning rate was equal to the old one, unless the user
+    named that network's rate. Raises UsageError if no network's rate was equal to the old one.
     """
     section, inner = data, new
     *path, leaf = key.split(".")
@@ -121,7 +121,8 @@ def last_step(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int 
 def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
     """Loads and returns the data of the resumed run.
 
-    Raises UsageError if the data cannot be loaded; the message then says how to give their new place.
+    Raises UsageError if the data cannot be loaded. Unless the command already names the place of the data, the message
+    says how to name a new place.
     """
     try:
         return build_dataset(resolve_data_paths(config.dataset, start_folder(folder)), config.image_size)

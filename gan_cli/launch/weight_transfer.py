@@ -236,7 +236,7 @@ def _transfer_of(network: nn.Module, found: dict[str, Tensor]) -> Transfer:
 
 
 def _check_frozen(discriminator: nn.Module, transfer: Transfer, config: Config) -> None:
-    """Raises UsageError if a frozen layer of the discriminator is new, because it would keep its random weights."""
+    """Raises UsageError if a frozen layer of the discriminator is new, because the layer would keep random weights."""
     frozen = {_layer(name) for name, parameter in discriminator.named_parameters() if not parameter.requires_grad}
     new = [layer for layer in transfer.new if layer in frozen]
     if new:
@@ -256,7 +256,8 @@ def describe_transfers(transfers: dict[str, Transfer]) -> str:
 def compare_classes(old: Sequence[str], new: Sequence[str]) -> dict[str, list[str]]:
     """Compares the classes of two runs and returns three lists of class names.
 
-    "known" has the classes of both runs, "new" those of the new run only, and "left out" those of the old run only.
+    "known" holds the classes that are in both runs, "new" holds the classes that are only in the new run, and "left
+    out" holds the classes that are only in the old run.
     """
     return {
         "known": [each for each in new if each in old],

@@ -1,1 +1,1 @@
-"""Files and folders: run folders, atomic writes, checksums, locks, downloads. Importing it imports no torch."""
+"""Files and folders: run folders, atomic writes, checksums, locks, downloads. Only `checksummed_file` imports torch."""

@@ -63,8 +63,9 @@ def print_to_stderr(line: str) -> None:
 def locate(named: str | os.PathLike[str], output: str = OUTPUT, log: LogCallback = print_to_stderr) -> Location | None:
     """Returns the location that `named` means, first tried as a path, then as a name in the folder `output`.
 
-    If gan-cli wrote both, logs a line saying that the path is used. If gan-cli wrote neither, but `named` is a folder
-    with exactly one exported generator, returns that generator. Otherwise returns None.
+    If gan-cli wrote something at the path and in `output`, logs a line saying that the path is used. If it wrote
+    nothing at these two places, but `named` is a folder with exactly one exported generator, returns that generator.
+    Otherwise returns None.
     """
     here, name = Path(os.path.expanduser(named)), os.fspath(named)
     locations = [Location(kind, here)] if (kind := location_kind(here)) else []

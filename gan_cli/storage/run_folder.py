@@ -158,5 +158,5 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def start_folder(folder: Path) -> Path:
-    """Returns the working directory in which the run was started. Paths in the run's config are relative to it."""
+    """Returns the working directory in which the run was started. Relative paths in its config start from there."""
     return Path(str(read_record(folder).get("directory", ".")))

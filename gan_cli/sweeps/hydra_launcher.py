@@ -1,6 +1,6 @@
 """Runs a sweep whose jobs are started by a Hydra launcher or sweeper, such as joblib, submitit or Optuna.
 
-Each job still runs in a separate process. The launcher's process waits for it and returns the metric that ranks the
+Each job runs in a separate process. The launcher's process waits for the job and returns the metric that ranks the
 job. A sweeper such as Optuna uses that metric as its objective.
 """
 

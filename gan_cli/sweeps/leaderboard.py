@@ -91,8 +91,8 @@ def _metric_in(wanted: str, outcomes: Sequence[dict[str, Any]]) -> str | None:
 def _bases(outcomes: Sequence[dict[str, Any]], metric: str | None) -> dict[int, dict[str, Any]]:
     """Returns, for the number of each finished job that has the metric, what the metric was measured on.
 
-    This is, for example, the data and the feature extractor. If one of these jobs has no record of it, the entries of
-    all jobs are taken from their configs instead.
+    An entry holds, for example, the data and the feature extractor. If one of these jobs has no such record, the
+    entries of all jobs are taken from their configs instead.
     """
     if metric is None:
         return {}
@@ -151,7 +151,7 @@ def _rank(jobs: list[dict[str, Any]], metric: str | None) -> tuple[Any, ...]:
     """Returns the sort key of a row; the better mean comes first among rows of the same kind.
 
     The kinds are, in this order: complete rows, rows with a missing run, rows with a failed training, and rows without
-    a value. They are ranked separately because the mean leaves out failed runs, which would favour rows that have some.
+    a value. The mean leaves out failed runs. Without the kinds, rows with failed runs would therefore rank too high.
     """
     done = [job["figures"] for job in jobs if job["status"] == "done"]
     values = [metrics[metric] for metrics in done if metric in metrics]
