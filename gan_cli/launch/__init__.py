@@ -1,1 +1,1 @@
-"""From a config to a run: start, resume, replay, fine-tune, dry run."""
+"""Turns a validated config into a run: starts, resumes, replays, fine-tunes, or only previews it."""

@@ -1,4 +1,4 @@
-"""Replaces `auto` in a config: `precision` by what the device supports, `threads` by a short timed trial."""
+"""Replaces `auto` in a config by a value: `precision` depends on the device, `threads` on a short timed trial."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.training.objective import Objective, build_objective
 from gan_cli.training.steps import discriminator_step, generator_step
 
-TRIAL_VALUES = 100_000  # limit on the numbers in the batch of a trial step, which keeps it short
-TRIAL_STEPS, TRIAL_SECONDS = 4, 0.15  # limits of the trial of each number of threads, whichever comes first
+TRIAL_VALUES = 100_000  # a trial step uses a batch of at most so many numbers, so that the step is short
+TRIAL_STEPS, TRIAL_SECONDS = 4, 0.15  # each number of threads is timed until one of these limits is reached
 BF16_CPUS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private functions of torch.cpu
-MIN_SPEEDUP = 1.1  # more threads must be so much faster: they also slow down other programs, and suffer from them
+MIN_SPEEDUP = 1.1  # more threads are used only if they are this much faster, because they slow down other programs
 
 
 def resolve_precision(config: Config, device: torch.device) -> Config:
-    """The config with `precision=auto` replaced by bf16 or fp32; points need the digits of fp32."""
+    """Returns the config with `precision=auto` replaced by bf16 or fp32.
+
+    Chooses bf16 for images if the device computes it fast. Chooses fp32 for points, which need its digits.
+    """
     if config.precision != "auto":
         return config
     fast = len(config.sample_shape) > 1 and computes_bf16_fast(device)
@@ -33,7 +36,7 @@ def resolve_precision(config: Config, device: torch.device) -> Config:
 
 
 def computes_bf16_fast(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware: AMX or AVX512-BF16 of a CPU, tensor cores of a GPU."""
+    """Returns True if the device multiplies bfloat16 in hardware (CPU: AMX or AVX512-BF16, GPU: bf16 support)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     able = device.type == "cpu" and torch.backends.mkldnn.is_available()
@@ -41,10 +44,11 @@ def computes_bf16_fast(device: torch.device) -> bool:
 
 
 def resolve_threads(config: Config, dataset: Dataset, device: torch.device) -> tuple[Config, str]:
-    """Sets the process's number of threads; returns the config with it, and a note on how it was found.
+    """Sets the number of CPU threads of this process. Returns the config with that number, and a note on its choice.
 
-    The user's number is used if `threads` or OMP_NUM_THREADS gives one; with `deterministic` it is 1. Else a small
-    step of this config is timed with 1, 2, 4 ... threads, in well under a second.
+    Uses the number that `threads` gives, else 1 with `deterministic`. Else, if the user set OMP_NUM_THREADS or the
+    device is no CPU, keeps the number that torch has. Otherwise times small training steps with 1, 2, 4 ... threads,
+    which takes well under a second. The note is empty if there is nothing to explain.
     """
     note = ""
     if isinstance(config.threads, int):
@@ -60,7 +64,11 @@ def resolve_threads(config: Config, dataset: Dataset, device: torch.device) -> t
 
 
 def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[int, str]:
-    """The number of threads with the shortest step, and a note with the times; stops at the first that is no faster."""
+    """Returns the number of threads that was chosen by timing small training steps, and a note about the choice.
+
+    Tries 1, 2, 4 ... threads and stops at the first number that is less than MIN_SPEEDUP times faster than the best
+    number before it, or at which the cores are busy with other programs.
+    """
     counts = [2**power for power in range(_cores().bit_length()) if 2**power < _cores()] + [_cores()]
     if len(counts) == 1:
         return 1, ""
@@ -83,9 +91,9 @@ def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[in
 
 
 def _trial_config(config: Config) -> Config:
-    """The config without compilation and with a smaller batch.
+    """Returns the config for the timed steps: without compilation and with a smaller batch.
 
-    The batch size stays a multiple of what accumulation, packing and D's minibatch statistics need.
+    The batch size stays a multiple of the number that accumulation, packing and D's minibatch statistics need.
     """
     unit = config.training.accumulate * config.training.pack * MinibatchDeviations.group
     most = TRIAL_VALUES // math.prod(config.sample_shape) // unit * unit
@@ -93,7 +101,7 @@ def _trial_config(config: Config) -> Config:
 
 
 def _step_seconds(state: TrainState, objective: Objective, batches: Batches) -> float:
-    """The seconds of the fastest of several steps, after one step of warm-up."""
+    """Runs one training step to warm up, then several timed steps. Returns the seconds of the fastest timed step."""
     seconds: list[float] = []
     while len(seconds) <= TRIAL_STEPS and sum(seconds[1:]) < TRIAL_SECONDS:
         started = time.perf_counter()
@@ -104,5 +112,5 @@ def _step_seconds(state: TrainState, objective: Objective, batches: Batches) -> 
 
 
 def _cores() -> int:
-    """The number of CPU cores that this process may use."""
+    """Returns the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

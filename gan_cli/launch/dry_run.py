@@ -1,4 +1,4 @@
-"""`dry_run=true`: prints the config and the networks of a command and tries one step; writes nothing."""
+"""`dry_run=true`: prints the config and the networks of a command, tries one training step, and writes no files."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def preview(
     state: TrainState,
     notes: Iterable[str] = (),
 ) -> None:
-    """Prints the config and both networks layer by layer, and tries one update of each.
+    """Prints the config and the layers of both networks, and tries one update of each network.
 
-    `implied` says what set the keys that differ from the defaults and that the user did not name; `notes` are lines on
-    the data. DivergedError if a number is not finite after the updates.
+    `named` are the keys that the user set. `implied` names, for each other key that differs from its default, what set
+    it: "an option" or "recipe". `notes` are lines about the data to print. Raises DivergedError if a number is not
+    finite after the updates.
     """
     console = Console()
     console.print(_config_table(config, named, implied))
@@ -62,7 +63,7 @@ def preview(
 
 
 def _config_table(config: Config, named: tuple[str, ...], implied: dict[str, str]) -> Table:
-    """A table of every key; those that differ from the defaults are bold and say what set them."""
+    """Returns a table of all config keys. Rows of keys in `named` or `implied` are bold and say what set the key."""
     leaves = list(train_config.flatten(train_config.to_dict(config)))
     longest = max(len(dotted) for dotted, _ in leaves)
     table = Table(Column("key", min_width=longest), "value", "set by", title="config", title_justify="left", box=None)
@@ -74,7 +75,7 @@ def _config_table(config: Config, named: tuple[str, ...], implied: dict[str, str
 
 
 def _network_table(role: str, network: nn.Module, inputs: Tensor, condition: Tensor | None) -> Table:
-    """A table of the layers: the shape of a batch after each one, and its number of parameters."""
+    """Returns a table of the network's layers: the output shape of each layer and its number of parameters."""
     table = Table("layer", "output", "parameters", title=role, title_justify="left", box=None)
     table.add_row("input", _shape(inputs), "")
     with _recorded_shapes(network) as outputs, torch.no_grad():
@@ -88,9 +89,10 @@ def _network_table(role: str, network: nn.Module, inputs: Tensor, condition: Ten
 
 @contextmanager
 def _recorded_shapes(network: nn.Module) -> Iterator[list[tuple[str, nn.Module, str]]]:
-    """A context that records name, module and output shape of the innermost layers, in the order of their calls.
+    """Records the layers of the network as they are called while the context is active.
 
-    The network is in evaluation mode meanwhile, so that no statistics change.
+    Yields a list that receives the name, the module and the output shape of each called layer that contains no other
+    layer. The network is in evaluation mode meanwhile, so that its statistics do not change.
     """
     outputs: list[tuple[str, nn.Module, str]] = []
     layers = [(name, module) for name, module in network.named_modules() if _is_layer(name, module)]
@@ -109,7 +111,7 @@ def _recorded_shapes(network: nn.Module) -> Iterator[list[tuple[str, nn.Module, 
 
 
 def _is_layer(name: str, module: nn.Module) -> bool:
-    """Whether a module contains no other layer; a parametrization counts as part of the layer that it belongs to."""
+    """Returns True if a module contains no other layer. A parametrization counts as a part of its layer, not as one."""
     inner = [child for child in module.named_children() if child[0] != "parametrizations"]
     return bool(name) and not inner and "parametrizations" not in name and not isinstance(module, nn.Identity)
 

@@ -1,4 +1,4 @@
-"""`resume=auto`: finds the run with an equal config, which the command resumes instead of starting a new one."""
+"""`resume=auto`: finds a run whose config equals that of the command, so that the command resumes that run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from gan_cli.storage.run_folder import CHECKPOINTS, read_record, runs_in
 
 
 def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | None:
-    """The newest run of this name with a config equal to `config`, which `overrides` gave; None if there are no runs.
+    """Returns the folder of the newest run of this name whose config equals `config`.
 
-    If none is equal, the newest run that differs in the paths of its data alone; the caller compares the data. A
-    setting that was changed on resume may have its first or its last value. UsageError if all runs differ.
+    If no run is equal, returns the newest run that differs only in the keys for the place of the data; the caller then
+    compares the data. If there is no run with a readable checkpoint, returns None. A setting that was changed on resume
+    may have its first or its last value. `overrides` are the words that gave `config`. Raises UsageError if all runs
+    differ.
     """
     moved: Path | None = None
     first_difference: tuple[Path, list[str]] | None = None
@@ -33,7 +35,7 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
             print(f"warning: resume=auto skips {error}", flush=True)
             continue
         differing = train_config.differing_keys(with_recipe_of_run(saved.config, config, overrides), saved.config)
-        if config.init_from is not None:  # these settings came from the other checkpoint
+        if config.init_from is not None:  # the saved run took these settings from the checkpoint of `init_from`
             differing = [text for text in differing if not set_by_init_from(text, overrides)]
         differing = _without_changes(differing, config, read_record(folder))
         if not differing:
@@ -52,14 +54,20 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
 
 
 def _without_changes(differing: list[str], config: Config, record: Mapping[str, Any]) -> list[str]:
-    """The differences, without keys that were changed on resume and whose first value is equal to this config's."""
+    """Returns `differing` without those keys whose first value in the run equals their value in `config`.
+
+    Such a key was changed when the run was resumed. `record` is the run's record, which holds the first values.
+    """
     first, current = initial_values(record), dict(train_config.flatten(train_config.to_dict(config)))
     same = tuple(f"{key}=" for key, value in first.items() if key in current and current[key] == value)
     return [text for text in differing if not text.startswith(same)] if same else differing
 
 
 def _way_to_change(folder: Path, differing: list[str]) -> str:
-    """Text that suggests a command to change these settings of the run; empty if other keys differ too."""
+    """Returns text that suggests a command to change these settings of the run.
+
+    Returns an empty text if any of the differing keys may not change on resume.
+    """
     typed = [text.partition(" (was")[0] for text in differing]
     if any(text.partition("=")[0] not in CHANGEABLE_SETTINGS for text in typed):
         return ""
@@ -67,27 +75,34 @@ def _way_to_change(folder: Path, differing: list[str]) -> str:
 
 
 def typed_keys_first(differing: Sequence[str], overrides: Sequence[str] | None) -> str:
-    """The first few of `configs.differences`: keys that the user typed before keys that follow from them."""
+    """Returns one line with the first few differences. Keys that the user typed come before keys that follow from them.
+
+    `differing` is the result of `train_config.differing_keys`.
+    """
     typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()} | {recipes.GROUP}
     return first_few(sorted(differing, key=lambda text: text.partition("=")[0].removesuffix(".name") not in typed))
 
 
 def with_recipe_of_run(saved: Config, config: Config, overrides: Sequence[str] | None) -> Config:
-    """Composes the config again with the recipe of the saved run, if both used `recipe=auto` with different results.
+    """Returns the config composed again with the saved run's recipe, if `recipe=auto` chose different recipes.
 
-    The data may have grown since the run started. `overrides` are those of the config; if None, it is not changed.
+    The choices differ, for example, if the data have grown since the run started. In all other cases, and if
+    `overrides` is None, returns `config` unchanged. `overrides` are the words that gave `config`.
     """
     same = config.recipe_used == saved.recipe_used
     if {config.recipe, saved.recipe} != {recipes.AUTO} or same or overrides is None:
         return config
     try:
         return train_config.parse_unvalidated(compose_command("train", overrides, saved.recipe_used).data)
-    except UsageError:  # the recipe no longer exists
+    except UsageError:  # the recipe does not exist any more
         return config
 
 
 def note_on_recipe(saved: Config, record: Mapping[str, Any]) -> str | None:
-    """A note for a run that was started before recipes existed, if its command would use one now; else None."""
+    """Returns a note for a run that was started before recipes existed, if its command would use a recipe now.
+
+    Returns None for all other runs.
+    """
     config = record.get("config")
     if not isinstance(config, dict) or recipes.GROUP in config:
         return None

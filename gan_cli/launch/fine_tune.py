@@ -1,4 +1,7 @@
-"""`init_from=CKPT`: a new run with the architecture and the fitting weights of another run, and new optimizers."""
+"""`init_from=CKPT`: starts a new run with the architecture and the weights of another run, and with new optimizers.
+
+Only those weights are used that fit the networks of the new run.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +21,20 @@ KEYS = (
     "architecture",
     "image_size",
     "conditioning",
-)  # from the checkpoint; the last two unless the user set them
+)  # sections taken from the checkpoint; the last two only if the user did not set them
 
 
 def find_base(config: Config) -> Checkpoint:
-    """Loads the checkpoint that `init_from` names: a file, a run's folder, or the newest run of a name."""
+    """Loads and returns the checkpoint that `init_from` names: a file, a run's folder, or the name of a run."""
     return checkpoint.load_named(str(config.init_from), "init_from", config.output)
 
 
 def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Config:
-    """The config with the architecture of the saved one, validated; image size and conditioning too, unless named.
+    """Returns the validated config with the architecture taken from the `saved` config.
 
-    The classes stay those of the data. UsageError if a named key asks for another architecture, or if one of the two
-    is for points and the other for images.
+    Image size and conditioning are taken from `saved` too, unless the user named them; the classes are left open, to be
+    taken from the data. Raises UsageError if a named key asks for another architecture, or if one config is for points
+    and the other for images.
     """
     adopted = dataclasses.replace(config, architecture=saved.architecture)
     if "image_size" not in named:
@@ -53,7 +57,11 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
 
 
 def set_by_init_from(difference: str, overrides: Sequence[str] | None) -> bool:
-    """Whether a difference between two configs comes from `init_from`: its key is one of KEYS and was not typed."""
+    """Returns True if `init_from` caused this difference between two configs.
+
+    This is so if the key belongs to a section of KEYS and the user gave no override for it. `difference` is a text
+    `key=value (was value)`, and `overrides` are the user's overrides.
+    """
     typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()}
     return difference.startswith(KEYS) and not difference.startswith(
         tuple(key for key in typed if key.startswith(KEYS))
@@ -61,14 +69,14 @@ def set_by_init_from(difference: str, overrides: Sequence[str] | None) -> bool:
 
 
 def _without_classes(conditioning: Any) -> Any:
-    """The conditioning section with its classes left open, to be taken from the data."""
+    """Returns the conditioning section with `classes` set to None, so that the classes are taken from the data."""
     if getattr(conditioning, "classes", None) is None:
         return conditioning
     return dataclasses.replace(conditioning, classes=None)
 
 
 def describe_base(base: Checkpoint) -> str:
-    """The checkpoint's path, step and digest in one line."""
+    """Returns one line with the checkpoint's path, step and sha256."""
     return f"{base.path}, step {base.counters.step:,}, sha256 {base.sha256}"
 
 

@@ -1,4 +1,4 @@
-"""Launches a run from a validated config: prepares device, data, state and folder, for a new run or a resumed one."""
+"""Starts a new run or resumes one from a validated config: prepares the device, the data, the state and the folder."""
 
 from __future__ import annotations
 
@@ -55,10 +55,11 @@ from gan_cli.training.run import Run
 class Request:
     """A training command.
 
-    `named` are the dotted keys that the user wrote, `implied` the values that the chosen options set besides, and
-    `from_recipe` those of `implied` that the recipe set. `recipe` is the chosen recipe and the reason for it.
-    `overrides` are the command-line words, None if not known. `folder` is where a sweep wants the run; None for a new
-    dated folder. `base` is the checkpoint that `init_from` names.
+    `named` are the dotted keys that the user wrote. `implied` holds the keys and values that chosen options or the
+    recipe set, and `from_recipe` names those of these keys that the recipe set. `recipe` is the chosen recipe with the
+    reason for the choice. `overrides` are the command-line overrides, None if not known. `command` is the whole command
+    line. `folder` is the folder for the run; None creates a new dated folder. `base` is the checkpoint that `init_from`
+    names.
     """
 
     config: Config
@@ -73,9 +74,9 @@ class Request:
 
 
 def launch(request: Request) -> RunResult:
-    """Trains a new run or resumes one; returns its folder and exit code, 0 or that of the signal that stopped it.
+    """Trains a new run or resumes one. Returns its folder and the exit code: 0, or the code of the stopping signal.
 
-    With `dry_run` it only shows what would be trained.
+    With `dry_run`, only prints what would be trained.
     """
     config = train_config.resolve_run_length(request.config, request.named)
     if config.resume in (None, "auto"):
@@ -97,7 +98,7 @@ def launch(request: Request) -> RunResult:
 
 
 def _refuse_data(config: Config) -> None:
-    """UsageError if `data=` is given for a new run: its data are named by the keys of the data set."""
+    """Raises UsageError if `data=` is given for a new run, whose data are chosen by the keys of the data set."""
     if config.data is not None:
         raise UsageError(
             f"data={config.data}: is the new place of a resumed run's data and needs resume=; for a new run use"
@@ -106,7 +107,11 @@ def _refuse_data(config: Config) -> None:
 
 
 def _with_base(request: Request) -> Request:
-    """The request with the checkpoint of `init_from`, and its architecture as values in `implied`."""
+    """Returns the request with `base` set to the checkpoint that `init_from` names.
+
+    The config gets the architecture of that checkpoint, and the settings that this changes are added to `implied`.
+    Returns the request unchanged if there is no `init_from`.
+    """
     if request.config.init_from is None:
         return request
     base = find_base(request.config)
@@ -123,7 +128,7 @@ def _with_base(request: Request) -> Request:
 
 
 def _preview(request: Request) -> RunResult:
-    """Prints what the command would train, and tries one step of it."""
+    """Prints what the command would train, and tries one training step."""
     if request.config.resume is not None:
         raise UsageError(
             f"dry_run=true shows a new run, resume={request.config.resume} continues an old one: give only one"
@@ -141,9 +146,9 @@ def _preview(request: Request) -> RunResult:
 
 
 class Prepared(NamedTuple):
-    """A config in which `auto` and the classes are settled, its data and initial state.
+    """A config without open settings (no `auto`, classes known), and the data and initial state that belong to it.
 
-    `threads_note` says how the number of threads was found, `transfers` which weights came from `init_from`.
+    `threads_note` says how the number of threads was found. `transfers` says which weights came from `init_from`.
     """
 
     config: Config
@@ -154,9 +159,9 @@ class Prepared(NamedTuple):
 
 
 def _prepare(request: Request) -> Prepared:
-    """Loads the data, builds the state, and replaces the classes and each `auto` in the config.
+    """Loads the data, builds the state, and fills in the classes and each `auto` in the config.
 
-    Nothing is written yet: mistakes in the command, the data and the device are found here, as UsageError.
+    Writes no files. Raises UsageError for mistakes in the command, the data or the device.
     """
     _refuse_data(request.config)
     device = build_device(request.config.device)
@@ -177,13 +182,13 @@ def _prepare(request: Request) -> Prepared:
 
 
 def _transfer_notes(request: Request, config: Config, transfers: dict[str, Transfer]) -> list[str]:
-    """Lines on the weights and classes of `init_from`, where not all of them are used."""
+    """Returns lines about the layers and classes in which the new run differs from the run of `init_from`."""
     old_classes = config.classes if request.base is None else request.base.config.classes
     return [line for line in (describe_transfers(transfers), describe_classes(old_classes, config.classes)) if line]
 
 
 def _start(request: Request) -> RunResult:
-    """Trains a new run in a new folder."""
+    """Trains a new run in a new folder. Returns the folder and the exit code."""
     config, dataset, state, threads_note, transfers = _prepare(request)
     replayed = replay.find_replayed_ends(config, dataset)
     request = dataclasses.replace(request, config=config)
@@ -206,7 +211,7 @@ def _start(request: Request) -> RunResult:
 
 
 def _log_request(request: Request, log: RunLog) -> None:
-    """Logs what the command implies: the recipe, values that its options set, and the checkpoint of `init_from`."""
+    """Logs the chosen recipe, the values that options and the recipe set, and the checkpoint of `init_from`."""
     if request.recipe.reason:
         log.info(recipes.describe_choice(request.recipe))
     if request.implied:
@@ -241,7 +246,10 @@ def _record_start(
 
 
 def _classes_of_base(request: Request) -> dict[str, Any]:
-    """The record's entry on classes that differ from those of the `init_from` run; empty if none differ."""
+    """Returns the entry for the record that compares the classes with those of the `init_from` run.
+
+    Returns an empty dict if the classes are the same or if there is no such run.
+    """
     if request.base is None or {*request.base.config.classes} == {*request.config.classes}:
         return {}
     return {"classes_of_base": compare_classes(request.base.config.classes, request.config.classes)}
@@ -251,7 +259,10 @@ def _classes_of_base(request: Request) -> dict[str, Any]:
 
 
 def _resume(request: Request, folder: Path) -> RunResult:
-    """Continues the run in this folder from its newest checkpoint; returns at once if all its steps are done."""
+    """Continues the run in this folder from its newest checkpoint. Returns the folder and the exit code.
+
+    Returns at once if all steps of the run and the work after the last step are done.
+    """
     with lock(folder):
         clear_leftovers(folder)
         saved, _ = checkpoint.load_newest(folder / CHECKPOINTS)
@@ -278,14 +289,17 @@ def _resume(request: Request, folder: Path) -> RunResult:
             provenance = _provenance(state.device, dataset)
             run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference, due=due)
             run.replayed_total_steps = replay.read_replayed_ends(config, folder)
-            if resumed.changed:  # saved at once: if the run is stopped before its next checkpoint, the changes stay
+            if resumed.changed:  # saved at once, so that the changes are kept even if the run is stopped early
                 changed = dataclasses.replace(provenance, seconds=state.seconds, budget_start=state.budget_start)
                 checkpoint.save(state, config, folder / CHECKPOINTS, changed, saved.metrics)
             return run_training(run)
 
 
 def _provenance(device: torch.device, dataset: Dataset) -> Provenance:
-    """What a checkpoint of this process records of where it came from; the seconds are filled in at each save."""
+    """Returns what checkpoints record about their origin: versions, threads, device and the data's fingerprint.
+
+    The remaining values, such as the seconds, are filled in when a checkpoint is saved.
+    """
     return Provenance(
         gan_cli=__version__,
         torch=torch.__version__,

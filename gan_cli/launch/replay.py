@@ -1,7 +1,8 @@
-"""`replay=RUN`: repeats a run that had a time budget, with the numbers of steps that it recorded.
+"""`replay=RUN`: repeats a run that had a time budget, with the numbers of steps that the run recorded.
 
-Such a run estimates its number of steps from the speed of the machine, and records each estimate (an "end") with the
-step at which it was made. A replay uses the recorded ends instead of the clock. Also: what a resumed run records.
+A run with a time budget estimates its number of steps from the speed of the machine. It records each estimate (called
+an "end") together with the step at which the estimate was made. A replay uses the recorded ends instead of the clock.
+This module also contains what a resumed run records so that it can be replayed.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ ENDS_COPY = "replay.jsonl"  # a copy of the ends, so that a replay can be resume
 
 
 def apply_replay(config: Config, named: Sequence[str], overrides: Sequence[str] | None) -> Config:
-    """Fills in the config of a replay what the original run determined: recipe, precision and threads.
+    """Returns the config of a replay with the settings that the original run chose by itself.
 
-    `named` are the keys that the user gave. UsageError if the original run recorded no end, or if a key differs from
-    the original run's.
+    These are the recipe, the precision, the number of threads and some settings of the data. Returns the config
+    unchanged if it is no replay. `named` are the keys that the user gave. Raises UsageError if the original run cannot
+    be replayed, because it recorded no end or was changed on resume, or if a key has another value in that run.
     """
     if config.replay is None:
         return config
@@ -54,7 +56,7 @@ def apply_replay(config: Config, named: Sequence[str], overrides: Sequence[str] 
     saved = dataclasses.replace(saved, replay=config.replay)
     there = dataclasses.replace(saved, dataset=resolve_data_paths(saved.dataset, start_folder(folder)))
     differing = min((train_config.differing_keys(config, each) for each in (saved, there)), key=len)
-    if config.init_from is not None:  # these settings came from the other checkpoint
+    if config.init_from is not None:  # the original run took these settings from the checkpoint of `init_from`
         differing = [text for text in differing if not set_by_init_from(text, overrides)]
     if typed is not None and saved.budget is not None and typed != saved.budget:
         differing.append(f"budget={typed} (was {saved.budget})")
@@ -73,7 +75,10 @@ def _ends_file(config: Config, log: LogCallback = print_to_stderr) -> Path:
 
 
 def find_replayed_ends(config: Config, dataset: Dataset) -> Path | None:
-    """The file in which the replayed run recorded its ends. UsageError if there is none, or if its data differ."""
+    """Returns the file in which the original run recorded its ends, or None if the config is no replay.
+
+    Raises UsageError if there is no such file, or if the original run had other data.
+    """
     if config.replay is None:
         return None
     path = _ends_file(config, lambda line: None)  # the message was printed before
@@ -84,23 +89,29 @@ def find_replayed_ends(config: Config, dataset: Dataset) -> Path | None:
 
 
 def copy_replayed_ends(found: Path | None, folder: Path) -> None:
-    """Copies the file of ends, if any, into the folder of the new run."""
+    """Copies the file `found` with the recorded ends into the new run's folder. Does nothing if `found` is None."""
     if found is not None:
         shutil.copyfile(found, remove_symlink(folder / ENDS_COPY))
 
 
 def read_replayed_ends(config: Config, folder: Path) -> dict[Position, int | None]:
-    """The ends by the position at which they apply; empty unless the run is a replay."""
+    """Returns the recorded ends, by the position in training at which each of them takes effect.
+
+    Returns an empty dict if the run is no replay.
+    """
     return {} if config.replay is None else _ends_in(folder / ENDS_COPY)
 
 
 def _ends_in(path: Path) -> dict[Position, int | None]:
-    """The ends by the position at which they apply. None: from there on the end is not known yet (after a resume)."""
+    """Returns the ends in this file, by the position in training at which each of them takes effect.
+
+    None means that the end is unknown from this position on, because a resumed run has not estimated it yet.
+    """
     recorded = sorted(read_planned_ends(path).items())
     found: dict[Position, int | None] = {}
     previous: int | None = None
     for position, end in recorded:
-        if previous is not None and previous < position[0]:  # resumed, by a version that did not record it
+        if previous is not None and previous < position[0]:  # the run was resumed by a version that did not record this
             found[previous, AFTER_STEP] = None
         found[position] = previous = end
     while found and found[max(found)] is None:
@@ -109,7 +120,7 @@ def _ends_in(path: Path) -> dict[Position, int | None]:
 
 
 def apply_initial_end(run: Run) -> None:
-    """Sets the number of steps to the end that the replayed run had at its first step, if it had one."""
+    """Sets the run's number of steps to the end that the original run recorded at step 0, if it recorded one."""
     end = run.replayed_total_steps.get((0, AFTER_STEP))
     if end is not None:
         run.state.counters.total_steps = end
@@ -117,9 +128,10 @@ def apply_initial_end(run: Run) -> None:
 
 
 def record_new_end(saved: Counters, end: int | None, seconds: float, folder: Path, log: RunLog) -> None:
-    """Records that a resumed run has another end from here on, so that it can be replayed.
+    """Records the new end of a resumed run, if it differs from the last recorded end, so that the run can be replayed.
 
-    `saved` are the counters of its checkpoint, `end` the new number of steps, `seconds` the training time so far.
+    `saved` are the counters of the run's checkpoint, `end` is the new number of steps, and `seconds` is the training
+    time so far.
     """
     recorded = read_planned_ends(folder / BUDGET)
     last = recorded[max(recorded)] if recorded else saved.total_steps
@@ -131,7 +143,10 @@ def record_new_end(saved: Counters, end: int | None, seconds: float, folder: Pat
 
 
 def log_environment_changes(saved: Provenance, device: torch.device, log: RunLog) -> None:
-    """Logs a warning if version, torch or device differ from those of the checkpoint: results may differ slightly."""
+    """Logs a warning if gan-cli, torch or the device differ from those of the checkpoint.
+
+    In that case, results may differ slightly.
+    """
     now = {"gan_cli": __version__, "torch": torch.__version__, "device": describe_device(device)}
     for key, value in now.items():
         before = getattr(saved, key)

@@ -1,4 +1,7 @@
-"""Resuming a run with a new command: the merged config, the last step, the data, and the entry in the run's record."""
+"""Resumes a run with a new command: merges the configs, determines the last step, and checks and loads the data.
+
+Each resume is also recorded in the run's record.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +36,14 @@ from gan_cli.training.rollback import restore
 
 ROLES = ("generator", "discriminator")
 AUTO, GO_ON = "auto", "go_on"
-NOT_MERGED = ("data", "plugins")  # keys of run control that the saved config does not take from the command
+NOT_MERGED = ("data", "plugins")  # keys of RUN_CONTROL whose values in the command do not replace the saved ones
 
 
 def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder: Path) -> Config:
-    """The saved config with the values of the `named` keys that a resumed run may change.
+    """Returns the saved config, in which those `named` keys that may change on resume have the command's values.
 
-    With `resume=auto` the settings of the saved config stay: the same command is repeated, and an earlier resume may
-    have changed them.
+    With `resume=auto`, the keys of CHANGEABLE_SETTINGS keep their saved values: the user repeats the first command, and
+    an earlier resume may have changed these keys since. `folder` is the run's folder.
     """
     data, new = train_config.to_dict(saved), train_config.to_dict(command)
     for key in named:
@@ -55,7 +58,7 @@ def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder
             _set(data, new, key, named)
     data["resume"] = data["extra_steps"] = None
     if data["on_changed_data"] == GO_ON and "on_changed_data" not in named:
-        data["on_changed_data"] = AUTO  # go_on holds only for the command that says it
+        data["on_changed_data"] = AUTO  # go_on is valid only for the command in which the user wrote it
     if {"steps", "extra_steps", "budget"} & {*named}:
         data["replay"] = None
     if "budget" not in named and {"steps", "extra_steps"} & {*named}:
@@ -68,7 +71,11 @@ def merge_configs(saved: Config, command: Config, named: tuple[str, ...], folder
 
 
 def _set(data: dict[str, Any], new: dict[str, Any], key: str, named: tuple[str, ...]) -> None:
-    """Copies one setting from `new` to `data`; `optimizer.lr` also for each network that has no rate of its own."""
+    """Copies one setting from the config `new` to the config `data`.
+
+    A new `optimizer.lr` is also set for each network whose learning rate was equal to the old one, unless the user
+    named that network's rate. Raises UsageError if no network's rate was equal to the old one.
+    """
     section, inner = data, new
     *path, leaf = key.split(".")
     for part in path:
@@ -88,9 +95,10 @@ def _set(data: dict[str, Any], new: dict[str, Any], key: str, named: tuple[str, 
 
 
 def last_step(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int | None:
-    """The last step of the resumed run: that of the command if it names one, else the saved one.
+    """Returns the last step of the resumed run: the command's if the command names one, else the saved one.
 
-    None if a time budget decides and is yet to be measured. UsageError for a step that is done already.
+    Returns None if a time budget determines the last step and has not been converted to steps yet. Raises UsageError if
+    the command names a step that is already done, too many steps, or no end at all.
     """
     done, end = saved.counters.step, saved.counters.total_steps
     auto = config.resume == "auto"
@@ -111,7 +119,11 @@ def last_step(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int 
 
 
 def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
-    """Loads the data of the resumed run; if they are gone, the UsageError names the key for their new place."""
+    """Loads and returns the data of the resumed run.
+
+    Raises UsageError if the data cannot be loaded. Unless the command already names the place of the data, the message
+    says how to name a new place.
+    """
     try:
         return build_dataset(resolve_data_paths(config.dataset, start_folder(folder)), config.image_size)
     except UsageError as error:
@@ -122,10 +134,11 @@ def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
 
 
 def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path, *, auto: bool) -> dict[str, Any]:
-    """Compares the data with those that the run was trained on; returns the entry for the record, empty if equal.
+    """Compares the data with the data on which the run was trained. Returns the changes for the run's record.
 
-    UsageError if the run may not continue with other data. `on_changed_data` decides that; `auto` says that
-    `resume=auto` found the run, which by itself accepts the same number of samples or more from the same place.
+    The result is empty if the data are equal. The config key `on_changed_data` decides whether the run may continue
+    with changed data. If it is "auto", the run continues only if `resume=auto` found it (`auto` is True) and the data
+    at the same place have at least as many samples as before. Raises UsageError if the run may not continue.
     """
     if dataset.fingerprint == saved.provenance.fingerprint:
         return {}
@@ -148,7 +161,10 @@ def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path
 
 
 def _other_order(before: Paths | None, now: Paths | None) -> str:
-    """Says that the run's folders are named in another order; nothing for other folders."""
+    """Returns the part of a message saying that `now` names the run's data folders in another order.
+
+    Returns an empty text if the order is the same or the folders are others.
+    """
     if before is None or now is None:
         return ""
     old, new = ([os.path.abspath(os.path.expanduser(path)) for path in split_paths(each)] for each in (before, now))
@@ -159,7 +175,7 @@ def _other_order(before: Paths | None, now: Paths | None) -> str:
 
 
 def data_record(dataset: Dataset) -> dict[str, Any]:
-    """The entry about a data set in a run's record."""
+    """Returns the entry about a data set for a run's record."""
     return {
         "source": dataset.source,
         "complete": dataset.complete,
@@ -170,13 +186,16 @@ def data_record(dataset: Dataset) -> dict[str, Any]:
 
 
 def keep_images_seen(counters: Counters, before: Config, now: Config) -> Counters:
-    """The counters with an offset that keeps the number of real images seen, if the batch size changes."""
+    """Returns the counters with `images_offset` adjusted to the new batch size.
+
+    The number of images seen is computed from the batch size; the offset keeps that number unchanged.
+    """
     difference = counters.d_updates * (before.batch_size - now.batch_size)
     return dataclasses.replace(counters, images_offset=counters.images_offset + difference)
 
 
 def describe_changes(changed: dict[str, Any], step: int) -> list[str]:
-    """Lines that say which keys and data change from this step on."""
+    """Returns lines saying which keys and which data change from this step on."""
     keys = [
         f"{key}={format_value(change['to'])} (was {format_value(change['from'])})"
         for key, change in changed.items()
@@ -194,7 +213,10 @@ def describe_changes(changed: dict[str, Any], step: int) -> list[str]:
 
 
 def record_resume(folder: Path, config: Config, step: int, command: str, changed: dict[str, Any]) -> None:
-    """Adds an entry to the run's record: when, at which step and by what command it was resumed, and what changed."""
+    """Adds an entry about this resume to the run's record and stores the new config there.
+
+    The entry says when, at which step and by which command the run was resumed, and what changed.
+    """
     record = read_record(folder)
     record["config"] = train_config.to_dict(config)
     resumed = {
@@ -214,7 +236,11 @@ def record_resume(folder: Path, config: Config, step: int, command: str, changed
 
 
 class Resumed(NamedTuple):
-    """A resumed run before its first update: `changed` are the keys and data that are new, with both values."""
+    """A resumed run before its first update.
+
+    `saved` is its checkpoint, `end` is its last step, None if not known yet, and `changed` holds the keys and data that
+    changed, with the old and the new value.
+    """
 
     config: Config
     dataset: Dataset
@@ -227,7 +253,10 @@ class Resumed(NamedTuple):
 def restore_run(
     folder: Path, saved: Checkpoint, config: Config, end: int | None, named: tuple[str, ...], *, auto: bool
 ) -> Resumed:
-    """Sets up the process as it was, loads the run's data and restores its state; UsageError if the data changed."""
+    """Sets up the device and threads as in the saved run, loads the data, restores the state, and returns all of this.
+
+    Raises UsageError if the data cannot be loaded or may not be used, see `check_data`.
+    """
     torch.set_num_threads(saved.provenance.threads)
     device = build_device(config.device)
     configure_process(config, device)
@@ -244,7 +273,7 @@ def restore_run(
 
 
 def log_resumed(folder: Path, resumed: Resumed, command: str, log: RunLog) -> None:
-    """Records that the run was resumed, and logs where and with what changes."""
+    """Records this resume in the run's folder, and logs the step at which the run continues and what changed."""
     config, state, saved, end = resumed.config, resumed.state, resumed.saved, resumed.end
     note = note_on_recipe(saved.config, read_record(folder))
     if note is not None:

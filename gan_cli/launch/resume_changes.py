@@ -1,4 +1,4 @@
-"""The keys that a run may change on resume, and the overrides of a command that resumes a run. Imports no torch."""
+"""Determines which config keys may change when a run is resumed, and what a resume changed. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gan_cli.errors import UsageError, one_line
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_folder import read_record
 
-# Where and how the data of a run are found. A fingerprint checks that the data are the same.
+# These keys say where and how the data are found. They may change, because a fingerprint shows if the data changed.
 DATA_LOCATION_KEYS = tuple(f"dataset.{leaf}" for leaf in ("path", "root", "labels", "cache", "download", "on_bad"))
 LEARNING_RATE_KEYS = ("optimizer.lr", "optimizer.generator.lr", "optimizer.discriminator.lr")
 CHANGEABLE_SETTINGS = (
@@ -25,23 +25,27 @@ CHANGEABLE_SETTINGS = (
     "training.accumulate",
     "threads",
     *LEARNING_RATE_KEYS,
-)  # each change is recorded with its step
+)  # each change is recorded with the step at which it was made
 
 
 class ResumeOverrides(NamedTuple):
-    """The overrides for a command that resumes a run, and the keys among them that the user did not type."""
+    """The overrides of a command that resumes a run. `added` are the keys in `overrides` that the user did not type."""
 
     overrides: list[str]
     added: tuple[str, ...] = ()
 
 
 def may_change(dotted: str) -> bool:
-    """Whether a dotted key may change on resume."""
+    """Returns True if a dotted key may change when a run is resumed."""
     return train_config.is_run_control(dotted) or dotted in CHANGEABLE_SETTINGS or dotted in DATA_LOCATION_KEYS
 
 
 def overrides_for_resume(overrides: Sequence[str]) -> ResumeOverrides | None:
-    """The overrides for the run that they name by `resume=`; None if they name none, or with dry_run=true."""
+    """Returns the overrides for resuming the run that `resume=` names, see `changed_overrides`.
+
+    Returns None if `resume` is missing or `auto`, or if `dry_run=true` is given. Raises UsageError if there is no such
+    run or a key may not change.
+    """
     given = {override.key_or_group: override for override in map(read_override, overrides)}
     where = override_value(given["resume"]) if "resume" in given else None
     if not isinstance(where, str) or where == "auto" or ("dry_run" in given and given["dry_run"].value()):
@@ -52,9 +56,11 @@ def overrides_for_resume(overrides: Sequence[str]) -> ResumeOverrides | None:
 
 
 def changed_overrides(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) -> ResumeOverrides:
-    """The overrides of `resume=<folder>` without those that the run has already, with the run's own data set.
+    """Returns the overrides for resuming the run in `folder`: those of keys that may change on resume.
 
-    `record` is the run's record. Raises UsageError for a key that may not change, with the command of a new run.
+    An override of another key is left out if the run already has its value. If not, raises UsageError, whose message
+    gives the command for a new run with that value. If any key of the data set is left, the override that chooses the
+    run's data set is added, so that the key exists. `record` is the run's record.
     """
     known = record.get("config")
     has = dict(train_config.flatten(known)) if isinstance(known, dict) else {}
@@ -73,7 +79,7 @@ def changed_overrides(overrides: Sequence[str], folder: Path, record: Mapping[st
 
 
 def _is_unchanged(override: Override, dotted: str, has: Mapping[str, Any]) -> bool:
-    """Whether the run has this value of the key, or this option of the group, already."""
+    """Returns True if the run already has the override's value, or the option that the override chooses."""
     if override.is_add() or override.is_delete() or override.is_force_add():
         return False
     value = override_value(override)
@@ -84,12 +90,12 @@ def _is_unchanged(override: Override, dotted: str, has: Mapping[str, Any]) -> bo
 
 
 def _texts(value: Any) -> Any:
-    """A value, or each of a list, as text, so that quoted and unquoted values are equal."""
+    """Returns the value as text, so that quoted and unquoted values are equal. Each value of a list becomes text."""
     return [*map(_texts, value)] if isinstance(value, list | tuple) else str(value)
 
 
 def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], folder: Path) -> UsageError:
-    """The error for a key that may not change; it names those that may and the command of a new run."""
+    """Returns the error for a key that may not change. It names the keys that may, and the command for a new run."""
     allowed = ", ".join(
         key for key in (*train_config.RUN_CONTROL, *CHANGEABLE_SETTINGS[:3], "optimizer.lr") if key != "resume"
     )
@@ -102,7 +108,11 @@ def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], fold
 
 
 def _data_of(has: Mapping[str, Any], dotted: str) -> str:
-    """The overrides that choose the run's data set, as they are typed; empty if the user chose another one."""
+    """Returns the overrides that choose the run's data set, quoted for a shell, with a space before them.
+
+    Returns an empty text if the key `dotted` is `dataset`, because the user then chooses another data set, or if the
+    run's data set is not known.
+    """
     named = {"dataset": has.get("dataset.name"), "dataset.path": has.get("dataset.path")}
     typed = [
         f"{key}={value if isinstance(value, str) else format_path_list(value)}"
@@ -113,12 +123,15 @@ def _data_of(has: Mapping[str, Any], dotted: str) -> str:
 
 
 def new_run_override(folder: Path) -> str:
-    """The override that starts a new run with the networks and weights of this one, quoted for a shell."""
+    """Returns the override that starts a new run with this run's networks and weights, quoted for a shell."""
     return shlex.quote(f"init_from={folder}")
 
 
 def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """By key, the recorded settings in which two configs of one run differ, as {"from": old, "to": new}."""
+    """Returns {"from": old value, "to": new value} for each key that differs between two configs of one run.
+
+    Only keys of CHANGEABLE_SETTINGS and DATA_LOCATION_KEYS are compared, without `dataset.cache`.
+    """
     old, new = dict(train_config.flatten(before)), dict(train_config.flatten(now))
     keys = [key for key in new if key in (*CHANGEABLE_SETTINGS, *DATA_LOCATION_KEYS) and key != "dataset.cache"]
     return {
@@ -129,7 +142,10 @@ def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
 
 
 def recorded_changes(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The changes of each resume in a run's record, oldest first, by key; a resume without changes is left out."""
+    """Yields, for each resume in a run's record, a dict from the changed keys to their changes. The oldest comes first.
+
+    Resumes without changes are left out.
+    """
     resumed = record.get("resumed")
     for entry in resumed if isinstance(resumed, list) else ():
         changed = entry.get("changed") if isinstance(entry, dict) else None
@@ -138,7 +154,7 @@ def recorded_changes(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def initial_values(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that a run started with, of the keys that were changed since."""
+    """Returns the values that a run had at its start, for the keys that were changed on a later resume."""
     begun: dict[str, Any] = {}
     for changed in recorded_changes(record):
         for key, change in changed.items():

@@ -1,4 +1,4 @@
-"""Runs the training of a prepared run: logs its setup, trains, and records how it ended."""
+"""Trains a prepared run: logs the setup, trains, and records how the run ended."""
 
 from __future__ import annotations
 
@@ -31,19 +31,23 @@ from gan_cli.training.loop import train
 from gan_cli.training.periodic_evaluation import describe_comparison, measured_on
 from gan_cli.training.run import Run
 
-SMALL_GROUP = 4  # samples: the standard deviation of fewer says little
+SMALL_GROUP = 4  # samples; the standard deviation of fewer samples is hardly useful
 STATUS_OF_ERROR = {DivergedError: "diverged", CollapsedError: "collapsed"}
 
 
 class RunResult(NamedTuple):
-    """A run's folder, None if nothing was written, and the exit code: 0, or that of the signal that stopped it."""
+    """The result of a run.
+
+    `folder` is the run's folder, or None if nothing was written. `code` is the exit code: 0, or the code of the signal
+    that stopped the run.
+    """
 
     folder: Path | None
     code: int
 
 
 def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, threads_note: str = "") -> None:
-    """Logs data, networks and device before the first step, with warnings about them.
+    """Logs, before the first step, a description of the data, the networks and the device, with warnings about them.
 
     `threads_note` says how the number of threads was found.
     """
@@ -62,7 +66,7 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
 
 
 def _log_data(config: Config, dataset: Dataset, log: RunLog) -> None:
-    """Logs where the data are from, their notes, duplicates and classes."""
+    """Logs where the data come from, notes about them (see `data_notes`), and their classes."""
     log.info(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
     for note in data_notes(config, dataset):
         log.info(note)
@@ -73,7 +77,10 @@ def _log_data(config: Config, dataset: Dataset, log: RunLog) -> None:
 
 
 def data_notes(config: Config, dataset: Dataset) -> list[str]:
-    """Returns lines on the data set: its own notes, classes of unequal size, duplicates among the user's own images."""
+    """Returns lines about the data set: its own notes, then notes about classes of unequal size and about duplicates.
+
+    Duplicates are searched only in data sets that are read from a path, that is, in the user's own images.
+    """
     notes = [*dataset.notes]
     unequal = class_balance_note(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
     if unequal is not None:
@@ -84,7 +91,10 @@ def data_notes(config: Config, dataset: Dataset) -> list[str]:
 
 
 def _padding_note(config: Config) -> str:
-    """Names the larger size that convolutional networks use inside, if the image size cannot be halved; else empty."""
+    """Returns text that names the larger image size used inside convolutional networks, with the border cut off.
+
+    Returns an empty text if the size is not larger, or if there are no images or no convolutional networks.
+    """
     sides, named = config.sample_shape[1:], {config.architecture.generator.name, config.architecture.discriminator.name}
     if not sides or not named & {*CONVOLUTIONAL} or padded_size(*sides) == sides:
         return ""
@@ -93,7 +103,7 @@ def _padding_note(config: Config) -> str:
 
 
 def _log_warnings(config: Config, log: RunLog) -> None:
-    """Logs a warning about settings that are valid but rarely intended."""
+    """Logs warnings about settings that are valid but rarely intended."""
     batch = config.batch_size // (config.training.accumulate * config.training.pack)
     group = largest_divisor(batch, MinibatchDeviations.group)
     if getattr(config.architecture.discriminator, "minibatch", "none") == "deviations" and group < SMALL_GROUP:
@@ -109,12 +119,12 @@ def _log_warnings(config: Config, log: RunLog) -> None:
 
 
 def run_training(run: Run) -> RunResult:
-    """Trains until the end or a signal, records the end and writes the report.
+    """Trains until the end or a signal, records how the run ended, writes the report, and returns the result.
 
-    If training fails, both are done before the error is raised.
+    If training fails, the end is recorded and the report is written before the error is raised again.
     """
     for line in _comparison(run):
-        run.log.info(line, console=False)  # the console has it from when the reference was built
+        run.log.info(line, console=False)  # already printed when the reference was built
     run.log.attach(tracker_openers(run.config, run.folder, run.state.counters.step))
     try:
         received = train(run)
@@ -147,7 +157,7 @@ def run_training(run: Run) -> RunResult:
 
 
 def _log_next_commands(run: Run) -> None:
-    """Logs the best step of a finished run, and the commands that sample from it and evaluate it."""
+    """Logs the best step of a finished run, and the commands that generate samples with it and evaluate it."""
     classes = run.config.classes
     options = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     if run.best is not None:
@@ -158,7 +168,10 @@ def _log_next_commands(run: Run) -> None:
 
 
 def _unfinished_work(run: Run) -> str:
-    """Names the evaluation and grid of the last step that a signal broke off; a resumed run does them first."""
+    """Returns text that names the evaluation or the grid of samples that a signal interrupted at the last step.
+
+    A resumed run does this work first. Returns an empty text if nothing was interrupted.
+    """
     if run.due is None:
         return ""
     work = [name for name, wanted in (("evaluation", run.due.evaluate), ("grid", run.due.sample)) if wanted]
@@ -166,7 +179,10 @@ def _unfinished_work(run: Run) -> str:
 
 
 def _final_metrics(run: Run) -> str:
-    """Mode coverage and class accuracy of the last evaluation, if the run measures them; else empty."""
+    """Returns text with the mode coverage and the class accuracy of the last evaluation.
+
+    Leaves out what the run does not measure; the text may be empty.
+    """
     metrics, text = run.last_evaluation, ""
     if "modes/covered" in metrics:
         text += f"; {metrics['modes/covered']:.0f} of {metrics['modes/possible']:.0f} modes"
@@ -179,12 +195,12 @@ def _final_metrics(run: Run) -> str:
 
 
 def _shell_argument(key: str, run: Run) -> str:
-    """`key=<the run's folder>`, quoted for a shell where needed."""
+    """Returns `key=<the run's folder>`, quoted for a shell where needed."""
     return shlex.quote(f"{key}={run.folder}")
 
 
 def _write_report(run: Run) -> None:
-    """Writes the run's HTML report; any error is logged as a warning, since a run must not fail by its report."""
+    """Writes the run's HTML report. Any error is only logged as a warning, because it must not make the run fail."""
     try:
         run.log.info(f"report: {write_run_report(run.folder)}")
     except Exception as error:
@@ -192,7 +208,7 @@ def _write_report(run: Run) -> None:
 
 
 def _comparison(run: Run) -> list[str]:
-    """Lines that describe what the run's samples are compared with in its evaluations."""
+    """Returns lines that describe the real samples with which evaluations compare the generated samples."""
     return [] if run.reference is None else describe_comparison(run.reference, run.config.evaluation.metrics)
 
 
@@ -210,7 +226,7 @@ def close_record(folder: Path, counters: Counters, seconds: float) -> None:
 
 
 def record_end(folder: Path, status: str, counters: Counters, seconds: float, **more: Any) -> None:
-    """Writes the status, the steps and the seconds of the run's end into its record."""
+    """Writes to the run's record how it ended: the status, the steps, the seconds, and the entries in `more`."""
     steps = {"step": counters.step, "total_steps": counters.total_steps}
     record = read_record(folder) | {"ended": {"status": status, **steps, "seconds": round(seconds, 3)}, **more}
     write_record(folder, record)

@@ -1,6 +1,7 @@
-"""Transfers weights from another run's networks to a new run: layers by name and shape, classes by name.
+"""Transfers weights from another run's networks to the networks of a new run.
 
-Layers for grey images are repeated for each colour channel.
+Layers correspond if they have the same name and shape, and classes if they have the same name. Weights for grey images
+are repeated for each colour channel.
 """
 
 from __future__ import annotations
@@ -23,24 +24,28 @@ from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.train_state import TrainState, build_state, load_network_tensors
 
 ROLES = ("generator", "discriminator")
-# The dimension of a weight that counts classes, in layers with one input or output for each class.
+# For layers with one input or output for each class, the index of the weight's dimension that counts the classes.
 CLASS_DIMENSIONS = {
     r"(.*\.)?embed\.weight": 1,
     r".*\.(scale|shift)\.weight": 1,
     r"classes\.(weight|bias|parametrizations\.weight\.original)": 0,
 }
-MOST_NAMED = 6  # layers or classes in a line
+MOST_NAMED = 6  # limit on the layers or classes named in one line
 
 
 class Transfer(NamedTuple):
-    """The layers of a network with weights of another run, its new layers, and the transferred share of its weights."""
+    """What was transferred to one network.
+
+    `taken` names the layers that have weights of the other run, and `new` names all other layers. `share` is the
+    fraction of the network's weights that were transferred, 0 to 1.
+    """
 
     taken: list[str]
     new: list[str]
     share: float
 
     def describe(self) -> str:
-        """As `12 of 14 layers (93% of its weights; new: ...)`."""
+        """Returns a description, for example `12 of 14 layers (93% of its weights; new: ...)`."""
         if not self.new:
             return f"all {len(self.taken)} layers"
         return (
@@ -50,10 +55,11 @@ class Transfer(NamedTuple):
 
 
 def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dict[str, Transfer]:
-    """Copies the weights of `base` that fit into the networks of a new run; returns by role which those are.
+    """Copies the fitting weights of the checkpoint `base` to the networks of a new run.
 
-    The generator's average takes its weights from the average of `base`. UsageError if nothing fits, or if a layer
-    that is to stay frozen has no weights in `base`.
+    Returns, for "generator" and "discriminator", what was transferred. The moving average of the generator gets its
+    weights from the moving average in `base`, if that has fitting weights. Raises UsageError if no layer fits, or if a
+    frozen layer of the discriminator gets no weights from `base`.
     """
     old = build_state(base.config, torch.device("meta"))
     fitting = {role: _fitting_tensors(getattr(state, role), getattr(old, role), role, config, base) for role in ROLES}
@@ -74,20 +80,24 @@ def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dic
 
 
 def _same(network: nn.Module, old: nn.Module) -> bool:
-    """Whether two networks have the same tensors, by name and shape."""
+    """Returns True if two networks have tensors of the same names and shapes."""
     new_shapes, old_shapes = ({name: t.shape for name, t in each.state_dict().items()} for each in (network, old))
     return new_shapes == old_shapes
 
 
 def _load(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Loads these tensors and keeps the network's other ones."""
+    """Loads these tensors into the network. The network's other tensors keep their values."""
     network.load_state_dict({**network.state_dict(), **tensors})
 
 
 def _fitting_tensors(
     network: nn.Module, old: nn.Module, role: str, config: Config, base: Checkpoint
 ) -> dict[str, Tensor]:
-    """The tensors of `base` that fit the network, by the network's names; of each layer all tensors or none."""
+    """Returns the tensors of the checkpoint `base` that fit the network, by their names in the network.
+
+    Of each layer, either all tensors are returned or none. `old` is the network of `base`. `role` is its name in the
+    checkpoint: "generator", "discriminator" or "generator_ema".
+    """
     available = dict(_renamed(under(role, base.tensors), _extra_layers(network, old) if "gen" in role else 0))
     packed = max(config.training.pack, base.config.training.pack) > 1 and role == "discriminator"
     classes = (base.config.classes, config.classes)
@@ -112,9 +122,10 @@ def _fitting_tensors(
 
 
 def _position_dependent_layers(network: nn.Module, config: Config, old: Config) -> tuple[str, ...]:
-    """Name prefixes of layers that do not fit because the image sizes differ; empty if they do not.
+    """Returns the name prefixes of layers that do not fit because the two configs have different image sizes.
 
-    These layers have separate weights for each position of the image. Their shapes may be equal by chance.
+    These layers have separate weights for each position in the image. Their shapes may be equal by chance. Returns an
+    empty tuple if no layer is excluded.
     """
     (*_, height, width), (*_, old_height, old_width) = (
         each.sample_shape if len(each.sample_shape) > 2 else (0, 0) for each in (config, old)
@@ -131,10 +142,11 @@ def _position_dependent_layers(network: nn.Module, config: Config, old: Config) 
 
 
 def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Tensor:
-    """Repeats a weight for grey images along the channel dimension, so that it has `shape`; unchanged if none fits.
+    """Returns a weight for grey images, repeated along the channel dimension so that the result has `shape`.
 
-    G then generates every channel as it generated grey. D's weights are divided by the number of channels, so that its
-    output for a grey image in colours is the same.
+    The generator then gives every colour channel the values of the grey channel. The discriminator's weights are
+    divided by the number of channels, so that its output for a grey image with several channels stays the same. Returns
+    the weight unchanged if no repetition gives `shape`.
     """
     for dim in (1,) if role == "discriminator" else (0, 1):
         counts = [colours if each == dim else 1 for each in range(given.ndim)]
@@ -146,16 +158,17 @@ def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Ten
 def _fit_classes(
     name: str, value: Tensor, given: Tensor, old: Sequence[str], new: Sequence[str], *, packed: bool
 ) -> Tensor | None:
-    """Returns `given` if it has the shape of `value`; None if it cannot be used.
+    """Returns the values for a tensor of the new network, or None if the old tensor `given` cannot be used.
 
-    In layers with weights for each class it returns `value` with the weights of those classes that are in `old` as
-    well as in `new`.
+    `value` is the tensor of the new network with its initial values. Returns `given` if it has the same shape. In
+    layers with weights for each class, returns a copy of `value` in which the classes that are in both `old` and `new`
+    have the weights of `given`. `packed` is True if a run packs several samples for the discriminator.
     """
     dim = next((dim for pattern, dim in CLASS_DIMENSIONS.items() if re.fullmatch(pattern, name)), None)
     if old == new or not new or (dim is None and not name.startswith("classes.")):
         return given if given.shape == value.shape else None
     common = [each for each in new if each in old]
-    if dim is None and sorted(old) == sorted(new) and given.shape == value.shape:  # only their order differs
+    if dim is None and sorted(old) == sorted(new) and given.shape == value.shape:  # only the class order differs
         if name.endswith("._v"):  # spectral norm's input vector; `_u`, the output vector, has a value for each class
             return given
         dim = 0
@@ -169,16 +182,21 @@ def _fit_classes(
 
 
 def _extra_layers(network: nn.Module, old: nn.Module) -> int:
-    """How many entries more the network's `layers` have, negative if fewer.
+    """Returns how many more layers the network has in `layers` than the old network, a negative number if fewer.
 
-    A generator of a larger size has its additional layers first; the last ones, next to the pixels, correspond.
+    A generator for a larger image size has its additional layers at the start. The last layers, which are next to the
+    pixels, correspond to the last layers of the old generator. Returns 0 if a network has no list `layers`.
     """
     lists = [getattr(each, "layers", None) for each in (network, old)]
     return len(lists[0]) - len(lists[1]) if all(isinstance(each, nn.Sequential) for each in lists) else 0  # type: ignore[arg-type]
 
 
 def _renamed(tensors: dict[str, Tensor], offset: int) -> Iterator[tuple[str, Tensor]]:
-    """The tensors by their unconditional names, with `offset` added to the index of those in `layers`."""
+    """Yields (name, tensor) pairs with the names that the tensors have in the new network.
+
+    `offset` is added to the index of each tensor in `layers`; tensors whose index becomes negative are left out. The
+    names are those of a network without conditional normalization.
+    """
     for name, value in tensors.items():
         head, *rest = name.split(".")
         if head == "layers" and rest[0].isdecimal():
@@ -190,12 +208,12 @@ def _renamed(tensors: dict[str, Tensor], offset: int) -> Iterator[tuple[str, Ten
 
 
 def _unconditional_name(name: str) -> str:
-    """The name that the tensor has in a network without conditional normalization."""
+    """Returns the name that the tensor has in a network without conditional normalization."""
     return name.replace(".normalization.", ".")
 
 
 def _by_layer(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Groups tensors by the layer that they belong to."""
+    """Groups tensors by layer. Returns, for the name of each layer, a dict from names to tensors."""
     layers: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         layers.setdefault(_layer(name), {})[name] = value
@@ -203,13 +221,13 @@ def _by_layer(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _layer(name: str) -> str:
-    """The name of the layer that a tensor belongs to, from the tensor's name."""
+    """Returns the name of the layer to which a tensor belongs. `name` is the tensor's name."""
     inner = name.partition(".parametrizations.")
     return inner[0] if inner[1] else name.rpartition(".")[0] or name
 
 
 def _transfer_of(network: nn.Module, found: dict[str, Tensor]) -> Transfer:
-    """Says which layers of the network have all their tensors in `found`."""
+    """Returns which layers of the network have all their tensors in `found`, and their share of the weights."""
     layers = _by_layer(network.state_dict())
     taken = [layer for layer, tensors in layers.items() if tensors.keys() <= found.keys()]
     new = [layer for layer in layers if layer not in taken]
@@ -218,7 +236,7 @@ def _transfer_of(network: nn.Module, found: dict[str, Tensor]) -> Transfer:
 
 
 def _check_frozen(discriminator: nn.Module, transfer: Transfer, config: Config) -> None:
-    """UsageError if a frozen layer of the discriminator is new: it would keep random weights."""
+    """Raises UsageError if a frozen layer of the discriminator is new, because the layer would keep random weights."""
     frozen = {_layer(name) for name, parameter in discriminator.named_parameters() if not parameter.requires_grad}
     new = [layer for layer in transfer.new if layer in frozen]
     if new:
@@ -229,14 +247,18 @@ def _check_frozen(discriminator: nn.Module, transfer: Transfer, config: Config) 
 
 
 def describe_transfers(transfers: dict[str, Transfer]) -> str:
-    """A line on the transferred layers of each network; empty if all layers were transferred."""
+    """Returns a line about the transferred layers of each network; an empty text if all layers were transferred."""
     if not any(each.new for each in transfers.values()):
         return ""
     return "taken over: " + ", ".join(f"{role} {each.describe()}" for role, each in transfers.items())
 
 
 def compare_classes(old: Sequence[str], new: Sequence[str]) -> dict[str, list[str]]:
-    """The classes that the old run knows, those that are new, and those of the old run that are left out."""
+    """Compares the classes of two runs and returns three lists of class names.
+
+    "known" holds the classes that are in both runs, "new" holds the classes that are only in the new run, and "left
+    out" holds the classes that are only in the old run.
+    """
     return {
         "known": [each for each in new if each in old],
         "new": [each for each in new if each not in old],
@@ -245,7 +267,7 @@ def compare_classes(old: Sequence[str], new: Sequence[str]) -> dict[str, list[st
 
 
 def describe_classes(old: Sequence[str], new: Sequence[str]) -> str:
-    """A line on how the classes differ from those of the old run; empty if they are the same."""
+    """Returns a line about how the classes differ from those of the old run; an empty text if they are the same."""
     if {*old} == {*new}:
         return ""
     parts = [

@@ -1,1 +1,1 @@
-"""Files that survive: run folders, atomic writes, checksummed files, locks, downloads. Imports no torch at once."""
+"""Files and folders: run folders, atomic writes, checksums, locks, downloads. Only `checksummed_file` imports torch."""

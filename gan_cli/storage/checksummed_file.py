@@ -1,7 +1,8 @@
-"""Checksummed safetensors files: one JSON text in the metadata holds the sha256 of the whole file.
+"""Encodes and decodes safetensors files with a checksum: a JSON text in the metadata holds the file's sha256.
 
-The sha256 is computed with its own 64 digits as zeros. safetensors itself has no checksum: without this one, a flipped
-bit in a weight would load as another weight. The checksum shows damage; it does not show who wrote the file.
+The sha256 is computed with its own 64 digits replaced by zeros. The safetensors format has no checksum, so a flipped
+bit in a weight would load as a different weight without an error. The checksum detects damage, but it does not prove
+who wrote the file.
 """
 
 from __future__ import annotations
@@ -18,15 +19,18 @@ from torch import Tensor
 METADATA_KEY = "gan-cli"
 NO_DIGEST = "0" * 64
 MAX_HEADER_BYTES = 4 << 20
-MARKER = b'"{\\"sha256\\": \\"'  # the bytes before the digest: JSON escapes the quotes of the JSON text
+MARKER = b'"{\\"sha256\\": \\"'  # the bytes before the digest; the quotes are escaped, since it is JSON inside JSON
 
 
 class ChecksummedFileError(Exception):
-    """The bytes are damaged or of another format; the message is one line that says how."""
+    """The bytes of a file are damaged or have another format. The message is one line that says what is wrong."""
 
 
 def encode_checksummed(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytearray:
-    """Returns the bytes of a file with these tensors and this metadata, and its sha256 as the metadata key `sha256`."""
+    """Returns the bytes of a file that holds these tensors and this metadata.
+
+    The key `sha256` of the metadata in the file is set to the checksum.
+    """
     text = json.dumps({"sha256": NO_DIGEST, **metadata})
     content = bytearray(safetensors_torch.save(tensors, metadata={METADATA_KEY: text}))
     offset = _digest_offset(content, NO_DIGEST)
@@ -35,7 +39,10 @@ def encode_checksummed(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> 
 
 
 def decode_checksummed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Verifies the bytes of a file; returns tensors, metadata and sha256. ChecksummedFileError if a bit has changed."""
+    """Verifies the bytes of a file and returns its tensors, its metadata and its sha256.
+
+    Raises ChecksummedFileError if the bytes are damaged or have another format.
+    """
     metadata = _metadata(content)
     sha256 = metadata.get("sha256")
     if not isinstance(sha256, str) or len(sha256) != 64 or not sha256.isascii():
@@ -52,7 +59,10 @@ def decode_checksummed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any
 
 
 def _metadata(content: bytes) -> dict[str, Any]:
-    """Returns the parsed JSON text of the header; it is not verified yet."""
+    """Returns the parsed JSON text from the file's header, without verifying the sha256.
+
+    Raises ChecksummedFileError if the header is damaged or not in our format.
+    """
     size = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else 0
     if not 0 < size <= min(MAX_HEADER_BYTES, len(content) - 8):
         raise ChecksummedFileError("damaged, or no safetensors file: its header is cut off or too long")
@@ -63,7 +73,7 @@ def _metadata(content: bytes) -> dict[str, Any]:
 
 
 def _loads(text: str | bytes) -> dict[str, Any]:
-    """Parses a JSON object; ChecksummedFileError if it is none."""
+    """Returns the JSON object that the text holds. Raises ChecksummedFileError if the text is no JSON object."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -74,7 +84,7 @@ def _loads(text: str | bytes) -> dict[str, Any]:
 
 
 def _digest_offset(content: bytes | bytearray, digest: str) -> int:
-    """Returns the offset of the 64 digits of the sha256 in the bytes."""
+    """Returns the offset of the sha256's 64 digits in the bytes. Raises ChecksummedFileError if they are not found."""
     offset = content.find(MARKER + digest.encode(), 0, MAX_HEADER_BYTES)
     if offset < 0:
         raise ChecksummedFileError("its sha256 is not where gan-train puts it")

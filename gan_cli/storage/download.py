@@ -1,4 +1,4 @@
-"""Downloads a file completely or not at all; writes a file atomically."""
+"""Downloads and writes files atomically: after an error no incomplete file is left."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ MOST_BYTES = 1 << 30  # default limit
 
 
 class DownloadError(Exception):
-    """The reasons why no mirror delivered the file, in one line."""
+    """A file could not be downloaded. The message gives the reasons in one line."""
 
 
 def download(mirrors: Sequence[str], name: str, md5: str, folder: Path, *, most_bytes: int = MOST_BYTES) -> Path:
-    """Downloads `folder/name` from the first mirror whose copy has this md5. Leaves nothing behind on failure.
+    """Downloads the file `name` to `folder` from the first mirror whose copy has this md5, and returns its path.
 
-    A progress bar is shown on a terminal. DownloadError gives the reason for each mirror.
+    Shows a progress bar on a terminal. If no mirror has the file, leaves no file behind and raises DownloadError, whose
+    message gives the reason for each mirror. `most_bytes` limits the size of the file.
     """
     reasons = []
     for mirror in mirrors:
@@ -43,7 +44,7 @@ def download(mirrors: Sequence[str], name: str, md5: str, folder: Path, *, most_
 
 @contextlib.contextmanager
 def create_folder_or_undo(folder: Path) -> Iterator[None]:
-    """Creates `folder`. If the body raises, removes the created folders that are empty."""
+    """Creates `folder` and its parents. If the `with` block raises an error, removes those of them that are empty."""
     created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,10 @@ def create_folder_or_undo(folder: Path) -> Iterator[None]:
 
 
 def write_atomically(content: bytes | bytearray, path: Path) -> None:
-    """Writes `path` atomically. Leaves nothing behind on failure."""
+    """Writes the file `path` in a single step, so that no incomplete file is ever visible. Creates its folder.
+
+    After an error, leaves no new file or folder behind.
+    """
     with (
         create_folder_or_undo(path.parent),
         tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part,
@@ -102,7 +106,10 @@ def _receive(response: HTTPResponse, md5: str, target: Path, most_bytes: int) ->
 
 @contextlib.contextmanager
 def _bar(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """Yields a function that takes the number of received bytes and updates a progress bar, on a terminal only."""
+    """Yields a function that takes the number of received bytes and updates a progress bar.
+
+    The bar is shown only if the standard output is a terminal.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(
         *columns, TimeRemainingColumn(), console=Console(), transient=True, disable=not sys.stdout.isatty()

@@ -1,7 +1,7 @@
-"""Finds the run, sweep, checkpoint or export that a user names, by the same rule for every command.
+"""Finds the run, sweep, checkpoint or exported generator that a user names. Every command uses the same rule.
 
-A path is tried first, then a name in the folder of outputs. If there was a choice, one line on standard error says what
-was used. Imports no torch.
+The name is tried first as a path, then as a name in the folder of outputs. If several things match, one line on
+standard error says which one is used. Imports no torch.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from gan_cli.storage.run_folder import (
 )
 
 OUTPUT = "outputs"  # default folder in which names are looked up
-CARD = RECORD  # the file with the config of an exported generator, beside it
+CARD = RECORD  # the name of the file with an exported generator's config, in the same folder as the generator
 EXPORTED = {"safetensors": "model.safetensors", "onnx": "model.onnx", "pt2": "model.pt2"}
 FAILED = ("diverged", "collapsed", "failed")  # statuses of a run that did not end well
-MOST_NAMED = 5  # names in a message
+MOST_NAMED = 5  # limit on the names listed in a message
 AN_EXPORT = "is an exported generator alone"
-# What an export lacks, by the key that needs it.
+# For each key that cannot use an exported generator, the text that says what the export lacks.
 LACKING = {
     "resume": "no discriminator and no optimizers to go on with",
     "replay": "no record of a run to repeat",
@@ -45,10 +45,10 @@ LogCallback = Callable[[str], None]
 
 
 class Location(NamedTuple):
-    """What was found at a path.
+    """What was found at `path`.
 
-    `kind` is "run", "checkpoints" (a folder of checkpoint files), "runs" (a folder of runs of one name), "sweep",
-    "export" or "file".
+    `kind` is one of: "run" (a run's folder), "sweep" (a sweep's folder), "checkpoints" (a folder of checkpoint files),
+    "runs" (a folder with the runs and sweeps of one name), "export" (an exported generator), "file" (any other file).
     """
 
     kind: str
@@ -61,7 +61,12 @@ def print_to_stderr(line: str) -> None:
 
 
 def locate(named: str | os.PathLike[str], output: str = OUTPUT, log: LogCallback = print_to_stderr) -> Location | None:
-    """Finds what `named` means, as a path or as a name in `output`; None if neither is anything that gan-cli wrote."""
+    """Returns the location that `named` means, first tried as a path, then as a name in the folder `output`.
+
+    If gan-cli wrote something at the path and in `output`, logs a line saying that the path is used. If it wrote
+    nothing at these two places, but `named` is a folder with exactly one exported generator, returns that generator.
+    Otherwise returns None.
+    """
     here, name = Path(os.path.expanduser(named)), os.fspath(named)
     locations = [Location(kind, here)] if (kind := location_kind(here)) else []
     if name not in ("", ".") and not here.is_absolute() and ".." not in here.parts:
@@ -73,7 +78,10 @@ def locate(named: str | os.PathLike[str], output: str = OUTPUT, log: LogCallback
 
 
 def _only_export(folder: Path, log: LogCallback) -> Location | None:
-    """The only export in a folder that `gan-export out=` filled; None if it holds no export or several."""
+    """Returns the exported generator in a folder written by `gan-export out=`, and logs its name.
+
+    Returns None if the folder holds no exported generator or more than one.
+    """
     found = _exports_in(folder)
     if len(found) != 1:
         return None
@@ -84,12 +92,15 @@ def _only_export(folder: Path, log: LogCallback) -> Location | None:
 def _exports_in(folder: Path) -> list[Path]:
     try:
         return sorted(each for each in folder.iterdir() if each.is_dir() and location_kind(each) == "export")
-    except (OSError, ValueError):  # it is no folder, or not a valid path
+    except (OSError, ValueError):  # `folder` is no folder, or not a valid path
         return []
 
 
 def location_kind(path: Path) -> str | None:
-    """The kind of a path as in `Location.kind`; None if it is missing or a folder without gan-cli's files."""
+    """Returns the kind of a path, as listed for `Location`.
+
+    Returns None if nothing exists at the path, or if it is a folder without files that gan-cli wrote.
+    """
     if path.is_file():
         return "file" if find_card(path) is None else "export"
     if not path.is_dir():
@@ -106,7 +117,10 @@ def location_kind(path: Path) -> str | None:
 
 
 def find_card(file: Path) -> Path | None:
-    """The JSON file that describes an exported file: `<stem>.json` beside it, or `config.json` in its folder."""
+    """Returns the JSON file that describes an exported generator, or None if `file` is not an exported generator.
+
+    That JSON file is in the same folder, as `<stem>.json` or, for the default file names of exports, `config.json`.
+    """
     if file.suffix.removeprefix(".") not in EXPORTED or file.parent.name == CHECKPOINTS:
         return None
     cards = [file.with_suffix(".json"), *([file.with_name(CARD)] if file.name in EXPORTED.values() else [])]
@@ -114,12 +128,12 @@ def find_card(file: Path) -> Path | None:
 
 
 def has_checkpoints(folder: Path) -> bool:
-    """Whether a folder contains checkpoint files."""
+    """Returns True if a folder directly contains checkpoint files."""
     return (folder / LAST).is_file() or any(folder.glob("step_*.safetensors"))
 
 
 def is_sweep(folder: Path) -> bool:
-    """Whether the folder is that of a sweep."""
+    """Returns True if the folder is the folder of a sweep."""
     return any((folder / name).is_file() for name in (LEADERBOARD, SWEEP_RECORD)) or any(
         folder.glob(f"*/{JOB_OUTCOME}")
     )
@@ -129,7 +143,11 @@ def is_sweep(folder: Path) -> bool:
 
 
 def find_run(named: str, output: str = OUTPUT, key: str = "resume", log: LogCallback = print_to_stderr) -> Path:
-    """The folder of the run that `key=named` names, `resume=` for example. Raises UsageError if it names no run."""
+    """Returns the folder of the run that the user names by `key=named`, for example `resume=faces`.
+
+    A name shared by several runs means the newest one, and a checkpoint means the run to which it belongs. Raises
+    UsageError if `named` is neither a run nor a checkpoint of a run.
+    """
     location, typed = locate(named, output, log), f"{key}={named}"
     if location is None:
         more = ", or auto" if key == "resume" else ""
@@ -146,9 +164,10 @@ def find_run(named: str, output: str = OUTPUT, key: str = "resume", log: LogCall
 def find_checkpoint(
     named: str | os.PathLike[str], key: str, output: str = OUTPUT, log: LogCallback = print_to_stderr
 ) -> Path:
-    """The checkpoint file that `named` names, or the folder of checkpoints of a run. Raises CheckpointError if neither.
+    """Returns the checkpoint file that `named` names. If it names a run, returns the run's folder of checkpoints.
 
-    `key` is the key that names it, "eval" for `ckpt` of `gan-eval`; messages use it.
+    `key` is the config key that holds the name, or "eval" for `ckpt` of `gan-eval`; it is used in messages. Raises
+    CheckpointError if there is no such file or folder.
     """
     location, typed = locate(named, output, log), one_line(os.fspath(named), 200)
     if location is None:
@@ -170,9 +189,10 @@ def find_checkpoint(
 
 
 def find_run_or_sweep(named: str, log: LogCallback = print_to_stderr) -> Path:
-    """The folder of the run or sweep that an argument of `gan-report` or `gan-compare` names.
+    """Returns the folder of the run or sweep that an argument of `gan-report` or `gan-compare` names.
 
-    For the name of several runs it is the newest run, or the newest sweep if there is no run.
+    A name shared by several runs means the newest run, or the newest sweep if there is no run. Raises UsageError if
+    there is neither.
     """
     location = locate(named, log=log)
     if location is None:
@@ -188,9 +208,10 @@ def find_run_or_sweep(named: str, log: LogCallback = print_to_stderr) -> Path:
 
 
 def _whole_run(location: Location, typed: str, key: str) -> Path:
-    """The run that a place is, or that its checkpoint belongs to.
+    """Returns the folder of the run at `location`, or of the run to which the checkpoint at `location` belongs.
 
-    Raises UsageError if it belongs to no run, and for `resume` if it is not the newest checkpoint.
+    `typed` is the user's argument and `key` the config key, both for messages. Raises UsageError if there is no such
+    run. For the key `resume`, also raises UsageError if the checkpoint is not the newest one of its run.
     """
     kind, path = location
     if kind == "run":
@@ -218,9 +239,10 @@ def _is_newest(file: Path) -> bool:
 
 
 def newest_run(folder: Path, log: LogCallback = print_to_stderr) -> Path | None:
-    """The newest run in `outputs/<name>` with a checkpoint, else the newest run; None if there is no run.
+    """Returns the newest run in the folder `outputs/<name>` that has a checkpoint.
 
-    One line says which newer runs were skipped, or that the run did not end well.
+    If no run has a checkpoint, returns the newest run; if there is no run, returns None. Logs which run is used if
+    there was a choice, which newer runs were skipped, and a warning if the run did not end well.
     """
     runs = runs_in(folder)
     with_checkpoint = [run for run in runs if has_checkpoints(run / CHECKPOINTS)]
@@ -243,13 +265,13 @@ def newest_run(folder: Path, log: LogCallback = print_to_stderr) -> Path | None:
 
 
 def _end_status(run: Path) -> str | None:
-    """The status that the run recorded at its end, None if it recorded none."""
+    """Returns the status that the run recorded when it ended, or None if it recorded none."""
     ended = read_record(run).get("ended")
     return str(ended.get("status")) if isinstance(ended, dict) else None
 
 
 def _newest_checkpoint(run: Path) -> str:
-    """The part of a message that names the newest checkpoint of a run, empty if it has none."""
+    """Returns the part of a message that names the newest checkpoint of a run, or an empty text if there is none."""
     steps = sorted((path.stem for path in (run / CHECKPOINTS).glob("step_*.safetensors")), key=lambda stem: stem[5:])
     return f", and its newest checkpoint is {steps[-1]}" if steps else ""
 
@@ -258,7 +280,7 @@ def _newest_checkpoint(run: Path) -> str:
 
 
 def _describe_sweep(path: Path, key: str) -> str:
-    """The end of a message about a sweep where one run is needed: how to name one of its runs."""
+    """Returns the end of a message for a user who named a sweep where a run is needed: how to name one of its runs."""
     folder = path if is_sweep(path) else next(iter(sweeps_in(path)), path)
     runs = [run for run in folder.iterdir() if JOB_FOLDER.fullmatch(run.name) and (run / RECORD).is_file()]
     runs.sort(key=lambda run: [int(part) for part in run.name.split("-")])
@@ -269,7 +291,7 @@ def _describe_sweep(path: Path, key: str) -> str:
 
 
 def _similar(named: str, output: str) -> str:
-    """` (did you mean 'x'?)` with the most similar name in `output`, an empty text if none is similar."""
+    """Returns ` (did you mean 'x'?)` with the most similar name in `output`, or an empty text if no name is similar."""
     try:
         names = [path.name for path in Path(os.path.expanduser(output)).iterdir() if path.is_dir()]
     except OSError:

@@ -1,4 +1,4 @@
-"""File locks and signals, which some systems lack. Without file locks (Windows) training is refused."""
+"""File locks and signals, which not all systems have. On systems without file locks (Windows), training is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def require_file_locks() -> None:
 
 
 def lock_file(file: int | IO, *, wait: bool = False) -> None:
-    """Locks the file for this process until it is closed.
+    """Locks the file for this process until the file is closed. With `wait`, waits until no other process has the lock.
 
     Raises OSError if another process holds the lock and `wait` is False, or if the system has no file locks.
     """
@@ -35,11 +35,12 @@ def lock_file(file: int | IO, *, wait: bool = False) -> None:
 
 
 def available_signals(*names: str) -> tuple[signal.Signals, ...]:
-    """The signals of these names that this system has."""
+    """Returns the signals with these names, without those that this system does not have."""
     return tuple(signal.Signals[name] for name in names if name in signal.Signals.__members__)
 
 
-# The signals on which a run saves a checkpoint and ends, each with its exit code then.
+# For each signal that makes a run save a checkpoint and end, the exit code of such a run.
 STOP_CODES = dict(zip(available_signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 143, 138), strict=False))
 STOP_SIGNALS = tuple(STOP_CODES)
-HANGUP = available_signals("SIGHUP")  # the terminal was closed: a sweep stops its jobs, a run alone ends at once
+# The terminal was closed. A sweep then stops its jobs; a single run ends at once.
+HANGUP = available_signals("SIGHUP")

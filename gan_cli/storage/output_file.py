@@ -1,7 +1,7 @@
-"""The meaning of `out=`, the same for every command: a file, or a folder in which files are written.
+"""Decides whether the option `out=` names a file or a folder, by the same rule for every command.
 
-A name that ends like the written files (`.png`, `.json`) is a file; an existing file is refused unless
-`overwrite=true`. Any other name is a folder, in which the command chooses unused names. Imports no torch.
+A name that ends like the files that the command writes (for example `.png`) is a file. If it exists, it is replaced
+only with `overwrite=true`. Any other name is a folder, in which the command chooses unused names. Imports no torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from gan_cli.errors import StorageError, UsageError
 
 MAX_SIDECAR_BYTES = 64 << 20
-# Endings of files. Any other ending may be part of a folder's name, as in runs.v2.
+# Endings that mean a file. Any other ending may be part of a folder's name, for example runs.v2.
 ENDINGS = frozenset(
     f".{name}"
     for names in (
@@ -26,10 +26,11 @@ ENDINGS = frozenset(
 
 
 def output_file(out: str | None, ending: str, what: str, others: Mapping[str, str] | None = None) -> Path | None:
-    """The file that `out` names; None if it names a folder or is None.
+    """Returns the file that `out` names, or None if `out` names a folder or is None.
 
-    `ending` is the ending of the written file, empty if a folder of files is written. `what` describes the command in
-    messages. Raises UsageError for another file ending; `others` maps endings to a text that says how to write those.
+    `ending` is the ending of the file that the command writes; it is empty if the command writes a folder of files.
+    `what` describes the command in messages. `others` maps other endings to a text that says how to write such files.
+    Raises UsageError if `out` has a file ending other than `ending`.
     """
     if out is None or out.endswith("/") or os.path.isdir(out):
         return None
@@ -46,9 +47,10 @@ def output_file(out: str | None, ending: str, what: str, others: Mapping[str, st
 
 
 def check_overwrite(file: Path | None, sidecars: Iterable[Path], overwrite: bool) -> None:
-    """Raises UsageError if the file that `out` names, or one of the `sidecars` that belong to it, must not be replaced.
+    """Raises UsageError if the file that `out` names must not be replaced, or one of the `sidecars` written with it.
 
-    With `overwrite` a JSON file beside it is replaced only if `gan-sample` or `gan-export` wrote it with the old file.
+    Without `overwrite`, no existing file is replaced. With `overwrite`, a JSON sidecar is replaced only if
+    `gan-sample` or `gan-export` wrote it and `file` exists. Also raises UsageError for `overwrite` without a file.
     """
     if file is None:
         if overwrite:
@@ -64,7 +66,7 @@ def check_overwrite(file: Path | None, sidecars: Iterable[Path], overwrite: bool
 
 
 def _is_sidecar(path: Path) -> bool:
-    """Whether it is a JSON file that `gan-sample` or `gan-export` wrote beside another file."""
+    """Returns True if the path is a JSON file that `gan-sample` or `gan-export` wrote together with another file."""
     try:
         content = json.loads(path.read_bytes()) if path.stat().st_size <= MAX_SIDECAR_BYTES else None
     except (OSError, ValueError, RecursionError):
@@ -73,7 +75,11 @@ def _is_sidecar(path: Path) -> bool:
 
 
 def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[str] = ()) -> Path:
-    """An unused path `<folder>/<stem><ending>`, or `<stem>-2`, `<stem>-3` ...; also unused with `other_endings`."""
+    """Returns the first of the paths `<folder>/<stem><ending>`, `<folder>/<stem>-2<ending>` ... that is not in use.
+
+    A path also counts as used if a file with one of `other_endings` instead of `ending` exists. Raises StorageError if
+    about 100,000 paths are in use.
+    """
     for count in range(1, 100_000):
         name = stem if count == 1 else f"{stem}-{count}"
         if not any(os.path.lexists(folder / f"{name}{end}") for end in (ending, *other_endings)):

@@ -1,4 +1,4 @@
-"""A run's folder: file names, creation, lock, record, and the list of runs in a folder."""
+"""Creates, locks and lists the folders of runs and sweeps, and reads and writes their files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gan_cli.storage.symlinks import open_without_symlink, refuse_symlink, remov
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
 METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
 LAST, BEST = "last.safetensors", "best.safetensors"  # in CHECKPOINTS
-SWEEP_PREFIX, JOB_OUTCOME = "sweep_", "outcome.json"  # of a sweep's folder; in a job's folder
+SWEEP_PREFIX, JOB_OUTCOME = "sweep_", "outcome.json"  # start of a sweep folder's name; a file in a job's folder
 SWEEP_RECORD, LEADERBOARD = "sweep.json", "leaderboard.json"  # in a sweep's folder
-STOP_FILE = ".stopped"  # in a sweep's folder: a launcher's processes start no more jobs when it is there
+STOP_FILE = ".stopped"  # in a sweep's folder; while it exists, a launcher's processes start no more jobs
 WRITTEN_BY_HYDRA = ("multirun.yaml", "optimization_results.yaml")  # in a sweep's folder
-# Files that are written in place and folders that are written into; all other files are replaced as a whole.
+# These must not be symbolic links, since we write to the existing file or folder. All other files are replaced.
 NO_LINKS = (LOCK, METRICS, BUDGET, LOG, CHECKPOINTS, SAMPLES, STOP_FILE, *WRITTEN_BY_HYDRA)
 JOB_FOLDER = re.compile(r"\d+(-\d+)?")  # the name of a job's folder
 DATE_FORMAT = "%Y-%m-%d_%H%M%S"
@@ -30,9 +30,10 @@ DATED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
 
 
 def create_dated_folder(parent: Path, prefix: str = "") -> Path:
-    """Creates the folder `<prefix><date>_<time>` in `parent`; with `-2`, `-3` ... if that second has one already.
+    """Creates a folder named `<prefix><date>_<time>` in `parent` and returns its path.
 
-    StorageError if it cannot be created.
+    If a folder of that name exists, because it was made in the same second, `-2`, `-3` and so on is added to the name.
+    Raises StorageError if the folder cannot be created.
     """
     stamp = prefix + datetime.now().strftime(DATE_FORMAT)
     for count in range(1, 10_000):
@@ -49,7 +50,10 @@ def create_dated_folder(parent: Path, prefix: str = "") -> Path:
 
 
 def create_run_folder(folder: Path) -> Path:
-    """Creates a run's folder with its sub-folders; UsageError if it holds a run already."""
+    """Creates a run's folder with its sub-folders and returns its path.
+
+    Raises UsageError if the folder holds a run already, StorageError if it cannot be created.
+    """
     if (folder / RECORD).exists():
         raise UsageError(f"{folder}: holds a run already, resume it by resume={folder}")
     try:
@@ -61,9 +65,10 @@ def create_run_folder(folder: Path) -> Path:
 
 
 def lock(folder: Path) -> IO[str]:
-    """Locks the folder for this process until the returned file is closed; StorageError names a process that has it.
+    """Locks the folder for this process until the returned file is closed.
 
-    SymlinkError if one of our files in it is a link, since another user may have made the folder.
+    Raises StorageError if another process holds the lock, and names that process. Raises SymlinkError if one of the
+    files in NO_LINKS is a symbolic link, because another user may have made the folder to redirect our writing.
     """
     try:
         refuse_links(folder)
@@ -84,7 +89,7 @@ def lock(folder: Path) -> IO[str]:
 
 
 def refuse_links(folder: Path) -> None:
-    """SymlinkError if a file or folder that is written in place, in a run's or a sweep's folder, is a link."""
+    """Raises SymlinkError if a file or folder of NO_LINKS, or a job's folder, is a symbolic link in this folder."""
     for name in NO_LINKS:
         refuse_symlink(folder / name)
     for path in folder.iterdir():
@@ -93,28 +98,31 @@ def refuse_links(folder: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Removes the temporary files of a process that was killed; to be called only with the folder locked."""
+    """Removes the temporary files that a killed process left in a run's folder.
+
+    The caller must hold the lock of the folder, since other processes may be writing such files otherwise.
+    """
     for part in (folder, folder / CHECKPOINTS, folder / SAMPLES):
         for path in part.glob(".*"):
-            if path.name.endswith(".tmp") or path.name.startswith(".tmp"):  # ours, or those of safetensors
+            if path.name.endswith(".tmp") or path.name.startswith(".tmp"):  # our files, or those of safetensors
                 path.unlink(missing_ok=True)
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """Lists the folders of runs in `outputs/<name>`, newest first."""
+    """Returns the run folders in the folder `outputs/<name>`, newest first. The folder need not exist."""
     if not folder.is_dir():
         return []
     return _newest_first((path.name, path) for path in folder.iterdir() if (path / RECORD).is_file())
 
 
 def sweeps_in(folder: Path) -> list[Path]:
-    """Lists the folders of sweeps in `outputs/<name>`, newest first."""
+    """Returns the sweep folders in the folder `outputs/<name>`, newest first."""
     named = ((path.name.removeprefix(SWEEP_PREFIX), path) for path in folder.glob(f"{SWEEP_PREFIX}*"))
     return _newest_first((name, path) for name, path in named if path.is_dir())
 
 
 def _newest_first(named: Iterable[tuple[str, Path]]) -> list[Path]:
-    """The paths whose names are dates, the newest first."""
+    """Takes (name, path) pairs and returns the paths whose name is a date and time, the newest first."""
     matched = [(DATED.fullmatch(name), path) for name, path in named]
     dated = [(match[1], int(match[2] or 1), path) for match, path in matched if match]
     return [path for *_, path in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
@@ -126,19 +134,22 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Writes a JSON file, as `write_text` does."""
+    """Writes `data` as a JSON file. A reader sees either the old or the new file, never a part of it."""
     write_text(path, json.dumps(data, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file so that it is always complete under its name, also if several processes write it."""
+    """Writes a text file so that readers never see a part of it, even if several processes write it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     remove_symlink(temporary).write_text(text, encoding="utf-8", errors="backslashreplace")
     os.replace(temporary, path)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Reads a run's record; empty if it is missing or damaged, since a checkpoint alone is enough to resume."""
+    """Returns a run's record, or an empty dict if the record is missing or damaged.
+
+    That is no error, because a run can be resumed from its checkpoint without the record.
+    """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -147,5 +158,5 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def start_folder(folder: Path) -> Path:
-    """The folder in which the run was started; relative paths in its config are relative to it."""
+    """Returns the working directory in which the run was started. Relative paths in its config start from there."""
     return Path(str(read_record(folder).get("directory", ".")))

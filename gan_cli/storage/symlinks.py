@@ -1,4 +1,7 @@
-"""Refuses symbolic links in a run's folder: a link in a folder from a stranger would send what is written elsewhere."""
+"""Refuses symbolic links in a run's folder.
+
+If the folder came from someone else, writing through a link in it could overwrite a file at another place.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import IO
 
 from gan_cli.errors import StorageError
 
-NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # POSIX
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # 0 on systems without this flag
 
 
 class SymlinkError(StorageError):
@@ -16,18 +19,18 @@ class SymlinkError(StorageError):
 
 
 def refuse_symlink(path: Path) -> Path:
-    """Returns the path. Raises SymlinkError if it is a symbolic link, whatever its target."""
+    """Returns the path unchanged. Raises SymlinkError if the path is a symbolic link, whatever its target."""
     if path.is_symlink():
         raise SymlinkError(f"{path}: is a link, which nothing is written through; put what it leads to in its place")
     return path
 
 
 def open_without_symlink(path: Path, mode: str) -> IO[str]:
-    """Opens a text file of a run that is written in place. Raises SymlinkError if it is a symbolic link."""
+    """Opens a text file of a run and returns it. Raises SymlinkError if the path is a symbolic link."""
     try:
         return open(refuse_symlink(path), mode, encoding="utf-8", errors="backslashreplace", opener=_open_no_follow)
     except OSError:
-        refuse_symlink(path)  # it became a link after the first check
+        refuse_symlink(path)  # raises if the path became a link after the first check
         raise
 
 
@@ -36,7 +39,7 @@ def _open_no_follow(name: str, flags: int) -> int:
 
 
 def remove_symlink(path: Path) -> Path:
-    """Removes a symbolic link at `path`, if there is one, and returns the path: a file is about to be written there."""
+    """Removes a symbolic link at `path`, if there is one. Returns the path, so that a file can be written there."""
     if path.is_symlink():
         path.unlink(missing_ok=True)
     return path

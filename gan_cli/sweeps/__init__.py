@@ -1,1 +1,1 @@
-"""Sweeps: jobs, their outcomes, leaderboard and comparison. Imports no torch."""
+"""Sweeps: plans and runs the jobs, records their outcomes, ranks and compares the results. Imports no torch."""

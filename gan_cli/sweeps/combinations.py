@@ -1,4 +1,4 @@
-"""Expands the command line of a sweep to its combinations, each with its composed config."""
+"""Expands the command line of a sweep into combinations of values and composes the config of each combination."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ MOST_JOBS = 10_000
 
 @dataclass(frozen=True)
 class Combination:
-    """One combination of a sweep: its `overrides` in Hydra's spelling, the `values` of the keys that vary, its config.
+    """One combination of values in a sweep.
 
-    `data` is the composed config as a nested dict. `typed` is the same without the recipe that `recipe=auto` chooses,
-    which may change with the data.
+    `overrides` are the overrides of the combination in Hydra's spelling. `values` maps each key that varies in the
+    sweep to its value. `data` is the composed config as a nested dict. `typed` is the config composed without the
+    recipe that `recipe=auto` chooses, because that choice may change with the data.
     """
 
     overrides: tuple[str, ...]
@@ -39,9 +40,10 @@ class Combination:
 class PlannedSweep:
     """The expanded command line of a sweep.
 
-    `named` are the keys that the user wrote, `varied` those with several values, `hydra` Hydra's own overrides.
-    If `searched`, a sweeper chooses the values itself. Then the combinations only serve to check the command: each
-    value with all other keys at their first value; of an interval, both ends.
+    `named` holds all keys that the user wrote, and `varied` holds the keys with several values. `hydra` holds the
+    overrides of Hydra's own settings. `searched` is True if a sweeper such as Optuna chooses the values. In that case
+    `combinations` only serves to check the command: each combination has at most one key that is not at its first
+    value. For an interval, only the two ends are checked.
     """
 
     named: tuple[str, ...]
@@ -52,7 +54,10 @@ class PlannedSweep:
 
 
 def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
-    """Composes each combination of a sweep; UsageError names the key and value of the first mistake."""
+    """Expands the command line of a sweep and composes the config of each combination.
+
+    Raises UsageError for a mistake in an override or if there are more than MOST_JOBS combinations.
+    """
     overrides = [read_override(argument) for argument in arguments]
     own = [override for override in overrides if not override.key_or_group.startswith(HYDRA_KEYS)]
     hydras = [override for override in overrides if override.key_or_group.startswith(HYDRA_KEYS)]
@@ -78,7 +83,7 @@ def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
 
 
 def _vary_one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]]:
-    """All keys at their first value, then each other value of one key with all other keys at their first."""
+    """Returns a combination of all first values, then combinations in which one key has one of its other values."""
     first = [choices[0] for choices in values]
     others = [[*first[:index], value, *first[index + 1 :]] for index, each in enumerate(values) for value in each[1:]]
     return [first, *others]
@@ -87,10 +92,10 @@ def _vary_one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]
 def _compose_all(
     command: str, combinations: Sequence[Sequence[Override]], varied: tuple[str, ...]
 ) -> list[Combination]:
-    """Composes all combinations, with one Hydra composition for those that choose the same options.
+    """Composes all combinations. Hydra is called only once for combinations that choose the same options.
 
-    Options, and keys on which a recipe depends, change the composition. All other values are set in a copy of it, in
-    their own key and in keys that follow it.
+    Options such as `loss=hinge` need a new Hydra composition, and so do the keys on which a recipe depends. The values
+    of all other keys are set in a copy of an earlier composition, also in the keys that interpolate them.
     """
     options = groups(command)
     composing = {*options, *recipes.REQUIRED_KEYS, *recipes.REQUIRED_KEYS.values()}
@@ -119,7 +124,7 @@ def _compose_all(
 
 
 def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Sets a dotted key of the nested dict, unless it holds a section: that one chose an option."""
+    """Sets a dotted key in the nested dict. Does nothing if the value is a section, which comes from an option."""
     *sections, leaf = dotted.split(".")
     for section in sections:
         data = data[section]
@@ -128,7 +133,10 @@ def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def _values(override: Override, searched: bool) -> list[Override]:
-    """The overrides that a swept one stands for, one for each of its values; UsageError if there is none."""
+    """Returns one override for each value of a swept override; for an interval, one for each of its two ends.
+
+    Raises UsageError if there are no values, if they are too many or invalid, or for an interval without a search.
+    """
     key, swept = override.get_key_element(), override.value()
     if isinstance(swept, IntervalSweep) and not searched:
         raise UsageError(f"{override.input_line}: an interval needs a sweeper that searches, as hydra/sweeper=optuna")
@@ -145,6 +153,6 @@ def _values(override: Override, searched: bool) -> list[Override]:
 
 
 def _length(swept: RangeSweep) -> float:
-    """The number of values of a range, without listing them."""
+    """Returns the approximate number of values in a range without listing them."""
     start, stop = swept.start or 0, swept.stop if swept.stop is not None else swept.start or 0
     return abs(float(stop) - float(start)) / max(abs(float(swept.step)), 1e-9)

@@ -1,4 +1,4 @@
-"""`gan-compare`: prints runs side by side: where their configs differ, and their results. Imports no torch."""
+"""`gan-compare`: prints runs side by side, with the config keys that differ and the results. Imports no torch."""
 
 from __future__ import annotations
 
@@ -35,16 +35,19 @@ from gan_cli.sweeps.sweep_folder import read_sweep
 
 MAX_RUNS = 100
 RUNS_PER_TABLE = 5
-IGNORED_KEYS = ("name", "output", "resume", "dataset.cache", "data", "on_changed_data")  # say where a run is, not what
+# Keys that are not shown, because they say where a run and its files are, not what it trains.
+IGNORED_KEYS = ("name", "output", "resume", "dataset.cache", "data", "on_changed_data")
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run as the table shows it.
+    """The parts of a run that the comparison shows.
 
-    `config` has its dotted keys, `ended` is the record of its end, `last` the last step and seconds. `metrics` are
-    those of its best checkpoint, or of the last one; `measured_on` describes the data they were measured on.
-    `evaluated` are the metrics of the newest `gan-eval`, `evaluated_on` their data.
+    `config` maps dotted config keys to values. `ended` is the record of how the run ended, empty if it has not ended.
+    `findings` holds the names of its health findings. `last` holds the last logged `step` and `seconds`. `metrics`
+    holds the metrics of the best checkpoint, or of the last one if no best was kept, and `measured_on` describes the
+    data on which they were measured. `evaluated` holds the metrics of the newest `gan-eval` of the run, and
+    `evaluated_on` describes the data of that evaluation.
     """
 
     folder: Path
@@ -59,7 +62,10 @@ class ComparedRun:
 
 
 def compare(config: CompareConfig) -> int:
-    """Prints the comparison and writes it as CSV if wanted; returns 0. UsageError for fewer than two runs."""
+    """Prints the comparison, writes it to the CSV file `out` if that is set, and returns 0.
+
+    Raises UsageError if there are fewer than two or more than MAX_RUNS runs, or if `out` cannot be used.
+    """
     if config.out is not None and not config.out.lower().endswith(".csv"):
         raise UsageError(f"out={config.out}: the table is written as a .csv file, give such a name")
     file = None if config.out is None else Path(config.out).expanduser()
@@ -82,7 +88,10 @@ def compare(config: CompareConfig) -> int:
 
 
 def _find_runs(named: str) -> list[Path]:
-    """Returns the run of this name, or all runs of a sweep; UsageError if there is none."""
+    """Returns the folder of the run that `named` names. If it names a sweep, returns the last run of each job.
+
+    Raises UsageError if there is no such run or sweep, or if the sweep has no runs.
+    """
     folder = find_run_or_sweep(named)
     if read_sweep(folder) is None:
         return [folder]
@@ -117,7 +126,10 @@ def _read_run(folder: Path) -> ComparedRun:
 
 
 def _table(runs: Sequence[ComparedRun], some: Sequence[ComparedRun]) -> Table:
-    """A table of some of the runs, with the rows of all runs, so that several tables can be compared."""
+    """Returns a table whose columns are the runs in `some`.
+
+    The rows are chosen from all `runs`, so that all tables of one comparison have the same rows.
+    """
     table = Table(Column(overflow="fold"), *(Column(Text(one_line(run.folder, 200)), overflow="fold") for run in some))
     for key in _differing_keys(runs):
         table.add_row(Text(one_line(key, 80)), *(Text(format_value(run.config.get(key))) for run in some))
@@ -141,7 +153,10 @@ def _table(runs: Sequence[ComparedRun], some: Sequence[ComparedRun]) -> Table:
 
 
 def _write_csv(runs: Sequence[ComparedRun], path: Path) -> None:
-    """Writes a row for each run with what the tables show, with all digits; StorageError if that fails."""
+    """Writes one CSV row for each run. A row has the content of the tables, with all digits of the numbers.
+
+    Raises StorageError if the file cannot be written.
+    """
     rows = []
     for run in runs:
         row = {"run": str(run.folder), **{key: format_value(run.config.get(key)) for key in _differing_keys(runs)}}
@@ -169,20 +184,20 @@ _SUMMARY_ROWS: dict[str, Callable[[ComparedRun], str]] = {
 
 
 def _differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
-    """The keys whose values differ between runs, in the order of the config."""
+    """Returns the config keys whose values differ between runs, in the order of the config."""
     keys = dict.fromkeys(key for run in runs for key in run.config if key not in IGNORED_KEYS)
     return [key for key in keys if len({format_value(run.config.get(key)) for run in runs}) > 1]
 
 
 def _result_metrics(runs: Sequence[ComparedRun]) -> list[str]:
-    """The metrics to show: first those of which one value is better than another, then losses and speed."""
+    """Returns the names of the metrics to show: first metrics that can rank runs, then losses and speed."""
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     ranking = [name for name in names if better_direction(name)]
     return [*ranking, *(name for name in names if name.startswith("loss/") or name == "images_per_second")]
 
 
 def _best(name: str, values: Sequence[float | None]) -> float | None:
-    """The best value of a metric; None if it has no better direction or fewer than two runs have it."""
+    """Returns the best value of a metric, or None if the metric cannot rank runs or fewer than two values are known."""
     known = [value for value in values if value is not None]
     if not better_direction(name) or len(known) < 2:
         return None
@@ -190,7 +205,11 @@ def _best(name: str, values: Sequence[float | None]) -> float | None:
 
 
 def _basis_differences(runs: Sequence[ComparedRun], name: str, *, evaluated: bool = False) -> list[str]:
-    """In what the data differ on which the runs' values of this metric were measured; then none is called the best."""
+    """Returns descriptions of how the measurements of this metric differ between runs, for example in their data.
+
+    If the list is not empty, the values cannot be compared and none of them is shown as the best. With `evaluated`,
+    the values of `gan-eval` are checked instead of those measured in training.
+    """
     some = [run for run in runs if name in (run.evaluated if evaluated else run.metrics)]
     if not better_direction(name) or len(some) < 2:
         return []
@@ -206,7 +225,7 @@ def _evaluated_basis(run: ComparedRun) -> dict[str, Any] | None:
 
 
 def _incomparable_lines(runs: Sequence[ComparedRun]) -> list[str]:
-    """A line for each reason why metrics of these runs cannot be compared."""
+    """Returns one line for each reason why some metrics of these runs cannot be compared."""
     lines = []
     for title, names, evaluated in (
         ("not compared", _result_metrics(runs), False),
@@ -226,6 +245,6 @@ def _value_cell(value: float, text: str, best: float | None) -> Text:
 
 
 def _with_interval(metric: MetricResult) -> str:
-    """The value and its 95 % interval, as `3.21 (3.1 to 3.4)`."""
+    """Returns the value and, if it is known, the 95 % interval of a metric, for example `3.21 (3.1 to 3.4)`."""
     low_high = "" if metric.interval is None else " ({:.4g} to {:.4g})".format(*metric.interval)
     return f"{metric.value:.4g}{low_high}"

@@ -1,4 +1,4 @@
-"""The results of a sweep so far: its leaderboard and report, written again after each job."""
+"""Writes the leaderboard and the report of a sweep, again after each job."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _writing = threading.Lock()
 
 
 def write_leaderboard(this: Sweep) -> dict[str, Any]:
-    """Writes the leaderboard of the outcomes so far, and the report; returns the leaderboard.
+    """Writes the leaderboard and the report of the outcomes so far, and returns the leaderboard.
 
-    An error in writing, such as a full disk, is a warning: it does not end the sweep.
+    If they cannot be written, for example because the disk is full, prints a warning and raises no error.
     """
     folder = this.settings.folder
     with _writing:
@@ -35,5 +35,5 @@ def write_leaderboard(this: Sweep) -> dict[str, Any]:
 
 
 def trial_outcomes(folder: Path) -> list[dict[str, Any]]:
-    """The outcomes of a search's trials, whose number is not known beforehand."""
+    """Returns the outcomes of the trials found in the folder of a search, whose jobs are not known in advance."""
     return [each for each in map(read_outcome, last_attempts(folder)) if each is not None]

@@ -1,7 +1,7 @@
-"""A sweep whose jobs are started by a launcher or sweeper of Hydra's: joblib, submitit, Optuna.
+"""Runs a sweep whose jobs are started by a Hydra launcher or sweeper, such as joblib, submitit or Optuna.
 
-Each job is still a process of its own, for which the launcher's process waits. It returns the metric that ranks the
-job, as the objective of a sweeper.
+Each job runs in a separate process. The launcher's process waits for the job and returns the metric that ranks the
+job. A sweeper such as Optuna uses that metric as its objective.
 """
 
 from __future__ import annotations
@@ -37,21 +37,29 @@ _sweep_processes: ContextVar[JobProcesses | None] = ContextVar("sweep_processes"
 
 
 class SweepStopped(BaseException):
-    """The sweep received a signal and its running job has saved. A BaseException: Hydra would handle an Exception."""
+    """The sweep received a signal, and this process runs no job any more. The argument is the number of the signal.
+
+    The class is a BaseException because Hydra would handle an Exception itself.
+    """
 
 
 @dataclass(frozen=True)
 class HydraJob:
-    """Hydra's task function. A launcher may send it to another process, so it holds only plain data.
+    """The function that Hydra calls for each job.
 
-    `process` is the id of the process that runs Hydra's loop.
+    `process` is the id of the process that runs Hydra's loop. The object holds only plain data, because a launcher may
+    send it to another process.
     """
 
     sweep: Sweep
     process: int
 
     def __call__(self, config: DictConfig) -> float | None:
-        """Runs the job of these values unless it is finished; returns the objective, None where there is none."""
+        """Runs the job with the overrides of this Hydra job, unless that job is finished, and returns its objective.
+
+        Returns None if the objective is not known or the sweep was stopped. Raises SweepStopped after a signal if this
+        process runs Hydra's loop.
+        """
         stop_file = self.sweep.settings.folder / STOP_FILE
         main = _sweep_processes.get()
         if main is not None and main.received is not None:  # between two jobs
@@ -71,9 +79,10 @@ class HydraJob:
         return objective_value(outcome, self.sweep.settings.ranked_by)
 
     def _job(self, lines: Sequence[str], number: int) -> Job:
-        """Finds the planned job with these overrides; in a search, the earlier trial with these values, or a new one.
+        """Returns the planned job with these overrides.
 
-        `number` is Hydra's for this job, which counts in its own order.
+        In a search no jobs are planned: returns the earlier trial with the same values, or else a new trial. `number`
+        is Hydra's number for this job. A new trial gets that number, or the next one that is unused.
         """
         given = _values_of(lines)
         for job in self.sweep.jobs:
@@ -90,7 +99,7 @@ class HydraJob:
 
 
 def _create_trial_folder(folder: Path) -> bool:
-    """Creates a trial's folder; returns False if it exists, perhaps created by another process just now."""
+    """Creates a trial's folder. Returns False if the folder exists; another process may have just created it."""
     try:
         folder.mkdir()
     except FileExistsError:
@@ -100,9 +109,9 @@ def _create_trial_folder(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _share_signals(stop_file: Path, processes: JobProcesses) -> Iterator[None]:
-    """Passes a signal that one of the launcher's processes receives to all of them, while the context is active.
+    """While the context is active, passes a signal received by one process of the launcher to all its processes.
 
-    They share it through `stop_file`, which holds the signal's number.
+    The processes share the signal through `stop_file`, which holds the signal's number.
     """
     finished = threading.Event()
 
@@ -124,13 +133,13 @@ def _share_signals(stop_file: Path, processes: JobProcesses) -> Iterator[None]:
 
 
 def _write_signal(stop_file: Path, number: int) -> None:
-    """Writes the number of the signal, unless one is there already."""
+    """Writes the signal's number to the file, unless the file exists already."""
     if not stop_file.exists():
         stop_file.write_text(str(number))
 
 
 def _read_signal(stop_file: Path) -> int | None:
-    """Reads the number of the signal; None if there is none, or it is being written at this moment."""
+    """Returns the signal's number from the file, or None if the file does not exist or is not completely written."""
     try:
         return int(stop_file.read_text())
     except (OSError, ValueError):
@@ -138,12 +147,16 @@ def _read_signal(stop_file: Path) -> int | None:
 
 
 def _values_of(lines: Iterable[str]) -> dict[str, Any]:
-    """Parses overrides to the value of each key, so that two spellings of one value are equal."""
+    """Returns the parsed value of each key in the overrides, so that two spellings of one value become equal."""
     return {override.key_or_group: override.value() for override in map(read_override, lines)}
 
 
 def objective_value(outcome: dict[str, Any], ranked_by: tuple[str, ...]) -> float | None:
-    """Returns the metric that ranks a job: the worst value if its training failed, None if it is not known."""
+    """Returns the value of the metric that ranks a job.
+
+    If the training failed (diverged or collapsed), returns infinity with the sign that means the worst value. Returns
+    None if the job is not done or has none of the metrics.
+    """
     if outcome["status"] in FAILED_TRAINING:
         return float("-inf" if better_direction(ranked_by[0]) == "higher" else "inf")
     if outcome["status"] != "done":
@@ -153,9 +166,9 @@ def objective_value(outcome: dict[str, Any], ranked_by: tuple[str, ...]) -> floa
 
 
 def run_through_hydra(this: Sweep, processes: JobProcesses) -> None:
-    """Runs the sweep by Hydra's own loop; UsageError for what Hydra, or a plugin of it, refuses.
+    """Runs the sweep by Hydra's own loop. A signal that this process receives is stored in `processes`.
 
-    A signal that Hydra's loop receives is stored in `processes`.
+    Raises UsageError if Hydra or one of its plugins raises an error and no signal was received.
     """
     folder = this.settings.folder
     (folder / STOP_FILE).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Runs one job of a sweep in a process of its own and records its outcome.
+"""Runs one job of a sweep in a separate process and records its outcome.
 
-Each job has its own process, because a crash, an exit or a kill must end that job alone. The job's side of it is
-`sweep_job.py`.
+Each job has its own process, because a crash, an exit or a kill must end only that job. The code that runs inside this
+process is `sweep_job.py`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from gan_cli.storage.run_folder import JOB_OUTCOME, lock, write_json
 from gan_cli.storage.symlinks import SymlinkError
 from gan_cli.sweeps.outcomes import Job, Settings, build_outcome, classify_exit, load_outcome, next_folder
 
-JOB_MODULE = "gan_cli.cli.sweep_job"  # started by name: it imports the command line, which imports this
+JOB_MODULE = "gan_cli.cli.sweep_job"  # started by name, because an import would be circular
 SAVE_TIMEOUT = 60.0  # seconds that a job may take to save after its sweep was killed
 _printing = threading.Lock()
 
 
 class JobProcesses:
-    """The running jobs. While entered, it forwards signals to them: the first one unchanged, so that they save.
+    """The processes of the running jobs. While the context is active, signals to this process are forwarded to them.
 
-    A second signal kills them. `received` is the first signal, None if there was none.
+    At the first signal the jobs save a checkpoint and stop; a second signal kills them. `received` is the number of the
+    first signal, or None if there was none.
     """
 
     FORWARDED = (*STOP_SIGNALS, *HANGUP)
@@ -57,14 +58,14 @@ class JobProcesses:
         """Forwards signals to this process while the context is active."""
         self._running[process.pid] = process
         try:
-            if self.received is not None:  # while it was being started
+            if self.received is not None:  # a signal came while the process was being started
                 self._stop(process)
             yield
         finally:
             self._running.pop(process.pid, None)
 
     def forward(self, number: int, frame: FrameType | None = None) -> None:
-        """Signals every running job: to save and stop the first time, killed the second time."""
+        """Handles a signal: the first one tells every running job to save and stop, a later one kills the jobs."""
         again, self.received = self.received is not None, self.received or number
         for process in list(self._running.values()):
             if again:
@@ -73,7 +74,10 @@ class JobProcesses:
                 self._stop(process)
 
     def _stop(self, process: subprocess.Popen[str]) -> None:
-        """Sends the signal once: a second one would end the job without saving. HUP becomes TERM for a job."""
+        """Sends the received signal to the process, at most once, because a second one would end it without saving.
+
+        Sends SIGTERM instead of SIGHUP.
+        """
         once = object()
         if self._signalled.setdefault(process.pid, once) is once:
             assert self.received is not None
@@ -84,7 +88,7 @@ class JobProcesses:
 
 
 def run_job(job: Job, settings: Settings, processes: JobProcesses) -> dict[str, Any]:
-    """Starts, resumes or retries the job, depending on its last status; returns and writes its new outcome."""
+    """Starts, resumes or retries the job, depending on its last status. Writes its new outcome and returns it."""
     before = load_outcome(job, settings)
     folder, resumed = next_folder(job, settings, before)
     if resumed:
@@ -104,7 +108,7 @@ def run_job(job: Job, settings: Settings, processes: JobProcesses) -> dict[str, 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / JOB_OUTCOME, outcome)
-    except OSError as error:  # a full disk ends no sweep: the run's own record has how it ended
+    except OSError as error:  # for example a full disk; the sweep goes on, because the run's record also has the status
         print_line(f"warning: {folder / JOB_OUTCOME}: cannot be written ({error.strerror}); going on")
     return outcome
 
@@ -117,29 +121,35 @@ def _arguments_to_start(job: Job, settings: Settings) -> list[str]:
 
 
 def _arguments_to_resume(job: Job, folder: Path) -> list[str]:
-    """Everything else is in the run's checkpoint; plugins must be known before that is read."""
+    """Returns `resume=` and the overrides for plugins, which must be loaded before the run's checkpoint is read.
+
+    The checkpoint holds all other settings.
+    """
     return [f"resume={folder.absolute()}", *(each for each in job.overrides if each.startswith("plugins="))]
 
 
 def _wait_until_free(folder: Path) -> None:
-    """Waits until the process that still holds this run, whose sweep was killed, has saved; at most SAVE_TIMEOUT."""
+    """Waits until no process holds the lock of this run's folder, but at most SAVE_TIMEOUT seconds.
+
+    A job whose sweep was killed may still be saving its checkpoint.
+    """
     until = time.monotonic() + SAVE_TIMEOUT
     while time.monotonic() < until:
         try:
             lock(folder).close()
             return
-        except SymlinkError:  # the job itself reports it
+        except SymlinkError:  # the job will report this error
             return
         except StorageError:
             time.sleep(0.1)
 
 
 def _run_process(request: dict[str, Any], processes: JobProcesses, prefix: str | None) -> tuple[int, str]:
-    """Runs a job's process to its end; returns its exit code and what it wrote to standard error.
+    """Runs a job's process to its end. Returns its exit code and the text that it wrote to standard error.
 
-    With a prefix, that stands before each line that the job prints. The process is in a session of its own, so that a
-    Ctrl-C reaches it through us and once. We keep its standard input open: when that ends, because we ended, the job
-    stops as well.
+    If `prefix` is not None, it is printed before each output line of the job. The job runs in its own session, so that
+    Ctrl-C reaches it only once, forwarded by this process. Its standard input stays open: if this process ends, the
+    input ends too, and the job then stops itself.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(
@@ -153,7 +163,7 @@ def _run_process(request: dict[str, Any], processes: JobProcesses, prefix: str |
         )
         with processes.tracking(process):
             assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):  # it ended before it read: its exit code says why
+            with contextlib.suppress(BrokenPipeError):  # the job ended before it read; its exit code says why
                 process.stdin.write(json.dumps(request) + "\n")
                 process.stdin.flush()
             printer = threading.Thread(target=_print_lines, args=(process.stdout, prefix), daemon=True)
@@ -161,7 +171,7 @@ def _run_process(request: dict[str, Any], processes: JobProcesses, prefix: str |
                 printer.start()
             code = process.wait()
         if prefix is not None:
-            printer.join(timeout=5)  # longer only if a process that it left behind holds the other end
+            printer.join(timeout=5)  # a process that the job left behind may keep the pipe open
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
         errors.seek(0)
@@ -171,13 +181,13 @@ def _run_process(request: dict[str, Any], processes: JobProcesses, prefix: str |
 
 
 def _print_lines(stream: IO[str] | None, prefix: str) -> None:
-    """Prints each line of a job's output, behind the prefix."""
+    """Prints each line of a job's output with the prefix before it."""
     with contextlib.suppress(OSError, ValueError), stream or contextlib.nullcontext():
         for line in stream or ():
             print_line(prefix + line.rstrip("\n"))
 
 
 def print_line(line: str) -> None:
-    """Prints a whole line, also when several threads print at the same time."""
+    """Prints a line; a lock keeps lines of several threads from being mixed."""
     with _printing:
         print(line, flush=True)

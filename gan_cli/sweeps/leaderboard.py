@@ -1,4 +1,7 @@
-"""A sweep's leaderboard: a row for each config, the best first, from the outcomes of its jobs. Imports no torch."""
+"""Builds a sweep's leaderboard from the outcomes of its jobs: one row for each config, the best first.
+
+Jobs that differ only in the seed share a row. Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,16 @@ from gan_cli.runs.comparability import (
 )
 from gan_cli.sweeps.outcomes import FAILED_TRAINING
 
-MODES_COVERED, MODE_BALANCE = "modes/covered", "modes/reverse_kl"  # the second ranks configs that cover as many modes
-# 97.5 % quantiles of Student's t, of 1 to 9 degrees of freedom.
+# If configs cover equally many modes, MODE_BALANCE ranks them.
+MODES_COVERED, MODE_BALANCE = "modes/covered", "modes/reverse_kl"
+# 97.5 % quantiles of Student's t distribution with 1 to 9 degrees of freedom.
 STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
 
 
 def student(degrees: int) -> float:
-    """The 97.5 % quantile of Student's t with so many degrees of freedom, at least 1.
+    """Returns the 97.5 % quantile of Student's t distribution with `degrees` degrees of freedom, at least 1.
 
-    Beyond the table by Abramowitz and Stegun 26.7.5, with an error below 0.0001.
+    Above 9 degrees of freedom, uses formula 26.7.5 of Abramowitz and Stegun, whose error is below 0.0001.
     """
     if degrees <= len(STUDENT):
         return STUDENT[degrees - 1]
@@ -41,7 +45,10 @@ def student(degrees: int) -> float:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float | None, tuple[float, float] | None]:
-    """The mean and its 95 % interval by Student's t; the interval is None for one value, both are None for none."""
+    """Returns the mean of the values and its 95 % confidence interval (low, high) by Student's t distribution.
+
+    The interval is None if there is only one value. Mean and interval are None if there are no values.
+    """
     if not values:
         return None, None
     mean = fmean(values)
@@ -52,10 +59,10 @@ def mean_interval(values: Sequence[float]) -> tuple[float | None, tuple[float, f
 
 
 def build_board(command: str, ranked_by: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Builds the content of `leaderboard.json`, ranked by the first metric of `ranked_by` that a job has.
+    """Returns the content of `leaderboard.json`. The first metric of `ranked_by` that any job has ranks the rows.
 
-    If jobs were measured on different data, sizes or features, the rows are not ranked but grouped by these, and
-    `unranked` says why.
+    If jobs were measured on different data, image sizes or features, their values cannot be compared. Then rows that
+    can be compared stand together, and the text `unranked` says why there is no overall ranking.
     """
     metric = next((name for name in (_metric_in(wanted, outcomes) for wanted in ranked_by) if name is not None), None)
     grouped: dict[str, list[dict[str, Any]]] = {}
@@ -82,9 +89,10 @@ def _metric_in(wanted: str, outcomes: Sequence[dict[str, Any]]) -> str | None:
 
 
 def _bases(outcomes: Sequence[dict[str, Any]], metric: str | None) -> dict[int, dict[str, Any]]:
-    """What the metric of each finished job was measured on, by the job's number.
+    """Returns, for the number of each finished job that has the metric, what the metric was measured on.
 
-    If one job has no record of it, that of all jobs is taken from their configs.
+    An entry holds, for example, the data and the feature extractor. If one of these jobs has no such record, the
+    entries of all jobs are taken from their configs instead.
     """
     if metric is None:
         return {}
@@ -101,14 +109,17 @@ def _bases(outcomes: Sequence[dict[str, Any]], metric: str | None) -> dict[int, 
 
 
 def _basis_rank(jobs: list[dict[str, Any]], bases: dict[int, dict[str, Any]]) -> int:
-    """Sort key that groups rows which can be compared, in the order of their first jobs; rows without metric last."""
+    """Returns a number that is equal for rows whose values can be compared with each other, for use as a sort key.
+
+    Such groups of rows are sorted by their first job in `bases`. Rows without a value of the metric come last.
+    """
     kinds = [json.dumps(basis, sort_keys=True) for basis in bases.values()]
     own = [json.dumps(bases[job["job"]], sort_keys=True) for job in jobs if job["job"] in bases]
     return kinds.index(own[0]) if own else len(kinds)
 
 
 def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
-    """The row of one config, from the outcomes of its jobs, which differ in their seeds."""
+    """Returns the row of one config. `jobs` are the outcomes of its jobs, which differ only in the seed."""
     done = [job for job in jobs if job["status"] == "done"]
     measured = [job for job in done if metric in job["figures"]]
     mean, interval = mean_interval([job["figures"][metric] for job in measured])
@@ -123,7 +134,7 @@ def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
         "seeds": [job["seed"] for job in jobs],
         "values": [
             job["figures"].get(metric) if job["status"] == "done" else None for job in jobs
-        ],  # one for each of `seeds`
+        ],  # one value for each entry of `seeds`
         "mean": mean,
         "interval": list(interval) if interval is not None else None,
         "seconds": round(fmean(job["seconds"] for job in timed), 1) if timed else None,
@@ -137,9 +148,10 @@ def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
 
 
 def _rank(jobs: list[dict[str, Any]], metric: str | None) -> tuple[Any, ...]:
-    """Sort key of a row: complete rows first, then rows with a missing run, then rows with a failed training.
+    """Returns the sort key of a row; the better mean comes first among rows of the same kind.
 
-    Otherwise a row would gain by a run that failed: only the better ones would be in its mean.
+    The kinds are, in this order: complete rows, rows with a missing run, rows with a failed training, and rows without
+    a value. The mean leaves out failed runs. Without the kinds, rows with failed runs would therefore rank too high.
     """
     done = [job["figures"] for job in jobs if job["status"] == "done"]
     values = [metrics[metric] for metrics in done if metric in metrics]

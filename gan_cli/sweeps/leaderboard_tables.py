@@ -1,4 +1,4 @@
-"""Shows a leaderboard: as `leaderboard.json`, `.csv` and `.md`, and as a table on the console. Imports no torch."""
+"""Writes a leaderboard as `leaderboard.json`, `.csv` and `.md`, and prints it as a table. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gan_cli.config.schema import format_value
 from gan_cli.errors import one_line
 from gan_cli.storage.run_folder import LEADERBOARD, write_text
 
-NAME = LEADERBOARD.removesuffix(".json")  # .json, .csv, .md
+NAME = LEADERBOARD.removesuffix(".json")  # of the files .json, .csv and .md
 NO_RANKING = (
     "not ranked: no metric was computed; choose one by evaluation.metrics=[frechet] or evaluation.best=..., which need"
     " at least 20 samples"
@@ -25,14 +25,14 @@ NO_RANKING = (
 
 
 def write_board(folder: Path, board: dict[str, Any]) -> None:
-    """Writes `leaderboard.json`, `.csv` and `.md`, each replaced as a whole."""
+    """Writes `leaderboard.json`, `.csv` and `.md` to the folder. Each file replaces the old one in a single step."""
     texts = {"json": json.dumps(board, indent=2) + "\n", "csv": _csv(board), "md": _markdown(folder, board)}
     for suffix, text in texts.items():
         write_text(folder / f"{NAME}.{suffix}", text)
 
 
 def _measured_count(row: dict[str, Any]) -> int:
-    """The number of jobs in the row that have a value of the metric."""
+    """Returns the number of jobs in the row that have a value of the metric."""
     return sum(value is not None for value in row["values"])
 
 
@@ -113,7 +113,7 @@ def _rank_cell(board: dict[str, Any], rank: int, row: dict[str, Any]) -> str:
 
 
 def ranking(board: dict[str, Any]) -> str:
-    """A line that says by which metric the rows are ranked, or why they are not."""
+    """Returns one line that says which metric ranks the rows, or why the rows are not ranked."""
     if board["metric"] is None:
         return NO_RANKING
     if board["unranked"]:
@@ -122,7 +122,10 @@ def ranking(board: dict[str, Any]) -> str:
 
 
 def best_of(board: dict[str, Any]) -> str | None:
-    """The command that repeats the best run of the best row; unprintable characters become `?`. None if not ranked."""
+    """Returns the command that repeats the best run of the first row that has a mean.
+
+    Unprintable characters in the command become `?`. Returns None if the rows are not ranked or none has a mean.
+    """
     if board["unranked"]:
         return None
     found = next((str(row["repeat"]) for row in board["rows"] if row["mean"] is not None), None)
@@ -158,7 +161,7 @@ def _markdown_cell(text: object) -> str:
 
 
 def print_board(folder: Path, board: dict[str, Any]) -> None:
-    """Prints the table, each failed job with its reason, and the command that repeats the best run."""
+    """Prints the table, a line for each job that did not finish, and the command that repeats the best run."""
     table = Table(title=Text(str(folder)), title_justify="left")
     for column in ("", "varied", board["metric"] or "metric", "95 %", "seconds", "runs"):
         table.add_column(Text(column), overflow="fold")

@@ -1,4 +1,7 @@
-"""A sweep's jobs, and the outcome of each: from its `outcome.json`, or else from its run folder. Imports no torch."""
+"""The jobs of a sweep and their outcomes. Imports no torch.
+
+The outcome of a job is read from its `outcome.json`. If that file is missing, it is derived from the job's run folder.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,16 @@ from gan_cli.storage.run_folder import CHECKPOINTS, JOB_OUTCOME, read_record
 
 REFUSED_CODES = (2, 3, 5)  # exit codes of a run that did not begin
 FAILED_TRAINING = ("diverged", "collapsed")
-FINAL = ("done", *FAILED_TRAINING)  # statuses that would be the same if the job were run again
-RESUMABLE = ("stopped", "killed")  # statuses of jobs that go on from their last checkpoint
+FINAL = ("done", *FAILED_TRAINING)  # statuses of jobs that are not run again, because the result would be the same
+RESUMABLE = ("stopped", "killed")  # statuses of jobs that can continue from their last checkpoint
 
 
 @dataclass(frozen=True)
 class Job:
     """One job of a sweep.
 
-    `key` is a hash of its whole config, `config` the values of the keys that vary, `overrides` the command-line words.
+    `number` names the job's folder. `key` is a hash of the job's settings. `config` holds the values of the keys that
+    vary in the sweep. `overrides` holds the command-line overrides of the job.
     """
 
     number: int
@@ -37,17 +41,18 @@ class Job:
 
     @property
     def varied(self) -> str:
-        """The overrides of the keys that vary, as typed, in one line."""
+        """The overrides of the keys that vary, as the user typed them, joined in one line."""
         typed = {override.partition("=")[0]: override for override in self.overrides}
         return " ".join(typed.get(key, key) for key in self.config)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all jobs of a sweep share.
+    """The settings that all jobs of a sweep share.
 
-    `flags` are command-line flags for each job. `ranked_by` are names of metrics; the first that a job has ranks it.
-    `threads` is the number for each job, None to let each job choose.
+    `folder` is the sweep's folder. `flags` are command-line flags that each job gets. `ranked_by` names metrics in
+    order of preference. `parallel` is True if several jobs run at a time. `threads` is the number of CPU threads of
+    each job, or None to let each job choose.
     """
 
     folder: Path
@@ -58,7 +63,10 @@ class Settings:
 
 
 def next_folder(job: Job, settings: Settings, before: dict[str, Any]) -> tuple[Path, bool]:
-    """Returns the folder for the job's next run, and whether to resume the run in that folder."""
+    """Returns the folder for the job's next run, and True if the run in that folder is to be resumed.
+
+    `before` is the job's last outcome.
+    """
     if before["folder"] is None:
         return settings.folder / str(job.number), False
     folder = settings.folder / before["folder"]
@@ -68,9 +76,10 @@ def next_folder(job: Job, settings: Settings, before: dict[str, Any]) -> tuple[P
 
 
 def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tuple[str, str]:
-    """Returns a job's status and the reason for it, from its exit code, its standard error and its run's record.
+    """Returns a job's status and the reason for that status, which is empty if the job is done.
 
-    `stopping`: the sweep received a signal and forwarded it to the job.
+    `code` is the exit code of the job's process, negative if a signal killed it. `errors` is the text of its standard
+    error. `folder` is its run folder. `stopping` is True if the sweep received a signal and forwarded it to the job.
     """
     lines = [line for line in errors.splitlines() if line.strip()]
     last = one_line(lines[-1], 300) if lines else ""
@@ -98,12 +107,13 @@ def _signal_name(number: int) -> str:
 
 
 def load_outcome(job: Job, settings: Settings) -> dict[str, Any]:
-    """Returns the outcome of the job's last attempt; of one that left no `outcome.json`, from its run's record.
+    """Returns the outcome of the job's last attempt.
 
-    The status is "not run" if there was no attempt.
+    If the attempt left no `outcome.json`, the outcome is built from the record in its run folder. If there was no
+    attempt, the status is "not run".
     """
     folder = last_attempt(settings.folder, job.number)
-    if folder is None or (folder.name == str(job.number) and not any(folder.iterdir())):  # only its number is reserved
+    if folder is None or (folder.name == str(job.number) and not any(folder.iterdir())):  # the job has not begun
         return build_outcome(job, settings, None, "not run", "")
     recorded = read_outcome(folder)
     if recorded is not None:
@@ -115,7 +125,10 @@ def load_outcome(job: Job, settings: Settings) -> dict[str, Any]:
 
 
 def last_attempt(sweep: Path, number: int) -> Path | None:
-    """Returns the folder of a job's last attempt: `3`, `3-2`, `3-3` ...; None if it never began."""
+    """Returns the folder of a job's last attempt, or None if the job has no folder.
+
+    The folders of the attempts of job 3 are named `3`, `3-2`, `3-3` and so on.
+    """
     found, again = sweep / str(number), 2
     if not found.is_dir():
         return None
@@ -125,13 +138,16 @@ def last_attempt(sweep: Path, number: int) -> Path | None:
 
 
 def last_attempts(sweep: Path) -> list[Path]:
-    """Returns the folder of each job's last attempt, by the number of the job."""
+    """Returns the folder of each job's last attempt, sorted by the number of the job."""
     numbers = sorted(int(path.name) for path in sweep.iterdir() if path.name.isdecimal())
     return [path for path in (last_attempt(sweep, number) for number in numbers) if path is not None]
 
 
 def read_outcome(folder: Path) -> dict[str, Any] | None:
-    """Reads a job's `outcome.json`, with everything of the wrong type left out; None if it is missing or damaged."""
+    """Returns the content of a job's `outcome.json`, or None if the file is missing or a main entry has a wrong type.
+
+    Metrics and config values of a wrong type are left out. Job number and attempt are taken from the folder's name.
+    """
     try:
         data = json.loads((folder / JOB_OUTCOME).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -146,7 +162,7 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
     texts = {key: one_line(data[key], 300) for key in ("status", "reason", "varied")}
     findings = [one_line(name, 60) for name in data["findings"]]
     number, _, attempt = folder.name.partition("-")
-    from_folder = {"job": int(number), "try": int(attempt or 1), "folder": folder.name}  # the folder's name decides
+    from_folder = {"job": int(number), "try": int(attempt or 1), "folder": folder.name}  # replaces the file's entries
     return data | texts | from_folder | {
         "figures": metrics, "findings": findings, "seconds": _seconds(data.get("seconds")),
         "key": one_line(data.get("key"), 100), "config": config, "seed": seed if type(seed) is int else None,
@@ -160,7 +176,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_plain(value: Any, depth: int = 4) -> bool:
-    """Whether a key of the command line can be set to this: a number, text, None, or a list or dict of such."""
+    """Returns True if the value is a number, text, bool or None, or a list or dict of such values up to 4 levels."""
     if isinstance(value, list | dict):
         inner = value.values() if isinstance(value, dict) else value
         return depth > 0 and all(_is_plain(each, depth - 1) for each in inner)
@@ -168,11 +184,11 @@ def _is_plain(value: Any, depth: int = 4) -> bool:
 
 
 def build_outcome(job: Job, settings: Settings, folder: Path | None, status: str, reason: str) -> dict[str, Any]:
-    """Builds the content of `outcome.json`."""
+    """Returns the content of `outcome.json` for a job. `folder` is its run folder, None if the job was not run."""
     record = {} if folder is None else read_record(folder)
     threads = record.get("threads")
     given = any(override.startswith("threads=") for override in job.overrides)
-    exactly = [f"threads={threads}"] if isinstance(threads, int) and not given else []  # results depend on it
+    exactly = [f"threads={threads}"] if isinstance(threads, int) and not given else []  # it affects results
     ended = record.get("ended")
     return {
         "job": job.number,
@@ -195,19 +211,22 @@ def build_outcome(job: Job, settings: Settings, folder: Path | None, status: str
 
 
 def _exit_code(status: str) -> int:
-    """The exit code to report for a job whose process left none."""
+    """Returns the exit code that belongs to a status, for a job whose process left no exit code."""
     if status in ("done", "not run"):
         return 0
     return 4 if status in FAILED_TRAINING else 130 if status == "stopped" else 1
 
 
 def _measured_on(value: Any) -> dict[str, Any]:
-    """The value if it has the right shape, else an empty dict: old runs have none, and people edit files."""
+    """Returns the value if it is a dict of dicts, else an empty dict.
+
+    Old runs have no such entry, and users may have edited the file.
+    """
     return value if isinstance(value, dict) and all(isinstance(part, dict) for part in value.values()) else {}
 
 
 def _ended(folder: Path) -> str | None:
-    """The status that the run recorded at its end; None if it recorded none."""
+    """Returns the status that the run recorded when it ended, or None if it recorded none."""
     ended = read_record(folder).get("ended")
     return str(ended.get("status")) if isinstance(ended, dict) else None
 
@@ -217,5 +236,5 @@ def _seconds(value: Any) -> float:
 
 
 def _findings(folder: Path) -> list[str]:
-    """Names of the health findings in a run's lines of metrics, in order, each once."""
+    """Returns the names of the health findings in the run's metrics, without repeats, in order of appearance."""
     return list(dict.fromkeys(name for line in read_metrics(folder) for name in line.get("findings", ())))

@@ -1,4 +1,4 @@
-"""Plans a sweep before its first job: its jobs and the metric that ranks them."""
+"""Plans a sweep before its first job: finds the jobs, and the metric that ranks the results."""
 
 from __future__ import annotations
 
@@ -26,18 +26,23 @@ from gan_cli.sweeps.outcomes import Job, Settings
 
 SWEEP_ONLY_KEYS = ("jobs", "fresh")  # not passed on to the jobs
 KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", *SWEEP_ONLY_KEYS)  # two jobs that differ only in these are the same
-DEFAULT_RANKING = ("modes/covered", "accuracy/class")  # without a named metric: the first of these that a job has
+# If the user names no metric, the first of these that any job has ranks the results.
+DEFAULT_RANKING = ("modes/covered", "accuracy/class")
 FRECHET = "evaluation.metrics=[frechet]"
-MIN_SAMPLES = 20  # real samples that an evaluation needs: 10 for reference, and 10 others
+MIN_SAMPLES = 20  # an evaluation needs 10 real samples as the reference and 10 other real samples
 
 
 @dataclass(frozen=True)
 class Sweep:
     """A planned sweep.
 
-    `jobs` is empty if a sweeper will choose them. `identity` is equal for two commands that mean the same sweep.
-    `overrides` are the user's for every job, `added` are those that the sweep adds. `hydra` are Hydra's own overrides;
-    if there are any, Hydra's loop starts the jobs. `ranking_note` is printed before the first job.
+    `command` is the command line as typed. The sweep's folder is in `parent`. `fresh` is True if an earlier sweep with
+    the same jobs must not be continued. `parallel_jobs` is the number of jobs that run at a time. `identity` is equal
+    for two commands that mean the same sweep. `jobs` is empty if a sweeper such as Optuna chooses the values.
+
+    `overrides` are the user's overrides for the jobs, and `added` are the overrides that the sweep adds to every job.
+    `hydra` holds the overrides of Hydra's own settings; if there are any, Hydra's loop starts the jobs. `ranking_note`
+    is printed before the first job.
     """
 
     command: str
@@ -54,9 +59,9 @@ class Sweep:
 
 
 def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep:
-    """Plans the sweep of a command; UsageError for mistakes that can be seen before the first job.
+    """Returns the plan of a sweep. Raises UsageError for mistakes that can be found before the first job.
 
-    `overrides` are those of the command, `command` the whole line as it was typed.
+    `planned` is the expanded command line, `overrides` are its overrides, and `command` is the whole line as typed.
     """
     parsed = _check(planned)
     first = parsed[0]
@@ -91,7 +96,7 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
 
 
 def _jobs_of(planned: PlannedSweep, parsed: Sequence[Config], added: tuple[str, ...]) -> dict[str, Job]:
-    """One job for each distinct combination, by its key."""
+    """Returns one job for each distinct combination, as a dict from the job's key to the job."""
     jobs: dict[str, Job] = {}
     for combination, config in zip(planned.combinations, parsed, strict=True):
         typed = _job_overrides(unquote_literals(override) for override in combination.overrides)
@@ -103,7 +108,10 @@ def _jobs_of(planned: PlannedSweep, parsed: Sequence[Config], added: tuple[str, 
 
 
 def _refuse_objective(planned: PlannedSweep, first: Config, metric: str | None, ranked_by: str) -> None:
-    """UsageError if a search has no metric to go by, or one that its trials would measure on different data."""
+    """Raises UsageError if a search has no metric as its objective, or if its trials cannot be compared by the metric.
+
+    Values of the metric cannot be compared if, for example, the search varies the data on which they are measured.
+    """
     moving = [key for key in planned.varied if key_changes_basis(key, ranked_by)]
     if moving:
         raise UsageError(
@@ -115,7 +123,11 @@ def _refuse_objective(planned: PlannedSweep, first: Config, metric: str | None, 
 
 
 def _check(planned: PlannedSweep) -> list[Config]:
-    """Parses every combination; UsageError for a value wrong in itself, or if every combination is refused."""
+    """Returns the parsed config of every combination.
+
+    Raises UsageError if a value has a wrong type or range, if a key does not suit a sweep, or if no combination is
+    valid. If only some combinations are invalid, the sweep starts, and those jobs report their errors.
+    """
     parsed: list[Config] = [schema.parse(Config, combination.data) for combination in planned.combinations]
     first = parsed[0]
     if first.resume is not None:
@@ -138,7 +150,7 @@ def _check(planned: PlannedSweep) -> list[Config]:
         try:
             if config.dataset.name == "folder" and config.dataset.path is not None:
                 check_paths(config.dataset.path)
-            if config.init_from is None:  # else only the job itself knows the networks
+            if config.init_from is None:  # with `init_from`, only the job itself knows the networks
                 validate(_with_implied_metric(config))
         except UsageError as error:
             errors.append(error)
@@ -148,10 +160,11 @@ def _check(planned: PlannedSweep) -> list[Config]:
 
 
 def _added_overrides(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[str, ...]:
-    """Overrides that the sweep adds to every job.
+    """Returns the overrides that the sweep adds to every job.
 
-    The metric that computes a named `evaluation.best`; for images without any metric a Frechet distance to rank by; for
-    a search, that a collapsed trial stops.
+    If the user names no metrics, adds those that compute `evaluation.best`. If the user does not name `evaluation.best`
+    either, adds the Frechet distance if all jobs make images, have no other metric to rank them, and have enough
+    samples. In a search, also adds that a collapsed trial stops, unless the user named that key.
     """
     added = []
     metrics_are_named = any(config.evaluation.metrics for config in parsed)
@@ -171,7 +184,10 @@ def _added_overrides(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[s
 
 
 def _refuse_small(parsed: Sequence[Config]) -> None:
-    """UsageError, before the first job, if every job has too few samples for the metrics that were named."""
+    """Raises UsageError if every job is to compute metrics and has too few real samples for them.
+
+    Metrics that compute a named `evaluation.best` count as well.
+    """
     if all(_with_implied_metric(config).evaluation.metrics and _too_few_samples(config) for config in parsed):
         section = parsed[0].evaluation
         typed, remedy = (
@@ -186,7 +202,10 @@ def _refuse_small(parsed: Sequence[Config]) -> None:
 
 
 def _with_implied_metric(config: Config) -> Config:
-    """The config with the metric that computes its `evaluation.best`, unless metrics are named."""
+    """Returns the config with the metric option that computes `evaluation.best` added.
+
+    Returns the config unchanged if it names metrics or if no option is needed for `evaluation.best`.
+    """
     maker, section = metric_option(config.evaluation.best), config.evaluation
     if maker is None or section.metrics:
         return config
@@ -194,16 +213,19 @@ def _with_implied_metric(config: Config) -> Config:
 
 
 def _needs_metric(config: Config) -> bool:
-    """Whether a job makes images and neither its config nor its data set has a metric to rank it by."""
+    """Returns True if a job generates images and neither its config nor its data set provides a metric to rank it."""
     try:
         images = len(config.sample_shape) == 3
-    except UsageError:  # its job will report it
+    except UsageError:  # the job will report this error
         images = True
     return images and config.selection_metric is None and config.dataset.name not in DATASETS_WITH_MODES
 
 
 def _too_few_samples(config: Config) -> int | None:
-    """The number of real samples, if it is known and too small for the evaluation in `reference.py`; else None."""
+    """Returns the number of real samples if it is too small for an evaluation. Returns None if it is enough or unknown.
+
+    The rule is that of `reference.py`, which uses the test split as well if the data set has one.
+    """
     whole = dataclasses.replace(config.dataset, limit=None)
     samples = recipes.count_samples(whole)
     if samples is None or samples >= MIN_SAMPLES:
@@ -213,7 +235,10 @@ def _too_few_samples(config: Config) -> int | None:
 
 
 def _unranked_note(parsed: Sequence[Config], added: Sequence[str]) -> str:
-    """Says that too few samples are the reason why no metric ranks the runs; empty if that is not so."""
+    """Returns a line saying that the runs are not ranked because there are too few samples.
+
+    Returns an empty text if there are enough samples or if a metric was named or added.
+    """
     counts = (_too_few_samples(config) for config in parsed if _needs_metric(config))
     few = next((count for count in counts if count), None)
     if few is None or added or any(config.selection_metric is not None for config in parsed):
@@ -222,17 +247,23 @@ def _unranked_note(parsed: Sequence[Config], added: Sequence[str]) -> str:
 
 
 def _has_known_classes(config: Config) -> bool:
-    """Whether a run measures a metric by itself: the modes of its data, or the classes that it generates."""
+    """Returns True if a run measures a metric without being asked: the modes covered, or the accuracy of the classes.
+
+    It measures the first if the data set has known modes, and the second if the networks are conditional.
+    """
     return config.dataset.name in DATASETS_WITH_MODES or config.conditioning.name != "none"
 
 
 def _job_overrides(overrides: Any) -> tuple[str, ...]:
-    """The overrides without those for the whole sweep."""
+    """Returns the overrides without those that apply to the whole sweep (`jobs` and `fresh`)."""
     return tuple(override for override in overrides if override.partition("=")[0] not in SWEEP_ONLY_KEYS)
 
 
 def _threads(parallel_jobs: int) -> int | None:
-    """CPU threads for each of so many parallel jobs; None to let the job choose, or if OMP_NUM_THREADS is set."""
+    """Returns the number of CPU threads for each of `parallel_jobs` jobs.
+
+    Returns None, which lets each job choose, if only one job runs at a time or OMP_NUM_THREADS is set.
+    """
     if parallel_jobs == 1 or os.environ.get("OMP_NUM_THREADS", "").strip().isdigit():
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -240,17 +271,22 @@ def _threads(parallel_jobs: int) -> int | None:
 
 
 def _search_identity(own: Sequence[str], hydra: Sequence[str]) -> list[str]:
-    """The overrides in which two commands of the same search agree: not the number of trials, nor where they run."""
+    """Returns the sorted overrides that identify a search.
+
+    Left out are those that may differ between two commands of the same search: the number of trials, the launcher, and
+    where the results are stored.
+    """
     ignored = tuple(f"{key}=" for key in KEYS_OUTSIDE_JOB_IDENTITY)
     ignored += ("hydra.sweeper.n_trials=", "hydra.launcher", "hydra/launcher")
     return sorted(override for override in (*own, *hydra) if not override.startswith(ignored))
 
 
 def _search_defaults(planned: PlannedSweep, metric: str, seed: int) -> tuple[str, ...]:
-    """Overrides for Optuna that the user did not give.
+    """Returns default settings for Optuna that the user did not give; none if the sweeper is not Optuna.
 
-    A seed, so that the same command proposes the same trials again and finished ones are not run again. A failed trial
-    does not end the search. One trial at a time, so that each knows the results of all before it.
+    The direction is that of the metric. A seed makes the same command propose the same trials again, so that finished
+    trials need not run again. A failed trial does not end the search. Trials run one at a time, so that Optuna knows
+    the results of all earlier trials when it proposes the next one.
     """
     given = {override.lstrip("+").partition("=")[0] for override in planned.hydra}
     if "hydra/sweeper=optuna" not in planned.hydra:
@@ -265,5 +301,5 @@ def _search_defaults(planned: PlannedSweep, metric: str, seed: int) -> tuple[str
 
 
 def short_hash(data: Any) -> str:
-    """The first 16 hex digits of the SHA-256 of the data as JSON."""
+    """Returns the first 16 hex digits of the SHA-256 of the data in JSON form."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

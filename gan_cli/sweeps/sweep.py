@@ -1,7 +1,7 @@
-"""`gan-train -m`: runs every combination in a process of its own, several at a time, and writes a leaderboard.
+"""`gan-train -m`: runs each combination of the swept values in a separate process and writes a leaderboard.
 
-The same command again runs only the jobs that are missing. If a launcher or sweeper of Hydra's is named, it starts the
-same jobs instead (`hydra_launcher.py`).
+Several jobs can run at a time. If the same command is given again, only the jobs that are not finished run. If the user
+names a Hydra launcher or sweeper, that one starts the jobs (`hydra_launcher.py`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ from gan_cli.sweeps.sweep_folder import open_sweep, read_sweep
 
 
 def run_sweep(arguments: Sequence[str], command: str) -> int:
-    """Runs the jobs that are not finished; returns 0, the first failed job's exit code, or 128 plus the signal."""
+    """Runs the unfinished jobs of a sweep, writes and prints its leaderboard, and returns the exit code.
+
+    The exit code is 128 plus the signal's number if a signal stopped the sweep, else the code of the first job that
+    failed, else 0.
+    """
     this = plan(compose_sweep("train", arguments), arguments, command)
     print_used_files("train")
     had_output = this.parent.parent.exists()
@@ -54,7 +58,7 @@ def run_sweep(arguments: Sequence[str], command: str) -> int:
 
 
 def _print_plan(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
-    """Prints what the sweep will run, before its first job."""
+    """Prints which jobs the sweep will run and how they are ranked. `begun` is True if the sweep is being continued."""
     folder, count = this.settings.folder, len(this.jobs)
     if this.added:
         print(f"also set: {', '.join(this.added)}")
@@ -87,7 +91,7 @@ def _print_plan(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
 
 
 def _by_the_same_command(this: Sweep) -> Path | None:
-    """Returns the newest other sweep of this name with the same command line; None if there is none."""
+    """Returns the folder of the newest other sweep with the same name and command line, or None if there is none."""
     for folder in sweeps_in(this.parent):
         record = None if folder == this.settings.folder else read_sweep(folder)
         if record is not None and record["command"] == this.command:
@@ -96,7 +100,7 @@ def _by_the_same_command(this: Sweep) -> Path | None:
 
 
 def _varied(jobs: Sequence[Job]) -> list[str]:
-    """The keys that have more than one value among the jobs."""
+    """Returns the keys that have more than one value among the jobs."""
     values: dict[str, set[str]] = {}
     for job in jobs:
         for key, value in job.config.items():
@@ -122,7 +126,10 @@ def _run_all(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> None:
 
 
 def _remove_empty(folder: Path, *, had_output: bool) -> None:
-    """Removes a sweep's folder, and those above it that it alone created, unless they hold anything else."""
+    """Removes a sweep's folder and the parent folders that the sweep created, if they hold nothing else.
+
+    `had_output` is True if the folder of outputs existed before the sweep.
+    """
     created = [folder, folder.parent, *([] if had_output else [folder.parent.parent])]
     with contextlib.suppress(OSError):
         for name in (SWEEP_RECORD, ".lock"):

@@ -1,4 +1,4 @@
-"""A sweep's folder: created or found again, locked while the sweep runs, with its record in `sweep.json`."""
+"""Creates or finds a sweep's folder, locks it while the sweep runs, and keeps the sweep's record in `sweep.json`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from gan_cli.sweeps.plan import Sweep
 
 @contextlib.contextmanager
 def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
-    """Gives the sweep in its folder, locked for this process, and whether it was begun before.
+    """Locks the sweep's folder while the context is active. Yields the sweep with its folder set, and a bool.
 
-    The folder is the newest of its name with the same jobs, or a new one. StorageError if it is in use.
+    The bool is True if the sweep was begun before: the folder is then the newest one with the same name and jobs. Else
+    a new folder is created. Raises StorageError if the folder is in use, UsageError if the system has no file locks.
     """
     require_file_locks()
     this.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +43,7 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
 
 
 def _record_of(this: Sweep) -> dict[str, Any]:
-    """The content of `sweep.json`."""
+    """Returns the content of `sweep.json`."""
     return {
         "gan_cli": __version__,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -55,7 +56,10 @@ def _record_of(this: Sweep) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
-    """Holds a lock on the folder while a sweep is looked up or created in it; waits for other processes."""
+    """Locks the folder while the context is active, and first waits until no other process holds the lock.
+
+    The lock keeps two processes from looking up or creating a sweep at the same time.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         lock_file(descriptor, wait=True)
@@ -65,7 +69,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
 
 def _find_begun(this: Sweep) -> tuple[Path, dict[str, Any]] | None:
-    """The newest folder and record of a sweep with the same identity and jobs; None if there is none."""
+    """Returns the folder and the record of the newest sweep with the same identity and jobs; None if there is none."""
     for folder in sweeps_in(this.parent):
         record = read_sweep(folder)
         keys = {job["key"] for job in record["jobs"]} if record is not None else set()
@@ -75,7 +79,7 @@ def _find_begun(this: Sweep) -> tuple[Path, dict[str, Any]] | None:
 
 
 def read_sweep(folder: Path) -> dict[str, Any] | None:
-    """Reads the record of a sweep; None if it is missing, or not as a sweep writes it."""
+    """Returns identity, command and jobs from a sweep's record; None if the record is missing or damaged."""
     try:
         record = json.loads((folder / SWEEP_RECORD).read_text(encoding="utf-8"))
         jobs = [{"key": str(job["key"]), "number": int(job["number"])} for job in record["jobs"]]
