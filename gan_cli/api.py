@@ -72,7 +72,7 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
         print_used_files("train")
     if resolved.config.dry_run:
         raise UsageError("dry_run=true: trains nothing, it is for gan-train, which prints a summary; leave it out")
-    from gan_cli.launch.launch import Request, launch
+    from gan_cli.launch.start_run import Request, launch
 
     ended = launch(Request(*resolved, command="" if typed is None else shlex.join(["gan-train", *typed])))
     if ended.code == STOPPED_BY_USER:

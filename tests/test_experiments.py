@@ -12,7 +12,7 @@ import torch
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import groups
-from gan_cli.data.datasets.digits import FASHION_MNIST, KMNIST, MNIST
+from gan_cli.data.datasets.mnist_family import FASHION_MNIST, KMNIST, MNIST
 from support.configs import TINY_IMAGES, without
 from support.datasets import write_celeba, write_cifar10, write_cifar100, write_digits, write_stl10, write_svhn
 from support.images import write_class_folders, write_mixed_folder

@@ -121,7 +121,7 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
         print_used_files(command)
         return 0
     if command == "train" and ("-m" in arguments or "--multirun" in arguments):
-        from gan_cli.sweeps.sweep import run_sweep
+        from gan_cli.sweeps.run_sweep import run_sweep
 
         return run_sweep([argument for argument in arguments if argument not in ("-m", "--multirun")], typed)
     rest = _without_config_flag(arguments)
@@ -168,7 +168,7 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     _refuse_processes()
     print_used_files("train")
     with exit_on_interrupt():
-        from gan_cli.launch.launch import Request, launch
+        from gan_cli.launch.start_run import Request, launch
 
     return launch(Request(*read, command=command, folder=folder)).code
 

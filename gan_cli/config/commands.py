@@ -177,6 +177,6 @@ RUNNERS = {
     "sample": "gan_cli.sampling.sample:sample",
     "eval": "gan_cli.evaluation.evaluate:evaluate",
     "export": "gan_cli.export.export:export",
-    "report": "gan_cli.reports.report:report",
+    "report": "gan_cli.reports.write_report:report",
     "compare": "gan_cli.sweeps.compare:compare",
 }

@@ -25,8 +25,8 @@ from gan_cli.image_files.listing import BadImageError, ListedFile
 from gan_cli.image_labels.attributes import VERSION as LABELS_VERSION
 from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.find_labels import adjacent_tables
+from gan_cli.image_labels.folder_classes import Layout
 from gan_cli.image_labels.image_paths import ImageReader, Paths, open_images, split_paths
-from gan_cli.image_labels.layout import Layout
 
 NO_CACHE = "none"
 VERSION = 3  # version of decoding and of the cache format; cache files of another version are not used

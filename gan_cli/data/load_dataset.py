@@ -12,13 +12,13 @@ import torch
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import group_by_class
 from gan_cli.data.dataset import Batches, Dataset
-from gan_cli.data.datasets import digits
+from gan_cli.data.datasets import mnist_family
 from gan_cli.data.datasets.celeba import build_celeba
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, load_cifar
-from gan_cli.data.datasets.digits import load_digits
+from gan_cli.data.datasets.mnist_family import load_digits
 from gan_cli.data.datasets.points import build_grid, build_ring, build_swiss_roll
 from gan_cli.data.datasets.shapes import build_shapes
-from gan_cli.data.datasets.stacked import build_stacked_mnist
+from gan_cli.data.datasets.stacked_mnist import build_stacked_mnist
 from gan_cli.data.datasets.stl10 import load_stl10
 from gan_cli.data.datasets.svhn import load_svhn
 from gan_cli.data.folder import build_folder
@@ -27,7 +27,7 @@ from gan_cli.data.source_description import describe_fit
 from gan_cli.errors import UsageError, one_line
 
 
-def _digits(source: digits.Source) -> Callable[..., Dataset]:
+def _digits(source: mnist_family.Source) -> Callable[..., Dataset]:
     """Returns the function that loads a data set of the MNIST family. Only MNIST has the option `fallback`."""
 
     def load(*, fallback: str = "error", **settings: Any) -> Dataset:
@@ -42,9 +42,9 @@ def _drawn(build: Callable[..., Dataset]) -> Callable[..., Dataset]:
 
 
 BUILDERS: dict[str, Callable[..., Dataset]] = {
-    "mnist": _digits(digits.MNIST),
-    "fashion_mnist": _digits(digits.FASHION_MNIST),
-    "kmnist": _digits(digits.KMNIST),
+    "mnist": _digits(mnist_family.MNIST),
+    "fashion_mnist": _digits(mnist_family.FASHION_MNIST),
+    "kmnist": _digits(mnist_family.KMNIST),
     "stacked_mnist": build_stacked_mnist,
     "cifar10": partial(load_cifar, CIFAR10),
     "cifar100": partial(load_cifar, CIFAR100),

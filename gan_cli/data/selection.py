@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.image_labels.layout import class_indices
+from gan_cli.image_labels.folder_classes import class_indices
 from gan_cli.randomness import generator_for
 
 SEED = 0  # seed of the random subset; it does not depend on the seed of a run

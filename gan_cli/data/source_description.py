@@ -16,7 +16,7 @@ from gan_cli.data.decoding.value_ranges import ValueExtent, ValueRange
 from gan_cli.errors import count_noun, first_few, one_line
 from gan_cli.image_files import own_outputs
 from gan_cli.image_files.listing import ListedFile, Listing
-from gan_cli.image_labels.layout import Layout
+from gan_cli.image_labels.folder_classes import Layout
 
 MOST_SINGLE_CLASSES = 9  # if each image is its own class, more classes than this are reported
 MOST_RECORDED = 10_000  # the most names in one list of the record

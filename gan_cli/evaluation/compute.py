@@ -20,11 +20,11 @@ from torch import Tensor
 from gan_cli.config.metric_names import MetricResult
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics.distances import frechet_distances, kernel_distances
-from gan_cli.evaluation.metrics.extractors import Features
+from gan_cli.evaluation.metrics.feature_extractors import Features
 from gan_cli.evaluation.metrics.inception_score import inception_scores
 from gan_cli.evaluation.metrics.memorization import COPY_QUANTILE, Memorization, detect_memorization
 from gan_cli.evaluation.metrics.mode_coverage import count_labels, count_modes
-from gan_cli.evaluation.metrics.neighbours import neighbour_metrics
+from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_metrics
 from gan_cli.evaluation.metrics.resampling import confidence_interval, half_masks, wilson_interval
 from gan_cli.evaluation.reference import MAX_PAIRWISE_SAMPLES, ProgressCallback, Reference, no_progress
 

@@ -25,7 +25,7 @@ from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
 from gan_cli.evaluation.image_folders import check_folders
 from gan_cli.evaluation.reference import ProgressCallback
 from gan_cli.images import grid
-from gan_cli.reports.report import write_run_report
+from gan_cli.reports.write_report import write_run_report
 from gan_cli.state import checkpoint
 from gan_cli.storage.output_file import check_overwrite, output_file
 from gan_cli.storage.run_folder import CHECKPOINTS

@@ -24,7 +24,7 @@ from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.selection import Selection
 from gan_cli.errors import GanCliError, first_few, one_line
 from gan_cli.evaluation.metrics.duplicates import describe_duplicates
-from gan_cli.evaluation.metrics.extractors import SampleSubset
+from gan_cli.evaluation.metrics.feature_extractors import SampleSubset
 from gan_cli.randomness import generator_for
 
 MIN_SAMPLES = 10

@@ -15,15 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_cli.data.datasets.stacked import DIGITS, unstack_digits
+from gan_cli.data.datasets.stacked_mnist import DIGITS, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
-from gan_cli.evaluation.metrics import extractors
+from gan_cli.evaluation.metrics import feature_extractors
 from gan_cli.evaluation.metrics.chance_level import assess_classifier
 from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, describe_training_time, load_or_train_classifier
 from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
-from gan_cli.evaluation.metrics.extractors import Extractor, Features
-from gan_cli.evaluation.metrics.neighbours import neighbour_radii
+from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
+from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_radii
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData
 from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
 from gan_cli.storage.download import write_atomically
@@ -61,11 +61,11 @@ def build_extractor(name: str, real: RealData, log: LogCallback = no_log) -> Ext
     if real.train_unlimited.samples.ndim == 2:
         if name != "auto":
             raise UsageError(f"extractor={name}: points are compared by their coordinates, leave it out")
-        return extractors.build_point_extractor()
+        return feature_extractors.build_point_extractor()
     if name == "classifier" and not labelled:
         raise UsageError("extractor=classifier: these data have no classes, use random, pixels or inception")
     if name == "pixels":
-        return extractors.build_pixel_extractor()
+        return feature_extractors.build_pixel_extractor()
     if name == "inception":
         from gan_cli.evaluation.metrics.inception_features import build_inception_extractor
 
@@ -73,7 +73,7 @@ def build_extractor(name: str, real: RealData, log: LogCallback = no_log) -> Ext
             log(f"inception: sees {INCEPTION_SEES[real.train_unlimited.samples.shape[1]]}")
         return build_inception_extractor()
     if name == "random" or not labelled:
-        return extractors.build_random_extractor(real.train_unlimited.samples.shape[1])
+        return feature_extractors.build_random_extractor(real.train_unlimited.samples.shape[1])
     return _classifier(real, log)
 
 
@@ -94,8 +94,10 @@ def _classifier(real: RealData, log: LogCallback) -> Extractor:
     assessment = assess_classifier(found.accuracy, labels, attributes)
     log(assessment.summary + (": pictures are compared in random features" if assessment.at_chance else ""))
     if assessment.at_chance:
-        return dataclasses.replace(extractors.build_random_extractor(whole.samples.shape[1]), why=assessment.summary)
-    return extractors.build_classifier_extractor(found, one_of=len(attributes) == 1, stacked=real.stacked)
+        return dataclasses.replace(
+            feature_extractors.build_random_extractor(whole.samples.shape[1]), why=assessment.summary
+        )
+    return feature_extractors.build_classifier_extractor(found, one_of=len(attributes) == 1, stacked=real.stacked)
 
 
 # --- reference ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from gan_cli.image_files.open_reader import open_reader
 from gan_cli.image_files.path_lists import split_names
 from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.find_labels import LABEL_KEYWORDS, find_labels
-from gan_cli.image_labels.layout import Layout, class_indices, layout_of_split, read_layout
+from gan_cli.image_labels.folder_classes import Layout, class_indices, layout_of_split, read_layout
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,7 +21,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.moved_data import resolve_data_paths
 from gan_cli.device import describe_device
 from gan_cli.errors import UsageError, one_line
-from gan_cli.launch.equal_run import typed_keys_first, with_recipe_of_run
+from gan_cli.launch.find_same_run import typed_keys_first, with_recipe_of_run
 from gan_cli.launch.fine_tune import set_by_init_from
 from gan_cli.launch.resume_changes import recorded_changes
 from gan_cli.runs.log import AFTER_STEP, Position, RunLog, read_planned_ends

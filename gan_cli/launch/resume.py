@@ -26,7 +26,7 @@ from gan_cli.errors import UsageError, one_line
 from gan_cli.image_labels.image_paths import Paths, split_paths
 from gan_cli.launch import replay, resume_changes
 from gan_cli.launch.autotune import resolve_threads
-from gan_cli.launch.equal_run import note_on_recipe
+from gan_cli.launch.find_same_run import note_on_recipe
 from gan_cli.launch.replay import log_environment_changes
 from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint

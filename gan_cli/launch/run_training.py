@@ -19,7 +19,7 @@ from gan_cli.errors import CollapsedError, DivergedError, GanCliError, count_nou
 from gan_cli.evaluation.metrics.duplicates import MAX_BYTES_AT_START, describe_duplicates
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import MinibatchDeviations, largest_divisor
-from gan_cli.reports.report import write_run_report
+from gan_cli.reports.write_report import write_run_report
 from gan_cli.runs.comparability import BASIS_KEY
 from gan_cli.runs.log import RunLog
 from gan_cli.runs.pending_work import forget_due

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.errors import GanCliError
-from gan_cli.reports.report import write_sweep_report
+from gan_cli.reports.write_report import write_sweep_report
 from gan_cli.sweeps import leaderboard, leaderboard_tables
 from gan_cli.sweeps.outcomes import last_attempts, load_outcome, read_outcome
 from gan_cli.sweeps.plan import Sweep

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, to_uint8
-from gan_cli.data.datasets.stacked import DIGITS, powers_of_ten, unstack_digits
+from gan_cli.data.datasets.stacked_mnist import DIGITS, powers_of_ten, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of, encode_condition, evenly
 from gan_cli.errors import UsageError, one_line
 from gan_cli.evaluation.compute import check_metrics, compute_metrics

@@ -91,12 +91,12 @@ def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path: Path, mistake: s
 
 
 def test_a_download_that_cannot_be_leaves_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from gan_cli.data.datasets import digits
+    from gan_cli.data.datasets import mnist_family
 
-    assert digits.FASHION_MNIST.mirrors[0].startswith("http")
-    nowhere = replace(digits.FASHION_MNIST, mirrors=("http://127.0.0.1:9/",))
+    assert mnist_family.FASHION_MNIST.mirrors[0].startswith("http")
+    nowhere = replace(mnist_family.FASHION_MNIST, mirrors=("http://127.0.0.1:9/",))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digits, "FASHION_MNIST", nowhere)
+        patch.setattr(mnist_family, "FASHION_MNIST", nowhere)
         assert run_command("train", ["dataset=fashion_mnist"]) == 2
     said = capsys.readouterr()
     assert "downloading" in said.out
@@ -129,14 +129,14 @@ def test_no_path_gives_more_than_one_line(
 def test_running_out_of_memory_is_one_line(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_cli.launch import launch
+    from gan_cli.launch import start_run
 
     def too_much(*arguments: object) -> None:
         import torch
 
         torch.empty(1 << 50)
 
-    monkeypatch.setattr(launch, "build_dataset", too_much)
+    monkeypatch.setattr(start_run, "build_dataset", too_much)
     assert run_command("train", list(TINY_IMAGES)) == 2
     assert "out of memory: choose a smaller batch_size" in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gan_cli.config.metric_names import MetricResult
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.datasets.digits import MNIST, load_digits
+from gan_cli.data.datasets.mnist_family import MNIST, load_digits
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import compute, reference
@@ -22,7 +22,7 @@ from gan_cli.evaluation.compute import (
     compute_metrics,
     evaluate_samples,
 )
-from gan_cli.evaluation.metrics import classifier, extractors
+from gan_cli.evaluation.metrics import classifier, feature_extractors
 from gan_cli.evaluation.real_data import RealData, find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
 from support.configs import compose
@@ -171,7 +171,7 @@ def test_progress_is_told(judged_by) -> None:
 def points(*overrides: str, n: int = 500) -> Reference:
     config = compose(*overrides)
     data = find_real_data(config.dataset, config.image_size, build_dataset(config.dataset, config.image_size))
-    return build_reference(data, extractors.build_point_extractor(), n)
+    return build_reference(data, feature_extractors.build_point_extractor(), n)
 
 
 def test_points_are_compared_by_their_coordinates_and_their_modes(here: Path) -> None:

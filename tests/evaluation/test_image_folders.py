@@ -16,7 +16,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.evaluation import image_folders, reference
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_folders
 from gan_cli.evaluation.image_folders import read_folders
-from gan_cli.evaluation.metrics import extractors
+from gan_cli.evaluation.metrics import feature_extractors
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.evaluation.metrics.distances import frechet_distance
 from support.commands import error_line
@@ -291,7 +291,7 @@ def test_figures_against_all_are_those_of_all(here: Path) -> None:
     found = evaluate_folders("real", "fake", metrics=["frechet"], extractor="pixels", resamples=0, reals="train")
     both = read_folders("real", "fake", None, 50)
     real, fake = (
-        extractors.build_pixel_extractor().extract(samples).features
+        feature_extractors.build_pixel_extractor().extract(samples).features
         for samples in (both.real.train_unlimited.samples, both.fake.samples)
     )
     assert found.figures[0].value == pytest.approx(frechet_distance(real, fake), rel=1e-6)

@@ -14,8 +14,8 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from gan_cli.evaluation import real_data, reference
-from gan_cli.evaluation.metrics import classifier, extractors, inception_features
-from gan_cli.evaluation.metrics.extractors import Extractor, Features
+from gan_cli.evaluation.metrics import classifier, feature_extractors, inception_features
+from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, Protocol, RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
 from support.configs import compose
@@ -205,7 +205,7 @@ def test_data_without_a_test_split_say_so(here: Path, overrides: tuple[str, ...]
 
 
 def test_a_test_split_of_files(here: Path) -> None:
-    from gan_cli.data.datasets.digits import TEST_IMAGES, TEST_LABELS
+    from gan_cli.data.datasets.mnist_family import TEST_IMAGES, TEST_LABELS
 
     write_digits(here, 30)
     write_digits(here / "test", 24)
@@ -258,7 +258,9 @@ def test_a_classifier_at_chance_sees_nothing(name: str, monkeypatch: pytest.Monk
 def test_what_inception_does_not_see_is_told(
     channels: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inception_features, "build_inception_extractor", lambda: extractors.build_random_extractor(3))
+    monkeypatch.setattr(
+        inception_features, "build_inception_extractor", lambda: feature_extractors.build_random_extractor(3)
+    )
     data, said = Dataset(torch.zeros(20, channels, 8, 8, dtype=torch.uint8), "black"), []
     build_extractor("inception", RealData(data, data), said.append)
     assert said == expected
@@ -379,12 +381,15 @@ def test_another_reference_under_its_name_is_not_taken(here: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_no_error(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "file").write_text("in the way")
     monkeypatch.setattr(reference, "REFERENCE_CACHE", here / "file" / "reference")
-    found = build_reference(RealData(numbered(40), numbered(40)), extractors.build_random_extractor(2), 15)
+    found = build_reference(RealData(numbered(40), numbered(40)), feature_extractors.build_random_extractor(2), 15)
     assert len(found.real.features) == 15
     found.save_to_cache()
 
 
 def test_too_few_samples_are_refused_and_more_than_there_are_are_not_taken(here: Path) -> None:
     with pytest.raises(UsageError, match="have 19 samples, too few to compare with: at least 20"):
-        build_reference(RealData(numbered(19), numbered(19)), extractors.build_random_extractor(2), 10)
-    assert build_reference(RealData(numbered(40), numbered(40)), extractors.build_random_extractor(2), 1000).n == 20
+        build_reference(RealData(numbered(19), numbered(19)), feature_extractors.build_random_extractor(2), 10)
+    assert (
+        build_reference(RealData(numbered(40), numbered(40)), feature_extractors.build_random_extractor(2), 1000).n
+        == 20
+    )

@@ -17,7 +17,7 @@ from PIL import Image
 from gan_cli.data.datasets import stl10
 from gan_cli.data.datasets.celeba import ARCHIVE, IMAGE_FOLDER, PARTITION
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100
-from gan_cli.data.datasets.digits import IMAGES, LABELS
+from gan_cli.data.datasets.mnist_family import IMAGES, LABELS
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = (
-    "gan_cli.launch.launch",
+    "gan_cli.launch.start_run",
     "gan_cli.sampling.sample",
     "gan_cli.evaluation.evaluate",
-    "gan_cli.reports.report",
-    "gan_cli.sweeps.sweep",
+    "gan_cli.reports.write_report",
+    "gan_cli.sweeps.run_sweep",
     "gan_cli.cli.sweep_job",
 )
 

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from gan_cli.reports.leaderboard_data import read_board
-from gan_cli.reports.report import write_sweep_report
+from gan_cli.reports.write_report import write_sweep_report
 from gan_cli.sweeps import leaderboard, leaderboard_tables
 
 

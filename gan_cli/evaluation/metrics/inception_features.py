@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.errors import UsageError, one_line
-from gan_cli.evaluation.metrics.extractors import Extractor, Features
+from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.storage.download import create_folder_or_undo
 
 NAME = "weights-inception-2015-12-05-6726825d.pth"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_cli.evaluation.metrics.extractors import CountCallback, _no_progress, downscale
+from gan_cli.evaluation.metrics.feature_extractors import CountCallback, _no_progress, downscale
 
 MOST_VALUES = 1024  # images are compared at no more values than this: 32 x 32 grey
 FOLLOWING = 49  # neighbours after the nearest, whose mean distance is the denominator

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_cli.evaluation.metrics.distances import frechet_distance, kernel_distance, precision_recall
 from gan_cli.evaluation.metrics.inception_score import inception_score
-from gan_cli.evaluation.metrics.neighbours import neighbour_metrics, neighbour_radii
+from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_metrics, neighbour_radii
 from gan_cli.evaluation.metrics.resampling import half_masks
 
 with warnings.catch_warnings():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_cli.data.datasets.digits import MNIST, load_digits
+from gan_cli.data.datasets.mnist_family import MNIST, load_digits
 from gan_cli.evaluation.metrics import memorization
 from gan_cli.evaluation.metrics.memorization import Memorization, detect_memorization, find_nearest
 

@@ -22,7 +22,7 @@ from gan_cli.errors import UsageError
 from gan_cli.launch import replay, resume
 from gan_cli.launch.autotune import resolve_precision, resolve_threads
 from gan_cli.launch.dry_run import preview
-from gan_cli.launch.equal_run import find_equal_run
+from gan_cli.launch.find_same_run import find_equal_run
 from gan_cli.launch.fine_tune import adopt_networks, describe_base, find_base
 from gan_cli.launch.run_training import RunResult, close_record, data_notes, log_setup, run_training
 from gan_cli.launch.weight_transfer import (

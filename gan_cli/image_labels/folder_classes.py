@@ -12,7 +12,7 @@ from gan_cli.image_files.formats import FORMATS_READ
 from gan_cli.image_files.listing import ListedFile, Listing, Reader
 from gan_cli.image_files.natural_order import natural_key
 from gan_cli.image_files.own_outputs import describe_outputs
-from gan_cli.image_files.shards import are_shards, named_like_shards
+from gan_cli.image_files.webdataset_shards import are_shards, named_like_shards
 from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, LabelOptions
 from gan_cli.image_labels.find_labels import find_labels
 

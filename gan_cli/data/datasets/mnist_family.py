@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.datasets.idx import find_idx, read_idx
+from gan_cli.data.datasets.idx_files import find_idx, read_idx
 from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.errors import UsageError
 from gan_cli.storage.download import DownloadError, download

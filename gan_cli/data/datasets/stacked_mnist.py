@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.datasets.digits import MNIST, load_digits
+from gan_cli.data.datasets.mnist_family import MNIST, load_digits
 from gan_cli.randomness import generator_for
 
 DIGITS = 10

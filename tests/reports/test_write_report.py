@@ -22,7 +22,7 @@ from gan_cli.errors import StorageError
 from gan_cli.launch import run_training
 from gan_cli.reports import html_page as pages
 from gan_cli.reports.html_page import LARGEST_PAGE
-from gan_cli.reports.report import write_run_report, write_sweep_report
+from gan_cli.reports.write_report import write_run_report, write_sweep_report
 from support.configs import TINY_IMAGES
 from support.reports import HOSTILE_TEXT, METRIC_LINES, recorded_config, write_run, write_sweep
 from support.training import wrap_updates
@@ -475,7 +475,7 @@ def test_two_processes_may_write_one_page(tmp_path: Path, monkeypatch: pytest.Mo
 def test_reports_need_no_torch_and_templates_no_start(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     code = (
-        "import sys; from pathlib import Path; from gan_cli.reports.report import write_run_report;"
+        "import sys; from pathlib import Path; from gan_cli.reports.write_report import write_run_report;"
         "assert 'jinja2' not in sys.modules;"
         f"write_run_report(Path({str(run)!r}));"
         "assert not {'torch', 'numpy'} & set(sys.modules)"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gan_cli.data.datasets.idx import read_idx
+from gan_cli.data.datasets.idx_files import read_idx
 from gan_cli.errors import StorageError, UsageError
 from support.datasets import idx_bytes
 

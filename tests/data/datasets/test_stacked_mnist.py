@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gan_cli.data.datasets.digits import MNIST, load_digits
-from gan_cli.data.datasets.stacked import build_stacked_mnist
+from gan_cli.data.datasets.mnist_family import MNIST, load_digits
+from gan_cli.data.datasets.stacked_mnist import build_stacked_mnist
 
 
 def test_stacked_digits(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan_cli.data.datasets.digits import MNIST, load_digits
+from gan_cli.data.datasets.mnist_family import MNIST, load_digits
 from gan_cli.data.labels import Attribute
-from gan_cli.evaluation.metrics import extractors
+from gan_cli.evaluation.metrics import feature_extractors
 from gan_cli.evaluation.metrics.classifier import train_classifier
-from gan_cli.evaluation.metrics.extractors import RANDOM_FEATURES, downscale
+from gan_cli.evaluation.metrics.feature_extractors import RANDOM_FEATURES, downscale
 
 FLAT = -17.1416  # the sum of the random features of a white picture
 
@@ -21,7 +21,7 @@ def images(channels: int = 1, side: int = 28, count: int = 7) -> torch.Tensor:
 
 def test_points_are_their_coordinates() -> None:
     points = torch.randn(5, 2)
-    assert torch.equal(extractors.build_point_extractor().extract(points).features, points)
+    assert torch.equal(feature_extractors.build_point_extractor().extract(points).features, points)
 
 
 @pytest.mark.parametrize(
@@ -35,27 +35,37 @@ def test_pixels_are_shrunk_only_where_there_are_many(shape: tuple[int, ...], mos
 
 def test_small_pixels_stay_as_they_are() -> None:
     small = images(side=8)
-    assert torch.allclose(extractors.build_pixel_extractor().extract(small).features, small.flatten(1) / 127.5 - 1)
+    assert torch.allclose(
+        feature_extractors.build_pixel_extractor().extract(small).features, small.flatten(1) / 127.5 - 1
+    )
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 64), (4, 16)])
 def test_random_convolutions_are_the_same_for_everybody(channels: int, side: int) -> None:
     torch.manual_seed(0)
-    one = extractors.build_random_extractor(channels).extract(images(channels, side)).features
+    one = feature_extractors.build_random_extractor(channels).extract(images(channels, side)).features
     torch.manual_seed(1)
-    assert torch.equal(one, extractors.build_random_extractor(channels).extract(images(channels, side)).features)
+    assert torch.equal(
+        one, feature_extractors.build_random_extractor(channels).extract(images(channels, side)).features
+    )
     assert one.shape == (7, RANDOM_FEATURES)
     assert 0.1 < one.std() < 10
     # of a seed, and of nothing that a version of torch may change
-    flat = extractors.build_random_extractor(1).extract(torch.full((1, 1, 32, 32), 255, dtype=torch.uint8)).features
+    flat = (
+        feature_extractors.build_random_extractor(1)
+        .extract(torch.full((1, 1, 32, 32), 255, dtype=torch.uint8))
+        .features
+    )
     assert flat.sum().item() == pytest.approx(FLAT, rel=1e-3)
 
 
 def test_parts_are_told_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = extractors.build_random_extractor(1).extract(images()).features
-    monkeypatch.setattr(extractors, "BATCH_SIZE", 3)
+    whole = feature_extractors.build_random_extractor(1).extract(images()).features
+    monkeypatch.setattr(feature_extractors, "BATCH_SIZE", 3)
     told: list[tuple[int, int]] = []
-    parts = extractors.build_random_extractor(1).extract(images(), lambda done, count: told.append((done, count)))
+    parts = feature_extractors.build_random_extractor(1).extract(
+        images(), lambda done, count: told.append((done, count))
+    )
     assert torch.allclose(parts.features, whole, atol=1e-5)
     assert told == [(3, 7), (6, 7), (7, 7)]
 
@@ -64,13 +74,16 @@ def test_a_classifier_gives_features_and_probabilities() -> None:
     digits = load_digits(MNIST, root="nowhere", download=False, fallback="bundled", image_size=(28, 28), split="train")
     assert digits.labels is not None
     known = train_classifier(digits.samples, digits.labels, [Attribute("", 0, 10)], steps=20)
-    seen = extractors.build_classifier_extractor(known, one_of=True).extract(digits.samples[:9])
+    seen = feature_extractors.build_classifier_extractor(known, one_of=True).extract(digits.samples[:9])
     assert torch.allclose(seen.features, known.features(digits.samples[:9]))
     assert seen.probabilities is not None
     assert torch.allclose(seen.probabilities, known.logits(digits.samples[:9]).softmax(1), atol=1e-5)
-    assert extractors.build_classifier_extractor(known, one_of=False).extract(digits.samples[:9]).probabilities is None
+    assert (
+        feature_extractors.build_classifier_extractor(known, one_of=False).extract(digits.samples[:9]).probabilities
+        is None
+    )
     stacks = torch.cat([digits.samples[:9], digits.samples[9:18]], 1)
-    spelt = extractors.build_classifier_extractor(known, one_of=True, stacked=True).extract(stacks)
+    spelt = feature_extractors.build_classifier_extractor(known, one_of=True, stacked=True).extract(stacks)
     assert spelt.features.shape == (9, 2 * known.features(digits.samples[:1]).shape[1])
     assert spelt.probabilities is not None
     singles = known.logits(digits.samples[:18]).softmax(1)
@@ -84,12 +97,12 @@ def test_keys_tell_apart_what_sees_differently() -> None:
         for seed in (0, 1)
     )
     keys = [
-        extractors.build_point_extractor().key,
-        extractors.build_pixel_extractor().key,
-        extractors.build_random_extractor(1).key,
-        extractors.build_random_extractor(3).key,
-        *(extractors.build_classifier_extractor(known, one_of=True).key for known in (one, other)),
-        extractors.build_classifier_extractor(one, one_of=False).key,
+        feature_extractors.build_point_extractor().key,
+        feature_extractors.build_pixel_extractor().key,
+        feature_extractors.build_random_extractor(1).key,
+        feature_extractors.build_random_extractor(3).key,
+        *(feature_extractors.build_classifier_extractor(known, one_of=True).key for known in (one, other)),
+        feature_extractors.build_classifier_extractor(one, one_of=False).key,
     ]  # fmt: skip
     assert len(set(keys)) == len(keys)
-    assert extractors.build_classifier_extractor(one, one_of=True).key == keys[4]
+    assert feature_extractors.build_classifier_extractor(one, one_of=True).key == keys[4]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from gan_cli.data.datasets import digits
-from gan_cli.data.datasets.digits import FASHION_MNIST, IMAGES, KMNIST, LABELS, MNIST, load_digits
+from gan_cli.data.datasets import mnist_family
+from gan_cli.data.datasets.mnist_family import FASHION_MNIST, IMAGES, KMNIST, LABELS, MNIST, load_digits
 from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
@@ -23,7 +23,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 def load(
-    source: digits.Source,
+    source: mnist_family.Source,
     root: Path,
     *,
     download: bool = False,
@@ -97,7 +97,7 @@ def test_the_real_fashion_mnist() -> None:
     assert dataset.labels.bincount().tolist() == [6000] * 10
 
 
-def mirrored(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> digits.Source:
+def mirrored(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> mnist_family.Source:
     address, folder = server
     write_digits(folder, compress=True)
     md5 = {name: hashlib.md5((folder / f"{name}.gz").read_bytes()).hexdigest() for name in (IMAGES, LABELS)}

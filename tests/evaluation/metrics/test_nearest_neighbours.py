@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_cli.evaluation.metrics import neighbours
+from gan_cli.evaluation.metrics import nearest_neighbours
 from gan_cli.evaluation.metrics.distances import precision_recall
-from gan_cli.evaluation.metrics.neighbours import (
+from gan_cli.evaluation.metrics.nearest_neighbours import (
     DENSITY_NEIGHBOURS,
     PRECISION_NEIGHBOURS,
     NeighbourMetrics,
@@ -41,7 +41,7 @@ def by_force(real: Tensor, fake: Tensor) -> tuple[float, float, float, float]:
 
 
 def test_agrees_with_brute_force_of_all_and_of_each_half(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(nearest_neighbours, "ROWS_AT_ONCE", 7)
     real, fake = torch.randn(30, 3), torch.randn(26, 3) * 1.3 + 0.3
     chosen = half_masks(26, 3)
     found = shares(real, fake, chosen)
