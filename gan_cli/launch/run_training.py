@@ -53,10 +53,11 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     """
     _log_data(config, dataset, log)
     generator, discriminator = config.architecture.generator, config.architecture.discriminator
+    shape = "x".join(map(str, config.sample_shape))
     log.info(
         f"networks: generator {generator.name} {count_parameters(state.generator):,} parameters,"
         f" discriminator {discriminator.name} {count_parameters(state.discriminator):,};"
-        f" samples {'x'.join(map(str, config.sample_shape))}{_padding_note(config)}"
+        f" samples {shape if 'x' in shape else f'of {shape} coordinates'}{_padding_note(config)}"
     )
     log.info(
         f"device: {describe_device(state.device)}, {config.precision}, {count_noun(torch.get_num_threads(), 'thread')}"
