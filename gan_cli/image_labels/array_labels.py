@@ -46,7 +46,7 @@ def find_array_labels(reader: Reader, files: Sequence[ListedFile]) -> tuple[Tabl
 
 
 def _archive(file: ListedFile) -> str | None:
-    """Returns the path of the npz that holds the array. Returns None if the array is in no npz of a folder."""
+    """Returns the path of the npz file that holds the array. Returns None if the array is not in an npz file."""
     from gan_cli.image_files.zip_reader import NpzMember
 
     location = file.location.container if isinstance(file.location, ArrayLocation) else file.location

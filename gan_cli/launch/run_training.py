@@ -92,7 +92,7 @@ def data_notes(config: Config, dataset: Dataset) -> list[str]:
 
 
 def _padding_note(config: Config) -> str:
-    """Returns text that names the larger image size used inside convolutional networks, with the border cut off.
+    """Returns text that names the larger size at which convolutional networks work, if they crop their output.
 
     Returns an empty text if the size is not larger, or if there are no images or no convolutional networks.
     """

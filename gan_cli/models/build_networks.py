@@ -55,7 +55,7 @@ def conditions_of(section: Any, pack: int = 1) -> ConditioningSpec:
 
 
 def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.Module]:
-    """Returns a new generator and a new discriminator. Of random seeds, only `config.seed` affects their weights."""
+    """Returns a new generator and a new discriminator. Their weights depend on `config.seed` alone."""
     shape = config.sample_shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "weights"))

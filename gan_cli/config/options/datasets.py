@@ -41,7 +41,7 @@ def _check_drawn_bytes(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """The keys of every data set."""
+    """The keys that all data sets have in common."""
 
     name: str = key("the option's name")
     limit: int | None = key(
@@ -57,7 +57,7 @@ class DatasetOptions:
 
 @dataclass(frozen=True)
 class ImageOptions(DatasetOptions):
-    """The keys of every data set of images."""
+    """The keys that all data sets of images have in common."""
 
     channels: ClassVar[int] = 3
     flip: bool | str = key(
@@ -72,7 +72,7 @@ class ImageOptions(DatasetOptions):
 
 @dataclass(frozen=True)
 class FileOptions(ImageOptions):
-    """The keys of every published data set."""
+    """The keys that all published data sets have in common."""
 
     root: str = key("folder of the files")
     download: bool = key("download the files if `root` lacks them")
@@ -80,7 +80,7 @@ class FileOptions(ImageOptions):
 
 @dataclass(frozen=True)
 class PointOptions(DatasetOptions):
-    """The keys of every data set of points in the plane."""
+    """The keys that all data sets of points in the plane have in common."""
 
     size: int = key("number of samples drawn", at_least=1, at_most=10_000_000)
 

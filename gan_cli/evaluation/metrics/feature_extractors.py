@@ -39,7 +39,7 @@ def _no_progress(done: int, count: int) -> None:
 class SampleSubset:
     """Samples chosen by `index` from one or two tensors, which may be larger than the memory.
 
-    `index` counts through the tensors as if they were concatenated. Slicing reads samples as one tensor.
+    `index` counts through the tensors as if they were concatenated. A slice reads its samples as one tensor.
     """
 
     tensors: tuple[Tensor, ...]
