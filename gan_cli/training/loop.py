@@ -61,6 +61,7 @@ def train(run: Run) -> signal.Signals | None:
                     run.health.findings.append(finding)
                     run.log.event(finding.since, finding.name, finding.text)
                     raise DivergedError(finding.text) from error
+                # rolled back: training goes on from the newest checkpoint
     save_progress_animation(run)
     if stopping_finding is not None:
         name, text, step = stopping_finding.name, stopping_finding.text, run.state.counters.step
@@ -202,7 +203,7 @@ def _do_work(run: Run, due: Due, stop: StopSignals, timer: RunTimer, *, resumed:
 
 
 def _is_due(step: int, every: int, finished: bool) -> bool:
-    """Returns whether work is due after a step: at step 0, each `every` steps (0: never), and at the last step."""
+    """Returns whether work is due after a step: at step 0 and at the last step in any case, and each `every` steps."""
     return finished or step == 0 or (every > 0 and step % every == 0)
 
 

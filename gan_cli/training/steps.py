@@ -44,7 +44,7 @@ def training_step(state: TrainState, objective: Objective, batches: Batches) -> 
 
 
 def discriminator_step(state: TrainState, objective: Objective, batches: Batches) -> DiscriminatorStepOutput:
-    """Updates D with a batch of real samples and as many fakes. No weight of G changes."""
+    """Updates D with a batch of real samples and as many fakes. G's weights do not change, its batch statistics may."""
     update = state.counters.d_updates
     _seed_layers(state, objective, "discriminator", update)
     all_latents = draw_latents(objective, "discriminator", update).to(state.device)
@@ -58,7 +58,7 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
         forward = _discriminate_both(state, objective, real, fake, condition, rng)
         real_logits, fake_logits = forward.on_real.logits, forward.on_fake.logits
         loss = objective.discriminator_loss(real_logits, fake_logits)
-        values = {penalty.name: penalty.compute(forward) for penalty in penalties}  # unweighted
+        values = {penalty.name: penalty.compute(forward) for penalty in penalties}  # unweighted; may run D again
         # the weight of a lazy penalty is already multiplied by its interval
         total = loss + sum(penalty.weight * values[penalty.name] for penalty in penalties)
         microbatches.backward(total, loss=loss, real_logits=real_logits, fake_logits=fake_logits, penalties=values)
