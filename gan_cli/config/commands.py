@@ -98,7 +98,8 @@ class EvalConfig:
         length=2,
     )
     fit: str = key(
-        "without ckpt: pictures of other proportions are cut in the middle, padded with white (fit=pad), or stretched",
+        "without ckpt: how images of other proportions are fitted: cut in the middle, padded with white (fit=pad),"
+        " or stretched",
         choices=FITS,
     )
     metrics: tuple[str, ...] | None = key("the metrics to compute; unless set all that the data allow", choices=METRICS)

@@ -18,6 +18,11 @@ from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
 from gan_cli.randomness import derive_seed
 
 MAX_PARAMETERS = 500_000_000  # the limit for one network
+RENAMED = {  # what a discriminator may have, by its names in earlier versions
+    "judge": "discriminate",
+    "keeps_apart": "can_concatenate_real_and_fake",
+    "mixes_by_known_layers": "batch_dependence_is_declared",
+}
 LAYERS = (nn.Linear, nn.Conv2d)  # what `freeze_layers` counts
 CHANNELS_LAST_ON = ("cpu", "cuda")  # devices where convolutions are faster with channels-last memory
 
@@ -65,7 +70,18 @@ def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.
             packed = (shape[0] * pack, *shape[1:])
             conditions = conditions_of(config.conditioning, pack)
             discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed, conditions)
+    _refuse_old_names(discriminator)
     return _to_fast_memory_format(generator.to(device), shape), _to_fast_memory_format(discriminator.to(device), shape)
+
+
+def _refuse_old_names(discriminator: nn.Module) -> None:
+    """Raises UsageError for a plugin's discriminator that uses names of an earlier version, which would be ignored."""
+    for old, new in RENAMED.items():
+        if hasattr(discriminator, old):
+            raise UsageError(
+                f"the plugin's discriminator {type(discriminator).__name__} has {old!r}, which is called {new!r} now:"
+                " rename it"
+            )
 
 
 def build_generator(config: Config, tensors: dict[str, Tensor], device: torch.device, *, ema: bool) -> nn.Module:

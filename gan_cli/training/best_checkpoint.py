@@ -59,7 +59,7 @@ def _saved_best(run: Run, name: str) -> Best | None:
         return None
     value = found.provenance.value
     if found.provenance.figure != name or value is None:
-        run.log.info(f"{BEST} went by {found.provenance.figure}; from now on it goes by {name}")
+        run.log.info(f"{BEST} was chosen by {found.provenance.figure}; from now on it is chosen by {name}")
         return None
     record = read_record(run.folder)
     before, now = (metric_basis(basis, name) for basis in (record.get(BASIS_KEY), measured_on(run)))

@@ -6,6 +6,8 @@ from torch import nn
 
 from gan_cli.config.image_sizes import downsampling_levels, padded_size
 from gan_cli.config.options.networks import IMAGE_NORMALIZATIONS, INITIALIZATIONS, VECTOR_NORMALIZATIONS
+from gan_cli.errors import UsageError
+from gan_cli.models import build_networks
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import (
     NORMALIZATIONS,
@@ -21,6 +23,7 @@ from gan_cli.models.layers import (
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.registry import DISCRIMINATORS, GENERATORS
 from gan_cli.models.resnet import ResNetDiscriminator, ResNetGenerator, SelfAttention
+from support.configs import compose
 
 EXAMPLES = (16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
 
@@ -358,3 +361,12 @@ def test_gradients_come_back_in_the_layout_of_the_maps() -> None:
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
     assert maps.grad is not None
     assert torch.equal(maps.grad.reshape(2, -1), weights)
+
+
+def test_a_plugin_s_discriminator_with_names_of_an_earlier_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Earlier(MLPDiscriminator):
+        mixes_by_known_layers = True
+
+    monkeypatch.setitem(build_networks.DISCRIMINATORS, "mlp", Earlier)
+    with pytest.raises(UsageError, match="Earlier has 'mixes_by_known_layers', which is called 'batch_dep"):
+        build_networks.build_networks(compose("architecture=mlp"), torch.device("meta"))

@@ -116,7 +116,7 @@ def test_another_figure_begins_another_best(
 ) -> None:
     run = train(*BOTH, "steps=3")
     assert run_command("train", [f"resume={run}", "extra_steps=1", "evaluation.best=recall"]) == 0
-    assert "went by frechet-classifier; from now on it goes by recall-classifier" in capsys.readouterr().out
+    assert "was chosen by frechet-classifier; from now on it is chosen by recall-classifier" in capsys.readouterr().out
     assert best_of(run) == (4, "recall-classifier", 0.5)
 
 
