@@ -33,7 +33,7 @@ COMPARISONS = {
     ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
 }  # fmt: skip
 SIGNS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
-TESTS_PER_MUTANT, SECONDS_PER_MUTANT = 60, 60
+TESTS_PER_MUTANT, SECONDS_PER_MUTANT = 40, 30
 
 
 @dataclass(frozen=True)
@@ -353,7 +353,7 @@ def run_one(mutant: Mutant, place: tuple[Path, int], tests: list[str]) -> str:
 
         os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=120", *tests])))
     try:
-        deadline = time.monotonic() + 10 * SECONDS_PER_MUTANT
+        deadline = time.monotonic() + 20 * SECONDS_PER_MUTANT
         while time.monotonic() < deadline:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
