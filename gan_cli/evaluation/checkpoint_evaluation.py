@@ -40,7 +40,7 @@ from gan_cli.models.build_networks import build_generator
 from gan_cli.models.standing_statistics import has_running_statistics
 from gan_cli.randomness import generator_for
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.storage.run_folder import start_folder
+from gan_cli.storage.run_record import start_folder
 
 DEFAULT_SAMPLES = 5000  # number of samples if `n` is not given; fewer if the data have fewer real samples
 SHOWN_PAIRS = 32  # most pairs in each part of the image of nearest training images

@@ -16,9 +16,11 @@ from gan_cli.reports.embedded_images import EmbeddedImage, embed_image, list_gri
 from gan_cli.reports.html_page import NAME, fit_page_size, render
 from gan_cli.reports.leaderboard_data import Board, Entry, Failure, read_board
 from gan_cli.reports.run_page import Link
-from gan_cli.reports.safe_values import empty_on_error, link, none_on_error, read_json, text
+from gan_cli.reports.safe_values import empty_on_error, link, none_on_error
 from gan_cli.runs.log import read_metrics
+from gan_cli.storage.json_files import text
 from gan_cli.storage.run_folder import LEADERBOARD, LOG, RECORD
+from gan_cli.storage.run_record import load_record
 
 MOST_SHOWN = 60  # rows with images and curves
 MOST_LINES = 12  # runs of a row with curves
@@ -103,7 +105,7 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
             "rows": rows,
             "cards": cards,
             "unshown": max(0, len(rows) - MOST_SHOWN),
-            "jobs": sum(entry.jobs for entry in board.entries),
+            "jobs": sum(len(entry.jobs) for entry in board.entries),
             "failures": failures,
             "best": next((row for row in rows if row.entry.repeat and row.entry.mean is not None), None),
             "scale": empty_on_error(lambda: _ends(board)),
@@ -120,9 +122,7 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
 
 def _label(folder: Path) -> str:
     """Returns the label of a job: its seed if the run's record has a seed, else the name of its folder."""
-    record = read_json(folder / RECORD)
-    config = record.get("config") if isinstance(record, dict) else None
-    seed = text(config.get("seed"), 30) if isinstance(config, dict) else ""
+    seed = load_record(folder).seed
     return f"seed {seed}" if seed else f"job {text(folder.name, 30)}"
 
 

@@ -21,10 +21,10 @@ from gan_cli.storage.run_folder import (
     LEADERBOARD,
     RECORD,
     SWEEP_RECORD,
-    read_record,
     runs_in,
     sweeps_in,
 )
+from gan_cli.storage.run_record import load_record
 
 OUTPUT = "outputs"  # default folder in which names are looked up
 CARD = RECORD  # the name of the file with an exported generator's config, in the same folder as the generator
@@ -254,20 +254,14 @@ def newest_run(folder: Path, log: LogCallback = print_to_stderr) -> Path | None:
         log(
             f"{folder}: using {taken.name}; without a checkpoint: {first_few([run.name for run in passed], MOST_NAMED)}"
         )
-    status = _end_status(taken)
+    status = load_record(taken).status
     if status in FAILED:
-        sound = next((run for run in before if _end_status(run) not in FAILED), None)
+        sound = next((run for run in before if load_record(run).status not in FAILED), None)
         other = f"; the one before it: {sound}" if sound else ""
         log(f"warning: {folder}: its newest run, {taken.name}, {status}{_newest_checkpoint(taken)}{other}")
     elif before and not passed:
         log(f"{folder}: using {taken.name}, the newest of {count_noun(len(runs), 'run')}")
     return taken
-
-
-def _end_status(run: Path) -> str | None:
-    """Returns the status that the run recorded when it ended, or None if it recorded none."""
-    ended = read_record(run).get("ended")
-    return str(ended.get("status")) if isinstance(ended, dict) else None
 
 
 def _newest_checkpoint(run: Path) -> str:
