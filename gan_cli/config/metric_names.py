@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from gan_cli.storage.json_files import Number, Whole, first, line, read_as
-from gan_cli.storage.symlinks import remove_symlink
+from gan_cli.storage.run_folder import write_json
 
 EVALUATIONS = "evaluations"  # in a run's folder
 MOST_METRICS = 60  # that are read from a file
@@ -100,9 +98,7 @@ class EvaluationResult:
 
 def save_evaluation(evaluated: EvaluationResult, path: Path) -> None:
     """Writes the results as JSON to `path`, atomically."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    remove_symlink(temporary).write_text(json.dumps(dataclasses.asdict(evaluated), indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(path, dataclasses.asdict(evaluated))
 
 
 def load_newest_evaluation(run: Path) -> EvaluationResult | None:

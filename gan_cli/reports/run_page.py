@@ -66,8 +66,7 @@ class FindingMark(NamedTuple):
 def build_run_page(run: Path, home: Path) -> bytes:
     """Returns the HTML page of a run. Its links are relative to the folder `home`."""
     record = load_record(run)
-    lines = empty_on_error(lambda: [line for line in read_metrics(run) if "step" in line])
-    lines.sort(key=lambda line: line["step"])
+    lines = empty_on_error(lambda: sorted(read_metrics(run), key=lambda line: line["step"]))
     values = none_on_error(lambda: _values(run, home, record, lines)) or _values(run, home, RunRecord(), [])
 
     def build(budget: int) -> str:

@@ -117,7 +117,7 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:
-    return sorted((line for line in read_metrics(folder) if "step" in line), key=lambda line: line["step"])
+    return sorted(read_metrics(folder), key=lambda line: line["step"])
 
 
 def _label(folder: Path) -> str:

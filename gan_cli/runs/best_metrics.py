@@ -30,7 +30,7 @@ def read_best_metrics(run: Path) -> CheckpointMetrics:
     Otherwise, or if no line of `metrics.jsonl` has the metric that selects the best checkpoint, returns the last value
     of each metric.
     """
-    lines = sorted((_numbers(line) for line in read_metrics(run) if "step" in line), key=lambda line: line["step"])
+    lines = sorted((_numbers(line) for line in read_metrics(run)), key=lambda line: line["step"])
     record = load_record(run)
     wanted = selection_metric(record.metrics, record.best) if (run / CHECKPOINTS / BEST).is_file() else None
     comparable = [line for line in lines if line["step"] >= record.measured_from]
