@@ -24,7 +24,6 @@ from gan_cli.storage.run_folder import (
     runs_in,
     sweeps_in,
 )
-from gan_cli.storage.run_record import load_record
 
 OUTPUT = "outputs"  # default folder in which names are looked up
 CARD = RECORD  # the name of the file with an exported generator's config, in the same folder as the generator
@@ -244,6 +243,8 @@ def newest_run(folder: Path, log: LogCallback = print_to_stderr) -> Path | None:
     If no run has a checkpoint, returns the newest run; if there is no run, returns None. Logs which run is used if
     there was a choice, which newer runs were skipped, and a warning if the run did not end well.
     """
+    from gan_cli.storage.run_record import load_record  # its models take 15 ms, which --help need not wait for
+
     runs = runs_in(folder)
     with_checkpoint = [run for run in runs if has_checkpoints(run / CHECKPOINTS)]
     taken = next(iter(with_checkpoint or runs), None)
