@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.moved_data import relocate_data, resolve_data_paths
 from gan_cli.errors import CheckpointError, DivergedError, UsageError, one_line
+from gan_cli.evaluation.callbacks import ImageCallback, LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
 from gan_cli.evaluation.generated_samples import (
     STANDING_BATCHES,
@@ -26,13 +26,9 @@ from gan_cli.evaluation.image_folders import check_folders, read_folders
 from gan_cli.evaluation.metrics.memorization import Memorization
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real_data
 from gan_cli.evaluation.reference import (
-    LogCallback,
-    ProgressCallback,
     Reference,
     build_extractor,
     build_reference,
-    no_log,
-    no_progress,
 )
 from gan_cli.images import grid
 from gan_cli.models.build_networks import build_generator
@@ -44,12 +40,6 @@ from gan_cli.storage.run_record import start_folder
 DEFAULT_SAMPLES = 5000  # number of samples if `n` is not given; fewer if the data have fewer real samples
 SHOWN_PAIRS = 32  # most pairs in each part of the image of nearest training images
 
-ImageCallback = Callable[[Image.Image], None]
-
-
-def _ignore_image(image: Image.Image) -> None:
-    pass
-
 
 # --- a checkpoint ------------------------------------------------------------------------------------------------
 
@@ -59,9 +49,9 @@ def evaluate_checkpoint(
     options: EvalConfig,
     device: torch.device,
     *,
-    log: LogCallback = no_log,
-    progress: ProgressCallback = no_progress,
-    on_pairs: ImageCallback = _ignore_image,
+    log: LogCallback = ignore,
+    progress: ProgressCallback = ignore,
+    on_pairs: ImageCallback = ignore,
 ) -> EvaluationResult:
     """Evaluates samples of a checkpoint's generator, and returns the metrics and a description of the samples.
 
@@ -165,9 +155,9 @@ def _reference(
 def evaluate_folders(
     options: EvalConfig,
     *,
-    log: LogCallback = no_log,
-    progress: ProgressCallback = no_progress,
-    on_pairs: ImageCallback = _ignore_image,
+    log: LogCallback = ignore,
+    progress: ProgressCallback = ignore,
+    on_pairs: ImageCallback = ignore,
 ) -> EvaluationResult:
     """Compares the images of the folder or zip `fake` with those of `real`. Returns the metrics and a description.
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gan_cli.config.metric_names import MetricResult
 from gan_cli.errors import UsageError
+from gan_cli.evaluation.callbacks import ProgressCallback, ignore
 from gan_cli.evaluation.metrics.distances import frechet_distances, kernel_distances
 from gan_cli.evaluation.metrics.feature_extractors import Features
 from gan_cli.evaluation.metrics.inception_score import inception_scores
@@ -26,7 +27,7 @@ from gan_cli.evaluation.metrics.memorization import COPY_QUANTILE, Memorization,
 from gan_cli.evaluation.metrics.mode_coverage import count_labels, count_modes
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_metrics
 from gan_cli.evaluation.metrics.resampling import confidence_interval, half_masks, wilson_interval
-from gan_cli.evaluation.reference import MAX_PAIRWISE_SAMPLES, ProgressCallback, Reference, no_progress
+from gan_cli.evaluation.reference import MAX_PAIRWISE_SAMPLES, Reference
 
 TOO_FEW_SAMPLES = "too few samples"
 FEW = 100  # with fewer samples than this, the error of a share is more than some hundredths
@@ -160,7 +161,7 @@ def compute_metrics(
     names: Sequence[str],
     *,
     resamples: int = 200,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressCallback = ignore,
 ) -> list[MetricResult]:
     """Computes the metrics in `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`, and returns them.
 
@@ -179,7 +180,7 @@ def evaluate_samples(
     names: Sequence[str],
     *,
     resamples: int = 200,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressCallback = ignore,
 ) -> SampleEvaluation:
     """Returns the metrics that `compute_metrics` returns. If `names` has memorization, also says which are copies."""
     check_metrics(reference, names)
@@ -251,7 +252,7 @@ def _note(raw: RawMetric, count: int, features: int) -> str:
 # --- memorization ------------------------------------------------------------------------------------------------
 
 
-def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallback = no_progress) -> Memorization:
+def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallback = ignore) -> Memorization:
     """Returns which samples copy training images and which repeat each other.
 
     `samples` are uint8 images `[N, C, H, W]`. At most the first MEMORIZATION_SAMPLES of them are used.

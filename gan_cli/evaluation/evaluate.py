@@ -20,9 +20,9 @@ from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricRes
 from gan_cli.config.options.datasets import CROP
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import GanCliError, StorageError, UsageError
+from gan_cli.evaluation.callbacks import ProgressCallback
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
 from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
-from gan_cli.evaluation.reference import ProgressCallback
 from gan_cli.images import grid
 from gan_cli.reports.write_report import write_run_report
 from gan_cli.state import checkpoint

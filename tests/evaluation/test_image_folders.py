@@ -19,9 +19,8 @@ from gan_cli.evaluation.checkpoint_evaluation import evaluate_folders
 from gan_cli.evaluation.image_folders import read_folders
 from gan_cli.evaluation.metrics import feature_extractors
 from gan_cli.evaluation.metrics.classifier import Classifier
-from gan_cli.evaluation.metrics.distances import frechet_distance
 from support.commands import error_line
-from support.evaluations import metric_names
+from support.evaluations import frechet_distance, metric_names
 from support.images import write_image, zip_folder
 
 FOLDERS = {"real": "real", "fake": "fake"}
