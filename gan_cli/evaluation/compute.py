@@ -4,7 +4,7 @@ The floor is the metric of other real samples in place of the generated ones: th
 
 real = find_real_data(config.dataset, config.image_size, dataset)
 reference = build_reference(real, build_extractor("auto", real), n=2000)
-metrics = compute_metrics(reference, samples, ["frechet", "precision_recall"], resamples=0)
+metrics = evaluate_samples(reference, samples, ["frechet", "precision_recall"], resamples=0).metrics
 """
 
 from __future__ import annotations
@@ -155,25 +155,6 @@ class SampleEvaluation(NamedTuple):
     memorization: Memorization | None
 
 
-def compute_metrics(
-    reference: Reference,
-    samples: Tensor,
-    names: Sequence[str],
-    *,
-    resamples: int = 200,
-    progress: ProgressCallback = ignore,
-) -> list[MetricResult]:
-    """Computes the metrics in `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`, and returns them.
-
-    The results have the order of METRIC_FAMILIES; memorization is last. The name of a result ends with the name of the
-    extractor, for example `frechet-classifier`. Memorization always uses pixels, and the modes of points need no
-    extractor. Intervals come from `resamples` random halves of the samples; with fewer than 2 halves there are no
-    intervals. Floors use at most `reference.n` samples, so N should be `reference.n`. Raises UsageError for a name
-    that these data do not allow.
-    """
-    return evaluate_samples(reference, samples, names, resamples=resamples, progress=progress).metrics
-
-
 def evaluate_samples(
     reference: Reference,
     samples: Tensor,
@@ -182,7 +163,14 @@ def evaluate_samples(
     resamples: int = 200,
     progress: ProgressCallback = ignore,
 ) -> SampleEvaluation:
-    """Returns the metrics that `compute_metrics` returns. If `names` has memorization, also says which are copies."""
+    """Computes the metrics in `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`, and returns them.
+
+    The results have the order of METRIC_FAMILIES; memorization is last, and then the result also says which samples are
+    copies. The name of a result ends with the name of the extractor, for example `frechet-classifier`. Memorization
+    always uses pixels, and the modes of points need no extractor. Intervals come from `resamples` random halves of the
+    samples; with fewer than 2 halves there are no intervals. Floors use at most `reference.n` samples, so N should be
+    `reference.n`. Raises UsageError for a name that these data do not allow.
+    """
     check_metrics(reference, names)
     families = [family for family in METRIC_FAMILIES if set(family.names) & set(names)]
     results: list[MetricResult] = []

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich import filesize
+
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_default
 from gan_cli.config.metric_names import EVALUATIONS
@@ -23,7 +25,6 @@ from gan_cli.reports.safe_values import (
     empty_on_error,
     format_duration,
     format_number,
-    format_size,
     link,
     none_on_error,
 )
@@ -273,7 +274,7 @@ def _links(run: Path, home: Path) -> list[Link]:
         (run / CHECKPOINTS).glob("*.safetensors"), key=lambda path: (path.name[:5] == "step_", path.name)
     )
     evaluations = sorted(path for path in (run / EVALUATIONS).glob("*") if not path.name.startswith("."))
-    found = [(path, format_size(path.stat().st_size)) for path in checkpoints if path.is_file()]
+    found = [(path, filesize.decimal(path.stat().st_size)) for path in checkpoints if path.is_file()]
     found += [(run / name, note) for name, note in named.items() if (run / name).exists()]
     found += [(path, "result of gan-eval") for path in evaluations]
     return [

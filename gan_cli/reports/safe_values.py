@@ -66,11 +66,3 @@ def format_duration(seconds: float | None) -> str:
         return f"{format_number(round(seconds, 1) if seconds < 10 else round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60} min"
-
-
-def format_size(count: int) -> str:
-    """A file size as text: `12 kB`."""
-    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= least:
-            return f"{format_number(count / least)} {unit}"
-    return f"{count} B"
