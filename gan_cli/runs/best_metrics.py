@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config.metric_names import find_metric, is_better, selection_metric
+from gan_cli.config.metric_names import better_direction, find_metric, selection_metric
 from gan_cli.runs.log import read_metrics
 from gan_cli.storage.run_folder import BEST, CHECKPOINTS
 from gan_cli.storage.run_record import load_record
@@ -56,8 +57,6 @@ def _best_step(lines: Sequence[Mapping[str, float]], wanted: str) -> tuple[str, 
     if not found:
         return None
     name = found[-1][0][0]
-    best: tuple[float, float] | None = None
-    for (named, value), step in found:
-        if named == name and (best is None or is_better(name, value, best[0])):
-            best = (value, step)
-    return None if best is None else (name, best[1])
+    values = [(value, step) for (named, value), step in found if named == name]
+    best = (min if better_direction(name) == "lower" else max)(values, key=itemgetter(0))
+    return name, best[1]

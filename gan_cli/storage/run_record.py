@@ -40,7 +40,7 @@ class RunRecord(FileModel):
     command: str = ""
     directory: str = "."
     started: Short = ""
-    device: Short = ""
+    device: Sentence = ""
     threads: Whole | None = None
     gan_cli: Short = ""
     python: Short = ""
