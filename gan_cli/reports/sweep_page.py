@@ -60,15 +60,12 @@ class LeaderboardRow:
     failures: tuple[tuple[Failure, Link | None], ...]
 
 
-@dataclass(frozen=True)
-class EntryCard:
-    """A row's last grid and curves."""
+class RowCard(NamedTuple):
+    """A row with its last grid and curves."""
 
-    rank: int
-    entry: Entry
+    row: LeaderboardRow
     image: EmbeddedImage | None
     charts: tuple[SmallChart, ...]
-    links: tuple[Link, ...]
 
 
 def list_runs(sweep: Path) -> list[Path]:
@@ -89,13 +86,7 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
     def build(budget: int) -> str:
         each = budget // max(1, min(len(rows), MOST_SHOWN))
         cards = [
-            EntryCard(
-                row.rank,
-                row.entry,
-                _last_grid(row.entry, each),
-                charts[index] if charts else (),
-                row.links,
-            )
+            RowCard(row, _last_grid(row.entry, each), charts[index] if charts else ())
             for index, row in enumerate(rows[:MOST_SHOWN])
         ]
         values = {
