@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "load_generator", "sample", "train"]
 
-EVALUATION_OPTIONS = ("metrics", "extractor", "n", "reals", "n_real", "resamples")  # for checkpoints and for folders
 STOPPED_BY_USER = 128 + signal.SIGINT
 
 
@@ -176,16 +175,12 @@ def _evaluate(options: EvalConfig, device: str | torch.device) -> EvaluationResu
     import torch
 
     from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
-    from gan_cli.evaluation.image_folders import check_folders
     from gan_cli.sampling.load_generator import find_checkpoint
 
-    shared: dict[str, Any] = {name: getattr(options, name) for name in EVALUATION_OPTIONS}
     if options.ckpt is None:
-        folders = check_folders(options.real, options.fake)
-        return evaluate_folders(*folders, image_size=options.image_size, fit=options.fit, **shared)
+        return evaluate_folders(options)
     try:
         device = torch.device(device)
     except RuntimeError as error:
         raise UsageError(f"device={one_line(device, 60)}: is none that PyTorch knows") from error
-    found = find_checkpoint(options.ckpt, "eval")
-    return evaluate_checkpoint(found, seed=options.seed, ema=options.ema, data=options.data, device=device, **shared)
+    return evaluate_checkpoint(find_checkpoint(options.ckpt, "eval"), options, device)

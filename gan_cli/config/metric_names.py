@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from gan_cli.storage.symlinks import remove_symlink
+from gan_cli.storage.json_files import Number, Whole, first, line, read_as
+from gan_cli.storage.run_folder import write_json
 
 EVALUATIONS = "evaluations"  # in a run's folder
+MOST_METRICS = 60  # that are read from a file
 # Whether lower or higher is better, for every metric that a best checkpoint or a ranking may be selected by. The name
 # of a metric may end in its extractor: frechet-classifier.
 BETTER_DIRECTION = {
@@ -39,15 +38,15 @@ class MetricResult:
     computation took.
     """
 
-    name: str
-    value: float
-    n: int
-    better: str = ""
-    interval: tuple[float, float] | None = None
-    floor: float | None = None
-    seconds: float = 0.0
-    note: str = ""
-    reals: int = 0
+    name: Annotated[str, line(80)]
+    value: Number
+    n: Whole
+    better: Annotated[str, line(80)] = ""
+    interval: tuple[Number, Number] | None = None
+    floor: Number | None = None
+    seconds: Number = 0.0
+    note: Annotated[str, line(300)] = ""
+    reals: Whole = 0
 
 
 def selection_metric(metrics: Sequence[str], best: str | None) -> str | None:
@@ -93,45 +92,19 @@ class EvaluationResult:
     `about` describes the samples: the checkpoint with its sha256 and step, the extractor and the extractor's accuracy.
     """
 
-    figures: tuple[MetricResult, ...]
+    figures: Annotated[tuple[MetricResult, ...], first(MOST_METRICS)]
     about: dict[str, Any]
 
 
 def save_evaluation(evaluated: EvaluationResult, path: Path) -> None:
     """Writes the results as JSON to `path`, atomically."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    remove_symlink(temporary).write_text(json.dumps(dataclasses.asdict(evaluated), indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(path, dataclasses.asdict(evaluated))
 
 
 def load_newest_evaluation(run: Path) -> EvaluationResult | None:
     """Returns the newest evaluation file in a run's folder that can be read; None if there is no such file."""
     for path in sorted((run / EVALUATIONS).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            return EvaluationResult(tuple(map(_metric_result, data["figures"])), dict(data["about"]))
-        except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
-            continue
+        found = read_as(EvaluationResult, path)
+        if found is not None:
+            return found
     return None
-
-
-def _metric_result(data: Mapping[str, Any]) -> MetricResult:
-    """Returns the metric stored in `data`. Raises ValueError, TypeError or LookupError if `data` is malformed."""
-    interval, floor = data["interval"], data["floor"]
-    return MetricResult(
-        name=str(data["name"]),
-        value=_finite(data["value"]),
-        n=int(data["n"]),
-        better=str(data["better"]),
-        interval=None if interval is None else (_finite(interval[0]), _finite(interval[1])),
-        floor=None if floor is None else _finite(floor),
-        seconds=_finite(data["seconds"]),
-        note=str(data["note"]),
-        reals=int(data.get("reals", 0)),
-    )
-
-
-def _finite(value: Any) -> float:
-    if not math.isfinite(value):
-        raise ValueError(f"{value} is not finite")
-    return float(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,46 +9,36 @@ from PIL import Image
 from torch import Tensor
 
 from gan_cli import __version__
+from gan_cli.config.commands import EvalConfig
 from gan_cli.config.metric_names import EvaluationResult
-from gan_cli.config.options.datasets import CROP
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.moved_data import relocate_data, resolve_data_paths
 from gan_cli.errors import CheckpointError, DivergedError, UsageError, one_line
+from gan_cli.evaluation.callbacks import ImageCallback, LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
 from gan_cli.evaluation.generated_samples import (
-    FIRST_EVALUATION_SEED,
     STANDING_BATCHES,
     generate_samples,
     recompute_batch_norm_statistics,
 )
-from gan_cli.evaluation.image_folders import read_folders
+from gan_cli.evaluation.image_folders import check_folders, read_folders
 from gan_cli.evaluation.metrics.memorization import Memorization
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real_data
 from gan_cli.evaluation.reference import (
-    LogCallback,
-    ProgressCallback,
     Reference,
     build_extractor,
     build_reference,
-    no_log,
-    no_progress,
 )
 from gan_cli.images import grid
 from gan_cli.models.build_networks import build_generator
 from gan_cli.models.standing_statistics import has_running_statistics
 from gan_cli.randomness import generator_for
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.storage.run_folder import start_folder
+from gan_cli.storage.run_record import start_folder
 
 DEFAULT_SAMPLES = 5000  # number of samples if `n` is not given; fewer if the data have fewer real samples
 SHOWN_PAIRS = 32  # most pairs in each part of the image of nearest training images
-
-ImageCallback = Callable[[Image.Image], None]
-
-
-def _ignore_image(image: Image.Image) -> None:
-    pass
 
 
 # --- a checkpoint ------------------------------------------------------------------------------------------------
@@ -57,50 +46,38 @@ def _ignore_image(image: Image.Image) -> None:
 
 def evaluate_checkpoint(
     found: Checkpoint,
+    options: EvalConfig,
+    device: torch.device,
     *,
-    metrics: Sequence[str] | None = None,
-    extractor: str = "auto",
-    n: int | None = None,
-    reals: str = "held_out",
-    n_real: int | None = None,
-    seed: int = FIRST_EVALUATION_SEED,
-    batch_size: int = 500,
-    resamples: int = 200,
-    ema: bool = True,
-    standing: bool = True,
-    data: str | None = None,
-    device: torch.device | None = None,
-    log: LogCallback = no_log,
-    progress: ProgressCallback = no_progress,
-    on_pairs: ImageCallback = _ignore_image,
+    log: LogCallback = ignore,
+    progress: ProgressCallback = ignore,
+    on_pairs: ImageCallback = ignore,
 ) -> EvaluationResult:
-    """Evaluates `n` samples of a checkpoint's generator, and returns the metrics and a description of the samples.
+    """Evaluates samples of a checkpoint's generator, and returns the metrics and a description of the samples.
 
-    The samples have the seeds `seed` to `seed + n - 1`. They are compared with `n_real` real samples. `reals` selects
-    these: held_out, train or all. The data set is the one the checkpoint was trained on; `data` is its new path if it
-    was moved. If `metrics` is None, every metric that the data allow is computed. If `standing` is true, the batch norm
-    statistics of the generator are first recomputed from its own samples (standing statistics). `log` is called with
-    lines for the user. `on_pairs` is called with an image that shows samples above their nearest training images.
-    Writes no files except caches.
+    `options` are those of `gan-eval`; its `ckpt` and `device` are not used. The data set is the one the checkpoint was
+    trained on. With `standing`, the batch norm statistics of the generator are first recomputed from its own samples
+    (standing statistics). `log` is called with lines for the user. `on_pairs` is called with an image that shows
+    samples above their nearest training images. Writes no files except caches.
 
     Raises UsageError if the data are missing, have changed or do not allow the given options. Raises CheckpointError
     if a sample is not finite.
     """
-    dataset, real = _data_of(found, data)
+    dataset, real = _data_of(found, options.data)
     log(f"data: {dataset.source}")
-    reference = _reference(real, extractor, n, metrics, log, progress, Protocol(reals, n_real))
-    generator = build_generator(found.config, found.tensors, device or torch.device("cpu"), ema=ema)
-    standing = standing and has_running_statistics(generator)
+    reference = _reference(real, options, options.n, log, progress)
+    generator = build_generator(found.config, found.tensors, device, ema=options.ema)
+    standing = options.standing and has_running_statistics(generator)
     if standing:
         generator = recompute_batch_norm_statistics(generator, found.config, dataset)
         log(f"batch norm: statistics recomputed from {STANDING_BATCHES} batches of samples, for the evaluated weights")
-    seeds = range(seed, seed + reference.n)
+    seeds = range(options.seed, options.seed + reference.n)
     try:
-        samples = generate_samples(generator, found.config, dataset, seeds, batch_size, progress)
+        samples = generate_samples(generator, found.config, dataset, seeds, options.batch_size, progress)
     except DivergedError as error:
         raise CheckpointError(f"{found.path}: {error}") from error
-    about = _describe_samples(found, dataset, seeds, ema, standing)
-    return _evaluate(reference, samples, metrics, resamples, about, progress, on_pairs)
+    about = _describe_samples(found, dataset, seeds, options.ema, standing)
+    return _evaluate(reference, samples, options, about, progress, on_pairs)
 
 
 def _describe_samples(found: Checkpoint, dataset: Dataset, seeds: range, ema: bool, standing: bool) -> dict[str, Any]:
@@ -145,18 +122,13 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
 
 
 def _reference(
-    real: RealData,
-    extractor: str,
-    n: int | None,
-    metrics: Sequence[str] | None,
-    log: LogCallback,
-    progress: ProgressCallback,
-    protocol: Protocol = DEFAULT_PROTOCOL,
+    real: RealData, options: EvalConfig, n: int | None, log: LogCallback, progress: ProgressCallback
 ) -> Reference:
-    """Returns the reference: the features of the real samples for the comparison.
+    """Returns the reference: the features of the real samples that `n` samples are compared with.
 
     Raises UsageError if there are fewer real samples than requested, or if the data do not allow a metric.
     """
+    protocol = Protocol(options.reals, options.n_real)
     if n is not None and n > real.max_per_side and protocol == DEFAULT_PROTOCOL:
         half = "" if real.held_out is not None else f", half of {len(real.train_unlimited):,}, as {real.why}"
         raise UsageError(
@@ -170,8 +142,9 @@ def _reference(
         log(f"data: {note}")
     for line in real.duplicates:
         log(line)
-    reference = build_reference(real, build_extractor(extractor, real, log), n or DEFAULT_SAMPLES, progress, protocol)
-    check_metrics(reference, metrics or ())
+    extractor = build_extractor(options.extractor, real, log)
+    reference = build_reference(real, extractor, n or DEFAULT_SAMPLES, progress, protocol)
+    check_metrics(reference, options.metrics or ())
     log(f"compared with: {reference.describe()}")
     return reference
 
@@ -180,27 +153,21 @@ def _reference(
 
 
 def evaluate_folders(
-    real: str,
-    fake: str,
+    options: EvalConfig,
     *,
-    image_size: int | tuple[int, ...] | None = None,
-    fit: str = CROP,
-    metrics: Sequence[str] | None = None,
-    extractor: str = "auto",
-    n: int | None = None,
-    reals: str = "held_out",
-    n_real: int | None = None,
-    resamples: int = 200,
-    log: LogCallback = no_log,
-    progress: ProgressCallback = no_progress,
-    on_pairs: ImageCallback = _ignore_image,
+    log: LogCallback = ignore,
+    progress: ProgressCallback = ignore,
+    on_pairs: ImageCallback = ignore,
 ) -> EvaluationResult:
     """Compares the images of the folder or zip `fake` with those of `real`. Returns the metrics and a description.
 
-    The other options have the same meaning as in `evaluate_checkpoint`. Raises UsageError for too few images.
+    The arguments are as in `evaluate_checkpoint`. Raises UsageError for too few images, or if a folder is not given.
     """
-    protocol = Protocol(reals, n_real)
-    folders = read_folders(real, fake, image_size, n or DEFAULT_SAMPLES, fit=fit, extractor=extractor, n_real=n_real)
+    n, (real, fake) = options.n, check_folders(options.real, options.fake)
+    folders = read_folders(
+        real, fake, options.image_size, n or DEFAULT_SAMPLES,
+        fit=options.fit, extractor=options.extractor, n_real=options.n_real,
+    )  # fmt: skip
     data, fakes = folders.real, folders.fake
     for line in folders.lines:
         log(line)
@@ -209,9 +176,9 @@ def evaluate_folders(
     if n is not None and n > len(fakes):
         raise UsageError(f"n={n}: fake={fake} has {len(fakes):,} pictures, use at most that many")
     count = n if n is not None else min(DEFAULT_SAMPLES, len(fakes))
-    if n is None and protocol == DEFAULT_PROTOCOL:
+    if n is None and Protocol(options.reals, options.n_real) == DEFAULT_PROTOCOL:
         count = min(count, data.max_per_side)
-    reference = _reference(data, extractor, count, metrics, log, progress, protocol)
+    reference = _reference(data, options, count, log, progress)
     unused = folders.fake_files - reference.n
     if unused > 0:
         more = "; n= takes more" if reference.n == len(fakes) else "; reals=train compares all with all real ones"
@@ -223,11 +190,11 @@ def evaluate_folders(
         "fake": fake,
         "fingerprint": data.train_unlimited.fingerprint,
         "shape": list(fakes.samples.shape[1:]),
-        "fit": fit,
+        "fit": options.fit,
         "told": folders.lines[2:],
         "unused": max(unused, 0),
     }
-    return _evaluate(reference, fakes.samples[order[: reference.n]], metrics, resamples, about, progress, on_pairs)
+    return _evaluate(reference, fakes.samples[order[: reference.n]], options, about, progress, on_pairs)
 
 
 # --- both --------------------------------------------------------------------------------------------------------
@@ -236,15 +203,13 @@ def evaluate_folders(
 def _evaluate(
     reference: Reference,
     samples: Tensor,
-    metrics: Sequence[str] | None,
-    resamples: int,
+    options: EvalConfig,
     about: dict[str, Any],
     progress: ProgressCallback,
     on_pairs: ImageCallback,
 ) -> EvaluationResult:
-    found = evaluate_samples(
-        reference, samples, metrics or available_metrics(reference), resamples=resamples, progress=progress
-    )
+    metrics = options.metrics or available_metrics(reference)
+    found = evaluate_samples(reference, samples, metrics, resamples=options.resamples, progress=progress)
     about |= {
         "extractor": reference.extractor.name,
         "accuracy": reference.extractor.accuracy,

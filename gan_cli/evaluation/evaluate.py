@@ -20,10 +20,9 @@ from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricRes
 from gan_cli.config.options.datasets import CROP
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import GanCliError, StorageError, UsageError
+from gan_cli.evaluation.callbacks import ProgressCallback
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
 from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
-from gan_cli.evaluation.image_folders import check_folders
-from gan_cli.evaluation.reference import ProgressCallback
 from gan_cli.images import grid
 from gan_cli.reports.write_report import write_run_report
 from gan_cli.state import checkpoint
@@ -43,25 +42,15 @@ def evaluate(config: EvalConfig) -> int:
     device = build_device(config.device)
     limit_threads()
     images: list[Image.Image] = []
-    options: dict[str, Any] = {
-        "metrics": config.metrics, "extractor": config.extractor, "n": config.n, "reals": config.reals,
-        "n_real": config.n_real, "resamples": config.resamples,
-        "log": _print_line, "on_pairs": images.append,
-    }  # fmt: skip
     with _progress() as progress:
+        listeners: dict[str, Any] = {"log": _print_line, "progress": progress, "on_pairs": images.append}
         if config.ckpt is not None:
             found = checkpoint.load_named(config.ckpt, "eval")
             folder, stem = _default_folder(found.path), found.path.stem
-            evaluated = evaluate_checkpoint(
-                found, seed=config.seed, batch_size=config.batch_size, ema=config.ema, standing=config.standing,
-                data=config.data, device=device, progress=progress, **options,
-            )  # fmt: skip
+            evaluated = evaluate_checkpoint(found, config, device, **listeners)
         else:
-            real, fake = check_folders(config.real, config.fake)
-            folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(fake).name)[:60] or "fake"
-            evaluated = evaluate_folders(
-                real, fake, image_size=config.image_size, fit=config.fit, progress=progress, **options
-            )
+            folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(config.fake or "").name)[:60] or "fake"
+            evaluated = evaluate_folders(config, **listeners)
     _print(evaluated)
     try:
         if named is not None:

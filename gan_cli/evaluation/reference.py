@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from gan_cli.data.datasets.stacked_mnist import DIGITS, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
+from gan_cli.evaluation.callbacks import LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.metrics import feature_extractors
 from gan_cli.evaluation.metrics.chance_level import assess_classifier
 from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, describe_training_time, load_or_train_classifier
@@ -25,7 +25,7 @@ from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_radii
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData
-from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
+from gan_cli.storage.checksummed_file import encode_checksummed, load_cached
 from gan_cli.storage.download import write_atomically
 
 VERSION = 1  # version of the cached files; a file of another version is not used
@@ -35,22 +35,11 @@ MOST_BYTES = 1 << 30  # a larger cache file is not read
 INCEPTION_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue alone, not the opacity"}
 MAX_PAIRWISE_SAMPLES = 10_000  # for metrics whose cost grows with the square of the number of samples
 
-LogCallback = Callable[[str], None]
-ProgressCallback = Callable[[str, int, int], None]  # takes what is counted, the number done, and the total number
-
-
-def no_progress(what: str, done: int, count: int) -> None:
-    pass
-
-
-def no_log(line: str) -> None:
-    pass
-
 
 # --- extractors --------------------------------------------------------------------------------------------------
 
 
-def build_extractor(name: str, real: RealData, log: LogCallback = no_log) -> Extractor:
+def build_extractor(name: str, real: RealData, log: LogCallback = ignore) -> Extractor:
     """Builds and returns the feature extractor called `name`: auto, classifier, random, pixels or inception.
 
     `auto` selects the classifier if the data have classes, and `random` if not. `random` is also used instead of a
@@ -161,7 +150,7 @@ def build_reference(
     real: RealData,
     extractor: Extractor,
     n: int,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressCallback = ignore,
     protocol: Protocol = DEFAULT_PROTOCOL,
 ) -> Reference:
     """Returns the reference: features of `n` real samples, and of other real samples for the floors.
@@ -212,12 +201,10 @@ def _load(
     A valid file has this `key`, `n` real samples and `others` other samples. With `others` None, the returned other
     features are None.
     """
-    try:
-        if not path.is_file() or path.stat().st_size > MOST_BYTES:
-            return None
-        tensors, metadata, _ = decode_checksummed(path.read_bytes())
-    except (OSError, ChecksummedFileError):
+    found = load_cached(path, MOST_BYTES)
+    if found is None:
         return None
+    tensors, metadata = found
     floors = metadata.get("floors")
     if metadata.get("reference") != key or not isinstance(floors, dict):
         return None

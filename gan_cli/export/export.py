@@ -7,7 +7,6 @@ its final name.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -29,8 +28,10 @@ from gan_cli.extras import require_extra
 from gan_cli.images.grid import draw_grid_or_scatter, save_png
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds, run_generator
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
+from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locate import CARD, EXPORTED
 from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
+from gan_cli.storage.run_folder import write_json
 from gan_cli.storage.symlinks import remove_symlink
 
 BATCH_SIZES = (1, 2, 5)  # the exported file is compared with the checkpoint once for each of these batch sizes
@@ -92,9 +93,7 @@ def _keep_file(part: Path, file: str, named: Path) -> None:
     needed = {file, CARD, README, SAMPLE_IMAGE, PARITY}
     if any(path.name not in needed for path in part.iterdir()):
         raise UsageError(f"out={named}: the weights need more than one file; give a folder")
-    card = {**json.loads((part / CARD).read_text(encoding="utf-8")), "file": named.name}
-    card["parity"] = json.loads((part / PARITY).read_text(encoding="utf-8"))
-    (part / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_json(part / CARD, load_json(part / CARD) | {"file": named.name, "parity": load_json(part / PARITY)})
     os.replace(part / CARD, remove_symlink(named.with_suffix(".json")))
     os.replace(part / file, named)
     shutil.rmtree(part)
@@ -123,7 +122,7 @@ def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> 
         "differences": compare_samples(expected, outputs, format),
         "torch": torch.__version__,
     }
-    (folder / PARITY).write_text(json.dumps(parity, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / PARITY, parity)
     return parity
 
 

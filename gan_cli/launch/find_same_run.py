@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gan_cli.config import recipes, train_config
 from gan_cli.config.compose import compose_command
@@ -15,7 +14,8 @@ from gan_cli.errors import CheckpointError, UsageError, first_few
 from gan_cli.launch.fine_tune import set_by_init_from
 from gan_cli.launch.resume_changes import CHANGEABLE_SETTINGS, DATA_LOCATION_KEYS, initial_values
 from gan_cli.state import checkpoint
-from gan_cli.storage.run_folder import CHECKPOINTS, read_record, runs_in
+from gan_cli.storage.run_folder import CHECKPOINTS, runs_in
+from gan_cli.storage.run_record import RunRecord, load_record
 
 
 def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | None:
@@ -37,7 +37,7 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
         differing = train_config.differing_keys(with_recipe_of_run(saved.config, config, overrides), saved.config)
         if config.init_from is not None:  # the saved run took these settings from the checkpoint of `init_from`
             differing = [text for text in differing if not set_by_init_from(text, overrides)]
-        differing = _without_changes(differing, config, read_record(folder))
+        differing = _without_changes(differing, config, load_record(folder))
         if not differing:
             return folder
         if all(text.startswith(tuple(f"{key}=" for key in DATA_LOCATION_KEYS)) for text in differing):
@@ -53,7 +53,7 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
     return moved
 
 
-def _without_changes(differing: list[str], config: Config, record: Mapping[str, Any]) -> list[str]:
+def _without_changes(differing: list[str], config: Config, record: RunRecord) -> list[str]:
     """Returns `differing` without those keys whose first value in the run equals their value in `config`.
 
     Such a key was changed when the run was resumed. `record` is the run's record, which holds the first values.
@@ -98,16 +98,15 @@ def with_recipe_of_run(saved: Config, config: Config, overrides: Sequence[str] |
         return config
 
 
-def note_on_recipe(saved: Config, record: Mapping[str, Any]) -> str | None:
+def note_on_recipe(saved: Config, record: RunRecord) -> str | None:
     """Returns a note for a run that was started before recipes existed, if its command would use a recipe now.
 
     Returns None for all other runs.
     """
-    config = record.get("config")
-    if not isinstance(config, dict) or recipes.GROUP in config:
+    if not record.config or recipes.GROUP in record.config:
         return None
     try:
-        words = [word for word in shlex.split(str(record.get("command")))[1:] if not word.startswith("-")]
+        words = [word for word in shlex.split(record.command)[1:] if not word.startswith("-")]
         name = compose_command("train", list(map(quote_literals, words))).recipe.name
     except (UsageError, ValueError):
         name = recipes.choose_recipe(train_config.to_dict(saved)).name

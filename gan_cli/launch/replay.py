@@ -23,12 +23,12 @@ from gan_cli.device import describe_device
 from gan_cli.errors import UsageError, one_line
 from gan_cli.launch.find_same_run import typed_keys_first, with_recipe_of_run
 from gan_cli.launch.fine_tune import set_by_init_from
-from gan_cli.launch.resume_changes import recorded_changes
 from gan_cli.runs.log import AFTER_STEP, Position, RunLog, read_planned_ends
 from gan_cli.state.checkpoint import Provenance
 from gan_cli.state.train_state import Counters
 from gan_cli.storage.locate import LogCallback, find_run, print_to_stderr
-from gan_cli.storage.run_folder import BUDGET, RECORD, read_record, start_folder
+from gan_cli.storage.run_folder import BUDGET, RECORD
+from gan_cli.storage.run_record import load_record, start_folder
 from gan_cli.storage.symlinks import remove_symlink
 from gan_cli.training.run import Run
 
@@ -45,10 +45,11 @@ def apply_replay(config: Config, named: Sequence[str], overrides: Sequence[str] 
     if config.replay is None:
         return config
     folder = _ends_file(config).parent
-    if any(recorded_changes(read_record(folder))):
+    record = load_record(folder)
+    if any(resume.changed for resume in record.resumed):
         raise UsageError(f"replay={config.replay}: settings of the run were changed on resume, a replay cannot do that")
     try:
-        saved = train_config.parse_unvalidated(read_record(folder).get("config"))  # type: ignore[arg-type]
+        saved = train_config.parse_unvalidated(record.config)
     except UsageError as error:
         raise UsageError(f"replay={config.replay}: its {RECORD} cannot be used ({error})") from error
     typed = config.budget if "budget" in named or not named else None
@@ -82,8 +83,7 @@ def find_replayed_ends(config: Config, dataset: Dataset) -> Path | None:
     if config.replay is None:
         return None
     path = _ends_file(config, lambda line: None)  # the message was printed before
-    data = read_record(path.parent).get("data")
-    if isinstance(data, dict) and data.get("fingerprint") != dataset.fingerprint:
+    if load_record(path.parent).fingerprint not in (None, dataset.fingerprint):
         raise UsageError(f"replay={config.replay}: the data are not those of the run ({dataset.source}); restore them")
     return path
 

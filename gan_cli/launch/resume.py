@@ -31,7 +31,8 @@ from gan_cli.launch.replay import log_environment_changes
 from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.train_state import Counters, TrainState
-from gan_cli.storage.run_folder import read_record, start_folder, write_record
+from gan_cli.storage.run_folder import read_record, write_record
+from gan_cli.storage.run_record import load_record, start_folder
 from gan_cli.training.rollback import restore
 
 ROLES = ("generator", "discriminator")
@@ -142,15 +143,15 @@ def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path
     """
     if dataset.fingerprint == saved.provenance.fingerprint:
         return {}
-    data = read_record(folder).get("data")
-    old_count = data.get("samples") if isinstance(data, dict) else None
-    counted = f", it had {old_count:,}" if isinstance(old_count, int) else ""
+    record = load_record(folder)
+    data, old_count = record.data, record.samples
+    counted = f", it had {old_count:,}" if old_count is not None else ""
     new_run = f"or begin a new run with its weights by {resume_changes.new_run_override(folder)} and its keys"
     problem = f"resume={folder}: the data are not those of the run ({one_line(dataset.source, 200)}{counted})"
     before, now = saved.config.dataset, config.dataset
     problem += _other_order(getattr(before, "path", None), getattr(now, "path", None))
     moved_data = any(getattr(now, leaf, None) != getattr(before, leaf, None) for leaf in ("path", "root"))
-    grown = auto and not moved_data and isinstance(old_count, int) and len(dataset) >= old_count
+    grown = auto and not moved_data and old_count is not None and len(dataset) >= old_count
     if config.on_changed_data == "stop" or (config.on_changed_data == AUTO and not grown):
         raise UsageError(f"{problem}; put them back, continue with these by on_changed_data=go_on, {new_run}")
     if config.classes and config.classes != dataset.classes:
@@ -204,7 +205,7 @@ def describe_changes(changed: dict[str, Any], step: int) -> list[str]:
     lines = [f"changed from step {step:,} on: {', '.join(keys)}"] if keys else []
     if "data" in changed:
         data = changed["data"]
-        old_count = (data["from"] or {}).get("samples", "other")
+        old_count = data["from"].get("samples", "other")
         lines.append(
             f"WARNING: the data have changed since step {step:,} and the run continues with them: {old_count} samples"
             f" before, {data['to']['samples']} now; on_changed_data=stop would refuse them"
@@ -275,7 +276,7 @@ def restore_run(
 def log_resumed(folder: Path, resumed: Resumed, command: str, log: RunLog) -> None:
     """Records this resume in the run's folder, and logs the step at which the run continues and what changed."""
     config, state, saved, end = resumed.config, resumed.state, resumed.saved, resumed.end
-    note = note_on_recipe(saved.config, read_record(folder))
+    note = note_on_recipe(saved.config, load_record(folder))
     if note is not None:
         log.info(note)
     replay.record_new_end(saved.counters, end, saved.provenance.seconds, folder, log)

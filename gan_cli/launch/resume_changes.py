@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from gan_cli.config.overrides import format_path_list, override_value, quote_lit
 from gan_cli.config.schema import format_value
 from gan_cli.errors import UsageError, one_line
 from gan_cli.storage.locate import find_run
-from gan_cli.storage.run_folder import read_record
+from gan_cli.storage.run_record import RunRecord, load_record
 
 # These keys say where and how the data are found. They may change, because a fingerprint shows if the data changed.
 DATA_LOCATION_KEYS = tuple(f"dataset.{leaf}" for leaf in ("path", "root", "labels", "cache", "download", "on_bad"))
@@ -52,18 +52,17 @@ def overrides_for_resume(overrides: Sequence[str]) -> ResumeOverrides | None:
         return None
     output = override_value(given["output"]) if "output" in given else compose_default("train")["output"]
     folder = find_run(where, str(output), log=lambda line: None)  # no message here: resuming the run prints it
-    return changed_overrides(overrides, folder, read_record(folder))
+    return changed_overrides(overrides, folder, load_record(folder))
 
 
-def changed_overrides(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) -> ResumeOverrides:
+def changed_overrides(overrides: Sequence[str], folder: Path, record: RunRecord) -> ResumeOverrides:
     """Returns the overrides for resuming the run in `folder`: those of keys that may change on resume.
 
     An override of another key is left out if the run already has its value. If not, raises UsageError, whose message
     gives the command for a new run with that value. If any key of the data set is left, the override that chooses the
     run's data set is added, so that the key exists. `record` is the run's record.
     """
-    known = record.get("config")
-    has = dict(train_config.flatten(known)) if isinstance(known, dict) else {}
+    has = dict(train_config.flatten(record.config))
     changed: list[str] = []
     for line in overrides:
         override = read_override(line)
@@ -141,22 +140,10 @@ def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
     }
 
 
-def recorded_changes(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields, for each resume in a run's record, a dict from the changed keys to their changes. The oldest comes first.
-
-    Resumes without changes are left out.
-    """
-    resumed = record.get("resumed")
-    for entry in resumed if isinstance(resumed, list) else ():
-        changed = entry.get("changed") if isinstance(entry, dict) else None
-        if isinstance(changed, dict) and changed:
-            yield {str(key): change for key, change in changed.items() if isinstance(change, dict)}
-
-
-def initial_values(record: Mapping[str, Any]) -> dict[str, Any]:
+def initial_values(record: RunRecord) -> dict[str, Any]:
     """Returns the values that a run had at its start, for the keys that were changed on a later resume."""
     begun: dict[str, Any] = {}
-    for changed in recorded_changes(record):
-        for key, change in changed.items():
+    for resume in record.resumed:  # the oldest comes first
+        for key, change in resume.changed.items():
             begun.setdefault(key, change.get("from"))
     return begun

@@ -27,6 +27,7 @@ from gan_cli.runs.trackers import tracker_openers
 from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.storage.locks import STOP_CODES
 from gan_cli.storage.run_folder import read_record, write_record
+from gan_cli.storage.run_record import load_record
 from gan_cli.training.loop import train
 from gan_cli.training.periodic_evaluation import describe_comparison, measured_on
 from gan_cli.training.run import Run
@@ -221,8 +222,7 @@ def _record_end(run: Run, status: str) -> None:
 
 def close_record(folder: Path, counters: Counters, seconds: float) -> None:
     """Records "done" for a run that was killed or stopped after its last step."""
-    ended = read_record(folder).get("ended")
-    if not isinstance(ended, dict) or ended.get("status") == "stopped":
+    if load_record(folder).status in ("", "stopped"):
         record_end(folder, "done", counters, seconds)
 
 

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from gan_cli.config.metric_names import EVALUATIONS, MetricResult, load_newest_evaluation
 from gan_cli.reports.curves import percent
-from gan_cli.reports.safe_values import as_int, number, text
+from gan_cli.storage.json_files import text
 
-MOST_METRICS = 60
 # Labels of the keys of an evaluation's `about` that do not explain themselves.
 LABELS = {
     "told": "notes on the data",
@@ -36,27 +35,13 @@ class Bar(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MetricRow:
-    """A validated metric with its bar."""
-
-    name: str
-    value: float
-    interval: tuple[float, float] | None
-    floor: float | None
-    n: int | None
-    better: str
-    note: str
-    bar: Bar
-
-
-@dataclass(frozen=True)
 class EvaluationSection:
-    """An evaluation as the report shows it.
+    """An evaluation as the report shows it. Each row is a metric with its bar.
 
     `about` describes samples and features. `pairs` is the file with samples above their nearest training images.
     """
 
-    rows: tuple[MetricRow, ...]
+    rows: tuple[tuple[MetricResult, Bar], ...]
     about: tuple[tuple[str, str], ...]
     verdict: str
     pairs: Path | None
@@ -67,12 +52,11 @@ def read_newest_evaluation(run: Path) -> EvaluationSection | None:
     evaluated = load_newest_evaluation(run)
     if evaluated is None:
         return None
-    rows = [_metric_row(each) for each in evaluated.figures[:MOST_METRICS]]
     items = [(key, value) for key, value in evaluated.about.items() if not isinstance(value, dict)][:20]
     about = [(_label(key), _value_text(value)) for key, value in items]
     page = text(evaluated.about.get("page"), 255)
     return EvaluationSection(
-        rows=tuple(row for row in rows if row is not None),
+        rows=tuple((each, _bar(each)) for each in evaluated.figures),
         about=tuple((key, value) for key, value in about if key and value),
         verdict=text(evaluated.about.get("verdict"), 300),
         pairs=run / EVALUATIONS / page if page and Path(page).name == page else None,
@@ -86,30 +70,11 @@ def _label(key: str) -> str:
 def _value_text(value: Any) -> str:
     if isinstance(value, list):
         return text(", ".join(text(each) for each in value[:20]), 500)
-    found = number(value)
-    return text(value) if found is None or found.is_integer() else f"{found:.4g}"
+    return f"{value:.4g}" if isinstance(value, float) and not value.is_integer() else text(value)
 
 
-def _metric_row(metric: MetricResult) -> MetricRow | None:
-    value, floor = number(metric.value), number(metric.floor)
-    if value is None:
-        return None
-    pair = [number(end) for end in metric.interval or ()]
-    interval = (pair[0], pair[1]) if len(pair) == 2 and pair[0] is not None and pair[1] is not None else None
-    better = metric.better if metric.better in ("lower", "higher") else ""
-    return MetricRow(
-        name=text(metric.name, 80),
-        value=value,
-        interval=interval,
-        floor=floor,
-        n=as_int(metric.n),
-        better=better,
-        note=text(metric.note, 300),
-        bar=_bar(value, interval, floor),
-    )
-
-
-def _bar(value: float, interval: tuple[float, float] | None, floor: float | None) -> Bar:
+def _bar(metric: MetricResult) -> Bar:
+    value, interval, floor = metric.value, metric.interval, metric.floor
     known = [0.0, value, *(interval or ()), *(() if floor is None else (floor,))]
     low, high = min(known), max(known)
     span = (high - low) * 1.04 or 1.0

@@ -2,67 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from gan_cli.reports.safe_values import as_int, as_list, as_mapping, inside, number, numbers, read_json, text
+from pydantic import BeforeValidator, Field, OnErrorOmit, PrivateAttr
+
+from gan_cli.reports.safe_values import inside
+from gan_cli.storage.json_files import FileModel, Number, Whole, at, first, line, read_as, text
 from gan_cli.storage.run_folder import JOB_OUTCOME, LEADERBOARD
 
 MOST_ROWS, MOST_KEYS, MOST_SEEDS, MOST_JOBS = 1000, 20, 100, 2000
 
 
-@dataclass(frozen=True)
-class Failure:
+def _as_typed(value: Any) -> str:
+    """Returns a config value as it is written on the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return text("[" + ",".join(map(_as_typed, value)) + "]" if isinstance(value, list) else value)
+
+
+def _words(value: Any) -> Any:
+    return value.split() if isinstance(value, str) else value
+
+
+Short = Annotated[str, line(30)]
+Key = Annotated[str, line(100)]
+Sentence = Annotated[str, line(500)]
+Command = Annotated[str, line(4000)]
+Values = Annotated[dict[Key, Annotated[str, BeforeValidator(_as_typed)]], first(MOST_KEYS)]
+
+
+class Failure(FileModel):
     """A job that failed or did not finish."""
 
-    job: int | None
-    seed: str
-    status: str
-    reason: str
+    job: Whole | None = None
+    seed: Short = ""
+    status: Short = ""
+    reason: Sentence = ""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(FileModel):
     """A row of the leaderboard: one config, with the results of all its seeds.
 
-    `jobs` is the number of jobs with this config. `folders_by_job` maps a job number to its run folder, if it exists.
+    `jobs` are the numbers of the jobs with this config. `folders_by_job` maps such a number to the job's run folder, if
+    that is a folder of the sweep.
     """
 
-    config: dict[str, str]
-    seeds: tuple[str, ...]
-    values: tuple[float, ...]
-    mean: float | None
-    interval: tuple[float, float] | None
-    seconds: float | None
-    findings: tuple[str, ...]
-    failures: tuple[Failure, ...]
-    status: str
-    repeat: str
-    folders_by_job: dict[int | None, Path]
-    jobs: int
+    config: Values = Field(default_factory=dict)
+    seeds: Annotated[tuple[Short, ...], first(MOST_SEEDS)] = ()
+    values: Annotated[tuple[OnErrorOmit[Number], ...], first(MOST_SEEDS)] = ()
+    mean: Number | None = None
+    interval: tuple[Number, Number] | None = None
+    seconds: Number | None = None
+    findings: Annotated[tuple[Annotated[str, line(60)], ...], first(MOST_KEYS), BeforeValidator(_words)] = ()
+    failures: Annotated[tuple[OnErrorOmit[Failure], ...], first(MOST_SEEDS)] = ()
+    status: Short = ""
+    repeat: Command = ""
+    jobs: Annotated[tuple[Whole | None, ...], first(MOST_SEEDS)] = ()
+    folder_names: Annotated[tuple[Any, ...], first(MOST_SEEDS)] = at("folders", default=())
+    _folders_by_job: dict[int | None, Path] = PrivateAttr()
+
+    def model_post_init(self, sweep: Path) -> None:
+        names = self.folder_names or map(str, self.jobs)
+        found = [(job, inside(sweep, name)) for job, name in zip(self.jobs, names, strict=False)]
+        self._folders_by_job = {job: folder for job, folder in found if folder is not None}
+
+    @property
+    def folders_by_job(self) -> dict[int | None, Path]:
+        return self._folders_by_job
 
     @property
     def folders(self) -> list[Path]:
-        return list(self.folders_by_job.values())
+        return list(self._folders_by_job.values())
 
     @property
     def label(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.config.items()) or "the only config"
 
 
-@dataclass(frozen=True)
-class Board:
-    """A leaderboard. `better` is "lower" or "higher". `varied` has the config keys that the sweep varies."""
+class Board(FileModel):
+    """A leaderboard. `varied` has the config keys that the sweep varies. `unranked` says why it is not ranked."""
 
-    metric: str
-    better: str
-    command: str
-    varied: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    ranked: bool
-    unranked: str = ""  # why it is not ranked although it has a metric
+    metric: Annotated[str, line(80)] = ""
+    better: Literal["lower", "higher"] = "lower"
+    command: Command = ""
+    varied: Annotated[tuple[Key, ...], first(MOST_KEYS)] = ()
+    unranked: Sentence = ""
+    entries: Annotated[list[OnErrorOmit[Entry]], first(MOST_ROWS)] = Field(validation_alias="rows")
+
+    @property
+    def ranked(self) -> bool:
+        return bool(self.metric) and not self.unranked
 
     @property
     def keys(self) -> list[str]:
@@ -72,99 +102,42 @@ class Board:
 
 def read_board(sweep: Path) -> Board:
     """Returns the leaderboard of a sweep's folder. Invalid values in the files are left out and raise no error."""
-    data = read_json(sweep / LEADERBOARD)
-    if isinstance(data, dict) and isinstance(data.get("rows"), list):
-        return _from_leaderboard(sweep, data)
-    return _from_outcomes(sweep)
+    return read_as(Board, sweep / LEADERBOARD, context=sweep) or _from_outcomes(sweep)
 
 
-def _from_leaderboard(sweep: Path, data: Mapping[str, Any]) -> Board:
-    metric = text(data.get("metric"), 80)
-    return Board(
-        metric=metric,
-        better="higher" if data.get("better") == "higher" else "lower",
-        command=text(data.get("command"), 4000),
-        varied=tuple(text(key, 100) for key in as_list(data.get("varied"))[:MOST_KEYS]),
-        entries=tuple(_entry(sweep, as_mapping(row)) for row in as_list(data.get("rows"))[:MOST_ROWS]),
-        ranked=bool(metric) and not data.get("unranked"),
-        unranked=text(data.get("unranked"), 500),
-    )
+class _Outcome(FileModel):
+    """A job's outcome file. `varied` holds the config as words in files of older versions, which have no `config`."""
 
-
-def _entry(sweep: Path, row: Mapping[str, Any]) -> Entry:
-    interval = numbers(row.get("interval"))
-    jobs = as_list(row.get("jobs"))[:MOST_SEEDS]
-    folders = as_list(row.get("folders")) or [str(job) for job in jobs]
-    found = [(as_int(job), inside(sweep, folder)) for job, folder in zip(jobs, folders, strict=False)]
-    return Entry(
-        config={
-            text(key, 100): text(_typed(value), 200)
-            for key, value in list(as_mapping(row.get("config")).items())[:MOST_KEYS]
-        },
-        seeds=tuple(text(seed, 30) for seed in as_list(row.get("seeds"))[:MOST_SEEDS]),
-        values=tuple(numbers(row.get("values"))[:MOST_SEEDS]),
-        mean=number(row.get("mean")),
-        interval=(interval[0], interval[1]) if len(interval) == 2 else None,
-        seconds=number(row.get("seconds")),
-        findings=tuple(dict.fromkeys(text(name, 60) for name in as_list(row.get("findings"))[:MOST_KEYS])),
-        failures=tuple(_failure(as_mapping(each)) for each in as_list(row.get("failures"))[:MOST_SEEDS]),
-        status=text(row.get("status"), 30),
-        repeat=text(row.get("repeat"), 4000),
-        folders_by_job={job: folder for job, folder in found if folder is not None},
-        jobs=len(jobs),
-    )
-
-
-def _typed(value: Any) -> Any:
-    """Returns the value as it is written on the command line."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return "[" + ",".join(text(_typed(each), 60) for each in value) + "]" if isinstance(value, list) else value
-
-
-def _failure(failed: Mapping[str, Any]) -> Failure:
-    return Failure(
-        as_int(failed.get("job")),
-        text(failed.get("seed"), 30),
-        text(failed.get("status"), 30),
-        text(failed.get("reason"), 500),
-    )
+    job: Whole | None = None
+    config: Values = Field(default_factory=dict)
+    varied: Annotated[str, line(1000)] = ""
+    status: Short = ""
+    reason: Sentence = ""
+    seconds: Number | None = None
+    findings: Any = None
+    repeat: Command = ""
+    overrides: Command = ""
 
 
 def _from_outcomes(sweep: Path) -> Board:
-    found = [as_mapping(read_json(path)) for path in sorted(sweep.glob(f"*/{JOB_OUTCOME}"))[:MOST_JOBS]]
-    outcomes = sorted(found, key=lambda outcome: number(outcome.get("job")) or 0.0)
-    entries = tuple(_entry_of_job(sweep, outcome) for outcome in outcomes)
-    varied = list(dict.fromkeys(key for entry in entries for key in entry.config))
-    return Board("", "lower", "", tuple(varied), entries, ranked=False)
+    rows = [_row(path) for path in sorted(sweep.glob(f"*/{JOB_OUTCOME}"))[:MOST_JOBS]]
+    rows.sort(key=lambda row: row["jobs"][0] or 0)
+    varied = list(dict.fromkeys(key for row in rows for key in row["config"]))
+    return Board.model_validate({"varied": varied, "rows": rows}, context=sweep)
 
 
-def _entry_of_job(sweep: Path, outcome: Mapping[str, Any]) -> Entry:
-    job, status = as_int(outcome.get("job")), text(outcome.get("status"), 30)
-    config = {text(key, 100): text(_typed(value), 200) for key, value in as_mapping(outcome.get("config")).items()}
-    config = config or dict(_pair(word) for word in text(outcome.get("varied"), 1000).split(" ") if "=" in word)
-    reason = text(outcome.get("reason"), 500)
-    seed = config.get("seed", "")
-    folder = inside(sweep, outcome.get("folder")) or inside(sweep, str(job))
-    findings = outcome.get("findings")
-    return Entry(
-        config=dict(list(config.items())[:MOST_KEYS]),
-        seeds=(seed,) if seed else (),
-        values=(),
-        mean=None,
-        interval=None,
-        seconds=number(outcome.get("seconds")),
-        findings=tuple(
-            text(name, 60) for name in (findings.split() if isinstance(findings, str) else as_list(findings))
-        ),
-        failures=(Failure(job, seed, status, reason),) if reason or status not in ("done", "") else (),
-        status=status,
-        repeat=text(outcome.get("repeat"), 4000) or f"gan-train {text(outcome.get('overrides'), 4000)}",
-        folders_by_job={} if folder is None else {job: folder},
-        jobs=1,
-    )
-
-
-def _pair(word: str) -> tuple[str, str]:
-    key, _, value = word.partition("=")
-    return key, value
+def _row(path: Path) -> dict[str, Any]:
+    """Returns the leaderboard's row of one job, from the job's outcome file."""
+    outcome = read_as(_Outcome, path) or _Outcome()
+    words = [word.split("=", 1) for word in outcome.varied.split(" ") if "=" in word]
+    config = outcome.config or dict(words)
+    failed = outcome.reason or outcome.status not in ("done", "")
+    return {
+        **outcome.model_dump(include={"status", "seconds", "findings"}),
+        "config": config,
+        "seeds": [config["seed"]] if "seed" in config else [],
+        "failures": [{**outcome.model_dump(), "seed": config.get("seed", "")}] if failed else [],
+        "repeat": outcome.repeat or f"gan-train {outcome.overrides}",
+        "jobs": [outcome.job],
+        "folders": [path.parent.name],
+    }

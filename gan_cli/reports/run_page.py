@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich import filesize
+
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_default
 from gan_cli.config.metric_names import EVALUATIONS
@@ -20,22 +22,17 @@ from gan_cli.reports.embedded_images import EmbeddedImage, embed_frames, embed_i
 from gan_cli.reports.evaluation_table import read_newest_evaluation
 from gan_cli.reports.html_page import fit_page_size, render
 from gan_cli.reports.safe_values import (
-    as_int,
-    as_list,
-    as_mapping,
     empty_on_error,
     format_duration,
     format_number,
-    format_size,
     link,
     none_on_error,
-    number,
-    read_json,
-    text,
 )
 from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.runs.log import read_metrics
+from gan_cli.storage.json_files import text
 from gan_cli.storage.run_folder import CHECKPOINTS, LOG, METRICS, RECORD, SAMPLES
+from gan_cli.storage.run_record import RunRecord, load_record
 
 MOST_CLASSES = 32  # rows of a grid
 MOST_FINDINGS, MOST_CONFIG, MOST_LINKS = 30, 1000, 60
@@ -69,13 +66,12 @@ class FindingMark(NamedTuple):
 
 def build_run_page(run: Path, home: Path) -> bytes:
     """Returns the HTML page of a run. Its links are relative to the folder `home`."""
-    record = as_mapping(read_json(run / RECORD))
-    lines = empty_on_error(lambda: [line for line in read_metrics(run) if "step" in line])
-    lines.sort(key=lambda line: line["step"])
-    values = none_on_error(lambda: _values(run, home, record, lines)) or _bare(run, home)
+    record = load_record(run)
+    lines = empty_on_error(lambda: sorted(read_metrics(run), key=lambda line: line["step"]))
+    values = none_on_error(lambda: _values(run, home, record, lines)) or _values(run, home, RunRecord(), [])
 
     def build(budget: int) -> str:
-        real, last, frames = _embed_images(run, _last_step(record), budget)
+        real, last, frames = _embed_images(run, record.step, budget)
         pairs = values["evaluation"].pairs if values["evaluation"] is not None else None
         images = {
             "real": real,
@@ -89,73 +85,50 @@ def build_run_page(run: Path, home: Path) -> bytes:
     return fit_page_size(build)
 
 
-def _bare(run: Path, home: Path) -> dict[str, Any]:
-    """Returns the values for the page of a run whose record is invalid."""
-    return _values(run, home, {}, [])
-
-
-def _values(run: Path, home: Path, record: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    config, ended = as_mapping(record.get("config")), as_mapping(record.get("ended"))
-    done = number(ended.get("step")) or max((line["step"] for line in lines), default=0)
+def _values(run: Path, home: Path, record: RunRecord, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    done = record.step or max((line["step"] for line in lines), default=0)
     steps = steps_scale([done, *(line["step"] for line in lines[-1:])])
-    marks = findings_of(record, lines, steps)
+    options = DATASET_OPTIONS.get(record.dataset)
     return {
-        "title": title_of(run, config),
+        "title": title_of(run, record),
         "folder": text(str(run), 300),
-        "status": text(ended.get("status"), 30) or "not ended",
-        "facts": [*_facts(record, config, ended, done), *empty_on_error(lambda: _best(run))],
+        "status": record.status or "not ended",
+        "facts": [*_facts(record, done), *empty_on_error(lambda: _best(run))],
         "tiles": empty_on_error(lambda: _tiles(lines, run)),
-        "classes": [text(name, 40) for name in as_list(as_mapping(config.get("conditioning")).get("classes"))][
-            :MOST_CLASSES
-        ],
-        "points": _of_points(config),
-        "marks": marks,
+        "classes": record.classes[:MOST_CLASSES],
+        "points": options is not None and issubclass(options, PointOptions),
+        "marks": findings_of(record, lines, steps),
         "training": empty_on_error(lambda: training_charts(lines, steps)),
         "quality": empty_on_error(lambda: sample_metric_charts(lines, steps)),
         "health": empty_on_error(lambda: health_charts(lines, steps)),
         "evaluation": none_on_error(lambda: read_newest_evaluation(run)),
-        "changed": empty_on_error(lambda: _changed(config, record)),
-        "config": empty_on_error(lambda: _all_settings(config)),
-        "environment": empty_on_error(lambda: _environment(record)),
-        "commands": _commands(run, record, ended),
+        "changed": empty_on_error(lambda: _changed(record)),
+        "config": empty_on_error(lambda: _all_settings(record.config)),
+        "environment": _environment(record),
+        "commands": _commands(run, record),
         "links": empty_on_error(lambda: _links(run, home)),
     }
 
 
-def title_of(run: Path, config: Mapping[str, Any]) -> str:
+def title_of(run: Path, record: RunRecord) -> str:
     """Returns the name of the run as `Config.run_name` does, but from a config that may be invalid."""
-    parts = [as_mapping(config.get("dataset")), as_mapping(as_mapping(config.get("architecture")).get("generator"))]
-    names = [text(part.get("name"), 60) for part in (*parts, as_mapping(config.get("loss")))]
-    return text(config.get("name"), 100) or "-".join(name for name in names if name) or text(run.absolute().name, 100)
+    options = "-".join(name for name in (record.dataset, record.generator, record.loss) if name)
+    return record.name or options or text(run.absolute().name, 100)
 
 
-def _of_points(config: Mapping[str, Any]) -> bool:
-    options = DATASET_OPTIONS.get(text(as_mapping(config.get("dataset")).get("name")))
-    return options is not None and issubclass(options, PointOptions)
-
-
-def _last_step(record: Mapping[str, Any]) -> float | None:
-    return number(as_mapping(record.get("ended")).get("step"))
-
-
-def _facts(record: Mapping[str, Any], config: Mapping[str, Any], ended: Mapping[str, Any], done: float) -> list[Row]:
-    data, total = as_mapping(record.get("data")), number(ended.get("total_steps"))
+def _facts(record: RunRecord, done: float) -> list[Row]:
+    total = record.total_steps
     of_all = f" of {format_number(total)}" if total is not None and total != done else ""
-    count = as_int(data.get("samples"))
-    samples = count_noun(count, "sample") if count is not None else ""
-    threads = as_int(record.get("threads"))
-    on = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
+    samples = count_noun(record.samples, "sample") if record.samples is not None else ""
+    on = f", {count_noun(record.threads, 'thread')}" if record.threads else ""
     found = [
         Row("steps", f"{done:,.0f}{of_all}"),
-        Row("time", format_duration(number(ended.get("seconds")))),
-        Row(
-            "data",
-            ", ".join(part for part in (text(as_mapping(config.get("dataset")).get("name"), 60), samples) if part),
-        ),
-        Row("device", f"{text(record.get('device'), 80)}{on}" if record.get("device") else ""),
-        Row("seed", text(config.get("seed"), 30)),
-        Row("started", text(record.get("started"), 40)[:16].replace("T", " ")),
-        Row("from", text(data.get("source"), 300), note="" if data.get("complete", True) else "warning"),
+        Row("time", format_duration(record.seconds)),
+        Row("data", ", ".join(part for part in (record.dataset, samples) if part)),
+        Row("device", f"{record.device}{on}" if record.device else ""),
+        Row("seed", record.seed),
+        Row("started", record.started[:16].replace("T", " ")),
+        Row("from", record.source, note="" if record.complete else "warning"),
     ]
     return [row for row in found if row.value]
 
@@ -185,17 +158,15 @@ def _tiles(lines: Sequence[Mapping[str, Any]], run: Path) -> list[Row]:
     return tiles
 
 
-def findings_of(record: Mapping[str, Any], lines: Iterable[Mapping[str, Any]], steps: Scale) -> list[FindingMark]:
+def findings_of(record: RunRecord, lines: Iterable[Mapping[str, Any]], steps: Scale) -> list[FindingMark]:
     """Returns the findings in the record, and those in `metrics.jsonl` that a killed run did not put in the record."""
-    found: dict[tuple[str, int], str] = {}
-    for each in map(as_mapping, as_list(record.get("findings"))):
-        found[text(each.get("name"), 60), as_int(each.get("since")) or 0] = text(each.get("text"), 600)
+    found = {(each.name, each.since): each.text for each in record.findings}
     names = {name for name, _ in found}
     for line in lines:
-        for name in as_list(line.get("findings")):
-            if text(name, 60) not in names:
-                found[text(name, 60), as_int(line["step"]) or 0] = text(line.get("text"), 600)
-                names.add(text(name, 60))
+        for name in (text(each, 60) for each in line.get("findings", ())):
+            if name not in names:
+                found[name, int(line["step"])] = text(line.get("text"), 600)
+                names.add(name)
     marks = [
         FindingMark(name, since, sentence, percent(min(max(steps.position(since), 0.0), 1.0)))
         for (name, since), sentence in sorted(found.items(), key=lambda item: item[0][1])
@@ -220,26 +191,27 @@ def _embed_images(
     return real, final, frames if len(frames) > 1 else []
 
 
-def _changed(config: Mapping[str, Any], record: Mapping[str, Any]) -> list[Row]:
+def _changed(record: RunRecord) -> list[Row]:
     """Returns the settings that differ from the defaults: first the given ones, then implied, then automatic ones."""
     default = train_config.to_dict(train_config.parse_unvalidated(compose_default("train")))
-    recorded = as_mapping(record.get("brought_along"))
-    before, command = dict(train_config.flatten(default)), str(record.get("command"))
+    before = dict(train_config.flatten(default))
     given, implied, automatic = [], [], []
-    penalties, usual = _penalties(config), _penalties(default)
+    penalties, usual = _penalties(record.penalties), _penalties(default["regularizer"])
     if penalties != usual:
         given.append(Row("regularizer", penalties, usual))
-    for key, value in train_config.flatten(config):
+    for key, value in train_config.flatten(record.config):
         if key in NOT_SHOWN or (key in before and before[key] == value):
             continue
         old = format_value(before[key]) if key in before else ""
         if (
             key in (*train_config.AUTO_KEYS, train_config.RECORDED_KEY)
-            and key not in recorded
+            and key not in record.implied
             and before.get(key) in ("auto", None)
         ):
             automatic.append(_row(key, value, old, AUTOMATIC))
-        elif key in recorded or (key not in before and f"{key}=" not in command):  # a key of the given option alone
+        elif key in record.implied or (
+            key not in before and f"{key}=" not in record.command
+        ):  # a key of the given option alone
             implied.append(_row(key, value, old, "implied by another setting"))
         else:
             given.append(_row(key, value, old, "given"))
@@ -250,44 +222,37 @@ def _row(key: str, value: Any, before: str = "", note: str = "") -> Row:
     return Row(text(key, 100), text(format_value(value)) or "…", before, note)
 
 
-def _penalties(config: Mapping[str, Any]) -> str:
-    return text("[" + ",".join(map(str, as_mapping(config.get("regularizer")))) + "]").replace("[]", "none")
+def _penalties(section: Mapping[str, Any]) -> str:
+    return text("[" + ",".join(section) + "]").replace("[]", "none")
 
 
 def _all_settings(config: Mapping[str, Any]) -> list[Row]:
     return [_row(key, value) for key, value in train_config.flatten(config)][:MOST_CONFIG]
 
 
-def _environment(record: Mapping[str, Any]) -> list[Row]:
-    git, data = as_mapping(record.get("git")), as_mapping(record.get("data"))
-    changed = ", changed since" if git.get("changed") else ""
-    commit = text(git.get("commit"), 60)
+def _environment(record: RunRecord) -> list[Row]:
+    changed = ", changed since" if record.uncommitted else ""
     found = [
-        Row("gan-cli", text(record.get("gan_cli"), 40)),
-        Row("commit", f"{commit}{changed}" if commit else ""),
-        Row("Python", text(record.get("python"), 40)),
-        *(
-            Row(text(name, 60), text(version, 60))
-            for name, version in list(as_mapping(record.get("packages")).items())[:40]
-        ),
-        Row("platform", text(record.get("platform"))),
-        Row("device", text(record.get("device"))),
-        Row("threads", text(record.get("threads"), 20)),
-        Row("started in folder", text(record.get("directory"), 300)),
-        Row("data fingerprint", text(data.get("fingerprint"), 100)),
-        Row("weights from", text(record.get("init_from"), 300)),
+        Row("gan-cli", record.gan_cli),
+        Row("commit", f"{record.commit}{changed}" if record.commit else ""),
+        Row("Python", record.python),
+        *(Row(name, version) for name, version in record.packages.items()),
+        Row("platform", record.platform),
+        Row("device", record.device),
+        Row("threads", text(record.threads)),
+        Row("started in folder", text(record.directory, 300)),
+        Row("data fingerprint", text(record.fingerprint)),
+        Row("weights from", record.init_from),
+        *(Row(f"resumed at step {each.step}", each.when) for each in record.resumed[:20]),
     ]
-    for each in map(as_mapping, as_list(record.get("resumed"))[:20]):
-        found.append(Row(f"resumed at step {text(each.get('step'), 20)}", text(each.get("when"), 40)))
     return [row for row in found if row.value]
 
 
-def _commands(run: Path, record: Mapping[str, Any], ended: Mapping[str, Any]) -> list[Row]:
-    command = text(record.get("command"), 4000)
+def _commands(run: Path, record: RunRecord) -> list[Row]:
     sample, resume = (shlex.quote(f"{key}={text(str(run), 1000)}") for key in ("ckpt", "resume"))
-    stopped = ended.get("status") not in ("done", None)
+    stopped = record.status not in ("done", "")
     found = [
-        Row("Repeat", command),
+        Row("Repeat", text(record.command, 4000)),
         Row("Generate samples", f"gan-sample {sample} n=64"),
         Row("Resume", f"gan-train {resume}" if stopped else f"gan-train {resume} extra_steps=1000"),
     ]
@@ -309,7 +274,7 @@ def _links(run: Path, home: Path) -> list[Link]:
         (run / CHECKPOINTS).glob("*.safetensors"), key=lambda path: (path.name[:5] == "step_", path.name)
     )
     evaluations = sorted(path for path in (run / EVALUATIONS).glob("*") if not path.name.startswith("."))
-    found = [(path, format_size(path.stat().st_size)) for path in checkpoints if path.is_file()]
+    found = [(path, filesize.decimal(path.stat().st_size)) for path in checkpoints if path.is_file()]
     found += [(run / name, note) for name, note in named.items() if (run / name).exists()]
     found += [(path, "result of gan-eval") for path in evaluations]
     return [

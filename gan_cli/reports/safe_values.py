@@ -1,18 +1,13 @@
-"""Turns untrusted values from a run's folder into safe text, numbers and links for the reports."""
+"""Numbers, links and parts of a report that stay valid whatever the files of a run hold."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from gan_cli.errors import one_line
-
-LARGEST_FILE = 64 * 2**20  # of JSON
-MAX_VALUE = 1e300
 Result = TypeVar("Result")
 
 
@@ -27,50 +22,6 @@ def none_on_error(build: Callable[[], Result]) -> Result | None:
 def empty_on_error(build: Callable[[], Sequence[Result]]) -> list[Result]:
     """The list that `build` returns, or an empty one if it fails."""
     return list(none_on_error(build) or [])
-
-
-def text(value: Any, limit: int = 200) -> str:
-    """The value as one printable line of at most `limit` characters; empty if it is no text or number."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return ""
-    try:
-        return one_line(value, limit)
-    except ValueError:  # an integer of thousands of digits
-        return ""
-
-
-def number(value: Any) -> float | None:
-    """A finite number, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_VALUE:
-        return None
-    return float(value)
-
-
-def numbers(value: Any) -> list[float]:
-    return [found for found in map(number, as_list(value)) if found is not None]
-
-
-def as_int(value: Any) -> int | None:
-    found = number(value)
-    return None if found is None else int(found)
-
-
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; None if it does not exist or cannot be read."""
-    try:
-        if not path.is_file() or path.stat().st_size > LARGEST_FILE:
-            return None
-        return json.loads(path.read_text(encoding="utf-8", errors="replace"))
-    except (OSError, ValueError, RecursionError):
-        return None
 
 
 def inside(folder: Path, name: Any) -> Path | None:
@@ -115,11 +66,3 @@ def format_duration(seconds: float | None) -> str:
         return f"{format_number(round(seconds, 1) if seconds < 10 else round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60} min"
-
-
-def format_size(count: int) -> str:
-    """A file size as text: `12 kB`."""
-    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= least:
-            return f"{format_number(count / least)} {unit}"
-    return f"{count} B"

@@ -16,9 +16,11 @@ from gan_cli.reports.embedded_images import EmbeddedImage, embed_image, list_gri
 from gan_cli.reports.html_page import NAME, fit_page_size, render
 from gan_cli.reports.leaderboard_data import Board, Entry, Failure, read_board
 from gan_cli.reports.run_page import Link
-from gan_cli.reports.safe_values import empty_on_error, link, none_on_error, read_json, text
+from gan_cli.reports.safe_values import empty_on_error, link, none_on_error
 from gan_cli.runs.log import read_metrics
+from gan_cli.storage.json_files import text
 from gan_cli.storage.run_folder import LEADERBOARD, LOG, RECORD
+from gan_cli.storage.run_record import load_record
 
 MOST_SHOWN = 60  # rows with images and curves
 MOST_LINES = 12  # runs of a row with curves
@@ -58,15 +60,12 @@ class LeaderboardRow:
     failures: tuple[tuple[Failure, Link | None], ...]
 
 
-@dataclass(frozen=True)
-class EntryCard:
-    """A row's last grid and curves."""
+class RowCard(NamedTuple):
+    """A row with its last grid and curves."""
 
-    rank: int
-    entry: Entry
+    row: LeaderboardRow
     image: EmbeddedImage | None
     charts: tuple[SmallChart, ...]
-    links: tuple[Link, ...]
 
 
 def list_runs(sweep: Path) -> list[Path]:
@@ -87,13 +86,7 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
     def build(budget: int) -> str:
         each = budget // max(1, min(len(rows), MOST_SHOWN))
         cards = [
-            EntryCard(
-                row.rank,
-                row.entry,
-                _last_grid(row.entry, each),
-                charts[index] if charts else (),
-                row.links,
-            )
+            RowCard(row, _last_grid(row.entry, each), charts[index] if charts else ())
             for index, row in enumerate(rows[:MOST_SHOWN])
         ]
         values = {
@@ -103,7 +96,7 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
             "rows": rows,
             "cards": cards,
             "unshown": max(0, len(rows) - MOST_SHOWN),
-            "jobs": sum(entry.jobs for entry in board.entries),
+            "jobs": sum(len(entry.jobs) for entry in board.entries),
             "failures": failures,
             "best": next((row for row in rows if row.entry.repeat and row.entry.mean is not None), None),
             "scale": empty_on_error(lambda: _ends(board)),
@@ -115,14 +108,12 @@ def build_sweep_page(sweep: Path, home: Path) -> bytes:
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:
-    return sorted((line for line in read_metrics(folder) if "step" in line), key=lambda line: line["step"])
+    return sorted(read_metrics(folder), key=lambda line: line["step"])
 
 
 def _label(folder: Path) -> str:
     """Returns the label of a job: its seed if the run's record has a seed, else the name of its folder."""
-    record = read_json(folder / RECORD)
-    config = record.get("config") if isinstance(record, dict) else None
-    seed = text(config.get("seed"), 30) if isinstance(config, dict) else ""
+    seed = load_record(folder).seed
     return f"seed {seed}" if seed else f"job {text(folder.name, 30)}"
 
 

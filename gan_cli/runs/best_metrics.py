@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config.metric_names import find_metric, is_better, selection_metric
-from gan_cli.runs.comparability import BASIS_FROM_STEP_KEY
+from gan_cli.config.metric_names import better_direction, find_metric, selection_metric
 from gan_cli.runs.log import read_metrics
-from gan_cli.storage.run_folder import BEST, CHECKPOINTS, read_record
+from gan_cli.storage.run_folder import BEST, CHECKPOINTS
+from gan_cli.storage.run_record import load_record
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,10 @@ def read_best_metrics(run: Path) -> CheckpointMetrics:
     Otherwise, or if no line of `metrics.jsonl` has the metric that selects the best checkpoint, returns the last value
     of each metric.
     """
-    lines = sorted((_numbers(line) for line in read_metrics(run) if "step" in line), key=lambda line: line["step"])
-    record = read_record(run)
-    wanted = _selection_metric(record) if (run / CHECKPOINTS / BEST).is_file() else None
-    since = record.get(BASIS_FROM_STEP_KEY, 0)
-    comparable = [line for line in lines if not isinstance(since, int) or line["step"] >= since]
+    lines = sorted((_numbers(line) for line in read_metrics(run)), key=lambda line: line["step"])
+    record = load_record(run)
+    wanted = selection_metric(record.metrics, record.best) if (run / CHECKPOINTS / BEST).is_file() else None
+    comparable = [line for line in lines if line["step"] >= record.measured_from]
     best = None if wanted is None else _best_step(comparable, wanted)
     if best is None:
         return CheckpointMetrics({name: value for line in lines for name, value in line.items()}, None)
@@ -48,19 +48,6 @@ def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in line.items() if name not in ("findings", "text")}
 
 
-def _selection_metric(record: Mapping[str, Any]) -> str | None:
-    """Returns the metric that selects the best checkpoint, by the config in a run's record; None if it names none.
-
-    The record may be damaged: missing entries and entries of a wrong type are ignored.
-    """
-    config = record.get("config")
-    evaluation = config.get("evaluation") if isinstance(config, dict) else None
-    section = evaluation if isinstance(evaluation, dict) else {}
-    metrics, best = section.get("metrics"), section.get("best") or None
-    first = [each for each in metrics[:1] if isinstance(each, str)] if isinstance(metrics, list) else []
-    return selection_metric(first, best) if best is None or isinstance(best, str) else None
-
-
 def _best_step(lines: Sequence[Mapping[str, float]], wanted: str) -> tuple[str, float] | None:
     """Returns the full name of the metric `wanted`, and the first step at which its value is the best.
 
@@ -70,8 +57,6 @@ def _best_step(lines: Sequence[Mapping[str, float]], wanted: str) -> tuple[str, 
     if not found:
         return None
     name = found[-1][0][0]
-    best: tuple[float, float] | None = None
-    for (named, value), step in found:
-        if named == name and (best is None or is_better(name, value, best[0])):
-            best = (value, step)
-    return None if best is None else (name, best[1])
+    values = [(value, step) for (named, value), step in found if named == name]
+    best = (min if better_direction(name) == "lower" else max)(values, key=itemgetter(0))
+    return name, best[1]

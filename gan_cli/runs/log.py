@@ -17,10 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gan_cli.errors import one_line
 from gan_cli.runs.trackers import Opener, Tracker
-from gan_cli.storage.run_folder import BUDGET, LOG, METRICS
-from gan_cli.storage.symlinks import open_without_symlink, remove_symlink
+from gan_cli.storage.json_files import MAX_VALUE
+from gan_cli.storage.run_folder import BUDGET, LOG, METRICS, write_text
+from gan_cli.storage.symlinks import open_without_symlink
 
-MAX_VALUE = 1e300  # values of metrics at or above this are refused when read
 MOST_STEPS = 10**12
 AFTER_STEP = -1  # stands for the number of D's updates in a Position: the moment right after the step
 Position = tuple[int, int]  # a point of a run: the number of steps done, and the number of D's updates done
@@ -202,22 +202,16 @@ def truncate_metrics(folder: Path, step: int) -> None:
     """Removes from `metrics.jsonl` and `budget.jsonl` all lines of steps after `step`, and incomplete lines."""
     for path in (folder / METRICS, folder / BUDGET):
         if path.exists():
-            text = path.read_text(encoding="utf-8", errors="replace")
-            kept = [line for line in text.splitlines() if _step_of(line) <= step]
-            temporary = path.with_name(f".{path.name}.tmp")
-            remove_symlink(temporary).write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-            os.replace(temporary, path)
+            write_text(path, "".join(f"{line}\n" for line, entry in _read_lines(path) if entry["step"] <= step))
 
 
 def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yields each line of `metrics.jsonl` as a dict, without invalid entries. Skips lines that cannot be read.
+    """Yields each line of `metrics.jsonl` as a dict with a step, without invalid entries. Skips lines without a step.
 
     A crash or an edit by hand can leave such lines and entries. Yields nothing if the file is missing.
     """
-    path = folder / METRICS
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-        if _step_of(line) < float("inf"):
-            yield {key: value for key, value in json.loads(line).items() if _is_valid_entry(key, value)}
+    for _, entry in _read_lines(folder / METRICS):
+        yield {key: value for key, value in entry.items() if _is_valid_entry(key, value)}
 
 
 def read_planned_ends(path: Path) -> dict[Position, int | None]:
@@ -227,9 +221,8 @@ def read_planned_ends(path: Path) -> dict[Position, int | None]:
     be measured later.
     """
     found: dict[Position, int | None] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-        entry = json.loads(line) if _step_of(line) < float("inf") else {}
-        step, end, d_updates = entry.get("step"), entry.get("total_steps", False), entry.get("d_updates", AFTER_STEP)
+    for _, entry in _read_lines(path):
+        step, end, d_updates = entry["step"], entry.get("total_steps", False), entry.get("d_updates", AFTER_STEP)
         if type(step) is not int or type(d_updates) is not int or step < 0:
             continue
         if end is None or (type(end) is int and max(step, 1) <= end <= MOST_STEPS):
@@ -237,18 +230,23 @@ def read_planned_ends(path: Path) -> dict[Position, int | None]:
     return found
 
 
+def _read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields each line of a file of JSON objects as text and as a dict. Skips lines without a valid step."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and _is_number(entry.get("step")):
+            yield line, entry
+
+
 def _is_valid_entry(key: str, value: Any) -> bool:
     """Returns True if a run can have written this entry: a number, the names of findings, or a finding's text."""
     if key == "findings":
         return isinstance(value, list) and all(isinstance(name, str) for name in value)
-    if key == "text":
-        return isinstance(value, str)
-    return isinstance(value, int | float) and abs(value) < MAX_VALUE
+    return isinstance(value, str) if key == "text" else _is_number(value)
 
 
-def _step_of(line: str) -> float:
-    """Returns the step in a line of JSON; infinity if the line has no readable step."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return float("inf")
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < MAX_VALUE

@@ -7,9 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from gan_cli.runs.log import MAX_VALUE
+from gan_cli.storage.json_files import Number, read_as
 from gan_cli.storage.run_folder import write_text
 
 NAME = ".due.json"
@@ -28,7 +27,7 @@ class Due:
     d_updates: int
     evaluate: bool
     sample: bool
-    values: Mapping[str, float] | None
+    values: Mapping[str, Number] | None
     ended: bool
 
 
@@ -48,21 +47,5 @@ def read_due(folder: Path, step: int, d_updates: int) -> Due | None:
 
     Returns None if no work is left, if the file belongs to another step, or if the file is not valid.
     """
-    path = folder / NAME
-    try:
-        found = json.loads(path.read_bytes()) if path.is_file() and path.stat().st_size <= MOST_BYTES else None
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict) or found.get("step") != step or found.get("d_updates") != d_updates:
-        return None
-    values = found.get("values")
-    if values is not None and not _are_metrics(values):
-        return None
-    evaluate, sample, ended = (found.get(name) is True for name in ("evaluate", "sample", "ended"))
-    return Due(step, d_updates, evaluate, sample, values, ended)
-
-
-def _are_metrics(values: Any) -> bool:
-    return isinstance(values, dict) and all(
-        type(value) in (int, float) and abs(value) < MAX_VALUE for value in values.values()
-    )
+    found = read_as(Due, folder / NAME, MOST_BYTES)
+    return found if found is not None and (found.step, found.d_updates) == (step, d_updates) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 import zipfile
@@ -36,6 +35,7 @@ from gan_cli.sampling import interpolation
 from gan_cli.sampling import load_generator as loading
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
 from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
+from gan_cli.storage.run_folder import write_json
 from gan_cli.storage.symlinks import remove_symlink
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
@@ -227,8 +227,7 @@ def _write_sidecar(
         "gan_cli": generator.card.gan_cli,
         **more,
     }
-    text = json.dumps(sidecar, indent=2) + "\n"
-    target.with_name(_without_suffix(target) + ".json").write_text(text, encoding="utf-8")
+    write_json(target.with_name(_without_suffix(target) + ".json"), sidecar)
 
 
 def _generate(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
@@ -56,6 +57,16 @@ def decode_checksummed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any
         return safetensors_torch.load(content), metadata, sha256
     except SafetensorError as error:
         raise ChecksummedFileError(f"not readable as safetensors ({error})") from error
+
+
+def load_cached(path: Path, most_bytes: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Returns tensors and metadata of a file; None if it is missing, damaged or larger than `most_bytes`."""
+    try:
+        if path.is_file() and path.stat().st_size <= most_bytes:
+            return decode_checksummed(path.read_bytes())[:2]
+    except (OSError, ChecksummedFileError):
+        pass
+    return None
 
 
 def _metadata(content: bytes) -> dict[str, Any]:

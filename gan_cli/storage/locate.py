@@ -21,7 +21,6 @@ from gan_cli.storage.run_folder import (
     LEADERBOARD,
     RECORD,
     SWEEP_RECORD,
-    read_record,
     runs_in,
     sweeps_in,
 )
@@ -244,6 +243,8 @@ def newest_run(folder: Path, log: LogCallback = print_to_stderr) -> Path | None:
     If no run has a checkpoint, returns the newest run; if there is no run, returns None. Logs which run is used if
     there was a choice, which newer runs were skipped, and a warning if the run did not end well.
     """
+    from gan_cli.storage.run_record import load_record  # its models take 15 ms, which --help need not wait for
+
     runs = runs_in(folder)
     with_checkpoint = [run for run in runs if has_checkpoints(run / CHECKPOINTS)]
     taken = next(iter(with_checkpoint or runs), None)
@@ -254,20 +255,14 @@ def newest_run(folder: Path, log: LogCallback = print_to_stderr) -> Path | None:
         log(
             f"{folder}: using {taken.name}; without a checkpoint: {first_few([run.name for run in passed], MOST_NAMED)}"
         )
-    status = _end_status(taken)
+    status = load_record(taken).status
     if status in FAILED:
-        sound = next((run for run in before if _end_status(run) not in FAILED), None)
+        sound = next((run for run in before if load_record(run).status not in FAILED), None)
         other = f"; the one before it: {sound}" if sound else ""
         log(f"warning: {folder}: its newest run, {taken.name}, {status}{_newest_checkpoint(taken)}{other}")
     elif before and not passed:
         log(f"{folder}: using {taken.name}, the newest of {count_noun(len(runs), 'run')}")
     return taken
-
-
-def _end_status(run: Path) -> str | None:
-    """Returns the status that the run recorded when it ended, or None if it recorded none."""
-    ended = read_record(run).get("ended")
-    return str(ended.get("status")) if isinstance(ended, dict) else None
 
 
 def _newest_checkpoint(run: Path) -> str:

@@ -6,14 +6,13 @@ only with `overwrite=true`. Any other name is a folder, in which the command cho
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gan_cli.errors import StorageError, UsageError
+from gan_cli.storage.json_files import load_json
 
-MAX_SIDECAR_BYTES = 64 << 20
 # Endings that mean a file. Any other ending may be part of a folder's name, for example runs.v2.
 ENDINGS = frozenset(
     f".{name}"
@@ -67,10 +66,7 @@ def check_overwrite(file: Path | None, sidecars: Iterable[Path], overwrite: bool
 
 def _is_sidecar(path: Path) -> bool:
     """Returns True if the path is a JSON file that `gan-sample` or `gan-export` wrote together with another file."""
-    try:
-        content = json.loads(path.read_bytes()) if path.stat().st_size <= MAX_SIDECAR_BYTES else None
-    except (OSError, ValueError, RecursionError):
-        return False
+    content = load_json(path)
     return isinstance(content, dict) and "gan_cli" in content
 
 

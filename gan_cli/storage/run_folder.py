@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locks import lock_file
 from gan_cli.storage.symlinks import open_without_symlink, refuse_symlink, remove_symlink
 
@@ -148,15 +149,7 @@ def write_text(path: Path, text: str) -> None:
 def read_record(folder: Path) -> dict[str, Any]:
     """Returns a run's record, or an empty dict if the record is missing or damaged.
 
-    That is no error, because a run can be resumed from its checkpoint without the record.
+    For adding to it. `run_record.load_record` is for reading it.
     """
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    record = load_json(folder / RECORD)
     return record if isinstance(record, dict) else {}
-
-
-def start_folder(folder: Path) -> Path:
-    """Returns the working directory in which the run was started. Relative paths in its config start from there."""
-    return Path(str(read_record(folder).get("directory", ".")))

@@ -15,7 +15,8 @@ from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.datasets.stacked_mnist import DIGITS, powers_of_ten, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of, encode_condition, evenly
 from gan_cli.errors import UsageError, one_line
-from gan_cli.evaluation.compute import check_metrics, compute_metrics
+from gan_cli.evaluation.callbacks import LogCallback
+from gan_cli.evaluation.compute import check_metrics, evaluate_samples
 from gan_cli.evaluation.generated_samples import (
     FIRST_EVALUATION_SEED,
     generate_samples,
@@ -30,7 +31,7 @@ from gan_cli.evaluation.metrics.classifier import (
 )
 from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.evaluation.real_data import find_real_data
-from gan_cli.evaluation.reference import LogCallback, Reference, build_extractor, build_reference
+from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
 from gan_cli.models.standing_statistics import has_running_statistics
@@ -149,7 +150,7 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
     assert run.reference is not None
     seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + n)
     samples = generate_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
-    found = compute_metrics(run.reference, samples, run.config.evaluation.metrics, resamples=0)
+    found = evaluate_samples(run.reference, samples, run.config.evaluation.metrics, resamples=0).metrics
     return {metric.name: metric.value for metric in found}
 
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import load_newest_evaluation
 from gan_cli.errors import CheckpointError
@@ -162,7 +163,9 @@ def test_samples_of_a_conditional_run_are_as_frequent_as_the_data(
         "generate",
         lambda *a, **named: conditions.append(named["conditions"]) or original(*a, **named),
     )
-    evaluate_checkpoint(found, metrics=["kernel"], n=100, resamples=0)
+    evaluate_checkpoint(
+        found, parse_evaluation_options(ckpt="run", metrics=["kernel"], n=100, resamples=0), torch.device("cpu")
+    )
     dataset, _ = checkpoint_evaluation._data_of(found, None)
     assert dataset.labels is not None
     frequent = dataset.labels.bincount(minlength=8) / len(dataset)
@@ -267,8 +270,9 @@ def test_samples_that_are_not_finite_are_refused(run: Path, monkeypatch: pytest.
             return torch.full((len(latents), 1, 16, 16), torch.nan)
 
     monkeypatch.setattr(checkpoint_evaluation, "build_generator", lambda *a, **named: Broken(1, 1))
+    options = parse_evaluation_options(ckpt="run", n=20, extractor="pixels", metrics=["kernel"])
     with pytest.raises(CheckpointError, match="makes samples that are not finite"):
-        evaluate_checkpoint(checkpoint.load_named(run), n=20, extractor="pixels", metrics=["kernel"])
+        evaluate_checkpoint(checkpoint.load_named(run), options, torch.device("cpu"))
 
 
 def test_no_metrics_at_all_are_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,16 +12,18 @@ import pytest
 from PIL import Image
 from torch import nn
 
+from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.cli.main import run_command
 from gan_cli.evaluation import image_folders, reference
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_folders
 from gan_cli.evaluation.image_folders import read_folders
 from gan_cli.evaluation.metrics import feature_extractors
 from gan_cli.evaluation.metrics.classifier import Classifier
-from gan_cli.evaluation.metrics.distances import frechet_distance
 from support.commands import error_line
-from support.evaluations import metric_names
+from support.evaluations import frechet_distance, metric_names
 from support.images import write_image, zip_folder
+
+FOLDERS = {"real": "real", "fake": "fake"}
 
 
 def noise(folder: Path, count: int, *, seed: int = 0, size: tuple[int, int] = (16, 12), mode: str = "RGB") -> Path:
@@ -288,7 +290,9 @@ def test_fakes_that_are_not_used_are_told_and_all_can_be(here: Path, compared: C
 def test_figures_against_all_are_those_of_all(here: Path) -> None:
     noise(here / "real", 30)
     noise(here / "fake", 50, seed=1)
-    found = evaluate_folders("real", "fake", metrics=["frechet"], extractor="pixels", resamples=0, reals="train")
+    found = evaluate_folders(
+        parse_evaluation_options(**FOLDERS, metrics=["frechet"], extractor="pixels", resamples=0, reals="train")
+    )
     both = read_folders("real", "fake", None, 50)
     real, fake = (
         feature_extractors.build_pixel_extractor().extract(samples).features
@@ -327,7 +331,7 @@ def test_fakes_are_drawn_from_all_of_their_files(here: Path) -> None:
             dark, bright = (index % 10, 0, 0), (255 - index % 10, 255, 255)
             write_image(here / folder / "a" / f"{index}.png", dark, (8, 8))
             write_image(here / folder / "b" / f"{index}.png", bright, (8, 8))
-    found = evaluate_folders("real", "fake", metrics=["frechet"], extractor="pixels", resamples=0)
+    found = evaluate_folders(parse_evaluation_options(**FOLDERS, metrics=["frechet"], extractor="pixels", resamples=0))
     assert found.about["n"] == 40  # of 80, as half of the reals make the floor
     figure = found.figures[0]
     assert figure.floor is not None

@@ -129,9 +129,9 @@ def test_a_link_in_the_folder_of_samples(run: Path, victim: Path, name: str) -> 
 PICTURE = Image.new("RGB", (8, 8))
 WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "config.json": (f".config.json.{os.getpid()}.tmp", lambda path: write_text(path, "{}")),
-    "metrics.jsonl": (".metrics.jsonl.tmp", lambda path: truncate_metrics(path.parent, 1)),
+    "metrics.jsonl": (f".metrics.jsonl.{os.getpid()}.tmp", lambda path: truncate_metrics(path.parent, 1)),
     "report.html": (f".report.html.{os.getpid()}.tmp", lambda path: write_page(b"page", path)),
-    "found.json": (".found.json.tmp", lambda path: save_evaluation(EvaluationResult((), {}), path)),
+    "found.json": (f".found.json.{os.getpid()}.tmp", lambda path: save_evaluation(EvaluationResult((), {}), path)),
     "grid.png": (".grid.png.tmp", lambda path: save_png(PICTURE, path)),
     "progress.webp": (
         ".progress.tmp.webp",

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
+from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.cli.main import run_command
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint
 from gan_cli.evaluation.metrics.classifier import Classifier
@@ -32,7 +34,10 @@ def test_they_are_those_of_gan_eval(train: Callable[..., Path], more: list[str])
     lines = {line["step"]: line for line in logged_metrics(run)}
     assert {step for step, line in lines.items() if "frechet-random" in line} == {2, 4}
     found, _ = checkpoint.load_newest(run / CHECKPOINTS)
-    judged = evaluate_checkpoint(found, metrics=["frechet", "precision_recall"], extractor="random", n=60, resamples=0)
+    options = parse_evaluation_options(
+        ckpt="any", metrics=["frechet", "precision_recall"], extractor="random", n=60, resamples=0
+    )
+    judged = evaluate_checkpoint(found, options, torch.device("cpu"))
     for figure in judged.figures:
         assert lines[4][figure.name] == pytest.approx(figure.value, rel=1e-4, abs=1e-6), figure.name
     assert {figure.name for figure in judged.figures} == {"frechet-random", "precision-random", "recall-random"}

@@ -15,9 +15,10 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 from gan_cli.data.dataset import batch_indices, to_signed_unit
 from gan_cli.data.labels import Attribute, encode_condition
 from gan_cli.errors import UsageError
+from gan_cli.evaluation.callbacks import EstimateCallback, ignore
 from gan_cli.models.conditioning import classification_accuracy, classification_loss
 from gan_cli.randomness import derive_seed, generator_for
-from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
+from gan_cli.storage.checksummed_file import encode_checksummed, load_cached
 from gan_cli.storage.download import write_atomically
 
 CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")  # folder of the cache
@@ -57,13 +58,6 @@ class Classifier:
 # --- training ----------------------------------------------------------------------------------------------------
 
 
-EstimateCallback = Callable[[float], None]  # takes the estimated training time in seconds
-
-
-def ignore_estimate(seconds: float) -> None:
-    pass
-
-
 def describe_training_time(seconds: float) -> str:
     return f"classifier: training one for this data set, about {max(seconds, 1):.0f} s; it is cached for later runs"
 
@@ -76,7 +70,7 @@ def train_classifier(
     *,
     seed: int = 0,
     steps: int | None = None,
-    on_estimate: EstimateCallback = ignore_estimate,
+    on_estimate: EstimateCallback = ignore,
 ) -> Classifier:
     """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to predict the class of each of their `attributes`.
 
@@ -173,7 +167,7 @@ def load_or_train_classifier(
     labels: Tensor,
     attributes: Sequence[Attribute],
     folder: Path,
-    on_estimate: EstimateCallback = ignore_estimate,
+    on_estimate: EstimateCallback = ignore,
     steps: int | None = None,
 ) -> Classifier:
     """Loads the classifier of this data set from the cache `folder`, or trains one and saves it there.
@@ -204,12 +198,10 @@ def _save(classifier: Classifier, path: Path, fingerprint: str) -> None:
 
 def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifier | None:
     """Returns the classifier in the file, or None if the file is missing, damaged or of other data."""
-    try:
-        if not path.is_file() or path.stat().st_size > MOST_BYTES:
-            return None
-        tensors, metadata, _ = decode_checksummed(path.read_bytes())
-    except (OSError, ChecksummedFileError):
+    found = load_cached(path, MOST_BYTES)
+    if found is None:
         return None
+    tensors, metadata = found
     with torch.device("meta"):  # names and shapes without weights: takes nothing from the random state
         network = _build_network(channels, classes)
     accuracy = metadata.get("accuracy")

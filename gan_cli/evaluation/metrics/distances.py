@@ -1,4 +1,4 @@
-"""Distances between the distributions of two sets of features: Frechet, kernel (MMD), precision and recall.
+"""Distances between the distributions of two sets of features: Frechet and kernel (MMD).
 
 A function whose name ends in `s` takes `masks`, bool `[R, N]`, and returns `[R]` values: one for each subset of the N
 samples that a row selects. `resampling` makes such masks.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,17 +37,11 @@ def fit_gaussian(features: Tensor) -> Gaussian:
     return Gaussian(features.mean(0), torch.atleast_2d(torch.cov(features.T)))
 
 
-def frechet_distance(one: Tensor, other: Tensor) -> float:
-    """The Frechet distance between the Gaussians fitted to features `[N, F]` and `[M, F]`.
-
-    |mean - mean'|^2 + tr(C + C' - 2 (C C')^(1/2)), at least 0 (Dowson and Landau, 1982; for GANs 1706.08500). Computed
-    in float64. Raises ValueError for fewer than 2 rows.
-    """
-    return frechet_between(fit_gaussian(one), fit_gaussian(other))
-
-
 def frechet_between(one: Gaussian, other: Gaussian) -> float:
-    """The Frechet distance between two Gaussians, at least 0."""
+    """The Frechet distance between two Gaussians, at least 0.
+
+    |mean - mean'|^2 + tr(C + C' - 2 (C C')^(1/2)) (Dowson and Landau, 1982; for GANs 1706.08500).
+    """
     shift = (one.mean - other.mean).square().sum()
     cross = torch.linalg.eigvalsh(one.root @ other.covariance @ one.root).clamp_min(0).sqrt().sum()
     return max(0.0, (shift + one.covariance.trace() + other.covariance.trace() - 2 * cross).item())
@@ -59,18 +52,13 @@ def frechet_distances(real: Gaussian, fake: Tensor, masks: Tensor) -> Tensor:
     return torch.tensor([frechet_between(real, fit_gaussian(fake[row])) for row in masks], dtype=torch.float64)
 
 
-def kernel_distance(one: Tensor, other: Tensor) -> float:
-    """The squared maximum mean discrepancy (MMD) of features `[N, F]` and `[M, F]`, with the kernel (x.y / F + 1)^3.
-
-    With Inception features this is KID (1801.01401). The estimate is unbiased: 0 on average for equal
-    distributions, and sometimes a little below 0. Computed in float64 from all pairs.
-    Raises ValueError for fewer than 2 rows.
-    """
-    return kernel_distances(one, other, torch.ones(1, len(other), dtype=torch.bool)).item()
-
-
 def kernel_distances(real: Tensor, fake: Tensor, masks: Tensor) -> Tensor:
-    """The kernel distances, float64 `[R]`, of the subsets of `fake` `[N, F]` that `masks` select."""
+    """The kernel distances, float64 `[R]`, of the subsets of `fake` `[N, F]` that `masks` select.
+
+    Each is the squared maximum mean discrepancy (MMD) with the kernel (x.y / F + 1)^3; with Inception features this is
+    KID (1801.01401). The estimate is unbiased: 0 on average for equal distributions, and sometimes a little below 0.
+    Computed from all pairs. Raises ValueError for fewer than 2 rows.
+    """
     if min(len(real), int(masks.sum(1).min())) < 2:
         raise ValueError("an unbiased estimate needs at least 2 samples of each")
     real, fake, weights = real.double(), fake.double(), masks.double()
@@ -98,40 +86,6 @@ def _own(rows: Tensor) -> Tensor:
 
 def _cubed(values: Tensor) -> Tensor:
     return values * values * values  # several times faster than pow
-
-
-class PrecisionRecall(NamedTuple):
-    """Two shares from 0 to 1.
-
-    `precision` is the share of fakes inside the manifold of the reals. `recall` is the share of reals inside the
-    manifold of the fakes.
-    """
-
-    precision: float
-    recall: float
-
-
-def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> PrecisionRecall:
-    """Returns improved precision and recall of features `[N, F]` and `[M, F]` (1904.06991).
-
-    Each member of a set has a radius: the distance to its `neighbours`-th nearest other member. A sample is inside the
-    manifold of the set if its distance to at least one member is at most the radius of that member. Raises ValueError
-    if a set has no more than `neighbours` members.
-    """
-    if min(len(real), len(fake)) <= neighbours:
-        raise ValueError(f"a sample needs {neighbours} neighbours other than itself")
-    real, fake = real.float(), fake.float()
-    return PrecisionRecall(_share_within(fake, real, neighbours), _share_within(real, fake, neighbours))
-
-
-def _share_within(samples: Tensor, members: Tensor, neighbours: int) -> float:
-    radii = torch.cat([pairwise_distances(part, members).kthvalue(neighbours + 1).values for part in _parts(members)])
-    return (
-        torch.cat([(pairwise_distances(part, members) <= radii).any(1) for part in _parts(samples)])
-        .float()
-        .mean()
-        .item()
-    )
 
 
 def _parts(rows: Tensor) -> tuple[Tensor, ...]:

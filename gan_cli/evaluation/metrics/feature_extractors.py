@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, relu
 
 from gan_cli.data.dataset import to_signed_unit
+from gan_cli.evaluation.callbacks import CountCallback, ignore
 from gan_cli.evaluation.metrics.classifier import CLASSIFIER_VERSION, Classifier
 from gan_cli.randomness import generator_for
 
@@ -21,18 +22,12 @@ RANDOM_SIDE, RANDOM_FEATURES = 32, 128
 RANDOM_CHANNELS = (32, 64, 128)  # of layers with stride 2
 MOST_VALUES = 256  # pixel features of an image; a covariance has the square of that
 
-CountCallback = Callable[[int, int], None]  # takes the samples done and their total number
-
 
 class Features(NamedTuple):
     """Features, float32 `[N, F]`, and class probabilities `[N, K]` or None."""
 
     features: Tensor
     probabilities: Tensor | None = None
-
-
-def _no_progress(done: int, count: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ class Extractor:
     why: str = ""
 
     @torch.no_grad()
-    def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = _no_progress) -> Features:
+    def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = ignore) -> Features:
         """Returns the features of all samples, computed in batches."""
         batches = [self.extract_batch(part) for part in _batches(samples, progress)]
         probabilities = [part.probabilities for part in batches if part.probabilities is not None]

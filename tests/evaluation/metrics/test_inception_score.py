@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan_cli.evaluation.metrics.inception_score import inception_score, inception_scores
+from gan_cli.evaluation.metrics.inception_score import inception_scores
 from gan_cli.evaluation.metrics.resampling import half_masks
+from support.evaluations import inception_score
 
 
 def test_sure_and_even_scores_the_number_of_classes() -> None:
