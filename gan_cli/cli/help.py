@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typing
 
-from gan_cli.config.commands import LIST_KEYS, POSITIONAL_KEY, SCHEMAS
+from gan_cli.cli.keys import list_keys
+from gan_cli.config.commands import LIST_KEYS, POSITIONAL_KEY
 from gan_cli.config.compose import groups
-from gan_cli.config.schema import list_keys
 from gan_cli.errors import one_line
 
 EXAMPLES = {
@@ -58,13 +58,13 @@ FLAGS = (
     ("-m", "run every combination of comma-separated values"),
     ("--config-dir DIR", "use options in a folder of yours, as those in ./configs"),
     ("--cfg job", "print the composed config and exit"),
+    ("--schema", "print the JSON Schema of the config, or of a group's files (--schema=dataset), and exit"),
     ("--version", "print the version and exit"),
 )
 
 
 def help_text(command: str) -> str:
     """Returns the help of a command: examples, groups with their options, keys with their descriptions, and flags."""
-    schema = SCHEMAS[command]
     words = " RUN ..." if POSITIONAL_KEY.get(command) in LIST_KEYS else " [RUN]" if command in POSITIONAL_KEY else ""
     lines = [f"usage: gan-{command}{words} [key=value ...]", "", "Examples"]
     lines += _columns(EXAMPLES[command])
@@ -72,7 +72,7 @@ def help_text(command: str) -> str:
         lines += ["", "Groups, chosen as group=option"]
         lines += _columns((group, one_line(", ".join(options), 10_000)) for group, options in groups(command).items())
     lines += ["", "Keys, set as key=value"]
-    lines += _columns(list_keys(schema))
+    lines += _columns((key, each.line) for key, each in list_keys(command).items())
     flags = FLAGS if command == "train" else FLAGS[2:]
     return "\n".join([*lines, "", "Flags", *_columns(flags), ""])
 

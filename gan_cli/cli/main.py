@@ -114,6 +114,13 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
 
         print(help_text(command), end="", flush=True)
         return 0
+    schema = next((argument for argument in arguments if argument.partition("=")[0] == "--schema"), None)
+    if schema is not None:
+        from gan_cli.cli.json_schema import command_schema, format_schema, group_schema
+
+        group = schema.partition("=")[2]
+        print(format_schema(group_schema(group) if group else command_schema(command)), end="", flush=True)
+        return 0
     if command == "train" and any(argument.startswith("explain=") for argument in arguments):
         from gan_cli.cli.explain import explain
 
@@ -185,13 +192,13 @@ def _refuse_processes() -> None:
 
 def _run_by_config(command: str, arguments: list[str]) -> int:
     """Runs a command other than `gan-train` with its validated config and returns its exit code."""
-    from gan_cli.config import schema
     from gan_cli.config.commands import RUNNERS, SCHEMAS
     from gan_cli.config.compose import compose_command
+    from gan_cli.config.validation import parse
     from gan_cli.plugins.option_sources import exit_on_interrupt, print_used_files
 
     with exit_on_interrupt():
-        parsed = schema.parse(SCHEMAS[command], compose_command(command, arguments).data)
+        parsed = parse(SCHEMAS[command], compose_command(command, arguments).data)
     print_used_files(command)
     module, _, function = RUNNERS[command].partition(":")
     with exit_on_interrupt():
