@@ -35,7 +35,7 @@ bench: install  ## speed and quality, each with a table and outputs/bench/*.json
 		set -- $$each && script=$$1 && shift && $(BIN)/python benchmarks/$$script.py "$$@" || exit 1; done
 
 docs: install  ## the site, in docs/_build/index.html; any warning is an error
-	$(BIN)/python -m sphinx -W --keep-going --nitpicky --quiet --jobs 2 -c docs . docs/_build
+	$(BIN)/python -m sphinx -W --keep-going --nitpicky --fresh-env --write-all --quiet -c docs . docs/_build
 
 lint: install typecheck  ## style, imports, types
 	$(BIN)/ruff check .

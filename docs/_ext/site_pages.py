@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 FOLDER = Path(__file__).parents[1]
 REFERENCE = FOLDER / "reference"  # generated, ignored by git
 SECTION = re.compile(r"^\*\*(.+)\*\*$")
-LINK = re.compile(r"\]\(([^)#]+)\.md\)")
+ITEM = re.compile(r"^- \[([^]]+)\]\(([^)#]+)\.md\)")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -42,14 +42,14 @@ def add_navigation(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def page_sections(text: str) -> dict[str, list[str]]:
-    """Returns the pages that the index links to, without `.md`, by the bold line above them."""
+    """Returns the pages that the index lists below each bold line, as entries of a toctree: `title <page>`."""
     sections: dict[str, list[str]] = {}
     pages: list[str] = []
     for line in text.splitlines():
         if heading := SECTION.match(line):
             pages = sections.setdefault(heading[1], [])
-        elif line.startswith("- "):
-            pages += LINK.findall(line)[:1]
+        elif item := ITEM.match(line):
+            pages.append(f"{item[1]} <{item[2]}>")
     return sections
 
 
