@@ -1,4 +1,4 @@
-"""The site: the algorithm in numpy gives our gradients, the reference has every option and key, the index every page."""
+"""The site: the algorithm in numpy has our gradients, and the reference has every option and key."""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ from gan_cli.config.search_path import find_option_files
 from gan_cli.config.train_config import flatten
 
 # Code in backticks; a key with a value; a dotted key or a metric: `regularizer.r1.weight=10`, `loss/generator`.
-NAME = re.compile(r"`[^`]+`|(?<![\w/.=])(?:[a-z_]+(?:[./][a-z_0-9]+)*=[^\s,;:)]*[^\s,;:).]|[a-z_]+(?:[./][a-z_]+)+)(?![\w/])")
+NAME = re.compile(
+    r"`[^`]+`|(?<![\w/.=])(?:[a-z_]+(?:[./][a-z_0-9]+)*=[^\s,;:)]*[^\s,;:).]|[a-z_]+(?:[./][a-z_]+)+)(?![\w/])"
+)
 SPECIAL = re.compile(r"([\\`*_<>\[\]|#~$])")
 
 
