@@ -60,10 +60,12 @@ def option_lines(group: str, option: str, explanations: dict[str, dict[str, str]
 
 
 def read_option_file(path: Path) -> tuple[str, str]:
-    """Returns the comment at the top of an option's file, and what the file sets."""
+    """Returns the comment at the top of an option's file, its commands first, and what the file sets."""
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "@package" not in line]
     length = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    header = "\n".join(line.lstrip("# ") for line in lines[:length])
+    sentences = [line.lstrip("# ") for line in lines[:length]]
+    commands = [f"`{line}`" for line in sentences if line.startswith("gan-train")]
+    header = "\n".join([*commands, " ".join(line for line in sentences if not line.startswith("gan-train"))])
     settings = "\n".join(line for line in lines[length:] if not line.startswith("name:")).strip()
     return header, settings
 
