@@ -36,9 +36,9 @@ def measure(ckpt: str, count: int, kind: str, out: str) -> dict[str, float]:
     """In this process: images a second by the bare network and by the command, and the most memory at any time."""
     import torch
 
-    from gan_cli.config import schema
     from gan_cli.config.commands import SampleConfig
     from gan_cli.config.compose import compose_command
+    from gan_cli.config.validation import parse
     from gan_cli.models.build_networks import build_generator, latent_of
     from gan_cli.models.generate import latents_from_seeds
     from gan_cli.sampling.sample import sample
@@ -46,7 +46,7 @@ def measure(ckpt: str, count: int, kind: str, out: str) -> dict[str, float]:
 
     torch.set_num_threads(1)
     command = [f"ckpt={ckpt}", f"n={count}", f"format={kind}", f"out={out}", "device=cpu"]
-    config = schema.parse(SampleConfig, compose_command("sample", command).data)
+    config = parse(SampleConfig, compose_command("sample", command).data)
     found = checkpoint.load_named(Path(ckpt))
     network = build_generator(found.config, found.tensors, torch.device("cpu"), ema=config.ema).eval()
     latents = latents_from_seeds(range(config.batch_size), latent_of(found.config))

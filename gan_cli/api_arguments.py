@@ -163,9 +163,9 @@ def parse_evaluation_options(**given: Any) -> EvalConfig:
     Raises UsageError if `gan-eval` would refuse an option, or if the options for a checkpoint and for two folders of
     images are mixed.
     """
-    from gan_cli.config import schema
     from gan_cli.config.commands import EvalConfig
     from gan_cli.config.compose import compose_default
+    from gan_cli.config.validation import parse
 
     for name, value in given.items():
         if isinstance(value, os.PathLike):
@@ -174,7 +174,7 @@ def parse_evaluation_options(**given: Any) -> EvalConfig:
             given[name] = value.tolist()
         elif isinstance(value, Iterable) and not isinstance(value, str):
             given[name] = list(value)
-    options: EvalConfig = schema.parse(EvalConfig, {**compose_default("eval"), **given})
+    options: EvalConfig = parse(EvalConfig, {**compose_default("eval"), **given})
     others = [name for name in ("real", "fake", "image_size") if getattr(options, name) is not None]
     others += ["fit"] if options.fit != "crop" else []
     if options.ckpt is not None and others:

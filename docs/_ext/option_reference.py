@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.cli.explain import PARTS, load_explanations
+from gan_cli.cli.keys import Key, describe_keys
 from gan_cli.config.commands import SCHEMAS
-from gan_cli.config.compose import compose_command, groups
-from gan_cli.config.schema import format_value, list_keys
+from gan_cli.config.compose import groups
 from gan_cli.config.search_path import find_option_files
-from gan_cli.config.train_config import flatten
 
 # Code in backticks; a key with a value; a dotted key or a metric: `regularizer.r1.weight=10`, `loss/generator`.
 NAME = re.compile(
@@ -71,18 +70,32 @@ def read_option_file(path: Path) -> tuple[str, str]:
 
 
 def keys_page(command: str) -> str:
-    """Returns the page of a command's keys: a table for each section."""
-    defaults = dict(flatten(compose_command(command, []).data)) if command == "train" else {}
-    sections: dict[str, list[str]] = {}
-    for dotted, meaning in list_keys(SCHEMAS[command]):
-        section = dotted.partition(".")[0] if "." in dotted else ""
-        default = f"`{format_value(defaults[dotted])}`" if dotted in defaults else ""
-        sections.setdefault(section, []).append(f"| `{dotted}` | {default} | {_text(meaning)} |")
+    """Returns the page of a command's keys: a table for each section. Options that share a key share its row."""
+    sections: dict[str, dict[tuple[str, ...], list[str]]] = {}
+    for key in describe_keys(command):
+        section = key.key.partition(".")[0] if "." in key.key else ""
+        row = (f"`{key.key}`", _values(key), f"`{key.default}`" if key.default else "", _text(key.description))
+        sections.setdefault(section, {}).setdefault(row, []).append(key.option)
     lines = [f"# Keys of `gan-{command}`", ""]
     for section, rows in sorted(sections.items(), key=lambda item: bool(item[0])):
         lines += [f"## `{section}`", ""] if section else []
-        lines += ["| key | default | meaning |", "|---|---|---|", *rows, ""]
+        lines += ["| key | values | default | meaning |", "|---|---|---|---|"]
+        lines += [f"| {' | '.join(row)}{_of_options(options)} |" for row, options in rows.items()]
+        lines += [""]
     return "\n".join(lines)
+
+
+def _values(key: Key) -> str:
+    """Returns the type and range of a key, such as `whole number, 1 to 64`."""
+    if key.type == "word":
+        return ", ".join(f"`{word}`" for word in key.range.split(", "))
+    return _text(", ".join(filter(None, [key.type, key.range])))
+
+
+def _of_options(options: Iterable[str]) -> str:
+    """Returns the options that have a key, if not all have it: the group once, and their names."""
+    named = [option.partition("=") for option in options if option]
+    return f" (of `{named[0][0]}=`: {', '.join(f'`{name}`' for _, _, name in named)})" if named else ""
 
 
 def _paragraphs(text: str, lead: str) -> Iterable[str]:

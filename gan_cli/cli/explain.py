@@ -14,11 +14,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from gan_cli.cli.keys import list_keys
 from gan_cli.config import recipes
 from gan_cli.config.compose import compose_command, groups
-from gan_cli.config.schema import format_value, list_keys
 from gan_cli.config.search_path import find_option_files, user_config_folders
-from gan_cli.config.train_config import Config, flatten
+from gan_cli.config.train_config import flatten
+from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
 
 EXPLANATIONS_FILE = Path(__file__).with_name("explanations.toml")
@@ -43,14 +44,16 @@ def explain(arguments: Sequence[str]) -> str:
     name = request.removeprefix("explain=")
     if others:
         raise UsageError(f"{others[0]}: explain= stands alone")
-    known = groups()
+    known, lines = groups(), list_keys("train")
     found = [(group, option) for group, options in known.items() for option in options if name in _names(group, option)]
-    keys = [(dotted, line) for dotted, line in list_keys(Config) if name in (dotted, dotted.rpartition(".")[2])]
+    keys = [
+        (dotted, line) for dotted, line in list_keys("train").items() if name in (dotted, dotted.rpartition(".")[2])
+    ]
     if name in known:
         return _explain_group(name, known[name])
     if not found and not keys:
         options = [option for options in known.values() for option in options]
-        near = did_you_mean(name, [*options, *known, *(dotted for dotted, _ in list_keys(Config))])
+        near = did_you_mean(name, [*options, *known, *lines])
         raise UsageError(f"explain={name}: neither an option nor a key{near}; gan-train --help lists both")
     parts = [explain_option(group, option) for group, option in found] or [_explain_key(*key) for key in keys]
     return "\n".join(parts)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typing
 
-from gan_cli.config.commands import LIST_KEYS, POSITIONAL_KEY, SCHEMAS
+from gan_cli.cli.keys import list_keys
+from gan_cli.config.commands import LIST_KEYS, POSITIONAL_KEY
 from gan_cli.config.compose import groups
-from gan_cli.config.schema import list_keys
 from gan_cli.errors import one_line
 
 EXAMPLES = {
@@ -64,7 +64,6 @@ FLAGS = (
 
 def help_text(command: str) -> str:
     """Returns the help of a command: examples, groups with their options, keys with their descriptions, and flags."""
-    schema = SCHEMAS[command]
     words = " RUN ..." if POSITIONAL_KEY.get(command) in LIST_KEYS else " [RUN]" if command in POSITIONAL_KEY else ""
     lines = [f"usage: gan-{command}{words} [key=value ...]", "", "Examples"]
     lines += _columns(EXAMPLES[command])
@@ -72,7 +71,7 @@ def help_text(command: str) -> str:
         lines += ["", "Groups, chosen as group=option"]
         lines += _columns((group, one_line(", ".join(options), 10_000)) for group, options in groups(command).items())
     lines += ["", "Keys, set as key=value"]
-    lines += _columns(list_keys(schema))
+    lines += _columns(list_keys(command).items())
     flags = FLAGS if command == "train" else FLAGS[2:]
     return "\n".join([*lines, "", "Flags", *_columns(flags), ""])
 

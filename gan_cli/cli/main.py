@@ -185,13 +185,13 @@ def _refuse_processes() -> None:
 
 def _run_by_config(command: str, arguments: list[str]) -> int:
     """Runs a command other than `gan-train` with its validated config and returns its exit code."""
-    from gan_cli.config import schema
     from gan_cli.config.commands import RUNNERS, SCHEMAS
     from gan_cli.config.compose import compose_command
+    from gan_cli.config.validation import parse
     from gan_cli.plugins.option_sources import exit_on_interrupt, print_used_files
 
     with exit_on_interrupt():
-        parsed = schema.parse(SCHEMAS[command], compose_command(command, arguments).data)
+        parsed = parse(SCHEMAS[command], compose_command(command, arguments).data)
     print_used_files(command)
     module, _, function = RUNNERS[command].partition(":")
     with exit_on_interrupt():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
 
 from gan_cli.config.options import DEVICE_OPTIONS
-from gan_cli.config.options.datasets import FITS
-from gan_cli.config.options.evaluation import EXTRACTORS, METRICS
-from gan_cli.config.schema import key, option_of
+from gan_cli.config.options.datasets import Fit
+from gan_cli.config.options.evaluation import Extractor, Metric
+from gan_cli.config.options.fields import Bool, Integer, Name, Number, OneOf, Several, Text, matching, section
 from gan_cli.config.train_config import Config
 
 # Formats that gan-export does not write; the text names an alternative.
@@ -24,141 +25,161 @@ UNSUPPORTED_KEYS = {
     " load_generator(RUN).network(latents, condition) of gan_cli.api accepts arrays",
     ("sample", "mixing"): "the networks have no styles to mix; format=interpolate shows the way from seed to seed",
 }
-ANIMATION_FORMATS = ("interpolate", "walk", "progress")
+AnimationFormat = Literal["interpolate", "walk", "progress"]
+ANIMATION_FORMATS = get_args(AnimationFormat)
 FRAMES_FOLDER = "frames"  # writes an animation as a folder of numbered images
-CONTAINERS = ("webp", "gif", "mp4", FRAMES_FOLDER)
-OVERWRITE_HELP = "replace the file that out= names if it exists"
+Container = Literal["webp", "gif", "mp4", "frames"]
+CONTAINERS = get_args(Container)
+Side = Annotated[Integer, Field(ge=4, le=1024)]  # in pixels
+Overwrite = Annotated[Bool, Field(description="replace the file that out= names if it exists")]
+Ema = Annotated[Bool, Field(description="use the averaged generator (EMA) if the checkpoint has one")]
+Plugins = Annotated[
+    Several[Name], Field(description="installed packages that the checkpoint's run had enabled, as [mypackage]")
+]
+Ckpt = Annotated[
+    Text | None,
+    Field(description="a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN"),
+]
+Device = Annotated[Any, OneOf(DEVICE_OPTIONS), Field(description="where it runs")]
 
 
-@dataclass(frozen=True)
+@section
 class SampleConfig:
     """The config of `gan-sample`."""
 
-    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
-    n: int | None = key(
-        "number of samples, with seeds seed to seed+n-1; unless set 64, or 8 of each requested class",
-        at_least=1,
-        at_most=1_000_000,
+    ckpt: Ckpt
+    n: Integer | None = Field(
+        ge=1,
+        le=1_000_000,
+        description="number of samples, with seeds seed to seed+n-1; unless set 64, or 8 of each requested class",
     )
-    seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
-    seeds: str | None = key(
-        "the seeds, instead of n and seed",
-        pattern=r"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*",
-        pattern_means="seeds and ranges, as 0-7,12",
+    seed: Integer = Field(ge=0, le=2**62, description="seed of the first sample")
+    seeds: Text | None = matching(
+        r"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*",
+        "seeds and ranges, as 0-7,12",
+        description="the seeds, instead of n and seed",
     )
-    batch_size: int = key("samples generated at a time; changes the speed only", at_least=1, at_most=100_000)
-    truncation: float | None = key("draw latents within this many standard deviations", above=0, at_most=100)
-    label: str | None = key(
-        "the requested class, as cat; cat,dog: a row of each; red,small: one class of each of two attributes"
+    batch_size: Integer = Field(ge=1, le=100_000, description="samples generated at a time; changes the speed only")
+    truncation: Number | None = Field(gt=0, le=100, description="draw latents within this many standard deviations")
+    label: Text | None = Field(
+        description="the requested class, as cat; cat,dog: a row of each; red,small: one class of each of two"
+        " attributes"
     )
-    label_index: tuple[int, ...] | None = key("the requested classes by number, from 0", at_least=0, at_most=10**6)
-    format: str = key(
-        "grid: one image of all samples; images: a file each; npz: arrays; animations: interpolate from seed to seed,"
-        " walk also back to the first, progress of the run's grids; frames: interpolate as numbered images",
-        choices=("grid", "images", "npz", *ANIMATION_FORMATS, FRAMES_FOLDER),
+    label_index: Several[Annotated[Integer, Field(ge=0, le=10**6)]] | None = Field(
+        description="the requested classes by number, from 0"
     )
-    frames: int | None = key(
-        "frames of an animation from each seed to the next; 24 unless set", at_least=1, at_most=1000
+    format: Literal["grid", "images", "npz", AnimationFormat, "frames"] = Field(
+        description="grid: one image of all samples; images: a file each; npz: arrays; animations: interpolate from"
+        " seed to seed, walk also back to the first, progress of the run's grids; frames: interpolate as numbered"
+        " images"
     )
-    fps: int | None = key(
-        "frames per second; 24 unless set, 5 with format=progress (gif: at most 50)", at_least=1, at_most=60
+    frames: Integer | None = Field(
+        ge=1, le=1000, description="frames of an animation from each seed to the next; 24 unless set"
     )
-    container: str | None = key(
-        "file format of an animation; that of out=name.mp4, else webp (mp4 needs the extra video; frames: many png)",
-        choices=CONTAINERS,
+    fps: Integer | None = Field(
+        ge=1, le=60, description="frames per second; 24 unless set, 5 with format=progress (gif: at most 50)"
     )
-    tiles: int | None = key(
-        "walks side by side in an animation, which share the seeds; unless set 1, for points as many as show them well",
-        at_least=1,
-        at_most=1024,
+    container: Container | None = Field(
+        description="file format of an animation; that of out=name.mp4, else webp (mp4 needs the extra video; frames:"
+        " many png)"
     )
-    through_labels: bool = key(
-        "let an animation go through the requested classes instead of showing each beside the others"
+    tiles: Integer | None = Field(
+        ge=1,
+        le=1024,
+        description="walks side by side in an animation, which share the seeds; unless set 1, for points as many as"
+        " show them well",
     )
-    out: str | None = key("the file, as grid.png or walk.mp4, or a folder that receives it; <run>/generated unless set")
-    overwrite: bool = key(OVERWRITE_HELP)
-    ema: bool = key("use the averaged generator (EMA) if the checkpoint has one")
-    plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
-    device: Any = option_of(DEVICE_OPTIONS, "where it runs")
+    through_labels: Bool = Field(
+        description="let an animation go through the requested classes instead of showing each beside the others"
+    )
+    out: Text | None = Field(
+        description="the file, as grid.png or walk.mp4, or a folder that receives it; <run>/generated unless set"
+    )
+    overwrite: Overwrite
+    ema: Ema
+    plugins: Plugins
+    device: Device
 
 
-@dataclass(frozen=True)
+@section
 class EvalConfig:
     """The config of `gan-eval`."""
 
-    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
-    real: str | None = key("without ckpt: a folder or zip of real images")
-    fake: str | None = key("without ckpt: a folder or zip of generated images")
-    data: str | None = key("with ckpt: the folder or zip of the run's data, if they were moved")
-    image_size: int | tuple[int, ...] | None = key(
-        "without ckpt: side to which images are resized, or [height,width]; unless set that of the fakes, or of the"
-        " real images if they are smaller",
-        at_least=4,
-        at_most=1024,
-        length=2,
+    ckpt: Ckpt
+    real: Text | None = Field(description="without ckpt: a folder or zip of real images")
+    fake: Text | None = Field(description="without ckpt: a folder or zip of generated images")
+    data: Text | None = Field(description="with ckpt: the folder or zip of the run's data, if they were moved")
+    image_size: Side | Annotated[tuple[Side, ...], Field(min_length=2, max_length=2)] | None = Field(
+        description="without ckpt: side to which images are resized, or [height,width]; unless set that of the fakes,"
+        " or of the real images if they are smaller",
     )
-    fit: str = key(
-        "without ckpt: how images of other proportions are fitted: cut in the middle, padded with white (fit=pad),"
-        " or stretched",
-        choices=FITS,
+    fit: Fit = Field(
+        description="without ckpt: how images of other proportions are fitted: cut in the middle, padded with white"
+        " (fit=pad), or stretched"
     )
-    metrics: tuple[str, ...] | None = key("the metrics to compute; unless set all that the data allow", choices=METRICS)
-    extractor: str = key(
-        "features in which images are compared; auto: classifier if there are labels, else random",
-        choices=("auto", *EXTRACTORS),
+    metrics: Several[Metric] | None = Field(description="the metrics to compute; unless set all that the data allow")
+    extractor: Extractor = Field(
+        description="features in which images are compared; auto: classifier if there are labels, else random"
     )
-    n: int | None = key(
-        "samples to evaluate, and held-out real ones to compare with; unless set 5,000, or all that exist",
-        at_least=10,
-        at_most=1_000_000,
+    n: Integer | None = Field(
+        ge=10,
+        le=1_000_000,
+        description="samples to evaluate, and held-out real ones to compare with; unless set 5,000, or all that exist",
     )
-    reals: str = key(
-        "the real samples to compare with: held_out (half of the data if they have no test split), train as papers do,"
-        " or all",
-        choices=("held_out", "train", "all"),
+    reals: Literal["held_out", "train", "all"] = Field(
+        description="the real samples to compare with: held_out (half of the data if they have no test split), train"
+        " as papers do, or all"
     )
-    n_real: int | None = key(
-        "number of real samples; unless set as many as samples if held out, else all", at_least=10, at_most=10_000_000
+    n_real: Integer | None = Field(
+        ge=10, le=10_000_000, description="number of real samples; unless set as many as samples if held out, else all"
     )
-    seed: int = key("seed of the first sample", at_least=0, at_most=2**62)
-    batch_size: int = key("samples generated at a time", at_least=1, at_most=100_000)
-    resamples: int = key("random halves of samples for each 95 % interval; 0: none", at_least=0, at_most=10_000)
-    ema: bool = key("use the averaged generator (EMA) if the checkpoint has one")
-    standing: bool = key("recompute batch norm statistics for the weights that are evaluated")
-    out: str | None = key("the file, as scores.json, or a folder that receives it; <run>/evaluations unless set")
-    overwrite: bool = key(OVERWRITE_HELP)
-    plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
-    device: Any = option_of(DEVICE_OPTIONS, "where it runs")
+    seed: Integer = Field(ge=0, le=2**62, description="seed of the first sample")
+    batch_size: Integer = Field(ge=1, le=100_000, description="samples generated at a time")
+    resamples: Integer = Field(ge=0, le=10_000, description="random halves of samples for each 95 % interval; 0: none")
+    ema: Ema
+    standing: Bool = Field(description="recompute batch norm statistics for the weights that are evaluated")
+    out: Text | None = Field(
+        description="the file, as scores.json, or a folder that receives it; <run>/evaluations unless set"
+    )
+    overwrite: Overwrite
+    plugins: Plugins
+    device: Device
 
 
-@dataclass(frozen=True)
+@section
 class ExportConfig:
     """The config of `gan-export`."""
 
-    ckpt: str | None = key("a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
-    format: str = key("file format", choices=("safetensors", "onnx", "pt2"), instead=UNSUPPORTED_FORMATS)
-    out: str | None = key("the file, as model.onnx, or a folder that receives a folder; <run>/exported unless set")
-    overwrite: bool = key(OVERWRITE_HELP)
-    ema: bool = key("use the averaged generator (EMA) if the checkpoint has one")
-    plugins: tuple[str, ...] = key("installed packages that the checkpoint's run had enabled, as [mypackage]")
+    ckpt: Ckpt
+    format: Literal["safetensors", "onnx", "pt2"] = Field(
+        json_schema_extra={"instead": UNSUPPORTED_FORMATS}, description="file format"
+    )
+    out: Text | None = Field(
+        description="the file, as model.onnx, or a folder that receives a folder; <run>/exported unless set"
+    )
+    overwrite: Overwrite
+    ema: Ema
+    plugins: Plugins
 
 
-@dataclass(frozen=True)
+@section
 class ReportConfig:
     """The config of `gan-report`, which is called as gan-report RUN."""
 
-    paths: tuple[str, ...] = key("a run or a sweep, by its folder or name (the newest)")
-    out: str | None = key("the file, as demo.html, or a folder that receives it; the run's folder unless set")
-    overwrite: bool = key(OVERWRITE_HELP)
+    paths: Several[Name] = Field(description="a run or a sweep, by its folder or name (the newest)")
+    out: Text | None = Field(
+        description="the file, as demo.html, or a folder that receives it; the run's folder unless set"
+    )
+    overwrite: Overwrite
 
 
-@dataclass(frozen=True)
+@section
 class CompareConfig:
     """The config of `gan-compare`, which is called as gan-compare RUN RUN."""
 
-    paths: tuple[str, ...] = key("runs or sweeps, each by its folder or name (the newest)")
-    out: str | None = key("a .csv file for the table, a row for each run", absent=None)
-    overwrite: bool = key(OVERWRITE_HELP, absent=False)
+    paths: Several[Name] = Field(description="runs or sweeps, each by its folder or name (the newest)")
+    out: Text | None = Field(None, description="a .csv file for the table, a row for each run")
+    overwrite: Overwrite = False
 
 
 SCHEMAS: dict[str, type] = {

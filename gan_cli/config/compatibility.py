@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gan_cli.config import schema
 from gan_cli.config.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
 from gan_cli.config.options import CONVOLUTIONAL, GRADIENT_PENALTIES
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
 
 MAX_UPDATES_WITH_BUDGET = 10  # with more generator updates per turn, a budget cannot measure the speed of a turn
@@ -54,9 +54,9 @@ def _validate_sides(config: Config, role: str, network: Any, height: int, width:
         ]
         named = [side[0] if side[0] == side[1] else list(side) for side in nearest]
         raise UsageError(
-            f"image_size={schema.format_value(config.image_size)}: architecture.{role}={network.name} makes sides from"
+            f"image_size={format_value(config.image_size)}: architecture.{role}={network.name} makes sides from"
             f" {MIN_IMAGE_SIDE} on,"
-            f" the nearest are {schema.format_value(named[0])} and {schema.format_value(named[1])};"
+            f" the nearest are {format_value(named[0])} and {format_value(named[1])};"
             " architecture=mlp makes any"
         )
     base, _, levels = downsampling_levels(*padded_size(height, width))

@@ -14,7 +14,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from gan_cli.config.schema import format_value
 from gan_cli.config.search_path import (
     CURRENT_CONFIGS,
     EXPERIMENTS,
@@ -23,6 +22,7 @@ from gan_cli.config.search_path import (
     find_option_files,
 )
 from gan_cli.config.suggestions import URL_HINT, hint_for_argument, hint_for_option, is_url
+from gan_cli.config.validation import format_value
 from gan_cli.errors import StorageError, UsageError, did_you_mean, one_line
 from gan_cli.image_files.path_lists import split_names
 from gan_cli.image_labels.image_paths import split_paths

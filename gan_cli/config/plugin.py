@@ -17,7 +17,7 @@ ENTRY_POINTS = "gan_cli.plugins"
 class Part(NamedTuple):
     """One option that a plugin adds.
 
-    `options` is the dataclass of its keys, declared with `gan_cli.config.schema.key`. `builds` implements the option.
+    `options` is the class of its keys, made by `gan_cli.config.options.fields.section`. `builds` implements the option.
     For a network, `builds` is a class or function `(sample_shape, **keys) -> nn.Module`. For a data set, it is a
     function `(image_size=(height, width) or None, **keys) -> Dataset`. For a loss, it is a
     `gan_cli.objectives.losses.Loss`. For a regularizer, it is a penalty `(PenaltyInputs) -> Tensor`.

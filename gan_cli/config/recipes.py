@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from gan_cli.config import schema
 from gan_cli.config.options import DATASET_OPTIONS
+from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError, did_you_mean, one_line
 from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.image_paths import Paths, count_images
@@ -118,7 +118,7 @@ def _facts(data: Mapping[str, Any]) -> Facts | None:
     if table is None:
         return None
     try:
-        options = schema.parse(table, section)
+        options = parse(table, section)
         size = data["image_size"]
         shape = options.sample_shape(tuple(size) if isinstance(size, list) else size)
     except (UsageError, TypeError, ValueError):

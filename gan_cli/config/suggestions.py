@@ -6,12 +6,11 @@ from the tables below and from the schema. A test checks that every suggestion i
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
-import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from gan_cli.config.options.fields import walk
 from gan_cli.errors import closest_match, suggestion
 from gan_cli.storage.locate import locate
 
@@ -95,7 +94,7 @@ OPTIONS_OF_OTHER_TOOLS = {
 def hint_for_key(command: str, key: str, config: type, leaves: Sequence[str], groups: Sequence[str]) -> str | None:
     """Returns a message that says why a key is refused and what to write instead; None for a valid key.
 
-    `config` is the dataclass of the command's config. `leaves` are the dotted keys that can be set with the chosen
+    `config` is the class of the command's config. `leaves` are the dotted keys that can be set with the chosen
     options. `groups` are the groups of the command.
     """
     if key in groups or key in leaves or any(dotted.startswith(f"{key}.") for dotted in leaves):
@@ -168,33 +167,8 @@ def options_with_key(config: type, dotted: str) -> list[str]:
 
     Returns an empty list if the key does not belong to an option, or if no option has this key.
     """
-    return _owners(config, dotted.split("."), [])
-
-
-def _owners(kind: type, parts: list[str], path: list[str]) -> list[str]:
-    field = {each.name: each for each in dataclasses.fields(kind)}.get(parts[0])
-    rest, here = parts[1:], [*path, parts[0]]
-    if field is None or not rest:
-        return []
-    group = "/".join(here)
-    if "table" in field.metadata:
-        table = field.metadata["table"]
-        return [f"{group}={name}" for name, option in table.items() if _has(option, rest)]
-    if "members" in field.metadata:
-        members = field.metadata["members"]
-        return [f"{group}={rest[0]}"] if rest[0] in members and _has(members[rest[0]], rest[1:]) else []
-    hint = typing.get_type_hints(kind)[field.name]
-    return _owners(hint, rest, here) if dataclasses.is_dataclass(hint) and isinstance(hint, type) else []
-
-
-def _has(option: type, rest: Iterable[str]) -> bool:
-    """Returns whether the dataclass of an option has the key whose name is the first item of `rest`.
-
-    If `rest` is empty, returns True.
-    """
-    names = {field.name for field in dataclasses.fields(option)}
-    parts = list(rest)
-    return not parts or parts[0] in names
+    found = [option for key, option, _ in walk(config) if option and (key == dotted or key.startswith(f"{dotted}."))]
+    return list(dict.fromkeys(found))
 
 
 def describe_choices(options: list[str]) -> str:

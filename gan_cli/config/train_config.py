@@ -4,115 +4,114 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from gan_cli.config import schema
+from pydantic import Field
+
 from gan_cli.config.metric_names import selection_metric
 from gan_cli.config.options import (
     CONDITIONING_OPTIONS,
     DATASET_OPTIONS,
     DEVICE_OPTIONS,
-    EVALUATION_IF_ABSENT,
-    HEALTH_IF_ABSENT,
     LOSS_OPTIONS,
     OPTIMIZER_OPTIONS,
     REGULARIZER_OPTIONS,
-    UNCONDITIONAL,
     ArchitectureOptions,
     EvaluationOptions,
     HealthOptions,
     TrainingOptions,
+    Unconditional,
 )
+from gan_cli.config.options.fields import Bool, EachOf, Integer, Name, OneOf, Several, Text, matching, section
 from gan_cli.config.plugin import ENABLED
-from gan_cli.config.schema import key, option_of, options_of
+from gan_cli.config.validation import format_value, parse
 from gan_cli.errors import UsageError, one_line
 
 DURATION = r"(?!0+(\.0+)?[smh])[0-9]{1,9}(\.[0-9]{1,9})?[smh]"
-LOGGERS = ("tensorboard", "wandb", "csv", "mlflow")
+Logger = Literal["tensorboard", "wandb", "csv", "mlflow"]
+Side = Annotated[Integer, Field(ge=1, le=1024)]  # in pixels
 NAME = r"[^=/\\\x00-\x1f.-][^=/\\\x00-\x1f]{0,99}"
 
 
-@dataclass(frozen=True)
+@section
 class Config:
     """The config of `gan-train`."""
 
-    steps: int = key("generator updates in total", at_least=1, at_most=10**12)
-    extra_steps: int | None = key(
-        "with resume: generator updates in addition to those done", at_least=1, at_most=10**12
+    steps: Integer = Field(ge=1, le=10**12, description="generator updates in total")
+    extra_steps: Integer | None = Field(
+        ge=1, le=10**12, description="with resume: generator updates in addition to those done"
     )
-    budget: str | None = key(
-        "train for this time instead of `steps`",
-        pattern=DURATION,
-        pattern_means="a time with its unit, as 90s, 20m or 1.5h",
+    budget: Text | None = matching(
+        DURATION, "a time with its unit, as 90s, 20m or 1.5h", description="train for this time instead of `steps`"
     )
-    batch_size: int = key("samples per update", at_least=1, at_most=1_000_000)
-    image_size: int | tuple[int, ...] | None = key(
-        "side of the images in pixels, or [height,width]; that of the data set unless set",
-        at_least=1,
-        at_most=1024,
-        length=2,
+    batch_size: Integer = Field(ge=1, le=1_000_000, description="samples per update")
+    image_size: Side | Annotated[tuple[Side, ...], Field(min_length=2, max_length=2)] | None = Field(
+        description="side of the images in pixels, or [height,width]; that of the data set unless set"
     )
-    recipe: str = key(
-        "settings that fit the data; those of an experiment override them; auto: chosen by the data", absent="auto"
+    recipe: Text = Field(
+        "auto", description="settings that fit the data; those of an experiment override them; auto: chosen by the data"
     )
-    recipe_used: str = key("the recipe that recipe=auto chose; recorded, not to be set", absent="none")
-    seed: int = key("seed of everything random", at_least=0, at_most=2**63 - 1)
-    name: str | None = key(
-        "name of the run's folder; <dataset>-<generator>-<loss> unless set",
-        pattern=NAME,
-        pattern_means="a name of up to 100 letters without = or slashes, not starting with . or -",
+    recipe_used: Text = Field("none", description="the recipe that recipe=auto chose; recorded, not to be set")
+    seed: Integer = Field(ge=0, le=2**63 - 1, description="seed of everything random")
+    name: Text | None = matching(
+        NAME,
+        "a name of up to 100 letters without = or slashes, not starting with . or -",
+        description="name of the run's folder; <dataset>-<generator>-<loss> unless set",
     )
-    output: str = key("folder that receives the runs")
-    resume: str | None = key("folder or name of a run to continue; auto: the run with this config, if there is one")
-    data: str | None = key("with resume: the folder, zip or files of the run's data, if they were moved", absent=None)
-    on_changed_data: str = key(
-        "with resume, if the data have changed: stop, or go_on with them, this once; auto: resume=auto goes on with as"
-        " many samples or more, everything else stops",
-        absent="auto",
-        choices=("auto", "stop", "go_on"),
+    output: Text = Field(description="folder that receives the runs")
+    resume: Text | None = Field(
+        description="folder or name of a run to continue; auto: the run with this config, if there is one"
     )
-    init_from: str | None = key(
-        "a checkpoint or run whose networks and weights to start from; everything else starts anew", absent=None
+    data: Text | None = Field(
+        None, description="with resume: the folder, zip or files of the run's data, if they were moved"
     )
-    replay: str | None = key(
-        "a run that had a budget: repeat its steps as recorded, without measuring time", absent=None
+    on_changed_data: Literal["auto", "stop", "go_on"] = Field(
+        "auto",
+        description="with resume, if the data have changed: stop, or go_on with them, this once; auto: resume=auto"
+        " goes on with as many samples or more, everything else stops",
     )
-    plugins: tuple[str, ...] = key("installed packages whose options to add, as [mypackage]", absent=())
-    dry_run: bool = key("show config and networks, try one step, write no file", absent=False)
-    jobs: int = key("with -m: runs of the sweep at the same time", absent=1, at_least=1, at_most=1024)
-    fresh: bool = key("with -m: begin a new sweep, even if this one has begun", absent=False)
-    keep: int = key("number of step_* checkpoints to keep; 0: all", at_least=0)
-    precision: str = key(
-        "precision of the networks; auto: bf16 for images if the machine computes it fast, else fp32",
-        choices=("auto", "fp32", "bf16"),
-        instead={"fp16": "is not supported, its range needs loss scaling; use auto, fp32, bf16"},
+    init_from: Text | None = Field(
+        None, description="a checkpoint or run whose networks and weights to start from; everything else starts anew"
     )
-    threads: int | str | None = key(
-        "CPU threads; auto or null: the number that is fastest in a short trial", word="auto", at_least=1, at_most=1024
+    replay: Text | None = Field(
+        None, description="a run that had a budget: repeat its steps as recorded, without measuring time"
     )
-    deterministic: bool = key(
-        "use operations that repeat to the last bit, where they exist, and measure no time", absent=False
+    plugins: Several[Name] = Field((), description="installed packages whose options to add, as [mypackage]")
+    dry_run: Bool = Field(False, description="show config and networks, try one step, write no file")
+    jobs: Integer = Field(1, ge=1, le=1024, description="with -m: runs of the sweep at the same time")
+    fresh: Bool = Field(False, description="with -m: begin a new sweep, even if this one has begun")
+    keep: Integer = Field(ge=0, description="number of step_* checkpoints to keep; 0: all")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        json_schema_extra={"instead": {"fp16": "is not supported, its range needs loss scaling; use auto, fp32, bf16"}},
+        description="precision of the networks; auto: bf16 for images if the machine computes it fast, else fp32",
     )
-    logger: tuple[str, ...] = key(
-        "where metrics and grids are also logged, as [tensorboard,wandb]; csv: metrics as a table",
-        absent=(),
-        choices=LOGGERS,
+    threads: Literal["auto"] | Annotated[Integer, Field(ge=1, le=1024)] | None = Field(
+        description="CPU threads; auto or null: the number that is fastest in a short trial"
     )
-    compile: bool = key(
-        "compile the networks with torch.compile: takes a minute, then steps are faster or slower", absent=False
+    deterministic: Bool = Field(
+        False, description="use operations that repeat to the last bit, where they exist, and measure no time"
     )
-    dataset: Any = option_of(DATASET_OPTIONS, "the training data")
-    architecture: ArchitectureOptions = key("the two networks")
-    conditioning: Any = option_of(CONDITIONING_OPTIONS, "how samples are conditioned on a class", absent=UNCONDITIONAL)
-    loss: Any = option_of(LOSS_OPTIONS, "what each network minimizes")
-    regularizer: dict[str, Any] = options_of(REGULARIZER_OPTIONS, "penalties and constraints of the discriminator")
-    optimizer: Any = option_of(OPTIMIZER_OPTIONS, "the update rule of the weights")
-    device: Any = option_of(DEVICE_OPTIONS, "the device")
-    training: TrainingOptions = key("the training loop")
-    evaluation: EvaluationOptions = key("evaluation during training", absent=EVALUATION_IF_ABSENT)
-    health: HealthOptions = key("the health monitor of a run", absent=HEALTH_IF_ABSENT)
+    logger: Several[Logger] = Field(
+        (), description="where metrics and grids are also logged, as [tensorboard,wandb]; csv: metrics as a table"
+    )
+    compile: Bool = Field(
+        False, description="compile the networks with torch.compile: takes a minute, then steps are faster or slower"
+    )
+    dataset: Annotated[Any, OneOf(DATASET_OPTIONS)] = Field(description="the training data")
+    architecture: ArchitectureOptions = Field(description="the two networks")
+    conditioning: Annotated[Any, OneOf(CONDITIONING_OPTIONS)] = Field(
+        default_factory=lambda: Unconditional(name="none"), description="how samples are conditioned on a class"
+    )
+    loss: Annotated[Any, OneOf(LOSS_OPTIONS)] = Field(description="what each network minimizes")
+    regularizer: Annotated[dict[str, Any], EachOf(REGULARIZER_OPTIONS)] = Field(
+        description="penalties and constraints of the discriminator"
+    )
+    optimizer: Annotated[Any, OneOf(OPTIMIZER_OPTIONS)] = Field(description="the update rule of the weights")
+    device: Annotated[Any, OneOf(DEVICE_OPTIONS)] = Field(description="the device")
+    training: TrainingOptions = Field(description="the training loop")
+    evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions, description="evaluation during training")
+    health: HealthOptions = Field(default_factory=HealthOptions, description="the health monitor of a run")
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -138,7 +137,7 @@ class Config:
 def parse_unvalidated(data: Mapping[str, Any]) -> Config:
     """Returns the `Config` for plain data. Checks each value alone; `validate` checks whether values fit together."""
     require_plugins(data)
-    return schema.parse(Config, data)
+    return parse(Config, data)
 
 
 def require_plugins(data: Any) -> None:
@@ -243,7 +242,7 @@ def differing_keys(one: Config, other: Config) -> list[str]:
         key: "auto" for key in (f"dataset.{leaf}" for leaf in AUTO_OF_DATA) if key in old and new.get(key) == "auto"
     }
     return [
-        one_line(f"{dotted}={schema.format_value(new.get(dotted))} (was {schema.format_value(old.get(dotted))})", 100)
+        one_line(f"{dotted}={format_value(new.get(dotted))} (was {format_value(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())
         if not is_run_control(dotted)
         and dotted not in NOT_COMPARED

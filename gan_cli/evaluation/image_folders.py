@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gan_cli.config import schema
 from gan_cli.config.options.datasets import CROP, Folder
+from gan_cli.config.validation import parse
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.decoding.crop_and_pad import PAD, compute_fit
 from gan_cli.data.decoding.decode import inspect_image
@@ -108,7 +108,7 @@ def _section(path: str, channels: int, limit: int, fit: str, value_range: str | 
         "image_channels": channels, "fit": fit, "background": "white", "labels": None, "labels_version": VERSION,
         "cache": NO_CACHE, "on_bad": "error", "value_range": value_range,
     }  # fmt: skip
-    folder: Folder = schema.parse(Folder, section, "dataset")
+    folder: Folder = parse(Folder, section, "dataset")
     return folder
 
 

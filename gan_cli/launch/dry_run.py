@@ -13,8 +13,8 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from gan_cli.config import train_config
-from gan_cli.config.schema import format_value
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_batches
 from gan_cli.errors import count_noun

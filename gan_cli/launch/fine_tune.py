@@ -11,8 +11,8 @@ from typing import Any
 
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import validate
-from gan_cli.config.schema import format_value
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint

@@ -16,8 +16,8 @@ import torch
 from gan_cli.config import train_config
 from gan_cli.config.overrides import format_path_list
 from gan_cli.config.parse import parse_config
-from gan_cli.config.schema import format_value
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_paths

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_default
 from gan_cli.config.overrides import format_path_list, override_value, quote_literals, read_override
-from gan_cli.config.schema import format_value
+from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, one_line
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_folder import read_record

@@ -13,8 +13,8 @@ import torch
 
 from gan_cli import __version__
 from gan_cli.config import recipes, train_config
-from gan_cli.config.schema import format_value
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes, with_value_range
 from gan_cli.device import build_device, configure_process, describe_device, environment, limit_threads

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
@@ -44,7 +43,7 @@ def _load(name: str) -> Plugin:
 def _add(name: str, plugin: Plugin) -> None:
     """Adds all options of a plugin to the tables.
 
-    Raises UsageError, and adds nothing, if the name of an option is taken or an option has no dataclass of keys.
+    Raises UsageError, and adds nothing, if the name of an option is taken or an option has no class of keys.
     """
     from gan_cli.data import load_dataset
     from gan_cli.models import registry
@@ -61,8 +60,8 @@ def _add(name: str, plugin: Plugin) -> None:
         for option, part in offered.items():
             if option in known:
                 raise UsageError(f"plugins=[{name}]: {group}={option} is taken already, its author must rename it")
-            if not dataclasses.is_dataclass(part.options):
-                raise UsageError(f"plugins=[{name}]: {group}={option} has no dataclass of options")
+            if not hasattr(part.options, "__pydantic_fields__"):
+                raise UsageError(f"plugins=[{name}]: {group}={option} has no class of keys, as `section` makes")
     for _, offered, known, builders in parts:
         for option, part in offered.items():
             known[option] = part.options

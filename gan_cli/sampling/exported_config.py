@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from gan_cli.config import schema, train_config
+from pydantic import Field
+
+from gan_cli.config import train_config
 from gan_cli.config.options import CONDITIONING_OPTIONS, GENERATOR_OPTIONS
-from gan_cli.config.schema import key, option_of
+from gan_cli.config.options.fields import Bool, Integer, Name, OneOf, Several, Text, matching, section
+from gan_cli.config.validation import parse
 from gan_cli.errors import CheckpointError, GanCliError, one_line
 
 MOST_BYTES = 4 << 20
 
 
-@dataclass(frozen=True)
+@section
 class Card:
     """The description of an exported generator: those fields of its `config.json` that gan-cli reads again."""
 
-    gan_cli: str = key("version that wrote it")
-    plugins: tuple[str, ...] = key("packages whose options it needs", absent=())
-    dataset: str = key("name of the data set it learned")
-    sample_shape: tuple[int, ...] = key("of a sample: [channels,height,width] or [2]", at_least=1, at_most=1024)
-    generator: Any = option_of(GENERATOR_OPTIONS, "the network")
-    conditioning: Any = option_of(CONDITIONING_OPTIONS, "how samples of a class are requested")
-    ema: bool = key("whether it is the averaged generator")
-    step: int = key("generator updates done", at_least=0, at_most=10**12)
-    checkpoint: str = key("sha256 of the checkpoint", pattern="[0-9a-f]{64}", pattern_means="64 hexadecimal digits")
+    gan_cli: Text = Field(description="version that wrote it")
+    plugins: Several[Name] = Field((), description="packages whose options it needs")
+    dataset: Text = Field(description="name of the data set it learned")
+    sample_shape: Several[Annotated[Integer, Field(ge=1, le=1024)]] = Field(
+        description="of a sample: [channels,height,width] or [2]"
+    )
+    generator: Annotated[Any, OneOf(GENERATOR_OPTIONS)] = Field(description="the network")
+    conditioning: Annotated[Any, OneOf(CONDITIONING_OPTIONS)] = Field(
+        description="how samples of a class are requested"
+    )
+    ema: Bool = Field(description="whether it is the averaged generator")
+    step: Integer = Field(ge=0, le=10**12, description="generator updates done")
+    checkpoint: Text = matching("[0-9a-f]{64}", "64 hexadecimal digits", description="sha256 of the checkpoint")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -50,6 +56,6 @@ def read_card(path: Path) -> Card:
     known = {name: data[name] for name in Card.__dataclass_fields__ if name in data}
     try:
         train_config.require_plugins(known)
-        return schema.parse(Card, known)
+        return parse(Card, known)
     except GanCliError as error:
         raise CheckpointError(f"{path}: {one_line(error, 300)}") from error

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gan_cli import __version__
-from gan_cli.config import schema, train_config
+from gan_cli.config import train_config
+from gan_cli.config.options.fields import Bool, Integer, Number, Text, section
 from gan_cli.config.parse import parse_config
-from gan_cli.config.schema import key
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import parse
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
 from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_bytes
 from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, TrainState, expected_layout, state_tensors
@@ -31,31 +33,31 @@ FORMAT = 1
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of a D update
 
 
-@dataclass(frozen=True)
+@section
 class CounterSchema:
     """Fields and ranges of the counters, for parsing untrusted files."""
 
-    step: int = key("generator updates done", at_least=0, at_most=10**12)
-    d_updates: int = key("discriminator updates done", at_least=0, at_most=10**15)
-    total_steps: int | None = key("where the run ends", at_least=1, at_most=10**12)
-    retries: int = key("times the run was rolled back", absent=0, at_least=0, at_most=10**6)
-    images_offset: int = key("images seen beyond d_updates batches", absent=0, at_least=-(10**21), at_most=10**21)
-    new_layers: bool = key("whether layers were new to the weights that it began with", absent=False)
+    step: Integer = Field(ge=0, le=10**12, description="generator updates done")
+    d_updates: Integer = Field(ge=0, le=10**15, description="discriminator updates done")
+    total_steps: Integer | None = Field(ge=1, le=10**12, description="where the run ends")
+    retries: Integer = Field(0, ge=0, le=10**6, description="times the run was rolled back")
+    images_offset: Integer = Field(0, ge=-(10**21), le=10**21, description="images seen beyond d_updates batches")
+    new_layers: Bool = Field(False, description="whether layers were new to the weights that it began with")
 
 
-@dataclass(frozen=True)
+@section
 class Provenance:
     """Where a checkpoint comes from. Two runs can be equal although these fields differ."""
 
-    gan_cli: str = key("version that wrote the file")
-    torch: str = key("version of PyTorch")
-    threads: int = key("CPU threads", at_least=1, at_most=1024)
-    device: str = key("device the run was on")
-    fingerprint: str = key("of the data")
-    seconds: float = key("spent training", at_least=0)
-    budget_start: float = key("seconds at which a time budget began", at_least=0)
-    figure: str | None = key("of best.safetensors: the metric by which it is the best", absent=None)
-    value: float | None = key("of best.safetensors: the value of that metric", absent=None)
+    gan_cli: Text = Field(description="version that wrote the file")
+    torch: Text = Field(description="version of PyTorch")
+    threads: Integer = Field(ge=1, le=1024, description="CPU threads")
+    device: Text = Field(description="device the run was on")
+    fingerprint: Text = Field(description="of the data")
+    seconds: Number = Field(ge=0, description="spent training")
+    budget_start: Number = Field(ge=0, description="seconds at which a time budget began")
+    figure: Text | None = Field(None, description="of best.safetensors: the metric by which it is the best")
+    value: Number | None = Field(None, description="of best.safetensors: the value of that metric")
 
 
 @dataclass(frozen=True)
@@ -258,8 +260,8 @@ def _parse_metadata(path: Path, metadata: dict[str, Any]) -> tuple[Config, Count
         raise CheckpointError(f"{path}: of format {written}, this gan-cli {__version__} reads format {FORMAT}")
     try:
         config = parse_config(metadata.get("config"))  # type: ignore[arg-type]
-        counters = schema.parse(CounterSchema, metadata.get("counters"), "counters")
-        provenance = schema.parse(Provenance, metadata.get("provenance"), "provenance")
+        counters = parse(CounterSchema, metadata.get("counters"), "counters")
+        provenance = parse(Provenance, metadata.get("provenance"), "provenance")
     except GanCliError as error:
         raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
     return config, Counters(**dataclasses.asdict(counters)), provenance

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from gan_cli.config.commands import CompareConfig
 from gan_cli.config.metric_names import MetricResult, better_direction, load_newest_evaluation
-from gan_cli.config.schema import format_value
 from gan_cli.config.train_config import flatten
+from gan_cli.config.validation import format_value
 from gan_cli.errors import StorageError, UsageError, count_noun, one_line
 from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.runs.comparability import (

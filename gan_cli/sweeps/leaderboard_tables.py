@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gan_cli.config.schema import format_value
+from gan_cli.config.validation import format_value
 from gan_cli.errors import one_line
 from gan_cli.storage.run_folder import LEADERBOARD, write_text
 

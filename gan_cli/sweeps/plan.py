@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config import recipes, schema, train_config
+from gan_cli.config import recipes, train_config
 from gan_cli.config.compatibility import DATASETS_WITH_MODES, validate
 from gan_cli.config.compose import HYDRA_KEYS
 from gan_cli.config.metric_names import better_direction, metric_option
 from gan_cli.config.overrides import unquote_literals
 from gan_cli.config.search_path import explicit_config_folder
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError
 from gan_cli.image_labels.image_paths import check_paths
 from gan_cli.runs.comparability import key_changes_basis
@@ -100,7 +101,7 @@ def _jobs_of(planned: PlannedSweep, parsed: Sequence[Config], added: tuple[str, 
     jobs: dict[str, Job] = {}
     for combination, config in zip(planned.combinations, parsed, strict=True):
         typed = _job_overrides(unquote_literals(override) for override in combination.overrides)
-        leaves = train_config.flatten(train_config.to_dict(schema.parse(Config, combination.typed)))
+        leaves = train_config.flatten(train_config.to_dict(parse(Config, combination.typed)))
         data = {key: value for key, value in leaves if key not in KEYS_OUTSIDE_JOB_IDENTITY}
         key = short_hash([data, added])
         jobs.setdefault(key, Job(len(jobs), key, combination.values, config.seed, (*typed, *added)))
@@ -128,7 +129,7 @@ def _check(planned: PlannedSweep) -> list[Config]:
     Raises UsageError if a value has a wrong type or range, if a key does not suit a sweep, or if no combination is
     valid. If only some combinations are invalid, the sweep starts, and those jobs report their errors.
     """
-    parsed: list[Config] = [schema.parse(Config, combination.data) for combination in planned.combinations]
+    parsed: list[Config] = [parse(Config, combination.data) for combination in planned.combinations]
     first = parsed[0]
     if first.resume is not None:
         raise UsageError(

@@ -11,11 +11,10 @@ import pytest
 import torch
 
 from gan_cli.cli.explain import PARTS, explain_option, load_explanations
-from gan_cli.cli.help import list_keys
+from gan_cli.cli.keys import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.options import GRADIENT_PENALTIES, OPTIMIZER_OPTIONS
-from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.objectives.regularizers import PENALTIES
@@ -32,7 +31,7 @@ REQUIRED = {
     "device": ("what",),
     "recipe": ("what",),
 }
-KEYS = dict(list_keys(Config))
+KEYS = list_keys("train")
 TEXTS = load_explanations()
 OPTIONS = [(group, option) for group, options in groups().items() for option in options]
 

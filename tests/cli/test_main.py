@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from gan_cli import __version__
-from gan_cli.cli.help import list_keys
+from gan_cli.cli.keys import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import groups
-from gan_cli.config.train_config import Config
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST
 from support.commands import run_process
@@ -34,7 +33,7 @@ def test_help_shows_examples_then_groups_then_keys(capsys: pytest.CaptureFixture
     assert text.index("Examples") < text.index("Groups") < text.index("Keys") < text.index("Flags")
     for group, options in groups().items():
         assert re.search(rf"^  {group} +{', '.join(options)}$", text, re.M), group
-    for name, meaning in list_keys(Config):
+    for name, meaning in list_keys("train").items():
         assert re.search(rf"^  {re.escape(name)} +{re.escape(meaning)}$", text, re.M), name
     assert run_command("sample", ["-h"]) == 0
     assert "loss" not in capsys.readouterr().out.split("Groups")[1]

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gan_cli.cli.keys import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config import suggestions
-from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compose import groups
-from gan_cli.config.schema import list_keys
 from gan_cli.config.train_config import Config
 from gan_cli.errors import count_noun
 from support.modules import FILES, module_name
@@ -78,7 +77,7 @@ def ways(table: dict[str, str]) -> list[str]:
 
 @pytest.mark.parametrize("command", suggestions.KEYS_OF_OTHER_TOOLS)
 def test_every_hint_names_keys_that_exist_for_words_that_do_not(command: str) -> None:
-    known = {dotted for dotted, _ in list_keys(SCHEMAS[command])} | groups(command).keys()
+    known = list_keys(command).keys() | groups(command).keys()
     assert {way for way in ways(suggestions.KEYS_OF_OTHER_TOOLS[command]) if way not in known} == set()
     words = [word for text in suggestions.KEYS_OF_OTHER_TOOLS[command] for word in text.split()]
     assert len(set(words)) == len(words)

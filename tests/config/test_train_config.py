@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from pydantic import Field
 
-from gan_cli.config import options, schema, train_config
+from gan_cli.cli.keys import describe_keys
+from gan_cli.config import options, train_config
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compose import compose_command, groups
+from gan_cli.config.options.fields import Number, section
 from gan_cli.config.parse import parse_config
-from gan_cli.config.schema import key
 from gan_cli.config.search_path import config_folder
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError
 from gan_cli.models import registry
 from gan_cli.objectives import losses, regularizers
@@ -103,7 +106,7 @@ PARTS = ("loss", "regularizer", "optimizer", "architecture/generator", "architec
 def take(experiment: str, others: list[tuple[str, str]]) -> None:
     """What an experiment set for a part must go with the part: no left-over key of another option."""
     for group, option in others:
-        schema.parse(Config, compose_command("train", [f"experiment={experiment}", f"{group}={option}"]).data)
+        parse(Config, compose_command("train", [f"experiment={experiment}", f"{group}={option}"]).data)
 
 
 @pytest.mark.parametrize(("index", "experiment"), list(enumerate(choices("experiment"))))
@@ -417,24 +420,20 @@ def test_a_path_is_the_same_in_each_spelling(tmp_path: Path, monkeypatch: pytest
 
 
 def test_every_key_has_a_line_of_help() -> None:
-    from gan_cli.cli.help import list_keys
-
-    for whole in SCHEMAS.values():
-        for name, meaning in list_keys(whole):
-            assert meaning.strip(), name
+    for command in SCHEMAS:
+        for each in describe_keys(command):
+            assert each.description.strip(), each.key
 
 
 def test_limits_say_what_they_admit() -> None:
-    from dataclasses import dataclass
-
-    @dataclass(frozen=True)
+    @section
     class Section:
-        share: float = key("a share", above=0, at_most=1)
+        share: Number = Field(gt=0, le=1, description="a share")
 
-    assert schema.parse(Section, {"share": 1}).share == 1.0
+    assert parse(Section, {"share": 1}).share == 1.0
     for bad in (0, 1.5, float("nan"), "1", None, True, 10**400):
         with pytest.raises(UsageError, match="a finite number above 0 and at most 1"):
-            schema.parse(Section, {"share": bad})
+            parse(Section, {"share": bad})
 
 
 def test_every_yaml_is_plain_data() -> None:

@@ -14,9 +14,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from gan_cli.cli.main import run_command
-from gan_cli.config import schema
 from gan_cli.config.commands import SampleConfig
 from gan_cli.config.compose import compose_command
+from gan_cli.config.validation import parse
 from gan_cli.images.animation import Animation, animation_of_grids, remove_opacity, write_animation
 from gan_cli.images.grid import draw_pairs
 from gan_cli.sampling import interpolation
@@ -111,7 +111,7 @@ def test_what_becomes_of_opacity_is_said(
         (["container=webp"], ""),
     ]:
         data = compose_command("sample", ["ckpt=x", "format=walk", "n=2", *more]).data
-        planned = interpolation.plan_animation(schema.parse(SampleConfig, data), generator, [], ())
+        planned = interpolation.plan_animation(parse(SampleConfig, data), generator, [], ())
         assert capsys.readouterr().err == words
         assert planned.sidecar_fields.get("background") == ("white" if "mp4" in more[0] else None)
 

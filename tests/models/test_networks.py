@@ -1,11 +1,13 @@
 """Networks: every size and channel count, shape, range, and a gradient for every parameter."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
 from gan_cli.config.image_sizes import downsampling_levels, padded_size
-from gan_cli.config.options.networks import IMAGE_NORMALIZATIONS, INITIALIZATIONS, VECTOR_NORMALIZATIONS
+from gan_cli.config.options.networks import ImageNormalization, Initialization, VectorNormalization
 from gan_cli.errors import UsageError
 from gan_cli.models import build_networks
 from gan_cli.models.build_networks import count_parameters
@@ -51,7 +53,7 @@ def test_every_size_is_made_and_judged(kind: str, side: int, channels: int) -> N
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("normalization", IMAGE_NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", get_args(ImageNormalization))
 @pytest.mark.parametrize("kind", ["dcgan", "subpixel"])
 def test_every_normalization_and_channel_count(kind: str, channels: int, normalization: str) -> None:
     shape = (channels, 16, 16)
@@ -93,7 +95,7 @@ def test_an_image_that_is_blurred_begins_without_a_pattern() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2,), (1, 28, 28), (3, 17, 9)])
-@pytest.mark.parametrize("normalization", VECTOR_NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", get_args(VectorNormalization))
 def test_mlp_in_every_normalization_and_shape(shape: tuple[int, ...], normalization: str) -> None:
     generator = MLPGenerator(shape, latent_dim=5, width=16, depth=2, normalization=normalization)
     fake = generator(torch.randn(6, 5), None)
@@ -180,7 +182,7 @@ def test_images_need_not_be_square(kind: str, height: int, width: int) -> None:
     assert discriminator(fake, None).shape == (2,)
 
 
-@pytest.mark.parametrize("normalization", IMAGE_NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", get_args(ImageNormalization))
 @pytest.mark.parametrize("attention", [None, 16])
 def test_resnet_in_every_normalization(normalization: str, attention: int | None) -> None:
     shape, settings = (3, 32, 32), {"base_channels": 8, "max_multiplier": 2, "attention": attention}
@@ -250,7 +252,7 @@ def test_attention_is_what_its_formula_says(height: int, width: int) -> None:
     torch.testing.assert_close(attention(maps), expected)
 
 
-@pytest.mark.parametrize("initialization", INITIALIZATIONS)
+@pytest.mark.parametrize("initialization", get_args(get_args(Initialization)[0]))
 def test_initializations_draw_what_they_say(initialization: str) -> None:
     torch.manual_seed(0)
     layer = init_layer(nn.Linear(300, 200), initialization=initialization)
@@ -301,7 +303,7 @@ def test_an_unknown_normalization_is_an_error() -> None:
         build_normalization("instance", 4, image=False)
     with pytest.raises(ValueError, match="nonsense"):
         build_normalization("nonsense", 4, image=True)
-    assert set(NORMALIZATIONS) == set(IMAGE_NORMALIZATIONS)
+    assert set(NORMALIZATIONS) == set(get_args(ImageNormalization))
 
 
 def test_tables_know_the_same_names() -> None:

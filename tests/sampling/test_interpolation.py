@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 from gan_cli.cli.main import run_command
-from gan_cli.config import schema
 from gan_cli.config.commands import SampleConfig
 from gan_cli.config.compose import compose_command
 from gan_cli.config.overrides import quote_literals
+from gan_cli.config.validation import parse
 from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import all_classes_requested
 from gan_cli.errors import UsageError
@@ -59,7 +59,7 @@ def run(train: Callable[..., Path]) -> Path:
 
 
 def config(*overrides: str) -> SampleConfig:
-    return schema.parse(SampleConfig, compose_command("sample", [quote_literals(each) for each in overrides]).data)
+    return parse(SampleConfig, compose_command("sample", [quote_literals(each) for each in overrides]).data)
 
 
 def frames_of(path: Path) -> list[np.ndarray]:

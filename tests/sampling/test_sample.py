@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from gan_cli.cli.main import run_command
-from gan_cli.config import schema
 from gan_cli.config.commands import SampleConfig
 from gan_cli.config.compose import compose_command
+from gan_cli.config.validation import parse
 from gan_cli.data.datasets.points import Modes
 from gan_cli.errors import UsageError
 from gan_cli.images.animation import save_progress_animation
@@ -212,7 +212,7 @@ def test_points_become_a_scatter_plot_and_arrays(train: Callable[..., Path], sam
 
 
 def expand(*overrides: str) -> Sequence[int]:
-    return expand_seeds(schema.parse(SampleConfig, compose_command("sample", list(overrides)).data), 64)
+    return expand_seeds(parse(SampleConfig, compose_command("sample", list(overrides)).data), 64)
 
 
 def test_seeds() -> None:

@@ -12,7 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def module_name(path: Path) -> str:
-    """Returns the dotted name of a file: `gan_cli.config.schema`."""
+    """Returns the dotted name of a file: `gan_cli.config.validation`."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gan_cli.config.options.datasets import PointOptions
+from gan_cli.config.options.fields import Integer, Number, section
 from gan_cli.config.options.networks import GeneratorOptions
 from gan_cli.config.options.objectives import LossOptions
 from gan_cli.config.plugin import Part, Plugin
-from gan_cli.config.schema import key
 from gan_cli.data.dataset import SEEDS, Dataset
 from gan_cli.objectives.losses import Loss
 
 # --- a data set --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@section
 class Moons(PointOptions):
-    std: float = key("standard deviation of the noise", at_least=0, at_most=1)
+    std: Number = Field(ge=0, le=1, description="standard deviation of the noise")
 
 
 def build_moons(*, image_size: None, size: int, std: float, split: str) -> Dataset:
@@ -40,9 +40,9 @@ def build_moons(*, image_size: None, size: int, std: float, split: str) -> Datas
 # --- a network ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@section
 class Sine(GeneratorOptions):
-    width: int = key("units of the hidden layer", at_least=1, at_most=8192)
+    width: Integer = Field(ge=1, le=8192, description="units of the hidden layer")
 
 
 class SineGenerator(nn.Module):

@@ -2,54 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
-from gan_cli.config.schema import key
+from pydantic import Field
+
+from gan_cli.config.options.fields import Integer, Name, Number, OptionName, Several, matching, section
 
 
-@dataclass(frozen=True)
+@section
 class Unconditional:
     """No conditioning. The networks get no class, and samples may be of any class."""
 
-    name: str = key("the option's name")
+    name: OptionName
 
 
 PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\ud800-\udfff]{1,300}"
+EmbeddingDim = Annotated[Integer, Field(ge=1, le=4096, description="size of the class embedding")]
 
-UNCONDITIONAL = Unconditional("none")
 
-
-@dataclass(frozen=True)
+@section
 class Projection:
     """Projection discriminator. All other conditional options have its keys too."""
 
-    name: str = key("the option's name")
-    classes: tuple[str, ...] | None = key(
-        "the classes; recorded from the data, not to be set",
-        pattern=PRINTABLE,
-        pattern_means="names of printable characters",
+    name: OptionName
+    classes: Several[Annotated[Name, matching(PRINTABLE, "names of printable characters")]] | None = Field(
+        description="the classes; recorded from the data, not to be set"
     )
 
 
-def embedding_dim() -> Any:
-    """Declares the key for the size of the class embedding."""
-    return key("size of the class embedding", at_least=1, at_most=4096)
-
-
-@dataclass(frozen=True)
+@section
 class Concat(Projection):
     """The class embedding is concatenated to the inputs of both networks."""
 
-    embedding_dim: int = embedding_dim()
+    embedding_dim: EmbeddingDim
 
 
-@dataclass(frozen=True)
+@section
 class AuxiliaryClassifier(Projection):
     """AC-GAN: D also classifies, and both networks minimize the classification loss."""
 
-    embedding_dim: int = embedding_dim()
-    weight: float = key("weight of the classification loss in both networks' losses", at_least=0, at_most=1000)
+    embedding_dim: EmbeddingDim
+    weight: Number = Field(ge=0, le=1000, description="weight of the classification loss in both networks' losses")
 
 
 CONDITIONING_OPTIONS: dict[str, type] = {

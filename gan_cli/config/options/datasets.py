@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from gan_cli.config.schema import key
+from pydantic import Field
+
+from gan_cli.config.options.fields import Bool, Integer, Name, Number, OptionName, Several, Text, matching, section
 from gan_cli.errors import UsageError, one_line
 
 MAX_DRAWN_BYTES = 4_000_000_000
 ImageSize = int | tuple[int, ...] | None
-CROP, FITS = "crop", ("crop", "pad", "stretch")
+CROP = "crop"
+Fit = Literal["crop", "pad", "stretch"]
 AUTO, FULL = "auto", "full"
 COLOUR, DATA = "colour", "data"
 CONVERT, IGNORE = "convert", "ignore"
@@ -39,50 +41,50 @@ def _check_drawn_bytes(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-@dataclass(frozen=True)
+@section
 class DatasetOptions:
     """The keys that all data sets have in common."""
 
-    name: str = key("the option's name")
-    limit: int | None = key(
-        "number of samples to use, a random choice that is always the same; all unless set",
-        absent=None,
-        at_least=1,
-        at_most=10**9,
+    name: OptionName
+    limit: Integer | None = Field(
+        None,
+        ge=1,
+        le=10**9,
+        description="number of samples to use, a random choice that is always the same; all unless set",
     )
-    classes: tuple[str, ...] | None = key("the classes to use, as [cat,dog] or [3,5]; all unless set", absent=None)
-    split: str = key("which part of the data", absent="train", choices=("train", "test"))
-    balance: bool = key("draw each class equally often, whatever its number of samples", absent=False)
+    classes: Several[Name] | None = Field(None, description="the classes to use, as [cat,dog] or [3,5]; all unless set")
+    split: Literal["train", "test"] = Field("train", description="which part of the data")
+    balance: Bool = Field(False, description="draw each class equally often, whatever its number of samples")
 
 
-@dataclass(frozen=True)
+@section
 class ImageOptions(DatasetOptions):
     """The keys that all data sets of images have in common."""
 
     channels: ClassVar[int] = 3
-    flip: bool | str = key(
-        "mirror each image half of the time: true: left to right, vertical: top to bottom, both: each independently",
-        absent=False,
-        word=("vertical", "both"),
+    flip: Bool | Literal["vertical", "both"] = Field(
+        False,
+        description="mirror each image half of the time: true: left to right, vertical: top to bottom, both: each"
+        " independently",
     )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         return image_shape(self.channels, image_size)
 
 
-@dataclass(frozen=True)
+@section
 class FileOptions(ImageOptions):
     """The keys that all published data sets have in common."""
 
-    root: str = key("folder of the files")
-    download: bool = key("download the files if `root` lacks them")
+    root: Text = Field(description="folder of the files")
+    download: Bool = Field(description="download the files if `root` lacks them")
 
 
-@dataclass(frozen=True)
+@section
 class PointOptions(DatasetOptions):
     """The keys that all data sets of points in the plane have in common."""
 
-    size: int = key("number of samples drawn", at_least=1, at_most=10_000_000)
+    size: Integer = Field(ge=1, le=10_000_000, description="number of samples drawn")
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         return (2,)
@@ -91,123 +93,122 @@ class PointOptions(DatasetOptions):
 # --- published images --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@section
 class Mnist(FileOptions):
     channels: ClassVar[int] = 1
-    fallback: str = key("if they cannot be had: the bundled 5,000 digits, or an error", choices=("bundled", "error"))
+    fallback: Literal["bundled", "error"] = Field(
+        description="if they cannot be had: the bundled 5,000 digits, or an error"
+    )
 
 
-@dataclass(frozen=True)
+@section
 class GreyImages(FileOptions):
     """Fashion-MNIST and Kuzushiji-MNIST."""
 
     channels: ClassVar[int] = 1
 
 
-@dataclass(frozen=True)
+@section
 class StackedMnist(FileOptions):
-    fallback: str = key("if they cannot be had: the bundled 5,000 digits, or an error", choices=("bundled", "error"))
-    size: int = key("number of images drawn", at_least=1, at_most=1_000_000)
-    digits: int = key(
-        "digits of an image, one per channel: 2 for 100 modes, 3 for 1000", absent=3, at_least=1, at_most=3
+    fallback: Literal["bundled", "error"] = Field(
+        description="if they cannot be had: the bundled 5,000 digits, or an error"
+    )
+    size: Integer = Field(ge=1, le=1_000_000, description="number of images drawn")
+    digits: Integer = Field(
+        3, ge=1, le=3, description="digits of an image, one per channel: 2 for 100 modes, 3 for 1000"
     )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         return _check_drawn_bytes(self.size, image_shape(self.digits, image_size))
 
 
-@dataclass(frozen=True)
+@section
 class Cifar(FileOptions):
     """CIFAR-10 and CIFAR-100."""
 
 
-@dataclass(frozen=True)
+@section
 class Svhn(FileOptions):
-    split: str = key("which part of the data", absent="train", choices=("train", "test", "extra"))
+    split: Literal["train", "test", "extra"] = Field("train", description="which part of the data")
 
 
-@dataclass(frozen=True)
+@section
 class Stl10(FileOptions):
-    split: str = key("which part of the data", absent="train", choices=("train", "test", "unlabeled"))
+    split: Literal["train", "test", "unlabeled"] = Field("train", description="which part of the data")
 
 
-@dataclass(frozen=True)
+@section
 class CelebA(FileOptions):
-    split: str = key("which part of the data", absent="train", choices=("train", "valid", "test", "all"))
+    split: Literal["train", "valid", "test", "all"] = Field("train", description="which part of the data")
 
 
 # --- a folder of images ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@section
 class Folder(ImageOptions):
-    path: str | tuple[str, ...] | None = key(
-        "a folder, zip or tar of images (png, jpg, webp, bmp, gif, tif, ppm, jp2, avif) or arrays (npy, npz), or one"
-        " such file; sub-folders are classes; or several paths, as [cats,dogs]"
+    path: Text | tuple[Name, ...] | None = Field(
+        description="a folder, zip or tar of images (png, jpg, webp, bmp, gif, tif, ppm, jp2, avif) or arrays (npy,"
+        " npz), or one such file; sub-folders are classes; or several paths, as [cats,dogs]"
     )
-    image_channels: int = key(
-        "1: grey, 3: RGB, 4: RGB and opacity; with bands=data as many as the images have", at_least=1, at_most=64
+    image_channels: Integer = Field(
+        ge=1, le=64, description="1: grey, 3: RGB, 4: RGB and opacity; with bands=data as many as the images have"
     )
-    fit: str = key(
-        "how images of other proportions than image_size are fitted: cut in the middle, padded with `background`"
-        " (fit=pad), or stretched",
-        absent=CROP,
-        choices=FITS,
+    fit: Fit = Field(
+        CROP,
+        description="how images of other proportions than image_size are fitted: cut in the middle, padded with"
+        " `background` (fit=pad), or stretched",
     )
-    value_range: str | tuple[float, ...] = key(
-        "the values that become 0 and 255 in all images, as [0,4095]; full: 0 to 65535 for 16 bits; auto: full, or the"
-        " range of the whole set if images of more than 8 bits use less than half of it",
-        absent=FULL,
-        choices=(AUTO, FULL),
-        length=2,
+    value_range: Literal["auto", "full"] | Annotated[tuple[Number, ...], Field(min_length=2, max_length=2)] = Field(
+        FULL,
+        description="the values that become 0 and 255 in all images, as [0,4095]; full: 0 to 65535 for 16 bits; auto:"
+        " full, or the range of the whole set if images of more than 8 bits use less than half of it",
     )
-    bands: str = key(
-        "colour: a fourth band is opacity, and grey and RGB are converted to image_channels; data: bands are"
-        " measurements and stay as they are",
-        absent=COLOUR,
-        choices=(COLOUR, DATA),
+    bands: Literal["colour", "data"] = Field(
+        COLOUR,
+        description="colour: a fourth band is opacity, and grey and RGB are converted to image_channels; data: bands"
+        " are measurements and stay as they are",
     )
-    profiles: str = key(
-        "images with another colour profile than sRGB: convert them to it, or ignore the profile; auto: convert",
-        absent=IGNORE,
-        choices=(AUTO, CONVERT, IGNORE),
+    profiles: Literal["auto", "convert", "ignore"] = Field(
+        IGNORE,
+        description="images with another colour profile than sRGB: convert them to it, or ignore the profile; auto:"
+        " convert",
     )
-    background: str = key(
-        "colour behind transparent pixels, and of clear ones with image_channels=4: white, black or '#8090ff'",
-        pattern=r"white|black|#[0-9a-fA-F]{6}",
-        pattern_means="white, black or a colour as '#8090ff'",
+    background: Text = matching(
+        r"white|black|#[0-9a-fA-F]{6}",
+        "white, black or a colour as '#8090ff'",
+        description="colour behind transparent pixels, and of clear ones with image_channels=4: white, black or"
+        " '#8090ff'",
     )
-    labels: str | None = key(
-        "a table of the labels of each image, by its path or its name in the zip; none; folders or shards: sub-folders"
-        " are classes, or parts; unless set whatever is found, see explain=folder",
-        absent=None,
+    labels: Text | None = Field(
+        None,
+        description="a table of the labels of each image, by its path or its name in the zip; none; folders or"
+        " shards: sub-folders are classes, or parts; unless set whatever is found, see explain=folder",
     )
-    labels_file_column: str | None = key(
-        "the column of the table with the name of the image; the one that matches unless set", absent=None
+    labels_file_column: Text | None = Field(
+        None, description="the column of the table with the name of the image; the one that matches unless set"
     )
-    labels_columns: tuple[str, ...] | None = key(
-        "the columns of the table to use as attributes, as [breed]; all that are suitable unless set", absent=None
+    labels_columns: Several[Name] | None = Field(
+        None, description="the columns of the table to use as attributes, as [breed]; all that are suitable unless set"
     )
-    labels_bins: int | None = key(
-        "number of ranges for a column of numbers, each a class, as 18..24",
-        absent=None,
-        at_least=2,
-        at_most=1000,
+    labels_bins: Integer | None = Field(
+        None, ge=2, le=1000, description="number of ranges for a column of numbers, each a class, as 18..24"
     )
-    labels_version: int = key(
-        "how labels are found and ordered: 2, or 1 as in older runs (labels.csv and sub-folders only, 10 before 2)",
-        absent=1,
-        at_least=1,
-        at_most=2,
+    labels_version: Integer = Field(
+        1,
+        ge=1,
+        le=2,
+        description="how labels are found and ordered: 2, or 1 as in older runs (labels.csv and sub-folders only, 10"
+        " before 2)",
     )
-    cache: str = key(
-        "folder of decoded images for the next run, which maps the file instead of holding it in memory, or none",
-        absent="none",
-        pattern=r"(?s).+",
-        pattern_means="a folder, or none",
+    cache: Text = Field(
+        "none",
+        title="a folder, or none",
+        description="folder of decoded images for the next run, which maps the file instead of holding it in memory,"
+        " or none",
     )
-    on_bad: str = key(
-        "for an image that cannot be read: stop (error), or leave it out (skip)", choices=("error", "skip")
+    on_bad: Literal["error", "skip"] = Field(
+        description="for an image that cannot be read: stop (error), or leave it out (skip)"
     )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
@@ -227,11 +228,11 @@ class Folder(ImageOptions):
 # --- generated ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@section
 class Shapes(ImageOptions):
-    size: int = key("number of samples drawn", at_least=1, at_most=1_000_000)
-    image_channels: int = key(
-        "1: grey, 8 modes; 2: the second channel is mirrored; 3: coloured, 24 modes", at_least=1, at_most=3
+    size: Integer = Field(ge=1, le=1_000_000, description="number of samples drawn")
+    image_channels: Integer = Field(
+        ge=1, le=3, description="1: grey, 8 modes; 2: the second channel is mirrored; 3: coloured, 24 modes"
     )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
@@ -246,32 +247,32 @@ def _check_modes(classes: tuple[str, ...] | None, count: int) -> None:
             raise UsageError(f"dataset.classes: {one_line(name, 50)!r} is no mode, expected numbers 0 to {count - 1}")
 
 
-@dataclass(frozen=True)
+@section
 class Ring(PointOptions):
-    modes: int = key("number of Gaussians, evenly spaced on the circle", at_least=1, at_most=1000)
-    radius: float = key("radius of the circle", above=0, at_most=1000)
-    std: float = key("standard deviation of each Gaussian along each axis", above=0, at_most=1000)
+    modes: Integer = Field(ge=1, le=1000, description="number of Gaussians, evenly spaced on the circle")
+    radius: Number = Field(gt=0, le=1000, description="radius of the circle")
+    std: Number = Field(gt=0, le=1000, description="standard deviation of each Gaussian along each axis")
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         _check_modes(self.classes, self.modes)
         return (2,)
 
 
-@dataclass(frozen=True)
+@section
 class Grid(PointOptions):
-    side: int = key("Gaussians along each axis", at_least=1, at_most=100)
-    spacing: float = key("distance from one Gaussian to the next", above=0, at_most=1000)
-    std: float = key("standard deviation of each Gaussian along each axis", above=0, at_most=1000)
+    side: Integer = Field(ge=1, le=100, description="Gaussians along each axis")
+    spacing: Number = Field(gt=0, le=1000, description="distance from one Gaussian to the next")
+    std: Number = Field(gt=0, le=1000, description="standard deviation of each Gaussian along each axis")
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         _check_modes(self.classes, self.side**2)
         return (2,)
 
 
-@dataclass(frozen=True)
+@section
 class SwissRoll(PointOptions):
-    std: float = key(
-        "standard deviation of the noise, before the roll is scaled to about -2 to 2", at_least=0, at_most=100
+    std: Number = Field(
+        ge=0, le=100, description="standard deviation of the noise, before the roll is scaled to about -2 to 2"
     )
 
 

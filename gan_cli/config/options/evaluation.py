@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
-from gan_cli.config.schema import key
+from pydantic import Field
+
+from gan_cli.config.options.fields import Integer, Several, Text, section
 
 # Metrics that compare samples with real samples. For example, `frechet` is reported as `frechet-<extractor>`.
-METRICS = ("frechet", "kernel", "precision_recall", "density_coverage", "inception_score", "modes", "memorization")
-TRAINING_METRICS = METRICS[:5]
-EXTRACTORS = ("classifier", "random", "pixels", "inception")
+TrainingMetric = Literal["frechet", "kernel", "precision_recall", "density_coverage", "inception_score"]
+Metric = TrainingMetric | Literal["modes", "memorization"]
+Extractor = Literal["auto", "classifier", "random", "pixels", "inception"]
 
 
-@dataclass(frozen=True)
+@section
 class EvaluationOptions:
     """The keys of the section `evaluation`."""
 
-    metrics: tuple[str, ...] = key(
-        "metrics computed at each evaluation, as [frechet]", absent=(), choices=TRAINING_METRICS
+    metrics: Several[TrainingMetric] = Field((), description="metrics computed at each evaluation, as [frechet]")
+    extractor: Extractor = Field(
+        "auto", description="features in which images are compared; auto: classifier if there are labels, else random"
     )
-    extractor: str = key(
-        "features in which images are compared; auto: classifier if there are labels, else random",
-        absent="auto",
-        choices=("auto", *EXTRACTORS),
+    n: Integer = Field(2000, ge=10, le=1_000_000, description="samples of an evaluation, and real ones to compare with")
+    best: Text | None = Field(
+        None,
+        description="the metric that selects best.safetensors and ranks a sweep, as recall or modes/covered; the"
+        " first of metrics unless set",
     )
-    n: int = key("samples of an evaluation, and real ones to compare with", absent=2000, at_least=10, at_most=1_000_000)
-    best: str | None = key(
-        "the metric that selects best.safetensors and ranks a sweep, as recall or modes/covered; the first of metrics"
-        " unless set",
-        absent=None,
+    patience: Integer | None = Field(
+        None, ge=1, le=10**6, description="evaluations without improvement after which the run stops"
     )
-    patience: int | None = key(
-        "evaluations without improvement after which the run stops", absent=None, at_least=1, at_most=10**6
-    )
-
-
-# The values for checkpoints that were saved before this section existed.
-EVALUATION_IF_ABSENT = EvaluationOptions(metrics=(), extractor="auto", n=2000, best=None, patience=None)

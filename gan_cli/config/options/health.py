@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
-from gan_cli.config.schema import key
+from pydantic import Field
+
+from gan_cli.config.options.fields import Integer, section
 
 
-@dataclass(frozen=True)
+@section
 class HealthOptions:
     """The keys of the section `health`."""
 
-    on_collapse: str = key("on a finding of the health monitor: warn, or also stop the run", choices=("warn", "stop"))
-    on_nonfinite: str = key(
-        "on NaN or Inf: stop the run, or roll back to the newest checkpoint and continue with another seed",
-        choices=("stop", "rollback"),
+    on_collapse: Literal["warn", "stop"] = Field(
+        "warn", description="on a finding of the health monitor: warn, or also stop the run"
     )
-    retries: int = key("how often a run may roll back", at_least=0, at_most=1000)
-
-
-# The values for checkpoints that were saved before this section existed.
-HEALTH_IF_ABSENT = HealthOptions(on_collapse="warn", on_nonfinite="stop", retries=0)
+    on_nonfinite: Literal["stop", "rollback"] = Field(
+        "stop",
+        description="on NaN or Inf: stop the run, or roll back to the newest checkpoint and continue with another seed",
+    )
+    retries: Integer = Field(0, ge=0, le=1000, description="how often a run may roll back")

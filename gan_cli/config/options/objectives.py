@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Literal
 
-from gan_cli.config.schema import key
+from pydantic import Field
+
+from gan_cli.config.options.fields import Integer, Number, OptionName, section
 
 
-@dataclass(frozen=True)
+@section
 class LossOptions:
     """The key of every loss of this package. The only key is the name."""
 
-    name: str = key("the option's name")
+    name: OptionName
 
 
 LOSS_OPTIONS: dict[str, type] = dict.fromkeys(
@@ -20,72 +21,68 @@ LOSS_OPTIONS: dict[str, type] = dict.fromkeys(
 )
 
 
-def interval() -> Any:
-    """Declares the key for the interval of a gradient penalty."""
-    return key(
-        "D updates between penalties; the weight is multiplied by it; auto: 8 for images, 1 for points",
-        word="auto",
-        at_least=1,
-        at_most=1000,
-    )
+Interval = Annotated[
+    Literal["auto"] | Annotated[Integer, Field(ge=1, le=1000)],
+    Field(description="D updates between penalties; the weight is multiplied by it; auto: 8 for images, 1 for points"),
+]
 
 
-@dataclass(frozen=True)
+@section
 class GradientPenalty:
-    weight: float = key("lambda of lambda E(|grad D| - 1)^2", at_least=0)
-    every: int | str = interval()
+    weight: Number = Field(ge=0, description="lambda of lambda E(|grad D| - 1)^2")
+    every: Interval
 
 
-@dataclass(frozen=True)
+@section
 class R1:
-    weight: float = key("gamma of gamma/2 E|grad D(real)|^2", at_least=0)
-    every: int | str = interval()
+    weight: Number = Field(ge=0, description="gamma of gamma/2 E|grad D(real)|^2")
+    every: Interval
 
 
-@dataclass(frozen=True)
+@section
 class R2:
-    weight: float = key("gamma of gamma/2 E|grad D(fake)|^2", at_least=0)
-    every: int | str = interval()
+    weight: Number = Field(ge=0, description="gamma of gamma/2 E|grad D(fake)|^2")
+    every: Interval
 
 
-@dataclass(frozen=True)
+@section
 class Dragan:
-    weight: float = key("lambda of lambda E(|grad D| - 1)^2 around real samples", at_least=0)
-    every: int | str = interval()
+    weight: Number = Field(ge=0, description="lambda of lambda E(|grad D| - 1)^2 around real samples")
+    every: Interval
 
 
-@dataclass(frozen=True)
+@section
 class ZeroCentered:
-    weight: float = key("lambda of lambda E|grad D|^2 between real and fake", at_least=0)
-    every: int | str = interval()
+    weight: Number = Field(ge=0, description="lambda of lambda E|grad D|^2 between real and fake")
+    every: Interval
 
 
-@dataclass(frozen=True)
+@section
 class JensenShannon:
-    weight: float = key("gamma, the variance of the noise that the penalty replaces", at_least=0)
-    every: int | str = interval()
+    weight: Number = Field(ge=0, description="gamma, the variance of the noise that the penalty replaces")
+    every: Interval
 
 
-@dataclass(frozen=True)
+@section
 class LeCam:
-    weight: float = key("lambda of the squared distances to the averages of the other logits", at_least=0)
-    decay: float = key("decay of these averages per D update", at_least=0, below=1)
-    start: int = key("D updates before the penalty starts", at_least=0, at_most=10**9)
+    weight: Number = Field(ge=0, description="lambda of the squared distances to the averages of the other logits")
+    decay: Number = Field(ge=0, lt=1, description="decay of these averages per D update")
+    start: Integer = Field(ge=0, le=10**9, description="D updates before the penalty starts")
 
 
-@dataclass(frozen=True)
+@section
 class Consistency:
-    weight: float = key("lambda of E|D(x) - D(T(x))|^2 on real and fake; T mirrors and shifts", at_least=0)
+    weight: Number = Field(ge=0, description="lambda of E|D(x) - D(T(x))|^2 on real and fake; T mirrors and shifts")
 
 
-@dataclass(frozen=True)
+@section
 class Orthogonal:
-    weight: float = key("beta of |W'W (1 - I)|^2 over D's layers", at_least=0)
+    weight: Number = Field(ge=0, description="beta of |W'W (1 - I)|^2 over D's layers")
 
 
-@dataclass(frozen=True)
+@section
 class WeightClip:
-    limit: float = key("clamp D's weights to [-limit, limit] after each update", above=0)
+    limit: Number = Field(gt=0, description="clamp D's weights to [-limit, limit] after each update")
 
 
 REGULARIZER_OPTIONS: dict[str, type] = {

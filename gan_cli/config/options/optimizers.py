@@ -3,79 +3,82 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from gan_cli.config.schema import key, option_of
+from pydantic import Field
+
+from gan_cli.config.options.fields import Number, OneOf, OptionName, section
 
 
-@dataclass(frozen=True)
+@section
 class LearningRate:
     """A network that uses `optimizer` with its own learning rate."""
 
-    lr: float = key("learning rate of this network; optimizer.lr unless set", at_least=0, at_most=10)
+    lr: Number = Field(ge=0, le=10, description="learning rate of this network; optimizer.lr unless set")
 
 
-@dataclass(frozen=True)
+@section
 class OptimizerOptions:
     """The keys of every optimizer."""
 
-    name: str = key("the option's name")
-    lr: float = key("learning rate", at_least=0, at_most=10)
+    name: OptionName
+    lr: Number = Field(ge=0, le=10, description="learning rate")
 
 
-@dataclass(frozen=True)
+@section
 class AdamRule(OptimizerOptions):
-    beta1: float = key("decay of the running mean of gradients", at_least=0, below=1)
-    beta2: float = key("decay of the running mean of squared gradients", at_least=0, below=1)
-    eps: float = key("added to the denominator for numerical stability", above=0, at_most=1)
+    beta1: Number = Field(ge=0, lt=1, description="decay of the running mean of gradients")
+    beta2: Number = Field(ge=0, lt=1, description="decay of the running mean of squared gradients")
+    eps: Number = Field(gt=0, le=1, description="added to the denominator for numerical stability")
 
 
-@dataclass(frozen=True)
+@section
 class AdamWRule(AdamRule):
-    weight_decay: float = key("decoupled weight decay", at_least=0, at_most=10)
+    weight_decay: Number = Field(ge=0, le=10, description="decoupled weight decay")
 
 
-@dataclass(frozen=True)
+@section
 class RMSpropRule(OptimizerOptions):
-    alpha: float = key("decay of the running mean of squared gradients", at_least=0, below=1)
-    eps: float = key("added to the denominator for numerical stability", above=0, at_most=1)
+    alpha: Number = Field(ge=0, lt=1, description="decay of the running mean of squared gradients")
+    eps: Number = Field(gt=0, le=1, description="added to the denominator for numerical stability")
 
 
-@dataclass(frozen=True)
+@section
 class SGDRule(OptimizerOptions):
-    momentum: float = key("momentum factor", at_least=0, below=1)
+    momentum: Number = Field(ge=0, lt=1, description="momentum factor")
 
 
 OPTIMIZER_RULES: dict[str, type] = {"adam": AdamRule, "adamw": AdamWRule, "rmsprop": RMSpropRule, "sgd": SGDRule}
 
 
-@dataclass(frozen=True)
+@section
 class BothNetworks:
     """The keys that `optimizer` adds to an update rule: a learning rate or an optimizer for each network."""
 
-    generator: Any = option_of(OPTIMIZER_RULES, "learning rate or optimizer of the generator", unnamed=LearningRate)
-    discriminator: Any = option_of(
-        OPTIMIZER_RULES, "learning rate or optimizer of the discriminator", unnamed=LearningRate
+    generator: Annotated[Any, OneOf(OPTIMIZER_RULES, LearningRate)] = Field(
+        description="learning rate or optimizer of the generator"
+    )
+    discriminator: Annotated[Any, OneOf(OPTIMIZER_RULES, LearningRate)] = Field(
+        description="learning rate or optimizer of the discriminator"
     )
 
 
-@dataclass(frozen=True)
+@section
 class Adam(BothNetworks, AdamRule):
     pass
 
 
-@dataclass(frozen=True)
+@section
 class AdamW(BothNetworks, AdamWRule):
     pass
 
 
-@dataclass(frozen=True)
+@section
 class RMSprop(BothNetworks, RMSpropRule):
     pass
 
 
-@dataclass(frozen=True)
+@section
 class SGD(BothNetworks, SGDRule):
     pass
 

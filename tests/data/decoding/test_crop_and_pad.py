@@ -10,11 +10,10 @@ import torch
 from PIL import Image
 
 from gan_cli.cli.explain import load_explanations
+from gan_cli.cli.keys import list_keys
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
 from gan_cli.config.recipes import _count_in_folder
-from gan_cli.config.schema import list_keys
-from gan_cli.config.train_config import Config
 from gan_cli.data.decoding.crop_and_pad import compute_fit, min_decode_size
 from gan_cli.data.load_dataset import NATIVE_SIZES, build_dataset
 from gan_cli.data.source_description import describe_fit
@@ -167,7 +166,7 @@ def test_recipes_count_what_is_read(tmp_path: Path) -> None:
 
 
 def test_the_choices_are_told_with_an_example_each() -> None:
-    told = dict(list_keys(Config))
+    told = list_keys("train")
     for key, example in (("fit", "fit=pad"), ("value_range", "[0,4095]")):
         assert example in told[f"dataset.{key}"]
         for text in ((ROOT / "docs" / "own-images.md").read_text(), load_explanations()["dataset/folder"]["what"]):
