@@ -74,22 +74,22 @@ def keys_page(command: str) -> str:
     sections: dict[str, dict[tuple[str, ...], list[str]]] = {}
     for key in describe_keys(command):
         section = key.key.partition(".")[0] if "." in key.key else ""
-        row = (f"`{key.key}`", _values(key), f"`{key.default}`" if key.default else "", _text(key.description))
+        row = (f"`{key.key}`", _values(key), _text(key.description))
         sections.setdefault(section, {}).setdefault(row, []).append(key.option)
     lines = [f"# Keys of `gan-{command}`", ""]
     for section, rows in sorted(sections.items(), key=lambda item: bool(item[0])):
         lines += [f"## `{section}`", ""] if section else []
-        lines += ["| key | values | default | meaning |", "|---|---|---|---|"]
+        lines += ["| key | values | meaning |", "|---|---|---|"]
         lines += [f"| {' | '.join(row)}{_of_options(options)} |" for row, options in rows.items()]
         lines += [""]
     return "\n".join(lines)
 
 
 def _values(key: Key) -> str:
-    """Returns the type and range of a key, such as `whole number, 1 to 64`."""
-    if key.type == "word":
-        return ", ".join(f"`{word}`" for word in key.range.split(", "))
-    return _text(", ".join(filter(None, [key.type, key.range])))
+    """Returns the type, range and default of a key, such as `whole number, 1 to 64; default 8`."""
+    words = ", ".join(f"`{word}`" for word in key.range.split(", ")) if key.type == "word" else ""
+    values = words or _text(", ".join(filter(None, [key.type, key.range])))
+    return f"{values}; default `{key.default}`" if key.default else values
 
 
 def _of_options(options: Iterable[str]) -> str:
