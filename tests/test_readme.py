@@ -40,7 +40,8 @@ def shortened(arguments: list[str], digits: Path) -> list[str]:
         return ["extra_steps=2" if argument.startswith("extra_steps=") else argument for argument in arguments]
     kept = [argument for argument in arguments if not argument.startswith(("budget=", "steps="))]
     if "dataset.path=~/pictures" in arguments:
-        return [*kept, *SHORT]
+        sized = any(argument.startswith("image_size=") for argument in kept)
+        return [*kept, *SHORT, *([] if sized else ["image_size=16"])]
     if any(argument.startswith("explain=") for argument in arguments):
         return kept
     if "dataset=fashion_mnist" in arguments:
