@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help install demo test test-all lab lab-full bench docs lint typecheck format clean
+.PHONY: help install demo test test-all lab lab-full bench docs lint typecheck schemas format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ lint: install typecheck  ## style, imports, types
 
 typecheck: install  ## types alone
 	$(BIN)/mypy
+
+schemas: install  ## writes the JSON Schemas of configs/ anew, which editors read
+	$(BIN)/python -c 'from gan_cli.cli.json_schema import write_shipped; write_shipped()'
 
 format: install  ## rewrites what lint would complain about
 	$(BIN)/ruff check --fix .

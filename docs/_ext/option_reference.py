@@ -18,6 +18,7 @@ from gan_cli.config.search_path import find_option_files
 NAME = re.compile(
     r"`[^`]+`|(?<![\w/.=])(?:[a-z_]+(?:[./][a-z_0-9]+)*=[^\s,;:)]*[^\s,;:).]|[a-z_]+(?:[./][a-z_]+)+)(?![\w/])"
 )
+DIRECTIVE = re.compile(r"# (@package|yaml-language-server)")  # for Hydra and for editors
 SPECIAL = re.compile(r"([\\`*_<>\[\]|#~$])")
 
 
@@ -60,7 +61,7 @@ def option_lines(group: str, option: str, explanations: dict[str, dict[str, str]
 
 def read_option_file(path: Path) -> tuple[str, str]:
     """Returns the comment at the top of an option's file, its commands first, and what the file sets."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "@package" not in line]
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not DIRECTIVE.match(line)]
     length = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
     sentences = [line.lstrip("# ") for line in lines[:length]]
     commands = [f"`{line}`" for line in sentences if line.startswith("gan-train")]

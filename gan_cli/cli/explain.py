@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gan_cli.cli.keys import list_keys
+from gan_cli.cli.keys import Key, list_keys
 from gan_cli.config import recipes
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.search_path import find_option_files, user_config_folders
@@ -46,16 +46,14 @@ def explain(arguments: Sequence[str]) -> str:
         raise UsageError(f"{others[0]}: explain= stands alone")
     known, lines = groups(), list_keys("train")
     found = [(group, option) for group, options in known.items() for option in options if name in _names(group, option)]
-    keys = [
-        (dotted, line) for dotted, line in list_keys("train").items() if name in (dotted, dotted.rpartition(".")[2])
-    ]
+    keys = [key for dotted, key in lines.items() if name in (dotted, dotted.rpartition(".")[2])]
     if name in known:
         return _explain_group(name, known[name])
     if not found and not keys:
         options = [option for options in known.values() for option in options]
         near = did_you_mean(name, [*options, *known, *lines])
         raise UsageError(f"explain={name}: neither an option nor a key{near}; gan-train --help lists both")
-    parts = [explain_option(group, option) for group, option in found] or [_explain_key(*key) for key in keys]
+    parts = [explain_option(group, option) for group, option in found] or list(map(_explain_key, keys))
     return "\n".join(parts)
 
 
@@ -86,12 +84,12 @@ def load_explanations() -> dict[str, dict[str, str]]:
 
 
 def _header(path: Path) -> list[str]:
-    """Returns the lines of the comment at the top of an option file, without Hydra's `@package` line."""
+    """Returns the lines of the comment at the top of an option file, without those for Hydra and for editors."""
     lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
-        if "@package" not in line:
+        if "@package" not in line and "yaml-language-server" not in line:
             lines.append(line.lstrip("# "))
     return lines
 
@@ -144,15 +142,15 @@ def _default_configs(folders: tuple[Path, ...]) -> tuple[dict[str, Any], dict[st
     return compose_command("train", []).data, compose_command("train", ["regularizer=none"]).data
 
 
-def _explain_key(dotted: str, line: str) -> str:
-    """Returns the explanation of one key: its description `line` and its default value."""
+def _explain_key(key: Key) -> str:
+    """Returns the explanation of one key: its description, the values that it accepts and its default value."""
     data = dict(flatten(compose_command("train", []).data))
-    default = (
-        [f"default: {format_value(data[dotted])}"]
-        if dotted in data
-        else ["no default: only some options have this key"]
-    )
-    return "\n".join([dotted, "", *_wrapped(line), "", *default, ""])
+    if key.key in data:
+        default = f"default: {format_value(data[key.key])}"
+    else:
+        default = f"no default: only some options have this key{f'; there {key.default}' if key.default else ''}"
+    accepted = [f"values: {key.range or key.type}"]
+    return "\n".join([key.key, "", *_wrapped(key.description), "", *accepted, default, ""])
 
 
 def _wrapped(text: str, indent: str = "") -> Iterator[str]:

@@ -58,6 +58,7 @@ FLAGS = (
     ("-m", "run every combination of comma-separated values"),
     ("--config-dir DIR", "use options in a folder of yours, as those in ./configs"),
     ("--cfg job", "print the composed config and exit"),
+    ("--schema", "print the JSON Schema of the config, or of a group's files (--schema=dataset), and exit"),
     ("--version", "print the version and exit"),
 )
 
@@ -71,7 +72,7 @@ def help_text(command: str) -> str:
         lines += ["", "Groups, chosen as group=option"]
         lines += _columns((group, one_line(", ".join(options), 10_000)) for group, options in groups(command).items())
     lines += ["", "Keys, set as key=value"]
-    lines += _columns(list_keys(command).items())
+    lines += _columns((key, each.line) for key, each in list_keys(command).items())
     flags = FLAGS if command == "train" else FLAGS[2:]
     return "\n".join([*lines, "", "Flags", *_columns(flags), ""])
 

@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import yaml
@@ -13,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.options.fields import walk
-from gan_cli.config.search_path import config_folder
+from gan_cli.config.search_path import config_folder, find_option_files
 from gan_cli.config.train_config import flatten
 from gan_cli.config.validation import BOUNDS, alternatives, choices_of, format_value, limits_of
 
@@ -22,9 +23,9 @@ LARGE = 10**9  # limits from here on only refuse nonsense, and are not shown
 
 
 class Key(NamedTuple):
-    """A key of a command. `option` is the option that has it, as `dataset=folder`; empty if every option has it.
+    """A key of a command. `option` is the option that has it, as `dataset=folder`; empty if the key is always there.
 
-    `range` and `default` are empty if there is nothing to say; `default` is that of `configs/<command>.yaml`.
+    `range` and `default` are empty if there is nothing to say. `default` is the value in `configs/`.
     """
 
     key: str
@@ -37,32 +38,53 @@ class Key(NamedTuple):
     @property
     def line(self) -> str:
         """The description with range and default, as `--help` shows it."""
-        facts = [self.range, f"default {self.default}" if self.default else ""]
-        shown = "; ".join(filter(None, facts))
-        return f"{self.description} ({shown})" if shown else self.description
+        facts = "; ".join(filter(None, [self.range, self.default and f"default {self.default}"]))
+        return f"{self.description} ({facts})" if facts else self.description
 
 
 def describe_keys(command: str) -> Iterator[Key]:
     """Yields each key of a command, once for each option that has it."""
-    defaults = _defaults(command)
+    defaults = default_values(command)
     for dotted, option, field in walk(SCHEMAS[command]):
-        default = format_value(defaults[dotted]) if defaults.get(dotted) not in (None, []) else ""
+        value = defaults.get(dotted, _option_values(option).get(dotted) if option else None)
+        default = "" if value in (None, []) else format_value(value)
         yield Key(dotted, option, _type_text(field.annotation), _range_text(field), default, field.description or "")
 
 
-def list_keys(command: str) -> dict[str, str]:
-    """Returns the help line of each key of a command. Of several options' lines for one key, the longest is used."""
-    lines: dict[str, str] = {}
+def list_keys(command: str) -> dict[str, Key]:
+    """Returns the keys of a command by dotted key. Of several options with the key, that with the longest text is used.
+
+    Its default is left out if the options have different ones.
+    """
+    found: dict[str, Key] = {}
     for each in describe_keys(command):
-        lines[each.key] = max(lines.get(each.key, ""), each.line, key=len)
-    return lines
+        best = max(found.get(each.key, each), each, key=lambda key: len(key.description + key.range))
+        same = found.get(each.key, each).default == each.default
+        found[each.key] = best if same else best._replace(default="")
+    return found
+
+
+def default_values(command: str) -> dict[str, Any]:
+    """Returns the values in `configs/<command>.yaml` by dotted key."""
+    return _read_values(config_folder() / f"{command}.yaml")
+
+
+def _option_values(option: str) -> dict[str, Any]:
+    """Returns the values that the file of an option, as `dataset=folder`, sets, by dotted key."""
+    group, _, name = option.partition("=")
+    files = find_option_files(group, name)
+    return _read_values(files[0], group.replace("/", ".")) if files else {}
 
 
 @cache
-def _defaults(command: str) -> dict[str, Any]:
-    """Returns the values in `configs/<command>.yaml` by dotted key."""
-    text = (config_folder() / f"{command}.yaml").read_text(encoding="utf-8")
-    return dict(flatten(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))))
+def _read_values(path: Path, section: str = "") -> dict[str, Any]:
+    """Returns the values in a YAML file by dotted key, with those of the files that it takes over."""
+    text = path.read_text(encoding="utf-8")
+    content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    named = [base.partition("@")[0] for base in content.pop("defaults", ()) if isinstance(base, str)]
+    bases = [(config_folder() if base[0] == "/" else path.parent) / f"{base.lstrip('/')}.yaml" for base in named]
+    values = {key: value for base in bases if base.is_file() for key, value in _read_values(base, section).items()}
+    return values | dict(flatten(content, "" if "@package _global_" in text else section))
 
 
 def _type_text(annotation: Any) -> str:

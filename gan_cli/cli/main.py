@@ -114,6 +114,13 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
 
         print(help_text(command), end="", flush=True)
         return 0
+    schema = next((argument for argument in arguments if argument.partition("=")[0] == "--schema"), None)
+    if schema is not None:
+        from gan_cli.cli.json_schema import command_schema, format_schema, group_schema
+
+        group = schema.partition("=")[2]
+        print(format_schema(group_schema(group) if group else command_schema(command)), end="", flush=True)
+        return 0
     if command == "train" and any(argument.startswith("explain=") for argument in arguments):
         from gan_cli.cli.explain import explain
 

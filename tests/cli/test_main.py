@@ -33,8 +33,8 @@ def test_help_shows_examples_then_groups_then_keys(capsys: pytest.CaptureFixture
     assert text.index("Examples") < text.index("Groups") < text.index("Keys") < text.index("Flags")
     for group, options in groups().items():
         assert re.search(rf"^  {group} +{', '.join(options)}$", text, re.M), group
-    for name, meaning in list_keys("train").items():
-        assert re.search(rf"^  {re.escape(name)} +{re.escape(meaning)}$", text, re.M), name
+    for name, key in list_keys("train").items():
+        assert re.search(rf"^  {re.escape(name)} +{re.escape(key.line)}$", text, re.M), name
     assert run_command("sample", ["-h"]) == 0
     assert "loss" not in capsys.readouterr().out.split("Groups")[1]
 

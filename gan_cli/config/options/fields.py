@@ -97,11 +97,11 @@ class OneOf:
         return core_schema.no_info_plain_validator_function(self.validate)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        named = [
-            {**handler(adapter(cls).core_schema), "properties": {"name": {"const": name}}, "required": ["name"]}
-            for name, cls in self.table.items()
-        ]
-        return {"anyOf": [*named, *([handler(adapter(self.unnamed).core_schema)] if self.unnamed else [])]}
+        options: list[dict[str, Any]] = [] if self.unnamed is None else [handler(adapter(self.unnamed).core_schema)]
+        for name, cls in self.table.items():
+            option = handler(adapter(cls).core_schema)
+            options.append({**option, "properties": {**option["properties"], "name": {"const": name}}})
+        return {"anyOf": options}
 
 
 class EachOf:
