@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help install demo test test-all lab lab-full bench lint typecheck schemas format clean
+.PHONY: help install demo test test-all lab lab-full bench docs lint typecheck schemas format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ bench: install  ## speed and quality, each with a table and outputs/bench/*.json
 	for each in startup stalls sampling scaling 'throughput --profile' 'quality $(QUALITY)'; do \
 		set -- $$each && script=$$1 && shift && $(BIN)/python benchmarks/$$script.py "$$@" || exit 1; done
 
+docs: install  ## the site, in docs/_build/index.html; any warning is an error
+	$(BIN)/python -m sphinx -W --keep-going --nitpicky --fresh-env --write-all --quiet -c docs . docs/_build
+
 lint: install typecheck  ## style, imports, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,4 +53,4 @@ format: install  ## rewrites what lint would complain about
 	$(BIN)/ruff format .
 
 clean:  ## removes what was built, keeps outputs/
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv dist build docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache

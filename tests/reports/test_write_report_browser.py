@@ -95,7 +95,7 @@ def test_words_stand_out_from_what_is_behind_them(browser: Browser, run: Path) -
 
 def test_the_scrubber_moves_the_picture(browser: Browser, run: Path) -> None:
     browser.open(run)
-    source, caption = "document.getElementById('made').src", "document.getElementById('shown-step').textContent"
+    source, caption = "document.getElementById('generated').src", "document.getElementById('shown-step').textContent"
     shown = {browser.run(source)}
     assert browser.run(caption) == "step 400"
     browser.run("document.querySelector('.scrubber input').focus()")
