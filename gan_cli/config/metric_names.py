@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_cli.storage.symlinks import remove_symlink
+from gan_cli.storage.run_folder import write_json
 
 EVALUATIONS = "evaluations"  # in a run's folder
 # Whether lower or higher is better, for every metric that a best checkpoint or a ranking may be selected by. The name
@@ -99,9 +98,7 @@ class EvaluationResult:
 
 def save_evaluation(evaluated: EvaluationResult, path: Path) -> None:
     """Writes the results as JSON to `path`, atomically."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    remove_symlink(temporary).write_text(json.dumps(dataclasses.asdict(evaluated), indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(path, dataclasses.asdict(evaluated))
 
 
 def load_newest_evaluation(run: Path) -> EvaluationResult | None:
