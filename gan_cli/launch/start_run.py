@@ -290,8 +290,7 @@ def _resume(request: Request, folder: Path) -> RunResult:
             run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference, due=due)
             run.replayed_total_steps = replay.read_replayed_ends(config, folder)
             if resumed.changed:  # saved at once, so that the changes are kept even if the run is stopped early
-                changed = dataclasses.replace(provenance, seconds=state.seconds, budget_start=state.budget_start)
-                checkpoint.save(state, config, folder / CHECKPOINTS, changed, saved.metrics)
+                run.save_checkpoint(saved.metrics)
             return run_training(run)
 
 
