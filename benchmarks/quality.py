@@ -33,14 +33,13 @@ from gan_cli.config.parse import parse_config
 from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.labels import attributes_of, encode_condition
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, Classifier, load_or_train_classifier
-from gan_cli.evaluation.metrics.distances import frechet_distance
-from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_metrics, neighbour_radii
-from gan_cli.evaluation.metrics.resampling import half_masks
+from gan_cli.evaluation.metrics.classifier import Classifier, load_or_train_classifier
+from gan_cli.evaluation.metrics.distances import frechet_distance, precision_recall
 from gan_cli.models.build_networks import build_generator, latent_of
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
 from gan_cli.state import checkpoint
+from gan_cli.training.periodic_evaluation import CLASSIFIER_CACHE
 
 RECIPES = {
     "gan-cli": ["experiment=fast"],
@@ -72,10 +71,9 @@ class Judge:
 
     def figures(self, images: Tensor) -> dict[str, float]:
         features = self.classifier.features(images)
-        real, fake = self.real[:COMPARED], features[:COMPARED]
-        found = neighbour_metrics(real, neighbour_radii(real), fake, half_masks(len(fake), 0))
+        coverage = precision_recall(self.real[:COMPARED], features[:COMPARED])
         distance = frechet_distance(features, self.real)
-        return {"distance": round(distance, 3), "precision": found.precision.item(), "recall": found.recall.item()}
+        return {"distance": round(distance, 3), "precision": coverage.precision, "recall": coverage.recall}
 
 
 def load(root: str, split: str) -> Dataset:

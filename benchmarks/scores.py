@@ -17,7 +17,7 @@ from gan_cli.config.overrides import quote_literals
 from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.evaluation.compute import evaluate_samples, find_copies
+from gan_cli.evaluation.compute import compute_metrics, find_copies
 from gan_cli.evaluation.real_data import RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
 
@@ -38,7 +38,7 @@ class Scorer:
         """Of uint8 `[N, C, H, W]`: by extractor, then of pixels."""
         found: dict[str, Any] = {}
         for reference in self._references:
-            figures = evaluate_samples(reference, fakes[: self.n], METRICS, resamples=0).metrics
+            figures = compute_metrics(reference, fakes[: self.n], METRICS, resamples=0)
             found[reference.extractor.name] = {
                 **{figure.name.partition("-")[0]: round(figure.value, 4) for figure in figures},
                 "floor": {figure.name.partition("-")[0]: round(figure.floor or 0.0, 4) for figure in figures},

@@ -42,7 +42,8 @@ def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     """An empty current folder and home. Classifiers are trained for a few steps and shared by all tests."""
     monkeypatch.setattr(periodic_evaluation, "STACK_SEEDS", range(200))
     monkeypatch.setattr(classifier, "STEPS", 60)
-    monkeypatch.setattr(reference, "CLASSIFIER_CACHE", tmp_path_factory.getbasetemp() / "classifiers")
+    for module in (periodic_evaluation, reference):
+        monkeypatch.setattr(module, "CLASSIFIER_CACHE", tmp_path_factory.getbasetemp() / "classifiers")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "work"
     folder.mkdir()

@@ -24,7 +24,6 @@ from gan_cli.evaluation.generated_samples import (
     recompute_batch_norm_statistics,
 )
 from gan_cli.evaluation.image_folders import read_folders
-from gan_cli.evaluation.metrics.classifier import ignore
 from gan_cli.evaluation.metrics.memorization import Memorization
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real_data
 from gan_cli.evaluation.reference import (
@@ -33,6 +32,8 @@ from gan_cli.evaluation.reference import (
     Reference,
     build_extractor,
     build_reference,
+    no_log,
+    no_progress,
 )
 from gan_cli.images import grid
 from gan_cli.models.build_networks import build_generator
@@ -45,6 +46,10 @@ DEFAULT_SAMPLES = 5000  # number of samples if `n` is not given; fewer if the da
 SHOWN_PAIRS = 32  # most pairs in each part of the image of nearest training images
 
 ImageCallback = Callable[[Image.Image], None]
+
+
+def _ignore_image(image: Image.Image) -> None:
+    pass
 
 
 # --- a checkpoint ------------------------------------------------------------------------------------------------
@@ -65,9 +70,9 @@ def evaluate_checkpoint(
     standing: bool = True,
     data: str | None = None,
     device: torch.device | None = None,
-    log: LogCallback = ignore,
-    progress: ProgressCallback = ignore,
-    on_pairs: ImageCallback = ignore,
+    log: LogCallback = no_log,
+    progress: ProgressCallback = no_progress,
+    on_pairs: ImageCallback = _ignore_image,
 ) -> EvaluationResult:
     """Evaluates `n` samples of a checkpoint's generator, and returns the metrics and a description of the samples.
 
@@ -186,9 +191,9 @@ def evaluate_folders(
     reals: str = "held_out",
     n_real: int | None = None,
     resamples: int = 200,
-    log: LogCallback = ignore,
-    progress: ProgressCallback = ignore,
-    on_pairs: ImageCallback = ignore,
+    log: LogCallback = no_log,
+    progress: ProgressCallback = no_progress,
+    on_pairs: ImageCallback = _ignore_image,
 ) -> EvaluationResult:
     """Compares the images of the folder or zip `fake` with those of `real`. Returns the metrics and a description.
 

@@ -4,7 +4,7 @@ The floor is the metric of other real samples in place of the generated ones: th
 
 real = find_real_data(config.dataset, config.image_size, dataset)
 reference = build_reference(real, build_extractor("auto", real), n=2000)
-metrics = evaluate_samples(reference, samples, ["frechet", "precision_recall"], resamples=0).metrics
+metrics = compute_metrics(reference, samples, ["frechet", "precision_recall"], resamples=0)
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from torch import Tensor
 
 from gan_cli.config.metric_names import MetricResult
 from gan_cli.errors import UsageError
-from gan_cli.evaluation.metrics.classifier import ignore
 from gan_cli.evaluation.metrics.distances import frechet_distances, kernel_distances
 from gan_cli.evaluation.metrics.feature_extractors import Features
 from gan_cli.evaluation.metrics.inception_score import inception_scores
@@ -27,7 +26,7 @@ from gan_cli.evaluation.metrics.memorization import COPY_QUANTILE, Memorization,
 from gan_cli.evaluation.metrics.mode_coverage import count_labels, count_modes
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_metrics
 from gan_cli.evaluation.metrics.resampling import confidence_interval, half_masks, wilson_interval
-from gan_cli.evaluation.reference import MAX_PAIRWISE_SAMPLES, ProgressCallback, Reference
+from gan_cli.evaluation.reference import MAX_PAIRWISE_SAMPLES, ProgressCallback, Reference, no_progress
 
 TOO_FEW_SAMPLES = "too few samples"
 FEW = 100  # with fewer samples than this, the error of a share is more than some hundredths
@@ -151,10 +150,27 @@ def check_metrics(reference: Reference, names: Sequence[str]) -> None:
 
 
 class SampleEvaluation(NamedTuple):
-    """The metrics of samples, and which samples are copies. `memorization` is None if it was not requested."""
-
     metrics: list[MetricResult]
     memorization: Memorization | None
+
+
+def compute_metrics(
+    reference: Reference,
+    samples: Tensor,
+    names: Sequence[str],
+    *,
+    resamples: int = 200,
+    progress: ProgressCallback = no_progress,
+) -> list[MetricResult]:
+    """Computes the metrics in `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`, and returns them.
+
+    The results have the order of METRIC_FAMILIES; memorization is last. The name of a result ends with the name of the
+    extractor, for example `frechet-classifier`. Memorization always uses pixels, and the modes of points need no
+    extractor. Intervals come from `resamples` random halves of the samples; with fewer than 2 halves there are no
+    intervals. Floors use at most `reference.n` samples, so N should be `reference.n`. Raises UsageError for a name
+    that these data do not allow.
+    """
+    return evaluate_samples(reference, samples, names, resamples=resamples, progress=progress).metrics
 
 
 def evaluate_samples(
@@ -163,16 +179,9 @@ def evaluate_samples(
     names: Sequence[str],
     *,
     resamples: int = 200,
-    progress: ProgressCallback = ignore,
+    progress: ProgressCallback = no_progress,
 ) -> SampleEvaluation:
-    """Computes the metrics in `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`.
-
-    The results have the order of METRIC_FAMILIES; memorization is last. The name of a result ends with the name of the
-    extractor, for example `frechet-classifier`. Memorization always uses pixels, and the modes of points need no
-    extractor. Intervals come from `resamples` random halves of the samples; with fewer than 2 halves there are no
-    intervals. Floors use at most `reference.n` samples, so N should be `reference.n`. Raises UsageError for a name
-    that these data do not allow.
-    """
+    """Returns the metrics that `compute_metrics` returns. If `names` has memorization, also says which are copies."""
     check_metrics(reference, names)
     families = [family for family in METRIC_FAMILIES if set(family.names) & set(names)]
     results: list[MetricResult] = []
@@ -242,7 +251,7 @@ def _note(raw: RawMetric, count: int, features: int) -> str:
 # --- memorization ------------------------------------------------------------------------------------------------
 
 
-def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallback = ignore) -> Memorization:
+def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallback = no_progress) -> Memorization:
     """Returns which samples copy training images and which repeat each other.
 
     `samples` are uint8 images `[N, C, H, W]`. At most the first MEMORIZATION_SAMPLES of them are used.

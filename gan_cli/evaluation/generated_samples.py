@@ -11,8 +11,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.labels import encode_condition
 from gan_cli.errors import DivergedError
-from gan_cli.evaluation.metrics.classifier import ignore
-from gan_cli.evaluation.reference import ProgressCallback
+from gan_cli.evaluation.reference import ProgressCallback, no_progress
 from gan_cli.models.build_networks import latent_of
 from gan_cli.models.generate import generate, latents_from_seeds
 from gan_cli.models.standing_statistics import standing_statistics
@@ -28,7 +27,7 @@ def generate_samples(
     dataset: Dataset,
     seeds: range,
     batch_size: int,
-    progress: ProgressCallback = ignore,
+    progress: ProgressCallback = no_progress,
 ) -> Tensor:
     """Generates a sample for each seed. Returns uint8 images `[N, C, H, W]` or float32 points `[N, 2]`.
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +19,8 @@ from gan_cli.data.datasets.stacked_mnist import DIGITS, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.metrics import feature_extractors
-from gan_cli.evaluation.metrics.chance_level import ClassifierAssessment, assess_classifier
-from gan_cli.evaluation.metrics.classifier import (
-    CLASSIFIER_CACHE,
-    Classifier,
-    describe_training_time,
-    ignore,
-    load_or_train_classifier,
-)
+from gan_cli.evaluation.metrics.chance_level import assess_classifier
+from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, describe_training_time, load_or_train_classifier
 from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_radii
@@ -45,10 +39,18 @@ LogCallback = Callable[[str], None]
 ProgressCallback = Callable[[str, int, int], None]  # takes what is counted, the number done, and the total number
 
 
+def no_progress(what: str, done: int, count: int) -> None:
+    pass
+
+
+def no_log(line: str) -> None:
+    pass
+
+
 # --- extractors --------------------------------------------------------------------------------------------------
 
 
-def build_extractor(name: str, real: RealData, log: LogCallback = ignore) -> Extractor:
+def build_extractor(name: str, real: RealData, log: LogCallback = no_log) -> Extractor:
     """Builds and returns the feature extractor called `name`: auto, classifier, random, pixels or inception.
 
     `auto` selects the classifier if the data have classes, and `random` if not. `random` is also used instead of a
@@ -83,31 +85,19 @@ def _classifier(real: RealData, log: LogCallback) -> Extractor:
         images, labels = unstack_digits(whole)
         attributes = [Attribute("", 0, DIGITS)]
 
-    found, assessment = load_assessed_classifier(whole.fingerprint, images, labels, attributes, log)
+    def log_estimate(seconds: float) -> None:
+        log(describe_training_time(seconds))
+
+    found = load_or_train_classifier(
+        whole.fingerprint, images, labels, attributes, CLASSIFIER_CACHE.expanduser(), log_estimate
+    )
+    assessment = assess_classifier(found.accuracy, labels, attributes)
     log(assessment.summary + (": pictures are compared in random features" if assessment.at_chance else ""))
     if assessment.at_chance:
         return dataclasses.replace(
             feature_extractors.build_random_extractor(whole.samples.shape[1]), why=assessment.summary
         )
     return feature_extractors.build_classifier_extractor(found, one_of=len(attributes) == 1, stacked=real.stacked)
-
-
-def load_assessed_classifier(
-    fingerprint: str, images: Tensor, labels: Tensor, attributes: Sequence[Attribute], log: LogCallback
-) -> tuple[Classifier, ClassifierAssessment]:
-    """Returns the classifier of these data, trained if it is not in the cache, and whether it is better than chance.
-
-    `log` is called with a line about the time that training will take.
-    """
-    found = load_or_train_classifier(
-        fingerprint,
-        images,
-        labels,
-        attributes,
-        CLASSIFIER_CACHE.expanduser(),
-        lambda seconds: log(describe_training_time(seconds)),
-    )
-    return found, assess_classifier(found.accuracy, labels, attributes)
 
 
 # --- reference ---------------------------------------------------------------------------------------------------
@@ -171,7 +161,7 @@ def build_reference(
     real: RealData,
     extractor: Extractor,
     n: int,
-    progress: ProgressCallback = ignore,
+    progress: ProgressCallback = no_progress,
     protocol: Protocol = DEFAULT_PROTOCOL,
 ) -> Reference:
     """Returns the reference: features of `n` real samples, and of other real samples for the floors.

@@ -15,23 +15,22 @@ from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.datasets.stacked_mnist import DIGITS, powers_of_ten, unstack_digits
 from gan_cli.data.labels import Attribute, attributes_of, encode_condition, evenly
 from gan_cli.errors import UsageError, one_line
-from gan_cli.evaluation.compute import check_metrics, evaluate_samples
+from gan_cli.evaluation.compute import check_metrics, compute_metrics
 from gan_cli.evaluation.generated_samples import (
     FIRST_EVALUATION_SEED,
     generate_samples,
     recompute_batch_norm_statistics,
 )
-from gan_cli.evaluation.metrics.chance_level import majority_class_accuracy
-from gan_cli.evaluation.metrics.classifier import Classifier
+from gan_cli.evaluation.metrics.chance_level import assess_classifier, majority_class_accuracy
+from gan_cli.evaluation.metrics.classifier import (
+    CLASSIFIER_CACHE,
+    Classifier,
+    describe_training_time,
+    load_or_train_classifier,
+)
 from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.evaluation.real_data import find_real_data
-from gan_cli.evaluation.reference import (
-    LogCallback,
-    Reference,
-    build_extractor,
-    build_reference,
-    load_assessed_classifier,
-)
+from gan_cli.evaluation.reference import LogCallback, Reference, build_extractor, build_reference
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
 from gan_cli.models.standing_statistics import has_running_statistics
@@ -150,8 +149,8 @@ def _compared(run: Run, generator: nn.Module, n: int) -> dict[str, float]:
     assert run.reference is not None
     seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + n)
     samples = generate_samples(generator, run.config, run.batches.dataset, seeds, AT_ONCE)
-    found = evaluate_samples(run.reference, samples, run.config.evaluation.metrics, resamples=0)
-    return {metric.name: metric.value for metric in found.metrics}
+    found = compute_metrics(run.reference, samples, run.config.evaluation.metrics, resamples=0)
+    return {metric.name: metric.value for metric in found}
 
 
 class _Classification(NamedTuple):
@@ -237,12 +236,19 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
 
     Returns None if it is not better than chance, which is logged once, or if all images have the same class.
     """
+
+    def log_training(seconds: float) -> None:
+        run.log.info(describe_training_time(seconds))
+
     if majority_class_accuracy(labels, attributes) == 1:
         return None  # all images have the same class
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
-        fingerprint = run.batches.dataset.fingerprint
-        found, known = load_assessed_classifier(fingerprint, images, labels, attributes, run.log.info)
+        folder = CLASSIFIER_CACHE.expanduser()
+        found = load_or_train_classifier(
+            run.batches.dataset.fingerprint, images, labels, attributes, folder, log_training
+        )
+        known = assess_classifier(found.accuracy, labels, attributes)
         run.log.info(known.summary + (": it does not classify samples" if known.at_chance else ""))
         run.classifiers[key] = None if known.at_chance else found
     return run.classifiers[key]

@@ -19,6 +19,7 @@ from gan_cli.evaluation.compute import (
     TOO_FEW_SAMPLES,
     available_metrics,
     check_metrics,
+    compute_metrics,
     evaluate_samples,
 )
 from gan_cli.evaluation.metrics import classifier, feature_extractors
@@ -51,7 +52,7 @@ def judged_by(here: Path, real: RealData):
 
 
 def figures(reference: Reference, samples: Tensor, *names: str, resamples: int = 20) -> dict[str, MetricResult]:
-    return {figure.name: figure for figure in evaluate_samples(reference, samples, names, resamples=resamples).metrics}
+    return {figure.name: figure for figure in compute_metrics(reference, samples, names, resamples=resamples)}
 
 
 NOISE = torch.randint(256, (N, 1, 28, 28), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
@@ -200,12 +201,12 @@ def test_what_the_data_do_not_allow_is_refused(judged_by, extractor: str, metric
     reference = judged_by(extractor, 50)
     assert metric not in available_metrics(reference)
     with pytest.raises(UsageError, match=rf"metrics=\[{metric}\]: {why}"):
-        evaluate_samples(reference, NOISE[:50], [metric])
+        compute_metrics(reference, NOISE[:50], [metric])
 
 
 def test_points_are_not_memorized(here: Path) -> None:
     with pytest.raises(UsageError, match=r"metrics=\[memorization\]: needs pictures, these data are points"):
-        evaluate_samples(points("experiment=ring", n=50), torch.zeros(50, 2), ["memorization"])
+        compute_metrics(points("experiment=ring", n=50), torch.zeros(50, 2), ["memorization"])
 
 
 def test_several_attributes_have_no_single_class(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

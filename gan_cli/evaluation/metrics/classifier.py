@@ -60,8 +60,8 @@ class Classifier:
 EstimateCallback = Callable[[float], None]  # takes the estimated training time in seconds
 
 
-def ignore(*_: object) -> None:
-    """Does nothing: the default of a callback."""
+def ignore_estimate(seconds: float) -> None:
+    pass
 
 
 def describe_training_time(seconds: float) -> str:
@@ -76,7 +76,7 @@ def train_classifier(
     *,
     seed: int = 0,
     steps: int | None = None,
-    on_estimate: EstimateCallback = ignore,
+    on_estimate: EstimateCallback = ignore_estimate,
 ) -> Classifier:
     """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to predict the class of each of their `attributes`.
 
@@ -173,7 +173,7 @@ def load_or_train_classifier(
     labels: Tensor,
     attributes: Sequence[Attribute],
     folder: Path,
-    on_estimate: EstimateCallback = ignore,
+    on_estimate: EstimateCallback = ignore_estimate,
     steps: int | None = None,
 ) -> Classifier:
     """Loads the classifier of this data set from the cache `folder`, or trains one and saves it there.

@@ -1,4 +1,4 @@
-"""Distances between the distributions of two sets of features: Frechet and kernel (MMD).
+"""Distances between the distributions of two sets of features: Frechet, kernel (MMD), precision and recall.
 
 A function whose name ends in `s` takes `masks`, bool `[R, N]`, and returns `[R]` values: one for each subset of the N
 samples that a row selects. `resampling` makes such masks.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,13 +59,18 @@ def frechet_distances(real: Gaussian, fake: Tensor, masks: Tensor) -> Tensor:
     return torch.tensor([frechet_between(real, fit_gaussian(fake[row])) for row in masks], dtype=torch.float64)
 
 
-def kernel_distances(real: Tensor, fake: Tensor, masks: Tensor) -> Tensor:
-    """The squared maximum mean discrepancies (MMD), float64 `[R]`, with the kernel (x.y / F + 1)^3.
+def kernel_distance(one: Tensor, other: Tensor) -> float:
+    """The squared maximum mean discrepancy (MMD) of features `[N, F]` and `[M, F]`, with the kernel (x.y / F + 1)^3.
 
-    One for each subset of `fake` `[N, F]` that `masks` select, compared with all of `real` `[M, F]`. With Inception
-    features this is KID (1801.01401). The estimate is unbiased: 0 on average for equal distributions, and sometimes a
-    little below 0. Raises ValueError for fewer than 2 rows.
+    With Inception features this is KID (1801.01401). The estimate is unbiased: 0 on average for equal
+    distributions, and sometimes a little below 0. Computed in float64 from all pairs.
+    Raises ValueError for fewer than 2 rows.
     """
+    return kernel_distances(one, other, torch.ones(1, len(other), dtype=torch.bool)).item()
+
+
+def kernel_distances(real: Tensor, fake: Tensor, masks: Tensor) -> Tensor:
+    """The kernel distances, float64 `[R]`, of the subsets of `fake` `[N, F]` that `masks` select."""
     if min(len(real), int(masks.sum(1).min())) < 2:
         raise ValueError("an unbiased estimate needs at least 2 samples of each")
     real, fake, weights = real.double(), fake.double(), masks.double()
@@ -92,6 +98,40 @@ def _own(rows: Tensor) -> Tensor:
 
 def _cubed(values: Tensor) -> Tensor:
     return values * values * values  # several times faster than pow
+
+
+class PrecisionRecall(NamedTuple):
+    """Two shares from 0 to 1.
+
+    `precision` is the share of fakes inside the manifold of the reals. `recall` is the share of reals inside the
+    manifold of the fakes.
+    """
+
+    precision: float
+    recall: float
+
+
+def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> PrecisionRecall:
+    """Returns improved precision and recall of features `[N, F]` and `[M, F]` (1904.06991).
+
+    Each member of a set has a radius: the distance to its `neighbours`-th nearest other member. A sample is inside the
+    manifold of the set if its distance to at least one member is at most the radius of that member. Raises ValueError
+    if a set has no more than `neighbours` members.
+    """
+    if min(len(real), len(fake)) <= neighbours:
+        raise ValueError(f"a sample needs {neighbours} neighbours other than itself")
+    real, fake = real.float(), fake.float()
+    return PrecisionRecall(_share_within(fake, real, neighbours), _share_within(real, fake, neighbours))
+
+
+def _share_within(samples: Tensor, members: Tensor, neighbours: int) -> float:
+    radii = torch.cat([pairwise_distances(part, members).kthvalue(neighbours + 1).values for part in _parts(members)])
+    return (
+        torch.cat([(pairwise_distances(part, members) <= radii).any(1) for part in _parts(samples)])
+        .float()
+        .mean()
+        .item()
+    )
 
 
 def _parts(rows: Tensor) -> tuple[Tensor, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, relu
 
 from gan_cli.data.dataset import to_signed_unit
-from gan_cli.evaluation.metrics.classifier import CLASSIFIER_VERSION, Classifier, ignore
+from gan_cli.evaluation.metrics.classifier import CLASSIFIER_VERSION, Classifier
 from gan_cli.randomness import generator_for
 
 BATCH_SIZE = 500
@@ -29,6 +29,10 @@ class Features(NamedTuple):
 
     features: Tensor
     probabilities: Tensor | None = None
+
+
+def _no_progress(done: int, count: int) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Extractor:
     why: str = ""
 
     @torch.no_grad()
-    def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = ignore) -> Features:
+    def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = _no_progress) -> Features:
         """Returns the features of all samples, computed in batches."""
         batches = [self.extract_batch(part) for part in _batches(samples, progress)]
         probabilities = [part.probabilities for part in batches if part.probabilities is not None]

@@ -6,13 +6,17 @@ import torch
 from torch import Tensor
 
 
-def inception_scores(probabilities: Tensor, masks: Tensor) -> Tensor:
+def inception_score(probabilities: Tensor) -> float:
     """exp of the mean KL(p(class | sample) || p(class)) of probabilities `[N, K]` (1606.03498), from 1 to K.
 
-    Returns `[R]` scores: one for each subset of the samples that a row of `masks`, bool `[R, N]`, selects. A score is
-    high if each sample has a clear class and the classes vary. Computed of a subset as a whole; papers that average ten
-    parts get a slightly lower score.
+    High if each sample has a clear class and the classes vary. Computed of all samples together; papers that average
+    ten parts get a slightly lower score.
     """
+    return inception_scores(probabilities, torch.ones(1, len(probabilities), dtype=torch.bool)).item()
+
+
+def inception_scores(probabilities: Tensor, masks: Tensor) -> Tensor:
+    """The scores `[R]` of R subsets of the samples, one for each row of `masks`, bool `[R, N]`."""
     known = probabilities.double()
     weights = masks.double() / masks.sum(1, keepdim=True)
     marginal = weights @ known

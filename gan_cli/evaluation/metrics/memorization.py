@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_cli.evaluation.metrics.classifier import ignore
-from gan_cli.evaluation.metrics.feature_extractors import CountCallback, downscale
+from gan_cli.evaluation.metrics.feature_extractors import CountCallback, _no_progress, downscale
 
 MOST_VALUES = 1024  # images are compared at no more values than this: 32 x 32 grey
 FOLLOWING = 49  # neighbours after the nearest, whose mean distance is the denominator
@@ -47,7 +46,7 @@ def find_nearest(
     images: Tensor,
     among: Tensor,
     self_index: Tensor | None = None,
-    progress: CountCallback = ignore,
+    progress: CountCallback = _no_progress,
     beyond: float | None = None,
 ) -> Nearest:
     """Returns, for each of `images`, the nearest image in `among`.

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gan_cli.randomness import generator_for
+
 MODE_RADIUS = 3  # standard deviations: 98.89 % of a Gaussian in the plane, 1 - exp(-4.5)
 
 
@@ -25,6 +27,13 @@ class ModeCount(NamedTuple):
     covered: int
     possible: int
     share: float
+    reverse_kl: float
+
+
+class ModeFloor(NamedTuple):
+    """The expected result of a perfect sampler. With fewer samples it misses more modes and is less even."""
+
+    covered: float
     reverse_kl: float
 
 
@@ -54,6 +63,19 @@ def count_labels(labels: Tensor, possible: int) -> ModeCount:
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < possible:
         raise ValueError(f"labels from {labels.min()} to {labels.max()}, of {possible} classes counted from 0")
     return _summary(labels.bincount(minlength=possible), share=1.0)
+
+
+def simulate_mode_floor(possible: int, n: int, seeds: int = 100) -> ModeFloor:
+    """Simulates `seeds` perfect samplers that draw `n` times from `possible` equally frequent modes; returns the mean.
+
+    No generator does better except by chance, so a reverse KL should be compared with this value.
+    """
+    draws = (torch.randint(possible, (n,), generator=generator_for(seed, "floor of modes")) for seed in range(seeds))
+    counts = [count_labels(drawn, possible) for drawn in draws]
+    return ModeFloor(
+        covered=sum(count.covered for count in counts) / seeds,
+        reverse_kl=sum(count.reverse_kl for count in counts) / seeds,
+    )
 
 
 def _summary(histogram: Tensor, share: float) -> ModeCount:

@@ -19,13 +19,11 @@ ROWS_AT_ONCE = 1000
 class NeighbourMetrics(NamedTuple):
     """Metrics of R subsets of the fakes, each `[R]`. Precision, recall and coverage are shares from 0 to 1.
 
-    Precision and recall are the improved ones of 1904.06991: the manifold of a set is the union of balls around its
-    members, each reaching to the member's PRECISION_NEIGHBOURS-th nearest other member. Precision is the share of fakes
-    in the manifold of the reals, recall the share of reals in the manifold of the fakes. For density and coverage
-    (2002.09797), the neighbourhood of a real sample reaches to its k-th nearest other real sample, with k =
-    DENSITY_NEIGHBOURS. Density is the number of neighbourhoods that contain a fake, averaged over the fakes and divided
-    by k; 1 for equal densities. Coverage is the share of neighbourhoods that contain at least one fake; about 1 - 2^-k
-    for two sets of equal size from the same distribution.
+    Precision and recall are defined in `distances.precision_recall`. For density and coverage, the neighbourhood of a
+    real sample reaches to its k-th nearest other real sample, with k = DENSITY_NEIGHBOURS. Density is the number of
+    neighbourhoods that contain a fake, averaged over the fakes and divided by k; 1 for equal densities. Coverage is the
+    share of neighbourhoods that contain at least one fake; about 1 - 2^-k for two sets of equal size from the same
+    distribution.
     """
 
     precision: Tensor

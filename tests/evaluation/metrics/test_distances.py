@@ -12,13 +12,11 @@ from gan_cli.evaluation.metrics.distances import (
     fit_gaussian,
     frechet_distance,
     frechet_distances,
+    kernel_distance,
     kernel_distances,
+    precision_recall,
 )
 from gan_cli.evaluation.metrics.resampling import half_masks
-
-
-def kernel_distance(real: Tensor, fake: Tensor) -> float:
-    return kernel_distances(real, fake, half_masks(len(fake), 0)).item()
 
 
 def normal(count: int, mean: Tensor, factor: Tensor, seed: int) -> Tensor:
@@ -64,6 +62,46 @@ def test_of_fewer_samples_than_features_is_finite() -> None:
 def test_too_few_samples_are_refused(count: int) -> None:
     with pytest.raises(ValueError, match="at least 2"):
         frechet_distance(torch.randn(count, 4), torch.randn(9, 4))
+    with pytest.raises(ValueError, match="3 neighbours"):
+        precision_recall(torch.randn(3, 4), torch.randn(9, 4))
+
+
+def test_of_equal_and_of_foreign_sets() -> None:
+    real = torch.randn(200, 4)
+    assert precision_recall(real, real.clone()) == (1.0, 1.0)
+    assert precision_recall(real, real + 100) == (0.0, 0.0)
+
+
+def test_one_repeated_sample_is_precise_and_recalls_nothing() -> None:
+    real = torch.randn(300, 4)
+    precision, recall = precision_recall(real, real[:1].repeat(50, 1))
+    assert precision == 1.0
+    assert recall == pytest.approx(1 / 300)
+
+
+def test_half_of_the_modes_are_half_of_the_recall() -> None:
+    near, far = torch.randn(200, 2), torch.randn(200, 2) + 50
+    coverage = precision_recall(torch.cat([near, far]), near + 0.01)
+    assert coverage.precision > 0.95
+    assert coverage.recall == pytest.approx(0.5, abs=0.03)
+
+
+def test_agrees_with_brute_force_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gan_cli.evaluation.metrics.distances.ROWS_AT_ONCE", 7)
+    real, fake = torch.randn(40, 3), torch.randn(30, 3) * 1.5
+
+    def within(samples: Tensor, members: Tensor) -> float:
+        inside = 0
+        for sample in samples:
+            for member in members:
+                radius = (members - member).norm(dim=1).sort().values[3]
+                if (sample - member).norm() <= radius:
+                    inside += 1
+                    break
+        return inside / len(samples)
+
+    coverage = precision_recall(real, fake)
+    assert coverage == (pytest.approx(within(fake, real)), pytest.approx(within(real, fake)))
 
 
 # --- the kernel's distance ---------------------------------------------------------------------------------------

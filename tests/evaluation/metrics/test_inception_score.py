@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
-from gan_cli.evaluation.metrics.inception_score import inception_scores
+from gan_cli.evaluation.metrics.inception_score import inception_score, inception_scores
 from gan_cli.evaluation.metrics.resampling import half_masks
-
-
-def inception_score(probabilities: Tensor) -> float:
-    return inception_scores(probabilities, half_masks(len(probabilities), 0)).item()
 
 
 def test_sure_and_even_scores_the_number_of_classes() -> None:

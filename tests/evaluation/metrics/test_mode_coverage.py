@@ -11,8 +11,10 @@ from torch import Tensor
 from gan_cli.data.datasets.points import build_ring, grid_centres, ring_centres
 from gan_cli.evaluation.metrics.mode_coverage import (
     ModeCount,
+    ModeFloor,
     count_labels,
     count_modes,
+    simulate_mode_floor,
 )
 
 RING = ring_centres(8, 2.0)
@@ -102,3 +104,28 @@ def test_rounding_takes_no_divergence_below_zero() -> None:
 def test_labels_of_no_class_are_refused(labels: list[int]) -> None:
     with pytest.raises(ValueError, match="of 10 classes"):
         count_labels(torch.tensor(labels), 10)
+
+
+@pytest.mark.parametrize(
+    ("possible", "n", "reverse_kl"),
+    [
+        (1000, 26_000, 0.01934),
+        (1000, 10_000, 0.05089),
+        (1000, 1_000, 0.5730),
+        (25, 2_500, 0.004808),
+        (8, 2_500, 0.001401),
+    ],
+)
+def test_floors(possible: int, n: int, reverse_kl: float) -> None:
+    """Near the sum over the binomial distribution of a mode's count, and the chance of a mode to be missed."""
+    floor = simulate_mode_floor(possible, n)
+    assert floor.covered == pytest.approx(possible * (1 - (1 - 1 / possible) ** n), abs=2)
+    assert floor.reverse_kl == pytest.approx(reverse_kl, rel=0.02 if possible == 1000 else 0.15)
+
+
+def test_a_floor_is_the_same_every_time() -> None:
+    torch.manual_seed(1)
+    first = simulate_mode_floor(100, 500, seeds=3)
+    torch.manual_seed(2)
+    assert simulate_mode_floor(100, 500, seeds=3) == first
+    assert isinstance(first, ModeFloor)
