@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_cli.storage.run_folder import write_json
+from gan_cli.storage.symlinks import remove_symlink
 
 EVALUATIONS = "evaluations"  # in a run's folder
 # Whether lower or higher is better, for every metric that a best checkpoint or a ranking may be selected by. The name
@@ -98,7 +99,9 @@ class EvaluationResult:
 
 def save_evaluation(evaluated: EvaluationResult, path: Path) -> None:
     """Writes the results as JSON to `path`, atomically."""
-    write_json(path, dataclasses.asdict(evaluated))
+    temporary = path.with_name(f".{path.name}.tmp")
+    remove_symlink(temporary).write_text(json.dumps(dataclasses.asdict(evaluated), indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def load_newest_evaluation(run: Path) -> EvaluationResult | None:

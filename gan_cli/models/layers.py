@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations
 
 from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec
 
+NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
 DCGAN_MULTIPLIER = 8  # the paper's widest layer has 8 times the channels of its narrowest (1511.06434)
 BATCH_STATISTICS = "beside"  # name of D's layer of batch statistics in checkpoints
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d

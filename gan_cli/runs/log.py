@@ -17,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gan_cli.errors import one_line
 from gan_cli.runs.trackers import Opener, Tracker
-from gan_cli.storage.run_folder import BUDGET, LOG, METRICS, write_text
-from gan_cli.storage.symlinks import open_without_symlink
+from gan_cli.storage.run_folder import BUDGET, LOG, METRICS
+from gan_cli.storage.symlinks import open_without_symlink, remove_symlink
 
 MAX_VALUE = 1e300  # values of metrics at or above this are refused when read
 MOST_STEPS = 10**12
@@ -204,7 +204,9 @@ def truncate_metrics(folder: Path, step: int) -> None:
         if path.exists():
             text = path.read_text(encoding="utf-8", errors="replace")
             kept = [line for line in text.splitlines() if _step_of(line) <= step]
-            write_text(path, "".join(line + "\n" for line in kept))
+            temporary = path.with_name(f".{path.name}.tmp")
+            remove_symlink(temporary).write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            os.replace(temporary, path)
 
 
 def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
