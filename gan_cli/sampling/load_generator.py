@@ -38,7 +38,8 @@ from gan_cli.models.latents import LatentDistribution
 from gan_cli.sampling.exported_config import Card, read_card
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint
+from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_bytes
+from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed
 from gan_cli.storage.locate import EXPORTED, Location, find_card, locate
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
@@ -173,7 +174,10 @@ def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGen
         raise UsageError(
             f"ema=false: {exported} holds only the averaged generator, export the other one with ema=false"
         )
-    tensors, metadata, _ = read_checkpoint(path)
+    try:
+        tensors, metadata, _ = decode_checksummed(read_checkpoint_bytes(path))
+    except ChecksummedFileError as error:
+        raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
     if metadata.get("generator") != GENERATOR_FORMAT:
         raise CheckpointError(f"{path}: no generator of a format that this gan-cli {__version__} reads")
     design = GeneratorDesign(card.generator, card.sample_shape, conditions_of(card.conditioning))

@@ -20,10 +20,10 @@ from gan_cli.config.parse import parse_config
 from gan_cli.config.schema import key
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
-from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint
+from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_bytes
 from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, TrainState, expected_layout, state_tensors
 from gan_cli.storage.atomic_write import replacing, temporary_path
-from gan_cli.storage.checksummed_file import encode_checksummed
+from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
 from gan_cli.storage.locate import OUTPUT, find_checkpoint
 from gan_cli.storage.run_folder import BEST, LAST
 
@@ -183,7 +183,11 @@ def load(path: Path) -> Checkpoint:
     The file is read once, so the verified bytes are the ones used. No code in it is run. The digest is checked, the
     config is parsed like a command line, and the tensors must be those of the networks that the config describes.
     """
-    tensors, metadata, sha256 = read_checkpoint(path)
+    content = read_checkpoint_bytes(path)
+    try:
+        tensors, metadata, sha256 = decode_checksummed(content)
+    except ChecksummedFileError as error:
+        raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
     config, counters, provenance = _parse_metadata(path, metadata)
     _check_tensors(path, tensors, config, counters)
     return Checkpoint(path, config, counters, provenance, _parse_metrics(path, metadata), sha256, tensors)

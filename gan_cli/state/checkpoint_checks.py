@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gan_cli.errors import CheckpointError, one_line
-from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed
 
 MOST_BYTES = 16 << 30
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Reads and verifies a `.safetensors` file. Returns its tensors, its metadata and its sha256.
-
-    Raises CheckpointError for another suffix, or if the file is unreadable, too large, damaged or of another program.
-    """
+def read_checkpoint_bytes(path: Path) -> bytes:
+    """Reads a `.safetensors` file. Raises CheckpointError for another suffix, or if it is unreadable or too large."""
     if path.suffix != ".safetensors" and path.exists():
         raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")
     try:
@@ -26,11 +21,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]
             raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such checkpoint"))
         if path.stat().st_size > MOST_BYTES:
             raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 30} GiB, not one that gan-train wrote")
-        return decode_checksummed(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except ChecksummedFileError as error:
-        raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
 
 
 def check_layout(
