@@ -72,7 +72,7 @@ def _prepare_evaluation(run: Run, stop: StopSignals) -> float:
 
     Logs a note if the final evaluation will not fit into the budget.
     """
-    budget = run.budget
+    budget = run.config.budget
     if budget is None:
         return 0.0
     try:
@@ -94,7 +94,7 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
     config, state, counters = run.config, run.state, run.state.counters
     objective, batches = _reseeded(run)
     timer = RunTimer(state)
-    budget = None if run.budget is None else Budget(config, state, timer, evaluation_seconds)
+    budget = None if run.config.budget is None else Budget(config, state, timer, evaluation_seconds)
     stopping_finding: Finding | None = None  # only with health.on_collapse=stop
     output: GeneratorStepOutput | None = None
     counters_at_last_save: Counters | None = None
@@ -299,7 +299,7 @@ def _save_during_run(run: Run, timer: RunTimer) -> Counters | None:
 def _save_at_stop(run: Run, counters_at_last_save: Counters | None, step_done: bool, finished: bool) -> None:
     """Saves the last checkpoint, unless nothing changed since, and removes the list of due work if all is done."""
     # with a budget it is saved again, so that a resumed run knows the time spent since the last checkpoint
-    if counters_at_last_save != run.state.counters or (run.budget is not None and not finished):
+    if counters_at_last_save != run.state.counters or (run.config.budget is not None and not finished):
         run.save_checkpoint(metrics_to_keep(run) if step_done else discriminator_metrics(run))
     # a finished run keeps its list until `run_training` has recorded the end
     if run.due is None and not finished:

@@ -60,7 +60,7 @@ def roll_back(run: Run, finding: Finding) -> bool:
     run.save_checkpoint(saved.metrics)  # again, with the new number of retries, so that a resumed run knows it
     run.log.truncate(step)
     run.log.event(step, finding.name, finding.text)
-    if run.budget is not None and state.counters.total_steps is not None:
+    if run.config.budget is not None and state.counters.total_steps is not None:
         run.log.planned_end(step, state.counters.total_steps, state.seconds)
     run.restart_health()
     run.log.info(f"health: {finding.text}")

@@ -69,16 +69,6 @@ class Run:
         self.restart_health()
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes that can be requested. Empty if the run is unconditional."""
-        return self.config.classes
-
-    @property
-    def budget(self) -> str | None:
-        """The time that the run may take, such as `20m`. None if it has a number of steps instead."""
-        return self.config.budget
-
-    @property
     def modes(self) -> Modes | None:
         """The modes of the data (centres of clusters), None if they are not known."""
         return known_modes(self.config.dataset)
@@ -98,7 +88,7 @@ class Run:
 
     def generate(self, seeds: range, batch_size: int, most_classes: int | None = None) -> Tensor:
         """Generates a sample for each seed, of each class about equally often, or of the first `most_classes`."""
-        conditions = evenly(self.classes, seeds, most_classes)
+        conditions = evenly(self.config.classes, seeds, most_classes)
         return torch.cat(list(generate(self.state.sampler, self.objective.latent, seeds, batch_size, None, conditions)))
 
     def restart_health(self) -> None:

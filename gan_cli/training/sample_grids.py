@@ -35,7 +35,7 @@ def save_samples(run: Run) -> None:
     A conditional run has a row for each class. Raises DivergedError if a sample has a NaN or infinite value.
     """
     modes = run.modes
-    rows = all_classes_requested(run.classes, MAX_CLASSES_SHOWN)
+    rows = all_classes_requested(run.config.classes, MAX_CLASSES_SHOWN)
     seeds = range(SAMPLES_PER_CLASS * len(rows) if rows and _has_images(run) else _count_shown(run))
     samples = run.generate(seeds, IMAGES_SHOWN, MAX_CLASSES_SHOWN)
     require_finite(run.state, {"a sample": samples})
