@@ -10,6 +10,7 @@ to change. No function raises SystemExit.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import signal
@@ -71,9 +72,10 @@ def train(config: Sequence[str] | Mapping[str, Any] | Config = ()) -> Path:
         print_used_files("train")
     if resolved.config.dry_run:
         raise UsageError("dry_run=true: trains nothing, it is for gan-train, which prints a summary; leave it out")
-    from gan_cli.launch.start_run import Request, launch
+    from gan_cli.launch.start_run import launch
 
-    ended = launch(Request(*resolved, command="" if typed is None else shlex.join(["gan-train", *typed])))
+    command = "" if typed is None else shlex.join(["gan-train", *typed])
+    ended = launch(dataclasses.replace(resolved, command=command))
     if ended.code == STOPPED_BY_USER:
         raise KeyboardInterrupt
     assert ended.folder is not None

@@ -6,13 +6,14 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import validate
-from gan_cli.config.recipes import AUTO, NO_RECIPE, NONE, USED_KEY, RecipeChoice
+from gan_cli.config.recipes import AUTO, NONE, USED_KEY, RecipeChoice
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, one_line
+from gan_cli.launch.request import Request
 
 if TYPE_CHECKING:
     from gan_cli.config.commands import EvalConfig
@@ -20,27 +21,10 @@ if TYPE_CHECKING:
 UNQUOTED = re.compile(r"[\w./+-]+")  # values that need no quotes in Hydra's grammar
 
 
-class ResolvedConfig(NamedTuple):
-    """A config and a description of where its values come from.
-
-    `named` lists the dotted keys that the user set. `implied` maps dotted keys to the values that other options of the
-    user set. `from_recipe` lists the keys of `implied` that the recipe (a set of values that suits the data) set.
-    `recipe` holds the name of the recipe and the reason for choosing it. `overrides` are command-line words from which
-    Hydra composes this config; None if they are not known.
-    """
-
-    config: Config
-    named: tuple[str, ...]
-    implied: dict[str, Any]
-    recipe: RecipeChoice = NO_RECIPE
-    overrides: tuple[str, ...] | None = ()
-    from_recipe: tuple[str, ...] = ()
-
-
-def read_overrides(overrides: Sequence[str]) -> ResolvedConfig:
+def read_overrides(overrides: Sequence[str]) -> Request:
     """Composes and checks the config of a `gan-train` command line, without reading the training data.
 
-    Returns the config and a description of where its values come from. If the overrides resume a run, the config is
+    Returns the config, and where its values come from. If the overrides resume a run, the config is
     composed from the overrides of that run too. Raises UsageError if a key or value is wrong.
     """
     from gan_cli.config.compose import compose_command
@@ -52,17 +36,17 @@ def read_overrides(overrides: Sequence[str]) -> ResolvedConfig:
         named = tuple(key for key in composed.named if key not in resumed.added)
         parsed = train_config.parse_unvalidated(composed.data)
         train_config.refuse_sweep_keys(parsed)
-        return ResolvedConfig(parsed, named, {}, NO_RECIPE, tuple(resumed.overrides))
+        return Request(parsed, named, overrides=tuple(resumed.overrides))
     composed = compose_command("train", overrides)
     parsed = train_config.parse_unvalidated(composed.data)
     train_config.refuse_sweep_keys(parsed)
     if parsed.init_from is None:  # with init_from, the architecture is only known once that checkpoint is read
         validate(parsed)
     origin = (composed.named, composed.implied, composed.recipe, tuple(overrides), composed.from_recipe)
-    return ResolvedConfig(parsed, *origin)
+    return Request(parsed, *origin)
 
 
-def resolve_config(config: Config) -> ResolvedConfig:
+def resolve_config(config: Config) -> Request:
     """Returns the config together with overrides from which Hydra composes the same config.
 
     The overrides are only computed if `resume` is auto or `replay` is set, because nothing else needs them. Otherwise
@@ -72,7 +56,7 @@ def resolve_config(config: Config) -> ResolvedConfig:
 
     typed = config_to_overrides(config, config.recipe_used) if config.resume == "auto" or config.replay else None
     overrides = None if typed is None else tuple(map(quote_literals, typed))
-    return ResolvedConfig(config, (), {}, RecipeChoice(config.recipe_used, ""), overrides)
+    return Request(config, recipe=RecipeChoice(config.recipe_used, ""), overrides=overrides)
 
 
 def parse_overrides(config: Any) -> list[str]:

@@ -134,6 +134,14 @@ def test_every_extra_is_named() -> None:
     assert [extra for extra in extras if f"`{extra}`" not in TEXTS[README]] == []
 
 
+def test_every_dependency_is_explained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {name: packages for name, packages in project["optional-dependencies"].items() if name != "dev"}
+    needed = [re.match(r"[\w-]+", line) for lines in (project["dependencies"], *extras.values()) for line in lines]
+    table = TEXTS[INDEX.parent / "libraries.md"].partition("## Dependencies")[2]
+    assert [name[0] for name in needed if name and name[0] not in table] == []
+
+
 def test_every_exit_code_is_named() -> None:
     for code in (0, 1, 2, 3, 4, 5):
         assert re.search(rf"^\| {code} \|", TEXTS[INDEX.parent / "run-folder.md"], re.M)
@@ -142,7 +150,7 @@ def test_every_exit_code_is_named() -> None:
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_files_of_the_repository_that_the_text_names_exist(path: Path) -> None:
     folders = "gan_cli|tests|benchmarks|examples|docs"
-    if path.name in ("design.md", "decisions.md"):  # these name files of the package without its name
+    if path.name in ("design.md", "decisions.md", "libraries.md"):  # these name files of the package without its name
         folders += "|" + "|".join(folder.name for folder in (ROOT / "gan_cli").iterdir() if folder.is_dir())
     named = re.findall(rf"(?<![\w./-])((?:{folders})/[\w./-]*\w)", TEXTS[path])
     assert [name for name in named if not ((ROOT / name).exists() or (ROOT / "gan_cli" / name).exists())] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import io
 import os
@@ -175,9 +176,9 @@ def _train(overrides: list[str], command: str, folder: Path | None) -> int:
     _refuse_processes()
     print_used_files("train")
     with exit_on_interrupt():
-        from gan_cli.launch.start_run import Request, launch
+        from gan_cli.launch.start_run import launch
 
-    return launch(Request(*read, command=command, folder=folder)).code
+    return launch(dataclasses.replace(read, command=command, folder=folder)).code
 
 
 def _refuse_processes() -> None:

@@ -6,7 +6,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.image_files import formats, own_outputs
@@ -21,13 +21,7 @@ from gan_cli.image_files.zip_reader import open_zip
 def open_reader(path: str) -> Iterator[Reader]:
     """Yields the reader of a folder, zip, tar or single file. Raises UsageError if `path` is none of these."""
     expanded = os.path.expanduser(path)
-    shown = one_line(expanded)
-    try:
-        mode = os.stat(expanded).st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise UsageError(f"dataset.path={shown}: not found, {EXPECTED}") from None
-    except OSError as error:
-        raise UsageError(f"dataset.path={shown}: cannot be read ({error.strerror})") from None
+    shown, mode = one_line(expanded), existing_mode(path)
     if stat.S_ISDIR(mode):
         if own_outputs.output_kind_at(expanded) == own_outputs.RUN:
             raise UsageError(
@@ -40,6 +34,17 @@ def open_reader(path: str) -> Iterator[Reader]:
             yield reader
     else:
         raise UsageError(f"dataset.path={shown}: neither a folder nor a file, {EXPECTED}")
+
+
+def existing_mode(path: str) -> int:
+    """Returns the mode of a file or folder. Raises UsageError if it does not exist or cannot be read."""
+    expanded = os.path.expanduser(path)
+    try:
+        return os.stat(expanded).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise UsageError(f"dataset.path={one_line(expanded)}: not found, {EXPECTED}") from None
+    except OSError as error:
+        raise UsageError(f"dataset.path={one_line(expanded)}: cannot be read ({error.strerror})") from None
 
 
 def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
@@ -55,15 +60,10 @@ def _opened_file(path: str, shown: str) -> AbstractContextManager[Reader]:
     if name.endswith((".zip", ".npz")) or start.startswith(formats.ZIP_MAGIC):
         return open_zip(path, shown)
     if name.endswith(READ_SUFFIXES) or formats.is_image(start) or start.startswith(formats.NPY_MAGIC):
-        return _opened_alone(path, shown)
+        return nullcontext(FolderReader(path, shown, alone=True))
     if name.endswith(formats.TARS) or formats.is_tar(start):
         return open_tar(path, shown)
     if zipfile.is_zipfile(path):  # a self-extracting zip begins with a program
         return open_zip(path, shown)
     advice = formats.DICOM if formats.is_dicom(start) else formats.conversion_advice(name)
     raise UsageError(f"dataset.path={shown}: {advice or f'neither a folder, a zip, a tar nor a picture, {EXPECTED}'}")
-
-
-@contextmanager
-def _opened_alone(path: str, shown: str) -> Iterator[Reader]:
-    yield FolderReader(path, shown, alone=True)

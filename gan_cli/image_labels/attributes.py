@@ -42,6 +42,11 @@ class Attributes(NamedTuple):
     summary: str
     remarks: tuple[str, ...] = ()
 
+    @property
+    def of_images(self) -> list[int] | list[tuple[int, ...]]:
+        """The class number of each image, or a tuple of class numbers if there are several attributes."""
+        return list(zip(*self.labels, strict=True)) if len(self.labels) > 1 else self.labels[0]
+
 
 class _Column(NamedTuple):
     """An attribute. `counts` gives the number of images of each value, in the order of the classes.

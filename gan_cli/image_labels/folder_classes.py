@@ -68,10 +68,8 @@ def _labelled(path: str, how: LabelOptions, reader: Reader, split: str) -> Layou
             layout = layout._replace(labels=None, classes=(), remarks=())
         return layout._replace(remarks=(*layout.remarks, *found.remarks), inside=found.inside)
     summary = attributes.summary + (f", not its {len(layout.classes)} sub-folders" if layout.classes else "")
-    several = list(zip(*attributes.labels, strict=True))
-    labels = several if len(attributes.labels) > 1 else attributes.labels[0]
     return layout._replace(
-        labels=labels,
+        labels=attributes.of_images,
         classes=attributes.classes,
         summary=summary,
         remarks=(*attributes.remarks, *found.remarks),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from gan_cli.errors import GanCliError, UsageError, first_few, one_line
 from gan_cli.image_files.formats import stem_of
-from gan_cli.image_files.listing import EXPECTED, ListedFile, Listing, Reader
+from gan_cli.image_files.listing import ListedFile, Listing, Reader
 from gan_cli.image_files.natural_order import natural_key
-from gan_cli.image_files.open_reader import open_reader
+from gan_cli.image_files.open_reader import existing_mode, open_reader
 from gan_cli.image_files.path_lists import split_names
 from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.find_labels import LABEL_KEYWORDS, find_labels
@@ -62,7 +62,7 @@ def check_paths(path: Paths) -> None:
                     f"dataset.path={one_line(each)}: not found; several folders as one data set are"
                     f" dataset.path=[{one_line(','.join(names))}], and paths are not swept: use a command for each"
                 )
-        _check_exists(each)
+        existing_mode(each)
     real = [os.path.realpath(os.path.expanduser(each)) for each in paths]
     for number, one in enumerate(real):
         for other in real[:number] + real[number + 1 :]:
@@ -70,17 +70,6 @@ def check_paths(path: Paths) -> None:
                 raise UsageError(
                     f"dataset.path: {one_line(paths[number])} is named twice, or inside another: name it once"
                 )
-
-
-def _check_exists(path: str) -> None:
-    """Raises UsageError if a path does not exist or cannot be read."""
-    expanded = os.path.expanduser(path)
-    try:
-        os.stat(expanded)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise UsageError(f"dataset.path={one_line(expanded)}: not found, {EXPECTED}") from None
-    except OSError as error:
-        raise UsageError(f"dataset.path={one_line(expanded)}: cannot be read ({error.strerror})") from None
 
 
 class ImageReader:
@@ -158,13 +147,14 @@ class ImageReader:
         files = [file for layout in layouts.values() for file in layout.files]
         found = find_labels("", how, _NoTables(self.listing), files, ())
         layout = _united(layouts)
-        if found.attributes is None:
-            return layout._replace(remarks=(*layout.remarks, *found.remarks))
-        several = list(zip(*found.attributes.labels, strict=True))
-        labels = several if len(found.attributes.labels) > 1 else found.attributes.labels[0]
         attributes = found.attributes
+        if attributes is None:
+            return layout._replace(remarks=(*layout.remarks, *found.remarks))
         return layout._replace(
-            labels=labels, classes=attributes.classes, summary=attributes.summary, remarks=attributes.remarks
+            labels=attributes.of_images,
+            classes=attributes.classes,
+            summary=attributes.summary,
+            remarks=attributes.remarks,
         )
 
 

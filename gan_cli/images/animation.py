@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from typing import NamedTuple
 from PIL import Image, ImageChops
 
 from gan_cli.errors import StorageError, one_line
-from gan_cli.storage.symlinks import remove_symlink
+from gan_cli.storage.atomic_write import replacing
 
 MAX_FRAMES, MAX_FRAME_SIDE = 120, 768  # frames of the animation of a run's grids, and its largest side in pixels
 GRID_ANIMATION_FPS, LAST_FRAME_SECONDS = (
@@ -177,6 +176,5 @@ def save_progress_animation(grids: Sequence[Path], path: Path) -> None:
     """Writes an animated WebP of at most `MAX_FRAMES` of a run's grids. Writes nothing if there are no grids."""
     if not grids:
         return
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    write_animation(animation_of_grids(grids), remove_symlink(temporary))
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        write_animation(animation_of_grids(grids), temporary)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from gan_cli.data.datasets.points import Modes
 from gan_cli.images.animation import remove_opacity
-from gan_cli.storage.symlinks import remove_symlink
+from gan_cli.storage.atomic_write import replacing
 
 GAP = 2  # pixels between the images of a grid
 MAX_COLUMNS = 32
@@ -124,7 +123,6 @@ def draw_scatter(points: Tensor, modes: Modes) -> Image.Image:
 
 
 def save_png(image: Image.Image, path: Path) -> None:
-    """Writes a PNG under a temporary name and renames it, so that readers never see an incomplete file."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    image.save(remove_symlink(temporary), format="PNG", optimize=False)
-    os.replace(temporary, path)
+    """Writes a PNG, so that readers never see an incomplete file."""
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG", optimize=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from gan_cli.launch.autotune import resolve_precision, resolve_threads
 from gan_cli.launch.dry_run import preview
 from gan_cli.launch.find_same_run import find_equal_run
 from gan_cli.launch.fine_tune import adopt_networks, describe_base, find_base
+from gan_cli.launch.request import Request
 from gan_cli.launch.run_training import RunResult, close_record, data_notes, log_setup, run_training
 from gan_cli.launch.weight_transfer import (
     Transfer,
@@ -36,7 +36,7 @@ from gan_cli.models.build_networks import check_parameters
 from gan_cli.runs.log import RunLog, truncate_metrics
 from gan_cli.runs.pending_work import read_due
 from gan_cli.state import checkpoint
-from gan_cli.state.checkpoint import Checkpoint, Provenance
+from gan_cli.state.checkpoint import Provenance
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_folder import (
@@ -49,28 +49,6 @@ from gan_cli.storage.run_folder import (
 )
 from gan_cli.training.periodic_evaluation import reference_for
 from gan_cli.training.run import Run
-
-
-@dataclass(frozen=True)
-class Request:
-    """A training command.
-
-    `named` are the dotted keys that the user wrote. `implied` holds the keys and values that chosen options or the
-    recipe set, and `from_recipe` names those of these keys that the recipe set. `recipe` is the chosen recipe with the
-    reason for the choice. `overrides` are the command-line overrides, None if not known. `command` is the whole command
-    line. `folder` is the folder for the run; None creates a new dated folder. `base` is the checkpoint that `init_from`
-    names.
-    """
-
-    config: Config
-    named: tuple[str, ...] = ()
-    implied: dict[str, Any] = dataclasses.field(default_factory=dict)
-    recipe: recipes.RecipeChoice = recipes.NO_RECIPE
-    overrides: tuple[str, ...] | None = ()
-    from_recipe: tuple[str, ...] = ()
-    command: str = "gan-train"
-    folder: Path | None = None
-    base: Checkpoint | None = None
 
 
 def launch(request: Request) -> RunResult:
@@ -290,8 +268,7 @@ def _resume(request: Request, folder: Path) -> RunResult:
             run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference, due=due)
             run.replayed_total_steps = replay.read_replayed_ends(config, folder)
             if resumed.changed:  # saved at once, so that the changes are kept even if the run is stopped early
-                changed = dataclasses.replace(provenance, seconds=state.seconds, budget_start=state.budget_start)
-                checkpoint.save(state, config, folder / CHECKPOINTS, changed, saved.metrics)
+                run.save_checkpoint(saved.metrics)
             return run_training(run)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,24 +51,18 @@ class DCGANGenerator(nn.Module):
         base_height, base_width, levels = downsampling_levels(*padded_size(*self.sides))
         widths = channels_per_level(base_channels, levels)[::-1]
         self.base_shape = (widths[0], base_height, base_width)
-        self.project = init_layer(
-            nn.Linear(latent_dim + self.entry.added_features, widths[0] * base_height * base_width),
-            initialization=initialization,
-            normalization=normalization,
-        )
-        layers: list[nn.Module] = [
-            conditional_norm(build_normalization(normalization, widths[0], image=True), widths[0], conditions),
-            nn.ReLU(inplace=True),
-            *build_dropout(dropout),
-        ]
+        settings: Any = {"initialization": initialization, "normalization": normalization}
+
+        def normalize_and_activate(count: int) -> list[nn.Module]:
+            normalize = build_normalization(normalization, count, image=True)
+            return [conditional_norm(normalize, count, conditions), nn.ReLU(inplace=True), *build_dropout(dropout)]
+
+        inputs = latent_dim + self.entry.added_features
+        self.project = init_layer(nn.Linear(inputs, widths[0] * base_height * base_width), **settings)
+        layers = normalize_and_activate(widths[0])
         for wide, narrow in pairwise(widths):
             up = nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)
-            layers += [
-                init_layer(up, initialization=initialization, normalization=normalization),
-                conditional_norm(build_normalization(normalization, narrow, image=True), narrow, conditions),
-                nn.ReLU(inplace=True),
-                *build_dropout(dropout),
-            ]
+            layers += [init_layer(up, **settings), *normalize_and_activate(narrow)]
         last = nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
         layers += [init_layer(last, initialization=initialization), nn.Tanh()]
         self.layers = ConditionalSequential(*layers)
@@ -102,28 +97,19 @@ class DCGANDiscriminator(Discriminator):
         self.inner_sides = padded_size(*sides)
         base_height, base_width, levels = downsampling_levels(*self.inner_sides)
         widths = channels_per_level(base_channels, levels)
+        settings: Any = {"initialization": initialization, "normalization": normalization}
         first = nn.Conv2d(channels + self.entry.added_features, widths[0], 4, stride=2, padding=1)
-        layers: list[nn.Module] = [
-            init_layer(first, initialization=initialization, normalization=normalization),
-            nn.LeakyReLU(0.2, inplace=True),
-            *build_dropout(dropout),
-        ]
+        layers = [init_layer(first, **settings), nn.LeakyReLU(0.2, inplace=True), *build_dropout(dropout)]
         for narrow, wide in pairwise(widths):
-            down = nn.Conv2d(narrow, wide, 4, stride=2, padding=1)
             layers += [
-                init_layer(down, initialization=initialization, normalization=normalization),
+                init_layer(nn.Conv2d(narrow, wide, 4, stride=2, padding=1), **settings),
                 build_normalization(normalization, wide, image=True),
                 nn.LeakyReLU(0.2, inplace=True),
                 *build_dropout(dropout),
             ]
         self.layers = nn.Sequential(*layers)
-        self.add_head(
-            widths[-1] * base_height * base_width,
-            minibatch=minibatch,
-            initialization=initialization,
-            normalization=normalization,
-            conditions=conditions,
-        )
+        features = widths[-1] * base_height * base_width
+        self.add_head(features, minibatch=minibatch, conditions=conditions, **settings)
 
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
         return flatten_maps(self.layers(self.entry(center_pad(sample, self.inner_sides), condition)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -86,13 +87,8 @@ class MLPDiscriminator(Discriminator):
         self.entry = concat_condition(conditions, ("concat",))
         inputs = math.prod(sample_shape) + self.entry.added_features
         self.hidden = _hidden_layers(inputs, width, depth, nn.LeakyReLU(0.2), normalization, initialization, dropout)
-        self.add_head(
-            width,
-            minibatch=minibatch,
-            initialization=initialization,
-            normalization=normalization,
-            conditions=conditions,
-        )
+        settings: Any = {"initialization": initialization, "normalization": normalization}
+        self.add_head(width, minibatch=minibatch, conditions=conditions, **settings)
 
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
         return self.hidden(self.entry(sample.flatten(1), condition))

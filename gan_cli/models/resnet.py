@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -142,18 +143,15 @@ class ResNetGenerator(nn.Module):
         base_height, base_width, levels = downsampling_levels(*padded_size(*self.sides))
         widths = channels_per_level(base_channels, levels, max_multiplier)[::-1]
         widths = [widths[0], *widths]  # the coarsest map has the width of the first block's output
-        attention_settings = {"initialization": initialization, "normalization": normalization}
+        settings: Any = {"initialization": initialization, "normalization": normalization}
         self.base_shape = (widths[0], base_height, base_width)
-        self.project = init_layer(
-            nn.Linear(latent_dim + self.entry.added_features, widths[0] * base_height * base_width),
-            initialization=initialization,
-            normalization=normalization,
-        )
-        layers: list[nn.Module] = [SelfAttention(widths[0], **attention_settings)] if attention == base_height else []
+        inputs = latent_dim + self.entry.added_features
+        self.project = init_layer(nn.Linear(inputs, widths[0] * base_height * base_width), **settings)
+        layers: list[nn.Module] = [SelfAttention(widths[0], **settings)] if attention == base_height else []
         for level, (wide, narrow) in enumerate(pairwise(widths), start=1):
-            layers.append(_Block(wide, narrow, 2, normalization, initialization, conditions=conditions))
+            layers.append(_Block(wide, narrow, 2, **settings, conditions=conditions))
             if attention == base_height << level:
-                layers.append(SelfAttention(narrow, **attention_settings))
+                layers.append(SelfAttention(narrow, **settings))
         last = init_layer(nn.Conv2d(widths[-1], channels, 3, padding=1), initialization=initialization)
         normalize = conditional_norm(build_normalization(normalization, widths[-1], image=True), widths[-1], conditions)
         self.layers = ConditionalSequential(*layers, normalize, nn.ReLU(), last, nn.Tanh())
@@ -193,22 +191,16 @@ class ResNetDiscriminator(Discriminator):
             channels + self.entry.added_features,
             *channels_per_level(base_channels, max(levels - 1, 1), max_multiplier),
         ]
-        attention_settings = {"initialization": initialization, "normalization": normalization}
+        settings: Any = {"initialization": initialization, "normalization": normalization}
         self.mean_pooling = pooling == "mean"
         layers: list[nn.Module] = []
         for level, (narrow, wide) in enumerate(pairwise(widths), start=1):
-            layers.append(_Block(narrow, wide, 0.5, normalization, initialization, first=level == 1))
+            layers.append(_Block(narrow, wide, 0.5, **settings, first=level == 1))
             if attention == self.inner_sides[0] >> level:
-                layers.append(SelfAttention(wide, **attention_settings))
-        layers += [_Block(widths[-1], widths[-1], 1, normalization, initialization) for _ in range(2)]
+                layers.append(SelfAttention(wide, **settings))
+        layers += [_Block(widths[-1], widths[-1], 1, **settings) for _ in range(2)]
         self.layers = nn.Sequential(*layers, nn.ReLU())
-        self.add_head(
-            widths[-1],
-            minibatch=minibatch,
-            initialization=initialization,
-            normalization=normalization,
-            conditions=conditions,
-        )
+        self.add_head(widths[-1], minibatch=minibatch, conditions=conditions, **settings)
 
     def features(self, sample: Tensor, condition: Tensor | None) -> Tensor:
         maps = self.layers(self.entry(center_pad(sample, self.inner_sides), condition))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gan_cli import __version__
 from gan_cli.errors import StorageError
 from gan_cli.reports import safe_values
-from gan_cli.storage.symlinks import remove_symlink
+from gan_cli.storage.atomic_write import replacing
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -107,12 +106,9 @@ def is_ours(path: Path) -> bool:
 
 def write_page(page: bytes, path: Path) -> Path:
     """Writes the page atomically and returns its path. Raises StorageError if it cannot be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # several processes may write the same page
     try:
-        remove_symlink(temporary).write_bytes(page)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(page)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
     return path

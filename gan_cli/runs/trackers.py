@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
+from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.symlinks import refuse_symlink, remove_symlink
 
 TENSORBOARD, WANDB, MLFLOW, CSV = "tensorboard", "wandb", "mlflow", "csv"  # the first three also name folders in a run
@@ -156,12 +157,10 @@ class CsvTable:
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         """Writes the whole table to the file. A row without a value for a metric has an empty cell in its column."""
-        temporary = remove_symlink(self._path.with_name(f".{CSV_FILE}.tmp"))
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
+        with replacing(self._path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, self._names, restval="")
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(temporary, self._path)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         row = {name: repr(value) for name, value in {"step": step, **values}.items()}

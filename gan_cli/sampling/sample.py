@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,9 +32,9 @@ from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.sampling import interpolation
 from gan_cli.sampling import load_generator as loading
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
+from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
 from gan_cli.storage.run_folder import write_json
-from gan_cli.storage.symlinks import remove_symlink
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
 ANIMATION = "an animation, of format=interpolate, walk or progress"
@@ -84,7 +82,7 @@ def sample(config: SampleConfig) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         target = named or unused_path(folder, stem, suffix, [".json"])
-        with _renamed_when_complete(target) as part:
+        with replacing(target) as part:
             if animation is not None:
                 write_animation(animation, part)
             else:
@@ -156,18 +154,6 @@ def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
             raise UsageError(f"seeds={config.seeds}: expected at most {MAX_SEEDS:,} seeds")
         seeds += span
     return seeds
-
-
-@contextlib.contextmanager
-def _renamed_when_complete(target: Path) -> Iterator[Path]:
-    """Yields a hidden path to write to. At the end renames it to `target`; after an exception deletes it."""
-    part = remove_symlink(target.with_name(f".{target.stem}.part{target.suffix}"))
-    try:
-        yield part
-        part.rename(target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
-        raise
 
 
 def _write(

@@ -24,10 +24,10 @@ from gan_cli.config.validation import parse
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
 from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_file
 from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, TrainState, expected_layout, state_tensors
+from gan_cli.storage.atomic_write import replacing, temporary_path
 from gan_cli.storage.checksummed_file import encode_checksummed
 from gan_cli.storage.locate import OUTPUT, find_checkpoint
 from gan_cli.storage.run_folder import BEST, LAST
-from gan_cli.storage.symlinks import remove_symlink
 
 FORMAT = 1
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of a D update
@@ -121,22 +121,16 @@ def _content(state: TrainState, config: Config, provenance: Provenance, metrics:
 
 def _write(target: Path, content: bytearray) -> None:
     """Writes a temporary file, syncs it to the disk and renames it to `target`."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        with open(remove_symlink(temporary), "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except OSError:
-        _remove(temporary)
-        raise
+    with replacing(target) as temporary, open(temporary, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
     _sync_folder(target.parent)
 
 
 def _point_last(folder: Path, target: Path, content: bytearray) -> None:
     """Makes `last.safetensors` a hard link to `target`, or a copy where the file system has no hard links."""
-    temporary = folder / f".{LAST}.tmp"
+    temporary = temporary_path(folder / LAST)
     _remove(temporary)
     try:
         os.link(target, temporary)

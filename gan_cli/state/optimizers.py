@@ -20,45 +20,27 @@ SLOTS = {
     "sgd": ("momentum_buffer",),
 }
 
-
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
 LATE_START = 0.3  # share of a run for which `late_linear` keeps the rate constant
 FUSED_ON = ("cpu", "cuda")  # devices on which one kernel updates all parameters
+FUSED = ("adam", "adamw")  # RMSProp has no fused form; that of SGD needs a momentum buffer at its first step
 
 
-def _build_adam(parameters: list[nn.Parameter], *, beta1: float, beta2: float, **settings: Any) -> Optimizer:
-    return torch.optim.Adam(parameters, betas=(beta1, beta2), fused=_fused(parameters), **settings)
-
-
-def _build_adamw(parameters: list[nn.Parameter], *, beta1: float, beta2: float, **settings: Any) -> Optimizer:
-    return torch.optim.AdamW(parameters, betas=(beta1, beta2), fused=_fused(parameters), **settings)
-
-
-def _build_rmsprop(parameters: list[nn.Parameter], **settings: Any) -> Optimizer:
-    return torch.optim.RMSprop(parameters, foreach=True, **settings)  # has no fused form
-
-
-def _build_sgd(parameters: list[nn.Parameter], **settings: Any) -> Optimizer:
-    return torch.optim.SGD(
-        parameters, foreach=True, **settings
-    )  # its fused form needs a momentum buffer at its first step
-
-
-def _fused(parameters: list[nn.Parameter]) -> bool:
-    return all(parameter.device.type in FUSED_ON for parameter in parameters)
-
-
-BUILDERS: dict[str, Callable[..., Optimizer]] = {
-    "adam": _build_adam,
-    "adamw": _build_adamw,
-    "rmsprop": _build_rmsprop,
-    "sgd": _build_sgd,
-}
-
-
-def build_optimizer(network: nn.Module, *, name: str, lr: float, **settings: float) -> Optimizer:
+def build_optimizer(network: nn.Module, *, name: str, lr: float, **settings: Any) -> Optimizer:
     """Builds Adam (arXiv:1412.6980), AdamW (arXiv:1711.05101), RMSProp or SGD over all parameters of the network."""
     avoid_dynamo_import()
-    return BUILDERS[name](list(network.parameters()), lr=lr, **settings)
+    parameters = list(network.parameters())
+    if name in FUSED:
+        settings["betas"] = settings.pop("beta1"), settings.pop("beta2")
+        settings["fused"] = all(parameter.device.type in FUSED_ON for parameter in parameters)
+    else:
+        settings["foreach"] = True
+    return OPTIMIZERS[name](parameters, lr=lr, **settings)
 
 
 def slots_of(*, name: str, **settings: float) -> tuple[str, ...]:

@@ -165,10 +165,7 @@ def load_network_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
 
 def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
     """Loads what `state_tensors` returned and `checkpoint.load` checked."""
-    state.generator.load_state_dict(under("generator", tensors))
-    state.discriminator.load_state_dict(under("discriminator", tensors))
-    if state.generator_ema is not None:
-        state.generator_ema.load_state_dict(under("generator_ema", tensors))
+    load_network_tensors(state, tensors)
     for name in state.penalty_state:
         penalty_tensors = under(f"memory.{name}", tensors)
         state.penalty_state[name] = {key: tensor.to(state.device, copy=True) for key, tensor in penalty_tensors.items()}

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from gan_cli.errors import StorageError, UsageError, one_line
+from gan_cli.storage.atomic_write import replacing
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locks import lock_file
-from gan_cli.storage.symlinks import open_without_symlink, refuse_symlink, remove_symlink
+from gan_cli.storage.symlinks import open_without_symlink, refuse_symlink
 
 RECORD, CHECKPOINTS, SAMPLES = "config.json", "checkpoints", "samples"
 METRICS, BUDGET, LOG, LOCK = "metrics.jsonl", "budget.jsonl", "train.log", ".lock"
@@ -105,7 +106,7 @@ def clear_leftovers(folder: Path) -> None:
     """
     for part in (folder, folder / CHECKPOINTS, folder / SAMPLES):
         for path in part.glob(".*"):
-            if path.name.endswith(".tmp") or path.name.startswith(".tmp"):  # our files, or those of safetensors
+            if path.name.endswith(".tmp") or path.name.startswith(".tmp"):  # also names of earlier versions
                 path.unlink(missing_ok=True)
 
 
@@ -141,9 +142,8 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file so that readers never see a part of it, even if several processes write it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    remove_symlink(temporary).write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_record(folder: Path) -> dict[str, Any]:

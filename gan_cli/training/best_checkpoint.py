@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,9 +77,7 @@ def _save(run: Run, name: str, value: float) -> None:
     """Saves the best checkpoint. If it cannot be written, logs a warning. Raises DivergedError for NaN or infinity."""
     state = run.state
     require_finite(state, state_tensors(state))
-    provenance = dataclasses.replace(
-        run.provenance, seconds=state.seconds, budget_start=state.budget_start, figure=name, value=value
-    )
+    provenance = run.current_provenance(figure=name, value=value)
     try:
         checkpoint.save_best(state, run.config, run.folder / CHECKPOINTS, provenance)
     except StorageError as error:

@@ -17,9 +17,7 @@ from gan_cli.errors import CollapsedError, DivergedError, StorageError
 from gan_cli.health.monitor import Finding, nonfinite_finding
 from gan_cli.runs.log import AFTER_STEP, read_metrics
 from gan_cli.runs.pending_work import Due, forget_due, keep_due
-from gan_cli.state import checkpoint
-from gan_cli.state.train_state import Counters, GeneratorStepOutput, require_finite, state_tensors
-from gan_cli.storage.run_folder import CHECKPOINTS
+from gan_cli.state.train_state import Counters, GeneratorStepOutput, require_finite
 from gan_cli.training.alternation import next_network
 from gan_cli.training.best_checkpoint import keep_best
 from gan_cli.training.budget import Budget, fits_in_budget
@@ -74,7 +72,7 @@ def _prepare_evaluation(run: Run, stop: StopSignals) -> float:
 
     Logs a note if the final evaluation will not fit into the budget.
     """
-    budget = run.budget
+    budget = run.config.budget
     if budget is None:
         return 0.0
     try:
@@ -96,7 +94,7 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
     config, state, counters = run.config, run.state, run.state.counters
     objective, batches = _reseeded(run)
     timer = RunTimer(state)
-    budget = None if run.budget is None else Budget(config, state, timer, evaluation_seconds)
+    budget = None if run.config.budget is None else Budget(config, state, timer, evaluation_seconds)
     stopping_finding: Finding | None = None  # only with health.on_collapse=stop
     output: GeneratorStepOutput | None = None
     counters_at_last_save: Counters | None = None
@@ -291,7 +289,7 @@ def _save_during_run(run: Run, timer: RunTimer) -> Counters | None:
         require_finite_samples(run)
     with timer.pause("checkpoint"):
         try:
-            _save(run, metrics_to_keep(run))
+            run.save_checkpoint(metrics_to_keep(run))
         except StorageError as error:
             run.log.info(f"warning: {error}; going on, the next checkpoint may succeed")
             return None
@@ -301,19 +299,8 @@ def _save_during_run(run: Run, timer: RunTimer) -> Counters | None:
 def _save_at_stop(run: Run, counters_at_last_save: Counters | None, step_done: bool, finished: bool) -> None:
     """Saves the last checkpoint, unless nothing changed since, and removes the list of due work if all is done."""
     # with a budget it is saved again, so that a resumed run knows the time spent since the last checkpoint
-    if counters_at_last_save != run.state.counters or (run.budget is not None and not finished):
-        _save(run, metrics_to_keep(run) if step_done else discriminator_metrics(run))
+    if counters_at_last_save != run.state.counters or (run.config.budget is not None and not finished):
+        run.save_checkpoint(metrics_to_keep(run) if step_done else discriminator_metrics(run))
     # a finished run keeps its list until `run_training` has recorded the end
     if run.due is None and not finished:
         forget_due(run.folder)
-
-
-def _save(run: Run, metrics: dict[str, float]) -> None:
-    """Saves a checkpoint, with `metrics` for a resumed run.
-
-    Raises DivergedError if the state has NaN or infinite values, StorageError if the file cannot be written.
-    """
-    state = run.state
-    require_finite(state, state_tensors(state))
-    provenance = dataclasses.replace(run.provenance, seconds=state.seconds, budget_start=state.budget_start)
-    checkpoint.save(state, run.config, run.folder / CHECKPOINTS, provenance, metrics)

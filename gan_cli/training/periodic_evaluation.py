@@ -90,7 +90,7 @@ def measured_on(run: Run) -> dict[str, Any]:
     shape = {"shape": list(dataset.samples.shape[1:]), "classes": len(dataset.classes)}
     if run.reference is not None:
         found["samples"] = run.reference.basis
-    if run.classes:
+    if run.config.classes:
         found["classes"] = {"data": dataset.fingerprint[:16], **shape}
     modes = run.modes
     if modes is not None:
@@ -174,16 +174,17 @@ def _classes_to_find(run: Run) -> _Classification | None:
     A point gets the class of the nearest real point, an image that of a classifier. Returns None if there are no
     classes, or if the classifier is not better than chance.
     """
-    if not run.classes:
+    if not run.config.classes:
         return None
-    conditions = evenly(run.classes, CLASS_SEEDS)
+    conditions = evenly(run.config.classes, CLASS_SEEDS)
     assert conditions is not None
     dataset = run.batches.dataset
     assert dataset.labels is not None
     if dataset.samples.ndim == 2:
-        reals, given = dataset.samples[:NEIGHBOURS], encode_condition(dataset.labels[:NEIGHBOURS], len(run.classes))
+        reals = dataset.samples[:NEIGHBOURS]
+        given = encode_condition(dataset.labels[:NEIGHBOURS], len(run.config.classes))
         return _Classification(CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
-    classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(run.classes))
+    classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(run.config.classes))
     if classifier is None:
         return None
     return _Classification(CLASS_SEEDS, conditions, classifier.logits)
@@ -195,7 +196,7 @@ def _class_accuracy(run: Run) -> dict[str, float]:
     if wanted is None:
         return {}
     assert wanted.conditions is not None
-    attributes = attributes_of(run.classes)
+    attributes = attributes_of(run.config.classes)
     return {"accuracy/class": classification_accuracy(_classified(run, wanted), wanted.conditions, attributes)}
 
 
@@ -214,7 +215,7 @@ def _stacks_to_find(run: Run) -> _Classification | None:
     def read(samples: Tensor) -> Tensor:
         return classifier.logits(samples.flatten(0, 1).unsqueeze(1)).argmax(1).view(-1, stacked)
 
-    return _Classification(seeds, evenly(run.classes, seeds), read)
+    return _Classification(seeds, evenly(run.config.classes, seeds), read)
 
 
 def _stacked_modes(run: Run) -> dict[str, float]:

@@ -57,13 +57,10 @@ def roll_back(run: Run, finding: Finding) -> bool:
     step = state.counters.step
     for line in checkpoint.set_aside(folder, saved):
         run.log.info(f"warning: {line}")
-    provenance = dataclasses.replace(run.provenance, seconds=state.seconds, budget_start=state.budget_start)
-    checkpoint.save(
-        state, run.config, folder, provenance, saved.metrics
-    )  # again, with the new number of retries, so that a resumed run knows it
+    run.save_checkpoint(saved.metrics)  # again, with the new number of retries, so that a resumed run knows it
     run.log.truncate(step)
     run.log.event(step, finding.name, finding.text)
-    if run.budget is not None and state.counters.total_steps is not None:
+    if run.config.budget is not None and state.counters.total_steps is not None:
         run.log.planned_end(step, state.counters.total_steps, state.seconds)
     run.restart_health()
     run.log.info(f"health: {finding.text}")

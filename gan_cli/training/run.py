@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.data.datasets.points import Modes, known_modes
+from gan_cli.data.labels import evenly
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.evaluation.reference import Reference
 from gan_cli.health.monitor import HealthMonitor
+from gan_cli.models.generate import generate
 from gan_cli.runs.log import Position, RunLog, read_metrics
 from gan_cli.runs.pending_work import Due
+from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Provenance
-from gan_cli.state.train_state import TrainState
+from gan_cli.state.train_state import TrainState, require_finite, state_tensors
+from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.training.objective import Objective, build_objective
 
 
@@ -61,19 +69,27 @@ class Run:
         self.restart_health()
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes that can be requested. Empty if the run is unconditional."""
-        return self.config.classes
-
-    @property
-    def budget(self) -> str | None:
-        """The time that the run may take, such as `20m`. None if it has a number of steps instead."""
-        return self.config.budget
-
-    @property
     def modes(self) -> Modes | None:
         """The modes of the data (centres of clusters), None if they are not known."""
         return known_modes(self.config.dataset)
+
+    def save_checkpoint(self, metrics: dict[str, float]) -> None:
+        """Saves a checkpoint, with `metrics` for a resumed run.
+
+        Raises DivergedError if the state has NaN or infinite values, StorageError if the file cannot be written.
+        """
+        require_finite(self.state, state_tensors(self.state))
+        checkpoint.save(self.state, self.config, self.folder / CHECKPOINTS, self.current_provenance(), metrics)
+
+    def current_provenance(self, **best: Any) -> Provenance:
+        """Returns what a checkpoint that is saved now records about its origin. `best` are fields of the best one."""
+        seconds, budget_start = self.state.seconds, self.state.budget_start
+        return dataclasses.replace(self.provenance, seconds=seconds, budget_start=budget_start, **best)
+
+    def generate(self, seeds: range, batch_size: int, most_classes: int | None = None) -> Tensor:
+        """Generates a sample for each seed, of each class about equally often, or of the first `most_classes`."""
+        conditions = evenly(self.config.classes, seeds, most_classes)
+        return torch.cat(list(generate(self.state.sampler, self.objective.latent, seeds, batch_size, None, conditions)))
 
     def restart_health(self) -> None:
         """Builds a health monitor with the findings in `metrics.jsonl`."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from gan_cli.data.dataset import to_uint8
-from gan_cli.data.labels import all_classes_requested, evenly
+from gan_cli.data.labels import all_classes_requested
 from gan_cli.images import animation, grid
-from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, generate
+from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
 from gan_cli.randomness import generator_for
 from gan_cli.state.train_state import require_finite
 from gan_cli.storage.run_folder import SAMPLES
@@ -35,11 +35,9 @@ def save_samples(run: Run) -> None:
     A conditional run has a row for each class. Raises DivergedError if a sample has a NaN or infinite value.
     """
     modes = run.modes
-    rows = all_classes_requested(run.classes, MAX_CLASSES_SHOWN)
+    rows = all_classes_requested(run.config.classes, MAX_CLASSES_SHOWN)
     seeds = range(SAMPLES_PER_CLASS * len(rows) if rows and _has_images(run) else _count_shown(run))
-    conditions = evenly(run.classes, seeds, MAX_CLASSES_SHOWN)
-    batches = generate(run.state.sampler, run.objective.latent, seeds, IMAGES_SHOWN, conditions=conditions)
-    samples = torch.cat(list(batches))
+    samples = run.generate(seeds, IMAGES_SHOWN, MAX_CLASSES_SHOWN)
     require_finite(run.state, {"a sample": samples})
     path = grid_path(run)
     lengths = [SAMPLES_PER_CLASS] * len(rows)
@@ -54,10 +52,7 @@ def grid_path(run: Run) -> Path:
 
 def require_finite_samples(run: Run) -> None:
     """Generates a few samples. Raises DivergedError if they have NaN or infinite values."""
-    seeds = range(CHECKED)
-    conditions = evenly(run.classes, seeds, MAX_CLASSES_SHOWN)
-    batches = generate(run.state.sampler, run.objective.latent, seeds, CHECKED, conditions=conditions)
-    require_finite(run.state, {"a sample": torch.cat(list(batches))})
+    require_finite(run.state, {"a sample": run.generate(range(CHECKED), CHECKED, MAX_CLASSES_SHOWN)})
 
 
 def _count_shown(run: Run) -> int:

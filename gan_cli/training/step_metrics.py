@@ -7,9 +7,7 @@ import sys
 import torch
 from torch import nn
 
-from gan_cli.data.labels import evenly
 from gan_cli.evaluation.metrics.mode_coverage import count_modes
-from gan_cli.models.generate import generate
 from gan_cli.state.train_state import GeneratorStepOutput
 from gan_cli.training.alternation import is_first_of_generator, next_network
 from gan_cli.training.health_metrics import auc, health_metrics
@@ -80,10 +78,7 @@ def mode_metrics(run: Run) -> dict[str, float]:
     modes = run.modes
     if modes is None or len(modes.centres) == 0:
         return {}
-    conditions = evenly(run.classes, MODE_SEEDS)
-    batches = generate(run.state.sampler, run.objective.latent, MODE_SEEDS, len(MODE_SEEDS), conditions=conditions)
-    samples = torch.cat(list(batches))
-    counted = count_modes(samples, modes.centres, modes.std)
+    counted = count_modes(run.generate(MODE_SEEDS, len(MODE_SEEDS)), modes.centres, modes.std)
     return {
         "modes/covered": counted.covered,
         "modes/possible": counted.possible,

@@ -82,6 +82,7 @@ def test_a_blur_leaves_no_alternation_and_no_darker_edge() -> None:
 
 
 def test_an_image_that_is_blurred_begins_without_a_pattern() -> None:
+    torch.manual_seed(0)
     settings = {"latent_dim": 5, "base_channels": 16, "normalization": "none"}
 
     def pattern(kind: str) -> float:

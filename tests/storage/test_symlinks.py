@@ -18,6 +18,7 @@ from gan_cli.reports.html_page import write_page
 from gan_cli.runs.log import RunLog, truncate_metrics
 from gan_cli.state.checkpoint import _write
 from gan_cli.storage import symlinks
+from gan_cli.storage.atomic_write import temporary_path
 from gan_cli.storage.run_folder import CHECKPOINTS, LAST, create_run_folder, write_text
 from gan_cli.storage.symlinks import SymlinkError, open_without_symlink
 from support.commands import error_line
@@ -113,7 +114,7 @@ def test_what_is_made_of_a_run_does_not_go_through_a_link(
         assert len(list((here / "elsewhere").iterdir())) == 2
 
 
-@pytest.mark.parametrize("name", ["step_00000001_seeds_0-0.json", ".step_00000001_seeds_0-0.part.npz"])
+@pytest.mark.parametrize("name", ["step_00000001_seeds_0-0.json", f".tmp-{os.getpid()}-step_00000001_seeds_0-0.npz"])
 def test_a_link_in_the_folder_of_samples(run: Path, victim: Path, name: str) -> None:
     """Where a file's name is taken by a link the next is used, and one that stands where a part is written goes."""
     (run / "generated").mkdir()
@@ -127,29 +128,25 @@ def test_a_link_in_the_folder_of_samples(run: Path, victim: Path, name: str) -> 
 
 
 PICTURE = Image.new("RGB", (8, 8))
-WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "config.json": (f".config.json.{os.getpid()}.tmp", lambda path: write_text(path, "{}")),
-    "metrics.jsonl": (f".metrics.jsonl.{os.getpid()}.tmp", lambda path: truncate_metrics(path.parent, 1)),
-    "report.html": (f".report.html.{os.getpid()}.tmp", lambda path: write_page(b"page", path)),
-    "found.json": (f".found.json.{os.getpid()}.tmp", lambda path: save_evaluation(EvaluationResult((), {}), path)),
-    "grid.png": (".grid.png.tmp", lambda path: save_png(PICTURE, path)),
-    "progress.webp": (
-        ".progress.tmp.webp",
-        lambda path: animation.save_progress_animation([path.with_name("frame.png")], path),
-    ),
-    "best.safetensors": (".best.safetensors.tmp", lambda path: _write(path, bytearray(b"weights"))),
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "config.json": lambda path: write_text(path, "{}"),
+    "metrics.jsonl": lambda path: truncate_metrics(path.parent, 1),
+    "report.html": lambda path: write_page(b"page", path),
+    "found.json": lambda path: save_evaluation(EvaluationResult((), {}), path),
+    "grid.png": lambda path: save_png(PICTURE, path),
+    "progress.webp": lambda path: animation.save_progress_animation([path.with_name("frame.png")], path),
+    "best.safetensors": lambda path: _write(path, bytearray(b"weights")),
 }
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_link_where_a_part_is_written_is_removed(name: str, tmp_path: Path) -> None:
-    temporary, write = WRITERS[name]
     for needed in ("frame.png", "metrics.jsonl"):
         PICTURE.save(tmp_path / needed, format="PNG")
     victim = tmp_path / "bashrc"
     victim.write_text(VICTIM)
-    (tmp_path / temporary).symlink_to(victim)
-    write(tmp_path / name)
+    temporary_path(tmp_path / name).symlink_to(victim)
+    WRITERS[name](tmp_path / name)
     assert victim.read_text() == VICTIM
     assert (tmp_path / name).is_file()
     assert not (tmp_path / name).is_symlink()

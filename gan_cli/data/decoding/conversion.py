@@ -255,13 +255,13 @@ def _in_colour(image: Image.Image, target: TargetFormat, *, scale: bool = True) 
     mode = MODES[target.channels]
     grey = image.mode in GREY_MODES
     recoloured = "colour" if grey and target.channels > 1 else "grey" if not grey and target.channels == 1 else None
-    converted, extent = _converted_profile(image, target), None
-    profile = converted is not None
+    profile, extent = foreign_profile(image, target), None
+    converted = None if profile is None else colour_profiles.to_srgb(image, profile)
     image = image if converted is None else converted
     if scale and target.range_of(EIGHT_BITS) != FULL:
         image = _plain(image)
         image, extent = _spread(image, target, 1 if image.mode in GREY_MODES else 3)
-    outcome = ImageOutcome(recoloured=recoloured, profile=profile)
+    outcome = ImageOutcome(recoloured=recoloured, profile=converted is not None)
     if not image.has_transparency_data:
         done = image if image.mode == mode else image.convert(mode)
         return _with_values(ConvertedImage((done,), outcome), extent, target)
@@ -276,11 +276,6 @@ def _in_colour(image: Image.Image, target: TargetFormat, *, scale: bool = True) 
         canvas.paste(image, mask=alpha)
         image, outcome = canvas.convert(mode), outcome._replace(flattened=True)
     return _with_values(ConvertedImage((image,), outcome), extent, target)
-
-
-def _converted_profile(image: Image.Image, target: TargetFormat) -> Image.Image | None:
-    profile = foreign_profile(image, target)
-    return None if profile is None else colour_profiles.to_srgb(image, profile)
 
 
 def foreign_profile(image: Image.Image, target: TargetFormat) -> bytes | None:

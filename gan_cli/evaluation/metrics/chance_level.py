@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.labels import Attribute
+from gan_cli.errors import count_noun
 
 MIN_GAIN = 0.02  # part of the way from chance level to 100 % that the accuracy must exceed, whatever the sample size
 SIGNIFICANCE_LEVEL = 0.05  # of the binomial test against chance
@@ -31,7 +32,7 @@ def assess_classifier(accuracy: float, labels: Tensor, attributes: Sequence[Attr
     text = f"classifier: accuracy {accuracy:.1%} on the tenth of the data that it was not trained on"
     if not is_at_chance(accuracy, tested, chance):
         return ClassifierAssessment(False, text)
-    count = "1 sample" if tested == 1 else f"{tested:,} samples"
+    count = count_noun(tested, "sample")
     return ClassifierAssessment(True, f"{text} ({count}), no better than guessing ({chance:.1%})")
 
 
