@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.errors import StorageError, UsageError, count_noun
-from gan_cli.storage.download import MOST_BYTES, DownloadError, download
+from gan_cli.storage.download import MOST_BYTES, DownloadError, download, download_from_drive
 
 T = TypeVar("T")
 BUFFER = 1 << 20
@@ -26,27 +26,28 @@ SLOW_BYTES = 1 << 29  # an archive larger than this takes a while to read
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """A published file of the data set `title`. `name` is the name of the file on every mirror.
+    """A published file. `name` is its name on every mirror, and `md5` its md5.
 
-    `md5` is the md5 of the file. `most_bytes` is the largest size that is downloaded. `makes` is the folder that
-    extracting the file gives; it is empty for a file that is read as it is.
+    `drive_id` is its id if it is on Google Drive. `most_bytes` is the largest size that is downloaded. `makes` is the
+    folder that extracting the file gives; it is empty for a file that is read as it is.
     """
 
-    title: str
     name: str
     md5: str
-    mirrors: tuple[str, ...]
+    mirrors: tuple[str, ...] = ()
+    drive_id: str = ""
     most_bytes: int = MOST_BYTES
     makes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TarArchive(PublishedFile):
-    """A published tar.gz. `folder` is the folder in the tar that holds the files.
+    """The published tar.gz of the data set `title`. `folder` is the folder in the tar that holds the files.
 
     `pickles` are as for `missing_data_error`.
     """
 
+    title: str
     folder: str
     pickles: tuple[str, ...] = ()
 
@@ -127,14 +128,17 @@ def download_missing(
     files that are missing. `pickles` are as for `missing_data_error`.
     """
     names = list(dict.fromkeys(file.name for file in files))
-    if not all(file.mirrors for file in files):
+    if not all(file.mirrors or file.drive_id for file in files):
         raise missing_data_error(title, root, "is not offered for download", names, folder, pickles)
     if not allowed:
         raise missing_data_error(title, root, "dataset.download=false", names, folder, pickles)
     print(f"{title}: downloading to {folder}", flush=True)
     for index, file in enumerate(files):
         try:
-            download(file.mirrors, file.name, file.md5, folder, most_bytes=file.most_bytes)
+            if file.drive_id:
+                download_from_drive(file.drive_id, file.name, file.md5, folder)
+            else:
+                download(file.mirrors, file.name, file.md5, folder, most_bytes=file.most_bytes)
         except DownloadError as error:
             why = f"cannot be downloaded ({error})"
             raise missing_data_error(title, root, why, names[index:], folder, pickles) from None

@@ -54,9 +54,8 @@ class TorchvisionSet:
 
 def _file(name: str, md5: str, prefix: str = "", makes: str = "", gigabytes: int = 1) -> PublishedFile:
     """Returns a published file at the address `prefix + name`; without a prefix it cannot be downloaded."""
-    return PublishedFile(
-        title="", name=name, md5=md5, mirrors=(prefix,) if prefix else (), makes=makes, most_bytes=gigabytes << 30
-    )
+    mirrors = (prefix,) if prefix else ()
+    return PublishedFile(name=name, md5=md5, mirrors=mirrors, makes=makes, most_bytes=gigabytes << 30)
 
 
 def _at(url: str, md5: str, makes: str = "", gigabytes: int = 1) -> PublishedFile:
