@@ -86,21 +86,25 @@ def damaged_file_error(shown: object, what: str) -> UsageError:
     return UsageError(f"{shown}: {what}; delete it and get it again")
 
 
+class MissingDataError(UsageError):
+    """The files of a data set are not there. `why` says why they were not downloaded."""
+
+    why: str
+
+
 def missing_data_error(
     title: str, root: str, why: str, names: Sequence[str], folder: Path, pickles: Sequence[str] = ()
-) -> UsageError:
-    """Returns the error for a data set that is missing in `dataset.root` and was not downloaded. `why` says why not.
+) -> MissingDataError:
+    """Returns the error for a data set that is missing in `dataset.root` and was not downloaded.
 
     `pickles` are files that others have of this data set, relative to the root. They are never read.
     """
-    why += pickle_note(root_folder(root), pickles)
-    return UsageError(f"dataset.root={root}: {title} is not there and {why}; put {' and '.join(names)} into {folder}")
-
-
-def pickle_note(root: Path, pickles: Sequence[str]) -> str:
-    """Returns a note about the first of these files that exists in `root`; an empty text if none does."""
-    found = next((name for name in pickles if (root / name).exists()), None)
-    return f" ({found} is a pickle, which may run any program and is not read)" if found else ""
+    pickle = next((name for name in pickles if (root_folder(root) / name).exists()), None)
+    why += f" ({pickle} is a pickle, which may run any program and is not read)" if pickle else ""
+    put = f"put {' and '.join(names)} into {folder}"
+    error = MissingDataError(f"dataset.root={root}: {title} is not there and {why}; {put}")
+    error.why = why
+    return error
 
 
 def source_text(title: str, split: str, count: int, origin: str) -> str:
