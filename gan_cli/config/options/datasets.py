@@ -137,11 +137,6 @@ class Stl10(FileOptions):
     split: Literal["train", "test", "unlabeled"] = Field("train", description="which part of the data")
 
 
-@section
-class CelebA(FileOptions):
-    split: Literal["train", "valid", "test", "all"] = Field("train", description="which part of the data")
-
-
 # --- a folder of images ------------------------------------------------------------------------------------------
 
 
@@ -285,7 +280,6 @@ DATASET_OPTIONS: dict[str, type] = {
     "cifar100": Cifar,
     "svhn": Svhn,
     "stl10": Stl10,
-    "celeba": CelebA,
     "folder": Folder,
     "shapes": Shapes,
     "ring": Ring,

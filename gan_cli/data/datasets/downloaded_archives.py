@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.errors import StorageError, UsageError, count_noun
-from gan_cli.storage.download import MOST_BYTES, DownloadError, download
+from gan_cli.storage.download import MOST_BYTES, DownloadError, download, download_from_drive
 
 T = TypeVar("T")
 BUFFER = 1 << 20
@@ -26,23 +26,30 @@ SLOW_BYTES = 1 << 29  # an archive larger than this takes a while to read
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """A published file of the data set `title`. `name` is the name of the file on every mirror.
+    """A published file. `name` is its name on every mirror, and `md5` its md5.
 
-    `md5` is the md5 of the file. `most_bytes` is the largest size that is downloaded.
+    `drive_id` is its id if it is on Google Drive. `most_bytes` is the largest size that is downloaded. `makes` is the
+    folder that extracting the file gives; it is empty for a file that is read as it is.
     """
 
-    title: str
     name: str
     md5: str
-    mirrors: tuple[str, ...]
+    mirrors: tuple[str, ...] = ()
+    drive_id: str = ""
     most_bytes: int = MOST_BYTES
+    makes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TarArchive(PublishedFile):
-    """A published tar.gz. `folder` is the folder in the tar that holds the files."""
+    """The published tar.gz of the data set `title`. `folder` is the folder in the tar that holds the files.
 
+    `pickles` are as for `missing_data_error`.
+    """
+
+    title: str
     folder: str
+    pickles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,25 @@ def damaged_file_error(shown: object, what: str) -> UsageError:
     return UsageError(f"{shown}: {what}; delete it and get it again")
 
 
-def missing_data_error(title: str, root: str, why: str, names: Sequence[str], folder: Path) -> UsageError:
-    """Returns the error for a data set that is missing in `dataset.root` and was not downloaded. `why` says why not."""
-    return UsageError(f"dataset.root={root}: {title} is not there and {why}; put {' and '.join(names)} into {folder}")
+class MissingDataError(UsageError):
+    """The files of a data set are not there. `why` says why they were not downloaded."""
+
+    why: str
+
+
+def missing_data_error(
+    title: str, root: str, why: str, names: Sequence[str], folder: Path, pickles: Sequence[str] = ()
+) -> MissingDataError:
+    """Returns the error for a data set that is missing in `dataset.root` and was not downloaded.
+
+    `pickles` are files that others have of this data set, relative to the root. They are never read.
+    """
+    pickle = next((name for name in pickles if (root_folder(root) / name).exists()), None)
+    why += f" ({pickle} is a pickle, which may run any program and is not read)" if pickle else ""
+    put = f"put {' and '.join(names)} into {folder}"
+    error = MissingDataError(f"dataset.root={root}: {title} is not there and {why}; {put}")
+    error.why = why
+    return error
 
 
 def source_text(title: str, split: str, count: int, origin: str) -> str:
@@ -94,20 +117,35 @@ def root_folder(root: str) -> Path:
     return Path(os.path.expanduser(root))
 
 
-def fetch(file: PublishedFile, *, root: str, allowed: bool) -> Path:
-    """Downloads `file` into `root` and returns the path.
+def download_missing(
+    title: str,
+    files: Sequence[PublishedFile],
+    folder: Path,
+    root: str,
+    *,
+    allowed: bool,
+    pickles: Sequence[str] = (),
+) -> None:
+    """Downloads `files` into `folder`.
 
     Raises UsageError if downloads are not `allowed` or fail. The message gives the reason and says where to put the
-    file.
+    files that are missing. `pickles` are as for `missing_data_error`.
     """
-    folder = root_folder(root)
+    names = list(dict.fromkeys(file.name for file in files))
+    if not all(file.mirrors or file.drive_id for file in files):
+        raise missing_data_error(title, root, "is not offered for download", names, folder, pickles)
     if not allowed:
-        raise missing_data_error(file.title, root, "dataset.download=false", [file.name], folder)
-    print(f"{file.title}: downloading to {folder}", flush=True)
-    try:
-        return download(file.mirrors, file.name, file.md5, folder, most_bytes=file.most_bytes)
-    except DownloadError as error:
-        raise missing_data_error(file.title, root, f"cannot be downloaded ({error})", [file.name], folder) from None
+        raise missing_data_error(title, root, "dataset.download=false", names, folder, pickles)
+    print(f"{title}: downloading to {folder}", flush=True)
+    for index, file in enumerate(files):
+        try:
+            if file.drive_id:
+                download_from_drive(file.drive_id, file.name, file.md5, folder)
+            else:
+                download(file.mirrors, file.name, file.md5, folder, most_bytes=file.most_bytes)
+        except DownloadError as error:
+            why = f"cannot be downloaded ({error})"
+            raise missing_data_error(title, root, why, names[index:], folder, pickles) from None
 
 
 def read_files(
@@ -123,7 +161,8 @@ def read_files(
             return {name: _read_file(folder / name, read) for name, read in readers.items()}, f"from {folder}"
     path, origin = root_folder(root) / archive.name, f"from {root_folder(root) / archive.name}"
     if not os.path.isfile(path):
-        path, origin = fetch(archive, root=root, allowed=allowed), "downloaded"
+        download_missing(archive.title, [archive], root_folder(root), root, allowed=allowed, pickles=archive.pickles)
+        origin = "downloaded"
     if os.path.getsize(path) > SLOW_BYTES:
         print(f"{archive.title}: reading {path}; once extracted it is read faster", flush=True)
     return _read_archive(path, archive.folder, readers), origin
@@ -164,12 +203,12 @@ def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Archi
     return found
 
 
-def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int]) -> Tensor:
-    """Crops and resizes `count` images to `size`, (height, width). Returns uint8 `[count, 3, H, W]`.
+def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
+    """Crops and resizes `count` images to `size`, (height, width). Returns uint8 `[count, channels, H, W]`.
 
-    The images are given in chunks, each uint8 `[n, 3, h, w]`. At most one chunk is in memory in addition to the result.
+    The images are given in chunks, each uint8 `[n, channels, h, w]`. Besides the result, only one chunk is in memory.
     """
-    samples, filled = allocate_images(count, size), 0
+    samples, filled = allocate_images(count, size, channels), 0
     for chunk in chunks:
         samples[filled : filled + len(chunk)] = crop_and_resize_batch(
             torch.from_numpy(np.ascontiguousarray(chunk)), size
@@ -178,13 +217,13 @@ def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int]) 
     return samples
 
 
-def allocate_images(count: int, size: tuple[int, int]) -> Tensor:
-    """Returns an uninitialized tensor uint8 `[count, 3, H, W]`. Raises UsageError if there is not enough memory."""
+def allocate_images(count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
+    """Returns an uninitialized tensor uint8 `[count, channels, H, W]`. Raises UsageError if memory is too small."""
     try:
-        return torch.empty(count, 3, *size, dtype=torch.uint8)
+        return torch.empty(count, channels, *size, dtype=torch.uint8)
     except RuntimeError:
         height, width = size
         raise UsageError(
             f"image_size=[{height},{width}]: {count_noun(count, 'image')} would be"
-            f" {count * 3 * height * width:,} bytes, more than there is memory for; use a smaller one"
+            f" {count * channels * height * width:,} bytes, more than there is memory for; use a smaller one"
         ) from None

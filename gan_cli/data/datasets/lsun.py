@@ -1,0 +1,112 @@
+"""LSUN: photographs of scenes, read from the published lmdb databases. torchvision would pickle their lists of keys."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from gan_cli.data.dataset import Dataset
+from gan_cli.data.datasets.downloaded_archives import damaged_file_error, missing_data_error, root_folder
+from gan_cli.data.datasets.published_images import PublishedImages
+from gan_cli.data.selection import Selection
+from gan_cli.errors import UsageError, did_you_mean, one_line
+from gan_cli.extras import require_extra
+from gan_cli.image_files.listing import BadImageError, ListedFile
+from gan_cli.image_labels.folder_classes import Layout
+
+SCENES = (
+    "bedroom", "bridge", "church_outdoor", "classroom", "conference_room", "dining_room", "kitchen", "living_room",
+    "restaurant", "tower",
+)  # fmt: skip
+SPLITS = {"train": "train", "test": "val"}
+
+
+def load_lsun(
+    *,
+    root: str,
+    download: bool,
+    split: str,
+    image_size: tuple[int, int],
+    selection: Selection,
+    cache: str = "none",
+) -> Dataset:
+    """Returns the selected images of a split of LSUN, whose classes are the scenes `selection.classes`.
+
+    Each scene is a database such as `bedroom_train_lmdb` in `root`. Without classes, all scenes in `root` are read.
+    Raises UsageError if a database is missing, is damaged or is no scene of LSUN.
+    """
+    require_extra("lsun", "dataset=lsun")
+    folder = root_folder(root)
+    names = {scene: f"{scene}_{SPLITS[split]}_lmdb" for scene in SCENES}
+    scenes = selection.classes or tuple(scene for scene in SCENES if (folder / names[scene]).is_dir())
+    for scene in scenes:
+        if scene not in names:
+            raise UsageError(
+                f"dataset.classes=[{','.join(scenes)}]: {one_line(scene, 50)!r} is no scene of LSUN, expected"
+                f" {', '.join(SCENES)}{did_you_mean(scene, SCENES)}"
+            )
+    missing = [names[scene] for scene in scenes or SCENES[:1] if not (folder / names[scene]).is_dir()]
+    if missing:
+        raise missing_data_error("LSUN", root, "is not downloaded by gan-cli", missing, folder)
+    paths = [str(folder / names[scene]) for scene in scenes]
+    with contextlib.ExitStack() as stack:
+        databases = [stack.enter_context(_opened(path)) for path in paths]
+        images = _LsunImages(scenes, databases, split, folder)
+        return images.load(images.layout, image_size, selection, cache, paths, "lsun", root)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    """Opens a database for reading. Writes no lock file, so that a read-only folder suffices."""
+    import lmdb
+
+    try:
+        with lmdb.open(path, readonly=True, lock=False, readahead=False, max_readers=1) as database:
+            yield database
+    except lmdb.Error as error:
+        raise damaged_file_error(path, f"is no lmdb database ({one_line(error, 100)})") from error
+
+
+class _Keys(Sequence[ListedFile]):
+    """The images of several scenes, which are millions: the entries of the list are built when they are needed."""
+
+    def __init__(self, scenes: Sequence[str], keys: Sequence[Sequence[bytes]]) -> None:
+        self._scenes, self._keys = scenes, keys
+        self._ends = list(itertools.accumulate(map(len, keys)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: Any) -> Any:
+        scene = bisect.bisect_right(self._ends, index)
+        key = self._keys[scene][index - self._ends[scene]]
+        return ListedFile((self._scenes[scene], key.decode("ascii", "replace")), (scene, key))
+
+
+class _LsunImages(PublishedImages):
+    """Reads the encoded images in databases, one for each scene."""
+
+    def __init__(self, scenes: Sequence[str], databases: Sequence[Any], split: str, folder: Path) -> None:
+        super().__init__("LSUN", split, folder)
+        self._scenes, self._databases = scenes, databases
+
+    def layout(self) -> Layout:
+        """Returns the list of the images and their scenes."""
+        keys = []
+        for database in self._databases:
+            with database.begin() as transaction:
+                keys.append(list(transaction.cursor().iternext(keys=True, values=False)))
+        labels = [scene for scene, found in enumerate(keys) for _ in found]
+        return Layout(_Keys(self._scenes, keys), labels, tuple(self._scenes), (), mixed=False)
+
+    def read_image(self, file: ListedFile) -> bytes:
+        scene, key = file.location
+        with self._databases[scene].begin() as transaction:
+            content = transaction.get(key)
+        if content is None:
+            raise BadImageError("gone")
+        return bytes(content)
