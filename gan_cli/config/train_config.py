@@ -108,10 +108,12 @@ class Config:
     optimizer: Annotated[Any, OneOf(OPTIMIZER_OPTIONS)] = Field(description="the update rule of the weights")
     device: Annotated[Any, OneOf(DEVICE_OPTIONS)] = Field(description="the device")
     training: TrainingOptions = Field(description="the training loop")
-    evaluation: EvaluationOptions = Field(
-        default_factory=lambda: EvaluationOptions(), description="evaluation during training"
+    evaluation: EvaluationOptions = Field(  # type: ignore[arg-type]
+        default_factory=EvaluationOptions, description="evaluation during training"
     )
-    health: HealthOptions = Field(default_factory=lambda: HealthOptions(), description="the health monitor of a run")
+    health: HealthOptions = Field(  # type: ignore[arg-type]
+        default_factory=HealthOptions, description="the health monitor of a run"
+    )
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
