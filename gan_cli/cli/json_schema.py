@@ -125,7 +125,7 @@ def _is_section(schema: Schema) -> bool:
 
 
 def _interpolated(schema: Schema) -> Schema:
-    about = {key: schema[key] for key in ("title", "description") if key in schema}
+    about: Schema = {key: schema[key] for key in ("title", "description") if key in schema}
     plain = {key: value for key, value in schema.items() if key not in about}
     return {**about, "anyOf": [*(plain["anyOf"] if plain.keys() == {"anyOf"} else [plain]), INTERPOLATION]}
 

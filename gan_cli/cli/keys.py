@@ -44,9 +44,11 @@ class Key(NamedTuple):
 
 def describe_keys(command: str) -> Iterator[Key]:
     """Yields each key of a command, once for each option that has it."""
-    defaults = default_values(command)
+    values = {"": default_values(command)}
     for dotted, option, field in walk(SCHEMAS[command]):
-        value = defaults.get(dotted, _option_values(option).get(dotted) if option else None)
+        if option not in values:
+            values[option] = _option_values(option)
+        value = values[""].get(dotted, values[option].get(dotted))
         default = "" if value in (None, []) else format_value(value)
         yield Key(dotted, option, _type_text(field.annotation), _range_text(field), default, field.description or "")
 

@@ -1,7 +1,5 @@
 """Declares the keys of every command except `gan-train`, and the function that runs each command. Imports no torch."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
@@ -13,7 +11,7 @@ from gan_cli.config.options.fields import Bool, Integer, Name, Number, OneOf, Se
 from gan_cli.config.train_config import Config
 
 # Formats that gan-export does not write; the text names an alternative.
-UNSUPPORTED_FORMATS = {
+UNSUPPORTED_FORMATS: dict[str, Any] = {
     "torchscript": "is not written; use format=pt2, which torch.export.load reads, or format=onnx",
     "coreml": "is not written; use format=onnx, which onnxruntime runs on Apple's devices too",
     "tflite": "is not written; use format=onnx, which onnxruntime runs on phones, or convert that by onnx2tf",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gan_cli.config import recipes, search_path, suggestions
+from gan_cli.config import composed_values, recipes, search_path, suggestions
 from gan_cli.config.commands import COMMAND_GROUPS, SCHEMAS, UNSUPPORTED_KEYS
-from gan_cli.config.composed_values import implied_values, interpolations, resolve, to_container
 from gan_cli.config.implied_choices import (
     BUNDLES,
     chosen_options,
@@ -43,20 +41,36 @@ HYDRA_KEYS = ("hydra.", "hydra/")
 
 @dataclass(frozen=True)
 class Composed:
-    """The result of composing a command line. `data` is the whole config.
+    """The result of composing the command line of `command`. `data` is the whole config.
 
-    `named` lists the dotted keys that the user wrote. `implied` maps each key that the user did not write, but that
-    chosen options changed, to its new value. `interpolations` maps a key such as `optimizer.lr` to the keys that take
-    their value from that key unless they are set, such as `optimizer.generator.lr`. `recipe` is the recipe that is
-    used, with the reason for it. `from_recipe` lists the keys of `implied` whose values the recipe set.
+    `named` lists the dotted keys that the user wrote. `interpolations` maps a key such as `optimizer.lr` to the keys
+    that take their value from that key unless they are set, such as `optimizer.generator.lr`. `recipe` is the recipe
+    that is used, with the reason for it. `whole` is what Hydra composed, `bare` is the data without the recipe, and
+    `dropped` lists keys that the recipe set and that were reset.
     """
 
+    command: str
     data: dict[str, Any]
     named: tuple[str, ...]
-    implied: dict[str, Any]
+    whole: DictConfig
     interpolations: dict[str, list[str]]
     recipe: recipes.RecipeChoice = recipes.NO_RECIPE
-    from_recipe: tuple[str, ...] = ()
+    bare: Mapping[str, Any] = field(default_factory=dict)
+    dropped: Sequence[str] = ()
+
+    @cached_property
+    def implied(self) -> dict[str, Any]:
+        """The keys that the user did not write but that chosen options changed, each with its new value."""
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            default = _default(self.command, tuple(user_config_folders()))[1]
+        found = composed_values.implied_values(default, self.whole, (*self.named, recipes.GROUP))
+        return {key: value for key, value in found.items() if key not in self.dropped}
+
+    @cached_property
+    def from_recipe(self) -> tuple[str, ...]:
+        """The keys of `implied` whose values the recipe set."""
+        before, after = dict(flatten(self.bare)), dict(flatten(self.data))
+        return tuple(key for key in self.implied if self.bare and before.get(key, before) != after[key])
 
 
 def groups(command: str = "train") -> dict[str, list[str]]:
@@ -88,7 +102,7 @@ def compose_command(command: str, arguments: Sequence[str], recipe: str | None =
 def compose_default(command: str) -> dict[str, Any]:
     """Returns the config of a command without any override."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return resolve(_default(command, tuple(user_config_folders()))[1])
+        return composed_values.resolve(_default(command, tuple(user_config_folders()))[1])
 
 
 def compose_overrides(command: str, overrides: Sequence[Override], recipe: str | None = None) -> Composed:
@@ -126,12 +140,7 @@ def _compose_with_recipe(
     data = {**composed.data, recipes.GROUP: requested, recipes.USED_KEY: choice.name}
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
     dropped = recipes.reset_unusable_keys(data, bare.data, named)
-    implied = {key: value for key, value in composed.implied.items() if key not in dropped}
-    before, after = dict(flatten(bare.data)), dict(flatten(data))
-    from_recipe = tuple(key for key in implied if key not in before or before[key] != after[key])
-    return dataclasses.replace(
-        composed, data=data, named=named, implied=implied, recipe=choice, from_recipe=from_recipe
-    )
+    return dataclasses.replace(composed, data=data, named=named, recipe=choice, bare=bare.data, dropped=dropped)
 
 
 def _compose_without_recipe(
@@ -172,7 +181,6 @@ def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str
 def _compose_settled(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> Composed:
     """Returns the composition that `_settle` makes. Raises UsageError if Hydra or YAML reports an error."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        _, default = _default(command, tuple(user_config_folders()))
         try:
             whole = _settle(command, overrides, options)
         except (HydraException, OmegaConfBaseException) as error:
@@ -185,7 +193,7 @@ def _compose_settled(command: str, overrides: Sequence[Override], options: dict[
                 raise
             raise UsageError(f"{files[0]}: cannot be used ({one_line(error, 200)})") from error
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
-    return Composed(resolve(whole), named, implied_values(default, whole, named), interpolations(whole))
+    return Composed(command, composed_values.resolve(whole), named, whole, composed_values.interpolations(whole))
 
 
 def _user_files(override: Override, options: dict[str, list[str]]) -> list[Path]:
@@ -209,7 +217,10 @@ def _settle(command: str, overrides: Sequence[Override], options: dict[str, list
     experiment gave to its penalty; `experiment=gan2014_mnist architecture=dcgan` must not keep the MLP's layer width.
     """
     whole = _compose(command, overrides)
-    _check_files(whole, _default(command, tuple(user_config_folders()))[0])
+    composed_values.refuse_resolvers(whole)
+    folders = tuple(user_config_folders())
+    if folders:
+        composed_values.refuse_hydra_keys(whole, _default(command, folders)[0])
     bundles = [override for override in overrides if override.key_or_group in BUNDLES]
     replaced = _replaced_sections(command, overrides, bundles, options)
     for section in dict.fromkeys(itertools.chain(*replaced.values())):
@@ -241,20 +252,6 @@ def _replaced_sections(
     return found
 
 
-def _check_files(whole: DictConfig, default: DictConfig) -> None:
-    """Raises UsageError if a file sets one of Hydra's own keys, some of which run code, or uses `${resolver:...}`."""
-    for dotted, value in flatten({key: part for key, part in to_container(whole).items() if key != "hydra"}):
-        if isinstance(value, str) and re.search(r"(?<!\\)\$\{[^}]*:", value):
-            raise UsageError(f"{dotted}={value}: only keys can be interpolated, as ${{seed}}")
-    of_any, ours = (to_container(config.hydra) for config in (whole, default))
-    for section in of_any.keys() - {"runtime", "overrides", "searchpath"}:
-        theirs, expected = (dict(part.get(section) or {}) for part in (of_any, ours))
-        if section == "job":
-            theirs["override_dirname"] = expected["override_dirname"] = ""
-        if theirs != expected:
-            raise UsageError(f"hydra.{section}: no file of options may set it; use the keys that --help lists")
-
-
 def _sections_with_other_option(before: DictConfig, after: DictConfig) -> list[str]:
     """Returns the sections whose option differs. For `regularizer` Hydra records no option: its keys are compared."""
     old, new = before.hydra.runtime.choices, after.hydra.runtime.choices
@@ -271,7 +268,7 @@ def _raise_for_unknown_key(command: str, overrides: Sequence[Override], options:
         composed = _settle(command, chosen, options)
     except (HydraException, OmegaConfBaseException):
         return  # the file of a chosen option is wrong, not a key
-    leaves = [dotted for dotted, _ in flatten(to_container(composed)) if not dotted.endswith(".name")]
+    leaves = [dotted for dotted, _ in flatten(composed_values.to_container(composed)) if not dotted.endswith(".name")]
     for override in overrides:
         if (command, override.key_or_group) in UNSUPPORTED_KEYS:
             raise UsageError(f"{override.key_or_group}: {UNSUPPORTED_KEYS[command, override.key_or_group]}")

@@ -51,3 +51,21 @@ def implied_values(default: DictConfig, whole: DictConfig, named: tuple[str, ...
         if (dotted not in before or before[dotted] != value)
         and not any(dotted == key or dotted.startswith(f"{key}.") for key in named)
     }
+
+
+def refuse_resolvers(whole: DictConfig) -> None:
+    """Raises UsageError if a value uses `${resolver:...}`."""
+    for dotted, value in flatten({key: part for key, part in to_container(whole).items() if key != "hydra"}):
+        if isinstance(value, str) and re.search(r"(?<!\\)\$\{[^}]*:", value):
+            raise UsageError(f"{dotted}={value}: only keys can be interpolated, as ${{seed}}")
+
+
+def refuse_hydra_keys(whole: DictConfig, default: DictConfig) -> None:
+    """Raises UsageError if a file sets one of Hydra's own keys, some of which run code. `default` is the default."""
+    of_any, ours = (to_container(config.hydra) for config in (whole, default))
+    for section in of_any.keys() - {"runtime", "overrides", "searchpath"}:
+        theirs, expected = (dict(part.get(section) or {}) for part in (of_any, ours))
+        if section == "job":
+            theirs["override_dirname"] = expected["override_dirname"] = ""
+        if theirs != expected:
+            raise UsageError(f"hydra.{section}: no file of options may set it; use the keys that --help lists")

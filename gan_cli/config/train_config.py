@@ -1,7 +1,5 @@
 """The config of `gan-train` as typed, validated data, and the comparison of two configs. Imports no torch."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -110,8 +108,12 @@ class Config:
     optimizer: Annotated[Any, OneOf(OPTIMIZER_OPTIONS)] = Field(description="the update rule of the weights")
     device: Annotated[Any, OneOf(DEVICE_OPTIONS)] = Field(description="the device")
     training: TrainingOptions = Field(description="the training loop")
-    evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions, description="evaluation during training")
-    health: HealthOptions = Field(default_factory=HealthOptions, description="the health monitor of a run")
+    evaluation: EvaluationOptions = Field(  # type: ignore[arg-type]
+        default_factory=EvaluationOptions, description="evaluation during training"
+    )
+    health: HealthOptions = Field(  # type: ignore[arg-type]
+        default_factory=HealthOptions, description="the health monitor of a run"
+    )
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

@@ -41,13 +41,13 @@ def parse(cls: type, data: Any, path: str = "") -> Any:
 def _message(cls: type, value: Any, kind: str, location: Sequence[int | str], path: str) -> str:
     """Returns the line for an error of pydantic's type `kind` at `location` in `value`, which is no valid `cls`."""
     node: type | EachOf | FieldInfo = cls
-    for name in location:
+    for name in map(str, location):
         if isinstance(node, FieldInfo):
             break  # what follows is a place in the value of a key
         known: Mapping[str, Any] = node.table if isinstance(node, EachOf) else fields_of(node)
-        dotted = f"{path}.{name}" if path else str(name)
+        dotted = f"{path}.{name}" if path else name
         if name not in known:
-            similar = did_you_mean(str(name), known)
+            similar = did_you_mean(name, known)
             return f"unknown key {dotted}{similar}: expected one of {', '.join(known) or 'none'}"
         value, path, node = value.get(name), dotted, known[name]
         if isinstance(node, FieldInfo):

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gan_cli.config.options.datasets import CROP, Folder
 from gan_cli.config.validation import parse
@@ -90,7 +90,7 @@ def read_folders(
     section = _section(real, channels, max(MAX_REAL, n_real or 0), fit)
     dataset = _build("real", section, size)
     fakes = _build("fake", _section(fake, channels, n, fit), size)
-    used = dataset.value_range
+    used: Any = dataset.value_range
     if used is not None and fakes.value_range not in (None, used):  # more than 8 bits: both need the same range
         fakes = _build("fake", _section(fake, channels, n, fit, used), size)
     section = dataclasses.replace(section, limit=None, value_range=used or section.value_range)

@@ -55,7 +55,7 @@ def resolve_frames_format(config: SampleConfig) -> SampleConfig:
         return config
     if config.container not in (None, FRAMES_FOLDER):
         raise UsageError(f"format=frames: is container=frames already, not {config.container}; give one")
-    return dataclasses.replace(config, format="interpolate", container=FRAMES_FOLDER)
+    return dataclasses.replace(config, format="interpolate", container="frames")
 
 
 def container_of(config: SampleConfig) -> str:

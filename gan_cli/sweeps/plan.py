@@ -207,7 +207,8 @@ def _with_implied_metric(config: Config) -> Config:
 
     Returns the config unchanged if it names metrics or if no option is needed for `evaluation.best`.
     """
-    maker, section = metric_option(config.evaluation.best), config.evaluation
+    maker: Any = metric_option(config.evaluation.best)
+    section = config.evaluation
     if maker is None or section.metrics:
         return config
     return dataclasses.replace(config, evaluation=dataclasses.replace(section, metrics=(maker,)))

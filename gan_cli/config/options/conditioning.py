@@ -1,7 +1,5 @@
 """Options of the group `conditioning`: how samples are conditioned on a class."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -1,9 +1,7 @@
 """Options of the group `dataset`: the keys of each data set, and the shape of its samples."""
 
-from __future__ import annotations
-
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +11,7 @@ from gan_cli.errors import UsageError, one_line
 MAX_DRAWN_BYTES = 4_000_000_000
 ImageSize = int | tuple[int, ...] | None
 CROP = "crop"
+SPLIT: Any = Field("train", description="which part of the data")
 Fit = Literal["crop", "pad", "stretch"]
 AUTO, FULL = "auto", "full"
 COLOUR, DATA = "colour", "data"
@@ -53,7 +52,7 @@ class DatasetOptions:
         description="number of samples to use, a random choice that is always the same; all unless set",
     )
     classes: Several[Name] | None = Field(None, description="the classes to use, as [cat,dog] or [3,5]; all unless set")
-    split: Literal["train", "test"] = Field("train", description="which part of the data")
+    split: Literal["train", "test"] = SPLIT
     balance: Bool = Field(False, description="draw each class equally often, whatever its number of samples")
 
 
@@ -129,12 +128,12 @@ class Cifar(FileOptions):
 
 @section
 class Svhn(FileOptions):
-    split: Literal["train", "test", "extra"] = Field("train", description="which part of the data")
+    split: Literal["train", "test", "extra"] = SPLIT  # type: ignore[assignment]
 
 
 @section
 class Stl10(FileOptions):
-    split: Literal["train", "test", "unlabeled"] = Field("train", description="which part of the data")
+    split: Literal["train", "test", "unlabeled"] = SPLIT  # type: ignore[assignment]
 
 
 # --- a folder of images ------------------------------------------------------------------------------------------
@@ -150,22 +149,22 @@ class Folder(ImageOptions):
         ge=1, le=64, description="1: grey, 3: RGB, 4: RGB and opacity; with bands=data as many as the images have"
     )
     fit: Fit = Field(
-        CROP,
+        "crop",
         description="how images of other proportions than image_size are fitted: cut in the middle, padded with"
         " `background` (fit=pad), or stretched",
     )
     value_range: Literal["auto", "full"] | Annotated[tuple[Number, ...], Field(min_length=2, max_length=2)] = Field(
-        FULL,
+        "full",
         description="the values that become 0 and 255 in all images, as [0,4095]; full: 0 to 65535 for 16 bits; auto:"
         " full, or the range of the whole set if images of more than 8 bits use less than half of it",
     )
     bands: Literal["colour", "data"] = Field(
-        COLOUR,
+        "colour",
         description="colour: a fourth band is opacity, and grey and RGB are converted to image_channels; data: bands"
         " are measurements and stay as they are",
     )
     profiles: Literal["auto", "convert", "ignore"] = Field(
-        IGNORE,
+        "ignore",
         description="images with another colour profile than sRGB: convert them to it, or ignore the profile; auto:"
         " convert",
     )

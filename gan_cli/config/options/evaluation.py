@@ -1,7 +1,5 @@
 """The section `evaluation`: how samples are evaluated during training and at its end."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -2,8 +2,10 @@
 
 A class of keys is a frozen pydantic dataclass: `width: Integer = Field(ge=1, le=8192, description="...")`. The default
 of a key is its value in files that were written before the key existed; without a default the key is required. The
-values of new runs are in `configs/`. In `Field`, `title` says in words what a pattern or validator accepts, and
-`json_schema_extra={"instead": {...}}` maps values that users often try to what to use.
+values of new runs are in `configs/`. Modules of such classes have no `from __future__ import annotations`, since
+pydantic would then evaluate the text of each annotation, which takes time at each start. In `Field`, `title` says in
+words what a pattern or validator accepts, and `json_schema_extra={"instead": {...}}` maps values that users often try
+to what to use.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ SETTINGS = ConfigDict(extra="forbid", defer_build=True, regex_engine="python-re"
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
 def section(cls: type[T]) -> type[T]:
     """Makes a class the frozen pydantic dataclass of a section's keys. Other keys are refused."""
-    return dataclass(cls, frozen=True, kw_only=True, config=SETTINGS)  # type: ignore[call-overload, no-any-return]
+    return dataclass(cls, frozen=True, kw_only=True, config=SETTINGS)  # type: ignore[return-value]
 
 
 def matching(pattern: str, title: str, **settings: Any) -> Any:
@@ -58,14 +60,14 @@ Several = Annotated[tuple[T, ...], BeforeValidator(_to_list)]  # a single value 
 @cache
 def adapter(cls: type) -> TypeAdapter[Any]:
     """Returns the validator of a class of keys. It is built when it is first used, which keeps imports fast."""
-    built = TypeAdapter(cls)
+    built: TypeAdapter[Any] = TypeAdapter(cls)
     built.rebuild()
     return built
 
 
 def fields_of(cls: type) -> dict[str, FieldInfo]:
     """Returns the keys of a class that `section` made, each with its declaration."""
-    return cls.__pydantic_fields__  # type: ignore[attr-defined, no-any-return]
+    return cls.__pydantic_fields__  # type: ignore[attr-defined]
 
 
 class OneOf:
@@ -120,7 +122,7 @@ class EachOf:
             if name in self.table
         }
         validator = SchemaValidator(core_schema.typed_dict_schema(known, extra_behavior="forbid"))
-        return validator.validate_python(dict(value))  # type: ignore[no-any-return]
+        return validator.validate_python(dict(value))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.validate)
@@ -137,7 +139,8 @@ def inner_section(field: FieldInfo, value: Any) -> type | EachOf | None:
             return mark
         if isinstance(mark, OneOf):
             return mark.select(value)
-    return field.annotation if hasattr(field.annotation, "__pydantic_fields__") else None
+    annotation: Any = field.annotation
+    return annotation if hasattr(annotation, "__pydantic_fields__") else None
 
 
 def walk(cls: type, path: str = "", option: str = "") -> Iterator[tuple[str, str, FieldInfo]]:

@@ -1,7 +1,5 @@
 """The section `health`: what to do about a run that fails."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Declares the keys of the group `device` and of the section `training` (the training loop)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

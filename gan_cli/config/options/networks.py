@@ -1,7 +1,5 @@
 """Options of the groups `architecture/generator` and `architecture/discriminator`: the keys of each network."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import Field

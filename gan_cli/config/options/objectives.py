@@ -1,7 +1,5 @@
 """Declares the keys of each option of the groups `loss` and `regularizer`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Declares the keys of each option of the group `optimizer`, for both networks or for one network."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Annotated, Any
 

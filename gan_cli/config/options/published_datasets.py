@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from gan_cli.config.options.datasets import FileOptions
-from gan_cli.config.options.fields import Integer, Text, matching, section
+from gan_cli.config.options.fields import Integer, Text, section
 
 SAMPLES = {  # number of samples of the published data sets, by split
     "mnist": {"train": 60_000, "test": 10_000},
@@ -61,12 +61,8 @@ class Emnist(GreyFiles):
 class CachedFiles(FileOptions):
     """The keys that the published data sets of encoded images have in common; LSUN has no others."""
 
-    cache: Text = matching(
-        r"(?s:.+)",
-        "a folder, or none",
-        default="none",
-        description="folder of decoded images for the next run, which maps the file instead of holding it in memory, or"
-        " none",
+    cache: Text = Field(
+        "none", description="folder of decoded images, which the next run maps instead of decoding again, or none"
     )
 
 
