@@ -12,11 +12,11 @@ import torch
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import groups
-from gan_cli.data.datasets.mnist_family import FASHION_MNIST, KMNIST, MNIST
 from support.configs import TINY_IMAGES, without
-from support.datasets import write_celeba, write_cifar10, write_cifar100, write_digits, write_stl10, write_svhn
 from support.images import write_class_folders, write_mixed_folder
 from support.paths import ROOT
+from support.published import WRITERS
+from support.published.arrays import write_cifar10
 from support.runs import last_checkpoint, logged_metrics
 
 CASES = [(group, option) for group, options in groups().items() for option in options]
@@ -75,13 +75,8 @@ ABSENT = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_availa
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small copy of every published data set, each in its own format."""
     folder = tmp_path_factory.mktemp("root")
-    for source in (MNIST, FASHION_MNIST, KMNIST):
-        write_digits(folder / source.folder, compress=True)
-    write_cifar10(folder)
-    write_cifar100(folder)
-    write_stl10(folder)
-    write_svhn(folder)
-    write_celeba(folder / "celeba")
+    for write in WRITERS.values():
+        write(folder)
     write_class_folders(folder / "pets", cat=6, dog=6)
     return folder
 

@@ -16,8 +16,8 @@ from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
 from support.configs import compose
-from support.datasets import idx_bytes, write_digits
 from support.paths import ROOT
+from support.published.digits import idx_bytes, write_digits
 
 SHARED = ROOT.parent / "shared" / "data"
 
