@@ -20,6 +20,7 @@ from gan_cli.evaluation.metrics import classifier
 from gan_cli.sweeps import jobs
 from gan_cli.training import periodic_evaluation
 from support.collection import COLLECTED
+from support.published import PublishedFiles
 from support.sweeps import FakeJobs
 
 torch.set_num_threads(1)
@@ -61,6 +62,12 @@ def train(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Path]
         return runs[-1].parent
 
     return run
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> PublishedFiles:
+    """Small copies of the published data sets, which tests only read."""
+    return PublishedFiles(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture
