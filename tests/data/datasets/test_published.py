@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -20,23 +18,8 @@ from support.published.pictures import Split
 COMPUTED = {"folder", "grid", "ring", "shapes", "stacked_mnist", "swiss_roll"}  # data sets without published files
 
 
-class Case(NamedTuple):
-    """A split of a data set, other options, and the written split that must be loaded if it has another name."""
-
-    name: str
-    split: str
-    options: Mapping[str, Any] = MappingProxyType({})
-    written: str = ""
-
-
-CASES = [
-    *(Case(name, split) for name in WRITERS for split in ("train", "test") if name not in ("lsun", "eurosat")),
-    Case("svhn", "extra"),
-    Case("stl10", "unlabeled"),
-    Case("celeba", "valid"),
-    Case("celeba", "all"),
-]
-CASES = [case for case in CASES if case.name in groups()["dataset"]]
+# The option that a part of a data set is chosen by; it stands before the slash in the key of a written split.
+PART_OPTIONS = {"emnist": "subset", "oxford_pets": "target", "fgvc_aircraft": "target", "dtd": "partition"}
 
 
 def load(root: Path, name: str, size: tuple[int, int] = (32, 32), **options: Any) -> Dataset:
@@ -62,11 +45,12 @@ def test_each_data_set_has_a_small_copy() -> None:
 
 
 @pytest.mark.parametrize("layout", ["downloaded", "extracted"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join((case.name, case.written or case.split)))
-def test_each_split_is_loaded(published: PublishedFiles, case: Case, layout: str) -> None:
-    expected = published.splits(case.name)[case.written or case.split]
-    root = published.root(case.name) if layout == "downloaded" else published.extracted(case.name)
+@pytest.mark.parametrize("name", WRITERS)
+def test_each_split_is_loaded(published: PublishedFiles, name: str, layout: str) -> None:
+    root = published.root(name) if layout == "downloaded" else published.extracted(name)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    dataset = load(root, case.name, expected.images.shape[2:], split=case.split, **case.options)
-    assert_loaded(dataset, expected)
+    for key, expected in published.splits(name).items():
+        part, _, split = key.rpartition("/")
+        options = {PART_OPTIONS[name]: int(part) if part.isdigit() else part} if part else {}
+        assert_loaded(load(root, name, expected.images.shape[2:], split=split, **options), expected)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before  # nothing is written

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from support.published.pictures import Split, encode, lines, many_quadrants, write_file, write_tar, write_zip
+from support.published.pictures import Split, encode, lines, many_quadrants, with_all, write_file, write_tar, write_zip
 
 # The breeds of Oxford-IIIT Pet in the order of their numbers. Names of cats begin with a capital letter.
 BREEDS = (
@@ -78,7 +78,7 @@ def write_lfw(root: Path) -> dict[str, Split]:
     write_file(folder / "peopleDevTrain.txt", lines(["2", *counts[:2]]))
     write_file(folder / "peopleDevTest.txt", lines(["1", *counts[2:]]))
     names = [name for name, _ in files]
-    return {"train": Split(images[:4], names[:4]), "test": Split(images[4:], names[4:]), "all": Split(images, names)}
+    return with_all({"train": Split(images[:4], names[:4]), "test": Split(images[4:], names[4:])})
 
 
 def write_oxford_pets(root: Path) -> dict[str, Split]:
@@ -109,7 +109,8 @@ def write_oxford_pets(root: Path) -> dict[str, Split]:
     images["images/Abyssinian_100.mat"] = b"MATLAB 5.0 MAT-file"
     write_tar(root / "oxford-iiit-pet/images.tar.gz", images)
     write_tar(root / "oxford-iiit-pet/annotations.tar.gz", annotations)
-    return written
+    species = Split(written["train"].images, ["cat" if breed[0].isupper() else "dog" for breed in BREEDS])
+    return {**with_all(written), "species/train": species}
 
 
 def write_lsun(root: Path, categories: Sequence[str] = ("bedroom", "church_outdoor")) -> dict[str, Split]:
@@ -133,7 +134,8 @@ def write_lsun(root: Path, categories: Sequence[str] = ("bedroom", "church_outdo
             name = f"{category}_{split}_lmdb"
             write_zip(root / f"{name}.zip", {f"{name}/{file}": content for file, content in files.items()})
             parts += [(images[index], category) for index in np.argsort(keys)]
-        written[split] = Split(np.stack([image for image, _ in parts]), [category for _, category in parts])
+        name = "test" if split == "val" else split
+        written[name] = Split(np.stack([image for image, _ in parts]), [category for _, category in parts])
     return written
 
 
@@ -151,10 +153,12 @@ def write_flowers102(root: Path) -> dict[str, Split]:
     numbers = {"trnid": "train", "valid": "val", "tstid": "test"}
     ids = {key: np.array(splits[split], np.uint16)[None] for key, split in numbers.items()}
     savemat(folder / "setid.mat", ids, do_compression=True)
-    return {
-        split: Split(images[np.array(ids) - 1], [SOME_FLOWERS[labels[number - 1]] for number in ids])
-        for split, ids in splits.items()
-    }
+    return with_all(
+        {
+            split: Split(images[np.array(ids) - 1], [SOME_FLOWERS[labels[number - 1]] for number in ids])
+            for split, ids in splits.items()
+        }
+    )
 
 
 def write_food101(root: Path) -> dict[str, Split]:
@@ -172,7 +176,7 @@ def write_food101(root: Path) -> dict[str, Split]:
     files["food-101/meta/labels.txt"] = lines([dish.replace("_", " ").capitalize() for dish in DISHES])
     files["food-101/README.txt"] = files["food-101/license_agreement.txt"] = b"Food-101\n"
     write_tar(root / "food-101.tar.gz", files)
-    return written
+    return with_all(written)
 
 
 def write_fgvc_aircraft(root: Path) -> dict[str, Split]:
@@ -195,7 +199,9 @@ def write_fgvc_aircraft(root: Path) -> dict[str, Split]:
         for level, names in levels.items():
             rows = [f"{number} {names[variant]}" for number, variant in zip(numbers[part], variants[part], strict=True)]
             files[f"{data}/images_{level}_{split}.txt"] = lines(rows)
-        written[split] = Split(images[part], variants[part])
+    for level, names in levels.items():
+        for split, part in {"train": slice(0, 7), "test": slice(7, 12), "all": slice(0, 12)}.items():
+            written[f"{level}/{split}"] = Split(images[part], [names[variant] for variant in variants[part]])
     files["fgvc-aircraft-2013b/README.md"] = b"FGVC-Aircraft\n"
     write_tar(root / "fgvc-aircraft-2013b.tar.gz", files)
     return written
@@ -211,19 +217,28 @@ def write_eurosat(root: Path) -> dict[str, Split]:
 
 
 def write_dtd(root: Path) -> dict[str, Split]:
-    """Writes the Describable Textures' archive: a folder for each texture, and the first of its ten partitions."""
+    """Writes the Describable Textures' archive: a folder for each texture, and ten divisions into three splits.
+
+    Returns the splits with the number of the division, as `1/train`.
+    """
     files, written = {}, {}
-    for first, split in enumerate(("train", "val", "test")):
-        names = [name for name in TEXTURES for _ in range(2)]
+    names = [name for name in TEXTURES for _ in range(2)]
+    parts = []
+    for first in range(3):
         paths = [f"{name}/{name}_{10 * first + at % 2:04}.jpg" for at, name in enumerate(names)]
         images = many_quadrants(100 * first, len(names))
         files |= {f"dtd/images/{path}": encode(image) for path, image in zip(paths, images, strict=True)}
-        files[f"dtd/labels/{split}1.txt"] = lines(paths)
-        written[split] = Split(images, names)
+        parts.append((paths, Split(images, names)))
+    for division in range(1, 11):
+        splits = {}
+        for at, split in enumerate(("train", "val", "test")):
+            paths, splits[split] = parts[(at + division) % 3]
+            files[f"dtd/labels/{split}{division}.txt"] = lines(paths)
+        written |= {f"{division}/{split}": part for split, part in with_all(splits).items()}
     files["dtd/labels/labels_joint_anno.txt"] = lines(["banded/banded_0000.jpg banded "])
     files["dtd/imdb/imdb.mat"] = b"MATLAB 5.0 MAT-file"
     write_tar(root / "dtd/dtd-r1.0.1.tar.gz", files)
-    return written
+    return {key: split for key, split in written.items() if key[:2] in ("1/", "2/")}
 
 
 def write_imagenette(root: Path) -> dict[str, Split]:
@@ -236,6 +251,6 @@ def write_imagenette(root: Path) -> dict[str, Split]:
             images = many_quadrants(100 * first, len(names))
             for at, (name, image) in enumerate(zip(names, images, strict=True)):
                 files[f"{folder}/{split}/{name}/{prefix}{at:04}.JPEG"] = encode(image)
-            written[split] = Split(images, [WORDNET[name] for name in names])
+            written["test" if split == "val" else split] = Split(images, [WORDNET[name] for name in names])
         write_tar(root / f"{folder}.tgz", files)
-    return written
+    return with_all(written)

@@ -24,6 +24,12 @@ class Split(NamedTuple):
     names: list[str] | None
 
 
+def with_all(written: dict[str, Split]) -> dict[str, Split]:
+    """Returns these splits and the split `all`: one after the other."""
+    names = [name for split in written.values() for name in split.names or ()]
+    return {**written, "all": Split(np.concatenate([split.images for split in written.values()]), names)}
+
+
 def quadrants(number: int, height: int = 32, width: int = 32, channels: int = 3) -> np.ndarray:
     """Returns an image uint8 `[C, H, W]` of four colours, which depend on `number`."""
     colours = np.random.default_rng(number).integers(0, 256, (channels, 2, 2), dtype=np.uint8)
