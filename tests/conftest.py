@@ -81,7 +81,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{httpd.server_port}/", folder
         httpd.shutdown()

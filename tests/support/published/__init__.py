@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ WRITERS: dict[str, Callable[[Path], dict[str, Split]]] = {
 
 
 class PublishedFiles:
-    """The files of each data set, written when they are first asked for, to be read only."""
+    """The files of each data set, written when they are first asked for."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -48,14 +49,18 @@ class PublishedFiles:
         return self._written[name]
 
     def root(self, name: str) -> Path:
-        """Returns the root folder of a data set, with its files as they are downloaded."""
+        """Returns the root folder of a data set, with its files as they are downloaded. It must not be changed."""
         self.splits(name)
         return self._folder / name
 
-    def extracted(self, name: str) -> Path:
-        """Returns the root folder of a data set, with all archives extracted."""
-        folder = self._folder / f"{name}-extracted"
-        if not folder.exists():
-            shutil.copytree(self.root(name), folder)
-            extract_archives(folder)
-        return folder
+    def copy(self, name: str, root: Path, *, extracted: bool = False) -> Path:
+        """Copies the files of a data set into the folder `root`, and extracts its archives if asked. Returns `root`."""
+        shutil.copytree(self.root(name), root, dirs_exist_ok=True)
+        if extracted:
+            extract_archives(root)
+        return root
+
+    def md5(self, name: str) -> dict[str, str]:
+        """Returns the md5 of each file of a data set, by the name of the file."""
+        files = (path for path in self.root(name).rglob("*") if path.is_file())
+        return {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in files}

@@ -12,7 +12,6 @@ from support.published.pictures import Split, lines, many_quadrants, write_tar
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 SOME_OF_CIFAR100 = {0: "apple", 99: "worm", 53: "orange", 8: "bicycle", 58: "pickup_truck", 30: "dolphin"}
 STL10 = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
-PER_FILE = 20  # images in each file of CIFAR-10
 
 
 def cifar_records(images: np.ndarray, *labels: np.ndarray) -> bytes:
@@ -21,19 +20,19 @@ def cifar_records(images: np.ndarray, *labels: np.ndarray) -> bytes:
     return np.concatenate([*columns, images.reshape(len(images), -1)], axis=1).tobytes()
 
 
-def write_cifar10(root: Path) -> dict[str, Split]:
-    """Writes CIFAR-10's archive of the binary version, with its members in the published order."""
-    images = many_quadrants(0, 6 * PER_FILE)
-    labels = np.arange(6 * PER_FILE) * 7 % 10
+def write_cifar10(root: Path, per_file: int = 20) -> dict[str, Split]:
+    """Writes CIFAR-10's archive of the binary version, `per_file` images in each file, in the published order."""
+    images = many_quadrants(0, 6 * per_file)
+    labels = np.arange(6 * per_file) * 7 % 10
     names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
     files = {"batches.meta.txt": lines([*CIFAR10, ""]), "readme.html": b"<html></html>"}
     for index, name in enumerate(names):
-        part = slice(index * PER_FILE, (index + 1) * PER_FILE)
+        part = slice(index * per_file, (index + 1) * per_file)
         files[name] = cifar_records(images[part], labels[part])
     order = ("data_batch_1.bin", "batches.meta.txt", "data_batch_3.bin", "data_batch_4.bin", "test_batch.bin",
              "readme.html", "data_batch_5.bin", "data_batch_2.bin")  # fmt: skip
     write_tar(root / "cifar-10-binary.tar.gz", {f"cifar-10-batches-bin/{name}": files[name] for name in order})
-    test, classes = 5 * PER_FILE, [CIFAR10[label] for label in labels]
+    test, classes = 5 * per_file, [CIFAR10[label] for label in labels]
     return {"train": Split(images[:test], classes[:test]), "test": Split(images[test:], classes[test:])}
 
 

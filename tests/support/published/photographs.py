@@ -28,7 +28,7 @@ AIRCRAFT = {"707-320": ("Boeing 707", "Boeing"), "A380": ("A380", "Airbus"), "Fa
 LAND_USE = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop",
             "Residential", "River", "SeaLake")  # fmt: skip
 TEXTURES = ("banded", "polka-dotted", "zigzagged")
-WORDNET = {"n01440764": "tench", "n02102040": "English springer", "n03888257": "parachute"}
+WORDNET = {"n01440764": "tench", "n02102040": "english springer", "n03888257": "parachute"}
 ATTRIBUTES = ["5_o_Clock_Shadow", "Arched_Eyebrows", *(f"Attribute_{number}" for number in range(37)), "Young"]
 
 
@@ -171,7 +171,7 @@ def write_food101(root: Path) -> dict[str, Split]:
         files |= {f"food-101/images/{path}.jpg": encode(image) for path, image in zip(paths, images, strict=True)}
         files[f"food-101/meta/{split}.json"] = json.dumps(index).encode()
         files[f"food-101/meta/{split}.txt"] = lines(paths)
-        written[split] = Split(images, [path.split("/")[0].replace("_", " ") for path in paths])
+        written[split] = Split(images, [path.split("/")[0] for path in paths])
     files["food-101/meta/classes.txt"] = lines(DISHES)
     files["food-101/meta/labels.txt"] = lines([dish.replace("_", " ").capitalize() for dish in DISHES])
     files["food-101/README.txt"] = files["food-101/license_agreement.txt"] = b"Food-101\n"
@@ -180,7 +180,10 @@ def write_food101(root: Path) -> dict[str, Split]:
 
 
 def write_fgvc_aircraft(root: Path) -> dict[str, Split]:
-    """Writes FGVC-Aircraft's archive, with the classes of each image by variant, family and manufacturer."""
+    """Writes FGVC-Aircraft's archive, with the classes of each image by variant, family and manufacturer.
+
+    The lowest 20 rows of each image file name its photographer; here they are black, and must not be loaded.
+    """
     data, written = "fgvc-aircraft-2013b/data", {}
     levels = {
         "variant": {variant: variant for variant in AIRCRAFT},
@@ -189,7 +192,8 @@ def write_fgvc_aircraft(root: Path) -> dict[str, Split]:
     }
     images, numbers = many_quadrants(0, 12), [f"{number:07}" for number in range(34309, 34321)]
     variants = np.resize(list(AIRCRAFT), 12).tolist()
-    files = {f"{data}/images/{number}.jpg": encode(image) for number, image in zip(numbers, images, strict=True)}
+    captioned = np.pad(images, ((0, 0), (0, 0), (0, 20), (0, 0)))
+    files = {f"{data}/images/{number}.jpg": encode(image) for number, image in zip(numbers, captioned, strict=True)}
     files[f"{data}/images_box.txt"] = lines([f"{number} 1 1 32 12" for number in numbers])
     for level, plural in {"variant": "variants", "family": "families", "manufacturer": "manufacturers"}.items():
         files[f"{data}/{plural}.txt"] = lines(sorted(set(levels[level].values())))

@@ -107,7 +107,7 @@ def write_zip(path: Path, members: Mapping[str, bytes]) -> None:
 
 
 def extract_archives(root: Path) -> None:
-    """Replaces each archive and each gzip file below `root` by its content, as users and torchvision extract them."""
+    """Replaces each archive and each gzip file below `root` by its content, as torchvision extracts them."""
     while archives := [path for path in sorted(root.rglob("*")) if path.suffix in (".gz", ".tgz", ".zip")]:
         for path in archives:
             if path.name.endswith((".tar.gz", ".tgz")):
@@ -117,5 +117,6 @@ def extract_archives(root: Path) -> None:
                 with zipfile.ZipFile(path) as archive:
                     archive.extractall(path.parent)
             else:
-                path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+                folder = path.parent.parent if path.parent.name == "gzip" else path.parent  # EMNIST
+                (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
             path.unlink()
