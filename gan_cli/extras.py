@@ -10,8 +10,10 @@ from importlib.util import find_spec
 from gan_cli.errors import UsageError
 
 EXTRAS = {
+    "lsun": ("lmdb",),
     "mlflow": ("mlflow",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "svhn": ("scipy",),
     "tensorboard": ("tensorboard",),
     "video": ("imageio_ffmpeg",),
     "wandb": ("wandb",),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gan_cli.config import schema
 from gan_cli.config.options import DATASET_OPTIONS
+from gan_cli.config.options.published_datasets import CLASSES, SAMPLES
 from gan_cli.errors import UsageError, did_you_mean, one_line
 from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.image_paths import Paths, count_images
@@ -16,23 +17,6 @@ GROUP = "recipe"
 USED_KEY = "recipe_used"  # the key in which a run records the recipe that was chosen
 AUTO, NONE = "auto", "none"
 WASSERSTEIN, LEAST_SQUARES = "wasserstein", "least_squares"  # losses with recipes of their own
-SAMPLES = {  # number of samples of the published data sets, by split
-    "mnist": {"train": 60_000, "test": 10_000},
-    "fashion_mnist": {"train": 60_000, "test": 10_000},
-    "kmnist": {"train": 60_000, "test": 10_000},
-    "cifar10": {"train": 50_000, "test": 10_000},
-    "cifar100": {"train": 50_000, "test": 10_000},
-    "svhn": {"train": 73_257, "test": 26_032, "extra": 531_131},
-    "stl10": {"train": 5_000, "test": 8_000, "unlabeled": 100_000},
-    "celeba": {"train": 162_770, "valid": 19_867, "test": 19_962, "all": 202_599},
-}
-CLASSES = {
-    "fashion_mnist": 10,
-    "kmnist": 10,
-    "cifar10": 10,
-    "cifar100": 100,
-    "stl10": 10,
-}  # number of classes of the data sets in which all classes have equally many samples
 REQUIRED_KEYS = {"training.ada_target": "training.augment"}  # a key that recipes set -> the key that it needs
 FOR_FEW = "_few"
 FEW = 1_000  # below this number of samples, D's input is augmented
@@ -142,7 +126,8 @@ def count_samples(options: Any) -> int | None:
     else:
         found = getattr(options, "size", SAMPLES.get(options.name, {}).get(options.split))
         if found is not None and options.classes is not None:
-            each = CLASSES.get(options.name)
+            target = f"{options.name}/{getattr(options, 'target', '')}"
+            each = CLASSES.get(options.name, CLASSES.get(target))
             found = None if each is None else found // each * len(options.classes)
     return found if options.limit is None or found is None else min(found, options.limit)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import PIL
@@ -21,12 +21,12 @@ from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import conversion_record, describe_unusable, source_line
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.image_files.folder_reader import path_signature
-from gan_cli.image_files.listing import BadImageError, ListedFile
+from gan_cli.image_files.listing import BadImageError, ImageSource, ListedFile
 from gan_cli.image_labels.attributes import VERSION as LABELS_VERSION
 from gan_cli.image_labels.attributes import LabelOptions
 from gan_cli.image_labels.find_labels import adjacent_tables
 from gan_cli.image_labels.folder_classes import Layout
-from gan_cli.image_labels.image_paths import ImageReader, Paths, open_images, split_paths
+from gan_cli.image_labels.image_paths import Paths, open_images, split_paths
 
 NO_CACHE = "none"
 VERSION = 3  # version of decoding and of the cache format; cache files of another version are not used
@@ -72,16 +72,27 @@ def _cache_entry(path: Paths, cache: str, how: LabelOptions, *settings: object) 
 
     Returns None if `cache` is `none` or if a path cannot be read.
     """
-    if cache == NO_CACHE:
-        return None
     paths = [os.path.expanduser(each) for each in split_paths(path)]
     try:
-        files = [*paths, *dict.fromkeys(table for each in paths for table in adjacent_tables(each, how.table))]
-        content = " ".join(map(path_signature, files))
+        tables = dict.fromkeys(table for each in paths for table in adjacent_tables(each, how.table))
+    except (OSError, ValueError):
+        return None
+    return cache_entry(cache, paths, tables, how, *settings)
+
+
+def cache_entry(cache: str, paths: Sequence[str], tables: Iterable[str], *settings: object) -> CacheEntry | None:
+    """Returns the cache entry of the images at `paths`, decoded by `settings`. `tables` are other files that are read.
+
+    Returns None if `cache` is `none` or if a path cannot be read.
+    """
+    if cache == NO_CACHE:
+        return None
+    try:
+        content = " ".join(map(path_signature, (*paths, *tables)))
     except (OSError, ValueError):
         return None
     # The path as the user typed it is included, because it is part of `Dataset.source`.
-    key_parts = (VERSION, PIL.__version__, paths, [*map(os.path.realpath, paths)], how, *settings)
+    key_parts = (VERSION, PIL.__version__, paths, [*map(os.path.realpath, paths)], *settings)
     first, second = (hashlib.sha256(repr(key).encode()).hexdigest()[:32] for key in (key_parts, content))
     return CacheEntry(Path(os.path.expanduser(cache)), first, second)
 
@@ -97,39 +108,50 @@ def _decode_dataset(
 ) -> Dataset:
     """Decodes and returns the data set of `build_folder`. Writes the images to the cache file `entry`, if given."""
     with open_images(path) as reader:
-        layout = reader.read_layout(how, split)
-        chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
-        files = [layout.files[index] for index in chosen.tolist()]
-        used = target
-        try:
-            while True:
-                with ImageStore(entry, len(files), target.shape) as store:
-                    outcomes = decode_all(files, lambda file: _content(file, reader), used, store.add)
-                    better = target_for_set(used, outcomes)
-                    if better is None:
-                        _check_bad(files, outcomes, on_bad, reader.listing.shown)
-                        labels = _labels_of(layout, chosen, outcomes)
-                        dataset = Dataset(
-                            samples=store.samples(),
-                            source=source_line(
-                                layout,
-                                reader.listing,
-                                files,
-                                outcomes,
-                                labels,
-                                used,
-                                target.value_range,
-                                selection.classes,
-                            ),
-                            labels=labels,
-                            classes=layout.classes,
-                            value_range=deep_value_range(used, outcomes),
-                            changes=conversion_record(reader.listing, files, outcomes, used, target.value_range),
-                        )
-                        return store.finalize(selection.apply(dataset))
-                used = better
-        except MemoryError as error:
-            raise UsageError(_too_much(len(files), target, str(error) or "there is memory for")) from None
+        layout, shown = reader.read_layout(how, split), reader.listing.shown
+        return decode_layout(
+            reader, layout, entry, target, selection, lambda files, outcomes: _check_bad(files, outcomes, on_bad, shown)
+        )
+
+
+def decode_layout(
+    reader: ImageSource,
+    layout: Layout,
+    entry: CacheEntry | None,
+    target: TargetFormat,
+    selection: Selection,
+    check: Callable[[Sequence[ListedFile], Sequence[ImageOutcome]], None],
+    key: str = "dataset.path",
+) -> Dataset:
+    """Decodes the selected images of `layout`, which `reader` reads, and returns them with their labels.
+
+    Writes the images to the cache file `entry`, if given. `check` gets the files and their outcomes, and raises
+    UsageError if too many are unusable. `key` is the config key that named the images, for messages.
+    """
+    chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
+    files = [layout.files[index] for index in chosen.tolist()]
+    used = target
+    try:
+        while True:
+            with ImageStore(entry, len(files), target.shape) as store:
+                outcomes = decode_all(files, lambda file: _content(file, reader), used, store.add)
+                better = target_for_set(used, outcomes)
+                if better is None:
+                    check(files, outcomes)
+                    labels = _labels_of(layout, chosen, outcomes)
+                    given, classes = target.value_range, selection.classes
+                    dataset = Dataset(
+                        samples=store.samples(),
+                        source=source_line(layout, reader.listing, files, outcomes, labels, used, given, classes),
+                        labels=labels,
+                        classes=layout.classes,
+                        value_range=deep_value_range(used, outcomes),
+                        changes=conversion_record(reader.listing, files, outcomes, used, given),
+                    )
+                    return store.finalize(selection.apply(dataset))
+            used = better
+    except MemoryError as error:
+        raise UsageError(_too_much(key, len(files), target, str(error) or "there is memory for")) from None
 
 
 def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOutcome]) -> torch.Tensor | None:
@@ -143,7 +165,7 @@ def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOut
     return torch.tensor(layout.labels)[chosen][good]
 
 
-def _content(file: ListedFile, reader: ImageReader) -> Content:
+def _content(file: ListedFile, reader: ImageSource) -> Content:
     """Returns the bytes of an encoded image, or an image of an array.
 
     Raises BadImageError if the listing already found that the file cannot be used.
@@ -153,12 +175,12 @@ def _content(file: ListedFile, reader: ImageReader) -> Content:
     return reader.read_image(file)
 
 
-def _too_much(count: int, target: TargetFormat, most: str) -> str:
+def _too_much(key: str, count: int, target: TargetFormat, most: str) -> str:
     """Returns the message for images that do not fit into memory. `most` says in words how much fits."""
     channels, height, width = target.shape
     size = count * channels * height * width / 1e9
     return (
-        f"dataset.path: {count:,} pictures of {channels} channels, {height} x {width}, take {size:,.1f} GB, more than"
+        f"{key}: {count:,} pictures of {channels} channels, {height} x {width}, take {size:,.1f} GB, more than"
         f" {most}; set dataset.limit or a smaller image_size, or store them on disk by dataset.cache"
     )
 

@@ -15,12 +15,14 @@ from gan_cli.data.dataset import Batches, Dataset
 from gan_cli.data.datasets import mnist_family
 from gan_cli.data.datasets.celeba import build_celeba
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, load_cifar
+from gan_cli.data.datasets.lsun import load_lsun
 from gan_cli.data.datasets.mnist_family import load_digits
 from gan_cli.data.datasets.points import build_grid, build_ring, build_swiss_roll
 from gan_cli.data.datasets.shapes import build_shapes
 from gan_cli.data.datasets.stacked_mnist import build_stacked_mnist
 from gan_cli.data.datasets.stl10 import load_stl10
-from gan_cli.data.datasets.svhn import load_svhn
+from gan_cli.data.datasets.torchvision_reader import load_torchvision_set
+from gan_cli.data.datasets.torchvision_sets import TABLE
 from gan_cli.data.folder import build_folder
 from gan_cli.data.selection import Selection
 from gan_cli.data.source_description import describe_fit
@@ -36,6 +38,10 @@ def _digits(source: mnist_family.Source) -> Callable[..., Dataset]:
     return load
 
 
+def _emnist(*, subset: str, **settings: Any) -> Dataset:
+    return load_digits(mnist_family.emnist(subset), fallback="error", **settings)
+
+
 def _drawn(build: Callable[..., Dataset]) -> Callable[..., Dataset]:
     """Returns a function that calls `build` without `image_size`, because points have no image size."""
     return lambda image_size, **settings: build(**settings)
@@ -45,26 +51,30 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     "mnist": _digits(mnist_family.MNIST),
     "fashion_mnist": _digits(mnist_family.FASHION_MNIST),
     "kmnist": _digits(mnist_family.KMNIST),
+    "qmnist": _digits(mnist_family.QMNIST),
+    "emnist": _emnist,
     "stacked_mnist": build_stacked_mnist,
     "cifar10": partial(load_cifar, CIFAR10),
     "cifar100": partial(load_cifar, CIFAR100),
-    "svhn": load_svhn,
     "stl10": load_stl10,
     "celeba": build_celeba,
+    "lsun": load_lsun,
     "folder": build_folder,
     "shapes": build_shapes,
     "ring": _drawn(build_ring),
     "grid": _drawn(build_grid),
     "swiss_roll": _drawn(build_swiss_roll),
+    **{name: partial(load_torchvision_set, name) for name in TABLE},
 }
 NATIVE_SIZES = {  # (height, width) of the images of each published data set
-    **dict.fromkeys(("mnist", "fashion_mnist", "kmnist", "stacked_mnist"), (28, 28)),
+    **dict.fromkeys(("mnist", "fashion_mnist", "kmnist", "stacked_mnist", "qmnist", "emnist"), (28, 28)),
+    "usps": (16, 16),
     **dict.fromkeys(("cifar10", "cifar100", "svhn"), (32, 32)),
     "stl10": (96, 96),
     "celeba": (218, 178),
 }
 MOST_CLASSES = 5000
-SELECT_BEFORE_READING = ("celeba", "folder")  # these data sets read only the selected samples
+SELECT_BEFORE_READING = ("celeba", "folder", "lsun", *TABLE)  # these data sets read only the selected samples
 
 
 def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dataset:

@@ -180,18 +180,22 @@ class FolderReader:
         if hasattr(file.location, "open"):  # a member of an npz
             with file.location.open() as member:
                 return member.read()
-        path = str(file.location)
-        try:
-            status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode):
-                raise BadImageError("not a regular file")
-            if status.st_size > formats.MOST_FILE_BYTES:
-                raise BadImageError(f"larger than {formats.MOST_FILE_BYTES >> 20} MiB")
-            # O_NONBLOCK: if the file has become a pipe meanwhile, opening it does not wait for a writer.
-            with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
-                return opened.read(formats.MOST_FILE_BYTES)
-        except OSError as error:
-            raise _unreadable(error, path, os.path.islink(path)) from None
+        return read_image_file(str(file.location))
+
+
+def read_image_file(path: str) -> bytes:
+    """Returns the bytes of a file. Raises BadImageError if it cannot be read, and StorageError if the disk fails."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise BadImageError("not a regular file")
+        if status.st_size > formats.MOST_FILE_BYTES:
+            raise BadImageError(f"larger than {formats.MOST_FILE_BYTES >> 20} MiB")
+        # O_NONBLOCK: if the file has become a pipe meanwhile, opening it does not wait for a writer.
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
+            return opened.read(formats.MOST_FILE_BYTES)
+    except OSError as error:
+        raise _unreadable(error, path, os.path.islink(path)) from None
 
 
 def _size(item: os.DirEntry[str]) -> int:

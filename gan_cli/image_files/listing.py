@@ -178,19 +178,23 @@ class Listing:
         return ", ".join(parts)
 
 
-class Reader(Protocol):
-    """Reads the files that it has listed. Both methods may be called from several threads.
-
-    They raise BadImageError if a file cannot be read.
-    """
+class ImageSource(Protocol):
+    """Reads the images that it has listed. `read_image` may be called from several threads."""
 
     listing: Listing
 
-    def read(self, file: ListedFile) -> bytes:
-        """Reads the bytes of a file."""
-
     def read_image(self, file: ListedFile) -> bytes | np.ndarray:
-        """Reads an encoded image as bytes, or an image of an array as `[H, W]` or `[H, W, C]`."""
+        """Reads an encoded image as bytes, or an image of an array as `[H, W]` or `[H, W, C]`.
+
+        Raises BadImageError if the file cannot be read.
+        """
+
+
+class Reader(ImageSource, Protocol):
+    """Reads any file that it has listed. `read` may be called from several threads."""
+
+    def read(self, file: ListedFile) -> bytes:
+        """Reads the bytes of a file. Raises BadImageError if the file cannot be read."""
 
 
 def is_junk(name: str) -> bool:

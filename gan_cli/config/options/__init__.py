@@ -12,6 +12,9 @@ from gan_cli.config.options.loop import DEVICE_OPTIONS, TrainingOptions
 from gan_cli.config.options.networks import CONVOLUTIONAL, DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS, ArchitectureOptions
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES, LOSS_OPTIONS, REGULARIZER_OPTIONS
 from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS, optimizer_settings
+from gan_cli.config.options.published_datasets import PUBLISHED_OPTIONS
+
+DATASET_OPTIONS.update(PUBLISHED_OPTIONS)
 
 __all__ = [
     "CONDITIONING_OPTIONS",

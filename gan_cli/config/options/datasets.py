@@ -131,11 +131,6 @@ class Stl10(FileOptions):
     split: str = key("which part of the data", absent="train", choices=("train", "test", "unlabeled"))
 
 
-@dataclass(frozen=True)
-class CelebA(FileOptions):
-    split: str = key("which part of the data", absent="train", choices=("train", "valid", "test", "all"))
-
-
 # --- a folder of images ------------------------------------------------------------------------------------------
 
 
@@ -284,7 +279,6 @@ DATASET_OPTIONS: dict[str, type] = {
     "cifar100": Cifar,
     "svhn": Svhn,
     "stl10": Stl10,
-    "celeba": CelebA,
     "folder": Folder,
     "shapes": Shapes,
     "ring": Ring,

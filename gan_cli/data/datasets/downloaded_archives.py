@@ -28,7 +28,8 @@ SLOW_BYTES = 1 << 29  # an archive larger than this takes a while to read
 class PublishedFile:
     """A published file of the data set `title`. `name` is the name of the file on every mirror.
 
-    `md5` is the md5 of the file. `most_bytes` is the largest size that is downloaded.
+    `md5` is the md5 of the file. `most_bytes` is the largest size that is downloaded. `makes` is the folder that
+    extracting the file gives; it is empty for a file that is read as it is.
     """
 
     title: str
@@ -36,13 +37,18 @@ class PublishedFile:
     md5: str
     mirrors: tuple[str, ...]
     most_bytes: int = MOST_BYTES
+    makes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TarArchive(PublishedFile):
-    """A published tar.gz. `folder` is the folder in the tar that holds the files."""
+    """A published tar.gz. `folder` is the folder in the tar that holds the files.
+
+    `pickles` are as for `missing_data_error`.
+    """
 
     folder: str
+    pickles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,21 @@ def damaged_file_error(shown: object, what: str) -> UsageError:
     return UsageError(f"{shown}: {what}; delete it and get it again")
 
 
-def missing_data_error(title: str, root: str, why: str, names: Sequence[str], folder: Path) -> UsageError:
-    """Returns the error for a data set that is missing in `dataset.root` and was not downloaded. `why` says why not."""
+def missing_data_error(
+    title: str, root: str, why: str, names: Sequence[str], folder: Path, pickles: Sequence[str] = ()
+) -> UsageError:
+    """Returns the error for a data set that is missing in `dataset.root` and was not downloaded. `why` says why not.
+
+    `pickles` are files that others have of this data set, relative to the root. They are never read.
+    """
+    why += pickle_note(root_folder(root), pickles)
     return UsageError(f"dataset.root={root}: {title} is not there and {why}; put {' and '.join(names)} into {folder}")
+
+
+def pickle_note(root: Path, pickles: Sequence[str]) -> str:
+    """Returns a note about the first of these files that exists in `root`; an empty text if none does."""
+    found = next((name for name in pickles if (root / name).exists()), None)
+    return f" ({found} is a pickle, which may run any program and is not read)" if found else ""
 
 
 def source_text(title: str, split: str, count: int, origin: str) -> str:
@@ -94,20 +112,32 @@ def root_folder(root: str) -> Path:
     return Path(os.path.expanduser(root))
 
 
-def fetch(file: PublishedFile, *, root: str, allowed: bool) -> Path:
-    """Downloads `file` into `root` and returns the path.
+def download_missing(
+    title: str,
+    files: Sequence[PublishedFile],
+    folder: Path,
+    root: str,
+    *,
+    allowed: bool,
+    pickles: Sequence[str] = (),
+) -> None:
+    """Downloads `files` into `folder`.
 
     Raises UsageError if downloads are not `allowed` or fail. The message gives the reason and says where to put the
-    file.
+    files that are missing. `pickles` are as for `missing_data_error`.
     """
-    folder = root_folder(root)
+    names = list(dict.fromkeys(file.name for file in files))
+    if not all(file.mirrors for file in files):
+        raise missing_data_error(title, root, "is not offered for download", names, folder, pickles)
     if not allowed:
-        raise missing_data_error(file.title, root, "dataset.download=false", [file.name], folder)
-    print(f"{file.title}: downloading to {folder}", flush=True)
-    try:
-        return download(file.mirrors, file.name, file.md5, folder, most_bytes=file.most_bytes)
-    except DownloadError as error:
-        raise missing_data_error(file.title, root, f"cannot be downloaded ({error})", [file.name], folder) from None
+        raise missing_data_error(title, root, "dataset.download=false", names, folder, pickles)
+    print(f"{title}: downloading to {folder}", flush=True)
+    for index, file in enumerate(files):
+        try:
+            download(file.mirrors, file.name, file.md5, folder, most_bytes=file.most_bytes)
+        except DownloadError as error:
+            why = f"cannot be downloaded ({error})"
+            raise missing_data_error(title, root, why, names[index:], folder, pickles) from None
 
 
 def read_files(
@@ -123,7 +153,8 @@ def read_files(
             return {name: _read_file(folder / name, read) for name, read in readers.items()}, f"from {folder}"
     path, origin = root_folder(root) / archive.name, f"from {root_folder(root) / archive.name}"
     if not os.path.isfile(path):
-        path, origin = fetch(archive, root=root, allowed=allowed), "downloaded"
+        download_missing(archive.title, [archive], root_folder(root), root, allowed=allowed, pickles=archive.pickles)
+        origin = "downloaded"
     if os.path.getsize(path) > SLOW_BYTES:
         print(f"{archive.title}: reading {path}; once extracted it is read faster", flush=True)
     return _read_archive(path, archive.folder, readers), origin
@@ -164,12 +195,12 @@ def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Archi
     return found
 
 
-def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int]) -> Tensor:
-    """Crops and resizes `count` images to `size`, (height, width). Returns uint8 `[count, 3, H, W]`.
+def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
+    """Crops and resizes `count` images to `size`, (height, width). Returns uint8 `[count, channels, H, W]`.
 
-    The images are given in chunks, each uint8 `[n, 3, h, w]`. At most one chunk is in memory in addition to the result.
+    The images are given in chunks, each uint8 `[n, channels, h, w]`. Besides the result, only one chunk is in memory.
     """
-    samples, filled = allocate_images(count, size), 0
+    samples, filled = allocate_images(count, size, channels), 0
     for chunk in chunks:
         samples[filled : filled + len(chunk)] = crop_and_resize_batch(
             torch.from_numpy(np.ascontiguousarray(chunk)), size
@@ -178,13 +209,13 @@ def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int]) 
     return samples
 
 
-def allocate_images(count: int, size: tuple[int, int]) -> Tensor:
-    """Returns an uninitialized tensor uint8 `[count, 3, H, W]`. Raises UsageError if there is not enough memory."""
+def allocate_images(count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
+    """Returns an uninitialized tensor uint8 `[count, channels, H, W]`. Raises UsageError if memory is too small."""
     try:
-        return torch.empty(count, 3, *size, dtype=torch.uint8)
+        return torch.empty(count, channels, *size, dtype=torch.uint8)
     except RuntimeError:
         height, width = size
         raise UsageError(
             f"image_size=[{height},{width}]: {count_noun(count, 'image')} would be"
-            f" {count * 3 * height * width:,} bytes, more than there is memory for; use a smaller one"
+            f" {count * channels * height * width:,} bytes, more than there is memory for; use a smaller one"
         ) from None

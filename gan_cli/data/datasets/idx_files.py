@@ -1,44 +1,67 @@
-"""The idx format of the MNIST family: a big-endian header, then the bytes of one uint8 array. May be gzipped."""
+"""The idx format of the MNIST family: a big-endian header, then one array. The file may be gzipped, or in a zip."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import struct
+import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from gan_cli.errors import StorageError, UsageError
 
-UINT8_MAGIC = 0x0800  # two zero bytes, type 8 = uint8, then the number of dimensions
-MOST_BYTES = 1 << 30  # far more than a file of this family needs; guards against gzip bombs
+TYPES = {0x08: np.dtype(np.uint8), 0x0C: np.dtype(">i4")}  # by the third byte; the fourth is the number of dimensions
+MOST_BYTES = 1 << 30  # more than a file of this family needs; guards against gzip bombs
 
 
-def read_idx(path: Path) -> np.ndarray:
-    """Returns the uint8 array in an idx file.
+def read_idx(path: Path, member: str = "") -> np.ndarray:
+    """Returns the array uint8 or int32 in an idx file. `member` is the name of the file if `path` is a zip.
 
-    Raises UsageError if the file is damaged or is no idx file of uint8, and StorageError if it cannot be read.
+    Raises UsageError if the file is damaged or is no such idx file, and StorageError if it cannot be read.
     """
+    shown = f"{path} ({member})" if member else f"{path}"
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as stream:
+        with _opened(path, member) as stream:
             content = stream.read(MOST_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UsageError(f"{path}: damaged gzip file ({error}), get it again") from error
+        raise UsageError(f"{shown}: damaged gzip file ({error}), get it again") from error
+    except (zipfile.BadZipFile, KeyError, RuntimeError) as error:
+        raise UsageError(f"{shown}: damaged zip ({error}), get it again") from error
     except OSError as error:
-        raise StorageError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise StorageError(f"{shown}: cannot be read ({error.strerror or error})") from error
     if len(content) > MOST_BYTES:
-        raise UsageError(f"{path}: unpacks to more than {MOST_BYTES >> 20} MiB, not an idx file of this family")
-    if len(content) < 4 or not 1 <= (dimensions := struct.unpack(">I", content[:4])[0] - UINT8_MAGIC) <= 4:
-        raise UsageError(f"{path}: not an idx file of uint8 (wrong magic number)")
+        raise UsageError(f"{shown}: unpacks to more than {MOST_BYTES >> 20} MiB, not an idx file of this family")
+    kind = TYPES.get(int.from_bytes(content[:3], "big")) if len(content) >= 4 else None
+    if kind is None or not 1 <= (dimensions := content[3]) <= 4:
+        raise UsageError(f"{shown}: not an idx file of uint8 (wrong magic number)")
     header = 4 + 4 * dimensions
     if len(content) < header:
-        raise UsageError(f"{path}: ends within its header")
+        raise UsageError(f"{shown}: ends within its header")
     shape = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) - header != math.prod(shape):
-        raise UsageError(f"{path}: its header says {math.prod(shape)} bytes of data, it has {len(content) - header}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    size = math.prod(shape) * kind.itemsize
+    if len(content) - header != size:
+        raise UsageError(f"{shown}: its header says {size} bytes of data, it has {len(content) - header}")
+    return np.frombuffer(content, kind, offset=header).reshape(shape)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, member: str) -> Iterator[IO[bytes]]:
+    """Opens an idx file, unpacked if it is gzipped."""
+    with contextlib.ExitStack() as stack:
+        stream: IO[bytes]
+        if member:
+            stream = stack.enter_context(stack.enter_context(zipfile.ZipFile(path)).open(member))
+        else:
+            stream = stack.enter_context(open(path, "rb"))
+        if (member or path.name).endswith(".gz"):
+            stream = stack.enter_context(gzip.GzipFile(fileobj=stream))  # type: ignore[assignment]
+        yield stream
 
 
 def find_idx(folder: Path, name: str) -> Path | None:

@@ -1,19 +1,22 @@
-"""MNIST, Fashion-MNIST and KMNIST, read from local idx files or downloaded.
+"""MNIST, Fashion-MNIST, KMNIST, QMNIST and EMNIST, read from local idx files or downloaded.
 
 If neither is possible, MNIST can use the digits that are part of this package.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
+from gan_cli.data.datasets.downloaded_archives import missing_data_error, pickle_note, root_folder
 from gan_cli.data.datasets.idx_files import find_idx, read_idx
 from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.errors import UsageError
@@ -33,24 +36,36 @@ IMAGES, LABELS = file_names("train")
 TEST_IMAGES, TEST_LABELS = file_names("test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set of the MNIST family. `folder` is its folder under `root`.
+    """A data set of the MNIST family. `folder` is its folder under `root`. `classes` are the names of the classes.
 
-    `mirrors` are the addresses to download from. `md5` holds the md5 of each file as published, which is gzipped.
-    `classes` are the names of the classes.
+    `files` are the names of the image file and of the label file of each split, without the suffix `.gz`. `mirrors` are
+    the addresses to download from, and `md5` the md5 of each file as published, which is gzipped; if they are empty,
+    the class `reader` of torchvision has them. If `archive` is set, the published file is this zip, which holds the
+    gzipped files in the folder `inside`. `pickle` is a file of this data set that others have, and that is not read.
     """
 
     title: str
     folder: str
-    mirrors: tuple[str, ...]
-    md5: dict[str, str]
     classes: tuple[str, ...]
+    files: Mapping[str, tuple[str, str]] = field(
+        default_factory=lambda: {split: file_names(split) for split in PREFIXES}
+    )
+    reader: str = ""
+    mirrors: tuple[str, ...] = ()
+    md5: Mapping[str, str] = field(default_factory=dict)
+    archive: str = ""
+    inside: str = ""
+    pickle: str = ""
+    transposed: bool = False  # images are stored column by column
+    first_label: int = 0
 
 
 MNIST = Source(
     title="MNIST",
     folder="MNIST/raw",
+    # Addresses and checksums are here and not torchvision's, whose import would delay the default data set.
     mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
     md5={
         IMAGES: "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -59,34 +74,57 @@ MNIST = Source(
         TEST_LABELS: "ec29112dd5afa0611ce80d1b7f02629c",
     },
     classes=tuple("0123456789"),
+    pickle="MNIST/processed/training.pt",
 )
 FASHION_MNIST = Source(
     title="Fashion-MNIST",
     folder="FashionMNIST/raw",
-    mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-    md5={
-        IMAGES: "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        LABELS: "25c81989df183df01b3e8a0aad5dffbe",
-        TEST_IMAGES: "bef4ecab320f06d8554ea6380940ec79",
-        TEST_LABELS: "bb300cfdad3c16e7a12a480ee83cd310",
-    },
+    reader="FashionMNIST",
     classes=(
         "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
     ),
+    pickle="FashionMNIST/processed/training.pt",
 )  # fmt: skip
 
 KMNIST = Source(
     title="Kuzushiji-MNIST",
     folder="KMNIST/raw",
-    mirrors=("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
-    md5={
-        IMAGES: "bdb82020997e1d708af4cf47b453dcf7",
-        LABELS: "e144d726b3acfaa3e44228e80efcd344",
-        TEST_IMAGES: "5c965bf0a639b31b8f53240b1b52f4d7",
-        TEST_LABELS: "7320c461ea6c1c855c0b718fb2a4b134",
-    },
+    reader="KMNIST",
     classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    pickle="KMNIST/processed/training.pt",
 )
+QMNIST = Source(
+    title="QMNIST",
+    folder="QMNIST/raw",
+    reader="QMNIST",
+    files={split: (f"qmnist-{split}-images-idx3-ubyte", f"qmnist-{split}-labels-idx2-int") for split in PREFIXES},
+    classes=MNIST.classes,
+    pickle="QMNIST/processed/train.pt",
+)
+
+
+def emnist(subset: str) -> Source:
+    """Returns the source of a subset of EMNIST."""
+    reader: Any = _torchvision_class("EMNIST")
+    names = {"train": f"emnist-{subset}-train", "test": f"emnist-{subset}-test"}
+    return Source(
+        title=f"EMNIST {subset}",
+        folder="EMNIST/raw",
+        files={split: (f"{name}-images-idx3-ubyte", f"{name}-labels-idx1-ubyte") for split, name in names.items()},
+        classes=tuple(name for name in reader.classes_split_dict[subset] if name != "N/A"),
+        mirrors=(reader.url.rpartition("/")[0] + "/",),
+        md5={"gzip.zip": reader.md5},
+        archive="gzip.zip",
+        inside="gzip",
+        pickle=f"EMNIST/processed/training_{subset}.pt",
+        transposed=True,
+        first_label=1 if subset == "letters" else 0,
+    )
+
+
+def _torchvision_class(name: str) -> Any:
+    """Imports torchvision, which takes more than a second, and returns a class of its data sets."""
+    return getattr(importlib.import_module("torchvision.datasets"), name)
 
 
 def load_digits(
@@ -98,40 +136,80 @@ def load_digits(
     `fallback` is `bundled`, returns the digits in this package for the split `train`. Raises UsageError if none of this
     is possible.
     """
-    names = file_names(split)
+    names = source.files[split]
     try:
-        paths, origin = _find_or_download(source, names, Path(os.path.expanduser(root)), allowed=download)
+        files, origin = _find_or_download(source, names, root_folder(root), allowed=download)
     except DownloadError as error:
+        why = f"{error}{pickle_note(root_folder(root), [source.pickle])}"
         if fallback == "bundled" and split == "train":
-            return _load_bundled(source, image_size, why=str(error))
-        raise UsageError(
-            f"dataset.root={root}: {source.title} is not there and {error}; put {names[0]}.gz and {names[1]}.gz into"
-            f" {Path(os.path.expanduser(root)) / source.folder}"
-        ) from None
-    images, labels = (read_idx(path) for path in paths)
+            return _load_bundled(source, image_size, why)
+        put = [source.archive] if source.archive else [f"{name}.gz" for name in names]
+        raise missing_data_error(source.title, root, why, put, root_folder(root) / source.folder) from None
+    images, labels = (read_idx(*file) for file in files)
+    labels = labels[:, 0] if labels.ndim == 2 else labels  # QMNIST: the class, then facts about the writer
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or len(images) == 0:
-        raise UsageError(f"{paths[0]}: {images.shape} images do not fit {labels.shape} labels")
+        raise UsageError(f"{files[0].path}: {images.shape} images do not fit {labels.shape} labels")
+    images = images.swapaxes(1, 2) if source.transposed else images
     return Dataset(
         samples=crop_and_resize_batch(_as_images(images), image_size),
-        labels=_as_labels(labels, len(source.classes), paths[1]),
+        labels=_as_labels(labels, len(source.classes), files[1].path, source.first_label),
         classes=source.classes,
         source=f"{source.title}, {len(images):,} images {origin}",
     )
 
 
-def _find_or_download(source: Source, names: tuple[str, str], root: Path, *, allowed: bool) -> tuple[list[Path], str]:
+class IdxFile(NamedTuple):
+    """An idx file, or the name of one in a zip."""
+
+    path: Path
+    member: str = ""
+
+
+def _find_or_download(
+    source: Source, names: tuple[str, str], root: Path, *, allowed: bool
+) -> tuple[list[IdxFile], str]:
+    """Returns the image file and the label file, and their origin in words. Raises DownloadError if there are none."""
     for folder in (root / source.folder, root):
         found = [find_idx(folder, name) for name in names]
         if all(found):
-            return [path for path in found if path], f"from {folder}"
+            return [IdxFile(path) for path in found if path], f"from {folder}"
+        if source.archive and (folder / source.archive).is_file():
+            return _in_archive(source, folder, names), f"from {folder / source.archive}"
     if not allowed:
         raise DownloadError("dataset.download=false")
     print(f"{source.title}: downloading to {root / source.folder}", flush=True)
+    remote = _remote_files(source)
+    wanted = [source.archive] if source.archive else [f"{name}.gz" for name in names]
     try:
-        paths = [download(source.mirrors, f"{name}.gz", source.md5[name], root / source.folder) for name in names]
+        for name in wanted:
+            mirrors, md5 = remote[name]
+            download(mirrors, name, md5, root / source.folder)
     except DownloadError as error:
         raise DownloadError(f"cannot be downloaded ({error})") from error
-    return paths, "downloaded"
+    if source.archive:
+        return _in_archive(source, root / source.folder, names), "downloaded"
+    return [IdxFile(root / source.folder / name) for name in wanted], "downloaded"
+
+
+def _in_archive(source: Source, folder: Path, names: tuple[str, str]) -> list[IdxFile]:
+    return [IdxFile(folder / source.archive, f"{source.inside}/{name}.gz") for name in names]
+
+
+def _remote_files(source: Source) -> dict[str, tuple[tuple[str, ...], str]]:
+    """Returns the mirrors and the md5 of each published file, by its name."""
+    known = {name if source.archive else f"{name}.gz": md5 for name, md5 in source.md5.items()}
+    if not source.reader:
+        return {name: (source.mirrors, md5) for name, md5 in known.items()}
+    reader = _torchvision_class(source.reader)
+    resources = reader.resources
+    if isinstance(resources, dict):  # QMNIST: whole addresses by split
+        resources = [resource for split in PREFIXES for resource in resources[split]]
+    found = {}
+    for address, md5 in resources:
+        prefix, _, name = address.rpartition("/")
+        mirrors = source.mirrors or ((f"{prefix}/",) if prefix else tuple(reader.mirrors))
+        found[name] = (mirrors, known.get(name, md5))
+    return found
 
 
 def _load_bundled(source: Source, image_size: tuple[int, int], why: str) -> Dataset:
@@ -150,7 +228,10 @@ def _as_images(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images.reshape(len(images), 1, *images.shape[-2:]).copy())
 
 
-def _as_labels(labels: np.ndarray, classes: int, path: Path) -> Tensor:
-    if labels.max() >= classes:
-        raise UsageError(f"{path}: has label {labels.max()}, of {classes} classes counted from 0")
-    return torch.from_numpy(labels.astype(np.int64))
+def _as_labels(labels: np.ndarray, classes: int, path: Path, first: int = 0) -> Tensor:
+    """Returns labels int64 `[N]`, counted from 0. In the file, they are counted from `first`."""
+    numbers = labels.astype(np.int64) - first
+    if numbers.min() < 0 or numbers.max() >= classes:
+        wrong = labels.min() if numbers.min() < 0 else labels.max()
+        raise UsageError(f"{path}: has label {wrong}, of {classes} classes counted from {first}")
+    return torch.from_numpy(numbers)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gan_cli.data.datasets.svhn import load_svhn
 from PIL import Image
 
 from gan_cli.data.dataset import Dataset
@@ -26,7 +27,6 @@ from gan_cli.data.datasets import celeba, downloaded_archives, stl10, svhn
 from gan_cli.data.datasets.celeba import ARCHIVE, IMAGE_FOLDER, PARTITION, DriveFile, build_celeba
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, CifarSource, load_cifar
 from gan_cli.data.datasets.stl10 import load_stl10
-from gan_cli.data.datasets.svhn import load_svhn
 from gan_cli.data.decoding.resize import crop_and_resize_batch, crop_box
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError

@@ -1,0 +1,143 @@
+"""Options of the published data sets that torchvision reads or describes, and the number of samples of each set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gan_cli.config.options.datasets import FileOptions
+from gan_cli.config.schema import key
+
+SAMPLES = {  # number of samples of the published data sets, by split
+    "mnist": {"train": 60_000, "test": 10_000},
+    "fashion_mnist": {"train": 60_000, "test": 10_000},
+    "kmnist": {"train": 60_000, "test": 10_000},
+    "qmnist": {"train": 60_000, "test": 60_000},
+    "usps": {"train": 7_291, "test": 2_007},
+    "cifar10": {"train": 50_000, "test": 10_000},
+    "cifar100": {"train": 50_000, "test": 10_000},
+    "svhn": {"train": 73_257, "test": 26_032, "extra": 531_131},
+    "stl10": {"train": 5_000, "test": 8_000, "unlabeled": 100_000},
+    "celeba": {"train": 162_770, "valid": 19_867, "test": 19_962, "all": 202_599},
+    "lfw": {"train": 9_525, "test": 3_708, "all": 13_233},
+    "oxford_pets": {"train": 3_680, "test": 3_669, "all": 7_349},
+    "flowers102": {"train": 1_020, "val": 1_020, "test": 6_149, "all": 8_189},
+    "food101": {"train": 75_750, "test": 25_250, "all": 101_000},
+    "fgvc_aircraft": {"train": 6_667, "test": 3_333, "all": 10_000},
+    "eurosat": {"train": 27_000},
+    "dtd": {"train": 1_880, "val": 1_880, "test": 1_880, "all": 5_640},
+    "imagenette": {"train": 9_469, "test": 3_925, "all": 13_394},
+}
+CLASSES = {  # number of classes of the data sets in which all classes have about equally many samples
+    "fashion_mnist": 10,
+    "kmnist": 10,
+    "cifar10": 10,
+    "cifar100": 100,
+    "stl10": 10,
+    "oxford_pets/breed": 37,
+    "food101": 101,
+    "fgvc_aircraft/variant": 100,
+    "dtd": 47,
+    "imagenette": 10,
+}  # after a slash: the value of the key `target`
+
+
+@dataclass(frozen=True)
+class GreyFiles(FileOptions):
+    """QMNIST and USPS."""
+
+    channels: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Emnist(GreyFiles):
+    subset: str = key(
+        "which characters: digits; letters, 26 classes of either case; balanced or bymerge, 47 classes; byclass, 62",
+        choices=("balanced", "byclass", "bymerge", "digits", "letters", "mnist"),
+    )
+
+
+@dataclass(frozen=True)
+class CachedFiles(FileOptions):
+    """The keys that the published data sets of encoded images have in common."""
+
+    cache: str = key(
+        "folder of decoded images for the next run, which maps the file instead of holding it in memory, or none",
+        absent="none",
+        pattern=r"(?s).+",
+        pattern_means="a folder, or none",
+    )
+
+
+@dataclass(frozen=True)
+class CelebA(CachedFiles):
+    split: str = key("which part of the data", absent="train", choices=("train", "valid", "test", "all"))
+
+
+@dataclass(frozen=True)
+class Lsun(CachedFiles):
+    """LSUN. Its `classes` choose the databases that are read."""
+
+
+@dataclass(frozen=True)
+class EuroSat(CachedFiles):
+    split: str = key("the whole of the data, which have no other split", absent="train", choices=("train",))
+
+
+@dataclass(frozen=True)
+class ImageFiles(CachedFiles):
+    """Food-101."""
+
+    split: str = key("which part of the data", absent="train", choices=("train", "test", "all"))
+
+
+@dataclass(frozen=True)
+class Lfw(ImageFiles):
+    alignment: str = key("how the faces are aligned", choices=("original", "funneled", "deepfunneled"))
+
+
+@dataclass(frozen=True)
+class OxfordPets(ImageFiles):
+    target: str = key("what the classes are: 37 breeds, or cat and dog", choices=("breed", "species"))
+
+
+@dataclass(frozen=True)
+class FgvcAircraft(ImageFiles):
+    target: str = key(
+        "what the classes are: 100 variants, 70 families or 30 manufacturers",
+        choices=("variant", "family", "manufacturer"),
+    )
+
+
+@dataclass(frozen=True)
+class Imagenette(ImageFiles):
+    resolution: str = key(
+        "length of the shorter side in the files that are downloaded", choices=("160px", "320px", "full")
+    )
+
+
+@dataclass(frozen=True)
+class Flowers102(CachedFiles):
+    split: str = key("which part of the data", absent="train", choices=("train", "val", "test", "all"))
+
+
+@dataclass(frozen=True)
+class Dtd(Flowers102):
+    partition: int = key("which of the ten published divisions into splits", at_least=1, at_most=10)
+
+
+PUBLISHED_OPTIONS: dict[str, type] = {
+    "qmnist": GreyFiles,
+    "usps": GreyFiles,
+    "emnist": Emnist,
+    "celeba": CelebA,
+    "lsun": Lsun,
+    "lfw": Lfw,
+    "oxford_pets": OxfordPets,
+    "flowers102": Flowers102,
+    "food101": ImageFiles,
+    "fgvc_aircraft": FgvcAircraft,
+    "eurosat": EuroSat,
+    "dtd": Dtd,
+    "imagenette": Imagenette,
+}

@@ -1,0 +1,186 @@
+"""Finds, downloads, extracts and reads the data sets of the table in `torchvision_sets`."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gan_cli.data.dataset import Dataset
+from gan_cli.data.datasets.downloaded_archives import (
+    PublishedFile,
+    damaged_file_error,
+    download_missing,
+    fit_images,
+    root_folder,
+    source_text,
+)
+from gan_cli.data.datasets.torchvision_sets import TABLE, Found, TorchvisionSet
+from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat
+from gan_cli.data.decoding.resize import CHUNK
+from gan_cli.data.folder import cache_entry, decode_layout
+from gan_cli.data.image_store import find_cached
+from gan_cli.data.selection import Selection
+from gan_cli.data.source_description import describe_unusable
+from gan_cli.errors import StorageError, UsageError, count_noun, one_line
+from gan_cli.extras import require_extra
+from gan_cli.image_files.folder_reader import read_image_file
+from gan_cli.image_files.listing import BadImageError, ListedFile, Listing
+from gan_cli.image_labels.folder_classes import Layout
+from gan_cli.storage.extract import ArchiveError, extract_folder
+
+FEW = 0.01  # largest share of images that may be unusable; they are left out
+BACKGROUND = "white"
+
+
+def load_torchvision_set(
+    name: str,
+    *,
+    root: str,
+    download: bool,
+    split: str,
+    image_size: tuple[int, int],
+    selection: Selection,
+    cache: str = "none",
+    **settings: Any,
+) -> Dataset:
+    """Returns the selected images of a split of the data set `name`, with labels and of `image_size`, (height, width).
+
+    Reads the files in `root`, and downloads and extracts what is missing if `download` is True. Encoded images are
+    cached in the folder `cache`, unless it is `none`. Raises UsageError if files are missing or damaged, or if the data
+    set has no such split.
+    """
+    published, settings = TABLE[name], {**settings, "split": split}
+    if split not in published.splits:
+        raise UsageError(f"dataset.split={split}: {published.title} has no such split")
+    if published.extra:
+        require_extra(published.extra, f"dataset={name}")
+    reader = getattr(importlib.import_module("torchvision.datasets"), published.reader)
+    files = published.files(reader, settings)
+    folder = root_folder(root) / published.folder
+    downloaded = ensure_files(published.title, files, folder, root, allowed=download)
+    found = _read(published, reader, root, settings)
+    if isinstance(found.images, np.ndarray):
+        origin = "downloaded" if downloaded else f"from {folder / files[0].name}"
+        return _array_dataset(published.title, split, found, image_size, origin)
+    target = TargetFormat(image_size, channels=3, background=BACKGROUND)
+    paths = [str(folder / (file.makes or file.name)) for file in files]
+    entry = cache_entry(cache, paths, (), name, root, sorted(settings.items()), target, selection)
+    cached = None if entry is None else find_cached(entry)
+    if cached is not None:
+        return cached
+    layout = Layout(_listed(found.images, folder), list(found.labels), tuple(found.classes), (), mixed=False)
+    source = PublishedImages(published.title, split, folder, published.cut_bottom)
+    return decode_layout(source, layout, entry, target, selection, source.check, "dataset.root")
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def ensure_files(title: str, files: Sequence[PublishedFile], folder: Path, root: str, *, allowed: bool) -> bool:
+    """Downloads and extracts what is missing in `folder`. Returns whether anything was downloaded.
+
+    Raises UsageError if files are missing and are not `allowed` to be downloaded, if a download fails, or if an archive
+    is damaged. Raises StorageError if an archive cannot be extracted.
+    """
+    needed = [file for file in files if not _is_there(file, folder)]
+    missing = [file for file in needed if not (folder / file.name).is_file()]
+    if missing:
+        download_missing(title, missing, folder, root, allowed=allowed)
+    for file in needed:
+        if not file.makes:
+            continue
+        path = folder / file.name
+        print(f"{title}: extracting {path}", flush=True)
+        try:
+            extract_folder(path, file.md5, file.makes)
+        except ArchiveError as error:
+            raise damaged_file_error(path, one_line(error, 200)) from error
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be extracted beside it ({error.strerror or error})") from error
+    return bool(missing)
+
+
+def _is_there(file: PublishedFile, folder: Path) -> bool:
+    return (folder / file.makes).is_dir() if file.makes else (folder / file.name).is_file()
+
+
+def _read(published: TorchvisionSet, reader: Any, root: str, settings: Mapping[str, Any]) -> Found:
+    """Returns what torchvision finds. Raises UsageError if the files are damaged or incomplete."""
+    parts = published.splits[settings["split"]]
+    arguments = {argument: settings[key] for key, argument in published.arguments.items()}
+    found = []
+    try:
+        for part in parts if isinstance(parts, tuple) else (parts,):
+            given = {} if part is None else {published.split_argument: part}
+            read = reader(os.path.expanduser(root), download=False, **given, **arguments)
+            found.append(published.found(read, settings))
+    except Exception as error:  # a parser may raise nearly anything on damaged files
+        folder = root_folder(root) / published.folder
+        reason = one_line(str(error).replace(" You can use download=True to download it", ""), 200)
+        raise UsageError(
+            f"dataset.root={root}: the files of {published.title} in {folder} are damaged or incomplete ({reason});"
+            " delete them and get them again"
+        ) from error
+    if len(found) == 1:
+        return found[0]
+    return Found(
+        [image for each in found for image in each.images],
+        [label for each in found for label in each.labels],
+        found[0].classes,
+    )
+
+
+# --- images ------------------------------------------------------------------------------------------------------
+
+
+def _array_dataset(title: str, split: str, found: Found, size: tuple[int, int], origin: str) -> Dataset:
+    """Returns the data set of an array of images, which are cropped and resized to `size`."""
+    images, count = found.images, len(found.images)
+    images = images[:, None] if images.ndim == 3 else images
+    chunks = (images[start : start + CHUNK] for start in range(0, count, CHUNK))
+    return Dataset(
+        samples=fit_images(chunks, count, size, images.shape[1]),
+        labels=torch.from_numpy(np.asarray(found.labels, dtype=np.int64)),
+        classes=tuple(found.classes),
+        source=source_text(title, split, count, origin),
+    )
+
+
+def _listed(paths: Sequence[Any], folder: Path) -> list[ListedFile]:
+    return [ListedFile(Path(os.path.relpath(path, folder)).parts, str(path)) for path in paths]
+
+
+class PublishedImages:
+    """Reads the image files of a published data set. The lowest `cut_bottom` rows of each image are cut off."""
+
+    def __init__(self, title: str, split: str, folder: Path, cut_bottom: int = 0) -> None:
+        self.listing = Listing(f"{title}{'' if split == 'train' else f' ({split})'} in {folder}")
+        self._cut_bottom = cut_bottom
+
+    def read_image(self, file: ListedFile) -> bytes | np.ndarray:
+        content = read_image_file(file.location)
+        if not self._cut_bottom:
+            return content
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                return np.asarray(image.convert("RGB"))[: -self._cut_bottom]
+        except Exception as error:  # a decoder may raise nearly anything on damaged bytes
+            raise BadImageError(f"cannot be decoded ({one_line(error, 100)})") from error
+
+    def check(self, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
+        """Raises UsageError if more than a small share of the images is unusable, or if there is none."""
+        bad = sum(outcome.bad is not None for outcome in outcomes)
+        if not files or bad > FEW * len(files):
+            many = f"{bad:,} of {count_noun(len(files), 'picture')} cannot be used"
+            raise UsageError(
+                f"dataset.root: {self.listing.shown}: {many}:"
+                f" {describe_unusable(files, outcomes, 3)}; delete the folder and get it again"
+            )

@@ -1,0 +1,191 @@
+"""The table of the data sets whose files torchvision lists or reads. It is imported only when one of them is chosen.
+
+The classes of torchvision say which files there are, with addresses and checksums, and which image has which class.
+The files are downloaded, verified, extracted and decoded by this package. No class in this table unpickles anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from gan_cli.data.datasets.downloaded_archives import PublishedFile
+
+Settings = Mapping[str, Any]
+ALL = "all"
+AIRCRAFT_MD5 = "d4acdd33327262359767eeaa97a4f732"  # published beside the archive; torchvision has none
+EUROSAT = "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/"
+EUROSAT_MD5 = "c8fa014336c82ac7804f0398fcb19387"  # torchvision has it, and the address, inside a function only
+CAPTION_ROWS = 20  # the lowest rows of each image of FGVC-Aircraft show its photographer's name
+
+
+class Found(NamedTuple):
+    """What a torchvision data set holds: images, the class number of each image, the names of the classes.
+
+    `images` are paths of image files, or an array uint8 `[N, H, W]` or `[N, 3, H, W]`.
+    """
+
+    images: Any
+    labels: Any
+    classes: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchvisionSet:
+    """A data set that the class `reader` of torchvision.datasets reads from `folder` in the root.
+
+    `files` returns the published files that are needed, given that class and the settings. `splits` maps each split to
+    those of torchvision that it consists of. `arguments` maps config keys to arguments of the class. `found` returns
+    what an object of the class holds. `extra` is the extra with the packages that the class needs.
+    """
+
+    title: str
+    reader: str
+    folder: str = ""
+    files: Callable[[Any, Settings], Sequence[PublishedFile]]
+    found: Callable[[Any, Settings], Found]
+    splits: Mapping[str, Any] = field(default_factory=lambda: {"train": "train", "test": "test"})
+    split_argument: str = "split"
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    extra: str = ""
+    cut_bottom: int = 0  # rows of each image that are cut off
+
+
+def _file(name: str, md5: str, prefix: str = "", makes: str = "", gigabytes: int = 1) -> PublishedFile:
+    """Returns a published file at the address `prefix + name`; without a prefix it cannot be downloaded."""
+    return PublishedFile(
+        title="", name=name, md5=md5, mirrors=(prefix,) if prefix else (), makes=makes, most_bytes=gigabytes << 30
+    )
+
+
+def _at(url: str, md5: str, makes: str = "", gigabytes: int = 1) -> PublishedFile:
+    prefix, _, name = url.rpartition("/")
+    return _file(name, md5, prefix + "/", makes, gigabytes)
+
+
+def _lfw_files(reader: Any, settings: Settings) -> list[PublishedFile]:
+    folder, archive, md5 = reader.file_dict[settings["alignment"]]
+    people = f"people{reader.annot_file[TABLE['lfw'].splits[settings['split']]]}.txt"
+    texts = [_file(name, reader.checksums[name]) for name in (people, reader.names)]
+    # torchvision compares the archive's checksum even if it is extracted, so the archive must be there, too.
+    return [_file(archive, md5), _file(archive, md5, makes=folder), *texts]
+
+
+def _flower_files(reader: Any, settings: Settings) -> list[PublishedFile]:
+    prefix, made = reader._download_url_prefix, {"image": "jpg"}
+    return [_file(name, md5, prefix, made.get(kind, "")) for kind, (name, md5) in reader._file_dict.items()]
+
+
+def _imagenette_files(reader: Any, settings: Settings) -> list[PublishedFile]:
+    url, md5 = reader._ARCHIVES[settings["resolution"]]
+    return [_at(url, md5, url.rpartition("/")[2].removesuffix(".tgz"), gigabytes=2)]
+
+
+def _pets(found: Any, settings: Settings) -> Found:
+    if settings["target"] == "species":
+        return Found(found._images, found._bin_labels, _lower(found.bin_classes))
+    return Found(found._images, found._labels, _lower(found.classes))
+
+
+def _lower(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(map(str.lower, names))
+
+
+def _listed(found: Any, settings: Settings) -> Found:
+    return Found(found._image_files, found._labels, found.classes)
+
+
+def _split_list(reader: Any, settings: Settings) -> list[PublishedFile]:
+    """Returns the one file of a split that `split_list` of SVHN and USPS names."""
+    url, _, md5 = reader.split_list[settings["split"]]
+    return [_at(url, md5, gigabytes=2)]
+
+
+TABLE = {
+    "svhn": TorchvisionSet(
+        title="SVHN",
+        reader="SVHN",
+        splits={"train": "train", "test": "test", "extra": "extra"},
+        files=_split_list,
+        found=lambda found, _: Found(found.data, found.labels, tuple("0123456789")),
+        extra="svhn",
+    ),
+    "usps": TorchvisionSet(
+        title="USPS",
+        reader="USPS",
+        splits={"train": True, "test": False},
+        split_argument="train",
+        files=_split_list,
+        found=lambda found, _: Found(found.data, found.targets, tuple("0123456789")),
+    ),
+    "lfw": TorchvisionSet(
+        title="Labeled Faces in the Wild",
+        reader="LFWPeople",
+        folder="lfw-py",
+        splits={"train": "train", "test": "test", ALL: "10fold"},
+        arguments={"alignment": "image_set"},
+        files=_lfw_files,
+        found=lambda found, _: Found(found.data, found.targets, tuple(found.class_to_idx)),
+    ),
+    "oxford_pets": TorchvisionSet(
+        title="Oxford-IIIT Pet",
+        reader="OxfordIIITPet",
+        folder="oxford-iiit-pet",
+        splits={"train": "trainval", "test": "test", ALL: ("trainval", "test")},
+        files=lambda reader, _: [
+            _at(url, md5, url.rpartition("/")[2].removesuffix(".tar.gz")) for url, md5 in reader._RESOURCES
+        ],
+        found=_pets,
+    ),
+    "flowers102": TorchvisionSet(
+        title="Oxford 102 Flower",
+        reader="Flowers102",
+        folder="flowers-102",
+        splits={"train": "train", "val": "val", "test": "test", ALL: ("train", "val", "test")},
+        files=_flower_files,
+        found=_listed,
+        extra="svhn",
+    ),
+    "food101": TorchvisionSet(
+        title="Food-101",
+        reader="Food101",
+        splits={"train": "train", "test": "test", ALL: ("train", "test")},
+        files=lambda reader, _: [_at(reader._URL, reader._MD5, "food-101", gigabytes=6)],
+        found=_listed,
+    ),
+    "fgvc_aircraft": TorchvisionSet(
+        title="FGVC-Aircraft",
+        reader="FGVCAircraft",
+        splits={"train": "trainval", "test": "test", ALL: ("trainval", "test")},
+        arguments={"target": "annotation_level"},
+        files=lambda reader, _: [_at(reader._URL, AIRCRAFT_MD5, "fgvc-aircraft-2013b", gigabytes=3)],
+        found=_listed,
+        cut_bottom=CAPTION_ROWS,
+    ),
+    "eurosat": TorchvisionSet(
+        title="EuroSAT",
+        reader="EuroSAT",
+        folder="eurosat",
+        splits={"train": None},
+        files=lambda *_: [_at(f"{EUROSAT}EuroSAT.zip", EUROSAT_MD5, "2750")],
+        found=lambda found, _: Found(*zip(*found.samples, strict=True), found.classes),
+    ),
+    "dtd": TorchvisionSet(
+        title="Describable Textures",
+        reader="DTD",
+        folder="dtd",
+        splits={"train": "train", "val": "val", "test": "test", ALL: ("train", "val", "test")},
+        arguments={"partition": "partition"},
+        files=lambda reader, _: [_at(reader._URL, reader._MD5, "dtd")],
+        found=_listed,
+    ),
+    "imagenette": TorchvisionSet(
+        title="Imagenette",
+        reader="Imagenette",
+        splits={"train": "train", "test": "val", ALL: ("train", "val")},
+        arguments={"resolution": "size"},
+        files=_imagenette_files,
+        found=lambda found, _: Found(*zip(*found._samples, strict=True), _lower([names[0] for names in found.classes])),
+    ),
+}  # fmt: skip
