@@ -41,7 +41,7 @@ def test_a_download_that_stops_half_way_leaves_nothing(
         target.write(source.read(len(content) // 2))  # type: ignore[attr-defined]
 
     monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "copyfile", copy_half)
-    with pytest.raises(DownloadError, match="md5|IncompleteRead"):
+    with pytest.raises(DownloadError, match="md5"):
         download([server[0]], "file", md5_of(content), tmp_path / "root")
     assert not (tmp_path / "root").exists()
 

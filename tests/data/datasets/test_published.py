@@ -10,9 +10,11 @@ import torch
 
 from gan_cli.config.compose import groups
 from gan_cli.data.dataset import Dataset
+from gan_cli.data.datasets.torchvision_sets import TABLE
 from gan_cli.data.load_dataset import build_dataset
 from support.configs import dataset_section
 from support.published import WRITERS, PublishedFiles
+from support.published.checksums import use_small_copies
 from support.published.pictures import Split
 
 COMPUTED = {"folder", "grid", "ring", "shapes", "stacked_mnist", "swiss_roll"}  # data sets without published files
@@ -20,6 +22,10 @@ COMPUTED = {"folder", "grid", "ring", "shapes", "stacked_mnist", "swiss_roll"}  
 
 # The option that a part of a data set is chosen by; it stands before the slash in the key of a written split.
 PART_OPTIONS = {"emnist": "subset", "oxford_pets": "target", "fgvc_aircraft": "target", "dtd": "partition"}
+
+
+# The archives of these data sets are extracted beside themselves.
+EXTRACTED = set(TABLE) - {"svhn", "usps"}
 
 
 def load(root: Path, name: str, size: tuple[int, int] = (32, 32), **options: Any) -> Dataset:
@@ -46,11 +52,21 @@ def test_each_data_set_has_a_small_copy() -> None:
 
 @pytest.mark.parametrize("layout", ["downloaded", "extracted"])
 @pytest.mark.parametrize("name", WRITERS)
-def test_each_split_is_loaded(published: PublishedFiles, name: str, layout: str) -> None:
-    root = published.root(name) if layout == "downloaded" else published.extracted(name)
-    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+def test_each_split_is_loaded(
+    published: PublishedFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, layout: str
+) -> None:
+    if (name, layout) == ("lsun", "downloaded"):
+        pytest.skip("its zips have no published checksums, and must be extracted by hand")
+    use_small_copies(monkeypatch, published.md5(name))
+    root = published.copy(name, tmp_path, extracted=layout == "extracted")
+    files = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
     for key, expected in published.splits(name).items():
         part, _, split = key.rpartition("/")
         options = {PART_OPTIONS[name]: int(part) if part.isdigit() else part} if part else {}
-        assert_loaded(load(root, name, expected.images.shape[2:], split=split, **options), expected)
-    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before  # nothing is written
+        dataset = load(root, name, expected.images.shape[2:], split=split, **options)
+        assert_loaded(dataset, expected)
+        assert f"{len(expected.images)} " in dataset.source
+        assert str(root) in dataset.source
+    after = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+    assert files.items() <= after.items()  # no published file is changed
+    assert name in EXTRACTED or after == files  # and others are written only by extracting
