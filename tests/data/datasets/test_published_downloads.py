@@ -18,14 +18,11 @@ from support.published.checksums import use_small_copies
 
 NOT_OFFERED = ("lfw", "lsun")  # no server offers the files of LFW any longer, and LSUN's have no checksums
 DOWNLOADED = [name for name in WRITERS if name not in (*NOT_OFFERED, "celeba")]
-# The options that select a small copy whose splits have several parts.
-OPTIONS: dict[str, dict[str, Any]] = {"emnist": {"subset": "letters"}}
+OPTIONS = {"mnist": {"fallback": "error"}}
 
 
-def load(root: Path, name: str, **options: Any) -> Dataset:
-    section = dataset_section(
-        name, root=str(root), **{"download": True, "cache": "none", **OPTIONS.get(name, {}), **options}
-    )
+def load(root: Path, name: str, *, download: bool = True) -> Dataset:
+    section = dataset_section(name, root=str(root), download=download, **OPTIONS.get(name, {}))
     return build_dataset(section, (16, 16))
 
 
