@@ -1,4 +1,4 @@
-"""LSUN: photographs of scenes, read from the published lmdb databases. torchvision would pickle a list of their keys."""
+"""LSUN: photographs of scenes, read from the published lmdb databases. torchvision would pickle their lists of keys."""
 
 from __future__ import annotations
 

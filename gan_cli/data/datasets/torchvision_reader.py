@@ -36,7 +36,6 @@ from gan_cli.image_files.listing import BadImageError, ListedFile, Listing
 from gan_cli.image_labels.folder_classes import Layout
 from gan_cli.storage.extract import ArchiveError, extract_folder
 
-FEW = 0.01  # largest share of images that may be unusable; they are left out
 BACKGROUND = "white"
 
 
@@ -163,6 +162,8 @@ def _listed(paths: Sequence[Any], folder: Path) -> list[ListedFile]:
 class PublishedImages:
     """Reads the image files of a published data set. The lowest `cut_bottom` rows of each image are cut off."""
 
+    most_unusable = 0.01  # largest share of images that may be unusable; they are left out
+
     def __init__(self, title: str, split: str, folder: Path, cut_bottom: int = 0) -> None:
         self.listing = Listing(f"{title}{'' if split == 'train' else f' ({split})'} in {folder}")
         self._cut_bottom = cut_bottom
@@ -180,9 +181,9 @@ class PublishedImages:
     def check(self, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
         """Raises UsageError if more than a small share of the images is unusable, or if there is none."""
         bad = sum(outcome.bad is not None for outcome in outcomes)
-        if not files or bad > FEW * len(files):
+        if not files or bad > self.most_unusable * len(files):
             many = f"{bad:,} of {count_noun(len(files), 'picture')} cannot be used"
             raise UsageError(
                 f"dataset.root: {self.listing.shown}: {many}:"
-                f" {describe_unusable(files, outcomes, 3)}; delete the folder and get it again"
+                f" {describe_unusable(files, outcomes, 3)}; delete it and get it again"
             )

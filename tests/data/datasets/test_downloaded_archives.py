@@ -19,19 +19,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gan_cli.data.datasets.svhn import load_svhn
+import torchvision
 from PIL import Image
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.datasets import celeba, downloaded_archives, stl10, svhn
-from gan_cli.data.datasets.celeba import ARCHIVE, IMAGE_FOLDER, PARTITION, DriveFile, build_celeba
+from gan_cli.data.datasets import celeba, downloaded_archives, stl10
+from gan_cli.data.datasets.celeba import ARCHIVE, IMAGE_FOLDER, PARTITION, build_celeba
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, CifarSource, load_cifar
 from gan_cli.data.datasets.stl10 import load_stl10
+from gan_cli.data.datasets.torchvision_reader import load_torchvision_set
+from gan_cli.data.datasets.torchvision_sets import TABLE
 from gan_cli.data.decoding.resize import crop_and_resize_batch, crop_box
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError
 from gan_cli.storage.download import DownloadError, download
-from support.datasets import write_celeba, write_cifar10, write_cifar100, write_stl10, write_svhn, write_tar
+from support.datasets import (
+    accept_svhn,
+    write_celeba,
+    write_cifar10,
+    write_cifar100,
+    write_stl10,
+    write_svhn,
+    write_tar,
+)
 
 # --- small copies ------------------------------------------------------------------------------------------------
 
@@ -57,7 +67,10 @@ def load_stl(root: Path, split: str = "train", *, download: bool = False, size: 
 
 
 def load_mat(root: Path, split: str = "train", *, download: bool = False, size: tuple[int, int] = (32, 32)) -> Dataset:
-    return load_svhn(root=str(root), download=download, split=split, image_size=size)
+    selection = Selection()
+    return load_torchvision_set(
+        "svhn", root=str(root), download=download, split=split, image_size=size, selection=selection
+    )
 
 
 def load_faces(
@@ -351,7 +364,7 @@ def test_a_file_that_ends_before_its_size() -> None:
 def test_svhn_pixel_by_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, digits = write_svhn(tmp_path)
     write_svhn(tmp_path, "extra", 5)
-    monkeypatch.setattr(svhn, "CHUNK", 5)
+    accept_svhn(monkeypatch, tmp_path)
     dataset = load_mat(tmp_path)
     assert same(dataset, images, digits)
     assert dataset.classes == tuple("0123456789")
@@ -360,60 +373,9 @@ def test_svhn_pixel_by_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     refused(lambda: load_mat(tmp_path, "test"), "dataset.download=false", f"put test_32x32.mat into {tmp_path}")
 
 
-def test_svhn_labels_of_other_numbers(tmp_path: Path) -> None:
-    images, digits = write_svhn(tmp_path)
-    savemat = pytest.importorskip("scipy.io").savemat
-    labels = np.where(digits == 0, 10, digits)[:, None].astype(np.float64)
-    savemat(tmp_path / "train_32x32.mat", {"X": images.transpose(2, 3, 1, 0), "y": labels})
-    assert same(load_mat(tmp_path), images, digits)
-
-
-X, Y = np.zeros((32, 32, 3, 2), np.uint8), np.ones((2, 1), np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("variables", "why"),
-    [
-        ({"X": X}, "has no X and y, but X"),
-        ({"X": X, "Y": Y}, "has no X and y"),
-        ({"X": X.astype(np.float64), "y": Y}, "X is of float64"),
-        ({"X": X.astype(np.int16), "y": Y}, "X is of int16"),
-        ({"X": X[:31], "y": Y}, "X is (31, 32, 3, 2)"),
-        ({"X": X.transpose(3, 2, 0, 1), "y": Y}, "X is (2, 3, 32, 32)"),
-        ({"X": X, "y": np.ones((3, 1), np.uint8)}, "y (3, 1)"),
-        ({"X": X, "y": Y * 0}, "has labels other than 1 to 10"),
-        ({"X": X, "y": Y * 11}, "has labels other than 1 to 10"),
-        ({"X": X, "y": Y * 1.5}, "has labels other than 1 to 10"),
-        ({"X": X, "y": Y * np.nan}, "has labels other than 1 to 10"),
-        ({"X": X, "y": np.array([["a"], [1]], object)}, "y is of the kind cell"),
-        ({"X": {"a": 1}, "y": Y}, "X is of the kind struct"),
-        ({"X": X, "y": np.array(["ab", "cd"])}, "y is of the kind char"),
-    ],
-)
-def test_an_svhn_file_of_something_else(tmp_path: Path, variables: dict[str, object], why: str) -> None:
-    path = tmp_path / "train_32x32.mat"
-    pytest.importorskip("scipy.io").savemat(path, variables)
-    refused(lambda: load_mat(tmp_path), str(path), why, "get it again")
-
-
-@pytest.mark.parametrize("kept", [0, 4, 100, 128, 200, 5000, -1])
-def test_a_cut_svhn_file(tmp_path: Path, kept: int) -> None:
+def test_an_svhn_file_of_another_md5_is_not_read(tmp_path: Path) -> None:
     write_svhn(tmp_path)
-    path = tmp_path / "train_32x32.mat"
-    path.write_bytes(path.read_bytes()[:kept])
-    refused(lambda: load_mat(tmp_path), str(path), "get it again")
-
-
-def test_svhn_files_that_are_none(tmp_path: Path) -> None:
-    path = tmp_path / "train_32x32.mat"
-    for content in (
-        b"<html>Not found</html>" * 20,
-        b"\x89HDF\r\n\x1a\n" + bytes(512),
-        pickle.dumps([1]) * 50,
-        bytes(999),
-    ):
-        path.write_bytes(content)
-        refused(lambda: load_mat(tmp_path), str(path), "get it again")
+    refused(lambda: load_mat(tmp_path), str(tmp_path), "SVHN", "not found or corrupted", "get them again")
 
 
 def test_svhn_without_scipy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -465,10 +427,9 @@ def test_celeba_without_a_partition(tmp_path: Path) -> None:
 
 def test_celeba_reads_only_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = write_celeba(tmp_path / "celeba")
-    monkeypatch.setattr(celeba, "CHUNK", 2)
     decoded = []
-    decode = celeba._decode
-    monkeypatch.setattr(celeba, "_decode", lambda *given, **size: decoded.append(given[1]) or decode(*given, **size))
+    decode = celeba._Faces.read_image
+    monkeypatch.setattr(celeba._Faces, "read_image", lambda self, file: decoded.append(file.name) or decode(self, file))
     selection = Selection(limit=4)
     dataset = load_faces(tmp_path, "all", limit=4)
     assert len(decoded) == 4
@@ -529,7 +490,7 @@ def test_a_flipped_byte_in_the_zip_is_named(tmp_path: Path) -> None:
     content = path.read_bytes()
     at = content.index(b"000002.jpg") + 3000
     path.write_bytes(change(content, at, content[at] ^ 255))
-    refused(lambda: load_faces(tmp_path), str(path), "000002.jpg", "CRC")
+    refused(lambda: load_faces(tmp_path), str(path), "000002.jpg", "damaged in the zip")
 
 
 def test_what_is_no_zip_of_faces(tmp_path: Path) -> None:
@@ -589,10 +550,8 @@ def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     gdown = pytest.importorskip("gdown")
     folder = tmp_path / "drive"
     write_celeba(folder)
-    files = {}
-    for name in (ARCHIVE, PARTITION):
-        files[name] = DriveFile(name, hashlib.md5((folder / name).read_bytes()).hexdigest())
-    monkeypatch.setattr(celeba, "DRIVE", files)
+    md5 = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in (ARCHIVE, PARTITION)}
+    monkeypatch.setattr(torchvision.datasets.CelebA, "file_list", [(name, md5[name], name) for name in md5])
 
     def fetched(*, id: str, output: str, quiet: bool, timeout: float) -> str:
         Path(output + "half.part").write_bytes(b"what gdown leaves behind")
@@ -665,12 +624,10 @@ def test_stl10_and_svhn_are_downloaded(
     write_svhn(folder)
     md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     monkeypatch.setattr(stl10, "STL10", replace(stl10.STL10, mirrors=(address,), md5=md5["stl10_binary.tar.gz"]))
-    file = replace(svhn.SVHN["train"], mirrors=(address,), md5=md5["train_32x32.mat"])
-    monkeypatch.setitem(svhn.SVHN, "train", file)
+    accept_svhn(monkeypatch, folder, address)
     for load in (load_stl, load_mat):
         assert load(tmp_path / "root", download=True).source.endswith("downloaded")
         load(tmp_path / "root")
-    monkeypatch.setitem(svhn.SVHN, "extra", replace(svhn.SVHN["extra"], mirrors=(address,)))
     refused(lambda: load_mat(tmp_path / "root", "extra", download=True), "cannot be downloaded", "put extra_32x32.mat")
 
 
@@ -699,7 +656,8 @@ def test_a_download_larger_than_allowed_leaves_nothing(server: tuple[str, Path],
 
 def test_the_limits_let_the_real_files_pass() -> None:
     assert stl10.STL10.most_bytes > 2_640_397_119
-    assert svhn.SVHN["extra"].most_bytes > 1_329_278_602
+    svhn = TABLE["svhn"].files(torchvision.datasets.SVHN, {"split": "extra"})
+    assert svhn[0].most_bytes > 1_329_278_602
     assert CIFAR10.most_bytes > 170_052_171
 
 
