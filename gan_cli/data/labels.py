@@ -174,10 +174,14 @@ def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[Re
 def _column(classes: Sequence[str], name: str) -> int:
     """Returns the number of the class `name`. `name` may also be a value such as `red`, for the class `colour=red`.
 
-    Raises UsageError if there is no such class, or if several attributes have this value.
+    If only one class has this name in capital or small letters, these need not match. Raises UsageError if there is no
+    such class, or if several attributes have this value.
     """
     if name in classes:
         return list(classes).index(name)
+    alike = [index for index, known in enumerate(classes) if known.casefold() == name.casefold()]
+    if len(alike) == 1:
+        return alike[0]
     values = [index for index, known in enumerate(classes) if "=" in known and known.rpartition("=")[2] == name]
     if len(values) == 1:
         return values[0]

@@ -30,7 +30,7 @@ from gan_cli.randomness import generator_for
 MIN_SAMPLES = 10
 NO_LIMIT = 10**9  # a number of real samples that no data set has
 MAX_MISSING_SHARE = 0.05  # largest share of training images whose class the test split may lack
-HELD_OUT_SPLIT = {"train": "test", "valid": "test", "extra": "test", "unlabeled": "test"}  # by training split
+HELD_OUT_SPLIT = dict.fromkeys(("train", "valid", "val", "extra", "unlabeled"), "test")  # by training split
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,10 @@ DATA_TERMS = {
     "mnist": DIGITS_TERMS,
     "stacked_mnist": DIGITS_TERMS,
     "kmnist": "KMNIST is by CODH under CC BY-SA 4.0: name it where you pass its pictures on.",
+    "oxford_pets": "Oxford-IIIT Pet is by Parkhi et al. under CC BY-SA 4.0: name them where you pass its pictures on.",
+    "fgvc_aircraft": "FGVC-Aircraft is for non-commercial research alone, by the terms of its photographers.",
+    "imagenette": "ImageNet, of which Imagenette is a part, is for non-commercial research alone.",
+    "dtd": "Describable Textures is for research alone, by the terms of its makers.",
     "celeba": "CelebA is for non-commercial research alone, by the terms of its makers.",
     "folder": "They are a person's own pictures: who passes these weights on should have the right to.",
 }

@@ -10,13 +10,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 
 from gan_cli.errors import StorageError, UsageError
 
-TYPES = {0x08: np.dtype(np.uint8), 0x0C: np.dtype(">i4")}  # by the third byte; the fourth is the number of dimensions
+# By the third byte; the fourth is the number of dimensions.
+TYPES: dict[int, np.dtype[Any]] = {0x08: np.dtype(np.uint8), 0x0C: np.dtype(">i4")}
 MOST_BYTES = 1 << 30  # more than a file of this family needs; guards against gzip bombs
 
 
@@ -51,17 +52,13 @@ def read_idx(path: Path, member: str = "") -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, member: str) -> Iterator[IO[bytes]]:
+def _opened(path: Path, member: str) -> Iterator[Any]:
     """Opens an idx file, unpacked if it is gzipped."""
     with contextlib.ExitStack() as stack:
-        stream: IO[bytes]
+        stream: Any = stack.enter_context(zipfile.ZipFile(path) if member else open(path, "rb"))
         if member:
-            stream = stack.enter_context(stack.enter_context(zipfile.ZipFile(path)).open(member))
-        else:
-            stream = stack.enter_context(open(path, "rb"))
-        if (member or path.name).endswith(".gz"):
-            stream = stack.enter_context(gzip.GzipFile(fileobj=stream))  # type: ignore[assignment]
-        yield stream
+            stream = stack.enter_context(stream.open(member))
+        yield gzip.GzipFile(fileobj=stream) if (member or path.name).endswith(".gz") else stream
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
