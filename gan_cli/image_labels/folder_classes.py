@@ -29,7 +29,7 @@ class Layout(NamedTuple):
     the images. `remarks` are further lines for the user.
     """
 
-    files: list[ListedFile]
+    files: Sequence[ListedFile]
     labels: list[int] | list[tuple[int, ...]] | None
     classes: tuple[str, ...]
     base: tuple[str, ...]

@@ -10,6 +10,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
@@ -40,6 +41,32 @@ def download(mirrors: Sequence[str], name: str, md5: str, folder: Path, *, most_
         except (OSError, HTTPException, ValueError, DownloadError) as error:
             reasons.append(one_line(f"{mirror}: {getattr(error, 'reason', None) or error}", 120))
     raise DownloadError("; ".join(reasons))
+
+
+def download_from_drive(file_id: str, name: str, md5: str, folder: Path) -> Path:
+    """Downloads a file from Google Drive to `folder` under the name `name`, and returns its path.
+
+    Leaves no partial file. Raises DownloadError if gdown is missing, if Google refuses, or if the md5 is another one.
+    """
+    try:
+        import gdown
+    except ImportError:
+        raise DownloadError("its download needs gdown (pip install 'gan-cli[celeba]')") from None
+    try:
+        with create_folder_or_undo(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
+            path = Path(part) / name
+            gdown.download(id=file_id, output=str(path), quiet=not sys.stdout.isatty(), timeout=TIMEOUT)
+            if (found := file_md5(path)) != md5:
+                raise DownloadError(f"the file has md5 {found}, expected {md5}")
+            return path.replace(folder / name)
+    except Exception as error:  # gdown raises errors of many kinds
+        raise DownloadError(f"{name}: {one_line(error, 200)}") from error
+
+
+def file_md5(path: Path) -> str:
+    """Returns the md5 of a file in hex digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 @contextlib.contextmanager

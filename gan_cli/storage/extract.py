@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import os
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from functools import partial
 from pathlib import Path, PurePosixPath
+
+from gan_cli.storage.download import file_md5
 
 DAMAGED = (
     tarfile.TarError,
@@ -26,12 +26,6 @@ DAMAGED = (
 
 class ArchiveError(Exception):
     """An archive is damaged or has unsafe members. The message gives the reason in one line."""
-
-
-def file_md5(path: Path) -> str:
-    """Returns the md5 of a file in hex digits."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def extract_folder(archive: Path, md5: str, name: str) -> Path:

@@ -59,7 +59,7 @@ class Emnist(GreyFiles):
 
 @dataclass(frozen=True)
 class CachedFiles(FileOptions):
-    """The keys that the published data sets of encoded images have in common."""
+    """The keys that the published data sets of encoded images have in common; LSUN has no others."""
 
     cache: str = key(
         "folder of decoded images for the next run, which maps the file instead of holding it in memory, or none",
@@ -72,11 +72,6 @@ class CachedFiles(FileOptions):
 @dataclass(frozen=True)
 class CelebA(CachedFiles):
     split: str = key("which part of the data", absent="train", choices=("train", "valid", "test", "all"))
-
-
-@dataclass(frozen=True)
-class Lsun(CachedFiles):
-    """LSUN. Its `classes` choose the databases that are read."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,7 @@ PUBLISHED_OPTIONS: dict[str, type] = {
     "usps": GreyFiles,
     "emnist": Emnist,
     "celeba": CelebA,
-    "lsun": Lsun,
+    "lsun": CachedFiles,
     "lfw": Lfw,
     "oxford_pets": OxfordPets,
     "flowers102": Flowers102,

@@ -8,8 +8,6 @@ import importlib
 import io
 import os
 import re
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,23 +17,19 @@ from PIL import Image
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.downloaded_archives import (
+    PublishedFile,
     damaged_file_error,
-    missing_data_error,
+    download_missing,
     root_folder,
     source_text,
 )
-from gan_cli.data.datasets.torchvision_reader import BACKGROUND, PublishedImages
-from gan_cli.data.decoding.conversion import TargetFormat
+from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.decoding.resize import crop_box
-from gan_cli.data.folder import cache_entry, decode_layout
-from gan_cli.data.image_store import find_cached
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.image_files.listing import BadImageError, ListedFile
 from gan_cli.image_files.zip_reader import open_zip
 from gan_cli.image_labels.folder_classes import Layout
-from gan_cli.storage.download import TIMEOUT, create_folder_or_undo
-from gan_cli.storage.extract import file_md5
 
 WIDTH, HEIGHT = 178, 218
 IMAGE_FOLDER, PARTITION = "img_align_celeba", "list_eval_partition.txt"
@@ -70,17 +64,14 @@ def build_celeba(
     folder = root_folder(root) / "celeba"
     downloaded = _ensure(folder, root, split, allowed=download)
     path = folder / (IMAGE_FOLDER if _has_images(folder / IMAGE_FOLDER) else ARCHIVE)
-    target = TargetFormat(image_size, channels=3, background=BACKGROUND)
-    partition = [] if split == "all" else [str(folder / PARTITION)]
-    entry = cache_entry(cache, [str(path)], partition, "celeba", root, split, target, selection)
+    partition = [] if split == "all" else [folder / PARTITION]
     with _opened(path) as faces:
         names = [*faces.files] if split == "all" else _names_of(folder / PARTITION, split)
-        dataset = None if entry is None else find_cached(entry)
-        if dataset is None:
-            files = [faces.files.get(name, ListedFile((name,), None, "missing")) for name in names]
-            source = _Faces(split, path, faces.read, image_size)
-            layout = Layout(files, None, (), (), mixed=False)
-            dataset = decode_layout(source, layout, entry, target, selection, source.check, "dataset.root")
+        files = [faces.files.get(name, ListedFile((name,), None, "missing")) for name in names]
+        layout = Layout(files, None, (), (), mixed=False)
+        paths = [*map(str, (path, *partition))]
+        images = _Faces(split, path, faces.read, image_size)
+        dataset = images.load(lambda: layout, image_size, selection, cache, paths, "celeba", root, split)
     text = source_text("CelebA", split, len(names), "downloaded" if downloaded else f"from {path}")
     if len(dataset) < len(names):
         text += f"; {len(dataset):,} of {len(names):,} kept"
@@ -91,47 +82,20 @@ def build_celeba(
 
 
 def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> bool:
-    """Downloads the files that are missing in `folder`. Returns whether a file was missing.
+    """Downloads the files that are missing in `folder`. Returns whether a file was missing. Raises as download_missing.
 
-    Raises UsageError if files are missing and are not `allowed` to be downloaded, or if a download fails.
+    torchvision has the id and the md5 of each file.
     """
-    missing = []
-    if not _has_images(folder / IMAGE_FOLDER) and not os.path.isfile(folder / ARCHIVE):
-        missing.append(ARCHIVE)
-    if split != "all" and not os.path.isfile(folder / PARTITION):
-        missing.append(PARTITION)
-    if not missing:
-        return False
-    if not allowed:
-        raise missing_data_error("CelebA", root, "dataset.download=false", missing, folder)
-    try:
-        import gdown
-    except ImportError:
-        why = "its download needs gdown (pip install 'gan-cli[celeba]')"
-        raise missing_data_error("CelebA", root, why, missing, folder) from None
-    print(f"CelebA: downloading to {folder}", flush=True)
-    for index, name in enumerate(missing):
-        try:
-            _fetch(gdown.download, name, folder)
-        except Exception as error:  # gdown raises errors of many kinds
-            why = f"{name} cannot be downloaded ({one_line(error, 200)})"
-            raise missing_data_error("CelebA", root, why, missing[index:], folder) from error
-    return True
-
-
-def _fetch(download: Callable[..., Any], name: str, folder: Path) -> None:
-    """Downloads the file `name`, whose id and md5 torchvision has, into `folder`. Leaves no partial file.
-
-    Raises ValueError if the md5 of the file is wrong.
-    """
-    published = importlib.import_module("torchvision.datasets").CelebA.file_list
-    file_id, md5 = next((file_id, md5) for file_id, md5, known in published if known == name)
-    with create_folder_or_undo(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
-        path = Path(part) / name
-        download(id=file_id, output=str(path), quiet=not sys.stdout.isatty(), timeout=TIMEOUT)
-        if (found := file_md5(path)) != md5:
-            raise ValueError(f"the file has md5 {found}, expected {md5}")
-        os.replace(path, folder / name)
+    missing = [name for name in (ARCHIVE, PARTITION) if not os.path.isfile(folder / name)]
+    if ARCHIVE in missing and _has_images(folder / IMAGE_FOLDER):
+        missing.remove(ARCHIVE)
+    if PARTITION in missing and split == "all":
+        missing.remove(PARTITION)
+    if missing:
+        published = importlib.import_module("torchvision.datasets").CelebA.file_list
+        known = {name: PublishedFile(name=name, md5=md5, drive_id=file_id) for file_id, md5, name in published}
+        download_missing("CelebA", [known[name] for name in missing], folder, root, allowed=allowed)
+    return bool(missing)
 
 
 def _has_images(folder: Path) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.errors import StorageError, UsageError, count_noun
-from gan_cli.storage.download import MOST_BYTES, DownloadError, download
+from gan_cli.storage.download import MOST_BYTES, DownloadError, download, download_from_drive
 
 T = TypeVar("T")
 BUFFER = 1 << 20
@@ -26,27 +26,28 @@ SLOW_BYTES = 1 << 29  # an archive larger than this takes a while to read
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """A published file of the data set `title`. `name` is the name of the file on every mirror.
+    """A published file. `name` is its name on every mirror, and `md5` its md5.
 
-    `md5` is the md5 of the file. `most_bytes` is the largest size that is downloaded. `makes` is the folder that
-    extracting the file gives; it is empty for a file that is read as it is.
+    `drive_id` is its id if it is on Google Drive. `most_bytes` is the largest size that is downloaded. `makes` is the
+    folder that extracting the file gives; it is empty for a file that is read as it is.
     """
 
-    title: str
     name: str
     md5: str
-    mirrors: tuple[str, ...]
+    mirrors: tuple[str, ...] = ()
+    drive_id: str = ""
     most_bytes: int = MOST_BYTES
     makes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TarArchive(PublishedFile):
-    """A published tar.gz. `folder` is the folder in the tar that holds the files.
+    """The published tar.gz of the data set `title`. `folder` is the folder in the tar that holds the files.
 
     `pickles` are as for `missing_data_error`.
     """
 
+    title: str
     folder: str
     pickles: tuple[str, ...] = ()
 
@@ -85,21 +86,25 @@ def damaged_file_error(shown: object, what: str) -> UsageError:
     return UsageError(f"{shown}: {what}; delete it and get it again")
 
 
+class MissingDataError(UsageError):
+    """The files of a data set are not there. `why` says why they were not downloaded."""
+
+    why: str
+
+
 def missing_data_error(
     title: str, root: str, why: str, names: Sequence[str], folder: Path, pickles: Sequence[str] = ()
-) -> UsageError:
-    """Returns the error for a data set that is missing in `dataset.root` and was not downloaded. `why` says why not.
+) -> MissingDataError:
+    """Returns the error for a data set that is missing in `dataset.root` and was not downloaded.
 
     `pickles` are files that others have of this data set, relative to the root. They are never read.
     """
-    why += pickle_note(root_folder(root), pickles)
-    return UsageError(f"dataset.root={root}: {title} is not there and {why}; put {' and '.join(names)} into {folder}")
-
-
-def pickle_note(root: Path, pickles: Sequence[str]) -> str:
-    """Returns a note about the first of these files that exists in `root`; an empty text if none does."""
-    found = next((name for name in pickles if (root / name).exists()), None)
-    return f" ({found} is a pickle, which may run any program and is not read)" if found else ""
+    pickle = next((name for name in pickles if (root_folder(root) / name).exists()), None)
+    why += f" ({pickle} is a pickle, which may run any program and is not read)" if pickle else ""
+    put = f"put {' and '.join(names)} into {folder}"
+    error = MissingDataError(f"dataset.root={root}: {title} is not there and {why}; {put}")
+    error.why = why
+    return error
 
 
 def source_text(title: str, split: str, count: int, origin: str) -> str:
@@ -127,14 +132,17 @@ def download_missing(
     files that are missing. `pickles` are as for `missing_data_error`.
     """
     names = list(dict.fromkeys(file.name for file in files))
-    if not all(file.mirrors for file in files):
+    if not all(file.mirrors or file.drive_id for file in files):
         raise missing_data_error(title, root, "is not offered for download", names, folder, pickles)
     if not allowed:
         raise missing_data_error(title, root, "dataset.download=false", names, folder, pickles)
     print(f"{title}: downloading to {folder}", flush=True)
     for index, file in enumerate(files):
         try:
-            download(file.mirrors, file.name, file.md5, folder, most_bytes=file.most_bytes)
+            if file.drive_id:
+                download_from_drive(file.drive_id, file.name, file.md5, folder)
+            else:
+                download(file.mirrors, file.name, file.md5, folder, most_bytes=file.most_bytes)
         except DownloadError as error:
             why = f"cannot be downloaded ({error})"
             raise missing_data_error(title, root, why, names[index:], folder, pickles) from None

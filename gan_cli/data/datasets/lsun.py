@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.downloaded_archives import damaged_file_error, missing_data_error, root_folder
-from gan_cli.data.datasets.torchvision_reader import BACKGROUND, PublishedImages
-from gan_cli.data.decoding.conversion import TargetFormat
-from gan_cli.data.folder import cache_entry, decode_layout
-from gan_cli.data.image_store import find_cached
+from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.selection import Selection
 from gan_cli.errors import UsageError, did_you_mean, one_line
 from gan_cli.extras import require_extra
@@ -52,17 +52,11 @@ def load_lsun(
     missing = [names[scene] for scene in scenes or SCENES[:1] if not (folder / names[scene]).is_dir()]
     if missing:
         raise missing_data_error("LSUN", root, "is not downloaded by gan-cli", missing, folder)
-    target = TargetFormat(image_size, channels=3, background=BACKGROUND)
     paths = [str(folder / names[scene]) for scene in scenes]
-    entry = cache_entry(cache, paths, (), "lsun", root, scenes, target, selection)
-    cached = None if entry is None else find_cached(entry)
-    if cached is not None:
-        return cached
     with contextlib.ExitStack() as stack:
-        databases = {scene: stack.enter_context(_opened(path)) for scene, path in zip(scenes, paths, strict=True)}
-        source = _LsunImages(databases, split, root)
-        layout = Layout(source.files, source.labels, tuple(scenes), (), mixed=False)
-        return decode_layout(source, layout, entry, target, selection, source.check, "dataset.root")
+        databases = [stack.enter_context(_opened(path)) for path in paths]
+        images = _LsunImages(scenes, databases, split, folder)
+        return images.load(images.layout, image_size, selection, cache, paths, "lsun", root)
 
 
 @contextlib.contextmanager
@@ -77,27 +71,42 @@ def _opened(path: str) -> Iterator[Any]:
         raise damaged_file_error(path, f"is no lmdb database ({one_line(error, 100)})") from error
 
 
+class _Keys(Sequence[ListedFile]):
+    """The images of several scenes, which are millions: the entries of the list are built when they are needed."""
+
+    def __init__(self, scenes: Sequence[str], keys: Sequence[Sequence[bytes]]) -> None:
+        self._scenes, self._keys = scenes, keys
+        self._ends = list(itertools.accumulate(map(len, keys)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: Any) -> Any:
+        scene = bisect.bisect_right(self._ends, index)
+        key = self._keys[scene][index - self._ends[scene]]
+        return ListedFile((self._scenes[scene], key.decode("ascii", "replace")), (scene, key))
+
+
 class _LsunImages(PublishedImages):
     """Reads the encoded images in databases, one for each scene."""
 
-    def __init__(self, databases: dict[str, Any], split: str, root: str) -> None:
-        super().__init__("LSUN", split, root_folder(root))
-        self.files: list[ListedFile] = []
-        self.labels: list[int] = []
-        for label, (scene, database) in enumerate(databases.items()):
-            keys = _keys(database)
-            self.files += [ListedFile((scene, key.decode("ascii", "replace")), (database, key)) for key in keys]
-            self.labels += [label] * len(keys)
+    def __init__(self, scenes: Sequence[str], databases: Sequence[Any], split: str, folder: Path) -> None:
+        super().__init__("LSUN", split, folder)
+        self._scenes, self._databases = scenes, databases
+
+    def layout(self) -> Layout:
+        """Returns the list of the images and their scenes."""
+        keys = []
+        for database in self._databases:
+            with database.begin() as transaction:
+                keys.append(list(transaction.cursor().iternext(keys=True, values=False)))
+        labels = [scene for scene, found in enumerate(keys) for _ in found]
+        return Layout(_Keys(self._scenes, keys), labels, tuple(self._scenes), (), mixed=False)
 
     def read_image(self, file: ListedFile) -> bytes:
-        database, key = file.location
-        with database.begin() as transaction:
+        scene, key = file.location
+        with self._databases[scene].begin() as transaction:
             content = transaction.get(key)
         if content is None:
             raise BadImageError("gone")
         return bytes(content)
-
-
-def _keys(database: Any) -> Sequence[bytes]:
-    with database.begin() as transaction:
-        return list(transaction.cursor().iternext(keys=True, values=False))

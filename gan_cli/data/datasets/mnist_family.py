@@ -6,7 +6,7 @@ If neither is possible, MNIST can use the digits that are part of this package.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +16,16 @@ import torch
 from torch import Tensor
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.datasets.downloaded_archives import missing_data_error, pickle_note, root_folder
+from gan_cli.data.datasets.downloaded_archives import (
+    MissingDataError,
+    PublishedFile,
+    download_missing,
+    missing_data_error,
+    root_folder,
+)
 from gan_cli.data.datasets.idx_files import find_idx, read_idx
 from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.errors import UsageError
-from gan_cli.storage.download import DownloadError, download
 
 BUNDLED = Path(__file__).with_name("mnist5k.npz")
 SIDE = 28
@@ -42,8 +47,8 @@ class Source:
 
     `files` are the names of the image file and of the label file of each split, without the suffix `.gz`. `mirrors` are
     the addresses to download from, and `md5` the md5 of each file as published, which is gzipped; if they are empty,
-    the class `reader` of torchvision has them. If `archive` is set, the published file is this zip, which holds the
-    gzipped files in the folder `inside`. `pickle` is a file of this data set that others have, and that is not read.
+    the class `reader` of torchvision has them. If `archive` is set, the files are published in this zip.
+    `pickle` is a file of this data set that others have, and that is not read.
     """
 
     title: str
@@ -56,7 +61,6 @@ class Source:
     mirrors: tuple[str, ...] = ()
     md5: Mapping[str, str] = field(default_factory=dict)
     archive: str = ""
-    inside: str = ""
     pickle: str = ""
     transposed: bool = False  # images are stored column by column
     first_label: int = 0
@@ -115,7 +119,6 @@ def emnist(subset: str) -> Source:
         mirrors=(reader.url.rpartition("/")[0] + "/",),
         md5={"gzip.zip": reader.md5},
         archive="gzip.zip",
-        inside="gzip",
         pickle=f"EMNIST/processed/training_{subset}.pt",
         transposed=True,
         first_label=1 if subset == "letters" else 0,
@@ -136,15 +139,12 @@ def load_digits(
     `fallback` is `bundled`, returns the digits in this package for the split `train`. Raises UsageError if none of this
     is possible.
     """
-    names = source.files[split]
     try:
-        files, origin = _find_or_download(source, names, root_folder(root), allowed=download)
-    except DownloadError as error:
-        why = f"{error}{pickle_note(root_folder(root), [source.pickle])}"
+        files, origin = _find_or_download(source, split, root, allowed=download)
+    except MissingDataError as error:
         if fallback == "bundled" and split == "train":
-            return _load_bundled(source, image_size, why)
-        put = [source.archive] if source.archive else [f"{name}.gz" for name in names]
-        raise missing_data_error(source.title, root, why, put, root_folder(root) / source.folder) from None
+            return _load_bundled(source, image_size, error.why)
+        raise
     images, labels = (read_idx(*file) for file in files)
     labels = labels[:, 0] if labels.ndim == 2 else labels  # QMNIST: the class, then facts about the writer
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or len(images) == 0:
@@ -165,51 +165,40 @@ class IdxFile(NamedTuple):
     member: str = ""
 
 
-def _find_or_download(
-    source: Source, names: tuple[str, str], root: Path, *, allowed: bool
-) -> tuple[list[IdxFile], str]:
-    """Returns the image file and the label file, and their origin in words. Raises DownloadError if there are none."""
-    for folder in (root / source.folder, root):
-        found = [find_idx(folder, name) for name in names]
-        if all(found):
-            return [IdxFile(path) for path in found if path], f"from {folder}"
-        if source.archive and (folder / source.archive).is_file():
-            return _in_archive(source, folder, names), f"from {folder / source.archive}"
+def _find_or_download(source: Source, split: str, root: str, *, allowed: bool) -> tuple[list[IdxFile], str]:
+    """Returns the image file and the label file, and their origin in words. Raises MissingDataError if one is missing."""
+    folder, names = root_folder(root) / source.folder, source.files[split]
+    for each in (folder, root_folder(root)):
+        if found := _find(source, each, names):
+            return found, f"from {found[0].path if source.archive else each}"
+    wanted, pickles = [source.archive] if source.archive else [f"{name}.gz" for name in names], [source.pickle]
     if not allowed:
-        raise DownloadError("dataset.download=false")
-    print(f"{source.title}: downloading to {root / source.folder}", flush=True)
-    remote = _remote_files(source)
-    wanted = [source.archive] if source.archive else [f"{name}.gz" for name in names]
-    try:
-        for name in wanted:
-            mirrors, md5 = remote[name]
-            download(mirrors, name, md5, root / source.folder)
-    except DownloadError as error:
-        raise DownloadError(f"cannot be downloaded ({error})") from error
-    if source.archive:
-        return _in_archive(source, root / source.folder, names), "downloaded"
-    return [IdxFile(root / source.folder / name) for name in wanted], "downloaded"
+        raise missing_data_error(source.title, root, "dataset.download=false", wanted, folder, pickles)
+    files = [_published(source, name) for name in wanted]
+    download_missing(source.title, files, folder, root, allowed=True, pickles=pickles)
+    return _find(source, folder, names), "downloaded"
 
 
-def _in_archive(source: Source, folder: Path, names: tuple[str, str]) -> list[IdxFile]:
-    return [IdxFile(folder / source.archive, f"{source.inside}/{name}.gz") for name in names]
+def _find(source: Source, folder: Path, names: Sequence[str]) -> list[IdxFile]:
+    """Returns the named files in `folder`, or in the archive there; an empty list if one is missing."""
+    found = [IdxFile(path) for name in names if (path := find_idx(folder, name))]
+    if len(found) == len(names):
+        return found
+    archive = folder / source.archive
+    return [IdxFile(archive, f"gzip/{name}.gz") for name in names] if archive.is_file() else []
 
 
-def _remote_files(source: Source) -> dict[str, tuple[tuple[str, ...], str]]:
-    """Returns the mirrors and the md5 of each published file, by its name."""
-    known = {name if source.archive else f"{name}.gz": md5 for name, md5 in source.md5.items()}
+def _published(source: Source, name: str) -> PublishedFile:
+    """Returns the published file `name`, with its mirrors and its md5."""
     if not source.reader:
-        return {name: (source.mirrors, md5) for name, md5 in known.items()}
+        return PublishedFile(name=name, md5=source.md5[name.removesuffix(".gz")], mirrors=source.mirrors)
     reader = _torchvision_class(source.reader)
     resources = reader.resources
     if isinstance(resources, dict):  # QMNIST: whole addresses by split
-        resources = [resource for split in PREFIXES for resource in resources[split]]
-    found = {}
-    for address, md5 in resources:
-        prefix, _, name = address.rpartition("/")
-        mirrors = source.mirrors or ((f"{prefix}/",) if prefix else tuple(reader.mirrors))
-        found[name] = (mirrors, known.get(name, md5))
-    return found
+        resources = [*resources["train"], *resources["test"]]
+    address, md5 = next(resource for resource in resources if resource[0].rpartition("/")[2] == name)
+    prefix = address.removesuffix(name)
+    return PublishedFile(name=name, md5=md5, mirrors=source.mirrors or ((prefix,) if prefix else tuple(reader.mirrors)))
 
 
 def _load_bundled(source: Source, image_size: tuple[int, int], why: str) -> Dataset:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.downloaded_archives import (
@@ -22,21 +20,15 @@ from gan_cli.data.datasets.downloaded_archives import (
     root_folder,
     source_text,
 )
+from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.datasets.torchvision_sets import TABLE, Found, TorchvisionSet
-from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat
 from gan_cli.data.decoding.resize import CHUNK
-from gan_cli.data.folder import cache_entry, decode_layout
-from gan_cli.data.image_store import find_cached
 from gan_cli.data.selection import Selection
-from gan_cli.data.source_description import describe_unusable
-from gan_cli.errors import StorageError, UsageError, count_noun, one_line
+from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.extras import require_extra
-from gan_cli.image_files.folder_reader import read_image_file
-from gan_cli.image_files.listing import BadImageError, ListedFile, Listing
+from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.folder_classes import Layout
 from gan_cli.storage.extract import ArchiveError, extract_folder, file_md5
-
-BACKGROUND = "white"
 
 
 def load_torchvision_set(
@@ -71,15 +63,10 @@ def load_torchvision_set(
     if isinstance(found.images, np.ndarray):
         origin = "downloaded" if downloaded else f"from {folder / files[0].name}"
         return _array_dataset(published.title, split, found, image_size, origin)
-    target = TargetFormat(image_size, channels=3, background=BACKGROUND)
-    paths = [str(folder / (file.makes or file.name)) for file in files]
-    entry = cache_entry(cache, paths, (), name, root, sorted(settings.items()), target, selection)
-    cached = None if entry is None else find_cached(entry)
-    if cached is not None:
-        return cached
     layout = Layout(_listed(found.images, folder), list(found.labels), tuple(found.classes), (), mixed=False)
-    source = PublishedImages(published.title, split, folder, published.cut_bottom)
-    return decode_layout(source, layout, entry, target, selection, source.check, "dataset.root")
+    images = PublishedImages(published.title, split, folder, published.cut_bottom)
+    paths = [str(folder / (file.makes or file.name)) for file in files]
+    return images.load(lambda: layout, image_size, selection, cache, paths, name, root, sorted(settings.items()))
 
 
 # --- files -------------------------------------------------------------------------------------------------------
@@ -162,33 +149,3 @@ def _array_dataset(title: str, split: str, found: Found, size: tuple[int, int], 
 
 def _listed(paths: Sequence[Any], folder: Path) -> list[ListedFile]:
     return [ListedFile(Path(os.path.relpath(path, folder)).parts, str(path)) for path in paths]
-
-
-class PublishedImages:
-    """Reads the image files of a published data set. The lowest `cut_bottom` rows of each image are cut off."""
-
-    most_unusable = 0.01  # largest share of images that may be unusable; they are left out
-
-    def __init__(self, title: str, split: str, folder: Path, cut_bottom: int = 0) -> None:
-        self.listing = Listing(f"{title}{'' if split == 'train' else f' ({split})'} in {folder}")
-        self._cut_bottom = cut_bottom
-
-    def read_image(self, file: ListedFile) -> bytes | np.ndarray:
-        content = read_image_file(file.location)
-        if not self._cut_bottom:
-            return content
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                return np.asarray(image.convert("RGB"))[: -self._cut_bottom]
-        except Exception as error:  # a decoder may raise nearly anything on damaged bytes
-            raise BadImageError(f"cannot be decoded ({one_line(error, 100)})") from error
-
-    def check(self, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
-        """Raises UsageError if more than a small share of the images is unusable, or if there is none."""
-        bad = sum(outcome.bad is not None for outcome in outcomes)
-        if not files or bad > self.most_unusable * len(files):
-            many = f"{bad:,} of {count_noun(len(files), 'picture')} cannot be used"
-            raise UsageError(
-                f"dataset.root: {self.listing.shown}: {many}:"
-                f" {describe_unusable(files, outcomes, 3)}; delete it and get it again"
-            )

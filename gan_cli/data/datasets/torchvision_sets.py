@@ -55,9 +55,8 @@ class TorchvisionSet:
 
 def _file(name: str, md5: str, prefix: str = "", makes: str = "", gigabytes: int = 1) -> PublishedFile:
     """Returns a published file at the address `prefix + name`; without a prefix it cannot be downloaded."""
-    return PublishedFile(
-        title="", name=name, md5=md5, mirrors=(prefix,) if prefix else (), makes=makes, most_bytes=gigabytes << 30
-    )
+    mirrors = (prefix,) if prefix else ()
+    return PublishedFile(name=name, md5=md5, mirrors=mirrors, makes=makes, most_bytes=gigabytes << 30)
 
 
 def _at(url: str, md5: str, makes: str = "", gigabytes: int = 1) -> PublishedFile:
@@ -75,8 +74,8 @@ def _lfw_files(reader: Any, settings: Settings) -> list[PublishedFile]:
 
 
 def _flower_files(reader: Any, settings: Settings) -> list[PublishedFile]:
-    prefix, made = reader._download_url_prefix, {"image": "jpg"}
-    return [_file(name, md5, prefix, made.get(kind, "")) for kind, (name, md5) in reader._file_dict.items()]
+    prefix, folders = reader._download_url_prefix, {"image": "jpg"}
+    return [_file(name, md5, prefix, folders.get(kind, "")) for kind, (name, md5) in reader._file_dict.items()]
 
 
 def _imagenette_files(reader: Any, settings: Settings) -> list[PublishedFile]:
@@ -96,6 +95,10 @@ def _lower(names: Sequence[str]) -> tuple[str, ...]:
 
 def _listed(found: Any, settings: Settings) -> Found:
     return Found(found._image_files, found._labels, found.classes)
+
+
+def _paired(samples: Sequence[tuple[Any, int]], classes: Sequence[str]) -> Found:
+    return Found([path for path, _ in samples], [label for _, label in samples], classes)
 
 
 def _split_list(reader: Any, settings: Settings) -> list[PublishedFile]:
@@ -172,7 +175,7 @@ TABLE = {
         folder="eurosat",
         splits={"train": None},
         files=lambda *_: [_at(f"{EUROSAT}EuroSAT.zip", EUROSAT_MD5, "2750")],
-        found=lambda found, _: Found(*zip(*found.samples, strict=True), found.classes),
+        found=lambda found, _: _paired(found.samples, found.classes),
     ),
     "dtd": TorchvisionSet(
         title="Describable Textures",
@@ -189,6 +192,6 @@ TABLE = {
         splits={"train": "train", "test": "val", ALL: ("train", "val")},
         arguments={"resolution": "size"},
         files=_imagenette_files,
-        found=lambda found, _: Found(*zip(*found._samples, strict=True), _lower([names[0] for names in found.classes])),
+        found=lambda found, _: _paired(found._samples, _lower([names[0] for names in found.classes])),
     ),
 }  # fmt: skip

@@ -1,0 +1,75 @@
+"""Decodes the encoded images of published data sets, and caches the result."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gan_cli.data.dataset import Dataset
+from gan_cli.data.decoding.conversion import ImageOutcome, TargetFormat
+from gan_cli.data.folder import cache_entry, decode_layout
+from gan_cli.data.image_store import find_cached
+from gan_cli.data.selection import Selection
+from gan_cli.data.source_description import describe_unusable
+from gan_cli.errors import UsageError, count_noun, one_line
+from gan_cli.image_files.folder_reader import read_image_file
+from gan_cli.image_files.listing import BadImageError, ListedFile, Listing
+from gan_cli.image_labels.folder_classes import Layout
+
+
+class PublishedImages:
+    """Reads the image files of a published data set. The lowest `cut_bottom` rows of each image are cut off."""
+
+    most_unusable = 0.01  # largest share of images that may be unusable; they are left out
+
+    def __init__(self, title: str, split: str, folder: Path, cut_bottom: int = 0) -> None:
+        self.listing = Listing(f"{title}{'' if split == 'train' else f' ({split})'} in {folder}")
+        self._cut_bottom = cut_bottom
+
+    def load(
+        self,
+        layout: Callable[[], Layout],
+        image_size: tuple[int, int],
+        selection: Selection,
+        cache: str,
+        paths: Sequence[str],
+        *settings: object,
+    ) -> Dataset:
+        """Returns the selected images in colour, from the cache or decoded.
+
+        `layout` returns the files and their labels. `paths` and `settings` are what the images depend on.
+        """
+        target = TargetFormat(image_size, channels=3, background="white")
+        entry = cache_entry(cache, paths, (), *settings, target, selection)
+        cached = None if entry is None else find_cached(entry)
+        if cached is not None:
+            return cached
+        return decode_layout(self, layout(), entry, target, selection, self._check, "dataset.root")
+
+    def read_image(self, file: ListedFile) -> bytes | np.ndarray:
+        """Reads an encoded image as bytes, or a cut image as uint8 `[H, W, 3]`.
+
+        Raises BadImageError if it cannot be read.
+        """
+        content = read_image_file(file.location)
+        if not self._cut_bottom:
+            return content
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                return np.asarray(image.convert("RGB"))[: -self._cut_bottom]
+        except Exception as error:  # a decoder may raise nearly anything on damaged bytes
+            raise BadImageError(f"cannot be decoded ({one_line(error, 100)})") from error
+
+    def _check(self, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
+        """Raises UsageError if more than a small share of the images is unusable, or if there is none."""
+        bad = sum(outcome.bad is not None for outcome in outcomes)
+        if not files or bad > self.most_unusable * len(files):
+            many = f"{bad:,} of {count_noun(len(files), 'picture')} cannot be used"
+            raise UsageError(
+                f"dataset.root: {self.listing.shown}: {many}: {describe_unusable(files, outcomes, 3)};"
+                " delete it and get it again"
+            )
