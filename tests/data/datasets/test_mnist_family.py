@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from gan_cli.data.datasets.mnist_family import FASHION_MNIST, IMAGES, KMNIST, LA
 from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
-from support.configs import compose
+from support.configs import compose, dataset_section
 from support.paths import ROOT
+from support.published import PublishedFiles
 from support.published.digits import idx_bytes, write_digits
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -57,6 +59,15 @@ def test_the_siblings_have_folders_of_their_own(tmp_path: Path) -> None:
 def test_idx_files_straight_in_the_root(tmp_path: Path) -> None:
     write_digits(tmp_path)
     assert len(load(FASHION_MNIST, tmp_path)) == 30
+
+
+def test_the_zip_of_emnist_may_be_unpacked(published: PublishedFiles, tmp_path: Path) -> None:
+    root = published.copy("emnist", tmp_path)
+    with zipfile.ZipFile(root / "EMNIST/raw/gzip.zip") as archive:
+        archive.extractall(root / "EMNIST/raw")
+    (root / "EMNIST/raw/gzip.zip").unlink()
+    dataset = build_dataset(dataset_section("emnist", root=str(root), download=False, subset="letters"), (28, 28))
+    assert torch.equal(dataset.samples, torch.from_numpy(published.splits("emnist")["letters/train"].images))
 
 
 def test_images_that_do_not_fit_their_labels_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 import torch
 
 from gan_cli.config.compose import groups
+from gan_cli.data import folder, image_store
 from gan_cli.data.dataset import Dataset
+from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.datasets.torchvision_sets import TABLE
 from gan_cli.data.load_dataset import build_dataset
 from support.configs import dataset_section
+from support.errors import refused
 from support.published import WRITERS, PublishedFiles
 from support.published.checksums import use_small_copies
 from support.published.pictures import Split
@@ -70,3 +74,56 @@ def test_each_split_is_loaded(
     after = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
     assert files.items() <= after.items()  # no published file is changed
     assert name in EXTRACTED or after == files  # and others are written only by extracting
+
+
+def test_stacked_digits_are_those_of_the_files(published: PublishedFiles) -> None:
+    root = str(published.root("mnist"))
+    dataset = build_dataset(dataset_section("stacked_mnist", root=root, download=False, size=40), (28, 28))
+    assert dataset.complete
+    assert dataset.samples.shape == (40, 3, 28, 28)
+    known = {image.tobytes() for image in published.splits("mnist")["train"].images}
+    assert {channel.numpy().tobytes() for channel in dataset.samples.flatten(0, 1)} <= known
+
+
+def test_decoded_images_are_kept_for_the_next_run(
+    published: PublishedFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_small_copies(monkeypatch, published.md5("oxford_pets"))
+    monkeypatch.setattr(image_store, "MIN_CACHE_BYTES", 1)
+    root, cache = published.copy("oxford_pets", tmp_path / "root"), str(tmp_path / "cache")
+    first = load(root, "oxford_pets", cache=cache)
+    monkeypatch.setattr(folder, "decode_all", None)  # nothing is decoded again
+    again = load(root, "oxford_pets", cache=cache)
+    assert again.fingerprint == first.fingerprint
+    assert again.classes == first.classes
+    monkeypatch.undo()
+    use_small_copies(monkeypatch, published.md5("oxford_pets"))
+    assert load(root, "oxford_pets", cache=cache, target="species").classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("name", ["oxford_pets", "food101"])
+def test_a_damaged_image_is_named(
+    published: PublishedFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    use_small_copies(monkeypatch, published.md5(name))
+    root = published.copy(name, tmp_path, extracted=True)
+    path = min(root.rglob("*.jpg"))
+    path.write_bytes(path.read_bytes()[:100])
+    refused(partial(load, root, name), "cannot be used", path.name, "get it again")
+    path.unlink()
+    refused(partial(load, root, name), "cannot be used", path.name)
+
+
+def test_few_damaged_images_are_left_out(
+    published: PublishedFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PublishedImages, "most_unusable", 0.05)
+    use_small_copies(monkeypatch, published.md5("oxford_pets"))
+    root = published.copy("oxford_pets", tmp_path, extracted=True)
+    (root / "oxford-iiit-pet/images/beagle_100.jpg").write_bytes(b"")
+    dataset = load(root, "oxford_pets")
+    assert len(dataset) == 36
+    assert "left out" in dataset.source
+    assert "beagle" in dataset.classes
+    assert dataset.labels is not None
+    assert dataset.classes.index("beagle") not in dataset.labels.tolist()
