@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from gan_cli.data.dataset import Dataset
+from gan_cli.data.datasets import stl10
+from gan_cli.data.datasets.torchvision_sets import TABLE
 from gan_cli.data.load_dataset import build_dataset
 from support.configs import dataset_section
 from support.errors import refused
@@ -18,6 +20,13 @@ from support.published.checksums import use_small_copies
 
 NOT_OFFERED = ("lfw", "lsun")  # no server offers the files of LFW any longer, and LSUN's have no checksums
 DOWNLOADED = [name for name in WRITERS if name not in (*NOT_OFFERED, "celeba")]
+LARGEST = {  # bytes of the files above 1 GiB
+    "stl10_binary.tar.gz": 2_640_397_119,
+    "extra_32x32.mat": 1_329_278_602,
+    "food-101.tar.gz": 4_996_278_331,
+    "fgvc-aircraft-2013b.tar.gz": 2_753_340_328,
+    "imagenette2.tgz": 1_557_161_267,
+}
 OPTIONS = {"mnist": {"fallback": "error"}}
 
 
@@ -70,3 +79,18 @@ def test_files_that_the_server_lacks_are_named(served: Any, tmp_path: Path, name
     root = tmp_path / "root"
     refused(partial(load, root, name), f"dataset.root={root}", "cannot be downloaded", "File not found", "put ")
     assert not root.exists()
+
+
+def test_the_limits_let_the_largest_published_files_pass() -> None:
+    from torchvision import datasets  # takes long to import
+
+    files = [stl10.STL10]
+    for name, settings in {
+        "svhn": {"split": "extra"},
+        "food101": {},
+        "fgvc_aircraft": {},
+        "imagenette": {"resolution": "full"},
+    }.items():
+        files += TABLE[name].files(getattr(datasets, TABLE[name].reader), settings)
+    assert [file.name for file in files if file.most_bytes < LARGEST[file.name]] == []
+    assert {file.name for file in files} == set(LARGEST)

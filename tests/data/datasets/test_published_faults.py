@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import pickle
+import sys
 import tarfile
 import zipfile
 from functools import partial
@@ -167,3 +168,13 @@ def test_files_with_pickles_are_named_and_never_opened(tmp_path: Path, name: str
     path.mkdir()  # opening it would fail
     shown = PICKLES[name].removesuffix("/data_batch_1")
     refused(partial(load, tmp_path, name), f"{shown} is a pickle", "is not read")
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"), [("svhn", "scipy", "svhn"), ("flowers102", "scipy", "svhn"), ("lsun", "lmdb", "lsun")]
+)
+def test_a_missing_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    refused(partial(load, tmp_path, name), f"dataset={name} needs {package}: pip install 'gan-cli[{extra}]'")
