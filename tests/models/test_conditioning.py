@@ -63,6 +63,13 @@ def test_classes_are_asked_for_one_after_the_other(label: str, rows: list[tuple[
     assert [row.columns for row in parse_labels(ANIMALS, label)] == rows
 
 
+def test_capital_letters_matter_only_where_two_classes_differ_by_them() -> None:
+    assert [row.columns for row in parse_labels(ANIMALS, "Dog")] == [(1,)]
+    assert [row.columns for row in parse_labels(("A", "a"), "a")] == [(1,)]
+    with pytest.raises(UsageError, match="no class"):
+        parse_labels(("Ab", "aB"), "ab")
+
+
 def test_values_of_several_attributes_are_asked_for_together() -> None:
     assert [row.columns for row in parse_labels(PAIRS, "red")] == [(1,)]
     assert [row.columns for row in parse_labels(PAIRS, "size=small,red,blue")] == [(1, 3), (0, 3)]
