@@ -20,6 +20,7 @@ from gan_cli.evaluation.metrics import classifier
 from gan_cli.sweeps import jobs
 from gan_cli.training import periodic_evaluation
 from support.collection import COLLECTED
+from support.published import PublishedFiles
 from support.sweeps import FakeJobs
 
 torch.set_num_threads(1)
@@ -63,6 +64,12 @@ def train(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Path]
     return run
 
 
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> PublishedFiles:
+    """Small copies of the published data sets, which tests only read."""
+    return PublishedFiles(tmp_path_factory.mktemp("published"))
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of a local HTTP server, and the folder that it serves."""
@@ -74,7 +81,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{httpd.server_port}/", folder
         httpd.shutdown()

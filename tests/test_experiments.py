@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import torch
 
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import groups
-from gan_cli.data.datasets.mnist_family import FASHION_MNIST, KMNIST, MNIST
 from support.configs import TINY_IMAGES, without
-from support.datasets import write_celeba, write_cifar10, write_cifar100, write_digits, write_stl10, write_svhn
 from support.images import write_class_folders, write_mixed_folder
 from support.paths import ROOT
+from support.published import WRITERS, PublishedFiles
+from support.published.arrays import write_cifar10
+from support.published.checksums import use_small_copies
 from support.runs import last_checkpoint, logged_metrics
 
 CASES = [(group, option) for group, options in groups().items() for option in options]
@@ -72,18 +73,15 @@ ABSENT = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_availa
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(published: PublishedFiles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a small copy of every published data set, each in its own format."""
     folder = tmp_path_factory.mktemp("root")
-    for source in (MNIST, FASHION_MNIST, KMNIST):
-        write_digits(folder / source.folder, compress=True)
-    write_cifar10(folder)
-    write_cifar100(folder)
-    write_stl10(folder)
-    write_svhn(folder)
-    write_celeba(folder / "celeba")
+    for name in WRITERS:
+        published.copy(name, folder, extracted=name == "lsun")
     write_class_folders(folder / "pets", cat=6, dog=6)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        use_small_copies(patch, {file: md5 for name in WRITERS for file, md5 in published.md5(name).items()})
+        yield folder
 
 
 def test_every_file_is_a_case() -> None:
@@ -133,7 +131,7 @@ def command_for(group: str, option: str, root: Path) -> list[str]:
         return [f"experiment={option}", *data_of(option, root), *short, *small]
     if group == "dataset":
         shape = ["architecture=mlp"] if option in POINTS else [*SMALL]
-        more = ["dataset.size=50"] if option == "stacked_mnist" else []
+        more = ["dataset.size=50"] if option == "stacked_mnist" else ["image_size=16"] if option in WRITERS else []
         return [f"dataset={option}", *data_of(option, root), *shape, *more, *short]
     tiny = [override for override in TINY_IMAGES if not override.startswith(("batch_size", "threads"))]
     if group.startswith("architecture"):

@@ -57,8 +57,8 @@ def shortened(arguments: list[str], digits: Path) -> list[str]:
 
 @pytest.mark.timeout(900)
 def test_the_commands_of_all_pages_run_in_order(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from support.datasets import write_digits
     from support.images import write_class_folders
+    from support.published.digits import write_digits
 
     digits = here.parent / "digits"
     write_digits(digits, compress=True)

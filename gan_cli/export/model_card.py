@@ -28,6 +28,8 @@ DATA_TERMS = {
     "oxford_pets": "Oxford-IIIT Pet is by Parkhi et al. under CC BY-SA 4.0: name them where you pass its pictures on.",
     "fgvc_aircraft": "FGVC-Aircraft is for non-commercial research alone, by the terms of its photographers.",
     "imagenette": "ImageNet, of which Imagenette is a part, is for non-commercial research alone.",
+    "svhn": "SVHN is for non-commercial use alone, by the terms of its makers.",
+    "food101": "The pictures of Food-101 are their photographers', and for scientific fair use alone.",
     "dtd": "Describable Textures is for research alone, by the terms of its makers.",
     "celeba": "CelebA is for non-commercial research alone, by the terms of its makers.",
     "folder": "They are a person's own pictures: who passes these weights on should have the right to.",

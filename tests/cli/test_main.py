@@ -179,7 +179,7 @@ def test_any_folder_works_from_training_to_sampling(here: Path, capsys: pytest.C
 
 
 def test_a_data_root_with_odd_letters(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from support.datasets import write_digits
+    from support.published.digits import write_digits
 
     write_digits(here / "my [data], it's = ~/MNIST" / "raw", compress=True)
     tiny = [override for override in TINY_IMAGES if not override.startswith(("dataset", "image_size"))]

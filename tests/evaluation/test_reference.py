@@ -19,7 +19,7 @@ from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, Protocol, RealData, find_real_data
 from gan_cli.evaluation.reference import build_extractor, build_reference
 from support.configs import compose
-from support.datasets import write_digits
+from support.published.digits import write_digits
 
 
 def real_of(*overrides: str) -> RealData:

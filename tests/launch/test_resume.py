@@ -354,7 +354,7 @@ def test_other_data_are_refused(train: Callable[..., Path], short: Path, monkeyp
 def test_a_relative_data_root_is_found_from_another_folder(
     train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from support.datasets import write_digits
+    from support.published.digits import write_digits
 
     write_digits(here / "data")
     tiny = [override for override in TINY_IMAGES if not override.startswith(("dataset", "image_size"))]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
+
+from gan_cli.config.schema import parse
+from omegaconf import OmegaConf
 
 from gan_cli.config.compose import compose_command
+from gan_cli.config.options.datasets import DATASET_OPTIONS
 from gan_cli.config.overrides import quote_literals
 from gan_cli.config.parse import parse_config
 from gan_cli.config.search_path import user_config_folders
 from gan_cli.config.train_config import Config
+from support.paths import ROOT
 
 # Small images and networks without a download: a step takes a few milliseconds.
 TINY_IMAGES = (
@@ -40,3 +46,9 @@ def _compose(*overrides: str) -> Config:
 def without(overrides: Sequence[str], *prefixes: str) -> list[str]:
     """Returns the overrides that begin with none of the prefixes."""
     return [override for override in overrides if not override.startswith(prefixes)]
+
+
+def dataset_section(name: str, **values: Any) -> Any:
+    """Returns the section `dataset` of a config: the values of the option's file, and these. It composes nothing."""
+    written: Any = OmegaConf.to_container(OmegaConf.load(ROOT / f"configs/dataset/{name}.yaml"))
+    return parse(DATASET_OPTIONS[name], {**written["dataset"], **values}, "dataset")

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from gan_cli.config.options.datasets import FileOptions
+from gan_cli.config.options.datasets import SPLIT, FileOptions
 from gan_cli.config.options.fields import Integer, Text, section
 
 SAMPLES = {  # number of samples of the published data sets, by split
@@ -53,7 +53,8 @@ class GreyFiles(FileOptions):
 @section
 class Emnist(GreyFiles):
     subset: Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"] = Field(
-        description="which characters: digits; letters, 26 classes of either case; balanced or bymerge, 47 classes; byclass, 62"
+        description="which characters: digits; letters, 26 classes of either case; balanced or bymerge, 47 classes;"
+        " byclass, 62"
     )
 
 
@@ -68,7 +69,7 @@ class CachedFiles(FileOptions):
 
 @section
 class CelebA(CachedFiles):
-    split: Literal["train", "valid", "test", "all"] = Field("train", description="which part of the data")
+    split: Literal["train", "valid", "test", "all"] = SPLIT  # type: ignore[assignment]
 
 
 @section
@@ -80,7 +81,7 @@ class EuroSat(CachedFiles):
 class ImageFiles(CachedFiles):
     """Food-101."""
 
-    split: Literal["train", "test", "all"] = Field("train", description="which part of the data")
+    split: Literal["train", "test", "all"] = SPLIT  # type: ignore[assignment]
 
 
 @section
@@ -109,7 +110,7 @@ class Imagenette(ImageFiles):
 
 @section
 class Flowers102(CachedFiles):
-    split: Literal["train", "val", "test", "all"] = Field("train", description="which part of the data")
+    split: Literal["train", "val", "test", "all"] = SPLIT  # type: ignore[assignment]
 
 
 @section

@@ -168,7 +168,7 @@ class IdxFile(NamedTuple):
 def _find_or_download(source: Source, split: str, root: str, *, allowed: bool) -> tuple[list[IdxFile], str]:
     """Returns the image file, the label file and their origin in words. Raises MissingDataError if one is missing."""
     folder, names = root_folder(root) / source.folder, source.files[split]
-    for each in (folder, root_folder(root)):
+    for each in (folder, folder / "gzip", root_folder(root)):  # gzip: of the unpacked archive of EMNIST
         if found := _find(source, each, names):
             return found, f"from {found[0].path if source.archive else each}"
     wanted, pickles = [source.archive] if source.archive else [f"{name}.gz" for name in names], [source.pickle]

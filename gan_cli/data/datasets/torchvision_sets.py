@@ -49,6 +49,7 @@ class TorchvisionSet:
     split_argument: str = "split"
     arguments: Mapping[str, str] = field(default_factory=dict)
     extra: str = ""
+    needs_archive: bool = False
     cut_bottom: int = 0  # rows of each image that are cut off
 
 
@@ -66,9 +67,10 @@ def _at(url: str, md5: str, makes: str = "", gigabytes: int = 1) -> PublishedFil
 def _lfw_files(reader: Any, settings: Settings) -> list[PublishedFile]:
     folder, archive, md5 = reader.file_dict[settings["alignment"]]
     people = f"people{reader.annot_file[TABLE['lfw'].splits[settings['split']]]}.txt"
-    texts = [_file(name, reader.checksums[name]) for name in (people, reader.names)]
-    # torchvision compares the archive's checksum even if it is extracted, so the archive must be there, too.
-    return [_file(archive, md5), _file(archive, md5, makes=folder), *texts]
+    return [
+        _file(archive, md5, makes=folder),
+        *(_file(name, reader.checksums[name]) for name in (people, reader.names)),
+    ]
 
 
 def _flower_files(reader: Any, settings: Settings) -> list[PublishedFile]:
@@ -129,6 +131,7 @@ TABLE = {
         splits={"train": "train", "test": "test", ALL: "10fold"},
         arguments={"alignment": "image_set"},
         files=_lfw_files,
+        needs_archive=True,
         found=lambda found, _: Found(found.data, found.targets, tuple(found.class_to_idx)),
     ),
     "oxford_pets": TorchvisionSet(

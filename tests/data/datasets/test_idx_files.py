@@ -11,7 +11,7 @@ import pytest
 
 from gan_cli.data.datasets.idx_files import read_idx
 from gan_cli.errors import StorageError, UsageError
-from support.datasets import idx_bytes
+from support.published.digits import idx_bytes
 
 GOOD = idx_bytes(np.zeros((2, 28, 28), np.uint8))
 
