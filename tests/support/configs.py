@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from gan_cli.config.schema import parse
 from omegaconf import OmegaConf
 
 from gan_cli.config.compose import compose_command
@@ -15,6 +14,7 @@ from gan_cli.config.overrides import quote_literals
 from gan_cli.config.parse import parse_config
 from gan_cli.config.search_path import user_config_folders
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import parse
 from support.paths import ROOT
 
 # Small images and networks without a download: a step takes a few milliseconds.
