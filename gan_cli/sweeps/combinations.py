@@ -40,16 +40,16 @@ class Combination:
 class PlannedSweep:
     """The expanded command line of a sweep.
 
-    `named` holds all keys that the user wrote, and `varied` holds the keys with several values. `hydra` holds the
-    overrides of Hydra's own settings. `searched` is True if a sweeper such as Optuna chooses the values. In that case
-    `combinations` only serves to check the command: each combination has at most one key that is not at its first
-    value. For an interval, only the two ends are checked.
+    `named` holds all keys that the user wrote, and `varied` holds the keys with several values. `launcher` and
+    `sweeper` hold the overrides of Hydra's launcher and sweeper, if the user named one. If a sweeper such as Optuna
+    chooses the values, `combinations` only serves to check the command: each combination has at most one key that is
+    not at its first value. For an interval, only the two ends are checked.
     """
 
     named: tuple[str, ...]
     varied: tuple[str, ...]
-    hydra: tuple[str, ...]
-    searched: bool
+    launcher: tuple[str, ...]
+    sweeper: tuple[str, ...]
     combinations: list[Combination]
 
 
@@ -60,11 +60,8 @@ def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
     """
     overrides = [read_override(argument) for argument in arguments]
     own = [override for override in overrides if not override.key_or_group.startswith(HYDRA_KEYS)]
-    hydras = [override for override in overrides if override.key_or_group.startswith(HYDRA_KEYS)]
-    for override in hydras:
-        if not override.key_or_group.startswith(SWEEP_KEYS):
-            raise UsageError(f"{override.input_line}: of Hydra's own keys, a sweep takes launcher and sweeper only")
-    searched = any(override.key_or_group == "hydra/sweeper" and override.value() != "basic" for override in hydras)
+    launcher, sweeper = _hydra_overrides([override for override in overrides if override not in own])
+    searched = bool(sweeper)
     values = [_values(override, searched) if override.is_sweep_override() else [override] for override in own]
     if searched:
         combinations = _vary_one_at_a_time(values)
@@ -76,10 +73,26 @@ def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
     return PlannedSweep(
         named=tuple(override.key_or_group for override in own),
         varied=varied,
-        hydra=tuple(override.input_line or "" for override in hydras),
-        searched=searched,
+        launcher=launcher,
+        sweeper=sweeper,
         combinations=_compose_all(command, combinations, varied),
     )
+
+
+def _hydra_overrides(overrides: Sequence[Override]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the overrides of Hydra's launcher and those of its sweeper, without the options that do nothing.
+
+    Raises UsageError for other keys of Hydra, and for keys of a sweeper that was not named.
+    """
+    lines = [override.input_line or "" for override in overrides]
+    for line in lines:
+        if not line.startswith(SWEEP_KEYS):
+            raise UsageError(f"{line}: of Hydra's own keys, a sweep takes launcher and sweeper only")
+    launcher = tuple(line for line in lines if "launcher" in line[:14] and line != "hydra/launcher=basic")
+    sweeper = tuple(line for line in lines if "sweeper" in line[:14] and line != "hydra/sweeper=basic")
+    if sweeper and not any(line.startswith("hydra/sweeper=") for line in sweeper):
+        raise UsageError(f"{sweeper[0]}: needs a sweeper, as hydra/sweeper=optuna")
+    return launcher, sweeper
 
 
 def _vary_one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]]:

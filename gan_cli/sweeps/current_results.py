@@ -9,7 +9,7 @@ from typing import Any
 from gan_cli.errors import GanCliError
 from gan_cli.reports.write_report import write_sweep_report
 from gan_cli.sweeps import leaderboard, leaderboard_tables
-from gan_cli.sweeps.outcomes import last_attempts, load_outcome, read_outcome
+from gan_cli.sweeps.outcomes import Outcome, last_attempts, load_outcome, read_outcome
 from gan_cli.sweeps.plan import Sweep
 
 _writing = threading.Lock()
@@ -34,6 +34,6 @@ def write_leaderboard(this: Sweep) -> dict[str, Any]:
     return board
 
 
-def trial_outcomes(folder: Path) -> list[dict[str, Any]]:
+def trial_outcomes(folder: Path) -> list[Outcome]:
     """Returns the outcomes of the trials found in the folder of a search, whose jobs are not known in advance."""
     return [each for each in map(read_outcome, last_attempts(folder)) if each is not None]

@@ -41,8 +41,8 @@ class Sweep:
     for two commands that mean the same sweep. `jobs` is empty if a sweeper such as Optuna chooses the values.
 
     `overrides` are the user's overrides for the jobs, and `added` are the overrides that the sweep adds to every job.
-    `hydra` holds the overrides of Hydra's own settings; if there are any, Hydra's loop starts the jobs. `ranking_note`
-    is printed before the first job.
+    `launcher` and `sweeper` hold the overrides of Hydra's launcher, if one starts the jobs, and of its sweeper.
+    `ranking_note` is printed before the first job.
     """
 
     command: str
@@ -53,7 +53,8 @@ class Sweep:
     jobs: list[Job]
     overrides: tuple[str, ...]
     added: tuple[str, ...]
-    hydra: tuple[str, ...]
+    launcher: tuple[str, ...]
+    sweeper: tuple[str, ...]
     settings: Settings
     ranking_note: str = ""
 
@@ -72,23 +73,24 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
     _refuse_small(parsed)
     metric = first.selection_metric or ("frechet" if FRECHET in added else None)
     ranked_by = (metric,) if metric is not None else DEFAULT_RANKING
-    if planned.searched:
+    if planned.sweeper:
         _refuse_objective(planned, first, metric, ranked_by[0])
     return Sweep(
         command=command,
         parent=Path(first.output) / first.run_name,
         fresh=first.fresh,
         parallel_jobs=first.jobs,
-        identity=short_hash(sorted(jobs) if not planned.searched else _search_identity(own, planned.hydra)),
-        jobs=list(jobs.values()) if not planned.searched else [],
+        identity=short_hash(_search_identity(own, planned.sweeper) if planned.sweeper else sorted(jobs)),
+        jobs=[] if planned.sweeper else list(jobs.values()),
         overrides=_job_overrides(own),
         added=added,
-        hydra=(*planned.hydra, *(_search_defaults(planned, ranked_by[0], first.seed) if planned.searched else ())),
+        launcher=planned.launcher,
+        sweeper=(*planned.sweeper, *_search_defaults(planned, ranked_by[0], first)),
         settings=Settings(
             folder=Path(),
             flags=("--config-dir", str(config_dir)) if config_dir is not None else (),
             ranked_by=ranked_by,
-            parallel=first.jobs > 1,
+            parallel=first.jobs > 1 or bool(planned.launcher),
             threads=_threads(first.jobs),
         ),
         ranking_note=_unranked_note(parsed, added),
@@ -116,10 +118,10 @@ def _refuse_objective(planned: PlannedSweep, first: Config, metric: str | None, 
     if moving:
         raise UsageError(
             f"{moving[0]}: a search needs one comparable metric, and {ranked_by} of other data, sizes or features"
-            f" cannot be compared; leave {moving[0]} out of the search, or sweep it without {planned.hydra[0]}"
+            f" cannot be compared; leave {moving[0]} out of the search, or sweep it without {planned.sweeper[0]}"
         )
     if metric is None and not _has_known_classes(first):
-        raise UsageError(f"{planned.hydra[0]}: needs a metric, set evaluation.metrics=[frechet] or evaluation.best=")
+        raise UsageError(f"{planned.sweeper[0]}: needs a metric, set evaluation.metrics=[frechet] or evaluation.best=")
 
 
 def _check(planned: PlannedSweep) -> list[Config]:
@@ -140,9 +142,9 @@ def _check(planned: PlannedSweep) -> list[Config]:
     for key in SWEEP_ONLY_KEYS:
         if key in planned.varied:
             raise UsageError(f"{key}: is a setting of the whole sweep and takes one value")
-    if first.jobs > 1 and planned.hydra:
+    if first.jobs > 1 and planned.launcher:
         raise UsageError(
-            f"jobs={first.jobs}: not with {planned.hydra[0]}; use hydra/launcher=joblib hydra.launcher.n_jobs=..."
+            f"jobs={first.jobs}: not with {planned.launcher[0]}; use hydra/launcher=joblib hydra.launcher.n_jobs=..."
         )
     train_config.resolve_run_length(first, planned.named)
     errors = []
@@ -178,7 +180,7 @@ def _added_overrides(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[s
             and not any(map(_too_few_samples, parsed))
         ):
             added.append(FRECHET)
-    if planned.searched and "health.on_collapse" not in planned.named:
+    if planned.sweeper and "health.on_collapse" not in planned.named:
         added.append("health.on_collapse=stop")
     return tuple(added)
 
@@ -270,33 +272,32 @@ def _threads(parallel_jobs: int) -> int | None:
     return max(1, cores // parallel_jobs)
 
 
-def _search_identity(own: Sequence[str], hydra: Sequence[str]) -> list[str]:
+def _search_identity(own: Sequence[str], sweeper: Sequence[str]) -> list[str]:
     """Returns the sorted overrides that identify a search.
 
-    Left out are those that may differ between two commands of the same search: the number of trials, the launcher, and
-    where the results are stored.
+    Left out are those that may differ between two commands of the same search: the number of trials, and where the
+    results are stored.
     """
-    ignored = tuple(f"{key}=" for key in KEYS_OUTSIDE_JOB_IDENTITY)
-    ignored += ("hydra.sweeper.n_trials=", "hydra.launcher", "hydra/launcher")
-    return sorted(override for override in (*own, *hydra) if not override.startswith(ignored))
+    ignored = (*(f"{key}=" for key in KEYS_OUTSIDE_JOB_IDENTITY), "hydra.sweeper.n_trials=")
+    return sorted(override for override in (*own, *sweeper) if not override.startswith(ignored))
 
 
-def _search_defaults(planned: PlannedSweep, metric: str, seed: int) -> tuple[str, ...]:
+def _search_defaults(planned: PlannedSweep, metric: str, first: Config) -> tuple[str, ...]:
     """Returns default settings for Optuna that the user did not give; none if the sweeper is not Optuna.
 
     The direction is that of the metric. A seed makes the same command propose the same trials again, so that finished
-    trials need not run again. A failed trial does not end the search. Trials run one at a time, so that Optuna knows
-    the results of all earlier trials when it proposes the next one.
+    trials need not run again. A failed trial does not end the search. Without a launcher, `jobs` trials run at a
+    time: by default one, so that Optuna knows the results of all earlier trials when it proposes the next one.
     """
-    given = {override.lstrip("+").partition("=")[0] for override in planned.hydra}
-    if "hydra/sweeper=optuna" not in planned.hydra:
+    given = {override.lstrip("+").partition("=")[0] for override in planned.sweeper}
+    if "hydra/sweeper=optuna" not in planned.sweeper:
         return ()
     defaults = {"hydra.sweeper.max_failure_rate": "1.0"}
     defaults["hydra.sweeper.direction"] = "maximize" if better_direction(metric) == "higher" else "minimize"
     if "hydra/sweeper/sampler" not in given:
-        defaults["hydra.sweeper.sampler.seed"] = str(seed)
-    if "hydra/launcher" not in given:
-        defaults["hydra.sweeper.n_jobs"] = "1"
+        defaults["hydra.sweeper.sampler.seed"] = str(first.seed)
+    if not planned.launcher:
+        defaults["hydra.sweeper.n_jobs"] = str(first.jobs)
     return tuple(f"{key}={value}" for key, value in defaults.items() if key not in given)
 
 
