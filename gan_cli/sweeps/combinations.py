@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,6 @@ from gan_cli.config.compose import HYDRA_KEYS, Composed, compose_overrides, grou
 from gan_cli.config.overrides import read_override
 from gan_cli.errors import UsageError, one_line
 
-SWEEP_KEYS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 MOST_JOBS = 10_000
 
 
@@ -84,15 +84,15 @@ def _hydra_overrides(overrides: Sequence[Override]) -> tuple[tuple[str, ...], tu
 
     Raises UsageError for other keys of Hydra, and for keys of a sweeper that was not named.
     """
-    lines = [override.input_line or "" for override in overrides]
-    for line in lines:
-        if not line.startswith(SWEEP_KEYS):
+    found: dict[str, list[str]] = {"launcher": [], "sweeper": []}
+    for line in (override.input_line or "" for override in overrides):
+        kind = re.split("[./=]", line)[1]
+        if kind not in found:
             raise UsageError(f"{line}: of Hydra's own keys, a sweep takes launcher and sweeper only")
-    launcher = tuple(line for line in lines if "launcher" in line[:14] and line != "hydra/launcher=basic")
-    sweeper = tuple(line for line in lines if "sweeper" in line[:14] and line != "hydra/sweeper=basic")
-    if sweeper and not any(line.startswith("hydra/sweeper=") for line in sweeper):
-        raise UsageError(f"{sweeper[0]}: needs a sweeper, as hydra/sweeper=optuna")
-    return launcher, sweeper
+        found[kind] += [line] if line not in ("hydra/launcher=basic", "hydra/sweeper=basic") else []
+    if found["sweeper"] and not any(line.startswith("hydra/sweeper=") for line in found["sweeper"]):
+        raise UsageError(f"{found['sweeper'][0]}: needs a sweeper, as hydra/sweeper=optuna")
+    return tuple(found["launcher"]), tuple(found["sweeper"])
 
 
 def _vary_one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]]:

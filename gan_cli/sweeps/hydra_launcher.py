@@ -31,9 +31,9 @@ from gan_cli.config.overrides import quote_for_hydra, read_override, unquote_lit
 from gan_cli.config.search_path import config_folder
 from gan_cli.errors import GanCliError, UsageError, one_line
 from gan_cli.storage.run_folder import JOB_OUTCOME, STOP_FILE
-from gan_cli.sweeps.current_results import trial_outcomes, write_leaderboard
 from gan_cli.sweeps.jobs import JobProcesses, run_job
-from gan_cli.sweeps.outcomes import Job, Settings, load_outcome, objective_value
+from gan_cli.sweeps.leaderboard_tables import write_leaderboard
+from gan_cli.sweeps.outcomes import Job, Settings, load_outcome, objective_value, trial_outcomes
 from gan_cli.sweeps.plan import Sweep, short_hash
 
 PLUGIN_MODULE = "hydra_plugins.gan_cli"  # Hydra accepts launchers of the package `hydra_plugins` only
@@ -55,14 +55,6 @@ class TrialLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         return [JobReturn(status=JobStatus.COMPLETED, _return_value=each) for each in self._run_trials(job_overrides)]
-
-
-def check_plugins(this: Sweep) -> None:
-    """Raises UsageError if Hydra has no such launcher or sweeper, or if one of its keys is wrong."""
-    with _errors_in_one_line():
-        for kind, overrides in (("launcher", this.launcher), ("sweeper", this.sweeper)):
-            if overrides:
-                _instantiate(kind, overrides, Path(), lambda config: None)
 
 
 def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> None:

@@ -132,7 +132,8 @@ def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tu
     if code == 0:
         return ("done", "") if ended == "done" else ("exited", "exit code 0 before it was done")
     if code < 0 and -code not in STOP_CODES:
-        return "killed", f"killed by {_signal_name(-code)}"
+        name = next((each.name for each in signal.Signals if each == -code), f"signal {-code}")
+        return "killed", f"killed by {name}"
     if code < 0 or code in STOP_CODES.values() or stopping:
         return "stopped", "stopped, and can be resumed"
     if code == 4:
@@ -142,13 +143,6 @@ def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tu
     if code == 1 and any(line.startswith("Traceback ") for line in lines):
         return "raised", f"raised {last}"
     return "exited", f"exit code {code}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def load_outcome(job: Job, settings: Settings) -> Outcome:
@@ -197,6 +191,11 @@ def read_outcome(folder: Path) -> Outcome | None:
     number, _, attempt = folder.name.partition("-")
     named = {"job": int(number), "attempt": int(attempt or 1), "folder": folder.name}
     return None if found is None else found.model_copy(update=named)
+
+
+def trial_outcomes(folder: Path) -> list[Outcome]:
+    """Returns the outcomes of the trials found in the folder of a search, whose jobs are not known in advance."""
+    return [each for each in map(read_outcome, last_attempts(folder)) if each is not None]
 
 
 def build_outcome(job: Job, settings: Settings, folder: Path | None, status: Status, reason: str) -> Outcome:

@@ -73,8 +73,9 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
     _refuse_small(parsed)
     metric = first.selection_metric or ("frechet" if FRECHET in added else None)
     ranked_by = (metric,) if metric is not None else DEFAULT_RANKING
+    moving = [key for key in planned.varied if key_changes_basis(key, ranked_by[0])]
     if planned.sweeper:
-        _refuse_objective(planned, first, metric, ranked_by[0])
+        _refuse_objective(planned, first, metric, moving)
     return Sweep(
         command=command,
         parent=Path(first.output) / first.run_name,
@@ -93,7 +94,7 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
             parallel=first.jobs > 1 or bool(planned.launcher),
             threads=_threads(first.jobs),
         ),
-        ranking_note=_unranked_note(parsed, added),
+        ranking_note=_unranked_note(parsed, added, ranked_by[0], moving),
     )
 
 
@@ -109,18 +110,19 @@ def _jobs_of(planned: PlannedSweep, parsed: Sequence[Config], added: tuple[str, 
     return jobs
 
 
-def _refuse_objective(planned: PlannedSweep, first: Config, metric: str | None, ranked_by: str) -> None:
+def _refuse_objective(planned: PlannedSweep, first: Config, metric: str | None, moving: Sequence[str]) -> None:
     """Raises UsageError if a search has no metric as its objective, or if its trials cannot be compared by the metric.
 
-    Values of the metric cannot be compared if, for example, the search varies the data on which they are measured.
+    `moving` has the keys of the search that change on what the metric is measured, for example the data.
     """
-    moving = [key for key in planned.varied if key_changes_basis(key, ranked_by)]
     if moving:
         raise UsageError(
-            f"{moving[0]}: a search needs one comparable metric, and {ranked_by} of other data, sizes or features"
-            f" cannot be compared; leave {moving[0]} out of the search, or sweep it without {planned.sweeper[0]}"
+            f"{moving[0]}: a search needs one comparable metric, and {metric or DEFAULT_RANKING[0]} of other data,"
+            f" sizes or features cannot be compared; leave {moving[0]} out of the search, or sweep it without"
+            f" {planned.sweeper[0]}"
         )
-    if metric is None and not _has_known_classes(first):
+    # A run measures the covered modes or, if it is conditional, the accuracy of its classes without being asked.
+    if metric is None and first.dataset.name not in DATASETS_WITH_MODES and first.conditioning.name == "none":
         raise UsageError(f"{planned.sweeper[0]}: needs a metric, set evaluation.metrics=[frechet] or evaluation.best=")
 
 
@@ -236,24 +238,16 @@ def _too_few_samples(config: Config) -> int | None:
     return None if min(samples, held_out or 0) >= MIN_SAMPLES // 2 else samples
 
 
-def _unranked_note(parsed: Sequence[Config], added: Sequence[str]) -> str:
-    """Returns a line saying that the runs are not ranked because there are too few samples.
+def _unranked_note(parsed: Sequence[Config], added: Sequence[str], metric: str, moving: Sequence[str]) -> str:
+    """Returns a line saying that the runs are not ranked, because there are too few samples or data differ.
 
-    Returns an empty text if there are enough samples or if a metric was named or added.
+    `moving` has the swept keys that change on what `metric` is measured. Returns an empty text if the runs are ranked.
     """
     counts = (_too_few_samples(config) for config in parsed if _needs_metric(config))
     few = next((count for count in counts if count), None)
-    if few is None or added or any(config.selection_metric is not None for config in parsed):
-        return ""
-    return f"not ranked: {few} samples are too few to compare with, at least {MIN_SAMPLES}"
-
-
-def _has_known_classes(config: Config) -> bool:
-    """Returns True if a run measures a metric without being asked: the modes covered, or the accuracy of the classes.
-
-    It measures the first if the data set has known modes, and the second if the networks are conditional.
-    """
-    return config.dataset.name in DATASETS_WITH_MODES or config.conditioning.name != "none"
+    if few is not None and not added and all(config.selection_metric is None for config in parsed):
+        return f"not ranked: {few} samples are too few to compare with, at least {MIN_SAMPLES}"
+    return f"not ranked if {metric} is measured on different data: runs differ in {', '.join(moving)}" if moving else ""
 
 
 def _job_overrides(overrides: Any) -> tuple[str, ...]:
@@ -273,11 +267,7 @@ def _threads(parallel_jobs: int) -> int | None:
 
 
 def _search_identity(own: Sequence[str], sweeper: Sequence[str]) -> list[str]:
-    """Returns the sorted overrides that identify a search.
-
-    Left out are those that may differ between two commands of the same search: the number of trials, and where the
-    results are stored.
-    """
+    """Returns the overrides that identify a search: not its number of trials, and not where the results are stored."""
     ignored = (*(f"{key}=" for key in KEYS_OUTSIDE_JOB_IDENTITY), "hydra.sweeper.n_trials=")
     return sorted(override for override in (*own, *sweeper) if not override.startswith(ignored))
 

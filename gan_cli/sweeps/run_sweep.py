@@ -14,12 +14,10 @@ from pathlib import Path
 from gan_cli.errors import count_noun
 from gan_cli.plugins.option_sources import print_used_files
 from gan_cli.reports.html_page import choose_report_path
-from gan_cli.runs.comparability import key_changes_basis
 from gan_cli.storage.run_folder import sweeps_in
-from gan_cli.sweeps import leaderboard_tables
 from gan_cli.sweeps.combinations import compose_sweep
-from gan_cli.sweeps.current_results import write_leaderboard
 from gan_cli.sweeps.jobs import JobProcesses, run_job
+from gan_cli.sweeps.leaderboard_tables import print_board, write_leaderboard
 from gan_cli.sweeps.outcomes import FINAL, Job, load_outcome
 from gan_cli.sweeps.plan import Sweep, plan
 from gan_cli.sweeps.sweep_folder import open_sweep, read_sweep
@@ -32,20 +30,18 @@ def run_sweep(arguments: Sequence[str], command: str) -> int:
     failed, else 0.
     """
     this = plan(compose_sweep("train", arguments), arguments, command)
-    if this.launcher or this.sweeper:
-        from gan_cli.sweeps.hydra_launcher import check_plugins, search
-
-        check_plugins(this)
     print_used_files("train")
     processes = JobProcesses()
     with open_sweep(this) as (this, begun), processes:
         _print_plan(this, begun=begun)
         if this.sweeper:
+            from gan_cli.sweeps.hydra_launcher import search
+
             search(this, partial(_run_unfinished, this, processes), processes)
         else:
             _run_unfinished(this, processes, this.jobs)
         board = write_leaderboard(this)
-        leaderboard_tables.print_board(this.settings.folder, board)
+        print_board(this.settings.folder, board)
         print(f"report: {choose_report_path(this.settings.folder)}", flush=True)
     if processes.received is not None:
         return 128 + processes.received
@@ -55,7 +51,7 @@ def run_sweep(arguments: Sequence[str], command: str) -> int:
 def _run_unfinished(this: Sweep, processes: JobProcesses, jobs: Sequence[Job]) -> None:
     """Runs those of the jobs that are not finished, and writes the leaderboard as they end."""
     waiting = _unfinished(this, jobs)
-    if this.launcher:
+    if this.launcher and waiting:
         from gan_cli.sweeps.hydra_launcher import launch_jobs
 
         launch_jobs(this, waiting, processes)
@@ -94,10 +90,6 @@ def _print_plan(this: Sweep, *, begun: bool) -> None:
         f"sweep: {folder}: {count_noun(count, 'job')}"
         + (f", {this.parallel_jobs} at a time" if this.parallel_jobs > 1 else "")
     )
-    ranked_by = this.settings.ranked_by[0]
-    moving = [key for key in _varied(this.jobs) if key_changes_basis(key, ranked_by)]
-    if moving and not this.ranking_note:
-        print(f"not ranked if {ranked_by} is measured on different data: runs differ in {', '.join(moving)}")
     if begun:
         statuses = [load_outcome(job, this.settings).status for job in this.jobs]
         again = [job.number for job in _unfinished(this, this.jobs)]
@@ -115,15 +107,6 @@ def _by_the_same_command(this: Sweep) -> Path | None:
         if record is not None and record.command == this.command:
             return folder
     return None
-
-
-def _varied(jobs: Sequence[Job]) -> list[str]:
-    """Returns the keys that have more than one value among the jobs."""
-    values: dict[str, set[str]] = {}
-    for job in jobs:
-        for key, value in job.config.items():
-            values.setdefault(key, set()).add(repr(value))
-    return [key for key, found in values.items() if len(found) > 1]
 
 
 def _job_list(numbers: Sequence[int]) -> str:

@@ -12,18 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli import __version__
-from gan_cli.storage.json_files import FileModel, Whole, read_as
+from gan_cli.storage.json_files import FileModel, read_as
 from gan_cli.storage.locks import lock_file, require_file_locks
 from gan_cli.storage.run_folder import SWEEP_PREFIX, SWEEP_RECORD, create_dated_folder, lock, sweeps_in, write_json
-from gan_cli.sweeps.outcomes import last_attempts
+from gan_cli.sweeps.outcomes import Job, last_attempts
 from gan_cli.sweeps.plan import Sweep
-
-
-class JobNumber(FileModel):
-    """The entries that are read of a job in a sweep's record."""
-
-    key: str
-    number: Whole
 
 
 class SweepRecord(FileModel):
@@ -31,7 +24,7 @@ class SweepRecord(FileModel):
 
     identity: str
     command: str
-    jobs: list[JobNumber]
+    jobs: list[Job]
 
 
 @contextlib.contextmanager
@@ -62,8 +55,9 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
         except Exception:
             if not last_attempts(folder):
                 shutil.rmtree(folder)
-                with contextlib.suppress(OSError):  # other runs have this name too
+                with contextlib.suppress(OSError):  # there are other runs
                     this.parent.rmdir()
+                    this.parent.parent.rmdir()
             raise
 
 
