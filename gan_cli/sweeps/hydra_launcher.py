@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ from gan_cli.errors import GanCliError, UsageError, one_line
 from gan_cli.storage.run_folder import JOB_OUTCOME, STOP_FILE
 from gan_cli.sweeps.jobs import JobProcesses, run_job
 from gan_cli.sweeps.leaderboard_tables import write_leaderboard
-from gan_cli.sweeps.outcomes import Job, Settings, load_outcome, objective_value, trial_outcomes
-from gan_cli.sweeps.plan import Sweep, short_hash
+from gan_cli.sweeps.outcomes import Job, Sweep, load_outcome, objective_value, trial_outcomes
+from gan_cli.sweeps.plan import short_hash
 
 PLUGIN_MODULE = "hydra_plugins.gan_cli"  # Hydra accepts launchers of the package `hydra_plugins` only
 POLL_SECONDS = 0.2  # between two checks for a signal, or for an outcome, of another process
@@ -63,13 +63,13 @@ def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> No
     A signal that `processes` receives stops the jobs in all processes of the launcher. Raises UsageError if Hydra or
     the launcher raises an error.
     """
-    stop_file = this.settings.folder / STOP_FILE
+    stop_file = this.folder / STOP_FILE
     known: dict[Path, int] = {}
 
     def update() -> None:
         if processes.received is not None and not stop_file.exists():
             stop_file.write_text(str(processes.received))
-        found = {path: path.stat().st_mtime_ns for path in this.settings.folder.glob(f"*/{JOB_OUTCOME}")}
+        found = {path: path.stat().st_mtime_ns for path in this.folder.glob(f"*/{JOB_OUTCOME}")}
         if found != known:
             known.update(found)
             write_leaderboard(this)
@@ -78,8 +78,8 @@ def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> No
     _sweep_processes[os.getpid()] = processes
     try:
         with _errors_in_one_line(), _repeating(update):
-            task = LaunchedJob(tuple(jobs), this.settings)
-            launcher = _instantiate("launcher", this.launcher, this.settings.folder, task)
+            task = LaunchedJob(replace(this, jobs=list(jobs)))
+            launcher = _instantiate("launcher", this.launcher, this.folder, task)
             for done in launcher.launch([[] for _ in jobs], initial_job_idx=0):
                 _ = done.return_value  # raises the error that the function raised
     finally:
@@ -91,19 +91,18 @@ def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> No
 class LaunchedJob:
     """The function that a launcher calls for each job. It holds plain data, since it is sent to other processes."""
 
-    jobs: tuple[Job, ...]
-    settings: Settings
+    sweep: Sweep
 
     def __call__(self, config: DictConfig) -> None:
         """Runs a job, unless a signal was received. Does not use the config that Hydra composed.
 
         The job stops if the sweep receives a signal or its process ends.
         """
-        job = self.jobs[HydraConfig.get().job.num]
-        stop_file, parent = self.settings.folder / STOP_FILE, os.getppid()
+        job = self.sweep.jobs[HydraConfig.get().job.num]
+        stop_file, parent = self.sweep.folder / STOP_FILE, os.getppid()
         if (shared := _sweep_processes.get(os.getpid())) is not None:  # the launcher uses the sweep's own process
             if shared.received is None:
-                run_job(job, self.settings, shared)
+                run_job(job, self.sweep, shared)
             return
 
         def stop_with_sweep() -> None:
@@ -113,7 +112,7 @@ class LaunchedJob:
 
         with JobProcesses() as processes, _repeating(stop_with_sweep):
             if not stop_file.exists():
-                run_job(job, self.settings, processes)
+                run_job(job, self.sweep, processes)
         if os.getppid() != parent:
             os._exit(1)  # a worker of joblib would wait for more jobs
 
@@ -124,17 +123,17 @@ def search(this: Sweep, run: Callable[[Sequence[Job]], None], processes: JobProc
     Ends after the running trials if `processes` receives a signal. Raises UsageError if Hydra or the sweeper raises an
     error.
     """
-    numbers = {outcome.key: outcome.job for outcome in trial_outcomes(this.settings.folder)}
+    numbers = {outcome.key: outcome.number for outcome in trial_outcomes(this.folder)}
 
     def run_trials(job_overrides: Sequence[Sequence[str]]) -> list[float | None]:
         jobs = [_trial(this, lines, numbers) for lines in job_overrides]
         run(list({job.number: job for job in jobs}.values()))
         if processes.received is not None:
             raise KeyboardInterrupt  # which no sweeper handles
-        return [objective_value(load_outcome(job, this.settings), this.settings.ranked_by) for job in jobs]
+        return [objective_value(load_outcome(job, this), this.ranked_by) for job in jobs]
 
     with contextlib.suppress(KeyboardInterrupt), _errors_in_one_line():
-        sweeper = _instantiate("sweeper", this.sweeper, this.settings.folder, run_trials)
+        sweeper = _instantiate("sweeper", this.sweeper, this.folder, run_trials)
         sweeper.sweep([*this.overrides, *this.added])
 
 
@@ -144,12 +143,13 @@ def _trial(this: Sweep, lines: Sequence[str], numbers: dict[str, int]) -> Job:
     `numbers` maps the keys of all earlier trials to their numbers. A new trial is added to it and gets a folder.
     """
     given, fixed = _values_of(lines), _values_of((*this.overrides, *this.added))
-    key, folder = short_hash(given), this.settings.folder
+    key, folder = short_hash(given), this.folder
     if key not in numbers:
         numbers[key] = next(number for number in itertools.count() if not (folder / str(number)).exists())
         (folder / str(numbers[key])).mkdir()
     varied = {name: value for name, value in given.items() if name not in fixed or fixed[name] != value}
-    return Job(numbers[key], key, varied, given.get("seed"), tuple(map(unquote_literals, lines)))
+    overrides = list(map(unquote_literals, lines))
+    return Job(job=numbers[key], key=key, config=varied, seed=given.get("seed"), overrides=overrides)
 
 
 def _values_of(lines: Iterable[str]) -> dict[str, Any]:

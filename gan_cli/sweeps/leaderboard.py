@@ -95,7 +95,7 @@ def _bases(outcomes: Sequence[Outcome], metric: str | None) -> dict[int, dict[st
     """
     if metric is None:
         return {}
-    done = {job.job: job for job in outcomes if job.status == "done"}
+    done = {job.number: job for job in outcomes if job.status == "done"}
     names = {number: find_metric(job.figures, metric.partition("-")[0]) for number, job in done.items()}
     recorded = {number: metric_basis(done[number].measured_on, metric) for number, name in names.items() if name}
     if None not in recorded.values():
@@ -113,7 +113,7 @@ def _basis_rank(jobs: list[Outcome], bases: dict[int, dict[str, Any]]) -> int:
     Such groups of rows are sorted by their first job in `bases`. Rows without a value of the metric come last.
     """
     kinds = [json.dumps(basis, sort_keys=True) for basis in bases.values()]
-    own = [json.dumps(bases[job.job], sort_keys=True) for job in jobs if job.job in bases]
+    own = [json.dumps(bases[job.number], sort_keys=True) for job in jobs if job.number in bases]
     return kinds.index(own[0]) if own else len(kinds)
 
 
@@ -127,7 +127,7 @@ def _row(jobs: list[Outcome], metric: str) -> dict[str, Any]:
     mean, interval = mean_interval([job.figures[metric] for job in measured])
     timed = done or [job for job in jobs if job.status != "not run"]
     failures = [
-        {"job": job.job, "seed": job.seed, "status": job.status, "reason": job.reason}
+        {"job": job.number, "seed": job.seed, "status": job.status, "reason": job.reason}
         for job in jobs
         if job.status != "done"
     ]
@@ -146,7 +146,7 @@ def _row(jobs: list[Outcome], metric: str) -> dict[str, Any]:
         "failures": failures,
         "status": "done" if not failures else "partial" if done else "failed",
         "repeat": best.repeat,
-        "jobs": [job.job for job in jobs],
+        "jobs": [job.number for job in jobs],
         "folders": [job.folder for job in jobs],
     }
 
@@ -160,9 +160,9 @@ def _rank(jobs: list[Outcome], metric: str) -> tuple[Any, ...]:
     done = [job.figures for job in jobs if job.status == "done"]
     values = [metrics[metric] for metrics in done if metric in metrics]
     if not values:
-        return (3, 0, 0, jobs[0].job)
+        return (3, 0, 0, jobs[0].number)
     failed = any(job.status in FAILED_TRAINING for job in jobs)
     missing = any(job.status != "done" for job in jobs)
     sign = -1 if better_direction(metric) == "higher" else 1
     balance = [metrics[MODE_BALANCE] for metrics in done if metric == MODES_COVERED and MODE_BALANCE in metrics]
-    return (2 if failed else int(missing), sign * fmean(values), fmean(balance) if balance else 0, jobs[0].job)
+    return (2 if failed else int(missing), sign * fmean(values), fmean(balance) if balance else 0, jobs[0].number)

@@ -21,8 +21,7 @@ from gan_cli.errors import GanCliError, one_line
 from gan_cli.reports.write_report import write_sweep_report
 from gan_cli.storage.run_folder import LEADERBOARD, write_text
 from gan_cli.sweeps.leaderboard import build_board
-from gan_cli.sweeps.outcomes import load_outcome, trial_outcomes
-from gan_cli.sweeps.plan import Sweep
+from gan_cli.sweeps.outcomes import Sweep, load_outcome, trial_outcomes
 
 NAME = LEADERBOARD.removesuffix(".json")  # of the files .json, .csv and .md
 _writing = threading.Lock()
@@ -37,10 +36,10 @@ def write_leaderboard(this: Sweep) -> dict[str, Any]:
 
     If they cannot be written, for example because the disk is full, prints a warning and raises no error.
     """
-    folder = this.settings.folder
+    folder = this.folder
     with _writing:
-        outcomes = [load_outcome(job, this.settings) for job in this.jobs] or trial_outcomes(folder)
-        board = build_board(this.command, this.settings.ranked_by, outcomes)
+        outcomes = [load_outcome(job, this) for job in this.jobs] or trial_outcomes(folder)
+        board = build_board(this.command, this.ranked_by, outcomes)
         try:
             write_board(folder, board)
             write_sweep_report(folder)

@@ -9,9 +9,9 @@ import shlex
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, computed_field
 
 from gan_cli.config.metric_names import better_direction, find_metric
 from gan_cli.errors import one_line
@@ -33,44 +33,29 @@ Seconds = Annotated[Number, Field(ge=0, lt=1e12)]
 Basis = dict[str, dict[str, JsonValue]]  # what metrics were measured on, see `runs/comparability.py`
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(FileModel):
     """One job of a sweep.
 
-    `number` names the job's folder. `key` is a hash of the job's settings. `config` holds the values of the keys that
+    `number` names the job's folder. `key` is a hash of the job's this. `config` holds the values of the keys that
     vary in the sweep. `overrides` holds the command-line overrides of the job.
     """
 
-    number: int
-    key: str
-    config: dict[str, Any]
-    seed: int | None
-    overrides: tuple[str, ...]
+    model_config = ConfigDict(populate_by_name=True)
 
-    @property
+    number: Whole = Field(0, alias="job")
+    key: Annotated[str, line(100)] = ""
+    config: dict[Annotated[str, line(100)], JsonValue]
+    seed: Whole | None = None
+    overrides: list[str]
+
+    @computed_field
     def varied(self) -> str:
         """The overrides of the keys that vary, as the user typed them, joined in one line."""
         typed = {override.partition("=")[0]: override for override in self.overrides}
-        return " ".join(typed.get(key, key) for key in self.config)
+        return one_line(" ".join(typed.get(key, key) for key in self.config), 300)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings that all jobs of a sweep share.
-
-    `folder` is the sweep's folder. `flags` are command-line flags that each job gets. `ranked_by` names metrics in
-    order of preference. `parallel` is True if several jobs run at a time. `threads` is the number of CPU threads of
-    each job, or None to let each job choose.
-    """
-
-    folder: Path
-    flags: tuple[str, ...]
-    ranked_by: tuple[str, ...]
-    parallel: bool = False
-    threads: int | None = None
-
-
-class Outcome(FileModel):
+class Outcome(Job):
     """The outcome of the last attempt at a job: the content of `outcome.json`, and an entry of the leaderboard.
 
     `attempt` counts from 1; it is 0 if the job was not run. `repeat` is a command that repeats the run. `findings`
@@ -78,15 +63,7 @@ class Outcome(FileModel):
     they were measured. `folder` is the name of the run folder in the sweep's folder. `code` is the exit code.
     """
 
-    model_config = ConfigDict(populate_by_name=True)
-
-    job: Whole = 0
     attempt: Whole = Field(1, alias="try")
-    key: Annotated[str, line(100)] = ""
-    config: dict[Annotated[str, line(100)], JsonValue]
-    seed: Whole | None = None
-    varied: Annotated[str, line(300)]
-    overrides: list[str]
     repeat: str
     status: Status
     reason: Annotated[str, line(300)]
@@ -98,6 +75,37 @@ class Outcome(FileModel):
     code: Annotated[int, Field(strict=True, ge=0, lt=256)]
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """A planned sweep.
+
+    `command` is the command line as typed. The sweep's `folder` is in `parent` and set when the sweep is opened.
+    `fresh` is True if an earlier sweep with the same jobs must not be continued. `identity` is equal for two commands
+    that mean the same sweep. `jobs` is empty if a sweeper such as Optuna chooses the values.
+
+    `overrides` are the user's overrides for the jobs, and `added` are the overrides that the sweep adds to every job.
+    `launcher` and `sweeper` hold the overrides of Hydra's launcher, if one starts the jobs, and of its sweeper. Each
+    job gets the command-line `flags`. `ranked_by` names metrics in order of preference; `ranking_note` is printed
+    before the first job. `parallel_jobs` run at a time, each with `threads` CPU threads (None: the job chooses).
+    """
+
+    command: str
+    parent: Path
+    fresh: bool
+    identity: str
+    jobs: list[Job]
+    overrides: tuple[str, ...]
+    added: tuple[str, ...]
+    launcher: tuple[str, ...]
+    sweeper: tuple[str, ...]
+    ranked_by: tuple[str, ...]
+    ranking_note: str = ""
+    flags: tuple[str, ...] = ()
+    parallel_jobs: int = 1
+    threads: int | None = None
+    folder: Path = Path()
+
+
 class _RunEnd(FileModel):
     """The entries of a run's record that say how the run ended. `ended` is None if the run has not ended."""
 
@@ -107,17 +115,17 @@ class _RunEnd(FileModel):
     measured_on: Basis = Field(default_factory=dict)
 
 
-def next_folder(job: Job, settings: Settings, before: Outcome) -> tuple[Path, bool]:
+def next_folder(job: Job, this: Sweep, before: Outcome) -> tuple[Path, bool]:
     """Returns the folder for the job's next run, and True if the run in that folder is to be resumed.
 
     `before` is the job's last outcome.
     """
     if before.folder is None:
-        return settings.folder / str(job.number), False
-    folder = settings.folder / before.folder
+        return this.folder / str(job.number), False
+    folder = this.folder / before.folder
     if before.status in RESUMABLE and any((folder / CHECKPOINTS).glob("*.safetensors")):
         return folder, True
-    return settings.folder / f"{job.number}-{before.attempt + 1}", False
+    return this.folder / f"{job.number}-{before.attempt + 1}", False
 
 
 def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tuple[Status, str]:
@@ -145,22 +153,22 @@ def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tu
     return "exited", f"exit code {code}"
 
 
-def load_outcome(job: Job, settings: Settings) -> Outcome:
+def load_outcome(job: Job, this: Sweep) -> Outcome:
     """Returns the outcome of the job's last attempt.
 
     If the attempt left no valid `outcome.json`, the outcome is built from the record in its run folder. If there was
     no attempt, the status is "not run".
     """
-    folder = last_attempt(settings.folder, job.number)
+    folder = last_attempt(this.folder, job.number)
     if folder is None or (folder.name == str(job.number) and not any(folder.iterdir())):  # the job has not begun
-        return build_outcome(job, settings, None, "not run", "")
+        return build_outcome(job, this, None, "not run", "")
     recorded = read_outcome(folder)
     if recorded is not None:
         return recorded
     ended = _read_end(folder).ended
     if ended not in FINAL:
-        return build_outcome(job, settings, folder, "stopped", "its sweep ended before it")
-    return build_outcome(job, settings, folder, ended, "" if ended == "done" else ended)
+        return build_outcome(job, this, folder, "stopped", "its sweep ended before it")
+    return build_outcome(job, this, folder, ended, "" if ended == "done" else ended)
 
 
 def last_attempt(sweep: Path, number: int) -> Path | None:
@@ -189,7 +197,7 @@ def read_outcome(folder: Path) -> Outcome | None:
     """
     found = read_as(Outcome, folder / JOB_OUTCOME)
     number, _, attempt = folder.name.partition("-")
-    named = {"job": int(number), "attempt": int(attempt or 1), "folder": folder.name}
+    named = {"number": int(number), "attempt": int(attempt or 1), "folder": folder.name}
     return None if found is None else found.model_copy(update=named)
 
 
@@ -198,20 +206,15 @@ def trial_outcomes(folder: Path) -> list[Outcome]:
     return [each for each in map(read_outcome, last_attempts(folder)) if each is not None]
 
 
-def build_outcome(job: Job, settings: Settings, folder: Path | None, status: Status, reason: str) -> Outcome:
+def build_outcome(job: Job, this: Sweep, folder: Path | None, status: Status, reason: str) -> Outcome:
     """Returns the outcome of a job from the files in its run folder. `folder` is None if the job was not run."""
     end = _RunEnd() if folder is None else _read_end(folder)
     given = end.threads is None or any(override.startswith("threads=") for override in job.overrides)
     exactly = [] if given else [f"threads={end.threads}"]  # it affects results
     return Outcome.model_construct(
-        job=job.number,
+        **dict(job),
         attempt=int(folder.name.partition("-")[2] or 1) if folder is not None else 0,
-        key=job.key,
-        config=job.config,
-        seed=job.seed,
-        varied=job.varied,
-        overrides=list(job.overrides),
-        repeat=shlex.join(["gan-train", *settings.flags, *job.overrides, *exactly]),
+        repeat=shlex.join(["gan-train", *this.flags, *job.overrides, *exactly]),
         status=status,
         reason=one_line(reason, 300),
         findings=_findings(folder) if folder is not None else [],

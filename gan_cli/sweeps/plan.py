@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from gan_cli.errors import UsageError
 from gan_cli.image_labels.image_paths import check_paths
 from gan_cli.runs.comparability import key_changes_basis
 from gan_cli.sweeps.combinations import PlannedSweep
-from gan_cli.sweeps.outcomes import Job, Settings
+from gan_cli.sweeps.outcomes import Job, Sweep
 
 SWEEP_ONLY_KEYS = ("jobs", "fresh")  # not passed on to the jobs
 KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", *SWEEP_ONLY_KEYS)  # two jobs that differ only in these are the same
@@ -30,33 +29,6 @@ KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", *SWEEP_ONLY_KEYS)  # two jobs tha
 DEFAULT_RANKING = ("modes/covered", "accuracy/class")
 FRECHET = "evaluation.metrics=[frechet]"
 MIN_SAMPLES = 20  # an evaluation needs 10 real samples as the reference and 10 other real samples
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A planned sweep.
-
-    `command` is the command line as typed. The sweep's folder is in `parent`. `fresh` is True if an earlier sweep with
-    the same jobs must not be continued. `parallel_jobs` is the number of jobs that run at a time. `identity` is equal
-    for two commands that mean the same sweep. `jobs` is empty if a sweeper such as Optuna chooses the values.
-
-    `overrides` are the user's overrides for the jobs, and `added` are the overrides that the sweep adds to every job.
-    `launcher` and `sweeper` hold the overrides of Hydra's launcher, if one starts the jobs, and of its sweeper.
-    `ranking_note` is printed before the first job.
-    """
-
-    command: str
-    parent: Path
-    fresh: bool
-    parallel_jobs: int
-    identity: str
-    jobs: list[Job]
-    overrides: tuple[str, ...]
-    added: tuple[str, ...]
-    launcher: tuple[str, ...]
-    sweeper: tuple[str, ...]
-    settings: Settings
-    ranking_note: str = ""
 
 
 def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep:
@@ -80,20 +52,16 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
         command=command,
         parent=Path(first.output) / first.run_name,
         fresh=first.fresh,
-        parallel_jobs=first.jobs,
         identity=short_hash(_search_identity(own, planned.sweeper) if planned.sweeper else sorted(jobs)),
         jobs=[] if planned.sweeper else list(jobs.values()),
         overrides=_job_overrides(own),
         added=added,
         launcher=planned.launcher,
         sweeper=(*planned.sweeper, *_search_defaults(planned, ranked_by[0], first)),
-        settings=Settings(
-            folder=Path(),
-            flags=("--config-dir", str(config_dir)) if config_dir is not None else (),
-            ranked_by=ranked_by,
-            parallel=first.jobs > 1 or bool(planned.launcher),
-            threads=_threads(first.jobs),
-        ),
+        ranked_by=ranked_by,
+        flags=("--config-dir", str(config_dir)) if config_dir is not None else (),
+        parallel_jobs=first.jobs,
+        threads=_threads(first.jobs),
         ranking_note=_unranked_note(parsed, added, ranked_by[0], moving),
     )
 
@@ -106,7 +74,9 @@ def _jobs_of(planned: PlannedSweep, parsed: Sequence[Config], added: tuple[str, 
         leaves = train_config.flatten(train_config.to_dict(schema.parse(Config, combination.typed)))
         data = {key: value for key, value in leaves if key not in KEYS_OUTSIDE_JOB_IDENTITY}
         key = short_hash([data, added])
-        jobs.setdefault(key, Job(len(jobs), key, combination.values, config.seed, (*typed, *added)))
+        jobs.setdefault(
+            key, Job(job=len(jobs), key=key, config=combination.values, seed=config.seed, overrides=[*typed, *added])
+        )
     return jobs
 
 

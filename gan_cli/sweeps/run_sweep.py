@@ -18,8 +18,8 @@ from gan_cli.storage.run_folder import sweeps_in
 from gan_cli.sweeps.combinations import compose_sweep
 from gan_cli.sweeps.jobs import JobProcesses, run_job
 from gan_cli.sweeps.leaderboard_tables import print_board, write_leaderboard
-from gan_cli.sweeps.outcomes import FINAL, Job, load_outcome
-from gan_cli.sweeps.plan import Sweep, plan
+from gan_cli.sweeps.outcomes import FINAL, Job, Sweep, load_outcome
+from gan_cli.sweeps.plan import plan
 from gan_cli.sweeps.sweep_folder import open_sweep, read_sweep
 
 
@@ -41,8 +41,8 @@ def run_sweep(arguments: Sequence[str], command: str) -> int:
         else:
             _run_unfinished(this, processes, this.jobs)
         board = write_leaderboard(this)
-        print_board(this.settings.folder, board)
-        print(f"report: {choose_report_path(this.settings.folder)}", flush=True)
+        print_board(this.folder, board)
+        print(f"report: {choose_report_path(this.folder)}", flush=True)
     if processes.received is not None:
         return 128 + processes.received
     return next((outcome["code"] for outcome in board["jobs"] if outcome["code"] != 0), 0)
@@ -59,7 +59,7 @@ def _run_unfinished(this: Sweep, processes: JobProcesses, jobs: Sequence[Job]) -
 
     def run(job: Job) -> None:
         if processes.received is None:
-            run_job(job, this.settings, processes)
+            run_job(job, this, processes)
             write_leaderboard(this)
 
     with ThreadPoolExecutor(this.parallel_jobs) as pool:
@@ -68,12 +68,12 @@ def _run_unfinished(this: Sweep, processes: JobProcesses, jobs: Sequence[Job]) -
 
 
 def _unfinished(this: Sweep, jobs: Sequence[Job]) -> list[Job]:
-    return [job for job in jobs if load_outcome(job, this.settings).status not in FINAL]
+    return [job for job in jobs if load_outcome(job, this).status not in FINAL]
 
 
 def _print_plan(this: Sweep, *, begun: bool) -> None:
     """Prints which jobs the sweep will run and how they are ranked. `begun` is True if the sweep is being continued."""
-    folder, count = this.settings.folder, len(this.jobs)
+    folder, count = this.folder, len(this.jobs)
     if this.added:
         print(f"also set: {', '.join(this.added)}")
     if this.ranking_note:
@@ -91,7 +91,7 @@ def _print_plan(this: Sweep, *, begun: bool) -> None:
         + (f", {this.parallel_jobs} at a time" if this.parallel_jobs > 1 else "")
     )
     if begun:
-        statuses = [load_outcome(job, this.settings).status for job in this.jobs]
+        statuses = [load_outcome(job, this).status for job in this.jobs]
         again = [job.number for job in _unfinished(this, this.jobs)]
         counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
         print(f"begun before: {counts}; " + (f"runs {_job_list(again)}" if again else "nothing is left to run"))
@@ -103,7 +103,7 @@ def _print_plan(this: Sweep, *, begun: bool) -> None:
 def _by_the_same_command(this: Sweep) -> Path | None:
     """Returns the folder of the newest other sweep with the same name and command line, or None if there is none."""
     for folder in sweeps_in(this.parent):
-        record = None if folder == this.settings.folder else read_sweep(folder)
+        record = None if folder == this.folder else read_sweep(folder)
         if record is not None and record.command == this.command:
             return folder
     return None

@@ -9,14 +9,12 @@ import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from gan_cli import __version__
 from gan_cli.storage.json_files import FileModel, read_as
 from gan_cli.storage.locks import lock_file, require_file_locks
 from gan_cli.storage.run_folder import SWEEP_PREFIX, SWEEP_RECORD, create_dated_folder, lock, sweeps_in, write_json
-from gan_cli.sweeps.outcomes import Job, last_attempts
-from gan_cli.sweeps.plan import Sweep
+from gan_cli.sweeps.outcomes import Job, Sweep, last_attempts
 
 
 class SweepRecord(FileModel):
@@ -43,15 +41,23 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
             folder = found[0] if found is not None else create_dated_folder(this.parent, SWEEP_PREFIX)
             held.enter_context(lock(folder))
             if found is None:
-                write_json(folder / SWEEP_RECORD, _record_of(this))
-        settings = dataclasses.replace(this.settings, folder=folder)
+                record = {
+                    "gan_cli": __version__,
+                    "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+                    "command": this.command,
+                    "directory": os.getcwd(),
+                    "identity": this.identity,
+                    "jobs": [job.model_dump(exclude={"varied"}) for job in this.jobs],
+                }
+                write_json(folder / SWEEP_RECORD, record)
+        this = dataclasses.replace(this, folder=folder)
         if found is not None:
             number = {job.key: job.number for job in found[1].jobs}
-            jobs = [dataclasses.replace(job, number=number[job.key]) for job in this.jobs]
-            yield dataclasses.replace(this, settings=settings, jobs=sorted(jobs, key=lambda job: job.number)), True
+            jobs = [job.model_copy(update={"number": number[job.key]}) for job in this.jobs]
+            yield dataclasses.replace(this, jobs=sorted(jobs, key=lambda job: job.number)), True
             return
         try:
-            yield dataclasses.replace(this, settings=settings), False
+            yield this, False
         except Exception:
             if not last_attempts(folder):
                 shutil.rmtree(folder)
@@ -59,18 +65,6 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
                     this.parent.rmdir()
                     this.parent.parent.rmdir()
             raise
-
-
-def _record_of(this: Sweep) -> dict[str, Any]:
-    """Returns the content of `sweep.json`."""
-    return {
-        "gan_cli": __version__,
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": this.command,
-        "directory": os.getcwd(),
-        "identity": this.identity,
-        "jobs": [dataclasses.asdict(job) for job in this.jobs],
-    }
 
 
 @contextlib.contextmanager

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import hydra
 import pytest
+from omegaconf import DictConfig
 
+from gan_cli.config import compose
 from support.paths import ROOT
 from support.sweeps import FAKE_RUNS
+
+COMPOSED: dict[tuple[str, ...], DictConfig] = {}
+
+
+@pytest.fixture(autouse=True)
+def _compose_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Composes each command line without folders of a user once for all tests."""
+
+    def cached(name: str, overrides: list[str], **keywords: Any) -> DictConfig:
+        if any(override.startswith("hydra.") for override in overrides):
+            return hydra.compose(name, overrides=overrides, **keywords)
+        key = (name, *overrides)
+        if key not in COMPOSED:
+            COMPOSED[key] = hydra.compose(name, overrides=overrides, **keywords)
+        return copy.deepcopy(COMPOSED[key])
+
+    monkeypatch.setattr(compose, "compose", cached)
 
 
 @pytest.fixture

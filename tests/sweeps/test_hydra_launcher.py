@@ -13,8 +13,8 @@ from gan_cli.cli.main import run_command
 from gan_cli.storage.run_folder import create_run_folder
 from gan_cli.sweeps import hydra_launcher
 from gan_cli.sweeps.combinations import compose_sweep
-from gan_cli.sweeps.outcomes import Outcome, Settings, load_outcome, next_folder, objective_value
-from gan_cli.sweeps.plan import Sweep, plan
+from gan_cli.sweeps.outcomes import Outcome, Sweep, load_outcome, next_folder, objective_value
+from gan_cli.sweeps.plan import plan
 from gan_cli.sweeps.sweep_folder import open_sweep
 from support.commands import error_line
 from support.sweeps import (
@@ -109,7 +109,7 @@ def test_an_error_before_the_first_job_leaves_nothing_new(here: Path, monkeypatc
         pass
     with pytest.raises(ValueError, match="of a sweeper"), open_sweep(this):
         raise ValueError("of a sweeper")
-    assert (begun.settings.folder / "sweep.json").is_file()  # an earlier sweep stays
+    assert (begun.folder / "sweep.json").is_file()  # an earlier sweep stays
 
 
 @pytest.mark.parametrize("plugin", [JOBLIB, SEARCH[1:3]])
@@ -246,13 +246,12 @@ def test_several_trials_at_a_time(fake_jobs: FakeJobs, here: Path) -> None:
 
 
 def test_equal_trials_are_one_job_with_a_folder(tmp_path: Path) -> None:
-    settings = Settings(tmp_path, (), ("frechet",))
-    this = Sweep("", tmp_path, False, 1, "", [], (), (), (), (), settings)
+    this = Sweep("", tmp_path, False, "", [], (), (), (), (), ("frechet",), folder=tmp_path)
     numbers: dict[str, int] = {}
     one, other, same = (hydra_launcher._trial(this, [f"seed={seed}"], numbers) for seed in (1, 2, 1))
     assert (one.number, other.number, same.number) == (0, 1, 0)
-    assert load_outcome(one, settings).status == "not run"
-    assert next_folder(one, settings, load_outcome(one, settings)) == (tmp_path / "0", False)
+    assert load_outcome(one, this).status == "not run"
+    assert next_folder(one, this, load_outcome(one, this)) == (tmp_path / "0", False)
     assert create_run_folder(tmp_path / "0") == tmp_path / "0"
 
 

@@ -428,7 +428,7 @@ def test_the_figure_that_is_named_is_worked_out(best: str, brought: str) -> None
     named = ["dataset=shapes", "seed=1,2", "steps=3", f"evaluation.best={best}", "conditioning=projection"]
     this = plan.plan(compose_sweep("train", named), named, "gan-train -m")
     assert this.added == ((f"evaluation.metrics={brought}",) if brought else ())
-    assert this.settings.ranked_by == (best.partition(",")[0],)
+    assert this.ranked_by == (best.partition(",")[0],)
 
 
 def test_metrics_that_are_named_are_not_added_to() -> None:
