@@ -27,6 +27,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
+from gan_cli.config.compose import searchpath_overrides
 from gan_cli.config.overrides import quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder
 from gan_cli.errors import GanCliError, UsageError, one_line
@@ -162,7 +163,7 @@ def _instantiate(kind: str, overrides: Sequence[str], folder: Path, task: Callab
 
     `folder` is the sweep's folder. `task` is called for each job, or for some trials.
     """
-    own = [f"hydra.sweep.dir={quote_for_hydra(str(folder.absolute()))}", "hydra.sweep.subdir=."]
+    own = [f"hydra.sweep.dir={quote_for_hydra(str(folder.absolute()))}", "hydra.sweep.subdir=.", *searchpath_overrides()]
     if kind == "sweeper":
         sys.modules[PLUGIN_MODULE] = sys.modules[__name__]
         Plugins.instance().register(TrialLauncher)
