@@ -163,7 +163,8 @@ def _instantiate(kind: str, overrides: Sequence[str], folder: Path, task: Callab
 
     `folder` is the sweep's folder. `task` is called for each job, or for some trials.
     """
-    own = [f"hydra.sweep.dir={quote_for_hydra(str(folder.absolute()))}", "hydra.sweep.subdir=.", *searchpath_overrides()]
+    path = quote_for_hydra(str(folder.absolute()))
+    own = [f"hydra.sweep.dir={path}", "hydra.sweep.subdir=.", *searchpath_overrides()]
     if kind == "sweeper":
         sys.modules[PLUGIN_MODULE] = sys.modules[__name__]
         Plugins.instance().register(TrialLauncher)
