@@ -34,7 +34,8 @@ from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.labels import attributes_of, encode_condition
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.evaluation.metrics.classifier import Classifier, load_or_train_classifier
-from gan_cli.evaluation.metrics.distances import frechet_distance, precision_recall
+from gan_cli.evaluation.metrics.distances import fit_gaussian, frechet_between
+from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_metrics, neighbour_radii
 from gan_cli.models.build_networks import build_generator, latent_of
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
@@ -67,13 +68,14 @@ class Judge:
         logits, wanted = self.classifier.logits(test.samples), encode_condition(test.labels, len(test.classes))
         self.accuracy = classification_accuracy(logits, wanted, attributes)
         self.real = self.classifier.features(test.samples)
-        self.floor = frechet_distance(self.classifier.features(train.samples), self.real)
+        self.floor = frechet_between(fit_gaussian(self.classifier.features(train.samples)), fit_gaussian(self.real))
 
     def figures(self, images: Tensor) -> dict[str, float]:
         features = self.classifier.features(images)
-        coverage = precision_recall(self.real[:COMPARED], features[:COMPARED])
-        distance = frechet_distance(features, self.real)
-        return {"distance": round(distance, 3), "precision": coverage.precision, "recall": coverage.recall}
+        real, fake = self.real[:COMPARED], features[:COMPARED]
+        near = neighbour_metrics(real, neighbour_radii(real), fake, torch.ones(1, len(fake), dtype=torch.bool))
+        distance = frechet_between(fit_gaussian(features), fit_gaussian(self.real))
+        return {"distance": round(distance, 3), "precision": near.precision.item(), "recall": near.recall.item()}
 
 
 def load(root: str, split: str) -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,6 @@ from gan_cli.config.compose import HYDRA_KEYS, Composed, compose_overrides, grou
 from gan_cli.config.overrides import read_override
 from gan_cli.errors import UsageError, one_line
 
-SWEEP_KEYS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 MOST_JOBS = 10_000
 
 
@@ -40,16 +40,16 @@ class Combination:
 class PlannedSweep:
     """The expanded command line of a sweep.
 
-    `named` holds all keys that the user wrote, and `varied` holds the keys with several values. `hydra` holds the
-    overrides of Hydra's own settings. `searched` is True if a sweeper such as Optuna chooses the values. In that case
-    `combinations` only serves to check the command: each combination has at most one key that is not at its first
-    value. For an interval, only the two ends are checked.
+    `named` holds all keys that the user wrote, and `varied` holds the keys with several values. `launcher` and
+    `sweeper` hold the overrides of Hydra's launcher and sweeper, if the user named one. If a sweeper such as Optuna
+    chooses the values, `combinations` only serves to check the command: each combination has at most one key that is
+    not at its first value. For an interval, only the two ends are checked.
     """
 
     named: tuple[str, ...]
     varied: tuple[str, ...]
-    hydra: tuple[str, ...]
-    searched: bool
+    launcher: tuple[str, ...]
+    sweeper: tuple[str, ...]
     combinations: list[Combination]
 
 
@@ -60,11 +60,8 @@ def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
     """
     overrides = [read_override(argument) for argument in arguments]
     own = [override for override in overrides if not override.key_or_group.startswith(HYDRA_KEYS)]
-    hydras = [override for override in overrides if override.key_or_group.startswith(HYDRA_KEYS)]
-    for override in hydras:
-        if not override.key_or_group.startswith(SWEEP_KEYS):
-            raise UsageError(f"{override.input_line}: of Hydra's own keys, a sweep takes launcher and sweeper only")
-    searched = any(override.key_or_group == "hydra/sweeper" and override.value() != "basic" for override in hydras)
+    launcher, sweeper = _hydra_overrides([override for override in overrides if override not in own])
+    searched = bool(sweeper)
     values = [_values(override, searched) if override.is_sweep_override() else [override] for override in own]
     if searched:
         combinations = _vary_one_at_a_time(values)
@@ -76,10 +73,26 @@ def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
     return PlannedSweep(
         named=tuple(override.key_or_group for override in own),
         varied=varied,
-        hydra=tuple(override.input_line or "" for override in hydras),
-        searched=searched,
+        launcher=launcher,
+        sweeper=sweeper,
         combinations=_compose_all(command, combinations, varied),
     )
+
+
+def _hydra_overrides(overrides: Sequence[Override]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the overrides of Hydra's launcher and those of its sweeper, without the options that do nothing.
+
+    Raises UsageError for other keys of Hydra, and for keys of a sweeper that was not named.
+    """
+    found: dict[str, list[str]] = {"launcher": [], "sweeper": []}
+    for line in (override.input_line or "" for override in overrides):
+        kind = re.split("[./=]", line)[1]
+        if kind not in found:
+            raise UsageError(f"{line}: of Hydra's own keys, a sweep takes launcher and sweeper only")
+        found[kind] += [line] if line not in ("hydra/launcher=basic", "hydra/sweeper=basic") else []
+    if found["sweeper"] and not any(line.startswith("hydra/sweeper=") for line in found["sweeper"]):
+        raise UsageError(f"{found['sweeper'][0]}: needs a sweeper, as hydra/sweeper=optuna")
+    return tuple(found["launcher"]), tuple(found["sweeper"])
 
 
 def _vary_one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]]:

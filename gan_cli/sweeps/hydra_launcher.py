@@ -1,129 +1,204 @@
-"""Runs a sweep whose jobs are started by a Hydra launcher or sweeper, such as joblib, submitit or Optuna.
+"""Runs jobs through a launcher of Hydra, such as joblib or submitit, and searches through a sweeper, such as Optuna.
 
-Each job runs in a separate process. The launcher's process waits for the job and returns the metric that ranks the
-job. A sweeper such as Optuna uses that metric as its objective.
+A launcher starts jobs that the sweep has planned. A sweeper proposes trials, and `TrialLauncher` makes them jobs of
+the sweep. Hydra composes none of these jobs, and they have the same folders and outcomes as those of other sweeps.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import hydra
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from gan_cli.config.compose import searchpath_overrides
-from gan_cli.config.metric_names import better_direction, find_metric
-from gan_cli.config.overrides import quote_for_hydra, quote_literals, read_override, unquote_literals
+from gan_cli.config.overrides import quote_for_hydra, read_override, unquote_literals
 from gan_cli.config.search_path import config_folder
-from gan_cli.errors import UsageError, one_line
-from gan_cli.storage.run_folder import STOP_FILE
-from gan_cli.sweeps.current_results import trial_outcomes, write_leaderboard
+from gan_cli.errors import GanCliError, UsageError, one_line
+from gan_cli.storage.run_folder import JOB_OUTCOME, STOP_FILE
 from gan_cli.sweeps.jobs import JobProcesses, run_job
-from gan_cli.sweeps.outcomes import FAILED_TRAINING, FINAL, Job, load_outcome
-from gan_cli.sweeps.plan import Sweep, short_hash
+from gan_cli.sweeps.leaderboard_tables import write_leaderboard
+from gan_cli.sweeps.outcomes import Job, Sweep, load_outcome, objective_value, trial_outcomes
+from gan_cli.sweeps.plan import short_hash
 
-POLL_SECONDS = 0.2  # between two checks for a signal that another process received
-# The jobs of the process that runs Hydra's loop; None in the launcher's other processes.
-_sweep_processes: ContextVar[JobProcesses | None] = ContextVar("sweep_processes", default=None)
+PLUGIN_MODULE = "hydra_plugins.gan_cli"  # Hydra accepts launchers of the package `hydra_plugins` only
+POLL_SECONDS = 0.2  # between two checks for a signal, or for an outcome, of another process
+_sweep_processes: dict[int, JobProcesses] = {}  # has the id of this process if a sweep runs in it
 
 
-class SweepStopped(BaseException):
-    """The sweep received a signal, and this process runs no job any more. The argument is the number of the signal.
+class TrialLauncher(Launcher):
+    """The launcher that a sweeper uses.
 
-    The class is a BaseException because Hydra would handle an Exception itself.
+    Its task function takes the overrides of several trials and returns their objectives. Hydra's other launchers call
+    a task function for each trial.
     """
+
+    __module__ = PLUGIN_MODULE
+
+    def setup(self, *, hydra_context: HydraContext, task_function: Any, config: DictConfig) -> None:
+        self._run_trials = task_function
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        return [JobReturn(status=JobStatus.COMPLETED, _return_value=each) for each in self._run_trials(job_overrides)]
+
+
+def launch_jobs(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> None:
+    """Runs the jobs through the launcher that the user named, and writes the leaderboard as they end.
+
+    A signal that `processes` receives stops the jobs in all processes of the launcher. Raises UsageError if Hydra or
+    the launcher raises an error.
+    """
+    stop_file = this.folder / STOP_FILE
+    known: dict[Path, int] = {}
+
+    def update() -> None:
+        if processes.received is not None and not stop_file.exists():
+            stop_file.write_text(str(processes.received))
+        found = {path: path.stat().st_mtime_ns for path in this.folder.glob(f"*/{JOB_OUTCOME}")}
+        if found != known:
+            known.update(found)
+            write_leaderboard(this)
+
+    stop_file.unlink(missing_ok=True)
+    _sweep_processes[os.getpid()] = processes
+    try:
+        with _errors_in_one_line(), _repeating(update):
+            task = LaunchedJob(replace(this, jobs=list(jobs)))
+            launcher = _instantiate("launcher", this.launcher, this.folder, task)
+            for done in launcher.launch([[] for _ in jobs], initial_job_idx=0):
+                _ = done.return_value  # raises the error that the function raised
+    finally:
+        _sweep_processes.clear()
+        stop_file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
-class HydraJob:
-    """The function that Hydra calls for each job.
-
-    `process` is the id of the process that runs Hydra's loop. The object holds only plain data, because a launcher may
-    send it to another process.
-    """
+class LaunchedJob:
+    """The function that a launcher calls for each job. It holds plain data, since it is sent to other processes."""
 
     sweep: Sweep
-    process: int
 
-    def __call__(self, config: DictConfig) -> float | None:
-        """Runs the job with the overrides of this Hydra job, unless that job is finished, and returns its objective.
+    def __call__(self, config: DictConfig) -> None:
+        """Runs a job, unless a signal was received. Does not use the config that Hydra composed.
 
-        Returns None if the objective is not known or the sweep was stopped. Raises SweepStopped after a signal if this
-        process runs Hydra's loop.
+        The job stops if the sweep receives a signal or its process ends.
         """
-        stop_file = self.sweep.settings.folder / STOP_FILE
-        main = _sweep_processes.get()
-        if main is not None and main.received is not None:  # between two jobs
-            raise SweepStopped(main.received)
-        if stop_file.exists():
-            return None
-        job = self._job(HydraConfig.get().overrides.task, HydraConfig.get().job.num)
-        outcome = load_outcome(job, self.sweep.settings)
-        with JobProcesses() as processes, _share_signals(stop_file, processes):
-            if outcome["status"] not in FINAL:
-                outcome = run_job(job, self.sweep.settings, processes)
-                write_leaderboard(self.sweep)
+        job = self.sweep.jobs[HydraConfig.get().job.num]
+        stop_file, parent = self.sweep.folder / STOP_FILE, os.getppid()
+        if (shared := _sweep_processes.get(os.getpid())) is not None:  # the launcher uses the sweep's own process
+            if shared.received is None:
+                run_job(job, self.sweep, shared)
+            return
+
+        def stop_with_sweep() -> None:
+            number = signal.SIGTERM if os.getppid() != parent else _read_signal(stop_file)
+            if number is not None and processes.received is None:
+                processes.forward(number)
+
+        with JobProcesses() as processes, _repeating(stop_with_sweep):
+            if not stop_file.exists():
+                run_job(job, self.sweep, processes)
+        if os.getppid() != parent:
+            os._exit(1)  # a worker of joblib would wait for more jobs
+
+
+def search(this: Sweep, run: Callable[[Sequence[Job]], None], processes: JobProcesses) -> None:
+    """Runs the trials that the sweeper proposes. `run` runs those of some jobs that are not finished.
+
+    Ends after the running trials if `processes` receives a signal. Raises UsageError if Hydra or the sweeper raises an
+    error.
+    """
+    numbers = {outcome.key: outcome.number for outcome in trial_outcomes(this.folder)}
+
+    def run_trials(job_overrides: Sequence[Sequence[str]]) -> list[float | None]:
+        jobs = [_trial(this, lines, numbers) for lines in job_overrides]
+        run(list({job.number: job for job in jobs}.values()))
         if processes.received is not None:
-            _write_signal(stop_file, processes.received)
-            if os.getpid() == self.process:
-                raise SweepStopped(processes.received)
-        return objective_value(outcome, self.sweep.settings.ranked_by)
+            raise KeyboardInterrupt  # which no sweeper handles
+        return [objective_value(load_outcome(job, this), this.ranked_by) for job in jobs]
 
-    def _job(self, lines: Sequence[str], number: int) -> Job:
-        """Returns the planned job with these overrides.
-
-        In a search no jobs are planned: returns the earlier trial with the same values, or else a new trial. `number`
-        is Hydra's number for this job. A new trial gets that number, or the next one that is unused.
-        """
-        given = _values_of(lines)
-        for job in self.sweep.jobs:
-            if _values_of(map(quote_literals, job.overrides)) == given:
-                return job
-        fixed = _values_of((*self.sweep.overrides, *self.sweep.added))
-        varied = {name: value for name, value in given.items() if name not in fixed or fixed[name] != value}
-        key, folder = short_hash(given), self.sweep.settings.folder
-        known = {outcome["key"]: outcome["job"] for outcome in trial_outcomes(folder)}
-        while key not in known and not _create_trial_folder(folder / str(number)):
-            number += 1
-        typed = tuple(unquote_literals(line) for line in lines)
-        return Job(known.get(key, number), key, varied, given.get("seed"), typed)
+    with contextlib.suppress(KeyboardInterrupt), _errors_in_one_line():
+        sweeper = _instantiate("sweeper", this.sweeper, this.folder, run_trials)
+        sweeper.sweep([*this.overrides, *this.added])
 
 
-def _create_trial_folder(folder: Path) -> bool:
-    """Creates a trial's folder. Returns False if the folder exists; another process may have just created it."""
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        return False
-    return True
+def _trial(this: Sweep, lines: Sequence[str], numbers: dict[str, int]) -> Job:
+    """Returns the trial with these overrides.
+
+    `numbers` maps the keys of all earlier trials to their numbers. A new trial is added to it and gets a folder.
+    """
+    given, fixed = _values_of(lines), _values_of((*this.overrides, *this.added))
+    key, folder = short_hash(given), this.folder
+    if key not in numbers:
+        numbers[key] = next(number for number in itertools.count() if not (folder / str(number)).exists())
+        (folder / str(numbers[key])).mkdir()
+    varied = {name: value for name, value in given.items() if name not in fixed or fixed[name] != value}
+    overrides = list(map(unquote_literals, lines))
+    return Job(job=numbers[key], key=key, config=varied, seed=given.get("seed"), overrides=overrides)
+
+
+def _values_of(lines: Iterable[str]) -> dict[str, Any]:
+    """Returns the parsed value of each key in the overrides, so that two spellings of one value become equal."""
+    return {override.key_or_group: override.value() for override in map(read_override, lines)}
+
+
+def _instantiate(kind: str, overrides: Sequence[str], folder: Path, task: Callable[..., Any]) -> Any:
+    """Returns the launcher or sweeper (`kind`) that these overrides of Hydra's keys choose.
+
+    `folder` is the sweep's folder. `task` is called for each job, or for some trials.
+    """
+    path = quote_for_hydra(str(folder.absolute()))
+    own = [f"hydra.sweep.dir={path}", "hydra.sweep.subdir=.", *searchpath_overrides()]
+    if kind == "sweeper":
+        sys.modules[PLUGIN_MODULE] = sys.modules[__name__]
+        Plugins.instance().register(TrialLauncher)
+        own.append(f"hydra.launcher._target_={PLUGIN_MODULE}.{TrialLauncher.__name__}")
+    with initialize_config_dir(str(config_folder()), job_name="gan-train", version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        config = hydra.compose_config("train", [*own, *overrides], RunMode.MULTIRUN)
+        context = HydraContext(hydra.config_loader, Callbacks())
+        create = getattr(Plugins.instance(), f"instantiate_{kind}")
+        return create(hydra_context=context, task_function=task, config=config)
 
 
 @contextlib.contextmanager
-def _share_signals(stop_file: Path, processes: JobProcesses) -> Iterator[None]:
-    """While the context is active, passes a signal received by one process of the launcher to all its processes.
+def _errors_in_one_line() -> Iterator[None]:
+    """Raises UsageError with one line of text for an error of Hydra or a plugin. Our own errors are not changed."""
+    try:
+        yield
+    except GanCliError:
+        raise
+    except Exception as error:
+        raise UsageError(one_line(str(error).split("Config search path")[0], 300)) from error
 
-    The processes share the signal through `stop_file`, which holds the signal's number.
-    """
+
+@contextlib.contextmanager
+def _repeating(step: Callable[[], None]) -> Iterator[None]:
+    """Calls `step` in a thread, every POLL_SECONDS, while the context is active."""
     finished = threading.Event()
 
-    def poll() -> None:
+    def repeat() -> None:
         while not finished.wait(POLL_SECONDS):
-            number = _read_signal(stop_file)
-            if processes.received is not None:
-                _write_signal(stop_file, processes.received)
-            elif number is not None:
-                processes.forward(number)
+            step()
 
-    thread = threading.Thread(target=poll, daemon=True)
+    thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
     try:
         yield
@@ -132,59 +207,9 @@ def _share_signals(stop_file: Path, processes: JobProcesses) -> Iterator[None]:
         thread.join()
 
 
-def _write_signal(stop_file: Path, number: int) -> None:
-    """Writes the signal's number to the file, unless the file exists already."""
-    if not stop_file.exists():
-        stop_file.write_text(str(number))
-
-
 def _read_signal(stop_file: Path) -> int | None:
     """Returns the signal's number from the file, or None if the file does not exist or is not completely written."""
     try:
         return int(stop_file.read_text())
     except (OSError, ValueError):
         return None
-
-
-def _values_of(lines: Iterable[str]) -> dict[str, Any]:
-    """Returns the parsed value of each key in the overrides, so that two spellings of one value become equal."""
-    return {override.key_or_group: override.value() for override in map(read_override, lines)}
-
-
-def objective_value(outcome: dict[str, Any], ranked_by: tuple[str, ...]) -> float | None:
-    """Returns the value of the metric that ranks a job.
-
-    If the training failed (diverged or collapsed), returns infinity with the sign that means the worst value. Returns
-    None if the job is not done or has none of the metrics.
-    """
-    if outcome["status"] in FAILED_TRAINING:
-        return float("-inf" if better_direction(ranked_by[0]) == "higher" else "inf")
-    if outcome["status"] != "done":
-        return None
-    found = (find_metric(outcome["figures"], wanted) for wanted in ranked_by)
-    return next((each[1] for each in found if each is not None), None)
-
-
-def run_through_hydra(this: Sweep, processes: JobProcesses) -> None:
-    """Runs the sweep by Hydra's own loop. A signal that this process receives is stored in `processes`.
-
-    Raises UsageError if Hydra or one of its plugins raises an error and no signal was received.
-    """
-    folder = this.settings.folder
-    (folder / STOP_FILE).unlink(missing_ok=True)
-    own = [f"hydra.sweep.dir={quote_for_hydra(str(folder.absolute()))}", *searchpath_overrides()]
-    sys.argv = ["gan-train", "-m", *own, *this.hydra, *this.overrides, *this.added]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them and exiting with 1
-    job = HydraJob(replace(this, hydra=()), os.getpid())
-    token = _sweep_processes.set(processes)
-    try:
-        with _share_signals(folder / STOP_FILE, processes):
-            hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(job)()
-    except SweepStopped as stopped:
-        processes.received = processes.received or stopped.args[0]
-    except Exception as error:
-        if processes.received is None:
-            raise UsageError(one_line(str(error).split("Config search path")[0], 300)) from error
-    finally:
-        _sweep_processes.reset(token)
-        (folder / STOP_FILE).unlink(missing_ok=True)

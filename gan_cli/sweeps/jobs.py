@@ -24,7 +24,7 @@ from gan_cli.isolated_process import child_command
 from gan_cli.storage.locks import HANGUP, STOP_SIGNALS
 from gan_cli.storage.run_folder import JOB_OUTCOME, lock, write_json
 from gan_cli.storage.symlinks import SymlinkError
-from gan_cli.sweeps.outcomes import Job, Settings, build_outcome, classify_exit, load_outcome, next_folder
+from gan_cli.sweeps.outcomes import Job, Outcome, Sweep, build_outcome, classify_exit, load_outcome, next_folder
 
 JOB_MODULE = "gan_cli.cli.sweep_job"  # started by name, because an import would be circular
 SAVE_TIMEOUT = 60.0  # seconds that a job may take to save after its sweep was killed
@@ -87,43 +87,46 @@ class JobProcesses:
 # --- running -----------------------------------------------------------------------------------------------------
 
 
-def run_job(job: Job, settings: Settings, processes: JobProcesses) -> dict[str, Any]:
+def run_job(job: Job, this: Sweep, processes: JobProcesses) -> Outcome:
     """Starts, resumes or retries the job, depending on its last status. Writes its new outcome and returns it."""
-    before = load_outcome(job, settings)
-    folder, resumed = next_folder(job, settings, before)
+    before = load_outcome(job, this)
+    folder, resumed = next_folder(job, this, before)
     if resumed:
         _wait_until_free(folder)
     how = " (resumed)" if resumed else "" if folder.name == str(job.number) else f" (again, in {folder.name})"
     print_line(f"job {job.number}: {job.varied}{how}")
     started = time.monotonic()
-    arguments = _arguments_to_resume(job, folder) if resumed else _arguments_to_start(job, settings)
+    arguments = _arguments_to_resume(job, folder) if resumed else _arguments_to_start(job, this)
     request = {"arguments": arguments, "folder": None if resumed else str(folder)}
-    code, errors = _run_process(request, processes, f"job {job.number}: " if settings.parallel else None)
-    earlier = before["seconds"] if resumed else 0.0
+    code, errors = _run_process(
+        request, processes, f"job {job.number}: " if this.parallel_jobs > 1 or this.launcher else None
+    )
+    seconds = time.monotonic() - started + (before.seconds if resumed else 0.0)
     status, reason = classify_exit(code, errors, folder, stopping=processes.received is not None)
-    outcome = build_outcome(job, settings, folder, status, reason) | {
-        "seconds": round(earlier + time.monotonic() - started, 1),
-        "code": 1 if code == 0 and status != "done" else code if code >= 0 else 128 - code,
-    }
+    code = 1 if code == 0 and status != "done" else code if code >= 0 else 128 - code
+    outcome = build_outcome(job, this, folder, status, reason).model_copy(
+        update={"seconds": round(seconds, 1), "code": code}
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / JOB_OUTCOME, outcome)
+        write_json(folder / JOB_OUTCOME, outcome.model_dump(by_alias=True))
     except OSError as error:  # for example a full disk; the sweep goes on, because the run's record also has the status
         print_line(f"warning: {folder / JOB_OUTCOME}: cannot be written ({error.strerror}); going on")
+    print_line(f"job {job.number} {status}, {seconds:.0f} s")
     return outcome
 
 
-def _arguments_to_start(job: Job, settings: Settings) -> list[str]:
-    arguments = [*settings.flags, *job.overrides]
-    if settings.threads is not None and not any(override.startswith("threads=") for override in job.overrides):
-        arguments.append(f"threads={settings.threads}")
+def _arguments_to_start(job: Job, this: Sweep) -> list[str]:
+    arguments = [*this.flags, *job.overrides]
+    if this.threads is not None and not any(override.startswith("threads=") for override in job.overrides):
+        arguments.append(f"threads={this.threads}")
     return arguments
 
 
 def _arguments_to_resume(job: Job, folder: Path) -> list[str]:
     """Returns `resume=` and the overrides for plugins, which must be loaded before the run's checkpoint is read.
 
-    The checkpoint holds all other settings.
+    The checkpoint holds all other this.
     """
     return [f"resume={folder.absolute()}", *(each for each in job.overrides if each.startswith("plugins="))]
 

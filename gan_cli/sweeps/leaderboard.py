@@ -13,13 +13,12 @@ from typing import Any
 
 from gan_cli.config.metric_names import better_direction, find_metric
 from gan_cli.runs.comparability import (
-    BASIS_KEY,
     basis_from_config,
     describe_differences,
     explain_incomparable,
     metric_basis,
 )
-from gan_cli.sweeps.outcomes import FAILED_TRAINING
+from gan_cli.sweeps.outcomes import FAILED_TRAINING, Outcome
 
 # If configs cover equally many modes, MODE_BALANCE ranks them.
 MODES_COVERED, MODE_BALANCE = "modes/covered", "modes/reverse_kl"
@@ -58,37 +57,37 @@ def mean_interval(values: Sequence[float]) -> tuple[float | None, tuple[float, f
     return mean, (mean - half, mean + half)
 
 
-def build_board(command: str, ranked_by: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def build_board(command: str, ranked_by: Sequence[str], outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Returns the content of `leaderboard.json`. The first metric of `ranked_by` that any job has ranks the rows.
 
     If jobs were measured on different data, image sizes or features, their values cannot be compared. Then rows that
     can be compared stand together, and the text `unranked` says why there is no overall ranking.
     """
     metric = next((name for name in (_metric_in(wanted, outcomes) for wanted in ranked_by) if name is not None), None)
-    grouped: dict[str, list[dict[str, Any]]] = {}
+    grouped: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        config = {key: value for key, value in outcome["config"].items() if key != "seed"}
+        config = {key: value for key, value in outcome.config.items() if key != "seed"}
         grouped.setdefault(json.dumps(config, sort_keys=True), []).append(outcome)
     bases = _bases(outcomes, metric)
     kinds = list(bases.values())
-    ranked = sorted(grouped.values(), key=lambda jobs: (_basis_rank(jobs, bases), *_rank(jobs, metric)))
+    ranked = sorted(grouped.values(), key=lambda jobs: (_basis_rank(jobs, bases), *_rank(jobs, metric or "")))
     return {
         "metric": metric,
         "unranked": "" if metric is None else explain_incomparable([metric], describe_differences(kinds)),
         "better": better_direction(metric) if metric is not None else "lower",
         "command": command,
-        "varied": list(dict.fromkeys(key for outcome in outcomes for key in outcome["config"])),
-        "rows": [_row(jobs, metric) for jobs in ranked],
-        "jobs": list(outcomes),
+        "varied": list(dict.fromkeys(key for outcome in outcomes for key in outcome.config)),
+        "rows": [_row(jobs, metric or "") for jobs in ranked],
+        "jobs": [outcome.model_dump(by_alias=True) for outcome in outcomes],
     }
 
 
-def _metric_in(wanted: str, outcomes: Sequence[dict[str, Any]]) -> str | None:
-    found = (find_metric(outcome["figures"], wanted) for outcome in outcomes)
+def _metric_in(wanted: str, outcomes: Sequence[Outcome]) -> str | None:
+    found = (find_metric(outcome.figures, wanted) for outcome in outcomes)
     return next((each[0] for each in found if each is not None), None)
 
 
-def _bases(outcomes: Sequence[dict[str, Any]], metric: str | None) -> dict[int, dict[str, Any]]:
+def _bases(outcomes: Sequence[Outcome], metric: str | None) -> dict[int, dict[str, Any]]:
     """Returns, for the number of each finished job that has the metric, what the metric was measured on.
 
     An entry holds, for example, the data and the feature extractor. If one of these jobs has no such record, the
@@ -96,69 +95,74 @@ def _bases(outcomes: Sequence[dict[str, Any]], metric: str | None) -> dict[int, 
     """
     if metric is None:
         return {}
-    done = {job["job"]: job for job in outcomes if job["status"] == "done"}
-    names = {number: find_metric(job["figures"], metric.partition("-")[0]) for number, job in done.items()}
-    recorded = {number: metric_basis(done[number].get(BASIS_KEY), metric) for number, name in names.items() if name}
+    done = {job.number: job for job in outcomes if job.status == "done"}
+    names = {number: find_metric(job.figures, metric.partition("-")[0]) for number, job in done.items()}
+    recorded = {number: metric_basis(done[number].measured_on, metric) for number, name in names.items() if name}
     if None not in recorded.values():
         return {number: basis for number, basis in recorded.items() if basis is not None}
     return {
-        number: {**basis_from_config(done[number]["config"], metric), "extractor": name[0].partition("-")[2]}
+        number: {**basis_from_config(done[number].config, metric), "extractor": name[0].partition("-")[2]}
         for number, name in names.items()
         if name is not None
     }
 
 
-def _basis_rank(jobs: list[dict[str, Any]], bases: dict[int, dict[str, Any]]) -> int:
+def _basis_rank(jobs: list[Outcome], bases: dict[int, dict[str, Any]]) -> int:
     """Returns a number that is equal for rows whose values can be compared with each other, for use as a sort key.
 
     Such groups of rows are sorted by their first job in `bases`. Rows without a value of the metric come last.
     """
     kinds = [json.dumps(basis, sort_keys=True) for basis in bases.values()]
-    own = [json.dumps(bases[job["job"]], sort_keys=True) for job in jobs if job["job"] in bases]
+    own = [json.dumps(bases[job.number], sort_keys=True) for job in jobs if job.number in bases]
     return kinds.index(own[0]) if own else len(kinds)
 
 
-def _row(jobs: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
-    """Returns the row of one config. `jobs` are the outcomes of its jobs, which differ only in the seed."""
-    done = [job for job in jobs if job["status"] == "done"]
-    measured = [job for job in done if metric in job["figures"]]
-    mean, interval = mean_interval([job["figures"][metric] for job in measured])
-    timed = done or [job for job in jobs if job["status"] != "not run"]
+def _row(jobs: list[Outcome], metric: str) -> dict[str, Any]:
+    """Returns the row of one config. `jobs` are the outcomes of its jobs, which differ only in the seed.
+
+    `metric` ranks the rows; it is empty if there is none.
+    """
+    done = [job for job in jobs if job.status == "done"]
+    measured = [job for job in done if metric in job.figures]
+    mean, interval = mean_interval([job.figures[metric] for job in measured])
+    timed = done or [job for job in jobs if job.status != "not run"]
     failures = [
-        {key: job[key] for key in ("job", "seed", "status", "reason")} for job in jobs if job["status"] != "done"
+        {"job": job.number, "seed": job.seed, "status": job.status, "reason": job.reason}
+        for job in jobs
+        if job.status != "done"
     ]
-    sign = -1 if metric is not None and better_direction(metric) == "higher" else 1
-    best = min(measured, key=lambda job: sign * job["figures"][metric]) if measured else (done or jobs)[0]
+    sign = -1 if better_direction(metric) == "higher" else 1
+    best = min(measured, key=lambda job: sign * job.figures[metric]) if measured else (done or jobs)[0]
     return {
-        "config": {key: value for key, value in jobs[0]["config"].items() if key != "seed"},
-        "seeds": [job["seed"] for job in jobs],
+        "config": {key: value for key, value in jobs[0].config.items() if key != "seed"},
+        "seeds": [job.seed for job in jobs],
         "values": [
-            job["figures"].get(metric) if job["status"] == "done" else None for job in jobs
+            job.figures.get(metric) if job.status == "done" else None for job in jobs
         ],  # one value for each entry of `seeds`
         "mean": mean,
         "interval": list(interval) if interval is not None else None,
-        "seconds": round(fmean(job["seconds"] for job in timed), 1) if timed else None,
-        "findings": list(dict.fromkeys(name for job in jobs for name in job["findings"])),
+        "seconds": round(fmean(job.seconds for job in timed), 1) if timed else None,
+        "findings": list(dict.fromkeys(name for job in jobs for name in job.findings)),
         "failures": failures,
         "status": "done" if not failures else "partial" if done else "failed",
-        "repeat": best["repeat"],
-        "jobs": [job["job"] for job in jobs],
-        "folders": [job["folder"] for job in jobs],
+        "repeat": best.repeat,
+        "jobs": [job.number for job in jobs],
+        "folders": [job.folder for job in jobs],
     }
 
 
-def _rank(jobs: list[dict[str, Any]], metric: str | None) -> tuple[Any, ...]:
+def _rank(jobs: list[Outcome], metric: str) -> tuple[Any, ...]:
     """Returns the sort key of a row; the better mean comes first among rows of the same kind.
 
     The kinds are, in this order: complete rows, rows with a missing run, rows with a failed training, and rows without
     a value. The mean leaves out failed runs. Without the kinds, rows with failed runs would therefore rank too high.
     """
-    done = [job["figures"] for job in jobs if job["status"] == "done"]
+    done = [job.figures for job in jobs if job.status == "done"]
     values = [metrics[metric] for metrics in done if metric in metrics]
-    if metric is None or not values:
-        return (3, 0, 0, jobs[0]["job"])
-    failed = any(job["status"] in FAILED_TRAINING for job in jobs)
-    missing = any(job["status"] != "done" for job in jobs)
+    if not values:
+        return (3, 0, 0, jobs[0].number)
+    failed = any(job.status in FAILED_TRAINING for job in jobs)
+    missing = any(job.status != "done" for job in jobs)
     sign = -1 if better_direction(metric) == "higher" else 1
     balance = [metrics[MODE_BALANCE] for metrics in done if metric == MODES_COVERED and MODE_BALANCE in metrics]
-    return (2 if failed else int(missing), sign * fmean(values), fmean(balance) if balance else 0, jobs[0]["job"])
+    return (2 if failed else int(missing), sign * fmean(values), fmean(balance) if balance else 0, jobs[0].number)

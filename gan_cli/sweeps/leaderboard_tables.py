@@ -1,4 +1,4 @@
-"""Writes a leaderboard as `leaderboard.json`, `.csv` and `.md`, and prints it as a table. Imports no torch."""
+"""Writes the leaderboard of a sweep, again after each job, and prints it as a table. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,26 +6,52 @@ import csv
 import io
 import json
 import os
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import MARKDOWN
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from gan_cli.config.validation import format_value
-from gan_cli.errors import one_line
+from gan_cli.errors import GanCliError, one_line
+from gan_cli.reports.write_report import write_sweep_report
 from gan_cli.storage.run_folder import LEADERBOARD, write_text
+from gan_cli.sweeps.leaderboard import build_board
+from gan_cli.sweeps.outcomes import Sweep, load_outcome, trial_outcomes
 
 NAME = LEADERBOARD.removesuffix(".json")  # of the files .json, .csv and .md
+_writing = threading.Lock()
 NO_RANKING = (
     "not ranked: no metric was computed; choose one by evaluation.metrics=[frechet] or evaluation.best=..., which need"
     " at least 20 samples"
 )
 
 
+def write_leaderboard(this: Sweep) -> dict[str, Any]:
+    """Writes the leaderboard and the report of the outcomes so far, and returns the leaderboard.
+
+    If they cannot be written, for example because the disk is full, prints a warning and raises no error.
+    """
+    folder = this.folder
+    with _writing:
+        outcomes = [load_outcome(job, this) for job in this.jobs] or trial_outcomes(folder)
+        board = build_board(this.command, this.ranked_by, outcomes)
+        try:
+            write_board(folder, board)
+            write_sweep_report(folder)
+        except OSError as error:
+            print(f"warning: {error.filename or folder}: cannot be written ({error.strerror})", flush=True)
+        except GanCliError as error:
+            print(f"warning: no report: {error}", flush=True)
+    return board
+
+
 def write_board(folder: Path, board: dict[str, Any]) -> None:
-    """Writes `leaderboard.json`, `.csv` and `.md` to the folder. Each file replaces the old one in a single step."""
+    """Writes `leaderboard.json`, `.csv` and `.md` to the folder. Readers never see a part of a file."""
     texts = {"json": json.dumps(board, indent=2) + "\n", "csv": _csv(board), "md": _markdown(folder, board)}
     for suffix, text in texts.items():
         write_text(folder / f"{NAME}.{suffix}", text)
@@ -67,45 +93,63 @@ def _csv(board: dict[str, Any]) -> str:
     return stream.getvalue()
 
 
-def _markdown(folder: Path, board: dict[str, Any]) -> str:
-    keys = _keys(board)
-    header = ["", *keys, board["metric"] or "metric", "95 % interval", "n", "seconds", "findings", "status"]
-    lines = [
-        f"# {_markdown_cell(folder.name)}",
-        "",
-        f"    {one_line(board['command'], 10_000)}",
-        "",
-        ranking(board),
-        "",
-    ]
-    lines += ["| " + " | ".join(map(_markdown_cell, header)) + " |", "|" + "---|" * len(header)]
+def _cells(board: dict[str, Any], rank: int, row: dict[str, Any]) -> dict[str, str]:
+    """Returns the texts of a row by column, for the table on the console and the one in Markdown."""
+    config = {key: format_value(row["config"].get(key)) for key in _keys(board)}
+    n, statuses = f"{_measured_count(row)} of {len(row['jobs'])}", [each["status"] for each in row["failures"]]
+    done = len(row["jobs"]) - len(statuses)
+    runs = [f"{done} of {len(row['jobs'])} done" if statuses else f"{done} done", *statuses, *row["findings"]]
+    return {
+        "": _rank_cell(board, rank, row),
+        **config,
+        "varied": " ".join(f"{key}={format_value(value)}" for key, value in row["config"].items()) or "seed",
+        board["metric"] or "metric": "" if row["mean"] is None else f"{row['mean']:.4g}",
+        "95 % interval": "" if row["interval"] is None else " to ".join(f"{end:.4g}" for end in row["interval"]),
+        "n": n,
+        "seconds": "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+        "findings": ", ".join(row["findings"]),
+        "status": ", ".join(dict.fromkeys([row["status"], *statuses])),
+        "runs": "\n".join(dict.fromkeys(runs)),
+    }
+
+
+def _table(board: dict[str, Any], columns: Sequence[str], shown: Callable[[str], str] = str, **style: Any) -> Table:
+    """Returns a table of these columns. `shown` converts the text of each cell."""
+    table = Table(*(Column(Text(shown(column)), overflow="fold") for column in columns), **style)
     for rank, row in enumerate(board["rows"], start=1):
-        cells = [
-            _rank_cell(board, rank, row),
-            *(format_value(row["config"].get(key)) for key in keys),
-            _number(row["mean"]),
-            _interval(row),
-            f"{_measured_count(row)} of {len(row['jobs'])}",
-            "" if row["seconds"] is None else f"{row['seconds']:.1f}",
-            ", ".join(row["findings"]),
-            _status_cell(row),
-        ]
-        lines.append("| " + " | ".join(map(_markdown_cell, cells)) + " |")
-    failures = [each for row in board["rows"] for each in row["failures"]]
-    if failures:
-        varied = {job["job"]: job["varied"] for job in board["jobs"]}
-        lines += ["", "## Jobs that did not finish", ""]
-        lines += [
-            f"- {_markdown_cell(_failure_line(each))} ({_markdown_cell(varied[each['job']])})"
-            for each in _by_job(failures)
-        ]
+        cells = _cells(board, rank, row)
+        table.add_row(*(Text(shown(cells[column])) for column in columns))
+    return table
+
+
+def _markdown(folder: Path, board: dict[str, Any]) -> str:
+    console = Console(file=io.StringIO(), width=100_000)
+    with console.capture() as captured:
+        columns = (
+            "",
+            *_keys(board),
+            board["metric"] or "metric",
+            "95 % interval",
+            "n",
+            "seconds",
+            "findings",
+            "status",
+        )
+        console.print(_table(board, columns, _markdown_cell, box=MARKDOWN))
+    rows = [line.rstrip() for line in captured.get().strip().splitlines()]
+    command = f"    {one_line(board['command'], 10_000)}"
+    lines = [f"# {_markdown_cell(folder.name)}", "", command, "", ranking(board), "", *rows]
+    varied = {job["job"]: f" ({job['varied']})" for job in board["jobs"]}
+    failures = [f"- {_markdown_cell(_failure_line(each) + varied[each['job']])}" for each in _failures(board)]
+    lines += ["", "## Jobs that did not finish", "", *failures] if failures else []
     if best_of(board) is not None:
         lines += ["", "## Repeat the best run", "", f"    {best_of(board)}"]
     return "\n".join([*lines, ""])
 
 
-def _by_job(failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(failures, key=lambda each: int(each["job"]))
+def _failures(board: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the failures of all rows, sorted by job."""
+    return sorted((each for row in board["rows"] for each in row["failures"]), key=lambda each: int(each["job"]))
 
 
 def _rank_cell(board: dict[str, Any], rank: int, row: dict[str, Any]) -> str:
@@ -137,53 +181,15 @@ def _failure_line(each: dict[str, Any]) -> str:
     return f"job {each['job']} {each['status']}{reason}"
 
 
-def _status_cell(row: dict[str, Any]) -> str:
-    return ", ".join([row["status"], *_failed_statuses(row)])
-
-
-def _failed_statuses(row: dict[str, Any]) -> list[str]:
-    return list(dict.fromkeys(each["status"] for each in row["failures"]))
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
-
-
-def _interval(row: dict[str, Any]) -> str:
-    return "" if row["interval"] is None else " to ".join(f"{end:.4g}" for end in row["interval"])
-
-
-def _markdown_cell(text: object) -> str:
+def _markdown_cell(text: str) -> str:
     return one_line(text, 500).replace("|", "\\|").replace("<", "&lt;")
-
-
-# --- on the console ----------------------------------------------------------------------------------------------
 
 
 def print_board(folder: Path, board: dict[str, Any]) -> None:
     """Prints the table, a line for each job that did not finish, and the command that repeats the best run."""
-    table = Table(title=Text(str(folder)), title_justify="left")
-    for column in ("", "varied", board["metric"] or "metric", "95 %", "seconds", "runs"):
-        table.add_column(Text(column), overflow="fold")
-    for rank, row in enumerate(board["rows"], start=1):
-        varied = " ".join(f"{key}={format_value(value)}" for key, value in row["config"].items())
-        runs, done = len(row["jobs"]), len(row["jobs"]) - len(row["failures"])
-        states = [
-            f"{done} of {runs} done" if row["failures"] else f"{done} done",
-            *_failed_statuses(row),
-            *row["findings"],
-        ]
-        table.add_row(
-            _rank_cell(board, rank, row),
-            Text(varied or "seed"),
-            _number(row["mean"]),
-            _interval(row),
-            "" if row["seconds"] is None else f"{row['seconds']:.0f}",
-            Text("\n".join(states)),
-        )
-    console = Console()
-    console.print(table)
-    for each in _by_job([each for row in board["rows"] for each in row["failures"]]):
+    columns = ("", "varied", board["metric"] or "metric", "95 % interval", "seconds", "runs")
+    Console().print(_table(board, columns, title=Text(str(folder)), title_justify="left"))
+    for each in _failures(board):
         print(_failure_line(each))
     print(ranking(board))
     best = best_of(board)

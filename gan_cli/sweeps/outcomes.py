@@ -5,77 +5,130 @@ The outcome of a job is read from its `outcome.json`. If that file is missing, i
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
+from pydantic import ConfigDict, Field, JsonValue, computed_field
+
+from gan_cli.config.metric_names import better_direction, find_metric
 from gan_cli.errors import one_line
 from gan_cli.runs.best_metrics import read_best_metrics
-from gan_cli.runs.comparability import BASIS_KEY
-from gan_cli.runs.log import MAX_VALUE, read_metrics
+from gan_cli.runs.log import read_metrics
+from gan_cli.storage.json_files import FileModel, Number, Whole, at, line, read_as
 from gan_cli.storage.locks import STOP_CODES
-from gan_cli.storage.run_folder import CHECKPOINTS, JOB_OUTCOME, read_record
+from gan_cli.storage.run_folder import CHECKPOINTS, JOB_OUTCOME, RECORD
 
+Status = Literal["done", "diverged", "collapsed", "stopped", "killed", "refused", "raised", "exited", "not run"]
 REFUSED_CODES = (2, 3, 5)  # exit codes of a run that did not begin
-FAILED_TRAINING = ("diverged", "collapsed")
-FINAL = ("done", *FAILED_TRAINING)  # statuses of jobs that are not run again, because the result would be the same
+FAILED_TRAINING: tuple[Status, ...] = ("diverged", "collapsed")
+FINAL: tuple[Status, ...] = (
+    "done",
+    *FAILED_TRAINING,
+)  # statuses of jobs that are not run again, because the result would be the same
 RESUMABLE = ("stopped", "killed")  # statuses of jobs that can continue from their last checkpoint
+Seconds = Annotated[Number, Field(ge=0, lt=1e12)]
+Basis = dict[str, dict[str, JsonValue]]  # what metrics were measured on, see `runs/comparability.py`
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(FileModel):
     """One job of a sweep.
 
-    `number` names the job's folder. `key` is a hash of the job's settings. `config` holds the values of the keys that
+    `number` names the job's folder. `key` is a hash of the job's this. `config` holds the values of the keys that
     vary in the sweep. `overrides` holds the command-line overrides of the job.
     """
 
-    number: int
-    key: str
-    config: dict[str, Any]
-    seed: int | None
-    overrides: tuple[str, ...]
+    model_config = ConfigDict(populate_by_name=True)
 
-    @property
+    number: Whole = Field(0, alias="job")
+    key: Annotated[str, line(100)] = ""
+    config: dict[Annotated[str, line(100)], JsonValue]
+    seed: Whole | None = None
+    overrides: list[str]
+
+    @computed_field
     def varied(self) -> str:
         """The overrides of the keys that vary, as the user typed them, joined in one line."""
         typed = {override.partition("=")[0]: override for override in self.overrides}
-        return " ".join(typed.get(key, key) for key in self.config)
+        return one_line(" ".join(typed.get(key, key) for key in self.config), 300)
+
+
+class Outcome(Job):
+    """The outcome of the last attempt at a job: the content of `outcome.json`, and an entry of the leaderboard.
+
+    `attempt` counts from 1; it is 0 if the job was not run. `repeat` is a command that repeats the run. `findings`
+    holds the names of health findings. `figures` holds the metrics of the best checkpoint, `measured_on` says on what
+    they were measured. `folder` is the name of the run folder in the sweep's folder. `code` is the exit code.
+    """
+
+    attempt: Whole = Field(1, alias="try")
+    repeat: str
+    status: Status
+    reason: Annotated[str, line(300)]
+    findings: list[Annotated[str, line(60)]]
+    figures: dict[Annotated[str, line(80)], Number]
+    measured_on: Basis = Field(default_factory=dict)
+    seconds: Seconds = 0.0
+    folder: str | None = None
+    code: Annotated[int, Field(strict=True, ge=0, lt=256)]
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The settings that all jobs of a sweep share.
+class Sweep:
+    """A planned sweep.
 
-    `folder` is the sweep's folder. `flags` are command-line flags that each job gets. `ranked_by` names metrics in
-    order of preference. `parallel` is True if several jobs run at a time. `threads` is the number of CPU threads of
-    each job, or None to let each job choose.
+    `command` is the command line as typed. The sweep's `folder` is in `parent` and set when the sweep is opened.
+    `fresh` is True if an earlier sweep with the same jobs must not be continued. `identity` is equal for two commands
+    that mean the same sweep. `jobs` is empty if a sweeper such as Optuna chooses the values.
+
+    `overrides` are the user's overrides for the jobs, and `added` are the overrides that the sweep adds to every job.
+    `launcher` and `sweeper` hold the overrides of Hydra's launcher, if one starts the jobs, and of its sweeper. Each
+    job gets the command-line `flags`. `ranked_by` names metrics in order of preference; `ranking_note` is printed
+    before the first job. `parallel_jobs` run at a time, each with `threads` CPU threads (None: the job chooses).
     """
 
-    folder: Path
-    flags: tuple[str, ...]
+    command: str
+    parent: Path
+    fresh: bool
+    identity: str
+    jobs: list[Job]
+    overrides: tuple[str, ...]
+    added: tuple[str, ...]
+    launcher: tuple[str, ...]
+    sweeper: tuple[str, ...]
     ranked_by: tuple[str, ...]
-    parallel: bool = False
+    ranking_note: str = ""
+    flags: tuple[str, ...] = ()
+    parallel_jobs: int = 1
     threads: int | None = None
+    folder: Path = Path()
 
 
-def next_folder(job: Job, settings: Settings, before: dict[str, Any]) -> tuple[Path, bool]:
+class _RunEnd(FileModel):
+    """The entries of a run's record that say how the run ended. `ended` is None if the run has not ended."""
+
+    threads: Whole | None = None
+    ended: str | None = at("ended", "status")
+    seconds: Seconds = at("ended", "seconds", default=0.0)
+    measured_on: Basis = Field(default_factory=dict)
+
+
+def next_folder(job: Job, this: Sweep, before: Outcome) -> tuple[Path, bool]:
     """Returns the folder for the job's next run, and True if the run in that folder is to be resumed.
 
     `before` is the job's last outcome.
     """
-    if before["folder"] is None:
-        return settings.folder / str(job.number), False
-    folder = settings.folder / before["folder"]
-    if before["status"] in RESUMABLE and any((folder / CHECKPOINTS).glob("*.safetensors")):
+    if before.folder is None:
+        return this.folder / str(job.number), False
+    folder = this.folder / before.folder
+    if before.status in RESUMABLE and any((folder / CHECKPOINTS).glob("*.safetensors")):
         return folder, True
-    return settings.folder / f"{job.number}-{before['try'] + 1}", False
+    return this.folder / f"{job.number}-{before.attempt + 1}", False
 
 
-def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tuple[str, str]:
+def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tuple[Status, str]:
     """Returns a job's status and the reason for that status, which is empty if the job is done.
 
     `code` is the exit code of the job's process, negative if a signal killed it. `errors` is the text of its standard
@@ -83,15 +136,16 @@ def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tu
     """
     lines = [line for line in errors.splitlines() if line.strip()]
     last = one_line(lines[-1], 300) if lines else ""
-    ended = _ended(folder)
+    ended = _read_end(folder).ended
     if code == 0:
         return ("done", "") if ended == "done" else ("exited", "exit code 0 before it was done")
     if code < 0 and -code not in STOP_CODES:
-        return "killed", f"killed by {_signal_name(-code)}"
+        name = next((each.name for each in signal.Signals if each == -code), f"signal {-code}")
+        return "killed", f"killed by {name}"
     if code < 0 or code in STOP_CODES.values() or stopping:
         return "stopped", "stopped, and can be resumed"
     if code == 4:
-        return ended if ended in FAILED_TRAINING else "diverged", last.removeprefix("gan-train: ")
+        return "collapsed" if ended == "collapsed" else "diverged", last.removeprefix("gan-train: ")
     if code in REFUSED_CODES and last.startswith("gan-train: "):
         return "refused", last.removeprefix("gan-train: ")
     if code == 1 and any(line.startswith("Traceback ") for line in lines):
@@ -99,29 +153,22 @@ def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tu
     return "exited", f"exit code {code}"
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def load_outcome(job: Job, settings: Settings) -> dict[str, Any]:
+def load_outcome(job: Job, this: Sweep) -> Outcome:
     """Returns the outcome of the job's last attempt.
 
-    If the attempt left no `outcome.json`, the outcome is built from the record in its run folder. If there was no
-    attempt, the status is "not run".
+    If the attempt left no valid `outcome.json`, the outcome is built from the record in its run folder. If there was
+    no attempt, the status is "not run".
     """
-    folder = last_attempt(settings.folder, job.number)
+    folder = last_attempt(this.folder, job.number)
     if folder is None or (folder.name == str(job.number) and not any(folder.iterdir())):  # the job has not begun
-        return build_outcome(job, settings, None, "not run", "")
+        return build_outcome(job, this, None, "not run", "")
     recorded = read_outcome(folder)
     if recorded is not None:
         return recorded
-    ended = _ended(folder)
-    status = ended if ended in FINAL else "stopped"
-    reason = "" if status == "done" else "its sweep ended before it" if status == "stopped" else status
-    return build_outcome(job, settings, folder, status, reason)
+    ended = _read_end(folder).ended
+    if ended not in FINAL:
+        return build_outcome(job, this, folder, "stopped", "its sweep ended before it")
+    return build_outcome(job, this, folder, ended, "" if ended == "done" else ended)
 
 
 def last_attempt(sweep: Path, number: int) -> Path | None:
@@ -143,98 +190,68 @@ def last_attempts(sweep: Path) -> list[Path]:
     return [path for path in (last_attempt(sweep, number) for number in numbers) if path is not None]
 
 
-def read_outcome(folder: Path) -> dict[str, Any] | None:
-    """Returns the content of a job's `outcome.json`, or None if the file is missing or a main entry has a wrong type.
+def read_outcome(folder: Path) -> Outcome | None:
+    """Returns the content of a job's `outcome.json`, or None if the file is missing or a main entry is invalid.
 
-    Metrics and config values of a wrong type are left out. Job number and attempt are taken from the folder's name.
+    Job number and attempt are taken from the folder's name, not from the file.
     """
-    try:
-        data = json.loads((folder / JOB_OUTCOME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    kinds = {"config": dict, "status": str, "reason": str, "figures": dict, "code": int, "findings": list}
-    kinds |= {"overrides": list, "varied": str, "repeat": str}
-    if not isinstance(data, dict) or any(not isinstance(data.get(key), kind) for key, kind in kinds.items()):
-        return None
-    metrics = {one_line(name, 80): value for name, value in data["figures"].items() if _is_number(value)}
-    config = {one_line(key, 100): value for key, value in data["config"].items() if _is_plain(value)}
-    seed = data.get("seed")
-    texts = {key: one_line(data[key], 300) for key in ("status", "reason", "varied")}
-    findings = [one_line(name, 60) for name in data["findings"]]
+    found = read_as(Outcome, folder / JOB_OUTCOME)
     number, _, attempt = folder.name.partition("-")
-    from_folder = {"job": int(number), "try": int(attempt or 1), "folder": folder.name}  # replaces the file's entries
-    return data | texts | from_folder | {
-        "figures": metrics, "findings": findings, "seconds": _seconds(data.get("seconds")),
-        "key": one_line(data.get("key"), 100), "config": config, "seed": seed if type(seed) is int else None,
-        BASIS_KEY: _measured_on(data.get(BASIS_KEY)),
-        "code": data["code"] if 0 <= data["code"] < 256 else 1, "overrides": list(map(str, data["overrides"])),
-    }  # fmt: skip
+    named = {"number": int(number), "attempt": int(attempt or 1), "folder": folder.name}
+    return None if found is None else found.model_copy(update=named)
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < MAX_VALUE
+def trial_outcomes(folder: Path) -> list[Outcome]:
+    """Returns the outcomes of the trials found in the folder of a search, whose jobs are not known in advance."""
+    return [each for each in map(read_outcome, last_attempts(folder)) if each is not None]
 
 
-def _is_plain(value: Any, depth: int = 4) -> bool:
-    """Returns True if the value is a number, text, bool or None, or a list or dict of such values up to 4 levels."""
-    if isinstance(value, list | dict):
-        inner = value.values() if isinstance(value, dict) else value
-        return depth > 0 and all(_is_plain(each, depth - 1) for each in inner)
-    return value is None or isinstance(value, str | bool) or _is_number(value)
+def build_outcome(job: Job, this: Sweep, folder: Path | None, status: Status, reason: str) -> Outcome:
+    """Returns the outcome of a job from the files in its run folder. `folder` is None if the job was not run."""
+    end = _RunEnd() if folder is None else _read_end(folder)
+    given = end.threads is None or any(override.startswith("threads=") for override in job.overrides)
+    exactly = [] if given else [f"threads={end.threads}"]  # it affects results
+    return Outcome.model_construct(
+        **dict(job),
+        attempt=int(folder.name.partition("-")[2] or 1) if folder is not None else 0,
+        repeat=shlex.join(["gan-train", *this.flags, *job.overrides, *exactly]),
+        status=status,
+        reason=one_line(reason, 300),
+        findings=_findings(folder) if folder is not None else [],
+        figures=read_best_metrics(folder).metrics if folder is not None else {},
+        measured_on=end.measured_on,
+        seconds=end.seconds,
+        folder=folder.name if folder is not None else None,
+        code=_exit_code(status),
+    )
 
 
-def build_outcome(job: Job, settings: Settings, folder: Path | None, status: str, reason: str) -> dict[str, Any]:
-    """Returns the content of `outcome.json` for a job. `folder` is its run folder, None if the job was not run."""
-    record = {} if folder is None else read_record(folder)
-    threads = record.get("threads")
-    given = any(override.startswith("threads=") for override in job.overrides)
-    exactly = [f"threads={threads}"] if isinstance(threads, int) and not given else []  # it affects results
-    ended = record.get("ended")
-    return {
-        "job": job.number,
-        "try": int(folder.name.partition("-")[2] or 1) if folder is not None else 0,
-        "key": job.key,
-        "config": job.config,
-        "seed": job.seed,
-        "varied": job.varied,
-        "overrides": list(job.overrides),
-        "repeat": shlex.join(["gan-train", *settings.flags, *job.overrides, *exactly]),
-        "status": status,
-        "reason": one_line(reason, 300),
-        "findings": _findings(folder) if folder is not None else [],
-        "figures": read_best_metrics(folder).metrics if folder is not None else {},
-        BASIS_KEY: _measured_on(record.get(BASIS_KEY)),
-        "seconds": _seconds(ended.get("seconds")) if isinstance(ended, dict) else 0.0,
-        "folder": folder.name if folder is not None else None,
-        "code": _exit_code(status),
-    }
+def _read_end(folder: Path) -> _RunEnd:
+    """Returns how the run in this folder ended. Old runs lack some entries, and users may have edited the record."""
+    return read_as(_RunEnd, folder / RECORD) or _RunEnd()
 
 
-def _exit_code(status: str) -> int:
+def _exit_code(status: Status) -> int:
     """Returns the exit code that belongs to a status, for a job whose process left no exit code."""
     if status in ("done", "not run"):
         return 0
     return 4 if status in FAILED_TRAINING else 130 if status == "stopped" else 1
 
 
-def _measured_on(value: Any) -> dict[str, Any]:
-    """Returns the value if it is a dict of dicts, else an empty dict.
-
-    Old runs have no such entry, and users may have edited the file.
-    """
-    return value if isinstance(value, dict) and all(isinstance(part, dict) for part in value.values()) else {}
-
-
-def _ended(folder: Path) -> str | None:
-    """Returns the status that the run recorded when it ended, or None if it recorded none."""
-    ended = read_record(folder).get("ended")
-    return str(ended.get("status")) if isinstance(ended, dict) else None
-
-
-def _seconds(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and 0 <= value < 1e12 else 0.0
-
-
 def _findings(folder: Path) -> list[str]:
     """Returns the names of the health findings in the run's metrics, without repeats, in order of appearance."""
     return list(dict.fromkeys(name for line in read_metrics(folder) for name in line.get("findings", ())))
+
+
+def objective_value(outcome: Outcome, ranked_by: tuple[str, ...]) -> float | None:
+    """Returns the value of the metric that ranks a job, which a sweeper such as Optuna takes as its objective.
+
+    If the training failed (diverged or collapsed), returns infinity with the sign that means the worst value. Returns
+    None if the job is not done or has none of the metrics.
+    """
+    if outcome.status in FAILED_TRAINING:
+        return float("-inf" if better_direction(ranked_by[0]) == "higher" else "inf")
+    if outcome.status != "done":
+        return None
+    found = (find_metric(outcome.figures, wanted) for wanted in ranked_by)
+    return next((each[1] for each in found if each is not None), None)

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from gan_cli.errors import UsageError
 from gan_cli.image_labels.image_paths import check_paths
 from gan_cli.runs.comparability import key_changes_basis
 from gan_cli.sweeps.combinations import PlannedSweep
-from gan_cli.sweeps.outcomes import Job, Settings
+from gan_cli.sweeps.outcomes import Job, Sweep
 
 SWEEP_ONLY_KEYS = ("jobs", "fresh")  # not passed on to the jobs
 KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", *SWEEP_ONLY_KEYS)  # two jobs that differ only in these are the same
@@ -31,32 +30,6 @@ KEYS_OUTSIDE_JOB_IDENTITY = ("name", "output", *SWEEP_ONLY_KEYS)  # two jobs tha
 DEFAULT_RANKING = ("modes/covered", "accuracy/class")
 FRECHET = "evaluation.metrics=[frechet]"
 MIN_SAMPLES = 20  # an evaluation needs 10 real samples as the reference and 10 other real samples
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A planned sweep.
-
-    `command` is the command line as typed. The sweep's folder is in `parent`. `fresh` is True if an earlier sweep with
-    the same jobs must not be continued. `parallel_jobs` is the number of jobs that run at a time. `identity` is equal
-    for two commands that mean the same sweep. `jobs` is empty if a sweeper such as Optuna chooses the values.
-
-    `overrides` are the user's overrides for the jobs, and `added` are the overrides that the sweep adds to every job.
-    `hydra` holds the overrides of Hydra's own settings; if there are any, Hydra's loop starts the jobs. `ranking_note`
-    is printed before the first job.
-    """
-
-    command: str
-    parent: Path
-    fresh: bool
-    parallel_jobs: int
-    identity: str
-    jobs: list[Job]
-    overrides: tuple[str, ...]
-    added: tuple[str, ...]
-    hydra: tuple[str, ...]
-    settings: Settings
-    ranking_note: str = ""
 
 
 def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep:
@@ -73,26 +46,24 @@ def plan(planned: PlannedSweep, overrides: Sequence[str], command: str) -> Sweep
     _refuse_small(parsed)
     metric = first.selection_metric or ("frechet" if FRECHET in added else None)
     ranked_by = (metric,) if metric is not None else DEFAULT_RANKING
-    if planned.searched:
-        _refuse_objective(planned, first, metric, ranked_by[0])
+    moving = [key for key in planned.varied if key_changes_basis(key, ranked_by[0])]
+    if planned.sweeper:
+        _refuse_objective(planned, first, metric, moving)
     return Sweep(
         command=command,
         parent=Path(first.output) / first.run_name,
         fresh=first.fresh,
-        parallel_jobs=first.jobs,
-        identity=short_hash(sorted(jobs) if not planned.searched else _search_identity(own, planned.hydra)),
-        jobs=list(jobs.values()) if not planned.searched else [],
+        identity=short_hash(_search_identity(own, planned.sweeper) if planned.sweeper else sorted(jobs)),
+        jobs=[] if planned.sweeper else list(jobs.values()),
         overrides=_job_overrides(own),
         added=added,
-        hydra=(*planned.hydra, *(_search_defaults(planned, ranked_by[0], first.seed) if planned.searched else ())),
-        settings=Settings(
-            folder=Path(),
-            flags=("--config-dir", str(config_dir)) if config_dir is not None else (),
-            ranked_by=ranked_by,
-            parallel=first.jobs > 1,
-            threads=_threads(first.jobs),
-        ),
-        ranking_note=_unranked_note(parsed, added),
+        launcher=planned.launcher,
+        sweeper=(*planned.sweeper, *_search_defaults(planned, ranked_by[0], first)),
+        ranked_by=ranked_by,
+        flags=("--config-dir", str(config_dir)) if config_dir is not None else (),
+        parallel_jobs=first.jobs,
+        threads=_threads(first.jobs),
+        ranking_note=_unranked_note(parsed, added, ranked_by[0], moving),
     )
 
 
@@ -104,23 +75,26 @@ def _jobs_of(planned: PlannedSweep, parsed: Sequence[Config], added: tuple[str, 
         leaves = train_config.flatten(train_config.to_dict(parse(Config, combination.typed)))
         data = {key: value for key, value in leaves if key not in KEYS_OUTSIDE_JOB_IDENTITY}
         key = short_hash([data, added])
-        jobs.setdefault(key, Job(len(jobs), key, combination.values, config.seed, (*typed, *added)))
+        jobs.setdefault(
+            key, Job(job=len(jobs), key=key, config=combination.values, seed=config.seed, overrides=[*typed, *added])
+        )
     return jobs
 
 
-def _refuse_objective(planned: PlannedSweep, first: Config, metric: str | None, ranked_by: str) -> None:
+def _refuse_objective(planned: PlannedSweep, first: Config, metric: str | None, moving: Sequence[str]) -> None:
     """Raises UsageError if a search has no metric as its objective, or if its trials cannot be compared by the metric.
 
-    Values of the metric cannot be compared if, for example, the search varies the data on which they are measured.
+    `moving` has the keys of the search that change on what the metric is measured, for example the data.
     """
-    moving = [key for key in planned.varied if key_changes_basis(key, ranked_by)]
     if moving:
         raise UsageError(
-            f"{moving[0]}: a search needs one comparable metric, and {ranked_by} of other data, sizes or features"
-            f" cannot be compared; leave {moving[0]} out of the search, or sweep it without {planned.hydra[0]}"
+            f"{moving[0]}: a search needs one comparable metric, and {metric or DEFAULT_RANKING[0]} of other data,"
+            f" sizes or features cannot be compared; leave {moving[0]} out of the search, or sweep it without"
+            f" {planned.sweeper[0]}"
         )
-    if metric is None and not _has_known_classes(first):
-        raise UsageError(f"{planned.hydra[0]}: needs a metric, set evaluation.metrics=[frechet] or evaluation.best=")
+    # A run measures the covered modes or, if it is conditional, the accuracy of its classes without being asked.
+    if metric is None and first.dataset.name not in DATASETS_WITH_MODES and first.conditioning.name == "none":
+        raise UsageError(f"{planned.sweeper[0]}: needs a metric, set evaluation.metrics=[frechet] or evaluation.best=")
 
 
 def _check(planned: PlannedSweep) -> list[Config]:
@@ -141,9 +115,9 @@ def _check(planned: PlannedSweep) -> list[Config]:
     for key in SWEEP_ONLY_KEYS:
         if key in planned.varied:
             raise UsageError(f"{key}: is a setting of the whole sweep and takes one value")
-    if first.jobs > 1 and planned.hydra:
+    if first.jobs > 1 and planned.launcher:
         raise UsageError(
-            f"jobs={first.jobs}: not with {planned.hydra[0]}; use hydra/launcher=joblib hydra.launcher.n_jobs=..."
+            f"jobs={first.jobs}: not with {planned.launcher[0]}; use hydra/launcher=joblib hydra.launcher.n_jobs=..."
         )
     train_config.resolve_run_length(first, planned.named)
     errors = []
@@ -179,7 +153,7 @@ def _added_overrides(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[s
             and not any(map(_too_few_samples, parsed))
         ):
             added.append(FRECHET)
-    if planned.searched and "health.on_collapse" not in planned.named:
+    if planned.sweeper and "health.on_collapse" not in planned.named:
         added.append("health.on_collapse=stop")
     return tuple(added)
 
@@ -236,24 +210,16 @@ def _too_few_samples(config: Config) -> int | None:
     return None if min(samples, held_out or 0) >= MIN_SAMPLES // 2 else samples
 
 
-def _unranked_note(parsed: Sequence[Config], added: Sequence[str]) -> str:
-    """Returns a line saying that the runs are not ranked because there are too few samples.
+def _unranked_note(parsed: Sequence[Config], added: Sequence[str], metric: str, moving: Sequence[str]) -> str:
+    """Returns a line saying that the runs are not ranked, because there are too few samples or data differ.
 
-    Returns an empty text if there are enough samples or if a metric was named or added.
+    `moving` has the swept keys that change on what `metric` is measured. Returns an empty text if the runs are ranked.
     """
     counts = (_too_few_samples(config) for config in parsed if _needs_metric(config))
     few = next((count for count in counts if count), None)
-    if few is None or added or any(config.selection_metric is not None for config in parsed):
-        return ""
-    return f"not ranked: {few} samples are too few to compare with, at least {MIN_SAMPLES}"
-
-
-def _has_known_classes(config: Config) -> bool:
-    """Returns True if a run measures a metric without being asked: the modes covered, or the accuracy of the classes.
-
-    It measures the first if the data set has known modes, and the second if the networks are conditional.
-    """
-    return config.dataset.name in DATASETS_WITH_MODES or config.conditioning.name != "none"
+    if few is not None and not added and all(config.selection_metric is None for config in parsed):
+        return f"not ranked: {few} samples are too few to compare with, at least {MIN_SAMPLES}"
+    return f"not ranked if {metric} is measured on different data: runs differ in {', '.join(moving)}" if moving else ""
 
 
 def _job_overrides(overrides: Any) -> tuple[str, ...]:
@@ -272,33 +238,28 @@ def _threads(parallel_jobs: int) -> int | None:
     return max(1, cores // parallel_jobs)
 
 
-def _search_identity(own: Sequence[str], hydra: Sequence[str]) -> list[str]:
-    """Returns the sorted overrides that identify a search.
-
-    Left out are those that may differ between two commands of the same search: the number of trials, the launcher, and
-    where the results are stored.
-    """
-    ignored = tuple(f"{key}=" for key in KEYS_OUTSIDE_JOB_IDENTITY)
-    ignored += ("hydra.sweeper.n_trials=", "hydra.launcher", "hydra/launcher")
-    return sorted(override for override in (*own, *hydra) if not override.startswith(ignored))
+def _search_identity(own: Sequence[str], sweeper: Sequence[str]) -> list[str]:
+    """Returns the overrides that identify a search: not its number of trials, and not where the results are stored."""
+    ignored = (*(f"{key}=" for key in KEYS_OUTSIDE_JOB_IDENTITY), "hydra.sweeper.n_trials=")
+    return sorted(override for override in (*own, *sweeper) if not override.startswith(ignored))
 
 
-def _search_defaults(planned: PlannedSweep, metric: str, seed: int) -> tuple[str, ...]:
+def _search_defaults(planned: PlannedSweep, metric: str, first: Config) -> tuple[str, ...]:
     """Returns default settings for Optuna that the user did not give; none if the sweeper is not Optuna.
 
     The direction is that of the metric. A seed makes the same command propose the same trials again, so that finished
-    trials need not run again. A failed trial does not end the search. Trials run one at a time, so that Optuna knows
-    the results of all earlier trials when it proposes the next one.
+    trials need not run again. A failed trial does not end the search. Without a launcher, `jobs` trials run at a
+    time: by default one, so that Optuna knows the results of all earlier trials when it proposes the next one.
     """
-    given = {override.lstrip("+").partition("=")[0] for override in planned.hydra}
-    if "hydra/sweeper=optuna" not in planned.hydra:
+    given = {override.lstrip("+").partition("=")[0] for override in planned.sweeper}
+    if "hydra/sweeper=optuna" not in planned.sweeper:
         return ()
     defaults = {"hydra.sweeper.max_failure_rate": "1.0"}
     defaults["hydra.sweeper.direction"] = "maximize" if better_direction(metric) == "higher" else "minimize"
     if "hydra/sweeper/sampler" not in given:
-        defaults["hydra.sweeper.sampler.seed"] = str(seed)
-    if "hydra/launcher" not in given:
-        defaults["hydra.sweeper.n_jobs"] = "1"
+        defaults["hydra.sweeper.sampler.seed"] = str(first.seed)
+    if not planned.launcher:
+        defaults["hydra.sweeper.n_jobs"] = str(first.jobs)
     return tuple(f"{key}={value}" for key, value in defaults.items() if key not in given)
 
 

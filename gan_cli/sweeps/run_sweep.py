@@ -1,27 +1,25 @@
 """`gan-train -m`: runs each combination of the swept values in a separate process and writes a leaderboard.
 
-Several jobs can run at a time. If the same command is given again, only the jobs that are not finished run. If the user
-names a Hydra launcher or sweeper, that one starts the jobs (`hydra_launcher.py`).
+Several jobs can run at a time. If the same command is given again, only the jobs that are not finished run. The jobs
+may also be started by a launcher of Hydra, and chosen by a sweeper such as Optuna (`hydra_launcher.py`).
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from gan_cli.errors import count_noun
 from gan_cli.plugins.option_sources import print_used_files
 from gan_cli.reports.html_page import choose_report_path
-from gan_cli.runs.comparability import key_changes_basis
-from gan_cli.storage.run_folder import SWEEP_RECORD, sweeps_in
-from gan_cli.sweeps import leaderboard_tables
+from gan_cli.storage.run_folder import sweeps_in
 from gan_cli.sweeps.combinations import compose_sweep
-from gan_cli.sweeps.current_results import write_leaderboard
-from gan_cli.sweeps.jobs import JobProcesses, print_line, run_job
-from gan_cli.sweeps.outcomes import FINAL, Job, last_attempts, load_outcome
-from gan_cli.sweeps.plan import Sweep, plan
+from gan_cli.sweeps.jobs import JobProcesses, run_job
+from gan_cli.sweeps.leaderboard_tables import print_board, write_leaderboard
+from gan_cli.sweeps.outcomes import FINAL, Job, Sweep, load_outcome
+from gan_cli.sweeps.plan import plan
 from gan_cli.sweeps.sweep_folder import open_sweep, read_sweep
 
 
@@ -33,33 +31,49 @@ def run_sweep(arguments: Sequence[str], command: str) -> int:
     """
     this = plan(compose_sweep("train", arguments), arguments, command)
     print_used_files("train")
-    had_output = this.parent.parent.exists()
     processes = JobProcesses()
     with open_sweep(this) as (this, begun), processes:
-        waiting = [job for job in this.jobs if load_outcome(job, this.settings)["status"] not in FINAL]
-        _print_plan(this, waiting, begun=begun)
-        if this.hydra:
-            from gan_cli.sweeps.hydra_launcher import run_through_hydra
+        _print_plan(this, begun=begun)
+        if this.sweeper:
+            from gan_cli.sweeps.hydra_launcher import search
 
-            try:
-                run_through_hydra(this, processes)
-            except Exception:
-                if not begun and not last_attempts(this.settings.folder):
-                    _remove_empty(this.settings.folder, had_output=had_output)  # Hydra failed before the first job
-                raise
+            search(this, partial(_run_unfinished, this, processes), processes)
         else:
-            _run_all(this, waiting, processes)
+            _run_unfinished(this, processes, this.jobs)
         board = write_leaderboard(this)
-        leaderboard_tables.print_board(this.settings.folder, board)
-        print(f"report: {choose_report_path(this.settings.folder)}", flush=True)
+        print_board(this.folder, board)
+        print(f"report: {choose_report_path(this.folder)}", flush=True)
     if processes.received is not None:
         return 128 + processes.received
     return next((outcome["code"] for outcome in board["jobs"] if outcome["code"] != 0), 0)
 
 
-def _print_plan(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
+def _run_unfinished(this: Sweep, processes: JobProcesses, jobs: Sequence[Job]) -> None:
+    """Runs those of the jobs that are not finished, and writes the leaderboard as they end."""
+    waiting = _unfinished(this, jobs)
+    if this.launcher and waiting:
+        from gan_cli.sweeps.hydra_launcher import launch_jobs
+
+        launch_jobs(this, waiting, processes)
+        return
+
+    def run(job: Job) -> None:
+        if processes.received is None:
+            run_job(job, this, processes)
+            write_leaderboard(this)
+
+    with ThreadPoolExecutor(this.parallel_jobs) as pool:
+        for future in [pool.submit(run, job) for job in waiting]:
+            future.result()
+
+
+def _unfinished(this: Sweep, jobs: Sequence[Job]) -> list[Job]:
+    return [job for job in jobs if load_outcome(job, this).status not in FINAL]
+
+
+def _print_plan(this: Sweep, *, begun: bool) -> None:
     """Prints which jobs the sweep will run and how they are ranked. `begun` is True if the sweep is being continued."""
-    folder, count = this.settings.folder, len(this.jobs)
+    folder, count = this.folder, len(this.jobs)
     if this.added:
         print(f"also set: {', '.join(this.added)}")
     if this.ranking_note:
@@ -76,13 +90,9 @@ def _print_plan(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
         f"sweep: {folder}: {count_noun(count, 'job')}"
         + (f", {this.parallel_jobs} at a time" if this.parallel_jobs > 1 else "")
     )
-    ranked_by = this.settings.ranked_by[0]
-    moving = [key for key in _varied(this.jobs) if key_changes_basis(key, ranked_by)]
-    if moving and not this.ranking_note:
-        print(f"not ranked if {ranked_by} is measured on different data: runs differ in {', '.join(moving)}")
     if begun:
-        statuses = [load_outcome(job, this.settings)["status"] for job in this.jobs]
-        again = [job.number for job in waiting]
+        statuses = [load_outcome(job, this).status for job in this.jobs]
+        again = [job.number for job in _unfinished(this, this.jobs)]
         counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
         print(f"begun before: {counts}; " + (f"runs {_job_list(again)}" if again else "nothing is left to run"))
         if any(status in FINAL[1:] for status in statuses) or not again:
@@ -93,46 +103,12 @@ def _print_plan(this: Sweep, waiting: Sequence[Job], *, begun: bool) -> None:
 def _by_the_same_command(this: Sweep) -> Path | None:
     """Returns the folder of the newest other sweep with the same name and command line, or None if there is none."""
     for folder in sweeps_in(this.parent):
-        record = None if folder == this.settings.folder else read_sweep(folder)
-        if record is not None and record["command"] == this.command:
+        record = None if folder == this.folder else read_sweep(folder)
+        if record is not None and record.command == this.command:
             return folder
     return None
-
-
-def _varied(jobs: Sequence[Job]) -> list[str]:
-    """Returns the keys that have more than one value among the jobs."""
-    values: dict[str, set[str]] = {}
-    for job in jobs:
-        for key, value in job.config.items():
-            values.setdefault(key, set()).add(repr(value))
-    return [key for key, found in values.items() if len(found) > 1]
 
 
 def _job_list(numbers: Sequence[int]) -> str:
     shown = ", ".join(map(str, numbers[:20]))
     return f"job{'' if len(numbers) == 1 else 's'} {shown}{' ...' if len(numbers) > 20 else ''}"
-
-
-def _run_all(this: Sweep, jobs: Sequence[Job], processes: JobProcesses) -> None:
-    def run(job: Job) -> None:
-        if processes.received is None:
-            outcome = run_job(job, this.settings, processes)
-            write_leaderboard(this)
-            print_line(f"job {job.number} {outcome['status']}, {outcome['seconds']:.0f} s")
-
-    with ThreadPoolExecutor(this.parallel_jobs) as pool:
-        for future in [pool.submit(run, job) for job in jobs]:
-            future.result()
-
-
-def _remove_empty(folder: Path, *, had_output: bool) -> None:
-    """Removes a sweep's folder and the parent folders that the sweep created, if they hold nothing else.
-
-    `had_output` is True if the folder of outputs existed before the sweep.
-    """
-    created = [folder, folder.parent, *([] if had_output else [folder.parent.parent])]
-    with contextlib.suppress(OSError):
-        for name in (SWEEP_RECORD, ".lock"):
-            (folder / name).unlink(missing_ok=True)
-        for path in created:
-            path.rmdir()

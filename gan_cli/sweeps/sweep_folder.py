@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from gan_cli import __version__
+from gan_cli.storage.json_files import FileModel, read_as
 from gan_cli.storage.locks import lock_file, require_file_locks
 from gan_cli.storage.run_folder import SWEEP_PREFIX, SWEEP_RECORD, create_dated_folder, lock, sweeps_in, write_json
-from gan_cli.sweeps.plan import Sweep
+from gan_cli.sweeps.outcomes import Job, Sweep, last_attempts
+
+
+class SweepRecord(FileModel):
+    """The entries that are read of a sweep's record. `identity` is that of a `Sweep`, `command` is its command line."""
+
+    identity: str
+    command: str
+    jobs: list[Job]
 
 
 @contextlib.contextmanager
@@ -22,7 +30,8 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
     """Locks the sweep's folder while the context is active. Yields the sweep with its folder set, and a bool.
 
     The bool is True if the sweep was begun before: the folder is then the newest one with the same name and jobs. Else
-    a new folder is created. Raises StorageError if the folder is in use, UsageError if the system has no file locks.
+    a new folder is created, and removed again after an error before the first job. Raises StorageError if the folder is
+    in use, UsageError if the system has no file locks.
     """
     require_file_locks()
     this.parent.mkdir(parents=True, exist_ok=True)
@@ -32,26 +41,30 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
             folder = found[0] if found is not None else create_dated_folder(this.parent, SWEEP_PREFIX)
             held.enter_context(lock(folder))
             if found is None:
-                write_json(folder / SWEEP_RECORD, _record_of(this))
-        settings = dataclasses.replace(this.settings, folder=folder)
+                record = {
+                    "gan_cli": __version__,
+                    "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+                    "command": this.command,
+                    "directory": os.getcwd(),
+                    "identity": this.identity,
+                    "jobs": [job.model_dump(exclude={"varied"}) for job in this.jobs],
+                }
+                write_json(folder / SWEEP_RECORD, record)
+        this = dataclasses.replace(this, folder=folder)
         if found is not None:
-            number = {job["key"]: job["number"] for job in found[1]["jobs"]}
-            jobs = [dataclasses.replace(job, number=number[job.key]) for job in this.jobs]
-            yield dataclasses.replace(this, settings=settings, jobs=sorted(jobs, key=lambda job: job.number)), True
+            number = {job.key: job.number for job in found[1].jobs}
+            jobs = [job.model_copy(update={"number": number[job.key]}) for job in this.jobs]
+            yield dataclasses.replace(this, jobs=sorted(jobs, key=lambda job: job.number)), True
             return
-        yield dataclasses.replace(this, settings=settings), False
-
-
-def _record_of(this: Sweep) -> dict[str, Any]:
-    """Returns the content of `sweep.json`."""
-    return {
-        "gan_cli": __version__,
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": this.command,
-        "directory": os.getcwd(),
-        "identity": this.identity,
-        "jobs": [dataclasses.asdict(job) for job in this.jobs],
-    }
+        try:
+            yield this, False
+        except Exception:
+            if not last_attempts(folder):
+                shutil.rmtree(folder)
+                with contextlib.suppress(OSError):  # there are other runs
+                    this.parent.rmdir()
+                    this.parent.parent.rmdir()
+            raise
 
 
 @contextlib.contextmanager
@@ -68,21 +81,17 @@ def _exclusive(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _find_begun(this: Sweep) -> tuple[Path, dict[str, Any]] | None:
+def _find_begun(this: Sweep) -> tuple[Path, SweepRecord] | None:
     """Returns the folder and the record of the newest sweep with the same identity and jobs; None if there is none."""
     for folder in sweeps_in(this.parent):
         record = read_sweep(folder)
-        keys = {job["key"] for job in record["jobs"]} if record is not None else set()
-        if record is not None and record["identity"] == this.identity and keys == {job.key for job in this.jobs}:
+        if record is None or record.identity != this.identity:
+            continue
+        if {job.key for job in record.jobs} == {job.key for job in this.jobs}:
             return folder, record
     return None
 
 
-def read_sweep(folder: Path) -> dict[str, Any] | None:
-    """Returns identity, command and jobs from a sweep's record; None if the record is missing or damaged."""
-    try:
-        record = json.loads((folder / SWEEP_RECORD).read_text(encoding="utf-8"))
-        jobs = [{"key": str(job["key"]), "number": int(job["number"])} for job in record["jobs"]]
-        return {"identity": str(record["identity"]), "command": str(record["command"]), "jobs": jobs}
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+def read_sweep(folder: Path) -> SweepRecord | None:
+    """Returns a sweep's record; None if the record is missing or damaged."""
+    return read_as(SweepRecord, folder / SWEEP_RECORD)

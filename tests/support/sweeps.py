@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from support.configs import TINY_IMAGES
+from support.preloaded_python import preloaded_python
 
 # Points of a ring, whose modes are counted. A job takes some seconds, most of them to import torch.
 TINY_POINTS = ("experiment=ring", "dataset.size=500", "batch_size=8", "threads=1", "training.log_every=1")
@@ -33,14 +36,92 @@ def wait_for_metrics(parent: subprocess.Popen[str], folder: Path, count: int = 1
         running = [path for path in folder.glob("outputs/*/sweep_*/*/metrics.jsonl") if path.read_text()]
         if len(running) >= count:
             return running
-        assert parent.poll() is None, parent.communicate()
+        assert parent.poll() is None, (folder / "error").read_text()
         time.sleep(0.05)
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 30) -> None:
+    """Waits until a condition holds. Fails after so many seconds."""
+    until = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def started(folder: Path, *overrides: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A running `gan-train` in a process of its own, in this folder. Its output is in the files `out` and `error`."""
+    with open(folder / "out", "w") as out, open(folder / "error", "w") as error:
+        process = subprocess.Popen(
+            [preloaded_python(), "-m", "gan_cli.cli", "train", *overrides],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=out,
+            stderr=error,
+            text=True,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+# Read by each Python that has this folder on its path: replaces the runs of a sweep's jobs, in their own processes.
+# RUNS names a file with what shall happen to a run, by its overrides.
+FAKE_RUNS = """
+import json, os, signal, sys, time
+from pathlib import Path
+from gan_cli.cli import main
+
+real = main.run_command
+
+def run_command(command, arguments, folder=None):
+    if "-m" in arguments:
+        return real(command, arguments, folder)
+    resumed = [each for each in arguments if each.startswith("resume=")]
+    folder = Path(resumed[0].partition("=")[2]) if resumed else folder
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    (folder / "checkpoints" / "last.safetensors").touch()
+    planned = json.loads(Path(os.environ["RUNS"]).read_text())
+    what = next((end for words, end in planned.items() if {*words.split()} <= {*arguments} and not resumed), "end")
+    end = {"end": "done", "diverge": "diverged"}.get(what)
+    record = {"resumed": resumed, "threads": 1, **({"ended": {"status": end, "seconds": 1.0}} if end else {})}
+    (folder / "config.json").write_text(json.dumps(record))
+    print("step 1", flush=True)
+    if what == "wait":
+        def stop(number, frame):
+            (folder / "stopped").touch()
+            os._exit(128 + number)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+    (folder / "metrics.jsonl").write_text(json.dumps({"step": 5, "modes/covered": 4}) + "\\n")
+    while what == "wait":
+        time.sleep(0.02)
+    if what == "raise":
+        raise RuntimeError("planted")
+    if what == "exit":
+        sys.exit(7)
+    if what == "leave":
+        os._exit(0)
+    if what == "kill":
+        os.kill(os.getpid(), 9)
+    if what == "interrupt":
+        os.kill(os.getpid(), 2)
+    if what == "diverge":
+        print("gan-train: loss is not finite", file=sys.stderr)
+        return 4
+    return 0
+
+main.run_command = run_command
+"""
 
 
 class FakeJobs:
     """Replaces the process of a job: writes the files of a run without training, and keeps each request.
 
-    `codes` gives an exit code by override, `lines` the values of `metric` by the override of the seed.
+    `codes` gives an exit code by override, `lines` the values of `metric` by the override of the seed, `findings` the
+    health findings of each job.
     """
 
     def __init__(self) -> None:
@@ -48,9 +129,13 @@ class FakeJobs:
         self.codes: dict[str, int] = {}  # by override
         self.metric = "frechet-classifier"
         self.lines: Callable[[str], list[float]] = lambda override: [1.0]
+        self.findings: list[str] = []
+        self.signal: int | None = None  # sent to this process during each job
 
     def __call__(self, request: dict[str, Any], children: object, prefix: str | None) -> tuple[int, str]:
         self.requests.append(request)
+        if self.signal is not None:
+            os.kill(os.getpid(), self.signal)
         arguments = request["arguments"]
         resumed = next((each.partition("=")[2] for each in arguments if each.startswith("resume=")), None)
         folder = Path(resumed or request["folder"])
@@ -59,7 +144,7 @@ class FakeJobs:
         (folder / "checkpoints" / "last.safetensors").touch()
         values = self.lines(next((each for each in arguments if each.startswith("seed=")), ""))
         lines = [
-            {"step": step, self.metric: value, "accuracy/class": step / 10}
+            {"step": step, self.metric: value, "accuracy/class": step / 10, "findings": self.findings}
             for step, value in enumerate(values, start=1)
         ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

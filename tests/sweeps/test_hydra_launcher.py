@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,104 +12,134 @@ import pytest
 from gan_cli.cli.main import run_command
 from gan_cli.storage.run_folder import create_run_folder
 from gan_cli.sweeps import hydra_launcher
-from gan_cli.sweeps.hydra_launcher import HydraJob, objective_value
-from gan_cli.sweeps.outcomes import Settings, load_outcome, next_folder
-from gan_cli.sweeps.plan import Sweep
-from support.commands import run_process
-from support.preloaded_python import preloaded_python
-from support.sweeps import TINY_POINTS, UNEVALUATED_IMAGES, FakeJobs, job_statuses, load_leaderboard, wait_for_metrics
+from gan_cli.sweeps.combinations import compose_sweep
+from gan_cli.sweeps.outcomes import Outcome, Sweep, load_outcome, next_folder, objective_value
+from gan_cli.sweeps.plan import plan
+from gan_cli.sweeps.sweep_folder import open_sweep
+from support.commands import error_line
+from support.sweeps import (
+    TINY_POINTS,
+    FakeJobs,
+    job_statuses,
+    load_leaderboard,
+    started,
+    wait_for_metrics,
+    wait_until,
+)
 
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "dataset=shapes", "steps=3")
 
 
-def test_hydra_s_own_launcher_runs_the_planned_jobs(fake_jobs: FakeJobs, here: Path) -> None:
-    command = ["-m", "hydra/launcher=basic", "dataset=shapes", "steps=3", "seed=1,2", "regularizer=[r1, lecam],[r1]"]
+# A launcher that starts the jobs from the process of the sweep, in which they can be replaced.
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+
+
+@pytest.fixture
+def joblib() -> None:
+    pytest.importorskip("joblib")
+
+
+@pytest.mark.usefixtures("joblib")
+def test_joblib_and_the_default_give_the_same_leaderboard(fake_jobs: FakeJobs, here: Path) -> None:
+    command = ["-m", "dataset=shapes", "steps=3", "seed=1,2,3", "regularizer=[r1, lecam],[r1]"]
+    fake_jobs.codes = {"seed=2": -9, "seed=3": 4}
+    fake_jobs.lines = lambda override: [float(override.partition("=")[2])]
+    boards = []
+    for launcher in ((), JOBLIB):
+        assert run_command("train", [*command, *launcher, f"name={'b' if launcher else 'a'}"]) == 137
+        assert fake_jobs.take_requested_folders() == ["0", "1", "2", "3", "4", "5"]
+        (sweep,) = here.glob(f"outputs/{'b' if launcher else 'a'}/sweep_*")
+        board = json.loads((sweep / "leaderboard.json").read_text())
+        for each in (*board["jobs"], *board["rows"]):
+            each["repeat"] = each["repeat"].replace("name=b", "name=a")
+            each["seconds"] = 0
+        boards.append([board["metric"], board["rows"], [job | {"key": "", "overrides": []} for job in board["jobs"]]])
+    assert boards[0] == boards[1]
+    assert boards[0][2][1]["status"] == "done"
+    assert boards[0][2][2]["status"] == "killed"
+
+
+@pytest.mark.usefixtures("joblib")
+def test_a_launcher_gets_only_the_jobs_that_are_missing(fake_jobs: FakeJobs, here: Path) -> None:
+    command = ["-m", *JOBLIB, "dataset=shapes", "steps=3", "seed=1,2,3"]
     fake_jobs.codes = {"seed=2": -9}
     assert run_command("train", command) == 137
-    assert fake_jobs.take_requested_folders() == ["0", "1", "2", "3"]
-    assert job_statuses(load_leaderboard(here)) == ["done", "done", "killed", "killed"]
+    assert fake_jobs.take_requested_folders() == ["0", "1", "2"]
     fake_jobs.codes = {}
     assert run_command("train", command) == 0
-    assert fake_jobs.take_requested_folders() == ["+2", "+3"]
-    assert run_command("train", [command[0], *command[2:]]) == 0  # the same jobs, without Hydra's loop
+    assert fake_jobs.take_requested_folders() == ["+1"]
+    assert run_command("train", ["-m", *command[3:]]) == 0  # the same jobs, without the launcher
     assert fake_jobs.take_requested_folders() == []
+    sweep = next(here.glob("outputs/*/sweep_*"))
+    assert {path.name for path in sweep.iterdir() if path.is_dir()} == {"0", "1", "2"}
 
 
-def test_what_hydra_cannot_do_is_one_line_and_leaves_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for override in ("hydra/launcher=nope", "hydra/sweeper=nope", "hydra.sweeper.nope=1"):
-        assert run_command("train", ["-m", override, "experiment=ring", "seed=1,2"]) == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        assert "nope" in error
-    assert run_command("train", ["-m", "hydra/launcher=basic", "experiment=ring", "seed=1,2", "jobs=2"]) == 2
-    assert "hydra.launcher.n_jobs=" in capsys.readouterr().err
+WRONG_PLUGINS = {
+    "hydra/launcher=nope": "nope",
+    "hydra/sweeper=nope": "nope",
+    "hydra.launcher.nope=1": "nope",
+    "hydra.sweeper.nope=1": "needs a sweeper, as hydra/sweeper=optuna",
+    "hydra.launcher._target_=os.system": "os.system",
+}
+
+
+@pytest.mark.parametrize("override", WRONG_PLUGINS)
+def test_what_hydra_cannot_do_is_one_line_and_leaves_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str], override: str
+) -> None:
+    assert WRONG_PLUGINS[override] in error_line(capsys, "train", "-m", override, "experiment=ring", "seed=1,2")
     assert list(here.iterdir()) == []
 
 
-def test_what_hydra_cannot_do_leaves_an_earlier_sweep(fake_jobs: FakeJobs, here: Path) -> None:
-    command = ["-m", "hydra/launcher=basic", "dataset=shapes", "steps=3", "seed=1,2"]
-    assert run_command("train", command) == 0
-    sweep = next(here.glob("outputs/*/sweep_*"))
-    for note in sweep.glob("*/outcome.json"):
-        note.unlink()
-    assert run_command("train", [*command, "hydra.launcher.nope=1"]) == 2
-    assert (sweep / "sweep.json").is_file()
-    for job in sweep.glob("[01]"):
-        shutil.rmtree(job)
-    assert run_command("train", [*command, "hydra.launcher.nope=1"]) == 2
-    assert (sweep / "sweep.json").is_file()
-
-
-def test_two_trials_at_once_have_two_folders(tmp_path: Path) -> None:
-    settings = Settings(tmp_path, (), ("frechet",))
-    this = Sweep("", tmp_path, False, 1, "", [], (), (), (), settings)
-    one, other = (HydraJob(this, 0)._job([f"seed={seed}"], 0) for seed in (1, 2))
-    assert (one.number, other.number) == (0, 1)
-    assert load_outcome(one, settings)["status"] == "not run"
-    assert next_folder(one, settings, load_outcome(one, settings)) == (tmp_path / "0", False)
-    assert create_run_folder(tmp_path / "0") == tmp_path / "0"
-
-
-def test_a_signal_between_two_jobs_ends_hydra_s_loop(
-    fake_jobs: FakeJobs, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def then_signal(value: object, ranked_by: object) -> float:
-        os.kill(os.getpid(), signal.SIGINT)
-        return 1.0
-
-    monkeypatch.setattr(hydra_launcher, "objective_value", then_signal)
-    monkeypatch.setattr(hydra_launcher, "POLL_SECONDS", 60.0)  # however soon the next job begins
-    assert run_command("train", ["-m", "hydra/launcher=basic", "dataset=shapes", "steps=3", "seed=1,2,3"]) == 130
-    assert fake_jobs.take_requested_folders() == ["0"]
-    assert job_statuses(load_leaderboard(here)) == ["done", "not run", "not run"]
-
-
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_a_signal_ends_hydra_s_loop_too(tmp_path: Path, launcher: str) -> None:
-    if launcher == "joblib":
-        pytest.importorskip("joblib")
-    parent = subprocess.Popen(
-        [
-            preloaded_python(),
-            "-m",
-            "gan_cli.cli",
-            "train",
-            "-m",
-            f"hydra/launcher={launcher}",
-            *TINY_POINTS,
-            "steps=50000,50001",
-        ],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+@pytest.mark.usefixtures("joblib")
+def test_a_launcher_has_its_own_number_of_jobs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "hydra.launcher.n_jobs=" in error_line(
+        capsys, "train", "-m", *JOBLIB, "experiment=ring", "seed=1,2", "jobs=2"
     )
-    wait_for_metrics(parent, tmp_path, 1 if launcher == "basic" else 2)
-    parent.send_signal(signal.SIGINT)
-    _, error = parent.communicate(timeout=60)
-    assert parent.returncode == 130, error
-    assert job_statuses(load_leaderboard(tmp_path)) == ["stopped", "not run" if launcher == "basic" else "stopped"]
-    assert not list(tmp_path.glob("outputs/*/*/.stopped"))
+    assert list(here.iterdir()) == []
+
+
+def test_an_error_before_the_first_job_leaves_nothing_new(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["experiment=ring", "seed=1,2"]
+    this = plan(compose_sweep("train", arguments), arguments, "gan-train -m")
+    with pytest.raises(ValueError, match="of a sweeper"), open_sweep(this):
+        raise ValueError("of a sweeper")
+    assert list(here.iterdir()) == []
+    with open_sweep(this) as (begun, _):
+        pass
+    with pytest.raises(ValueError, match="of a sweeper"), open_sweep(this):
+        raise ValueError("of a sweeper")
+    assert (begun.folder / "sweep.json").is_file()  # an earlier sweep stays
+
+
+@pytest.mark.parametrize("plugin", [JOBLIB, SEARCH[1:3]])
+def test_a_signal_ends_the_sweep_after_the_running_job(
+    fake_jobs: FakeJobs, here: Path, monkeypatch: pytest.MonkeyPatch, plugin: tuple[str, ...]
+) -> None:
+    pytest.importorskip("joblib" if plugin is JOBLIB else "optuna")
+    fake_jobs.signal = signal.SIGINT
+    monkeypatch.setattr(hydra_launcher, "POLL_SECONDS", 60.0)  # however soon the next job begins
+    assert run_command("train", ["-m", *plugin, "dataset=shapes", "steps=3", "seed=1,2,3"]) == 130
+    assert fake_jobs.take_requested_folders() == ["0"]
+    assert job_statuses(load_leaderboard(here))[:1] == ["done"]
+    assert not list(here.glob("outputs/*/*/.stopped"))
+
+
+@pytest.mark.usefixtures("joblib")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_the_sweep_reaches_the_jobs_of_other_processes(
+    tmp_path: Path, number: signal.Signals, fake_runs: Callable[..., dict[str, str]]
+) -> None:
+    """They learn of kill -9 as well, which nobody can forward."""
+    command = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *TINY_POINTS, "steps=50,51,52"]
+    with started(tmp_path, *command, **fake_runs({"steps=50": "wait", "steps=51": "wait"})) as parent:
+        runs = [path.parent for path in wait_for_metrics(parent, tmp_path, 2)]
+        parent.send_signal(number)
+        assert parent.wait(timeout=60) == (143 if number == signal.SIGTERM else -9)
+    if number == signal.SIGTERM:
+        assert job_statuses(load_leaderboard(tmp_path)) == ["stopped", "stopped", "not run"]
+        assert not list(tmp_path.glob("outputs/*/*/.stopped"))
+    wait_until(lambda: all((run / "stopped").exists() for run in runs))
 
 
 def test_the_objective_value_of_a_trial() -> None:
@@ -122,10 +150,10 @@ def test_the_objective_value_of_a_trial() -> None:
         ("diverged", float("inf"), float("-inf")),
         ("killed", None, None),
     ):
-        outcome = {"status": status, "figures": figures}
+        outcome = Outcome.model_construct(status=status, figures=figures)
         assert objective_value(outcome, ("frechet",)) == lower
         assert objective_value(outcome, ("recall",)) == higher
-    assert objective_value({"status": "done", "figures": {}}, ("frechet",)) is None
+    assert objective_value(Outcome.model_construct(status="done", figures={}), ("frechet",)) is None
 
 
 # --- Optuna ------------------------------------------------------------------------------------------------------
@@ -206,31 +234,25 @@ def test_a_search_of_values_that_are_out_of_range_is_refused(here: Path, capsys:
     assert list(here.iterdir()) == []
 
 
-def test_a_health_stop_ends_a_trial_and_not_the_study(tmp_path: Path) -> None:
+def test_several_trials_at_a_time(fake_jobs: FakeJobs, here: Path) -> None:
     pytest.importorskip("optuna")
-    done = run_process(
-        "train", "experiment=failure/vanishing_gradient", "steps=300", "threads=1", "-m", "hydra/sweeper=optuna",
-        "hydra.sweeper.n_trials=2", "optimizer.lr=interval(0.0002,0.0003)", cwd=tmp_path,
-    )  # fmt: skip
-    board = load_leaderboard(tmp_path)
-    assert job_statuses(board) == ["collapsed"] * 2
-    assert all(job["figures"]["step"] < 300 for job in board["jobs"])
-    assert done.returncode == 4, done.stderr
+    fake_jobs.lines = lambda override: [1.0]
+    command = [*SEARCH, "optimizer.lr=interval(1e-4,1e-2)", "jobs=2"]
+    assert run_command("train", command) == 0
+    assert fake_jobs.take_requested_folders() == ["0", "1", "2", "3"]
+    assert job_statuses(load_leaderboard(here)) == ["done"] * 4
+    assert run_command("train", command) == 0  # in batches of two too
+    assert fake_jobs.requests == []
 
 
-# --- joblib ------------------------------------------------------------------------------------------------------
-
-
-def test_joblib_s_processes_run_them_too(tmp_path: Path) -> None:
-    pytest.importorskip("joblib")
-    done = run_process(
-        "train", *UNEVALUATED_IMAGES, "steps=2", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=1,2",
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert job_statuses(load_leaderboard(tmp_path)) == ["done"] * 2
-    for path in tmp_path.glob("outputs/*/sweep_*/*/outcome.json"):
-        assert json.loads(path.read_text())["seed"] in (1, 2, 3)
+def test_equal_trials_are_one_job_with_a_folder(tmp_path: Path) -> None:
+    this = Sweep("", tmp_path, False, "", [], (), (), (), (), ("frechet",), folder=tmp_path)
+    numbers: dict[str, int] = {}
+    one, other, same = (hydra_launcher._trial(this, [f"seed={seed}"], numbers) for seed in (1, 2, 1))
+    assert (one.number, other.number, same.number) == (0, 1, 0)
+    assert load_outcome(one, this).status == "not run"
+    assert next_folder(one, this, load_outcome(one, this)) == (tmp_path / "0", False)
+    assert create_run_folder(tmp_path / "0") == tmp_path / "0"
 
 
 @pytest.mark.parametrize("key", ["image_size", "dataset.image_channels", "evaluation.n"])

@@ -13,19 +13,20 @@ from scipy import stats
 from gan_cli.reports.leaderboard_data import read_board
 from gan_cli.reports.write_report import write_sweep_report
 from gan_cli.sweeps import leaderboard, leaderboard_tables
+from gan_cli.sweeps.outcomes import Outcome
 
 
-def job(number: int, seed: int, figures: dict[str, float], status: str = "done", **config: Any) -> dict[str, Any]:
+def job(number: int, seed: int, figures: dict[str, float], status: str = "done", **config: Any) -> Outcome:
     varied = " ".join(f"{key}={value}" for key, value in config.items())
-    return {
+    return Outcome.model_validate({
         "job": number, "try": 1, "key": str(number), "config": config | {"seed": seed}, "seed": seed,
         "varied": f"{varied} seed={seed}", "overrides": [], "repeat": f"gan-train {varied} seed={seed}",
         "status": status, "reason": "" if status == "done" else f"why {number}", "findings": [], "figures": figures,
         "seconds": 10.0 * (number + 1), "folder": str(number) if status != "not run" else None, "code": 0,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
-def build(*jobs: dict[str, Any], ranked_by: tuple[str, ...] = ("frechet",)) -> dict[str, Any]:
+def build(*jobs: Outcome, ranked_by: tuple[str, ...] = ("frechet",)) -> dict[str, Any]:
     return leaderboard.build_board("gan-train -m", ranked_by, jobs)
 
 
@@ -146,10 +147,10 @@ def test_its_files_agree_and_nothing_in_them_is_markup(tmp_path: Path, capsys: p
 # --- figures that cannot be compared -----------------------------------------------------------------------------
 
 
-def measured(number: int, value: float, name: str = "frechet-classifier", **basis: Any) -> dict[str, Any]:
+def measured(number: int, value: float, name: str = "frechet-classifier", **basis: Any) -> Outcome:
     usual = {"data": "abc", "shape": [1, 16, 16], "classes": 2, "extractor": "classifier", "features": "f", "n": 60}
     done = job(number, 1, {name: value}, loss=f"l{number}")
-    return done | {"measured_on": {"samples": usual | basis}}
+    return done.model_copy(update={"measured_on": {"samples": usual | basis}})
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_jobs_from_before_go_by_what_varied(key: str, values: tuple[Any, Any], r
 def test_modes_and_classes_have_a_basis_of_their_own() -> None:
     covered = {"modes/covered": 8.0}
     rings = [
-        job(number, 1, covered, loss="a") | {"measured_on": {"modes": {"data": each}}}
+        job(number, 1, covered, loss="a").model_copy(update={"measured_on": {"modes": {"data": each}}})
         for number, each in enumerate("ab")
     ]
     told = build(*rings, ranked_by=("modes/covered",))["unranked"]

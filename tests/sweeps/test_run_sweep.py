@@ -7,8 +7,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -27,80 +25,41 @@ from gan_cli.sweeps import jobs, plan, sweep_folder
 from gan_cli.sweeps.combinations import compose_sweep
 from support.commands import run_process
 from support.configs import without
-from support.paths import ROOT
-from support.preloaded_python import preloaded_python
-from support.sweeps import TINY_POINTS, UNEVALUATED_IMAGES, FakeJobs, job_statuses, load_leaderboard, wait_for_metrics
+from support.sweeps import (
+    TINY_POINTS,
+    UNEVALUATED_IMAGES,
+    FakeJobs,
+    job_statuses,
+    load_leaderboard,
+    started,
+    wait_for_metrics,
+    wait_until,
+)
 
-# --- with real processes -----------------------------------------------------------------------------------------
-
-# Read by each Python that has this folder on its path: makes one run of a sweep go wrong, from outside.
-PLANTED = """
-import json, os, signal, sys, time
-from gan_cli.training import loop
-
-step, with_retry_seed, failures = loop.discriminator_step, loop._reseeded, []
-
-def planned(run):
-    failures[:] = [json.load(open(os.environ["PLANTED"])).get(f"{run.config.loss.name} {run.config.seed}")]
-    return with_retry_seed(run)
-
-def planted(state, objective, batches):
-    if state.counters.step == 3 and failures[0] is not None:
-        do(failures[0], state)
-    return step(state, objective, batches)
-
-def do(what, state):
-    if what == "raise":
-        raise RuntimeError("planted")
-    if what == "exit":
-        sys.exit(7)
-    if what == "leave":
-        os._exit(0)
-    if what == "kill":
-        os.kill(os.getpid(), 9)
-    if what == "interrupt":
-        os.kill(os.getpid(), 2)
-    while what == "wait" and signal.getsignal(2) != signal.SIG_DFL:  # as it is once a first Ctrl-C was heeded
-        time.sleep(0.01)
-    if what == "diverge":
-        for weight in state.generator.parameters():
-            weight.data.mul_(1e30)
-
-loop.discriminator_step, loop._reseeded = planted, planned
-"""
+# --- with processes ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def planted(tmp_path: Path) -> Callable[[dict[str, str]], dict[str, str]]:
-    """What a process must find in its environment for these failures, by loss and seed."""
-    (tmp_path / "hook").mkdir()
-    (tmp_path / "hook" / "sitecustomize.py").write_text(PLANTED)
-
-    def plant(failures: dict[str, str]) -> dict[str, str]:
-        (tmp_path / "planted.json").write_text(json.dumps(failures))
-        path = os.pathsep.join([str(tmp_path / "hook"), str(ROOT)])
-        return {"PYTHONPATH": path, "PLANTED": str(tmp_path / "planted.json"), "PRELOADED_PATH": "1"}
-
-    return plant
-
-
-def test_three_losses_three_seeds_and_four_failures(tmp_path: Path, planted: Callable[..., dict[str, str]]) -> None:
+def test_nine_jobs_and_six_failures(tmp_path: Path, fake_runs: Callable[..., dict[str, str]]) -> None:
     work = tmp_path / "a sweep's place"
     work.mkdir()
     command = ["train", "-m", *TINY_POINTS, "steps=5", "loss=hinge,minimax,least_squares", "seed=1,2,3", "jobs=2"]
-    failures = {"hinge 2": "raise", "minimax 1": "exit", "minimax 3": "kill", "least_squares 1": "diverge"}
-    done = run_process(*command, cwd=work, **planted(failures))
+    failures = {"hinge seed=2": "raise", "minimax seed=1": "exit", "minimax seed=3": "kill"}
+    failures |= {
+        "least_squares seed=1": "diverge",
+        "least_squares seed=2": "leave",
+        "least_squares seed=3": "interrupt",
+    }
+    done = run_process(*command, cwd=work, **fake_runs({f"loss={each}": what for each, what in failures.items()}))
     board = load_leaderboard(work)
-    assert job_statuses(board) == ["done", "raised", "done", "exited", "done", "killed", "diverged", "done", "done"]
+    expected = ["done", "raised", "done", "exited", "done", "killed", "diverged", "exited", "stopped"]
+    assert job_statuses(board) == expected
     assert done.returncode == 1, done.stderr  # of the first that failed
     assert board["metric"] == "modes/covered"
     assert board["varied"] == ["loss", "seed"]
     by_loss = {row["config"]["loss"]: row for row in board["rows"]}
-    assert {loss: row["status"] for loss, row in by_loss.items()} == dict.fromkeys(by_loss, "partial")
-    assert len(by_loss) == 3
-    assert [
-        sum(value is not None for value in by_loss[loss]["values"]) for loss in ("hinge", "minimax", "least_squares")
-    ] == [2, 1, 2]
+    assert [row["status"] for row in by_loss.values()] == ["partial", "partial", "failed"]
+    assert list(by_loss) == ["hinge", "minimax", "least_squares"]
+    assert [sum(value is not None for value in row["values"]) for row in by_loss.values()] == [2, 1, 0]
     assert by_loss["minimax"]["interval"] is None
     assert all(row["seeds"] == [1, 2, 3] for row in board["rows"])
     reasons = {each["job"]: each["reason"] for row in board["rows"] for each in row["failures"]}
@@ -108,131 +67,101 @@ def test_three_losses_three_seeds_and_four_failures(tmp_path: Path, planted: Cal
     assert reasons[3] == "exit code 7"
     assert reasons[5] == "killed by SIGKILL"
     assert "not finite" in reasons[6]
-    assert board["rows"][-1] == by_loss["least_squares"]  # however well the others of it did
+    assert reasons[7] == "exit code 0 before it was done"
     for text in (next(work.glob("*/*/sweep_*/leaderboard.md")).read_text(), done.stdout):
         assert all(reason in text for reason in ("raised RuntimeError: planted", "exit code 7", "killed by SIGKILL"))
         assert board["rows"][0]["repeat"] in text
     assert re.search(r"^job 0: step ", done.stdout, re.M)
 
     notes = {path: path.stat().st_mtime_ns for path in work.glob("*/*/sweep_*/*/outcome.json")}
-    again = run_process(*command, cwd=work, **planted({}))
-    assert sorted(re.findall(r"^job (\d): loss", again.stdout, re.M)) == ["1", "3", "5"]
+    again = run_process(*command, cwd=work, **fake_runs({}))
+    assert sorted(re.findall(r"^job (\d): loss", again.stdout, re.M)) == ["1", "3", "5", "7", "8"]
     assert again.returncode == 4, again.stderr  # the diverged one, which is not run again
     board = load_leaderboard(work)
     assert job_statuses(board) == ["done"] * 6 + ["diverged", "done", "done"]
     folders = [job["folder"] for job in board["jobs"]]
-    assert folders == ["0", "1-2", "2", "3-2", "4", "5", "6", "7", "8"]  # the killed one went on where it was
+    assert folders == ["0", "1-2", "2", "3-2", "4", "5", "6", "7-2", "8"]  # killed and stopped ones went on
     killed = next(work.glob("*/*/sweep_*/5"))
-    assert json.loads((killed / "config.json").read_text())["resumed"][0]["step"] == 2
+    assert json.loads((killed / "config.json").read_text())["resumed"] == [f"resume={killed}"]
     changed = {path.parent.name for path, before in notes.items() if path.stat().st_mtime_ns != before}
-    assert changed == {"5"}
+    assert changed == {"5", "8"}
     assert len(list(work.glob("*/*/sweep_*"))) == 1
 
 
 def test_what_it_repeats_is_the_run(tmp_path: Path) -> None:
-    done = run_process("train", "-m", *UNEVALUATED_IMAGES, "steps=2", "loss=hinge,minimax", "seed=3", cwd=tmp_path)
+    done = run_process("train", "-m", *UNEVALUATED_IMAGES, "steps=2", "loss=minimax", "seed=3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "evaluation.metrics=[frechet] or evaluation.best" in done.stdout
     board = load_leaderboard(tmp_path)
     assert board["metric"] is None
-    assert [row["mean"] for row in board["rows"]] == [None, None]
-    line = board["rows"][1]["repeat"]
+    assert [row["mean"] for row in board["rows"]] == [None]
+    line = board["rows"][0]["repeat"]
     assert line.startswith("gan-train dataset=shapes")
     run_process("train", *shlex.split(line)[1:], cwd=tmp_path).check_returncode()
-    swept = next(tmp_path.glob("outputs/*/sweep_*/1"))
+    swept = next(tmp_path.glob("outputs/*/sweep_*/0"))
     alone = next(path.parent for path in tmp_path.glob("outputs/*/*/config.json"))
     one, other = (checkpoint.load_newest(run / "checkpoints")[0] for run in (swept, alone))
     assert one.config.loss.name == "minimax"
     assert all(one.tensors[name].equal(other.tensors[name]) for name in one.tensors)
 
 
-def start(folder: Path, *overrides: str, python: str | None = None, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [python or preloaded_python(), "-m", "gan_cli.cli", "train", "-m", *overrides],
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_ctrl_c_saves_both_that_run_and_the_same_command_goes_on(
-    tmp_path: Path, planted: Callable[..., dict[str, str]]
-) -> None:
-    command = [*without(TINY_POINTS, "training.checkpoint_every"), "steps=20", "seed=1,2,3", "jobs=2"]
-    parent = start(tmp_path, *command, **planted({"non_saturating 1": "wait", "non_saturating 2": "wait"}))
-    wait_for_metrics(parent, tmp_path, 2)
-    parent.send_signal(signal.SIGINT)
-    out, _ = parent.communicate(timeout=60)
-    assert parent.returncode == 130, out
+def test_ctrl_c_saves_a_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    # More steps than the run does before the signal.
+    command = ["-m", *without(TINY_POINTS, "training.checkpoint_every"), "budget=4s", "seed=1,2"]
+    with started(tmp_path, *command) as parent:
+        wait_for_metrics(parent, tmp_path)
+        parent.send_signal(signal.SIGINT)
+        assert parent.wait(timeout=60) == 130
     board = load_leaderboard(tmp_path)
-    assert job_statuses(board) == ["stopped", "stopped", "not run"]
+    assert job_statuses(board) == ["stopped", "not run"]
     assert board["rows"][0]["status"] == "failed"
     sweep = next(tmp_path.glob("outputs/*/sweep_*"))
-    saved = [checkpoint.load_newest(sweep / str(number) / "checkpoints")[0].counters.step for number in (0, 1)]
-    assert all(0 < step < 20 for step in saved)
-
-    # One torn note, as a machine that lost power leaves it; one whose run was nearly done.
-    (sweep / "0" / "outcome.json").write_text('{"job": 0, "sta')
-    parent = start(tmp_path, *command)
-    out, error = parent.communicate(timeout=120)
-    assert parent.returncode == 0, error
+    step = checkpoint.load_newest(sweep / "0" / "checkpoints")[0].counters.step
+    (sweep / "0" / "outcome.json").write_text('{"job": 0, "sta')  # as a machine that lost power leaves it
+    (sweep / "1").mkdir()
+    (sweep / "1" / "outcome.json").write_text(json.dumps(board["jobs"][1] | {"status": "done"}))
+    done = run_process("train", *command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     board = load_leaderboard(tmp_path)
-    assert job_statuses(board) == ["done"] * 3
-    assert [job["folder"] for job in board["jobs"]] == ["0", "1", "2"]
-    for number, step in enumerate(saved):
-        assert f"job {number}: resuming" in out
-        assert f"at step {step:,}" in out
-    assert board["rows"][0]["interval"] is not None
-
-    third = run_process("train", "-m", *command, cwd=tmp_path)
-    assert third.returncode == 0
-    assert "begun before: 3 done; nothing is left to run" in third.stdout
-    assert "leaderboard: outputs" in third.stdout
+    assert [(job["status"], job["folder"]) for job in board["jobs"]] == [("done", "0"), ("done", "1")]
+    assert f"at step {step:,}" in done.stdout
 
 
-def test_a_job_stops_when_its_sweep_is_killed(tmp_path: Path) -> None:
-    """kill -9 cannot be forwarded: the job sees that nobody holds its standard input any more."""
-    parent = start(tmp_path, *UNEVALUATED_IMAGES, "steps=100000", "seed=1,2", python=sys.executable)
-    folder = wait_for_metrics(parent, tmp_path)[0].parent
-    parent.kill()
-    parent.communicate()
-    for _ in range(200):
-        if "stopped by SIGTERM" in (folder / "train.log").read_text():
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("the job went on without its sweep")
-
-
-def test_an_exit_without_complaint_and_an_interrupt_end_a_job_alone(
-    tmp_path: Path, planted: Callable[..., dict[str, str]]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_two_jobs_stop_with_their_sweep(
+    tmp_path: Path, number: signal.Signals, fake_runs: Callable[..., dict[str, str]]
 ) -> None:
-    plant = planted({"hinge 1": "leave", "hinge 2": "interrupt"})
-    done = run_process("train", "-m", *TINY_POINTS, "steps=4", "loss=hinge", "seed=1,2,3", cwd=tmp_path, **plant)
-    board = load_leaderboard(tmp_path)
-    assert job_statuses(board) == ["exited", "stopped", "done"]
-    assert board["jobs"][0]["reason"] == "exit code 0 before it was done"
-    assert done.returncode == 1, done.stderr
-
-
-def test_the_leaderboard_tells_what_the_watch_found(tmp_path: Path) -> None:
-    failing = ["experiment=failure/vanishing_gradient", "steps=300", "threads=1"]
-    done = run_process("train", *failing, "-m", "health.on_collapse=warn,stop", cwd=tmp_path, COLUMNS="200")
-    assert done.returncode == 4, done.stderr
-    board = load_leaderboard(tmp_path)
-    assert job_statuses(board) == ["done", "collapsed"]
-    assert [row["findings"] for row in board["rows"]] == [["vanishing_gradient"]] * 2
-    steps = [job["figures"]["step"] for job in board["jobs"]]
-    assert steps[0] == 300 > steps[1]
-    assert "vanishing_gradient at step" in board["jobs"][1]["reason"]
-    shown = "".join(done.stdout.split("varied")[1].split("leaderboard:")[0].split())
-    assert "collapsed" in shown
-    assert shown.count("vanishing_") >= 2
+    """kill -9 cannot be forwarded: a job sees that nobody holds its standard input any more."""
+    command = ["-m", *TINY_POINTS, "steps=50,51,52", "jobs=2"]
+    with started(tmp_path, *command, **fake_runs({"steps=50": "wait", "steps=51": "wait"})) as parent:
+        runs = [path.parent for path in wait_for_metrics(parent, tmp_path, 2)]
+        parent.send_signal(number)
+        assert parent.wait(timeout=60) == (143 if number == signal.SIGTERM else -9)
+    wait_until(lambda: all((run / "stopped").exists() for run in runs))
+    if number == signal.SIGTERM:
+        assert job_statuses(load_leaderboard(tmp_path)) == ["stopped", "stopped", "not run"]
+        return
+    done = run_process("train", *command, cwd=tmp_path, **fake_runs({}))
+    assert done.returncode == 0, done.stderr
+    assert "begun before: 2 stopped, 1 not run; runs jobs 0, 1, 2" in done.stdout
+    assert [job["folder"] for job in load_leaderboard(tmp_path)["jobs"]] == ["0", "1", "2"]  # none begins afresh
 
 
 # --- with a stand-in for the process -----------------------------------------------------------------------------
+
+
+def test_the_leaderboard_tells_what_the_watch_found(
+    fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    fake_jobs.findings, fake_jobs.codes = ["vanishing_gradient"], {"health.on_collapse=stop": 4}
+    assert run_command("train", ["-m", "dataset=shapes", "steps=3", "health.on_collapse=warn,stop"]) == 4
+    board = load_leaderboard(here)
+    assert job_statuses(board) == ["done", "collapsed"]
+    assert [row["findings"] for row in board["rows"]] == [["vanishing_gradient"]] * 2
+    shown = capsys.readouterr().out.split("varied")[1].split("leaderboard:")[0]
+    assert "collapsed" in shown
+    assert shown.count("vanishing_gradient") == 2
 
 
 def test_a_sweep_of_images_is_ranked_by_a_frechet_distance(
@@ -378,11 +307,11 @@ def test_edited_and_torn_notes_are_no_reason_to_fail(fake_jobs: FakeJobs, here: 
     )
     (sweep / "1" / "outcome.json").write_text(json.dumps(note | odd))
     (sweep / "2" / "outcome.json").write_text("[" * 100_000 + "]" * 100_000)
-    assert run_command("train", command) == 1
+    assert run_command("train", command) == 0
     edited = load_leaderboard(here)["jobs"]
-    assert [job["seed"] for job in edited] == [None, None, 3]
-    assert (edited[1]["figures"], edited[1]["config"]) == ({"kernel-classifier": 2}, {"seed": 2})
-    assert edited[2]["status"] == "done"
+    assert [job["seed"] for job in edited] == [None, 2, 3]  # of invalid notes nothing is taken
+    assert edited[1]["figures"] == edited[2]["figures"] != {}
+    assert [job["status"] for job in edited] == ["done"] * 3
     (sweep / "sweep.json").write_text("[]")
     assert run_command("train", command) == 0
     assert len(list(here.glob("outputs/*/sweep_*"))) == 2
@@ -413,9 +342,8 @@ def test_a_job_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
         "regularizer=[r1]",
         "output=./a 'b'[/]",
         cwd=tmp_path,
-        python=sys.executable,
     )
-    assert done.returncode == 2
+    assert done.returncode == 2, done.stderr
     board = json.loads(next(tmp_path.glob("a 'b'*/*/*/sweep_*/leaderboard.json")).read_text())
     assert job_statuses(board) == ["done", "refused"]
     assert "batch_size=500: the data set has 200 samples" in board["jobs"][1]["reason"]
@@ -496,25 +424,16 @@ def test_what_follows_a_swept_key_is_swept_with_it(here: Path) -> None:
         ("accuracy/class", ""),
     ],
 )
-def test_the_figure_that_is_named_is_worked_out(
-    fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str], best: str, brought: str
-) -> None:
-    command = [
-        "-m",
-        "dataset=shapes",
-        "loss=hinge,minimax",
-        "steps=3",
-        f"evaluation.best={best}",
-        "conditioning=projection",
-    ]
-    fake_jobs.metric = best.partition(",")[0]
-    assert run_command("train", command) == 0
-    last = {request["arguments"][-1] for request in fake_jobs.requests if "metrics" in request["arguments"][-1]}
-    assert last == ({f"evaluation.metrics={brought}"} if brought else set())
-    assert load_leaderboard(here)["metric"] == fake_jobs.metric
-    capsys.readouterr()
-    assert run_command("train", [*command, "evaluation.metrics=[frechet,precision_recall,kernel]", "name=b"]) in (0, 2)
-    assert "also set" not in capsys.readouterr().out
+def test_the_figure_that_is_named_is_worked_out(best: str, brought: str) -> None:
+    named = ["dataset=shapes", "seed=1,2", "steps=3", f"evaluation.best={best}", "conditioning=projection"]
+    this = plan.plan(compose_sweep("train", named), named, "gan-train -m")
+    assert this.added == ((f"evaluation.metrics={brought}",) if brought else ())
+    assert this.ranked_by == (best.partition(",")[0],)
+
+
+def test_metrics_that_are_named_are_not_added_to() -> None:
+    named = ["dataset=shapes", "seed=1,2", "evaluation.best=recall", "evaluation.metrics=[frechet,precision_recall]"]
+    assert plan.plan(compose_sweep("train", named), named, "gan-train -m").added == ()
 
 
 def test_every_figure_has_its_metric() -> None:
