@@ -108,11 +108,13 @@ class Config:
     optimizer: Annotated[Any, OneOf(OPTIMIZER_OPTIONS)] = Field(description="the update rule of the weights")
     device: Annotated[Any, OneOf(DEVICE_OPTIONS)] = Field(description="the device")
     training: TrainingOptions = Field(description="the training loop")
-    evaluation: EvaluationOptions = Field(  # type: ignore[arg-type]
-        default_factory=EvaluationOptions, description="evaluation during training"
+    evaluation: EvaluationOptions = Field(
+        default_factory=EvaluationOptions,  # type: ignore[arg-type]
+        description="evaluation during training",
     )
-    health: HealthOptions = Field(  # type: ignore[arg-type]
-        default_factory=HealthOptions, description="the health monitor of a run"
+    health: HealthOptions = Field(
+        default_factory=HealthOptions,  # type: ignore[arg-type]
+        description="the health monitor of a run",
     )
 
     @property
