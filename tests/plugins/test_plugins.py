@@ -264,7 +264,7 @@ def test_what_is_no_plugin_is_refused_and_adds_nothing(installed: Callable[[obje
         (RuntimeError("broken\ninside"), r"cannot be loaded \(broken inside\)"),
         ("a text", r"is not a gan_cli\.config\.plugin\.Plugin"),
         (hinge, "loss=hinge is taken already"),
-        (Plugin(tmp_path, losses={"new": Part(object, None)}), "loss=new has no dataclass"),
+        (Plugin(tmp_path, losses={"new": Part(object, None)}), "loss=new has no class of keys"),
     ):
         installed(loaded)
         with pytest.raises(UsageError, match=words):
