@@ -20,9 +20,11 @@ from gan_cli.evaluation.metrics import classifier
 from gan_cli.sweeps import jobs
 from gan_cli.training import periodic_evaluation
 from support.collection import COLLECTED
+from support.composition_cache import keep_compositions
 from support.sweeps import FakeJobs
 
 torch.set_num_threads(1)
+keep_compositions()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> None:
