@@ -19,7 +19,6 @@ from gan_cli.evaluation import reference
 from gan_cli.evaluation.metrics import classifier
 from gan_cli.sweeps import jobs
 from gan_cli.training import periodic_evaluation
-from support.collection import COLLECTED
 from support.composition_cache import keep_compositions
 from support.sweeps import FakeJobs
 
@@ -31,12 +30,6 @@ def pytest_make_parametrize_id(val: object, argname: str) -> None:
     """Refuses bytes as a part of a test's name: they may hold a time, but each worker must collect the same names."""
     if isinstance(val, bytes | bytearray):
         raise pytest.Collector.CollectError(f"{argname}: bytes name no test; give ids=")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps the names of the collected tests."""
-    config.stash[COLLECTED] = [item.nodeid for item in items]
 
 
 @pytest.fixture
