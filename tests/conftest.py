@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -54,6 +55,36 @@ def train(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Path]
         assert run_command("train", list(overrides)) == code, capsys.readouterr().err
         runs = sorted(here.glob("outputs/*/*/config.json"), key=lambda path: path.stat().st_mtime_ns)
         return runs[-1].parent
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_runs() -> dict[tuple[str, ...], tuple[Path, Path]]:
+    """What `trained` can copy: for each command, a copy of its run's folder and where that was trained."""
+    return {}
+
+
+@pytest.fixture
+def trained(
+    train: Callable[..., Path],
+    here: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    finished_runs: dict[tuple[str, ...], tuple[Path, Path]],
+) -> Callable[..., Path]:
+    """A function like `train` that copies the run of the same command if an earlier test has trained it."""
+
+    def run(*overrides: str) -> Path:
+        if overrides not in finished_runs:
+            original = train(*overrides)
+            kept = shutil.copytree(original, tmp_path_factory.mktemp("finished") / original.relative_to(here))
+            finished_runs[overrides] = (kept, here)
+            return original
+        kept, before = finished_runs[overrides]
+        copy = shutil.copytree(kept, here / "outputs" / kept.parent.name / kept.name)
+        record = copy / "config.json"
+        record.write_text(record.read_text().replace(str(before), str(here)))
+        return copy
 
     return run
 

@@ -117,10 +117,10 @@ SEVERAL = {  # their numbers are limits or counts that are never 1
 
 def test_numbers_are_written_by_count_noun() -> None:
     """No f-string writes `{number} jobs` itself, which would say 1 jobs; a constant is no number that can be 1."""
-    paths = [path for path in FILES if path.stem not in SEVERAL]
-    for path, node in [(path, node) for path in paths for node in ast.walk(syntax_tree(path))]:
+    trees = {path.name: syntax_tree(path) for path in FILES if path.stem not in SEVERAL}
+    for name, node in [(name, node) for name, tree in trees.items() for node in ast.walk(tree)]:
         for value, text in zip(node.values, node.values[1:], strict=False) if isinstance(node, ast.JoinedStr) else ():
             if isinstance(value, ast.FormattedValue) and isinstance(text, ast.Constant):
                 word = re.match(r" ([a-z]+)", str(text.value))
                 constant = ast.unparse(value.value).isupper()
-                assert constant or word is None or word[1] not in NOUNS, f"{path}:{node.lineno}: {ast.unparse(node)}"
+                assert constant or word is None or word[1] not in NOUNS, f"{name}:{node.lineno}: {ast.unparse(node)}"

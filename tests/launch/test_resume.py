@@ -198,8 +198,8 @@ def test_stopping_again_at_once_between_the_halves_loses_nothing(
 
 
 @pytest.fixture
-def short(train: Callable[..., Path]) -> Path:
-    return train(*TINY_IMAGES, "training.lr_schedule=constant", "steps=3", "name=short")
+def short(trained: Callable[..., Path]) -> Path:
+    return trained(*TINY_IMAGES, "training.lr_schedule=constant", "steps=3", "name=short")
 
 
 def test_steps_and_extra_steps(train: Callable[..., Path], short: Path) -> None:

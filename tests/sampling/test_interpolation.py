@@ -53,9 +53,9 @@ def film(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def run(train: Callable[..., Path]) -> Path:
+def run(trained: Callable[..., Path]) -> Path:
     tiny = without(TINY_IMAGES, "architecture.generator.latent_dim")
-    return train(*tiny, "conditioning=projection", "architecture.generator.latent_dim=32", "steps=3", "name=run")
+    return trained(*tiny, "conditioning=projection", "architecture.generator.latent_dim=32", "steps=3", "name=run")
 
 
 def config(*overrides: str) -> SampleConfig:

@@ -32,8 +32,8 @@ from support.configs import TINY_IMAGES, without
 
 
 @pytest.fixture
-def run(train: Callable[..., Path]) -> Path:
-    return train(*TINY_IMAGES, "steps=3", "name=run")
+def run(trained: Callable[..., Path]) -> Path:
+    return trained(*TINY_IMAGES, "steps=3", "name=run")
 
 
 @pytest.fixture
