@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help install demo test test-all lab lab-full bench lint typecheck format clean
+.PHONY: help install demo test test-all coverage lab lab-full bench lint typecheck format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ test: install  ## every test
 
 test-all: install  ## also the slow ones: the failures and cures of the lab, ten seeds each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m ''
+
+coverage: install  ## every test, and the lines of gan_cli that none of them runs: twice the time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report term
 
 lab: install  ## methods against mode collapse, over seeds, within an hour: outputs/lab/table.md
 	$(BIN)/python benchmarks/lab.py
