@@ -24,7 +24,7 @@ test: install  ## every test
 test-all: install  ## also the slow ones: the failures and cures of the lab, ten seeds each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m ''
 
-coverage: install  ## every test, and the lines of gan_cli that none of them runs: twice the time
+coverage: install  ## make test, and the share of lines of gan_cli that it runs, by file
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report term
 
 lab: install  ## methods against mode collapse, over seeds, within an hour: outputs/lab/table.md

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more threads are slower
@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more 
 import pytest
 import torch
 
+from gan_cli import device
 from gan_cli.cli.main import run_command
 from gan_cli.evaluation import reference
 from gan_cli.evaluation.metrics import classifier
@@ -25,6 +26,7 @@ from support.sweeps import FakeJobs
 
 torch.set_num_threads(1)
 keep_compositions()
+device.git_state = cache(device.git_state)  # else each run starts three processes of git
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> None:

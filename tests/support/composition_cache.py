@@ -1,12 +1,13 @@
-"""A cache of what Hydra reads and merges from `configs/`.
+"""A cache of what Hydra parses, reads and merges.
 
 For each command line Hydra reads and merges some twenty files. The tests compose thousands of command lines, most of
-them with the same options and other values. The cache keeps the merged options; the values are applied each time.
-Compositions that read other folders of options are not cached.
+them with the same options and other values. The cache keeps each parsed override, each file of `configs/` and the
+merged options; the values are applied each time. What is read from other folders of options is not cached.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import Any
 
 from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
@@ -22,12 +24,28 @@ from gan_cli.config.search_path import config_folder
 
 
 def keep_compositions() -> None:
-    """Replaces three functions of Hydra and OmegaConf with cached ones."""
+    """Replaces four functions of Hydra and OmegaConf with cached ones."""
+    OverridesParser.parse_rule = _keep_parsed(OverridesParser.parse_rule)  # type: ignore[method-assign]
     OmegaConf.load = staticmethod(_keep_files(OmegaConf.load))  # type: ignore[method-assign]
     config_loader_impl.create_defaults_list = _keep_defaults(config_loader_impl.create_defaults_list)
     ConfigLoaderImpl._compose_config_from_defaults_list = _keep_merged(  # type: ignore[method-assign]
         ConfigLoaderImpl._compose_config_from_defaults_list
     )
+
+
+def _keep_parsed(parse: Any) -> Any:
+    kept: dict[tuple[str, str], Override] = {}
+
+    @wraps(parse)
+    def parsed(self: OverridesParser, text: str, rule: str) -> Any:
+        if (text, rule) not in kept:
+            result = parse(self, text, rule)
+            if not isinstance(result, Override):
+                return result
+            kept[text, rule] = result
+        return copy.copy(kept[text, rule])
+
+    return parsed
 
 
 def _keep_files(load: Any) -> Any:
@@ -53,8 +71,11 @@ def _keep_defaults(create: Any) -> Any:
         sources = _sources(repo)
         if sources is None:
             return create(repo, config_name, overrides_list, **options)
-        values = [override for override in overrides_list if not repo.group_exists(override.key_or_group)]
-        choices = [override for override in overrides_list if override not in values]
+        single = [override for override in overrides_list if not override.is_sweep_override()]
+        choices = [
+            each for each in single if repo.group_exists(each.key_or_group) and not isinstance(each.value(), dict)
+        ]
+        values = [override for override in single if override not in choices]
         key = (sources, config_name, *options.items(), *(override.input_line for override in choices))
         if key not in kept:
             kept[key] = create(repo, config_name, choices, **options)
