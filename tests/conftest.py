@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -22,6 +23,7 @@ from gan_cli.evaluation.metrics import classifier
 from gan_cli.sweeps import jobs
 from gan_cli.training import periodic_evaluation
 from support.composition_cache import keep_compositions
+from support.preloaded_python import preloaded_python
 from support.sweeps import FakeJobs
 
 torch.set_num_threads(1)
@@ -37,7 +39,12 @@ def pytest_make_parametrize_id(val: object, argname: str) -> None:
 
 @pytest.fixture
 def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder and home. Classifiers are trained for a few steps and shared by all tests."""
+    """An empty current folder and home.
+
+    Classifiers are trained for a few steps and shared by all tests. Processes that gan-cli starts, such as the jobs of
+    a sweep, have imported torch already.
+    """
+    monkeypatch.setattr(sys, "executable", preloaded_python())
     monkeypatch.setattr(periodic_evaluation, "STACK_SEEDS", range(200))
     monkeypatch.setattr(classifier, "STEPS", 60)
     for module in (periodic_evaluation, reference):

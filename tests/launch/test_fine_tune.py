@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from gan_cli.state.train_state import build_state, load_network_tensors
 from gan_cli.training.objective import build_objective
 from gan_cli.training.steps import training_step
 from support.configs import TINY_IMAGES, compose, without
-from support.preloaded_python import preloaded_python
 from support.runs import assert_equal_runs, last_checkpoint
 from support.training import stop_after
 
@@ -151,10 +149,7 @@ def test_what_does_not_fit_is_refused(
     assert not (here / "outputs/never").exists()
 
 
-def test_a_sweep_leaves_the_networks_to_its_jobs(
-    train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "executable", preloaded_python())
+def test_a_sweep_leaves_the_networks_to_its_jobs(train: Callable[..., Path], here: Path) -> None:
     ring = train("experiment=ring", "steps=2", "threads=1", "name=ring")
     command = ["-m", "dataset=grid", f"init_from={ring}", "seed=1", "steps=1", "threads=1", "evaluation.metrics=[]"]
     assert run_command("train", command) == 0
