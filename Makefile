@@ -50,4 +50,4 @@ format: install  ## rewrites what lint would complain about
 	$(BIN)/ruff format .
 
 clean:  ## removes what was built, keeps outputs/
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .coverage
