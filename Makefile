@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help install demo test test-all lab lab-full bench docs lint typecheck schemas format clean
+.PHONY: help install demo test test-all coverage lab lab-full bench docs lint typecheck schemas format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ test: install  ## every test
 
 test-all: install  ## also the slow ones: the failures and cures of the lab, ten seeds each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m ''
+
+coverage: install  ## make test, and the share of lines of gan_cli that it runs, by file
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report term
 
 lab: install  ## methods against mode collapse, over seeds, within an hour: outputs/lab/table.md
 	$(BIN)/python benchmarks/lab.py
@@ -53,4 +56,4 @@ format: install  ## rewrites what lint would complain about
 	$(BIN)/ruff format .
 
 clean:  ## removes what was built, keeps outputs/
-	rm -rf .venv dist build docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv dist build docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .coverage

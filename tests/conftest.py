@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.server
 import os
+import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more threads are slower
@@ -14,16 +16,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more 
 import pytest
 import torch
 
+from gan_cli import device
 from gan_cli.cli.main import run_command
 from gan_cli.evaluation import reference
 from gan_cli.evaluation.metrics import classifier
 from gan_cli.sweeps import jobs
 from gan_cli.training import periodic_evaluation
-from support.collection import COLLECTED
+from support.composition_cache import keep_compositions
+from support.preloaded_python import preloaded_python
 from support.published import PublishedFiles
 from support.sweeps import FakeJobs
 
 torch.set_num_threads(1)
+keep_compositions()
+device.git_state = cache(device.git_state)  # else each run starts three processes of git
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> None:
@@ -32,15 +38,14 @@ def pytest_make_parametrize_id(val: object, argname: str) -> None:
         raise pytest.Collector.CollectError(f"{argname}: bytes name no test; give ids=")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps the names of the collected tests."""
-    config.stash[COLLECTED] = [item.nodeid for item in items]
-
-
 @pytest.fixture
 def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder and home. Classifiers are trained for a few steps and shared by all tests."""
+    """An empty current folder and home.
+
+    Classifiers are trained for a few steps and shared by all tests. Processes that gan-cli starts, such as the jobs of
+    a sweep, have imported torch already.
+    """
+    monkeypatch.setattr(sys, "executable", preloaded_python())
     monkeypatch.setattr(periodic_evaluation, "STACK_SEEDS", range(200))
     monkeypatch.setattr(classifier, "STEPS", 60)
     for module in (periodic_evaluation, reference):
@@ -68,6 +73,35 @@ def train(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Path]
 def published(tmp_path_factory: pytest.TempPathFactory) -> PublishedFiles:
     """Small copies of the published data sets, which tests only read."""
     return PublishedFiles(tmp_path_factory.mktemp("published"))
+
+
+def finished_runs() -> dict[tuple[str, ...], tuple[Path, Path]]:
+    """What `trained` can copy: for each command, a copy of its run's folder and where that was trained."""
+    return {}
+
+
+@pytest.fixture
+def trained(
+    train: Callable[..., Path],
+    here: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    finished_runs: dict[tuple[str, ...], tuple[Path, Path]],
+) -> Callable[..., Path]:
+    """A function like `train` that copies the run of the same command if an earlier test has trained it."""
+
+    def run(*overrides: str) -> Path:
+        if overrides not in finished_runs:
+            original = train(*overrides)
+            kept = shutil.copytree(original, tmp_path_factory.mktemp("finished") / original.relative_to(here))
+            finished_runs[overrides] = (kept, here)
+            return original
+        kept, before = finished_runs[overrides]
+        copy = shutil.copytree(kept, here / "outputs" / kept.parent.name / kept.name)
+        record = copy / "config.json"
+        record.write_text(record.read_text().replace(str(before), str(here)))
+        return copy
+
+    return run
 
 
 @pytest.fixture

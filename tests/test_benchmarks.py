@@ -22,8 +22,8 @@ import sampling
 
 
 @pytest.fixture
-def run(train: Callable[..., Path]) -> Path:
-    return train(*TINY_IMAGES, "steps=1", "name=run")
+def run(trained: Callable[..., Path]) -> Path:
+    return trained(*TINY_IMAGES, "steps=1", "name=run")
 
 
 def test_a_table_lines_its_columns_up_and_numbers_on_the_right() -> None:

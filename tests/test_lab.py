@@ -87,7 +87,9 @@ def seen_in(option: str, seed: int, *more: str) -> bool:
     return SIGNS[failure](seen)
 
 
-@pytest.mark.parametrize("failure", SIGNS)
+@pytest.mark.parametrize(
+    "failure", [pytest.param(name, marks=[pytest.mark.slow] if SHORT[name][0] > 1000 else []) for name in SIGNS]
+)
 def test_a_failure_shows_and_a_cure_does_not(failure: str) -> None:
     steps, cure = SHORT[failure]
     assert seen_in(f"failure/{failure}", 0, f"steps={steps}")

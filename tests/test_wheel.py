@@ -62,10 +62,10 @@ def test_the_installed_commands_train_and_sample(elsewhere: Path, tmp_path: Path
     where = run(str(elsewhere / "python"), "-c", "import gan_cli; print(gan_cli.__file__)")
     assert str(elsewhere.parent) in where
     assert str(ROOT) not in where
-    run(str(elsewhere / "gan-train"), *TINY_IMAGES, "steps=2", "loss=wasserstein")
     digits = [override for override in TINY_IMAGES if not override.startswith(("dataset", "image_size"))]
-    run(str(elsewhere / "gan-train"), *digits, "dataset.download=false", "steps=1")
-    assert len([*tmp_path.glob("outputs/*/*/report.html")]) == 2
-    printed = run(str(elsewhere / "gan-sample"), f"ckpt={next(tmp_path.glob('outputs/shapes*/*'))}", "n=4")
+    run(str(elsewhere / "gan-train"), *digits, "dataset.download=false", "steps=2", "loss=wasserstein")
+    (trained,) = tmp_path.glob("outputs/*/*")
+    assert (trained / "report.html").is_file()
+    printed = run(str(elsewhere / "gan-sample"), f"ckpt={trained}", "n=4")
     assert Path(printed.strip()).suffix == ".png"
     assert (tmp_path / printed.strip()).is_file()

@@ -45,14 +45,13 @@ def test_version_is_ours(command: str, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == f"gan-cli {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["train", "--help"], ["train", "loss=hnge"], ["train", "batch_size=0"]])
-def test_help_and_mistakes_answer_without_torch(tmp_path: Path, arguments: list[str]) -> None:
+def test_help_and_mistakes_answer_without_torch(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None; from gan_cli.cli.main import run_command;"
-        f" sys.exit(run_command({arguments[0]!r}, {arguments[1:]!r}))"
+        " print([run_command('train', [argument]) for argument in ('--help', 'loss=hnge', 'batch_size=0')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == (0 if "--help" in arguments else 2), done.stderr
+    assert done.stdout.endswith("\n[0, 2, 2]\n"), done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -79,13 +78,21 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path: Path, mistake: str) -> None:
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    here: Path, capsys: pytest.CaptureFixture[str], mistake: str
+) -> None:
     arguments, code = MISTAKES[mistake]
-    done = run_process("train", *arguments, cwd=tmp_path, HOME=str(tmp_path / "home"))
-    assert done.returncode == code, done.stderr
-    assert done.stderr.startswith("gan-train: ")
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+    assert run_command("train", arguments) == code
+    out, error = capsys.readouterr()
+    assert error.startswith("gan-train: ")
+    assert error.count("\n") == 1
+    assert out == ""
+    assert list(here.iterdir()) == []
+
+
+def test_a_mistake_ends_a_process_by_its_code(tmp_path: Path) -> None:
+    done = run_process("train", "loss=hnge", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,7 +156,7 @@ def test_a_console_that_cannot_spell_a_path(tmp_path: Path) -> None:
 def test_a_full_console_ends_no_run(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "gan_cli.cli", "train", *TINY_IMAGES, "steps=2"],
+            [preloaded_python(), "-m", "gan_cli.cli", "train", *TINY_IMAGES, "steps=2"],
             cwd=tmp_path,
             stdout=full,
             stderr=subprocess.PIPE,
@@ -167,15 +174,17 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(here: Path, capsys: 
     assert "file" in error
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_any_folder_works_from_training_to_sampling(here: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_any_folder_works_from_training_to_sampling(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each in another that has such a name too."""
+    name = "/".join(FOLDERS)
     out = here / name
     assert run_command("train", [*TINY_IMAGES, "steps=1", f"output=./{name}"]) == 0
     run = next(out.glob("*/*"))
     assert run_command("train", [f"resume={run}", "extra_steps=1"]) == 0
     assert run_command("sample", [f"ckpt={run}", "n=4", f"out=./{name}/made"]) == 0
     assert list((out / "made").glob("*.png"))
-    assert sorted(path.name for path in here.iterdir()) == [name]
+    for folder in (here, *list(out.parents)[len(FOLDERS) - 2 :: -1]):
+        assert len(list(folder.iterdir())) == 1
 
 
 def test_a_data_root_with_odd_letters(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,7 +233,7 @@ def processor_seconds(number: int) -> float:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="no /proc")
-@pytest.mark.parametrize("seconds", [1.0, 1.5, 2.0])
+@pytest.mark.parametrize("seconds", [1.0, 2.0])
 def test_a_signal_while_starting_is_quiet(tmp_path: Path, seconds: float) -> None:
     """Within the import of torch, the drawing of data or the first steps."""
     child = start(tmp_path, *TINY_IMAGES, "steps=1e6", python=sys.executable)
@@ -241,7 +250,7 @@ def test_a_signal_while_starting_is_quiet(tmp_path: Path, seconds: float) -> Non
 
 
 def test_a_closed_pipe_does_not_end_a_run(tmp_path: Path) -> None:
-    with start(tmp_path, *TINY_IMAGES, "steps=30", python=sys.executable) as child:
+    with start(tmp_path, *TINY_IMAGES, "steps=30") as child:
         assert child.stdout is not None
         assert child.stderr is not None
         child.stdout.close()
@@ -251,13 +260,12 @@ def test_a_closed_pipe_does_not_end_a_run(tmp_path: Path) -> None:
     assert checkpoint.load(run / "checkpoints" / LAST).counters.step == 30
 
 
-def test_the_composed_config_can_be_printed(tmp_path: Path) -> None:
-    command = ["loss=wasserstein", "output=a [b]", "--cfg", "job"]
-    done = run_process("train", *command, cwd=tmp_path, python=sys.executable)
-    assert done.returncode == 0
-    assert "zero_centered" in done.stdout
-    assert "a [b]" in done.stdout
-    assert list(tmp_path.iterdir()) == []
+def test_the_composed_config_can_be_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("train", ["loss=wasserstein", "output=a [b]", "--cfg", "job"]) == 0
+    printed = capsys.readouterr().out
+    assert "zero_centered" in printed
+    assert "a [b]" in printed
+    assert list(here.iterdir()) == []
 
 
 def test_the_printed_config_is_what_a_run_would_have(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,18 +109,21 @@ def take(experiment: str, others: list[tuple[str, str]]) -> None:
         parse(Config, compose_command("train", [f"experiment={experiment}", f"{group}={option}"]).data)
 
 
-@pytest.mark.parametrize(("index", "experiment"), list(enumerate(choices("experiment"))))
-def test_every_experiment_takes_another_choice_of_each_part(index: int, experiment: str) -> None:
-    """In turn, so that each option meets several experiments."""
-    take(experiment, [(group, choices(group)[index % len(choices(group))]) for group in PARTS])
+OTHER_CHOICES = [(group, option) for group in PARTS for option in choices(group)]
+
+
+@pytest.mark.parametrize("index", range(max(len(OTHER_CHOICES), len(choices("experiment")))))
+def test_every_experiment_and_every_other_choice_go_together(index: int) -> None:
+    """In turn, so that each experiment and each option is tried once; `make test-all` tries all pairs."""
+    experiments = choices("experiment")
+    take(experiments[index % len(experiments)], [OTHER_CHOICES[index % len(OTHER_CHOICES)]])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_every_experiment_takes_every_other_choice(experiment: str) -> None:
-    others = [(group, option) for group in PARTS for option in choices(group)]
-    assert len(others) >= 14
-    take(experiment, others)
+    assert len(OTHER_CHOICES) >= 14
+    take(experiment, OTHER_CHOICES)
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))

@@ -33,8 +33,8 @@ PIXELS = ["memorized-pixels", "repeated-pixels", "nearest-pixels"]
 
 
 @pytest.fixture
-def run(train: Callable[..., Path]) -> Path:
-    return train(*TINY_IMAGES, "steps=2", "name=run")
+def run(trained: Callable[..., Path]) -> Path:
+    return trained(*TINY_IMAGES, "steps=2", "name=run")
 
 
 @pytest.fixture

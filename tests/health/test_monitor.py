@@ -152,14 +152,10 @@ def test_lines_close_to_each_other_tell_nothing_of_what_lasts() -> None:
 
 COMMANDS = {
     "images": (),
-    "minimax": ("loss=minimax", "regularizer=none"),
     "batch norm": ("regularizer=none", "architecture.discriminator.normalization=batch", "batch_size=33"),
-    "wasserstein": ("loss=wasserstein",),
     "clipped": ("loss=wasserstein", "regularizer=weight_clip", "training.clip_grad_norm=1"),
-    "points": ("experiment=ring",),
     "points, unpenalized": ("experiment=ring", "regularizer=none", "optimizer.discriminator.lr=0.01"),
     "looking ahead": ("experiment=cure/mode_collapse_unrolled",),
-    "collapse": ("experiment=failure/mode_collapse",),
     "vanishing": ("experiment=failure/vanishing_gradient",),
     "its own optimizer": ("optimizer/generator=sgd",),
     "resnet": ("architecture=resnet", "loss=hinge"),

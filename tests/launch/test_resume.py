@@ -67,6 +67,7 @@ RECIPES = {
     "looking ahead": ["regularizer=none", "training.unroll_steps=2", "loss=minimax"],
     "js": ["regularizer=js"],
     "spectral norm": ["regularizer=none", "architecture.discriminator.normalization=spectral"],
+    "bf16": ["precision=bf16", "architecture.generator.normalization=spectral"],
 }
 TURNS = {
     "two of D, three of G": ["training.n_critic=2", "training.generator_updates=3", "loss=relativistic"],
@@ -75,26 +76,32 @@ TURNS = {
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_forty_steps_equal_seventeen_and_the_rest(
+def test_twelve_steps_equal_seven_the_half_of_one_and_the_rest(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, recipe: str
 ) -> None:
-    overrides = [*TINY_IMAGES, *RECIPES[recipe], "steps=40"]
+    """The first stop is between two steps, the second after an update of D: the fakes of G's half are made again."""
+    overrides = [*TINY_IMAGES, *RECIPES[recipe], "steps=12"]
     whole = train(*overrides, "name=whole")
     per_step = last_checkpoint(whole).config.training.n_critic + 1
     with monkeypatch.context() as patch:
-        stop_after(17 * per_step, patch)
+        stop_after(7 * per_step, patch)
         broken = train(*overrides, "name=broken", code=130)
-    assert last_checkpoint(broken).counters.step == 17
-    assert train(f"resume={broken}") == broken
+    assert last_checkpoint(broken).counters.step == 7
+    with monkeypatch.context() as patch:
+        stop_after(per_step - 1, patch)
+        assert train(f"resume={broken}", code=130) == broken
+    counters = last_checkpoint(broken).counters
+    assert (counters.step, counters.d_updates) == (7, 8 * (per_step - 1))
+    train(f"resume={broken}")
     assert_equal_runs(whole, broken)
 
 
-@pytest.mark.parametrize("updates", [1, 2, 3, 7, 11, 12])
+@pytest.mark.parametrize("updates", [1, 5, 6, 8])
 def test_a_run_may_stop_after_any_update(
-    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, updates: int
+    train: Callable[..., Path], trained: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, updates: int
 ) -> None:
-    overrides = [*TINY_IMAGES, "loss=wasserstein", "regularizer=gradient_penalty", "steps=4"]
-    whole = train(*overrides, "name=whole")
+    overrides = [*TINY_IMAGES, "loss=wasserstein", "regularizer=gradient_penalty", "steps=2"]
+    whole = trained(*overrides, "name=whole")
     with monkeypatch.context() as patch:
         stop_after(updates, patch)
         broken = train(*overrides, "name=broken", code=130)
@@ -104,30 +111,18 @@ def test_a_run_may_stop_after_any_update(
     assert_equal_runs(whole, broken)
 
 
-@pytest.mark.parametrize("recipe", ["dropout in both", "spectral norm", "hinge with batch norm, lazily", "bf16"])
-def test_a_run_may_stop_between_the_halves_of_a_step(
-    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, recipe: str
-) -> None:
-    """The fakes that both halves share are made again."""
-    chosen = {**RECIPES, "bf16": ["precision=bf16", "architecture.generator.normalization=spectral"]}[recipe]
-    overrides = [*TINY_IMAGES, *chosen, "training.reuse_fakes=true", "steps=6"]
-    whole = train(*overrides, "name=whole")
-    with monkeypatch.context() as patch:
-        stop_after(7, patch)
-        broken = train(*overrides, "name=broken", code=130)
-    assert (last_checkpoint(broken).counters.d_updates, last_checkpoint(broken).counters.step) == (4, 3)
-    train(f"resume={broken}")
-    assert_equal_runs(whole, broken)
-
-
-@pytest.mark.parametrize("updates", [1, 2, 3, 4, 5, 6, 7, 9, 10, 13])
+@pytest.mark.parametrize("updates", [1, 3, 5, 9])  # and stops again after the next
 @pytest.mark.parametrize("recipe", TURNS)
 def test_a_run_may_stop_anywhere_in_a_long_turn(
-    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, recipe: str, updates: int
+    train: Callable[..., Path],
+    trained: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: str,
+    updates: int,
 ) -> None:
     """Its lines of metrics too are those of an unbroken run: each tells what D saw at the end of its updates."""
     overrides = [*TINY_IMAGES, *TURNS[recipe], "steps=9"]
-    whole = train(*overrides, "name=whole")
+    whole = trained(*overrides, "name=whole")
     with monkeypatch.context() as patch:
         stop_after(updates, patch)
         broken = train(*overrides, "name=broken", code=130)
@@ -138,21 +133,6 @@ def test_a_run_may_stop_anywhere_in_a_long_turn(
     train(f"resume={broken}")
     assert_equal_runs(whole, broken)
     assert all("loss/discriminator" in line for line in logged_metrics(broken))
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_stopping_between_the_halves_loses_no_metrics(
-    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, recipe: str
-) -> None:
-    """With one critic update a step, the first line after the stop needs what D's half saw before it."""
-    overrides = [*TINY_IMAGES, *RECIPES[recipe], "training.n_critic=1", "steps=5"]
-    whole = train(*overrides, "name=whole")
-    with monkeypatch.context() as patch:
-        stop_after(5, patch)
-        broken = train(*overrides, "name=broken", code=130)
-    assert last_checkpoint(broken).counters.d_updates == last_checkpoint(broken).counters.step + 1
-    train(f"resume={broken}")
-    assert_equal_runs(whole, broken)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +178,8 @@ def test_stopping_again_at_once_between_the_halves_loses_nothing(
 
 
 @pytest.fixture
-def short(train: Callable[..., Path]) -> Path:
-    return train(*TINY_IMAGES, "training.lr_schedule=constant", "steps=3", "name=short")
+def short(trained: Callable[..., Path]) -> Path:
+    return trained(*TINY_IMAGES, "training.lr_schedule=constant", "steps=3", "name=short")
 
 
 def test_steps_and_extra_steps(train: Callable[..., Path], short: Path) -> None:
@@ -263,10 +243,10 @@ def test_a_budget_goes_on_being_measured(train: Callable[..., Path], monkeypatch
         run = train(*TINY_IMAGES, "budget=40s", code=130)
     assert last_checkpoint(run).counters.total_steps is None
     assert run_command("train", [f"resume={run}", "budget=null"]) == 2
-    train(f"resume={run}", "budget=2s")
+    train(f"resume={run}", "budget=1s")
     found = last_checkpoint(run)
     assert found.counters.step == found.counters.total_steps
-    assert 1 < found.provenance.seconds < 10
+    assert 0.5 < found.provenance.seconds < 10
 
 
 def test_a_lazy_penalty_is_in_every_line(train: Callable[..., Path]) -> None:
@@ -398,14 +378,14 @@ def test_a_lock_ends_with_its_process(short: Path) -> None:
 # --- kill -9 -----------------------------------------------------------------------------------------------------
 
 
-def test_twenty_kills_at_random_instants_lose_nothing(train: Callable[..., Path], here: Path) -> None:
-    """A run that saves at every step, killed and resumed 20 times, ends as the unbroken one does."""
+def test_ten_kills_at_random_instants_lose_nothing(train: Callable[..., Path], here: Path) -> None:
+    """A run that saves at every step, killed and resumed 10 times, ends as the unbroken one does."""
     every_step = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1", "keep=2"]
     every_step.append("training.lr_schedule=constant")  # which does not know how many steps there will be
     steps = "steps=100000"
     rng = random.Random(0)
     kills, run, done = 0, None, 0
-    while kills < 20 or (done <= 5 and kills < 400):  # a busy machine makes no step between most of them
+    while kills < 10 or (done <= 5 and kills < 400):  # a busy machine makes no step between most of them
         arguments = [f"resume={run}"] if run else [*every_step, steps, "name=killed"]
         child = os.fork()
         if child == 0:
@@ -456,9 +436,14 @@ class Killed(BaseException):
     [(2, "evaluate"), (4, "keep_best"), (4, "save_samples"), (4, "save_progress_animation")],
 )
 def test_killed_after_a_checkpoint_nothing_that_was_due_is_lost(
-    train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch, step: int, amid: str
+    train: Callable[..., Path],
+    trained: Callable[..., Path],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    amid: str,
 ) -> None:
-    whole = train(*JUDGED, "name=whole")
+    whole = trained(*JUDGED, "name=whole")
 
     def killed(run: Run, *more: object) -> Any:
         if run.state.counters.step == step:
@@ -484,9 +469,9 @@ def test_killed_after_a_checkpoint_nothing_that_was_due_is_lost(
 
 @pytest.mark.parametrize("step", [4])
 def test_a_signal_breaks_an_evaluation_off_and_the_resumed_run_makes_up_for_it(
-    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, step: int
+    train: Callable[..., Path], trained: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    whole = train(*JUDGED, "name=whole")
+    whole = trained(*JUDGED, "name=whole")
     plain = loop.evaluate
 
     def judged(run: Run) -> dict[str, float]:

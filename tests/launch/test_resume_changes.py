@@ -27,8 +27,8 @@ def record_of(run: Path) -> dict:
 
 
 @pytest.fixture
-def short(train: Callable[..., Path]) -> Path:
-    return train(*TINY_IMAGES, "training.lr_schedule=constant", "steps=3", "name=short")
+def short(trained: Callable[..., Path]) -> Path:
+    return trained(*TINY_IMAGES, "training.lr_schedule=constant", "steps=3", "name=short")
 
 
 @pytest.fixture

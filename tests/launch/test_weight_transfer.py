@@ -35,7 +35,9 @@ def settled(*overrides: str) -> Config:
 def made(config: Config) -> Checkpoint:
     """What a run of this config would leave, of weights as they are drawn with another seed."""
     state = build_state(dataclasses.replace(config, seed=77), CPU)
-    provenance = Provenance("0", "0", 1, "cpu", "0", 0.0, 0.0, None, None)
+    provenance = Provenance(
+        gan_cli="0", torch="0", threads=1, device="cpu", fingerprint="0", seconds=0.0, budget_start=0.0
+    )
     tensors = {name: tensor.detach().clone() for name, tensor in state_tensors(state).items()}
     return Checkpoint(Path("old"), config, Counters(step=5), provenance, {}, "0" * 64, tensors)
 

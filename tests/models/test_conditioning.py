@@ -290,8 +290,8 @@ def test_labels_that_go_unused_are_told(train: Callable[..., Path]) -> None:
 
 
 @pytest.fixture
-def run(train: Callable[..., Path]) -> Path:
-    return train(*TINY_IMAGES, "conditioning=projection", "steps=4", "name=run", "training.evaluate_every=2")
+def run(trained: Callable[..., Path]) -> Path:
+    return trained(*TINY_IMAGES, "conditioning=projection", "steps=4", "name=run", "training.evaluate_every=2")
 
 
 def sampled(capsys: pytest.CaptureFixture[str], *overrides: str) -> Path:

@@ -53,9 +53,9 @@ def film(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def run(train: Callable[..., Path]) -> Path:
+def run(trained: Callable[..., Path]) -> Path:
     tiny = without(TINY_IMAGES, "architecture.generator.latent_dim")
-    return train(*tiny, "conditioning=projection", "architecture.generator.latent_dim=32", "steps=3", "name=run")
+    return trained(*tiny, "conditioning=projection", "architecture.generator.latent_dim=32", "steps=3", "name=run")
 
 
 def config(*overrides: str) -> SampleConfig:
@@ -145,7 +145,7 @@ def test_the_frames_at_seeds_are_those_samples(run: Path, film: Callable[..., Pa
 
 def test_a_loop_closes_and_moves_evenly(train: Callable[..., Path], film: Callable[..., Path]) -> None:
     """A conditional run shows each of its classes beside the others, whatever the batch."""
-    run = train(*TINY_IMAGES, "conditioning=projection", "steps=150", "name=moving")
+    run = train(*TINY_IMAGES, "conditioning=projection", "steps=50", "name=moving")
     path, other = (
         film(f"ckpt={run}", "format=walk", "n=3", "frames=6", "fps=10", f"batch_size={n}") for n in (5, 1000)
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,11 +28,12 @@ from gan_cli.sampling.sample import expand_seeds
 from gan_cli.state.checkpoint import LAST, load
 from gan_cli.state.train_state import build_state, load_state_tensors
 from support.configs import TINY_IMAGES, without
+from support.preloaded_python import preloaded_python
 
 
 @pytest.fixture
-def run(train: Callable[..., Path]) -> Path:
-    return train(*TINY_IMAGES, "steps=3", "name=run")
+def run(trained: Callable[..., Path]) -> Path:
+    return trained(*TINY_IMAGES, "steps=3", "name=run")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_sampling_while_the_run_goes_on(train: Callable[..., Path], here: Path, 
     """Between listing and reading, the run replaces last.safetensors and removes older files."""
     every = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1", "keep=1"]
     child = subprocess.Popen(
-        [sys.executable, "-m", "gan_cli.cli", "train", *every, "steps=1e6", "name=live"], stdout=subprocess.DEVNULL
+        [preloaded_python(), "-m", "gan_cli.cli", "train", *every, "steps=1e6", "name=live"], stdout=subprocess.DEVNULL
     )
     try:
         while not (found := list(here.glob(f"outputs/live/*/checkpoints/{LAST}"))):

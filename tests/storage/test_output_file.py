@@ -74,8 +74,8 @@ def test_what_is_there_is_replaced_only_if_asked(here: Path) -> None:
 
 
 @pytest.fixture
-def run(train: Callable[..., Path]) -> Path:
-    return train(*TINY_IMAGES, "steps=1", "name=run")
+def run(trained: Callable[..., Path]) -> Path:
+    return trained(*TINY_IMAGES, "steps=1", "name=run")
 
 
 def test_every_command_writes_the_file_that_is_named(run: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,8 +38,8 @@ def victim(here: Path) -> Path:
 
 
 @pytest.fixture
-def run(train: Callable[..., Path]) -> Path:
-    return train(*TINY_IMAGES, "steps=1")
+def run(trained: Callable[..., Path]) -> Path:
+    return trained(*TINY_IMAGES, "steps=1")
 
 
 def link(path: Path, target: Path) -> Path:

@@ -1,9 +1,10 @@
 """A Python that has imported torch and gan_cli already, to start the processes of tests fast.
 
 Importing torch takes two seconds, most of the time of a short run. `preloaded_python()` is a program to use as
-`sys.executable`. A server forks itself for each `program -m gan_cli.cli train ...`, which so has its own process,
-current folder, environment, standard streams, signals and exit code. Other modules, and other values of `PYTHON...`
-variables, need a new interpreter: then the program starts the real Python. `PRELOADED_PATH=1` beside a `PYTHONPATH`
+`sys.executable`. A server forks itself for each `program -m gan_cli.cli train ...` and for each command that
+`child_command` makes, such as a job of a sweep, which so has its own process, current folder, environment, standard
+streams, signals and exit code. Other modules, and other values of `PYTHON...` variables, need a new interpreter: then
+the program starts the real Python. `PRELOADED_PATH=1` beside a `PYTHONPATH`
 states that the imported modules are right for that path too.
 """
 
@@ -25,6 +26,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from gan_cli.isolated_process import child_command
+
 PRELOADED = (
     "gan_cli.launch.start_run",
     "gan_cli.sampling.sample",
@@ -41,17 +44,22 @@ import marshal, os, signal, socket, sys
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 FIXED = {fixed!r}  # what the server's interpreter and torch were started with
 
+SAFE = {safe!r}  # as gan_cli.isolated_process starts a module, without the current folder on its path
+
 def fixed(key):
-    return key.startswith(("PYTHON", "OMP_", "MKL_")) and not (key == "PYTHONPATH" and "PRELOADED_PATH" in os.environ)
+    free = "PRELOADED_PATH" in os.environ and key == "PYTHONPATH" or key == "PYTHONSAFEPATH"
+    return key.startswith(("PYTHON", "OMP_", "MKL_")) and not free
 
 def main(arguments):
-    ours = arguments[:1] == ["-m"] and arguments[1].startswith("gan_cli.")
+    safe = arguments[:len(SAFE)] == SAFE
+    module, *others = arguments[len(SAFE):] if safe else arguments[1:] if arguments[:1] == ["-m"] else [""]
+    ours = module.startswith("gan_cli.") and (safe or "PYTHONSAFEPATH" not in os.environ)
     if not ours or {{key: os.environ[key] for key in os.environ if fixed(key)}} != FIXED:
         os.execv({python!r}, [{python!r}, *arguments])
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     server = socket.socket(socket.AF_UNIX)
     server.connect({address!r})
-    request = marshal.dumps((arguments[1:], os.getcwd(), dict(os.environb), sys.argv[0]))
+    request = marshal.dumps(([module, *others], os.getcwd(), dict(os.environb), sys.argv[0], safe))
     socket.send_fds(server, [len(request).to_bytes(8, "big")], [0, 1, 2])
     server.sendall(request)
     child = int.from_bytes(server.recv(8), "big")
@@ -85,7 +93,9 @@ def preloaded_python() -> str:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     program, address = folder / "python", str(folder / "socket")
     fixed = {name: value for name, value in os.environ.items() if name.startswith(("PYTHON", "OMP_", "MKL_"))}
-    program.write_text(CLIENT.format(python=sys.executable, address=address, fixed=fixed))
+    fixed.pop("PYTHONSAFEPATH", None)
+    safe = child_command("")[1:-1]
+    program.write_text(CLIENT.format(python=sys.executable, address=address, fixed=fixed, safe=safe))
     program.chmod(0o755)
     server = subprocess.Popen(
         [sys.executable, __file__, address],
@@ -105,7 +115,7 @@ def preloaded_python() -> str:
 # --- the server ------------------------------------------------------------------------------------------------
 
 
-def serve(address: str) -> tuple[list[str], str, dict[bytes, bytes], str]:
+def serve(address: str) -> tuple[list[str], str, dict[bytes, bytes], str, bool]:
     """Forks for each request and returns the request in the child. Exits when its standard input is closed."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
@@ -158,7 +168,11 @@ def _answer(connection: socket.socket, number: int) -> None:
 
 def main() -> None:
     """Runs the server, and in each child the requested module."""
-    sys.path.pop(0)  # this folder, whose modules would hide packages of the same names
+    sys.path[0] = str(Path(__file__).parent.parent)  # not this folder, whose modules would hide packages
+    from support.composition_cache import keep_compositions
+
+    sys.path.pop(0)
+    keep_compositions()
     for name in PRELOADED:
         __import__(name)
     from gan_cli.config.compose import compose_command
@@ -168,14 +182,14 @@ def main() -> None:
         compose_command(command, [])  # finds Hydra's plugins
     for template in _environment().list_templates(["jinja"]):
         _environment().get_template(template)
-    arguments, folder, environment, program = serve(sys.argv[1])
+    arguments, folder, environment, program, safe = serve(sys.argv[1])
     os.setsid()
     os.chdir(folder)
     os.environb.clear()
     os.environb.update(environment)
     sys.executable = program
     own = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:0] = [folder, *own]
+    sys.path[:0] = own if safe else [folder, *own]
     if any(Path(path, "sitecustomize.py").is_file() for path in own):
         sys.modules.pop("sitecustomize", None)
         __import__("sitecustomize")

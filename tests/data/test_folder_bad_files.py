@@ -1,0 +1,204 @@
+"""Pictures that cannot be used, and files that are no regular files."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gan_cli.data.decoding import decode
+from gan_cli.errors import StorageError
+from support.image_folders import folder_error, load_folder, load_single_file, pixel
+from support.images import (
+    GREEN,
+    RED,
+    count_bad_images,
+    damaged_copies,
+    encode_image,
+    noise_image,
+    png_bytes,
+    png_chunk,
+    write_class_folders,
+    write_image,
+    write_mixed_folder,
+    zip_folder,
+)
+
+# --- bad pictures ----------------------------------------------------------------------------------------------------
+
+FRAMES = [noise_image(16, 16, seed=seed) for seed in (1, 2, 3)]
+JPEG = encode_image(noise_image(40, 40), "JPEG")
+PNG = encode_image(noise_image(40, 40), "PNG")
+WEBP = encode_image(noise_image(40, 40), "WEBP")
+BMP = encode_image(noise_image(40, 40), "BMP")
+BAD = {
+    "text.png": (b"This is no picture.", "not a picture despite its name"),
+    "page.jpg": (b"<!DOCTYPE html><html>not found</html>", "not a picture despite its name"),
+    "empty.png": (b"", "empty"),
+    "zero.png": (bytes(1000), "not a picture despite its name"),
+    "cut.jpg": (JPEG[: len(JPEG) // 2], "truncated"),
+    "cut.png": (PNG[: len(PNG) // 2], "truncated"),
+    "cut.bmp": (BMP[: len(BMP) // 2], "truncated"),
+    "cut.webp": (WEBP[: len(WEBP) // 2], "damaged"),
+    "header.jpg": (JPEG[:15], "truncated"),
+    "header.png": (PNG[:20], "truncated"),
+    "moving.webp": (encode_image(FRAMES[0], "WEBP", save_all=True, append_images=FRAMES[1:]), "is animated, 3 frames"),
+    "moving.png": (encode_image(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "is animated, 3 frames"),
+    "moving.gif": (encode_image(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "is animated, 3 frames"),
+    "scan.TIFF": (encode_image(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "has 3 pages"),
+    "phone.HEIC": (b"", "heic is not read, convert it to png"),
+    "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(99), "is a heic despite its name: convert it to png"),
+    "scan.dcm": (b"", "dcm is not read, convert it to 16-bit png or npy"),
+    "scan": (bytes(128) + b"DICM" + bytes(99), "is a DICOM file: convert it to 16-bit png or npy"),
+    "bomb.png": (png_bytes(60_000, 60_000, 1, 0, b""), "more than 178,956,970 pixels"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_pictures_are_named_with_a_reason(tmp_path: Path, name: str) -> None:
+    content, reason = BAD[name]
+    write_image(tmp_path / "good.png")
+    (tmp_path / name).write_bytes(content)
+    assert folder_error(tmp_path) == (
+        f"dataset.path={tmp_path}: 1 of 2 pictures cannot be used: {name} ({reason});"
+        " mend or remove them, or set dataset.on_bad=skip"
+    )
+    dataset = load_folder(tmp_path, on_bad="skip")
+    assert len(dataset) == 1
+    assert pixel(dataset) == RED
+    assert dataset.source == f"1 picture from {tmp_path}; 1 left out: {name} ({reason})"
+
+
+def test_a_hundred_million_pixels_are_no_bomb(tmp_path: Path) -> None:
+    dataset = load_single_file(tmp_path, png_bytes(10_000, 10_000, 1, 0, bytes(1250)), channels=1)
+    assert dataset.samples.unique().tolist() == [0]
+
+
+def test_all_bad_pictures_are_counted_and_some_are_named(tmp_path: Path) -> None:
+    write_image(tmp_path / "good.png")
+    for index in range(17):
+        (tmp_path / f"{index:02d}.png").write_text("?")
+    why = "(not a picture despite its name)"
+    message = folder_error(tmp_path)
+    assert f"17 of 18 pictures cannot be used: 00.png {why}, 01.png {why}, 02.png {why} and 14 more; mend" in message
+    source = load_folder(tmp_path, on_bad="skip").source
+    assert source.endswith(
+        f"; 17 left out: 00.png {why}, 01.png {why}, 02.png {why}, 03.png {why}, 04.png {why} and 12 more"
+    )
+
+
+@pytest.mark.parametrize("on_bad", ["error", "skip"])
+def test_nothing_but_bad_pictures_is_refused(tmp_path: Path, on_bad: str) -> None:
+    for name in ("a.heic", "b.heic"):
+        (tmp_path / name).touch()
+    message = folder_error(tmp_path, on_bad=on_bad)
+    assert "2 of 2 pictures cannot be used: a.heic (heic is not read, convert it to png)" in message
+    assert ("dataset.on_bad=skip" in message) == (on_bad == "error")
+
+
+def test_every_cut_of_a_picture_is_bad_or_good_but_never_a_traceback() -> None:
+    target = decode.TargetFormat((8, 8), 3, "white")
+    transparent = encode_image(Image.new("RGBA", (8, 8), (255, 0, 0, 128)), "PNG")
+    palette = png_bytes(1, 1, 8, 3, bytes([1]), png_chunk(b"PLTE", bytes([*RED, *GREEN])))
+    contents = [JPEG, PNG, WEBP, BMP, transparent, palette, encode_image(noise_image(9, 9, "L"), "JPEG")]
+    assert count_bad_images(damaged_copies(contents, cuts=40, times=30), target) >= 280  # at the least all that are cut
+
+
+def test_a_mixed_folder(tmp_path: Path) -> None:
+    bad = write_mixed_folder(tmp_path)
+    assert sum(path.is_file() for path in tmp_path.rglob("*")) == 300
+    dataset = load_folder(tmp_path, size=(16, 24), on_bad="skip")
+    assert dataset.samples.shape == (297, 3, 16, 24)
+    assert dataset.source.startswith(f"297 pictures in 3 classes (bird 99, cat 99, dog 99) from {tmp_path}; ")
+    reasons = ("truncated", "not a picture despite its name", "is animated, 2 frames")
+    named = ", ".join(f"{name} ({reason})" for name, reason in zip(bad, reasons, strict=True))
+    assert dataset.source.endswith(f"; 3 left out: {named}")
+    assert f"3 of 300 pictures cannot be used: {named};" in folder_error(tmp_path)
+    assert zip_folder(tmp_path, tmp_path.parent / "mixed.zip").is_file()
+    packed = load_folder(tmp_path.parent / "mixed.zip", size=(16, 24), on_bad="skip")
+    assert packed.fingerprint == dataset.fingerprint
+    assert packed.source == dataset.source.replace(str(tmp_path), f"{tmp_path.parent}/mixed.zip")
+
+
+# --- what is no regular file -----------------------------------------------------------------------------------------
+
+
+def test_pipes_devices_and_sockets_are_bad_and_do_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "good.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket.png")
+        started = time.monotonic()
+        source = load_folder(tmp_path, on_bad="skip").source
+    assert time.monotonic() - started < 5
+    for name in ("pipe.png", "device.png", "socket.png"):
+        assert f"{name} (not a regular file)" in source
+
+
+def test_a_pipe_as_the_path_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.zip")
+    assert "neither a folder nor a file" in folder_error(tmp_path / "pipe.zip")
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "root", cat=1)
+    write_class_folders(tmp_path / "elsewhere", x=2)
+    (root / "dog").symlink_to(tmp_path / "elsewhere")
+    (root / "cat" / "up").symlink_to(root)
+    (root / "cat" / "self").symlink_to(root / "cat")
+    (root / "cat" / "linked.png").symlink_to(tmp_path / "elsewhere" / "x" / "0.png")
+    (root / "a").symlink_to(root / "cat")  # sorts before the real one, which yet names the class
+    dataset = load_folder(root)
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_links_that_lead_nowhere_are_bad(tmp_path: Path) -> None:
+    write_image(tmp_path / "good.png")
+    (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
+    message = folder_error(tmp_path)
+    assert "broken.png (a link that leads nowhere), circle.png (a link that leads nowhere);" in message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read(tmp_path: Path) -> None:
+    write_image(tmp_path / "good.png")
+    write_image(tmp_path / "mine.png").chmod(0)
+    assert "mine.png (cannot be read: Permission denied)" in folder_error(tmp_path)
+    tmp_path.chmod(0)
+    try:
+        assert "cannot be read (Permission denied)" in folder_error(tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_file_that_may_not_be_read_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "good.png")
+    refuse_to_open(monkeypatch, write_image(tmp_path / "mine.png"), PermissionError(13, "Permission denied"))
+    assert "mine.png (cannot be read: Permission denied);" in folder_error(tmp_path)
+
+
+def test_a_disk_that_fails_is_not_a_bad_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "good.png")
+    refuse_to_open(monkeypatch, write_image(tmp_path / "mine.png"), OSError(5, "Input/output error"))
+    with pytest.raises(StorageError, match=r"mine\.png: cannot be read \(Input/output error\)"):
+        load_folder(tmp_path, on_bad="skip")
+
+
+def refuse_to_open(monkeypatch: pytest.MonkeyPatch, refused: Path, error: OSError) -> None:
+    real = os.open
+
+    def opening(path, *rest, **options):
+        if path == str(refused):
+            raise error
+        return real(path, *rest, **options)
+
+    monkeypatch.setattr(os, "open", opening)
