@@ -1,7 +1,5 @@
 """Options of the published data sets that torchvision reads or describes, and the number of samples of each set."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field
