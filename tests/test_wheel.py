@@ -40,7 +40,8 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_config_and_the_digits(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     shipped = {name.removeprefix("gan_cli/configs/") for name in names if name.startswith("gan_cli/configs/")}
-    assert shipped == {path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
+    configs = [path for path in (ROOT / "configs").rglob("*") if path.suffix in (".yaml", ".json")]
+    assert shipped == {path.relative_to(ROOT / "configs").as_posix() for path in configs}
     assert "gan_cli/data/datasets/mnist5k.npz" in names
     parts = [path for path in (ROOT / "gan_cli" / "reports").iterdir() if path.suffix in (".jinja", ".css", ".js")]
     assert len(parts) >= 6
