@@ -75,6 +75,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> PublishedFiles:
     return PublishedFiles(tmp_path_factory.mktemp("published"))
 
 
+@pytest.fixture(scope="session")
 def finished_runs() -> dict[tuple[str, ...], tuple[Path, Path]]:
     """What `trained` can copy: for each command, a copy of its run's folder and where that was trained."""
     return {}
