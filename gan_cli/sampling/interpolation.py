@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from gan_cli.config.commands import ANIMATION_FORMATS, CONTAINERS, FRAMES_FOLDER, SampleConfig
@@ -76,19 +76,12 @@ def container_of(config: SampleConfig) -> str:
 
 def animation_suffix(config: SampleConfig) -> str:
     """Returns the file suffix of the animation, such as `.webp`; empty for a folder of frames."""
-    container = container_of(config)
-    return "" if container == FRAMES_FOLDER else f".{container}"
+    return "" if container_of(config) == FRAMES_FOLDER else f".{container_of(config)}"
 
 
 def check_animation_options(config: SampleConfig) -> None:
     """Raises UsageError if an option is not used by the format, or if a needed package is not installed."""
-    unused = (
-        NOT_FOR_PROGRESS
-        if config.format == "progress"
-        else ()
-        if config.format in ANIMATION_FORMATS
-        else ANIMATION_OPTIONS
-    )
+    unused = {"interpolate": (), "walk": (), "progress": NOT_FOR_PROGRESS}.get(config.format, ANIMATION_OPTIONS)
     for name in unused:
         value = getattr(config, name)
         if value not in (None, False):
@@ -134,16 +127,9 @@ def plan_animation(
             f"frames={path.frames}: {path.total:,} in all, at most {max_frames:,} of {container_of(config)}"
         )
     background = _background(config, generator)
-    frames = _draw_frames(config, generator, path)
-    animation = Animation(frames, path.total, config.fps or DEFAULT_FPS, background=background or "white")
-    sidecar_fields: dict[str, Any] = {
-        "frames": path.total,
-        "fps": animation.fps,
-        "tiles": tiles,
-        "through_labels": config.through_labels,
-    }
-    sidecar_fields |= {} if background is None else {"background": background}
-    return PlannedAnimation(animation, seeds, sidecar_fields)
+    animation = Animation(_draw_frames(config, generator, path), path.total, config.fps or DEFAULT_FPS, **background)
+    fields = {"frames": path.total, "fps": animation.fps, "tiles": tiles, "through_labels": config.through_labels}
+    return PlannedAnimation(animation, seeds, fields | background)
 
 
 def _tiles_and_seeds(
@@ -172,25 +158,24 @@ def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> PlannedA
         raise UsageError("format=progress: this checkpoint is not in the folder of a run with sample grids")
     background = _background(config, generator)
     animation = animation_of_grids(grids, MAX_FRAMES[container_of(config)], config.fps or GRID_ANIMATION_FPS)
-    sidecar_fields: dict[str, Any] = {"frames": animation.total, "fps": animation.fps}
-    sidecar_fields |= {} if background is None else {"background": background}
-    return PlannedAnimation(animation._replace(background=background or "white"), (), sidecar_fields)
+    fields = {"frames": animation.total, "fps": animation.fps}
+    return PlannedAnimation(animation._replace(**background), (), fields | background)
 
 
-def _background(config: SampleConfig, generator: LoadedGenerator) -> str | None:
-    """Returns the background colour for an MP4 file of samples with opacity; otherwise None.
+def _background(config: SampleConfig, generator: LoadedGenerator) -> dict[str, Any]:
+    """Returns the field `background` of an animation of samples with opacity in an MP4 file; {} for any other.
 
     If the samples have opacity, prints to stderr how an MP4 or a GIF file shows it, because neither stores it in full.
     """
-    with_opacity = len(generator.sample_shape) == 3 and generator.sample_shape[0] == 4
-    if not with_opacity or container_of(config) not in ("mp4", "gif"):
-        return None
+    if len(generator.sample_shape) != 3 or generator.sample_shape[0] != 4:
+        return {}
     if container_of(config) == "gif":
         print("opacity: a GIF shows what is at least half opaque; container=webp keeps it", file=sys.stderr)
-        return None
+    if container_of(config) != "mp4":
+        return {}
     background = getattr(generator.config and generator.config.dataset, "background", "white")
     print(f"opacity: put on {background}, as an MP4 has none; container=webp or frames keeps it", file=sys.stderr)
-    return background
+    return {"background": background}
 
 
 class _LatentPath(NamedTuple):
@@ -278,15 +263,5 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Latent
         ]
         for frame_samples in to_uint8(torch.cat(samples)).split(rows * tiles):
             image = draw_grid_or_scatter(frame_samples, generator.modes, [tiles] * rows if tiles > 1 else ())
-            yield _enlarged(image)
-
-
-def _enlarged(image: Image.Image) -> Image.Image:
-    """Returns the image enlarged by the largest whole factor that keeps both sides at most `MIN_FRAME_SIDE` pixels.
-
-    Returns the image unchanged if this factor is below 2.
-    """
-    factor = MIN_FRAME_SIDE // max(image.size)
-    if factor < 2:
-        return image
-    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+            factor = MIN_FRAME_SIDE // max(image.size)
+            yield ImageOps.scale(image, max(factor, 1), Image.Resampling.NEAREST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 from collections.abc import Sequence
@@ -28,9 +29,7 @@ from gan_cli.models.build_networks import (
     GeneratorDesign,
     build_generator,
     conditions_of,
-    design_of,
     fill_generator,
-    latent_of,
     outline_generator,
 )
 from gan_cli.models.generate import generate
@@ -39,7 +38,7 @@ from gan_cli.sampling.exported_config import Card, read_card
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_file
-from gan_cli.storage.locate import EXPORTED, Location, find_card, locate
+from gan_cli.storage.locate import EXPORTED, find_card, locate
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
 
@@ -52,23 +51,21 @@ GENERATOR_FORMAT = 1  # format version in the metadata of an exported file
 class LoadedGenerator:
     """A generator in evaluation mode, and its description.
 
-    `network(latents, condition)` takes float32 latents `[N, latent.dim]` and a condition. The condition is None if
-    `classes` is empty; otherwise it is `[N, len(classes)]` with a 1 in the column of each requested class. Latents and
-    condition must be on the device of the network. The network returns images `[N, C, H, W]` in [-1, 1], or points
-    `[N, 2]`.
-
-    `path` is the checkpoint or export that the generator was loaded from. `sha256` is the hash of the checkpoint file.
-    `step` is the number of generator updates before the checkpoint. `ema` is True if this is the averaged generator.
-    `config` is the config of the training run; None for an export. `card` holds the description that an export writes
-    to its `config.json`.
+    `gan_cli.api.load_generator` describes `network`; latents and condition must be on its device. `path` is the
+    checkpoint or export that the generator was loaded from. `sha256` is the hash of the checkpoint file. `step` is the
+    number of generator updates before the checkpoint. `ema` is True if this is the averaged generator. `config` is the
+    config of the training run; None for an export. `card` holds the description that an export writes to its
+    `config.json`.
     """
 
     network: nn.Module
-    design: GeneratorDesign
-    latent: LatentDistribution
     card: Card
     path: Path
     config: Config | None = None
+
+    @property
+    def latent(self) -> LatentDistribution:
+        return LatentDistribution(self.card.generator.latent_dim, self.card.generator.latent)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,7 +73,7 @@ class LoadedGenerator:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        return self.design.sample_shape
+        return self.card.sample_shape
 
     @property
     def sha256(self) -> str:
@@ -99,16 +96,12 @@ class LoadedGenerator:
 def load_generator(
     path: str | os.PathLike[str], *, ema: bool = True, device: str | torch.device = "cpu"
 ) -> LoadedGenerator:
-    """Loads a generator from a checkpoint, from the best or newest checkpoint of a run, or from an export.
-
-    A run is named by its folder or by its name. If `ema` is true and there is an averaged generator, loads that one.
-    Verifies the file before loading it; nothing in the file can run code. Raises CheckpointError if the file is
-    missing, is damaged, was not written by gan-cli, or holds tensors of other shapes. Raises UsageError if `ema` is
-    false and an export holds only the averaged generator.
-    """
+    """Loads a generator from a checkpoint, a run or an export; see `gan_cli.api.load_generator`."""
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"path: expected a checkpoint, a run's folder or an exported one, not {type(path).__name__}")
-    location = _locate(path)
+    location = None
+    with contextlib.suppress(OSError):  # of a text that cannot be a path; `find_checkpoint` raises it again
+        location = locate(path, log=lambda line: None)
     if location is not None and location.kind == "export":
         return _load_exported(location.path, torch.device(device), ema)
     found = find_checkpoint(path)
@@ -125,7 +118,7 @@ def load_generator(
         checkpoint=found.sha256,
     )
     network = build_generator(config, found.tensors, torch.device(device), ema=ema)
-    return LoadedGenerator(network, design_of(config), latent_of(config), card, found.path, config)
+    return LoadedGenerator(network, card, found.path, config)
 
 
 def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoint:
@@ -137,14 +130,6 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoi
         return checkpoint.load_named(path, key)
     except OSError as error:
         raise CheckpointError(f"{one_line(path, 200)}: cannot be read ({error.strerror})") from error
-
-
-def _locate(path: str | os.PathLike[str]) -> Location | None:
-    """Returns what `locate` finds, without printing messages. Returns None if `path` cannot be a path."""
-    try:
-        return locate(path, log=lambda line: None)
-    except OSError:
-        return None
 
 
 def default_folder(checkpoint: Path, name: str) -> Path:
@@ -183,8 +168,7 @@ def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGen
         raise CheckpointError(f"{card_path}: describes no generator ({one_line(error, 200)})") from error
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.items()}
     check_layout(path, tensors, layout)
-    latent = LatentDistribution(card.generator.latent_dim, card.generator.latent)
-    return LoadedGenerator(fill_generator(design, tensors, device), design, latent, card, exported)
+    return LoadedGenerator(fill_generator(design, tensors, device), card, exported)
 
 
 def sample(
@@ -227,7 +211,7 @@ def requested_classes(classes: Sequence[str], labels: Labels, count: int) -> lis
     `gan_cli.api.sample` describes `labels`. Raises UsageError if a label is not one of `classes`.
     """
     if labels is None:
-        return distribute_evenly(all_classes_requested(classes), count) if classes else []
+        return distribute_evenly(all_classes_requested(classes), count)
     if not classes:
         raise UsageError(
             f"labels={one_line(labels, 40)}: this generator is unconditional and takes no class, leave them out"
