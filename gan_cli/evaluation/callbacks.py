@@ -9,7 +9,6 @@ from PIL import Image
 LogCallback = Callable[[str], None]  # takes a line for the user
 ProgressCallback = Callable[[str, int, int], None]  # takes what is counted, the number done, and the total number
 CountCallback = Callable[[int, int], None]  # takes the number of samples done, and their total number
-EstimateCallback = Callable[[float], None]  # takes the estimated training time of a classifier in seconds
 ImageCallback = Callable[[Image.Image], None]
 
 

@@ -14,10 +14,10 @@ from torch import nn
 
 from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.cli.main import run_command
-from gan_cli.evaluation import image_folders, reference
+from gan_cli.evaluation import image_folders
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_folders
 from gan_cli.evaluation.image_folders import read_folders
-from gan_cli.evaluation.metrics import feature_extractors
+from gan_cli.evaluation.metrics import chance_level, feature_extractors
 from gan_cli.evaluation.metrics.classifier import Classifier
 from support.commands import error_line
 from support.evaluations import frechet_distance, metric_names
@@ -113,7 +113,7 @@ def test_a_classifier_at_chance_is_not_used(
     here: Path, compared: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guesses = Classifier(nn.Sequential(), 0.5)
-    monkeypatch.setattr(reference, "load_or_train_classifier", lambda *data: guesses)
+    monkeypatch.setattr(chance_level, "load_or_train_classifier", lambda *data: guesses)
     noise(here / "real" / "cat", 30)
     noise(here / "real" / "dog", 30, seed=1)
     noise(here / "fake", 30, seed=4)

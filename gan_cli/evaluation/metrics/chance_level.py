@@ -1,4 +1,4 @@
-"""Tests whether a classifier is better than chance. One that is not must not be used to evaluate samples."""
+"""Loads a classifier and tests whether it is better than chance. One that is not must not evaluate samples."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from gan_cli.data.labels import Attribute
 from gan_cli.errors import count_noun
+from gan_cli.evaluation.callbacks import LogCallback
+from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, Classifier, load_or_train_classifier
 
 MIN_GAIN = 0.02  # part of the way from chance level to 100 % that the accuracy must exceed, whatever the sample size
 SIGNIFICANCE_LEVEL = 0.05  # of the binomial test against chance
@@ -21,6 +23,26 @@ class ClassifierAssessment(NamedTuple):
 
     at_chance: bool
     summary: str
+
+
+def load_assessed_classifier(
+    dataset_fingerprint: str,
+    samples: Tensor,
+    labels: Tensor,
+    attributes: Sequence[Attribute],
+    log: LogCallback,
+    otherwise: str,
+) -> tuple[Classifier, ClassifierAssessment]:
+    """Loads the classifier of this data set from the user's cache, or trains one, and logs its accuracy.
+
+    If it is at chance level, the logged line ends with `otherwise`, which says what is done without it.
+    """
+    found = load_or_train_classifier(
+        dataset_fingerprint, samples, labels, attributes, CLASSIFIER_CACHE.expanduser(), log
+    )
+    assessment = assess_classifier(found.accuracy, labels, attributes)
+    log(assessment.summary + (f": {otherwise}" if assessment.at_chance else ""))
+    return found, assessment
 
 
 def assess_classifier(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> ClassifierAssessment:

@@ -15,7 +15,7 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 from gan_cli.data.dataset import batch_indices, to_signed_unit
 from gan_cli.data.labels import Attribute, encode_condition
 from gan_cli.errors import UsageError
-from gan_cli.evaluation.callbacks import EstimateCallback, ignore
+from gan_cli.evaluation.callbacks import LogCallback, ignore
 from gan_cli.models.conditioning import classification_accuracy, classification_loss
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.storage.checksummed_file import encode_checksummed, load_cached
@@ -58,10 +58,6 @@ class Classifier:
 # --- training ----------------------------------------------------------------------------------------------------
 
 
-def describe_training_time(seconds: float) -> str:
-    return f"classifier: training one for this data set, about {max(seconds, 1):.0f} s; it is cached for later runs"
-
-
 @torch.inference_mode(False)  # the caller may be in inference mode
 def train_classifier(
     samples: Tensor,
@@ -70,11 +66,11 @@ def train_classifier(
     *,
     seed: int = 0,
     steps: int | None = None,
-    on_estimate: EstimateCallback = ignore,
+    log: LogCallback = ignore,
 ) -> Classifier:
     """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to predict the class of each of their `attributes`.
 
-    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`. `steps` defaults to STEPS. `on_estimate` is called
+    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`. `steps` defaults to STEPS. Logs the expected time
     after TIMED_STEPS steps. Raises UsageError for fewer than 2 samples.
 
     The result depends on the arguments alone; the caller's random state does not change.
@@ -92,7 +88,8 @@ def train_classifier(
         inputs_at, started = _input_function(samples, train_index, steps), time.perf_counter()
         for step in range(steps):
             if step == TIMED_STEPS:
-                on_estimate((time.perf_counter() - started) * steps / step)
+                seconds = max(1, (time.perf_counter() - started) * steps / step)
+                log(f"classifier: training one for this data set, about {seconds:.0f} s; it is cached for later runs")
             batch = batch_indices(seed, len(train_index), BATCH_SIZE, step)
             optimizer.zero_grad()
             target = encode_condition(labels[train_index[batch]], _classes(attributes))
@@ -109,8 +106,7 @@ def _accuracy(
     """The accuracy on the samples of `test_index`, computed in parts, as they may not fit in memory together."""
     classifier = Classifier(network, 0.0)
     logits = torch.cat([classifier.logits(samples[part]) for part in test_index.split(PREDICTED_AT_ONCE)])
-    target = encode_condition(labels[test_index], _classes(attributes))
-    return classification_accuracy(logits, target, attributes)
+    return classification_accuracy(logits, encode_condition(labels[test_index], _classes(attributes)), attributes)
 
 
 def _classes(attributes: Sequence[Attribute]) -> int:
@@ -167,12 +163,12 @@ def load_or_train_classifier(
     labels: Tensor,
     attributes: Sequence[Attribute],
     folder: Path,
-    on_estimate: EstimateCallback = ignore,
+    log: LogCallback = ignore,
     steps: int | None = None,
 ) -> Classifier:
     """Loads the classifier of this data set from the cache `folder`, or trains one and saves it there.
 
-    `steps` and `on_estimate` have the meaning of `train_classifier`. A file that is damaged, or is not a classifier of
+    `steps` and `log` have the meaning of `train_classifier`. A file that is damaged, or is not a classifier of
     this data set, is replaced. If the folder cannot be written, the classifier is returned and not saved. If several
     processes train at once, each returns its own classifier, and the file that is written last stays.
     """
@@ -183,25 +179,18 @@ def load_or_train_classifier(
     found = _load(path, dataset_fingerprint, samples.shape[1], _classes(attributes))
     if found is not None:
         return found
-    classifier = train_classifier(samples, labels, attributes, steps=steps, on_estimate=on_estimate)
-    with contextlib.suppress(OSError):
-        _save(classifier, path, dataset_fingerprint)
-    return classifier
-
-
-def _save(classifier: Classifier, path: Path, fingerprint: str) -> None:
+    classifier = train_classifier(samples, labels, attributes, steps=steps, log=log)
     content = encode_checksummed(
-        classifier.network.state_dict(), {"data": fingerprint, "accuracy": classifier.accuracy}
+        classifier.network.state_dict(), {"data": dataset_fingerprint, "accuracy": classifier.accuracy}
     )
-    write_atomically(content, path)
+    with contextlib.suppress(OSError):
+        write_atomically(content, path)
+    return classifier
 
 
 def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifier | None:
     """Returns the classifier in the file, or None if the file is missing, damaged or of other data."""
-    found = load_cached(path, MOST_BYTES)
-    if found is None:
-        return None
-    tensors, metadata = found
+    tensors, metadata = load_cached(path, MOST_BYTES) or ({}, {})
     with torch.device("meta"):  # names and shapes without weights: takes nothing from the random state
         network = _build_network(channels, classes)
     accuracy = metadata.get("accuracy")
