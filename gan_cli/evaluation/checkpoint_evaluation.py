@@ -17,19 +17,11 @@ from gan_cli.data.moved_data import relocate_data, resolve_data_paths
 from gan_cli.errors import CheckpointError, DivergedError, UsageError, one_line
 from gan_cli.evaluation.callbacks import ImageCallback, LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
-from gan_cli.evaluation.generated_samples import (
-    STANDING_BATCHES,
-    generate_samples,
-    recompute_batch_norm_statistics,
-)
-from gan_cli.evaluation.image_folders import check_folders, read_folders
+from gan_cli.evaluation.generated_samples import STANDING_BATCHES, generate_samples, recompute_batch_norm_statistics
+from gan_cli.evaluation.image_folders import read_folders
 from gan_cli.evaluation.metrics.memorization import Memorization
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real_data
-from gan_cli.evaluation.reference import (
-    Reference,
-    build_extractor,
-    build_reference,
-)
+from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
 from gan_cli.images import grid
 from gan_cli.models.build_networks import build_generator
 from gan_cli.models.standing_statistics import has_running_statistics
@@ -76,22 +68,17 @@ def evaluate_checkpoint(
         samples = generate_samples(generator, found.config, dataset, seeds, options.batch_size, progress)
     except DivergedError as error:
         raise CheckpointError(f"{found.path}: {error}") from error
-    about = _describe_samples(found, dataset, seeds, options.ema, standing)
-    return _evaluate(reference, samples, options, about, progress, on_pairs)
-
-
-def _describe_samples(found: Checkpoint, dataset: Dataset, seeds: range, ema: bool, standing: bool) -> dict[str, Any]:
-    """Returns the entries of the evaluation's JSON file that describe the samples of a checkpoint."""
-    return {
+    about = {
         "checkpoint": str(found.path.absolute()),
         "sha256": found.sha256,
         "step": found.counters.step,
         "data": dataset.source,
         "fingerprint": dataset.fingerprint,
         "seeds": f"{seeds[0]}-{seeds[-1]}",
-        "ema": ema and found.config.training.ema_decay > 0,
+        "ema": options.ema and found.config.training.ema_decay > 0,
         "standing": standing,
     }
+    return _evaluate(reference, samples, options, about, progress, on_pairs)
 
 
 def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
@@ -104,11 +91,8 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
         section = relocate_data(config.dataset, data)
     else:
         section = resolve_data_paths(config.dataset, start_folder(found.path.parent.parent))
-        away = (
-            "; if they were moved, give the new path as data=..."
-            if hasattr(section, "path") or hasattr(section, "root")
-            else ""
-        )
+        if hasattr(section, "path") or hasattr(section, "root"):
+            away = "; if they were moved, give the new path as data=..."
     try:
         dataset = build_dataset(section, config.image_size)
     except UsageError as error:
@@ -138,9 +122,7 @@ def _reference(
     if protocol.n is not None and protocol.n > real.available(protocol):
         most = real.available(protocol)
         raise UsageError(f"n_real={protocol.n}: reals={protocol.reals} are {most:,} samples, use at most that many")
-    for note in real.notes:
-        log(f"data: {note}")
-    for line in real.duplicates:
+    for line in (*(f"data: {note}" for note in real.notes), *real.duplicates):
         log(line)
     extractor = build_extractor(options.extractor, real, log)
     reference = build_reference(real, extractor, n or DEFAULT_SAMPLES, progress, protocol)
@@ -161,9 +143,11 @@ def evaluate_folders(
 ) -> EvaluationResult:
     """Compares the images of the folder or zip `fake` with those of `real`. Returns the metrics and a description.
 
-    The arguments are as in `evaluate_checkpoint`. Raises UsageError for too few images, or if a folder is not given.
+    The arguments are as in `evaluate_checkpoint`. Raises UsageError for too few images.
     """
-    n, (real, fake) = options.n, check_folders(options.real, options.fake)
+    n, real, fake = options.n, options.real, options.fake
+    assert real is not None
+    assert fake is not None
     folders = read_folders(
         real, fake, options.image_size, n or DEFAULT_SAMPLES,
         fit=options.fit, extractor=options.extractor, n_real=options.n_real,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import warnings
 from collections import Counter
@@ -18,9 +19,9 @@ from gan_cli.data.decoding.decode import inspect_image
 from gan_cli.data.decoding.resize import crop_box
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.errors import GanCliError, UsageError, count_noun, first_few, one_line
+from gan_cli.errors import GanCliError, count_noun, one_line
 from gan_cli.evaluation.metrics.duplicates import count_shared, image_digests
-from gan_cli.evaluation.real_data import RealData, find_real_data
+from gan_cli.evaluation.real_data import RealData, find_real_data, list_names
 from gan_cli.image_files.listing import BadImageError
 from gan_cli.image_labels.attributes import VERSION
 from gan_cli.image_labels.image_paths import ImageReader, open_images
@@ -88,17 +89,24 @@ def read_folders(
     size, why = _common_size(*summaries, image_size, MAX_INCEPTION_SIDE if extractor == "inception" else MAX_SIDE)
     channels = 1 if summaries[0].measured and summaries[0].grey == summaries[0].measured else 3
     section = _section(real, channels, max(MAX_REAL, n_real or 0), fit)
-    dataset = _build("real", section, size)
-    fakes = _build("fake", _section(fake, channels, n, fit), size)
+    with _errors_of("real"):
+        dataset = build_dataset(section, size)
     used: Any = dataset.value_range
-    if used is not None and fakes.value_range not in (None, used):  # more than 8 bits: both need the same range
-        fakes = _build("fake", _section(fake, channels, n, fit, used), size)
+    with _errors_of("fake"):
+        fakes = build_dataset(_section(fake, channels, n, fit), size)
+        if used is not None and fakes.value_range not in (None, used):  # more than 8 bits: both need the same range
+            fakes = build_dataset(_section(fake, channels, n, fit, used), size)
     section = dataclasses.replace(section, limit=None, value_range=used or section.value_range)
     found = find_real_data(section, size, dataset)
-    lines = [f"real: {dataset.source}", f"fake: {fakes.source}"]
-    lines += [f"size: compared at {_size_text(size)} (height x width), {why}", *_resize_lines(summaries, size, fit)]
-    lines += [*_colour_lines(summaries, channels), *_class_lines(dataset, fakes)]
-    lines += _overlap_lines(real, fake, found, fakes, size)
+    lines = [
+        f"real: {dataset.source}",
+        f"fake: {fakes.source}",
+        f"size: compared at {_size_text(size)} (height x width), {why}",
+        *_resize_lines(summaries, size, fit),
+        *_colour_lines(summaries[1], channels),
+        *_class_lines(dataset, fakes),
+        *_overlap_lines(real, fake, found, fakes, size),
+    ]
     return Folders(found, fakes, lines, summaries[1].files)
 
 
@@ -112,9 +120,11 @@ def _section(path: str, channels: int, limit: int, fit: str, value_range: str | 
     return folder
 
 
-def _build(key: str, section: Folder, size: Sides) -> Dataset:
+@contextlib.contextmanager
+def _errors_of(key: str) -> Iterator[None]:
+    """Writes the option `key`, real or fake, into the messages of errors that name `dataset.path`."""
     try:
-        return build_dataset(section, size)
+        yield
     except GanCliError as error:
         raise type(error)(str(error).replace("dataset.path", key)) from None
 
@@ -123,14 +133,9 @@ def _build(key: str, section: Folder, size: Sides) -> Dataset:
 
 
 def _summarize(key: str, path: str) -> FolderSummary:
-    try:
-        with open_images(path) as reader:
-            files = len(reader.listing.files)
-            headers = list(_headers(reader))
-    except GanCliError as error:
-        raise type(error)(str(error).replace("dataset.path", key)) from None
-    grey = sum(grey for _, grey in headers)
-    return FolderSummary(key, Counter(sides for sides, _ in headers), grey, files)
+    with _errors_of(key), open_images(path) as reader:
+        files, headers = len(reader.listing.files), list(_headers(reader))
+    return FolderSummary(key, Counter(sides for sides, _ in headers), sum(grey for _, grey in headers), files)
 
 
 def _headers(reader: ImageReader) -> Iterator[tuple[Sides, bool]]:
@@ -203,8 +208,7 @@ def _list_sizes(sizes: Counter[Sides]) -> str:
 # --- other differences, and images on both sides -----------------------------------------------------------------
 
 
-def _colour_lines(summaries: tuple[FolderSummary, FolderSummary], channels: int) -> list[str]:
-    _, fake = summaries
+def _colour_lines(fake: FolderSummary, channels: int) -> list[str]:
     coloured = fake.measured - fake.grey
     if channels == 1 and coloured:
         return [f"warning: {coloured:,} fakes have colours and are turned grey, as the real pictures are"]
@@ -221,14 +225,10 @@ def _class_lines(real: Dataset, fakes: Dataset) -> list[str]:
     if any(data.labels is None or data.labels.ndim > 1 for data in (real, fakes)):
         return []
     lines = []
-    for key, some, others in (("fake", fakes, real), ("real", real, fakes)):
+    for (key, some), (lacking, others) in itertools.permutations((("fake", fakes), ("real", real))):
         foreign = [name for name in some.classes if name not in others.classes]
         if foreign:
-            lacking = "real" if key == "fake" else "fake"
-            lines.append(
-                f"warning: {key} has {first_few([one_line(name, 40) for name in foreign], 5)}, which {lacking} does not"
-                " have"
-            )
+            lines.append(f"warning: {key} has {list_names(foreign)}, which {lacking} does not have")
     return lines
 
 
@@ -239,16 +239,7 @@ def _overlap_lines(real: str, fake: str, found: RealData, fakes: Dataset, size: 
     sides = [data.samples for data in (found.train_unlimited, found.held_out) if data is not None]
     known, own = [image_digests(samples) for samples in sides], image_digests(fakes.samples)
     shared = 0 if own is None else count_shared(own, [each for some in known for each in some or ()])
-    if not shared:
-        return []
-    return [
+    text = (
         f"warning: {shared:,} of {len(fakes):,} fakes are real pictures, the same in each pixel at {_size_text(size)}"
-    ]
-
-
-def check_folders(real: str | None, fake: str | None) -> tuple[str, str]:
-    """Returns (real, fake), the paths of the two folders. Raises UsageError if a path is None."""
-    if real is None or fake is None:
-        missing, given = ("real", f"fake={fake}") if real is None else ("fake", f"real={real}")
-        raise UsageError(f"{missing} is missing: {given} needs another folder to compare with, set {missing}=...")
-    return real, fake
+    )
+    return [text] if shared else []

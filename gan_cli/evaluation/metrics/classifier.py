@@ -125,11 +125,14 @@ def _build_network(channels: int, classes: int) -> nn.Module:
     )  # fmt: skip
 
 
-def _as_inputs(images: Tensor) -> Tensor:
+def resized_inputs(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Returns uint8 images `[N, C, H, W]` as values in [-1, 1], resized to `size` (height, width)."""
     inputs = to_signed_unit(images)
-    if inputs.shape[-2:] == (SIDE, SIDE):
-        return inputs
-    return interpolate(inputs, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+    return inputs if inputs.shape[-2:] == size else interpolate(inputs, size=size, mode="bilinear", antialias=True)
+
+
+def _as_inputs(images: Tensor) -> Tensor:
+    return resized_inputs(images, (SIDE, SIDE))
 
 
 def _input_function(samples: Tensor, train_index: Tensor, steps: int) -> Callable[[Tensor], Tensor]:

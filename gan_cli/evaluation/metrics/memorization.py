@@ -152,8 +152,8 @@ def detect_memorization(
     indices = torch.arange(len(held_out))
     among_real, _ = _beyond_duplicates(find_nearest(held_out, held_out, indices), held_out, held_out, indices)
     return Memorization(
-        copies=fake_nearest.relative_distance <= _copy_threshold(usual.relative_distance),
-        repeats=among_fakes.distance <= _copy_threshold(among_real.distance),
+        copies=fake_nearest.relative_distance <= usual.relative_distance.quantile(COPY_QUANTILE),
+        repeats=among_fakes.distance <= among_real.distance.quantile(COPY_QUANTILE),
         distance=fake_nearest.distance,
         held_out_distance=usual.distance,
         nearest=fake_nearest,
@@ -175,13 +175,7 @@ def _beyond_duplicates(found: Nearest, images: Tensor, among: Tensor, self_index
         return found, 0
     others = find_nearest(images[rows], among, None if self_index is None else self_index[rows], beyond=limit)
     exists = others.distance.isfinite()
-    distance, index, relative_distance = found.distance.clone(), found.index.clone(), found.relative_distance.clone()
-    distance[rows[exists]] = others.distance[exists]
-    index[rows[exists]] = others.index[exists]
-    relative_distance[rows[exists]] = others.relative_distance[exists]
-    return Nearest(distance, index, relative_distance), len(rows)
-
-
-def _copy_threshold(values: Tensor) -> Tensor:
-    """Returns the COPY_QUANTILE of the values, a scalar."""
-    return values.quantile(COPY_QUANTILE)
+    values = {name: value.clone() for name, value in vars(found).items()}
+    for name, value in vars(others).items():
+        values[name][rows[exists]] = value[exists]
+    return Nearest(**values), len(rows)
