@@ -18,7 +18,7 @@ import torch
 
 from gan_cli import device
 from gan_cli.cli.main import run_command
-from gan_cli.evaluation.metrics import chance_level, classifier
+from gan_cli.evaluation.metrics import classifier
 from gan_cli.sweeps import jobs
 from gan_cli.training import periodic_evaluation
 from support.composition_cache import keep_compositions
@@ -47,7 +47,7 @@ def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     monkeypatch.setattr(sys, "executable", preloaded_python())
     monkeypatch.setattr(periodic_evaluation, "STACK_SEEDS", range(200))
     monkeypatch.setattr(classifier, "STEPS", 60)
-    monkeypatch.setattr(chance_level, "CLASSIFIER_CACHE", tmp_path_factory.getbasetemp() / "classifiers")
+    monkeypatch.setattr(classifier, "CLASSIFIER_CACHE", tmp_path_factory.getbasetemp() / "classifiers")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "work"
     folder.mkdir()

@@ -99,8 +99,7 @@ def _modes(reference: Reference, fake: Features, masks: Tensor) -> list[RawMetri
 class MetricFamily(NamedTuple):
     """Metrics that are computed together, from at most `max_samples` samples.
 
-    `compute` returns these metrics. `names` maps each name that `metrics=` accepts to the names of its computed values.
-    `compares` is false for metrics that use no real samples.
+    `names` maps each name that `metrics=` accepts to the names of its values. `compares`: real samples are used.
     """
 
     compute: Callable[[Reference, Features, Tensor], list[RawMetric]]
@@ -241,10 +240,7 @@ def _note(raw: RawMetric, count: int, features: int) -> str:
 
 
 def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallback = ignore) -> Memorization:
-    """Returns which samples copy training images and which repeat each other.
-
-    `samples` are uint8 images `[N, C, H, W]`. At most the first MEMORIZATION_SAMPLES of them are used.
-    """
+    """Returns which of the first MEMORIZATION_SAMPLES uint8 images `[N, C, H, W]` copy training images or repeat."""
     data = reference.data
     count = min(MEMORIZATION_SAMPLES, len(samples), len(data.train if data.held_out is None else data.held_out))
     held_out, self_index = data.held_out_images(count)
@@ -260,12 +256,10 @@ def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallbac
 def memorization_metrics(
     found: Memorization, seconds: float, resamples: int = 200, among: int = 0
 ) -> list[MetricResult]:
-    """Returns three metrics of memorization.
+    """Returns three metrics: the shares of samples that copy training images and that repeat each other, and `nearest`.
 
-    `memorized-pixels` is the share of samples that copy training images. `repeated-pixels` is the share of samples that
-    repeat each other. `nearest-pixels` is the median distance from a sample to its nearest training image, divided by
-    the same median for held-out images. `among` is the number of training images. `seconds` is the time that all three
-    metrics took.
+    That is the median distance from a sample to its nearest training image, divided by the same median for held-out
+    images. `among` is the number of training images. `seconds` is the time that all three metrics took.
     """
     count = len(found.copies)
     masks = half_masks(count, resamples)

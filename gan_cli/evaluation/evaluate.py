@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from rich.console import Console
@@ -20,7 +19,7 @@ from gan_cli.config.commands import EvalConfig, check_evaluation_source
 from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
 from gan_cli.device import build_device, limit_threads
 from gan_cli.errors import GanCliError, UsageError
-from gan_cli.evaluation.callbacks import ProgressCallback
+from gan_cli.evaluation.callbacks import Listeners, ProgressCallback
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
 from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
 from gan_cli.images import grid
@@ -49,22 +48,25 @@ def evaluate(config: EvalConfig) -> int:
     limit_threads()
     images: list[Image.Image] = []
     with _progress() as progress:
-        listeners: dict[str, Any] = {"log": print_line, "progress": progress, "on_pairs": images.append}
+        listeners = Listeners(print_line, progress, images.append)
         if config.ckpt is not None:
             found = checkpoint.load_named(config.ckpt, "eval")
             folder, stem = _default_folder(found.path), found.path.stem
-            evaluated = evaluate_checkpoint(found, config, device, **listeners)
+            evaluated = evaluate_checkpoint(found, config, device, listeners)
         else:
             folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(config.fake or "").name)[:60] or "fake"
-            evaluated = evaluate_folders(config, **listeners)
+            evaluated = evaluate_folders(config, listeners)
     _print(evaluated)
     folder = Path(config.out) if config.out else folder
     with writing_to(folder):
-        if named is not None:
-            named.parent.mkdir(parents=True, exist_ok=True)
-            saved = _write(evaluated, images, named)
-        else:
-            saved = _save(evaluated, images, folder, stem)
+        (folder if named is None else named.parent).mkdir(parents=True, exist_ok=True)
+        saved = named or _reserved_path(evaluated, folder, stem)
+        try:
+            _write(evaluated, images, saved)
+        except BaseException:
+            if named is None:
+                saved.unlink(missing_ok=True)
+            raise
     if saved.parent.name == EVALUATIONS:
         with contextlib.suppress(GanCliError, OSError):  # the metrics are saved; gan-report will show the error
             print(f"report: {write_run_report(saved.parent.parent)}")
@@ -137,26 +139,19 @@ def _pairs_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_memorization.png")
 
 
-def _save(evaluated: EvaluationResult, images: list[Image.Image], folder: Path, stem: str) -> Path:
-    """Writes the JSON file, and the image next to it, under a name that is not in use yet."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _reserved_path(evaluated: EvaluationResult, folder: Path, stem: str) -> Path:
+    """Creates an empty JSON file under a name that is not in use yet: other processes may evaluate the same run."""
     reals = "" if evaluated.about["reals"] == "held_out" else f"_{evaluated.about['reals']}"
     stem = f"{stem}_{evaluated.about['extractor']}_n{evaluated.about['n']}{reals}"
     while True:
         path = unused_path(folder, stem, ".json", ["_memorization.png"])
         with contextlib.suppress(FileExistsError):
-            path.touch(exist_ok=False)  # reserves the name: other processes may evaluate the same run
-            break
-    try:
-        return _write(evaluated, images, path)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+            path.touch(exist_ok=False)
+            return path
 
 
-def _write(evaluated: EvaluationResult, images: list[Image.Image], path: Path) -> Path:
+def _write(evaluated: EvaluationResult, images: list[Image.Image], path: Path) -> None:
     for image in images:
         evaluated.about["page"] = _pairs_path(path).name
         grid.save_png(image, _pairs_path(path))
     save_evaluation(evaluated, path)
-    return path

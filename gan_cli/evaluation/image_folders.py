@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from gan_cli.config.commands import EvalConfig
 from gan_cli.config.options.datasets import CROP, Folder
 from gan_cli.config.validation import parse
 from gan_cli.data.dataset import Dataset
@@ -68,27 +69,22 @@ class Folders(NamedTuple):
     fake_files: int
 
 
-def read_folders(
-    real: str,
-    fake: str,
-    image_size: Size | None,
-    n: int,
-    *,
-    fit: str = CROP,
-    extractor: str = "auto",
-    n_real: int | None = None,
-) -> Folders:
-    """Reads the real images and at most `n` fakes, brings all of them to one size, and returns them.
+def read_folders(options: EvalConfig, n: int) -> Folders:
+    """Reads the real images and at most `n` fakes of `gan-eval`, brings all of them to one size, and returns them.
 
     This size is `image_size` if it is given. By default it is the size of the fakes. If the real images are smaller, it
     is the largest size that fits in the real images and has the aspect ratio of the fakes. `fit` says how images of
     another aspect ratio are changed: crop, pad or stretch. If `real` has the sub-folders `train` and `test`, the images
     of `test` are held out. Other sub-folders are classes. Errors name the option that is wrong, `real` or `fake`.
     """
+    real, fake, fit = options.real, options.fake, options.fit
+    assert real is not None
+    assert fake is not None
     summaries = _summarize("real", real), _summarize("fake", fake)
-    size, why = _common_size(*summaries, image_size, MAX_INCEPTION_SIDE if extractor == "inception" else MAX_SIDE)
+    max_side = MAX_INCEPTION_SIDE if options.extractor == "inception" else MAX_SIDE
+    size, why = _common_size(*summaries, options.image_size, max_side)
     channels = 1 if summaries[0].measured and summaries[0].grey == summaries[0].measured else 3
-    section = _section(real, channels, max(MAX_REAL, n_real or 0), fit)
+    section = _section(real, channels, max(MAX_REAL, options.n_real or 0), fit)
     with _errors_of("real"):
         dataset = build_dataset(section, size)
     used: Any = dataset.value_range
@@ -168,10 +164,7 @@ def _size_text(sides: Sides) -> str:
 
 
 def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, fit: str) -> list[str]:
-    """Returns a line for each folder whose images change.
-
-    The line says how many images are cropped, padded or stretched, how many are shrunk, and how many are enlarged.
-    """
+    """Returns a line for each folder whose images change: how many are fitted, shrunk and enlarged."""
     lines = []
     for folder in summaries:
         changed = shrunk = enlarged = 0
@@ -218,10 +211,7 @@ def _colour_lines(fake: FolderSummary, channels: int) -> list[str]:
 
 
 def _class_lines(real: Dataset, fakes: Dataset) -> list[str]:
-    """Returns warnings: one if fakes have classes (sub-folders) that the real images lack, one for the reverse case.
-
-    Returns an empty list if the real images or the fakes have no classes or several attributes.
-    """
+    """Returns a warning for each side that has classes (sub-folders) that the other side, of one attribute, lacks."""
     if any(data.labels is None or data.labels.ndim > 1 for data in (real, fakes)):
         return []
     lines = []

@@ -1,11 +1,10 @@
 """Selects the real samples that fakes are compared with.
 
 If the data set has a test split, fakes are compared by default with real samples of this split (held-out samples). For
-each metric, other real samples are compared with the same samples in place of the fakes. The result is called the
-floor; it shows the value that a perfect generator would get. With a test split, the floor uses training samples.
-A data set without a test split is divided into two halves, always the same ones. Fakes are compared with the first
-half, and the second half gives the floor. A `Protocol` selects other real samples: papers usually compare with all
-training images.
+each metric, the floor is the value of other real samples in place of the fakes: that of a perfect generator. With a
+test split, the floor uses training samples. A data set without a test split is divided into two halves, always the same
+ones; fakes are compared with the first, and the second gives the floor. A `Protocol` selects other real samples: papers
+usually compare with all training images.
 """
 
 from __future__ import annotations
@@ -91,12 +90,11 @@ class RealData:
         """
         count = min(self.available(protocol), protocol.n or (n if protocol.reals == "held_out" else NO_LIMIT))
         train = _shuffled("reference", self.train_unlimited)
-        if self.held_out is None:
-            start = len(train) // 2 if protocol.reals == "held_out" else count
-            return train.narrow(0, count), _unless_few(train.narrow(start, n))
-        if protocol.reals == "all":
-            both = _shuffled("all", self.train_unlimited, self.held_out)
-            return both.narrow(0, count), _unless_few(both.narrow(count, n))
+        if self.held_out is None and protocol.reals == "held_out":
+            return train.narrow(0, count), train.narrow(len(train) // 2, n)
+        if self.held_out is None or protocol.reals == "all":
+            whole = train if self.held_out is None else _shuffled("all", self.train_unlimited, self.held_out)
+            return whole.narrow(0, count), _unless_few(whole.narrow(count, n))
         held_out = _shuffled("held out", self.held_out)
         compared, other = (held_out, train) if protocol.reals == "held_out" else (train, held_out)
         return compared.narrow(0, count), other.narrow(0, n)
@@ -149,10 +147,7 @@ def _unless_few(subset: SampleSubset) -> SampleSubset | None:
 
 
 def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, dataset: Dataset) -> RealData:
-    """Returns the real data for `dataset`: also the data without `dataset.limit`, and the test split if there is one.
-
-    `section` is the section of the run's config from which `dataset` was built.
-    """
+    """Returns the real data for `dataset`, which was built from this section of the run's config."""
     whole = dataset
     if section.limit is not None:
         whole = build_dataset(dataclasses.replace(section, limit=None), image_size)
@@ -177,11 +172,9 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
 
 
 def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) -> tuple[Dataset | None, str]:
-    """Returns the held-out samples whose classes the training data also have, and "".
+    """Returns the held-out samples whose classes the training data also have, and ""; or None and the reason.
 
-    If no sample is left, or if the classes of many training samples are missing, returns None and the reason. If the
-    training data or the held-out data have no classes, or if they have several attributes, all held-out samples are
-    returned. Adds lines for the user to `notes`.
+    All are returned if one side has no classes or has several attributes. Adds lines for the user to `notes`.
     """
     labels, others = whole.labels, held_out.labels
     foreign = [name for name in held_out.classes if name not in whole.classes]
@@ -211,8 +204,7 @@ def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) ->
 def _unless_missing(held_out: Dataset, whole: Dataset, notes: list[str]) -> tuple[Dataset | None, str]:
     """Returns `held_out` and "". If it lacks the classes of many training samples, returns None and the reason.
 
-    Otherwise fakes of these classes would be compared with real samples of other classes. Adds a line to `notes` if
-    the held-out samples lack only the classes of few training samples (at most MAX_MISSING_SHARE).
+    Otherwise fakes of these classes would be compared with real samples of other classes.
     """
     assert whole.labels is not None
     assert held_out.labels is not None

@@ -19,7 +19,7 @@ from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.metrics import feature_extractors
-from gan_cli.evaluation.metrics.chance_level import load_assessed_classifier
+from gan_cli.evaluation.metrics.classifier import load_assessed_classifier
 from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_radii
@@ -190,8 +190,7 @@ def build_reference(
 def _load(key: str, n: int, others: int | None) -> tuple[Features, Features | None, dict[str, float]] | None:
     """Returns (real features, other features, floors) from a cache file, or None if the file is missing or not valid.
 
-    A valid file has this `key`, `n` real samples and `others` other samples. With `others` None, the returned other
-    features are None.
+    A valid file has this `key`, `n` real samples and `others` other samples.
     """
     tensors, metadata = load_cached(_cache_file(key), MOST_BYTES) or ({}, {})
     floors = metadata.get("floors")

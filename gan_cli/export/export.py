@@ -44,9 +44,8 @@ IMAGES_SHOWN, POINTS_SHOWN = 64, 1000
 def export(config: ExportConfig) -> int:
     """Writes a folder with the exported file, `config.json`, a model card, an image of samples and `parity.json`.
 
-    `parity.json` holds the result of the comparison with the checkpoint. If `out` names a file, the function writes
-    only that file and one JSON file with the content of `config.json` and `parity.json`. It prints the path of the
-    folder or file, and returns 0.
+    If `out` names a file, writes only that file and one JSON file with the content of `config.json` and `parity.json`,
+    the result of the comparison. Returns the exit code 0.
 
     Raises StorageError and deletes everything it wrote if the samples of the exported file differ from the samples of
     the checkpoint. Raises UsageError if an option is wrong or the format cannot hold this generator.
@@ -75,9 +74,8 @@ def export(config: ExportConfig) -> int:
 
 
 def _keep_file(part: Path, file: str, named: Path) -> None:
-    """Moves the exported file from the temporary folder `part` to `named` and writes one JSON file next to it.
+    """Moves the exported file from the temporary folder `part` to `named`, and its JSON file next to it.
 
-    The JSON file has the same name with the suffix `.json`. It holds the content of `config.json` and `parity.json`.
     Raises UsageError if the weights are split into several files.
     """
     needed = {file, CARD, README, SAMPLE_IMAGE, PARITY}
@@ -122,10 +120,9 @@ def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Te
 
 
 def compare_samples(expected: Sequence[Tensor], outputs: Sequence[Tensor], format: str) -> dict[str, float]:
-    """Returns a mapping from each batch size, as text, to the largest absolute difference between the samples.
+    """Returns the largest absolute difference between the checkpoint's samples and the outputs, by batch size.
 
-    `expected` are samples of the checkpoint and `outputs` are samples of the exported file, one tensor for each batch
-    size. Raises StorageError if a difference is above `MAX_DIFFERENCE`, is not finite, or the shapes differ.
+    Raises StorageError if a difference is above `MAX_DIFFERENCE`, is not finite, or the shapes differ.
     """
     differences = {}
     for reference, output in zip(expected, outputs, strict=True):
@@ -144,11 +141,7 @@ def compare_samples(expected: Sequence[Tensor], outputs: Sequence[Tensor], forma
 
 
 def _save_samples(generator: LoadedGenerator, path: Path) -> None:
-    """Draws samples of the generator as an image and writes the image to `path`.
-
-    The samples have the seeds from 0 on, as in the sample grids of a run. Those of a conditional generator of images
-    have one row for each class.
-    """
+    """Draws samples of the seeds from 0 on, as in the sample grids of a run; images have a row for each class."""
     images = len(generator.sample_shape) == 3
     rows = all_classes_requested(generator.classes, MAX_CLASSES_SHOWN)
     count = SAMPLES_PER_CLASS * len(rows) if rows and images else IMAGES_SHOWN if images else POINTS_SHOWN

@@ -29,11 +29,9 @@ MAX_ONE_FILE_BYTES = 1 << 30  # larger weights are written to a second file: an 
 
 
 class Exporter(NamedTuple):
-    """The functions that write a file of one format and run the written file.
+    """Functions that write a generator, with example inputs, to a folder, and that run the written file.
 
-    `write` takes the generator, example inputs and the folder to write to. `run` takes the folder and a list of inputs,
-    and returns the samples `[N, *sample_shape]` for each entry of the list. `runtime` is the name of the program that
-    runs the file, for messages.
+    `run` returns the samples `[N, *sample_shape]` for each of the inputs. `runtime` names what runs it, for messages.
     """
 
     write: Callable[[LoadedGenerator, Pair, Path], None]

@@ -11,7 +11,7 @@ from typing import Any
 
 from gan_cli.config.train_config import to_dict
 from gan_cli.errors import one_line
-from gan_cli.sampling.exported_config import Card
+from gan_cli.sampling.load_generator import Card
 from gan_cli.storage.locate import CARD, EXPORTED
 
 README, SAMPLE_IMAGE = "README.md", "samples.png"

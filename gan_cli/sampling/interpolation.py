@@ -47,10 +47,7 @@ class PlannedAnimation(NamedTuple):
 
 
 def resolve_frames_format(config: SampleConfig) -> SampleConfig:
-    """Returns the config with format=frames replaced by format=interpolate and container=frames.
-
-    Returns other configs unchanged. Raises UsageError if format=frames is given with another container.
-    """
+    """Replaces format=frames by format=interpolate and container=frames. UsageError for another container."""
     if config.format != FRAMES_FOLDER:
         return config
     if config.container not in (None, FRAMES_FOLDER):
@@ -100,10 +97,9 @@ def check_animation_options(config: SampleConfig) -> None:
 def plan_animation(
     config: SampleConfig, generator: LoadedGenerator, rows: Sequence[RequestedCondition], seeds: Sequence[int]
 ) -> PlannedAnimation:
-    """Plans the animation of a `gan-sample` command.
+    """Plans the animation of a `gan-sample` command from the requested classes and the listed seeds, if any.
 
-    `rows` are the requested classes. `seeds` are the seeds listed in the option `seeds`; empty if it is not set. Raises
-    UsageError if there are too few seeds, or too many samples in a frame, or too many frames.
+    Raises UsageError if there are too few seeds, or too many samples in a frame, or too many frames.
     """
     if config.format == "progress":
         return _plan_progress(config, generator)
@@ -148,10 +144,7 @@ def _tiles_and_seeds(
 
 
 def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> PlannedAnimation:
-    """Plans the animation of the sample grids that the training run of the checkpoint has saved.
-
-    Raises UsageError if the checkpoint is not in a run folder, or if the run has no sample grids.
-    """
+    """Plans the animation of the sample grids that the checkpoint's run has saved. UsageError if there are none."""
     inside = generator.path.parent.name == CHECKPOINTS
     grids = sorted((generator.path.parent.parent / SAMPLES).glob("step_*.png")) if inside else []
     if not grids:
@@ -199,11 +192,7 @@ class _LatentPath(NamedTuple):
         seeds: Sequence[int],
         tiles: int,
     ) -> _LatentPath:
-        """Builds the path from the seeds of all tiles and the requested classes `rows`.
-
-        `seeds` holds first all seeds of the first tile, then all seeds of the second tile, and so on. The number of
-        seeds must be a multiple of `tiles`.
-        """
+        """Builds the path. `seeds` holds all seeds of the first tile, then all of the second tile, and so on."""
         latent, per_tile = generator.latent, len(seeds) // tiles
         normals = latent.to_normal(latents_from_seeds(seeds, latent, config.truncation), config.truncation)
         keyframes = normals.view(tiles, per_tile, -1).transpose(0, 1)
@@ -220,8 +209,7 @@ class _LatentPath(NamedTuple):
     def at(self, frame: int) -> tuple[Tensor, Tensor | None]:
         """Returns the standard normal values `[tiles, latent_dim]` and the conditions `[rows, tiles, K]` of a frame.
 
-        The conditions are None if the generator is unconditional. After the last keyframe, the frames interpolate
-        to the first keyframe.
+        After the last keyframe, the frames interpolate to the first keyframe.
         """
         start, steps = divmod(frame, self.frames)
         end, fraction = (start + 1) % len(self.keyframes), steps / self.frames

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from gan_cli import __version__
+from gan_cli.config import train_config
+from gan_cli.config.options import CONDITIONING_OPTIONS, GENERATOR_OPTIONS
+from gan_cli.config.options.fields import Bool, Integer, Name, OneOf, Several, Text, matching, section
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import parse
 from gan_cli.data.datasets.points import Modes, known_modes
 from gan_cli.data.labels import (
     RequestedCondition,
@@ -24,7 +30,7 @@ from gan_cli.data.labels import (
     parse_label_indices,
     parse_labels,
 )
-from gan_cli.errors import CheckpointError, UsageError, count_noun, one_line
+from gan_cli.errors import CheckpointError, GanCliError, UsageError, count_noun, one_line
 from gan_cli.models.build_networks import (
     GeneratorDesign,
     build_generator,
@@ -34,7 +40,6 @@ from gan_cli.models.build_networks import (
 )
 from gan_cli.models.generate import generate
 from gan_cli.models.latents import LatentDistribution
-from gan_cli.sampling.exported_config import Card, read_card
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_file
@@ -44,7 +49,52 @@ from gan_cli.storage.symlinks import refuse_symlink
 
 Labels = str | int | Sequence[str | int | RequestedCondition] | None
 MAX_SEED = 2**62
+MAX_CARD_BYTES = 4 << 20
 GENERATOR_FORMAT = 1  # format version in the metadata of an exported file
+
+
+@section
+class Card:
+    """The description of an exported generator: those fields of its `config.json` that gan-cli reads again."""
+
+    gan_cli: Text = Field(description="version that wrote it")
+    plugins: Several[Name] = Field((), description="packages whose options it needs")
+    dataset: Text = Field(description="name of the data set it learned")
+    sample_shape: Several[Annotated[Integer, Field(ge=1, le=1024)]] = Field(
+        description="of a sample: [channels,height,width] or [2]"
+    )
+    generator: Annotated[Any, OneOf(GENERATOR_OPTIONS)] = Field(description="the network")
+    conditioning: Annotated[Any, OneOf(CONDITIONING_OPTIONS)] = Field(
+        description="how samples of a class are requested"
+    )
+    ema: Bool = Field(description="whether it is the averaged generator")
+    step: Integer = Field(ge=0, le=10**12, description="generator updates done")
+    checkpoint: Text = matching("[0-9a-f]{64}", "64 hexadecimal digits", description="sha256 of the checkpoint")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return getattr(self.conditioning, "classes", None) or ()
+
+
+def read_card(path: Path) -> Card:
+    """Reads `config.json` of an export and returns its description. Ignores unknown keys.
+
+    Raises CheckpointError if the file cannot be read or its values are invalid.
+    """
+    try:
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise CheckpointError(f"{path}: larger than {MAX_CARD_BYTES >> 20} MiB, not written by gan-export")
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read as JSON ({one_line(error, 200)})") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, as gan-export writes it")
+    known = {name: data[name] for name in Card.__dataclass_fields__ if name in data}
+    try:
+        train_config.require_plugins(known)
+        return parse(Card, known)
+    except GanCliError as error:
+        raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
 
 
 @dataclass(frozen=True)
@@ -122,10 +172,7 @@ def load_generator(
 
 
 def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoint:
-    """Loads the checkpoint that a path or the name of a run stands for, as `checkpoint.load_named` does.
-
-    Also raises CheckpointError if `path` is a text that cannot be a path, for example because it is too long.
-    """
+    """Loads as `checkpoint.load_named` does. CheckpointError also for a text that is too long to be a path."""
     try:
         return checkpoint.load_named(path, key)
     except OSError as error:
@@ -133,20 +180,13 @@ def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoi
 
 
 def default_folder(checkpoint: Path, name: str) -> Path:
-    """Returns the path of the folder `name` in the run folder that holds the checkpoint.
-
-    If the file is not in a run folder, the path is in the folder of the file.
-    """
+    """Returns the folder `name` in the run folder of the checkpoint; next to a file that is not in a run folder."""
     run = checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
     return refuse_symlink(run / name)
 
 
 def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGenerator:
-    """Loads a generator from a folder that `gan-export` wrote, or from an exported safetensors file.
-
-    A JSON file that describes the generator must be in the same folder. Raises CheckpointError if a file is missing or
-    invalid, and UsageError if `ema` is false and the export holds only the averaged generator.
-    """
+    """Loads a generator from a folder that `gan-export` wrote, or from an exported file with its JSON file."""
     path = exported / EXPORTED["safetensors"] if exported.is_dir() else exported
     card_path = find_card(path)
     if card_path is None or path.suffix != ".safetensors" or not path.is_file():

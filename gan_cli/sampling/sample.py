@@ -46,10 +46,9 @@ DEFAULT_SAMPLES = 64
 
 
 def sample(config: SampleConfig) -> int:
-    """Writes samples, and a JSON file next to them that says how to generate them again.
+    """Writes samples, and a JSON file next to them that says how to generate them again. Returns the exit code 0.
 
-    Prints the path of the samples and returns 0. Raises UsageError if options contradict each other or do not fit the
-    checkpoint. Raises StorageError if the files cannot be written.
+    Raises UsageError if options contradict each other or do not fit the checkpoint.
     """
     if config.ckpt is None:
         raise UsageError("ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file")
@@ -232,10 +231,9 @@ def _channels_last(samples: Tensor) -> np.ndarray:
 
 
 def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Path) -> None:
-    """Writes arrays of `count` rows each to an npz file.
+    """Writes arrays of `count` rows each to an npz file, part by part, so that no complete array is in memory.
 
-    Writes each array part by part, so that no complete array is in memory. The arrays are not compressed, because
-    compressing a sample takes longer than generating it with a small network.
+    They are not compressed: compressing a sample takes longer than generating it with a small network.
     """
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
         for name, parts in arrays.items():

@@ -22,8 +22,7 @@ from gan_cli.evaluation.generated_samples import (
     generate_samples,
     recompute_batch_norm_statistics,
 )
-from gan_cli.evaluation.metrics.chance_level import load_assessed_classifier, majority_class_accuracy
-from gan_cli.evaluation.metrics.classifier import Classifier
+from gan_cli.evaluation.metrics.classifier import Classifier, load_assessed_classifier, majority_class_accuracy
 from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.evaluation.real_data import find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference

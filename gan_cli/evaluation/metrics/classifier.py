@@ -1,12 +1,17 @@
-"""A small classifier, trained on the data set: checks whether samples are of the requested class; gives features."""
+"""A small classifier, trained on the data set: checks whether samples are of the requested class; gives features.
+
+One that is not better than chance must not be used to evaluate samples.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +19,14 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from gan_cli.data.dataset import batch_indices, to_signed_unit
 from gan_cli.data.labels import Attribute, encode_condition
-from gan_cli.errors import UsageError
+from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback, ignore
 from gan_cli.models.conditioning import classification_accuracy, classification_loss
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.storage.checksummed_file import encode_checksummed, load_cached
 from gan_cli.storage.download import write_atomically
 
-CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")  # folder of the cache
+CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")
 CLASSIFIER_VERSION = 3  # of the network and its training; cached classifiers of other versions are not used
 FEATURES = 128
 SIDE = 28  # images are resized to this side
@@ -32,6 +37,8 @@ PREDICTED_AT_ONCE = 500
 TIMED_STEPS = 10  # steps after which the training time is estimated
 ROTATION, SCALE, SHIFT = 0.2, 0.1, 2  # largest random changes of training images: radians, a share, pixels
 MOST_BYTES = 16 << 20
+MIN_GAIN = 0.02  # part of the way from chance level to 100 % that the accuracy must exceed, whatever the sample size
+SIGNIFICANCE_LEVEL = 0.05  # of the binomial test against chance
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ def train_classifier(
 def _accuracy(
     network: nn.Module, samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], test_index: Tensor
 ) -> float:
-    """The accuracy on the samples of `test_index`, computed in parts, as they may not fit in memory together."""
+    """The accuracy on the samples of `test_index`, in parts, as they may not fit in memory together."""
     classifier = Classifier(network, 0.0)
     logits = torch.cat([classifier.logits(samples[part]) for part in test_index.split(PREDICTED_AT_ONCE)])
     return classification_accuracy(logits, encode_condition(labels[test_index], _classes(attributes)), attributes)
@@ -171,9 +178,8 @@ def load_or_train_classifier(
 ) -> Classifier:
     """Loads the classifier of this data set from the cache `folder`, or trains one and saves it there.
 
-    `steps` and `log` have the meaning of `train_classifier`. A file that is damaged, or is not a classifier of
-    this data set, is replaced. If the folder cannot be written, the classifier is returned and not saved. If several
-    processes train at once, each returns its own classifier, and the file that is written last stays.
+    A file that is damaged, or is not a classifier of this data set, is replaced. If the folder cannot be written, the
+    classifier is returned and not saved. If several processes train at once, the file that is written last stays.
     """
     shape = f"{samples.shape[1]}x{_classes(attributes)}"  # stacks and single digits of the same data set differ in it
     if steps is not None:
@@ -210,3 +216,71 @@ def _fits(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
         tensor.shape == expected[name].shape and tensor.dtype == expected[name].dtype and bool(tensor.isfinite().all())
         for name, tensor in tensors.items()
     )
+
+
+# --- chance level -------------------------------------------------------------------------------------------------
+
+
+class ClassifierAssessment(NamedTuple):
+    """Whether the classifier is at chance level (and must not be used), and its accuracy in one line of text."""
+
+    at_chance: bool
+    summary: str
+
+
+def load_assessed_classifier(
+    dataset_fingerprint: str,
+    samples: Tensor,
+    labels: Tensor,
+    attributes: Sequence[Attribute],
+    log: LogCallback,
+    otherwise: str,
+) -> tuple[Classifier, ClassifierAssessment]:
+    """Loads the classifier of this data set from the user's cache, or trains one, and logs its accuracy.
+
+    If it is at chance level, the logged line ends with `otherwise`, which says what is done without it.
+    """
+    found = load_or_train_classifier(
+        dataset_fingerprint, samples, labels, attributes, CLASSIFIER_CACHE.expanduser(), log
+    )
+    assessment = assess_classifier(found.accuracy, labels, attributes)
+    log(assessment.summary + (f": {otherwise}" if assessment.at_chance else ""))
+    return found, assessment
+
+
+def assess_classifier(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> ClassifierAssessment:
+    """Assesses a classifier that was trained on nine tenths of the data and has this accuracy on the last tenth."""
+    chance, tested = majority_class_accuracy(labels, attributes), max(1, len(labels) // 10)
+    text = f"classifier: accuracy {accuracy:.1%} on the tenth of the data that it was not trained on"
+    if not is_at_chance(accuracy, tested, chance):
+        return ClassifierAssessment(False, text)
+    count = count_noun(tested, "sample")
+    return ClassifierAssessment(True, f"{text} ({count}), no better than guessing ({chance:.1%})")
+
+
+def majority_class_accuracy(labels: Tensor, attributes: Sequence[Attribute]) -> float:
+    """The accuracy of always predicting the most frequent class, averaged over the attributes' known labels."""
+    known = labels[labels >= 0].flatten()
+    counts = known.bincount(minlength=sum(attribute.size for attribute in attributes))
+    right = sum(int(counts[attribute.columns].max()) for attribute in attributes)
+    return right / max(len(known), 1)
+
+
+def is_at_chance(accuracy: float, tested: int, chance: float) -> bool:
+    """Whether this accuracy on `tested` samples is not significantly better than the accuracy `chance`.
+
+    An accuracy more than half way from chance to 1 always counts as better, however few samples there are. Any other
+    accuracy must pass a one-sided exact binomial test at SIGNIFICANCE_LEVEL.
+    """
+    if accuracy <= chance + MIN_GAIN * (1 - chance):
+        return True
+    if accuracy > (1 + chance) / 2:
+        return False
+    return _binomial_tail(round(accuracy * tested), tested, chance) > SIGNIFICANCE_LEVEL
+
+
+def _binomial_tail(right: int, tested: int, chance: float) -> float:
+    """The probability that at least `right` of `tested` guesses are right, each with probability `chance` in (0, 1)."""
+    hits = torch.arange(right, tested + 1, dtype=torch.float64)
+    ways = math.lgamma(tested + 1) - torch.lgamma(hits + 1) - torch.lgamma(tested - hits + 1)
+    return (ways + hits * math.log(chance) + (tested - hits) * math.log1p(-chance)).exp().sum().item()

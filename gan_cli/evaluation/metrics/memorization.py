@@ -50,12 +50,11 @@ def find_nearest(
     progress: CountCallback = ignore,
     beyond: float | None = None,
 ) -> Nearest:
-    """Returns, for each of `images`, the nearest image in `among`.
+    """Returns, for each of `images`, the nearest image in `among`; both are uint8 `[., C, H, W]`.
 
-    `images` and `among` are uint8 `[., C, H, W]`; they are compared after downscaling to MOST_VALUES values. `among`
-    has at least 2 images. `self_index` `[N]` is the position of each image itself in `among`; that position is left
-    out. If `beyond` is given, images in `among` at this distance or nearer are left out too. If none is left, the
-    distance is infinite.
+    They are compared after downscaling to MOST_VALUES values. `among` has at least 2 images. `self_index` `[N]` is the
+    position of each image itself in `among`, which is left out. So are images at the distance `beyond` or nearer. If
+    none is left, the distance is infinite.
     """
     queries = downscale(images, MOST_VALUES)
     count = min(FOLLOWING + 1, len(among) - (self_index is not None))
@@ -163,10 +162,9 @@ def detect_memorization(
 
 
 def _beyond_duplicates(found: Nearest, images: Tensor, among: Tensor, self_index: Tensor | None) -> tuple[Nearest, int]:
-    """Returns `found` without duplicates, and the number of images whose nearest image was a duplicate.
+    """Replaces each nearest image that is a duplicate by the nearest that is none, if there is one.
 
-    `found` has the nearest image in `among` for each of `images`. If that is a duplicate, it is replaced by the nearest
-    image that is no duplicate. An image that has only duplicates keeps its nearest image.
+    Returns the result, and the number of images whose nearest image was a duplicate.
     """
     limit = DUPLICATE_RMS * math.sqrt(downscale(images[:1], MOST_VALUES).shape[1])
     is_duplicate = (found.distance <= limit) & (found.relative_distance <= DUPLICATE_RELATIVE_DISTANCE)
