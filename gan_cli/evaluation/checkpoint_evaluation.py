@@ -33,9 +33,6 @@ DEFAULT_SAMPLES = 5000  # number of samples if `n` is not given; fewer if the da
 SHOWN_PAIRS = 32  # most pairs in each part of the image of nearest training images
 
 
-# --- a checkpoint ------------------------------------------------------------------------------------------------
-
-
 def evaluate_checkpoint(
     found: Checkpoint, options: EvalConfig, device: torch.device, listeners: Listeners = SILENT
 ) -> EvaluationResult:
@@ -122,9 +119,6 @@ def _reference(real: RealData, options: EvalConfig, n: int | None, listeners: Li
     check_metrics(reference, options.metrics or ())
     listeners.log(f"compared with: {reference.describe()}")
     return reference
-
-
-# --- two folders -------------------------------------------------------------------------------------------------
 
 
 def evaluate_folders(options: EvalConfig, listeners: Listeners = SILENT) -> EvaluationResult:

@@ -37,10 +37,10 @@ PIXELS = "pixels"  # the features of memorization, whatever the extractor
 
 
 class RawMetric(NamedTuple):
-    """The values of a metric before its interval and floor are known.
+    """A metric before its interval and floor are known.
 
     `values` `[1 + resamples]` holds the value for all samples, then the value for each random half of them. `better` is
-    "lower", "higher" or "". `minimum` and `maximum` are the smallest and largest possible values of this metric.
+    "lower", "higher" or "". `minimum` and `maximum` bound the possible values.
     """
 
     name: str
@@ -164,10 +164,9 @@ def evaluate_samples(
 ) -> SampleEvaluation:
     """Computes the metrics in `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`, and returns them.
 
-    The results have the order of METRIC_FAMILIES; memorization is last, and then the result also says which samples are
-    copies. The name of a result ends with the name of the extractor, for example `frechet-classifier`. Memorization
-    always uses pixels, and the modes of points need no extractor. Intervals come from `resamples` random halves of the
-    samples; with fewer than 2 halves there are no intervals. Floors use at most `reference.n` samples, so N should be
+    The results have the order of METRIC_FAMILIES; memorization, which always uses pixels, is last. The name of a result
+    ends with that of the extractor, as `frechet-classifier`; the modes of points need none. Intervals come from
+    `resamples` random halves of the samples, at least 2. Floors use at most `reference.n` samples, so N should be
     `reference.n`. Raises UsageError for a name that these data do not allow.
     """
     check_metrics(reference, names)
@@ -270,10 +269,9 @@ def memorization_metrics(
     each, share = seconds / 3, found.copies.double().mean().item()
     interval = wilson_interval(share, count) if resamples > 1 else None
     repeated, nearest = RawMetric("repeated", repeats, "lower", 0, 1), RawMetric("nearest", ratios, "", 0)
+    memorized = f"memorized-{PIXELS}"
     return [
-        MetricResult(
-            f"memorized-{PIXELS}", share, count, "lower", interval, COPY_QUANTILE, round(each, 3), note, among
-        ),
+        MetricResult(memorized, share, count, "lower", interval, COPY_QUANTILE, round(each, 3), note, among),
         _result(repeated, f"repeated-{PIXELS}", count, COPY_QUANTILE, each, note),
         _result(nearest, f"nearest-{PIXELS}", count, 1.0, each, note, among),
     ]

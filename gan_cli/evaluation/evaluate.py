@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -79,23 +79,18 @@ def _progress() -> Iterator[ProgressCallback]:
     """Yields a function that shows progress. The bar appears on its first call, and only in a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"))
     bar = Progress(*columns, TimeRemainingColumn(), transient=True, disable=not sys.stdout.isatty())
-    tasks: dict[str, TaskID] = {}
+    task = bar.add_task("", total=None)
 
     def progress(what: str, done: int, count: int) -> None:
         bar.start()
-        if what not in tasks:
-            for task in tasks.values():
-                bar.update(task, visible=False)
-            tasks[what] = bar.add_task(what, total=count)
-        bar.update(tasks[what], completed=done, total=count)
+        if bar.tasks[task].description != what:
+            bar.reset(task, description=what)  # the remaining time is that of this part alone
+        bar.update(task, completed=done, total=count)
 
     try:
         yield progress
     finally:
         bar.stop()
-
-
-# --- output ------------------------------------------------------------------------------------------------------
 
 
 def _print(evaluated: EvaluationResult) -> None:

@@ -56,7 +56,6 @@ class FolderSummary(NamedTuple):
 
     @property
     def measured(self) -> int:
-        """The number of images whose size and colour were read."""
         return self.sizes.total()
 
 
@@ -229,7 +228,7 @@ def _overlap_lines(real: str, fake: str, found: RealData, fakes: Dataset, size: 
     sides = [data.samples for data in (found.train_unlimited, found.held_out) if data is not None]
     known, own = [image_digests(samples) for samples in sides], image_digests(fakes.samples)
     shared = 0 if own is None else count_shared(own, [each for some in known for each in some or ()])
-    text = (
-        f"warning: {shared:,} of {len(fakes):,} fakes are real pictures, the same in each pixel at {_size_text(size)}"
-    )
-    return [text] if shared else []
+    if not shared:
+        return []
+    of = f"{shared:,} of {len(fakes):,} fakes are real pictures"
+    return [f"warning: {of}, the same in each pixel at {_size_text(size)}"]

@@ -34,10 +34,9 @@ HELD_OUT_SPLIT = dict.fromkeys(("train", "valid", "val", "extra", "unlabeled"), 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Selects the real samples that fakes are compared with.
+    """Selects `n` real samples to compare with: of held_out, train or all (training and held-out samples together).
 
-    `reals` is held_out, train or all (training and held-out samples together). `n` is the number of real samples. If
-    `n` is None, held_out takes as many real samples as there are fakes, and train and all take every sample.
+    If `n` is None, held_out takes as many real samples as there are fakes, and train and all take every sample.
     """
 
     reals: str = "held_out"
@@ -84,10 +83,7 @@ class RealData:
         return len(self.train_unlimited) + (held_out if protocol.reals == "all" else 0)
 
     def select(self, n: int, protocol: Protocol = DEFAULT_PROTOCOL) -> tuple[SampleSubset, SampleSubset | None]:
-        """Returns the real samples that `n` fakes are compared with, and at most `n` other real samples for the floor.
-
-        The second value is None if too few other samples are left.
-        """
+        """Returns the real samples to compare `n` fakes with, and at most `n` others, or None if too few are left."""
         count = min(self.available(protocol), protocol.n or (n if protocol.reals == "held_out" else NO_LIMIT))
         train = _shuffled("reference", self.train_unlimited)
         if self.held_out is None and protocol.reals == "held_out":
@@ -100,9 +96,9 @@ class RealData:
         return compared.narrow(0, count), other.narrow(0, n)
 
     def held_out_images(self, count: int) -> tuple[Tensor, Tensor | None]:
-        """Returns (`count` held-out images, None). Without a test split, returns training images and their indices.
+        """Returns `count` held-out images, uint8 `[count, C, H, W]`, and None.
 
-        The images are uint8 `[count, C, H, W]`. The indices `[count]` are positions in `train`.
+        Without a test split, returns training images and their positions in `train`, `[count]`.
         """
         if self.held_out is not None:
             return self.select(count)[0][:], None

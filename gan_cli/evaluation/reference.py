@@ -35,9 +35,6 @@ INCEPTION_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue al
 MAX_PAIRWISE_SAMPLES = 10_000  # for metrics whose cost grows with the square of the number of samples
 
 
-# --- extractors --------------------------------------------------------------------------------------------------
-
-
 def build_extractor(name: str, real: RealData, log: LogCallback = ignore) -> Extractor:
     """Builds and returns the feature extractor called `name`: auto, classifier, random, pixels or inception.
 
@@ -80,9 +77,6 @@ def _classifier(real: RealData, log: LogCallback) -> Extractor:
         extractor = feature_extractors.build_random_extractor(whole.samples.shape[1])
         return dataclasses.replace(extractor, why=assessment.summary)
     return feature_extractors.build_classifier_extractor(found, one_of=len(attributes) == 1, stacked=real.stacked)
-
-
-# --- reference ---------------------------------------------------------------------------------------------------
 
 
 @dataclass

@@ -107,18 +107,16 @@ def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Seque
 def _requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[RequestedCondition]:
     """Returns the classes to generate, one for each row of a grid; empty for an unconditional generator.
 
-    The options `label` and `label_index` name the classes. If neither is set, returns all classes, but at most
-    `MAX_CLASSES_SHOWN` for a grid or an animation. Raises UsageError if the generator does not have a class.
+    Without `label` and `label_index`, these are all classes, but at most MAX_CLASSES_SHOWN for a grid or an animation.
     """
     classes = generator.classes
-    option = f"label={config.label}" if config.label is not None else "label_index"
     if config.label is not None and config.label_index is not None:
         raise UsageError("label and label_index: each names a class, give one")
     if config.label is None and config.label_index is None:
-        return all_classes_requested(
-            classes, MAX_CLASSES_SHOWN if config.format in ("grid", *ANIMATION_FORMATS) else None
-        )
+        shown = config.format in ("grid", *ANIMATION_FORMATS)
+        return all_classes_requested(classes, MAX_CLASSES_SHOWN if shown else None)
     if not classes:
+        option = "label_index" if config.label is None else f"label={config.label}"
         raise UsageError(
             f"{option}: this checkpoint is unconditional and takes no class; train one with conditioning=projection,"
             " or leave it out"

@@ -205,17 +205,15 @@ def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifi
     accuracy = metadata.get("accuracy")
     if metadata.get("data") != fingerprint or not isinstance(accuracy, float) or not 0 <= accuracy <= 1:
         return None
-    if not _fits(tensors, network.state_dict()):
+    finite = all(value.isfinite().all() for value in tensors.values())
+    if not finite or _layout(tensors) != _layout(network.state_dict()):
         return None
     network.load_state_dict(tensors, assign=True)
     return Classifier(network.eval(), accuracy)
 
 
-def _fits(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
-    return tensors.keys() == expected.keys() and all(
-        tensor.shape == expected[name].shape and tensor.dtype == expected[name].dtype and bool(tensor.isfinite().all())
-        for name, tensor in tensors.items()
-    )
+def _layout(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 # --- chance level -------------------------------------------------------------------------------------------------

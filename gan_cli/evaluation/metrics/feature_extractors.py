@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -80,9 +81,6 @@ class Extractor:
         return Features(features, torch.cat(probabilities) if probabilities else None)
 
 
-# --- points and pixels -------------------------------------------------------------------------------------------
-
-
 def build_point_extractor() -> Extractor:
     """Builds the extractor of points: the features are their coordinates."""
     return Extractor("points", "points", lambda samples: Features(samples.float()))
@@ -102,9 +100,6 @@ def downscale(images: Tensor, most: int) -> Tensor:
     factor = min(1.0, math.sqrt(most / (channels * height * width)))
     size = (max(1, int(height * factor)), max(1, int(width * factor)))
     return resized_inputs(images, size).flatten(1)
-
-
-# --- networks ----------------------------------------------------------------------------------------------------
 
 
 def build_random_extractor(channels: int) -> Extractor:
@@ -145,9 +140,7 @@ def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked:
         if not stacked:
             return Features(features, probabilities if one_of else None)
         digits = probabilities.view(count, layers, -1).unbind(1)
-        joint = digits[0]
-        for digit in digits[1:]:
-            joint = (joint.unsqueeze(2) * digit.unsqueeze(1)).flatten(1)
+        joint = reduce(lambda some, digit: (some.unsqueeze(2) * digit.unsqueeze(1)).flatten(1), digits)
         return Features(features.view(count, -1), joint)
 
     digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in network.state_dict().values()))
