@@ -147,7 +147,7 @@ def parse_evaluation_options(**given: Any) -> EvalConfig:
     Raises UsageError if `gan-eval` would refuse an option, or if the options for a checkpoint and for two folders of
     images are mixed.
     """
-    from gan_cli.config.commands import EvalConfig
+    from gan_cli.config.commands import EvalConfig, check_evaluation_source
     from gan_cli.config.compose import compose_default
     from gan_cli.config.validation import parse
 
@@ -159,14 +159,7 @@ def parse_evaluation_options(**given: Any) -> EvalConfig:
         elif isinstance(value, Iterable) and not isinstance(value, str):
             given[name] = list(value)
     options: EvalConfig = parse(EvalConfig, {**compose_default("eval"), **given})
-    others = [name for name in ("real", "fake", "image_size") if getattr(options, name) is not None]
-    others += ["fit"] if options.fit != "crop" else []
-    if options.ckpt is not None and others:
-        raise UsageError(
-            f"{others[0]}={given[others[0]]}: is for two folders, without a checkpoint; give one or the other"
-        )
-    if options.ckpt is None and options.real is None and options.fake is None:
-        raise UsageError("path is missing: a checkpoint or a run's folder; or give two folders, real= and fake=")
-    if options.ckpt is None and options.data is not None:
-        raise UsageError(f"data={options.data}: says where a checkpoint's data are, and there is none; use real=")
+    check_evaluation_source(
+        options, "path is missing: a checkpoint or a run's folder; or give two folders, real= and fake="
+    )
     return options

@@ -18,7 +18,6 @@ import torch
 
 from gan_cli import device
 from gan_cli.cli.main import run_command
-from gan_cli.evaluation import reference
 from gan_cli.evaluation.metrics import classifier
 from gan_cli.sweeps import jobs
 from gan_cli.training import periodic_evaluation
@@ -48,8 +47,7 @@ def here(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     monkeypatch.setattr(sys, "executable", preloaded_python())
     monkeypatch.setattr(periodic_evaluation, "STACK_SEEDS", range(200))
     monkeypatch.setattr(classifier, "STEPS", 60)
-    for module in (periodic_evaluation, reference):
-        monkeypatch.setattr(module, "CLASSIFIER_CACHE", tmp_path_factory.getbasetemp() / "classifiers")
+    monkeypatch.setattr(classifier, "CLASSIFIER_CACHE", tmp_path_factory.getbasetemp() / "classifiers")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "work"
     folder.mkdir()

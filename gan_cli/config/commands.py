@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from gan_cli.config.options import DEVICE_OPTIONS
-from gan_cli.config.options.datasets import Fit
+from gan_cli.config.options.datasets import CROP, Fit
 from gan_cli.config.options.evaluation import Extractor, Metric
 from gan_cli.config.options.fields import Bool, Integer, Name, Number, OneOf, Several, Text, matching, section
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import format_value
+from gan_cli.errors import UsageError
 
 # Formats that gan-export does not write; the text names an alternative.
 UNSUPPORTED_FORMATS: dict[str, Any] = {
@@ -142,6 +144,27 @@ class EvalConfig:
     overwrite: Overwrite
     plugins: Plugins
     device: Device
+
+
+def check_evaluation_source(options: EvalConfig, missing: str) -> None:
+    """Raises UsageError unless the options name a checkpoint or two folders, without options that only fit the other.
+
+    `missing` is the message if they name neither.
+    """
+    for_folders = [name for name in ("real", "fake", "image_size") if getattr(options, name) is not None]
+    for_folders += ["fit"] if options.fit != CROP else []
+    if options.ckpt is not None and for_folders:
+        given = f"{for_folders[0]}={format_value(getattr(options, for_folders[0]))}"
+        raise UsageError(f"{given}: is for two folders, without ckpt; give one or the other")
+    if options.ckpt is not None:
+        return
+    if options.real is None and options.fake is None:
+        raise UsageError(missing)
+    if options.data is not None:
+        raise UsageError(f"data={options.data}: says where a checkpoint's data are, and there is none; use real=")
+    if options.real is None or options.fake is None:
+        absent, given = ("real", f"fake={options.fake}") if options.real is None else ("fake", f"real={options.real}")
+        raise UsageError(f"{absent} is missing: {given} needs another folder to compare with, set {absent}=...")
 
 
 @section

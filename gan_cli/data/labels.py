@@ -93,8 +93,11 @@ def all_classes_requested(classes: Sequence[str], most: int | None = None) -> li
 
 
 def distribute_evenly(rows: Sequence[RequestedCondition], count: int) -> list[RequestedCondition]:
-    """Returns `count` rows, among which each row of `rows` occurs about equally often. Equal rows are adjacent."""
-    return [rows[index * len(rows) // count] for index in range(count)]
+    """Returns `count` rows, among which each row of `rows` occurs about equally often. Equal rows are adjacent.
+
+    Returns an empty list if `rows` is empty.
+    """
+    return [rows[index * len(rows) // count] for index in range(count)] if rows else []
 
 
 def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None) -> Tensor | None:

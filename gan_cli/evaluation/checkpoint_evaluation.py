@@ -15,21 +15,13 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.moved_data import relocate_data, resolve_data_paths
 from gan_cli.errors import CheckpointError, DivergedError, UsageError, one_line
-from gan_cli.evaluation.callbacks import ImageCallback, LogCallback, ProgressCallback, ignore
+from gan_cli.evaluation.callbacks import SILENT, Listeners
 from gan_cli.evaluation.compute import available_metrics, check_metrics, evaluate_samples
-from gan_cli.evaluation.generated_samples import (
-    STANDING_BATCHES,
-    generate_samples,
-    recompute_batch_norm_statistics,
-)
-from gan_cli.evaluation.image_folders import check_folders, read_folders
+from gan_cli.evaluation.generated_samples import STANDING_BATCHES, generate_samples, recompute_batch_norm_statistics
+from gan_cli.evaluation.image_folders import read_folders
 from gan_cli.evaluation.metrics.memorization import Memorization
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, MIN_SAMPLES, Protocol, RealData, find_real_data
-from gan_cli.evaluation.reference import (
-    Reference,
-    build_extractor,
-    build_reference,
-)
+from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
 from gan_cli.images import grid
 from gan_cli.models.build_networks import build_generator
 from gan_cli.models.standing_statistics import has_running_statistics
@@ -41,57 +33,44 @@ DEFAULT_SAMPLES = 5000  # number of samples if `n` is not given; fewer if the da
 SHOWN_PAIRS = 32  # most pairs in each part of the image of nearest training images
 
 
-# --- a checkpoint ------------------------------------------------------------------------------------------------
-
-
 def evaluate_checkpoint(
-    found: Checkpoint,
-    options: EvalConfig,
-    device: torch.device,
-    *,
-    log: LogCallback = ignore,
-    progress: ProgressCallback = ignore,
-    on_pairs: ImageCallback = ignore,
+    found: Checkpoint, options: EvalConfig, device: torch.device, listeners: Listeners = SILENT
 ) -> EvaluationResult:
     """Evaluates samples of a checkpoint's generator, and returns the metrics and a description of the samples.
 
     `options` are those of `gan-eval`; its `ckpt` and `device` are not used. The data set is the one the checkpoint was
     trained on. With `standing`, the batch norm statistics of the generator are first recomputed from its own samples
-    (standing statistics). `log` is called with lines for the user. `on_pairs` is called with an image that shows
-    samples above their nearest training images. Writes no files except caches.
+    (standing statistics). Writes no files except caches.
 
     Raises UsageError if the data are missing, have changed or do not allow the given options. Raises CheckpointError
     if a sample is not finite.
     """
     dataset, real = _data_of(found, options.data)
-    log(f"data: {dataset.source}")
-    reference = _reference(real, options, options.n, log, progress)
+    listeners.log(f"data: {dataset.source}")
+    reference = _reference(real, options, options.n, listeners)
     generator = build_generator(found.config, found.tensors, device, ema=options.ema)
     standing = options.standing and has_running_statistics(generator)
     if standing:
         generator = recompute_batch_norm_statistics(generator, found.config, dataset)
-        log(f"batch norm: statistics recomputed from {STANDING_BATCHES} batches of samples, for the evaluated weights")
+        listeners.log(
+            f"batch norm: statistics recomputed from {STANDING_BATCHES} batches of samples, for the evaluated weights"
+        )
     seeds = range(options.seed, options.seed + reference.n)
     try:
-        samples = generate_samples(generator, found.config, dataset, seeds, options.batch_size, progress)
+        samples = generate_samples(generator, found.config, dataset, seeds, options.batch_size, listeners.progress)
     except DivergedError as error:
         raise CheckpointError(f"{found.path}: {error}") from error
-    about = _describe_samples(found, dataset, seeds, options.ema, standing)
-    return _evaluate(reference, samples, options, about, progress, on_pairs)
-
-
-def _describe_samples(found: Checkpoint, dataset: Dataset, seeds: range, ema: bool, standing: bool) -> dict[str, Any]:
-    """Returns the entries of the evaluation's JSON file that describe the samples of a checkpoint."""
-    return {
+    about = {
         "checkpoint": str(found.path.absolute()),
         "sha256": found.sha256,
         "step": found.counters.step,
         "data": dataset.source,
         "fingerprint": dataset.fingerprint,
         "seeds": f"{seeds[0]}-{seeds[-1]}",
-        "ema": ema and found.config.training.ema_decay > 0,
+        "ema": options.ema and found.config.training.ema_decay > 0,
         "standing": standing,
     }
+    return _evaluate(reference, samples, options, about, listeners)
 
 
 def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
@@ -104,11 +83,8 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
         section = relocate_data(config.dataset, data)
     else:
         section = resolve_data_paths(config.dataset, start_folder(found.path.parent.parent))
-        away = (
-            "; if they were moved, give the new path as data=..."
-            if hasattr(section, "path") or hasattr(section, "root")
-            else ""
-        )
+        if hasattr(section, "path") or hasattr(section, "root"):
+            away = "; if they were moved, give the new path as data=..."
     try:
         dataset = build_dataset(section, config.image_size)
     except UsageError as error:
@@ -121,9 +97,7 @@ def _data_of(found: Checkpoint, data: str | None) -> tuple[Dataset, RealData]:
     return dataset, find_real_data(section, config.image_size, dataset)
 
 
-def _reference(
-    real: RealData, options: EvalConfig, n: int | None, log: LogCallback, progress: ProgressCallback
-) -> Reference:
+def _reference(real: RealData, options: EvalConfig, n: int | None, listeners: Listeners) -> Reference:
     """Returns the reference: the features of the real samples that `n` samples are compared with.
 
     Raises UsageError if there are fewer real samples than requested, or if the data do not allow a metric.
@@ -138,39 +112,25 @@ def _reference(
     if protocol.n is not None and protocol.n > real.available(protocol):
         most = real.available(protocol)
         raise UsageError(f"n_real={protocol.n}: reals={protocol.reals} are {most:,} samples, use at most that many")
-    for note in real.notes:
-        log(f"data: {note}")
-    for line in real.duplicates:
-        log(line)
-    extractor = build_extractor(options.extractor, real, log)
-    reference = build_reference(real, extractor, n or DEFAULT_SAMPLES, progress, protocol)
+    for line in (*(f"data: {note}" for note in real.notes), *real.duplicates):
+        listeners.log(line)
+    extractor = build_extractor(options.extractor, real, listeners.log)
+    reference = build_reference(real, extractor, n or DEFAULT_SAMPLES, listeners.progress, protocol)
     check_metrics(reference, options.metrics or ())
-    log(f"compared with: {reference.describe()}")
+    listeners.log(f"compared with: {reference.describe()}")
     return reference
 
 
-# --- two folders -------------------------------------------------------------------------------------------------
-
-
-def evaluate_folders(
-    options: EvalConfig,
-    *,
-    log: LogCallback = ignore,
-    progress: ProgressCallback = ignore,
-    on_pairs: ImageCallback = ignore,
-) -> EvaluationResult:
+def evaluate_folders(options: EvalConfig, listeners: Listeners = SILENT) -> EvaluationResult:
     """Compares the images of the folder or zip `fake` with those of `real`. Returns the metrics and a description.
 
-    The arguments are as in `evaluate_checkpoint`. Raises UsageError for too few images, or if a folder is not given.
+    The arguments are as in `evaluate_checkpoint`. Raises UsageError for too few images.
     """
-    n, (real, fake) = options.n, check_folders(options.real, options.fake)
-    folders = read_folders(
-        real, fake, options.image_size, n or DEFAULT_SAMPLES,
-        fit=options.fit, extractor=options.extractor, n_real=options.n_real,
-    )  # fmt: skip
+    n, fake = options.n, options.fake
+    folders = read_folders(options, n or DEFAULT_SAMPLES)
     data, fakes = folders.real, folders.fake
     for line in folders.lines:
-        log(line)
+        listeners.log(line)
     if len(fakes) < MIN_SAMPLES:
         raise UsageError(f"fake={fake}: {len(fakes)} pictures are too few, at least {MIN_SAMPLES} are needed")
     if n is not None and n > len(fakes):
@@ -178,15 +138,15 @@ def evaluate_folders(
     count = n if n is not None else min(DEFAULT_SAMPLES, len(fakes))
     if n is None and Protocol(options.reals, options.n_real) == DEFAULT_PROTOCOL:
         count = min(count, data.max_per_side)
-    reference = _reference(data, options, count, log, progress)
+    reference = _reference(data, options, count, listeners)
     unused = folders.fake_files - reference.n
     if unused > 0:
         more = "; n= takes more" if reference.n == len(fakes) else "; reals=train compares all with all real ones"
         more = more if n is None else ""
-        log(f"fakes: {unused:,} of {folders.fake_files:,} are not used{more}")
+        listeners.log(f"fakes: {unused:,} of {folders.fake_files:,} are not used{more}")
     order = torch.randperm(len(fakes), generator=generator_for(0, "fakes"))  # the files may be sorted by class
     about = {
-        "real": real,
+        "real": options.real,
         "fake": fake,
         "fingerprint": data.train_unlimited.fingerprint,
         "shape": list(fakes.samples.shape[1:]),
@@ -194,22 +154,14 @@ def evaluate_folders(
         "told": folders.lines[2:],
         "unused": max(unused, 0),
     }
-    return _evaluate(reference, fakes.samples[order[: reference.n]], options, about, progress, on_pairs)
-
-
-# --- both --------------------------------------------------------------------------------------------------------
+    return _evaluate(reference, fakes.samples[order[: reference.n]], options, about, listeners)
 
 
 def _evaluate(
-    reference: Reference,
-    samples: Tensor,
-    options: EvalConfig,
-    about: dict[str, Any],
-    progress: ProgressCallback,
-    on_pairs: ImageCallback,
+    reference: Reference, samples: Tensor, options: EvalConfig, about: dict[str, Any], listeners: Listeners
 ) -> EvaluationResult:
     metrics = options.metrics or available_metrics(reference)
-    found = evaluate_samples(reference, samples, metrics, resamples=options.resamples, progress=progress)
+    found = evaluate_samples(reference, samples, metrics, resamples=options.resamples, progress=listeners.progress)
     about |= {
         "extractor": reference.extractor.name,
         "accuracy": reference.extractor.accuracy,
@@ -227,7 +179,7 @@ def _evaluate(
         about["notes"] = left_out
     if found.memorization is not None:
         about |= {"memorized": found.memorization.flagged, "verdict": found.memorization.verdict}
-        on_pairs(draw_nearest(found.memorization, samples, reference))
+        listeners.on_pairs(draw_nearest(found.memorization, samples, reference))
     return EvaluationResult(tuple(found.metrics), about)
 
 
@@ -236,8 +188,8 @@ def draw_nearest(found: Memorization, samples: Tensor, reference: Reference) -> 
 
     Each part shows at most SHOWN_PAIRS pairs, those with the smallest relative distance.
     """
-    train, count = reference.data.train.samples, len(found.copies)
-    held_out, _ = reference.data.held_out_images(count)
+    train = reference.data.train.samples
+    held_out, _ = reference.data.held_out_images(len(found.copies))
     blocks = []
     for title, shown, nearest in (
         ("samples that are most like a training image, each above it", samples, found.nearest),

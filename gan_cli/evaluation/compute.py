@@ -37,10 +37,10 @@ PIXELS = "pixels"  # the features of memorization, whatever the extractor
 
 
 class RawMetric(NamedTuple):
-    """The values of a metric before its interval and floor are known.
+    """A metric before its interval and floor are known.
 
     `values` `[1 + resamples]` holds the value for all samples, then the value for each random half of them. `better` is
-    "lower", "higher" or "". `minimum` and `maximum` are the smallest and largest possible values of this metric.
+    "lower", "higher" or "". `minimum` and `maximum` bound the possible values.
     """
 
     name: str
@@ -99,8 +99,7 @@ def _modes(reference: Reference, fake: Features, masks: Tensor) -> list[RawMetri
 class MetricFamily(NamedTuple):
     """Metrics that are computed together, from at most `max_samples` samples.
 
-    `compute` returns these metrics. `names` maps each name that `metrics=` accepts to the names of its computed values.
-    `compares` is false for metrics that use no real samples.
+    `names` maps each name that `metrics=` accepts to the names of its values. `compares`: real samples are used.
     """
 
     compute: Callable[[Reference, Features, Tensor], list[RawMetric]]
@@ -165,10 +164,9 @@ def evaluate_samples(
 ) -> SampleEvaluation:
     """Computes the metrics in `names` for uint8 images `[N, C, H, W]` or points `[N, 2]`, and returns them.
 
-    The results have the order of METRIC_FAMILIES; memorization is last, and then the result also says which samples are
-    copies. The name of a result ends with the name of the extractor, for example `frechet-classifier`. Memorization
-    always uses pixels, and the modes of points need no extractor. Intervals come from `resamples` random halves of the
-    samples; with fewer than 2 halves there are no intervals. Floors use at most `reference.n` samples, so N should be
+    The results have the order of METRIC_FAMILIES; memorization, which always uses pixels, is last. The name of a result
+    ends with that of the extractor, as `frechet-classifier`; the modes of points need none. Intervals come from
+    `resamples` random halves of the samples, at least 2. Floors use at most `reference.n` samples, so N should be
     `reference.n`. Raises UsageError for a name that these data do not allow.
     """
     check_metrics(reference, names)
@@ -241,10 +239,7 @@ def _note(raw: RawMetric, count: int, features: int) -> str:
 
 
 def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallback = ignore) -> Memorization:
-    """Returns which samples copy training images and which repeat each other.
-
-    `samples` are uint8 images `[N, C, H, W]`. At most the first MEMORIZATION_SAMPLES of them are used.
-    """
+    """Returns which of the first MEMORIZATION_SAMPLES uint8 images `[N, C, H, W]` copy training images or repeat."""
     data = reference.data
     count = min(MEMORIZATION_SAMPLES, len(samples), len(data.train if data.held_out is None else data.held_out))
     held_out, self_index = data.held_out_images(count)
@@ -260,12 +255,10 @@ def find_copies(reference: Reference, samples: Tensor, progress: ProgressCallbac
 def memorization_metrics(
     found: Memorization, seconds: float, resamples: int = 200, among: int = 0
 ) -> list[MetricResult]:
-    """Returns three metrics of memorization.
+    """Returns three metrics: the shares of samples that copy training images and that repeat each other, and `nearest`.
 
-    `memorized-pixels` is the share of samples that copy training images. `repeated-pixels` is the share of samples that
-    repeat each other. `nearest-pixels` is the median distance from a sample to its nearest training image, divided by
-    the same median for held-out images. `among` is the number of training images. `seconds` is the time that all three
-    metrics took.
+    That is the median distance from a sample to its nearest training image, divided by the same median for held-out
+    images. `among` is the number of training images. `seconds` is the time that all three metrics took.
     """
     count = len(found.copies)
     masks = half_masks(count, resamples)
@@ -276,10 +269,9 @@ def memorization_metrics(
     each, share = seconds / 3, found.copies.double().mean().item()
     interval = wilson_interval(share, count) if resamples > 1 else None
     repeated, nearest = RawMetric("repeated", repeats, "lower", 0, 1), RawMetric("nearest", ratios, "", 0)
+    memorized = f"memorized-{PIXELS}"
     return [
-        MetricResult(
-            f"memorized-{PIXELS}", share, count, "lower", interval, COPY_QUANTILE, round(each, 3), note, among
-        ),
+        MetricResult(memorized, share, count, "lower", interval, COPY_QUANTILE, round(each, 3), note, among),
         _result(repeated, f"repeated-{PIXELS}", count, COPY_QUANTILE, each, note),
         _result(nearest, f"nearest-{PIXELS}", count, 1.0, each, note, among),
     ]

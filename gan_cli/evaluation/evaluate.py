@@ -6,60 +6,67 @@ import contextlib
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from gan_cli.config.commands import EvalConfig
+from gan_cli.config.commands import EvalConfig, check_evaluation_source
 from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
-from gan_cli.config.options.datasets import CROP
 from gan_cli.device import build_device, limit_threads
-from gan_cli.errors import GanCliError, StorageError, UsageError
-from gan_cli.evaluation.callbacks import ProgressCallback
+from gan_cli.errors import GanCliError, UsageError
+from gan_cli.evaluation.callbacks import Listeners, ProgressCallback
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
 from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
 from gan_cli.images import grid
 from gan_cli.reports.write_report import write_run_report
 from gan_cli.state import checkpoint
-from gan_cli.storage.output_file import check_overwrite, output_file
+from gan_cli.storage.output_file import check_overwrite, output_file, unused_path, writing_to
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
 
+NUMBERS = ("value", "95 % interval", "floor", "n", "reals", "s")
 WIDTH = 110  # of the table if the output is not a terminal
 MIN_WIDTH_FOR_BETTER = 90  # of a terminal; the table has no column "better" in a narrower one
+print_line = partial(print, flush=True)
 
 
 def evaluate(config: EvalConfig) -> int:
     """Prints the metrics and writes them to a JSON file. Returns exit code 0. Memorization also gives a PNG file."""
-    _check_source(config)
+    if config.metrics == ():
+        raise UsageError("metrics=[]: name at least one, or leave it out for all")
+    check_evaluation_source(
+        config, "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER"
+    )
     named = output_file(config.out, ".json", "gan-eval")
     check_overwrite(named, [] if named is None else [_pairs_path(named)], config.overwrite)
     device = build_device(config.device)
     limit_threads()
     images: list[Image.Image] = []
     with _progress() as progress:
-        listeners: dict[str, Any] = {"log": _print_line, "progress": progress, "on_pairs": images.append}
+        listeners = Listeners(print_line, progress, images.append)
         if config.ckpt is not None:
             found = checkpoint.load_named(config.ckpt, "eval")
             folder, stem = _default_folder(found.path), found.path.stem
-            evaluated = evaluate_checkpoint(found, config, device, **listeners)
+            evaluated = evaluate_checkpoint(found, config, device, listeners)
         else:
             folder, stem = Path("."), re.sub(r"[^\w.-]+", "-", Path(config.fake or "").name)[:60] or "fake"
-            evaluated = evaluate_folders(config, **listeners)
+            evaluated = evaluate_folders(config, listeners)
     _print(evaluated)
-    try:
-        if named is not None:
-            named.parent.mkdir(parents=True, exist_ok=True)
-            saved = _write(evaluated, images, named)
-        else:
-            saved = _save(evaluated, images, Path(config.out) if config.out else folder, stem)
-    except OSError as error:
-        raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
+    folder = Path(config.out) if config.out else folder
+    with writing_to(folder):
+        (folder if named is None else named.parent).mkdir(parents=True, exist_ok=True)
+        saved = named or _reserved_path(evaluated, folder, stem)
+        try:
+            _write(evaluated, images, saved)
+        except BaseException:
+            if named is None:
+                saved.unlink(missing_ok=True)
+            raise
     if saved.parent.name == EVALUATIONS:
         with contextlib.suppress(GanCliError, OSError):  # the metrics are saved; gan-report will show the error
             print(f"report: {write_run_report(saved.parent.parent)}")
@@ -67,41 +74,18 @@ def evaluate(config: EvalConfig) -> int:
     return 0
 
 
-def _check_source(config: EvalConfig) -> None:
-    """Raises UsageError unless the options name a checkpoint or folders, without options that only fit the other."""
-    if config.metrics == ():
-        raise UsageError("metrics=[]: name at least one, or leave it out for all")
-    folders = [name for name in ("real", "fake") if getattr(config, name) is not None]
-    if config.ckpt is not None:
-        sized = [("image_size", config.image_size is not None), ("fit", config.fit != CROP)]
-        for name in [*folders, *(name for name, given in sized if given)]:
-            raise UsageError(f"{name}={getattr(config, name)}: is for two folders, without ckpt; give one or the other")
-    elif not folders:
-        raise UsageError(
-            "ckpt is missing: gan-eval ckpt=<a .safetensors file or a run's folder>, or real=FOLDER fake=FOLDER"
-        )
-    elif config.data is not None:
-        raise UsageError(f"data={config.data}: is the path of a checkpoint's data, and there is no ckpt=; use real=")
-
-
-def _print_line(line: str) -> None:
-    print(line, flush=True)
-
-
 @contextlib.contextmanager
 def _progress() -> Iterator[ProgressCallback]:
     """Yields a function that shows progress. The bar appears on its first call, and only in a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"))
     bar = Progress(*columns, TimeRemainingColumn(), transient=True, disable=not sys.stdout.isatty())
-    tasks: dict[str, TaskID] = {}
+    task = bar.add_task("", total=None)
 
     def progress(what: str, done: int, count: int) -> None:
         bar.start()
-        if what not in tasks:
-            for task in tasks.values():
-                bar.update(task, visible=False)
-            tasks[what] = bar.add_task(what, total=count)
-        bar.update(tasks[what], completed=done, total=count)
+        if bar.tasks[task].description != what:
+            bar.reset(task, description=what)  # the remaining time is that of this part alone
+        bar.update(task, completed=done, total=count)
 
     try:
         yield progress
@@ -109,26 +93,22 @@ def _progress() -> Iterator[ProgressCallback]:
         bar.stop()
 
 
-# --- output ------------------------------------------------------------------------------------------------------
-
-
 def _print(evaluated: EvaluationResult) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
-    right = [
-        Column(title, justify="right", no_wrap=True) for title in ("value", "95 % interval", "floor", "n", "reals", "s")
-    ]
-    better = [Column("better")] if console.width >= MIN_WIDTH_FOR_BETTER else []
-    table = Table(Column("metric", no_wrap=True), *right, *better, box=None)
+    columns = [Column("metric", no_wrap=True)]
+    columns += [Column(title, justify="right", no_wrap=True) for title in NUMBERS]
+    columns += [Column("better")] if console.width >= MIN_WIDTH_FOR_BETTER else []
+    table = Table(*columns, box=None)
     for metric in evaluated.figures:
-        table.add_row(*map(Text, [*_row(metric), *([metric.better] if better else [])]))
+        table.add_row(*map(Text, _row(metric)[: len(columns)]))
     console.print(table)
     for metric in evaluated.figures:
         if metric.note.startswith(TOO_FEW_SAMPLES):
-            _print_line(f"warning: {metric.name}: {metric.note}")
+            print_line(f"warning: {metric.name}: {metric.note}")
     if "verdict" in evaluated.about:
-        _print_line(evaluated.about["verdict"])
+        print_line(evaluated.about["verdict"])
 
 
 def _row(metric: MetricResult) -> list[str]:
@@ -136,7 +116,7 @@ def _row(metric: MetricResult) -> list[str]:
     value = _number(metric.value) if not metric.note.startswith("of ") else f"{_number(metric.value)} {metric.note}"
     floor = "" if metric.floor is None else _number(metric.floor)
     reals = f"{metric.reals:,}" if metric.reals else ""
-    return [metric.name, value, interval, floor, f"{metric.n:,}", reals, f"{metric.seconds:.1f}"]
+    return [metric.name, value, interval, floor, f"{metric.n:,}", reals, f"{metric.seconds:.1f}", metric.better]
 
 
 def _number(value: float) -> str:
@@ -154,30 +134,19 @@ def _pairs_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_memorization.png")
 
 
-def _save(evaluated: EvaluationResult, images: list[Image.Image], folder: Path, stem: str) -> Path:
-    """Writes the JSON file, and the image next to it, under a name that is not in use yet."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _reserved_path(evaluated: EvaluationResult, folder: Path, stem: str) -> Path:
+    """Creates an empty JSON file under a name that is not in use yet: other processes may evaluate the same run."""
     reals = "" if evaluated.about["reals"] == "held_out" else f"_{evaluated.about['reals']}"
     stem = f"{stem}_{evaluated.about['extractor']}_n{evaluated.about['n']}{reals}"
-    for count in range(1, 100_000):
-        path = folder / f"{stem if count == 1 else f'{stem}-{count}'}.json"
+    while True:
+        path = unused_path(folder, stem, ".json", ["_memorization.png"])
         with contextlib.suppress(FileExistsError):
-            path.touch(exist_ok=False)  # reserves the name: other processes may evaluate the same run
-            if not _pairs_path(path).exists():
-                break
-            path.unlink()
-    else:
-        raise StorageError(f"{folder}: holds 100,000 of these already")
-    try:
-        return _write(evaluated, images, path)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+            path.touch(exist_ok=False)
+            return path
 
 
-def _write(evaluated: EvaluationResult, images: list[Image.Image], path: Path) -> Path:
+def _write(evaluated: EvaluationResult, images: list[Image.Image], path: Path) -> None:
     for image in images:
         evaluated.about["page"] = _pairs_path(path).name
         grid.save_png(image, _pairs_path(path))
     save_evaluation(evaluated, path)
-    return path

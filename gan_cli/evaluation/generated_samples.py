@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -51,20 +49,16 @@ def recompute_batch_norm_statistics(generator: nn.Module, config: Config, datase
     """
     seeds = range(STANDING_SEED, STANDING_SEED + STANDING_BATCHES * STANDING_BATCH)
     conditions = _conditions(config, dataset, seeds)
-
-    def batches() -> Iterator[tuple[Tensor, Tensor | None]]:
-        for start in range(0, len(seeds), STANDING_BATCH):
-            part = slice(start, start + STANDING_BATCH)
-            yield latents_from_seeds(seeds[part], latent_of(config)), None if conditions is None else conditions[part]
-
-    return standing_statistics(generator, batches())
+    parts = [slice(start, start + STANDING_BATCH) for start in range(0, len(seeds), STANDING_BATCH)]
+    batches = (
+        (latents_from_seeds(seeds[part], latent_of(config)), None if conditions is None else conditions[part])
+        for part in parts
+    )
+    return standing_statistics(generator, batches)
 
 
 def _conditions(config: Config, dataset: Dataset, seeds: range) -> Tensor | None:
-    """Returns conditions `[len(seeds), K]`: the labels of randomly drawn real samples, encoded.
-
-    Returns None if the run is unconditional or the data set has no labels.
-    """
+    """Returns the labels of randomly drawn real samples as conditions `[len(seeds), K]`; None without labels."""
     classes = config.classes
     if not classes or dataset.labels is None:
         return None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from gan_cli.config.commands import EvalConfig
 from gan_cli.config.options.datasets import CROP, Folder
 from gan_cli.config.validation import parse
 from gan_cli.data.dataset import Dataset
@@ -18,9 +20,9 @@ from gan_cli.data.decoding.decode import inspect_image
 from gan_cli.data.decoding.resize import crop_box
 from gan_cli.data.folder import NO_CACHE
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.errors import GanCliError, UsageError, count_noun, first_few, one_line
+from gan_cli.errors import GanCliError, count_noun, one_line
 from gan_cli.evaluation.metrics.duplicates import count_shared, image_digests
-from gan_cli.evaluation.real_data import RealData, find_real_data
+from gan_cli.evaluation.real_data import RealData, find_real_data, list_names
 from gan_cli.image_files.listing import BadImageError
 from gan_cli.image_labels.attributes import VERSION
 from gan_cli.image_labels.image_paths import ImageReader, open_images
@@ -54,7 +56,6 @@ class FolderSummary(NamedTuple):
 
     @property
     def measured(self) -> int:
-        """The number of images whose size and colour were read."""
         return self.sizes.total()
 
 
@@ -67,38 +68,40 @@ class Folders(NamedTuple):
     fake_files: int
 
 
-def read_folders(
-    real: str,
-    fake: str,
-    image_size: Size | None,
-    n: int,
-    *,
-    fit: str = CROP,
-    extractor: str = "auto",
-    n_real: int | None = None,
-) -> Folders:
-    """Reads the real images and at most `n` fakes, brings all of them to one size, and returns them.
+def read_folders(options: EvalConfig, n: int) -> Folders:
+    """Reads the real images and at most `n` fakes of `gan-eval`, brings all of them to one size, and returns them.
 
     This size is `image_size` if it is given. By default it is the size of the fakes. If the real images are smaller, it
     is the largest size that fits in the real images and has the aspect ratio of the fakes. `fit` says how images of
     another aspect ratio are changed: crop, pad or stretch. If `real` has the sub-folders `train` and `test`, the images
     of `test` are held out. Other sub-folders are classes. Errors name the option that is wrong, `real` or `fake`.
     """
+    real, fake, fit = options.real, options.fake, options.fit
+    assert real is not None
+    assert fake is not None
     summaries = _summarize("real", real), _summarize("fake", fake)
-    size, why = _common_size(*summaries, image_size, MAX_INCEPTION_SIDE if extractor == "inception" else MAX_SIDE)
+    max_side = MAX_INCEPTION_SIDE if options.extractor == "inception" else MAX_SIDE
+    size, why = _common_size(*summaries, options.image_size, max_side)
     channels = 1 if summaries[0].measured and summaries[0].grey == summaries[0].measured else 3
-    section = _section(real, channels, max(MAX_REAL, n_real or 0), fit)
-    dataset = _build("real", section, size)
-    fakes = _build("fake", _section(fake, channels, n, fit), size)
+    section = _section(real, channels, max(MAX_REAL, options.n_real or 0), fit)
+    with _errors_of("real"):
+        dataset = build_dataset(section, size)
     used: Any = dataset.value_range
-    if used is not None and fakes.value_range not in (None, used):  # more than 8 bits: both need the same range
-        fakes = _build("fake", _section(fake, channels, n, fit, used), size)
+    with _errors_of("fake"):
+        fakes = build_dataset(_section(fake, channels, n, fit), size)
+        if used is not None and fakes.value_range not in (None, used):  # more than 8 bits: both need the same range
+            fakes = build_dataset(_section(fake, channels, n, fit, used), size)
     section = dataclasses.replace(section, limit=None, value_range=used or section.value_range)
     found = find_real_data(section, size, dataset)
-    lines = [f"real: {dataset.source}", f"fake: {fakes.source}"]
-    lines += [f"size: compared at {_size_text(size)} (height x width), {why}", *_resize_lines(summaries, size, fit)]
-    lines += [*_colour_lines(summaries, channels), *_class_lines(dataset, fakes)]
-    lines += _overlap_lines(real, fake, found, fakes, size)
+    lines = [
+        f"real: {dataset.source}",
+        f"fake: {fakes.source}",
+        f"size: compared at {_size_text(size)} (height x width), {why}",
+        *_resize_lines(summaries, size, fit),
+        *_colour_lines(summaries[1], channels),
+        *_class_lines(dataset, fakes),
+        *_overlap_lines(real, fake, found, fakes, size),
+    ]
     return Folders(found, fakes, lines, summaries[1].files)
 
 
@@ -112,9 +115,11 @@ def _section(path: str, channels: int, limit: int, fit: str, value_range: str | 
     return folder
 
 
-def _build(key: str, section: Folder, size: Sides) -> Dataset:
+@contextlib.contextmanager
+def _errors_of(key: str) -> Iterator[None]:
+    """Writes the option `key`, real or fake, into the messages of errors that name `dataset.path`."""
     try:
-        return build_dataset(section, size)
+        yield
     except GanCliError as error:
         raise type(error)(str(error).replace("dataset.path", key)) from None
 
@@ -123,14 +128,9 @@ def _build(key: str, section: Folder, size: Sides) -> Dataset:
 
 
 def _summarize(key: str, path: str) -> FolderSummary:
-    try:
-        with open_images(path) as reader:
-            files = len(reader.listing.files)
-            headers = list(_headers(reader))
-    except GanCliError as error:
-        raise type(error)(str(error).replace("dataset.path", key)) from None
-    grey = sum(grey for _, grey in headers)
-    return FolderSummary(key, Counter(sides for sides, _ in headers), grey, files)
+    with _errors_of(key), open_images(path) as reader:
+        files, headers = len(reader.listing.files), list(_headers(reader))
+    return FolderSummary(key, Counter(sides for sides, _ in headers), sum(grey for _, grey in headers), files)
 
 
 def _headers(reader: ImageReader) -> Iterator[tuple[Sides, bool]]:
@@ -163,10 +163,7 @@ def _size_text(sides: Sides) -> str:
 
 
 def _resize_lines(summaries: tuple[FolderSummary, FolderSummary], size: Sides, fit: str) -> list[str]:
-    """Returns a line for each folder whose images change.
-
-    The line says how many images are cropped, padded or stretched, how many are shrunk, and how many are enlarged.
-    """
+    """Returns a line for each folder whose images change: how many are fitted, shrunk and enlarged."""
     lines = []
     for folder in summaries:
         changed = shrunk = enlarged = 0
@@ -203,8 +200,7 @@ def _list_sizes(sizes: Counter[Sides]) -> str:
 # --- other differences, and images on both sides -----------------------------------------------------------------
 
 
-def _colour_lines(summaries: tuple[FolderSummary, FolderSummary], channels: int) -> list[str]:
-    _, fake = summaries
+def _colour_lines(fake: FolderSummary, channels: int) -> list[str]:
     coloured = fake.measured - fake.grey
     if channels == 1 and coloured:
         return [f"warning: {coloured:,} fakes have colours and are turned grey, as the real pictures are"]
@@ -214,21 +210,14 @@ def _colour_lines(summaries: tuple[FolderSummary, FolderSummary], channels: int)
 
 
 def _class_lines(real: Dataset, fakes: Dataset) -> list[str]:
-    """Returns warnings: one if fakes have classes (sub-folders) that the real images lack, one for the reverse case.
-
-    Returns an empty list if the real images or the fakes have no classes or several attributes.
-    """
+    """Returns a warning for each side that has classes (sub-folders) that the other side, of one attribute, lacks."""
     if any(data.labels is None or data.labels.ndim > 1 for data in (real, fakes)):
         return []
     lines = []
-    for key, some, others in (("fake", fakes, real), ("real", real, fakes)):
+    for (key, some), (lacking, others) in itertools.permutations((("fake", fakes), ("real", real))):
         foreign = [name for name in some.classes if name not in others.classes]
         if foreign:
-            lacking = "real" if key == "fake" else "fake"
-            lines.append(
-                f"warning: {key} has {first_few([one_line(name, 40) for name in foreign], 5)}, which {lacking} does not"
-                " have"
-            )
+            lines.append(f"warning: {key} has {list_names(foreign)}, which {lacking} does not have")
     return lines
 
 
@@ -241,14 +230,5 @@ def _overlap_lines(real: str, fake: str, found: RealData, fakes: Dataset, size: 
     shared = 0 if own is None else count_shared(own, [each for some in known for each in some or ()])
     if not shared:
         return []
-    return [
-        f"warning: {shared:,} of {len(fakes):,} fakes are real pictures, the same in each pixel at {_size_text(size)}"
-    ]
-
-
-def check_folders(real: str | None, fake: str | None) -> tuple[str, str]:
-    """Returns (real, fake), the paths of the two folders. Raises UsageError if a path is None."""
-    if real is None or fake is None:
-        missing, given = ("real", f"fake={fake}") if real is None else ("fake", f"real={real}")
-        raise UsageError(f"{missing} is missing: {given} needs another folder to compare with, set {missing}=...")
-    return real, fake
+    of = f"{shared:,} of {len(fakes):,} fakes are real pictures"
+    return [f"warning: {of}, the same in each pixel at {_size_text(size)}"]

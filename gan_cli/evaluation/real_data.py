@@ -1,11 +1,10 @@
 """Selects the real samples that fakes are compared with.
 
 If the data set has a test split, fakes are compared by default with real samples of this split (held-out samples). For
-each metric, other real samples are compared with the same samples in place of the fakes. The result is called the
-floor; it shows the value that a perfect generator would get. With a test split, the floor uses training samples.
-A data set without a test split is divided into two halves, always the same ones. Fakes are compared with the first
-half, and the second half gives the floor. A `Protocol` selects other real samples: papers usually compare with all
-training images.
+each metric, the floor is the value of other real samples in place of the fakes: that of a perfect generator. With a
+test split, the floor uses training samples. A data set without a test split is divided into two halves, always the same
+ones; fakes are compared with the first, and the second gives the floor. A `Protocol` selects other real samples: papers
+usually compare with all training images.
 """
 
 from __future__ import annotations
@@ -35,10 +34,9 @@ HELD_OUT_SPLIT = dict.fromkeys(("train", "valid", "val", "extra", "unlabeled"), 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Selects the real samples that fakes are compared with.
+    """Selects `n` real samples to compare with: of held_out, train or all (training and held-out samples together).
 
-    `reals` is held_out, train or all (training and held-out samples together). `n` is the number of real samples. If
-    `n` is None, held_out takes as many real samples as there are fakes, and train and all take every sample.
+    If `n` is None, held_out takes as many real samples as there are fakes, and train and all take every sample.
     """
 
     reals: str = "held_out"
@@ -74,11 +72,8 @@ class RealData:
     @property
     def max_per_side(self) -> int:
         """The largest number of real samples that the comparison and the floor can each have by default."""
-        return (
-            len(self.train_unlimited) // 2
-            if self.held_out is None
-            else min(len(self.train_unlimited), len(self.held_out))
-        )
+        count = len(self.train_unlimited)
+        return count // 2 if self.held_out is None else min(count, len(self.held_out))
 
     def available(self, protocol: Protocol) -> int:
         """Returns the number of real samples that this protocol has for the comparison."""
@@ -88,34 +83,22 @@ class RealData:
         return len(self.train_unlimited) + (held_out if protocol.reals == "all" else 0)
 
     def select(self, n: int, protocol: Protocol = DEFAULT_PROTOCOL) -> tuple[SampleSubset, SampleSubset | None]:
-        """Returns the real samples that `n` fakes are compared with, and at most `n` other real samples for the floor.
-
-        The second value is None if too few other samples are left.
-        """
+        """Returns the real samples to compare `n` fakes with, and at most `n` others, or None if too few are left."""
         count = min(self.available(protocol), protocol.n or (n if protocol.reals == "held_out" else NO_LIMIT))
-        trained = torch.randperm(len(self.train_unlimited), generator=generator_for(0, "reference"))
-        whole = (self.train_unlimited.samples,)
-        if self.held_out is None:
-            if protocol.reals != "held_out":
-                return SampleSubset(whole, trained[:count]), _unless_few(
-                    SampleSubset(whole, trained[count : count + n])
-                )
-            half = len(trained) // 2
-            return SampleSubset(whole, trained[:count]), SampleSubset(whole, trained[half : half + n])
-        held_out = (self.held_out.samples,)
-        unseen = torch.randperm(len(self.held_out), generator=generator_for(0, "held out"))
-        if protocol.reals == "held_out":
-            return SampleSubset(held_out, unseen[:count]), SampleSubset(whole, trained[:n])
-        if protocol.reals == "train":
-            return SampleSubset(whole, trained[:count]), SampleSubset(held_out, unseen[:n])
-        both = torch.randperm(len(trained) + len(unseen), generator=generator_for(0, "all"))
-        tensors = (*whole, *held_out)
-        return SampleSubset(tensors, both[:count]), _unless_few(SampleSubset(tensors, both[count : count + n]))
+        train = _shuffled("reference", self.train_unlimited)
+        if self.held_out is None and protocol.reals == "held_out":
+            return train.narrow(0, count), train.narrow(len(train) // 2, n)
+        if self.held_out is None or protocol.reals == "all":
+            whole = train if self.held_out is None else _shuffled("all", self.train_unlimited, self.held_out)
+            return whole.narrow(0, count), _unless_few(whole.narrow(count, n))
+        held_out = _shuffled("held out", self.held_out)
+        compared, other = (held_out, train) if protocol.reals == "held_out" else (train, held_out)
+        return compared.narrow(0, count), other.narrow(0, n)
 
     def held_out_images(self, count: int) -> tuple[Tensor, Tensor | None]:
-        """Returns (`count` held-out images, None). Without a test split, returns training images and their indices.
+        """Returns `count` held-out images, uint8 `[count, C, H, W]`, and None.
 
-        The images are uint8 `[count, C, H, W]`. The indices `[count]` are positions in `train`.
+        Without a test split, returns training images and their positions in `train`, `[count]`.
         """
         if self.held_out is not None:
             return self.select(count)[0][:], None
@@ -150,15 +133,17 @@ class RealData:
         )
 
 
+def _shuffled(purpose: str, *parts: Dataset) -> SampleSubset:
+    order = torch.randperm(sum(map(len, parts)), generator=generator_for(0, purpose))
+    return SampleSubset(tuple(part.samples for part in parts), order)
+
+
 def _unless_few(subset: SampleSubset) -> SampleSubset | None:
     return subset if len(subset) >= MIN_SAMPLES else None
 
 
 def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, dataset: Dataset) -> RealData:
-    """Returns the real data for `dataset`: also the data without `dataset.limit`, and the test split if there is one.
-
-    `section` is the section of the run's config from which `dataset` was built.
-    """
+    """Returns the real data for `dataset`, which was built from this section of the run's config."""
     whole = dataset
     if section.limit is not None:
         whole = build_dataset(dataclasses.replace(section, limit=None), image_size)
@@ -169,10 +154,12 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
         except GanCliError as error:
             why = f"no test split: {one_line(error, 120)}"
     notes: list[str] = []
-    clipped = held_out.changes.get("values_cut_off", 0) if held_out is not None else 0
-    if clipped:
-        notes.append(f"{clipped:,} held-out pictures have values outside the range of the training data; clipped to it")
     if held_out is not None:
+        clipped = held_out.changes.get("values_cut_off", 0)
+        if clipped:
+            notes.append(
+                f"{clipped:,} held-out pictures have values outside the range of the training data; clipped to it"
+            )
         held_out, why = _of_the_same_classes(held_out, whole, notes)
     if held_out is not None and (held_out.samples.shape[1:] != whole.samples.shape[1:] or len(held_out) < MIN_SAMPLES):
         held_out, why = None, "their test split is too small or of another shape"
@@ -181,11 +168,9 @@ def find_real_data(section: Any, image_size: int | tuple[int, ...] | None, datas
 
 
 def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) -> tuple[Dataset | None, str]:
-    """Returns the held-out samples whose classes the training data also have, and "".
+    """Returns the held-out samples whose classes the training data also have, and ""; or None and the reason.
 
-    If no sample is left, or if the classes of many training samples are missing, returns None and the reason. If the
-    training data or the held-out data have no classes, or if they have several attributes, all held-out samples are
-    returned. Adds lines for the user to `notes`.
+    All are returned if one side has no classes or has several attributes. Adds lines for the user to `notes`.
     """
     labels, others = whole.labels, held_out.labels
     foreign = [name for name in held_out.classes if name not in whole.classes]
@@ -197,14 +182,14 @@ def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) ->
         return held_out, ""
     if labels.ndim > 1 or others.ndim > 1:
         if foreign:
-            notes.append(f"the held-out pictures have {_list_names(foreign)}, which the training data do not have")
+            notes.append(f"the held-out pictures have {list_names(foreign)}, which the training data do not have")
         return held_out, ""
     if foreign:
         is_known = torch.tensor([name in whole.classes for name in held_out.classes])
         in_known_classes = (is_known[others] & (others >= 0)).nonzero().squeeze(1)
         notes.append(
             f"{len(others) - len(in_known_classes):,} of {len(others):,} held-out pictures are left out:"
-            f" {_list_names(foreign)} {'is no class' if len(foreign) == 1 else 'are no classes'} of the training data"
+            f" {list_names(foreign)} {'is no class' if len(foreign) == 1 else 'are no classes'} of the training data"
         )
         if not len(in_known_classes):
             return None, "their test split has none of their classes"
@@ -215,24 +200,23 @@ def _of_the_same_classes(held_out: Dataset, whole: Dataset, notes: list[str]) ->
 def _unless_missing(held_out: Dataset, whole: Dataset, notes: list[str]) -> tuple[Dataset | None, str]:
     """Returns `held_out` and "". If it lacks the classes of many training samples, returns None and the reason.
 
-    Otherwise fakes of these classes would be compared with real samples of other classes. Adds a line to `notes` if
-    the held-out samples lack only the classes of few training samples (at most MAX_MISSING_SHARE).
+    Otherwise fakes of these classes would be compared with real samples of other classes.
     """
     assert whole.labels is not None
     assert held_out.labels is not None
     counts = whole.labels[whole.labels >= 0].bincount(minlength=len(whole.classes))
-    known = held_out.labels[held_out.labels >= 0]
-    found_counts = known.bincount(minlength=len(held_out.classes)) if len(held_out) else torch.zeros(0)
-    found = {name for name, count in zip(held_out.classes, found_counts.tolist(), strict=True) if count}
-    missing = [name for number, name in enumerate(whole.classes) if name not in found and counts[number] > 0]
+    found = {held_out.classes[label] for label in held_out.labels.unique().tolist() if label >= 0}
+    by_class = zip(whole.classes, counts.tolist(), strict=True)
+    missing = {name: count for name, count in by_class if count and name not in found}
     if not missing:
         return held_out, ""
-    share = sum(int(counts[whole.classes.index(name)]) for name in missing) / max(int(counts.sum()), 1)
+    share = sum(missing.values()) / int(counts.sum())
     if share > MAX_MISSING_SHARE:
-        return None, f"their test split has no {_list_names(missing)}"
-    notes.append(f"the held-out pictures have no {_list_names(missing)}, {share:.1%} of the training pictures")
+        return None, f"their test split has no {list_names([*missing])}"
+    notes.append(f"the held-out pictures have no {list_names([*missing])}, {share:.1%} of the training pictures")
     return held_out, ""
 
 
-def _list_names(classes: list[str]) -> str:
+def list_names(classes: list[str]) -> str:
+    """Returns the first few names of classes for a message. The names come from the user."""
     return first_few([one_line(name, 40) for name in classes], 5)

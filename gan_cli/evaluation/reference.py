@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import hashlib
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,7 @@ from gan_cli.data.labels import Attribute, attributes_of
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.evaluation.callbacks import LogCallback, ProgressCallback, ignore
 from gan_cli.evaluation.metrics import feature_extractors
-from gan_cli.evaluation.metrics.chance_level import assess_classifier
-from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, describe_training_time, load_or_train_classifier
+from gan_cli.evaluation.metrics.classifier import load_assessed_classifier
 from gan_cli.evaluation.metrics.distances import Gaussian, fit_gaussian
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_radii
@@ -36,9 +35,6 @@ INCEPTION_SEES = {2: "the first of 2 channels alone", 4: "red, green and blue al
 MAX_PAIRWISE_SAMPLES = 10_000  # for metrics whose cost grows with the square of the number of samples
 
 
-# --- extractors --------------------------------------------------------------------------------------------------
-
-
 def build_extractor(name: str, real: RealData, log: LogCallback = ignore) -> Extractor:
     """Builds and returns the feature extractor called `name`: auto, classifier, random, pixels or inception.
 
@@ -46,8 +42,9 @@ def build_extractor(name: str, real: RealData, log: LogCallback = ignore) -> Ext
     classifier that is no better than guessing. For points, the features are the coordinates. `log` is called with
     lines for the user. Raises UsageError if the data do not allow this extractor.
     """
-    labelled = real.train_unlimited.labels is not None and len(real.train_unlimited.classes) > 1
-    if real.train_unlimited.samples.ndim == 2:
+    samples, classes = real.train_unlimited.samples, real.train_unlimited.classes
+    labelled = real.train_unlimited.labels is not None and len(classes) > 1
+    if samples.ndim == 2:
         if name != "auto":
             raise UsageError(f"extractor={name}: points are compared by their coordinates, leave it out")
         return feature_extractors.build_point_extractor()
@@ -58,11 +55,11 @@ def build_extractor(name: str, real: RealData, log: LogCallback = ignore) -> Ext
     if name == "inception":
         from gan_cli.evaluation.metrics.inception_features import build_inception_extractor
 
-        if real.train_unlimited.samples.shape[1] in INCEPTION_SEES:
-            log(f"inception: sees {INCEPTION_SEES[real.train_unlimited.samples.shape[1]]}")
+        if samples.shape[1] in INCEPTION_SEES:
+            log(f"inception: sees {INCEPTION_SEES[samples.shape[1]]}")
         return build_inception_extractor()
     if name == "random" or not labelled:
-        return feature_extractors.build_random_extractor(real.train_unlimited.samples.shape[1])
+        return feature_extractors.build_random_extractor(samples.shape[1])
     return _classifier(real, log)
 
 
@@ -74,22 +71,12 @@ def _classifier(real: RealData, log: LogCallback) -> Extractor:
         images, labels = unstack_digits(whole)
         attributes = [Attribute("", 0, DIGITS)]
 
-    def log_estimate(seconds: float) -> None:
-        log(describe_training_time(seconds))
-
-    found = load_or_train_classifier(
-        whole.fingerprint, images, labels, attributes, CLASSIFIER_CACHE.expanduser(), log_estimate
-    )
-    assessment = assess_classifier(found.accuracy, labels, attributes)
-    log(assessment.summary + (": pictures are compared in random features" if assessment.at_chance else ""))
+    otherwise = "pictures are compared in random features"
+    found, assessment = load_assessed_classifier(whole.fingerprint, images, labels, attributes, log, otherwise)
     if assessment.at_chance:
-        return dataclasses.replace(
-            feature_extractors.build_random_extractor(whole.samples.shape[1]), why=assessment.summary
-        )
+        extractor = feature_extractors.build_random_extractor(whole.samples.shape[1])
+        return dataclasses.replace(extractor, why=assessment.summary)
     return feature_extractors.build_classifier_extractor(found, one_of=len(attributes) == 1, stacked=real.stacked)
-
-
-# --- reference ---------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -105,11 +92,11 @@ class Reference:
     extractor: Extractor
     n: int
     data: RealData
+    protocol: Protocol
+    key: str
     real: Features
     other: Features | None
-    key: str
-    floors: dict[str, float] = field(default_factory=dict)
-    protocol: Protocol = DEFAULT_PROTOCOL
+    floors: dict[str, float]
 
     @cached_property
     def gaussian(self) -> Gaussian:
@@ -142,8 +129,20 @@ class Reference:
 
     def save_to_cache(self) -> None:
         """Writes the cache file. If the file cannot be written, nothing happens and nothing is raised."""
+        sides = {"real": self.real._asdict(), "other": {} if self.other is None else self.other._asdict()}
+        tensors = {
+            f"{side}.{name}": value.contiguous()
+            for side, features in sides.items()
+            for name, value in features.items()
+            if value is not None
+        }
+        content = encode_checksummed(tensors, {"reference": self.key, "floors": self.floors})
         with contextlib.suppress(OSError):
-            _save(self, REFERENCE_CACHE.expanduser() / f"{self.key}.safetensors")
+            write_atomically(content, _cache_file(self.key))
+
+
+def _cache_file(key: str) -> Path:
+    return REFERENCE_CACHE.expanduser() / f"{key}.safetensors"
 
 
 def build_reference(
@@ -167,44 +166,27 @@ def build_reference(
     selection = () if protocol == DEFAULT_PROTOCOL else (protocol.reals, protocol.n)
     key = hashlib.sha256(repr((VERSION, *real.fingerprints, extractor.key, shape, n, *selection)).encode()).hexdigest()
     compared, others = real.select(n, protocol)
-    first, other_count = len(compared), None if others is None else len(others)
-    count = first + (other_count or 0)
-    found = _load(REFERENCE_CACHE.expanduser() / f"{key}.safetensors", key, first, other_count)
+    sizes = len(compared), None if others is None else len(others)
+    found = _load(key, *sizes)
     if found is not None:
-        return Reference(extractor, n, real, *found[:2], key, found[2], protocol)
-    features = extractor.extract(compared, lambda done, _: progress("real samples", done, count))
-    other = None
-    if others is not None:
-        other = extractor.extract(others, lambda done, _: progress("real samples", first + done, count))
-    reference = Reference(extractor, n, real, features, other, key, protocol=protocol)
+        return Reference(extractor, n, real, protocol, key, *found)
+
+    def log_progress(done: int, _: int, before: int = 0) -> None:
+        progress("real samples", before + done, sum(size or 0 for size in sizes))
+
+    features = extractor.extract(compared, log_progress)
+    other = None if others is None else extractor.extract(others, partial(log_progress, before=len(compared)))
+    reference = Reference(extractor, n, real, protocol, key, features, other, {})
     reference.save_to_cache()
     return reference
 
 
-def _save(reference: Reference, path: Path) -> None:
-    tensors = {
-        f"{side}.{name}": value.contiguous()
-        for side, features in (("real", reference.real), ("other", reference.other))
-        if features is not None
-        for name, value in features._asdict().items()
-        if value is not None
-    }
-    content = encode_checksummed(tensors, {"reference": reference.key, "floors": reference.floors})
-    write_atomically(content, path)
-
-
-def _load(
-    path: Path, key: str, n: int, others: int | None
-) -> tuple[Features, Features | None, dict[str, float]] | None:
+def _load(key: str, n: int, others: int | None) -> tuple[Features, Features | None, dict[str, float]] | None:
     """Returns (real features, other features, floors) from a cache file, or None if the file is missing or not valid.
 
-    A valid file has this `key`, `n` real samples and `others` other samples. With `others` None, the returned other
-    features are None.
+    A valid file has this `key`, `n` real samples and `others` other samples.
     """
-    found = load_cached(path, MOST_BYTES)
-    if found is None:
-        return None
-    tensors, metadata = found
+    tensors, metadata = load_cached(_cache_file(key), MOST_BYTES) or ({}, {})
     floors = metadata.get("floors")
     if metadata.get("reference") != key or not isinstance(floors, dict):
         return None
@@ -219,10 +201,9 @@ def _load(
 
 def _features(name: str, tensors: dict[str, Tensor], n: int) -> Features | None:
     features, probabilities = tensors.get(f"{name}.features"), tensors.get(f"{name}.probabilities")
-    if features is None or not all(_is_valid(value, n) for value in (features, probabilities) if value is not None):
-        return None
-    return Features(features, probabilities)
-
-
-def _is_valid(value: Tensor, n: int) -> bool:
-    return value.ndim == 2 and len(value) == n and value.dtype == torch.float32 and bool(value.isfinite().all())
+    for value in (features, probabilities):
+        if value is not None and not (
+            value.ndim == 2 and len(value) == n and value.dtype == torch.float32 and value.isfinite().all()
+        ):
+            return None
+    return None if features is None else Features(features, probabilities)

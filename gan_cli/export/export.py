@@ -6,10 +6,9 @@ its final name.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,10 @@ from gan_cli.extras import require_extra
 from gan_cli.images.grid import draw_grid_or_scatter, save_png
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS, latents_from_seeds, run_generator
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator, sample
+from gan_cli.storage.download import create_folder_or_undo
 from gan_cli.storage.json_files import load_json
 from gan_cli.storage.locate import CARD, EXPORTED
-from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
+from gan_cli.storage.output_file import check_overwrite, output_file, unused_path, writing_to
 from gan_cli.storage.run_folder import write_json
 from gan_cli.storage.symlinks import remove_symlink
 
@@ -44,9 +44,8 @@ IMAGES_SHOWN, POINTS_SHOWN = 64, 1000
 def export(config: ExportConfig) -> int:
     """Writes a folder with the exported file, `config.json`, a model card, an image of samples and `parity.json`.
 
-    `parity.json` holds the result of the comparison with the checkpoint. If `out` names a file, the function writes
-    only that file and one JSON file with the content of `config.json` and `parity.json`. It prints the path of the
-    folder or file, and returns 0.
+    If `out` names a file, writes only that file and one JSON file with the content of `config.json` and `parity.json`,
+    the result of the comparison. Returns the exit code 0.
 
     Raises StorageError and deletes everything it wrote if the samples of the exported file differ from the samples of
     the checkpoint. Raises UsageError if an option is wrong or the format cannot hold this generator.
@@ -61,23 +60,13 @@ def export(config: ExportConfig) -> int:
     limit_threads()
     generator = load_generator(config.ckpt, ema=config.ema)
     parent = named.parent if named else Path(config.out) if config.out else default_folder(generator.path, "exported")
-    missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
+    with writing_to(parent), create_folder_or_undo(parent):
         target = named or unused_path(parent, f"{generator.path.stem}_{config.format}", "")
-        part = target.with_name(f".{target.name}.part-{os.getpid()}")
-        part.mkdir()
-        try:
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".part-") as temporary:
+            part = Path(temporary) / "export"
+            part.mkdir()
             parity = _write(generator, config.format, part, target.name)
             part.rename(target) if named is None else _keep_file(part, file, named)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                for folder in missing:
-                    folder.rmdir()
-            raise
-    except OSError as error:
-        raise StorageError(f"{error.filename or parent}: cannot be written ({error.strerror or error})") from error
     for batch, difference in parity["differences"].items():
         print(f"batch {batch}: largest difference from the checkpoint {difference:.1e}, run by {parity['run_by']}")
     print(target)
@@ -85,10 +74,9 @@ def export(config: ExportConfig) -> int:
 
 
 def _keep_file(part: Path, file: str, named: Path) -> None:
-    """Moves the exported file from the temporary folder `part` to `named` and writes one JSON file next to it.
+    """Moves the exported file from the temporary folder `part` to `named`, and its JSON file next to it.
 
-    The JSON file has the same name with the suffix `.json`. It holds the content of `config.json` and `parity.json`.
-    The function then deletes `part`. Raises UsageError if the weights are split into several files.
+    Raises UsageError if the weights are split into several files.
     """
     needed = {file, CARD, README, SAMPLE_IMAGE, PARITY}
     if any(path.name not in needed for path in part.iterdir()):
@@ -96,7 +84,6 @@ def _keep_file(part: Path, file: str, named: Path) -> None:
     write_json(part / CARD, load_json(part / CARD) | {"file": named.name, "parity": load_json(part / PARITY)})
     os.replace(part / CARD, remove_symlink(named.with_suffix(".json")))
     os.replace(part / file, named)
-    shutil.rmtree(part)
 
 
 def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> dict[str, Any]:
@@ -104,14 +91,8 @@ def _write(generator: LoadedGenerator, format: str, folder: Path, name: str) -> 
     inputs = [example_inputs(generator, range(batch_size)) for batch_size in BATCH_SIZES]
     expected = [run_generator(generator.network, latent, condition) for latent, condition in inputs]
     example = example_inputs(generator, range(3))  # exporters treat a batch of 1 as a special case
-    latent = {
-        "shape": ["batch", generator.latent.dim],
-        "distribution": generator.latent.distribution,
-        **({"range": [-1, 1]} if generator.latent.distribution == "uniform" else {}),
-    }
-    (folder / CARD).write_text(model_config_json(generator.card, latent, format), encoding="utf-8")
-    text = model_card_text(generator.card, generator.latent.distribution, format, name)
-    (folder / README).write_text(text, encoding="utf-8")
+    (folder / CARD).write_text(model_config_json(generator.card, format), encoding="utf-8")
+    (folder / README).write_text(model_card_text(generator.card, format, name), encoding="utf-8")
     _save_samples(generator, folder / SAMPLE_IMAGE)
     outputs = write_and_run(format, generator, example, folder, inputs)
     parity = {
@@ -139,10 +120,9 @@ def example_inputs(generator: LoadedGenerator, seeds: Sequence[int]) -> tuple[Te
 
 
 def compare_samples(expected: Sequence[Tensor], outputs: Sequence[Tensor], format: str) -> dict[str, float]:
-    """Returns a mapping from each batch size, as text, to the largest absolute difference between the samples.
+    """Returns the largest absolute difference between the checkpoint's samples and the outputs, by batch size.
 
-    `expected` are samples of the checkpoint and `outputs` are samples of the exported file, one tensor for each batch
-    size. Raises StorageError if a difference is above `MAX_DIFFERENCE`, is not finite, or the shapes differ.
+    Raises StorageError if a difference is above `MAX_DIFFERENCE`, is not finite, or the shapes differ.
     """
     differences = {}
     for reference, output in zip(expected, outputs, strict=True):
@@ -161,14 +141,10 @@ def compare_samples(expected: Sequence[Tensor], outputs: Sequence[Tensor], forma
 
 
 def _save_samples(generator: LoadedGenerator, path: Path) -> None:
-    """Draws samples of the generator as an image and writes the image to `path`.
-
-    The samples have the seeds from 0 on, as in the sample grids of a run. Those of a conditional generator of images
-    have one row for each class.
-    """
+    """Draws samples of the seeds from 0 on, as in the sample grids of a run; images have a row for each class."""
     images = len(generator.sample_shape) == 3
     rows = all_classes_requested(generator.classes, MAX_CLASSES_SHOWN)
     count = SAMPLES_PER_CLASS * len(rows) if rows and images else IMAGES_SHOWN if images else POINTS_SHOWN
-    samples = sample(generator, range(count), distribute_evenly(rows, count) if rows else None)
+    samples = sample(generator, range(count), distribute_evenly(rows, count) or None)
     lengths = [SAMPLES_PER_CLASS] * len(rows)
     save_png(draw_grid_or_scatter(to_uint8(samples), generator.modes, lengths), path)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,25 +22,24 @@ from gan_cli.sampling.load_generator import GENERATOR_FORMAT, LoadedGenerator, l
 from gan_cli.storage.checksummed_file import encode_checksummed
 from gan_cli.storage.locate import EXPORTED
 
-Inputs = Sequence[tuple[Tensor, Tensor | None]]  # pairs of latents `[N, latent_dim]` and condition `[N, K]`
+Pair = tuple[Tensor, Tensor | None]  # latents `[N, latent_dim]` and condition `[N, K]`
+Inputs = Sequence[Pair]
 INPUT_NAMES = ("latent", "condition")
 MAX_ONE_FILE_BYTES = 1 << 30  # larger weights are written to a second file: an ONNX file holds at most 2 GB
 
 
 class Exporter(NamedTuple):
-    """The functions that write a file of one format and run the written file.
+    """Functions that write a generator, with example inputs, to a folder, and that run the written file.
 
-    `write` takes the generator, example inputs and the folder to write to. `run` takes the folder and a list of inputs,
-    and returns the samples `[N, *sample_shape]` for each entry of the list. `runtime` is the name of the program that
-    runs the file, for messages.
+    `run` returns the samples `[N, *sample_shape]` for each of the inputs. `runtime` names what runs it, for messages.
     """
 
-    write: Callable[[LoadedGenerator, tuple[Tensor, Tensor | None], Path], None]
+    write: Callable[[LoadedGenerator, Pair, Path], None]
     run: Callable[[Path, Inputs], list[Tensor]]
     runtime: str
 
 
-def _write_safetensors(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path) -> None:
+def _write_safetensors(generator: LoadedGenerator, example: Pair, folder: Path) -> None:
     layout = torch.contiguous_format
     state = generator.network.state_dict()
     tensors = {name: tensor.detach().cpu().clone(memory_format=layout) for name, tensor in state.items()}
@@ -65,15 +64,11 @@ def _plain_network(network: nn.Module) -> nn.Module:
     return plain.requires_grad_(False).eval()
 
 
-def _without_none(example: tuple[Tensor, Tensor | None]) -> tuple[Tensor, ...]:
-    """Returns the inputs as a tuple without None: only latents, or latents and a condition."""
-    return tuple(tensor for tensor in example if tensor is not None)
-
-
-def _dynamic_batch(inputs: tuple[Tensor, ...]) -> tuple[dict[int, torch.export.Dim], ...]:
-    """Returns the argument `dynamic_shapes` of `torch.export`, so that the exported network takes any batch size."""
+def _arguments(generator: LoadedGenerator, example: Pair) -> tuple[nn.Module, tuple[Tensor, ...], Any]:
+    """Returns the network, its inputs without None, and `dynamic_shapes` of `torch.export` for any batch size."""
+    inputs = tuple(tensor for tensor in example if tensor is not None)
     batch = torch.export.Dim("batch")
-    return tuple({0: batch} for _ in inputs)
+    return _plain_network(generator.network), inputs, tuple({0: batch} for _ in inputs)
 
 
 @contextmanager
@@ -89,8 +84,8 @@ def _suppress_output() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _write_onnx(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path) -> None:
-    inputs, network = _without_none(example), _plain_network(generator.network)
+def _write_onnx(generator: LoadedGenerator, example: Pair, folder: Path) -> None:
+    network, inputs, dynamic_shapes = _arguments(generator, example)
     size = sum(tensor.nbytes for tensor in network.state_dict().values())
     with _suppress_output():
         torch.onnx.export(
@@ -99,7 +94,7 @@ def _write_onnx(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None
             str(folder / EXPORTED["onnx"]),
             input_names=INPUT_NAMES[: len(inputs)],
             output_names=["sample"],
-            dynamic_shapes=_dynamic_batch(inputs),
+            dynamic_shapes=dynamic_shapes,
             dynamo=True,
             external_data=size > MAX_ONE_FILE_BYTES,
             verbose=False,
@@ -120,11 +115,10 @@ def _run_onnx(folder: Path, inputs: Inputs) -> list[Tensor]:
     return outputs
 
 
-def _write_pt2(generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path) -> None:
-    inputs = _without_none(example)
+def _write_pt2(generator: LoadedGenerator, example: Pair, folder: Path) -> None:
+    network, inputs, dynamic_shapes = _arguments(generator, example)
     with _suppress_output():
-        network = _plain_network(generator.network)
-        program = torch.export.export(network, inputs, dynamic_shapes=_dynamic_batch(inputs))
+        program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes)
         torch.export.save(program, folder / EXPORTED["pt2"])
 
 
@@ -139,27 +133,28 @@ EXPORTERS = {
 }
 
 
-def write_and_run(
-    format: str, generator: LoadedGenerator, example: tuple[Tensor, Tensor | None], folder: Path, inputs: Inputs
-) -> list[Tensor]:
+def write_and_run(format: str, generator: LoadedGenerator, example: Pair, folder: Path, inputs: Inputs) -> list[Tensor]:
     """Writes the exported file, runs the file, and returns the samples for each entry of `inputs`.
 
     Raises UsageError if the format cannot hold this generator. Raises StorageError if the written file does not run.
     """
     exporter = EXPORTERS[format]
-    try:
+    with _errors_as(UsageError, f"format={format}: this generator cannot be exported"):
         exporter.write(generator, example, folder)
-    except (GanCliError, OSError, MemoryError):
-        raise
-    except Exception as error:  # exporters raise errors of any type
-        raise UsageError(f"format={format}: this generator cannot be exported ({_reason(error)})") from error
+    with _errors_as(StorageError, f"format={format}: {exporter.runtime} cannot run what was written"):
+        outputs = exporter.run(folder, inputs)
+    return outputs
+
+
+@contextmanager
+def _errors_as(kind: type[GanCliError], message: str) -> Iterator[None]:
+    """Raises `kind` for the errors of exporters, which may be of any type."""
     try:
-        return exporter.run(folder, inputs)
+        yield
     except (GanCliError, OSError, MemoryError):
         raise
     except Exception as error:
-        reason = _reason(error)
-        raise StorageError(f"format={format}: {exporter.runtime} cannot run what was written ({reason})") from error
+        raise kind(f"{message} ({_reason(error)})") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -1,8 +1,4 @@
-"""Runs a `.pt2` file in a subprocess that does not load the code of the generator, like a program of another user.
-
-The subprocess runs this module as a program with three arguments: the `.pt2` file, the file with the inputs, and the
-file to which the outputs are written.
-"""
+"""Runs a `.pt2` file in a subprocess that does not load the code of the generator, like a program of another user."""
 
 from __future__ import annotations
 

@@ -7,12 +7,11 @@ conventions of the Hugging Face hub.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from gan_cli.config.train_config import to_dict
 from gan_cli.errors import one_line
-from gan_cli.sampling.exported_config import Card
+from gan_cli.sampling.load_generator import Card
 from gan_cli.storage.locate import CARD, EXPORTED
 
 README, SAMPLE_IMAGE = "README.md", "samples.png"
@@ -36,12 +35,11 @@ DATA_TERMS = {
 }
 
 
-def model_config_json(card: Card, latent: Mapping[str, Any], format: str) -> str:
-    """Returns the text of `config.json`: the fields of `card`, and the shapes and ranges of inputs and outputs.
-
-    `latent` describes the latents: their shape, their distribution and, for a uniform distribution, their range.
-    """
-    inputs: dict[str, Any] = {"latent": {"dtype": "float32", **latent}}
+def model_config_json(card: Card, format: str) -> str:
+    """Returns the text of `config.json`: the fields of `card`, and the shapes and ranges of inputs and outputs."""
+    distribution = card.generator.latent
+    latent = {"dtype": "float32", "shape": ["batch", card.generator.latent_dim], "distribution": distribution}
+    inputs = {"latent": latent | ({"range": [-1, 1]} if distribution == "uniform" else {})}
     if card.classes:
         inputs["condition"] = {
             "dtype": "float32",
@@ -81,17 +79,24 @@ latent = {torch}
 }
 
 
-def model_card_text(card: Card, distribution: str, format: str, folder: str) -> str:
-    """Returns the text of the model card.
+def model_card_text(card: Card, format: str, folder: str) -> str:
+    """Returns the text of the model card. `folder` is the name of the exported folder.
 
     Names of classes and data sets come from the user. They are written as inline code, so that they cannot add other
-    Markdown. `distribution` is that of the latents, normal or uniform. `folder` is the name of the exported folder.
+    Markdown.
     """
     is_image = len(card.sample_shape) == 3
     size, classes = card.generator.latent_dim, len(card.classes)
     shape = " x ".join(map(str, card.sample_shape))
+    tags = ["gan", "pytorch", *(["image-generation"] if is_image else []), *([format] if format != "pt2" else [])]
     lines = [
-        *_front_matter(card, format),
+        "---",
+        "library_name: gan-cli",
+        *(["pipeline_tag: unconditional-image-generation"] if is_image and not classes else []),
+        "tags:",
+        *(f"- {tag}" for tag in tags),
+        "# license: yours to choose, https://huggingface.co/docs/hub/repositories-licenses",
+        "---",
         "",
         f"# A {card.generator.name} generator of {_code(card.dataset)}",
         "",
@@ -100,14 +105,17 @@ def model_card_text(card: Card, distribution: str, format: str, folder: str) -> 
         f"The generator of a GAN, {'averaged over training, ' if card.ema else ''}after {card.step:,} updates with"
         f" gan-cli {_code(card.gan_cli)}. It generates samples of {shape}"
         f"{' in [-1, 1]' if is_image else ''} from {size} random numbers each,"
-        f" {'standard normal' if distribution == 'normal' else 'uniform from -1 to 1'}.",
+        f" {'standard normal' if card.generator.latent == 'normal' else 'uniform from -1 to 1'}.",
     ]
     if classes:
         names = ", ".join(_code(name) for name in card.classes[:50]) + (" ..." if classes > 50 else "")
         lines += ["", f"It generates samples of {classes} classes: {names}."]
-    lines += ["", "```python", _usage(card, distribution, format, folder), "```", ""]
-    lines += ["## Licence", "", *license_text(card), ""]
+    lines += ["", "```python", _usage(card, format, folder), "```", ""]
     lines += [
+        "## Licence",
+        "",
+        *license_text(card),
+        "",
         f"`{CARD}` has the shapes and ranges, `parity.json` the difference between this file's samples and the"
         " checkpoint's.",
         "",
@@ -115,19 +123,10 @@ def model_card_text(card: Card, distribution: str, format: str, folder: str) -> 
     return "\n".join(lines)
 
 
-def _front_matter(card: Card, format: str) -> list[str]:
-    """Returns the lines of the YAML header of the model card."""
-    is_image = len(card.sample_shape) == 3
-    tags = ["gan", "pytorch", *(["image-generation"] if is_image else []), *([format] if format != "pt2" else [])]
-    task = ["pipeline_tag: unconditional-image-generation"] if is_image and not card.classes else []
-    lines = ["---", "library_name: gan-cli", *task, "tags:", *(f"- {tag}" for tag in tags)]
-    return [*lines, "# license: yours to choose, https://huggingface.co/docs/hub/repositories-licenses", "---"]
-
-
-def _usage(card: Card, distribution: str, format: str, folder: str) -> str:
+def _usage(card: Card, format: str, folder: str) -> str:
     """Returns Python code that loads the exported file and generates samples."""
     size, classes = card.generator.latent_dim, len(card.classes)
-    is_normal = distribution == "normal"
+    is_normal = card.generator.latent == "normal"
     in_range = ", in [-1, 1]" if len(card.sample_shape) == 3 else ""
     code = USES[format].format(
         folder=folder.replace("\\", "\\\\").replace('"', '\\"'),
@@ -145,13 +144,11 @@ def _usage(card: Card, distribution: str, format: str, folder: str) -> str:
 
 def license_text(card: Card) -> list[str]:
     """Returns the lines about the licence of the weights and, if it has special terms, that of the data set."""
-    lines = [
+    return [
         "gan-cli claims no rights in these weights, nor in what they generate: they are yours to license, as far as the"
-        f" licence of the data they learned from ({_code(card.dataset)}) and the law where you are leave it to you."
+        f" licence of the data they learned from ({_code(card.dataset)}) and the law where you are leave it to you.",
+        *([DATA_TERMS[card.dataset]] if card.dataset in DATA_TERMS else []),
     ]
-    if card.dataset in DATA_TERMS:
-        lines.append(DATA_TERMS[card.dataset])
-    return lines
 
 
 def _code(text: str) -> str:

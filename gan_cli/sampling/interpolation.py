@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from gan_cli.config.commands import ANIMATION_FORMATS, CONTAINERS, FRAMES_FOLDER, SampleConfig
@@ -47,10 +47,7 @@ class PlannedAnimation(NamedTuple):
 
 
 def resolve_frames_format(config: SampleConfig) -> SampleConfig:
-    """Returns the config with format=frames replaced by format=interpolate and container=frames.
-
-    Returns other configs unchanged. Raises UsageError if format=frames is given with another container.
-    """
+    """Replaces format=frames by format=interpolate and container=frames. UsageError for another container."""
     if config.format != FRAMES_FOLDER:
         return config
     if config.container not in (None, FRAMES_FOLDER):
@@ -76,19 +73,12 @@ def container_of(config: SampleConfig) -> str:
 
 def animation_suffix(config: SampleConfig) -> str:
     """Returns the file suffix of the animation, such as `.webp`; empty for a folder of frames."""
-    container = container_of(config)
-    return "" if container == FRAMES_FOLDER else f".{container}"
+    return "" if container_of(config) == FRAMES_FOLDER else f".{container_of(config)}"
 
 
 def check_animation_options(config: SampleConfig) -> None:
     """Raises UsageError if an option is not used by the format, or if a needed package is not installed."""
-    unused = (
-        NOT_FOR_PROGRESS
-        if config.format == "progress"
-        else ()
-        if config.format in ANIMATION_FORMATS
-        else ANIMATION_OPTIONS
-    )
+    unused = {"interpolate": (), "walk": (), "progress": NOT_FOR_PROGRESS}.get(config.format, ANIMATION_OPTIONS)
     for name in unused:
         value = getattr(config, name)
         if value not in (None, False):
@@ -107,10 +97,9 @@ def check_animation_options(config: SampleConfig) -> None:
 def plan_animation(
     config: SampleConfig, generator: LoadedGenerator, rows: Sequence[RequestedCondition], seeds: Sequence[int]
 ) -> PlannedAnimation:
-    """Plans the animation of a `gan-sample` command.
+    """Plans the animation of a `gan-sample` command from the requested classes and the listed seeds, if any.
 
-    `rows` are the requested classes. `seeds` are the seeds listed in the option `seeds`; empty if it is not set. Raises
-    UsageError if there are too few seeds, or too many samples in a frame, or too many frames.
+    Raises UsageError if there are too few seeds, or too many samples in a frame, or too many frames.
     """
     if config.format == "progress":
         return _plan_progress(config, generator)
@@ -134,16 +123,9 @@ def plan_animation(
             f"frames={path.frames}: {path.total:,} in all, at most {max_frames:,} of {container_of(config)}"
         )
     background = _background(config, generator)
-    frames = _draw_frames(config, generator, path)
-    animation = Animation(frames, path.total, config.fps or DEFAULT_FPS, background=background or "white")
-    sidecar_fields: dict[str, Any] = {
-        "frames": path.total,
-        "fps": animation.fps,
-        "tiles": tiles,
-        "through_labels": config.through_labels,
-    }
-    sidecar_fields |= {} if background is None else {"background": background}
-    return PlannedAnimation(animation, seeds, sidecar_fields)
+    animation = Animation(_draw_frames(config, generator, path), path.total, config.fps or DEFAULT_FPS, **background)
+    fields = {"frames": path.total, "fps": animation.fps, "tiles": tiles, "through_labels": config.through_labels}
+    return PlannedAnimation(animation, seeds, fields | background)
 
 
 def _tiles_and_seeds(
@@ -162,35 +144,31 @@ def _tiles_and_seeds(
 
 
 def _plan_progress(config: SampleConfig, generator: LoadedGenerator) -> PlannedAnimation:
-    """Plans the animation of the sample grids that the training run of the checkpoint has saved.
-
-    Raises UsageError if the checkpoint is not in a run folder, or if the run has no sample grids.
-    """
+    """Plans the animation of the sample grids that the checkpoint's run has saved. UsageError if there are none."""
     inside = generator.path.parent.name == CHECKPOINTS
     grids = sorted((generator.path.parent.parent / SAMPLES).glob("step_*.png")) if inside else []
     if not grids:
         raise UsageError("format=progress: this checkpoint is not in the folder of a run with sample grids")
     background = _background(config, generator)
     animation = animation_of_grids(grids, MAX_FRAMES[container_of(config)], config.fps or GRID_ANIMATION_FPS)
-    sidecar_fields: dict[str, Any] = {"frames": animation.total, "fps": animation.fps}
-    sidecar_fields |= {} if background is None else {"background": background}
-    return PlannedAnimation(animation._replace(background=background or "white"), (), sidecar_fields)
+    fields = {"frames": animation.total, "fps": animation.fps}
+    return PlannedAnimation(animation._replace(**background), (), fields | background)
 
 
-def _background(config: SampleConfig, generator: LoadedGenerator) -> str | None:
-    """Returns the background colour for an MP4 file of samples with opacity; otherwise None.
+def _background(config: SampleConfig, generator: LoadedGenerator) -> dict[str, Any]:
+    """Returns the field `background` of an animation of samples with opacity in an MP4 file; {} for any other.
 
     If the samples have opacity, prints to stderr how an MP4 or a GIF file shows it, because neither stores it in full.
     """
-    with_opacity = len(generator.sample_shape) == 3 and generator.sample_shape[0] == 4
-    if not with_opacity or container_of(config) not in ("mp4", "gif"):
-        return None
+    if len(generator.sample_shape) != 3 or generator.sample_shape[0] != 4:
+        return {}
     if container_of(config) == "gif":
         print("opacity: a GIF shows what is at least half opaque; container=webp keeps it", file=sys.stderr)
-        return None
+    if container_of(config) != "mp4":
+        return {}
     background = getattr(generator.config and generator.config.dataset, "background", "white")
     print(f"opacity: put on {background}, as an MP4 has none; container=webp or frames keeps it", file=sys.stderr)
-    return background
+    return {"background": background}
 
 
 class _LatentPath(NamedTuple):
@@ -214,11 +192,7 @@ class _LatentPath(NamedTuple):
         seeds: Sequence[int],
         tiles: int,
     ) -> _LatentPath:
-        """Builds the path from the seeds of all tiles and the requested classes `rows`.
-
-        `seeds` holds first all seeds of the first tile, then all seeds of the second tile, and so on. The number of
-        seeds must be a multiple of `tiles`.
-        """
+        """Builds the path. `seeds` holds all seeds of the first tile, then all of the second tile, and so on."""
         latent, per_tile = generator.latent, len(seeds) // tiles
         normals = latent.to_normal(latents_from_seeds(seeds, latent, config.truncation), config.truncation)
         keyframes = normals.view(tiles, per_tile, -1).transpose(0, 1)
@@ -235,8 +209,7 @@ class _LatentPath(NamedTuple):
     def at(self, frame: int) -> tuple[Tensor, Tensor | None]:
         """Returns the standard normal values `[tiles, latent_dim]` and the conditions `[rows, tiles, K]` of a frame.
 
-        The conditions are None if the generator is unconditional. After the last keyframe, the frames interpolate
-        to the first keyframe.
+        After the last keyframe, the frames interpolate to the first keyframe.
         """
         start, steps = divmod(frame, self.frames)
         end, fraction = (start + 1) % len(self.keyframes), steps / self.frames
@@ -278,15 +251,5 @@ def _draw_frames(config: SampleConfig, generator: LoadedGenerator, path: _Latent
         ]
         for frame_samples in to_uint8(torch.cat(samples)).split(rows * tiles):
             image = draw_grid_or_scatter(frame_samples, generator.modes, [tiles] * rows if tiles > 1 else ())
-            yield _enlarged(image)
-
-
-def _enlarged(image: Image.Image) -> Image.Image:
-    """Returns the image enlarged by the largest whole factor that keeps both sides at most `MIN_FRAME_SIDE` pixels.
-
-    Returns the image unchanged if this factor is below 2.
-    """
-    factor = MIN_FRAME_SIDE // max(image.size)
-    if factor < 2:
-        return image
-    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+            factor = MIN_FRAME_SIDE // max(image.size)
+            yield ImageOps.scale(image, max(factor, 1), Image.Resampling.NEAREST)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from gan_cli import __version__
+from gan_cli.config import train_config
+from gan_cli.config.options import CONDITIONING_OPTIONS, GENERATOR_OPTIONS
+from gan_cli.config.options.fields import Bool, Integer, Name, OneOf, Several, Text, matching, section
 from gan_cli.config.train_config import Config
+from gan_cli.config.validation import parse
 from gan_cli.data.datasets.points import Modes, known_modes
 from gan_cli.data.labels import (
     RequestedCondition,
@@ -23,52 +30,92 @@ from gan_cli.data.labels import (
     parse_label_indices,
     parse_labels,
 )
-from gan_cli.errors import CheckpointError, UsageError, count_noun, one_line
+from gan_cli.errors import CheckpointError, GanCliError, UsageError, count_noun, one_line
 from gan_cli.models.build_networks import (
     GeneratorDesign,
     build_generator,
     conditions_of,
-    design_of,
     fill_generator,
-    latent_of,
     outline_generator,
 )
 from gan_cli.models.generate import generate
 from gan_cli.models.latents import LatentDistribution
-from gan_cli.sampling.exported_config import Card, read_card
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import Checkpoint
 from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_file
-from gan_cli.storage.locate import EXPORTED, Location, find_card, locate
+from gan_cli.storage.locate import EXPORTED, find_card, locate
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink
 
 Labels = str | int | Sequence[str | int | RequestedCondition] | None
 MAX_SEED = 2**62
+MAX_CARD_BYTES = 4 << 20
 GENERATOR_FORMAT = 1  # format version in the metadata of an exported file
+
+
+@section
+class Card:
+    """The description of an exported generator: those fields of its `config.json` that gan-cli reads again."""
+
+    gan_cli: Text = Field(description="version that wrote it")
+    plugins: Several[Name] = Field((), description="packages whose options it needs")
+    dataset: Text = Field(description="name of the data set it learned")
+    sample_shape: Several[Annotated[Integer, Field(ge=1, le=1024)]] = Field(
+        description="of a sample: [channels,height,width] or [2]"
+    )
+    generator: Annotated[Any, OneOf(GENERATOR_OPTIONS)] = Field(description="the network")
+    conditioning: Annotated[Any, OneOf(CONDITIONING_OPTIONS)] = Field(
+        description="how samples of a class are requested"
+    )
+    ema: Bool = Field(description="whether it is the averaged generator")
+    step: Integer = Field(ge=0, le=10**12, description="generator updates done")
+    checkpoint: Text = matching("[0-9a-f]{64}", "64 hexadecimal digits", description="sha256 of the checkpoint")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return getattr(self.conditioning, "classes", None) or ()
+
+
+def read_card(path: Path) -> Card:
+    """Reads `config.json` of an export and returns its description. Ignores unknown keys.
+
+    Raises CheckpointError if the file cannot be read or its values are invalid.
+    """
+    try:
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise CheckpointError(f"{path}: larger than {MAX_CARD_BYTES >> 20} MiB, not written by gan-export")
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read as JSON ({one_line(error, 200)})") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, as gan-export writes it")
+    known = {name: data[name] for name in Card.__dataclass_fields__ if name in data}
+    try:
+        train_config.require_plugins(known)
+        return parse(Card, known)
+    except GanCliError as error:
+        raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
 
 
 @dataclass(frozen=True)
 class LoadedGenerator:
     """A generator in evaluation mode, and its description.
 
-    `network(latents, condition)` takes float32 latents `[N, latent.dim]` and a condition. The condition is None if
-    `classes` is empty; otherwise it is `[N, len(classes)]` with a 1 in the column of each requested class. Latents and
-    condition must be on the device of the network. The network returns images `[N, C, H, W]` in [-1, 1], or points
-    `[N, 2]`.
-
-    `path` is the checkpoint or export that the generator was loaded from. `sha256` is the hash of the checkpoint file.
-    `step` is the number of generator updates before the checkpoint. `ema` is True if this is the averaged generator.
-    `config` is the config of the training run; None for an export. `card` holds the description that an export writes
-    to its `config.json`.
+    `gan_cli.api.load_generator` describes `network`; latents and condition must be on its device. `path` is the
+    checkpoint or export that the generator was loaded from. `sha256` is the hash of the checkpoint file. `step` is the
+    number of generator updates before the checkpoint. `ema` is True if this is the averaged generator. `config` is the
+    config of the training run; None for an export. `card` holds the description that an export writes to its
+    `config.json`.
     """
 
     network: nn.Module
-    design: GeneratorDesign
-    latent: LatentDistribution
     card: Card
     path: Path
     config: Config | None = None
+
+    @property
+    def latent(self) -> LatentDistribution:
+        return LatentDistribution(self.card.generator.latent_dim, self.card.generator.latent)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,7 +123,7 @@ class LoadedGenerator:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        return self.design.sample_shape
+        return self.card.sample_shape
 
     @property
     def sha256(self) -> str:
@@ -99,16 +146,12 @@ class LoadedGenerator:
 def load_generator(
     path: str | os.PathLike[str], *, ema: bool = True, device: str | torch.device = "cpu"
 ) -> LoadedGenerator:
-    """Loads a generator from a checkpoint, from the best or newest checkpoint of a run, or from an export.
-
-    A run is named by its folder or by its name. If `ema` is true and there is an averaged generator, loads that one.
-    Verifies the file before loading it; nothing in the file can run code. Raises CheckpointError if the file is
-    missing, is damaged, was not written by gan-cli, or holds tensors of other shapes. Raises UsageError if `ema` is
-    false and an export holds only the averaged generator.
-    """
+    """Loads a generator from a checkpoint, a run or an export; see `gan_cli.api.load_generator`."""
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"path: expected a checkpoint, a run's folder or an exported one, not {type(path).__name__}")
-    location = _locate(path)
+    location = None
+    with contextlib.suppress(OSError):  # of a text that cannot be a path; `find_checkpoint` raises it again
+        location = locate(path, log=lambda line: None)
     if location is not None and location.kind == "export":
         return _load_exported(location.path, torch.device(device), ema)
     found = find_checkpoint(path)
@@ -125,43 +168,25 @@ def load_generator(
         checkpoint=found.sha256,
     )
     network = build_generator(config, found.tensors, torch.device(device), ema=ema)
-    return LoadedGenerator(network, design_of(config), latent_of(config), card, found.path, config)
+    return LoadedGenerator(network, card, found.path, config)
 
 
 def find_checkpoint(path: str | os.PathLike[str], key: str = "ckpt") -> Checkpoint:
-    """Loads the checkpoint that a path or the name of a run stands for, as `checkpoint.load_named` does.
-
-    Also raises CheckpointError if `path` is a text that cannot be a path, for example because it is too long.
-    """
+    """Loads as `checkpoint.load_named` does. CheckpointError also for a text that is too long to be a path."""
     try:
         return checkpoint.load_named(path, key)
     except OSError as error:
         raise CheckpointError(f"{one_line(path, 200)}: cannot be read ({error.strerror})") from error
 
 
-def _locate(path: str | os.PathLike[str]) -> Location | None:
-    """Returns what `locate` finds, without printing messages. Returns None if `path` cannot be a path."""
-    try:
-        return locate(path, log=lambda line: None)
-    except OSError:
-        return None
-
-
 def default_folder(checkpoint: Path, name: str) -> Path:
-    """Returns the path of the folder `name` in the run folder that holds the checkpoint.
-
-    If the file is not in a run folder, the path is in the folder of the file.
-    """
+    """Returns the folder `name` in the run folder of the checkpoint; next to a file that is not in a run folder."""
     run = checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint.parent
     return refuse_symlink(run / name)
 
 
 def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGenerator:
-    """Loads a generator from a folder that `gan-export` wrote, or from an exported safetensors file.
-
-    A JSON file that describes the generator must be in the same folder. Raises CheckpointError if a file is missing or
-    invalid, and UsageError if `ema` is false and the export holds only the averaged generator.
-    """
+    """Loads a generator from a folder that `gan-export` wrote, or from an exported file with its JSON file."""
     path = exported / EXPORTED["safetensors"] if exported.is_dir() else exported
     card_path = find_card(path)
     if card_path is None or path.suffix != ".safetensors" or not path.is_file():
@@ -183,8 +208,7 @@ def _load_exported(exported: Path, device: torch.device, ema: bool) -> LoadedGen
         raise CheckpointError(f"{card_path}: describes no generator ({one_line(error, 200)})") from error
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outline.items()}
     check_layout(path, tensors, layout)
-    latent = LatentDistribution(card.generator.latent_dim, card.generator.latent)
-    return LoadedGenerator(fill_generator(design, tensors, device), design, latent, card, exported)
+    return LoadedGenerator(fill_generator(design, tensors, device), card, exported)
 
 
 def sample(
@@ -227,7 +251,7 @@ def requested_classes(classes: Sequence[str], labels: Labels, count: int) -> lis
     `gan_cli.api.sample` describes `labels`. Raises UsageError if a label is not one of `classes`.
     """
     if labels is None:
-        return distribute_evenly(all_classes_requested(classes), count) if classes else []
+        return distribute_evenly(all_classes_requested(classes), count)
     if not classes:
         raise UsageError(
             f"labels={one_line(labels, 40)}: this generator is unconditional and takes no class, leave them out"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from gan_cli.config.commands import ANIMATION_FORMATS, SampleConfig
@@ -25,7 +24,7 @@ from gan_cli.data.labels import (
     parse_labels,
 )
 from gan_cli.device import build_device, limit_threads
-from gan_cli.errors import StorageError, UsageError
+from gan_cli.errors import UsageError
 from gan_cli.images import grid
 from gan_cli.images.animation import write_animation
 from gan_cli.models.generate import MAX_CLASSES_SHOWN, SAMPLES_PER_CLASS
@@ -33,33 +32,28 @@ from gan_cli.sampling import interpolation
 from gan_cli.sampling import load_generator as loading
 from gan_cli.sampling.load_generator import LoadedGenerator, default_folder, load_generator
 from gan_cli.storage.atomic_write import replacing
-from gan_cli.storage.output_file import check_overwrite, output_file, unused_path
+from gan_cli.storage.output_file import check_overwrite, output_file, unused_path, writing_to
 from gan_cli.storage.run_folder import write_json
 
 SUFFIXES = {"grid": ".png", "images": "", "npz": ".npz"}
 ANIMATION = "an animation, of format=interpolate, walk or progress"
 SUFFIX_MEANINGS = {
-    ".png": "of format=grid",
-    ".npz": "of format=npz",
-    ".webp": ANIMATION,
-    ".gif": ANIMATION,
-    ".mp4": ANIMATION,
-}
+    ".png": "of format=grid", ".npz": "of format=npz", ".webp": ANIMATION, ".gif": ANIMATION, ".mp4": ANIMATION,
+}  # fmt: skip
 MAX_SEEDS = 1_000_000
 MAX_IN_GRID = 10_000
 DEFAULT_SAMPLES = 64
 
 
 def sample(config: SampleConfig) -> int:
-    """Writes samples, and a JSON file next to them that says how to generate them again.
+    """Writes samples, and a JSON file next to them that says how to generate them again. Returns the exit code 0.
 
-    Prints the path of the samples and returns 0. Raises UsageError if options contradict each other or do not fit the
-    checkpoint. Raises StorageError if the files cannot be written.
+    Raises UsageError if options contradict each other or do not fit the checkpoint.
     """
     if config.ckpt is None:
         raise UsageError("ckpt is missing: gan-sample RUN, by its folder or name, or a .safetensors file")
     ckpt, config = config.ckpt, interpolation.resolve_frames_format(config)
-    _check_count(config, expand_seeds(config, DEFAULT_SAMPLES))
+    seeds = expand_seeds(config, DEFAULT_SAMPLES)
     suffix = SUFFIXES[config.format] if config.format in SUFFIXES else interpolation.animation_suffix(config)
     interpolation.check_animation_options(config)
     named = output_file(config.out, suffix, f"format={config.format}", SUFFIX_MEANINGS)
@@ -72,14 +66,13 @@ def sample(config: SampleConfig) -> int:
         raise UsageError("format=images: this checkpoint makes points, use grid or npz")
     animation, sidecar_fields, requested = None, dict[str, Any](), rows
     if config.format in ANIMATION_FORMATS:
-        typed = expand_seeds(config, DEFAULT_SAMPLES) if config.seeds is not None else ()
-        animation, seeds, sidecar_fields = interpolation.plan_animation(config, generator, rows, typed)
+        listed = () if config.seeds is None else seeds
+        animation, seeds, sidecar_fields = interpolation.plan_animation(config, generator, rows, listed)
     else:
         seeds = expand_seeds(config, SAMPLES_PER_CLASS * len(rows) if len(rows) > 1 else DEFAULT_SAMPLES)
-        _check_count(config, seeds)
-        requested = distribute_evenly(rows, len(seeds)) if rows else []
+        requested = distribute_evenly(rows, len(seeds))
     folder, stem = _default_name(config, generator, seeds) if named is None else (named.parent, "")
-    try:
+    with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         target = named or unused_path(folder, stem, suffix, [".json"])
         with replacing(target) as part:
@@ -88,8 +81,6 @@ def sample(config: SampleConfig) -> int:
             else:
                 _write(config, generator, requested, seeds, part)
         _write_sidecar(config, generator, requested, seeds, sidecar_fields, target)
-    except OSError as error:
-        raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
     print(target)
     return 0
 
@@ -99,32 +90,33 @@ def _default_name(config: SampleConfig, generator: LoadedGenerator, seeds: Seque
     folder = Path(config.out) if config.out else default_folder(generator.path, "generated")
     if config.format == "progress":
         return folder, f"{generator.path.stem}_progress"
-    format_part = f"{config.format}_" if config.format in ANIMATION_FORMATS else ""
-    stem = f"{generator.path.stem}_{format_part}{_label_part(config)}seeds_{_seeds_part(seeds)}"
-    return folder, stem if config.truncation is None else f"{stem}_truncation_{config.truncation:g}"
-
-
-def _check_count(config: SampleConfig, seeds: Sequence[int]) -> None:
-    """Raises UsageError if there are more samples than a grid can hold."""
-    if config.format == "grid" and len(seeds) > MAX_IN_GRID:
-        raise UsageError(f"n={len(seeds)}: a grid holds up to {MAX_IN_GRID}, use format=images or npz")
+    parts = [generator.path.stem]
+    if config.format in ANIMATION_FORMATS:
+        parts.append(config.format)
+    if config.label is not None:
+        parts.append(_file_name_part(config.label))
+    elif config.label_index is not None:
+        parts.append(",".join(map(str, config.label_index))[:60])
+    consecutive = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    parts.append(f"seeds_{seeds[0]}-{seeds[-1]}" if consecutive else f"seeds_{seeds[0]}-and-{len(seeds) - 1}-more")
+    if config.truncation is not None:
+        parts.append(f"truncation_{config.truncation:g}")
+    return folder, "_".join(parts)
 
 
 def _requested_rows(config: SampleConfig, generator: LoadedGenerator) -> list[RequestedCondition]:
     """Returns the classes to generate, one for each row of a grid; empty for an unconditional generator.
 
-    The options `label` and `label_index` name the classes. If neither is set, returns all classes, but at most
-    `MAX_CLASSES_SHOWN` for a grid or an animation. Raises UsageError if the generator does not have a class.
+    Without `label` and `label_index`, these are all classes, but at most MAX_CLASSES_SHOWN for a grid or an animation.
     """
     classes = generator.classes
-    option = f"label={config.label}" if config.label is not None else "label_index"
     if config.label is not None and config.label_index is not None:
         raise UsageError("label and label_index: each names a class, give one")
     if config.label is None and config.label_index is None:
-        return all_classes_requested(
-            classes, MAX_CLASSES_SHOWN if config.format in ("grid", *ANIMATION_FORMATS) else None
-        )
+        shown = config.format in ("grid", *ANIMATION_FORMATS)
+        return all_classes_requested(classes, MAX_CLASSES_SHOWN if shown else None)
     if not classes:
+        option = "label_index" if config.label is None else f"label={config.label}"
         raise UsageError(
             f"{option}: this checkpoint is unconditional and takes no class; train one with conditioning=projection,"
             " or leave it out"
@@ -138,20 +130,27 @@ def expand_seeds(config: SampleConfig, count: int) -> Sequence[int]:
     """Returns the seeds listed in the option `seeds`, for example 0-7,12.
 
     If `seeds` is not set, returns `n` seeds starting at `seed`; if `n` is not set either, returns `count` seeds. Raises
-    UsageError if `seeds` and `n` are both set, if a range goes backwards, or if `seeds` lists more than `MAX_SEEDS`.
+    UsageError if `seeds` and `n` are both set, if a range goes backwards, or if there are too many seeds.
     """
     if config.seeds is not None and config.n is not None:
         raise UsageError(f"n={config.n} and seeds={config.seeds}: each says how many samples, give one")
-    if config.seeds is None:
-        return range(config.seed, config.seed + (config.n or count))
+    seeds: Sequence[int] = range(config.seed, config.seed + (config.n or count))
+    if config.seeds is not None:
+        seeds = _listed_seeds(config.seeds)
+    if config.format == "grid" and len(seeds) > MAX_IN_GRID:
+        raise UsageError(f"n={len(seeds)}: a grid holds up to {MAX_IN_GRID}, use format=images or npz")
+    return seeds
+
+
+def _listed_seeds(listed: str) -> list[int]:
     seeds: list[int] = []
-    for part in config.seeds.split(","):
+    for part in listed.split(","):
         first, _, last = part.partition("-")
         span = range(int(first), int(last or first) + 1)
         if not span:
-            raise UsageError(f"seeds={config.seeds}: {part} goes backwards")
+            raise UsageError(f"seeds={listed}: {part} goes backwards")
         if len(seeds) + len(span) > MAX_SEEDS:
-            raise UsageError(f"seeds={config.seeds}: expected at most {MAX_SEEDS:,} seeds")
+            raise UsageError(f"seeds={listed}: expected at most {MAX_SEEDS:,} seeds")
         seeds += span
     return seeds
 
@@ -164,7 +163,10 @@ def _write(
     target: Path,
 ) -> None:
     """Writes the samples of `seeds` to `target`. `requested` has one class for each seed, or is empty."""
-    batches = map(to_uint8, _generate(config, generator, requested, seeds))
+    parts = [slice(start, start + config.batch_size) for start in range(0, len(seeds), config.batch_size)]
+    settings: dict[str, Any] = {"truncation": config.truncation, "batch_size": config.batch_size}
+    samples = (loading.sample(generator, seeds[part], requested[part] or None, **settings) for part in parts)
+    batches = map(to_uint8, samples)
     if config.format == "images":
         _write_images(batches, seeds, requested, target)
     elif config.format == "npz":
@@ -172,22 +174,14 @@ def _write(
             "images" if len(generator.sample_shape) == 3 else "points": map(_channels_last, batches)
         }
         if requested:
-            conditions = (
-                build_conditions(generator.classes, requested[batch], seeds[batch])
-                for batch in _batch_slices(config, seeds)
-            )
+            conditions = (build_conditions(generator.classes, requested[part], seeds[part]) for part in parts)
             arrays["conditions"] = (condition.to(torch.uint8).numpy() for condition in conditions)
         _write_arrays(arrays, len(seeds), target)
     else:
-        image = _draw(torch.cat(list(batches)), generator, list(Counter(requested).values()))
+        drawn, rows = torch.cat(list(batches)), list(Counter(requested).values())
+        single = len(drawn) == 1 and drawn.ndim == 4  # one image keeps its size and gets no border
+        image = grid.draw_image(drawn[0]) if single else grid.draw_grid_or_scatter(drawn, generator.modes, rows)
         grid.save_png(image, target)
-
-
-def _draw(samples: Tensor, generator: LoadedGenerator, rows: Sequence[int]) -> Image.Image:
-    """Returns images as a grid or points as a scatter plot. A single image keeps its size and gets no border."""
-    if len(samples) == 1 and samples.ndim == 4:
-        return grid.draw_image(samples[0])
-    return grid.draw_grid_or_scatter(samples, generator.modes, rows)
 
 
 def _write_sidecar(
@@ -213,26 +207,8 @@ def _write_sidecar(
         "gan_cli": generator.card.gan_cli,
         **more,
     }
-    write_json(target.with_name(_without_suffix(target) + ".json"), sidecar)
-
-
-def _generate(
-    config: SampleConfig, generator: LoadedGenerator, requested: Sequence[RequestedCondition], seeds: Sequence[int]
-) -> Iterator[Tensor]:
-    """Yields the samples in batches. Builds the conditions batch by batch too, which saves memory if n is large."""
-    for batch in _batch_slices(config, seeds):
-        yield loading.sample(
-            generator,
-            seeds[batch],
-            requested[batch] or None,
-            truncation=config.truncation,
-            batch_size=config.batch_size,
-        )
-
-
-def _batch_slices(config: SampleConfig, seeds: Sequence[int]) -> Iterator[slice]:
-    """Yields one slice for each batch. The slice selects the seeds of the batch."""
-    return (slice(start, start + config.batch_size) for start in range(0, len(seeds), config.batch_size))
+    stem = target.name.removesuffix(target.suffix if target.suffix.lower() in SUFFIX_MEANINGS else "")
+    write_json(target.with_name(f"{stem}.json"), sidecar)
 
 
 def _write_images(
@@ -253,10 +229,9 @@ def _channels_last(samples: Tensor) -> np.ndarray:
 
 
 def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Path) -> None:
-    """Writes arrays of `count` rows each to an npz file.
+    """Writes arrays of `count` rows each to an npz file, part by part, so that no complete array is in memory.
 
-    Writes each array part by part, so that no complete array is in memory. The arrays are not compressed, because
-    compressing a sample takes longer than generating it with a small network.
+    They are not compressed: compressing a sample takes longer than generating it with a small network.
     """
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
         for name, parts in arrays.items():
@@ -268,24 +243,6 @@ def _write_arrays(arrays: dict[str, Iterable[np.ndarray]], count: int, path: Pat
                     member.write(np.ascontiguousarray(part).data)
 
 
-def _without_suffix(target: Path) -> str:
-    """Returns the file name without its suffix, if `gan-sample` writes files with that suffix; otherwise unchanged."""
-    return target.name.removesuffix(target.suffix if target.suffix.lower() in SUFFIX_MEANINGS else "")
-
-
 def _file_name_part(name: str) -> str:
     """Returns `name` with characters unsuitable for file names replaced by hyphens, cut to 60 characters."""
     return re.sub(r"[^\w=,.-]+", "-", name)[:60]
-
-
-def _label_part(config: SampleConfig) -> str:
-    """Returns the requested classes as a part of the file name; an empty text if none was requested."""
-    if config.label is not None:
-        return _file_name_part(config.label) + "_"
-    return "" if config.label_index is None else ",".join(map(str, config.label_index))[:60] + "_"
-
-
-def _seeds_part(seeds: Sequence[int]) -> str:
-    """Returns the seeds as a part of the file name, such as `0-63`."""
-    consecutive = isinstance(seeds, range) or list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
-    return f"{seeds[0]}-{seeds[-1]}" if consecutive else f"{seeds[0]}-and-{len(seeds) - 1}-more"

@@ -7,7 +7,8 @@ only with `overwrite=true`. Any other name is a folder, in which the command cho
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from gan_cli.errors import StorageError, UsageError
@@ -68,6 +69,15 @@ def _is_sidecar(path: Path) -> bool:
     """Returns True if the path is a JSON file that `gan-sample` or `gan-export` wrote together with another file."""
     content = load_json(path)
     return isinstance(content, dict) and "gan_cli" in content
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Turns an OSError of the block into a StorageError that names the file, or `folder` if the file is not known."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
 
 
 def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[str] = ()) -> Path:

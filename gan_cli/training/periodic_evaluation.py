@@ -22,13 +22,7 @@ from gan_cli.evaluation.generated_samples import (
     generate_samples,
     recompute_batch_norm_statistics,
 )
-from gan_cli.evaluation.metrics.chance_level import assess_classifier, majority_class_accuracy
-from gan_cli.evaluation.metrics.classifier import (
-    CLASSIFIER_CACHE,
-    Classifier,
-    describe_training_time,
-    load_or_train_classifier,
-)
+from gan_cli.evaluation.metrics.classifier import Classifier, load_assessed_classifier, majority_class_accuracy
 from gan_cli.evaluation.metrics.mode_coverage import count_labels
 from gan_cli.evaluation.real_data import find_real_data
 from gan_cli.evaluation.reference import Reference, build_extractor, build_reference
@@ -238,21 +232,13 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
 
     Returns None if it is not better than chance, which is logged once, or if all images have the same class.
     """
-
-    def log_training(seconds: float) -> None:
-        run.log.info(describe_training_time(seconds))
-
     if majority_class_accuracy(labels, attributes) == 1:
         return None  # all images have the same class
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
-        folder = CLASSIFIER_CACHE.expanduser()
-        found = load_or_train_classifier(
-            run.batches.dataset.fingerprint, images, labels, attributes, folder, log_training
-        )
-        known = assess_classifier(found.accuracy, labels, attributes)
-        run.log.info(known.summary + (": it does not classify samples" if known.at_chance else ""))
-        run.classifiers[key] = None if known.at_chance else found
+        fingerprint, otherwise = run.batches.dataset.fingerprint, "it does not classify samples"
+        found, assessment = load_assessed_classifier(fingerprint, images, labels, attributes, run.log.info, otherwise)
+        run.classifiers[key] = None if assessment.at_chance else found
     return run.classifiers[key]
 
 

@@ -109,7 +109,7 @@ def test_one_is_no_plural() -> None:
 
 NOUNS = ["jobs", "seeds", "walks", "samples", "images", "steps", "runs", "evaluations", "epochs", "combinations"]
 SEVERAL = {  # their numbers are limits or counts that are never 1
-    "mnist_family", "checkpoint_evaluation", "chance_level", "memorization", "resume", "start_run", "log",
+    "mnist_family", "checkpoint_evaluation", "memorization", "resume", "start_run", "log",
     "combinations", "plan",
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.mnist_family import MNIST, load_digits
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
-from gan_cli.evaluation import compute, reference
+from gan_cli.evaluation import compute
 from gan_cli.evaluation.compute import (
     TOO_FEW_SAMPLES,
     available_metrics,
@@ -210,7 +210,7 @@ def test_points_are_not_memorized(here: Path) -> None:
 
 def test_several_attributes_have_no_single_class(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     knows = classifier.Classifier(classifier._build_network(1, 5).eval(), 0.9)
-    monkeypatch.setattr(reference, "load_or_train_classifier", lambda *data: knows)
+    monkeypatch.setattr(classifier, "load_or_train_classifier", lambda *data: knows)
     labels = torch.stack([torch.arange(60) % 2, 2 + torch.arange(60) % 3], 1)
     data = Dataset(NOISE[:60], "two attributes", labels, ("a=x", "a=y", "b=1", "b=2", "b=3"))
     real = RealData(data, data)
@@ -218,6 +218,6 @@ def test_several_attributes_have_no_single_class(here: Path, monkeypatch: pytest
     assert found.extractor.name == "classifier"
     assert not {"modes", "inception_score"} & set(available_metrics(found))
     guesses = dataclasses.replace(knows, accuracy=0.3)
-    monkeypatch.setattr(reference, "load_or_train_classifier", lambda *data: guesses)
+    monkeypatch.setattr(classifier, "load_or_train_classifier", lambda *data: guesses)
     with pytest.raises(UsageError, match=r"extractor=classifier, or .*; classifier: accuracy 30.0% .* guessing"):
         check_metrics(build_reference(real, build_extractor("classifier", real), 20), ["inception_score"])

@@ -14,10 +14,10 @@ from torch import nn
 
 from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.cli.main import run_command
-from gan_cli.evaluation import image_folders, reference
+from gan_cli.evaluation import image_folders
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_folders
-from gan_cli.evaluation.image_folders import read_folders
-from gan_cli.evaluation.metrics import feature_extractors
+from gan_cli.evaluation.image_folders import Folders, read_folders
+from gan_cli.evaluation.metrics import classifier, feature_extractors
 from gan_cli.evaluation.metrics.classifier import Classifier
 from support.commands import error_line
 from support.evaluations import frechet_distance, metric_names
@@ -46,6 +46,10 @@ def compared(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tu
         return json.loads(path.read_text()), printed, path
 
     return compare
+
+
+def read(n: int, real: str = "real", fake: str = "fake", **options: Any) -> Folders:
+    return read_folders(parse_evaluation_options(real=real, fake=fake, **options), n)
 
 
 def value(data: dict[str, Any], name: str) -> dict[str, Any]:
@@ -113,7 +117,7 @@ def test_a_classifier_at_chance_is_not_used(
     here: Path, compared: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guesses = Classifier(nn.Sequential(), 0.5)
-    monkeypatch.setattr(reference, "load_or_train_classifier", lambda *data: guesses)
+    monkeypatch.setattr(classifier, "load_or_train_classifier", lambda *data: guesses)
     noise(here / "real" / "cat", 30)
     noise(here / "real" / "dog", 30, seed=1)
     noise(here / "fake", 30, seed=4)
@@ -184,7 +188,7 @@ def test_pictures_of_other_proportions_fit_as_asked(
     assert data["about"]["fit"] == fit
     assert f"size: real: 20 of 48 x 96; 20 {real}\n" in printed
     assert fake in printed
-    fakes = read_folders("real", "fake", 24, 20, fit=fit).fake
+    fakes = read(20, image_size=24, fit=fit).fake
     assert ((fakes.samples[:, :, 0] == 255).all() and (fakes.samples[:, :, -1] == 255).all()) == (fit == "pad")
 
 
@@ -214,9 +218,9 @@ def test_the_smaller_of_both_sizes(
 
 def test_inception_sees_pictures_at_their_own_size(here: Path) -> None:
     noise(here / "a", 20, size=(150, 140))
-    found = read_folders("a", "a", None, 20, extractor="inception")
+    found = read(20, "a", "a", extractor="inception")
     assert found.fake.samples.shape[1:] == (3, 140, 150)
-    assert read_folders("a", "a", None, 20).fake.samples.shape[1:] == (3, 119, 128)
+    assert read(20, "a", "a").fake.samples.shape[1:] == (3, 119, 128)
 
 
 def test_turned_pictures_count_as_they_are_seen(here: Path) -> None:
@@ -262,9 +266,9 @@ def test_grey_beside_colours(here: Path) -> None:
     noise(here / "grey", 12, mode="L")
     noise(here / "coloured", 12, seed=1)
     turned = "warning: 12 fakes have colours and are turned grey, as the real pictures are"
-    assert turned in read_folders("grey", "coloured", None, 12).lines
-    assert "warning: the fakes are grey, the real pictures are not" in read_folders("coloured", "grey", None, 12).lines
-    assert not any("warning: the fakes" in line for line in read_folders("grey", "grey", None, 12).lines)
+    assert turned in read(12, "grey", "coloured").lines
+    assert "warning: the fakes are grey, the real pictures are not" in read(12, "coloured", "grey").lines
+    assert not any("warning: the fakes" in line for line in read(12, "grey", "grey").lines)
 
 
 def test_fakes_that_are_not_used_are_told_and_all_can_be(here: Path, compared: Callable[..., Any]) -> None:
@@ -293,7 +297,7 @@ def test_figures_against_all_are_those_of_all(here: Path) -> None:
     found = evaluate_folders(
         parse_evaluation_options(**FOLDERS, metrics=["frechet"], extractor="pixels", resamples=0, reals="train")
     )
-    both = read_folders("real", "fake", None, 50)
+    both = read(50)
     real, fake = (
         feature_extractors.build_pixel_extractor().extract(samples).features
         for samples in (both.real.train_unlimited.samples, both.fake.samples)

@@ -238,7 +238,7 @@ def test_extractors_by_name(here: Path, overrides: tuple[str, ...], name: str, e
 def test_a_classifier_at_chance_sees_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of 120 random pictures in two classes at random, of which 4 of 12 are right."""
     guesses = classifier.Classifier(nn.Sequential(), 4 / 12)
-    monkeypatch.setattr(reference, "load_or_train_classifier", lambda *data: guesses)
+    monkeypatch.setattr(classifier, "load_or_train_classifier", lambda *data: guesses)
     random = torch.Generator().manual_seed(0)
     samples = torch.randint(256, (120, 1, 8, 8), generator=random).to(torch.uint8)
     labels = torch.randint(2, (120,), generator=random)

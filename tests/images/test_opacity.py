@@ -103,7 +103,7 @@ def test_what_becomes_of_opacity_is_said(
 ) -> None:
     run = train(*TINY_IMAGES, "steps=1")
     generator = load_generator(run)
-    generator = dataclasses.replace(generator, design=generator.design._replace(sample_shape=(4, 16, 16)))
+    generator = dataclasses.replace(generator, card=dataclasses.replace(generator.card, sample_shape=(4, 16, 16)))
     capsys.readouterr()
     for more, words in [
         (["container=gif"], "opacity: a GIF shows what is at least half opaque; container=webp keeps it\n"),

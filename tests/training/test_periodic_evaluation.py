@@ -12,10 +12,10 @@ from torch import nn
 from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.cli.main import run_command
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint
+from gan_cli.evaluation.metrics import classifier
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS, read_record
-from gan_cli.training import periodic_evaluation
 from support.configs import TINY_IMAGES, without
 from support.images import write_image
 from support.runs import logged_metrics
@@ -104,7 +104,7 @@ def test_a_classifier_at_chance_says_nothing_of_classes(
     train: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guesses = Classifier(nn.Sequential(), 0.1)
-    monkeypatch.setattr(periodic_evaluation, "load_or_train_classifier", lambda *data: guesses)
+    monkeypatch.setattr(classifier, "load_or_train_classifier", lambda *data: guesses)
     run = train(*TINY_IMAGES, "conditioning=projection", "steps=1", "training.evaluate_every=1")
     assert not any("accuracy/class" in line for line in logged_metrics(run))
     out = capsys.readouterr().out
@@ -116,7 +116,7 @@ def test_a_classifier_at_chance_says_nothing_of_classes(
 def test_no_classifier_is_trained_of_one_class(
     train: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(periodic_evaluation, "load_or_train_classifier", lambda *data: pytest.fail("trained"))
+    monkeypatch.setattr(classifier, "load_or_train_classifier", lambda *data: pytest.fail("trained"))
     one = "dataset.classes=[filled circle]"
     run = train(*TINY_IMAGES, one, "conditioning=projection", "steps=1", "training.evaluate_every=1")
     assert not any("accuracy/class" in line for line in logged_metrics(run))

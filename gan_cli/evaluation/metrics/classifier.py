@@ -1,12 +1,17 @@
-"""A small classifier, trained on the data set: checks whether samples are of the requested class; gives features."""
+"""A small classifier, trained on the data set: checks whether samples are of the requested class; gives features.
+
+One that is not better than chance must not be used to evaluate samples.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +19,14 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from gan_cli.data.dataset import batch_indices, to_signed_unit
 from gan_cli.data.labels import Attribute, encode_condition
-from gan_cli.errors import UsageError
-from gan_cli.evaluation.callbacks import EstimateCallback, ignore
+from gan_cli.errors import UsageError, count_noun
+from gan_cli.evaluation.callbacks import LogCallback, ignore
 from gan_cli.models.conditioning import classification_accuracy, classification_loss
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.storage.checksummed_file import encode_checksummed, load_cached
 from gan_cli.storage.download import write_atomically
 
-CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")  # folder of the cache
+CLASSIFIER_CACHE = Path("~/.cache/gan-cli/classifiers")
 CLASSIFIER_VERSION = 3  # of the network and its training; cached classifiers of other versions are not used
 FEATURES = 128
 SIDE = 28  # images are resized to this side
@@ -32,6 +37,8 @@ PREDICTED_AT_ONCE = 500
 TIMED_STEPS = 10  # steps after which the training time is estimated
 ROTATION, SCALE, SHIFT = 0.2, 0.1, 2  # largest random changes of training images: radians, a share, pixels
 MOST_BYTES = 16 << 20
+MIN_GAIN = 0.02  # part of the way from chance level to 100 % that the accuracy must exceed, whatever the sample size
+SIGNIFICANCE_LEVEL = 0.05  # of the binomial test against chance
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,6 @@ class Classifier:
 # --- training ----------------------------------------------------------------------------------------------------
 
 
-def describe_training_time(seconds: float) -> str:
-    return f"classifier: training one for this data set, about {max(seconds, 1):.0f} s; it is cached for later runs"
-
-
 @torch.inference_mode(False)  # the caller may be in inference mode
 def train_classifier(
     samples: Tensor,
@@ -70,11 +73,11 @@ def train_classifier(
     *,
     seed: int = 0,
     steps: int | None = None,
-    on_estimate: EstimateCallback = ignore,
+    log: LogCallback = ignore,
 ) -> Classifier:
     """Trains on nine tenths of `samples`, uint8 `[N, C, H, W]`, to predict the class of each of their `attributes`.
 
-    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`. `steps` defaults to STEPS. `on_estimate` is called
+    `labels` `[N]` or `[N, attributes]` are as those of a `Dataset`. `steps` defaults to STEPS. Logs the expected time
     after TIMED_STEPS steps. Raises UsageError for fewer than 2 samples.
 
     The result depends on the arguments alone; the caller's random state does not change.
@@ -92,7 +95,8 @@ def train_classifier(
         inputs_at, started = _input_function(samples, train_index, steps), time.perf_counter()
         for step in range(steps):
             if step == TIMED_STEPS:
-                on_estimate((time.perf_counter() - started) * steps / step)
+                seconds = max(1, (time.perf_counter() - started) * steps / step)
+                log(f"classifier: training one for this data set, about {seconds:.0f} s; it is cached for later runs")
             batch = batch_indices(seed, len(train_index), BATCH_SIZE, step)
             optimizer.zero_grad()
             target = encode_condition(labels[train_index[batch]], _classes(attributes))
@@ -106,11 +110,10 @@ def train_classifier(
 def _accuracy(
     network: nn.Module, samples: Tensor, labels: Tensor, attributes: Sequence[Attribute], test_index: Tensor
 ) -> float:
-    """The accuracy on the samples of `test_index`, computed in parts, as they may not fit in memory together."""
+    """The accuracy on the samples of `test_index`, in parts, as they may not fit in memory together."""
     classifier = Classifier(network, 0.0)
     logits = torch.cat([classifier.logits(samples[part]) for part in test_index.split(PREDICTED_AT_ONCE)])
-    target = encode_condition(labels[test_index], _classes(attributes))
-    return classification_accuracy(logits, target, attributes)
+    return classification_accuracy(logits, encode_condition(labels[test_index], _classes(attributes)), attributes)
 
 
 def _classes(attributes: Sequence[Attribute]) -> int:
@@ -129,11 +132,14 @@ def _build_network(channels: int, classes: int) -> nn.Module:
     )  # fmt: skip
 
 
-def _as_inputs(images: Tensor) -> Tensor:
+def resized_inputs(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Returns uint8 images `[N, C, H, W]` as values in [-1, 1], resized to `size` (height, width)."""
     inputs = to_signed_unit(images)
-    if inputs.shape[-2:] == (SIDE, SIDE):
-        return inputs
-    return interpolate(inputs, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+    return inputs if inputs.shape[-2:] == size else interpolate(inputs, size=size, mode="bilinear", antialias=True)
+
+
+def _as_inputs(images: Tensor) -> Tensor:
+    return resized_inputs(images, (SIDE, SIDE))
 
 
 def _input_function(samples: Tensor, train_index: Tensor, steps: int) -> Callable[[Tensor], Tensor]:
@@ -167,14 +173,13 @@ def load_or_train_classifier(
     labels: Tensor,
     attributes: Sequence[Attribute],
     folder: Path,
-    on_estimate: EstimateCallback = ignore,
+    log: LogCallback = ignore,
     steps: int | None = None,
 ) -> Classifier:
     """Loads the classifier of this data set from the cache `folder`, or trains one and saves it there.
 
-    `steps` and `on_estimate` have the meaning of `train_classifier`. A file that is damaged, or is not a classifier of
-    this data set, is replaced. If the folder cannot be written, the classifier is returned and not saved. If several
-    processes train at once, each returns its own classifier, and the file that is written last stays.
+    A file that is damaged, or is not a classifier of this data set, is replaced. If the folder cannot be written, the
+    classifier is returned and not saved. If several processes train at once, the file that is written last stays.
     """
     shape = f"{samples.shape[1]}x{_classes(attributes)}"  # stacks and single digits of the same data set differ in it
     if steps is not None:
@@ -183,38 +188,97 @@ def load_or_train_classifier(
     found = _load(path, dataset_fingerprint, samples.shape[1], _classes(attributes))
     if found is not None:
         return found
-    classifier = train_classifier(samples, labels, attributes, steps=steps, on_estimate=on_estimate)
-    with contextlib.suppress(OSError):
-        _save(classifier, path, dataset_fingerprint)
-    return classifier
-
-
-def _save(classifier: Classifier, path: Path, fingerprint: str) -> None:
+    classifier = train_classifier(samples, labels, attributes, steps=steps, log=log)
     content = encode_checksummed(
-        classifier.network.state_dict(), {"data": fingerprint, "accuracy": classifier.accuracy}
+        classifier.network.state_dict(), {"data": dataset_fingerprint, "accuracy": classifier.accuracy}
     )
-    write_atomically(content, path)
+    with contextlib.suppress(OSError):
+        write_atomically(content, path)
+    return classifier
 
 
 def _load(path: Path, fingerprint: str, channels: int, classes: int) -> Classifier | None:
     """Returns the classifier in the file, or None if the file is missing, damaged or of other data."""
-    found = load_cached(path, MOST_BYTES)
-    if found is None:
-        return None
-    tensors, metadata = found
+    tensors, metadata = load_cached(path, MOST_BYTES) or ({}, {})
     with torch.device("meta"):  # names and shapes without weights: takes nothing from the random state
         network = _build_network(channels, classes)
     accuracy = metadata.get("accuracy")
     if metadata.get("data") != fingerprint or not isinstance(accuracy, float) or not 0 <= accuracy <= 1:
         return None
-    if not _fits(tensors, network.state_dict()):
+    finite = all(value.isfinite().all() for value in tensors.values())
+    if not finite or _layout(tensors) != _layout(network.state_dict()):
         return None
     network.load_state_dict(tensors, assign=True)
     return Classifier(network.eval(), accuracy)
 
 
-def _fits(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
-    return tensors.keys() == expected.keys() and all(
-        tensor.shape == expected[name].shape and tensor.dtype == expected[name].dtype and bool(tensor.isfinite().all())
-        for name, tensor in tensors.items()
+def _layout(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+# --- chance level -------------------------------------------------------------------------------------------------
+
+
+class ClassifierAssessment(NamedTuple):
+    """Whether the classifier is at chance level (and must not be used), and its accuracy in one line of text."""
+
+    at_chance: bool
+    summary: str
+
+
+def load_assessed_classifier(
+    dataset_fingerprint: str,
+    samples: Tensor,
+    labels: Tensor,
+    attributes: Sequence[Attribute],
+    log: LogCallback,
+    otherwise: str,
+) -> tuple[Classifier, ClassifierAssessment]:
+    """Loads the classifier of this data set from the user's cache, or trains one, and logs its accuracy.
+
+    If it is at chance level, the logged line ends with `otherwise`, which says what is done without it.
+    """
+    found = load_or_train_classifier(
+        dataset_fingerprint, samples, labels, attributes, CLASSIFIER_CACHE.expanduser(), log
     )
+    assessment = assess_classifier(found.accuracy, labels, attributes)
+    log(assessment.summary + (f": {otherwise}" if assessment.at_chance else ""))
+    return found, assessment
+
+
+def assess_classifier(accuracy: float, labels: Tensor, attributes: Sequence[Attribute]) -> ClassifierAssessment:
+    """Assesses a classifier that was trained on nine tenths of the data and has this accuracy on the last tenth."""
+    chance, tested = majority_class_accuracy(labels, attributes), max(1, len(labels) // 10)
+    text = f"classifier: accuracy {accuracy:.1%} on the tenth of the data that it was not trained on"
+    if not is_at_chance(accuracy, tested, chance):
+        return ClassifierAssessment(False, text)
+    count = count_noun(tested, "sample")
+    return ClassifierAssessment(True, f"{text} ({count}), no better than guessing ({chance:.1%})")
+
+
+def majority_class_accuracy(labels: Tensor, attributes: Sequence[Attribute]) -> float:
+    """The accuracy of always predicting the most frequent class, averaged over the attributes' known labels."""
+    known = labels[labels >= 0].flatten()
+    counts = known.bincount(minlength=sum(attribute.size for attribute in attributes))
+    right = sum(int(counts[attribute.columns].max()) for attribute in attributes)
+    return right / max(len(known), 1)
+
+
+def is_at_chance(accuracy: float, tested: int, chance: float) -> bool:
+    """Whether this accuracy on `tested` samples is not significantly better than the accuracy `chance`.
+
+    An accuracy more than half way from chance to 1 always counts as better, however few samples there are. Any other
+    accuracy must pass a one-sided exact binomial test at SIGNIFICANCE_LEVEL.
+    """
+    if accuracy <= chance + MIN_GAIN * (1 - chance):
+        return True
+    if accuracy > (1 + chance) / 2:
+        return False
+    return _binomial_tail(round(accuracy * tested), tested, chance) > SIGNIFICANCE_LEVEL
+
+
+def _binomial_tail(right: int, tested: int, chance: float) -> float:
+    """The probability that at least `right` of `tested` guesses are right, each with probability `chance` in (0, 1)."""
+    hits = torch.arange(right, tested + 1, dtype=torch.float64)
+    ways = math.lgamma(tested + 1) - torch.lgamma(hits + 1) - torch.lgamma(tested - hits + 1)
+    return (ways + hits * math.log(chance) + (tested - hits) * math.log1p(-chance)).exp().sum().item()

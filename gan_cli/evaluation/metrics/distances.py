@@ -63,10 +63,10 @@ def kernel_distances(real: Tensor, fake: Tensor, masks: Tensor) -> Tensor:
         raise ValueError("an unbiased estimate needs at least 2 samples of each")
     real, fake, weights = real.double(), fake.double(), masks.double()
     count = weights.sum(1)
-    with_real = torch.cat([_kernel(part, real).mean(1) for part in _parts(fake)])
-    among_real = torch.stack([_kernel(part, real).sum() for part in _parts(real)]).sum() - _own(real).sum()
+    with_real = torch.cat([_kernel(part, real).mean(1) for part in fake.split(ROWS_AT_ONCE)])
+    among_real = torch.stack([_kernel(part, real).sum() for part in real.split(ROWS_AT_ONCE)]).sum() - _own(real).sum()
     among_fake = -(weights @ _own(fake))
-    for part, of_part in zip(_parts(fake), weights.split(ROWS_AT_ONCE, 1), strict=True):
+    for part, of_part in zip(fake.split(ROWS_AT_ONCE), weights.split(ROWS_AT_ONCE, 1), strict=True):
         among_fake += (of_part @ _kernel(part, fake) * weights).sum(1)
     return (
         among_real / (len(real) * (len(real) - 1))
@@ -86,10 +86,6 @@ def _own(rows: Tensor) -> Tensor:
 
 def _cubed(values: Tensor) -> Tensor:
     return values * values * values  # several times faster than pow
-
-
-def _parts(rows: Tensor) -> tuple[Tensor, ...]:
-    return rows.split(ROWS_AT_ONCE)
 
 
 def pairwise_distances(rows: Tensor, others: Tensor) -> Tensor:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, interpolate, relu
+from torch.nn.functional import conv2d, relu
 
-from gan_cli.data.dataset import to_signed_unit
 from gan_cli.evaluation.callbacks import CountCallback, ignore
-from gan_cli.evaluation.metrics.classifier import CLASSIFIER_VERSION, Classifier
+from gan_cli.evaluation.metrics.classifier import CLASSIFIER_VERSION, Classifier, resized_inputs
 from gan_cli.randomness import generator_for
 
 BATCH_SIZE = 500
@@ -43,6 +43,10 @@ class SampleSubset:
     def __len__(self) -> int:
         return len(self.index)
 
+    def narrow(self, start: int, count: int) -> SampleSubset:
+        """Returns the samples from `start` on, at most `count`."""
+        return SampleSubset(self.tensors, self.index[start : start + count])
+
     def __getitem__(self, part: slice) -> Tensor:
         if len(self.tensors) == 1:
             return self.tensors[0][self.index[part]]
@@ -68,19 +72,13 @@ class Extractor:
     @torch.no_grad()
     def extract(self, samples: Tensor | SampleSubset, progress: CountCallback = ignore) -> Features:
         """Returns the features of all samples, computed in batches."""
-        batches = [self.extract_batch(part) for part in _batches(samples, progress)]
+        batches = []
+        for start in range(0, len(samples), BATCH_SIZE):
+            batches.append(self.extract_batch(samples[start : start + BATCH_SIZE]))
+            progress(min(start + BATCH_SIZE, len(samples)), len(samples))
         probabilities = [part.probabilities for part in batches if part.probabilities is not None]
         features = torch.cat([part.features for part in batches])
         return Features(features, torch.cat(probabilities) if probabilities else None)
-
-
-def _batches(samples: Tensor | SampleSubset, progress: CountCallback) -> Iterator[Tensor]:
-    for start in range(0, len(samples), BATCH_SIZE):
-        yield samples[start : start + BATCH_SIZE]
-        progress(min(start + BATCH_SIZE, len(samples)), len(samples))
-
-
-# --- points and pixels -------------------------------------------------------------------------------------------
 
 
 def build_point_extractor() -> Extractor:
@@ -101,13 +99,7 @@ def downscale(images: Tensor, most: int) -> Tensor:
     channels, height, width = images.shape[1:]
     factor = min(1.0, math.sqrt(most / (channels * height * width)))
     size = (max(1, int(height * factor)), max(1, int(width * factor)))
-    inputs = to_signed_unit(images)
-    if size != (height, width):
-        inputs = interpolate(inputs, size=size, mode="bilinear", antialias=True)
-    return inputs.flatten(1)
-
-
-# --- networks ----------------------------------------------------------------------------------------------------
+    return resized_inputs(images, size).flatten(1)
 
 
 def build_random_extractor(channels: int) -> Extractor:
@@ -123,9 +115,7 @@ def build_random_extractor(channels: int) -> Extractor:
         inputs = outputs
 
     def extract_batch(images: Tensor) -> Features:
-        values = to_signed_unit(images)
-        if values.shape[-2:] != (RANDOM_SIDE, RANDOM_SIDE):
-            values = interpolate(values, size=(RANDOM_SIDE, RANDOM_SIDE), mode="bilinear", antialias=True)
+        values = resized_inputs(images, (RANDOM_SIDE, RANDOM_SIDE))
         for weight in weights[:-1]:
             values = relu(conv2d(values, weight, stride=2, padding=1))
         return Features(conv2d(values, weights[-1]).flatten(1))
@@ -150,9 +140,7 @@ def build_classifier_extractor(classifier: Classifier, *, one_of: bool, stacked:
         if not stacked:
             return Features(features, probabilities if one_of else None)
         digits = probabilities.view(count, layers, -1).unbind(1)
-        joint = digits[0]
-        for digit in digits[1:]:
-            joint = (joint.unsqueeze(2) * digit.unsqueeze(1)).flatten(1)
+        joint = reduce(lambda some, digit: (some.unsqueeze(2) * digit.unsqueeze(1)).flatten(1), digits)
         return Features(features.view(count, -1), joint)
 
     digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in network.state_dict().values()))

@@ -50,12 +50,11 @@ def find_nearest(
     progress: CountCallback = ignore,
     beyond: float | None = None,
 ) -> Nearest:
-    """Returns, for each of `images`, the nearest image in `among`.
+    """Returns, for each of `images`, the nearest image in `among`; both are uint8 `[., C, H, W]`.
 
-    `images` and `among` are uint8 `[., C, H, W]`; they are compared after downscaling to MOST_VALUES values. `among`
-    has at least 2 images. `self_index` `[N]` is the position of each image itself in `among`; that position is left
-    out. If `beyond` is given, images in `among` at this distance or nearer are left out too. If none is left, the
-    distance is infinite.
+    They are compared after downscaling to MOST_VALUES values. `among` has at least 2 images. `self_index` `[N]` is the
+    position of each image itself in `among`, which is left out. So are images at the distance `beyond` or nearer. If
+    none is left, the distance is infinite.
     """
     queries = downscale(images, MOST_VALUES)
     count = min(FOLLOWING + 1, len(among) - (self_index is not None))
@@ -152,8 +151,8 @@ def detect_memorization(
     indices = torch.arange(len(held_out))
     among_real, _ = _beyond_duplicates(find_nearest(held_out, held_out, indices), held_out, held_out, indices)
     return Memorization(
-        copies=fake_nearest.relative_distance <= _copy_threshold(usual.relative_distance),
-        repeats=among_fakes.distance <= _copy_threshold(among_real.distance),
+        copies=fake_nearest.relative_distance <= usual.relative_distance.quantile(COPY_QUANTILE),
+        repeats=among_fakes.distance <= among_real.distance.quantile(COPY_QUANTILE),
         distance=fake_nearest.distance,
         held_out_distance=usual.distance,
         nearest=fake_nearest,
@@ -163,10 +162,9 @@ def detect_memorization(
 
 
 def _beyond_duplicates(found: Nearest, images: Tensor, among: Tensor, self_index: Tensor | None) -> tuple[Nearest, int]:
-    """Returns `found` without duplicates, and the number of images whose nearest image was a duplicate.
+    """Replaces each nearest image that is a duplicate by the nearest that is none, if there is one.
 
-    `found` has the nearest image in `among` for each of `images`. If that is a duplicate, it is replaced by the nearest
-    image that is no duplicate. An image that has only duplicates keeps its nearest image.
+    Returns the result, and the number of images whose nearest image was a duplicate.
     """
     limit = DUPLICATE_RMS * math.sqrt(downscale(images[:1], MOST_VALUES).shape[1])
     is_duplicate = (found.distance <= limit) & (found.relative_distance <= DUPLICATE_RELATIVE_DISTANCE)
@@ -175,13 +173,7 @@ def _beyond_duplicates(found: Nearest, images: Tensor, among: Tensor, self_index
         return found, 0
     others = find_nearest(images[rows], among, None if self_index is None else self_index[rows], beyond=limit)
     exists = others.distance.isfinite()
-    distance, index, relative_distance = found.distance.clone(), found.index.clone(), found.relative_distance.clone()
-    distance[rows[exists]] = others.distance[exists]
-    index[rows[exists]] = others.index[exists]
-    relative_distance[rows[exists]] = others.relative_distance[exists]
-    return Nearest(distance, index, relative_distance), len(rows)
-
-
-def _copy_threshold(values: Tensor) -> Tensor:
-    """Returns the COPY_QUANTILE of the values, a scalar."""
-    return values.quantile(COPY_QUANTILE)
+    values = {name: value.clone() for name, value in vars(found).items()}
+    for name, value in vars(others).items():
+        values[name][rows[exists]] = value[exists]
+    return Nearest(**values), len(rows)

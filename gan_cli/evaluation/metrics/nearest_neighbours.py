@@ -23,10 +23,9 @@ class NeighbourMetrics(NamedTuple):
     (1904.06991). The radius of a member of a set is the distance to its PRECISION_NEIGHBOURS-th nearest other member. A
     sample is inside the manifold of the set if its distance to at least one member is at most the member's radius. For
     density and coverage, the neighbourhood of a real sample reaches to its k-th nearest other real sample, with
-    k = DENSITY_NEIGHBOURS. Density is the number of
-    neighbourhoods that contain a fake, averaged over the fakes and divided by k; 1 for equal densities. Coverage is the
-    share of neighbourhoods that contain at least one fake; about 1 - 2^-k for two sets of equal size from the same
-    distribution.
+    k = DENSITY_NEIGHBOURS. Density is the number of neighbourhoods that contain a fake, averaged over the fakes and
+    divided by k; 1 for equal densities. Coverage is the share of neighbourhoods that contain at least one fake; about
+    1 - 2^-k for two sets of equal size from the same distribution.
     """
 
     precision: Tensor

@@ -16,10 +16,10 @@ def half_masks(count: int, resamples: int, seed: int = 0) -> Tensor:
     """Returns masks, bool `[1 + resamples, count]`. The first row selects all samples, each other row a random half.
 
     The usual bootstrap draws with replacement. Repeated samples make several of these metrics worse: they narrow the
-    covariance in a Frechet distance, and they make a sample its own neighbour. Every resample would then score worse
-    than the original samples. A half has no repeats. Two effects cancel: with n/2 samples the variance is twice as
-    large, but the halves come from the same n samples, which divides it by two. So the metric varies between halves as
-    much as between sets of `count` samples (half-sampling; Politis and Romano, 1994).
+    covariance in a Frechet distance, and they make a sample its own neighbour. A half has no repeats. Two effects
+    cancel: with n/2 samples the variance is twice as large, but the halves come from the same n samples, which divides
+    it by two. So the metric varies between halves as much as between sets of `count` samples (half-sampling; Politis
+    and Romano, 1994).
     """
     masks = torch.zeros(1 + resamples, count, dtype=torch.bool)
     masks[0] = True

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
 from gan_cli.data.dataset import Dataset
@@ -230,7 +231,7 @@ def test_ranges_that_are_refused(tmp_path: Path, value: str, says: str) -> None:
 
 def test_two_folders_are_compared_by_one_range(tmp_path: Path) -> None:
     real, fake = grey(tmp_path / "real", 0, 4095, count=20), grey(tmp_path / "fake", 0, 500, count=20)
-    known, made, *_ = read_folders(str(real), str(fake), 8, 20)
+    known, made, *_ = read_folders(parse_evaluation_options(real=real, fake=fake, image_size=8), 20)
     assert known.train.samples.max() == 255
     assert made.samples.max() == 31  # 500 of 4095, not of a range of its own
 

@@ -7,8 +7,8 @@ import torch
 from scipy import stats
 
 from gan_cli.data.labels import attributes_of
-from gan_cli.evaluation.metrics import chance_level
-from gan_cli.evaluation.metrics.chance_level import assess_classifier, is_at_chance, majority_class_accuracy
+from gan_cli.evaluation.metrics import classifier
+from gan_cli.evaluation.metrics.classifier import assess_classifier, is_at_chance, majority_class_accuracy
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,12 @@ def test_at_chance(accuracy: float, tested: int, guess: float, expected: bool) -
 @pytest.mark.parametrize(("right", "tested", "guess"), [(3, 12, 0.5), (9, 12, 0.5), (1, 7, 1 / 70), (200, 1500, 0.1)])
 def test_the_probability_is_scipy_s(right: int, tested: int, guess: float) -> None:
     expected = stats.binom.sf(right - 1, tested, guess)
-    assert chance_level._binomial_tail(right, tested, guess) == pytest.approx(expected, rel=1e-9)
+    assert classifier._binomial_tail(right, tested, guess) == pytest.approx(expected, rel=1e-9)
 
 
 def test_one_that_guesses_passes_as_seldom_as_is_said() -> None:
     right = stats.binom(200, 0.25).rvs(4000, random_state=0)
-    assert sum(not is_at_chance(each / 200, 200, 0.25) for each in right) / 4000 < chance_level.SIGNIFICANCE_LEVEL
+    assert sum(not is_at_chance(each / 200, 200, 0.25) for each in right) / 4000 < classifier.SIGNIFICANCE_LEVEL
 
 
 def test_guessing_is_to_name_the_most_frequent_class() -> None:
