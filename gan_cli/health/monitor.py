@@ -23,16 +23,9 @@ Lines = Sequence[Line]  # oldest first; the last is the current one
 
 MAX_LINES = 250  # number of latest lines that are kept
 REQUIRED_KEYS = (  # a line without these is ignored
-    "step",
-    "loss/discriminator",
-    "logits/auc",
-    "grad_norm/generator",
-    "health/gradient_least",
-    "health/diversity",
-    "health/duplicates",
-    "health/duplicates_real",
-    "health/shift",
-)
+    "step", "loss/discriminator", "logits/auc", "grad_norm/generator", "health/gradient_least", "health/diversity",
+    "health/duplicates", "health/duplicates_real", "health/shift",
+)  # fmt: skip
 # Distances (shift) are in units of the mean distance between two real samples.
 PERFECT_AUC = 0.999  # D separates real from fake without error on its batch
 DIVERGED_SHIFT = 5.0  # distance of the fakes' mean from the reals'

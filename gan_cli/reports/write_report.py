@@ -22,12 +22,10 @@ def report(config: ReportConfig) -> int:
     folders = [find_run_or_sweep(path) for path in config.paths]
     out = _checked(config)
     for folder in folders:
-        if is_sweep(folder):
-            for run in list_runs(folder):
-                write_run_report(run)
-            print(f"report: {write_sweep_report(folder, out)}", flush=True)
-        else:
-            print(f"report: {write_run_report(folder, out)}", flush=True)
+        for run in list_runs(folder) if is_sweep(folder) else ():
+            write_run_report(run)
+        write = write_sweep_report if is_sweep(folder) else write_run_report
+        print(f"report: {write(folder, out)}", flush=True)
     return 0
 
 
