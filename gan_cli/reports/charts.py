@@ -75,9 +75,8 @@ def known_keys(lines: Iterable[Mapping[str, Any]]) -> list[str]:
     """The keys of metrics in all lines, in the order of their first appearance."""
     keys: dict[str, None] = {}
     for line in lines:
-        if keys.keys() >= line.keys():
-            continue
-        keys |= dict.fromkeys(key for key, value in line.items() if not isinstance(value, list | str))
+        if not keys.keys() >= line.keys():
+            keys |= dict.fromkeys(key for key, value in line.items() if not isinstance(value, list | str))
     return list(keys)[:MOST_KEYS]
 
 

@@ -56,7 +56,7 @@ def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[Embedde
 def _pixels(grids: Sequence[tuple[int, Path]]) -> int:
     """Returns the number of pixels of the last grid, or 0 if it cannot be read."""
     try:
-        with _allow_large_images(), Image.open(grids[-1][1]) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(grids[-1][1]) as image:
             return image.width * image.height
     except Exception:
         return 0
@@ -65,14 +65,14 @@ def _pixels(grids: Sequence[tuple[int, Path]]) -> int:
 def embed_image(path: Path, most: int, side: int = LARGEST_SIDE, step: int = 0) -> EmbeddedImage | None:
     """Returns a PNG file as an embedded image of at most `most` bytes of base64 and `side` pixels on each side.
 
-    A file that is small enough is embedded unchanged. A larger one is embedded as a smaller WebP image. Returns None if
-    the file is no PNG, or if it cannot be made small enough.
+    A larger file is embedded as a smaller WebP image. None if the file is no PNG or cannot be made small enough.
     """
     most = most * 3 // 4  # base64 makes data a third larger
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_SOURCE:
             return None
-        with _allow_large_images(), Image.open(path, formats=["PNG"]) as image:
+        # Pillow warns of large images. Above twice its limit it still raises an error.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=["PNG"]) as image:
             width, height = image.size
             if max(width, height) <= side and path.stat().st_size <= most:
                 return EmbeddedImage(_uri("png", path.read_bytes()), width, height, step)
@@ -98,8 +98,3 @@ def _shrink(image: Image.Image, most: int) -> bytes | None:
 
 def _uri(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _allow_large_images() -> warnings.catch_warnings:
-    """Suppresses Pillow's warning for large images. Above twice its limit Pillow still raises an error."""
-    return warnings.catch_warnings(action="ignore")

@@ -54,10 +54,7 @@ def render(template: str, values: dict[str, Any]) -> str:
 
 
 def fit_page_size(build: Callable[[int], str]) -> bytes:
-    """Returns the page that `build` makes with the largest image budget that keeps it within LARGEST_PAGE bytes.
-
-    `build` takes the budget, a number of bytes for images. If every budget is too large, the smallest one is used.
-    """
+    """Returns what `build` makes with the largest of BUDGETS that fits LARGEST_PAGE bytes, else with the smallest."""
     for budget in BUDGETS:
         page = build(budget).encode("utf-8", errors="replace")
         if len(page) <= LARGEST_PAGE:
@@ -72,10 +69,7 @@ def choose_report_path(folder: Path) -> Path:
 
 
 def is_ours(path: Path) -> bool:
-    """Returns True if gan-cli may write this path.
-
-    Either nothing exists there, or the file is an HTML page whose `<meta name="generator">` says gan-cli.
-    """
+    """Returns True if nothing exists at this path, or an HTML page whose `<meta name="generator">` says gan-cli."""
     if not os.path.lexists(path):
         return True
     try:

@@ -104,7 +104,7 @@ def _values(run: Path, home: Path, record: RunRecord, lines: Sequence[Mapping[st
         "health": empty_on_error(lambda: health_charts(lines, steps)),
         "evaluation": none_on_error(lambda: read_newest_evaluation(run)),
         "changed": empty_on_error(lambda: _changed(record)),
-        "config": empty_on_error(lambda: _all_settings(record.config)),
+        "config": empty_on_error(lambda: [_row(*leaf) for leaf in train_config.flatten(record.config)])[:MOST_CONFIG],
         "environment": _environment(record),
         "commands": _commands(run, record),
         "links": empty_on_error(lambda: _links(run, home)),
@@ -122,7 +122,7 @@ def _facts(record: RunRecord, done: float) -> list[Row]:
     of_all = f" of {format_number(total)}" if total is not None and total != done else ""
     samples = count_noun(record.samples, "sample") if record.samples is not None else ""
     on = f", {count_noun(record.threads, 'thread')}" if record.threads else ""
-    found = [
+    return [
         Row("steps", f"{done:,.0f}{of_all}"),
         Row("time", format_duration(record.seconds)),
         Row("data", ", ".join(part for part in (record.dataset, samples) if part)),
@@ -131,7 +131,6 @@ def _facts(record: RunRecord, done: float) -> list[Row]:
         Row("started", record.started[:16].replace("T", " ")),
         Row("from", record.source, note="" if record.complete else "warning"),
     ]
-    return [row for row in found if row.value]
 
 
 def _best(run: Path) -> list[Row]:
@@ -200,13 +199,9 @@ def _penalties(section: Mapping[str, Any]) -> str:
     return text("[" + ",".join(section) + "]").replace("[]", "none")
 
 
-def _all_settings(config: Mapping[str, Any]) -> list[Row]:
-    return [_row(key, value) for key, value in train_config.flatten(config)][:MOST_CONFIG]
-
-
 def _environment(record: RunRecord) -> list[Row]:
     changed = ", changed since" if record.uncommitted else ""
-    found = [
+    return [
         Row("gan-cli", record.gan_cli),
         Row("commit", f"{record.commit}{changed}" if record.commit else ""),
         Row("Python", record.python),
@@ -219,18 +214,16 @@ def _environment(record: RunRecord) -> list[Row]:
         Row("weights from", record.init_from),
         *(Row(f"resumed at step {each.step}", each.when) for each in record.resumed[:20]),
     ]
-    return [row for row in found if row.value]
 
 
 def _commands(run: Path, record: RunRecord) -> list[Row]:
     sample, resume = (shlex.quote(f"{key}={text(str(run), 1000)}") for key in ("ckpt", "resume"))
     stopped = record.status not in ("done", "")
-    found = [
+    return [
         Row("Repeat", text(record.command, 4000)),
         Row("Generate samples", f"gan-sample {sample} n=64"),
         Row("Resume", f"gan-train {resume}" if stopped else f"gan-train {resume} extra_steps=1000"),
     ]
-    return [row for row in found if row.value]
 
 
 def _links(run: Path, home: Path) -> list[Link]:

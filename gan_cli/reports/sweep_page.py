@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -158,17 +158,14 @@ def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> 
         values = [value for key, *_ in keys for _, value in metric_points(every, key)]
         if values:
             scales[title] = fit_scale(_without_outliers(values))
-    found = []
-    for entry in entries:
+
+    def charts(entry: Entry) -> Iterator[Chart]:
         runs = [lines[folder] for folder in entry.folders[:MOST_LINES]]
-        summary = f" of {entry.label}"
-        found.append(
-            tuple(
-                place_curves(title, _series(runs, plans[title]), steps, values, title + summary, (3, 4))
-                for title, values in scales.items()
-            )
-        )
-    return found
+        for title, values in scales.items():
+            series = _series(runs, plans[title])
+            yield place_curves(title, series, steps, values, f"{title} of {entry.label}", (3, 4))
+
+    return [tuple(charts(entry)) for entry in entries]
 
 
 def _without_outliers(values: Sequence[float]) -> list[float]:

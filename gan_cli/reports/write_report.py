@@ -30,10 +30,7 @@ def report(config: ReportConfig) -> int:
 
 
 def write_run_report(run: Path, out: Path | None = None) -> Path:
-    """Writes `report.html` in a run's folder, or `out`. StorageError if it cannot be written.
-
-    Invalid files in the folder are left out of the report.
-    """
+    """Writes `report.html` in a run's folder, or `out`, without its invalid files. StorageError if that fails."""
     path = out or choose_report_path(run)
     return write_page(build_run_page(run, path.parent), path)
 

@@ -49,10 +49,7 @@ def read_best_metrics(run: Path) -> CheckpointMetrics:
 
 
 def _best_step(lines: Sequence[Mapping[str, float]], wanted: str) -> tuple[str, float] | None:
-    """Returns the full name of the metric `wanted`, and the first step at which its value is the best.
-
-    The full name is taken from the newest line that has the metric. Returns None if no line has the metric.
-    """
+    """Returns the metric's full name, as in the newest line that has it, and the first step with its best value."""
     found = [(each, line["step"]) for line in lines if (each := find_metric(line, wanted)) is not None]
     if not found:
         return None

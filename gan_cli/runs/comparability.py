@@ -55,10 +55,7 @@ def basis_from_config(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
 
 
 def describe_differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns a short text for each part in which the bases differ; an empty list if all bases are equal.
-
-    A basis says what a metric was measured on.
-    """
+    """Returns a short text for each part in which the bases differ; an empty list if all bases are equal."""
     found: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for basis in bases for key in basis):
         values = list(dict.fromkeys(_text(basis.get(key)) for basis in bases))
@@ -85,10 +82,7 @@ def _text(value: Any) -> str:
 
 
 def explain_incomparable(metrics: Sequence[str], differing: Sequence[str]) -> str:
-    """Returns one line saying why runs cannot be ranked by these metrics; an empty text if `differing` is empty.
-
-    `differing` is the result of `describe_differences`.
-    """
+    """Returns a line saying why runs cannot be ranked by these metrics; an empty text if no parts are `differing`."""
     if not differing:
         return ""
     verb = "is" if len(metrics) == 1 else "are"

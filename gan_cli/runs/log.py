@@ -56,10 +56,7 @@ class RunLog:
                 file.close()
 
     def attach(self, config: Config, step: int) -> None:
-        """Opens the config's trackers and passes all later metrics and images to them. `step` is the last step done.
-
-        If a tracker cannot be opened, logs a warning and continues without this tracker.
-        """
+        """Opens the config's trackers for later metrics and images, after `step` steps; warns if one fails."""
         for name in config.logger:
             try:
                 self._trackers[name] = OPENERS[name](config, self._folder, step, self.info)
@@ -155,10 +152,7 @@ class RunLog:
                 self.info(f"warning: logger={name} failed ({one_line(error, 200)}); going on without it")
 
     def _append(self, file: IO[str], line: str) -> None:
-        """Appends a line to a file. If this fails, prints one warning per run and continues.
-
-        A run does not end by this error, because its checkpoints can still be saved.
-        """
+        """Appends a line to a file. If this fails, warns once per run: the checkpoints can still be saved."""
         try:
             file.write(line + "\n")
             file.flush()
@@ -204,10 +198,9 @@ def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_planned_ends(path: Path) -> dict[Position, int | None]:
-    """Reads the lines that `RunLog.planned_end` wrote; skips invalid lines.
+    """Reads the valid lines that `RunLog.planned_end` wrote.
 
-    Returns a dict from the position at which an end was decided to the run's last step; None if the last step was to
-    be measured later.
+    Returns, by the position at which an end was decided, the run's last step; None if it was to be measured later.
     """
     found: dict[Position, int | None] = {}
     for _, entry in _read_lines(path):

@@ -92,10 +92,7 @@ def compare(config: CompareConfig) -> int:
 
 
 def _find_runs(named: str) -> list[Path]:
-    """Returns the folder of the run that `named` names. If it names a sweep, returns the last run of each job.
-
-    Raises UsageError if there is no such run or sweep, or if the sweep has no runs.
-    """
+    """Returns the folder of the run that `named` names; for a sweep, the last run of each job. UsageError if none."""
     folder = find_run_or_sweep(named)
     if read_sweep(folder) is None:
         return [folder]
@@ -130,10 +127,7 @@ def _is_of_training(name: str) -> bool:
 
 
 def _table(runs: Sequence[ComparedRun], some: Sequence[ComparedRun]) -> Table:
-    """Returns a table whose columns are the runs in `some`.
-
-    The rows are chosen from all `runs`, so that all tables of one comparison have the same rows.
-    """
+    """Returns a table of the runs in `some`. The rows are chosen from all `runs`: all tables have the same rows."""
     table = Table(Column(overflow="fold"), *(Column(Text(one_line(run.folder, 200)), overflow="fold") for run in some))
     for key in _differing_keys(runs):
         table.add_row(Text(one_line(key, 80)), *(Text(format_value(run.config.get(key))) for run in some))
@@ -150,10 +144,7 @@ def _table(runs: Sequence[ComparedRun], some: Sequence[ComparedRun]) -> Table:
 
 
 def _write_csv(runs: Sequence[ComparedRun], path: Path) -> None:
-    """Writes one CSV row for each run. A row has the content of the tables, with all digits of the numbers.
-
-    Raises StorageError if the file cannot be written.
-    """
+    """Writes the content of the tables, with all digits and a row for each run. StorageError if that fails."""
     rows = []
     for run in runs:
         row = {"run": str(run.folder), **{key: format_value(run.config.get(key)) for key in _differing_keys(runs)}}
@@ -202,10 +193,7 @@ def _best(runs: Sequence[ComparedRun], source: str, name: str) -> float | None:
 
 
 def _basis_differences(runs: Sequence[ComparedRun], source: str, name: str) -> list[str]:
-    """Returns descriptions of how the measurements of this metric differ between runs, for example in their data.
-
-    If the list is not empty, the values cannot be compared and none of them is shown as the best.
-    """
+    """Returns how the measurements of this metric differ between runs. If they do, no value is marked as the best."""
     some = [(run.config, run.results[source]) for run in runs if name in run.results[source].metrics]
     if not better_direction(name) or len(some) < 2:
         return []

@@ -74,10 +74,7 @@ class JobProcesses:
                 self._stop(process)
 
     def _stop(self, process: subprocess.Popen[str]) -> None:
-        """Sends the received signal to the process, at most once, because a second one would end it without saving.
-
-        Sends SIGTERM instead of SIGHUP.
-        """
+        """Sends the received signal (SIGTERM for SIGHUP) once, because a second one would end it without saving."""
         once = object()
         if self._signalled.setdefault(process.pid, once) is once:
             assert self.received is not None
@@ -129,8 +126,7 @@ def _wait_until_free(folder: Path) -> None:
     until = time.monotonic() + SAVE_TIMEOUT
     while time.monotonic() < until:
         try:
-            lock(folder).close()
-            return
+            return lock(folder).close()
         except SymlinkError:  # the job will report this error
             return
         except StorageError:

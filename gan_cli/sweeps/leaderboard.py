@@ -39,10 +39,7 @@ def student(degrees: int) -> float:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float | None, tuple[float, float] | None]:
-    """Returns the mean of the values and its 95 % confidence interval (low, high) by Student's t distribution.
-
-    The interval is None if there is only one value. Mean and interval are None if there are no values.
-    """
+    """Returns the mean and its 95 % interval (low, high) by Student's t; None for each that has too few values."""
     if not values:
         return None, None
     mean = fmean(values)
@@ -58,7 +55,8 @@ def build_board(command: str, ranked_by: Sequence[str], outcomes: Sequence[Outco
     If jobs were measured on different data, image sizes or features, their values cannot be compared. Then rows that
     can be compared stand together, and the text `unranked` says why there is no overall ranking.
     """
-    metric = next((name for name in (_metric_in(wanted, outcomes) for wanted in ranked_by) if name is not None), None)
+    found = (find_metric(outcome.figures, wanted) for wanted in ranked_by for outcome in outcomes)
+    metric = next((each[0] for each in found if each is not None), None)
     grouped: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         config = {key: value for key, value in outcome.config.items() if key != "seed"}
@@ -74,20 +72,13 @@ def build_board(command: str, ranked_by: Sequence[str], outcomes: Sequence[Outco
 
     return {
         "metric": metric,
-        "unranked": ""
-        if metric is None
-        else explain_incomparable([metric], describe_differences(list(bases.values()))),
+        "unranked": explain_incomparable([metric or ""], describe_differences(list(bases.values()))),
         "better": better_direction(metric) if metric is not None else "lower",
         "command": command,
         "varied": list(dict.fromkeys(key for outcome in outcomes for key in outcome.config)),
         "rows": [_row(jobs, metric or "") for jobs in sorted(grouped.values(), key=rank)],
         "jobs": [outcome.model_dump(by_alias=True) for outcome in outcomes],
     }
-
-
-def _metric_in(wanted: str, outcomes: Sequence[Outcome]) -> str | None:
-    found = (find_metric(outcome.figures, wanted) for outcome in outcomes)
-    return next((each[0] for each in found if each is not None), None)
 
 
 def _bases(outcomes: Sequence[Outcome], metric: str | None) -> dict[int, dict[str, Any]]:

@@ -32,10 +32,7 @@ NO_RANKING = (
 
 
 def write_leaderboard(this: Sweep) -> dict[str, Any]:
-    """Writes the leaderboard and the report of the outcomes so far, and returns the leaderboard.
-
-    If they cannot be written, for example because the disk is full, prints a warning and raises no error.
-    """
+    """Writes the leaderboard and the report of the outcomes so far. Returns the board; warns if a file fails."""
     folder = this.folder
     with _writing:
         outcomes = [load_outcome(job, this) for job in this.jobs] or trial_outcomes(folder)

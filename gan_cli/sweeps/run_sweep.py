@@ -97,8 +97,5 @@ def _print_plan(this: Sweep, *, begun: bool) -> None:
 
 def _by_the_same_command(this: Sweep) -> Path | None:
     """Returns the folder of the newest other sweep with the same name and command line, or None if there is none."""
-    for folder in sweeps_in(this.parent):
-        record = None if folder == this.folder else read_sweep(folder)
-        if record is not None and record.command == this.command:
-            return folder
-    return None
+    found = ((folder, read_sweep(folder)) for folder in sweeps_in(this.parent) if folder != this.folder)
+    return next((folder for folder, record in found if record is not None and record.command == this.command), None)
