@@ -150,25 +150,13 @@ def _oscillation(lines: Lines) -> str | None:
 
 
 RULES = (
-    Rule("divergence", _divergence, 2, 4, "divergence: the update steps are too large, each overshoots the last"),
-    Rule("blank_output", _blank_output, 2, 2, "blank output: G's last layer is saturated or dead"),
-    Rule(
-        "vanishing_gradient", _vanishing_gradient, 2, 2,
-        "vanishing gradient: D is so sure that G learns nothing from it",
-    ),
-    Rule(
-        "mode_collapse", _mode_collapse, 2, 2,
-        "mode collapse: G generates only the few samples that D rates most real",
-    ),
-    Rule(
-        "discriminator_overpowered", _overpowered, 1, 1,
-        "discriminator overpowered: it learns faster than G can follow",
-    ),
-    Rule(
-        "oscillation", _oscillation, 1, 1,
-        "oscillation: G and D keep reacting to each other and neither converges",
-    ),
-)  # fmt: skip
+    Rule("divergence", _divergence, 2, 4, "the update steps are too large, each overshoots the last"),
+    Rule("blank_output", _blank_output, 2, 2, "G's last layer is saturated or dead"),
+    Rule("vanishing_gradient", _vanishing_gradient, 2, 2, "D is so sure that G learns nothing from it"),
+    Rule("mode_collapse", _mode_collapse, 2, 2, "G generates only the few samples that D rates most real"),
+    Rule("discriminator_overpowered", _overpowered, 1, 1, "it learns faster than G can follow"),
+    Rule("oscillation", _oscillation, 1, 1, "G and D keep reacting to each other and neither converges"),
+)
 
 
 def nonfinite_finding(error: DivergedError, step: int, config: Config) -> Finding:
@@ -205,7 +193,8 @@ class HealthMonitor:
             holds = evidence is not None and len(steps) >= rule.min_hits
             if holds and not explained and all(rule.name != found.name for found in self.findings):
                 remedies = " or ".join(remedies_for(rule.name, self._config))
-                text = f"{evidence} since step {steps[0]:,}: {rule.explanation}. Try {remedies}"
+                explanation = f"{rule.name.replace('_', ' ')}: {rule.explanation}"
+                text = f"{evidence} since step {steps[0]:,}: {explanation}. Try {remedies}"
                 new.append(Finding(rule.name, steps[0], text))
             explained = explained or holds
         self.findings += new
