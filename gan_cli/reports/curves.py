@@ -114,12 +114,12 @@ def draw_chart(title: str, series: Sequence[Series], steps: Scale, bounds: Bound
     if not series:
         return None
     values = fit_scale((value for each in series for _, value in each.points), bounds)
-    chart = place_curves(title, series, steps, values, "; ".join(map(_summary, series)))
+    chart = draw_curves(title, series, steps, values, "; ".join(map(_summary, series)))
     data = {"end": steps.high, "series": [_rounded(each) for each in series]}
     return dataclasses.replace(chart, note="logarithmic" if values.log else "", data=data)
 
 
-def place_curves(
+def draw_curves(
     title: str,
     series: Sequence[Series],
     steps: Scale,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_cli.reports.charts import logged_lines, metric_points
-from gan_cli.reports.curves import Chart, Scale, Series, fit_scale, percent, place_curves, steps_scale, thin_points
+from gan_cli.reports.curves import Chart, Scale, Series, draw_curves, fit_scale, percent, steps_scale, thin_points
 from gan_cli.reports.embedded_images import EmbeddedImage, embed_image, list_grids
 from gan_cli.reports.html_page import NAME, fit_page_size, render
 from gan_cli.reports.leaderboard_data import Board, Entry, Failure, read_board
@@ -163,7 +163,7 @@ def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> 
         runs = [lines[folder] for folder in entry.folders[:MOST_LINES]]
         for title, values in scales.items():
             series = _series(runs, plans[title])
-            yield place_curves(title, series, steps, values, f"{title} of {entry.label}", (3, 4))
+            yield draw_curves(title, series, steps, values, f"{title} of {entry.label}", (3, 4))
 
     return [tuple(charts(entry)) for entry in entries]
 
