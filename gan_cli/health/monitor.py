@@ -23,16 +23,9 @@ Lines = Sequence[Line]  # oldest first; the last is the current one
 
 MAX_LINES = 250  # number of latest lines that are kept
 REQUIRED_KEYS = (  # a line without these is ignored
-    "step",
-    "loss/discriminator",
-    "logits/auc",
-    "grad_norm/generator",
-    "health/gradient_least",
-    "health/diversity",
-    "health/duplicates",
-    "health/duplicates_real",
-    "health/shift",
-)
+    "step", "loss/discriminator", "logits/auc", "grad_norm/generator", "health/gradient_least", "health/diversity",
+    "health/duplicates", "health/duplicates_real", "health/shift",
+)  # fmt: skip
 # Distances (shift) are in units of the mean distance between two real samples.
 PERFECT_AUC = 0.999  # D separates real from fake without error on its batch
 DIVERGED_SHIFT = 5.0  # distance of the fakes' mean from the reals'
@@ -59,17 +52,17 @@ class Finding:
 
 
 class Rule(NamedTuple):
-    """A rule that detects a failure: `condition` must hold for at least `min_hits` of the last `window` lines.
+    """A rule that detects a failure: `detect` must return evidence for at least `min_hits` of the last `window` lines.
 
-    `evidence` makes the first part of the text from the lines, `explanation` is the second part. While a rule holds,
-    later rules in the table describe its consequences and are not reported.
+    `detect` takes the lines so far. It returns the evidence as the first part of the text for the user, or None.
+    `explanation` is the second part. While a rule holds, later rules in the table describe its consequences and are not
+    reported.
     """
 
     name: str
-    condition: Callable[[Lines], bool]
+    detect: Callable[[Lines], str | None]
     min_hits: int
     window: int
-    evidence: Callable[[Lines], str]
     explanation: str
 
 
@@ -82,21 +75,30 @@ def _lasting(lines: Lines, count: int = LONG) -> Lines:
     return []
 
 
-def _diverges(lines: Lines) -> bool:
+def _divergence(lines: Lines) -> str | None:
+    loss, shift = lines[-1]["loss/discriminator"], lines[-1]["health/shift"]
+    if loss > DIVERGED_D_LOSS:
+        return f"D's loss was as high as {loss:.3g}, where guessing costs less than 2,"
     # Data of small spread are far from the first fakes, in these units.
-    far = lines[-1]["health/shift"] > max(DIVERGED_SHIFT, lines[0]["health/shift"])
-    return bool(lines[-1]["loss/discriminator"] > DIVERGED_D_LOSS or far)
+    if shift > max(DIVERGED_SHIFT, lines[0]["health/shift"]):
+        return f"fakes are {shift:.3g} times the reals' spread away from them"
+    return None
 
 
-def _blank(lines: Lines) -> bool:
-    return float(lines[-1].get("health/contrast", 1.0)) < BLANK_CONTRAST
+def _blank_output(lines: Lines) -> str | None:
+    contrast = lines[-1].get("health/contrast", 1.0)
+    return f"pixels within a fake differ {contrast:.1%} as much as in a real" if contrast < BLANK_CONTRAST else None
 
 
-def _vanishes(lines: Lines) -> bool:
+def _vanishing_gradient(lines: Lines) -> str | None:
     line = lines[-1]
+    least, norm = line["health/gradient_least"], line["grad_norm/generator"]
     usual = median(earlier["health/gradient_least"] for earlier in lines)
-    short = line["grad_norm/generator"] < SMALL_GRADIENT or line["health/gradient_least"] < SMALL_GRADIENT * usual
-    return bool(short and line["logits/auc"] >= PERFECT_AUC)
+    if line["logits/auc"] < PERFECT_AUC:
+        return None
+    if least < SMALL_GRADIENT * usual:
+        return f"generator gradients fell to {least / usual:.0e} of their median while D separates perfectly"
+    return f"generator gradients are {norm:.0e} long while D separates perfectly" if norm < SMALL_GRADIENT else None
 
 
 def _few_modes(line: Line, margin: float) -> bool:
@@ -118,37 +120,10 @@ def _collapses(lines: Lines) -> bool:
     return diversity[1] < IMPROVEMENT * diversity[0] and shift[1] * IMPROVEMENT > shift[0]
 
 
-def _overpowers(lines: Lines) -> bool:
-    long = _lasting(lines)
-    if not long or any(line["logits/auc"] < PERFECT_AUC for line in long):
-        return False
-    first, last = long[0]["health/shift"], long[-1]["health/shift"]
-    return bool(last > FAR_SHIFT and last > NO_PROGRESS * first)
-
-
-def _oscillates(lines: Lines) -> bool:
-    shifts = [line["health/shift"] for line in lines[-LONG:]]
-    changes = [abs(later - earlier) for earlier, later in pairwise(shifts)]
-    return len(shifts) == LONG and median(changes) > SWING
-
-
-def _divergence_evidence(lines: Lines) -> str:
-    loss, shift = lines[-1]["loss/discriminator"], lines[-1]["health/shift"]
-    if loss > DIVERGED_D_LOSS:
-        return f"D's loss was as high as {loss:.3g}, where guessing costs less than 2,"
-    return f"fakes are {shift:.3g} times the reals' spread away from them"
-
-
-def _gradient_evidence(lines: Lines) -> str:
-    least = lines[-1]["health/gradient_least"]
-    usual = median(line["health/gradient_least"] for line in lines)
-    if least < SMALL_GRADIENT * usual:
-        return f"generator gradients fell to {least / usual:.0e} of their median while D separates perfectly"
-    return f"generator gradients are {lines[-1]['grad_norm/generator']:.0e} long while D separates perfectly"
-
-
-def _collapse_evidence(lines: Lines) -> str:
+def _mode_collapse(lines: Lines) -> str | None:
     line = lines[-1]
+    if not _collapses(lines):
+        return None
     if line.get("health/coverage", 1.0) < LOW_COVERAGE:
         return f"only {line['health/coverage']:.0%} of the reals have a fake near them"
     return (
@@ -157,55 +132,30 @@ def _collapse_evidence(lines: Lines) -> str:
     )
 
 
+def _overpowered(lines: Lines) -> str | None:
+    long = _lasting(lines)
+    if not long or any(line["logits/auc"] < PERFECT_AUC for line in long):
+        return None
+    first, last = long[0]["health/shift"], long[-1]["health/shift"]
+    if last <= FAR_SHIFT or last <= NO_PROGRESS * first:
+        return None
+    return f"D separates perfectly, and fakes come no nearer to the reals in {LONG} lines"
+
+
+def _oscillation(lines: Lines) -> str | None:
+    shifts = [line["health/shift"] for line in lines[-LONG:]]
+    if len(shifts) < LONG or median(abs(later - earlier) for earlier, later in pairwise(shifts)) <= SWING:
+        return None
+    return f"the fakes' mean moves by at least {SWING:.0%} of the reals' spread from line to line"
+
+
 RULES = (
-    Rule(
-        "divergence",
-        _diverges,
-        min_hits=2,
-        window=4,
-        evidence=_divergence_evidence,
-        explanation="divergence: the update steps are too large, each overshoots the last",
-    ),
-    Rule(
-        "blank_output",
-        _blank,
-        min_hits=2,
-        window=2,
-        evidence=lambda lines: f"pixels within a fake differ {lines[-1]['health/contrast']:.1%} as much as in a real",
-        explanation="blank output: G's last layer is saturated or dead",
-    ),
-    Rule(
-        "vanishing_gradient",
-        _vanishes,
-        min_hits=2,
-        window=2,
-        evidence=_gradient_evidence,
-        explanation="vanishing gradient: D is so sure that G learns nothing from it",
-    ),
-    Rule(
-        "mode_collapse",
-        _collapses,
-        min_hits=2,
-        window=2,
-        evidence=_collapse_evidence,
-        explanation="mode collapse: G generates only the few samples that D rates most real",
-    ),
-    Rule(
-        "discriminator_overpowered",
-        _overpowers,
-        min_hits=1,
-        window=1,
-        evidence=lambda lines: f"D separates perfectly, and fakes come no nearer to the reals in {LONG} lines",
-        explanation="discriminator overpowered: it learns faster than G can follow",
-    ),
-    Rule(
-        "oscillation",
-        _oscillates,
-        min_hits=1,
-        window=1,
-        evidence=lambda lines: f"the fakes' mean moves by at least {SWING:.0%} of the reals' spread from line to line",
-        explanation="oscillation: G and D keep reacting to each other and neither converges",
-    ),
+    Rule("divergence", _divergence, 2, 4, "the update steps are too large, each overshoots the last"),
+    Rule("blank_output", _blank_output, 2, 2, "G's last layer is saturated or dead"),
+    Rule("vanishing_gradient", _vanishing_gradient, 2, 2, "D is so sure that G learns nothing from it"),
+    Rule("mode_collapse", _mode_collapse, 2, 2, "G generates only the few samples that D rates most real"),
+    Rule("discriminator_overpowered", _overpowered, 1, 1, "it learns faster than G can follow"),
+    Rule("oscillation", _oscillation, 1, 1, "G and D keep reacting to each other and neither converges"),
 )
 
 
@@ -236,16 +186,16 @@ class HealthMonitor:
         new = []
         explained = False  # by an earlier rule
         for rule in RULES:
+            evidence = rule.detect(lines)
             hits = self._hits[rule.name]
-            hits.append(line["step"] if rule.condition(lines) else None)
+            hits.append(None if evidence is None else line["step"])
             steps = [step for step in hits if step is not None]
-            holds = hits[-1] is not None and len(steps) >= rule.min_hits
+            holds = evidence is not None and len(steps) >= rule.min_hits
             if holds and not explained and all(rule.name != found.name for found in self.findings):
-                new.append(Finding(rule.name, steps[0], self._text(rule, lines, steps[0])))
+                remedies = " or ".join(remedies_for(rule.name, self._config))
+                explanation = f"{rule.name.replace('_', ' ')}: {rule.explanation}"
+                text = f"{evidence} since step {steps[0]:,}: {explanation}. Try {remedies}"
+                new.append(Finding(rule.name, steps[0], text))
             explained = explained or holds
         self.findings += new
         return new
-
-    def _text(self, rule: Rule, lines: Lines, since: int) -> str:
-        remedies = " or ".join(remedies_for(rule.name, self._config))
-        return f"{rule.evidence(lines)} since step {since:,}: {rule.explanation}. Try {remedies}"

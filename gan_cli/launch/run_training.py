@@ -23,7 +23,6 @@ from gan_cli.reports.write_report import write_run_report
 from gan_cli.runs.comparability import BASIS_KEY
 from gan_cli.runs.log import RunLog
 from gan_cli.runs.pending_work import forget_due
-from gan_cli.runs.trackers import tracker_openers
 from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.storage.locks import STOP_CODES
 from gan_cli.storage.run_folder import read_record, write_record
@@ -127,7 +126,7 @@ def run_training(run: Run) -> RunResult:
     """
     for line in _comparison(run):
         run.log.info(line, console=False)  # already printed when the reference was built
-    run.log.attach(tracker_openers(run.config, run.folder, run.state.counters.step))
+    run.log.attach(run.config, run.state.counters.step)
     try:
         received = train(run)
     except GanCliError as error:

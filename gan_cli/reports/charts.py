@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
-from gan_cli.reports.curves import Chart, Point, Scale, Series, draw_chart
+from gan_cli.reports.curves import UNBOUNDED, Bounds, Chart, Point, Scale, Series, draw_chart
+from gan_cli.reports.safe_values import empty_on_error
+from gan_cli.runs.log import read_metrics
 
 MOST_KEYS = 80  # that are read from a file; a run writes about 30
 COLOURS = "abcde"
-Bounds = tuple[float | None, float | None]
-UNBOUNDED: Bounds = (None, None)
 SHARE: Bounds = (0.0, 1.0)
 FROM_ZERO: Bounds = (0.0, None)
 
@@ -47,9 +49,7 @@ HEALTH = (
     ),
     ChartSpec("Distance of fakes from reals", {"health/shift": "shift"}, FROM_ZERO),
     ChartSpec(
-        "Near duplicates",
-        {"health/duplicates_real": "among reals", "health/duplicates": "among fakes"},
-        FROM_ZERO,
+        "Near duplicates", {"health/duplicates_real": "among reals", "health/duplicates": "among fakes"}, FROM_ZERO
     ),
     ChartSpec("Share of reals with a fake near them", {"health/coverage": "coverage"}, SHARE),
     ChartSpec("Smallest gradient norm of a layer of G", {"health/gradient_least": "G"}),
@@ -63,15 +63,20 @@ EVALUATION = {
 }
 PAIRS = (("precision", "recall"), ("density", "coverage"))  # metrics that are drawn in one chart
 NO_CURVE = {"step", "images_seen", "seconds", "modes/possible", "modes/covered"}
+NOT_OF_SAMPLES = NO_CURVE.union(*(spec.names for spec in (*TRAINING, *HEALTH)))
+
+
+def logged_lines(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's `metrics.jsonl` by step; none if the file cannot be read."""
+    return empty_on_error(lambda: sorted(read_metrics(run), key=itemgetter("step")))
 
 
 def known_keys(lines: Iterable[Mapping[str, Any]]) -> list[str]:
     """The keys of metrics in all lines, in the order of their first appearance."""
     keys: dict[str, None] = {}
     for line in lines:
-        if keys.keys() >= line.keys():
-            continue
-        keys |= dict.fromkeys(key for key, value in line.items() if not isinstance(value, list | str))
+        if not keys.keys() >= line.keys():
+            keys |= dict.fromkeys(key for key, value in line.items() if not isinstance(value, list | str))
     return list(keys)[:MOST_KEYS]
 
 
@@ -85,8 +90,7 @@ def training_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Ch
     penalties = [key for key in known_keys(lines) if key.startswith("penalty/")][: len(COLOURS)]
     names = {key: key.partition("/")[2] for key in penalties}
     title = f"Penalty {names[penalties[0]]}, unweighted" if len(penalties) == 1 else "Penalties, unweighted"
-    specs = [*TRAINING, ChartSpec(title, names)]
-    return _draw(specs, lines, steps)
+    return _draw([*TRAINING, ChartSpec(title, names)], lines, steps)
 
 
 def sample_metric_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
@@ -99,30 +103,26 @@ def sample_metric_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> li
         pair = next((pair for pair in PAIRS if head in pair), None)
         if key == "modes/covered":
             title = f"Modes covered, of {possible:.0f}" if possible else "Modes covered"
-            specs.append(ChartSpec(title, {key: "modes"}))
+            specs.append(ChartSpec(title, {key: "modes"}, (0.0, possible)))
         elif pair is not None:
             names = {f"{part}-{extractor}" if extractor else part: part for part in pair}
             spec = ChartSpec(f"{pair[0].capitalize()} and {pair[1]} {extractor}".rstrip(), names, SHARE)
             specs += [spec] if spec not in specs else []
         else:
             specs.append(EVALUATION.get(key) or ChartSpec(key, {key: key}))
-    bounded = [
-        ChartSpec(spec.title, spec.names, (0.0, possible)) if "modes/covered" in spec.names else spec for spec in specs
-    ]
-    return _draw(bounded, lines, steps)
+    return _draw(specs, lines, steps)
 
 
 def sample_metric_keys(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys of metrics of samples, not of training: `modes/*`, `accuracy/class`, and all without a `/`."""
-    drawn = {key for spec in (*TRAINING, *HEALTH) for key in spec.names}
     keys = known_keys(lines)
     named = [key for key in ("modes/covered", *EVALUATION) if key in keys]
-    return named + [key for key in keys if "/" not in key and key not in drawn | NO_CURVE]
+    return named + [key for key in keys if "/" not in key and key not in NOT_OF_SAMPLES]
 
 
 def health_charts(lines: Sequence[Mapping[str, Any]], steps: Scale) -> list[Chart]:
     """Charts of health, speed and memory, and of any other metric, such as a plugin's."""
-    drawn = {key for spec in (*TRAINING, *HEALTH) for key in spec.names} | NO_CURVE | {*sample_metric_keys(lines)}
+    drawn = NOT_OF_SAMPLES.union(sample_metric_keys(lines))
     others = [key for key in known_keys(lines) if key not in drawn and not key.startswith("penalty/")]
     return _draw([*HEALTH, *(ChartSpec(key, {key: key}) for key in others)], lines, steps)
 
@@ -135,6 +135,5 @@ def _draw(specs: Iterable[ChartSpec], lines: Sequence[Mapping[str, Any]], steps:
             Series(name, colour, metric_points(lines, key))
             for (key, name), colour in zip(spec.names.items(), colours, strict=False)
         ]
-        chart = draw_chart(spec.title, series, steps, spec.bounds)
-        charts += [chart] if chart is not None else []
-    return charts
+        charts.append(draw_chart(spec.title, series, steps, spec.bounds))
+    return [chart for chart in charts if chart is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ DECADES = 2  # positive values that span at least so many get a logarithmic scal
 MARGIN = 0.05  # share of the range that is added above and below the values
 
 Point = tuple[float, float]
+Bounds = tuple[float | None, float | None]
+UNBOUNDED: Bounds = (None, None)
 
 
 class Tick(NamedTuple):
@@ -65,15 +68,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart to draw. `data` are the values that the script shows under the pointer."""
+    """A chart to draw. `data` are the values that the script shows under the pointer, if it shows any."""
 
     title: str
-    note: str
     curves: tuple[Curve, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     summary: str
-    data: dict[str, Any]
+    note: str = ""
+    data: dict[str, Any] | None = None
 
 
 def thin_points(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
@@ -88,11 +91,11 @@ def thin_points(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]
     return [*thinned, points[-1]]
 
 
-def fit_scale(values: Iterable[float], bounds: tuple[float | None, float | None] = (None, None)) -> Scale:
+def fit_scale(values: Iterable[float], bounds: Bounds = UNBOUNDED) -> Scale:
     """A scale that holds all values and the given `bounds`. Logarithmic without bounds, if the values span DECADES."""
     values = list(values)
     low, high = min(values), max(values)
-    if bounds == (None, None) and low > 0 and high / low >= 10**DECADES:
+    if bounds == UNBOUNDED and low > 0 and high / low >= 10**DECADES:
         return Scale(low / 1.3, high * 1.3, log=True)
     low = low if bounds[0] is None else min(low, bounds[0])
     high = high if bounds[1] is None else max(high, bounds[1])
@@ -105,48 +108,45 @@ def steps_scale(lasts: Iterable[float]) -> Scale:
     return Scale(0.0, max([1.0, *lasts]))
 
 
-def draw_chart(
-    title: str, series: Sequence[Series], steps: Scale, bounds: tuple[float | None, float | None] = (None, None)
-) -> Chart | None:
+def draw_chart(title: str, series: Sequence[Series], steps: Scale, bounds: Bounds = UNBOUNDED) -> Chart | None:
     """Draws the series in one chart; None if all are empty."""
     series = [Series(each.name, each.colour, thin_points(sorted(each.points))) for each in series if each.points]
     if not series:
         return None
     values = fit_scale((value for each in series for _, value in each.points), bounds)
+    chart = draw_curves(title, series, steps, values, "; ".join(map(_summary, series)))
+    data = {"end": steps.high, "series": [_rounded(each) for each in series]}
+    return dataclasses.replace(chart, note="logarithmic" if values.log else "", data=data)
+
+
+def draw_curves(
+    title: str,
+    series: Sequence[Series],
+    steps: Scale,
+    values: Scale,
+    summary: str,
+    ticks: tuple[int, int] = (5, 5),
+) -> Chart:
+    """Draws the series on the two scales, which have at most about so many `ticks`."""
     return Chart(
         title=title,
-        note="logarithmic" if values.log else "",
-        curves=tuple(build_curve(each, steps, values) for each in series),
-        x_ticks=x_ticks(steps),
-        y_ticks=y_ticks(values),
-        summary="; ".join(_summary(each) for each in series),
-        data={"end": steps.high, "series": [_rounded(each) for each in series]},
+        curves=tuple(_curve(each, steps, values) for each in series),
+        x_ticks=tuple(Tick(percent(steps.position(x)), format_number(x)) for x in steps.ticks(ticks[0])),
+        y_ticks=tuple(Tick(percent(1 - values.position(y)), format_number(y)) for y in values.ticks(ticks[1])),
+        summary=summary,
     )
 
 
-def build_curve(series: Series, steps: Scale, values: Scale) -> Curve:
-    """Places a series on the two scales."""
-    positions = [(steps.position(step), 1 - values.position(value)) for step, value in series.points]
-    path = " ".join(f"{round(x * UNITS)},{round(_clip(y) * UNITS)}" for x, y in positions)
-    dots = tuple((percent(x), percent(_clip(y))) for x, y in positions) if len(positions) <= FEW_POINTS else ()
+def _curve(series: Series, steps: Scale, values: Scale) -> Curve:
+    """Places a series on the two scales, near the drawing, because browsers handle large coordinates badly."""
+    points = [(steps.position(x), min(max(1 - values.position(y), -2.0), 3.0)) for x, y in series.points]
+    path = " ".join(f"{round(x * UNITS)},{round(y * UNITS)}" for x, y in points)
+    dots = tuple((percent(x), percent(y)) for x, y in points) if len(points) <= FEW_POINTS else ()
     return Curve(series.name, series.colour, path, dots)
-
-
-def x_ticks(steps: Scale, most: int = 5) -> tuple[Tick, ...]:
-    return tuple(Tick(percent(steps.position(step)), format_number(step)) for step in steps.ticks(most))
-
-
-def y_ticks(values: Scale, most: int = 5) -> tuple[Tick, ...]:
-    return tuple(Tick(percent(1 - values.position(value)), format_number(value)) for value in values.ticks(most))
 
 
 def percent(share: float) -> float:
     return round(100 * share, 2)
-
-
-def _clip(position: float) -> float:
-    """Clips a position to the neighbourhood of the drawing, as browsers handle large coordinates badly."""
-    return min(max(position, -2.0), 3.0)
 
 
 def _rounded(series: Series) -> dict[str, Any]:

@@ -37,16 +37,9 @@ class EmbeddedImage:
 
 def list_grids(run: Path, last: float | None = None) -> list[tuple[int, Path]]:
     """Returns (step, file) of each grid of a run, by step. Leaves out grids after `last`, which a rollback undid."""
-    numbered = [(re.fullmatch(r"step_([0-9]{1,15})", path.stem), path) for path in _files(run / SAMPLES)]
-    grids = sorted((int(match[1]), path) for match, path in numbered if match)
+    numbered = [(re.fullmatch(r"step_([0-9]{1,15})", path.stem), path) for path in (run / SAMPLES).glob("step_*.png")]
+    grids = sorted((int(match[1]), path) for match, path in numbered if match and path.is_file())
     return [(step, path) for step, path in grids if last is None or step <= last]
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.iterdir() if path.suffix == ".png" and path.is_file()]
-    except OSError:
-        return []
 
 
 def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[EmbeddedImage]:
@@ -56,38 +49,38 @@ def embed_frames(grids: Sequence[tuple[int, Path]], budget: int) -> list[Embedde
         return []
     chosen = [grids[round(index * (len(grids) - 1) / max(count - 1, 1))] for index in range(count)]
     most = min(LARGEST_FRAME, budget // count)
-    images = [(step, embed_image(path, most)) for step, path in chosen]
-    return [EmbeddedImage(image.uri, image.width, image.height, step) for step, image in images if image is not None]
+    images = (embed_image(path, most, step=step) for step, path in chosen)
+    return [image for image in images if image is not None]
 
 
 def _pixels(grids: Sequence[tuple[int, Path]]) -> int:
     """Returns the number of pixels of the last grid, or 0 if it cannot be read."""
     try:
-        with _allow_large_images(), Image.open(grids[-1][1]) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(grids[-1][1]) as image:
             return image.width * image.height
     except Exception:
         return 0
 
 
-def embed_image(path: Path, most: int, side: int = LARGEST_SIDE) -> EmbeddedImage | None:
+def embed_image(path: Path, most: int, side: int = LARGEST_SIDE, step: int = 0) -> EmbeddedImage | None:
     """Returns a PNG file as an embedded image of at most `most` bytes of base64 and `side` pixels on each side.
 
-    A file that is small enough is embedded unchanged. A larger one is embedded as a smaller WebP image. Returns None if
-    the file is no PNG, or if it cannot be made small enough.
+    A larger file is embedded as a smaller WebP image. None if the file is no PNG or cannot be made small enough.
     """
     most = most * 3 // 4  # base64 makes data a third larger
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_SOURCE:
             return None
-        with _allow_large_images(), Image.open(path, formats=["PNG"]) as image:
+        # Pillow warns of large images. Above twice its limit it still raises an error.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=["PNG"]) as image:
             width, height = image.size
             if max(width, height) <= side and path.stat().st_size <= most:
-                return EmbeddedImage(_uri("png", path.read_bytes()), width, height)
+                return EmbeddedImage(_uri("png", path.read_bytes()), width, height, step)
             image.thumbnail((side, side))
             shrunk = _shrink(remove_opacity(image), most)
     except Exception:  # Pillow raises many kinds for invalid files, and none of them may stop the report
         return None
-    return None if shrunk is None else EmbeddedImage(_uri("webp", shrunk), width, height)
+    return None if shrunk is None else EmbeddedImage(_uri("webp", shrunk), width, height, step)
 
 
 def _shrink(image: Image.Image, most: int) -> bytes | None:
@@ -105,8 +98,3 @@ def _shrink(image: Image.Image, most: int) -> bytes | None:
 
 def _uri(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _allow_large_images() -> warnings.catch_warnings:
-    """Suppresses Pillow's warning for large images. Above twice its limit Pillow still raises an error."""
-    return warnings.catch_warnings(action="ignore")

@@ -53,7 +53,7 @@ def read_newest_evaluation(run: Path) -> EvaluationSection | None:
     if evaluated is None:
         return None
     items = [(key, value) for key, value in evaluated.about.items() if not isinstance(value, dict)][:20]
-    about = [(_label(key), _value_text(value)) for key, value in items]
+    about = [(LABELS.get(key) or text(key, 40).replace("_", " "), _value_text(value)) for key, value in items]
     page = text(evaluated.about.get("page"), 255)
     return EvaluationSection(
         rows=tuple((each, _bar(each)) for each in evaluated.figures),
@@ -63,10 +63,6 @@ def read_newest_evaluation(run: Path) -> EvaluationSection | None:
     )
 
 
-def _label(key: str) -> str:
-    return LABELS.get(key) or text(key, 40).replace("_", " ")
-
-
 def _value_text(value: Any) -> str:
     if isinstance(value, list):
         return text(", ".join(text(each) for each in value[:20]), 500)
@@ -74,18 +70,13 @@ def _value_text(value: Any) -> str:
 
 
 def _bar(metric: MetricResult) -> Bar:
-    value, interval, floor = metric.value, metric.interval, metric.floor
-    known = [0.0, value, *(interval or ()), *(() if floor is None else (floor,))]
+    ends, interval = sorted((0.0, metric.value)), metric.interval or (None, None)
+    known = [end for end in (*ends, *interval, metric.floor) if end is not None]
     low, high = min(known), max(known)
     span = (high - low) * 1.04 or 1.0
 
-    def position(end: float) -> float:
-        return percent((end - low) / span)
+    def position(end: float | None) -> float | None:
+        return None if end is None else percent((end - low) / span)
 
-    return Bar(
-        start=position(min(value, 0.0)),
-        length=round(position(max(value, 0.0)) - position(min(value, 0.0)), 2),
-        low=None if interval is None else position(interval[0]),
-        high=None if interval is None else position(interval[1]),
-        floor=None if floor is None else position(floor),
-    )
+    start, stop = (percent((end - low) / span) for end in ends)
+    return Bar(start, round(stop - start, 2), position(interval[0]), position(interval[1]), position(metric.floor))

@@ -27,8 +27,9 @@ HEAD = 4096  # bytes at the start of a page that contain its generator tag
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    """Returns the Jinja environment. Jinja is imported when a page is written, not when a run starts."""
+    """Returns the Jinja environment with style, script and their hashes. Jinja is imported when a page is written."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -38,43 +39,22 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"format_number": safe_values.format_number}
+    environment.filters["format_number"] = safe_values.format_number
+    environment.globals["generator"] = f"{GENERATOR} {__version__}"
+    for name, file in (("style", "style.css"), ("script", "script.js")):
+        content = (Path(__file__).parent / file).read_text(encoding="utf-8")
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode("ascii")
+        environment.globals |= {name: Markup(content), f"{name}_hash": f"sha256-{digest}"}
     return environment
 
 
 def render(template: str, values: dict[str, Any]) -> str:
     """Returns the HTML text of a page. Its security policy (CSP) allows only the page's own style and script."""
-    from markupsafe import Markup
-
-    own = {name: _read_asset(name) for name in ("style.css", "script.js")}
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            **values,
-            generator=f"{GENERATOR} {__version__}",
-            style=Markup(own["style.css"]),
-            script=Markup(own["script.js"]),
-            style_hash=_hash(own["style.css"]),
-            script_hash=_hash(own["script.js"]),
-        )
-    )
-
-
-@lru_cache(maxsize=2)
-def _read_asset(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return _environment().get_template(template).render(values)
 
 
 def fit_page_size(build: Callable[[int], str]) -> bytes:
-    """Returns the page that `build` makes with the largest image budget that keeps it within LARGEST_PAGE bytes.
-
-    `build` takes the budget, a number of bytes for images. If every budget is too large, the smallest one is used.
-    """
+    """Returns what `build` makes with the largest of BUDGETS that fits LARGEST_PAGE bytes, else with the smallest."""
     for budget in BUDGETS:
         page = build(budget).encode("utf-8", errors="replace")
         if len(page) <= LARGEST_PAGE:
@@ -89,10 +69,7 @@ def choose_report_path(folder: Path) -> Path:
 
 
 def is_ours(path: Path) -> bool:
-    """Returns True if gan-cli may write this path.
-
-    Either nothing exists there, or the file is an HTML page whose `<meta name="generator">` says gan-cli.
-    """
+    """Returns True if nothing exists at this path, or an HTML page whose `<meta name="generator">` says gan-cli."""
     if not os.path.lexists(path):
         return True
     try:

@@ -105,14 +105,11 @@ def read_board(sweep: Path) -> Board:
     return read_as(Board, sweep / LEADERBOARD, context=sweep) or _from_outcomes(sweep)
 
 
-class _Outcome(FileModel):
+class _Outcome(Failure):
     """A job's outcome file. `varied` holds the config as words in files of older versions, which have no `config`."""
 
-    job: Whole | None = None
     config: Values = Field(default_factory=dict)
     varied: Annotated[str, line(1000)] = ""
-    status: Short = ""
-    reason: Sentence = ""
     seconds: Number | None = None
     findings: Any = None
     repeat: Command = ""
@@ -129,8 +126,7 @@ def _from_outcomes(sweep: Path) -> Board:
 def _row(path: Path) -> dict[str, Any]:
     """Returns the leaderboard's row of one job, from the job's outcome file."""
     outcome = read_as(_Outcome, path) or _Outcome()
-    words = [word.split("=", 1) for word in outcome.varied.split(" ") if "=" in word]
-    config = outcome.config or dict(words)
+    config = outcome.config or dict(word.split("=", 1) for word in outcome.varied.split(" ") if "=" in word)
     failed = outcome.reason or outcome.status not in ("done", "")
     return {
         **outcome.model_dump(include={"status", "seconds", "findings"}),

@@ -16,29 +16,28 @@ from gan_cli.config.options import DATASET_OPTIONS
 from gan_cli.config.options.datasets import PointOptions
 from gan_cli.config.validation import format_value
 from gan_cli.errors import count_noun
-from gan_cli.reports.charts import health_charts, sample_metric_charts, sample_metric_keys, training_charts
+from gan_cli.reports.charts import (
+    health_charts,
+    logged_lines,
+    sample_metric_charts,
+    sample_metric_keys,
+    training_charts,
+)
 from gan_cli.reports.curves import Scale, percent, steps_scale
-from gan_cli.reports.embedded_images import EmbeddedImage, embed_frames, embed_image, list_grids
+from gan_cli.reports.embedded_images import embed_frames, embed_image, list_grids
 from gan_cli.reports.evaluation_table import read_newest_evaluation
 from gan_cli.reports.html_page import fit_page_size, render
-from gan_cli.reports.safe_values import (
-    empty_on_error,
-    format_duration,
-    format_number,
-    link,
-    none_on_error,
-)
+from gan_cli.reports.safe_values import empty_on_error, format_duration, format_number, link, none_on_error
 from gan_cli.runs.best_metrics import read_best_metrics
-from gan_cli.runs.log import read_metrics
 from gan_cli.storage.json_files import text
 from gan_cli.storage.run_folder import CHECKPOINTS, LOG, METRICS, RECORD, SAMPLES
 from gan_cli.storage.run_record import RunRecord, load_record
 
 MOST_CLASSES = 32  # rows of a grid
 MOST_FINDINGS, MOST_CONFIG, MOST_LINKS = 30, 1000, 60
-# The last grid, the real samples and the image of pairs: largest side in pixels, and share of the budget each.
+# The last grid, the real samples and the image of pairs: largest side in pixels, and share of the budget of each.
 STILL_SIDE, STILL_SHARE = 1600, 0.1
-AUTOMATIC = "chosen at the start of the run"
+GIVEN, IMPLIED, AUTOMATIC = "given", "implied by another setting", "chosen at the start of the run"
 NOT_SHOWN = ("output", "resume", "extra_steps", "dry_run")
 
 
@@ -66,19 +65,21 @@ class FindingMark(NamedTuple):
 
 def build_run_page(run: Path, home: Path) -> bytes:
     """Returns the HTML page of a run. Its links are relative to the folder `home`."""
-    record = load_record(run)
-    lines = empty_on_error(lambda: sorted(read_metrics(run), key=lambda line: line["step"]))
+    record, lines = load_record(run), logged_lines(run)
     values = none_on_error(lambda: _values(run, home, record, lines)) or _values(run, home, RunRecord(), [])
+    pairs = values["evaluation"].pairs if values["evaluation"] is not None else None
 
     def build(budget: int) -> str:
-        real, last, frames = _embed_images(run, record.step, budget)
-        pairs = values["evaluation"].pairs if values["evaluation"] is not None else None
+        still = int(STILL_SHARE * budget)
+        grids = list_grids(run, record.step) if budget else []
+        frames = embed_frames(grids, budget - 3 * still)
+        last = [embed_image(path, still, STILL_SIDE, step) for step, path in grids[-1:]]
         images = {
-            "real": real,
-            "last": last,
-            "frames": frames,
+            "real": embed_image(run / SAMPLES / "real.png", still, STILL_SIDE),
+            "last": last[0] if last else None,
+            "frames": frames if len(frames) > 1 else [],
             "frame_steps": [frame.step for frame in frames],
-            "pairs": embed_image(pairs, int(STILL_SHARE * budget), STILL_SIDE) if pairs is not None else None,
+            "pairs": embed_image(pairs, still, STILL_SIDE) if pairs is not None else None,
         }
         return render("run.html.jinja", values | images)
 
@@ -90,27 +91,27 @@ def _values(run: Path, home: Path, record: RunRecord, lines: Sequence[Mapping[st
     steps = steps_scale([done, *(line["step"] for line in lines[-1:])])
     options = DATASET_OPTIONS.get(record.dataset)
     return {
-        "title": title_of(run, record),
+        "title": _title(run, record),
         "folder": text(str(run), 300),
         "status": record.status or "not ended",
         "facts": [*_facts(record, done), *empty_on_error(lambda: _best(run))],
         "tiles": empty_on_error(lambda: _tiles(lines, run)),
         "classes": record.classes[:MOST_CLASSES],
         "points": options is not None and issubclass(options, PointOptions),
-        "marks": findings_of(record, lines, steps),
+        "marks": _findings(record, lines, steps),
         "training": empty_on_error(lambda: training_charts(lines, steps)),
         "quality": empty_on_error(lambda: sample_metric_charts(lines, steps)),
         "health": empty_on_error(lambda: health_charts(lines, steps)),
         "evaluation": none_on_error(lambda: read_newest_evaluation(run)),
         "changed": empty_on_error(lambda: _changed(record)),
-        "config": empty_on_error(lambda: _all_settings(record.config)),
+        "config": empty_on_error(lambda: [_row(*leaf) for leaf in train_config.flatten(record.config)])[:MOST_CONFIG],
         "environment": _environment(record),
         "commands": _commands(run, record),
         "links": empty_on_error(lambda: _links(run, home)),
     }
 
 
-def title_of(run: Path, record: RunRecord) -> str:
+def _title(run: Path, record: RunRecord) -> str:
     """Returns the name of the run as `Config.run_name` does, but from a config that may be invalid."""
     options = "-".join(name for name in (record.dataset, record.generator, record.loss) if name)
     return record.name or options or text(run.absolute().name, 100)
@@ -121,7 +122,7 @@ def _facts(record: RunRecord, done: float) -> list[Row]:
     of_all = f" of {format_number(total)}" if total is not None and total != done else ""
     samples = count_noun(record.samples, "sample") if record.samples is not None else ""
     on = f", {count_noun(record.threads, 'thread')}" if record.threads else ""
-    found = [
+    return [
         Row("steps", f"{done:,.0f}{of_all}"),
         Row("time", format_duration(record.seconds)),
         Row("data", ", ".join(part for part in (record.dataset, samples) if part)),
@@ -130,7 +131,6 @@ def _facts(record: RunRecord, done: float) -> list[Row]:
         Row("started", record.started[:16].replace("T", " ")),
         Row("from", record.source, note="" if record.complete else "warning"),
     ]
-    return [row for row in found if row.value]
 
 
 def _best(run: Path) -> list[Row]:
@@ -145,20 +145,20 @@ def _best(run: Path) -> list[Row]:
 def _tiles(lines: Sequence[Mapping[str, Any]], run: Path) -> list[Row]:
     """Returns the metrics for the top of the page: those of the best checkpoint, else the last ones."""
     metrics = read_best_metrics(run).metrics
+    names = {"modes/share": "samples at a mode", "accuracy/class": "of the requested class"}
     tiles = []
     for key in [key for key in sample_metric_keys(lines) if key in metrics][:6]:
         value = metrics[key]
         if key == "modes/covered" and metrics.get("modes/possible"):
             tiles.append(Row("modes covered", f"{value:.0f} of {metrics['modes/possible']:.0f}"))
-        elif key in ("modes/share", "accuracy/class"):
-            name = "samples at a mode" if key == "modes/share" else "of the requested class"
-            tiles.append(Row(name, f"{100 * value:.1f} %"))
+        elif key in names:
+            tiles.append(Row(names[key], f"{100 * value:.1f} %"))
         else:
             tiles.append(Row(key.replace("modes/reverse_kl", "reverse KL of modes"), format_number(value)))
     return tiles
 
 
-def findings_of(record: RunRecord, lines: Iterable[Mapping[str, Any]], steps: Scale) -> list[FindingMark]:
+def _findings(record: RunRecord, lines: Iterable[Mapping[str, Any]], steps: Scale) -> list[FindingMark]:
     """Returns the findings in the record, and those in `metrics.jsonl` that a killed run did not put in the record."""
     found = {(each.name, each.since): each.text for each in record.findings}
     names = {name for name, _ in found}
@@ -175,47 +175,20 @@ def findings_of(record: RunRecord, lines: Iterable[Mapping[str, Any]], steps: Sc
     return marks[:MOST_FINDINGS]
 
 
-def _embed_images(
-    run: Path, last: float | None, budget: int
-) -> tuple[EmbeddedImage | None, EmbeddedImage | None, list[EmbeddedImage]]:
-    """Returns the image of real samples, the last grid, and the grids during training."""
-    if not budget:
-        return None, None, []
-    still = int(STILL_SHARE * budget)
-    grids = list_grids(run, last)
-    real = embed_image(run / SAMPLES / "real.png", still, STILL_SIDE)
-    final = embed_image(grids[-1][1], still, STILL_SIDE) if grids else None
-    frames = embed_frames(grids, budget - 3 * still)
-    if final is not None:
-        final = EmbeddedImage(final.uri, final.width, final.height, grids[-1][0])
-    return real, final, frames if len(frames) > 1 else []
-
-
 def _changed(record: RunRecord) -> list[Row]:
     """Returns the settings that differ from the defaults: first the given ones, then implied, then automatic ones."""
     default = train_config.to_dict(train_config.parse_unvalidated(compose_default("train")))
     before = dict(train_config.flatten(default))
-    given, implied, automatic = [], [], []
     penalties, usual = _penalties(record.penalties), _penalties(default["regularizer"])
-    if penalties != usual:
-        given.append(Row("regularizer", penalties, usual))
+    rows = [Row("regularizer", penalties, usual)] if penalties != usual else []
     for key, value in train_config.flatten(record.config):
         if key in NOT_SHOWN or (key in before and before[key] == value):
             continue
-        old = format_value(before[key]) if key in before else ""
-        if (
-            key in (*train_config.AUTO_KEYS, train_config.RECORDED_KEY)
-            and key not in record.implied
-            and before.get(key) in ("auto", None)
-        ):
-            automatic.append(_row(key, value, old, AUTOMATIC))
-        elif key in record.implied or (
-            key not in before and f"{key}=" not in record.command
-        ):  # a key of the given option alone
-            implied.append(_row(key, value, old, "implied by another setting"))
-        else:
-            given.append(_row(key, value, old, "given"))
-    return [*given, *implied, *automatic][:MOST_CONFIG]
+        is_new = key not in before and f"{key}=" not in record.command  # a key of the given option alone
+        is_automatic = key in (*train_config.AUTO_KEYS, train_config.RECORDED_KEY) and before.get(key) in ("auto", None)
+        note = IMPLIED if key in record.implied else AUTOMATIC if is_automatic else IMPLIED if is_new else GIVEN
+        rows.append(_row(key, value, format_value(before[key]) if key in before else "", note))
+    return sorted(rows, key=lambda row: ("", GIVEN, IMPLIED, AUTOMATIC).index(row.note))[:MOST_CONFIG]
 
 
 def _row(key: str, value: Any, before: str = "", note: str = "") -> Row:
@@ -226,13 +199,9 @@ def _penalties(section: Mapping[str, Any]) -> str:
     return text("[" + ",".join(section) + "]").replace("[]", "none")
 
 
-def _all_settings(config: Mapping[str, Any]) -> list[Row]:
-    return [_row(key, value) for key, value in train_config.flatten(config)][:MOST_CONFIG]
-
-
 def _environment(record: RunRecord) -> list[Row]:
     changed = ", changed since" if record.uncommitted else ""
-    found = [
+    return [
         Row("gan-cli", record.gan_cli),
         Row("commit", f"{record.commit}{changed}" if record.commit else ""),
         Row("Python", record.python),
@@ -245,18 +214,16 @@ def _environment(record: RunRecord) -> list[Row]:
         Row("weights from", record.init_from),
         *(Row(f"resumed at step {each.step}", each.when) for each in record.resumed[:20]),
     ]
-    return [row for row in found if row.value]
 
 
 def _commands(run: Path, record: RunRecord) -> list[Row]:
     sample, resume = (shlex.quote(f"{key}={text(str(run), 1000)}") for key in ("ckpt", "resume"))
     stopped = record.status not in ("done", "")
-    found = [
+    return [
         Row("Repeat", text(record.command, 4000)),
         Row("Generate samples", f"gan-sample {sample} n=64"),
         Row("Resume", f"gan-train {resume}" if stopped else f"gan-train {resume} extra_steps=1000"),
     ]
-    return [row for row in found if row.value]
 
 
 def _links(run: Path, home: Path) -> list[Link]:
@@ -270,9 +237,8 @@ def _links(run: Path, home: Path) -> list[Link]:
         "generated": "samples of gan-sample",
         "exported": "files of gan-export",
     }
-    checkpoints = sorted(
-        (run / CHECKPOINTS).glob("*.safetensors"), key=lambda path: (path.name[:5] == "step_", path.name)
-    )
+    files = (run / CHECKPOINTS).glob("*.safetensors")
+    checkpoints = sorted(files, key=lambda path: (path.name.startswith("step_"), path.name))
     evaluations = sorted(path for path in (run / EVALUATIONS).glob("*") if not path.name.startswith("."))
     found = [(path, filesize.decimal(path.stat().st_size)) for path in checkpoints if path.is_file()]
     found += [(run / name, note) for name, note in named.items() if (run / name).exists()]

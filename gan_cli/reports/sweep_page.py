@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_cli.reports.charts import metric_points
-from gan_cli.reports.curves import Curve, Scale, Series, Tick, build_curve, fit_scale, percent, steps_scale, thin_points
-from gan_cli.reports.curves import x_ticks as ticks_of_steps
-from gan_cli.reports.curves import y_ticks as ticks_of_values
+from gan_cli.reports.charts import logged_lines, metric_points
+from gan_cli.reports.curves import Chart, Scale, Series, draw_curves, fit_scale, percent, steps_scale, thin_points
 from gan_cli.reports.embedded_images import EmbeddedImage, embed_image, list_grids
 from gan_cli.reports.html_page import NAME, fit_page_size, render
 from gan_cli.reports.leaderboard_data import Board, Entry, Failure, read_board
 from gan_cli.reports.run_page import Link
 from gan_cli.reports.safe_values import empty_on_error, link, none_on_error
-from gan_cli.runs.log import read_metrics
 from gan_cli.storage.json_files import text
 from gan_cli.storage.run_folder import LEADERBOARD, LOG, RECORD
 from gan_cli.storage.run_record import load_record
@@ -39,16 +35,6 @@ class Spread(NamedTuple):
     values: tuple[float, ...]
 
 
-class SmallChart(NamedTuple):
-    """A small chart. The charts of all rows have the same scales."""
-
-    title: str
-    curves: tuple[Curve, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    summary: str
-
-
 @dataclass(frozen=True)
 class LeaderboardRow:
     """A row of the leaderboard as the page shows it."""
@@ -60,14 +46,6 @@ class LeaderboardRow:
     failures: tuple[tuple[Failure, Link | None], ...]
 
 
-class RowCard(NamedTuple):
-    """A row with its last grid and curves."""
-
-    row: LeaderboardRow
-    image: EmbeddedImage | None
-    charts: tuple[SmallChart, ...]
-
-
 def list_runs(sweep: Path) -> list[Path]:
     """Returns the folders of the jobs that started a run, sorted by job number."""
     found = [path.parent for path in sweep.glob(f"*/{RECORD}") if not path.parent.is_symlink()]
@@ -77,64 +55,43 @@ def list_runs(sweep: Path) -> list[Path]:
 def build_sweep_page(sweep: Path, home: Path) -> bytes:
     """Returns the HTML page of a sweep. Its links are relative to the folder `home`."""
     board = read_board(sweep)
-    names = {folder: _label(folder) for entry in board.entries for folder in entry.folders}
-    rows = _rows(board, home, names)
-    lines = {folder: empty_on_error(partial(_lines, folder)) for folder in names}
-    charts = empty_on_error(lambda: _charts(board, lines))
-    failures = sum(len(entry.failures) for entry in board.entries)
+    lines = {folder: logged_lines(folder) for entry in board.entries for folder in entry.folders}
+    scale = none_on_error(lambda: _scale(board))
+    rows = [_row(rank, entry, scale, home) for rank, entry in enumerate(board.entries, 1)]
+    charts = empty_on_error(lambda: _charts(board, lines)) or [()] * MOST_SHOWN
+    values = {
+        "title": text(sweep.absolute().name, 100),
+        "folder": text(str(sweep), 300),
+        "board": board,
+        "rows": rows,
+        "unshown": max(0, len(rows) - MOST_SHOWN),
+        "jobs": sum(len(entry.jobs) for entry in board.entries),
+        "failures": sum(len(entry.failures) for entry in board.entries),
+        "best": next((row for row in rows if row.entry.repeat and row.entry.mean is not None), None),
+        "ticks": empty_on_error(lambda: [percent(scale.position(value)) for value in scale.ticks(4)] if scale else []),
+        "links": _links(sweep, home),
+    }
 
     def build(budget: int) -> str:
-        each = budget // max(1, min(len(rows), MOST_SHOWN))
-        cards = [
-            RowCard(row, _last_grid(row.entry, each), charts[index] if charts else ())
-            for index, row in enumerate(rows[:MOST_SHOWN])
-        ]
-        values = {
-            "title": text(sweep.absolute().name, 100),
-            "folder": text(str(sweep), 300),
-            "board": board,
-            "rows": rows,
-            "cards": cards,
-            "unshown": max(0, len(rows) - MOST_SHOWN),
-            "jobs": sum(len(entry.jobs) for entry in board.entries),
-            "failures": failures,
-            "best": next((row for row in rows if row.entry.repeat and row.entry.mean is not None), None),
-            "scale": empty_on_error(lambda: _ends(board)),
-            "links": _links(sweep, home),
-        }
-        return render("sweep.html.jinja", values)
+        shown = list(zip(rows, charts, strict=False))
+        cards = [(row, _last_grid(row.entry, budget // len(shown)), each) for row, each in shown]
+        return render("sweep.html.jinja", {**values, "cards": cards})
 
     return fit_page_size(build)
 
 
-def _lines(folder: Path) -> list[dict[str, Any]]:
-    return sorted(read_metrics(folder), key=lambda line: line["step"])
-
-
-def _label(folder: Path) -> str:
-    """Returns the label of a job: its seed if the run's record has a seed, else the name of its folder."""
-    seed = load_record(folder).seed
-    return f"seed {seed}" if seed else f"job {text(folder.name, 30)}"
-
-
-def _rows(board: Board, home: Path, names: Mapping[Path, str]) -> list[LeaderboardRow]:
-    scale = none_on_error(lambda: _scale(board))
-    rows = []
-    for rank, entry in enumerate(board.entries, 1):
-        links = tuple(_run_link(folder, home, names[folder]) for folder in entry.folders)
-        failures = tuple((failed, _log_link(entry.folders_by_job.get(failed.job), home)) for failed in entry.failures)
-        spread = none_on_error(partial(_spread, entry, scale))
-        rows.append(LeaderboardRow(rank, entry, spread, links, failures))
-    return rows
-
-
-def _run_link(folder: Path, home: Path, name: str) -> Link:
-    page = folder / NAME
-    return Link(link(page if page.is_file() else folder, home), name)
-
-
-def _log_link(folder: Path | None, home: Path) -> Link | None:
-    return Link(link(folder / LOG, home), "log") if folder is not None and (folder / LOG).is_file() else None
+def _row(rank: int, entry: Entry, scale: Scale | None, home: Path) -> LeaderboardRow:
+    links = []
+    for folder in entry.folders:
+        page, seed = folder / NAME, load_record(folder).seed
+        name = f"seed {seed}" if seed else f"job {text(folder.name, 30)}"
+        links.append(Link(link(page if page.is_file() else folder, home), name))
+    logs = {job: folder / LOG for job, folder in entry.folders_by_job.items() if (folder / LOG).is_file()}
+    failures = [
+        (failed, Link(link(logs[failed.job], home), "log") if failed.job in logs else None) for failed in entry.failures
+    ]
+    spread = none_on_error(lambda: _spread(entry, scale))
+    return LeaderboardRow(rank, entry, spread, tuple(links), tuple(failures))
 
 
 def _links(sweep: Path, home: Path) -> list[Link]:
@@ -162,11 +119,6 @@ def _scale(board: Board) -> Scale | None:
     return fit_scale([*values, *(min(max(end, low - room), high + room) for end in ends)])
 
 
-def _ends(board: Board) -> tuple[Tick, ...]:
-    scale = _scale(board)
-    return () if scale is None else tuple(Tick(percent(scale.position(value)), "") for value in scale.ticks(4))
-
-
 def _spread(entry: Entry, scale: Scale | None) -> Spread | None:
     if scale is None or (entry.mean is None and not entry.values):
         return None
@@ -185,37 +137,35 @@ def _spread(entry: Entry, scale: Scale | None) -> Spread | None:
 def _last_grid(entry: Entry, budget: int) -> EmbeddedImage | None:
     """Returns the last sample grid of the first run of this entry that has a grid; None if no run has one."""
     for folder in entry.folders if budget else ():
-        grids = list_grids(folder)
-        image = embed_image(grids[-1][1], budget, THUMBNAIL) if grids else None
-        if image is not None:
-            return EmbeddedImage(image.uri, image.width, image.height, grids[-1][0])
+        for step, path in list_grids(folder)[-1:]:
+            if (image := embed_image(path, budget, THUMBNAIL, step)) is not None:
+                return image
     return None
 
 
-def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> list[tuple[SmallChart, ...]]:
+def _charts(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> list[tuple[Chart, ...]]:
     """Returns the charts of each row: its losses, and the ranking metric if a run logged it more than once."""
-    every = [
-        line for entry in board.entries[:MOST_SHOWN] for folder in entry.folders[:MOST_LINES] for line in lines[folder]
-    ]
+    entries = board.entries[:MOST_SHOWN]
+    every = [line for entry in entries for folder in entry.folders[:MOST_LINES] for line in lines[folder]]
     if not every:
         return []
     steps = steps_scale(float(line["step"]) for line in every)
-    plans = [(board.metric, [(board.metric, board.metric, "b")])] if _is_curve(board, lines) else []
-    plans.append(("losses", LOSSES))
-    drawn = []
-    for title, keys in plans:
+    is_curve = any(len(metric_points(each, board.metric)) > 1 for each in lines.values())
+    plans = {board.metric: [(board.metric, board.metric, "b")]} if is_curve else {}
+    plans["losses"] = LOSSES
+    scales = {}
+    for title, keys in plans.items():
         values = [value for key, *_ in keys for _, value in metric_points(every, key)]
         if values:
-            drawn.append((title, keys, fit_scale(_without_outliers(values))))
-    return [
-        tuple(_small_chart(title, keys, entry, lines, steps, values) for title, keys, values in drawn)
-        for entry in board.entries[:MOST_SHOWN]
-    ]
+            scales[title] = fit_scale(_without_outliers(values))
 
+    def charts(entry: Entry) -> Iterator[Chart]:
+        runs = [lines[folder] for folder in entry.folders[:MOST_LINES]]
+        for title, values in scales.items():
+            series = _series(runs, plans[title])
+            yield draw_curves(title, series, steps, values, f"{title} of {entry.label}", (3, 4))
 
-def _is_curve(board: Board, lines: Mapping[Path, Sequence[Mapping[str, Any]]]) -> bool:
-    """Returns True if the ranking metric was logged more than once in at least one run."""
-    return any(len(metric_points(each, board.metric)) > 1 for each in lines.values())
+    return [tuple(charts(entry)) for entry in entries]
 
 
 def _without_outliers(values: Sequence[float]) -> list[float]:
@@ -225,20 +175,11 @@ def _without_outliers(values: Sequence[float]) -> list[float]:
     return ordered[cut : len(ordered) - cut]
 
 
-def _small_chart(
-    title: str,
-    keys: Sequence[tuple[str, str, str]],
-    entry: Entry,
-    lines: Mapping[Path, Sequence[Mapping[str, Any]]],
-    steps: Scale,
-    values: Scale,
-) -> SmallChart:
-    curves = []
-    for folder in entry.folders[:MOST_LINES]:
-        for key, name, colour in keys:
-            points = thin_points(metric_points(lines[folder], key), CURVE_POINTS)
-            if points:
-                curves.append(build_curve(Series(name, colour, points), steps, values))
-    return SmallChart(
-        title, tuple(curves), ticks_of_steps(steps, 3), ticks_of_values(values, 4), f"{title} of {entry.label}"
-    )
+def _series(runs: Sequence[Sequence[Mapping[str, Any]]], keys: Sequence[tuple[str, str, str]]) -> list[Series]:
+    """Returns the curves of some runs. `keys` has the key, the name and the colour of each metric."""
+    series = [
+        Series(name, colour, thin_points(metric_points(lines, key), CURVE_POINTS))
+        for lines in runs
+        for key, name, colour in keys
+    ]
+    return [each for each in series if each.points]

@@ -22,20 +22,15 @@ def report(config: ReportConfig) -> int:
     folders = [find_run_or_sweep(path) for path in config.paths]
     out = _checked(config)
     for folder in folders:
-        if is_sweep(folder):
-            for run in list_runs(folder):
-                write_run_report(run)
-            print(f"report: {write_sweep_report(folder, out)}", flush=True)
-        else:
-            print(f"report: {write_run_report(folder, out)}", flush=True)
+        for run in list_runs(folder) if is_sweep(folder) else ():
+            write_run_report(run)
+        write = write_sweep_report if is_sweep(folder) else write_run_report
+        print(f"report: {write(folder, out)}", flush=True)
     return 0
 
 
 def write_run_report(run: Path, out: Path | None = None) -> Path:
-    """Writes `report.html` in a run's folder, or `out`. StorageError if it cannot be written.
-
-    Invalid files in the folder are left out of the report.
-    """
+    """Writes `report.html` in a run's folder, or `out`, without its invalid files. StorageError if that fails."""
     path = out or choose_report_path(run)
     return write_page(build_run_page(run, path.parent), path)
 

@@ -18,6 +18,7 @@ BASIS_FROM_STEP_KEY = "measured_from"
 UNRELATED_KEYS = ("flip", "cache", "on_bad", "download", "root", "fallback", "balance")
 # Further keys of a data set that do not change the basis, for each kind of metric.
 UNRELATED_BY_KIND = {"samples": ("limit",), "classes": (), "modes": ("limit", "size")}
+METRIC_KINDS = tuple(UNRELATED_BY_KIND)  # the keys of `measured_on`
 # What messages call each part of a basis.
 LABELS = {
     "data": "data", "shape": "size or channels", "classes": "number of classes", "extractor": "features",
@@ -28,7 +29,7 @@ MAX_SHOWN = 4  # values of one part of a basis in a message
 
 
 def metric_kind(metric: str) -> str:
-    """Returns the kind of a metric: "samples", "classes" or "modes". These are the keys of `measured_on`."""
+    """Returns the kind of a metric, one of METRIC_KINDS."""
     if metric.startswith("modes/"):
         return "modes"
     return "classes" if metric.startswith("accuracy/") else "samples"
@@ -42,12 +43,10 @@ def metric_basis(measured_on: Any, metric: str) -> dict[str, Any] | None:
 
 def key_changes_basis(key: str, metric: str) -> bool:
     """Returns True if two runs with different values of the dotted `key` measure `metric` on different things."""
-    head, _, leaf = key.partition(".")
-    if metric_kind(metric) == "samples" and key in ("evaluation.extractor", "evaluation.n"):
-        return True
-    if head == "image_size":
-        return True
-    return head == "dataset" and leaf not in (*UNRELATED_KEYS, *UNRELATED_BY_KIND[metric_kind(metric)])
+    (section, _, leaf), kind = key.partition("."), metric_kind(metric)
+    if section == "dataset":
+        return leaf not in (*UNRELATED_KEYS, *UNRELATED_BY_KIND[kind])
+    return section == "image_size" or (kind == "samples" and key in ("evaluation.extractor", "evaluation.n"))
 
 
 def basis_from_config(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
@@ -56,10 +55,7 @@ def basis_from_config(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
 
 
 def describe_differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns a short text for each part in which the bases differ; an empty list if all bases are equal.
-
-    A basis says what a metric was measured on.
-    """
+    """Returns a short text for each part in which the bases differ; an empty list if all bases are equal."""
     found: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for basis in bases for key in basis):
         values = list(dict.fromkeys(_text(basis.get(key)) for basis in bases))
@@ -86,13 +82,8 @@ def _text(value: Any) -> str:
 
 
 def explain_incomparable(metrics: Sequence[str], differing: Sequence[str]) -> str:
-    """Returns one line saying why runs cannot be ranked by these metrics; an empty text if `differing` is empty.
-
-    `differing` is the result of `describe_differences`.
-    """
+    """Returns a line saying why runs cannot be ranked by these metrics; an empty text if no parts are `differing`."""
+    if not differing:
+        return ""
     verb = "is" if len(metrics) == 1 else "are"
-    return (
-        f"{', '.join(metrics)} {verb} not measured on the same: they differ in {', '.join(differing)}"
-        if differing
-        else ""
-    )
+    return f"{', '.join(metrics)} {verb} not measured on the same: they differ in {', '.join(differing)}"

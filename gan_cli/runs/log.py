@@ -15,8 +15,9 @@ from typing import IO, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from gan_cli.config.train_config import Config
 from gan_cli.errors import one_line
-from gan_cli.runs.trackers import Opener, Tracker
+from gan_cli.runs.trackers import OPENERS, Tracker
 from gan_cli.storage.json_files import MAX_VALUE
 from gan_cli.storage.run_folder import BUDGET, LOG, METRICS, write_text
 from gan_cli.storage.symlinks import open_without_symlink
@@ -54,14 +55,11 @@ class RunLog:
             with contextlib.suppress(OSError):  # the error was already reported when a line could not be written
                 file.close()
 
-    def attach(self, openers: dict[str, Opener]) -> None:
-        """Opens trackers and passes all later metrics and images to them.
-
-        If a tracker cannot be opened, logs a warning and continues without this tracker.
-        """
-        for name, opener in openers.items():
+    def attach(self, config: Config, step: int) -> None:
+        """Opens the config's trackers for later metrics and images, after `step` steps; warns if one fails."""
+        for name in config.logger:
             try:
-                self._trackers[name] = opener(self.info)
+                self._trackers[name] = OPENERS[name](config, self._folder, step, self.info)
             except Exception as error:  # foreign code can fail in any way
                 self.info(f"warning: logger={name} cannot be opened ({one_line(error, 200)}); going on without it")
 
@@ -88,13 +86,14 @@ class RunLog:
         self._append(self._metrics, json.dumps({**values, **({"findings": list(findings)} if findings else {})}))
         numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and name != "step"}
         self._call_trackers(lambda tracker: tracker.metrics(int(values["step"]), numbers))
-        shown = _console_metrics(values)
+        names = {"loss/discriminator": "D", "loss/generator": "G"}
+        losses = [f"{short} {values[name]:.3f}" for name, short in names.items() if name in values]
+        shown = "  ".join([*losses, f"{values['images_per_second']:,.0f} images/s"])
         if self.console.is_terminal:
             self._bar(total_steps).update(self._task, completed=values["step"], total=total_steps, metrics=shown)
         elif time.monotonic() - self._last_plain >= PLAIN_SECONDS or values["step"] == total_steps:
             self._last_plain = time.monotonic()
-            line = f"step {values['step']}/{total_steps or '?'}  {shown}{_remaining(values, total_steps)}"
-            self.info(line)
+            self.info(f"step {values['step']}/{total_steps or '?'}  {shown}{_remaining(values, total_steps)}")
 
     def planned_end(self, step: int, total_steps: int | None, seconds: float, d_updates: int = AFTER_STEP) -> None:
         """Writes a line to `budget.jsonl`, saying that the run will now end after `total_steps` steps.
@@ -153,10 +152,7 @@ class RunLog:
                 self.info(f"warning: logger={name} failed ({one_line(error, 200)}); going on without it")
 
     def _append(self, file: IO[str], line: str) -> None:
-        """Appends a line to a file. If this fails, prints one warning per run and continues.
-
-        A run does not end by this error, because its checkpoints can still be saved.
-        """
+        """Appends a line to a file. If this fails, warns once per run: the checkpoints can still be saved."""
         try:
             file.write(line + "\n")
             file.flush()
@@ -180,18 +176,8 @@ def discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _console_metrics(values: dict[str, float]) -> str:
-    """Returns the losses and the speed as text, for example `D 0.693  G 0.701  1,234 images/s`."""
-    names = {"loss/discriminator": "D", "loss/generator": "G"}
-    losses = [f"{short} {values[name]:.3f}" for name, short in names.items() if name in values]
-    return "  ".join([*losses, f"{values['images_per_second']:,.0f} images/s"])
-
-
 def _remaining(values: dict[str, float], total_steps: int | None) -> str:
-    """Returns the remaining time at the mean speed so far as text, for example `  1:23 left`.
-
-    Returns an empty text if the number of steps is not known, or before the first step is done.
-    """
+    """Returns the remaining time at the mean speed so far as text, `  1:23 left`; an empty text if it is not known."""
     if not total_steps or not values["step"]:
         return ""
     seconds = round(values["seconds"] / values["step"] * max(total_steps - values["step"], 0))
@@ -206,19 +192,15 @@ def truncate_metrics(folder: Path, step: int) -> None:
 
 
 def read_metrics(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yields each line of `metrics.jsonl` as a dict with a step, without invalid entries. Skips lines without a step.
-
-    A crash or an edit by hand can leave such lines and entries. Yields nothing if the file is missing.
-    """
+    """Yields each line of `metrics.jsonl` that has a step, as a dict. Leaves out invalid entries; the file may miss."""
     for _, entry in _read_lines(folder / METRICS):
         yield {key: value for key, value in entry.items() if _is_valid_entry(key, value)}
 
 
 def read_planned_ends(path: Path) -> dict[Position, int | None]:
-    """Reads the lines that `RunLog.planned_end` wrote; skips invalid lines.
+    """Reads the valid lines that `RunLog.planned_end` wrote.
 
-    Returns a dict from the position at which an end was decided to the run's last step; None if the last step was to
-    be measured later.
+    Returns, by the position at which an end was decided, the run's last step; None if it was to be measured later.
     """
     found: dict[Position, int | None] = {}
     for _, entry in _read_lines(path):

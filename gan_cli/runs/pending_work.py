@@ -43,9 +43,6 @@ def forget_due(folder: Path) -> None:
 
 
 def read_due(folder: Path, step: int, d_updates: int) -> Due | None:
-    """Returns the work that is left after this step and this number of updates of the discriminator.
-
-    Returns None if no work is left, if the file belongs to another step, or if the file is not valid.
-    """
+    """Returns the work left after this step and update of D; None if no valid file for them exists."""
     found = read_as(Due, folder / NAME, MOST_BYTES)
     return found if found is not None and (found.step, found.d_updates) == (step, d_updates) else None

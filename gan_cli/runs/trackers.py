@@ -12,9 +12,8 @@ import os
 import secrets
 import warnings
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
@@ -28,8 +27,13 @@ PROJECT = "gan-cli"
 WANDB_HOST = "api.wandb.ai"
 
 
-class Tracker(Protocol):
-    """Receives the metrics and sample grids of a run during training."""
+class Tracker:
+    """Receives the metrics and sample grids of a run during training. By default, a tracker ignores them.
+
+    `step` is the number of steps that the run has done: 0 for a new run, more for a resumed run. `log` logs a line.
+    """
+
+    def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None: ...
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Records the metrics of one line of `metrics.jsonl` for `step`; `values` does not contain the step."""
@@ -44,28 +48,15 @@ class Tracker(Protocol):
         """Finishes the recording at the end of the run."""
 
 
-Opener = Callable[[Callable[[str], None]], Tracker]  # the argument is a function that logs a line
-
-
-def tracker_openers(config: Config, folder: Path, step: int) -> dict[str, Opener]:
-    """Returns, for each tracker in the config, a function that opens it for this run.
-
-    `step` is the number of steps that the run has done: 0 for a new run, more for a resumed run.
-    """
-    return {name: partial(OPENERS[name], config, folder, step) for name in config.logger}
-
-
-class TensorBoard:
+class TensorBoard(Tracker):
     """Writes event files in `<run>/tensorboard`. If a run is resumed at a step, events of later steps are hidden."""
 
     def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
         self._folder = refuse_symlink(folder / TENSORBOARD)
         self._open(step)
         if step == 0:
-            lines = "\n".join(
-                f"    {key}: {value}" for key, value in train_config.flatten(train_config.to_dict(config))
-            )
-            self._writer.add_text("config", lines, 0)
+            leaves = train_config.flatten(train_config.to_dict(config))
+            self._writer.add_text("config", "\n".join(f"    {key}: {value}" for key, value in leaves), 0)
 
     def _open(self, step: int) -> None:
         with warnings.catch_warnings():
@@ -97,11 +88,12 @@ class TensorBoard:
         self._writer.close()
 
 
-class WeightsAndBiases:
+class WeightsAndBiases(Tracker):
     """Records a run at Weights & Biases, in the project that WANDB_PROJECT names, by default gan-cli.
 
     The files and the id of the W&B run are kept in `<run>/wandb`. A resumed run uses this id to continue the same W&B
-    run. Without an API key and without WANDB_MODE, the W&B run is offline; `wandb sync` uploads it later.
+    run. Without an API key and without WANDB_MODE, the W&B run is offline; `wandb sync` uploads it later. W&B cannot
+    delete values: steps that are logged again after a rollback have both values.
     """
 
     def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
@@ -134,14 +126,11 @@ class WeightsAndBiases:
     def image(self, step: int, path: Path) -> None:
         self._run.log({"samples": self._wandb.Image(str(path)), "step": step})
 
-    def truncate(self, step: int) -> None:
-        """Does nothing: W&B cannot delete values. If a step is logged again, both values stay in the W&B run."""
-
     def close(self) -> None:
         self._run.finish()
 
 
-class CsvTable:
+class CsvTable(Tracker):
     """Writes `<run>/metrics.csv`, with a row for each line of `metrics.jsonl` and a column for each metric."""
 
     def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
@@ -164,17 +153,12 @@ class CsvTable:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         row = {name: repr(value) for name, value in {"step": step, **values}.items()}
-        new = [name for name in row if name not in self._names]
-        if new:
-            rows = self._rows()
+        if new := [name for name in row if name not in self._names]:
             self._names += new
-            self._write([*rows, row])
+            self._write([*self._rows(), row])
             return
         with open(self._path, "a", encoding="utf-8", newline="") as file:
             csv.DictWriter(file, self._names, restval="").writerow(row)
-
-    def image(self, step: int, path: Path) -> None:
-        """Does nothing, because a table has no images."""
 
     def truncate(self, step: int) -> None:
         rows = self._rows()
@@ -183,15 +167,13 @@ class CsvTable:
         if len(kept) < len(rows):
             self._write(kept)
 
-    def close(self) -> None:
-        """Does nothing, because each row is written as soon as it is recorded."""
 
-
-class MLflow:
+class MLflow(Tracker):
     """Records a run in MLflow, in the experiment that MLFLOW_EXPERIMENT_NAME names, by default gan-cli.
 
     The id of the MLflow run is kept in `<run>/mlflow`. A resumed run uses this id to continue the same MLflow run. The
     metrics go to the store at MLFLOW_TRACKING_URI, by default a database in the output folder, which `mlflow ui` shows.
+    MLflow keeps both values of steps that are logged again after a rollback.
     """
 
     def __init__(self, config: Config, folder: Path, step: int, log: Callable[[str], None]) -> None:
@@ -219,12 +201,8 @@ class MLflow:
             return
         run = mlflow.start_run(run_name=f"{config.run_name} {folder.name}")
         remove_symlink(known).write_text(run.info.run_id + "\n", encoding="utf-8")
-        leaves = {
-            key: str(value)[:500]
-            for key, value in train_config.flatten(train_config.to_dict(config))
-            if value is not None
-        }
-        mlflow.log_params(leaves)
+        leaves = train_config.flatten(train_config.to_dict(config))
+        mlflow.log_params({key: str(value)[:500] for key, value in leaves if value is not None})
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self._mlflow.log_metrics(dict(values), step=step)
@@ -232,19 +210,11 @@ class MLflow:
     def image(self, step: int, path: Path) -> None:
         self._mlflow.log_artifact(str(path), artifact_path="samples")
 
-    def truncate(self, step: int) -> None:
-        """Does nothing: if a step is logged again, MLflow keeps the earlier value beside the new one."""
-
     def close(self) -> None:
         self._mlflow.end_run()
 
 
-OPENERS: dict[str, Callable[..., Tracker]] = {
-    TENSORBOARD: TensorBoard,
-    WANDB: WeightsAndBiases,
-    CSV: CsvTable,
-    MLFLOW: MLflow,
-}
+OPENERS: dict[str, type[Tracker]] = {TENSORBOARD: TensorBoard, WANDB: WeightsAndBiases, CSV: CsvTable, MLFLOW: MLflow}
 
 
 def has_key() -> bool:

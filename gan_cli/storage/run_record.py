@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, OnErrorOmit
+from pydantic import Field, JsonValue, OnErrorOmit
 
 from gan_cli.storage.json_files import FileModel, Number, Whole, at, first, line, read_as
 from gan_cli.storage.run_folder import RECORD
@@ -74,6 +74,7 @@ class RunRecord(FileModel):
     seconds: Number | None = at("ended", "seconds")
     findings: Annotated[tuple[OnErrorOmit[RecordedFinding], ...], first(MOST_ENTRIES)] = ()
     measured_from: Whole = 0
+    measured_on: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     resumed: tuple[OnErrorOmit[Resume], ...] = ()
 
 

@@ -61,9 +61,8 @@ def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
     overrides = [read_override(argument) for argument in arguments]
     own = [override for override in overrides if not override.key_or_group.startswith(HYDRA_KEYS)]
     launcher, sweeper = _hydra_overrides([override for override in overrides if override not in own])
-    searched = bool(sweeper)
-    values = [_values(override, searched) if override.is_sweep_override() else [override] for override in own]
-    if searched:
+    values = [_values(override, bool(sweeper)) if override.is_sweep_override() else [override] for override in own]
+    if sweeper:
         combinations = _vary_one_at_a_time(values)
     else:
         if math.prod(map(len, values)) > MOST_JOBS:
@@ -80,10 +79,7 @@ def compose_sweep(command: str, arguments: Sequence[str]) -> PlannedSweep:
 
 
 def _hydra_overrides(overrides: Sequence[Override]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Returns the overrides of Hydra's launcher and those of its sweeper, without the options that do nothing.
-
-    Raises UsageError for other keys of Hydra, and for keys of a sweeper that was not named.
-    """
+    """Returns the overrides of Hydra's launcher and sweeper, without options that do nothing; refuses other keys."""
     found: dict[str, list[str]] = {"launcher": [], "sweeper": []}
     for line in (override.input_line or "" for override in overrides):
         kind = re.split("[./=]", line)[1]
@@ -102,9 +98,7 @@ def _vary_one_at_a_time(values: Sequence[list[Override]]) -> list[list[Override]
     return [first, *others]
 
 
-def _compose_all(
-    command: str, combinations: Sequence[Sequence[Override]], varied: tuple[str, ...]
-) -> list[Combination]:
+def _compose_all(command: str, combinations: list[list[Override]], varied: tuple[str, ...]) -> list[Combination]:
     """Composes all combinations. Hydra is called only once for combinations that choose the same options.
 
     Options such as `loss=hinge` need a new Hydra composition, and so do the keys on which a recipe depends. The values

@@ -43,11 +43,7 @@ _sweep_processes: dict[int, JobProcesses] = {}  # has the id of this process if 
 
 
 class TrialLauncher(Launcher):
-    """The launcher that a sweeper uses.
-
-    Its task function takes the overrides of several trials and returns their objectives. Hydra's other launchers call
-    a task function for each trial.
-    """
+    """The launcher of a sweeper. Its task function takes the overrides of some trials, and returns objectives."""
 
     __module__ = PLUGIN_MODULE
 
@@ -95,10 +91,7 @@ class LaunchedJob:
     sweep: Sweep
 
     def __call__(self, config: DictConfig) -> None:
-        """Runs a job, unless a signal was received. Does not use the config that Hydra composed.
-
-        The job stops if the sweep receives a signal or its process ends.
-        """
+        """Runs a job, which stops if the sweep receives a signal or its process ends. Ignores Hydra's config."""
         job = self.sweep.jobs[HydraConfig.get().job.num]
         stop_file, parent = self.sweep.folder / STOP_FILE, os.getppid()
         if (shared := _sweep_processes.get(os.getpid())) is not None:  # the launcher uses the sweep's own process
@@ -107,8 +100,10 @@ class LaunchedJob:
             return
 
         def stop_with_sweep() -> None:
-            number = signal.SIGTERM if os.getppid() != parent else _read_signal(stop_file)
-            if number is not None and processes.received is None:
+            number = signal.SIGTERM if os.getppid() != parent else 0
+            with contextlib.suppress(OSError, ValueError):  # there is no file, or it is not completely written
+                number = number or int(stop_file.read_text())
+            if number and processes.received is None:
                 processes.forward(number)
 
         with JobProcesses() as processes, _repeating(stop_with_sweep):
@@ -139,10 +134,7 @@ def search(this: Sweep, run: Callable[[Sequence[Job]], None], processes: JobProc
 
 
 def _trial(this: Sweep, lines: Sequence[str], numbers: dict[str, int]) -> Job:
-    """Returns the trial with these overrides.
-
-    `numbers` maps the keys of all earlier trials to their numbers. A new trial is added to it and gets a folder.
-    """
+    """Returns the trial with these overrides. `numbers` has the number of each key; a new trial is added to it."""
     given, fixed = _values_of(lines), _values_of((*this.overrides, *this.added))
     key, folder = short_hash(given), this.folder
     if key not in numbers:
@@ -205,11 +197,3 @@ def _repeating(step: Callable[[], None]) -> Iterator[None]:
     finally:
         finished.set()
         thread.join()
-
-
-def _read_signal(stop_file: Path) -> int | None:
-    """Returns the signal's number from the file, or None if the file does not exist or is not completely written."""
-    try:
-        return int(stop_file.read_text())
-    except (OSError, ValueError):
-        return None

@@ -74,10 +74,7 @@ class JobProcesses:
                 self._stop(process)
 
     def _stop(self, process: subprocess.Popen[str]) -> None:
-        """Sends the received signal to the process, at most once, because a second one would end it without saving.
-
-        Sends SIGTERM instead of SIGHUP.
-        """
+        """Sends the received signal (SIGTERM for SIGHUP) once, because a second one would end it without saving."""
         once = object()
         if self._signalled.setdefault(process.pid, once) is once:
             assert self.received is not None
@@ -96,17 +93,14 @@ def run_job(job: Job, this: Sweep, processes: JobProcesses) -> Outcome:
     how = " (resumed)" if resumed else "" if folder.name == str(job.number) else f" (again, in {folder.name})"
     print_line(f"job {job.number}: {job.varied}{how}")
     started = time.monotonic()
-    arguments = _arguments_to_resume(job, folder) if resumed else _arguments_to_start(job, this)
-    request = {"arguments": arguments, "folder": None if resumed else str(folder)}
-    code, errors = _run_process(
-        request, processes, f"job {job.number}: " if this.parallel_jobs > 1 or this.launcher else None
-    )
+    request = _request_to_resume(job, folder) if resumed else _request_to_start(job, this, folder)
+    prefix = f"job {job.number}: " if this.parallel_jobs > 1 or this.launcher else None
+    code, errors = _run_process(request, processes, prefix)
     seconds = time.monotonic() - started + (before.seconds if resumed else 0.0)
     status, reason = classify_exit(code, errors, folder, stopping=processes.received is not None)
     code = 1 if code == 0 and status != "done" else code if code >= 0 else 128 - code
-    outcome = build_outcome(job, this, folder, status, reason).model_copy(
-        update={"seconds": round(seconds, 1), "code": code}
-    )
+    found = build_outcome(job, this, folder, status, reason)
+    outcome = found.model_copy(update={"seconds": round(seconds, 1), "code": code})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / JOB_OUTCOME, outcome.model_dump(by_alias=True))
@@ -116,31 +110,23 @@ def run_job(job: Job, this: Sweep, processes: JobProcesses) -> Outcome:
     return outcome
 
 
-def _arguments_to_start(job: Job, this: Sweep) -> list[str]:
-    arguments = [*this.flags, *job.overrides]
-    if this.threads is not None and not any(override.startswith("threads=") for override in job.overrides):
-        arguments.append(f"threads={this.threads}")
-    return arguments
+def _request_to_start(job: Job, this: Sweep, folder: Path) -> dict[str, Any]:
+    threads = [] if this.threads is None or job.sets_threads else [f"threads={this.threads}"]
+    return {"arguments": [*this.flags, *job.overrides, *threads], "folder": str(folder)}
 
 
-def _arguments_to_resume(job: Job, folder: Path) -> list[str]:
-    """Returns `resume=` and the overrides for plugins, which must be loaded before the run's checkpoint is read.
-
-    The checkpoint holds all other this.
-    """
-    return [f"resume={folder.absolute()}", *(each for each in job.overrides if each.startswith("plugins="))]
+def _request_to_resume(job: Job, folder: Path) -> dict[str, Any]:
+    """Plugins must be loaded before the run's checkpoint is read, which holds all other settings."""
+    plugins = [override for override in job.overrides if override.startswith("plugins=")]
+    return {"arguments": [f"resume={folder.absolute()}", *plugins], "folder": None}
 
 
 def _wait_until_free(folder: Path) -> None:
-    """Waits until no process holds the lock of this run's folder, but at most SAVE_TIMEOUT seconds.
-
-    A job whose sweep was killed may still be saving its checkpoint.
-    """
+    """Waits at most SAVE_TIMEOUT seconds for a job whose sweep was killed and that may still save its checkpoint."""
     until = time.monotonic() + SAVE_TIMEOUT
     while time.monotonic() < until:
         try:
-            lock(folder).close()
-            return
+            return lock(folder).close()
         except SymlinkError:  # the job will report this error
             return
         except StorageError:

@@ -12,12 +12,7 @@ from statistics import NormalDist, fmean, stdev
 from typing import Any
 
 from gan_cli.config.metric_names import better_direction, find_metric
-from gan_cli.runs.comparability import (
-    basis_from_config,
-    describe_differences,
-    explain_incomparable,
-    metric_basis,
-)
+from gan_cli.runs.comparability import basis_from_config, describe_differences, explain_incomparable, metric_basis
 from gan_cli.sweeps.outcomes import FAILED_TRAINING, Outcome
 
 # If configs cover equally many modes, MODE_BALANCE ranks them.
@@ -44,10 +39,7 @@ def student(degrees: int) -> float:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float | None, tuple[float, float] | None]:
-    """Returns the mean of the values and its 95 % confidence interval (low, high) by Student's t distribution.
-
-    The interval is None if there is only one value. Mean and interval are None if there are no values.
-    """
+    """Returns the mean and its 95 % interval (low, high) by Student's t; None for each that has too few values."""
     if not values:
         return None, None
     mean = fmean(values)
@@ -63,35 +55,36 @@ def build_board(command: str, ranked_by: Sequence[str], outcomes: Sequence[Outco
     If jobs were measured on different data, image sizes or features, their values cannot be compared. Then rows that
     can be compared stand together, and the text `unranked` says why there is no overall ranking.
     """
-    metric = next((name for name in (_metric_in(wanted, outcomes) for wanted in ranked_by) if name is not None), None)
+    found = (find_metric(outcome.figures, wanted) for wanted in ranked_by for outcome in outcomes)
+    metric = next((each[0] for each in found if each is not None), None)
     grouped: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         config = {key: value for key, value in outcome.config.items() if key != "seed"}
         grouped.setdefault(json.dumps(config, sort_keys=True), []).append(outcome)
     bases = _bases(outcomes, metric)
-    kinds = list(bases.values())
-    ranked = sorted(grouped.values(), key=lambda jobs: (_basis_rank(jobs, bases), *_rank(jobs, metric or "")))
+    kinds = {number: json.dumps(basis, sort_keys=True) for number, basis in bases.items()}
+    order = list(dict.fromkeys(kinds.values()))
+
+    def rank(jobs: list[Outcome]) -> tuple[Any, ...]:
+        """Rows that can be compared with each other stand together; rows without a value come last."""
+        kind = next((order.index(kinds[job.number]) for job in jobs if job.number in kinds), len(order))
+        return kind, *_rank(jobs, metric or "")
+
     return {
         "metric": metric,
-        "unranked": "" if metric is None else explain_incomparable([metric], describe_differences(kinds)),
+        "unranked": explain_incomparable([metric or ""], describe_differences(list(bases.values()))),
         "better": better_direction(metric) if metric is not None else "lower",
         "command": command,
         "varied": list(dict.fromkeys(key for outcome in outcomes for key in outcome.config)),
-        "rows": [_row(jobs, metric or "") for jobs in ranked],
+        "rows": [_row(jobs, metric or "") for jobs in sorted(grouped.values(), key=rank)],
         "jobs": [outcome.model_dump(by_alias=True) for outcome in outcomes],
     }
-
-
-def _metric_in(wanted: str, outcomes: Sequence[Outcome]) -> str | None:
-    found = (find_metric(outcome.figures, wanted) for outcome in outcomes)
-    return next((each[0] for each in found if each is not None), None)
 
 
 def _bases(outcomes: Sequence[Outcome], metric: str | None) -> dict[int, dict[str, Any]]:
     """Returns, for the number of each finished job that has the metric, what the metric was measured on.
 
-    An entry holds, for example, the data and the feature extractor. If one of these jobs has no such record, the
-    entries of all jobs are taken from their configs instead.
+    If one of these jobs has no such record, the entries of all jobs are taken from their configs instead.
     """
     if metric is None:
         return {}
@@ -107,21 +100,8 @@ def _bases(outcomes: Sequence[Outcome], metric: str | None) -> dict[int, dict[st
     }
 
 
-def _basis_rank(jobs: list[Outcome], bases: dict[int, dict[str, Any]]) -> int:
-    """Returns a number that is equal for rows whose values can be compared with each other, for use as a sort key.
-
-    Such groups of rows are sorted by their first job in `bases`. Rows without a value of the metric come last.
-    """
-    kinds = [json.dumps(basis, sort_keys=True) for basis in bases.values()]
-    own = [json.dumps(bases[job.number], sort_keys=True) for job in jobs if job.number in bases]
-    return kinds.index(own[0]) if own else len(kinds)
-
-
 def _row(jobs: list[Outcome], metric: str) -> dict[str, Any]:
-    """Returns the row of one config. `jobs` are the outcomes of its jobs, which differ only in the seed.
-
-    `metric` ranks the rows; it is empty if there is none.
-    """
+    """Returns the row of the jobs with one config. `metric` ranks the rows; it is empty if there is none."""
     done = [job for job in jobs if job.status == "done"]
     measured = [job for job in done if metric in job.figures]
     mean, interval = mean_interval([job.figures[metric] for job in measured])
@@ -136,9 +116,7 @@ def _row(jobs: list[Outcome], metric: str) -> dict[str, Any]:
     return {
         "config": {key: value for key, value in jobs[0].config.items() if key != "seed"},
         "seeds": [job.seed for job in jobs],
-        "values": [
-            job.figures.get(metric) if job.status == "done" else None for job in jobs
-        ],  # one value for each entry of `seeds`
+        "values": [job.figures.get(metric) if job.status == "done" else None for job in jobs],  # one for each seed
         "mean": mean,
         "interval": list(interval) if interval is not None else None,
         "seconds": round(fmean(job.seconds for job in timed), 1) if timed else None,
@@ -161,8 +139,8 @@ def _rank(jobs: list[Outcome], metric: str) -> tuple[Any, ...]:
     values = [metrics[metric] for metrics in done if metric in metrics]
     if not values:
         return (3, 0, 0, jobs[0].number)
-    failed = any(job.status in FAILED_TRAINING for job in jobs)
-    missing = any(job.status != "done" for job in jobs)
+    statuses = {job.status for job in jobs}
+    kind = 2 if statuses & {*FAILED_TRAINING} else int(statuses != {"done"})
     sign = -1 if better_direction(metric) == "higher" else 1
     balance = [metrics[MODE_BALANCE] for metrics in done if metric == MODES_COVERED and MODE_BALANCE in metrics]
-    return (2 if failed else int(missing), sign * fmean(values), fmean(balance) if balance else 0, jobs[0].number)
+    return (kind, sign * fmean(values), fmean(balance) if balance else 0, jobs[0].number)

@@ -32,10 +32,7 @@ NO_RANKING = (
 
 
 def write_leaderboard(this: Sweep) -> dict[str, Any]:
-    """Writes the leaderboard and the report of the outcomes so far, and returns the leaderboard.
-
-    If they cannot be written, for example because the disk is full, prints a warning and raises no error.
-    """
+    """Writes the leaderboard and the report of the outcomes so far. Returns the board; warns if a file fails."""
     folder = this.folder
     with _writing:
         outcomes = [load_outcome(job, this) for job in this.jobs] or trial_outcomes(folder)
@@ -58,7 +55,7 @@ def write_board(folder: Path, board: dict[str, Any]) -> None:
 
 
 def _measured_count(row: dict[str, Any]) -> int:
-    """Returns the number of jobs in the row that have a value of the metric."""
+    """The number of jobs in the row that have a value of the metric."""
     return sum(value is not None for value in row["values"])
 
 
@@ -95,17 +92,16 @@ def _csv(board: dict[str, Any]) -> str:
 
 def _cells(board: dict[str, Any], rank: int, row: dict[str, Any]) -> dict[str, str]:
     """Returns the texts of a row by column, for the table on the console and the one in Markdown."""
-    config = {key: format_value(row["config"].get(key)) for key in _keys(board)}
-    n, statuses = f"{_measured_count(row)} of {len(row['jobs'])}", [each["status"] for each in row["failures"]]
+    statuses = [each["status"] for each in row["failures"]]
     done = len(row["jobs"]) - len(statuses)
     runs = [f"{done} of {len(row['jobs'])} done" if statuses else f"{done} done", *statuses, *row["findings"]]
     return {
         "": _rank_cell(board, rank, row),
-        **config,
+        **{key: format_value(row["config"].get(key)) for key in _keys(board)},
         "varied": " ".join(f"{key}={format_value(value)}" for key, value in row["config"].items()) or "seed",
         board["metric"] or "metric": "" if row["mean"] is None else f"{row['mean']:.4g}",
         "95 % interval": "" if row["interval"] is None else " to ".join(f"{end:.4g}" for end in row["interval"]),
-        "n": n,
+        "n": f"{_measured_count(row)} of {len(row['jobs'])}",
         "seconds": "" if row["seconds"] is None else f"{row['seconds']:.1f}",
         "findings": ", ".join(row["findings"]),
         "status": ", ".join(dict.fromkeys([row["status"], *statuses])),
@@ -123,20 +119,10 @@ def _table(board: dict[str, Any], columns: Sequence[str], shown: Callable[[str],
 
 
 def _markdown(folder: Path, board: dict[str, Any]) -> str:
-    console = Console(file=io.StringIO(), width=100_000)
-    with console.capture() as captured:
-        columns = (
-            "",
-            *_keys(board),
-            board["metric"] or "metric",
-            "95 % interval",
-            "n",
-            "seconds",
-            "findings",
-            "status",
-        )
-        console.print(_table(board, columns, _markdown_cell, box=MARKDOWN))
-    rows = [line.rstrip() for line in captured.get().strip().splitlines()]
+    stream, metric = io.StringIO(), board["metric"] or "metric"
+    columns = ("", *_keys(board), metric, "95 % interval", "n", "seconds", "findings", "status")
+    Console(file=stream, width=100_000).print(_table(board, columns, _markdown_cell, box=MARKDOWN))
+    rows = [line.rstrip() for line in stream.getvalue().strip().splitlines()]
     command = f"    {one_line(board['command'], 10_000)}"
     lines = [f"# {_markdown_cell(folder.name)}", "", command, "", ranking(board), "", *rows]
     varied = {job["job"]: f" ({job['varied']})" for job in board["jobs"]}
@@ -157,7 +143,7 @@ def _rank_cell(board: dict[str, Any], rank: int, row: dict[str, Any]) -> str:
 
 
 def ranking(board: dict[str, Any]) -> str:
-    """Returns one line that says which metric ranks the rows, or why the rows are not ranked."""
+    """Returns one line that says which metric ranks the rows, or why they are not ranked."""
     if board["metric"] is None:
         return NO_RANKING
     if board["unranked"]:
@@ -192,7 +178,6 @@ def print_board(folder: Path, board: dict[str, Any]) -> None:
     for each in _failures(board):
         print(_failure_line(each))
     print(ranking(board))
-    best = best_of(board)
-    if best is not None:
+    if (best := best_of(board)) is not None:
         print(f"repeat the best run: {best}")
     print(f"leaderboard: {os.path.join(folder, NAME)}.md, .csv, .json", flush=True)

@@ -16,27 +16,25 @@ from pydantic import ConfigDict, Field, JsonValue, computed_field
 from gan_cli.config.metric_names import better_direction, find_metric
 from gan_cli.errors import one_line
 from gan_cli.runs.best_metrics import read_best_metrics
-from gan_cli.runs.log import read_metrics
-from gan_cli.storage.json_files import FileModel, Number, Whole, at, line, read_as
+from gan_cli.storage.json_files import FileModel, Number, Whole, line, read_as
 from gan_cli.storage.locks import STOP_CODES
-from gan_cli.storage.run_folder import CHECKPOINTS, JOB_OUTCOME, RECORD
+from gan_cli.storage.run_folder import CHECKPOINTS, JOB_OUTCOME
+from gan_cli.storage.run_record import RunRecord, load_record
 
 Status = Literal["done", "diverged", "collapsed", "stopped", "killed", "refused", "raised", "exited", "not run"]
 REFUSED_CODES = (2, 3, 5)  # exit codes of a run that did not begin
 FAILED_TRAINING: tuple[Status, ...] = ("diverged", "collapsed")
-FINAL: tuple[Status, ...] = (
-    "done",
-    *FAILED_TRAINING,
-)  # statuses of jobs that are not run again, because the result would be the same
+# Jobs with these are not run again, because the result would be the same.
+FINAL: tuple[Status, ...] = ("done", *FAILED_TRAINING)
 RESUMABLE = ("stopped", "killed")  # statuses of jobs that can continue from their last checkpoint
-Seconds = Annotated[Number, Field(ge=0, lt=1e12)]
-Basis = dict[str, dict[str, JsonValue]]  # what metrics were measured on, see `runs/comparability.py`
+# Of a job whose process left no exit code; 1 for other statuses.
+EXIT_CODES: dict[Status, int] = {"done": 0, "not run": 0, "diverged": 4, "collapsed": 4, "stopped": 130}
 
 
 class Job(FileModel):
     """One job of a sweep.
 
-    `number` names the job's folder. `key` is a hash of the job's this. `config` holds the values of the keys that
+    `number` names the job's folder. `key` is a hash of the job's settings. `config` holds the values of the keys that
     vary in the sweep. `overrides` holds the command-line overrides of the job.
     """
 
@@ -47,6 +45,10 @@ class Job(FileModel):
     config: dict[Annotated[str, line(100)], JsonValue]
     seed: Whole | None = None
     overrides: list[str]
+
+    @property
+    def sets_threads(self) -> bool:
+        return any(override.startswith("threads=") for override in self.overrides)
 
     @computed_field
     def varied(self) -> str:
@@ -69,8 +71,8 @@ class Outcome(Job):
     reason: Annotated[str, line(300)]
     findings: list[Annotated[str, line(60)]]
     figures: dict[Annotated[str, line(80)], Number]
-    measured_on: Basis = Field(default_factory=dict)
-    seconds: Seconds = 0.0
+    measured_on: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+    seconds: Annotated[Number, Field(ge=0, lt=1e12)] = 0.0
     folder: str | None = None
     code: Annotated[int, Field(strict=True, ge=0, lt=256)]
 
@@ -106,20 +108,8 @@ class Sweep:
     folder: Path = Path()
 
 
-class _RunEnd(FileModel):
-    """The entries of a run's record that say how the run ended. `ended` is None if the run has not ended."""
-
-    threads: Whole | None = None
-    ended: str | None = at("ended", "status")
-    seconds: Seconds = at("ended", "seconds", default=0.0)
-    measured_on: Basis = Field(default_factory=dict)
-
-
 def next_folder(job: Job, this: Sweep, before: Outcome) -> tuple[Path, bool]:
-    """Returns the folder for the job's next run, and True if the run in that folder is to be resumed.
-
-    `before` is the job's last outcome.
-    """
+    """Returns the folder of the job's next run, and True if that is resumed. `before` is the job's last outcome."""
     if before.folder is None:
         return this.folder / str(job.number), False
     folder = this.folder / before.folder
@@ -136,7 +126,7 @@ def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tu
     """
     lines = [line for line in errors.splitlines() if line.strip()]
     last = one_line(lines[-1], 300) if lines else ""
-    ended = _read_end(folder).ended
+    ended = load_record(folder).status
     if code == 0:
         return ("done", "") if ended == "done" else ("exited", "exit code 0 before it was done")
     if code < 0 and -code not in STOP_CODES:
@@ -154,18 +144,14 @@ def classify_exit(code: int, errors: str, folder: Path, *, stopping: bool) -> tu
 
 
 def load_outcome(job: Job, this: Sweep) -> Outcome:
-    """Returns the outcome of the job's last attempt.
-
-    If the attempt left no valid `outcome.json`, the outcome is built from the record in its run folder. If there was
-    no attempt, the status is "not run".
-    """
+    """Returns the outcome of the job's last attempt, from the record in its run folder if it left no `outcome.json`."""
     folder = last_attempt(this.folder, job.number)
     if folder is None or (folder.name == str(job.number) and not any(folder.iterdir())):  # the job has not begun
         return build_outcome(job, this, None, "not run", "")
     recorded = read_outcome(folder)
     if recorded is not None:
         return recorded
-    ended = _read_end(folder).ended
+    ended = load_record(folder).status
     if ended not in FINAL:
         return build_outcome(job, this, folder, "stopped", "its sweep ended before it")
     return build_outcome(job, this, folder, ended, "" if ended == "done" else ended)
@@ -202,45 +188,29 @@ def read_outcome(folder: Path) -> Outcome | None:
 
 
 def trial_outcomes(folder: Path) -> list[Outcome]:
-    """Returns the outcomes of the trials found in the folder of a search, whose jobs are not known in advance."""
+    """Returns the outcomes of the trials in the folder of a search, whose jobs are not known in advance."""
     return [each for each in map(read_outcome, last_attempts(folder)) if each is not None]
 
 
 def build_outcome(job: Job, this: Sweep, folder: Path | None, status: Status, reason: str) -> Outcome:
     """Returns the outcome of a job from the files in its run folder. `folder` is None if the job was not run."""
-    end = _RunEnd() if folder is None else _read_end(folder)
-    given = end.threads is None or any(override.startswith("threads=") for override in job.overrides)
-    exactly = [] if given else [f"threads={end.threads}"]  # it affects results
+    record = RunRecord() if folder is None else load_record(folder)
+    measured = None if folder is None else read_best_metrics(folder)
+    # The number of threads affects results.
+    exactly = [] if record.threads is None or job.sets_threads else [f"threads={record.threads}"]
     return Outcome.model_construct(
         **dict(job),
         attempt=int(folder.name.partition("-")[2] or 1) if folder is not None else 0,
         repeat=shlex.join(["gan-train", *this.flags, *job.overrides, *exactly]),
         status=status,
         reason=one_line(reason, 300),
-        findings=_findings(folder) if folder is not None else [],
-        figures=read_best_metrics(folder).metrics if folder is not None else {},
-        measured_on=end.measured_on,
-        seconds=end.seconds,
+        findings=measured.findings if measured is not None else [],
+        figures=measured.metrics if measured is not None else {},
+        measured_on=record.measured_on,
+        seconds=record.seconds or 0.0,
         folder=folder.name if folder is not None else None,
-        code=_exit_code(status),
+        code=EXIT_CODES.get(status, 1),
     )
-
-
-def _read_end(folder: Path) -> _RunEnd:
-    """Returns how the run in this folder ended. Old runs lack some entries, and users may have edited the record."""
-    return read_as(_RunEnd, folder / RECORD) or _RunEnd()
-
-
-def _exit_code(status: Status) -> int:
-    """Returns the exit code that belongs to a status, for a job whose process left no exit code."""
-    if status in ("done", "not run"):
-        return 0
-    return 4 if status in FAILED_TRAINING else 130 if status == "stopped" else 1
-
-
-def _findings(folder: Path) -> list[str]:
-    """Returns the names of the health findings in the run's metrics, without repeats, in order of appearance."""
-    return list(dict.fromkeys(name for line in read_metrics(folder) for name in line.get("findings", ())))
 
 
 def objective_value(outcome: Outcome, ranked_by: tuple[str, ...]) -> float | None:
@@ -251,7 +221,5 @@ def objective_value(outcome: Outcome, ranked_by: tuple[str, ...]) -> float | Non
     """
     if outcome.status in FAILED_TRAINING:
         return float("-inf" if better_direction(ranked_by[0]) == "higher" else "inf")
-    if outcome.status != "done":
-        return None
-    found = (find_metric(outcome.figures, wanted) for wanted in ranked_by)
+    found = (find_metric(outcome.figures, wanted) for wanted in ranked_by if outcome.status == "done")
     return next((each[1] for each in found if each is not None), None)

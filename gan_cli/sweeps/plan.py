@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,8 @@ def _check(planned: PlannedSweep) -> list[Config]:
         )
     if any(config.dry_run for config in parsed):
         raise UsageError("dry_run=true: shows one run; leave out -m and the swept values")
-    for key in SWEEP_ONLY_KEYS:
-        if key in planned.varied:
-            raise UsageError(f"{key}: is a setting of the whole sweep and takes one value")
+    if varied := [key for key in SWEEP_ONLY_KEYS if key in planned.varied]:
+        raise UsageError(f"{varied[0]}: is a setting of the whole sweep and takes one value")
     if first.jobs > 1 and planned.launcher:
         raise UsageError(
             f"jobs={first.jobs}: not with {planned.launcher[0]}; use hydra/launcher=joblib hydra.launcher.n_jobs=..."
@@ -147,29 +146,21 @@ def _added_overrides(planned: PlannedSweep, parsed: Sequence[Config]) -> tuple[s
         makers = [maker for maker in dict.fromkeys(metric_option(config.evaluation.best) for config in parsed) if maker]
         if makers:
             added.append(f"evaluation.metrics=[{','.join(makers)}]")
-        elif (
-            "evaluation.best" not in planned.named
-            and all(map(_needs_metric, parsed))
-            and not any(map(_too_few_samples, parsed))
-        ):
-            added.append(FRECHET)
+        elif "evaluation.best" not in planned.named and all(map(_needs_metric, parsed)):
+            added += [] if any(map(_too_few_samples, parsed)) else [FRECHET]
     if planned.sweeper and "health.on_collapse" not in planned.named:
         added.append("health.on_collapse=stop")
     return tuple(added)
 
 
 def _refuse_small(parsed: Sequence[Config]) -> None:
-    """Raises UsageError if every job is to compute metrics and has too few real samples for them.
-
-    Metrics that compute a named `evaluation.best` count as well.
-    """
+    """Raises UsageError if every job computes metrics, also for `evaluation.best`, of too few real samples."""
     if all(_with_implied_metric(config).evaluation.metrics and _too_few_samples(config) for config in parsed):
         section = parsed[0].evaluation
-        typed, remedy = (
-            (f"evaluation.metrics=[{','.join(section.metrics)}]", "evaluation.metrics=[] trains without")
-            if section.metrics
-            else (f"evaluation.best={section.best}", "without it the runs are trained")
-        )
+        typed, remedy = f"evaluation.best={section.best}", "without it the runs are trained"
+        if section.metrics:
+            typed = f"evaluation.metrics=[{','.join(section.metrics)}]"
+            remedy = "evaluation.metrics=[] trains without"
         raise UsageError(
             f"{typed}: {_too_few_samples(parsed[0])} samples are too few to compare with, at least {MIN_SAMPLES};"
             f" {remedy}, unranked"
@@ -177,10 +168,7 @@ def _refuse_small(parsed: Sequence[Config]) -> None:
 
 
 def _with_implied_metric(config: Config) -> Config:
-    """Returns the config with the metric option that computes `evaluation.best` added.
-
-    Returns the config unchanged if it names metrics or if no option is needed for `evaluation.best`.
-    """
+    """Returns the config with the metric that computes `evaluation.best` added, unless it names metrics."""
     maker: Any = metric_option(config.evaluation.best)
     section = config.evaluation
     if maker is None or section.metrics:
@@ -211,10 +199,7 @@ def _too_few_samples(config: Config) -> int | None:
 
 
 def _unranked_note(parsed: Sequence[Config], added: Sequence[str], metric: str, moving: Sequence[str]) -> str:
-    """Returns a line saying that the runs are not ranked, because there are too few samples or data differ.
-
-    `moving` has the swept keys that change on what `metric` is measured. Returns an empty text if the runs are ranked.
-    """
+    """Returns a line saying why the runs are not ranked: too few samples, or data differ by `moving` keys; else ""."""
     counts = (_too_few_samples(config) for config in parsed if _needs_metric(config))
     few = next((count for count in counts if count), None)
     if few is not None and not added and all(config.selection_metric is None for config in parsed):
@@ -222,16 +207,13 @@ def _unranked_note(parsed: Sequence[Config], added: Sequence[str], metric: str, 
     return f"not ranked if {metric} is measured on different data: runs differ in {', '.join(moving)}" if moving else ""
 
 
-def _job_overrides(overrides: Any) -> tuple[str, ...]:
+def _job_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
     """Returns the overrides without those that apply to the whole sweep (`jobs` and `fresh`)."""
     return tuple(override for override in overrides if override.partition("=")[0] not in SWEEP_ONLY_KEYS)
 
 
 def _threads(parallel_jobs: int) -> int | None:
-    """Returns the number of CPU threads for each of `parallel_jobs` jobs.
-
-    Returns None, which lets each job choose, if only one job runs at a time or OMP_NUM_THREADS is set.
-    """
+    """Returns the number of CPU threads for each job. None lets it choose: alone, or if OMP_NUM_THREADS is set."""
     if parallel_jobs == 1 or os.environ.get("OMP_NUM_THREADS", "").strip().isdigit():
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -251,11 +233,11 @@ def _search_defaults(planned: PlannedSweep, metric: str, first: Config) -> tuple
     trials need not run again. A failed trial does not end the search. Without a launcher, `jobs` trials run at a
     time: by default one, so that Optuna knows the results of all earlier trials when it proposes the next one.
     """
-    given = {override.lstrip("+").partition("=")[0] for override in planned.sweeper}
     if "hydra/sweeper=optuna" not in planned.sweeper:
         return ()
-    defaults = {"hydra.sweeper.max_failure_rate": "1.0"}
-    defaults["hydra.sweeper.direction"] = "maximize" if better_direction(metric) == "higher" else "minimize"
+    given = {override.lstrip("+").partition("=")[0] for override in planned.sweeper}
+    direction = "maximize" if better_direction(metric) == "higher" else "minimize"
+    defaults = {"hydra.sweeper.max_failure_rate": "1.0", "hydra.sweeper.direction": direction}
     if "hydra/sweeper/sampler" not in given:
         defaults["hydra.sweeper.sampler.seed"] = str(first.seed)
     if not planned.launcher:

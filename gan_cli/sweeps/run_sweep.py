@@ -50,7 +50,7 @@ def run_sweep(arguments: Sequence[str], command: str) -> int:
 
 def _run_unfinished(this: Sweep, processes: JobProcesses, jobs: Sequence[Job]) -> None:
     """Runs those of the jobs that are not finished, and writes the leaderboard as they end."""
-    waiting = _unfinished(this, jobs)
+    waiting = [job for job in jobs if load_outcome(job, this).status not in FINAL]
     if this.launcher and waiting:
         from gan_cli.sweeps.hydra_launcher import launch_jobs
 
@@ -65,10 +65,6 @@ def _run_unfinished(this: Sweep, processes: JobProcesses, jobs: Sequence[Job]) -
     with ThreadPoolExecutor(this.parallel_jobs) as pool:
         for future in [pool.submit(run, job) for job in waiting]:
             future.result()
-
-
-def _unfinished(this: Sweep, jobs: Sequence[Job]) -> list[Job]:
-    return [job for job in jobs if load_outcome(job, this).status not in FINAL]
 
 
 def _print_plan(this: Sweep, *, begun: bool) -> None:
@@ -86,15 +82,14 @@ def _print_plan(this: Sweep, *, begun: bool) -> None:
     if not count:
         print(f"sweep: {folder}" + (": earlier trials are not run again" if begun else ""), flush=True)
         return
-    print(
-        f"sweep: {folder}: {count_noun(count, 'job')}"
-        + (f", {this.parallel_jobs} at a time" if this.parallel_jobs > 1 else "")
-    )
+    at_a_time = f", {this.parallel_jobs} at a time" if this.parallel_jobs > 1 else ""
+    print(f"sweep: {folder}: {count_noun(count, 'job')}{at_a_time}")
     if begun:
         statuses = [load_outcome(job, this).status for job in this.jobs]
-        again = [job.number for job in _unfinished(this, this.jobs)]
+        again = [str(job.number) for job, status in zip(this.jobs, statuses, strict=True) if status not in FINAL]
+        shown = f"job{'' if len(again) == 1 else 's'} {', '.join(again[:20])}{' ...' if len(again) > 20 else ''}"
         counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
-        print(f"begun before: {counts}; " + (f"runs {_job_list(again)}" if again else "nothing is left to run"))
+        print(f"begun before: {counts}; " + (f"runs {shown}" if again else "nothing is left to run"))
         if any(status in FINAL[1:] for status in statuses) or not again:
             print("finished jobs are not run again: their result would be the same; fresh=true begins another sweep")
     print(end="", flush=True)
@@ -102,13 +97,5 @@ def _print_plan(this: Sweep, *, begun: bool) -> None:
 
 def _by_the_same_command(this: Sweep) -> Path | None:
     """Returns the folder of the newest other sweep with the same name and command line, or None if there is none."""
-    for folder in sweeps_in(this.parent):
-        record = None if folder == this.folder else read_sweep(folder)
-        if record is not None and record.command == this.command:
-            return folder
-    return None
-
-
-def _job_list(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:20]))
-    return f"job{'' if len(numbers) == 1 else 's'} {shown}{' ...' if len(numbers) > 20 else ''}"
+    found = ((folder, read_sweep(folder)) for folder in sweeps_in(this.parent) if folder != this.folder)
+    return next((folder for folder, record in found if record is not None and record.command == this.command), None)

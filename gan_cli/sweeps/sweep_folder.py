@@ -69,10 +69,7 @@ def open_sweep(this: Sweep) -> Iterator[tuple[Sweep, bool]]:
 
 @contextlib.contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
-    """Locks the folder while the context is active, and first waits until no other process holds the lock.
-
-    The lock keeps two processes from looking up or creating a sweep at the same time.
-    """
+    """Waits for the folder's lock and holds it, so that no other process looks up or creates a sweep meanwhile."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         lock_file(descriptor, wait=True)
