@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
 
 import numpy as np
+import pydantic.dataclasses
 import torch
 from torch import Tensor
 
@@ -40,7 +41,7 @@ class PublishedFile:
     makes: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
 class TarArchive(PublishedFile):
     """The published tar.gz of the data set `title`. `folder` is the folder in the tar that holds the files.
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.downloaded_archives import (
     ArchiveMember,
@@ -26,14 +27,7 @@ from gan_cli.data.decoding.resize import CHUNK
 SIDE = 96
 PIXELS = 3 * SIDE * SIDE
 MOST = 100_000  # the most images in a file
-STL10 = TarArchive(
-    title="STL-10",
-    name="stl10_binary.tar.gz",
-    md5="91f7769df0f17e558f3565bffb0c7dfb",
-    mirrors=("http://ai.stanford.edu/~acoates/stl10/",),
-    most_bytes=3 << 30,
-    folder="stl10_binary",
-)
+STL10 = TarArchive(**PUBLISHED["stl10"]["source"])
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
 

@@ -108,8 +108,8 @@ def _read(
     arguments = {argument: settings[key] for key, argument in published.arguments.items()}
     found = []
     try:
-        for part in parts if isinstance(parts, tuple) else (parts,):
-            given = {} if part is None else {published.split_argument: part}
+        for part in parts if isinstance(parts, list) else [parts]:
+            given = {} if part == "" else {published.split_argument: part}
             read = reader(os.path.expanduser(root), download=False, **given, **arguments)
             found.append(published.found(read, settings))
     except Exception as error:  # a parser may raise nearly anything on damaged files
