@@ -16,10 +16,7 @@ UNEQUAL = 10  # a warning is printed if the largest class has at least this many
 
 @dataclass(frozen=True)
 class ClassGroups:
-    """Sample indices grouped by class. `members` holds an int64 tensor of indices for each class that has samples.
-
-    Samples of unknown class form a class of their own.
-    """
+    """Sample indices by class: an int64 tensor for each class with samples. Samples of unknown class form one, too."""
 
     members: tuple[Tensor, ...]
     _orders: dict[str, tuple[int, int, Tensor]] = field(
@@ -28,10 +25,7 @@ class ClassGroups:
 
     @property
     def per_epoch(self) -> int:
-        """The number of draws after which every sample was drawn at least once.
-
-        This is the number of classes times the size of the largest class.
-        """
+        """The number of draws after which every sample was drawn: classes times the size of the largest class."""
         return len(self.members) * max(map(len, self.members))
 
     def indices(self, seed: int, batch_size: int, update: int, offset: int = 0) -> Tensor:
@@ -52,10 +46,7 @@ class ClassGroups:
         return torch.stack(found)
 
     def _order(self, seed: int, purpose: str, round_number: int, count: int) -> Tensor:
-        """Returns a permutation of 0 to `count` - 1, which depends on the arguments alone.
-
-        The latest permutation of each `purpose` is cached.
-        """
+        """Returns a permutation of 0 to `count` - 1 by these arguments alone. Caches the latest of each `purpose`."""
         cached = self._orders.get(purpose)
         if cached is None or cached[:2] != (seed, round_number):
             cached = (seed, round_number, torch.randperm(count, generator=generator_for(seed, purpose, round_number)))
@@ -71,10 +62,7 @@ class ClassGroups:
 
 
 def group_by_class(labels: Tensor | None, classes: Sequence[str]) -> ClassGroups:
-    """Returns the sample indices grouped by class.
-
-    Raises UsageError if the data have no classes or have several attributes.
-    """
+    """Groups the sample indices by class. Raises UsageError if there are no classes or several attributes."""
     if labels is None or not classes:
         raise UsageError("dataset.balance=true: these data have no classes to draw equally often, leave it out")
     if labels.ndim > 1:

@@ -68,10 +68,7 @@ def build_folder(
 
 
 def _cache_entry(path: Paths, cache: str, how: LabelOptions, *settings: object) -> CacheEntry | None:
-    """Returns the cache entry of these images and settings.
-
-    Returns None if `cache` is `none` or if a path cannot be read.
-    """
+    """Returns the cache entry of these images; None if `cache` is `none` or if a path cannot be read."""
     paths = [os.path.expanduser(each) for each in split_paths(path)]
     try:
         tables = dict.fromkeys(table for each in paths for table in adjacent_tables(each, how.table))
@@ -155,10 +152,7 @@ def decode_layout(
 
 
 def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOutcome]) -> torch.Tensor | None:
-    """Returns the labels of those `chosen` images that could be decoded, int64 `[N]` or `[N, attributes]`.
-
-    Returns None if the layout has no labels.
-    """
+    """Returns the labels of the `chosen` images that were decoded, int64 `[N]` or `[N, attributes]`, or None."""
     if layout.labels is None:
         return None
     good = torch.tensor([outcome.bad is None for outcome in outcomes])
@@ -166,10 +160,7 @@ def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOut
 
 
 def _content(file: ListedFile, reader: ImageSource) -> Content:
-    """Returns the bytes of an encoded image, or an image of an array.
-
-    Raises BadImageError if the listing already found that the file cannot be used.
-    """
+    """Returns the bytes of an image, or one of an array. Raises BadImageError if the listing refused the file."""
     if file.bad is not None:
         raise BadImageError(file.bad)
     return reader.read_image(file)

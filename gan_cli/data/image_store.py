@@ -29,10 +29,7 @@ MIN_CACHE_BYTES = 4 << 20  # smaller data sets are decoded in a few seconds and 
 
 
 def find_cached(entry: CacheEntry) -> Dataset | None:
-    """Returns the cached data set with a note about the cache.
-
-    Returns None if the cache file is missing or damaged.
-    """
+    """Returns the cached data set with a note, or None if the cache file is missing or damaged."""
     dataset = load_entry(entry)
     if dataset is None:
         return None
@@ -89,10 +86,7 @@ class ImageStore:
         return self._memory[: self._count]
 
     def finalize(self, dataset: Dataset) -> Dataset:
-        """Completes the cache file, if there is one.
-
-        Returns the data set, with a note if it was cached or could not be.
-        """
+        """Completes the cache file, if any. Returns the data set, with a note if it was cached or could not be."""
         note = self._warning
         if self._part is not None and self._entry is not None:
             try:

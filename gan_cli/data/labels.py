@@ -21,10 +21,7 @@ MOST_ROWS = 10_000
 
 
 class Attribute(NamedTuple):
-    """One attribute and its columns in a condition: `size` columns, of which `first` is the first.
-
-    Plain classes form one attribute whose name is empty.
-    """
+    """An attribute and its `size` columns in a condition, from `first` on. Plain classes form one without a name."""
 
     name: str
     first: int
@@ -41,10 +38,7 @@ class Attribute(NamedTuple):
 
 
 class RequestedCondition(NamedTuple):
-    """A condition that the user requests. `name` is its text.
-
-    `columns` are the columns that are 1, at most one for each attribute.
-    """
+    """A condition that the user requests: its text, and the columns that are 1, at most one for each attribute."""
 
     name: str
     columns: tuple[int, ...]
@@ -62,10 +56,7 @@ def attributes_of(classes: Sequence[str]) -> list[Attribute]:
 
 
 def encode_condition(labels: Tensor, size: int) -> Tensor:
-    """Encodes labels int64 `[N]` or `[N, attributes]` as float32 `[N, size]`.
-
-    The column of each label is 1, all other columns are 0. A label of -1 (unknown) sets no column.
-    """
+    """Encodes labels int64 `[N]` or `[N, attributes]` as float32 `[N, size]`: 1 in their columns, none for -1."""
     columns = labels.view(len(labels), -1)
     condition = torch.zeros(len(columns), size + 1, device=labels.device)
     condition.scatter_(1, columns.masked_fill(columns < 0, size), 1.0)
@@ -121,10 +112,7 @@ def parse_labels(classes: Sequence[str], label: str) -> list[RequestedCondition]
 
 
 def _names_in(classes: Sequence[str], label: str) -> list[str]:
-    """Splits a text at commas and returns the names.
-
-    A name may contain commas, so the longest text that is a known name, with or without quotes, is taken first.
-    """
+    """Splits a text at commas into names. The longest text that is a known name, maybe quoted, is taken first."""
     known = {*classes, *(name.rpartition("=")[2] for name in classes if "=" in name)}
     parts, names = label.split(","), []
     while parts:

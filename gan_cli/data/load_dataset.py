@@ -55,10 +55,7 @@ SELECT_BEFORE_READING = ("celeba", "folder", "lsun", *TABLE)  # these data sets 
 
 
 def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dataset:
-    """Returns the data set of a config section `dataset`.
-
-    `image_size` is the side of the images in pixels, or their (height, width).
-    """
+    """Returns the data set of a config section. `image_size` is the side of the images, or their (height, width)."""
     settings = asdict(section)
     name = settings.pop("name")
     for key in ("flip", "balance"):  # these options belong to the batches
@@ -73,10 +70,7 @@ def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dat
 
 
 def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
-    """Returns the real batches of a run.
-
-    `offset` is the number of samples seen beyond `updates * batch_size`, after a change of the batch size.
-    """
+    """Returns the real batches of a run. `offset` is as for `Batches`."""
     flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
     groups = group_by_class(dataset.labels, dataset.classes) if getattr(config.dataset, "balance", False) else None
     return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset, groups)

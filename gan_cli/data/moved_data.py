@@ -40,10 +40,7 @@ def absolute_paths(path: str) -> Paths:
 
 
 def relocate_data(section: Any, path: Paths) -> Any:
-    """Returns the data section with `path` as the path of its images or files.
-
-    Raises UsageError if the data are synthetic.
-    """
+    """Returns the data section with `path` as that of its files. Raises UsageError if the data are synthetic."""
     for key in ("path", "root"):
         if hasattr(section, key):
             paths = split_paths(path)

@@ -136,10 +136,7 @@ def describe_unusable(files: Sequence[ListedFile], outcomes: Sequence[ImageOutco
 
 
 def _class_counts(classes: Sequence[str], labels: Tensor, chosen: Sequence[str] | None) -> str:
-    """Returns the classes with their numbers of images, such as `2 classes (cat 3, dog 2)`.
-
-    `chosen` are the names of the classes to list; None lists all.
-    """
+    """Returns the classes, or the `chosen` ones, with their numbers of images: `2 classes (cat 3, dog 2)`."""
     counts = labels[labels >= 0].bincount(minlength=len(classes)).tolist()
     pairs = zip(classes, counts, strict=True)
     texts = [f"{name} {count:,}" for name, count in pairs if chosen is None or name in chosen]

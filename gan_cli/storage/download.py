@@ -84,10 +84,7 @@ def create_folder_or_undo(folder: Path) -> Iterator[None]:
 
 
 def write_atomically(content: bytes | bytearray, path: Path) -> None:
-    """Writes the file `path` in a single step, so that no incomplete file is ever visible. Creates its folder.
-
-    After an error, leaves no new file or folder behind.
-    """
+    """Writes the file `path` and its folder in a single step. After an error, leaves nothing new behind."""
     with (
         create_folder_or_undo(path.parent),
         tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part,
@@ -133,10 +130,7 @@ def _receive(response: HTTPResponse, md5: str, target: Path, most_bytes: int) ->
 
 @contextlib.contextmanager
 def _bar(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """Yields a function that takes the number of received bytes and updates a progress bar.
-
-    The bar is shown only if the standard output is a terminal.
-    """
+    """Yields a function that shows the number of received bytes in a progress bar, if on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(
         *columns, TimeRemainingColumn(), console=Console(), transient=True, disable=not sys.stdout.isatty()

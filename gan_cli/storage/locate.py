@@ -77,10 +77,7 @@ def locate(named: str | os.PathLike[str], output: str = OUTPUT, log: LogCallback
 
 
 def _only_export(folder: Path, log: LogCallback) -> Location | None:
-    """Returns the exported generator in a folder written by `gan-export out=`, and logs its name.
-
-    Returns None if the folder holds no exported generator or more than one.
-    """
+    """Returns the only exported generator in a folder and logs its name; None if there are none or several."""
     found = _exports_in(folder)
     if len(found) != 1:
         return None
@@ -96,10 +93,7 @@ def _exports_in(folder: Path) -> list[Path]:
 
 
 def location_kind(path: Path) -> str | None:
-    """Returns the kind of a path, as listed for `Location`.
-
-    Returns None if nothing exists at the path, or if it is a folder without files that gan-cli wrote.
-    """
+    """Returns the kind of a path, as for `Location`; None if gan-cli wrote nothing there."""
     if path.is_file():
         return "file" if find_card(path) is None else "export"
     if not path.is_dir():

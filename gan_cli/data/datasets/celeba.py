@@ -105,10 +105,7 @@ def _has_images(folder: Path) -> bool:
 
 
 def _names_of(path: Path, split: str) -> list[str]:
-    """Returns the image names of a split, read from the partition file.
-
-    Each line of this file holds the name of an image and the number of its split.
-    """
+    """Returns the image names of a split. Each line of the partition file has an image and the number of its split."""
     try:
         with open(path, encoding="ascii") as stream:
             lines = stream.read(MOST_PARTITION_BYTES).splitlines()

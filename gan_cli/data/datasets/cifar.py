@@ -62,10 +62,7 @@ def load_cifar(source: CifarSource, *, root: str, download: bool, split: str, im
 
 
 def _read_records(source: CifarSource, member: ArchiveMember) -> np.ndarray:
-    """Returns the records of a file, uint8 `[N, bytes of a record]`.
-
-    Raises UsageError if the size of the file is wrong or if a label is out of range.
-    """
+    """Returns the records of a file, uint8 `[N, bytes of a record]`. Raises UsageError for a wrong size or label."""
     record = len(source.labels) + PIXELS
     records = member.read(member.count(record, source.most) * record).reshape(-1, record)
     for column, known in enumerate(source.labels):

@@ -43,10 +43,7 @@ class PublishedFile:
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
 class TarArchive(PublishedFile):
-    """The published tar.gz of the data set `title`. `folder` is the folder in the tar that holds the files.
-
-    `pickles` are as for `missing_data_error`.
-    """
+    """The tar.gz of the data set `title`, with its files in `folder`. `pickles` are as for `missing_data_error`."""
 
     title: str
     folder: str
@@ -55,20 +52,14 @@ class TarArchive(PublishedFile):
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """An open file of a data set, either extracted or inside the archive. It is read once, from its beginning.
-
-    `size` is the size in bytes. `shown` is the name of the file in messages.
-    """
+    """An open file of a data set, extracted or in the archive, which is read once. `shown` is its name in messages."""
 
     stream: IO[bytes]
     size: int
     shown: str
 
     def count(self, record: int, most: int) -> int:
-        """Returns how many records of `record` bytes the file holds.
-
-        Raises UsageError if this is not a whole number from 1 to `most`.
-        """
+        """Returns how many records of `record` bytes the file holds. Raises UsageError if this is not 1 to `most`."""
         if self.size < record or self.size % record or self.size > most * record:
             expected = f"expected 1 to {most:,} times {record:,}" if most > 1 else f"expected {record:,}"
             raise damaged_file_error(self.shown, f"has {self.size:,} bytes, {expected}")
@@ -96,10 +87,7 @@ class MissingDataError(UsageError):
 def missing_data_error(
     title: str, root: str, why: str, names: Sequence[str], folder: Path, pickles: Sequence[str] = ()
 ) -> MissingDataError:
-    """Returns the error for a data set that is missing in `dataset.root` and was not downloaded.
-
-    `pickles` are files that others have of this data set, relative to the root. They are never read.
-    """
+    """Returns the error for a data set that is missing. `pickles` are its files, below `root`, that are never read."""
     pickle = next((name for name in pickles if (root_folder(root) / name).exists()), None)
     why += f" ({pickle} is a pickle, which may run any program and is not read)" if pickle else ""
     put = f"put {' and '.join(names)} into {folder}"

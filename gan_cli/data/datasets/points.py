@@ -83,10 +83,7 @@ class Modes(NamedTuple):
 
 
 def _mixture(centres: Tensor, section: Any) -> Modes:
-    """Returns the modes with these centres. If `section.classes` is set, only the modes of these classes.
-
-    The name of a class is the number of its mode.
-    """
+    """Returns the modes with these centres; if `section.classes` names the numbers of some, only those."""
     if section.classes is not None:
         centres = centres[[int(name) for name in section.classes]]
     return Modes(centres, section.std, extent=centres.abs().max().item() + 3 * section.std)

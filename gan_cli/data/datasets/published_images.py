@@ -39,10 +39,7 @@ class PublishedImages:
         paths: Sequence[str],
         *settings: object,
     ) -> Dataset:
-        """Returns the selected images in colour, from the cache or decoded.
-
-        `layout` returns the files and their labels. `paths` and `settings` are what the images depend on.
-        """
+        """Returns the selected images in colour, which depend on `paths` and `settings`, from the cache or decoded."""
         target = TargetFormat(image_size, channels=3, background="white")
         entry = cache_entry(cache, paths, (), *settings, target, selection)
         cached = None if entry is None else find_cached(entry)

@@ -55,10 +55,7 @@ def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, 
 
 
 def _read_images(member: ArchiveMember, size: tuple[int, int]) -> Tensor:
-    """Returns the images of a file, resized to `size`, as uint8 `[N, 3, H, W]`.
-
-    At most one chunk is in memory at the original size.
-    """
+    """Returns the images of a file as uint8 `[N, 3, H, W]`. At most one chunk is in memory at the original size."""
     count = member.count(PIXELS, MOST)
     return fit_images(_iter_images(member, count), count, size)
 
@@ -70,10 +67,7 @@ def _iter_images(member: ArchiveMember, count: int) -> Iterator[np.ndarray]:
 
 
 def _read_labels(member: ArchiveMember) -> Tensor:
-    """Returns labels int64 `[N]`, counted from 0. In the file, labels are counted from 1.
-
-    Raises UsageError if a label is out of range.
-    """
+    """Returns labels int64 `[N]`, from 0; in the file they count from 1. Raises UsageError if one is out of range."""
     labels = member.read(member.count(1, MOST))
     if labels.min() < 1 or labels.max() > len(CLASSES):
         raise damaged_file_error(

@@ -68,10 +68,7 @@ class TargetFormat:
         return (self.channels, *self.size)
 
     def range_of(self, kind: str) -> ValueRange:
-        """Returns the value range for values of `kind`.
-
-        For `auto` this is the full range, until the whole set was read.
-        """
+        """Returns the value range for values of `kind`. For `auto`, it is full until the whole set was read."""
         if self.value_range == AUTO or (
             kind == EIGHT_BITS and (self.deep_only or not value_ranges.fits_eight_bits(self.value_range))
         ):

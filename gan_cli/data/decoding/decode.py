@@ -85,10 +85,7 @@ def decode_all(
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[int], Result], starts: Iterable[int], ahead: int
 ) -> Iterator[Result]:
-    """Yields the results of `work` in order.
-
-    Queues at most about `ahead` calls, because `pool.map` would queue all calls.
-    """
+    """Yields the results of `work` in order. Queues about `ahead` calls; `pool.map` would queue all of them."""
     waiting: deque[Future[Result]] = deque()
     for start in starts:
         waiting.append(pool.submit(work, start))
@@ -146,10 +143,7 @@ def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOu
 
 
 def inspect_image(content: Content) -> tuple[tuple[int, int], bool]:
-    """Returns the (height, width) of an image after EXIF rotation, and whether the image is grey.
-
-    Raises BadImageError if the image cannot be opened.
-    """
+    """Returns (height, width) after EXIF rotation, and whether the image is grey. Raises BadImageError if unusable."""
     if isinstance(content, np.ndarray):
         return (content.shape[0], content.shape[1]), content.ndim == 2 or content.shape[2] < 3
     image = open_image(content)

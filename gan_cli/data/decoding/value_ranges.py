@@ -23,10 +23,7 @@ NEARLY_BLACK = 31  # an 8-bit image with no higher value is nearly black
 
 
 class ValueExtent(NamedTuple):
-    """The kind of the values of an image, the lowest value and the highest value.
-
-    It is kept for deep images (more than 8 bits), scaled images and nearly black images.
-    """
+    """The kind, lowest and highest value of an image: a deep (more than 8 bits), scaled or nearly black one."""
 
     kind: str
     low: float
@@ -43,10 +40,7 @@ def value_kind(dtype: np.dtype) -> str:
 
 
 def scale_to_uint8(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndarray:
-    """Scales the range `wanted` to 0..255, clips values outside of this range, and returns uint8.
-
-    A text as `wanted` means the full range of `kind`.
-    """
+    """Scales the range `wanted` to 0..255, with other values clipped. A text means the full range of `kind`."""
     if kind == SIXTEEN_BITS and isinstance(wanted, str):
         return ((values.astype(np.int32) + 128) // 257).astype(np.uint8)
     if kind == EIGHT_BITS and isinstance(wanted, str):
