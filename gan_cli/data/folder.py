@@ -63,8 +63,13 @@ def build_folder(
     target = TargetFormat(image_size, image_channels, background, fit, value_range, bands, profiles)
     how = LabelOptions(labels, labels_file_column, labels_columns, labels_bins, labels_version)
     entry = _cache_entry(path, cache, how, target, on_bad, split, selection)
-    found = None if entry is None else find_cached(entry)
-    return _decode_dataset(path, entry, how, target, on_bad, split, selection) if found is None else found
+    if (cached := find_cached(entry)) is not None:
+        return cached
+    with open_images(path) as reader:
+        layout, shown = reader.read_layout(how, split), reader.listing.shown
+        return decode_layout(
+            reader, layout, entry, target, selection, lambda files, outcomes: _check_bad(files, outcomes, on_bad, shown)
+        )
 
 
 def _cache_entry(path: Paths, cache: str, how: LabelOptions, *settings: object) -> CacheEntry | None:
@@ -92,23 +97,6 @@ def cache_entry(cache: str, paths: Sequence[str], tables: Iterable[str], *settin
     key_parts = (VERSION, PIL.__version__, paths, [*map(os.path.realpath, paths)], *settings)
     first, second = (hashlib.sha256(repr(key).encode()).hexdigest()[:32] for key in (key_parts, content))
     return CacheEntry(Path(os.path.expanduser(cache)), first, second)
-
-
-def _decode_dataset(
-    path: Paths,
-    entry: CacheEntry | None,
-    how: LabelOptions,
-    target: TargetFormat,
-    on_bad: str,
-    split: str,
-    selection: Selection,
-) -> Dataset:
-    """Decodes and returns the data set of `build_folder`. Writes the images to the cache file `entry`, if given."""
-    with open_images(path) as reader:
-        layout, shown = reader.read_layout(how, split), reader.listing.shown
-        return decode_layout(
-            reader, layout, entry, target, selection, lambda files, outcomes: _check_bad(files, outcomes, on_bad, shown)
-        )
 
 
 def decode_layout(

@@ -28,10 +28,9 @@ MOST_BYTES = 16_000_000_000  # the most bytes of pixels that are held in memory
 MIN_CACHE_BYTES = 4 << 20  # smaller data sets are decoded in a few seconds and are not cached
 
 
-def find_cached(entry: CacheEntry) -> Dataset | None:
+def find_cached(entry: CacheEntry | None) -> Dataset | None:
     """Returns the cached data set with a note, or None if the cache file is missing or damaged."""
-    dataset = load_entry(entry)
-    if dataset is None:
+    if entry is None or (dataset := load_entry(entry)) is None:
         return None
     return dataclasses.replace(dataset, notes=(_cache_note(f"{_size_of(dataset)} of pictures from", entry),))
 

@@ -11,8 +11,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -83,14 +84,15 @@ def create_folder_or_undo(folder: Path) -> Iterator[None]:
         raise
 
 
-def write_atomically(content: bytes | bytearray, path: Path) -> None:
-    """Writes the file `path` and its folder in a single step. After an error, leaves nothing new behind."""
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yields a new file that becomes `path` in a single step at the end. After an error, leaves nothing new behind."""
     with (
         create_folder_or_undo(path.parent),
         tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part,
     ):
         try:
-            part.write(content)
+            yield part
             part.flush()
             os.chmod(part.name, 0o644)
             os.replace(part.name, path)
@@ -99,32 +101,27 @@ def write_atomically(content: bytes | bytearray, path: Path) -> None:
             raise
 
 
+def write_atomically(content: bytes | bytearray, path: Path) -> None:
+    """Writes the file `path` and its folder in a single step. After an error, leaves nothing new behind."""
+    with _new_file(path) as part:
+        part.write(content)
+
+
 def _download_once(url: str, md5: str, target: Path, most_bytes: int) -> Path:
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as response, create_folder_or_undo(target.parent):
-        return _receive(response, md5, target, most_bytes)
-
-
-def _receive(response: HTTPResponse, md5: str, target: Path, most_bytes: int) -> Path:
     digest = hashlib.md5(usedforsecurity=False)
     with (
+        urllib.request.urlopen(url, timeout=TIMEOUT) as response,
         _bar(target.name, response.length) as show,
-        tempfile.NamedTemporaryFile(dir=target.parent, prefix=".part-", delete=False) as part,
+        _new_file(target) as part,
     ):
-        try:
-            while chunk := response.read(CHUNK):
-                if part.tell() > most_bytes:
-                    raise DownloadError(f"the file is larger than {most_bytes >> 20} MiB")
-                digest.update(chunk)
-                part.write(chunk)
-                show(part.tell())
-            if digest.hexdigest() != md5:
-                raise DownloadError(f"the file has md5 {digest.hexdigest()}, expected {md5}")
-            part.flush()
-            os.replace(part.name, target)
-        except BaseException:
-            os.unlink(part.name)
-            raise
-    os.chmod(target, 0o644)
+        while chunk := response.read(CHUNK):
+            if part.tell() > most_bytes:
+                raise DownloadError(f"the file is larger than {most_bytes >> 20} MiB")
+            digest.update(chunk)
+            part.write(chunk)
+            show(part.tell())
+        if digest.hexdigest() != md5:
+            raise DownloadError(f"the file has md5 {digest.hexdigest()}, expected {md5}")
     return target
 
 

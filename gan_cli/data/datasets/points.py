@@ -18,16 +18,7 @@ SWISS_ROLL_EXTENT = 4.5 * math.pi / SWISS_ROLL_SCALE
 
 def build_ring(*, size: int, modes: int, radius: float, std: float, split: str) -> Dataset:
     """Returns points float32 `[size, 2]` drawn from `modes` equally frequent Gaussians around `ring_centres`."""
-    labels = torch.arange(size) % modes
-    points = ring_centres(modes, radius)[labels] + std * torch.randn(
-        size, 2, generator=generator_for(SEEDS[split], "ring")
-    )
-    return Dataset(
-        samples=points,
-        labels=labels,
-        classes=tuple(str(index) for index in range(modes)),
-        source="drawn by gan-cli",
-    )
+    return _draw_mixture("ring", ring_centres(modes, radius), size, std, split)
 
 
 def ring_centres(modes: int, radius: float) -> Tensor:
@@ -42,14 +33,14 @@ def ring_centres(modes: int, radius: float) -> Tensor:
 
 def build_grid(*, size: int, side: int, spacing: float, std: float, split: str) -> Dataset:
     """Returns points float32 `[size, 2]` from `side` x `side` equally frequent Gaussians around `grid_centres`."""
-    labels = torch.arange(size) % (side * side)
-    noise = torch.randn(size, 2, generator=generator_for(SEEDS[split], "grid"))
-    return Dataset(
-        samples=grid_centres(side, spacing)[labels] + std * noise,
-        labels=labels,
-        classes=tuple(str(index) for index in range(side * side)),
-        source="drawn by gan-cli",
-    )
+    return _draw_mixture("grid", grid_centres(side, spacing), size, std, split)
+
+
+def _draw_mixture(name: str, centres: Tensor, size: int, std: float, split: str) -> Dataset:
+    labels = torch.arange(size) % len(centres)
+    noise = torch.randn(size, 2, generator=generator_for(SEEDS[split], name))
+    classes = tuple(map(str, range(len(centres))))
+    return Dataset(samples=centres[labels] + std * noise, labels=labels, classes=classes, source="drawn by gan-cli")
 
 
 def grid_centres(side: int, spacing: float) -> Tensor:

@@ -78,7 +78,7 @@ def ensure_files(title: str, files: Sequence[PublishedFile], folder: Path, root:
     Raises UsageError if files are missing and are not `allowed` to be downloaded, if a download fails, or if an archive
     is damaged. Raises StorageError if an archive cannot be extracted.
     """
-    needed = [file for file in files if not _is_there(file, folder)]
+    needed = [file for file in files if not (folder / (file.makes or file.name)).exists()]
     missing = [file for file in needed if not (folder / file.name).is_file()]
     if missing:
         download_missing(title, missing, folder, root, allowed=allowed)
@@ -94,10 +94,6 @@ def ensure_files(title: str, files: Sequence[PublishedFile], folder: Path, root:
         except OSError as error:
             raise StorageError(f"{path}: cannot be extracted beside it ({error.strerror or error})") from error
     return bool(missing)
-
-
-def _is_there(file: PublishedFile, folder: Path) -> bool:
-    return (folder / file.makes).is_dir() if file.makes else (folder / file.name).is_file()
 
 
 def _read(
