@@ -142,11 +142,7 @@ class Batches:
         return batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
 
     def sample_conditions(self, step: int) -> Tensor | None:
-        """Draws a condition for generator step `step`, which uses no real samples.
-
-        The labels are drawn from the labels of the data set. Returns float32 `[batch_size, classes]`, or None for an
-        unconditional run.
-        """
+        """Draws a condition for generator step `step` from the labels of the data set; None if unconditional."""
         random = generator_for(self.seed, "conditions", step)
         if self.groups is not None:
             return self._conditions(self.groups.drawn(random, self.batch_size))

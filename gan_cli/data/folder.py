@@ -83,10 +83,7 @@ def _cache_entry(path: Paths, cache: str, how: LabelOptions, *settings: object) 
 
 
 def cache_entry(cache: str, paths: Sequence[str], tables: Iterable[str], *settings: object) -> CacheEntry | None:
-    """Returns the cache entry of the images at `paths`, decoded by `settings`. `tables` are other files that are read.
-
-    Returns None if `cache` is `none` or if a path cannot be read.
-    """
+    """Returns the cache entry of images at `paths`, read by `tables` and `settings`; None if uncached or unreadable."""
     if cache == NO_CACHE:
         return None
     try:

@@ -89,10 +89,7 @@ def distribute_evenly(rows: Sequence[RequestedCondition], count: int) -> list[Re
 
 
 def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None) -> Tensor | None:
-    """Returns conditions float32 `[len(seeds), K]`, in which each class occurs about equally often.
-
-    If `most` is set, only the first `most` classes occur. Returns None if there are no classes.
-    """
+    """Returns conditions float32 `[len(seeds), K]` of the first `most` classes, evenly; None without any."""
     rows = all_classes_requested(classes, most)
     return build_conditions(classes, distribute_evenly(rows, len(seeds)), seeds) if rows else None
 
@@ -129,10 +126,9 @@ def _unquoted(text: str) -> str:
 
 
 def parse_label_indices(classes: Sequence[str], numbers: Sequence[int]) -> list[RequestedCondition]:
-    """Returns the requested conditions of the option `label_index=`, a list of class numbers.
+    """Returns the requested conditions of `label_index=`, a list of class numbers from 0.
 
-    Class number 0 is the first of `classes`. Raises UsageError if the list is empty, if a number is out of range, or if
-    a number is repeated.
+    Raises UsageError if the list is empty, if a number is out of range, or if a number is repeated.
     """
     if not numbers:
         raise UsageError("label_index=[]: name at least one class, or leave it out")
@@ -145,10 +141,9 @@ def parse_label_indices(classes: Sequence[str], numbers: Sequence[int]) -> list[
 
 
 def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[RequestedCondition]:
-    """Returns every combination of the requested columns.
+    """Returns every combination of the requested columns, with one column for each attribute that has some.
 
-    A combination has one column for each attribute that has a requested column. Raises UsageError if a column is
-    repeated or if there are more than MOST_ROWS combinations.
+    Raises UsageError if a column is repeated or if there are more than MOST_ROWS combinations.
     """
     if len(set(columns)) < len(columns):
         raise UsageError(f"{typed}: name each class once")

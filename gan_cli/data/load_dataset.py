@@ -102,10 +102,7 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
 
 
 def with_value_range(config: Config, dataset: Dataset) -> Config:
-    """Returns the config with the value range that was found in the images, so that other data are scaled alike.
-
-    Returns the config unchanged if `dataset.value_range` is not `auto` or if no image has more than 8 bits.
-    """
+    """Returns the config with the images' value range in place of `auto`, so that other data are scaled alike."""
     if dataset.value_range is None or getattr(config.dataset, "value_range", None) != "auto":
         return config
     return replace(config, dataset=replace(config.dataset, value_range=dataset.value_range))

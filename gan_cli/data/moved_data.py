@@ -13,11 +13,7 @@ from gan_cli.image_labels.image_paths import Paths, split_paths
 
 
 def resolve_data_paths(section: Any, start_folder: Path) -> Any:
-    """Returns the data section of the config with relative paths resolved.
-
-    If a relative path does not exist in the current folder but exists in `start_folder`, the path in `start_folder` is
-    used.
-    """
+    """Returns the data section. Relative paths that exist only in `start_folder` are replaced by those there."""
     for key in ("path", "root", "labels", "cache"):
         value = getattr(section, key, None)
         if isinstance(value, tuple):  # several folders

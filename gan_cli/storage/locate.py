@@ -136,10 +136,9 @@ def is_sweep(folder: Path) -> bool:
 
 
 def find_run(named: str, output: str = OUTPUT, key: str = "resume", log: LogCallback = print_to_stderr) -> Path:
-    """Returns the folder of the run that the user names by `key=named`, for example `resume=faces`.
+    """Returns the folder of the run that `key=named` means: the newest of a shared name, or that of a checkpoint.
 
-    A name shared by several runs means the newest one, and a checkpoint means the run to which it belongs. Raises
-    UsageError if `named` is neither a run nor a checkpoint of a run.
+    Raises UsageError if `named` is neither a run nor a checkpoint of a run.
     """
     location, typed = locate(named, output, log), f"{key}={named}"
     if location is None:
@@ -201,10 +200,9 @@ def find_run_or_sweep(named: str, log: LogCallback = print_to_stderr) -> Path:
 
 
 def _whole_run(location: Location, typed: str, key: str) -> Path:
-    """Returns the folder of the run at `location`, or of the run to which the checkpoint at `location` belongs.
+    """Returns the folder of the run at `location`, or of the run that the checkpoint there belongs to.
 
-    `typed` is the user's argument and `key` the config key, both for messages. Raises UsageError if there is no such
-    run. For the key `resume`, also raises UsageError if the checkpoint is not the newest one of its run.
+    Raises UsageError if there is no such run or, for the key `resume`, if the checkpoint is not the newest of its run.
     """
     kind, path = location
     if kind == "run":

@@ -43,11 +43,9 @@ def build_celeba(
     selection: Selection,
     cache: str = "none",
 ) -> Dataset:
-    """Returns the selected images of a split of CelebA, without labels.
+    """Returns the selected images of a split of CelebA, cropped and resized to `image_size`, without labels.
 
-    Reads the images in `root/celeba`, and downloads missing files if `download` is True. The centre of each image is
-    cropped to the proportions of `image_size`, (height, width), and resized to this size. The result is cached in the
-    folder `cache`, unless it is `none`.
+    Reads `root/celeba`, and downloads missing files if `download` is True. Caches the result in the folder `cache`.
     """
     folder = root_folder(root) / "celeba"
     downloaded = _ensure(folder, root, split, allowed=download)

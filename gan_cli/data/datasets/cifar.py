@@ -44,10 +44,7 @@ CIFAR10, CIFAR100 = (CifarSource(**PUBLISHED[name]["source"]) for name in ("cifa
 
 
 def load_cifar(source: CifarSource, *, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
-    """Returns a split of `source` with labels and with images of `image_size`, (height, width).
-
-    Reads the files in `root`, or downloads them if they are missing and `download` is True.
-    """
+    """Returns a split of `source` with labels, read as by `read_files`, with images of `image_size`."""
     readers = dict.fromkeys(source.files[split], partial(_read_records, source))
     found, origin = read_files(source, readers, root=root, allowed=download)
     parts = [found[name] for name in readers]

@@ -115,11 +115,7 @@ def download_missing(
     allowed: bool,
     pickles: Sequence[str] = (),
 ) -> None:
-    """Downloads `files` into `folder`.
-
-    Raises UsageError if downloads are not `allowed` or fail. The message gives the reason and says where to put the
-    files that are missing. `pickles` are as for `missing_data_error`.
-    """
+    """Downloads `files` into `folder`. Raises UsageError, which says where to put them, if it may not or cannot."""
     names = list(dict.fromkeys(file.name for file in files))
     if not all(file.mirrors or file.drive_id for file in files):
         raise missing_data_error(title, root, "is not offered for download", names, folder, pickles)
@@ -193,10 +189,7 @@ def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Archi
 
 
 def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
-    """Crops and resizes `count` images to `size`, (height, width). Returns uint8 `[count, channels, H, W]`.
-
-    The images are given in chunks, each uint8 `[n, channels, h, w]`. Besides the result, only one chunk is in memory.
-    """
+    """Crops and resizes `count` images, given in chunks uint8 `[n, channels, h, w]` of which one is in memory."""
     samples, filled = allocate_images(count, size, channels), 0
     for chunk in chunks:
         samples[filled : filled + len(chunk)] = crop_and_resize_batch(

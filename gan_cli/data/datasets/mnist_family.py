@@ -30,6 +30,7 @@ from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.errors import UsageError
 
 BUNDLED = Path(__file__).with_name("mnist5k.npz")
+SIDE = 28
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
@@ -93,22 +94,29 @@ def load_digits(
     `fallback` is `bundled`, returns the digits in this package for the split `train`. Raises UsageError if none of this
     is possible.
     """
+    complete = True
     try:
         files, origin = _find_or_download(source, split, root, allowed=download)
     except MissingDataError as error:
-        if fallback == "bundled" and split == "train":
-            return _load_bundled(source, image_size, error.why)
-        raise
-    images, labels = (read_idx(*file) for file in files)
+        if fallback != "bundled" or split != "train":
+            raise
+        with np.load(BUNDLED, allow_pickle=False) as arrays:
+            images, labels = arrays["images"].reshape(-1, SIDE, SIDE), arrays["labels"]
+        files, complete = [IdxFile(BUNDLED)] * 2, False
+        text = f"NOT the full MNIST: the {len(images):,} digits bundled with gan-cli ({error.why})"
+    else:
+        images, labels = (read_idx(*file) for file in files)
+        text = f"{source.title}, {len(images):,} images {origin}"
     labels = labels[:, 0] if labels.ndim == 2 else labels  # QMNIST: the class, then facts about the writer
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or len(images) == 0:
         raise UsageError(f"{files[0].path}: {images.shape} images do not fit {labels.shape} labels")
     images = images.swapaxes(1, 2) if source.transposed else images
     return Dataset(
-        samples=crop_and_resize_batch(_as_images(images), image_size),
+        samples=crop_and_resize_batch(torch.from_numpy(images[:, None].copy()), image_size),
         labels=_as_labels(labels, len(source.classes), files[1].path, source.first_label),
         classes=source.classes,
-        source=f"{source.title}, {len(images):,} images {origin}",
+        source=text,
+        complete=complete,
     )
 
 
@@ -153,22 +161,6 @@ def _published(source: Source, name: str) -> PublishedFile:
     address, md5 = next(resource for resource in resources if resource[0].rpartition("/")[2] == name)
     prefix = address.removesuffix(name)
     return PublishedFile(name=name, md5=md5, mirrors=source.mirrors or ((prefix,) if prefix else tuple(reader.mirrors)))
-
-
-def _load_bundled(source: Source, image_size: tuple[int, int], why: str) -> Dataset:
-    with np.load(BUNDLED, allow_pickle=False) as arrays:
-        images, labels = arrays["images"], arrays["labels"]
-    return Dataset(
-        samples=crop_and_resize_batch(_as_images(images), image_size),
-        labels=_as_labels(labels, len(source.classes), BUNDLED),
-        classes=source.classes,
-        source=f"NOT the full MNIST: the {len(images):,} digits bundled with gan-cli ({why})",
-        complete=False,
-    )
-
-
-def _as_images(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(images.reshape(len(images), 1, *images.shape[-2:]).copy())
 
 
 def _as_labels(labels: np.ndarray, classes: int, path: Path, first: int = 0) -> Tensor:

@@ -50,10 +50,7 @@ def grid_centres(side: int, spacing: float) -> Tensor:
 
 
 def build_swiss_roll(*, size: int, std: float, split: str) -> Dataset:
-    """Returns points float32 `[size, 2]` on a spiral: (t (cos t, sin t) + noise) / 7.5, t ~ U[1.5 pi, 4.5 pi].
-
-    The noise is Gaussian with standard deviation `std`. Gulrajani et al. 2017, arXiv 1704.00028.
-    """
+    """Returns (t (cos t, sin t) + noise) / 7.5, t ~ U[1.5 pi, 4.5 pi]. Gulrajani et al. 2017, arXiv 1704.00028."""
     random = generator_for(SEEDS[split], "swiss_roll")
     angle = 1.5 * math.pi * (1 + 2 * torch.rand(size, generator=random))
     spiral = torch.stack([angle * angle.cos(), angle * angle.sin()], dim=1)

@@ -35,10 +35,7 @@ def build_shapes(*, size: int, image_channels: int, image_size: tuple[int, int],
 
 
 def _draw(labels: Tensor, random: Tensor, channels: int, image_size: tuple[int, int]) -> Tensor:
-    """Returns images of the classes `labels`, uint8 `[N, channels, *image_size]`.
-
-    `random` is uniform in [0, 1), `[N, 3]`; its columns set the radius, the x and the y of each shape.
-    """
+    """Draws classes, uint8 `[N, channels, *image_size]`. `random` in [0, 1), `[N, 3]`, sets radius, x and y."""
     colours = len(COLOURS) if channels == 3 else 1
     kind, style, colour = labels // (colours * 2), labels // colours % 2, labels % colours
     radius = (0.35 + 0.25 * random[:, 0]).view(-1, 1, 1)  # the shorter side of the image spans -1 to 1

@@ -32,10 +32,7 @@ CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "
 
 
 def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
-    """Returns a split of STL-10 with images of `image_size`, (height, width). The split `unlabeled` has no labels.
-
-    Reads the files in `root`, or downloads the archive if they are missing and `download` is True.
-    """
+    """Returns a split of STL-10, read as by `read_files`. The split `unlabeled` has no labels."""
     images, labels = f"{split}_X.bin", f"{split}_y.bin"
     readers: dict[str, Callable[[ArchiveMember], Tensor]] = {images: partial(_read_images, size=image_size)}
     if split != "unlabeled":

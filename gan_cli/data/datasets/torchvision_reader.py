@@ -44,9 +44,8 @@ def load_torchvision_set(
 ) -> Dataset:
     """Returns the selected images of a split of the data set `name`, with labels and of `image_size`, (height, width).
 
-    Reads the files in `root`, and downloads and extracts what is missing if `download` is True. Encoded images are
-    cached in the folder `cache`, unless it is `none`. Raises UsageError if files are missing or damaged, or if the data
-    set has no such split.
+    If `download` is True, what is missing in `root` is downloaded and extracted. Encoded images are cached in `cache`.
+    Raises UsageError if files are missing or damaged, or if the data set has no such split.
     """
     published, settings = TABLE[name], {**settings, "split": split}
     if split not in published.splits:
@@ -63,7 +62,8 @@ def load_torchvision_set(
     if isinstance(found.images, np.ndarray):
         origin = "downloaded" if downloaded else f"from {folder / files[0].name}"
         return _array_dataset(published.title, split, found, image_size, origin)
-    layout = Layout(_listed(found.images, folder), list(found.labels), tuple(found.classes), (), mixed=False)
+    listed = [ListedFile(Path(os.path.relpath(path, folder)).parts, str(path)) for path in found.images]
+    layout = Layout(listed, list(found.labels), tuple(found.classes), (), mixed=False)
     images = PublishedImages(published.title, split, folder, published.cut_bottom)
     paths = [str(folder / (file.makes or file.name)) for file in files]
     return images.load(lambda: layout, image_size, selection, cache, paths, name, root, sorted(settings.items()))
@@ -75,8 +75,7 @@ def load_torchvision_set(
 def ensure_files(title: str, files: Sequence[PublishedFile], folder: Path, root: str, *, allowed: bool) -> bool:
     """Downloads and extracts what is missing in `folder`. Returns whether anything was downloaded.
 
-    Raises UsageError if files are missing and are not `allowed` to be downloaded, if a download fails, or if an archive
-    is damaged. Raises StorageError if an archive cannot be extracted.
+    Raises UsageError if this is not `allowed` or fails, or if an archive is damaged; StorageError if writing fails.
     """
     needed = [file for file in files if not (folder / (file.makes or file.name)).exists()]
     missing = [file for file in needed if not (folder / file.name).is_file()]
@@ -141,7 +140,3 @@ def _array_dataset(title: str, split: str, found: Found, size: tuple[int, int], 
         classes=tuple(found.classes),
         source=source_text(title, split, count, origin),
     )
-
-
-def _listed(paths: Sequence[Any], folder: Path) -> list[ListedFile]:
-    return [ListedFile(Path(os.path.relpath(path, folder)).parts, str(path)) for path in paths]

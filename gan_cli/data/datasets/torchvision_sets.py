@@ -20,10 +20,7 @@ EUROSAT_MD5 = "c8fa014336c82ac7804f0398fcb19387"  # torchvision has it, and the 
 
 
 class Found(NamedTuple):
-    """What a torchvision data set holds: images, the class number of each image, the names of the classes.
-
-    `images` are paths of image files, or an array uint8 `[N, H, W]` or `[N, 3, H, W]`.
-    """
+    """Images of a data set, as paths or an array uint8 `[N, H, W]` or `[N, 3, H, W]`, and their classes."""
 
     images: Any
     labels: Any

@@ -126,9 +126,6 @@ class ConvertedImage(NamedTuple):
     images: tuple[Image.Image, ...]
     outcome: ImageOutcome = ImageOutcome()
 
-    def reoriented(self, orientation: Image.Transpose) -> ConvertedImage:
-        return self._replace(images=tuple(image.transpose(orientation) for image in self.images))
-
 
 def convert_array(values: np.ndarray, target: TargetFormat) -> ConvertedImage:
     """Converts an array `[H, W]` or `[H, W, C]` of numbers."""
@@ -298,7 +295,8 @@ def _spread(image: Image.Image, target: TargetFormat, bands: int) -> tuple[Image
         image = image.convert("RGB")
     low, high = _extremes(image, bands)
     others = len(image.getbands()) - min(bands, len(image.getbands()))
-    lookup = value_ranges.lookup_table(wanted) * (len(image.getbands()) - others) + list(range(256)) * others
+    scaled = value_ranges.scale_to_uint8(np.arange(256), EIGHT_BITS, wanted).tolist()
+    lookup = scaled * (len(image.getbands()) - others) + list(range(256)) * others
     return image.point(lookup), ValueExtent(EIGHT_BITS, float(low), float(high))
 
 

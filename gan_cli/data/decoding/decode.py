@@ -38,7 +38,6 @@ from gan_cli.data.decoding.open_image import (
 )
 from gan_cli.image_files.bad_image import BadImageError
 
-__all__ = ["BadImageError", "ImageOutcome", "TargetFormat", "decode_all", "inspect_image"]
 MANY_PIXELS = 32_000_000  # larger images are decoded one at a time, because eight threads would fill the memory
 SHOW_PROGRESS = 2000  # a progress bar is shown for more images than this
 CHUNK = 16  # images that a thread decodes in one call
@@ -134,7 +133,8 @@ def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOu
         orientation = exif_transpose(image)  # read last, because a PNG's EXIF data may follow its pixels
         try:
             converted = convert_image(image, low, wide, target)
-            converted = converted if orientation is None else converted.reoriented(orientation)
+            if orientation is not None:
+                converted = converted._replace(images=tuple(each.transpose(orientation) for each in converted.images))
             if coloured and image.mode == "L":  # the JPEG decoder converted it to grey
                 converted = converted._replace(outcome=converted.outcome._replace(recoloured="grey"))
             return fit_to_target(converted, target, reoriented=by_pillow or orientation is not None)

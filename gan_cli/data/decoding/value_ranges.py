@@ -50,11 +50,6 @@ def scale_to_uint8(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndar
     return np.clip(np.rint(spread), 0, 255).astype(np.uint8)
 
 
-def lookup_table(wanted: tuple[float, float]) -> list[int]:
-    """Returns the result of `scale_to_uint8` for each of the 256 values of 8 bits."""
-    return scale_to_uint8(np.arange(256), EIGHT_BITS, wanted).tolist()
-
-
 def fits_eight_bits(wanted: ValueRange) -> bool:
     """Returns whether a range can apply to 8-bit images, which have no values above 255."""
     return isinstance(wanted, str) or wanted[1] <= 255
@@ -119,10 +114,7 @@ def format_override(wanted: ValueRange) -> str:
 
 
 def describe_values(extents: list[ValueExtent], configured: ValueRange, used: ValueRange, eight: int) -> list[str]:
-    """Describes the values of a set: bit depths, the range that was scaled to 0..255, whether the set is nearly black.
-
-    `eight` is the number of 8-bit images. If they were not scaled, `extents` holds only the nearly black ones of them.
-    """
+    """Describes the values of a set with `eight` images of 8 bits: depths, range scaled to 0..255, near black."""
     deep = [values for values in extents if values.kind != EIGHT_BITS]
     dark = [values for values in extents if values.kind == EIGHT_BITS]
     lines = []
