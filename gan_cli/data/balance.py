@@ -29,12 +29,10 @@ class ClassGroups:
         return len(self.members) * max(map(len, self.members))
 
     def indices(self, seed: int, batch_size: int, update: int, offset: int = 0) -> Tensor:
-        """Returns the sample indices of discriminator update `update`, int64 `[batch_size]`.
+        """Returns the sample indices of discriminator update `update`, int64 `[batch_size]`, by these arguments alone.
 
-        Draws are grouped in rounds. A round draws each class once, in a random order. All samples of a class are drawn,
-        in a random order, before one of them is drawn again. The result depends on the arguments alone. `offset` is
-        added to `update * batch_size`, the number of samples seen before this update; it is not 0 after a change of the
-        batch size.
+        A round draws each class once, in a random order. All samples of a class are drawn, in a random order, before one
+        is drawn again. `offset` is as for `batch_indices`.
         """
         first, count, found = max(0, update * batch_size + offset), len(self.members), []
         for draw in range(first, first + batch_size):
@@ -74,12 +72,10 @@ def group_by_class(labels: Tensor | None, classes: Sequence[str]) -> ClassGroups
 
 
 def class_balance_note(labels: Tensor | None, classes: Sequence[str], balance: bool, conditional: bool) -> str | None:
-    """Returns a note about the class sizes, or None.
+    """Returns a note about the class sizes; None for several attributes or fewer than two classes.
 
-    With `balance`, the note says how much more often a sample of the rarest class is drawn than one of the largest
-    class. Without `balance` but with `conditional`, the note is a warning, given if the largest class has at least
-    `UNEQUAL` times as many samples as the rarest. Returns None for data with several attributes or with fewer than two
-    classes.
+    With `balance`, it says how much more often a sample of the rarest class is drawn than one of the largest. Else, if
+    `conditional`, it warns if the largest class has at least `UNEQUAL` times as many samples as the rarest.
     """
     if labels is None or labels.ndim > 1 or len(classes) < 2:
         return None

@@ -105,10 +105,9 @@ def decode_layout(
     check: Callable[[Sequence[ListedFile], Sequence[ImageOutcome]], None],
     key: str = "dataset.path",
 ) -> Dataset:
-    """Decodes the selected images of `layout`, which `reader` reads, and returns them with their labels.
+    """Decodes the selected images of `layout`, read by `reader`, and writes them to the cache file `entry`, if given.
 
-    Writes the images to the cache file `entry`, if given. `check` gets the files and their outcomes, and raises
-    UsageError if too many are unusable. `key` is the config key that named the images, for messages.
+    `check` gets the files and their outcomes, and raises UsageError if too many are unusable. `key` is for messages.
     """
     chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
     files = [layout.files[index] for index in chosen.tolist()]

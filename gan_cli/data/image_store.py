@@ -32,7 +32,7 @@ def find_cached(entry: CacheEntry | None) -> Dataset | None:
     """Returns the cached data set with a note, or None if the cache file is missing or damaged."""
     if entry is None or (dataset := load_entry(entry)) is None:
         return None
-    return dataclasses.replace(dataset, notes=(_cache_note(f"{_size_of(dataset)} of pictures from", entry),))
+    return dataclasses.replace(dataset, notes=(_cache_note(dataset, "from", entry),))
 
 
 class ImageStore:
@@ -90,7 +90,7 @@ class ImageStore:
         if self._part is not None and self._entry is not None:
             try:
                 finish_file(self._part, self._entry.path, dataset)
-                note = _cache_note(f"{_size_of(dataset)} of pictures written to", self._entry)
+                note = _cache_note(dataset, "written to", self._entry)
                 remove_outdated(self._entry)
             except OSError as error:  # the mapped images stay usable in this run
                 note = _cache_warning(self._entry, error, "they will be decoded again next time")
@@ -126,13 +126,10 @@ class ImageStore:
 # --- texts -------------------------------------------------------------------------------------------------------
 
 
-def _size_of(dataset: Dataset) -> str:
+def _cache_note(dataset: Dataset, verb: str, entry: CacheEntry) -> str:
     size = dataset.samples.numel()
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
-def _cache_note(what: str, entry: CacheEntry) -> str:
-    return f"cache: {what} {one_line(entry.path)}"
+    shown = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    return f"cache: {shown} of pictures {verb} {one_line(entry.path)}"
 
 
 def _cache_warning(entry: CacheEntry, error: OSError, instead: str) -> str:

@@ -155,10 +155,9 @@ def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[Re
 
 
 def _column(classes: Sequence[str], name: str) -> int:
-    """Returns the number of the class `name`. `name` may also be a value such as `red`, for the class `colour=red`.
+    """Returns the number of the class `name`, which may also be a value such as `red`, for the class `colour=red`.
 
-    If only one class has this name in capital or small letters, these need not match. Raises UsageError if there is no
-    such class, or if several attributes have this value.
+    Case matters only if several classes differ by it alone. Raises UsageError if there is no such class or several.
     """
     if name in classes:
         return list(classes).index(name)

@@ -77,10 +77,9 @@ def build_batches(config: Config, dataset: Dataset, device: torch.device, offset
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
-    """Returns the config of a conditional run with the class names of the data set.
+    """Returns the config of a conditional run with the class names of the data set, other configs unchanged.
 
-    Returns other configs unchanged. Raises UsageError if the data have no classes or too many classes, if the name of a
-    plain class contains `=`, or if the config already records other classes.
+    Raises UsageError without classes, with too many, with a plain class that contains `=`, or if others are recorded.
     """
     typed, fine_tuned = f"conditioning={config.conditioning.name}", config.init_from is not None
     if config.conditioning.name == "none":

@@ -56,11 +56,8 @@ class CacheEntry(NamedTuple):
 def load_entry(entry: CacheEntry) -> Dataset | None:
     """Returns the cached data set, memory-mapped. Returns None if the cache file is missing, damaged or incomplete."""
     try:
-        fd = os.open(entry.path, os.O_RDONLY)
-        try:
-            mapped = map_file(fd)
-        finally:
-            os.close(fd)
+        with open(entry.path, "rb") as file:
+            mapped = map_file(file.fileno())
         dataset, checksum = _read_card(mapped)
         if _checksum(dataset.samples) != checksum:
             return None

@@ -102,10 +102,7 @@ def _count_changes(good: Sequence[ImageOutcome]) -> dict[str, int]:
 
 
 def describe_fit(native: tuple[int, int], size: tuple[int, int]) -> str:
-    """Returns how images of size `native`, (height, width), are fitted to `size`. Each part begins with a semicolon.
-
-    Returns an empty text if the images are neither cropped nor enlarged.
-    """
+    """Returns how images of size `native`, (height, width), are fitted to `size`, each part after a semicolon."""
     fit = compute_fit(native[1], native[0], size, CROP)
     cut = f"; each cropped to {_proportions(size)}, {_percent(fit.share)} removed" if fit.share > 0 else ""
     enlarged = f"; each enlarged to {size[0]} x {size[1]}" if fit.enlarged else ""

@@ -1,18 +1,21 @@
-"""Downloads and writes files atomically: after an error no incomplete file is left."""
+"""Downloads, writes and extracts files in a safe way: after an error, no incomplete file or folder is left."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import lzma
 import os
 import sys
+import tarfile
 import tempfile
-import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from http.client import HTTPException
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from rich.console import Console
@@ -23,6 +26,16 @@ from gan_cli.errors import one_line
 TIMEOUT = 20  # seconds without data
 CHUNK = 1 << 18
 MOST_BYTES = 1 << 30  # default limit
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 class DownloadError(Exception):
@@ -134,3 +147,48 @@ def _bar(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
     ) as bar:
         task = bar.add_task(name, total=size)
         yield lambda received: bar.update(task, completed=received)
+
+
+# --- archives -----------------------------------------------------------------------------------------------------
+
+
+class ArchiveError(Exception):
+    """An archive is damaged or has unsafe members. The message gives the reason in one line."""
+
+
+def extract_folder(archive: Path, md5: str, name: str) -> Path:
+    """Extracts the folder `name` of a zip or tar into the folder of the archive. Returns the path of the new folder.
+
+    The md5 of the archive is compared first. The members are extracted into a temporary folder, from which `name` is
+    moved in a single step. Raises ArchiveError if the md5 is another one, if the archive is damaged, or if a member
+    would lie outside of the target. Raises OSError if reading or writing fails.
+    """
+    if (found := file_md5(archive)) != md5:
+        raise ArchiveError(f"has md5 {found}, expected {md5}")
+    target = archive.parent / name
+    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".part-") as part:
+        try:
+            _extract(archive, part)
+        except DAMAGED as error:
+            raise ArchiveError(f"damaged archive ({error})") from error
+        if not (Path(part) / name).is_dir():
+            raise ArchiveError(f"has no folder {name}")
+        try:
+            os.rename(Path(part) / name, target)
+        except OSError:
+            if not target.is_dir():  # else another process has extracted it meanwhile
+                raise
+    return target
+
+
+def _extract(archive: Path, into: str) -> None:
+    if archive.suffix != ".zip":
+        with tarfile.open(archive) as tar:
+            tar.extractall(into, filter="data")
+        return
+    with zipfile.ZipFile(archive) as opened:
+        for member in opened.namelist():
+            path = PurePosixPath(member)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"{member!r} lies outside of the folder")
+        opened.extractall(into)

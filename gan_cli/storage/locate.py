@@ -181,10 +181,9 @@ def find_checkpoint(
 
 
 def find_run_or_sweep(named: str, log: LogCallback = print_to_stderr) -> Path:
-    """Returns the folder of the run or sweep that an argument of `gan-report` or `gan-compare` names.
+    """Returns the folder that `gan-report` or `gan-compare` names: of a shared name the newest run, else sweep.
 
-    A name shared by several runs means the newest run, or the newest sweep if there is no run. Raises UsageError if
-    there is neither.
+    Raises UsageError if there is neither.
     """
     location = locate(named, log=log)
     if location is None:
@@ -214,7 +213,8 @@ def _whole_run(location: Location, typed: str, key: str) -> Path:
     if kind in ("sweep", "runs"):
         raise UsageError(f"{typed}: {_describe_sweep(path, 'resume' if key == 'resume' else '')}")
     if kind == "file" and path.absolute().parent.name == CHECKPOINTS:
-        if key == "resume" and not _is_newest(path):
+        last = path.with_name(LAST)
+        if key == "resume" and path.name != LAST and not (last.is_file() and os.path.samefile(path, last)):
             raise UsageError(
                 f"{typed}: a run goes on at its newest checkpoint, resume={path.parent.parent}; a new one"
                 f" starts from this by init_from={path}"
@@ -224,16 +224,10 @@ def _whole_run(location: Location, typed: str, key: str) -> Path:
     raise UsageError(f"{typed}: is not in a run's folder{more}")
 
 
-def _is_newest(file: Path) -> bool:
-    last = file.with_name(LAST)
-    return file.name == LAST or (last.is_file() and os.path.samefile(file, last))
-
-
 def newest_run(folder: Path, log: LogCallback = print_to_stderr) -> Path | None:
-    """Returns the newest run in the folder `outputs/<name>` that has a checkpoint.
+    """Returns the newest run in the folder `outputs/<name>`, with a checkpoint if one has any; None without runs.
 
-    If no run has a checkpoint, returns the newest run; if there is no run, returns None. Logs which run is used if
-    there was a choice, which newer runs were skipped, and a warning if the run did not end well.
+    Logs the run if there was a choice, the newer runs that were skipped, and a warning if the run did not end well.
     """
     from gan_cli.storage.run_record import load_record  # its models take 15 ms, which --help need not wait for
 

@@ -32,9 +32,8 @@ DATED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
 
 
 def create_dated_folder(parent: Path, prefix: str = "") -> Path:
-    """Creates a folder named `<prefix><date>_<time>` in `parent` and returns its path.
+    """Creates the folder `<prefix><date>_<time>` in `parent`, or `...-2` and so on if it exists, and returns its path.
 
-    If a folder of that name exists, because it was made in the same second, `-2`, `-3` and so on is added to the name.
     Raises StorageError if the folder cannot be created.
     """
     stamp = prefix + datetime.now().strftime(DATE_FORMAT)

@@ -138,8 +138,8 @@ def read_files(
 ) -> tuple[dict[str, T], str]:
     """Reads each named file with its reader. Returns the results by file name, and the origin of the files in words.
 
-    Looks for the files in `root/<folder>`, then in `root`, then in the archive in `root`. If the archive is missing
-    too, it is downloaded if `allowed` is True. Raises UsageError if the files are not found or are damaged.
+    Files are sought in `root/<folder>`, in `root` and in the archive in `root`, which is downloaded if `allowed`.
+    Raises UsageError if they are not found or damaged.
     """
     for folder in (root_folder(root) / archive.folder, root_folder(root)):
         if all(os.path.isfile(folder / name) for name in readers):
@@ -162,10 +162,9 @@ def _read_file(path: Path, read: Callable[[ArchiveMember], T]) -> T:
 
 
 def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[ArchiveMember], T]]) -> dict[str, T]:
-    """Reads each named member with its reader, without extracting it. Returns the results by name.
+    """Reads each named member with its reader, without extracting it. Skips links and members outside of `folder`.
 
-    Links and members outside of `folder` are skipped. The archive is always read to its end, because gzip stores its
-    checksum at the end. Raises UsageError if the archive is damaged or lacks a file.
+    Reads to the end, where gzip has its checksum. Raises UsageError if the archive is damaged or lacks a file.
     """
     found: dict[str, T] = {}
     try:
@@ -190,22 +189,17 @@ def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Archi
 
 def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
     """Crops and resizes `count` images, given in chunks uint8 `[n, channels, h, w]` of which one is in memory."""
-    samples, filled = allocate_images(count, size, channels), 0
-    for chunk in chunks:
-        samples[filled : filled + len(chunk)] = crop_and_resize_batch(
-            torch.from_numpy(np.ascontiguousarray(chunk)), size
-        )
-        filled += len(chunk)
-    return samples
-
-
-def allocate_images(count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
-    """Returns an uninitialized tensor uint8 `[count, channels, H, W]`. Raises UsageError if memory is too small."""
     try:
-        return torch.empty(count, channels, *size, dtype=torch.uint8)
+        samples, filled = torch.empty(count, channels, *size, dtype=torch.uint8), 0
     except RuntimeError:
         height, width = size
         raise UsageError(
             f"image_size=[{height},{width}]: {count_noun(count, 'image')} would be"
             f" {count * channels * height * width:,} bytes, more than there is memory for; use a smaller one"
         ) from None
+    for chunk in chunks:
+        samples[filled : filled + len(chunk)] = crop_and_resize_batch(
+            torch.from_numpy(np.ascontiguousarray(chunk)), size
+        )
+        filled += len(chunk)
+    return samples

@@ -34,10 +34,9 @@ def load_lsun(
     selection: Selection,
     cache: str = "none",
 ) -> Dataset:
-    """Returns the selected images of a split of LSUN, whose classes are the scenes `selection.classes`.
+    """Returns the selected images of a split of LSUN. The classes are the scenes `selection.classes`, or all in `root`.
 
-    Each scene is a database such as `bedroom_train_lmdb` in `root`. Without classes, all scenes in `root` are read.
-    Raises UsageError if a database is missing, is damaged or is no scene of LSUN.
+    Each scene is a database such as `bedroom_train_lmdb`. Raises UsageError if one is missing, damaged or not of LSUN.
     """
     require_extra("lsun", "dataset=lsun")
     folder = root_folder(root)

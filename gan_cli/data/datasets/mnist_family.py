@@ -88,11 +88,9 @@ def _torchvision_class(name: str) -> Any:
 def load_digits(
     source: Source, *, root: str, download: bool, image_size: tuple[int, int], split: str, fallback: str = "error"
 ) -> Dataset:
-    """Returns a split of `source` with labels and with images of `image_size`, (height, width).
+    """Returns a split of `source` with labels, from the files in `root` or, if `download` is True, downloaded.
 
-    Reads the files in `root`, or downloads them if they are missing and `download` is True. If this fails and
-    `fallback` is `bundled`, returns the digits in this package for the split `train`. Raises UsageError if none of this
-    is possible.
+    If both fail, raises UsageError or, if `fallback` is `bundled`, returns the digits in this package for `train`.
     """
     complete = True
     try:

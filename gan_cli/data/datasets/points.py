@@ -22,10 +22,9 @@ def build_ring(*, size: int, modes: int, radius: float, std: float, split: str) 
 
 
 def ring_centres(modes: int, radius: float) -> Tensor:
-    """Returns the centres float32 `[modes, 2]`, evenly spaced on a circle.
+    """Returns the centres float32 `[modes, 2]`, evenly spaced on a circle, 2 pi / modes apart.
 
-    The angle between neighbours is 2 pi / modes. A well-known demo spaces 8 angles from 0 to 2 pi inclusive; there the
-    first and the last centre coincide, which leaves 7 modes.
+    A well-known demo spaces 8 angles from 0 to 2 pi inclusive, where the first and last coincide: 7 modes.
     """
     angles = torch.arange(modes) * (2 * math.pi / modes)
     return radius * torch.stack([angles.cos(), angles.sin()], dim=1)

@@ -17,9 +17,8 @@ CHUNK = 1000
 def build_shapes(*, size: int, image_channels: int, image_size: tuple[int, int], split: str) -> Dataset:
     """Returns uint8 images `[size, image_channels, *image_size]` of shapes, white or coloured on black.
 
-    A label is the index of a mode. A mode is one combination of kind, style and (with three channels) colour. The
-    numbers of images per mode differ by at most one. If the number of channels is not 3, the first channel holds the
-    shape and all other channels hold its mirror image.
+    A label is the index of a mode, a combination of kind, style and (with three channels) colour; all are about equally
+    frequent. With other channels, the first holds the shape and all others hold its mirror image.
     """
     colours = COLOURS if image_channels == 3 else ("",)
     classes = tuple(

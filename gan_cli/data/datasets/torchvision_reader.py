@@ -28,7 +28,7 @@ from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.extras import require_extra
 from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.folder_classes import Layout
-from gan_cli.storage.extract import ArchiveError, extract_folder, file_md5
+from gan_cli.storage.download import ArchiveError, extract_folder, file_md5
 
 
 def load_torchvision_set(

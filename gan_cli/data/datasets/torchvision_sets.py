@@ -49,15 +49,10 @@ class TorchvisionSet:
     cut_bottom: int = 0  # rows of each image that are cut off
 
 
-def _file(name: str, md5: str, prefix: str = "", makes: str = "", gigabytes: int = 1) -> PublishedFile:
-    """Returns a published file at the address `prefix + name`; without a prefix it cannot be downloaded."""
-    mirrors = (prefix,) if prefix else ()
-    return PublishedFile(name=name, md5=md5, mirrors=mirrors, makes=makes, most_bytes=gigabytes << 30)
-
-
 def _at(url: str, md5: str, makes: str = "", gigabytes: int = 1) -> PublishedFile:
+    """Returns the published file at `url`."""
     prefix, _, name = url.rpartition("/")
-    return _file(name, md5, prefix + "/", makes, gigabytes)
+    return PublishedFile(name=name, md5=md5, mirrors=(f"{prefix}/",), makes=makes, most_bytes=gigabytes << 30)
 
 
 def _stem(url: str) -> str:
@@ -68,15 +63,13 @@ def _stem(url: str) -> str:
 def _lfw_files(reader: Any, settings: Settings) -> list[PublishedFile]:
     folder, archive, md5 = reader.file_dict[settings["alignment"]]
     people = f"people{reader.annot_file[TABLE['lfw'].splits[settings['split']]]}.txt"
-    return [
-        _file(archive, md5, makes=folder),
-        *(_file(name, reader.checksums[name]) for name in (people, reader.names)),
-    ]
+    lists = [PublishedFile(name=name, md5=reader.checksums[name]) for name in (people, reader.names)]
+    return [PublishedFile(name=archive, md5=md5, makes=folder), *lists]  # not offered for download
 
 
 def _flower_files(reader: Any, settings: Settings) -> list[PublishedFile]:
     prefix, folders = reader._download_url_prefix, {"image": "jpg"}
-    return [_file(name, md5, prefix, folders.get(kind, "")) for kind, (name, md5) in reader._file_dict.items()]
+    return [_at(prefix + name, md5, folders.get(kind, "")) for kind, (name, md5) in reader._file_dict.items()]
 
 
 def _imagenette_files(reader: Any, settings: Settings) -> list[PublishedFile]:

@@ -222,7 +222,9 @@ def _with_values(converted: ConvertedImage, extent: ValueExtent | None, target: 
     """Returns the image with `extent`, if given, recorded in its outcome, and whether some values were clipped."""
     if extent is None:
         return converted
-    cut_off = target.value_range != AUTO and value_ranges.exceeds_range(extent, target.range_of(extent.kind))
+    wanted = target.range_of(extent.kind)
+    low, high = value_ranges.FULL_RANGES[extent.kind] if isinstance(wanted, str) else wanted
+    cut_off = target.value_range != AUTO and (extent.low < low or extent.high > high)
     return converted._replace(outcome=converted.outcome._replace(values=extent, cut_off=cut_off))
 
 

@@ -55,12 +55,6 @@ def fits_eight_bits(wanted: ValueRange) -> bool:
     return isinstance(wanted, str) or wanted[1] <= 255
 
 
-def exceeds_range(values: ValueExtent, wanted: ValueRange) -> bool:
-    """Returns whether some values of an image are outside the range, and are therefore clipped."""
-    low, high = FULL_RANGES[values.kind] if isinstance(wanted, str) else wanted
-    return values.low < low or values.high > high
-
-
 def infer_range(extents: Iterable[ValueExtent]) -> ValueRange | None:
     """Returns the range of a set, inferred from the values of its deep images (more than 8 bits); None without any.
 
