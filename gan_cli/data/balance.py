@@ -31,8 +31,8 @@ class ClassGroups:
     def indices(self, seed: int, batch_size: int, update: int, offset: int = 0) -> Tensor:
         """Returns the sample indices of discriminator update `update`, int64 `[batch_size]`, by these arguments alone.
 
-        A round draws each class once, in a random order. All samples of a class are drawn, in a random order, before one
-        is drawn again. `offset` is as for `batch_indices`.
+        A round draws each class once, in a random order. All samples of a class are drawn, in a random order, before
+        one is drawn again. `offset` is as for `batch_indices`.
         """
         first, count, found = max(0, update * batch_size + offset), len(self.members), []
         for draw in range(first, first + batch_size):

@@ -54,7 +54,8 @@ def source_line(
     if layout.mixed:
         parts.append("pictures both loose and in sub-folders: no classes")
     parts += _changes(good, target)
-    parts += value_ranges.describe_values(_values_of(good), configured, target.value_range, _of_eight_bits(good))
+    eight = sum(outcome.values is None or outcome.values.kind == value_ranges.EIGHT_BITS for outcome in good)
+    parts += value_ranges.describe_values(_values_of(good), configured, target.value_range, eight)
     if any(outcome.cut_off for outcome in good):
         parts.append(f"{sum(outcome.cut_off for outcome in good):,} with values outside that range, clipped")
     others = listing.describe_others(less=layout.inside in listing.possible_tables)
@@ -135,10 +136,6 @@ def _describe_fit(good: Sequence[ImageOutcome], target: TargetFormat) -> str:
 
 def _values_of(good: Sequence[ImageOutcome]) -> list[ValueExtent]:
     return [outcome.values for outcome in good if outcome.values is not None]
-
-
-def _of_eight_bits(good: Sequence[ImageOutcome]) -> int:
-    return sum(outcome.values is None or outcome.values.kind == value_ranges.EIGHT_BITS for outcome in good)
 
 
 def describe_unusable(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome], most: int) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.downloaded_archives import (
     PublishedFile,
@@ -26,7 +27,6 @@ from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_files.zip_reader import open_zip
 from gan_cli.image_labels.folder_classes import Layout
 
-WIDTH, HEIGHT = 178, 218
 IMAGE_FOLDER, PARTITION = "img_align_celeba", "list_eval_partition.txt"
 ARCHIVE = f"{IMAGE_FOLDER}.zip"
 CODES = {"train": "0", "valid": "1", "test": "2"}  # number of each split in the partition file
@@ -56,7 +56,8 @@ def build_celeba(
         files = [faces.get(name, ListedFile((name,), None, "missing")) for name in names]
         layout = Layout(files, None, (), (), mixed=False)
         paths = [*map(str, (path, *partition))]
-        images = PublishedImages("CelebA", split, path, native=(WIDTH, HEIGHT), read=read)
+        height, width = PUBLISHED["celeba"]["size"]
+        images = PublishedImages("CelebA", split, path, native=(width, height), read=read)
         images.most_unusable = 0.0
         dataset = images.load(lambda: layout, image_size, selection, cache, paths, "celeba", root, split)
     text = source_text("CelebA", split, len(names), "downloaded" if downloaded else f"from {path}")
@@ -126,11 +127,10 @@ def _opened(path: Path) -> Iterator[tuple[dict[str, ListedFile], Callable[[Liste
             raise damaged_file_error(path, "damaged archive") from error
         within = f"{IMAGE_FOLDER}/"
         inside = sorted(zipped.listing.files, key=lambda file: file.location.filename)
-        named = {file.location.filename: file for file in inside}
         files = {
-            name.removeprefix(within): file
-            for name, file in named.items()
-            if name.startswith(within) and NAME.fullmatch(name.removeprefix(within))
+            file.location.filename.removeprefix(within): file
+            for file in inside
+            if re.fullmatch(within + NAME.pattern, file.location.filename, re.ASCII)
         }
         if not files:
             raise damaged_file_error(path, f"has no pictures in {within}")
