@@ -54,8 +54,9 @@ def source_line(
     if layout.mixed:
         parts.append("pictures both loose and in sub-folders: no classes")
     parts += _changes(good, target)
+    values = [outcome.values for outcome in good if outcome.values is not None]
     eight = sum(outcome.values is None or outcome.values.kind == value_ranges.EIGHT_BITS for outcome in good)
-    parts += value_ranges.describe_values(_values_of(good), configured, target.value_range, eight)
+    parts += value_ranges.describe_values(values, configured, target.value_range, eight)
     if any(outcome.cut_off for outcome in good):
         parts.append(f"{sum(outcome.cut_off for outcome in good):,} with values outside that range, clipped")
     others = listing.describe_others(less=layout.inside in listing.possible_tables)
@@ -134,10 +135,6 @@ def _describe_fit(good: Sequence[ImageOutcome], target: TargetFormat) -> str:
     return f"stretched to {proportions}, by {share}"
 
 
-def _values_of(good: Sequence[ImageOutcome]) -> list[ValueExtent]:
-    return [outcome.values for outcome in good if outcome.values is not None]
-
-
 def describe_unusable(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome], most: int) -> str:
     """Returns the names of the first `most` unusable images, each with the reason."""
     return first_few(_unusable(files, outcomes), most)
@@ -167,7 +164,7 @@ def conversion_record(
 ) -> dict[str, Any]:
     """Returns a dict of everything that was done to the images, for the record of a run."""
     good = [outcome for outcome in outcomes if outcome.bad is None]
-    values = _values_of(good)
+    values = [outcome.values for outcome in good if outcome.values is not None]
     by_kind = {kind: [each for each in values if each.kind == kind] for kind in value_ranges.FULL_RANGES}
     return {
         "used": len(good),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +120,8 @@ def _read(
         ) from error
     if len(found) == 1:
         return found[0]
-    return Found(
-        [image for each in found for image in each.images],
-        [label for each in found for label in each.labels],
-        found[0].classes,
-    )
+    images, labels, classes = zip(*found, strict=True)
+    return Found([*chain(*images)], [*chain(*labels)], classes[0])
 
 
 # --- images ------------------------------------------------------------------------------------------------------
