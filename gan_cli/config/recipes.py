@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gan_cli.config.options import DATASET_OPTIONS
-from gan_cli.config.options.published_datasets import CLASSES, SAMPLES
+from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError, did_you_mean, one_line
 from gan_cli.image_labels.attributes import LabelOptions
@@ -124,10 +124,11 @@ def count_samples(options: Any) -> int | None:
         )
         found = _count_in_folder(options.path, options.split, labelling, options.classes)
     else:
-        found = getattr(options, "size", SAMPLES.get(options.name, {}).get(options.split))
+        facts = PUBLISHED.get(options.name, {})
+        found = getattr(options, "size", facts.get("samples", {}).get(options.split))
         if found is not None and options.classes is not None:
-            target = f"{options.name}/{getattr(options, 'target', '')}"
-            each = CLASSES.get(options.name, CLASSES.get(target))
+            balanced = facts.get("balanced")
+            each = balanced.get(options.target) if isinstance(balanced, dict) else balanced
             found = None if each is None else found // each * len(options.classes)
     return found if options.limit is None or found is None else min(found, options.limit)
 

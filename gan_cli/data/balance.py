@@ -16,10 +16,7 @@ UNEQUAL = 10  # a warning is printed if the largest class has at least this many
 
 @dataclass(frozen=True)
 class ClassGroups:
-    """Sample indices grouped by class. `members` holds an int64 tensor of indices for each class that has samples.
-
-    Samples of unknown class form a class of their own.
-    """
+    """Sample indices by class: an int64 tensor for each class with samples. Samples of unknown class form one, too."""
 
     members: tuple[Tensor, ...]
     _orders: dict[str, tuple[int, int, Tensor]] = field(
@@ -28,19 +25,14 @@ class ClassGroups:
 
     @property
     def per_epoch(self) -> int:
-        """The number of draws after which every sample was drawn at least once.
-
-        This is the number of classes times the size of the largest class.
-        """
+        """The number of draws after which every sample was drawn: classes times the size of the largest class."""
         return len(self.members) * max(map(len, self.members))
 
     def indices(self, seed: int, batch_size: int, update: int, offset: int = 0) -> Tensor:
-        """Returns the sample indices of discriminator update `update`, int64 `[batch_size]`.
+        """Returns the sample indices of discriminator update `update`, int64 `[batch_size]`, by these arguments alone.
 
-        Draws are grouped in rounds. A round draws each class once, in a random order. All samples of a class are drawn,
-        in a random order, before one of them is drawn again. The result depends on the arguments alone. `offset` is
-        added to `update * batch_size`, the number of samples seen before this update; it is not 0 after a change of the
-        batch size.
+        A round draws each class once, in a random order. All samples of a class are drawn, in a random order, before
+        one is drawn again. `offset` is as for `batch_indices`.
         """
         first, count, found = max(0, update * batch_size + offset), len(self.members), []
         for draw in range(first, first + batch_size):
@@ -52,10 +44,7 @@ class ClassGroups:
         return torch.stack(found)
 
     def _order(self, seed: int, purpose: str, round_number: int, count: int) -> Tensor:
-        """Returns a permutation of 0 to `count` - 1, which depends on the arguments alone.
-
-        The latest permutation of each `purpose` is cached.
-        """
+        """Returns a permutation of 0 to `count` - 1 by these arguments alone. Caches the latest of each `purpose`."""
         cached = self._orders.get(purpose)
         if cached is None or cached[:2] != (seed, round_number):
             cached = (seed, round_number, torch.randperm(count, generator=generator_for(seed, purpose, round_number)))
@@ -71,10 +60,7 @@ class ClassGroups:
 
 
 def group_by_class(labels: Tensor | None, classes: Sequence[str]) -> ClassGroups:
-    """Returns the sample indices grouped by class.
-
-    Raises UsageError if the data have no classes or have several attributes.
-    """
+    """Groups the sample indices by class. Raises UsageError if there are no classes or several attributes."""
     if labels is None or not classes:
         raise UsageError("dataset.balance=true: these data have no classes to draw equally often, leave it out")
     if labels.ndim > 1:
@@ -86,12 +72,10 @@ def group_by_class(labels: Tensor | None, classes: Sequence[str]) -> ClassGroups
 
 
 def class_balance_note(labels: Tensor | None, classes: Sequence[str], balance: bool, conditional: bool) -> str | None:
-    """Returns a note about the class sizes, or None.
+    """Returns a note about the class sizes; None for several attributes or fewer than two classes.
 
-    With `balance`, the note says how much more often a sample of the rarest class is drawn than one of the largest
-    class. Without `balance` but with `conditional`, the note is a warning, given if the largest class has at least
-    `UNEQUAL` times as many samples as the rarest. Returns None for data with several attributes or with fewer than two
-    classes.
+    With `balance`, it says how much more often a sample of the rarest class is drawn than one of the largest. Else, if
+    `conditional`, it warns if the largest class has at least `UNEQUAL` times as many samples as the rarest.
     """
     if labels is None or labels.ndim > 1 or len(classes) < 2:
         return None

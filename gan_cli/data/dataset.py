@@ -64,10 +64,7 @@ class Dataset:
 
 
 class Batch(NamedTuple):
-    """A batch of samples. `samples` are images in [-1, 1], or points, which are not scaled.
-
-    `condition` is float32 `[N, K]`, or None for an unconditional run.
-    """
+    """Images in [-1, 1] or unscaled points, and their condition, float32 `[N, K]`; None for an unconditional run."""
 
     samples: Tensor
     condition: Tensor | None = None
@@ -109,10 +106,7 @@ def batch_indices(seed: int, count: int, batch_size: int, update: int, offset: i
 
 @dataclass(frozen=True)
 class Batches:
-    """The real batches of a run. The batch of an update depends only on the number of that update.
-
-    If `groups` is set, each class is drawn equally often.
-    """
+    """The real batches of a run, which depend on the update's number. With `groups`, classes are drawn equally."""
 
     dataset: Dataset
     seed: int
@@ -130,10 +124,7 @@ class Batches:
         return -(-count // self.batch_size)
 
     def draw(self, update: int) -> Batch:
-        """Returns the batch of discriminator update `update`, counted from 0.
-
-        Along each axis that `flip` selects, about half of the images are mirrored.
-        """
+        """Returns the batch of discriminator update `update`, from 0. Along each axis of `flip`, half are mirrored."""
         indices = self._indices(update)
         samples = to_signed_unit(self.dataset.samples[indices].to(self.device))
         for side, purpose in FLIPS[self.flip].items():
@@ -142,10 +133,7 @@ class Batches:
         return Batch(samples, self.conditions(update))
 
     def conditions(self, update: int) -> Tensor | None:
-        """Returns the condition of the batch of update `update`, float32 `[batch_size, classes]`.
-
-        Returns None for an unconditional run.
-        """
+        """Returns the condition of the batch of `update`, float32 `[batch_size, classes]`; None if unconditional."""
         return self._conditions(self._indices(update))
 
     def _indices(self, update: int) -> Tensor:
@@ -154,11 +142,7 @@ class Batches:
         return batch_indices(self.seed, len(self.dataset), self.batch_size, update, self.offset)
 
     def sample_conditions(self, step: int) -> Tensor | None:
-        """Draws a condition for generator step `step`, which uses no real samples.
-
-        The labels are drawn from the labels of the data set. Returns float32 `[batch_size, classes]`, or None for an
-        unconditional run.
-        """
+        """Draws a condition for generator step `step` from the labels of the data set; None if unconditional."""
         random = generator_for(self.seed, "conditions", step)
         if self.groups is not None:
             return self._conditions(self.groups.drawn(random, self.batch_size))

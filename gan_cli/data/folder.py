@@ -63,15 +63,17 @@ def build_folder(
     target = TargetFormat(image_size, image_channels, background, fit, value_range, bands, profiles)
     how = LabelOptions(labels, labels_file_column, labels_columns, labels_bins, labels_version)
     entry = _cache_entry(path, cache, how, target, on_bad, split, selection)
-    found = None if entry is None else find_cached(entry)
-    return _decode_dataset(path, entry, how, target, on_bad, split, selection) if found is None else found
+    if (cached := find_cached(entry)) is not None:
+        return cached
+    with open_images(path) as reader:
+        layout, shown = reader.read_layout(how, split), reader.listing.shown
+        return decode_layout(
+            reader, layout, entry, target, selection, lambda files, outcomes: _check_bad(files, outcomes, on_bad, shown)
+        )
 
 
 def _cache_entry(path: Paths, cache: str, how: LabelOptions, *settings: object) -> CacheEntry | None:
-    """Returns the cache entry of these images and settings.
-
-    Returns None if `cache` is `none` or if a path cannot be read.
-    """
+    """Returns the cache entry of these images; None if `cache` is `none` or if a path cannot be read."""
     paths = [os.path.expanduser(each) for each in split_paths(path)]
     try:
         tables = dict.fromkeys(table for each in paths for table in adjacent_tables(each, how.table))
@@ -81,10 +83,7 @@ def _cache_entry(path: Paths, cache: str, how: LabelOptions, *settings: object) 
 
 
 def cache_entry(cache: str, paths: Sequence[str], tables: Iterable[str], *settings: object) -> CacheEntry | None:
-    """Returns the cache entry of the images at `paths`, decoded by `settings`. `tables` are other files that are read.
-
-    Returns None if `cache` is `none` or if a path cannot be read.
-    """
+    """Returns the cache entry of images at `paths`, read by `tables` and `settings`; None if uncached or unreadable."""
     if cache == NO_CACHE:
         return None
     try:
@@ -97,23 +96,6 @@ def cache_entry(cache: str, paths: Sequence[str], tables: Iterable[str], *settin
     return CacheEntry(Path(os.path.expanduser(cache)), first, second)
 
 
-def _decode_dataset(
-    path: Paths,
-    entry: CacheEntry | None,
-    how: LabelOptions,
-    target: TargetFormat,
-    on_bad: str,
-    split: str,
-    selection: Selection,
-) -> Dataset:
-    """Decodes and returns the data set of `build_folder`. Writes the images to the cache file `entry`, if given."""
-    with open_images(path) as reader:
-        layout, shown = reader.read_layout(how, split), reader.listing.shown
-        return decode_layout(
-            reader, layout, entry, target, selection, lambda files, outcomes: _check_bad(files, outcomes, on_bad, shown)
-        )
-
-
 def decode_layout(
     reader: ImageSource,
     layout: Layout,
@@ -123,10 +105,9 @@ def decode_layout(
     check: Callable[[Sequence[ListedFile], Sequence[ImageOutcome]], None],
     key: str = "dataset.path",
 ) -> Dataset:
-    """Decodes the selected images of `layout`, which `reader` reads, and returns them with their labels.
+    """Decodes the selected images of `layout`, read by `reader`, and writes them to the cache file `entry`, if given.
 
-    Writes the images to the cache file `entry`, if given. `check` gets the files and their outcomes, and raises
-    UsageError if too many are unusable. `key` is the config key that named the images, for messages.
+    `check` gets the files and their outcomes, and raises UsageError if too many are unusable. `key` is for messages.
     """
     chosen = selection.indices(layout.labels, layout.classes, len(layout.files))
     files = [layout.files[index] for index in chosen.tolist()]
@@ -155,10 +136,7 @@ def decode_layout(
 
 
 def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOutcome]) -> torch.Tensor | None:
-    """Returns the labels of those `chosen` images that could be decoded, int64 `[N]` or `[N, attributes]`.
-
-    Returns None if the layout has no labels.
-    """
+    """Returns the labels of the `chosen` images that were decoded, int64 `[N]` or `[N, attributes]`, or None."""
     if layout.labels is None:
         return None
     good = torch.tensor([outcome.bad is None for outcome in outcomes])
@@ -166,10 +144,7 @@ def _labels_of(layout: Layout, chosen: torch.Tensor, outcomes: Sequence[ImageOut
 
 
 def _content(file: ListedFile, reader: ImageSource) -> Content:
-    """Returns the bytes of an encoded image, or an image of an array.
-
-    Raises BadImageError if the listing already found that the file cannot be used.
-    """
+    """Returns the bytes of an image, or one of an array. Raises BadImageError if the listing refused the file."""
     if file.bad is not None:
         raise BadImageError(file.bad)
     return reader.read_image(file)

@@ -28,15 +28,11 @@ MOST_BYTES = 16_000_000_000  # the most bytes of pixels that are held in memory
 MIN_CACHE_BYTES = 4 << 20  # smaller data sets are decoded in a few seconds and are not cached
 
 
-def find_cached(entry: CacheEntry) -> Dataset | None:
-    """Returns the cached data set with a note about the cache.
-
-    Returns None if the cache file is missing or damaged.
-    """
-    dataset = load_entry(entry)
-    if dataset is None:
+def find_cached(entry: CacheEntry | None) -> Dataset | None:
+    """Returns the cached data set with a note, or None if the cache file is missing or damaged."""
+    if entry is None or (dataset := load_entry(entry)) is None:
         return None
-    return dataclasses.replace(dataset, notes=(_cache_note(f"{_size_of(dataset)} of pictures from", entry),))
+    return dataclasses.replace(dataset, notes=(_cache_note(dataset, "from", entry),))
 
 
 class ImageStore:
@@ -89,15 +85,12 @@ class ImageStore:
         return self._memory[: self._count]
 
     def finalize(self, dataset: Dataset) -> Dataset:
-        """Completes the cache file, if there is one.
-
-        Returns the data set, with a note if it was cached or could not be.
-        """
+        """Completes the cache file, if any. Returns the data set, with a note if it was cached or could not be."""
         note = self._warning
         if self._part is not None and self._entry is not None:
             try:
                 finish_file(self._part, self._entry.path, dataset)
-                note = _cache_note(f"{_size_of(dataset)} of pictures written to", self._entry)
+                note = _cache_note(dataset, "written to", self._entry)
                 remove_outdated(self._entry)
             except OSError as error:  # the mapped images stay usable in this run
                 note = _cache_warning(self._entry, error, "they will be decoded again next time")
@@ -133,13 +126,10 @@ class ImageStore:
 # --- texts -------------------------------------------------------------------------------------------------------
 
 
-def _size_of(dataset: Dataset) -> str:
+def _cache_note(dataset: Dataset, verb: str, entry: CacheEntry) -> str:
     size = dataset.samples.numel()
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
-def _cache_note(what: str, entry: CacheEntry) -> str:
-    return f"cache: {what} {one_line(entry.path)}"
+    shown = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    return f"cache: {shown} of pictures {verb} {one_line(entry.path)}"
 
 
 def _cache_warning(entry: CacheEntry, error: OSError, instead: str) -> str:

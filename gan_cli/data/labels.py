@@ -21,10 +21,7 @@ MOST_ROWS = 10_000
 
 
 class Attribute(NamedTuple):
-    """One attribute and its columns in a condition: `size` columns, of which `first` is the first.
-
-    Plain classes form one attribute whose name is empty.
-    """
+    """An attribute and its `size` columns in a condition, from `first` on. Plain classes form one without a name."""
 
     name: str
     first: int
@@ -41,10 +38,7 @@ class Attribute(NamedTuple):
 
 
 class RequestedCondition(NamedTuple):
-    """A condition that the user requests. `name` is its text.
-
-    `columns` are the columns that are 1, at most one for each attribute.
-    """
+    """A condition that the user requests: its text, and the columns that are 1, at most one for each attribute."""
 
     name: str
     columns: tuple[int, ...]
@@ -62,10 +56,7 @@ def attributes_of(classes: Sequence[str]) -> list[Attribute]:
 
 
 def encode_condition(labels: Tensor, size: int) -> Tensor:
-    """Encodes labels int64 `[N]` or `[N, attributes]` as float32 `[N, size]`.
-
-    The column of each label is 1, all other columns are 0. A label of -1 (unknown) sets no column.
-    """
+    """Encodes labels int64 `[N]` or `[N, attributes]` as float32 `[N, size]`: 1 in their columns, none for -1."""
     columns = labels.view(len(labels), -1)
     condition = torch.zeros(len(columns), size + 1, device=labels.device)
     condition.scatter_(1, columns.masked_fill(columns < 0, size), 1.0)
@@ -101,10 +92,7 @@ def distribute_evenly(rows: Sequence[RequestedCondition], count: int) -> list[Re
 
 
 def evenly(classes: Sequence[str], seeds: Sequence[int], most: int | None = None) -> Tensor | None:
-    """Returns conditions float32 `[len(seeds), K]`, in which each class occurs about equally often.
-
-    If `most` is set, only the first `most` classes occur. Returns None if there are no classes.
-    """
+    """Returns conditions float32 `[len(seeds), K]` of the first `most` classes, evenly; None without any."""
     rows = all_classes_requested(classes, most)
     return build_conditions(classes, distribute_evenly(rows, len(seeds)), seeds) if rows else None
 
@@ -124,10 +112,7 @@ def parse_labels(classes: Sequence[str], label: str) -> list[RequestedCondition]
 
 
 def _names_in(classes: Sequence[str], label: str) -> list[str]:
-    """Splits a text at commas and returns the names.
-
-    A name may contain commas, so the longest text that is a known name, with or without quotes, is taken first.
-    """
+    """Splits a text at commas into names. The longest text that is a known name, maybe quoted, is taken first."""
     known = {*classes, *(name.rpartition("=")[2] for name in classes if "=" in name)}
     parts, names = label.split(","), []
     while parts:
@@ -144,10 +129,9 @@ def _unquoted(text: str) -> str:
 
 
 def parse_label_indices(classes: Sequence[str], numbers: Sequence[int]) -> list[RequestedCondition]:
-    """Returns the requested conditions of the option `label_index=`, a list of class numbers.
+    """Returns the requested conditions of `label_index=`, a list of class numbers from 0.
 
-    Class number 0 is the first of `classes`. Raises UsageError if the list is empty, if a number is out of range, or if
-    a number is repeated.
+    Raises UsageError if the list is empty, if a number is out of range, or if a number is repeated.
     """
     if not numbers:
         raise UsageError("label_index=[]: name at least one class, or leave it out")
@@ -160,10 +144,9 @@ def parse_label_indices(classes: Sequence[str], numbers: Sequence[int]) -> list[
 
 
 def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[RequestedCondition]:
-    """Returns every combination of the requested columns.
+    """Returns every combination of the requested columns, with one column for each attribute that has some.
 
-    A combination has one column for each attribute that has a requested column. Raises UsageError if a column is
-    repeated or if there are more than MOST_ROWS combinations.
+    Raises UsageError if a column is repeated or if there are more than MOST_ROWS combinations.
     """
     if len(set(columns)) < len(columns):
         raise UsageError(f"{typed}: name each class once")
@@ -175,10 +158,9 @@ def _rows(classes: Sequence[str], columns: Sequence[int], typed: str) -> list[Re
 
 
 def _column(classes: Sequence[str], name: str) -> int:
-    """Returns the number of the class `name`. `name` may also be a value such as `red`, for the class `colour=red`.
+    """Returns the number of the class `name`, which may also be a value such as `red`, for the class `colour=red`.
 
-    If only one class has this name in capital or small letters, these need not match. Raises UsageError if there is no
-    such class, or if several attributes have this value.
+    Case matters only if several classes differ by it alone. Raises UsageError if there is no such class or several.
     """
     if name in classes:
         return list(classes).index(name)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 import torch
 
+from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import group_by_class
 from gan_cli.data.dataset import Batches, Dataset
-from gan_cli.data.datasets import mnist_family
 from gan_cli.data.datasets.celeba import build_celeba
 from gan_cli.data.datasets.cifar import CIFAR10, CIFAR100, load_cifar
 from gan_cli.data.datasets.lsun import load_lsun
-from gan_cli.data.datasets.mnist_family import load_digits
+from gan_cli.data.datasets.mnist_family import SOURCES, emnist, load_digits
 from gan_cli.data.datasets.points import build_grid, build_ring, build_swiss_roll
 from gan_cli.data.datasets.shapes import build_shapes
 from gan_cli.data.datasets.stacked_mnist import build_stacked_mnist
@@ -29,30 +29,14 @@ from gan_cli.data.source_description import describe_fit
 from gan_cli.errors import UsageError, one_line
 
 
-def _digits(source: mnist_family.Source) -> Callable[..., Dataset]:
-    """Returns the function that loads a data set of the MNIST family. Only MNIST has the option `fallback`."""
-
-    def load(*, fallback: str = "error", **settings: Any) -> Dataset:
-        return load_digits(source, fallback=fallback, **settings)
-
-    return load
-
-
-def _emnist(*, subset: str, **settings: Any) -> Dataset:
-    return load_digits(mnist_family.emnist(subset), fallback="error", **settings)
-
-
 def _drawn(build: Callable[..., Dataset]) -> Callable[..., Dataset]:
     """Returns a function that calls `build` without `image_size`, because points have no image size."""
     return lambda image_size, **settings: build(**settings)
 
 
 BUILDERS: dict[str, Callable[..., Dataset]] = {
-    "mnist": _digits(mnist_family.MNIST),
-    "fashion_mnist": _digits(mnist_family.FASHION_MNIST),
-    "kmnist": _digits(mnist_family.KMNIST),
-    "qmnist": _digits(mnist_family.QMNIST),
-    "emnist": _emnist,
+    **{name: partial(load_digits, source) for name, source in SOURCES.items()},
+    "emnist": lambda subset, **settings: load_digits(emnist(subset), **settings),
     "stacked_mnist": build_stacked_mnist,
     "cifar10": partial(load_cifar, CIFAR10),
     "cifar100": partial(load_cifar, CIFAR100),
@@ -66,52 +50,36 @@ BUILDERS: dict[str, Callable[..., Dataset]] = {
     "swiss_roll": _drawn(build_swiss_roll),
     **{name: partial(load_torchvision_set, name) for name in TABLE},
 }
-NATIVE_SIZES = {  # (height, width) of the images of each published data set
-    **dict.fromkeys(("mnist", "fashion_mnist", "kmnist", "stacked_mnist", "qmnist", "emnist"), (28, 28)),
-    "usps": (16, 16),
-    **dict.fromkeys(("cifar10", "cifar100", "svhn"), (32, 32)),
-    "stl10": (96, 96),
-    "celeba": (218, 178),
-}
 MOST_CLASSES = 5000
 SELECT_BEFORE_READING = ("celeba", "folder", "lsun", *TABLE)  # these data sets read only the selected samples
 
 
 def build_dataset(section: Any, image_size: int | tuple[int, ...] | None) -> Dataset:
-    """Returns the data set of a config section `dataset`.
-
-    `image_size` is the side of the images in pixels, or their (height, width).
-    """
-    settings = dataclasses.asdict(section)
+    """Returns the data set of a config section. `image_size` is the side of the images, or their (height, width)."""
+    settings = asdict(section)
     name = settings.pop("name")
     for key in ("flip", "balance"):  # these options belong to the batches
         settings.pop(key, None)
     selection = Selection(settings.pop("classes", None), settings.pop("limit", None))
     if name in SELECT_BEFORE_READING:
         settings["selection"] = selection
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    size: Any = (image_size, image_size) if isinstance(image_size, int) else image_size
     dataset = selection.apply(BUILDERS[name](image_size=size, **settings))
-    if name not in NATIVE_SIZES or size is None:
-        return dataset
-    height, width = size
-    return dataclasses.replace(dataset, source=dataset.source + describe_fit(NATIVE_SIZES[name], (height, width)))
+    native = PUBLISHED.get(name, {}).get("size")
+    return dataset if native is None else replace(dataset, source=dataset.source + describe_fit(native, size))
 
 
 def build_batches(config: Config, dataset: Dataset, device: torch.device, offset: int = 0) -> Batches:
-    """Returns the real batches of a run.
-
-    `offset` is the number of samples seen beyond `updates * batch_size`, after a change of the batch size.
-    """
+    """Returns the real batches of a run. `offset` is as for `Batches`."""
     flip, conditional = getattr(config.dataset, "flip", False), config.conditioning.name != "none"
     groups = group_by_class(dataset.labels, dataset.classes) if getattr(config.dataset, "balance", False) else None
     return Batches(dataset, config.seed, config.batch_size, device, flip, conditional, offset, groups)
 
 
 def with_classes(config: Config, dataset: Dataset) -> Config:
-    """Returns the config of a conditional run with the class names of the data set.
+    """Returns the config of a conditional run with the class names of the data set, other configs unchanged.
 
-    Returns other configs unchanged. Raises UsageError if the data have no classes or too many classes, if the name of a
-    plain class contains `=`, or if the config already records other classes.
+    Raises UsageError without classes, with too many, with a plain class that contains `=`, or if others are recorded.
     """
     typed, fine_tuned = f"conditioning={config.conditioning.name}", config.init_from is not None
     if config.conditioning.name == "none":
@@ -129,14 +97,11 @@ def with_classes(config: Config, dataset: Dataset) -> Config:
         raise UsageError(
             f"conditioning.classes={given} are recorded from the data, not to be set: the data have {have}"
         )
-    return dataclasses.replace(config, conditioning=dataclasses.replace(config.conditioning, classes=dataset.classes))
+    return replace(config, conditioning=replace(config.conditioning, classes=dataset.classes))
 
 
 def with_value_range(config: Config, dataset: Dataset) -> Config:
-    """Returns the config with the value range that was found in the images, so that other data are scaled alike.
-
-    Returns the config unchanged if `dataset.value_range` is not `auto` or if no image has more than 8 bits.
-    """
+    """Returns the config with the images' value range in place of `auto`, so that other data are scaled alike."""
     if dataset.value_range is None or getattr(config.dataset, "value_range", None) != "auto":
         return config
-    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, value_range=dataset.value_range))
+    return replace(config, dataset=replace(config.dataset, value_range=dataset.value_range))

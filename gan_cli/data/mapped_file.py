@@ -56,11 +56,8 @@ class CacheEntry(NamedTuple):
 def load_entry(entry: CacheEntry) -> Dataset | None:
     """Returns the cached data set, memory-mapped. Returns None if the cache file is missing, damaged or incomplete."""
     try:
-        fd = os.open(entry.path, os.O_RDONLY)
-        try:
-            mapped = map_file(fd)
-        finally:
-            os.close(fd)
+        with open(entry.path, "rb") as file:
+            mapped = map_file(file.fileno())
         dataset, checksum = _read_card(mapped)
         if _checksum(dataset.samples) != checksum:
             return None
@@ -70,10 +67,7 @@ def load_entry(entry: CacheEntry) -> Dataset | None:
 
 
 def _read_card(mapped: mmap.mmap) -> tuple[Dataset, str]:
-    """Returns the data set in the file, and the checksum of its pixels.
-
-    Raises ValueError or another error if the file is incomplete or is not a cache file.
-    """
+    """Returns the data set in the file and the checksum of its pixels. Raises ValueError, among others, if damaged."""
     digest, length, magic = TRAILER.unpack(mapped[-TRAILER.size :])
     end = len(mapped) - TRAILER.size
     if magic != MAGIC or not 0 < length <= min(MOST_CARD_BYTES, end):
@@ -109,10 +103,7 @@ class PartialFile(NamedTuple):
 
 
 def create_partial_file(folder: Path, size: int) -> PartialFile:
-    """Creates and locks a partial file in `folder`, and reserves `size` bytes for it.
-
-    Raises OSError if the disk has too little space, so that this is known before anything is written.
-    """
+    """Creates and locks a file of `size` reserved bytes. Raises OSError if the disk has too little space for it."""
     with create_folder_or_undo(folder):
         _remove_abandoned(folder)
         if shutil.disk_usage(folder).free < size:
@@ -139,10 +130,7 @@ def _reserve(fd: int, size: int) -> None:
 
 
 def write_at(fd: int, data: memoryview | bytes, offset: int) -> None:
-    """Writes all of `data` at `offset`.
-
-    Does not write through a memory map, because on a full disk such a write would kill the process.
-    """
+    """Writes all of `data` at `offset`. On a full disk, writing through a memory map would kill the process."""
     rest = memoryview(data)
     while rest:
         written = os.pwrite(fd, rest, offset)
@@ -173,10 +161,7 @@ def finish_file(part: PartialFile, path: Path, dataset: Dataset) -> None:
 
 
 def remove_outdated(entry: CacheEntry) -> None:
-    """Removes outdated cache files of the same paths and settings.
-
-    A run that has already mapped such a file can still use it.
-    """
+    """Removes outdated cache files of the same paths and settings. Runs that have mapped one can still use it."""
     for path in entry.folder.glob(f"{entry.settings_hash}-*{SUFFIX}"):
         if path != entry.path:
             with contextlib.suppress(OSError):
@@ -199,10 +184,7 @@ def _aligned(size: int) -> int:
 
 
 def map_file(fd: int) -> mmap.mmap:
-    """Returns a read-only memory map of the file.
-
-    The map stays valid after the descriptor is closed, and after the file is removed.
-    """
+    """Maps the file read-only. The map stays valid after the descriptor is closed and the file removed."""
     return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
 
 

@@ -13,11 +13,7 @@ from gan_cli.image_labels.image_paths import Paths, split_paths
 
 
 def resolve_data_paths(section: Any, start_folder: Path) -> Any:
-    """Returns the data section of the config with relative paths resolved.
-
-    If a relative path does not exist in the current folder but exists in `start_folder`, the path in `start_folder` is
-    used.
-    """
+    """Returns the data section. Relative paths that exist only in `start_folder` are replaced by those there."""
     for key in ("path", "root", "labels", "cache"):
         value = getattr(section, key, None)
         if isinstance(value, tuple):  # several folders
@@ -40,10 +36,7 @@ def absolute_paths(path: str) -> Paths:
 
 
 def relocate_data(section: Any, path: Paths) -> Any:
-    """Returns the data section with `path` as the path of its images or files.
-
-    Raises UsageError if the data are synthetic.
-    """
+    """Returns the data section with `path` as that of its files. Raises UsageError if the data are synthetic."""
     for key in ("path", "root"):
         if hasattr(section, key):
             paths = split_paths(path)

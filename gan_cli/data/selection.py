@@ -36,7 +36,7 @@ class Selection:
         """
         selected = torch.arange(count)
         if self.classes is not None:
-            wanted = torch.tensor(self._numbers(labels, names))
+            wanted = torch.tensor(class_indices(self.classes, labels, names))
             selected = selected[torch.isin(torch.as_tensor(labels), wanted)]
         if self.limit is not None and self.limit < len(selected):
             order = torch.randperm(len(selected), generator=generator_for(SEED, "limit"))[: self.limit]
@@ -44,10 +44,7 @@ class Selection:
         return selected
 
     def apply(self, dataset: Dataset) -> Dataset:
-        """Returns the data set with the selected samples only, and with classes numbered in the order of `classes`.
-
-        Applying a selection twice has the same result as applying it once.
-        """
+        """Returns the data set of the selected samples, with classes numbered as in `classes`. Is idempotent."""
         selected = self.indices(dataset.labels, dataset.classes, len(dataset))
         if len(selected) == len(dataset) and self.classes in (None, dataset.classes):
             return dataset
@@ -58,13 +55,9 @@ class Selection:
             labels = labels[selected]
         if self.classes is not None and labels is not None:
             renumbered = torch.full((len(classes),), -1)
-            renumbered[self._numbers(labels, classes)] = torch.arange(len(self.classes))
+            renumbered[class_indices(self.classes, labels, classes)] = torch.arange(len(self.classes))
             labels, classes = renumbered[labels], self.classes
         source = dataset.source
         if len(selected) < len(dataset):
             source += f"; {len(selected):,} of {len(dataset):,} kept"
         return dataclasses.replace(dataset, samples=samples, labels=labels, classes=classes, source=source, digest=None)
-
-    def _numbers(self, labels: Sequence[Any] | Tensor | None, names: Sequence[str]) -> list[int]:
-        assert self.classes is not None
-        return class_indices(self.classes, labels, names)

@@ -54,7 +54,9 @@ def source_line(
     if layout.mixed:
         parts.append("pictures both loose and in sub-folders: no classes")
     parts += _changes(good, target)
-    parts += value_ranges.describe_values(_values_of(good), configured, target.value_range, _of_eight_bits(good))
+    values = [outcome.values for outcome in good if outcome.values is not None]
+    eight = sum(outcome.values is None or outcome.values.kind == value_ranges.EIGHT_BITS for outcome in good)
+    parts += value_ranges.describe_values(values, configured, target.value_range, eight)
     if any(outcome.cut_off for outcome in good):
         parts.append(f"{sum(outcome.cut_off for outcome in good):,} with values outside that range, clipped")
     others = listing.describe_others(less=layout.inside in listing.possible_tables)
@@ -73,24 +75,36 @@ def _changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:
     clear = "wholly transparent"
     if target.channels == 4:
         clear += " (if that band is not opacity, use dataset.bands=data)"
-    counts = (
-        (sum(outcome.reoriented for outcome in good), "reoriented by EXIF"),
-        (sum(outcome.profile for outcome in good), "converted to sRGB from another colour profile"),
-        (sum(outcome.recoloured == "grey" for outcome in good), "converted from colour to grey"),
-        (sum(outcome.recoloured == "colour" for outcome in good), "converted from grey to colour"),
-        (sum(outcome.flattened for outcome in good), f"with transparency put on {target.background}"),
-        (sum(outcome.transparent for outcome in good), clear),
-        (sum(outcome.share > 0 for outcome in good), _describe_fit(good, target)),
-        (sum(outcome.enlarged for outcome in good), f"smaller than {height} x {width}, enlarged"),
-    )
-    return [f"{count:,} {change}" for count, change in counts if count]
+    texts = {
+        "turned_by_exif": "reoriented by EXIF",
+        "brought_to_srgb": "converted to sRGB from another colour profile",
+        "made_grey": "converted from colour to grey",
+        "made_colour": "converted from grey to colour",
+        "put_on_background": f"with transparency put on {target.background}",
+        "wholly_transparent": clear,
+        "fitted": _describe_fit(good, target),
+        "enlarged": f"smaller than {height} x {width}, enlarged",
+    }
+    counts = _count_changes(good)
+    return [f"{counts[change]:,} {text}" for change, text in texts.items() if counts[change]]
+
+
+def _count_changes(good: Sequence[ImageOutcome]) -> dict[str, int]:
+    """Returns for each kind of change, by its key in the record, to how many images it was made."""
+    return {
+        "turned_by_exif": sum(outcome.reoriented for outcome in good),
+        "brought_to_srgb": sum(outcome.profile for outcome in good),
+        "made_grey": sum(outcome.recoloured == "grey" for outcome in good),
+        "made_colour": sum(outcome.recoloured == "colour" for outcome in good),
+        "put_on_background": sum(outcome.flattened for outcome in good),
+        "wholly_transparent": sum(outcome.transparent for outcome in good),
+        "fitted": sum(outcome.share > 0 for outcome in good),
+        "enlarged": sum(outcome.enlarged for outcome in good),
+    }
 
 
 def describe_fit(native: tuple[int, int], size: tuple[int, int]) -> str:
-    """Returns how images of size `native`, (height, width), are fitted to `size`. Each part begins with a semicolon.
-
-    Returns an empty text if the images are neither cropped nor enlarged.
-    """
+    """Returns how images of size `native`, (height, width), are fitted to `size`, each part after a semicolon."""
     fit = compute_fit(native[1], native[0], size, CROP)
     cut = f"; each cropped to {_proportions(size)}, {_percent(fit.share)} removed" if fit.share > 0 else ""
     enlarged = f"; each enlarged to {size[0]} x {size[1]}" if fit.enlarged else ""
@@ -121,25 +135,17 @@ def _describe_fit(good: Sequence[ImageOutcome], target: TargetFormat) -> str:
     return f"stretched to {proportions}, by {share}"
 
 
-def _values_of(good: Sequence[ImageOutcome]) -> list[ValueExtent]:
-    return [outcome.values for outcome in good if outcome.values is not None]
-
-
-def _of_eight_bits(good: Sequence[ImageOutcome]) -> int:
-    return sum(outcome.values is None or outcome.values.kind == value_ranges.EIGHT_BITS for outcome in good)
-
-
 def describe_unusable(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome], most: int) -> str:
     """Returns the names of the first `most` unusable images, each with the reason."""
-    bad = [f"{file.name} ({outcome.bad})" for file, outcome in zip(files, outcomes, strict=True) if outcome.bad]
-    return first_few(bad, most)
+    return first_few(_unusable(files, outcomes), most)
+
+
+def _unusable(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> list[str]:
+    return [f"{file.name} ({outcome.bad})" for file, outcome in zip(files, outcomes, strict=True) if outcome.bad]
 
 
 def _class_counts(classes: Sequence[str], labels: Tensor, chosen: Sequence[str] | None) -> str:
-    """Returns the classes with their numbers of images, such as `2 classes (cat 3, dog 2)`.
-
-    `chosen` are the names of the classes to list; None lists all.
-    """
+    """Returns the classes, or the `chosen` ones, with their numbers of images: `2 classes (cat 3, dog 2)`."""
     counts = labels[labels >= 0].bincount(minlength=len(classes)).tolist()
     pairs = zip(classes, counts, strict=True)
     texts = [f"{name} {count:,}" for name, count in pairs if chosen is None or name in chosen]
@@ -158,20 +164,13 @@ def conversion_record(
 ) -> dict[str, Any]:
     """Returns a dict of everything that was done to the images, for the record of a run."""
     good = [outcome for outcome in outcomes if outcome.bad is None]
-    values = _values_of(good)
+    values = [outcome.values for outcome in good if outcome.values is not None]
     by_kind = {kind: [each for each in values if each.kind == kind] for kind in value_ranges.FULL_RANGES}
     return {
         "used": len(good),
-        "turned_by_exif": sum(outcome.reoriented for outcome in good),
-        "brought_to_srgb": sum(outcome.profile for outcome in good),
-        "made_grey": sum(outcome.recoloured == "grey" for outcome in good),
-        "made_colour": sum(outcome.recoloured == "colour" for outcome in good),
-        "put_on_background": sum(outcome.flattened for outcome in good),
-        "wholly_transparent": sum(outcome.transparent for outcome in good),
+        **_count_changes(good),
         "fit": target.fit,
-        "fitted": sum(outcome.share > 0 for outcome in good),
         "largest_share_fitted": max((outcome.share for outcome in good), default=0) / 1000,
-        "enlarged": sum(outcome.enlarged for outcome in good),
         "value_range_asked": value_ranges.format_override(configured),
         "value_range": value_ranges.format_override(target.value_range),
         "values": {kind: _extent(extents) for kind, extents in by_kind.items() if extents},
@@ -180,9 +179,7 @@ def conversion_record(
         "other_files": listing.others,
         "arrays_not_used": listing.unused_arrays[:MOST_RECORDED],
         "own_outputs_left_out": ["/".join(each.parts) for each in listing.own][:MOST_RECORDED],
-        "left_out": [
-            f"{file.name} ({outcome.bad})" for file, outcome in zip(files, outcomes, strict=True) if outcome.bad
-        ][:MOST_RECORDED],
+        "left_out": _unusable(files, outcomes)[:MOST_RECORDED],
     }
 
 

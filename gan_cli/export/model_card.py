@@ -9,30 +9,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.config.train_config import to_dict
 from gan_cli.errors import one_line
 from gan_cli.sampling.load_generator import Card
 from gan_cli.storage.locate import CARD, EXPORTED
 
 README, SAMPLE_IMAGE = "README.md", "samples.png"
-# License terms of the data sets that this package ships or downloads, if they require more than naming the data set.
-DIGITS_TERMS = (
-    "MNIST, of which gan-cli ships a part, is by LeCun, Cortes and Burges under CC BY-SA 3.0: name them where you pass"
-    " its pictures on."
-)
-DATA_TERMS = {
-    "mnist": DIGITS_TERMS,
-    "stacked_mnist": DIGITS_TERMS,
-    "kmnist": "KMNIST is by CODH under CC BY-SA 4.0: name it where you pass its pictures on.",
-    "oxford_pets": "Oxford-IIIT Pet is by Parkhi et al. under CC BY-SA 4.0: name them where you pass its pictures on.",
-    "fgvc_aircraft": "FGVC-Aircraft is for non-commercial research alone, by the terms of its photographers.",
-    "imagenette": "ImageNet, of which Imagenette is a part, is for non-commercial research alone.",
-    "svhn": "SVHN is for non-commercial use alone, by the terms of its makers.",
-    "food101": "The pictures of Food-101 are their photographers', and for scientific fair use alone.",
-    "dtd": "Describable Textures is for research alone, by the terms of its makers.",
-    "celeba": "CelebA is for non-commercial research alone, by the terms of its makers.",
-    "folder": "They are a person's own pictures: who passes these weights on should have the right to.",
-}
+FOLDER_TERMS = "They are a person's own pictures: who passes these weights on should have the right to."
 
 
 def model_config_json(card: Card, format: str) -> str:
@@ -144,11 +128,12 @@ def _usage(card: Card, format: str, folder: str) -> str:
 
 def license_text(card: Card) -> list[str]:
     """Returns the lines about the licence of the weights and, if it has special terms, that of the data set."""
-    return [
+    terms = FOLDER_TERMS if card.dataset == "folder" else PUBLISHED.get(card.dataset, {}).get("terms")
+    claims = (
         "gan-cli claims no rights in these weights, nor in what they generate: they are yours to license, as far as the"
-        f" licence of the data they learned from ({_code(card.dataset)}) and the law where you are leave it to you.",
-        *([DATA_TERMS[card.dataset]] if card.dataset in DATA_TERMS else []),
-    ]
+        f" licence of the data they learned from ({_code(card.dataset)}) and the law where you are leave it to you."
+    )
+    return [claims] if terms is None else [claims, terms]
 
 
 def _code(text: str) -> str:

@@ -28,10 +28,7 @@ class ChecksummedFileError(Exception):
 
 
 def encode_checksummed(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytearray:
-    """Returns the bytes of a file that holds these tensors and this metadata.
-
-    The key `sha256` of the metadata in the file is set to the checksum.
-    """
+    """Returns the bytes of a file with these tensors and this metadata, whose key `sha256` is the checksum."""
     text = json.dumps({"sha256": NO_DIGEST, **metadata})
     content = bytearray(safetensors_torch.save(tensors, metadata={METADATA_KEY: text}))
     offset = _digest_offset(content, NO_DIGEST)
@@ -40,10 +37,7 @@ def encode_checksummed(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> 
 
 
 def decode_checksummed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Verifies the bytes of a file and returns its tensors, its metadata and its sha256.
-
-    Raises ChecksummedFileError if the bytes are damaged or have another format.
-    """
+    """Returns tensors, metadata and sha256 of a file. Raises ChecksummedFileError if it is damaged or not ours."""
     metadata = _metadata(content)
     sha256 = metadata.get("sha256")
     if not isinstance(sha256, str) or len(sha256) != 64 or not sha256.isascii():
@@ -70,10 +64,7 @@ def load_cached(path: Path, most_bytes: int) -> tuple[dict[str, Tensor], dict[st
 
 
 def _metadata(content: bytes) -> dict[str, Any]:
-    """Returns the parsed JSON text from the file's header, without verifying the sha256.
-
-    Raises ChecksummedFileError if the header is damaged or not in our format.
-    """
+    """Returns the JSON text in the header, parsed. Raises ChecksummedFileError if it is damaged or not ours."""
     size = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else 0
     if not 0 < size <= min(MAX_HEADER_BYTES, len(content) - 8):
         raise ChecksummedFileError("damaged, or no safetensors file: its header is cut off or too long")

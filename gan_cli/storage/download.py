@@ -1,18 +1,22 @@
-"""Downloads and writes files atomically: after an error no incomplete file is left."""
+"""Downloads, writes and extracts files in a safe way: after an error, no incomplete file or folder is left."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import lzma
 import os
 import sys
+import tarfile
 import tempfile
-import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from http.client import HTTPException, HTTPResponse
-from pathlib import Path
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -22,6 +26,16 @@ from gan_cli.errors import one_line
 TIMEOUT = 20  # seconds without data
 CHUNK = 1 << 18
 MOST_BYTES = 1 << 30  # default limit
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 class DownloadError(Exception):
@@ -83,17 +97,15 @@ def create_folder_or_undo(folder: Path) -> Iterator[None]:
         raise
 
 
-def write_atomically(content: bytes | bytearray, path: Path) -> None:
-    """Writes the file `path` in a single step, so that no incomplete file is ever visible. Creates its folder.
-
-    After an error, leaves no new file or folder behind.
-    """
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yields a new file that becomes `path` in a single step at the end. After an error, leaves nothing new behind."""
     with (
         create_folder_or_undo(path.parent),
         tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part,
     ):
         try:
-            part.write(content)
+            yield part
             part.flush()
             os.chmod(part.name, 0o644)
             os.replace(part.name, path)
@@ -102,44 +114,81 @@ def write_atomically(content: bytes | bytearray, path: Path) -> None:
             raise
 
 
+def write_atomically(content: bytes | bytearray, path: Path) -> None:
+    """Writes the file `path` and its folder in a single step. After an error, leaves nothing new behind."""
+    with _new_file(path) as part:
+        part.write(content)
+
+
 def _download_once(url: str, md5: str, target: Path, most_bytes: int) -> Path:
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as response, create_folder_or_undo(target.parent):
-        return _receive(response, md5, target, most_bytes)
-
-
-def _receive(response: HTTPResponse, md5: str, target: Path, most_bytes: int) -> Path:
     digest = hashlib.md5(usedforsecurity=False)
     with (
+        urllib.request.urlopen(url, timeout=TIMEOUT) as response,
         _bar(target.name, response.length) as show,
-        tempfile.NamedTemporaryFile(dir=target.parent, prefix=".part-", delete=False) as part,
+        _new_file(target) as part,
     ):
-        try:
-            while chunk := response.read(CHUNK):
-                if part.tell() > most_bytes:
-                    raise DownloadError(f"the file is larger than {most_bytes >> 20} MiB")
-                digest.update(chunk)
-                part.write(chunk)
-                show(part.tell())
-            if digest.hexdigest() != md5:
-                raise DownloadError(f"the file has md5 {digest.hexdigest()}, expected {md5}")
-            part.flush()
-            os.replace(part.name, target)
-        except BaseException:
-            os.unlink(part.name)
-            raise
-    os.chmod(target, 0o644)
+        while chunk := response.read(CHUNK):
+            if part.tell() > most_bytes:
+                raise DownloadError(f"the file is larger than {most_bytes >> 20} MiB")
+            digest.update(chunk)
+            part.write(chunk)
+            show(part.tell())
+        if digest.hexdigest() != md5:
+            raise DownloadError(f"the file has md5 {digest.hexdigest()}, expected {md5}")
     return target
 
 
 @contextlib.contextmanager
 def _bar(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """Yields a function that takes the number of received bytes and updates a progress bar.
-
-    The bar is shown only if the standard output is a terminal.
-    """
+    """Yields a function that shows the number of received bytes in a progress bar, if on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(
         *columns, TimeRemainingColumn(), console=Console(), transient=True, disable=not sys.stdout.isatty()
     ) as bar:
         task = bar.add_task(name, total=size)
         yield lambda received: bar.update(task, completed=received)
+
+
+# --- archives -----------------------------------------------------------------------------------------------------
+
+
+class ArchiveError(Exception):
+    """An archive is damaged or has unsafe members. The message gives the reason in one line."""
+
+
+def extract_folder(archive: Path, md5: str, name: str) -> Path:
+    """Extracts the folder `name` of a zip or tar into the folder of the archive. Returns the path of the new folder.
+
+    The md5 of the archive is compared first. The members are extracted into a temporary folder, from which `name` is
+    moved in a single step. Raises ArchiveError if the md5 is another one, if the archive is damaged, or if a member
+    would lie outside of the target. Raises OSError if reading or writing fails.
+    """
+    if (found := file_md5(archive)) != md5:
+        raise ArchiveError(f"has md5 {found}, expected {md5}")
+    target = archive.parent / name
+    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".part-") as part:
+        try:
+            _extract(archive, part)
+        except DAMAGED as error:
+            raise ArchiveError(f"damaged archive ({error})") from error
+        if not (Path(part) / name).is_dir():
+            raise ArchiveError(f"has no folder {name}")
+        try:
+            os.rename(Path(part) / name, target)
+        except OSError:
+            if not target.is_dir():  # else another process has extracted it meanwhile
+                raise
+    return target
+
+
+def _extract(archive: Path, into: str) -> None:
+    if archive.suffix != ".zip":
+        with tarfile.open(archive) as tar:
+            tar.extractall(into, filter="data")
+        return
+    with zipfile.ZipFile(archive) as opened:
+        for member in opened.namelist():
+            path = PurePosixPath(member)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"{member!r} lies outside of the folder")
+        opened.extractall(into)

@@ -93,10 +93,7 @@ def load_json(path: Path, most_bytes: int = LARGEST_FILE) -> Any:
 
 
 def read_as(kind: type[Content], path: Path, most_bytes: int = LARGEST_FILE, context: Any = None) -> Content | None:
-    """Returns the content of a JSON file as `kind`, a dataclass or a model; None if the file is missing or invalid.
-
-    The validators of `kind` get `context`.
-    """
+    """Returns a JSON file as `kind`, a dataclass or model; None if invalid. `context` is for its validators."""
     try:
         return TypeAdapter(kind).validate_python(load_json(path, most_bytes), context=context)
     except (ValidationError, RecursionError):

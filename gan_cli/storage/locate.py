@@ -77,10 +77,7 @@ def locate(named: str | os.PathLike[str], output: str = OUTPUT, log: LogCallback
 
 
 def _only_export(folder: Path, log: LogCallback) -> Location | None:
-    """Returns the exported generator in a folder written by `gan-export out=`, and logs its name.
-
-    Returns None if the folder holds no exported generator or more than one.
-    """
+    """Returns the only exported generator in a folder and logs its name; None if there are none or several."""
     found = _exports_in(folder)
     if len(found) != 1:
         return None
@@ -96,10 +93,7 @@ def _exports_in(folder: Path) -> list[Path]:
 
 
 def location_kind(path: Path) -> str | None:
-    """Returns the kind of a path, as listed for `Location`.
-
-    Returns None if nothing exists at the path, or if it is a folder without files that gan-cli wrote.
-    """
+    """Returns the kind of a path, as for `Location`; None if gan-cli wrote nothing there."""
     if path.is_file():
         return "file" if find_card(path) is None else "export"
     if not path.is_dir():
@@ -142,10 +136,9 @@ def is_sweep(folder: Path) -> bool:
 
 
 def find_run(named: str, output: str = OUTPUT, key: str = "resume", log: LogCallback = print_to_stderr) -> Path:
-    """Returns the folder of the run that the user names by `key=named`, for example `resume=faces`.
+    """Returns the folder of the run that `key=named` means: the newest of a shared name, or that of a checkpoint.
 
-    A name shared by several runs means the newest one, and a checkpoint means the run to which it belongs. Raises
-    UsageError if `named` is neither a run nor a checkpoint of a run.
+    Raises UsageError if `named` is neither a run nor a checkpoint of a run.
     """
     location, typed = locate(named, output, log), f"{key}={named}"
     if location is None:
@@ -188,10 +181,9 @@ def find_checkpoint(
 
 
 def find_run_or_sweep(named: str, log: LogCallback = print_to_stderr) -> Path:
-    """Returns the folder of the run or sweep that an argument of `gan-report` or `gan-compare` names.
+    """Returns the folder that `gan-report` or `gan-compare` names: of a shared name the newest run, else sweep.
 
-    A name shared by several runs means the newest run, or the newest sweep if there is no run. Raises UsageError if
-    there is neither.
+    Raises UsageError if there is neither.
     """
     location = locate(named, log=log)
     if location is None:
@@ -207,10 +199,9 @@ def find_run_or_sweep(named: str, log: LogCallback = print_to_stderr) -> Path:
 
 
 def _whole_run(location: Location, typed: str, key: str) -> Path:
-    """Returns the folder of the run at `location`, or of the run to which the checkpoint at `location` belongs.
+    """Returns the folder of the run at `location`, or of the run that the checkpoint there belongs to.
 
-    `typed` is the user's argument and `key` the config key, both for messages. Raises UsageError if there is no such
-    run. For the key `resume`, also raises UsageError if the checkpoint is not the newest one of its run.
+    Raises UsageError if there is no such run or, for the key `resume`, if the checkpoint is not the newest of its run.
     """
     kind, path = location
     if kind == "run":
@@ -222,7 +213,8 @@ def _whole_run(location: Location, typed: str, key: str) -> Path:
     if kind in ("sweep", "runs"):
         raise UsageError(f"{typed}: {_describe_sweep(path, 'resume' if key == 'resume' else '')}")
     if kind == "file" and path.absolute().parent.name == CHECKPOINTS:
-        if key == "resume" and not _is_newest(path):
+        last = path.with_name(LAST)
+        if key == "resume" and path.name != LAST and not (last.is_file() and os.path.samefile(path, last)):
             raise UsageError(
                 f"{typed}: a run goes on at its newest checkpoint, resume={path.parent.parent}; a new one"
                 f" starts from this by init_from={path}"
@@ -232,16 +224,10 @@ def _whole_run(location: Location, typed: str, key: str) -> Path:
     raise UsageError(f"{typed}: is not in a run's folder{more}")
 
 
-def _is_newest(file: Path) -> bool:
-    last = file.with_name(LAST)
-    return file.name == LAST or (last.is_file() and os.path.samefile(file, last))
-
-
 def newest_run(folder: Path, log: LogCallback = print_to_stderr) -> Path | None:
-    """Returns the newest run in the folder `outputs/<name>` that has a checkpoint.
+    """Returns the newest run in the folder `outputs/<name>`, with a checkpoint if one has any; None without runs.
 
-    If no run has a checkpoint, returns the newest run; if there is no run, returns None. Logs which run is used if
-    there was a choice, which newer runs were skipped, and a warning if the run did not end well.
+    Logs the run if there was a choice, the newer runs that were skipped, and a warning if the run did not end well.
     """
     from gan_cli.storage.run_record import load_record  # its models take 15 ms, which --help need not wait for
 

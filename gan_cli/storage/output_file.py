@@ -81,10 +81,9 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 
 def unused_path(folder: Path, stem: str, ending: str, other_endings: Iterable[str] = ()) -> Path:
-    """Returns the first of the paths `<folder>/<stem><ending>`, `<folder>/<stem>-2<ending>` ... that is not in use.
+    """Returns the first unused path of `<folder>/<stem><ending>`, `<stem>-2<ending>` ... for all these endings.
 
-    A path also counts as used if a file with one of `other_endings` instead of `ending` exists. Raises StorageError if
-    about 100,000 paths are in use.
+    Raises StorageError if about 100,000 paths are in use.
     """
     for count in range(1, 100_000):
         name = stem if count == 1 else f"{stem}-{count}"

@@ -32,9 +32,8 @@ DATED = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:-(\d+))?")
 
 
 def create_dated_folder(parent: Path, prefix: str = "") -> Path:
-    """Creates a folder named `<prefix><date>_<time>` in `parent` and returns its path.
+    """Creates the folder `<prefix><date>_<time>` in `parent`, or `...-2` and so on if it exists, and returns its path.
 
-    If a folder of that name exists, because it was made in the same second, `-2`, `-3` and so on is added to the name.
     Raises StorageError if the folder cannot be created.
     """
     stamp = prefix + datetime.now().strftime(DATE_FORMAT)
@@ -52,10 +51,7 @@ def create_dated_folder(parent: Path, prefix: str = "") -> Path:
 
 
 def create_run_folder(folder: Path) -> Path:
-    """Creates a run's folder with its sub-folders and returns its path.
-
-    Raises UsageError if the folder holds a run already, StorageError if it cannot be created.
-    """
+    """Creates a run's folder. Raises UsageError if it holds a run already, StorageError if it cannot be created."""
     if (folder / RECORD).exists():
         raise UsageError(f"{folder}: holds a run already, resume it by resume={folder}")
     try:
@@ -100,10 +96,7 @@ def refuse_links(folder: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Removes the temporary files that a killed process left in a run's folder.
-
-    The caller must hold the lock of the folder, since other processes may be writing such files otherwise.
-    """
+    """Removes temporary files of a killed process. The caller must hold the lock: other processes may be writing."""
     for part in (folder, folder / CHECKPOINTS, folder / SAMPLES):
         for path in part.glob(".*"):
             if path.name.endswith(".tmp") or path.name.startswith(".tmp"):  # also names of earlier versions
@@ -147,9 +140,6 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Returns a run's record, or an empty dict if the record is missing or damaged.
-
-    For adding to it. `run_record.load_record` is for reading it.
-    """
+    """Returns a run's record to add to, or an empty dict. `run_record.load_record` is for reading it."""
     record = load_json(folder / RECORD)
     return record if isinstance(record, dict) else {}

@@ -1,44 +1,16 @@
-"""Options of the published data sets that torchvision reads or describes, and the number of samples of each set."""
+"""Options of the published data sets that torchvision reads or describes, and the facts of all published data sets."""
 
-from typing import ClassVar, Literal
+import tomllib
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from gan_cli.config.options.datasets import SPLIT, FileOptions
 from gan_cli.config.options.fields import Integer, Text, section
 
-SAMPLES = {  # number of samples of the published data sets, by split
-    "mnist": {"train": 60_000, "test": 10_000},
-    "fashion_mnist": {"train": 60_000, "test": 10_000},
-    "kmnist": {"train": 60_000, "test": 10_000},
-    "qmnist": {"train": 60_000, "test": 60_000},
-    "usps": {"train": 7_291, "test": 2_007},
-    "cifar10": {"train": 50_000, "test": 10_000},
-    "cifar100": {"train": 50_000, "test": 10_000},
-    "svhn": {"train": 73_257, "test": 26_032, "extra": 531_131},
-    "stl10": {"train": 5_000, "test": 8_000, "unlabeled": 100_000},
-    "celeba": {"train": 162_770, "valid": 19_867, "test": 19_962, "all": 202_599},
-    "lfw": {"train": 9_525, "test": 3_708, "all": 13_233},
-    "oxford_pets": {"train": 3_680, "test": 3_669, "all": 7_349},
-    "flowers102": {"train": 1_020, "val": 1_020, "test": 6_149, "all": 8_189},
-    "food101": {"train": 75_750, "test": 25_250, "all": 101_000},
-    "fgvc_aircraft": {"train": 6_667, "test": 3_333, "all": 10_000},
-    "eurosat": {"train": 27_000},
-    "dtd": {"train": 1_880, "val": 1_880, "test": 1_880, "all": 5_640},
-    "imagenette": {"train": 9_469, "test": 3_925, "all": 13_394},
-}
-CLASSES = {  # number of classes of the data sets in which all classes have about equally many samples
-    "fashion_mnist": 10,
-    "kmnist": 10,
-    "cifar10": 10,
-    "cifar100": 100,
-    "stl10": 10,
-    "oxford_pets/breed": 37,
-    "food101": 101,
-    "fgvc_aircraft/variant": 100,
-    "dtd": 47,
-    "imagenette": 10,
-}  # after a slash: the value of the key `target`
+# By name of the data set; the file says what its keys mean.
+PUBLISHED: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 @section

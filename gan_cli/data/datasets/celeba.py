@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-import io
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-from PIL import Image
-
+from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.downloaded_archives import (
     PublishedFile,
@@ -24,26 +20,18 @@ from gan_cli.data.datasets.downloaded_archives import (
     source_text,
 )
 from gan_cli.data.datasets.published_images import PublishedImages
-from gan_cli.data.decoding.resize import crop_box
 from gan_cli.data.selection import Selection
 from gan_cli.errors import StorageError, UsageError, one_line
-from gan_cli.image_files.listing import BadImageError, ListedFile
+from gan_cli.image_files.folder_reader import read_image_file
+from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_files.zip_reader import open_zip
 from gan_cli.image_labels.folder_classes import Layout
 
-WIDTH, HEIGHT = 178, 218
 IMAGE_FOLDER, PARTITION = "img_align_celeba", "list_eval_partition.txt"
 ARCHIVE = f"{IMAGE_FOLDER}.zip"
 CODES = {"train": "0", "valid": "1", "test": "2"}  # number of each split in the partition file
 NAME = re.compile(r"\w+\.jpg", re.ASCII)
 MOST_PARTITION_BYTES = 1 << 24
-
-
-class FaceFiles(NamedTuple):
-    """The images by their names, in order, and the function that reads the bytes of one."""
-
-    files: dict[str, ListedFile]
-    read: Callable[[ListedFile], Any]
 
 
 def build_celeba(
@@ -55,22 +43,22 @@ def build_celeba(
     selection: Selection,
     cache: str = "none",
 ) -> Dataset:
-    """Returns the selected images of a split of CelebA, without labels.
+    """Returns the selected images of a split of CelebA, cropped and resized to `image_size`, without labels.
 
-    Reads the images in `root/celeba`, and downloads missing files if `download` is True. The centre of each image is
-    cropped to the proportions of `image_size`, (height, width), and resized to this size. The result is cached in the
-    folder `cache`, unless it is `none`.
+    Reads `root/celeba`, and downloads missing files if `download` is True. Caches the result in the folder `cache`.
     """
     folder = root_folder(root) / "celeba"
     downloaded = _ensure(folder, root, split, allowed=download)
     path = folder / (IMAGE_FOLDER if _has_images(folder / IMAGE_FOLDER) else ARCHIVE)
     partition = [] if split == "all" else [folder / PARTITION]
-    with _opened(path) as faces:
-        names = [*faces.files] if split == "all" else _names_of(folder / PARTITION, split)
-        files = [faces.files.get(name, ListedFile((name,), None, "missing")) for name in names]
+    with _opened(path) as (faces, read):
+        names = [*faces] if split == "all" else _names_of(folder / PARTITION, split)
+        files = [faces.get(name, ListedFile((name,), None, "missing")) for name in names]
         layout = Layout(files, None, (), (), mixed=False)
         paths = [*map(str, (path, *partition))]
-        images = _Faces(split, path, faces.read, image_size)
+        height, width = PUBLISHED["celeba"]["size"]
+        images = PublishedImages("CelebA", split, path, native=(width, height), read=read)
+        images.most_unusable = 0.0
         dataset = images.load(lambda: layout, image_size, selection, cache, paths, "celeba", root, split)
     text = source_text("CelebA", split, len(names), "downloaded" if downloaded else f"from {path}")
     if len(dataset) < len(names):
@@ -82,15 +70,9 @@ def build_celeba(
 
 
 def _ensure(folder: Path, root: str, split: str, *, allowed: bool) -> bool:
-    """Downloads the files that are missing in `folder`. Returns whether a file was missing. Raises as download_missing.
-
-    torchvision has the id and the md5 of each file.
-    """
-    missing = [name for name in (ARCHIVE, PARTITION) if not os.path.isfile(folder / name)]
-    if ARCHIVE in missing and _has_images(folder / IMAGE_FOLDER):
-        missing.remove(ARCHIVE)
-    if PARTITION in missing and split == "all":
-        missing.remove(PARTITION)
+    """Downloads what is missing in `folder`. Returns whether a file was missing. torchvision has the ids and md5."""
+    needed = {ARCHIVE: not _has_images(folder / IMAGE_FOLDER), PARTITION: split != "all"}
+    missing = [name for name, is_needed in needed.items() if is_needed and not (folder / name).is_file()]
     if missing:
         published = importlib.import_module("torchvision.datasets").CelebA.file_list
         known = {name: PublishedFile(name=name, md5=md5, drive_id=file_id) for file_id, md5, name in published}
@@ -105,10 +87,7 @@ def _has_images(folder: Path) -> bool:
 
 
 def _names_of(path: Path, split: str) -> list[str]:
-    """Returns the image names of a split, read from the partition file.
-
-    Each line of this file holds the name of an image and the number of its split.
-    """
+    """Returns the image names of a split. Each line of the partition file has an image and the number of its split."""
     try:
         with open(path, encoding="ascii") as stream:
             lines = stream.read(MOST_PARTITION_BYTES).splitlines()
@@ -129,15 +108,17 @@ def _names_of(path: Path, split: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[FaceFiles]:
-    """Opens the folder of extracted images, or the zip.
+def _opened(path: Path) -> Iterator[tuple[dict[str, ListedFile], Callable[[ListedFile], bytes]]]:
+    """Opens the folder of extracted images, or the zip. Yields the files by name, and the function that reads one.
 
     Raises UsageError if the zip is damaged or holds no images, and StorageError if it cannot be read.
     """
     if path.name == IMAGE_FOLDER:
         names = sorted(name for name in os.listdir(path) if NAME.fullmatch(name))
-        reader = PublishedImages("CelebA", "train", path)
-        yield FaceFiles({name: ListedFile((name,), str(path / name)) for name in names}, reader.read_image)
+        yield (
+            {name: ListedFile((name,), str(path / name)) for name in names},
+            lambda file: read_image_file(file.location),
+        )
         return
     with contextlib.ExitStack() as stack:
         try:
@@ -145,42 +126,12 @@ def _opened(path: Path) -> Iterator[FaceFiles]:
         except UsageError as error:
             raise damaged_file_error(path, "damaged archive") from error
         within = f"{IMAGE_FOLDER}/"
-        inside = {file.location.filename: file for file in zipped.listing.files}
+        inside = sorted(zipped.listing.files, key=lambda file: file.location.filename)
         files = {
-            name.removeprefix(within): inside[name]
-            for name in sorted(inside)
-            if name.startswith(within) and NAME.fullmatch(name.removeprefix(within))
+            file.location.filename.removeprefix(within): file
+            for file in inside
+            if re.fullmatch(within + NAME.pattern, file.location.filename, re.ASCII)
         }
         if not files:
             raise damaged_file_error(path, f"has no pictures in {within}")
-        yield FaceFiles(files, zipped.read)
-
-
-# --- images ------------------------------------------------------------------------------------------------------
-
-
-class _Faces(PublishedImages):
-    """Reads, crops and resizes faces. A damaged or missing image is an error."""
-
-    most_unusable = 0.0
-
-    def __init__(self, split: str, path: Path, read: Callable[[ListedFile], bytes], size: tuple[int, int]) -> None:
-        super().__init__("CelebA", split, path)
-        self._read, self._size = read, size
-
-    def read_image(self, file: ListedFile) -> np.ndarray:
-        """Returns one image as uint8 `[H, W, 3]`.
-
-        Raises BadImageError if it cannot be decoded, or has another size than the images of CelebA.
-        """
-        content = self._read(file)
-        top, left, height, width = crop_box(HEIGHT, WIDTH, self._size)
-        try:
-            with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-                if image.size == (WIDTH, HEIGHT):
-                    box = (left, top, left + width, top + height)
-                    return np.array(image.convert("RGB").resize(self._size[::-1], Image.Resampling.LANCZOS, box))
-                found = f"is {image.width}x{image.height}, CelebA's are {WIDTH}x{HEIGHT}"
-        except Exception as error:  # a decoder may raise nearly anything on damaged bytes
-            raise BadImageError(f"cannot be decoded ({one_line(error, 100)})") from error
-        raise BadImageError(f"{found}; for pictures of your own use dataset=folder")
+        yield files, zipped.read

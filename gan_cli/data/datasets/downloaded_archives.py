@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
 
 import numpy as np
+import pydantic.dataclasses
 import torch
 from torch import Tensor
 
@@ -40,12 +41,9 @@ class PublishedFile:
     makes: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)
 class TarArchive(PublishedFile):
-    """The published tar.gz of the data set `title`. `folder` is the folder in the tar that holds the files.
-
-    `pickles` are as for `missing_data_error`.
-    """
+    """The tar.gz of the data set `title`, with its files in `folder`. `pickles` are as for `missing_data_error`."""
 
     title: str
     folder: str
@@ -54,20 +52,14 @@ class TarArchive(PublishedFile):
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """An open file of a data set, either extracted or inside the archive. It is read once, from its beginning.
-
-    `size` is the size in bytes. `shown` is the name of the file in messages.
-    """
+    """An open file of a data set, extracted or in the archive, which is read once. `shown` is its name in messages."""
 
     stream: IO[bytes]
     size: int
     shown: str
 
     def count(self, record: int, most: int) -> int:
-        """Returns how many records of `record` bytes the file holds.
-
-        Raises UsageError if this is not a whole number from 1 to `most`.
-        """
+        """Returns how many records of `record` bytes the file holds. Raises UsageError if this is not 1 to `most`."""
         if self.size < record or self.size % record or self.size > most * record:
             expected = f"expected 1 to {most:,} times {record:,}" if most > 1 else f"expected {record:,}"
             raise damaged_file_error(self.shown, f"has {self.size:,} bytes, {expected}")
@@ -95,10 +87,7 @@ class MissingDataError(UsageError):
 def missing_data_error(
     title: str, root: str, why: str, names: Sequence[str], folder: Path, pickles: Sequence[str] = ()
 ) -> MissingDataError:
-    """Returns the error for a data set that is missing in `dataset.root` and was not downloaded.
-
-    `pickles` are files that others have of this data set, relative to the root. They are never read.
-    """
+    """Returns the error for a data set that is missing. `pickles` are its files, below `root`, that are never read."""
     pickle = next((name for name in pickles if (root_folder(root) / name).exists()), None)
     why += f" ({pickle} is a pickle, which may run any program and is not read)" if pickle else ""
     put = f"put {' and '.join(names)} into {folder}"
@@ -126,11 +115,7 @@ def download_missing(
     allowed: bool,
     pickles: Sequence[str] = (),
 ) -> None:
-    """Downloads `files` into `folder`.
-
-    Raises UsageError if downloads are not `allowed` or fail. The message gives the reason and says where to put the
-    files that are missing. `pickles` are as for `missing_data_error`.
-    """
+    """Downloads `files` into `folder`. Raises UsageError, which says where to put them, if it may not or cannot."""
     names = list(dict.fromkeys(file.name for file in files))
     if not all(file.mirrors or file.drive_id for file in files):
         raise missing_data_error(title, root, "is not offered for download", names, folder, pickles)
@@ -153,8 +138,8 @@ def read_files(
 ) -> tuple[dict[str, T], str]:
     """Reads each named file with its reader. Returns the results by file name, and the origin of the files in words.
 
-    Looks for the files in `root/<folder>`, then in `root`, then in the archive in `root`. If the archive is missing
-    too, it is downloaded if `allowed` is True. Raises UsageError if the files are not found or are damaged.
+    Files are sought in `root/<folder>`, in `root` and in the archive in `root`, which is downloaded if `allowed`.
+    Raises UsageError if they are not found or damaged.
     """
     for folder in (root_folder(root) / archive.folder, root_folder(root)):
         if all(os.path.isfile(folder / name) for name in readers):
@@ -177,10 +162,9 @@ def _read_file(path: Path, read: Callable[[ArchiveMember], T]) -> T:
 
 
 def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[ArchiveMember], T]]) -> dict[str, T]:
-    """Reads each named member with its reader, without extracting it. Returns the results by name.
+    """Reads each named member with its reader, without extracting it. Skips links and members outside of `folder`.
 
-    Links and members outside of `folder` are skipped. The archive is always read to its end, because gzip stores its
-    checksum at the end. Raises UsageError if the archive is damaged or lacks a file.
+    Reads to the end, where gzip has its checksum. Raises UsageError if the archive is damaged or lacks a file.
     """
     found: dict[str, T] = {}
     try:
@@ -204,26 +188,18 @@ def _read_archive(path: Path, folder: str, readers: Mapping[str, Callable[[Archi
 
 
 def fit_images(chunks: Iterable[np.ndarray], count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
-    """Crops and resizes `count` images to `size`, (height, width). Returns uint8 `[count, channels, H, W]`.
-
-    The images are given in chunks, each uint8 `[n, channels, h, w]`. Besides the result, only one chunk is in memory.
-    """
-    samples, filled = allocate_images(count, size, channels), 0
-    for chunk in chunks:
-        samples[filled : filled + len(chunk)] = crop_and_resize_batch(
-            torch.from_numpy(np.ascontiguousarray(chunk)), size
-        )
-        filled += len(chunk)
-    return samples
-
-
-def allocate_images(count: int, size: tuple[int, int], channels: int = 3) -> Tensor:
-    """Returns an uninitialized tensor uint8 `[count, channels, H, W]`. Raises UsageError if memory is too small."""
+    """Crops and resizes `count` images, given in chunks uint8 `[n, channels, h, w]` of which one is in memory."""
     try:
-        return torch.empty(count, channels, *size, dtype=torch.uint8)
+        samples, filled = torch.empty(count, channels, *size, dtype=torch.uint8), 0
     except RuntimeError:
         height, width = size
         raise UsageError(
             f"image_size=[{height},{width}]: {count_noun(count, 'image')} would be"
             f" {count * channels * height * width:,} bytes, more than there is memory for; use a smaller one"
         ) from None
+    for chunk in chunks:
+        samples[filled : filled + len(chunk)] = crop_and_resize_batch(
+            torch.from_numpy(np.ascontiguousarray(chunk)), size
+        )
+        filled += len(chunk)
+    return samples

@@ -6,7 +6,7 @@ import bisect
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from gan_cli.data.dataset import Dataset
@@ -34,10 +34,9 @@ def load_lsun(
     selection: Selection,
     cache: str = "none",
 ) -> Dataset:
-    """Returns the selected images of a split of LSUN, whose classes are the scenes `selection.classes`.
+    """Returns the selected images of a split of LSUN. The classes are the scenes `selection.classes`, or all in `root`.
 
-    Each scene is a database such as `bedroom_train_lmdb` in `root`. Without classes, all scenes in `root` are read.
-    Raises UsageError if a database is missing, is damaged or is no scene of LSUN.
+    Each scene is a database such as `bedroom_train_lmdb`. Raises UsageError if one is missing, damaged or not of LSUN.
     """
     require_extra("lsun", "dataset=lsun")
     folder = root_folder(root)
@@ -55,8 +54,9 @@ def load_lsun(
     paths = [str(folder / names[scene]) for scene in scenes]
     with contextlib.ExitStack() as stack:
         databases = [stack.enter_context(_opened(path)) for path in paths]
-        images = _LsunImages(scenes, databases, split, folder)
-        return images.load(images.layout, image_size, selection, cache, paths, "lsun", root)
+        images = PublishedImages("LSUN", split, folder, read=partial(_read, databases))
+        list_images = partial(_list_images, scenes, databases)
+        return images.load(list_images, image_size, selection, cache, paths, "lsun", root)
 
 
 @contextlib.contextmanager
@@ -87,26 +87,20 @@ class _Keys(Sequence[ListedFile]):
         return ListedFile((self._scenes[scene], key.decode("ascii", "replace")), (scene, key))
 
 
-class _LsunImages(PublishedImages):
-    """Reads the encoded images in databases, one for each scene."""
+def _list_images(scenes: Sequence[str], databases: Sequence[Any]) -> Layout:
+    """Returns the list of the images and their scenes."""
+    keys = []
+    for database in databases:
+        with database.begin() as transaction:
+            keys.append(list(transaction.cursor().iternext(keys=True, values=False)))
+    labels = [scene for scene, found in enumerate(keys) for _ in found]
+    return Layout(_Keys(scenes, keys), labels, tuple(scenes), (), mixed=False)
 
-    def __init__(self, scenes: Sequence[str], databases: Sequence[Any], split: str, folder: Path) -> None:
-        super().__init__("LSUN", split, folder)
-        self._scenes, self._databases = scenes, databases
 
-    def layout(self) -> Layout:
-        """Returns the list of the images and their scenes."""
-        keys = []
-        for database in self._databases:
-            with database.begin() as transaction:
-                keys.append(list(transaction.cursor().iternext(keys=True, values=False)))
-        labels = [scene for scene, found in enumerate(keys) for _ in found]
-        return Layout(_Keys(self._scenes, keys), labels, tuple(self._scenes), (), mixed=False)
-
-    def read_image(self, file: ListedFile) -> bytes:
-        scene, key = file.location
-        with self._databases[scene].begin() as transaction:
-            content = transaction.get(key)
-        if content is None:
-            raise BadImageError("gone")
-        return bytes(content)
+def _read(databases: Sequence[Any], file: ListedFile) -> bytes:
+    scene, key = file.location
+    with databases[scene].begin() as transaction:
+        content = transaction.get(key)
+    if content is None:
+        raise BadImageError("gone")
+    return bytes(content)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.downloaded_archives import (
     MissingDataError,
@@ -29,16 +31,8 @@ from gan_cli.errors import UsageError
 
 BUNDLED = Path(__file__).with_name("mnist5k.npz")
 SIDE = 28
-PREFIXES = {"train": "train", "test": "t10k"}
-
-
-def file_names(split: str) -> tuple[str, str]:
-    """Returns the names of the image file and of the label file of a split, without the suffix `.gz`."""
-    return f"{PREFIXES[split]}-images-idx3-ubyte", f"{PREFIXES[split]}-labels-idx1-ubyte"
-
-
-IMAGES, LABELS = file_names("train")
-TEST_IMAGES, TEST_LABELS = file_names("test")
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,57 +48,18 @@ class Source:
     title: str
     folder: str
     classes: tuple[str, ...]
-    files: Mapping[str, tuple[str, str]] = field(
-        default_factory=lambda: {split: file_names(split) for split in PREFIXES}
-    )
+    files: Mapping[str, tuple[str, str]] = Field({"train": (IMAGES, LABELS), "test": (TEST_IMAGES, TEST_LABELS)})
     reader: str = ""
     mirrors: tuple[str, ...] = ()
-    md5: Mapping[str, str] = field(default_factory=dict)
+    md5: Mapping[str, str] = Field(default_factory=dict)
     archive: str = ""
     pickle: str = ""
     transposed: bool = False  # images are stored column by column
     first_label: int = 0
 
 
-MNIST = Source(
-    title="MNIST",
-    folder="MNIST/raw",
-    # Addresses and checksums are here and not torchvision's, whose import would delay the default data set.
-    mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
-    md5={
-        IMAGES: "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-        LABELS: "d53e105ee54ea40749a09fcbcd1e9432",
-        TEST_IMAGES: "9fb629c4189551a2d022fa330f9573f3",
-        TEST_LABELS: "ec29112dd5afa0611ce80d1b7f02629c",
-    },
-    classes=tuple("0123456789"),
-    pickle="MNIST/processed/training.pt",
-)
-FASHION_MNIST = Source(
-    title="Fashion-MNIST",
-    folder="FashionMNIST/raw",
-    reader="FashionMNIST",
-    classes=(
-        "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
-    ),
-    pickle="FashionMNIST/processed/training.pt",
-)  # fmt: skip
-
-KMNIST = Source(
-    title="Kuzushiji-MNIST",
-    folder="KMNIST/raw",
-    reader="KMNIST",
-    classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-    pickle="KMNIST/processed/training.pt",
-)
-QMNIST = Source(
-    title="QMNIST",
-    folder="QMNIST/raw",
-    reader="QMNIST",
-    files={split: (f"qmnist-{split}-images-idx3-ubyte", f"qmnist-{split}-labels-idx2-int") for split in PREFIXES},
-    classes=MNIST.classes,
-    pickle="QMNIST/processed/train.pt",
-)
+SOURCES = {name: Source(**PUBLISHED[name]["source"]) for name in ("mnist", "fashion_mnist", "kmnist", "qmnist")}
+MNIST = SOURCES["mnist"]
 
 
 def emnist(subset: str) -> Source:
@@ -131,30 +86,35 @@ def _torchvision_class(name: str) -> Any:
 
 
 def load_digits(
-    source: Source, *, root: str, download: bool, fallback: str, image_size: tuple[int, int], split: str
+    source: Source, *, root: str, download: bool, image_size: tuple[int, int], split: str, fallback: str = "error"
 ) -> Dataset:
-    """Returns a split of `source` with labels and with images of `image_size`, (height, width).
+    """Returns a split of `source` with labels, from the files in `root` or, if `download` is True, downloaded.
 
-    Reads the files in `root`, or downloads them if they are missing and `download` is True. If this fails and
-    `fallback` is `bundled`, returns the digits in this package for the split `train`. Raises UsageError if none of this
-    is possible.
+    If both fail, raises UsageError or, if `fallback` is `bundled`, returns the digits in this package for `train`.
     """
+    complete = True
     try:
         files, origin = _find_or_download(source, split, root, allowed=download)
     except MissingDataError as error:
-        if fallback == "bundled" and split == "train":
-            return _load_bundled(source, image_size, error.why)
-        raise
-    images, labels = (read_idx(*file) for file in files)
+        if fallback != "bundled" or split != "train":
+            raise
+        with np.load(BUNDLED, allow_pickle=False) as arrays:
+            images, labels = arrays["images"].reshape(-1, SIDE, SIDE), arrays["labels"]
+        files, complete = [IdxFile(BUNDLED)] * 2, False
+        text = f"NOT the full MNIST: the {len(images):,} digits bundled with gan-cli ({error.why})"
+    else:
+        images, labels = (read_idx(*file) for file in files)
+        text = f"{source.title}, {len(images):,} images {origin}"
     labels = labels[:, 0] if labels.ndim == 2 else labels  # QMNIST: the class, then facts about the writer
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or len(images) == 0:
         raise UsageError(f"{files[0].path}: {images.shape} images do not fit {labels.shape} labels")
     images = images.swapaxes(1, 2) if source.transposed else images
     return Dataset(
-        samples=crop_and_resize_batch(_as_images(images), image_size),
+        samples=crop_and_resize_batch(torch.from_numpy(images[:, None].copy()), image_size),
         labels=_as_labels(labels, len(source.classes), files[1].path, source.first_label),
         classes=source.classes,
-        source=f"{source.title}, {len(images):,} images {origin}",
+        source=text,
+        complete=complete,
     )
 
 
@@ -199,22 +159,6 @@ def _published(source: Source, name: str) -> PublishedFile:
     address, md5 = next(resource for resource in resources if resource[0].rpartition("/")[2] == name)
     prefix = address.removesuffix(name)
     return PublishedFile(name=name, md5=md5, mirrors=source.mirrors or ((prefix,) if prefix else tuple(reader.mirrors)))
-
-
-def _load_bundled(source: Source, image_size: tuple[int, int], why: str) -> Dataset:
-    with np.load(BUNDLED, allow_pickle=False) as arrays:
-        images, labels = arrays["images"], arrays["labels"]
-    return Dataset(
-        samples=crop_and_resize_batch(_as_images(images), image_size),
-        labels=_as_labels(labels, len(source.classes), BUNDLED),
-        classes=source.classes,
-        source=f"NOT the full MNIST: the {len(images):,} digits bundled with gan-cli ({why})",
-        complete=False,
-    )
-
-
-def _as_images(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(images.reshape(len(images), 1, *images.shape[-2:]).copy())
 
 
 def _as_labels(labels: np.ndarray, classes: int, path: Path, first: int = 0) -> Tensor:

@@ -18,23 +18,13 @@ SWISS_ROLL_EXTENT = 4.5 * math.pi / SWISS_ROLL_SCALE
 
 def build_ring(*, size: int, modes: int, radius: float, std: float, split: str) -> Dataset:
     """Returns points float32 `[size, 2]` drawn from `modes` equally frequent Gaussians around `ring_centres`."""
-    labels = torch.arange(size) % modes
-    points = ring_centres(modes, radius)[labels] + std * torch.randn(
-        size, 2, generator=generator_for(SEEDS[split], "ring")
-    )
-    return Dataset(
-        samples=points,
-        labels=labels,
-        classes=tuple(str(index) for index in range(modes)),
-        source="drawn by gan-cli",
-    )
+    return _draw_mixture("ring", ring_centres(modes, radius), size, std, split)
 
 
 def ring_centres(modes: int, radius: float) -> Tensor:
-    """Returns the centres float32 `[modes, 2]`, evenly spaced on a circle.
+    """Returns the centres float32 `[modes, 2]`, evenly spaced on a circle, 2 pi / modes apart.
 
-    The angle between neighbours is 2 pi / modes. A well-known demo spaces 8 angles from 0 to 2 pi inclusive; there the
-    first and the last centre coincide, which leaves 7 modes.
+    A well-known demo spaces 8 angles from 0 to 2 pi inclusive, where the first and last coincide: 7 modes.
     """
     angles = torch.arange(modes) * (2 * math.pi / modes)
     return radius * torch.stack([angles.cos(), angles.sin()], dim=1)
@@ -42,14 +32,14 @@ def ring_centres(modes: int, radius: float) -> Tensor:
 
 def build_grid(*, size: int, side: int, spacing: float, std: float, split: str) -> Dataset:
     """Returns points float32 `[size, 2]` from `side` x `side` equally frequent Gaussians around `grid_centres`."""
-    labels = torch.arange(size) % (side * side)
-    noise = torch.randn(size, 2, generator=generator_for(SEEDS[split], "grid"))
-    return Dataset(
-        samples=grid_centres(side, spacing)[labels] + std * noise,
-        labels=labels,
-        classes=tuple(str(index) for index in range(side * side)),
-        source="drawn by gan-cli",
-    )
+    return _draw_mixture("grid", grid_centres(side, spacing), size, std, split)
+
+
+def _draw_mixture(name: str, centres: Tensor, size: int, std: float, split: str) -> Dataset:
+    labels = torch.arange(size) % len(centres)
+    noise = torch.randn(size, 2, generator=generator_for(SEEDS[split], name))
+    classes = tuple(map(str, range(len(centres))))
+    return Dataset(samples=centres[labels] + std * noise, labels=labels, classes=classes, source="drawn by gan-cli")
 
 
 def grid_centres(side: int, spacing: float) -> Tensor:
@@ -59,10 +49,7 @@ def grid_centres(side: int, spacing: float) -> Tensor:
 
 
 def build_swiss_roll(*, size: int, std: float, split: str) -> Dataset:
-    """Returns points float32 `[size, 2]` on a spiral: (t (cos t, sin t) + noise) / 7.5, t ~ U[1.5 pi, 4.5 pi].
-
-    The noise is Gaussian with standard deviation `std`. Gulrajani et al. 2017, arXiv 1704.00028.
-    """
+    """Returns (t (cos t, sin t) + noise) / 7.5, t ~ U[1.5 pi, 4.5 pi]. Gulrajani et al. 2017, arXiv 1704.00028."""
     random = generator_for(SEEDS[split], "swiss_roll")
     angle = 1.5 * math.pi * (1 + 2 * torch.rand(size, generator=random))
     spiral = torch.stack([angle * angle.cos(), angle * angle.sin()], dim=1)
@@ -83,10 +70,7 @@ class Modes(NamedTuple):
 
 
 def _mixture(centres: Tensor, section: Any) -> Modes:
-    """Returns the modes with these centres. If `section.classes` is set, only the modes of these classes.
-
-    The name of a class is the number of its mode.
-    """
+    """Returns the modes with these centres; if `section.classes` names the numbers of some, only those."""
     if section.classes is not None:
         centres = centres[[int(name) for name in section.classes]]
     return Modes(centres, section.std, extent=centres.abs().max().item() + 3 * section.std)

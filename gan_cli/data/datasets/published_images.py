@@ -22,13 +22,24 @@ from gan_cli.image_labels.folder_classes import Layout
 
 
 class PublishedImages:
-    """Reads the image files of a published data set. The lowest `cut_bottom` rows of each image are cut off."""
+    """Reads the image files of a published data set. The lowest `cut_bottom` rows of each image are cut off.
+
+    If `native`, (width, height), is given, each image must be a JPEG of this size. `read` returns the bytes of a file.
+    """
 
     most_unusable = 0.01  # largest share of images that may be unusable; they are left out
 
-    def __init__(self, title: str, split: str, folder: Path, cut_bottom: int = 0) -> None:
+    def __init__(
+        self,
+        title: str,
+        split: str,
+        folder: Path,
+        cut_bottom: int = 0,
+        native: tuple[int, int] | None = None,
+        read: Callable[[ListedFile], bytes] = lambda file: read_image_file(file.location),
+    ) -> None:
         self.listing = Listing(f"{title}{'' if split == 'train' else f' ({split})'} in {folder}")
-        self._cut_bottom = cut_bottom
+        self._title, self._cut_bottom, self._native, self._read = title, cut_bottom, native, read
 
     def load(
         self,
@@ -39,30 +50,29 @@ class PublishedImages:
         paths: Sequence[str],
         *settings: object,
     ) -> Dataset:
-        """Returns the selected images in colour, from the cache or decoded.
-
-        `layout` returns the files and their labels. `paths` and `settings` are what the images depend on.
-        """
+        """Returns the selected images in colour, which depend on `paths` and `settings`, from the cache or decoded."""
         target = TargetFormat(image_size, channels=3, background="white")
         entry = cache_entry(cache, paths, (), *settings, target, selection)
-        cached = None if entry is None else find_cached(entry)
-        if cached is not None:
+        if (cached := find_cached(entry)) is not None:
             return cached
         return decode_layout(self, layout(), entry, target, selection, self._check, "dataset.root")
 
     def read_image(self, file: ListedFile) -> bytes | np.ndarray:
-        """Reads an encoded image as bytes, or a cut image as uint8 `[H, W, 3]`.
-
-        Raises BadImageError if it cannot be read.
-        """
-        content = read_image_file(file.location)
-        if not self._cut_bottom:
+        """Reads an image as bytes, or as uint8 `[H, W, 3]` if it is cut or checked. Raises BadImageError."""
+        content = self._read(file)
+        if not self._cut_bottom and self._native is None:
             return content
         try:
-            with Image.open(io.BytesIO(content)) as image:
-                return np.asarray(image.convert("RGB"))[: -self._cut_bottom]
+            with Image.open(io.BytesIO(content), formats=self._native and ("JPEG",)) as image:
+                if self._native in (None, image.size):
+                    return np.asarray(image.convert("RGB"))[: image.height - self._cut_bottom]
+                width, height = image.size
         except Exception as error:  # a decoder may raise nearly anything on damaged bytes
             raise BadImageError(f"cannot be decoded ({one_line(error, 100)})") from error
+        expected = "{}x{}".format(*self._native or ())
+        raise BadImageError(
+            f"is {width}x{height}, {self._title}'s are {expected}; for pictures of your own use dataset=folder"
+        )
 
     def _check(self, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
         """Raises UsageError if more than a small share of the images is unusable, or if there is none."""

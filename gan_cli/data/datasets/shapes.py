@@ -17,9 +17,8 @@ CHUNK = 1000
 def build_shapes(*, size: int, image_channels: int, image_size: tuple[int, int], split: str) -> Dataset:
     """Returns uint8 images `[size, image_channels, *image_size]` of shapes, white or coloured on black.
 
-    A label is the index of a mode. A mode is one combination of kind, style and (with three channels) colour. The
-    numbers of images per mode differ by at most one. If the number of channels is not 3, the first channel holds the
-    shape and all other channels hold its mirror image.
+    A label is the index of a mode, a combination of kind, style and (with three channels) colour; all are about equally
+    frequent. With other channels, the first holds the shape and all others hold its mirror image.
     """
     colours = COLOURS if image_channels == 3 else ("",)
     classes = tuple(
@@ -35,10 +34,7 @@ def build_shapes(*, size: int, image_channels: int, image_size: tuple[int, int],
 
 
 def _draw(labels: Tensor, random: Tensor, channels: int, image_size: tuple[int, int]) -> Tensor:
-    """Returns images of the classes `labels`, uint8 `[N, channels, *image_size]`.
-
-    `random` is uniform in [0, 1), `[N, 3]`; its columns set the radius, the x and the y of each shape.
-    """
+    """Draws classes, uint8 `[N, channels, *image_size]`. `random` in [0, 1), `[N, 3]`, sets radius, x and y."""
     colours = len(COLOURS) if channels == 3 else 1
     kind, style, colour = labels // (colours * 2), labels // colours % 2, labels % colours
     radius = (0.35 + 0.25 * random[:, 0]).view(-1, 1, 1)  # the shorter side of the image spans -1 to 1

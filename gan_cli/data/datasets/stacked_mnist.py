@@ -20,8 +20,8 @@ NUMBERS = {1: "one", 2: "two", 3: "three"}
 def build_stacked_mnist(*, size: int, digits: int, **settings: Any) -> Dataset:
     """Returns uint8 images `[size, digits, H, W]`; each channel is a digit drawn with replacement.
 
-    A label is the number that the digits form, in which the first channel is the first digit: 0 to 999 for three
-    digits. `settings` are the arguments of `load_digits`. Metz et al. 2017, arXiv 1611.02163, section 3.3.1.
+    The label is the number they form, the first channel first. `settings` are those of `load_digits`. Metz et al. 2017,
+    arXiv 1611.02163, section 3.3.1.
     """
     single = load_digits(MNIST, **settings)
     assert single.labels is not None

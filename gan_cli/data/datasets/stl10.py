@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.datasets.downloaded_archives import (
     ArchiveMember,
@@ -26,22 +27,12 @@ from gan_cli.data.decoding.resize import CHUNK
 SIDE = 96
 PIXELS = 3 * SIDE * SIDE
 MOST = 100_000  # the most images in a file
-STL10 = TarArchive(
-    title="STL-10",
-    name="stl10_binary.tar.gz",
-    md5="91f7769df0f17e558f3565bffb0c7dfb",
-    mirrors=("http://ai.stanford.edu/~acoates/stl10/",),
-    most_bytes=3 << 30,
-    folder="stl10_binary",
-)
+STL10 = TarArchive(**PUBLISHED["stl10"]["source"])
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
 
 def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, int]) -> Dataset:
-    """Returns a split of STL-10 with images of `image_size`, (height, width). The split `unlabeled` has no labels.
-
-    Reads the files in `root`, or downloads the archive if they are missing and `download` is True.
-    """
+    """Returns a split of STL-10, read as by `read_files`. The split `unlabeled` has no labels."""
     images, labels = f"{split}_X.bin", f"{split}_y.bin"
     readers: dict[str, Callable[[ArchiveMember], Tensor]] = {images: partial(_read_images, size=image_size)}
     if split != "unlabeled":
@@ -61,10 +52,7 @@ def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, 
 
 
 def _read_images(member: ArchiveMember, size: tuple[int, int]) -> Tensor:
-    """Returns the images of a file, resized to `size`, as uint8 `[N, 3, H, W]`.
-
-    At most one chunk is in memory at the original size.
-    """
+    """Returns the images of a file as uint8 `[N, 3, H, W]`. At most one chunk is in memory at the original size."""
     count = member.count(PIXELS, MOST)
     return fit_images(_iter_images(member, count), count, size)
 
@@ -76,10 +64,7 @@ def _iter_images(member: ArchiveMember, count: int) -> Iterator[np.ndarray]:
 
 
 def _read_labels(member: ArchiveMember) -> Tensor:
-    """Returns labels int64 `[N]`, counted from 0. In the file, labels are counted from 1.
-
-    Raises UsageError if a label is out of range.
-    """
+    """Returns labels int64 `[N]`, from 0; in the file they count from 1. Raises UsageError if one is out of range."""
     labels = member.read(member.count(1, MOST))
     if labels.min() < 1 or labels.max() > len(CLASSES):
         raise damaged_file_error(

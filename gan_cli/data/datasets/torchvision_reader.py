@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.extras import require_extra
 from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.folder_classes import Layout
-from gan_cli.storage.extract import ArchiveError, extract_folder, file_md5
+from gan_cli.storage.download import ArchiveError, extract_folder, file_md5
 
 
 def load_torchvision_set(
@@ -44,9 +45,8 @@ def load_torchvision_set(
 ) -> Dataset:
     """Returns the selected images of a split of the data set `name`, with labels and of `image_size`, (height, width).
 
-    Reads the files in `root`, and downloads and extracts what is missing if `download` is True. Encoded images are
-    cached in the folder `cache`, unless it is `none`. Raises UsageError if files are missing or damaged, or if the data
-    set has no such split.
+    If `download` is True, what is missing in `root` is downloaded and extracted. Encoded images are cached in `cache`.
+    Raises UsageError if files are missing or damaged, or if the data set has no such split.
     """
     published, settings = TABLE[name], {**settings, "split": split}
     if split not in published.splits:
@@ -63,7 +63,8 @@ def load_torchvision_set(
     if isinstance(found.images, np.ndarray):
         origin = "downloaded" if downloaded else f"from {folder / files[0].name}"
         return _array_dataset(published.title, split, found, image_size, origin)
-    layout = Layout(_listed(found.images, folder), list(found.labels), tuple(found.classes), (), mixed=False)
+    listed = [ListedFile(Path(os.path.relpath(path, folder)).parts, str(path)) for path in found.images]
+    layout = Layout(listed, list(found.labels), tuple(found.classes), (), mixed=False)
     images = PublishedImages(published.title, split, folder, published.cut_bottom)
     paths = [str(folder / (file.makes or file.name)) for file in files]
     return images.load(lambda: layout, image_size, selection, cache, paths, name, root, sorted(settings.items()))
@@ -75,10 +76,9 @@ def load_torchvision_set(
 def ensure_files(title: str, files: Sequence[PublishedFile], folder: Path, root: str, *, allowed: bool) -> bool:
     """Downloads and extracts what is missing in `folder`. Returns whether anything was downloaded.
 
-    Raises UsageError if files are missing and are not `allowed` to be downloaded, if a download fails, or if an archive
-    is damaged. Raises StorageError if an archive cannot be extracted.
+    Raises UsageError if this is not `allowed` or fails, or if an archive is damaged; StorageError if writing fails.
     """
-    needed = [file for file in files if not _is_there(file, folder)]
+    needed = [file for file in files if not (folder / (file.makes or file.name)).exists()]
     missing = [file for file in needed if not (folder / file.name).is_file()]
     if missing:
         download_missing(title, missing, folder, root, allowed=allowed)
@@ -96,10 +96,6 @@ def ensure_files(title: str, files: Sequence[PublishedFile], folder: Path, root:
     return bool(missing)
 
 
-def _is_there(file: PublishedFile, folder: Path) -> bool:
-    return (folder / file.makes).is_dir() if file.makes else (folder / file.name).is_file()
-
-
 def _read(
     published: TorchvisionSet, reader: Any, files: Sequence[PublishedFile], root: str, settings: Mapping[str, Any]
 ) -> Found:
@@ -108,8 +104,8 @@ def _read(
     arguments = {argument: settings[key] for key, argument in published.arguments.items()}
     found = []
     try:
-        for part in parts if isinstance(parts, tuple) else (parts,):
-            given = {} if part is None else {published.split_argument: part}
+        for part in parts if isinstance(parts, list) else [parts]:
+            given = {} if part == "" else {published.split_argument: part}
             read = reader(os.path.expanduser(root), download=False, **given, **arguments)
             found.append(published.found(read, settings))
     except Exception as error:  # a parser may raise nearly anything on damaged files
@@ -124,11 +120,8 @@ def _read(
         ) from error
     if len(found) == 1:
         return found[0]
-    return Found(
-        [image for each in found for image in each.images],
-        [label for each in found for label in each.labels],
-        found[0].classes,
-    )
+    images, labels, classes = zip(*found, strict=True)
+    return Found([*chain(*images)], [*chain(*labels)], classes[0])
 
 
 # --- images ------------------------------------------------------------------------------------------------------
@@ -145,7 +138,3 @@ def _array_dataset(title: str, split: str, found: Found, size: tuple[int, int], 
         classes=tuple(found.classes),
         source=source_text(title, split, count, origin),
     )
-
-
-def _listed(paths: Sequence[Any], folder: Path) -> list[ListedFile]:
-    return [ListedFile(Path(os.path.relpath(path, folder)).parts, str(path)) for path in paths]

@@ -1,4 +1,4 @@
-"""The table of the data sets whose files torchvision lists or reads. It is imported only when one of them is chosen.
+"""The table of the data sets whose files torchvision lists or reads.
 
 The classes of torchvision say which files there are, with addresses and checksums, and which image has which class.
 The files are downloaded, verified, extracted and decoded by this package. No class in this table unpickles anything.
@@ -10,21 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.data.datasets.downloaded_archives import PublishedFile
 
 Settings = Mapping[str, Any]
-ALL = "all"
 AIRCRAFT_MD5 = "d4acdd33327262359767eeaa97a4f732"  # published beside the archive; torchvision has none
 EUROSAT = "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/"
 EUROSAT_MD5 = "c8fa014336c82ac7804f0398fcb19387"  # torchvision has it, and the address, inside a function only
-CAPTION_ROWS = 20  # the lowest rows of each image of FGVC-Aircraft show its photographer's name
 
 
 class Found(NamedTuple):
-    """What a torchvision data set holds: images, the class number of each image, the names of the classes.
-
-    `images` are paths of image files, or an array uint8 `[N, H, W]` or `[N, 3, H, W]`.
-    """
+    """Images of a data set, as paths or an array uint8 `[N, H, W]` or `[N, 3, H, W]`, and their classes."""
 
     images: Any
     labels: Any
@@ -53,34 +49,32 @@ class TorchvisionSet:
     cut_bottom: int = 0  # rows of each image that are cut off
 
 
-def _file(name: str, md5: str, prefix: str = "", makes: str = "", gigabytes: int = 1) -> PublishedFile:
-    """Returns a published file at the address `prefix + name`; without a prefix it cannot be downloaded."""
-    mirrors = (prefix,) if prefix else ()
-    return PublishedFile(name=name, md5=md5, mirrors=mirrors, makes=makes, most_bytes=gigabytes << 30)
-
-
 def _at(url: str, md5: str, makes: str = "", gigabytes: int = 1) -> PublishedFile:
+    """Returns the published file at `url`."""
     prefix, _, name = url.rpartition("/")
-    return _file(name, md5, prefix + "/", makes, gigabytes)
+    return PublishedFile(name=name, md5=md5, mirrors=(f"{prefix}/",), makes=makes, most_bytes=gigabytes << 30)
+
+
+def _stem(url: str) -> str:
+    """Returns the name of the archive at `url` without its ending."""
+    return url.rpartition("/")[2].removesuffix(".tgz").removesuffix(".tar.gz")
 
 
 def _lfw_files(reader: Any, settings: Settings) -> list[PublishedFile]:
     folder, archive, md5 = reader.file_dict[settings["alignment"]]
     people = f"people{reader.annot_file[TABLE['lfw'].splits[settings['split']]]}.txt"
-    return [
-        _file(archive, md5, makes=folder),
-        *(_file(name, reader.checksums[name]) for name in (people, reader.names)),
-    ]
+    lists = [PublishedFile(name=name, md5=reader.checksums[name]) for name in (people, reader.names)]
+    return [PublishedFile(name=archive, md5=md5, makes=folder), *lists]  # not offered for download
 
 
 def _flower_files(reader: Any, settings: Settings) -> list[PublishedFile]:
     prefix, folders = reader._download_url_prefix, {"image": "jpg"}
-    return [_file(name, md5, prefix, folders.get(kind, "")) for kind, (name, md5) in reader._file_dict.items()]
+    return [_at(prefix + name, md5, folders.get(kind, "")) for kind, (name, md5) in reader._file_dict.items()]
 
 
 def _imagenette_files(reader: Any, settings: Settings) -> list[PublishedFile]:
     url, md5 = reader._ARCHIVES[settings["resolution"]]
-    return [_at(url, md5, url.rpartition("/")[2].removesuffix(".tgz"), gigabytes=2)]
+    return [_at(url, md5, _stem(url), gigabytes=2)]
 
 
 def _pets(found: Any, settings: Settings) -> Found:
@@ -107,91 +101,27 @@ def _split_list(reader: Any, settings: Settings) -> list[PublishedFile]:
     return [_at(url, md5, gigabytes=2)]
 
 
+DIGITS = tuple("0123456789")
+# The functions that return the files and the images of each data set.
+FUNCTIONS: dict[str, tuple[Callable[[Any, Settings], Sequence[PublishedFile]], Callable[[Any, Settings], Found]]] = {
+    "svhn": (_split_list, lambda found, _: Found(found.data, found.labels, DIGITS)),
+    "usps": (_split_list, lambda found, _: Found(found.data, found.targets, DIGITS)),
+    "lfw": (_lfw_files, lambda found, _: Found(found.data, found.targets, tuple(found.class_to_idx))),
+    "oxford_pets": (lambda reader, _: [_at(url, md5, _stem(url)) for url, md5 in reader._RESOURCES], _pets),
+    "flowers102": (_flower_files, _listed),
+    "food101": (lambda reader, _: [_at(reader._URL, reader._MD5, "food-101", gigabytes=6)], _listed),
+    "fgvc_aircraft": (lambda reader, _: [_at(reader._URL, AIRCRAFT_MD5, "fgvc-aircraft-2013b", gigabytes=3)], _listed),
+    "eurosat": (
+        lambda *_: [_at(f"{EUROSAT}EuroSAT.zip", EUROSAT_MD5, "2750")],
+        lambda found, _: _paired(found.samples, found.classes),
+    ),
+    "dtd": (lambda reader, _: [_at(reader._URL, reader._MD5, "dtd")], _listed),
+    "imagenette": (
+        _imagenette_files,
+        lambda found, _: _paired(found._samples, _lower([names[0] for names in found.classes])),
+    ),
+}
 TABLE = {
-    "svhn": TorchvisionSet(
-        title="SVHN",
-        reader="SVHN",
-        splits={"train": "train", "test": "test", "extra": "extra"},
-        files=_split_list,
-        found=lambda found, _: Found(found.data, found.labels, tuple("0123456789")),
-        extra="svhn",
-    ),
-    "usps": TorchvisionSet(
-        title="USPS",
-        reader="USPS",
-        splits={"train": True, "test": False},
-        split_argument="train",
-        files=_split_list,
-        found=lambda found, _: Found(found.data, found.targets, tuple("0123456789")),
-    ),
-    "lfw": TorchvisionSet(
-        title="Labeled Faces in the Wild",
-        reader="LFWPeople",
-        folder="lfw-py",
-        splits={"train": "train", "test": "test", ALL: "10fold"},
-        arguments={"alignment": "image_set"},
-        files=_lfw_files,
-        needs_archive=True,
-        found=lambda found, _: Found(found.data, found.targets, tuple(found.class_to_idx)),
-    ),
-    "oxford_pets": TorchvisionSet(
-        title="Oxford-IIIT Pet",
-        reader="OxfordIIITPet",
-        folder="oxford-iiit-pet",
-        splits={"train": "trainval", "test": "test", ALL: ("trainval", "test")},
-        files=lambda reader, _: [
-            _at(url, md5, url.rpartition("/")[2].removesuffix(".tar.gz")) for url, md5 in reader._RESOURCES
-        ],
-        found=_pets,
-    ),
-    "flowers102": TorchvisionSet(
-        title="Oxford 102 Flower",
-        reader="Flowers102",
-        folder="flowers-102",
-        splits={"train": "train", "val": "val", "test": "test", ALL: ("train", "val", "test")},
-        files=_flower_files,
-        found=_listed,
-        extra="svhn",
-    ),
-    "food101": TorchvisionSet(
-        title="Food-101",
-        reader="Food101",
-        splits={"train": "train", "test": "test", ALL: ("train", "test")},
-        files=lambda reader, _: [_at(reader._URL, reader._MD5, "food-101", gigabytes=6)],
-        found=_listed,
-    ),
-    "fgvc_aircraft": TorchvisionSet(
-        title="FGVC-Aircraft",
-        reader="FGVCAircraft",
-        splits={"train": "trainval", "test": "test", ALL: ("trainval", "test")},
-        arguments={"target": "annotation_level"},
-        files=lambda reader, _: [_at(reader._URL, AIRCRAFT_MD5, "fgvc-aircraft-2013b", gigabytes=3)],
-        found=_listed,
-        cut_bottom=CAPTION_ROWS,
-    ),
-    "eurosat": TorchvisionSet(
-        title="EuroSAT",
-        reader="EuroSAT",
-        folder="eurosat",
-        splits={"train": None},
-        files=lambda *_: [_at(f"{EUROSAT}EuroSAT.zip", EUROSAT_MD5, "2750")],
-        found=lambda found, _: _paired(found.samples, found.classes),
-    ),
-    "dtd": TorchvisionSet(
-        title="Describable Textures",
-        reader="DTD",
-        folder="dtd",
-        splits={"train": "train", "val": "val", "test": "test", ALL: ("train", "val", "test")},
-        arguments={"partition": "partition"},
-        files=lambda reader, _: [_at(reader._URL, reader._MD5, "dtd")],
-        found=_listed,
-    ),
-    "imagenette": TorchvisionSet(
-        title="Imagenette",
-        reader="Imagenette",
-        splits={"train": "train", "test": "val", ALL: ("train", "val")},
-        arguments={"resolution": "size"},
-        files=_imagenette_files,
-        found=lambda found, _: _paired(found._samples, _lower([names[0] for names in found.classes])),
-    ),
-}  # fmt: skip
+    name: TorchvisionSet(files=files, found=found, **PUBLISHED[name]["source"])
+    for name, (files, found) in FUNCTIONS.items()
+}

@@ -32,10 +32,7 @@ def _transform(profile: bytes, mode: str) -> Any:
 
 
 def find_other_profile(image: Image.Image) -> bytes | None:
-    """Returns the colour profile to convert the image from.
-
-    Returns None if the image has no usable profile, if the profile is sRGB, or if Pillow cannot convert profiles.
-    """
+    """Returns the colour profile to convert from; None if it is missing, unusable or sRGB, or Pillow cannot convert."""
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or len(profile) < HEADER_BYTES or not features.check("littlecms2"):
         return None

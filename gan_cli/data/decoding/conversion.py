@@ -68,10 +68,7 @@ class TargetFormat:
         return (self.channels, *self.size)
 
     def range_of(self, kind: str) -> ValueRange:
-        """Returns the value range for values of `kind`.
-
-        For `auto` this is the full range, until the whole set was read.
-        """
+        """Returns the value range for values of `kind`. For `auto`, it is full until the whole set was read."""
         if self.value_range == AUTO or (
             kind == EIGHT_BITS and (self.deep_only or not value_ranges.fits_eight_bits(self.value_range))
         ):
@@ -128,9 +125,6 @@ class ConvertedImage(NamedTuple):
 
     images: tuple[Image.Image, ...]
     outcome: ImageOutcome = ImageOutcome()
-
-    def reoriented(self, orientation: Image.Transpose) -> ConvertedImage:
-        return self._replace(images=tuple(image.transpose(orientation) for image in self.images))
 
 
 def convert_array(values: np.ndarray, target: TargetFormat) -> ConvertedImage:
@@ -228,7 +222,9 @@ def _with_values(converted: ConvertedImage, extent: ValueExtent | None, target: 
     """Returns the image with `extent`, if given, recorded in its outcome, and whether some values were clipped."""
     if extent is None:
         return converted
-    cut_off = target.value_range != AUTO and value_ranges.exceeds_range(extent, target.range_of(extent.kind))
+    wanted = target.range_of(extent.kind)
+    low, high = value_ranges.FULL_RANGES[extent.kind] if isinstance(wanted, str) else wanted
+    cut_off = target.value_range != AUTO and (extent.low < low or extent.high > high)
     return converted._replace(outcome=converted.outcome._replace(values=extent, cut_off=cut_off))
 
 
@@ -301,7 +297,8 @@ def _spread(image: Image.Image, target: TargetFormat, bands: int) -> tuple[Image
         image = image.convert("RGB")
     low, high = _extremes(image, bands)
     others = len(image.getbands()) - min(bands, len(image.getbands()))
-    lookup = value_ranges.lookup_table(wanted) * (len(image.getbands()) - others) + list(range(256)) * others
+    scaled = value_ranges.scale_to_uint8(np.arange(256), EIGHT_BITS, wanted).tolist()
+    lookup = scaled * (len(image.getbands()) - others) + list(range(256)) * others
     return image.point(lookup), ValueExtent(EIGHT_BITS, float(low), float(high))
 
 

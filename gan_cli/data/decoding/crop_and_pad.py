@@ -51,10 +51,7 @@ def compute_fit(width: int, height: int, size: tuple[int, int], how: str) -> Fit
 
 
 def min_decode_size(width: int, height: int, size: tuple[int, int], how: str) -> tuple[int, int]:
-    """Returns the smallest (width, height) at which the image should be decoded.
-
-    At this size, the part of the image that is used has twice the width and height that it has in the result.
-    """
+    """Returns the (width, height) to decode at: the used part has twice the width and height of the result."""
     fit = compute_fit(width, height, size, how)
     return math.ceil(2 * fit.inner[2] * width / fit.box[2]), math.ceil(2 * fit.inner[3] * height / fit.box[3])
 

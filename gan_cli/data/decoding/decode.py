@@ -38,7 +38,6 @@ from gan_cli.data.decoding.open_image import (
 )
 from gan_cli.image_files.bad_image import BadImageError
 
-__all__ = ["BadImageError", "ImageOutcome", "TargetFormat", "decode_all", "inspect_image"]
 MANY_PIXELS = 32_000_000  # larger images are decoded one at a time, because eight threads would fill the memory
 SHOW_PROGRESS = 2000  # a progress bar is shown for more images than this
 CHUNK = 16  # images that a thread decodes in one call
@@ -85,10 +84,7 @@ def decode_all(
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[int], Result], starts: Iterable[int], ahead: int
 ) -> Iterator[Result]:
-    """Yields the results of `work` in order.
-
-    Queues at most about `ahead` calls, because `pool.map` would queue all calls.
-    """
+    """Yields the results of `work` in order. Queues about `ahead` calls; `pool.map` would queue all of them."""
     waiting: deque[Future[Result]] = deque()
     for start in starts:
         waiting.append(pool.submit(work, start))
@@ -137,7 +133,8 @@ def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOu
         orientation = exif_transpose(image)  # read last, because a PNG's EXIF data may follow its pixels
         try:
             converted = convert_image(image, low, wide, target)
-            converted = converted if orientation is None else converted.reoriented(orientation)
+            if orientation is not None:
+                converted = converted._replace(images=tuple(each.transpose(orientation) for each in converted.images))
             if coloured and image.mode == "L":  # the JPEG decoder converted it to grey
                 converted = converted._replace(outcome=converted.outcome._replace(recoloured="grey"))
             return fit_to_target(converted, target, reoriented=by_pillow or orientation is not None)
@@ -146,10 +143,7 @@ def _decode(content: Content, target: TargetFormat) -> tuple[np.ndarray, ImageOu
 
 
 def inspect_image(content: Content) -> tuple[tuple[int, int], bool]:
-    """Returns the (height, width) of an image after EXIF rotation, and whether the image is grey.
-
-    Raises BadImageError if the image cannot be opened.
-    """
+    """Returns (height, width) after EXIF rotation, and whether the image is grey. Raises BadImageError if unusable."""
     if isinstance(content, np.ndarray):
         return (content.shape[0], content.shape[1]), content.ndim == 2 or content.shape[2] < 3
     image = open_image(content)

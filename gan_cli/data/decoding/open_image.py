@@ -58,10 +58,7 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
 
 
 def decode_pixels(image: ImageFile.ImageFile) -> None:
-    """Decodes the pixels. Raises BadImageError if this fails.
-
-    A transparent colour in `info` is rescaled to 8 bits, because Pillow does not rescale it.
-    """
+    """Decodes the pixels, or raises BadImageError. Rescales a transparent colour to 8 bits, as Pillow does not."""
     raw = image.tile[0].args if image.format == "PNG" and image.tile else None
     try:
         image.load()
@@ -88,19 +85,13 @@ def is_sideways(image: Image.Image) -> bool:
 
 
 def draft(image: ImageFile.ImageFile, mode: str, size: tuple[int, int], fit: str) -> None:
-    """Lets the decoder reduce a large JPEG by a factor of 2, 4 or 8.
-
-    The part of the image that is used keeps at least twice the size that it has in the result.
-    """
+    """Lets the decoder reduce a large JPEG by 2, 4 or 8. Its used part keeps at least twice its final size."""
     height, width = size[::-1] if exif_transpose(image) in SIDEWAYS else size
     image.draft(mode, min_decode_size(image.width, image.height, (height, width), fit))
 
 
 def has_16_bit_channels(image: ImageFile.ImageFile) -> bool:
-    """Returns whether an image has 16-bit colour channels, of which Pillow keeps only the high bytes.
-
-    The image must not be decoded yet.
-    """
+    """Returns whether an image, not decoded yet, has 16-bit channels, of which Pillow keeps only the high bytes."""
     if image.mode not in WIDE_MODES or not image.tile or image.format not in ("PNG", "TIFF"):
         return False
     raw = _raw_mode(image)

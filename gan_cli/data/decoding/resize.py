@@ -18,10 +18,7 @@ def crop_box(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, 
 
 
 def crop_and_resize_batch(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Crops images uint8 `[N, C, h, w]` to the proportions of `size` and resizes them, with anti-aliasing.
-
-    Returns uint8 `[N, C, H, W]`.
-    """
+    """Crops uint8 `[N, C, h, w]` to the proportions of `size` and resizes it, anti-aliased: uint8 `[N, C, H, W]`."""
     if images.shape[-2:] == size:
         return images
     top, left, height, width = crop_box(images.shape[-2], images.shape[-1], size)

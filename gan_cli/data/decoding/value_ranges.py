@@ -23,10 +23,7 @@ NEARLY_BLACK = 31  # an 8-bit image with no higher value is nearly black
 
 
 class ValueExtent(NamedTuple):
-    """The kind of the values of an image, the lowest value and the highest value.
-
-    It is kept for deep images (more than 8 bits), scaled images and nearly black images.
-    """
+    """The kind, lowest and highest value of an image: a deep (more than 8 bits), scaled or nearly black one."""
 
     kind: str
     low: float
@@ -43,10 +40,7 @@ def value_kind(dtype: np.dtype) -> str:
 
 
 def scale_to_uint8(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndarray:
-    """Scales the range `wanted` to 0..255, clips values outside of this range, and returns uint8.
-
-    A text as `wanted` means the full range of `kind`.
-    """
+    """Scales the range `wanted` to 0..255, with other values clipped. A text means the full range of `kind`."""
     if kind == SIXTEEN_BITS and isinstance(wanted, str):
         return ((values.astype(np.int32) + 128) // 257).astype(np.uint8)
     if kind == EIGHT_BITS and isinstance(wanted, str):
@@ -56,20 +50,9 @@ def scale_to_uint8(values: np.ndarray, kind: str, wanted: ValueRange) -> np.ndar
     return np.clip(np.rint(spread), 0, 255).astype(np.uint8)
 
 
-def lookup_table(wanted: tuple[float, float]) -> list[int]:
-    """Returns the result of `scale_to_uint8` for each of the 256 values of 8 bits."""
-    return scale_to_uint8(np.arange(256), EIGHT_BITS, wanted).tolist()
-
-
 def fits_eight_bits(wanted: ValueRange) -> bool:
     """Returns whether a range can apply to 8-bit images, which have no values above 255."""
     return isinstance(wanted, str) or wanted[1] <= 255
-
-
-def exceeds_range(values: ValueExtent, wanted: ValueRange) -> bool:
-    """Returns whether some values of an image are outside the range, and are therefore clipped."""
-    low, high = FULL_RANGES[values.kind] if isinstance(wanted, str) else wanted
-    return values.low < low or values.high > high
 
 
 def infer_range(extents: Iterable[ValueExtent]) -> ValueRange | None:
@@ -125,10 +108,7 @@ def format_override(wanted: ValueRange) -> str:
 
 
 def describe_values(extents: list[ValueExtent], configured: ValueRange, used: ValueRange, eight: int) -> list[str]:
-    """Describes the values of a set: bit depths, the range that was scaled to 0..255, whether the set is nearly black.
-
-    `eight` is the number of 8-bit images. If they were not scaled, `extents` holds only the nearly black ones of them.
-    """
+    """Describes the values of a set with `eight` images of 8 bits: depths, range scaled to 0..255, near black."""
     deep = [values for values in extents if values.kind != EIGHT_BITS]
     dark = [values for values in extents if values.kind == EIGHT_BITS]
     lines = []

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from gan_cli.data.dataset import Dataset
-from gan_cli.data.datasets import celeba
 from gan_cli.data.datasets.celeba import ARCHIVE, IMAGE_FOLDER, PARTITION, build_celeba
+from gan_cli.data.datasets.published_images import PublishedImages
 from gan_cli.data.decoding.resize import crop_and_resize_batch, crop_box
 from gan_cli.data.selection import Selection
 from support.errors import refused
@@ -63,8 +63,8 @@ def test_only_the_whole_needs_no_partition(root: Path) -> None:
 
 def test_only_what_is_kept_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    read_image = celeba._Faces.read_image
-    monkeypatch.setattr(celeba._Faces, "read_image", lambda self, file: read.append(file) or read_image(self, file))
+    read_image = PublishedImages.read_image
+    monkeypatch.setattr(PublishedImages, "read_image", lambda self, file: read.append(file) or read_image(self, file))
     selection = Selection(limit=4)
     dataset = load(root, "all", limit=4)
     assert len(read) == 4

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gan_cli.data.datasets import mnist_family
-from gan_cli.data.datasets.mnist_family import FASHION_MNIST, LABELS, MNIST, load_digits
+from gan_cli.data.datasets.mnist_family import LABELS, MNIST, SOURCES, load_digits
 from gan_cli.data.decoding.resize import crop_and_resize_batch
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
@@ -38,7 +38,7 @@ def load(
 
 def test_idx_files_straight_in_the_root(tmp_path: Path) -> None:
     write_digits(tmp_path)
-    assert len(load(FASHION_MNIST, tmp_path)) == 30
+    assert len(load(SOURCES["fashion_mnist"], tmp_path)) == 30
 
 
 def test_the_zip_of_emnist_may_be_unpacked(published: PublishedFiles, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_resizing(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data beside the checkout")
 def test_the_real_fashion_mnist() -> None:
-    dataset = load(FASHION_MNIST, SHARED)
+    dataset = load(SOURCES["fashion_mnist"], SHARED)
     assert dataset.samples.shape == (60_000, 1, 28, 28)
     assert dataset.labels is not None
     assert dataset.labels.bincount().tolist() == [6000] * 10

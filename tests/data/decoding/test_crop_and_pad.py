@@ -13,9 +13,10 @@ from gan_cli.cli.explain import load_explanations
 from gan_cli.cli.keys import list_keys
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_command
+from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.config.recipes import _count_in_folder
 from gan_cli.data.decoding.crop_and_pad import compute_fit, min_decode_size
-from gan_cli.data.load_dataset import NATIVE_SIZES, build_dataset
+from gan_cli.data.load_dataset import build_dataset
 from gan_cli.data.source_description import describe_fit
 from support.image_folders import folder_error, load_folder, load_single_file, pixel
 from support.images import BLUE, GREEN, RED, encode_image, noise_image, png_bytes, write_image, zip_folder
@@ -197,4 +198,4 @@ def test_named_data_sets_say_the_same(size: int | list[int], said: str) -> None:
 
 
 def test_faces_are_cut_from_their_height() -> None:
-    assert describe_fit(NATIVE_SIZES["celeba"], (64, 64)) == "; each cropped to 1:1, 18 % removed"
+    assert describe_fit(PUBLISHED["celeba"]["size"], (64, 64)) == "; each cropped to 1:1, 18 % removed"
