@@ -4,10 +4,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from gan_cli.config.options import DEVICE_OPTIONS
 from gan_cli.config.options.datasets import Fit
-from gan_cli.config.options.evaluation import Extractor, Metric
 from gan_cli.config.options.fields import Bool, Integer, Name, Number, OneOf, Several, Text, matching, section
+from gan_cli.config.options.loop import DEVICE_OPTIONS, Extractor, Metric
 from gan_cli.config.train_config import Config
 
 # Formats that gan-export does not write; the text names an alternative.

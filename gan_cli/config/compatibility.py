@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gan_cli.config.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
-from gan_cli.config.options import CONVOLUTIONAL, GRADIENT_PENALTIES
-from gan_cli.config.train_config import Config
+from gan_cli.config.options.networks import CONVOLUTIONAL
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.train_config import Config, parse_unvalidated
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
 
 MAX_UPDATES_WITH_BUDGET = 10  # with more generator updates per turn, a budget cannot measure the speed of a turn
 DATASETS_WITH_MODES = ("ring", "grid", "stacked_mnist")  # data sets whose modes are known and counted
 CROSS_ENTROPIES = ("non_saturating", "minimax")
+
+
+def parse_config(data: Mapping[str, Any]) -> Config:
+    """Returns the `Config` for `data`. Raises UsageError if a value is invalid or if values do not fit together."""
+    config = parse_unvalidated(data)
+    validate(config)
+    return config
 
 
 def validate(config: Config) -> None:

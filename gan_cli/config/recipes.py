@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from gan_cli.config.options import DATASET_OPTIONS
-from gan_cli.config.options.published_datasets import CLASSES, SAMPLES
+from gan_cli.config.options.published_datasets import CLASSES, DATASET_OPTIONS, SAMPLES
 from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError, did_you_mean, one_line
 from gan_cli.image_labels.attributes import LabelOptions

@@ -8,20 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gan_cli.config.metric_names import selection_metric
-from gan_cli.config.options import (
-    CONDITIONING_OPTIONS,
-    DATASET_OPTIONS,
-    DEVICE_OPTIONS,
-    LOSS_OPTIONS,
-    OPTIMIZER_OPTIONS,
-    REGULARIZER_OPTIONS,
-    ArchitectureOptions,
-    EvaluationOptions,
-    HealthOptions,
-    TrainingOptions,
-    Unconditional,
-)
+from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS, Unconditional
 from gan_cli.config.options.fields import Bool, EachOf, Integer, Name, OneOf, Several, Text, matching, section
+from gan_cli.config.options.loop import DEVICE_OPTIONS, EvaluationOptions, HealthOptions, TrainingOptions
+from gan_cli.config.options.networks import ArchitectureOptions
+from gan_cli.config.options.objectives import LOSS_OPTIONS, REGULARIZER_OPTIONS
+from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
+from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.plugin import ENABLED
 from gan_cli.config.validation import format_value, parse
 from gan_cli.errors import UsageError, one_line

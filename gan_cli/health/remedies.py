@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gan_cli.config.compatibility import CROSS_ENTROPIES
-from gan_cli.config.options import GRADIENT_PENALTIES
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.train_config import Config
 
 Remedy = Callable[[Config], str | None]  # returns overrides; None if they change nothing or do not go with the config

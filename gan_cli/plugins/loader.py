@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
-from gan_cli.config import options
+from gan_cli.config.options.networks import DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS
+from gan_cli.config.options.objectives import LOSS_OPTIONS, REGULARIZER_OPTIONS
+from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.plugin import ENABLED, ENTRY_POINTS, Part, Plugin
 from gan_cli.errors import UsageError, did_you_mean, one_line
 
@@ -50,11 +52,11 @@ def _add(name: str, plugin: Plugin) -> None:
     from gan_cli.objectives import losses, regularizers
 
     parts: list[tuple[str, Mapping[str, Part], dict[str, type], dict[str, Any]]] = [
-        ("dataset", plugin.datasets, options.DATASET_OPTIONS, load_dataset.BUILDERS),
-        ("architecture/generator", plugin.generators, options.GENERATOR_OPTIONS, registry.GENERATORS),
-        ("architecture/discriminator", plugin.discriminators, options.DISCRIMINATOR_OPTIONS, registry.DISCRIMINATORS),
-        ("loss", plugin.losses, options.LOSS_OPTIONS, losses.LOSSES),
-        ("regularizer", plugin.regularizers, options.REGULARIZER_OPTIONS, regularizers.PENALTIES),
+        ("dataset", plugin.datasets, DATASET_OPTIONS, load_dataset.BUILDERS),
+        ("architecture/generator", plugin.generators, GENERATOR_OPTIONS, registry.GENERATORS),
+        ("architecture/discriminator", plugin.discriminators, DISCRIMINATOR_OPTIONS, registry.DISCRIMINATORS),
+        ("loss", plugin.losses, LOSS_OPTIONS, losses.LOSSES),
+        ("regularizer", plugin.regularizers, REGULARIZER_OPTIONS, regularizers.PENALTIES),
     ]
     for group, offered, known, _ in parts:
         for option, part in offered.items():

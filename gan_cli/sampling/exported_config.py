@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from gan_cli.config import train_config
-from gan_cli.config.options import CONDITIONING_OPTIONS, GENERATOR_OPTIONS
+from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS
 from gan_cli.config.options.fields import Bool, Integer, Name, OneOf, Several, Text, matching, section
+from gan_cli.config.options.networks import GENERATOR_OPTIONS
 from gan_cli.config.validation import parse
 from gan_cli.errors import CheckpointError, GanCliError, one_line
 
