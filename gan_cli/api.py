@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from gan_cli.config.commands import EvalConfig
     from gan_cli.config.metric_names import EvaluationResult
     from gan_cli.sampling.load_generator import Labels, LoadedGenerator
 
@@ -165,20 +164,15 @@ def evaluate(
     Raises CheckpointError if a file cannot be loaded. Raises UsageError if data are missing or do not allow a metric,
     or if the command would refuse a name or a number.
     """
-    options = parse_evaluation_options(
-        ckpt=path, real=real, fake=fake, image_size=image_size, fit=fit, metrics=metrics, extractor=extractor, n=n,
-        reals=reals, n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
-    )  # fmt: skip
-    return _evaluate(options, device)
-
-
-def _evaluate(options: EvalConfig, device: str | torch.device) -> EvaluationResult:
-    """Evaluates the checkpoint that `options.ckpt` names. If `ckpt` is None, compares two folders of images."""
     import torch
 
     from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
     from gan_cli.sampling.load_generator import find_checkpoint
 
+    options = parse_evaluation_options(
+        ckpt=path, real=real, fake=fake, image_size=image_size, fit=fit, metrics=metrics, extractor=extractor, n=n,
+        reals=reals, n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
+    )  # fmt: skip
     if options.ckpt is None:
         return evaluate_folders(options)
     try:

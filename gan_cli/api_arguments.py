@@ -31,15 +31,15 @@ def read_overrides(overrides: Sequence[str]) -> Request:
     from gan_cli.launch import resume_changes
 
     resumed = resume_changes.overrides_for_resume(overrides)
-    if resumed is not None:
+    if resumed is None:
+        composed = compose_command("train", overrides)
+    else:
         composed = compose_command("train", resumed.overrides, recipe=NONE)
-        named = tuple(key for key in composed.named if key not in resumed.added)
-        parsed = train_config.parse_unvalidated(composed.data)
-        train_config.refuse_sweep_keys(parsed)
-        return Request(parsed, named, overrides=tuple(resumed.overrides))
-    composed = compose_command("train", overrides)
     parsed = train_config.parse_unvalidated(composed.data)
     train_config.refuse_sweep_keys(parsed)
+    if resumed is not None:
+        named = tuple(key for key in composed.named if key not in resumed.added)
+        return Request(parsed, named, overrides=tuple(resumed.overrides))
     if parsed.init_from is None:  # with init_from, the architecture is only known once that checkpoint is read
         validate(parsed)
     origin = (composed.named, composed.implied, composed.recipe, tuple(overrides), composed.from_recipe)
