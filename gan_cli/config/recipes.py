@@ -41,21 +41,13 @@ class Facts(NamedTuple):
 
 
 def choose_recipe(data: Mapping[str, Any]) -> RecipeChoice:
-    """Returns the recipe for a composed config.
-
-    If the `dataset` section is invalid, returns the recipe "none"; the error is raised later, by other code.
-    """
+    """Returns the recipe for a composed config; "none" if `dataset` is invalid, for which parsing raises the error."""
     facts = _facts(data)
-    if facts is None:
-        return NO_RECIPE
-    return RecipeChoice(_recipe_for(facts), _describe(facts))
+    return NO_RECIPE if facts is None else RecipeChoice(_recipe_for(facts), _describe(facts))
 
 
 def recipe_variant(requested: str, data: Mapping[str, Any], known: Collection[str]) -> RecipeChoice:
-    """Returns the recipe `requested`, or its variant for the loss in `data` if `known` contains such a variant.
-
-    The variants exist because another loss needs another penalty.
-    """
+    """Returns the recipe `requested`, or its variant, with another penalty, for the loss in `data` if it is `known`."""
     loss = str((data.get("loss") or {}).get("name"))
     name = f"{requested.removesuffix(FOR_FEW)}_{loss}{FOR_FEW if requested.endswith(FOR_FEW) else ''}"
     return RecipeChoice(name, f"loss={loss} in place of {requested}") if name in known else RecipeChoice(requested, "")
@@ -77,10 +69,9 @@ def check_recorded_recipe(data: Mapping[str, Any], known: Collection[str]) -> No
 
 
 def reset_unusable_keys(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> list[str]:
-    """Resets each key that a recipe set but that has no use in this config, and returns the dotted keys reset.
+    """Gives each key of `data` that a recipe set without use the value in `bare`, and returns these dotted keys.
 
-    Changes `data`: such a key gets its value from `bare`, the config without a recipe. `named` are the keys that the
-    user set; these keys are kept.
+    `bare` is the config without a recipe. `named` are the keys that the user set; these keys are kept.
     """
     dropped = []
     for dependent, needed in REQUIRED_KEYS.items():
@@ -114,13 +105,8 @@ def _facts(data: Mapping[str, Any]) -> Facts | None:
 def count_samples(options: Any) -> int | None:
     """Returns the number of samples that a run reads from a data set; None if reading is needed to know the number."""
     if options.name == "folder":
-        labelling = LabelOptions(
-            options.labels,
-            options.labels_file_column,
-            options.labels_columns,
-            options.labels_bins,
-            options.labels_version,
-        )
+        keys = ("labels", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
+        labelling = LabelOptions(*(getattr(options, key) for key in keys))
         found = _count_in_folder(options.path, options.split, labelling, options.classes)
     else:
         found = getattr(options, "size", SAMPLES.get(options.name, {}).get(options.split))

@@ -165,11 +165,10 @@ def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
         raise UsageError(f"{' and '.join(ends)}: each says when to stop, give one")
     if config.extra_steps is not None and config.resume is None:
         raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
-    if {"steps", "extra_steps"} & {*ends}:
-        config = dataclasses.replace(config, budget=None)
-    if config.replay is not None:
-        if {"steps", "extra_steps"} & {*ends}:
-            raise UsageError(f"{ends[0]} and replay: each says when to stop, give one")
+    by_steps = bool(ends) and ends != ["budget"]
+    if by_steps and config.replay is not None:
+        raise UsageError(f"{ends[0]} and replay: each says when to stop, give one")
+    if by_steps or config.replay is not None:
         config = dataclasses.replace(config, budget=None)
     if config.deterministic and config.budget is not None:
         raise UsageError(f"deterministic=true: budget={config.budget} makes as many steps as fit, give steps=")
@@ -218,10 +217,7 @@ def is_run_control(dotted: str) -> bool:
 
 
 def adopt_data_settings(config: Config, saved: Config) -> Config:
-    """Returns `config` with some keys of the section `dataset` taken from `saved`, the config of a saved run.
-
-    These are the keys of `AUTO_OF_DATA` that are `auto` in `config`, and always `labels_version`.
-    """
+    """Returns `config` with `dataset.labels_version`, and the keys of AUTO_OF_DATA that are `auto`, of a saved run."""
     leaves = [leaf for leaf in AUTO_OF_DATA if getattr(config.dataset, leaf, None) == "auto"]
     leaves += ["labels_version"] if hasattr(config.dataset, "labels_version") else []
     settled = {leaf: getattr(saved.dataset, leaf) for leaf in leaves if hasattr(saved.dataset, leaf)}
@@ -229,15 +225,11 @@ def adopt_data_settings(config: Config, saved: Config) -> Config:
 
 
 def differing_keys(one: Config, other: Config) -> list[str]:
-    """Returns a text `key=value (was value)` for each key in which `one` and `other` describe different runs.
-
-    The first value is from `one`. Keys that may change on resume are left out.
-    """
+    """Returns `key=value (was value of other)` for each key that differs and may not change on resume."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
     old |= {key: new[key] for key in AUTO_KEYS if new[key] in ("auto", None)}
-    old |= {
-        key: "auto" for key in (f"dataset.{leaf}" for leaf in AUTO_OF_DATA) if key in old and new.get(key) == "auto"
-    }
+    of_data = [f"dataset.{leaf}" for leaf in AUTO_OF_DATA]
+    old |= {key: "auto" for key in of_data if key in old and new.get(key) == "auto"}
     return [
         one_line(f"{dotted}={format_value(new.get(dotted))} (was {format_value(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())
@@ -251,8 +243,6 @@ def is_same_value(dotted: str, one: Any, other: Any) -> bool:
     """Returns whether two values of a key are equal. Paths are equal if they resolve to the same path."""
     if one == other or dotted not in PATHS or None in (one, other):
         return bool(one == other)
-    first, second = (
-        [Path(path).expanduser().resolve() for path in ((paths,) if isinstance(paths, str) else paths)]
-        for paths in (one, other)
-    )
+    listed = [[paths] if isinstance(paths, str) else paths for paths in (one, other)]
+    first, second = ([Path(path).expanduser().resolve() for path in paths] for paths in listed)
     return first == second

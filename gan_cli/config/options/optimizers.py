@@ -62,7 +62,8 @@ class BothNetworks:
 
 
 OPTIMIZER_OPTIONS: dict[str, type] = {
-    name: section(type(f"Both{rule.__name__}", (BothNetworks, rule), {})) for name, rule in OPTIMIZER_RULES.items()
+    name: section(type(rule.__name__.removesuffix("Rule"), (BothNetworks, rule), {}))
+    for name, rule in OPTIMIZER_RULES.items()
 }
 
 
