@@ -187,8 +187,8 @@ SCHEMAS: dict[str, type] = {
     "report": ReportConfig,
     "compare": CompareConfig,
 }
-LIST_KEYS = ("paths",)  # keys that receive several arguments as a list
 COMMAND_GROUPS = {"sample": ("device",), "eval": ("device",)}  # the groups of each command; `gan-train` has all groups
+LIST_KEYS = ("paths",)  # keys that receive several arguments as a list
 # The key that receives an argument without `=`.
 POSITIONAL_KEY = {"sample": "ckpt", "eval": "ckpt", "export": "ckpt", "report": "paths", "compare": "paths"}
 # The function that runs each command. The function takes the config and returns the exit code.
