@@ -47,11 +47,7 @@ def read_overrides(overrides: Sequence[str]) -> Request:
 
 
 def resolve_config(config: Config) -> Request:
-    """Returns the config together with overrides from which Hydra composes the same config.
-
-    The overrides are only computed if `resume` is auto or `replay` is set, because nothing else needs them. Otherwise
-    `overrides` is None.
-    """
+    """Returns the config with overrides that compose it; without them if neither resume=auto nor replay needs them."""
     from gan_cli.config.overrides import quote_literals
 
     typed = config_to_overrides(config, config.recipe_used) if config.resume == "auto" or config.replay else None
@@ -60,10 +56,7 @@ def resolve_config(config: Config) -> Request:
 
 
 def parse_overrides(config: Any) -> list[str]:
-    """Returns the overrides as a list of words of the command line, such as `["loss=hinge"]`.
-
-    `config` is a list of such words or a mapping of keys to values. Raises UsageError if `config` is neither.
-    """
+    """Returns a list of words such as `loss=hinge`, or a mapping of keys to values, as such a list, or refuses it."""
     if isinstance(config, Mapping):
         return [_typed(key, value) for key, value in train_config.flatten(config)]
     if isinstance(config, str) or not isinstance(config, Iterable):
@@ -96,20 +89,17 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
         chosen["regularizer"] = list(target["regularizer"]) or "none"
     if target["recipe"] != AUTO:
         chosen["recipe"] = target["recipe"]
-    left_out = {train_config.RECORDED_KEY, USED_KEY} | (
-        set() if config.budget is None else {"steps"}
-    )  # a command sets either budget or steps
+    left_out = {train_config.RECORDED_KEY, USED_KEY}
+    left_out |= set() if config.budget is None else {"steps"}  # a command sets either budget or steps
     changed: dict[str, Any] = {}
     for _ in range(3):  # setting a key may change the defaults of other keys
         typed = [_typed(key, value) for key, value in {**chosen, **changed}.items()]
         try:
             overrides = list(map(quote_literals, typed))
-            composed = train_config.to_dict(
-                train_config.parse_unvalidated(compose_command("train", overrides, recipe).data)
-            )
+            composed = train_config.parse_unvalidated(compose_command("train", overrides, recipe).data)
         except UsageError:
             return None  # the config names an option whose file or plugin is missing
-        found = dict(train_config.flatten(composed))
+        found = dict(train_config.flatten(train_config.to_dict(composed)))
         leaves = {key: value for key, value in train_config.flatten(target) if key not in left_out}
         differing = {key: value for key, value in leaves.items() if key not in found or found[key] != value}
         if not differing:
@@ -162,9 +152,8 @@ def parse_evaluation_options(**given: Any) -> EvalConfig:
     others = [name for name in ("real", "fake", "image_size") if getattr(options, name) is not None]
     others += ["fit"] if options.fit != "crop" else []
     if options.ckpt is not None and others:
-        raise UsageError(
-            f"{others[0]}={given[others[0]]}: is for two folders, without a checkpoint; give one or the other"
-        )
+        name = others[0]
+        raise UsageError(f"{name}={given[name]}: is for two folders, without a checkpoint; give one or the other")
     if options.ckpt is None and options.real is None and options.fake is None:
         raise UsageError("path is missing: a checkpoint or a run's folder; or give two folders, real= and fake=")
     if options.ckpt is None and options.data is not None:

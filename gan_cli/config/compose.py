@@ -114,42 +114,38 @@ def compose_overrides(command: str, overrides: Sequence[Override], recipe: str |
     overrides = [each for each in overrides if each.key_or_group not in OPTIONAL_GROUPS or each.value() is not None]
     if command != "train":
         return _compose_settled(command, overrides, options)
-    return _compose_with_recipe(command, overrides, options, recipe)
+    return _compose_with_recipe(overrides, options, recipe)
 
 
-def _compose_with_recipe(
-    command: str, overrides: Sequence[Override], options: dict[str, list[str]], recipe: str | None
-) -> Composed:
+def _compose_with_recipe(overrides: Sequence[Override], options: dict[str, list[str]], recipe: str | None) -> Composed:
     """Returns the composition with the requested recipe, or, for `recipe=auto`, with the recipe that fits the data."""
     requested = _requested_recipe(overrides, options)
     others = [override for override in overrides if override.key_or_group != recipes.GROUP]
-    bare = composed = _compose_without_recipe(command, requested, others, options)
-    if requested == recipes.AUTO:
-        choice = (
-            recipes.choose_recipe(bare.data) if recipe is None else recipes.RecipeChoice(recipe, "as the run has it")
-        )
-    else:
+    bare = composed = _compose_without_recipe(requested, others, options)
+    if requested != recipes.AUTO:
         choice = recipes.recipe_variant(requested, bare.data, options[recipes.GROUP])
+    elif recipe is None:
+        choice = recipes.choose_recipe(bare.data)
+    else:
+        choice = recipes.RecipeChoice(recipe, "as the run has it")
     if choice.name != recipes.NONE:
-        composed = _compose_settled(command, [*others, recipe_override(choice.name)], options)
+        composed = _compose_settled("train", [*others, recipe_override(choice.name)], options)
     data = {**composed.data, recipes.GROUP: requested, recipes.USED_KEY: choice.name}
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
     dropped = recipes.reset_unusable_keys(data, bare.data, named)
     return dataclasses.replace(composed, data=data, named=named, recipe=choice, bare=bare.data, dropped=dropped)
 
 
-def _compose_without_recipe(
-    command: str, requested: str, others: Sequence[Override], options: dict[str, list[str]]
-) -> Composed:
+def _compose_without_recipe(requested: str, others: Sequence[Override], options: dict[str, list[str]]) -> Composed:
     """Returns the composition without a recipe. Overrides of keys that only the requested recipe has are left out."""
     none = recipe_override(recipes.NONE)
     try:
-        return _compose_settled(command, [none, *others], options)
+        return _compose_settled("train", [none, *others], options)
     except UsageError:
         if requested in (recipes.AUTO, recipes.NONE):
             raise
         chosen = [override for override in others if override.key_or_group in options]
-        return _compose_settled(command, [none, *chosen], options)
+        return _compose_settled("train", [none, *chosen], options)
 
 
 def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str]]) -> str:
