@@ -34,8 +34,7 @@ Plugins = Annotated[
     Several[Name], Field(description="installed packages that the checkpoint's run had enabled, as [mypackage]")
 ]
 Ckpt = Annotated[
-    Text | None,
-    Field(description="a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN"),
+    Text | None, Field(description="a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
 ]
 Device = Annotated[Any, OneOf(DEVICE_OPTIONS), Field(description="where it runs")]
 
@@ -108,7 +107,7 @@ class EvalConfig:
     data: Text | None = Field(description="with ckpt: the folder or zip of the run's data, if they were moved")
     image_size: Side | Annotated[tuple[Side, ...], Field(min_length=2, max_length=2)] | None = Field(
         description="without ckpt: side to which images are resized, or [height,width]; unless set that of the fakes,"
-        " or of the real images if they are smaller",
+        " or of the real images if they are smaller"
     )
     fit: Fit = Field(
         description="without ckpt: how images of other proportions are fitted: cut in the middle, padded with white"

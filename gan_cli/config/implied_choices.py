@@ -1,7 +1,6 @@
-"""Finds what bundles imply. A bundle is a recipe or an experiment, whose file sets keys of many sections.
+"""Finds what bundles imply: recipes and experiments, whose files set keys of many sections and choose options.
 
-A bundle's file may also choose options of other groups. In its `defaults` list, it may name base files: files of its
-own group whose content it takes over.
+In its `defaults` list, such a file may name base files, files of its own group whose content it takes over.
 """
 
 from __future__ import annotations
@@ -28,9 +27,14 @@ def sections(keys: Iterable[str]) -> set[str]:
 def sections_set_by(group: str, option: str) -> set[str]:
     """Returns the top-level sections in which a bundle's file, or a base file, sets a key or chooses an option."""
     content = _content(group, option)
-    bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    bases = [entry for entry in content.pop("defaults", []) if _is_base(group, entry)]
     found = sections([*content, *(choice.key_or_group for choice in choices_of(group, option))])
-    return found.union(*(sections_set_by(group, base) for base in bases if find_option_files(group, base)))
+    return found.union(*(sections_set_by(group, base) for base in bases))
+
+
+def _is_base(group: str, entry: Any) -> bool:
+    """Returns whether an entry of a `defaults` list names a base file."""
+    return isinstance(entry, str) and entry != "_self_" and bool(find_option_files(group, entry))
 
 
 def choices_in(override: Override, *, of_any: bool = False) -> list[Override]:
@@ -54,7 +58,7 @@ def requested_recipe_of(group: str, option: str) -> str | None:
     """
     found, content = None, _content(group, option)
     for entry in content.get("defaults", []):
-        if isinstance(entry, str) and entry != "_self_" and find_option_files(group, entry):
+        if _is_base(group, entry):
             found = requested_recipe_of(group, entry) or found
         elif isinstance(entry, dict):
             found = entry.get(f"override /{recipes.GROUP}", found)
@@ -67,8 +71,8 @@ def choices_of(group: str, option: str) -> list[Override]:
     defaults = _content(group, option).get("defaults", [])
     chosen: dict[str, Override] = {}
     for entry in defaults:
-        if isinstance(entry, str) and entry != "_self_" and find_option_files(group, entry):
-            chosen |= {override.key_or_group: override for override in choices_of(group, entry)}  # a base of this file
+        if _is_base(group, entry):
+            chosen |= {override.key_or_group: override for override in choices_of(group, entry)}
         for key, value in entry.items() if isinstance(entry, dict) else ():
             other = str(key).removeprefix("override /")
             if other != key and not isinstance(value, dict):  # Hydra refuses a mapping

@@ -10,7 +10,7 @@ from gan_cli.config.options.published_datasets import CLASSES, DATASET_OPTIONS, 
 from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError, did_you_mean, one_line
 from gan_cli.image_labels.attributes import LabelOptions
-from gan_cli.image_labels.image_paths import Paths, count_images
+from gan_cli.image_labels.image_paths import count_images
 
 GROUP = "recipe"
 USED_KEY = "recipe_used"  # the key in which a run records the recipe that was chosen
@@ -33,10 +33,10 @@ NO_RECIPE = RecipeChoice(NONE, "")
 
 
 class Facts(NamedTuple):
-    """The facts that decide the recipe: sample shape, number of samples (None if unknown) and name of the loss."""
+    """The facts that decide the recipe."""
 
     shape: tuple[int, ...]
-    samples: int | None
+    samples: int | None  # None if unknown
     loss: str
 
 
@@ -117,10 +117,7 @@ def count_samples(options: Any) -> int | None:
     return found if options.limit is None or found is None else min(found, options.limit)
 
 
-@lru_cache(maxsize=8)
-def _count_in_folder(path: Paths, split: str, labelling: LabelOptions, classes: tuple[str, ...] | None) -> int | None:
-    """Returns what `count_images` returns. The result is cached, because a command counts more than once."""
-    return count_images(path, split, labelling, classes)
+_count_in_folder = lru_cache(maxsize=8)(count_images)  # a command counts more than once
 
 
 def _recipe_for(facts: Facts) -> str:

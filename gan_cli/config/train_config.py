@@ -155,10 +155,9 @@ def refuse_sweep_keys(config: Config) -> None:
 
 
 def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
-    """Returns the config, with `budget` set to None if another key says when the run ends.
+    """Returns the config, with `budget` set to None if `replay`, or a step count in `named`, says when the run ends.
 
-    These keys are `replay`, and `steps` or `extra_steps` if the user set one of the two. `named` are all keys that the
-    user set. Raises UsageError if keys contradict each other.
+    `named` are the keys that the user set. Raises UsageError if keys contradict each other.
     """
     ends = [key for key in ("steps", "extra_steps", "budget") if key in named and getattr(config, key) is not None]
     if len(ends) > 1:
@@ -176,15 +175,12 @@ def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Returns the config as plain data, which JSON can store and `parse` accepts."""
-    return _tuples_to_lists(dataclasses.asdict(config))
+    """Returns the config as plain data, which JSON can store and `parse` accepts: with lists in place of tuples."""
+    return dataclasses.asdict(config, dict_factory=_with_lists)
 
 
-def _tuples_to_lists(data: Any) -> Any:
-    """Returns nested data with every tuple replaced by a list."""
-    if isinstance(data, dict):
-        return {key: _tuples_to_lists(value) for key, value in data.items()}
-    return list(data) if isinstance(data, tuple) else data
+def _with_lists(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in items}
 
 
 def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,7 @@
 """Makes a folder of the user's or a plugin's options a config source of Hydra, without files of Hydra's own groups.
 
-An option of Hydra's own groups (sweepers, launchers and others) names code in `_target_`, and Hydra runs that code. If
-files in such a folder could define these options, they could run code. Therefore only installed packages define them.
+Hydra runs the code that an option of its own groups (sweepers, launchers and others) names in `_target_`. Therefore
+only installed packages define these options.
 """
 
 from __future__ import annotations
