@@ -15,8 +15,8 @@ from statistics import mean
 import torch
 from torch import Tensor
 
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command
-from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import to_uint8
 from gan_cli.data.datasets.points import known_modes

@@ -28,8 +28,8 @@ from plot import log_log
 from report import leave, table
 from torch import Tensor
 
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command
-from gan_cli.config.parse import parse_config
 from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.labels import attributes_of, encode_condition
 from gan_cli.data.load_dataset import build_dataset

@@ -15,8 +15,8 @@ import time
 
 import torch
 
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command
-from gan_cli.config.parse import parse_config
 from gan_cli.data.datasets.points import known_modes
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.evaluation.metrics.mode_coverage import count_modes

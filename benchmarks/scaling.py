@@ -45,8 +45,8 @@ def measure(overrides: list[str]) -> dict[str, float]:
     """In this process: what a run does from its data to its steps."""
     import torch
 
+    from gan_cli.config.compatibility import parse_config
     from gan_cli.config.compose import compose_command
-    from gan_cli.config.parse import parse_config
     from gan_cli.data.load_dataset import build_batches, build_dataset
     from gan_cli.launch.autotune import resolve_precision
     from gan_cli.state.train_state import build_state

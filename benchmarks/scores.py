@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command
 from gan_cli.config.overrides import quote_literals
-from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.evaluation.compute import evaluate_samples, find_copies

@@ -26,8 +26,8 @@ from report import leave, table
 from textbook import BATCH, CHANNELS, Textbook
 from torch.utils.flop_counter import FlopCounterMode
 
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command
-from gan_cli.config.parse import parse_config
 from gan_cli.data.dataset import Batches
 from gan_cli.data.load_dataset import build_batches, build_dataset
 from gan_cli.state.train_state import TrainState, build_state

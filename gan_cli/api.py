@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from gan_cli.config.commands import EvalConfig
     from gan_cli.config.metric_names import EvaluationResult
     from gan_cli.sampling.load_generator import Labels, LoadedGenerator
 
@@ -155,30 +154,23 @@ def evaluate(
     compared with, and `n_real` says how many; the default is `n`. The intervals come from `resamples` random halves of
     the samples; 0 computes no intervals. `data` is the new path of data that were moved.
 
-    Without `path`, compares the images of `fake` with those of `real`, as `gan-eval real= fake=` does. Each is a folder
-    or a zip. All images get the size `image_size` by the method `fit` (crop, pad or stretch). `seed`, `ema`, `data` and
-    `device` are used for checkpoints only.
+    Without `path`, compares the images of `fake`, a folder or zip, with those of `real`, as `gan-eval real= fake=`
+    does. They get the size `image_size` by the method `fit` (crop, pad or stretch), without `seed`, `ema` and `device`.
 
     Returns a result with `figures` and `about`, which describes the evaluation. Each figure has a `name`, a `value`,
     a 95 % `interval`, a `floor` (the value that real samples would have), `n` and `reals`.
 
-    Raises CheckpointError if a file cannot be loaded. Raises UsageError if data are missing or do not allow a metric,
-    or if the command would refuse a name or a number.
+    Raises CheckpointError for a file that cannot be loaded, UsageError for missing or unsuitable data or a wrong value.
     """
-    options = parse_evaluation_options(
-        ckpt=path, real=real, fake=fake, image_size=image_size, fit=fit, metrics=metrics, extractor=extractor, n=n,
-        reals=reals, n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
-    )  # fmt: skip
-    return _evaluate(options, device)
-
-
-def _evaluate(options: EvalConfig, device: str | torch.device) -> EvaluationResult:
-    """Evaluates the checkpoint that `options.ckpt` names. If `ckpt` is None, compares two folders of images."""
     import torch
 
     from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
     from gan_cli.sampling.load_generator import find_checkpoint
 
+    options = parse_evaluation_options(
+        ckpt=path, real=real, fake=fake, image_size=image_size, fit=fit, metrics=metrics, extractor=extractor, n=n,
+        reals=reals, n_real=n_real, seed=seed, resamples=resamples, ema=ema, data=data,
+    )  # fmt: skip
     if options.ckpt is None:
         return evaluate_folders(options)
     try:

@@ -31,15 +31,15 @@ def read_overrides(overrides: Sequence[str]) -> Request:
     from gan_cli.launch import resume_changes
 
     resumed = resume_changes.overrides_for_resume(overrides)
-    if resumed is not None:
+    if resumed is None:
+        composed = compose_command("train", overrides)
+    else:
         composed = compose_command("train", resumed.overrides, recipe=NONE)
-        named = tuple(key for key in composed.named if key not in resumed.added)
-        parsed = train_config.parse_unvalidated(composed.data)
-        train_config.refuse_sweep_keys(parsed)
-        return Request(parsed, named, overrides=tuple(resumed.overrides))
-    composed = compose_command("train", overrides)
     parsed = train_config.parse_unvalidated(composed.data)
     train_config.refuse_sweep_keys(parsed)
+    if resumed is not None:
+        named = tuple(key for key in composed.named if key not in resumed.added)
+        return Request(parsed, named, overrides=tuple(resumed.overrides))
     if parsed.init_from is None:  # with init_from, the architecture is only known once that checkpoint is read
         validate(parsed)
     origin = (composed.named, composed.implied, composed.recipe, tuple(overrides), composed.from_recipe)
@@ -47,11 +47,7 @@ def read_overrides(overrides: Sequence[str]) -> Request:
 
 
 def resolve_config(config: Config) -> Request:
-    """Returns the config together with overrides from which Hydra composes the same config.
-
-    The overrides are only computed if `resume` is auto or `replay` is set, because nothing else needs them. Otherwise
-    `overrides` is None.
-    """
+    """Returns the config with overrides that compose it; without them if neither resume=auto nor replay needs them."""
     from gan_cli.config.overrides import quote_literals
 
     typed = config_to_overrides(config, config.recipe_used) if config.resume == "auto" or config.replay else None
@@ -60,10 +56,7 @@ def resolve_config(config: Config) -> Request:
 
 
 def parse_overrides(config: Any) -> list[str]:
-    """Returns the overrides as a list of words of the command line, such as `["loss=hinge"]`.
-
-    `config` is a list of such words or a mapping of keys to values. Raises UsageError if `config` is neither.
-    """
+    """Returns a list of words such as `loss=hinge`, or a mapping of keys to values, as such a list, or refuses it."""
     if isinstance(config, Mapping):
         return [_typed(key, value) for key, value in train_config.flatten(config)]
     if isinstance(config, str) or not isinstance(config, Iterable):
@@ -96,20 +89,17 @@ def config_to_overrides(config: Config, recipe: str | None = None) -> list[str] 
         chosen["regularizer"] = list(target["regularizer"]) or "none"
     if target["recipe"] != AUTO:
         chosen["recipe"] = target["recipe"]
-    left_out = {train_config.RECORDED_KEY, USED_KEY} | (
-        set() if config.budget is None else {"steps"}
-    )  # a command sets either budget or steps
+    left_out = {train_config.RECORDED_KEY, USED_KEY}
+    left_out |= set() if config.budget is None else {"steps"}  # a command sets either budget or steps
     changed: dict[str, Any] = {}
     for _ in range(3):  # setting a key may change the defaults of other keys
         typed = [_typed(key, value) for key, value in {**chosen, **changed}.items()]
         try:
             overrides = list(map(quote_literals, typed))
-            composed = train_config.to_dict(
-                train_config.parse_unvalidated(compose_command("train", overrides, recipe).data)
-            )
+            composed = train_config.parse_unvalidated(compose_command("train", overrides, recipe).data)
         except UsageError:
             return None  # the config names an option whose file or plugin is missing
-        found = dict(train_config.flatten(composed))
+        found = dict(train_config.flatten(train_config.to_dict(composed)))
         leaves = {key: value for key, value in train_config.flatten(target) if key not in left_out}
         differing = {key: value for key, value in leaves.items() if key not in found or found[key] != value}
         if not differing:

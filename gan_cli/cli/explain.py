@@ -6,6 +6,7 @@ changes, come from `configs/` and the dataclasses.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import textwrap
 import tomllib
@@ -45,7 +46,12 @@ def explain(arguments: Sequence[str]) -> str:
     if others:
         raise UsageError(f"{others[0]}: explain= stands alone")
     known, lines = groups(), list_keys("train")
-    found = [(group, option) for group, options in known.items() for option in options if name in _names(group, option)]
+    found = [
+        (group, option)
+        for group, options in known.items()
+        for option in options
+        if name in (option, f"{group}={option}", f"{group}/{option}")
+    ]
     keys = [key for dotted, key in lines.items() if name in (dotted, dotted.rpartition(".")[2])]
     if name in known:
         return _explain_group(name, known[name])
@@ -53,13 +59,7 @@ def explain(arguments: Sequence[str]) -> str:
         options = [option for options in known.values() for option in options]
         near = did_you_mean(name, [*options, *known, *lines])
         raise UsageError(f"explain={name}: neither an option nor a key{near}; gan-train --help lists both")
-    parts = [explain_option(group, option) for group, option in found] or list(map(_explain_key, keys))
-    return "\n".join(parts)
-
-
-def _names(group: str, option: str) -> tuple[str, ...]:
-    """Returns the names under which the user can ask for an option."""
-    return option, f"{group}={option}", f"{group}/{option}"
+    return "\n".join([explain_option(group, option) for group, option in found] or map(_explain_key, keys))
 
 
 def explain_option(group: str, option: str) -> str:
@@ -85,13 +85,9 @@ def load_explanations() -> dict[str, dict[str, str]]:
 
 def _header(path: Path) -> list[str]:
     """Returns the lines of the comment at the top of an option file, without those for Hydra and for editors."""
-    lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if not line.startswith("#"):
-            break
-        if "@package" not in line and "yaml-language-server" not in line:
-            lines.append(line.lstrip("# "))
-    return lines
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return [line.lstrip("# ") for line in comment if "@package" not in line and "yaml-language-server" not in line]
 
 
 def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
@@ -124,21 +120,16 @@ def _explain_group(group: str, options: Sequence[str]) -> str:
     """Returns the explanation of a group, with a line for each option: its name and a summary from its file."""
     width = max(map(len, options))
     lines = [f"{group}, one of", ""]
-    lines += [f"  {option:<{width}}  {_summary(group, option)}" for option in options]
+    for option in options:
+        header = _header(find_option_files(group, option)[0])
+        summary = next((line for line in header if not line.startswith("gan-train")), "")
+        lines.append(f"  {option:<{width}}  {summary}")
     return "\n".join([*lines, "", f"explain={group}/{options[-1]} explains one", ""])
-
-
-def _summary(group: str, option: str) -> str:
-    """Returns the first line of the comment at the top of an option's file that is not a `gan-train` command."""
-    return next((line for line in _header(find_option_files(group, option)[0]) if not line.startswith("gan-train")), "")
 
 
 @lru_cache(maxsize=4)
 def _default_configs(folders: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the default config, and the default config with `regularizer=none`. Callers must not change them.
-
-    The result is cached for each value of `folders`, the option folders of the user.
-    """
+    """Returns the default config, also with `regularizer=none`, cached by the user's folders. Do not change them."""
     return compose_command("train", []).data, compose_command("train", ["regularizer=none"]).data
 
 
@@ -149,8 +140,8 @@ def _explain_key(key: Key) -> str:
         default = f"default: {format_value(data[key.key])}"
     else:
         default = f"no default: only some options have this key{f'; there {key.default}' if key.default else ''}"
-    accepted = [f"values: {key.range or key.type}"]
-    return "\n".join([key.key, "", *_wrapped(key.description), "", *accepted, default, ""])
+    accepted = f"values: {key.range or key.type}"
+    return "\n".join([key.key, "", *_wrapped(key.description), "", accepted, default, ""])
 
 
 def _wrapped(text: str, indent: str = "") -> Iterator[str]:

@@ -6,9 +6,9 @@ Every key is optional in them, because each file sets a part of the keys. A valu
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
@@ -80,13 +80,8 @@ def shipped_schemas() -> dict[str, Schema]:
     found = {f"{command}.json": command_schema(command) for command in SCHEMAS}
     for group in groups():
         if group not in WHOLE_FILES:
-            found[schema_name(group)] = group_schema(group, whole={"$ref": "train.json"})
+            found[f"{group.replace('/', '_')}.json"] = group_schema(group, whole={"$ref": "train.json"})
     return found
-
-
-def schema_name(group: str) -> str:
-    """Returns the file name of a group's schema."""
-    return "train.json" if group in WHOLE_FILES else f"{group.replace('/', '_')}.json"
 
 
 def format_schema(schema: Schema) -> str:
@@ -94,9 +89,9 @@ def format_schema(schema: Schema) -> str:
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
-def write_shipped(folder: Path | None = None) -> None:
+def write_shipped() -> None:
     """Writes the schemas of `configs/` into its folder of schemas. `make schemas` does this."""
-    folder = folder or config_folder() / FOLDER
+    folder = config_folder() / FOLDER
     folder.mkdir(exist_ok=True)
     for name, schema in shipped_schemas().items():
         (folder / name).write_text(format_schema(schema), encoding="utf-8")
@@ -157,12 +152,10 @@ def _used_definitions(schema: Any, known: Mapping[str, Schema]) -> dict[str, Sch
     found: dict[str, Schema] = {}
     pending = [schema]
     while pending:
-        node = pending.pop()
-        pending += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        name = node["$ref"].rpartition("/")[2] if isinstance(node, dict) and isinstance(node.get("$ref"), str) else ""
-        if name in known and name not in found:
-            found[name] = known[name]
-            pending.append(known[name])
+        for name in re.findall(r'"\$ref": "#/\$defs/(\w+)"', json.dumps(pending.pop())):
+            if name not in found:
+                found[name] = known[name]
+                pending.append(known[name])
     return dict(sorted(found.items()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gc
 import importlib
 import io
@@ -12,7 +13,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gan_cli import __version__
@@ -21,51 +22,22 @@ from gan_cli.isolated_process import isolate_children, isolate_main
 from gan_cli.storage.locks import STOP_CODES
 
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
-HYDRA_FLAGS = (
-    "--cfg",
-    "-c",
-    "--info",
-    "-i",
-    "--hydra-help",
-    "--shell-completion",
-    "-sc",
-    "--package",
-    "-p",
-    "--resolve",
-)
-COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
 COMPLETION_FLAGS = ("--shell-completion", "-sc")
-FLAGS_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd")
+CONFIG_FLAGS = ("--cfg", "-c")
+INFO_FLAGS = ("--info", "-i")
+PACKAGE_FLAGS = ("--package", "-p")
+HYDRA_FLAGS = (*CONFIG_FLAGS, *INFO_FLAGS, *PACKAGE_FLAGS, *COMPLETION_FLAGS, "--hydra-help", "--resolve")
+COMMANDS = ("train", "sample", "eval", "export", "report", "compare")
+FLAGS_WITH_VALUE = (*CONFIG_FLAGS, *PACKAGE_FLAGS, "--config-dir", "-cd")
 
 
-def train() -> int:
-    """The console script `gan-train`."""
-    return run_command("train", sys.argv[1:])
+def _run_script(command: str) -> int:
+    """Runs the console script of a command with the arguments of this process."""
+    return run_command(command, sys.argv[1:])
 
 
-def sample() -> int:
-    """The console script `gan-sample`."""
-    return run_command("sample", sys.argv[1:])
-
-
-def evaluate() -> int:
-    """The console script `gan-eval`."""
-    return run_command("eval", sys.argv[1:])
-
-
-def export() -> int:
-    """The console script `gan-export`."""
-    return run_command("export", sys.argv[1:])
-
-
-def report() -> int:
-    """The console script `gan-report`."""
-    return run_command("report", sys.argv[1:])
-
-
-def compare() -> int:
-    """The console script `gan-compare`."""
-    return run_command("compare", sys.argv[1:])
+# The console scripts of pyproject.toml.
+train, sample, evaluate, export, report, compare = (functools.partial(_run_script, command) for command in COMMANDS)
 
 
 def run_command(command: str, arguments: Sequence[str], folder: Path | None = None) -> int:
@@ -77,34 +49,31 @@ def run_command(command: str, arguments: Sequence[str], folder: Path | None = No
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for consoles that cannot encode a path
     try:
-        return _run_with_errors_as_lines(command, lambda: _dispatch(command, list(arguments), folder))
-    finally:
-        gc.enable()
-
-
-def _run_with_errors_as_lines(command: str, run: Callable[[], int]) -> int:
-    """Returns `run()`. If it raises an error that the user can mend, prints one line to stderr and returns a code."""
-    try:
-        return run()
-    except GanCliError as error:
-        print(f"gan-{command}: {one_line(error, 2000)}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print(f"gan-{command}: interrupted", file=sys.stderr)
-        return STOP_CODES[signal.SIGINT]
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
-            raise
-        print(f"gan-{command}: out of memory: choose a smaller batch_size, image_size or network", file=sys.stderr)
-        return UsageError.exit_code
+        return _dispatch(command, list(arguments), folder)
     except BrokenPipeError:
         from gan_cli.runs.log import discard_stdout
 
         discard_stdout()
         return 0
-    except OSError as error:
-        print(f"gan-{command}: {one_line(error)}", file=sys.stderr)
-        return StorageError.exit_code
+    except (GanCliError, KeyboardInterrupt, MemoryError, RuntimeError, OSError) as error:
+        message, code = _describe_error(error)
+        print(f"gan-{command}: {message}", file=sys.stderr)
+        return code
+    finally:
+        gc.enable()
+
+
+def _describe_error(error: BaseException) -> tuple[str, int]:
+    """Returns one line and the exit code for an error that the user can mend. Raises any other error again."""
+    if isinstance(error, GanCliError):
+        return one_line(error, 2000), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", STOP_CODES[signal.SIGINT]
+    if isinstance(error, OSError):
+        return one_line(error), StorageError.exit_code
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
+        return "out of memory: choose a smaller batch_size, image_size or network", UsageError.exit_code
+    raise error
 
 
 def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
@@ -116,35 +85,52 @@ def _dispatch(command: str, arguments: list[str], folder: Path | None) -> int:
     from gan_cli.plugins.option_sources import print_used_files, read_option_sources
 
     arguments = read_option_sources(_with_positional_keys(command, arguments))
-    if "--help" in arguments or "-h" in arguments:
-        from gan_cli.cli.help import help_text
-
-        print(help_text(command), end="", flush=True)
-        return 0
-    schema = next((argument for argument in arguments if argument.partition("=")[0] == "--schema"), None)
-    if schema is not None:
-        from gan_cli.cli.json_schema import command_schema, format_schema, group_schema
-
-        group = schema.partition("=")[2]
-        print(format_schema(group_schema(group) if group else command_schema(command)), end="", flush=True)
-        return 0
-    if command == "train" and any(argument.startswith("explain=") for argument in arguments):
-        from gan_cli.cli.explain import explain
-
-        print(explain(arguments), end="", flush=True)
+    text = _text_of(command, arguments)
+    if text is not None:
+        print(text, end="", flush=True)
         print_used_files(command)
         return 0
-    if command == "train" and ("-m" in arguments or "--multirun" in arguments):
+    if _is_sweep(command, arguments):
         from gan_cli.sweeps.run_sweep import run_sweep
 
         gc.enable()
         return run_sweep([argument for argument in arguments if argument not in ("-m", "--multirun")], typed)
-    rest = _without_config_flag(arguments)
-    if rest is not None:
-        return _print_config(command, rest)
     if any(argument.partition("=")[0] in HYDRA_FLAGS for argument in arguments):
         return _run_hydra(command, arguments)
     return _train(arguments, typed, folder) if command == "train" else _run_by_config(command, arguments)
+
+
+def _text_of(command: str, arguments: list[str]) -> str | None:
+    """Returns the help, schema, explanation or config that the arguments request; None if they request a run.
+
+    The config is that of `--cfg job`, as a run would use it. Hydra alone would omit the recipe.
+    """
+    schema = next((argument for argument in arguments if argument.partition("=")[0] == "--schema"), None)
+    if "--help" in arguments or "-h" in arguments:
+        from gan_cli.cli.help import help_text
+
+        return help_text(command)
+    if schema is not None:
+        from gan_cli.cli.json_schema import command_schema, format_schema, group_schema
+
+        group = schema.partition("=")[2]
+        return format_schema(group_schema(group) if group else command_schema(command))
+    if command == "train" and any(argument.startswith("explain=") for argument in arguments):
+        from gan_cli.cli.explain import explain
+
+        return explain(arguments)
+    rest = None if _is_sweep(command, arguments) else _without_config_flag(arguments)
+    if rest is None:
+        return None
+    from omegaconf import OmegaConf
+
+    from gan_cli.config.compose import compose_command
+
+    return OmegaConf.to_yaml(OmegaConf.create(compose_command(command, rest).data))
+
+
+def _is_sweep(command: str, arguments: list[str]) -> bool:
+    return command == "train" and ("-m" in arguments or "--multirun" in arguments)
 
 
 def _with_positional_keys(command: str, arguments: list[str]) -> list[str]:
@@ -219,23 +205,11 @@ def _run_by_config(command: str, arguments: list[str]) -> int:
 def _without_config_flag(arguments: list[str]) -> list[str] | None:
     """Returns the arguments without the flag `--cfg job` in any spelling; None if the flag is not among them."""
     joined = [argument for argument in arguments if argument not in ("--cfg=job", "-c=job", "-cjob")]
-    for flag in ("--cfg", "-c"):
+    for flag in CONFIG_FLAGS:
         if flag in joined and joined[joined.index(flag) + 1 :][:1] == ["job"]:
             index = joined.index(flag)
             joined = joined[:index] + joined[index + 2 :]
     return joined if len(joined) < len(arguments) else None
-
-
-def _print_config(command: str, overrides: list[str]) -> int:
-    """Prints the config that a run would use, for `--cfg job`, and returns 0. Hydra alone would omit the recipe."""
-    from omegaconf import OmegaConf
-
-    from gan_cli.config.compose import compose_command
-    from gan_cli.plugins.option_sources import print_used_files
-
-    print(OmegaConf.to_yaml(OmegaConf.create(compose_command(command, overrides).data)), end="", flush=True)
-    print_used_files(command)
-    return 0
 
 
 def _with_recipe(overrides: list[str]) -> tuple[list[str], str]:
@@ -278,7 +252,7 @@ def _run_hydra(command: str, arguments: list[str]) -> int:
             overrides.append(argument)
             continue
         flags.append(argument)
-        if argument in FLAGS_WITH_VALUE or argument in ("--info", "-i", "-sc"):
+        if argument in (*FLAGS_WITH_VALUE, *INFO_FLAGS, "-sc"):
             flags += [value for value in [next(rest, None)] if value is not None]
     printing: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     completing = any(argument.partition("=")[0] in COMPLETION_FLAGS for argument in arguments)
@@ -291,8 +265,6 @@ def _run_hydra(command: str, arguments: list[str]) -> int:
         with without_notices() if completing else printing:  # a notice would appear in the line that the user types
             hydra.main(config_path=str(config_folder()), config_name=command, version_base="1.3")(lambda config: None)()
     except Exception as error:
-        from gan_cli.errors import one_line
-
         raise UsageError(one_line(error)) from error
     if not completing:
         print_used_files(command)

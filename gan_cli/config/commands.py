@@ -4,10 +4,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from gan_cli.config.options import DEVICE_OPTIONS
-from gan_cli.config.options.datasets import CROP, Fit
-from gan_cli.config.options.evaluation import Extractor, Metric
+from gan_cli.config.options.datasets import Fit
 from gan_cli.config.options.fields import Bool, Integer, Name, Number, OneOf, Several, Text, matching, section
+from gan_cli.config.options.loop import DEVICE_OPTIONS, Extractor, Metric
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError
@@ -37,8 +36,7 @@ Plugins = Annotated[
     Several[Name], Field(description="installed packages that the checkpoint's run had enabled, as [mypackage]")
 ]
 Ckpt = Annotated[
-    Text | None,
-    Field(description="a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN"),
+    Text | None, Field(description="a checkpoint, or a run by its folder or name (the newest); RUN alone is ckpt=RUN")
 ]
 Device = Annotated[Any, OneOf(DEVICE_OPTIONS), Field(description="where it runs")]
 
@@ -111,7 +109,7 @@ class EvalConfig:
     data: Text | None = Field(description="with ckpt: the folder or zip of the run's data, if they were moved")
     image_size: Side | Annotated[tuple[Side, ...], Field(min_length=2, max_length=2)] | None = Field(
         description="without ckpt: side to which images are resized, or [height,width]; unless set that of the fakes,"
-        " or of the real images if they are smaller",
+        " or of the real images if they are smaller"
     )
     fit: Fit = Field(
         description="without ckpt: how images of other proportions are fitted: cut in the middle, padded with white"
@@ -152,7 +150,7 @@ def check_evaluation_source(options: EvalConfig, missing: str) -> None:
     `missing` is the message if they name neither.
     """
     for_folders = [name for name in ("real", "fake", "image_size") if getattr(options, name) is not None]
-    for_folders += ["fit"] if options.fit != CROP else []
+    for_folders += ["fit"] if options.fit != "crop" else []
     if options.ckpt is not None and for_folders:
         given = f"{for_folders[0]}={format_value(getattr(options, for_folders[0]))}"
         raise UsageError(f"{given}: is for two folders, without ckpt; give one or the other")
@@ -211,8 +209,8 @@ SCHEMAS: dict[str, type] = {
     "report": ReportConfig,
     "compare": CompareConfig,
 }
-LIST_KEYS = ("paths",)  # keys that receive several arguments as a list
 COMMAND_GROUPS = {"sample": ("device",), "eval": ("device",)}  # the groups of each command; `gan-train` has all groups
+LIST_KEYS = ("paths",)  # keys that receive several arguments as a list
 # The key that receives an argument without `=`.
 POSITIONAL_KEY = {"sample": "ckpt", "eval": "ckpt", "export": "ckpt", "report": "paths", "compare": "paths"}
 # The function that runs each command. The function takes the config and returns the exit code.

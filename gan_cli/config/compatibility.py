@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from gan_cli.config.image_sizes import MIN_IMAGE_SIDE, downsampling_levels, padded_size
 from gan_cli.config.metric_names import BETTER_DIRECTION, better_direction, metric_option
-from gan_cli.config.options import CONVOLUTIONAL, GRADIENT_PENALTIES
-from gan_cli.config.train_config import Config
+from gan_cli.config.options.networks import CONVOLUTIONAL
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.train_config import Config, parse_unvalidated
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
 
 MAX_UPDATES_WITH_BUDGET = 10  # with more generator updates per turn, a budget cannot measure the speed of a turn
 DATASETS_WITH_MODES = ("ring", "grid", "stacked_mnist")  # data sets whose modes are known and counted
 CROSS_ENTROPIES = ("non_saturating", "minimax")
+
+
+def parse_config(data: Mapping[str, Any]) -> Config:
+    """Returns the `Config` for `data`. Raises UsageError if a value is invalid or if values do not fit together."""
+    config = parse_unvalidated(data)
+    validate(config)
+    return config
 
 
 def validate(config: Config) -> None:
@@ -49,24 +57,19 @@ def _validate_shapes(config: Config) -> None:
 def _validate_sides(config: Config, role: str, network: Any, height: int, width: int) -> None:
     """Checks that a network can produce images of this size, and has a feature map of the height of its attention."""
     if min(height, width) < MIN_IMAGE_SIDE:
-        nearest = [
-            tuple(max(side, least) for side in (height, width)) for least in (MIN_IMAGE_SIDE, MIN_IMAGE_SIDE + 1)
-        ]
-        named = [side[0] if side[0] == side[1] else list(side) for side in nearest]
+        nearest = [[max(side, least) for side in (height, width)] for least in (MIN_IMAGE_SIDE, MIN_IMAGE_SIDE + 1)]
+        first, second = (format_value(sides[0] if sides[0] == sides[1] else sides) for sides in nearest)
         raise UsageError(
             f"image_size={format_value(config.image_size)}: architecture.{role}={network.name} makes sides from"
-            f" {MIN_IMAGE_SIDE} on,"
-            f" the nearest are {format_value(named[0])} and {format_value(named[1])};"
-            " architecture=mlp makes any"
+            f" {MIN_IMAGE_SIDE} on, the nearest are {first} and {second}; architecture=mlp makes any"
         )
     base, _, levels = downsampling_levels(*padded_size(height, width))
     attention = getattr(network, "attention", None)
     used = range(levels + 1) if role == "generator" else range(min(levels - 1, 1), levels)
     heights = [base << level for level in used]
     if attention is not None and attention not in heights:
-        raise UsageError(
-            f"architecture.{role}.attention={attention}: expected the height of one of its maps, {_listed(heights)}"
-        )
+        listed = ", ".join(map(str, heights))
+        raise UsageError(f"architecture.{role}.attention={attention}: expected the height of one of its maps, {listed}")
 
 
 def _validate_training_techniques(config: Config) -> None:
@@ -96,10 +99,6 @@ def _validate_training_techniques(config: Config) -> None:
             f"training.ada_target={training.ada_target:g}: sets how often to augment, which needs"
             " training.augment=[color,translation,cutout]"
         )
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return ", ".join(map(str, numbers))
 
 
 def _validate_training(config: Config) -> None:
@@ -185,9 +184,7 @@ def _validate_regularizers(config: Config) -> None:
     """Checks that the penalties fit the discriminator's normalization, the kind of data and each other."""
     chosen = config.regularizer
     normalization = getattr(config.architecture.discriminator, "normalization", "none")
-    for name in GRADIENT_PENALTIES:
-        if name not in chosen:
-            continue
+    for name in [name for name in GRADIENT_PENALTIES if name in chosen]:
         if normalization == "batch":
             raise UsageError(
                 f"architecture.discriminator.normalization=batch clashes with regularizer={name}, whose gradient"

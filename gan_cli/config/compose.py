@@ -41,22 +41,16 @@ HYDRA_KEYS = ("hydra.", "hydra/")
 
 @dataclass(frozen=True)
 class Composed:
-    """The result of composing the command line of `command`. `data` is the whole config.
-
-    `named` lists the dotted keys that the user wrote. `interpolations` maps a key such as `optimizer.lr` to the keys
-    that take their value from that key unless they are set, such as `optimizer.generator.lr`. `recipe` is the recipe
-    that is used, with the reason for it. `whole` is what Hydra composed, `bare` is the data without the recipe, and
-    `dropped` lists keys that the recipe set and that were reset.
-    """
+    """The result of composing the command line of `command`."""
 
     command: str
-    data: dict[str, Any]
-    named: tuple[str, ...]
-    whole: DictConfig
-    interpolations: dict[str, list[str]]
+    data: dict[str, Any]  # the whole config
+    named: tuple[str, ...]  # the dotted keys that the user wrote
+    whole: DictConfig  # what Hydra composed
+    interpolations: dict[str, list[str]]  # `optimizer.lr` -> keys with its value unless set, `optimizer.generator.lr`
     recipe: recipes.RecipeChoice = recipes.NO_RECIPE
-    bare: Mapping[str, Any] = field(default_factory=dict)
-    dropped: Sequence[str] = ()
+    bare: Mapping[str, Any] = field(default_factory=dict)  # the data without the recipe
+    dropped: Sequence[str] = ()  # keys that the recipe set and that were reset
 
     @cached_property
     def implied(self) -> dict[str, Any]:
@@ -116,45 +110,42 @@ def compose_overrides(command: str, overrides: Sequence[Override], recipe: str |
             raise UsageError(f"{unquote_literals(override.input_line or '')}: {override.key_or_group} is given twice")
     if recipes.USED_KEY in keys:
         raise UsageError(f"{recipes.USED_KEY}: is recorded by a run, not set; choose one by recipe=")
-    overrides = [override for override in overrides if not _is_nothing(override)]
+    # `experiment=null` and the like are the default, but Hydra refuses such a null if it is typed.
+    overrides = [each for each in overrides if each.key_or_group not in OPTIONAL_GROUPS or each.value() is not None]
     if command != "train":
         return _compose_settled(command, overrides, options)
-    return _compose_with_recipe(command, overrides, options, recipe)
+    return _compose_with_recipe(overrides, options, recipe)
 
 
-def _compose_with_recipe(
-    command: str, overrides: Sequence[Override], options: dict[str, list[str]], recipe: str | None
-) -> Composed:
+def _compose_with_recipe(overrides: Sequence[Override], options: dict[str, list[str]], recipe: str | None) -> Composed:
     """Returns the composition with the requested recipe, or, for `recipe=auto`, with the recipe that fits the data."""
     requested = _requested_recipe(overrides, options)
     others = [override for override in overrides if override.key_or_group != recipes.GROUP]
-    bare = composed = _compose_without_recipe(command, requested, others, options)
-    if requested == recipes.AUTO:
-        choice = (
-            recipes.choose_recipe(bare.data) if recipe is None else recipes.RecipeChoice(recipe, "as the run has it")
-        )
-    else:
+    bare = composed = _compose_without_recipe(requested, others, options)
+    if requested != recipes.AUTO:
         choice = recipes.recipe_variant(requested, bare.data, options[recipes.GROUP])
+    elif recipe is None:
+        choice = recipes.choose_recipe(bare.data)
+    else:
+        choice = recipes.RecipeChoice(recipe, "as the run has it")
     if choice.name != recipes.NONE:
-        composed = _compose_settled(command, [*others, recipe_override(choice.name)], options)
+        composed = _compose_settled("train", [*others, recipe_override(choice.name)], options)
     data = {**composed.data, recipes.GROUP: requested, recipes.USED_KEY: choice.name}
     named = tuple(override.key_or_group.replace("/", ".") for override in overrides)
     dropped = recipes.reset_unusable_keys(data, bare.data, named)
     return dataclasses.replace(composed, data=data, named=named, recipe=choice, bare=bare.data, dropped=dropped)
 
 
-def _compose_without_recipe(
-    command: str, requested: str, others: Sequence[Override], options: dict[str, list[str]]
-) -> Composed:
+def _compose_without_recipe(requested: str, others: Sequence[Override], options: dict[str, list[str]]) -> Composed:
     """Returns the composition without a recipe. Overrides of keys that only the requested recipe has are left out."""
     none = recipe_override(recipes.NONE)
     try:
-        return _compose_settled(command, [none, *others], options)
+        return _compose_settled("train", [none, *others], options)
     except UsageError:
         if requested in (recipes.AUTO, recipes.NONE):
             raise
         chosen = [override for override in others if override.key_or_group in options]
-        return _compose_settled(command, [none, *chosen], options)
+        return _compose_settled("train", [none, *chosen], options)
 
 
 def _requested_recipe(overrides: Sequence[Override], options: dict[str, list[str]]) -> str:
@@ -188,7 +179,7 @@ def _compose_settled(command: str, overrides: Sequence[Override], options: dict[
             reason = one_line(str(error).split("Config search path")[0])
             raise UsageError(reason or f"cannot be read: {overrides[-1].input_line}") from error
         except (YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            files = [path for override in overrides for path in _user_files(override, options)]
+            files = [path for override in overrides for path in _user_files(override)]
             if not files:
                 raise
             raise UsageError(f"{files[0]}: cannot be used ({one_line(error, 200)})") from error
@@ -196,18 +187,11 @@ def _compose_settled(command: str, overrides: Sequence[Override], options: dict[
     return Composed(command, composed_values.resolve(whole), named, whole, composed_values.interpolations(whole))
 
 
-def _user_files(override: Override, options: dict[str, list[str]]) -> list[Path]:
+def _user_files(override: Override) -> list[Path]:
     """Returns the option files that an override chooses, except the files of gan-cli itself."""
-    value = override.value()
-    chosen = value if isinstance(value, list) else [value]
-    files = [path for option in chosen for path in find_option_files(override.key_or_group, str(option))[:1]]
-    known = override.key_or_group in options
-    return [path for path in files if known and not path.is_relative_to(config_folder())]
-
-
-def _is_nothing(override: Override) -> bool:
-    """Returns True for `experiment=null` and the like. Such a null is the default, but Hydra refuses it if typed."""
-    return override.key_or_group in OPTIONAL_GROUPS and override.value() is None
+    group = override.key_or_group
+    files = [find_option_files(group, option)[0] for option in chosen_options(override)]
+    return [path for path in files if not path.is_relative_to(config_folder())]
 
 
 def _settle(command: str, overrides: Sequence[Override], options: dict[str, list[str]]) -> DictConfig:
@@ -284,7 +268,7 @@ def _compose(command: str, overrides: Iterable[Override]) -> DictConfig:
 
 
 def searchpath_overrides() -> list[str]:
-    """Returns a list with the override that adds the folders of the user and of plugins to Hydra's search path."""
+    """Returns the override that adds the folders of the user and of plugins to Hydra's search path, or none."""
     folders = ",".join(quote_for_hydra(search_path_entry(folder)) for folder in user_config_folders())
     return [f"hydra.searchpath=[{folders}]"] if folders else []
 

@@ -26,10 +26,7 @@ def resolve(config: DictConfig) -> dict[str, Any]:
 
 
 def interpolations(whole: DictConfig) -> dict[str, list[str]]:
-    """Returns, for each key that other values refer to as `${key}`, the list of the keys that have these values.
-
-    For example, `optimizer.lr` is mapped to a list that contains `optimizer.generator.lr`.
-    """
+    """Returns, for each key that values refer to as `${key}`, as `optimizer.lr`, the keys with these values."""
     found: dict[str, list[str]] = {}
     for dotted, value in flatten(to_container(whole)):
         match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
@@ -39,15 +36,11 @@ def interpolations(whole: DictConfig) -> dict[str, list[str]]:
 
 
 def implied_values(default: DictConfig, whole: DictConfig, named: tuple[str, ...]) -> dict[str, Any]:
-    """Returns each dotted key, with its value, that differs from the default config and that the user did not set.
-
-    `named` are the keys that the user set. If the user set a section, its keys count as set.
-    """
+    """Returns each dotted key, with its value, that differs from `default` and is not in `named` or its sections."""
     before = dict(flatten(to_container(default)))
-    after = flatten(to_container(whole))
     return {
         dotted: value
-        for dotted, value in after
+        for dotted, value in flatten(to_container(whole))
         if (dotted not in before or before[dotted] != value)
         and not any(dotted == key or dotted.startswith(f"{key}.") for key in named)
     }

@@ -1,7 +1,6 @@
-"""Finds what bundles imply. A bundle is a recipe or an experiment, whose file sets keys of many sections.
+"""Finds what bundles imply: recipes and experiments, whose files set keys of many sections and choose options.
 
-A bundle's file may also choose options of other groups. In its `defaults` list, it may name base files: files of its
-own group whose content it takes over.
+In its `defaults` list, such a file may name base files, files of its own group whose content it takes over.
 """
 
 from __future__ import annotations
@@ -28,17 +27,18 @@ def sections(keys: Iterable[str]) -> set[str]:
 def sections_set_by(group: str, option: str) -> set[str]:
     """Returns the top-level sections in which a bundle's file, or a base file, sets a key or chooses an option."""
     content = _content(group, option)
-    bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    bases = [entry for entry in content.pop("defaults", []) if _is_base(group, entry)]
     found = sections([*content, *(choice.key_or_group for choice in choices_of(group, option))])
-    return found.union(*(sections_set_by(group, base) for base in bases if find_option_files(group, base)))
+    return found.union(*(sections_set_by(group, base) for base in bases))
+
+
+def _is_base(group: str, entry: Any) -> bool:
+    """Returns whether an entry of a `defaults` list names a base file."""
+    return isinstance(entry, str) and entry != "_self_" and bool(find_option_files(group, entry))
 
 
 def choices_in(override: Override, *, of_any: bool = False) -> list[Override]:
-    """Returns, as overrides, the options that the file of a chosen bundle chooses in turn.
-
-    If `override` does not choose a bundle, returns an empty list. If `of_any` is True, the override may choose an
-    option of any group.
-    """
+    """Returns, as overrides, the options that the file of a chosen bundle, or option if `of_any`, chooses in turn."""
     group = override.key_or_group
     taken = chosen_options(override) if of_any or group in BUNDLES else []
     return [choice for option in taken for choice in choices_of(group, option)]
@@ -52,13 +52,13 @@ def chosen_options(override: Override) -> list[str]:
 
 
 def requested_recipe_of(group: str, option: str) -> str | None:
-    """Returns the recipe that an option's file or a base file requests; None if there is no request.
+    """Returns the recipe that an option's file, or a base file, requests; None if there is no request.
 
-    A request is `override /recipe:` in the `defaults` list, or the key `recipe`. The key takes precedence.
+    A request is `override /recipe:` in the `defaults` list, or the key `recipe`, which takes precedence.
     """
     found, content = None, _content(group, option)
     for entry in content.get("defaults", []):
-        if isinstance(entry, str) and entry != "_self_" and find_option_files(group, entry):
+        if _is_base(group, entry):
             found = requested_recipe_of(group, entry) or found
         elif isinstance(entry, dict):
             found = entry.get(f"override /{recipes.GROUP}", found)
@@ -71,8 +71,8 @@ def choices_of(group: str, option: str) -> list[Override]:
     defaults = _content(group, option).get("defaults", [])
     chosen: dict[str, Override] = {}
     for entry in defaults:
-        if isinstance(entry, str) and entry != "_self_" and find_option_files(group, entry):
-            chosen |= {override.key_or_group: override for override in choices_of(group, entry)}  # a base of this file
+        if _is_base(group, entry):
+            chosen |= {override.key_or_group: override for override in choices_of(group, entry)}
         for key, value in entry.items() if isinstance(entry, dict) else ():
             other = str(key).removeprefix("override /")
             if other != key and not isinstance(value, dict):  # Hydra refuses a mapping
@@ -87,36 +87,28 @@ def keys_set_elsewhere(bundle: Override, overrides: Sequence[Override]) -> set[s
     If `bundle` is a recipe, the files of all chosen options count, otherwise only the files of bundles. Choices are
     followed from file to file: an experiment may choose a loss, whose file may choose a penalty.
     """
-    rest = [override for override in overrides if override is not bundle]
-    of_any = bundle.key_or_group == recipes.GROUP
-    found = {override.key_or_group for override in rest}
-    visited, pending = set[str | None](), [*rest]
+    found, visited = set[str](), set[str | None]()
+    pending = [override for override in overrides if override is not bundle]
     while pending:
-        for choice in choices_in(pending.pop(), of_any=of_any):
-            found.add(choice.key_or_group)
-            if choice.input_line not in visited:
-                visited.add(choice.input_line)
-                pending.append(choice)
+        override = pending.pop()
+        found.add(override.key_or_group)
+        if override.input_line not in visited:
+            visited.add(override.input_line)
+            pending += choices_in(override, of_any=bundle.key_or_group == recipes.GROUP)
     return found
 
 
 def effective_choices(bundle: Override, overrides: Sequence[Override]) -> list[Override]:
-    """Returns, as overrides, the options that a bundle chooses and that no stronger override replaces.
-
-    Every override except a recipe is stronger, so that an experiment replaces choices of a recipe.
-    """
+    """Returns, as overrides, the options that a bundle chooses and that no override except a recipe replaces."""
     stronger = [override for override in overrides if override.key_or_group != recipes.GROUP]
     named = {*BUNDLES} | keys_set_elsewhere(bundle, stronger)
     return [choice for choice in choices_in(bundle) if choice.key_or_group not in named]
 
 
 def with_recipe_none(overrides: Sequence[Override]) -> list[Override]:
-    """Returns the overrides, with `recipe=none` added if they choose no recipe.
-
-    Without the addition, a recipe that the experiment's file requests would be used.
-    """
+    """Returns the overrides, with `recipe=none` if they choose no recipe, so that no file's request is followed."""
     chosen = any(override.key_or_group == recipes.GROUP for override in overrides)
-    return [*overrides] if chosen else [*overrides, recipe_override(recipes.NONE)]
+    return [*overrides, *([] if chosen else [recipe_override(recipes.NONE)])]
 
 
 def recipe_override(recipe: str) -> Override:

@@ -50,11 +50,7 @@ class MetricResult:
 
 
 def selection_metric(metrics: Sequence[str], best: str | None) -> str | None:
-    """Returns the name of the metric that selects a run's best checkpoint; None if there is no such metric.
-
-    Returns `best`, the value of `evaluation.best`, if it is set. Otherwise returns the first reported name of
-    `metrics[0]`, where `metrics` is the value of `evaluation.metrics`.
-    """
+    """Returns the name of the metric that selects the best checkpoint, or None: `best`, else that of `metrics[0]`."""
     return best or (REPORTED_METRICS[metrics[0]][0] if metrics and metrics[0] in REPORTED_METRICS else None)
 
 
@@ -75,10 +71,7 @@ def is_better(name: str, value: float, than: float) -> bool:
 
 
 def find_metric(values: Mapping[str, Any], wanted: str) -> tuple[str, float] | None:
-    """Returns (name, value) of the metric `wanted`, or None if `values` do not contain this metric.
-
-    `wanted` may be a whole name, `frechet-classifier`, or a name without the extractor, `frechet`.
-    """
+    """Returns (name, value) of the metric `wanted`, as `frechet-classifier` or just `frechet`; None without it."""
     for name, value in values.items():
         if wanted in (name, name.partition("-")[0]) and better_direction(name) and isinstance(value, int | float):
             return name, float(value)
@@ -87,13 +80,10 @@ def find_metric(values: Mapping[str, Any], wanted: str) -> tuple[str, float] | N
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """All metrics of one set of samples.
-
-    `about` describes the samples: the checkpoint with its sha256 and step, the extractor and the extractor's accuracy.
-    """
+    """All metrics of one set of samples."""
 
     figures: Annotated[tuple[MetricResult, ...], first(MOST_METRICS)]
-    about: dict[str, Any]
+    about: dict[str, Any]  # the checkpoint with its sha256 and step, the extractor and its accuracy
 
 
 def save_evaluation(evaluated: EvaluationResult, path: Path) -> None:
@@ -103,8 +93,5 @@ def save_evaluation(evaluated: EvaluationResult, path: Path) -> None:
 
 def load_newest_evaluation(run: Path) -> EvaluationResult | None:
     """Returns the newest evaluation file in a run's folder that can be read; None if there is no such file."""
-    for path in sorted((run / EVALUATIONS).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
-        found = read_as(EvaluationResult, path)
-        if found is not None:
-            return found
-    return None
+    paths = sorted((run / EVALUATIONS).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return next(filter(None, (read_as(EvaluationResult, path) for path in paths)), None)

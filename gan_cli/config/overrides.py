@@ -41,10 +41,7 @@ OPTIONAL_GROUPS = ("experiment", "optimizer/generator", "optimizer/discriminator
 
 
 def quote_literals(argument: str) -> str:
-    """Returns `key=value`, with the value quoted for Hydra if the key is in `LITERAL_KEYS` or takes a list of names.
-
-    In paths, `~` is expanded.
-    """
+    """Returns `key=value`, quoted for Hydra if the value is literal or a list of names, and with `~` expanded."""
     key, equals, value = argument.partition("=")
     if key in ("dataset.classes", "dataset.labels_columns"):
         return f"{key}={_quote_items(value)}"
@@ -76,12 +73,9 @@ def _quote_items(value: str) -> str:
     except ValueError:
         return value  # Hydra will read or refuse the value
     if listed:
-        return value if re.search(r"\]\s*,\s*\[", value) else "[" + ",".join(map(quote_for_hydra, items)) + "]"
-    return (
-        quote_for_hydra(items[0])
-        if len(items) == 1 and value != "null" and not re.search(r"[\[\]{}]", value)
-        else value
-    )
+        return value if re.search(r"\]\s*,\s*\[", value) else f"[{','.join(map(quote_for_hydra, items))}]"
+    is_name = len(items) == 1 and value != "null" and not re.search(r"[\[\]{}]", value)
+    return quote_for_hydra(items[0]) if is_name else value
 
 
 def unquote_literals(argument: str) -> str:
@@ -129,19 +123,15 @@ def read_override(argument: str) -> Override:
 
 
 def check_override(override: Override, options: dict[str, list[str]]) -> None:
-    """Raises UsageError if Hydra would accept the override but gan-cli does not.
-
-    `options` maps each group to the names of its options.
-    """
+    """Raises UsageError if Hydra would accept the override but gan-cli, with these options of groups, does not."""
     key = override.key_or_group
     if override.is_add() or override.is_force_add() or override.is_delete():
         raise UsageError(f"{override.input_line}: keys are neither added nor deleted, only set; write {key}=...")
     if override.package is not None:
         raise UsageError(f"{override.input_line}: packages are set by configs/, write {key}=...")
     if key.endswith(".name"):
-        raise UsageError(
-            f"{override.input_line}: an option is chosen by {key.removesuffix('.name').replace('.', '/')}=..."
-        )
+        group = key.removesuffix(".name").replace(".", "/")
+        raise UsageError(f"{override.input_line}: an option is chosen by {group}=...")
     if key in PATH_KEYS and isinstance(value := override.value(), str) and is_url(value):
         raise UsageError(f"{key}={one_line(value, 200)}: {URL_HINT.format(key)}")
     if key in options:
@@ -158,12 +148,10 @@ def _check_option(group: str, value: Any, known: list[str]) -> None:
             raise UsageError(f"{group}={format_value(text)}: expected one of {', '.join(known)}{hint}")
         files = find_option_files(group, str(text))
         for path in files[1:]:
-            if path.is_relative_to(Path(CURRENT_CONFIGS).resolve()) and not path.is_relative_to(
-                explicit_config_folder() or files[0]
-            ):
-                _warn_unused(path, files[0])
-            else:
+            explicit = path.is_relative_to(explicit_config_folder() or files[0])
+            if explicit or not path.is_relative_to(Path(CURRENT_CONFIGS).resolve()):
                 raise UsageError(f"{group}={text}: {path} has the name of an option that is there already, rename it")
+            _warn_unused(path, files[0])
         if files and not files[0].is_relative_to(config_folder()):
             _check_own(files[0], group)
     if isinstance(value, list) and group != "regularizer":
@@ -174,19 +162,13 @@ def _check_option(group: str, value: Any, known: list[str]) -> None:
 
 @cache
 def _warn_unused(path: Path, used: Path) -> None:
-    """Warns once that the file `path` is ignored, unless it has the same content as `used`.
-
-    This is not an error, because `configs/` may belong to another project or to a checkout of gan-cli.
-    """
+    """Warns once that `path`, of another content than `used`, is ignored: `configs/` may be of another project."""
     if path.read_bytes() != used.read_bytes():
         print(f"warning: {path} is not used, gan-cli has an option of this name; rename it to use it", flush=True)
 
 
 def _check_own(path: Path, group: str) -> None:
-    """Raises UsageError if a user's option file is no mapping of keys, is too large, or lacks its `@package` line.
-
-    Only files of experiments need that line. Raises StorageError if the file cannot be read.
-    """
+    """Raises UsageError if a user's file is no mapping, is too large, or is of an experiment without `@package`."""
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
@@ -203,10 +185,7 @@ def _check_own(path: Path, group: str) -> None:
 
 
 def _count_nodes(content: Any, limit: int) -> int:
-    """Returns the number of values in nested lists and mappings; YAML aliases count again at each use.
-
-    Stops counting once the number is above `limit`.
-    """
+    """Returns the number of values in nested lists and mappings, counting aliases at each use; stops above `limit`."""
     inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
     count = 1
     for item in inner:

@@ -15,12 +15,11 @@ ENTRY_POINTS = "gan_cli.plugins"
 
 
 class Part(NamedTuple):
-    """One option that a plugin adds.
+    """One option that a plugin adds: the class of its keys, which `section` made, and what implements it.
 
-    `options` is the class of its keys, made by `gan_cli.config.options.fields.section`. `builds` implements the option.
-    For a network, `builds` is a class or function `(sample_shape, **keys) -> nn.Module`. For a data set, it is a
-    function `(image_size=(height, width) or None, **keys) -> Dataset`. For a loss, it is a
-    `gan_cli.objectives.losses.Loss`. For a regularizer, it is a penalty `(PenaltyInputs) -> Tensor`.
+    `builds` is for a network a class or function `(sample_shape, **keys) -> nn.Module`, for a data set a function
+    `(image_size=(height, width) or None, **keys) -> Dataset`, for a loss a `gan_cli.objectives.losses.Loss`, and for a
+    regularizer a penalty `(PenaltyInputs) -> Tensor`.
     """
 
     options: type

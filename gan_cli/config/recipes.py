@@ -6,12 +6,11 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from gan_cli.config.options import DATASET_OPTIONS
-from gan_cli.config.options.published_datasets import PUBLISHED
+from gan_cli.config.options.published_datasets import DATASET_OPTIONS, PUBLISHED
 from gan_cli.config.validation import parse
 from gan_cli.errors import UsageError, did_you_mean, one_line
 from gan_cli.image_labels.attributes import LabelOptions
-from gan_cli.image_labels.image_paths import Paths, count_images
+from gan_cli.image_labels.image_paths import count_images
 
 GROUP = "recipe"
 USED_KEY = "recipe_used"  # the key in which a run records the recipe that was chosen
@@ -34,29 +33,21 @@ NO_RECIPE = RecipeChoice(NONE, "")
 
 
 class Facts(NamedTuple):
-    """The facts that decide the recipe: sample shape, number of samples (None if unknown) and name of the loss."""
+    """The facts that decide the recipe."""
 
     shape: tuple[int, ...]
-    samples: int | None
+    samples: int | None  # None if unknown
     loss: str
 
 
 def choose_recipe(data: Mapping[str, Any]) -> RecipeChoice:
-    """Returns the recipe for a composed config.
-
-    If the `dataset` section is invalid, returns the recipe "none"; the error is raised later, by other code.
-    """
+    """Returns the recipe for a composed config; "none" if `dataset` is invalid, for which parsing raises the error."""
     facts = _facts(data)
-    if facts is None:
-        return NO_RECIPE
-    return RecipeChoice(_recipe_for(facts), _describe(facts))
+    return NO_RECIPE if facts is None else RecipeChoice(_recipe_for(facts), _describe(facts))
 
 
 def recipe_variant(requested: str, data: Mapping[str, Any], known: Collection[str]) -> RecipeChoice:
-    """Returns the recipe `requested`, or its variant for the loss in `data` if `known` contains such a variant.
-
-    The variants exist because another loss needs another penalty.
-    """
+    """Returns the recipe `requested`, or its variant, with another penalty, for the loss in `data` if it is `known`."""
     loss = str((data.get("loss") or {}).get("name"))
     name = f"{requested.removesuffix(FOR_FEW)}_{loss}{FOR_FEW if requested.endswith(FOR_FEW) else ''}"
     return RecipeChoice(name, f"loss={loss} in place of {requested}") if name in known else RecipeChoice(requested, "")
@@ -78,10 +69,9 @@ def check_recorded_recipe(data: Mapping[str, Any], known: Collection[str]) -> No
 
 
 def reset_unusable_keys(data: dict[str, Any], bare: Mapping[str, Any], named: Collection[str]) -> list[str]:
-    """Resets each key that a recipe set but that has no use in this config, and returns the dotted keys reset.
+    """Gives each key of `data` that a recipe set without use the value in `bare`, and returns these dotted keys.
 
-    Changes `data`: such a key gets its value from `bare`, the config without a recipe. `named` are the keys that the
-    user set; these keys are kept.
+    `bare` is the config without a recipe. `named` are the keys that the user set; these keys are kept.
     """
     dropped = []
     for dependent, needed in REQUIRED_KEYS.items():
@@ -115,13 +105,8 @@ def _facts(data: Mapping[str, Any]) -> Facts | None:
 def count_samples(options: Any) -> int | None:
     """Returns the number of samples that a run reads from a data set; None if reading is needed to know the number."""
     if options.name == "folder":
-        labelling = LabelOptions(
-            options.labels,
-            options.labels_file_column,
-            options.labels_columns,
-            options.labels_bins,
-            options.labels_version,
-        )
+        keys = ("labels", "labels_file_column", "labels_columns", "labels_bins", "labels_version")
+        labelling = LabelOptions(*(getattr(options, key) for key in keys))
         found = _count_in_folder(options.path, options.split, labelling, options.classes)
     else:
         facts = PUBLISHED.get(options.name, {})
@@ -133,10 +118,7 @@ def count_samples(options: Any) -> int | None:
     return found if options.limit is None or found is None else min(found, options.limit)
 
 
-@lru_cache(maxsize=8)
-def _count_in_folder(path: Paths, split: str, labelling: LabelOptions, classes: tuple[str, ...] | None) -> int | None:
-    """Returns what `count_images` returns. The result is cached, because a command counts more than once."""
-    return count_images(path, split, labelling, classes)
+_count_in_folder = lru_cache(maxsize=8)(count_images)  # a command counts more than once
 
 
 def _recipe_for(facts: Facts) -> str:

@@ -43,15 +43,9 @@ def current_folder() -> Path | None:
 
 
 def user_config_folders() -> list[Path]:
-    """Returns the option folders that are not gan-cli's own, without folders that do not exist.
-
-    They are the folder of `--config-dir`, `configs/` in the current folder, and the folders of plugins.
-    """
-    folders = [
-        *_explicit,
-        Path(CURRENT_CONFIGS).resolve(),
-        *(Path(plugin.configs).resolve() for plugin in ENABLED.values()),
-    ]
+    """Returns the folders of `--config-dir`, of `configs/` in the current folder and of plugins, if they exist."""
+    plugins = [Path(plugin.configs).resolve() for plugin in ENABLED.values()]
+    folders = [*_explicit, Path(CURRENT_CONFIGS).resolve(), *plugins]
     return [path for path in dict.fromkeys(folders) if path.is_dir() and path != config_folder().resolve()]
 
 
@@ -62,10 +56,7 @@ def find_option_files(group: str, option: str) -> list[Path]:
 
 
 def list_group_options(folder: Path, groups: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yields a pair (group, option) for each file of these groups in a folder of options.
-
-    Other parts of the folder are not read, because the folder may be very large.
-    """
+    """Yields (group, option) for each file of these groups in a folder, whose other parts may be very large."""
     for group in groups:
         depth = MAX_EXPERIMENT_DEPTH if group == EXPERIMENTS else 0
         for pattern in ("*/" * count + "*.yaml" for count in range(depth + 1)):
@@ -74,10 +65,7 @@ def list_group_options(folder: Path, groups: Iterable[str]) -> Iterator[tuple[st
 
 
 def list_options(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yields a pair (group, option) for each YAML file in the sub-folders of a folder of options.
-
-    For the file `experiment/folder/name.yaml`, the option is `folder/name`.
-    """
+    """Yields (group, option) for each YAML file below a folder: `experiment/a/b.yaml` is (`experiment`, `a/b`)."""
     for path in sorted(folder.rglob("*.yaml")):
         parts = path.relative_to(folder).with_suffix("").parts
         if len(parts) > 1:

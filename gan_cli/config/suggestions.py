@@ -144,10 +144,7 @@ def _is_path(text: str) -> bool:
 
 
 def hint_for_argument(word: str) -> str:
-    """Returns `; ...`, which names the override to write for an argument of `gan-train` without `=`.
-
-    Returns an empty text if nothing is known about the argument.
-    """
+    """Returns `; ...`, the override to write for an argument of `gan-train` without `=`; or an empty text."""
     if is_url(word):
         return f"; {URL_HINT.format('dataset=folder dataset.path')}"
     try:
@@ -163,10 +160,7 @@ def hint_for_argument(word: str) -> str:
 
 
 def options_with_key(config: type, dotted: str) -> list[str]:
-    """Returns the options that have a key, for example `dataset=folder` for `dataset.path`.
-
-    Returns an empty list if the key does not belong to an option, or if no option has this key.
-    """
+    """Returns the options that have a key, as `dataset=folder` for `dataset.path`; an empty list if none has it."""
     found = [option for key, option, _ in walk(config) if option and (key == dotted or key.startswith(f"{dotted}."))]
     return list(dict.fromkeys(found))
 

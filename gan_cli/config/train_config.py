@@ -8,20 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gan_cli.config.metric_names import selection_metric
-from gan_cli.config.options import (
-    CONDITIONING_OPTIONS,
-    DATASET_OPTIONS,
-    DEVICE_OPTIONS,
-    LOSS_OPTIONS,
-    OPTIMIZER_OPTIONS,
-    REGULARIZER_OPTIONS,
-    ArchitectureOptions,
-    EvaluationOptions,
-    HealthOptions,
-    TrainingOptions,
-    Unconditional,
-)
+from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS, Unconditional
 from gan_cli.config.options.fields import Bool, EachOf, Integer, Name, OneOf, Several, Text, matching, section
+from gan_cli.config.options.loop import DEVICE_OPTIONS, EvaluationOptions, HealthOptions, TrainingOptions
+from gan_cli.config.options.networks import ArchitectureOptions
+from gan_cli.config.options.objectives import LOSS_OPTIONS, REGULARIZER_OPTIONS
+from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
+from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.plugin import ENABLED
 from gan_cli.config.validation import format_value, parse
 from gan_cli.errors import UsageError, one_line
@@ -162,21 +155,19 @@ def refuse_sweep_keys(config: Config) -> None:
 
 
 def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
-    """Returns the config, with `budget` set to None if another key says when the run ends.
+    """Returns the config, with `budget` set to None if `replay`, or a step count in `named`, says when the run ends.
 
-    These keys are `replay`, and `steps` or `extra_steps` if the user set one of the two. `named` are all keys that the
-    user set. Raises UsageError if keys contradict each other.
+    `named` are the keys that the user set. Raises UsageError if keys contradict each other.
     """
     ends = [key for key in ("steps", "extra_steps", "budget") if key in named and getattr(config, key) is not None]
     if len(ends) > 1:
         raise UsageError(f"{' and '.join(ends)}: each says when to stop, give one")
     if config.extra_steps is not None and config.resume is None:
         raise UsageError(f"extra_steps={config.extra_steps}: adds to a run, which needs resume=; else use steps=")
-    if {"steps", "extra_steps"} & {*ends}:
-        config = dataclasses.replace(config, budget=None)
-    if config.replay is not None:
-        if {"steps", "extra_steps"} & {*ends}:
-            raise UsageError(f"{ends[0]} and replay: each says when to stop, give one")
+    by_steps = bool(ends) and ends != ["budget"]
+    if by_steps and config.replay is not None:
+        raise UsageError(f"{ends[0]} and replay: each says when to stop, give one")
+    if by_steps or config.replay is not None:
         config = dataclasses.replace(config, budget=None)
     if config.deterministic and config.budget is not None:
         raise UsageError(f"deterministic=true: budget={config.budget} makes as many steps as fit, give steps=")
@@ -184,15 +175,12 @@ def resolve_run_length(config: Config, named: Sequence[str]) -> Config:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Returns the config as plain data, which JSON can store and `parse` accepts."""
-    return _tuples_to_lists(dataclasses.asdict(config))
+    """Returns the config as plain data, which JSON can store and `parse` accepts: with lists in place of tuples."""
+    return dataclasses.asdict(config, dict_factory=_with_lists)
 
 
-def _tuples_to_lists(data: Any) -> Any:
-    """Returns nested data with every tuple replaced by a list."""
-    if isinstance(data, dict):
-        return {key: _tuples_to_lists(value) for key, value in data.items()}
-    return list(data) if isinstance(data, tuple) else data
+def _with_lists(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in items}
 
 
 def flatten(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -225,10 +213,7 @@ def is_run_control(dotted: str) -> bool:
 
 
 def adopt_data_settings(config: Config, saved: Config) -> Config:
-    """Returns `config` with some keys of the section `dataset` taken from `saved`, the config of a saved run.
-
-    These are the keys of `AUTO_OF_DATA` that are `auto` in `config`, and always `labels_version`.
-    """
+    """Returns `config` with `dataset.labels_version`, and the keys of AUTO_OF_DATA that are `auto`, of a saved run."""
     leaves = [leaf for leaf in AUTO_OF_DATA if getattr(config.dataset, leaf, None) == "auto"]
     leaves += ["labels_version"] if hasattr(config.dataset, "labels_version") else []
     settled = {leaf: getattr(saved.dataset, leaf) for leaf in leaves if hasattr(saved.dataset, leaf)}
@@ -236,15 +221,11 @@ def adopt_data_settings(config: Config, saved: Config) -> Config:
 
 
 def differing_keys(one: Config, other: Config) -> list[str]:
-    """Returns a text `key=value (was value)` for each key in which `one` and `other` describe different runs.
-
-    The first value is from `one`. Keys that may change on resume are left out.
-    """
+    """Returns `key=value (was value of other)` for each key that differs and may not change on resume."""
     new, old = dict(flatten(to_dict(one))), dict(flatten(to_dict(other)))
     old |= {key: new[key] for key in AUTO_KEYS if new[key] in ("auto", None)}
-    old |= {
-        key: "auto" for key in (f"dataset.{leaf}" for leaf in AUTO_OF_DATA) if key in old and new.get(key) == "auto"
-    }
+    of_data = [f"dataset.{leaf}" for leaf in AUTO_OF_DATA]
+    old |= {key: "auto" for key in of_data if key in old and new.get(key) == "auto"}
     return [
         one_line(f"{dotted}={format_value(new.get(dotted))} (was {format_value(old.get(dotted))})", 100)
         for dotted in sorted(new.keys() | old.keys())
@@ -258,8 +239,6 @@ def is_same_value(dotted: str, one: Any, other: Any) -> bool:
     """Returns whether two values of a key are equal. Paths are equal if they resolve to the same path."""
     if one == other or dotted not in PATHS or None in (one, other):
         return bool(one == other)
-    first, second = (
-        [Path(path).expanduser().resolve() for path in ((paths,) if isinstance(paths, str) else paths)]
-        for paths in (one, other)
-    )
+    listed = [[paths] if isinstance(paths, str) else paths for paths in (one, other)]
+    first, second = ([Path(path).expanduser().resolve() for path in paths] for paths in listed)
     return first == second

@@ -1,7 +1,7 @@
 """Makes a folder of the user's or a plugin's options a config source of Hydra, without files of Hydra's own groups.
 
-An option of Hydra's own groups (sweepers, launchers and others) names code in `_target_`, and Hydra runs that code. If
-files in such a folder could define these options, they could run code. Therefore only installed packages define them.
+Hydra runs the code that an option of its own groups (sweepers, launchers and others) names in `_target_`. Therefore
+only installed packages define these options.
 """
 
 from __future__ import annotations
@@ -46,12 +46,11 @@ class UserConfigSource(FileConfigSource):
         return not _is_hydras(config_path) and super().is_group(config_path)
 
     def is_config(self, config_path: str) -> bool:
-        if not super().is_config(config_path):
-            return False
-        if _is_hydras(config_path):
+        found = super().is_config(config_path)
+        if found and _is_hydras(config_path):
             _warn_hidden(self.path, self._normalize_file_name(config_path))
             return False
-        return True
+        return found
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         return [] if _is_hydras(config_path) else super().list(config_path, results_filter)
@@ -71,10 +70,7 @@ def forget_used_files() -> None:
 
 @contextmanager
 def without_notices() -> Iterator[None]:
-    """While entered, prints no notices about these folders. Used in shell completion, and in the jobs of a sweep.
-
-    The sweep itself prints these notices once.
-    """
+    """While entered, prints no notices about these folders: in shell completion, and in the jobs of a sweep."""
     _quiet.append(True)
     try:
         yield
@@ -106,13 +102,12 @@ def _refuse_foreign(path: Path, found: ConfigResult) -> None:
     content: Any = OmegaConf.to_container(found.config, resolve=False) if isinstance(found.config, DictConfig) else {}
     if RECORDED in content:
         raise UsageError(f"{path}: {RECORDED}: is recorded by a run, not set; choose one by recipe:")
-    section = content.get("hydra")
     if "hydra" in content:
-        key = next(iter(section), "*") if isinstance(section, dict) else "*"
+        key = next(iter(content["hydra"]), "*") if isinstance(content["hydra"], dict) else "*"
         raise UsageError(f"{path}: hydra.{key}: no file of options may set it; use the keys that --help lists")
-    named = [str(found.header.get("package"))]
-    for entry in content.get("defaults") or () if isinstance(content.get("defaults"), list) else ():
-        named += map(str, [*entry, *entry.values()] if isinstance(entry, dict) else [entry])
-    for name in named:
+    named = [found.header.get("package")]
+    for entry in content["defaults"] if isinstance(content.get("defaults"), list) else ():
+        named += [*entry, *entry.values()] if isinstance(entry, dict) else [entry]
+    for name in map(str, named):
         if HYDRAS.search(name):
             raise UsageError(f"{path}: {one_line(name, 100)}: no file of options may choose what belongs to Hydra")

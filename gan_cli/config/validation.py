@@ -24,9 +24,9 @@ BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def parse(cls: type, data: Any, path: str = "") -> Any:
-    """Returns an instance of `cls` for a mapping. Raises UsageError with the dotted key, its value and what is allowed.
+    """Returns an instance of `cls` for the mapping at the dotted key `path`.
 
-    `path` is the dotted key of the mapping itself.
+    Raises UsageError with the dotted key, its value and what is allowed.
     """
     if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
         raise UsageError(f"{path or 'config'}={format_value(data)}: {SECTION}")
@@ -62,11 +62,11 @@ def _message(cls: type, value: Any, kind: str, location: Sequence[int | str], pa
 def _refusal(field: FieldInfo, value: Any, path: str) -> str:
     """Returns the line for a value that a key, or a section whose option has a name, does not accept."""
     table = next((mark.table for mark in field.metadata if isinstance(mark, OneOf)), None)
-    if table is not None and isinstance(value, Mapping):
-        value = value.get("name")
-        return f"{path}={format_value(value)}: expected one of {', '.join(table)}{did_you_mean(str(value), table)}"
     if table is not None:
-        return f"{path}={format_value(value)}: {SECTION}"
+        if not isinstance(value, Mapping):
+            return f"{path}={format_value(value)}: {SECTION}"
+        name = value.get("name")
+        return f"{path}={format_value(name)}: expected one of {', '.join(table)}{did_you_mean(str(name), table)}"
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     instead: Any = extra.get("instead", {})
     for text in (str(value), *(["[]"] if isinstance(value, list) else [])):
@@ -102,10 +102,8 @@ def describe(annotation: Any, *marks: Any) -> str:
         if typing.get_origin(kind) is tuple:
             item = describe(typing.get_args(kind)[0])
             of = f" of {limits['min_length']}" if "min_length" in limits else ""
-            if item in ways:
-                ways.append(f"a list{of} of such")
-            else:
-                ways.append(f"a list{of} numbers" if of and item == KINDS[float] else f"a list{of}, each {item}")
+            items = " numbers" if of and item == KINDS[float] else f", each {item}"
+            ways.append(f"a list{of}{' of such' if item in ways else items}")
     return " or ".join([*ways, *(["null"] if any(kind is types.NoneType for kind, _ in kinds) else [])])
 
 

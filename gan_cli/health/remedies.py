@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gan_cli.config.compatibility import CROSS_ENTROPIES
-from gan_cli.config.options import GRADIENT_PENALTIES
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.train_config import Config
 
 MAX_REMEDIES = 3

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 
 from gan_cli.config import train_config
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.overrides import format_path_list
-from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size

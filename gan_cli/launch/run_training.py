@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 
 from gan_cli.config.image_sizes import padded_size
-from gan_cli.config.options import CONVOLUTIONAL, GRADIENT_PENALTIES
+from gan_cli.config.options.networks import CONVOLUTIONAL
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset

@@ -6,16 +6,15 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
-from gan_cli.config import options
+from gan_cli.config.options.networks import DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS
+from gan_cli.config.options.objectives import LOSS_OPTIONS, REGULARIZER_OPTIONS
+from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.plugin import ENABLED, ENTRY_POINTS, Part, Plugin
 from gan_cli.errors import UsageError, did_you_mean, one_line
 
 
 def load_plugins(names: Iterable[str]) -> None:
-    """Loads and enables plugins by the names of their entry points.
-
-    Raises UsageError if a plugin is not installed, cannot be imported, or has an option that cannot be added.
-    """
+    """Enables plugins by the names of their entry points. Raises UsageError for one that cannot be used."""
     for name in names:
         if name not in ENABLED:
             plugin = _load(name)
@@ -28,9 +27,8 @@ def _load(name: str) -> Plugin:
     installed = {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
     if name not in installed:
         known = f"installed are {', '.join(sorted(installed))}" if installed else "none is installed"
-        raise UsageError(
-            f"plugins=[{name}]: no such plugin{did_you_mean(name, installed)}, {known}; see examples/ for one"
-        )
+        similar = did_you_mean(name, installed)
+        raise UsageError(f"plugins=[{name}]: no such plugin{similar}, {known}; see examples/ for one")
     try:
         plugin = installed[name].load()
     except Exception as error:  # foreign code can fail in any way
@@ -41,20 +39,17 @@ def _load(name: str) -> Plugin:
 
 
 def _add(name: str, plugin: Plugin) -> None:
-    """Adds all options of a plugin to the tables.
-
-    Raises UsageError, and adds nothing, if the name of an option is taken or an option has no class of keys.
-    """
+    """Adds all options of a plugin to the tables; none, with UsageError, if a name is taken or a class is missing."""
     from gan_cli.data import load_dataset
     from gan_cli.models import registry
     from gan_cli.objectives import losses, regularizers
 
     parts: list[tuple[str, Mapping[str, Part], dict[str, type], dict[str, Any]]] = [
-        ("dataset", plugin.datasets, options.DATASET_OPTIONS, load_dataset.BUILDERS),
-        ("architecture/generator", plugin.generators, options.GENERATOR_OPTIONS, registry.GENERATORS),
-        ("architecture/discriminator", plugin.discriminators, options.DISCRIMINATOR_OPTIONS, registry.DISCRIMINATORS),
-        ("loss", plugin.losses, options.LOSS_OPTIONS, losses.LOSSES),
-        ("regularizer", plugin.regularizers, options.REGULARIZER_OPTIONS, regularizers.PENALTIES),
+        ("dataset", plugin.datasets, DATASET_OPTIONS, load_dataset.BUILDERS),
+        ("architecture/generator", plugin.generators, GENERATOR_OPTIONS, registry.GENERATORS),
+        ("architecture/discriminator", plugin.discriminators, DISCRIMINATOR_OPTIONS, registry.DISCRIMINATORS),
+        ("loss", plugin.losses, LOSS_OPTIONS, losses.LOSSES),
+        ("regularizer", plugin.regularizers, REGULARIZER_OPTIONS, regularizers.PENALTIES),
     ]
     for group, offered, known, _ in parts:
         for option, part in offered.items():

@@ -18,10 +18,7 @@ MAX_SHOWN = 10  # files that are listed at most
 
 
 def read_option_sources(arguments: Sequence[str]) -> list[str]:
-    """Applies `--config-dir` and enables the plugins of `plugins=`.
-
-    Returns the arguments without `--config-dir`, quoted for Hydra; `plugins=` is kept.
-    """
+    """Applies `--config-dir`, which it leaves out, and `plugins=`, and returns the arguments quoted for Hydra."""
     rest: list[str] = []
     folder: str | None = None
     remaining = iter(arguments)
@@ -36,13 +33,13 @@ def read_option_sources(arguments: Sequence[str]) -> list[str]:
     for argument in rest:
         if argument.startswith("plugins="):
             override = read_override(argument)
-            named = [] if override.is_sweep_override() else override.value()
+            named = None if override.is_sweep_override() else override.value()
             if not isinstance(named, list | str) or (named == [] and argument != "plugins=[]"):
                 raise UsageError(f"{argument}: expected names of installed packages, as plugins=[mypackage]")
             with exit_on_interrupt():
                 from gan_cli.plugins.loader import load_plugins
 
-                load_plugins([str(name) for name in named] if isinstance(named, list) else [str(named)])
+                load_plugins(map(str, named if isinstance(named, list) else [named]))
     return rest
 
 
@@ -58,10 +55,7 @@ def print_used_files(command: str) -> None:
 
 @contextmanager
 def exit_on_interrupt() -> Iterator[None]:
-    """While entered, Ctrl-C ends the process directly and raises no KeyboardInterrupt.
-
-    Hydra and imports of torch may turn that exception into a different one.
-    """
+    """While entered, Ctrl-C ends the process. Hydra or torch could turn KeyboardInterrupt into another exception."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return

@@ -12,8 +12,8 @@ from rich import filesize
 from gan_cli.config import train_config
 from gan_cli.config.compose import compose_default
 from gan_cli.config.metric_names import EVALUATIONS
-from gan_cli.config.options import DATASET_OPTIONS
 from gan_cli.config.options.datasets import PointOptions
+from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.validation import format_value
 from gan_cli.errors import count_noun
 from gan_cli.reports.charts import (

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from gan_cli import __version__
 from gan_cli.config import train_config
-from gan_cli.config.options import CONDITIONING_OPTIONS, GENERATOR_OPTIONS
+from gan_cli.config.options.conditioning import CONDITIONING_OPTIONS
 from gan_cli.config.options.fields import Bool, Integer, Name, OneOf, Several, Text, matching, section
+from gan_cli.config.options.networks import GENERATOR_OPTIONS
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
 from gan_cli.data.datasets.points import Modes, known_modes

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from gan_cli import __version__
 from gan_cli.config import train_config
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.options.fields import Bool, Integer, Number, Text, section
-from gan_cli.config.parse import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line

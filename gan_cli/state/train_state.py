@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_cli.config.options import optimizer_settings
+from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.errors import DivergedError
 from gan_cli.models.build_networks import build_networks, check_parameters, freeze_layers, under

@@ -14,7 +14,8 @@ from gan_cli.cli.explain import PARTS, explain_option, load_explanations
 from gan_cli.cli.keys import list_keys
 from gan_cli.cli.main import run_command
 from gan_cli.config.compose import compose_command, groups
-from gan_cli.config.options import GRADIENT_PENALTIES, OPTIMIZER_OPTIONS
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES
+from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
 from gan_cli.errors import UsageError
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.objectives.regularizers import PENALTIES

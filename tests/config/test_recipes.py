@@ -14,8 +14,8 @@ from PIL import Image
 from gan_cli import api
 from gan_cli.cli.main import run_command
 from gan_cli.config import recipes, train_config
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command, groups
-from gan_cli.config.parse import parse_config
 from gan_cli.config.recipes import AUTO, NONE, choose_recipe
 from gan_cli.config.search_path import config_folder
 from gan_cli.data.load_dataset import build_dataset

@@ -10,11 +10,16 @@ from omegaconf import OmegaConf
 from pydantic import Field
 
 from gan_cli.cli.keys import describe_keys
-from gan_cli.config import options, train_config
+from gan_cli.config import train_config
 from gan_cli.config.commands import SCHEMAS
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.options.fields import Number, section
-from gan_cli.config.parse import parse_config
+from gan_cli.config.options.loop import DEVICE_OPTIONS
+from gan_cli.config.options.networks import DISCRIMINATOR_OPTIONS, GENERATOR_OPTIONS
+from gan_cli.config.options.objectives import GRADIENT_PENALTIES, LOSS_OPTIONS, REGULARIZER_OPTIONS
+from gan_cli.config.options.optimizers import OPTIMIZER_OPTIONS
+from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.search_path import config_folder
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
@@ -26,15 +31,15 @@ from support.configs import compose
 from support.paths import ROOT
 
 TABLES = {
-    "dataset": options.DATASET_OPTIONS,
-    "architecture/generator": options.GENERATOR_OPTIONS,
-    "architecture/discriminator": options.DISCRIMINATOR_OPTIONS,
-    "loss": options.LOSS_OPTIONS,
-    "regularizer": {**options.REGULARIZER_OPTIONS, "none": None},
-    "optimizer": options.OPTIMIZER_OPTIONS,
-    "optimizer/generator": options.OPTIMIZER_OPTIONS,
-    "optimizer/discriminator": options.OPTIMIZER_OPTIONS,
-    "device": options.DEVICE_OPTIONS,
+    "dataset": DATASET_OPTIONS,
+    "architecture/generator": GENERATOR_OPTIONS,
+    "architecture/discriminator": DISCRIMINATOR_OPTIONS,
+    "loss": LOSS_OPTIONS,
+    "regularizer": {**REGULARIZER_OPTIONS, "none": None},
+    "optimizer": OPTIMIZER_OPTIONS,
+    "optimizer/generator": OPTIMIZER_OPTIONS,
+    "optimizer/discriminator": OPTIMIZER_OPTIONS,
+    "device": DEVICE_OPTIONS,
 }
 PRESETS = {
     "adam_wgan_gp": "adam",
@@ -92,12 +97,12 @@ def test_the_name_in_a_file_is_its_stem(group: str) -> None:
 
 
 def test_what_can_be_chosen_is_what_is_built() -> None:
-    assert losses.LOSSES.keys() == options.LOSS_OPTIONS.keys()
-    assert registry.GENERATORS.keys() == options.GENERATOR_OPTIONS.keys()
-    assert registry.DISCRIMINATORS.keys() == options.DISCRIMINATOR_OPTIONS.keys()
-    assert regularizers.PENALTIES.keys() | regularizers.WEIGHT_CONSTRAINTS.keys() == options.REGULARIZER_OPTIONS.keys()
-    assert set(options.GRADIENT_PENALTIES) < regularizers.PENALTIES.keys()
-    assert optimizers.SLOTS.keys() == options.OPTIMIZER_OPTIONS.keys()
+    assert losses.LOSSES.keys() == LOSS_OPTIONS.keys()
+    assert registry.GENERATORS.keys() == GENERATOR_OPTIONS.keys()
+    assert registry.DISCRIMINATORS.keys() == DISCRIMINATOR_OPTIONS.keys()
+    assert regularizers.PENALTIES.keys() | regularizers.WEIGHT_CONSTRAINTS.keys() == REGULARIZER_OPTIONS.keys()
+    assert set(GRADIENT_PENALTIES) < regularizers.PENALTIES.keys()
+    assert optimizers.SLOTS.keys() == OPTIMIZER_OPTIONS.keys()
 
 
 PARTS = ("loss", "regularizer", "optimizer", "architecture/generator", "architecture/discriminator")
@@ -217,7 +222,7 @@ def test_presets_are_what_they_stand_for() -> None:
     assert lazy == compose()  # the default
 
 
-@pytest.mark.parametrize("penalty", options.GRADIENT_PENALTIES)
+@pytest.mark.parametrize("penalty", GRADIENT_PENALTIES)
 def test_every_gradient_penalty_brings_d_without_batch_norm_and_refuses_it(penalty: str) -> None:
     assert compose(f"regularizer={penalty}").architecture.discriminator.normalization == "none"
     with pytest.raises(UsageError, match=f"normalization=batch clashes with regularizer={penalty}"):

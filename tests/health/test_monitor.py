@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
-from gan_cli.config.parse import parse_config
+from gan_cli.config.compatibility import parse_config
 from gan_cli.health.monitor import RULES, HealthMonitor
 from gan_cli.health.remedies import REMEDIES, remedies_for
 from gan_cli.runs.log import read_metrics

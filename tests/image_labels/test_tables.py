@@ -13,8 +13,8 @@ import pytest
 from gan_cli import api_arguments
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.overrides import quote_literals, unquote_literals
-from gan_cli.config.parse import parse_config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.labels import parse_labels
 from gan_cli.data.moved_data import relocate_data, resolve_data_paths

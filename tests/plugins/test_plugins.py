@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from gan_cli.cli.main import run_command
-from gan_cli.config import options
 from gan_cli.config.compose import groups
+from gan_cli.config.options.networks import GENERATOR_OPTIONS
+from gan_cli.config.options.objectives import LOSS_OPTIONS, REGULARIZER_OPTIONS
+from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.plugin import ENABLED, Part, Plugin
 from gan_cli.errors import UsageError
 from gan_cli.plugins import loader
@@ -255,11 +257,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
 
 
 def test_what_is_no_plugin_is_refused_and_adds_nothing(installed: Callable[[object], None], tmp_path: Path) -> None:
-    before = {
-        name: dict(getattr(options, name))
-        for name in ("DATASET_OPTIONS", "LOSS_OPTIONS", "GENERATOR_OPTIONS", "REGULARIZER_OPTIONS")
-    }
-    hinge = Plugin(tmp_path, losses={"new": Part(options.LOSS_OPTIONS["hinge"], None), "hinge": Part(object, None)})
+    tables = (DATASET_OPTIONS, LOSS_OPTIONS, GENERATOR_OPTIONS, REGULARIZER_OPTIONS)
+    before = [dict(table) for table in tables]
+    hinge = Plugin(tmp_path, losses={"new": Part(LOSS_OPTIONS["hinge"], None), "hinge": Part(object, None)})
     for loaded, words in (
         (RuntimeError("broken\ninside"), r"cannot be loaded \(broken inside\)"),
         ("a text", r"is not a gan_cli\.config\.plugin\.Plugin"),
@@ -269,5 +269,5 @@ def test_what_is_no_plugin_is_refused_and_adds_nothing(installed: Callable[[obje
         installed(loaded)
         with pytest.raises(UsageError, match=words):
             load_plugins(["mine"])
-    assert {name: dict(getattr(options, name)) for name in before} == before
+    assert [dict(table) for table in tables] == before
     assert ENABLED == {}

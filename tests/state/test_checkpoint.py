@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from gan_cli.config import train_config
-from gan_cli.config.parse import parse_config
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, StorageError
 from gan_cli.state import checkpoint, checkpoint_checks

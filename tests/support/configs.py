@@ -8,10 +8,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from gan_cli.config.compatibility import parse_config
 from gan_cli.config.compose import compose_command
-from gan_cli.config.options.datasets import DATASET_OPTIONS
+from gan_cli.config.options.published_datasets import DATASET_OPTIONS
 from gan_cli.config.overrides import quote_literals
-from gan_cli.config.parse import parse_config
 from gan_cli.config.search_path import user_config_folders
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gan_cli.cli.main import run_command
 from gan_cli.config import train_config
-from gan_cli.config.options import REGULARIZER_OPTIONS
+from gan_cli.config.options.objectives import REGULARIZER_OPTIONS
 from gan_cli.data.datasets.points import known_modes
 from gan_cli.errors import UsageError
 from gan_cli.evaluation.metrics.mode_coverage import count_modes

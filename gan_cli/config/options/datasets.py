@@ -15,7 +15,7 @@ SPLIT: Any = Field("train", description="which part of the data")
 Fit = Literal["crop", "pad", "stretch"]
 AUTO, FULL = "auto", "full"
 COLOUR, DATA = "colour", "data"
-CONVERT, IGNORE = "convert", "ignore"
+IGNORE = "ignore"
 
 
 def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
@@ -29,7 +29,7 @@ def image_shape(channels: int, image_size: ImageSize) -> tuple[int, ...]:
     return (channels, height, width)
 
 
-def _check_drawn_bytes(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+def check_drawn_bytes(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Returns `shape`. Raises UsageError if `size` images of this shape need more than MAX_DRAWN_BYTES."""
     needed = size * math.prod(shape)
     if needed > MAX_DRAWN_BYTES:
@@ -72,14 +72,6 @@ class ImageOptions(DatasetOptions):
 
 
 @section
-class FileOptions(ImageOptions):
-    """The keys that all published data sets have in common."""
-
-    root: Text = Field(description="folder of the files")
-    download: Bool = Field(description="download the files if `root` lacks them")
-
-
-@section
 class PointOptions(DatasetOptions):
     """The keys that all data sets of points in the plane have in common."""
 
@@ -87,53 +79,6 @@ class PointOptions(DatasetOptions):
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
         return (2,)
-
-
-# --- published images --------------------------------------------------------------------------------------------
-
-
-@section
-class Mnist(FileOptions):
-    channels: ClassVar[int] = 1
-    fallback: Literal["bundled", "error"] = Field(
-        description="if they cannot be had: the bundled 5,000 digits, or an error"
-    )
-
-
-@section
-class GreyImages(FileOptions):
-    """Fashion-MNIST and Kuzushiji-MNIST."""
-
-    channels: ClassVar[int] = 1
-
-
-@section
-class StackedMnist(FileOptions):
-    fallback: Literal["bundled", "error"] = Field(
-        description="if they cannot be had: the bundled 5,000 digits, or an error"
-    )
-    size: Integer = Field(ge=1, le=1_000_000, description="number of images drawn")
-    digits: Integer = Field(
-        3, ge=1, le=3, description="digits of an image, one per channel: 2 for 100 modes, 3 for 1000"
-    )
-
-    def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
-        return _check_drawn_bytes(self.size, image_shape(self.digits, image_size))
-
-
-@section
-class Cifar(FileOptions):
-    """CIFAR-10 and CIFAR-100."""
-
-
-@section
-class Svhn(FileOptions):
-    split: Literal["train", "test", "extra"] = SPLIT  # type: ignore[assignment]
-
-
-@section
-class Stl10(FileOptions):
-    split: Literal["train", "test", "unlabeled"] = SPLIT  # type: ignore[assignment]
 
 
 # --- a folder of images ------------------------------------------------------------------------------------------
@@ -230,7 +175,7 @@ class Shapes(ImageOptions):
     )
 
     def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
-        return _check_drawn_bytes(self.size, image_shape(self.image_channels, image_size))
+        return check_drawn_bytes(self.size, image_shape(self.image_channels, image_size))
 
 
 def _check_modes(classes: tuple[str, ...] | None, count: int) -> None:
@@ -268,20 +213,3 @@ class SwissRoll(PointOptions):
     std: Number = Field(
         ge=0, le=100, description="standard deviation of the noise, before the roll is scaled to about -2 to 2"
     )
-
-
-DATASET_OPTIONS: dict[str, type] = {
-    "mnist": Mnist,
-    "fashion_mnist": GreyImages,
-    "kmnist": GreyImages,
-    "stacked_mnist": StackedMnist,
-    "cifar10": Cifar,
-    "cifar100": Cifar,
-    "svhn": Svhn,
-    "stl10": Stl10,
-    "folder": Folder,
-    "shapes": Shapes,
-    "ring": Ring,
-    "grid": Grid,
-    "swiss_roll": SwissRoll,
-}

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, StrictBool, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, StrictBool, TypeAdapter
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
@@ -38,23 +38,14 @@ def _to_integer(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _refuse_empty(value: str) -> str:
-    if not value:
-        raise PydanticCustomError("empty", "expected a text")
-    return value
-
-
-def _to_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
 Bool = StrictBool
 Integer = Annotated[int, Field(strict=True), BeforeValidator(_to_integer)]  # 1e4 is one, true and "5" are not
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Text = Annotated[str, Field(strict=True), AfterValidator(_refuse_empty)]
+Text = Annotated[str, Field(strict=True, min_length=1)]
 Name = Annotated[Text, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # digits are names
 OptionName = Annotated[Text, Field(description="the option's name")]
-Several = Annotated[tuple[T, ...], BeforeValidator(_to_list)]  # a single value is a list of one
+# A single value is a list of one.
+Several = Annotated[tuple[T, ...], BeforeValidator(lambda data: data if isinstance(data, list | tuple) else (data,))]
 
 
 @cache

@@ -1,10 +1,15 @@
-"""Declares the keys of the group `device` and of the section `training` (the training loop)."""
+"""Declares the keys of the group `device` and of the sections `training`, `evaluation` and `health`."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from gan_cli.config.options.fields import Bool, Integer, Number, OptionName, Several, section
+from gan_cli.config.options.fields import Bool, Integer, Number, OptionName, Several, Text, section
+
+# Metrics that compare samples with real samples. For example, `frechet` is reported as `frechet-<extractor>`.
+TrainingMetric = Literal["frechet", "kernel", "precision_recall", "density_coverage", "inception_score"]
+Metric = TrainingMetric | Literal["modes", "memorization"]
+Extractor = Literal["auto", "classifier", "random", "pixels", "inception"]
 
 
 @section
@@ -114,3 +119,36 @@ class TrainingOptions:
         " classifier of the data; 0: only the last",
     )
     checkpoint_every: Integer = Field(ge=0, description="steps between checkpoints; 0: only the first and the last")
+
+
+@section
+class EvaluationOptions:
+    """The keys of the section `evaluation`."""
+
+    metrics: Several[TrainingMetric] = Field((), description="metrics computed at each evaluation, as [frechet]")
+    extractor: Extractor = Field(
+        "auto", description="features in which images are compared; auto: classifier if there are labels, else random"
+    )
+    n: Integer = Field(2000, ge=10, le=1_000_000, description="samples of an evaluation, and real ones to compare with")
+    best: Text | None = Field(
+        None,
+        description="the metric that selects best.safetensors and ranks a sweep, as recall or modes/covered; the"
+        " first of metrics unless set",
+    )
+    patience: Integer | None = Field(
+        None, ge=1, le=10**6, description="evaluations without improvement after which the run stops"
+    )
+
+
+@section
+class HealthOptions:
+    """The keys of the section `health`."""
+
+    on_collapse: Literal["warn", "stop"] = Field(
+        "warn", description="on a finding of the health monitor: warn, or also stop the run"
+    )
+    on_nonfinite: Literal["stop", "rollback"] = Field(
+        "stop",
+        description="on NaN or Inf: stop the run, or roll back to the newest checkpoint and continue with another seed",
+    )
+    retries: Integer = Field(0, ge=0, le=1000, description="how often a run may roll back")

@@ -69,7 +69,16 @@ class DiscriminatorOptions:
 
 
 @section
-class MLPGenerator(GeneratorOptions):
+class BatchStatistics(DiscriminatorOptions):
+    """The key of every discriminator of this package."""
+
+    minibatch: Minibatch = "none"
+
+
+@section
+class MLPOptions:
+    """The keys of both MLPs."""
+
     initialization: Initialization = "default"
     width: Width
     depth: Depth
@@ -78,13 +87,13 @@ class MLPGenerator(GeneratorOptions):
 
 
 @section
-class MLPDiscriminator(DiscriminatorOptions):
-    minibatch: Minibatch = "none"
-    initialization: Initialization = "default"
-    width: Width
-    depth: Depth
-    normalization: VectorNormalization = Field(description="normalization after each hidden layer")
-    dropout: Dropout = 0.0
+class MLPGenerator(MLPOptions, GeneratorOptions):
+    pass
+
+
+@section
+class MLPDiscriminator(MLPOptions, BatchStatistics):
+    pass
 
 
 @section
@@ -96,8 +105,9 @@ class DCGANGenerator(GeneratorOptions):
 
 
 @section
-class DCGANDiscriminator(DiscriminatorOptions):
-    minibatch: Minibatch = "none"
+class DCGANDiscriminator(BatchStatistics):
+    """The discriminators `dcgan` and `subpixel`."""
+
     initialization: Initialization = "default"
     base_channels: DoubledChannels
     normalization: ImageNormalization = Field(description="normalization after each layer but the first")
@@ -119,16 +129,9 @@ class SubpixelGenerator(GeneratorOptions):
 
 
 @section
-class SubpixelDiscriminator(DiscriminatorOptions):
-    minibatch: Minibatch = "none"
-    initialization: Initialization = "default"
-    base_channels: DoubledChannels
-    normalization: ImageNormalization = Field(description="normalization after each layer but the first")
-    dropout: Dropout = 0.0
+class ResNetOptions:
+    """The keys of both residual networks."""
 
-
-@section
-class ResNetGenerator(GeneratorOptions):
     initialization: Initialization = "default"
     base_channels: BoundedChannels
     max_multiplier: MaxMultiplier
@@ -137,13 +140,12 @@ class ResNetGenerator(GeneratorOptions):
 
 
 @section
-class ResNetDiscriminator(DiscriminatorOptions):
-    minibatch: Minibatch = "none"
-    initialization: Initialization = "default"
-    base_channels: BoundedChannels
-    max_multiplier: MaxMultiplier
-    normalization: ImageNormalization = Field(description="normalization before each convolution of a block")
-    attention: Attention
+class ResNetGenerator(ResNetOptions, GeneratorOptions):
+    pass
+
+
+@section
+class ResNetDiscriminator(ResNetOptions, BatchStatistics):
     pooling: Literal["sum", "mean"] = Field(description="pooling of the last feature maps over space")
 
 
@@ -154,7 +156,7 @@ GENERATOR_OPTIONS: dict[str, type] = {
     "mlp": MLPGenerator,
 }
 DISCRIMINATOR_OPTIONS: dict[str, type] = {
-    "subpixel": SubpixelDiscriminator,
+    "subpixel": DCGANDiscriminator,
     "dcgan": DCGANDiscriminator,
     "resnet": ResNetDiscriminator,
     "mlp": MLPDiscriminator,

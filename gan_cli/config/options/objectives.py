@@ -25,40 +25,15 @@ Interval = Annotated[
 ]
 
 
-@section
-class GradientPenalty:
-    weight: Number = Field(ge=0, description="lambda of lambda E(|grad D| - 1)^2")
-    every: Interval
+def _gradient_penalty(formula: str) -> type:
+    """Returns the class of the keys of a penalty on D's gradient. `formula` says what the weight is."""
 
+    @section
+    class GradientPenalty:
+        weight: Number = Field(ge=0, description=formula)
+        every: Interval
 
-@section
-class R1:
-    weight: Number = Field(ge=0, description="gamma of gamma/2 E|grad D(real)|^2")
-    every: Interval
-
-
-@section
-class R2:
-    weight: Number = Field(ge=0, description="gamma of gamma/2 E|grad D(fake)|^2")
-    every: Interval
-
-
-@section
-class Dragan:
-    weight: Number = Field(ge=0, description="lambda of lambda E(|grad D| - 1)^2 around real samples")
-    every: Interval
-
-
-@section
-class ZeroCentered:
-    weight: Number = Field(ge=0, description="lambda of lambda E|grad D|^2 between real and fake")
-    every: Interval
-
-
-@section
-class JensenShannon:
-    weight: Number = Field(ge=0, description="gamma, the variance of the noise that the penalty replaces")
-    every: Interval
+    return GradientPenalty
 
 
 @section
@@ -83,16 +58,17 @@ class WeightClip:
     limit: Number = Field(gt=0, description="clamp D's weights to [-limit, limit] after each update")
 
 
-REGULARIZER_OPTIONS: dict[str, type] = {
-    "gradient_penalty": GradientPenalty,
-    "r1": R1,
-    "r2": R2,
-    "dragan": Dragan,
-    "zero_centered": ZeroCentered,
-    "js": JensenShannon,
+GRADIENT_PENALTIES: dict[str, type] = {
+    "gradient_penalty": _gradient_penalty("lambda of lambda E(|grad D| - 1)^2"),
+    "r1": _gradient_penalty("gamma of gamma/2 E|grad D(real)|^2"),
+    "r2": _gradient_penalty("gamma of gamma/2 E|grad D(fake)|^2"),
+    "dragan": _gradient_penalty("lambda of lambda E(|grad D| - 1)^2 around real samples"),
+    "zero_centered": _gradient_penalty("lambda of lambda E|grad D|^2 between real and fake"),
+    "js": _gradient_penalty("gamma, the variance of the noise that the penalty replaces"),
+}
+REGULARIZER_OPTIONS: dict[str, type] = GRADIENT_PENALTIES | {
     "lecam": LeCam,
     "consistency": Consistency,
     "orthogonal": Orthogonal,
     "weight_clip": WeightClip,
 }
-GRADIENT_PENALTIES = ("gradient_penalty", "r1", "r2", "dragan", "zero_centered", "js")

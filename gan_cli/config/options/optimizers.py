@@ -61,27 +61,10 @@ class BothNetworks:
     )
 
 
-@section
-class Adam(BothNetworks, AdamRule):
-    pass
-
-
-@section
-class AdamW(BothNetworks, AdamWRule):
-    pass
-
-
-@section
-class RMSprop(BothNetworks, RMSpropRule):
-    pass
-
-
-@section
-class SGD(BothNetworks, SGDRule):
-    pass
-
-
-OPTIMIZER_OPTIONS: dict[str, type] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
+OPTIMIZER_OPTIONS: dict[str, type] = {
+    name: section(type(rule.__name__.removesuffix("Rule"), (BothNetworks, rule), {}))
+    for name, rule in OPTIMIZER_RULES.items()
+}
 
 
 def optimizer_settings(optimizer: Any, role: str) -> dict[str, Any]:

@@ -6,22 +6,69 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gan_cli.config.options.datasets import SPLIT, FileOptions
-from gan_cli.config.options.fields import Integer, Text, section
+from gan_cli.config.options.datasets import (
+    SPLIT,
+    Folder,
+    Grid,
+    ImageOptions,
+    ImageSize,
+    Ring,
+    Shapes,
+    SwissRoll,
+    check_drawn_bytes,
+    image_shape,
+)
+from gan_cli.config.options.fields import Bool, Integer, Text, section
 
 # By name of the data set; the file says what its keys mean.
 PUBLISHED: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 @section
-class GreyFiles(FileOptions):
-    """QMNIST and USPS."""
+class FileOptions(ImageOptions):
+    """The keys that all published data sets have in common; CIFAR-10 and CIFAR-100 have no others."""
+
+    root: Text = Field(description="folder of the files")
+    download: Bool = Field(description="download the files if `root` lacks them")
+
+
+@section
+class GreyImages(FileOptions):
+    """Fashion-MNIST, Kuzushiji-MNIST, QMNIST and USPS."""
 
     channels: ClassVar[int] = 1
 
 
 @section
-class Emnist(GreyFiles):
+class Mnist(GreyImages):
+    fallback: Literal["bundled", "error"] = Field(
+        description="if they cannot be had: the bundled 5,000 digits, or an error"
+    )
+
+
+@section
+class StackedMnist(Mnist):
+    size: Integer = Field(ge=1, le=1_000_000, description="number of images drawn")
+    digits: Integer = Field(
+        3, ge=1, le=3, description="digits of an image, one per channel: 2 for 100 modes, 3 for 1000"
+    )
+
+    def sample_shape(self, image_size: ImageSize) -> tuple[int, ...]:
+        return check_drawn_bytes(self.size, image_shape(self.digits, image_size))
+
+
+@section
+class Svhn(FileOptions):
+    split: Literal["train", "test", "extra"] = SPLIT  # type: ignore[assignment]
+
+
+@section
+class Stl10(FileOptions):
+    split: Literal["train", "test", "unlabeled"] = SPLIT  # type: ignore[assignment]
+
+
+@section
+class Emnist(GreyImages):
     subset: Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"] = Field(
         description="which characters: digits; letters, 26 classes of either case; balanced or bymerge, 47 classes;"
         " byclass, 62"
@@ -88,9 +135,22 @@ class Dtd(Flowers102):
     partition: Integer = Field(ge=1, le=10, description="which of the ten published divisions into splits")
 
 
-PUBLISHED_OPTIONS: dict[str, type] = {
-    "qmnist": GreyFiles,
-    "usps": GreyFiles,
+DATASET_OPTIONS: dict[str, type] = {
+    "mnist": Mnist,
+    "fashion_mnist": GreyImages,
+    "kmnist": GreyImages,
+    "stacked_mnist": StackedMnist,
+    "cifar10": FileOptions,
+    "cifar100": FileOptions,
+    "svhn": Svhn,
+    "stl10": Stl10,
+    "folder": Folder,
+    "shapes": Shapes,
+    "ring": Ring,
+    "grid": Grid,
+    "swiss_roll": SwissRoll,
+    "qmnist": GreyImages,
+    "usps": GreyImages,
     "emnist": Emnist,
     "celeba": CelebA,
     "lsun": CachedFiles,
