@@ -30,12 +30,11 @@ from gan_cli.launch.find_same_run import note_on_recipe
 from gan_cli.launch.replay import log_environment_changes
 from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.train_state import Counters, TrainState
+from gan_cli.state.train_state import ROLES, Counters, TrainState
 from gan_cli.storage.run_folder import read_record, write_record
 from gan_cli.storage.run_record import load_record, start_folder
 from gan_cli.training.rollback import restore
 
-ROLES = ("generator", "discriminator")
 AUTO, GO_ON = "auto", "go_on"
 NOT_MERGED = ("data", "plugins")  # keys of RUN_CONTROL whose values in the command do not replace the saved ones
 

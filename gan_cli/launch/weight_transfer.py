@@ -21,9 +21,8 @@ from gan_cli.models.layers import Discriminator
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.resnet import ResNetDiscriminator
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.train_state import TrainState, build_state, load_network_tensors
+from gan_cli.state.train_state import ROLES, TrainState, build_state, load_network_tensors
 
-ROLES = ("generator", "discriminator")
 # For layers with one input or output for each class, the index of the weight's dimension that counts the classes.
 CLASS_DIMENSIONS = {
     r"(.*\.)?embed\.weight": 1,

@@ -37,8 +37,7 @@ from gan_cli.models.generate import generate
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.sampling.exported_config import Card, read_card
 from gan_cli.state import checkpoint
-from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_file
+from gan_cli.state.checkpoint import Checkpoint, check_layout, read_checkpoint_file
 from gan_cli.storage.locate import EXPORTED, Location, find_card, locate
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink

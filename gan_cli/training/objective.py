@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.options import TrainingOptions, optimizer_settings
+from gan_cli.config.options import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
 from gan_cli.data.labels import attributes_of
@@ -29,13 +30,13 @@ from gan_cli.state.ema import update_ema
 from gan_cli.state.optimizers import rate_multiplier
 from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.training.alternation import Alternation, is_first_of_generator, is_last_of_discriminator
-from gan_cli.training.discriminator_input import DiscriminatorInput, build_augmentation_update
+from gan_cli.training.discriminator_input import DiscriminatorInput, adapt_augmentation
 from gan_cli.training.generator_loss import (
-    DiscriminatorForGenerator,
     LogitLoss,
-    build_discriminator_for_generator,
     build_generator_loss,
-    build_top_selection,
+    frozen_discriminator,
+    select_top,
+    unrolled_discriminator,
 )
 
 LAZY_INTERVAL = 8  # updates of D, on images; lazy penalties fail on points (arXiv:2501.05441, appendix E)
@@ -45,15 +46,14 @@ Discriminate = Callable[[Callable[..., Any], Tensor, Tensor | None], Discriminat
 
 
 class DiscriminatorPass(NamedTuple):
-    """One forward pass of D on real and as many fake samples: its inputs, and its outputs `on_real` and `on_fake`."""
+    """One forward pass of D on real and as many fake samples.
 
-    discriminator: nn.Module
-    real: Tensor
-    fake: Tensor
-    condition: Tensor | None
+    `inputs` are those of penalties, except for `penalty_state`, which is by the penalty's name here.
+    """
+
+    inputs: PenaltyInputs
     on_real: DiscriminatorOutput
     on_fake: DiscriminatorOutput
-    rng: torch.Generator
     penalty_state: dict[str, dict[str, Tensor]]
 
 
@@ -88,13 +88,14 @@ class Objective:
     # D's update
     discriminator_loss: LogitLoss  # (real logits, fake logits)
     penalties: tuple[Penalty, ...]
-    constrain_weights: Callable[[nn.Module], None]  # (D), called after its update
-    # (state, real logits, fake logits), of the whole batch
-    update_penalty_state: Callable[[TrainState, Tensor, Tensor], None]
+    weight_constraints: list[Callable[[nn.Module], None]]  # (D), called after its update
+    # by the penalty's name: (its state, real logits, fake logits) of the whole batch to its new state
+    penalty_state_updates: dict[str, Callable[..., dict[str, Tensor]]]
     adapt_augmentation: Callable[[TrainState, Tensor], None]  # (state, real logits)
     # G's update
     needs_real: bool  # whether G's loss needs D's logits for real samples
-    discriminator_for_generator: DiscriminatorForGenerator  # a context with the D that G's gradient goes through
+    # (state, real, fake, condition): a context with the D that G's gradient goes through
+    discriminator_for_generator: Callable[..., AbstractContextManager[Callable[..., Any]]]
     # (fake logits, real logits, number of D's updates): those of the fakes that D rates highest
     select_top: Callable[[Tensor, Tensor | None, int], tuple[Tensor, Tensor | None]]
     generator_loss: Callable[[Tensor, Tensor | None], Tensor]  # (fake logits, real logits)
@@ -119,17 +120,21 @@ def build_objective(config: Config, batches: Batches) -> Objective:
     """Resolves the options of a config for a run on these batches."""
     training, conditioning, optimizer = config.training, config.conditioning, config.optimizer
     loss, regularizer = LOSSES[config.loss.name], config.regularizer
-    discriminator_loss = _discriminator_loss(loss.discriminator, training.label_smoothing)
+    discriminator_loss = partial(_discriminator_loss, loss=loss.discriminator, smoothing=training.label_smoothing)
     classify = _classification(conditioning)
     learning_rate = _learning_rates(optimizer, training.lr_schedule)
-    unrolled = training.unroll_steps > 0
+    unit = batches.per_epoch if training.alternate == "epoch" else 1
+    unrolled, rule = training.unroll_steps > 0, optimizer_settings(optimizer, "discriminator")
+    unroll = partial(unrolled_discriminator, steps=training.unroll_steps, loss=discriminator_loss, rule=rule)
     return Objective(
         seed=batches.seed,
         latent=latent_of(config),
         batch_size=batches.batch_size,
         accumulate=training.accumulate,
-        alternation=_alternation(training, batches),
-        reuse_fakes=_reuses_fakes(training, compiled=config.compile),
+        alternation=Alternation(training.n_critic * unit, training.generator_updates * unit, training.critic_warmup),
+        # Fakes that are used again must be reproducible bit for bit after an interruption, which compiled networks are
+        # not: they round differently while their statistics are frozen. Several microbatches are not kept.
+        reuse_fakes=training.reuse_fakes and training.accumulate == 1 and not config.compile,
         autocast=partial(torch.autocast, batches.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
         learning_rate=learning_rate,
         clip_gradients=_gradient_clip(training.clip_grad_norm),
@@ -140,35 +145,27 @@ def build_objective(config: Config, batches: Batches) -> Objective:
             *_penalties(regularizer, images=len(config.sample_shape) > 1),
             *_classification_penalty(classify, conditioning),
         ),
-        constrain_weights=_weight_constraints(regularizer),
-        update_penalty_state=_penalty_state_update(regularizer),
-        adapt_augmentation=build_augmentation_update(training.ada_target, batches.batch_size),
+        weight_constraints=[
+            partial(constrain, **dataclasses.asdict(regularizer[name]))
+            for name, constrain in WEIGHT_CONSTRAINTS.items()
+            if name in regularizer
+        ],
+        penalty_state_updates={
+            name: partial(update, **_without_weight(regularizer[name]))
+            for name, update in STATE_UPDATES.items()
+            if name in regularizer
+        },
+        adapt_augmentation=partial(adapt_augmentation, target=training.ada_target, batch_size=batches.batch_size),
         needs_real=loss.paired or unrolled,
-        discriminator_for_generator=build_discriminator_for_generator(
-            optimizer_settings(optimizer, "discriminator"), training.unroll_steps, discriminator_loss, learning_rate
-        ),
-        select_top=build_top_selection(training.top_k, batches),
+        discriminator_for_generator=partial(unroll, learning_rate=learning_rate) if unrolled else frozen_discriminator,
+        select_top=partial(select_top, top_k=training.top_k, batches=batches),
         generator_loss=build_generator_loss(loss, discriminator_loss, unrolled=unrolled),
         classification_loss=_generator_classification(classify, conditioning),
-        update_ema=_ema_update(training.ema_decay, always_warm=config.init_from is None),
+        update_ema=partial(_update_ema, decay=training.ema_decay, always_warm=config.init_from is None),
     )
 
 
 # --- both networks -----------------------------------------------------------------------------------------------
-
-
-def _alternation(training: TrainingOptions, batches: Batches) -> Alternation:
-    unit = batches.per_epoch if training.alternate == "epoch" else 1
-    return Alternation(training.n_critic * unit, training.generator_updates * unit, training.critic_warmup)
-
-
-def _reuses_fakes(training: TrainingOptions, *, compiled: bool) -> bool:
-    """Returns whether G reuses D's fakes.
-
-    They must be reproducible bit for bit after an interruption, which compiled networks are not: they round differently
-    while their statistics are frozen. Several microbatches are not kept in memory, so accumulate > 1 excludes it too.
-    """
-    return training.reuse_fakes and training.accumulate == 1 and not compiled
 
 
 def _learning_rates(optimizer: Any, schedule: str) -> Callable[[str, Counters], float]:
@@ -211,29 +208,38 @@ def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Tensor 
 # --- D's update --------------------------------------------------------------------------------------------------
 
 
-def _discriminator_loss(loss: Callable[..., Tensor], smoothing: float) -> LogitLoss:
+def _discriminator_loss(
+    real_logits: Tensor, fake_logits: Tensor, *, loss: Callable[..., Tensor], smoothing: float
+) -> Tensor:
     """Returns D's loss. Label smoothing changes its target for real samples from 1 to t = 1 - smoothing.
 
     The target for fakes stays 0. With D = sigmoid(logit), the cross-entropy -t log D - (1 - t) log(1 - D) equals
     softplus(-logit) + (1 - t) logit, so the mean of smoothing * logit is added.
     """
-    if smoothing == 0:
-        return lambda real_logits, fake_logits: loss(real_logits=real_logits, fake_logits=fake_logits)
-    return lambda real_logits, fake_logits: (
-        loss(real_logits=real_logits, fake_logits=fake_logits) + smoothing * real_logits.mean()
-    )
+    value = loss(real_logits=real_logits, fake_logits=fake_logits)
+    return value + smoothing * real_logits.mean() if smoothing else value
 
 
 def _penalties(regularizer: dict[str, Any], *, images: bool) -> list[Penalty]:
     """Returns the penalties among the chosen regularizers. `every=auto` is LAZY_INTERVAL on images, 1 on points."""
     penalties = []
     for name in [name for name in regularizer if name in PENALTIES]:
-        settings = dataclasses.asdict(regularizer[name])
-        weight, interval = settings.pop("weight"), settings.pop("every", 1)
+        settings = _without_weight(regularizer[name])
+        interval = settings.pop("every", 1)
         if interval == "auto":
             interval = LAZY_INTERVAL if images else 1
-        penalties.append(Penalty(name, weight * interval, interval, _penalty(name, settings)))
+        compute = partial(_penalty, name=name, settings=settings)
+        penalties.append(Penalty(name, regularizer[name].weight * interval, interval, compute))
     return penalties
+
+
+def _without_weight(options: Any) -> dict[str, Any]:
+    return {key: value for key, value in dataclasses.asdict(options).items() if key != "weight"}
+
+
+def _penalty(forward: DiscriminatorPass, *, name: str, settings: dict[str, Any]) -> Tensor:
+    inputs = forward.inputs._replace(penalty_state=forward.penalty_state.get(name))
+    return PENALTIES[name](inputs, **settings)
 
 
 def _classification_penalty(classify: Callable[..., Tensor] | None, conditioning: Any) -> list[Penalty]:
@@ -242,55 +248,10 @@ def _classification_penalty(classify: Callable[..., Tensor] | None, conditioning
         return []
 
     def compute(forward: DiscriminatorPass) -> Tensor:
-        return classify(forward.on_real, forward.condition) + classify(forward.on_fake, forward.condition)
+        condition = forward.inputs.condition
+        return classify(forward.on_real, condition) + classify(forward.on_fake, condition)
 
     return [Penalty(CLASSIFICATION, conditioning.weight, 1, compute)]
-
-
-def _penalty(name: str, settings: dict[str, Any]) -> Callable[[DiscriminatorPass], Tensor]:
-    def compute(forward: DiscriminatorPass) -> Tensor:
-        inputs = PenaltyInputs(
-            discriminator=forward.discriminator,
-            real=forward.real,
-            fake=forward.fake,
-            condition=forward.condition,
-            random=forward.rng,
-            real_logits=forward.on_real.logits,
-            fake_logits=forward.on_fake.logits,
-            penalty_state=forward.penalty_state.get(name),
-        )
-        return PENALTIES[name](inputs, **settings)
-
-    return compute
-
-
-def _weight_constraints(regularizer: dict[str, Any]) -> Callable[[nn.Module], None]:
-    """Returns a function that applies the chosen regularizers which change D's weights, such as clipping."""
-    chosen = regularizer.keys() & WEIGHT_CONSTRAINTS.keys()
-    rules: list[Callable[[nn.Module], None]] = [
-        partial(WEIGHT_CONSTRAINTS[name], **dataclasses.asdict(regularizer[name])) for name in chosen
-    ]
-
-    def constrain(discriminator: nn.Module) -> None:
-        for rule in rules:
-            rule(discriminator)
-
-    return constrain
-
-
-def _penalty_state_update(regularizer: dict[str, Any]) -> Callable[[TrainState, Tensor, Tensor], None]:
-    """Returns a function that updates the state of penalties once in each update, from the logits of the batch."""
-    rules: dict[str, Callable[..., dict[str, Tensor]]] = {}
-    for name in [name for name in regularizer if name in STATE_UPDATES]:
-        settings = dataclasses.asdict(regularizer[name])
-        del settings["weight"]
-        rules[name] = partial(STATE_UPDATES[name], **settings)
-
-    def update(state: TrainState, real_logits: Tensor, fake_logits: Tensor) -> None:
-        for name, rule in rules.items():
-            state.penalty_state[name] = rule(state.penalty_state[name], real_logits, fake_logits)
-
-    return update
 
 
 # --- G's update --------------------------------------------------------------------------------------------------
@@ -305,15 +266,11 @@ def _generator_classification(
     return lambda output, condition: conditioning.weight * classify(output, condition)
 
 
-def _ema_update(decay: float, *, always_warm: bool) -> Callable[[TrainState], None]:
-    """Returns a function that updates the EMA of G's weights.
+def _update_ema(state: TrainState, *, decay: float, always_warm: bool) -> None:
+    """Updates the EMA of G's weights, if there is one.
 
     Its decay starts small (see `state/ema.py`), unless the run started from the weights of another run.
     """
-
-    def update(state: TrainState) -> None:
-        if state.generator_ema is not None:
-            warm = always_warm or state.counters.new_layers
-            update_ema(state.generator_ema, state.generator, decay, state.counters.step if warm else None)
-
-    return update
+    if state.generator_ema is not None:
+        warm = always_warm or state.counters.new_layers
+        update_ema(state.generator_ema, state.generator, decay, state.counters.step if warm else None)

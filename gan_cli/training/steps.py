@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from gan_cli.data.dataset import Batches
 from gan_cli.models.freezing import no_grad_in_train_mode, without_statistics_updates
 from gan_cli.models.layers import DiscriminatorOutput
+from gan_cli.objectives.regularizers import PenaltyInputs
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.state.optimizers import set_learning_rate
 from gan_cli.state.train_state import DiscriminatorStepOutput, GeneratorStepOutput, TrainState
@@ -63,9 +64,11 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
         total = loss + sum(penalty.weight * values[penalty.name] for penalty in penalties)
         microbatches.backward(total, loss=loss, real_logits=real_logits, fake_logits=fake_logits, penalties=values)
     learning_rate = _optimizer_step(state, objective, "discriminator")
-    objective.constrain_weights(state.discriminator)
+    for constrain in objective.weight_constraints:
+        constrain(state.discriminator)
     output = DiscriminatorStepOutput(**microbatches.merged_outputs(), learning_rate=learning_rate)
-    objective.update_penalty_state(state, output.real_logits, output.fake_logits)
+    for name, updated in objective.penalty_state_updates.items():
+        state.penalty_state[name] = updated(state.penalty_state[name], output.real_logits, output.fake_logits)
     objective.adapt_augmentation(state, output.real_logits)
     state.last_penalties |= output.penalties  # a penalty that was not due keeps its last value, for the log
     state.discriminator_output = output
@@ -194,16 +197,9 @@ def _discriminate_both(
             output = objective.discriminate(discriminator, torch.cat([real, fake]), both_conditions)
             classes = (None, None) if output.class_logits is None else output.class_logits.chunk(2)
             on_real, on_fake = map(DiscriminatorOutput, output.logits.chunk(2), classes)
-    return DiscriminatorPass(
-        discriminator=state.discriminator,  # penalties run the plain network, see `TrainState.compiled_or_plain`
-        real=real,
-        fake=fake,
-        condition=condition,
-        on_real=on_real,
-        on_fake=on_fake,
-        rng=rng,
-        penalty_state=state.penalty_state,
-    )
+    # penalties run the plain network, see `TrainState.compiled_or_plain`
+    inputs = PenaltyInputs(state.discriminator, real, fake, condition, rng, on_real.logits, on_fake.logits)
+    return DiscriminatorPass(inputs, on_real, on_fake, state.penalty_state)
 
 
 def _discriminate_fakes(
