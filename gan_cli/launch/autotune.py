@@ -25,7 +25,7 @@ MIN_SPEEDUP = 1.1  # more threads are used only if they are this much faster, be
 
 
 def resolve_precision(config: Config, device: torch.device) -> Config:
-    """Returns the config with `precision=auto` replaced by bf16 or fp32.
+    """Returns the config with `precision=auto` replaced.
 
     Chooses bf16 for images if the device computes it fast. Chooses fp32 for points, which need its digits.
     """
@@ -69,7 +69,8 @@ def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[in
     Tries 1, 2, 4 ... threads and stops at the first number that is less than MIN_SPEEDUP times faster than the best
     number before it, or at which the cores are busy with other programs.
     """
-    counts = [2**power for power in range(_cores().bit_length()) if 2**power < _cores()] + [_cores()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    counts = [2**power for power in range(cores.bit_length()) if 2**power < cores] + [cores]
     if len(counts) == 1:
         return 1, ""
     trial = _trial_config(config)
@@ -109,8 +110,3 @@ def _step_seconds(state: TrainState, objective: Objective, batches: Batches) -> 
         generator_step(state, objective, batches)
         seconds.append(time.perf_counter() - started)
     return min(seconds[1:])
-
-
-def _cores() -> int:
-    """Returns the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

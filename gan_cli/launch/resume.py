@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gan_cli import __version__
 from gan_cli.config import train_config
 from gan_cli.config.overrides import format_path_list
 from gan_cli.config.parse import parse_config
@@ -21,16 +22,15 @@ from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_paths
-from gan_cli.device import build_device, configure_process
+from gan_cli.device import build_device, configure_process, describe_device
 from gan_cli.errors import UsageError, one_line
 from gan_cli.image_labels.image_paths import Paths, split_paths
 from gan_cli.launch import replay, resume_changes
 from gan_cli.launch.autotune import resolve_threads
 from gan_cli.launch.find_same_run import note_on_recipe
-from gan_cli.launch.replay import log_environment_changes
 from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.train_state import ROLES, Counters, TrainState
+from gan_cli.state.train_state import ROLES, TrainState
 from gan_cli.storage.run_folder import read_record, write_record
 from gan_cli.storage.run_record import load_record, start_folder
 from gan_cli.training.rollback import restore
@@ -119,10 +119,9 @@ def last_step(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int 
 
 
 def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
-    """Loads and returns the data of the resumed run.
+    """Loads the data of the resumed run.
 
-    Raises UsageError if the data cannot be loaded. Unless the command already names the place of the data, the message
-    says how to name a new place.
+    Raises UsageError if that fails. Unless the command names the place of the data, the message says how to name it.
     """
     try:
         return build_dataset(resolve_data_paths(config.dataset, start_folder(folder)), config.image_size)
@@ -161,10 +160,7 @@ def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path
 
 
 def _other_order(before: Paths | None, now: Paths | None) -> str:
-    """Returns the part of a message saying that `now` names the run's data folders in another order.
-
-    Returns an empty text if the order is the same or the folders are others.
-    """
+    """Returns the part of a message saying that `now` names the run's data folders in another order, if it does."""
     if before is None or now is None:
         return ""
     old, new = ([os.path.abspath(os.path.expanduser(path)) for path in split_paths(each)] for each in (before, now))
@@ -185,15 +181,6 @@ def data_record(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def keep_images_seen(counters: Counters, before: Config, now: Config) -> Counters:
-    """Returns the counters with `images_offset` adjusted to the new batch size.
-
-    The number of images seen is computed from the batch size; the offset keeps that number unchanged.
-    """
-    difference = counters.d_updates * (before.batch_size - now.batch_size)
-    return dataclasses.replace(counters, images_offset=counters.images_offset + difference)
-
-
 def describe_changes(changed: dict[str, Any], step: int) -> list[str]:
     """Returns lines saying which keys and which data change from this step on."""
     keys = [
@@ -203,20 +190,16 @@ def describe_changes(changed: dict[str, Any], step: int) -> list[str]:
     ]
     lines = [f"changed from step {step:,} on: {', '.join(keys)}"] if keys else []
     if "data" in changed:
-        data = changed["data"]
-        old_count = data["from"].get("samples", "other")
+        before, now = changed["data"]["from"].get("samples", "other"), changed["data"]["to"]["samples"]
         lines.append(
-            f"WARNING: the data have changed since step {step:,} and the run continues with them: {old_count} samples"
-            f" before, {data['to']['samples']} now; on_changed_data=stop would refuse them"
+            f"WARNING: the data have changed since step {step:,} and the run continues with them: {before} samples"
+            f" before, {now} now; on_changed_data=stop would refuse them"
         )
     return lines
 
 
 def record_resume(folder: Path, config: Config, step: int, command: str, changed: dict[str, Any]) -> None:
-    """Adds an entry about this resume to the run's record and stores the new config there.
-
-    The entry says when, at which step and by which command the run was resumed, and what changed.
-    """
+    """Adds an entry about this resume to the run's record and stores the new config there."""
     record = read_record(folder)
     record["config"] = train_config.to_dict(config)
     resumed = {
@@ -236,10 +219,9 @@ def record_resume(folder: Path, config: Config, step: int, command: str, changed
 
 
 class Resumed(NamedTuple):
-    """A resumed run before its first update.
+    """A resumed run before its first update: with its checkpoint, its last step (None: not known yet), and changes.
 
-    `saved` is its checkpoint, `end` is its last step, None if not known yet, and `changed` holds the keys and data that
-    changed, with the old and the new value.
+    `changed` holds the keys and data that changed, with the old and the new value.
     """
 
     config: Config
@@ -267,7 +249,8 @@ def restore_run(
     if config.threads != saved.config.threads:
         config, _ = resolve_threads(config, dataset, device)
     state = restore(saved, config, end, device)
-    state.counters = keep_images_seen(state.counters, saved.config, config)
+    # the number of images seen is computed from the batch size and must not change with it
+    state.counters.images_offset += state.counters.d_updates * (saved.config.batch_size - config.batch_size)
     changed = resume_changes.changed_keys(train_config.to_dict(saved.config), train_config.to_dict(config)) | new_data
     return Resumed(config, dataset, state, saved, end, changed)
 
@@ -280,7 +263,11 @@ def log_resumed(folder: Path, resumed: Resumed, command: str, log: RunLog) -> No
         log.info(note)
     replay.record_new_end(saved.counters, end, saved.provenance.seconds, folder, log)
     record_resume(folder, config, state.counters.step, command, resumed.changed)
-    log_environment_changes(saved.provenance, state.device, log)
+    now = {"gan_cli": __version__, "torch": torch.__version__, "device": describe_device(state.device)}
+    for key, value in now.items():
+        before = getattr(saved.provenance, key)
+        if before != value:
+            log.info(f"warning: {key} was {one_line(before, 60)}, is {value}: results may differ in their last bits")
     log.info(f"resuming {folder} at step {state.counters.step:,}")
     for line in describe_changes(resumed.changed, state.counters.step):
         log.info(line)

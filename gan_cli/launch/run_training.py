@@ -37,11 +37,7 @@ STATUS_OF_ERROR = {DivergedError: "diverged", CollapsedError: "collapsed"}
 
 
 class RunResult(NamedTuple):
-    """The result of a run.
-
-    `folder` is the run's folder, or None if nothing was written. `code` is the exit code: 0, or the code of the signal
-    that stopped the run.
-    """
+    """The run's folder, None if nothing was written, and the exit code: 0, or that of the signal that stopped it."""
 
     folder: Path | None
     code: int
@@ -52,7 +48,13 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
 
     `threads_note` says how the number of threads was found.
     """
-    _log_data(config, dataset, log)
+    log.info(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
+    for note in data_notes(config, dataset):
+        log.info(note)
+    if config.classes:
+        log.info(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
+    elif dataset.labels is not None and len(dataset.classes) > 1:
+        log.info(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to generate each")
     generator, discriminator = config.architecture.generator, config.architecture.discriminator
     shape = "x".join(map(str, config.sample_shape))
     log.info(
@@ -67,36 +69,20 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     _log_warnings(config, log)
 
 
-def _log_data(config: Config, dataset: Dataset, log: RunLog) -> None:
-    """Logs where the data come from, notes about them (see `data_notes`), and their classes."""
-    log.info(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
-    for note in data_notes(config, dataset):
-        log.info(note)
-    if config.classes:
-        log.info(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
-    elif dataset.labels is not None and len(dataset.classes) > 1:
-        log.info(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to generate each")
-
-
 def data_notes(config: Config, dataset: Dataset) -> list[str]:
     """Returns lines about the data set: its own notes, then notes about classes of unequal size and about duplicates.
 
     Duplicates are searched only in data sets that are read from a path, that is, in the user's own images.
     """
-    notes = [*dataset.notes]
     unequal = class_balance_note(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
-    if unequal is not None:
-        notes.append(unequal)
+    notes = [*dataset.notes, *([] if unequal is None else [unequal])]
     if hasattr(config.dataset, "path"):
         notes += [f"data: {line}" for line in describe_duplicates(dataset.samples, most=MAX_BYTES_AT_START)]
     return notes
 
 
 def _padding_note(config: Config) -> str:
-    """Returns text that names the larger size at which convolutional networks work, if they crop their output.
-
-    Returns an empty text if the size is not larger, or if there are no images or no convolutional networks.
-    """
+    """Returns text that names the larger size at which convolutional networks work, if they crop their output."""
     sides, named = config.sample_shape[1:], {config.architecture.generator.name, config.architecture.discriminator.name}
     if not sides or not named & {*CONVOLUTIONAL} or padded_size(*sides) == sides:
         return ""
@@ -147,7 +133,7 @@ def run_training(run: Run) -> RunResult:
         _write_report(run)
         run.log.info(
             f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)}; to resume: gan-train"
-            f" {_shell_argument('resume', run)}"
+            f" {shlex.quote(f'resume={run.folder}')}"
         )
         return RunResult(run.folder, STOP_CODES[received])
     run.log.info(f"done: {count_noun(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")
@@ -165,15 +151,13 @@ def _log_next_commands(run: Run) -> None:
     if run.best is not None:
         (step, value), metric = run.best, run.config.selection_metric
         run.log.info(f"best: step {step:,}, {metric} {value:.4g}; commands on the run's folder use it")
-    run.log.info(f"more samples: gan-sample {_shell_argument('ckpt', run)} {options}")
-    run.log.info(f"evaluate: gan-eval {_shell_argument('ckpt', run)}")
+    ckpt = shlex.quote(f"ckpt={run.folder}")
+    run.log.info(f"more samples: gan-sample {ckpt} {options}")
+    run.log.info(f"evaluate: gan-eval {ckpt}")
 
 
 def _unfinished_work(run: Run) -> str:
-    """Returns text that names the evaluation or the grid of samples that a signal interrupted at the last step.
-
-    A resumed run does this work first. Returns an empty text if nothing was interrupted.
-    """
+    """Returns text that names the work that a signal interrupted at the last step; a resumed run does it first."""
     if run.due is None:
         return ""
     work = [name for name, wanted in (("evaluation", run.due.evaluate), ("grid", run.due.sample)) if wanted]
@@ -181,10 +165,7 @@ def _unfinished_work(run: Run) -> str:
 
 
 def _final_metrics(run: Run) -> str:
-    """Returns text with the mode coverage and the class accuracy of the last evaluation.
-
-    Leaves out what the run does not measure; the text may be empty.
-    """
+    """Returns text with the mode coverage and the class accuracy of the last evaluation, where they were measured."""
     metrics, text = run.last_evaluation, ""
     if "modes/covered" in metrics:
         text += f"; {metrics['modes/covered']:.0f} of {metrics['modes/possible']:.0f} modes"
@@ -194,11 +175,6 @@ def _final_metrics(run: Run) -> str:
     if "accuracy/class" in metrics:
         text += f"; {metrics['accuracy/class']:.1%} of samples are classified as the requested class"
     return text
-
-
-def _shell_argument(key: str, run: Run) -> str:
-    """Returns `key=<the run's folder>`, quoted for a shell where needed."""
-    return shlex.quote(f"{key}={run.folder}")
 
 
 def _write_report(run: Run) -> None:

@@ -33,10 +33,9 @@ MOST_NAMED = 6  # limit on the layers or classes named in one line
 
 
 class Transfer(NamedTuple):
-    """What was transferred to one network.
+    """The layers of one network that have weights of the other run, all its other layers, and the share of weights.
 
-    `taken` names the layers that have weights of the other run, and `new` names all other layers. `share` is the
-    fraction of the network's weights that were transferred, 0 to 1.
+    `share` is the fraction of the network's weights that were transferred, 0 to 1.
     """
 
     taken: list[str]
@@ -66,27 +65,22 @@ def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dic
     if not any(each.taken for each in transfers.values()):
         raise UsageError(f"init_from={config.init_from}: none of its layers fits the networks of this run")
     _check_frozen(state.discriminator, transfers["discriminator"], config)
-    if config.classes == base.config.classes and all(_same(getattr(state, role), getattr(old, role)) for role in ROLES):
+    if config.classes == base.config.classes and all(
+        _shapes(getattr(state, role)) == _shapes(getattr(old, role)) for role in ROLES
+    ):
         load_network_tensors(state, base.tensors)
         return transfers
     state.counters.new_layers = any(each.new for each in transfers.values())
     if state.generator_ema is not None:
         average = _fitting_tensors(state.generator, old.generator, "generator_ema", config, base)
-        _load(state.generator_ema, average or fitting["generator"])
+        state.generator_ema.load_state_dict(average or fitting["generator"], strict=False)
     for role in ROLES:
-        _load(getattr(state, role), fitting[role])
+        getattr(state, role).load_state_dict(fitting[role], strict=False)
     return transfers
 
 
-def _same(network: nn.Module, old: nn.Module) -> bool:
-    """Returns True if two networks have tensors of the same names and shapes."""
-    new_shapes, old_shapes = ({name: t.shape for name, t in each.state_dict().items()} for each in (network, old))
-    return new_shapes == old_shapes
-
-
-def _load(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Loads these tensors into the network. The network's other tensors keep their values."""
-    network.load_state_dict({**network.state_dict(), **tensors})
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def _fitting_tensors(
@@ -94,8 +88,8 @@ def _fitting_tensors(
 ) -> dict[str, Tensor]:
     """Returns the tensors of the checkpoint `base` that fit the network, by their names in the network.
 
-    Of each layer, either all tensors are returned or none. `old` is the network of `base`. `role` is its name in the
-    checkpoint: "generator", "discriminator" or "generator_ema".
+    Of each layer, either all tensors are returned or none. `old` is the network of `base`, and `role` is its name in
+    the checkpoint: "generator", "discriminator" or "generator_ema".
     """
     available = dict(_renamed(under(role, base.tensors), _extra_layers(network, old) if "gen" in role else 0))
     packed = max(config.training.pack, base.config.training.pack) > 1 and role == "discriminator"
@@ -123,8 +117,7 @@ def _fitting_tensors(
 def _position_dependent_layers(network: nn.Module, config: Config, old: Config) -> tuple[str, ...]:
     """Returns the name prefixes of layers that do not fit because the two configs have different image sizes.
 
-    These layers have separate weights for each position in the image. Their shapes may be equal by chance. Returns an
-    empty tuple if no layer is excluded.
+    These layers have separate weights for each position in the image; their shapes may be equal by chance.
     """
     (*_, height, width), (*_, old_height, old_width) = (
         each.sample_shape if len(each.sample_shape) > 2 else (0, 0) for each in (config, old)
@@ -191,10 +184,9 @@ def _extra_layers(network: nn.Module, old: nn.Module) -> int:
 
 
 def _renamed(tensors: dict[str, Tensor], offset: int) -> Iterator[tuple[str, Tensor]]:
-    """Yields (name, tensor) pairs with the names that the tensors have in the new network.
+    """Yields (name, tensor) pairs with the names in the new network, had it no conditional normalization.
 
-    `offset` is added to the index of each tensor in `layers`; tensors whose index becomes negative are left out. The
-    names are those of a network without conditional normalization.
+    `offset` is added to the index of each tensor in `layers`; tensors whose index becomes negative are left out.
     """
     for name, value in tensors.items():
         head, *rest = name.split(".")
@@ -212,7 +204,7 @@ def _unconditional_name(name: str) -> str:
 
 
 def _by_layer(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Groups tensors by layer. Returns, for the name of each layer, a dict from names to tensors."""
+    """Groups tensors by the name of their layer."""
     layers: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         layers.setdefault(_layer(name), {})[name] = value
@@ -220,9 +212,9 @@ def _by_layer(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _layer(name: str) -> str:
-    """Returns the name of the layer to which a tensor belongs. `name` is the tensor's name."""
-    inner = name.partition(".parametrizations.")
-    return inner[0] if inner[1] else name.rpartition(".")[0] or name
+    """Returns the name of the layer to which the tensor of this name belongs."""
+    layer, parametrized, _ = name.partition(".parametrizations.")
+    return layer if parametrized else name.rpartition(".")[0] or name
 
 
 def _transfer_of(network: nn.Module, found: dict[str, Tensor]) -> Transfer:
@@ -253,11 +245,7 @@ def describe_transfers(transfers: dict[str, Transfer]) -> str:
 
 
 def compare_classes(old: Sequence[str], new: Sequence[str]) -> dict[str, list[str]]:
-    """Compares the classes of two runs and returns three lists of class names.
-
-    "known" holds the classes that are in both runs, "new" holds the classes that are only in the new run, and "left
-    out" holds the classes that are only in the old run.
-    """
+    """Returns the names of classes that are in both runs, only in the new one, and only in the old one."""
     return {
         "known": [each for each in new if each in old],
         "new": [each for each in new if each not in old],
@@ -267,11 +255,9 @@ def compare_classes(old: Sequence[str], new: Sequence[str]) -> dict[str, list[st
 
 def describe_classes(old: Sequence[str], new: Sequence[str]) -> str:
     """Returns a line about how the classes differ from those of the old run; an empty text if they are the same."""
-    if {*old} == {*new}:
-        return ""
     parts = [
         f"{name} {first_few([one_line(word, 40) for word in each], MOST_NAMED)}"
         for name, each in compare_classes(old, new).items()
         if each
     ]
-    return f"classes of init_from: {'; '.join(parts)}"
+    return "" if {*old} == {*new} else f"classes of init_from: {'; '.join(parts)}"
