@@ -54,12 +54,10 @@ def train(run: Run) -> signal.Signals | None:
             except DivergedError as error:
                 finding = nonfinite_finding(error, run.state.counters.step, run.config)
                 run.due = None
-                rolled_back = stop.received is None and roll_back(run, finding)
-                if not rolled_back:
+                if stop.received is not None or not roll_back(run, finding):
                     run.health.findings.append(finding)
                     run.log.event(finding.since, finding.name, finding.text)
                     raise DivergedError(finding.text) from error
-                # rolled back: training goes on from the newest checkpoint
     save_progress_animation(run)
     if stopping_finding is not None:
         name, text, step = stopping_finding.name, stopping_finding.text, run.state.counters.step
@@ -126,7 +124,9 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
             discriminator_step(state, objective, batches)
         timer.update_done()
         if step_done:
-            _exclude_compilation_from_budget(run)
+            if state.compiled and counters.step == 1:
+                run.log.info(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
+                state.budget_start = state.seconds
             run.log.show_progress(counters.step, counters.total_steps)
         _update_total_steps(run, budget, step_done)
     _save_at_stop(run, counters_at_last_save, step_done, finished)
@@ -137,14 +137,6 @@ def _reseeded(run: Run) -> tuple[Objective, Batches]:
     """Returns the run's objective and batches, with a new seed for each time that it was rolled back."""
     seed = retry_seed(run.objective.seed, run.state.counters.retries)
     return dataclasses.replace(run.objective, seed=seed), dataclasses.replace(run.batches, seed=seed)
-
-
-def _exclude_compilation_from_budget(run: Run) -> None:
-    """Starts the time budget after the first step of a compiled run, which includes compilation. Logs its seconds."""
-    state = run.state
-    if state.compiled and state.counters.step == 1:
-        run.log.info(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
-        state.budget_start = state.seconds
 
 
 def _due_work(run: Run, output: GeneratorStepOutput | None, timer: RunTimer, finished: bool) -> Due:
@@ -183,7 +175,10 @@ def _do_work(run: Run, due: Due, stop: StopSignals, timer: RunTimer, *, resumed:
     findings: list[Finding] = []
     patience_ended = False
     if due.values is not None:
-        record = _logged_metrics(run, due.step) if resumed else None
+        lines = read_metrics(run.folder) if resumed else []
+        record: dict[str, Any] | None = next(  # lines with a text are events
+            (line for line in lines if line["step"] == due.step and "text" not in line), None
+        )
         if record is None:
             record, findings = _evaluate_and_log(run, due, stop, timer)
         else:
@@ -206,38 +201,23 @@ def _is_due(step: int, every: int, finished: bool) -> bool:
 
 
 def _update_total_steps(run: Run, budget: Budget | None, step_done: bool) -> None:
-    """Updates `total_steps` after an update: from the budget, or, when a run is replayed, from the recorded changes.
+    """Updates `total_steps` after an update: from the budget, or, when a run is replayed, at the same update as there.
 
-    Writes each change to `budget.jsonl`.
+    AFTER_STEP, in place of the number of D's updates, marks changes made once the step was complete. Writes each change
+    to `budget.jsonl`.
     """
     counters = run.state.counters
     before, message = counters.total_steps, None
     if budget is not None and step_done:
         message = budget.update_total_steps()
     else:
-        _replay_total_steps(run, step_done)
+        for d_updates in (*([AFTER_STEP] if step_done else []), counters.d_updates):
+            counters.total_steps = run.replayed_total_steps.get((counters.step, d_updates), counters.total_steps)
     if counters.total_steps != before:
         d_updates = AFTER_STEP if step_done else counters.d_updates
         run.log.planned_end(counters.step, counters.total_steps, run.state.seconds, d_updates)
     if message is not None:
         run.log.info(message)
-
-
-def _replay_total_steps(run: Run, step_done: bool) -> None:
-    """Makes each change of `total_steps` at the same update as in the run that is replayed.
-
-    AFTER_STEP, in place of the number of D's updates, marks changes made once the step was complete.
-    """
-    counters = run.state.counters
-    positions = [(counters.step, AFTER_STEP)] if step_done else []
-    for position in (*positions, (counters.step, counters.d_updates)):
-        counters.total_steps = run.replayed_total_steps.get(position, counters.total_steps)
-
-
-def _logged_metrics(run: Run, step: int) -> dict[str, Any] | None:
-    """Returns the metrics of a step from `metrics.jsonl`, or None. Records with a text are events, not metrics."""
-    records = read_metrics(run.folder)
-    return next((record for record in records if record["step"] == step and "text" not in record), None)
 
 
 def _measure(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str, float]:

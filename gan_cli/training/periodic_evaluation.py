@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -96,7 +97,7 @@ def measured_on(run: Run) -> dict[str, Any]:
     if modes is not None:
         positions_digest = hashlib.sha256(modes.centres.contiguous().numpy().tobytes() + str(modes.std).encode())
         found["modes"] = {"data": positions_digest.hexdigest()[:16], "modes": len(modes.centres)}
-    elif _is_stacked(run):
+    elif run.config.dataset.name == "stacked_mnist":
         found["modes"] = {"data": dataset.fingerprint[:16], **shape}
     return found
 
@@ -104,31 +105,19 @@ def measured_on(run: Run) -> dict[str, Any]:
 def expected_seconds(run: Run) -> float:
     """Estimates the seconds of an evaluation from a part of its samples. Trains the classifier if one is needed."""
     try:
-        return (
-            _classification_seconds(run, _classes_to_find(run))
-            + _classification_seconds(run, _stacks_to_find(run))
-            + _comparison_seconds(run)
-        )
+        seconds = 0.0
+        for wanted in filter(None, (_classes_to_find(run), _stacks_to_find(run))):
+            few = min(len(wanted.seeds), TIMED)
+            seconds += _timed(partial(_classified, run, wanted, few)) * len(wanted.seeds) / few
+        if run.reference is not None:
+            n, few = run.reference.n, min(run.reference.n, TIMED)
+            generators: list[nn.Module] = []
+            seconds += _timed(lambda: generators.append(_evaluated_generator(run)))
+            seconds += _timed(lambda: _compared(run, generators[0], few)) * n / few
+        return seconds
     except Exception as error:
         run.log.info(f"warning: the time of an evaluation is not known ({one_line(error, 200)})")
         return 0.0
-
-
-def _classification_seconds(run: Run, wanted: _Classification | None) -> float:
-    if wanted is None:
-        return 0.0
-    few = min(len(wanted.seeds), TIMED)
-    return _timed(lambda: _classified(run, wanted, few)) * len(wanted.seeds) / few
-
-
-def _comparison_seconds(run: Run) -> float:
-    if run.reference is None:
-        return 0.0
-    n = run.reference.n
-    few = min(n, TIMED)
-    generator: list[nn.Module] = []
-    preparing = _timed(lambda: generator.append(_evaluated_generator(run)))
-    return preparing + _timed(lambda: _compared(run, generator[0], few)) * n / few
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -162,12 +151,6 @@ class _Classification(NamedTuple):
     classify: Callable[[Tensor], Tensor]
 
 
-def _is_stacked(run: Run, *, whole: bool = False) -> bool:
-    """Returns whether the data are stacked digits; if `whole`, whether they are all of its classes."""
-    dataset = run.config.dataset
-    return dataset.name == "stacked_mnist" and (not whole or dataset.classes is None)
-
-
 def _classes_to_find(run: Run) -> _Classification | None:
     """Returns how to classify samples that were requested of each class.
 
@@ -185,25 +168,22 @@ def _classes_to_find(run: Run) -> _Classification | None:
         given = encode_condition(dataset.labels[:NEIGHBOURS], len(run.config.classes))
         return _Classification(CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
     classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(run.config.classes))
-    if classifier is None:
-        return None
-    return _Classification(CLASS_SEEDS, conditions, classifier.logits)
+    return None if classifier is None else _Classification(CLASS_SEEDS, conditions, classifier.logits)
 
 
 def _class_accuracy(run: Run) -> dict[str, float]:
     """Returns the share of samples that are classified as the requested class. Empty without classes."""
     wanted = _classes_to_find(run)
-    if wanted is None:
+    if wanted is None or wanted.conditions is None:
         return {}
-    assert wanted.conditions is not None
     attributes = attributes_of(run.config.classes)
     return {"accuracy/class": classification_accuracy(_classified(run, wanted), wanted.conditions, attributes)}
 
 
 def _stacks_to_find(run: Run) -> _Classification | None:
-    """Returns how to classify samples of stacked digits: each digit of a number by itself. None for other data."""
+    """Returns how to classify samples of all stacked digits: each digit of a number by itself. None for other data."""
     dataset = run.batches.dataset
-    if not _is_stacked(run, whole=True):
+    if run.config.dataset.name != "stacked_mnist" or run.config.dataset.classes is not None:
         return None
     digits, labels = unstack_digits(dataset)
     stacked = dataset.samples.shape[1]
@@ -239,16 +219,17 @@ def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attri
     Returns None if it is not better than chance, which is logged once, or if all images have the same class.
     """
 
-    def log_training(seconds: float) -> None:
-        run.log.info(describe_training_time(seconds))
-
     if majority_class_accuracy(labels, attributes) == 1:
-        return None  # all images have the same class
+        return None
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
-        folder = CLASSIFIER_CACHE.expanduser()
         found = load_or_train_classifier(
-            run.batches.dataset.fingerprint, images, labels, attributes, folder, log_training
+            run.batches.dataset.fingerprint,
+            images,
+            labels,
+            attributes,
+            CLASSIFIER_CACHE.expanduser(),
+            lambda seconds: run.log.info(describe_training_time(seconds)),
         )
         known = assess_classifier(found.accuracy, labels, attributes)
         run.log.info(known.summary + (": it does not classify samples" if known.at_chance else ""))
