@@ -29,15 +29,13 @@ def build_device(section: Any) -> torch.device:
         return torch.device(available[0])
     if section.name not in available:
         raise UsageError(f"device={section.name}: not available here, use one of {', '.join(reversed(available))}")
-    if section.name == "cuda":
-        count = torch.cuda.device_count()
-        if section.index >= count:
-            raise UsageError(
-                f"device.index={section.index}: this machine has {count_noun(count, 'GPU')}, numbered from 0"
-            )
-        torch.cuda.set_device(section.index)  # networks that draw noise use the generator of the current device
-        return torch.device("cuda", section.index)
-    return torch.device(section.name)
+    if section.name != "cuda":
+        return torch.device(section.name)
+    count = torch.cuda.device_count()
+    if section.index >= count:
+        raise UsageError(f"device.index={section.index}: this machine has {count_noun(count, 'GPU')}, numbered from 0")
+    torch.cuda.set_device(section.index)  # networks that draw noise use the generator of the current device
+    return torch.device("cuda", section.index)
 
 
 def configure_process(config: Config, device: torch.device) -> None:
@@ -59,10 +57,7 @@ def configure_process(config: Config, device: torch.device) -> None:
 
 
 def limit_threads(count: int | str | None = None) -> None:
-    """Sets the number of threads to `count`. Otherwise sets one thread if busy cores stall several threads.
-
-    If `count` is not an int and OMP_NUM_THREADS is set, changes nothing.
-    """
+    """Sets the number of threads to an int; otherwise to one if busy cores stall several and the user set no number."""
     if isinstance(count, int):
         torch.set_num_threads(count)
     elif not threads_set_by_user() and torch.get_num_threads() > 1:
@@ -111,7 +106,7 @@ def environment() -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Returns the git commit of the code in `folder`, which holds this file and whether its files were changed since.
+    """Returns the git commit of the code in `folder`, and whether its files were changed since.
 
     Returns None if git does not track this file.
     """
