@@ -24,7 +24,8 @@ PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow"
 
 def build_device(section: Any) -> torch.device:
     """Returns the device that the section `device` names. Raises UsageError if this machine does not have it."""
-    available = available_devices()
+    accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
+    available = [*(name for name, there in accelerators if there), "cpu"]  # the fastest first
     if section.name == "auto":
         return torch.device(available[0])
     if section.name not in available:
@@ -82,12 +83,6 @@ def time_threads(count: int) -> float:
     for _ in range(10):
         values.add_(1)
     return time.perf_counter() - started
-
-
-def available_devices() -> list[str]:
-    """Returns the names of this machine's devices, the fastest first."""
-    accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
-    return [name for name, there in accelerators if there] + ["cpu"]
 
 
 def describe_device(device: torch.device) -> str:

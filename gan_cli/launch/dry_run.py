@@ -89,10 +89,9 @@ def _network_table(role: str, network: nn.Module, inputs: Tensor, condition: Ten
 
 @contextmanager
 def _recorded_shapes(network: nn.Module) -> Iterator[list[tuple[str, nn.Module, str]]]:
-    """Records the layers of the network as they are called while the context is active.
+    """Yields a list that receives name, module and output shape of each innermost layer as it is called.
 
-    Yields a list that receives the name, the module and the output shape of each called layer that contains no other
-    layer. The network is in evaluation mode meanwhile, so that its statistics do not change.
+    The network is in evaluation mode meanwhile, so that its statistics do not change.
     """
     outputs: list[tuple[str, nn.Module, str]] = []
     layers = [(name, module) for name, module in network.named_modules() if _is_layer(name, module)]

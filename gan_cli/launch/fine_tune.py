@@ -1,7 +1,4 @@
-"""`init_from=CKPT`: starts a new run with the architecture and the weights of another run, and with new optimizers.
-
-Only those weights are used that fit the networks of the new run.
-"""
+"""`init_from=CKPT`: starts a run with the architecture and the fitting weights of another run, and new optimizers."""
 
 from __future__ import annotations
 

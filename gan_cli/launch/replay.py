@@ -68,7 +68,7 @@ def _ends_file(config: Config, log: LogCallback = print_to_stderr) -> Path:
 
 
 def find_replayed_ends(config: Config, dataset: Dataset) -> Path | None:
-    """Returns the file in which the original run recorded its ends, or None if the config is no replay.
+    """Returns the file in which the original run recorded its ends, None if the config is no replay.
 
     Raises UsageError if there is no such file, or if the original run had other data.
     """
@@ -86,10 +86,7 @@ def read_replayed_ends(config: Config, folder: Path) -> dict[Position, int | Non
 
 
 def _ends_in(path: Path) -> dict[Position, int | None]:
-    """Returns the ends in this file, by position.
-
-    None means that the end is unknown from this position on, because a resumed run has not estimated it yet.
-    """
+    """Returns the ends in this file, by position; None where a resumed run has not estimated its end yet."""
     recorded = sorted(read_planned_ends(path).items())
     found: dict[Position, int | None] = {}
     previous: int | None = None

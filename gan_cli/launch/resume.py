@@ -1,7 +1,4 @@
-"""Resumes a run with a new command: merges the configs, determines the last step, and checks and loads the data.
-
-Each resume is also recorded in the run's record.
-"""
+"""Resumes a run with a new command: merges configs, determines the last step, loads and checks data, and records it."""
 
 from __future__ import annotations
 
@@ -119,10 +116,7 @@ def last_step(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int 
 
 
 def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
-    """Loads the data of the resumed run.
-
-    Raises UsageError if that fails. Unless the command names the place of the data, the message says how to name it.
-    """
+    """Loads the data. The UsageError without them says how to name their place, unless the command already does."""
     try:
         return build_dataset(resolve_data_paths(config.dataset, start_folder(folder)), config.image_size)
     except UsageError as error:
@@ -215,14 +209,8 @@ def record_resume(folder: Path, config: Config, step: int, command: str, changed
     write_record(folder, record)
 
 
-# --- the run ------------------------------------------------------------------------------------------------------
-
-
 class Resumed(NamedTuple):
-    """A resumed run before its first update: with its checkpoint, its last step (None: not known yet), and changes.
-
-    `changed` holds the keys and data that changed, with the old and the new value.
-    """
+    """A resumed run before its first update. `end` is its last step if known; `changed` has the old and new values."""
 
     config: Config
     dataset: Dataset
@@ -235,10 +223,7 @@ class Resumed(NamedTuple):
 def restore_run(
     folder: Path, saved: Checkpoint, config: Config, end: int | None, named: tuple[str, ...], *, auto: bool
 ) -> Resumed:
-    """Sets up the device and threads as in the saved run, loads the data, restores the state, and returns all of this.
-
-    Raises UsageError if the data cannot be loaded or may not be used, see `check_data`.
-    """
+    """Sets up device and threads, loads the data and restores the state. Raises UsageError as `check_data` does."""
     torch.set_num_threads(saved.provenance.threads)
     device = build_device(config.device)
     configure_process(config, device)

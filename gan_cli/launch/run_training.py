@@ -27,7 +27,6 @@ from gan_cli.runs.trackers import tracker_openers
 from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.storage.locks import STOP_CODES
 from gan_cli.storage.run_folder import read_record, write_record
-from gan_cli.storage.run_record import load_record
 from gan_cli.training.loop import train
 from gan_cli.training.periodic_evaluation import describe_comparison, measured_on
 from gan_cli.training.run import Run
@@ -44,10 +43,7 @@ class RunResult(NamedTuple):
 
 
 def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, threads_note: str = "") -> None:
-    """Logs, before the first step, a description of the data, the networks and the device, with warnings about them.
-
-    `threads_note` says how the number of threads was found.
-    """
+    """Logs a description of the data, the networks and the device, with warnings, before the first step."""
     log.info(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
     for note in data_notes(config, dataset):
         log.info(note)
@@ -111,7 +107,7 @@ def run_training(run: Run) -> RunResult:
 
     If training fails, the end is recorded and the report is written before the error is raised again.
     """
-    for line in _comparison(run):
+    for line in describe_comparison(run.reference, run.config.evaluation.metrics):
         run.log.info(line, console=False)  # already printed when the reference was built
     run.log.attach(tracker_openers(run.config, run.folder, run.state.counters.step))
     try:
@@ -185,21 +181,11 @@ def _write_report(run: Run) -> None:
         run.log.info(f"warning: the report was not written ({one_line(error, 200)})")
 
 
-def _comparison(run: Run) -> list[str]:
-    """Returns lines that describe the real samples with which evaluations compare the generated samples."""
-    return [] if run.reference is None else describe_comparison(run.reference, run.config.evaluation.metrics)
-
-
 def _record_end(run: Run, status: str) -> None:
     findings = [dataclasses.asdict(found) for found in run.health.findings]
-    more: dict[str, Any] = {"findings": findings, BASIS_KEY: measured_on(run), "compared_with": _comparison(run)}
+    compared = describe_comparison(run.reference, run.config.evaluation.metrics)
+    more: dict[str, Any] = {"findings": findings, BASIS_KEY: measured_on(run), "compared_with": compared}
     record_end(run.folder, status, run.state.counters, run.state.seconds, **more)
-
-
-def close_record(folder: Path, counters: Counters, seconds: float) -> None:
-    """Records "done" for a run that was killed or stopped after its last step."""
-    if load_record(folder).status in ("", "stopped"):
-        record_end(folder, "done", counters, seconds)
 
 
 def record_end(folder: Path, status: str, counters: Counters, seconds: float, **more: Any) -> None:

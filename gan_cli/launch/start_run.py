@@ -25,7 +25,7 @@ from gan_cli.launch.dry_run import preview
 from gan_cli.launch.find_same_run import find_equal_run
 from gan_cli.launch.fine_tune import adopt_networks
 from gan_cli.launch.request import Request
-from gan_cli.launch.run_training import RunResult, close_record, data_notes, log_setup, run_training
+from gan_cli.launch.run_training import RunResult, data_notes, log_setup, record_end, run_training
 from gan_cli.launch.weight_transfer import (
     Transfer,
     compare_classes,
@@ -48,6 +48,7 @@ from gan_cli.storage.run_folder import (
     lock,
     write_record,
 )
+from gan_cli.storage.run_record import load_record
 from gan_cli.storage.symlinks import remove_symlink
 from gan_cli.training.periodic_evaluation import reference_for
 from gan_cli.training.run import Run
@@ -92,9 +93,6 @@ def _with_base(request: Request) -> Request:
     implied |= {key: value for key, value in after.items() if before.get(key, after) != value}
     from_recipe = tuple(key for key in request.from_recipe if key in after and before.get(key, after) == after[key])
     return dataclasses.replace(request, config=config, implied=implied, from_recipe=from_recipe, base=base)
-
-
-# --- a new run ---------------------------------------------------------------------------------------------------
 
 
 def _preview(request: Request) -> RunResult:
@@ -227,14 +225,8 @@ def _record_start(
     write_record(folder, record)
 
 
-# --- a resumed run -----------------------------------------------------------------------------------------------
-
-
 def _resume(request: Request, folder: Path) -> RunResult:
-    """Continues the run in this folder from its newest checkpoint. Returns the folder and the exit code.
-
-    Returns at once if all steps of the run and the work after the last step are done.
-    """
+    """Continues the run from its newest checkpoint, if it is not done. Returns the folder and the exit code."""
     with lock(folder):
         clear_leftovers(folder)
         saved, _ = checkpoint.load_newest(folder / CHECKPOINTS)
@@ -242,7 +234,8 @@ def _resume(request: Request, folder: Path) -> RunResult:
         end = resume.last_step(saved, request.config, request.named)
         due = read_due(folder, saved.counters.step, saved.counters.d_updates)
         if end is not None and saved.counters.step >= end and due is None:
-            close_record(folder, saved.counters, saved.provenance.seconds)
+            if load_record(folder).status in ("", "stopped"):  # killed or stopped after its last step
+                record_end(folder, "done", saved.counters, saved.provenance.seconds)
             done = "its 1 step is" if saved.counters.step == 1 else f"all {saved.counters.step:,} steps are"
             print(f"{folder}: {done} done; add some by resume={folder} extra_steps=...")
             return RunResult(folder, 0)

@@ -33,10 +33,7 @@ MOST_NAMED = 6  # limit on the layers or classes named in one line
 
 
 class Transfer(NamedTuple):
-    """The layers of one network that have weights of the other run, all its other layers, and the share of weights.
-
-    `share` is the fraction of the network's weights that were transferred, 0 to 1.
-    """
+    """The layers of a network with weights of the other run, its new layers, and the share of weights taken, 0 to 1."""
 
     taken: list[str]
     new: list[str]
@@ -134,11 +131,10 @@ def _position_dependent_layers(network: nn.Module, config: Config, old: Config) 
 
 
 def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Tensor:
-    """Returns a weight for grey images, repeated along the channel dimension so that the result has `shape`.
+    """Returns a weight for grey images, repeated along the channels to have `shape`; unchanged if it cannot be.
 
-    The generator then gives every colour channel the values of the grey channel. The discriminator's weights are
-    divided by the number of channels, so that its output for a grey image with several channels stays the same. Returns
-    the weight unchanged if no repetition gives `shape`.
+    The generator then gives every colour the values of grey. The discriminator's weights are divided by the number of
+    channels, so that its output for a grey image with several channels stays the same.
     """
     for dim in (1,) if role == "discriminator" else (0, 1):
         counts = [colours if each == dim else 1 for each in range(given.ndim)]
@@ -150,11 +146,10 @@ def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Ten
 def _fit_classes(
     name: str, value: Tensor, given: Tensor, old: Sequence[str], new: Sequence[str], *, packed: bool
 ) -> Tensor | None:
-    """Returns the values for a tensor of the new network, or None if the old tensor `given` cannot be used.
+    """Returns the values for the tensor `value` of the new network, or None if the old tensor `given` does not fit.
 
-    `value` is the tensor of the new network with its initial values. Returns `given` if it has the same shape. In
-    layers with weights for each class, returns a copy of `value` in which the classes that are in both `old` and `new`
-    have the weights of `given`. `packed` is True if a run packs several samples for the discriminator.
+    That is `given` if the shapes are equal. In layers with weights for each class it is `value`, in which the classes
+    of both runs have the weights of `given`. `packed` is True if a run packs several samples for the discriminator.
     """
     dim = next((dim for pattern, dim in CLASS_DIMENSIONS.items() if re.fullmatch(pattern, name)), None)
     if old == new or not new or (dim is None and not name.startswith("classes.")):
@@ -174,20 +169,16 @@ def _fit_classes(
 
 
 def _extra_layers(network: nn.Module, old: nn.Module) -> int:
-    """Returns how many more layers the network has in `layers` than the old network, a negative number if fewer.
+    """Returns how many more layers the network has in `layers` than the old one; 0 without a list `layers`.
 
-    A generator for a larger image size has its additional layers at the start. The last layers, which are next to the
-    pixels, correspond to the last layers of the old generator. Returns 0 if a network has no list `layers`.
+    Additional layers of a generator for larger images are its first: the last ones, next to the pixels, correspond.
     """
     lists = [getattr(each, "layers", None) for each in (network, old)]
     return len(lists[0]) - len(lists[1]) if all(isinstance(each, nn.Sequential) for each in lists) else 0  # type: ignore[arg-type]
 
 
 def _renamed(tensors: dict[str, Tensor], offset: int) -> Iterator[tuple[str, Tensor]]:
-    """Yields (name, tensor) pairs with the names in the new network, had it no conditional normalization.
-
-    `offset` is added to the index of each tensor in `layers`; tensors whose index becomes negative are left out.
-    """
+    """Yields tensors with their names in an unconditional network whose indices in `layers` are larger by `offset`."""
     for name, value in tensors.items():
         head, *rest = name.split(".")
         if head == "layers" and rest[0].isdecimal():

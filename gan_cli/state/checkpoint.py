@@ -229,10 +229,7 @@ def set_aside(folder: Path, found: Checkpoint) -> list[str]:
 def _parse_metadata(
     path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]
 ) -> tuple[Config, Counters, Provenance, dict[str, float]]:
-    """Parses the metadata of a file, which is untrusted input, and checks the tensors against it.
-
-    An optimizer has a state only after the first update of its network.
-    """
+    """Parses metadata, which are untrusted input, and checks the tensors against them."""
     if metadata.get("format") != FORMAT:
         written = one_line(metadata.get("format"), 20)
         raise CheckpointError(f"{path}: of format {written}, this gan-cli {__version__} reads format {FORMAT}")

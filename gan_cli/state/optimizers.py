@@ -91,9 +91,6 @@ def load_state_tensors(optimizer: Optimizer, network: nn.Module, tensors: dict[s
         optimizer.state[parameter][slot] = torch.empty_like(like).copy_(value)
 
 
-# --- a faster start ----------------------------------------------------------------------------------------------
-
-
 def avoid_dynamo_import() -> None:
     """Patches torch.optim so that it does not import the compiler, `torch._dynamo`, as long as nothing is compiled.
 
@@ -108,7 +105,7 @@ def avoid_dynamo_import() -> None:
     for kind in OPTIMIZERS.values():
         step: Any = vars(kind).get("step")  # AdamW inherits it from Adam
         if getattr(getattr(step, "__code__", None), "co_name", "") == "_use_grad" and hasattr(step, "__wrapped__"):
-            kind.step = _with_grad_mode(step.__wrapped__)  # type: ignore[method-assign]
+            kind.step = _with_grad_mode(step.__wrapped__)
 
 
 def _with_grad_mode(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -197,9 +197,9 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> Layout:
     return layout
 
 
-def require_finite(state: TrainState, tensors: dict[str, Tensor]) -> None:
-    """Raises DivergedError if a tensor has a NaN or an infinite value. Called before tensors are written to a file."""
-    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+def require_finite(state: TrainState, values: Mapping[str, Tensor | float]) -> None:
+    """Raises DivergedError if a value is NaN or infinite. Called before values are written to a file."""
+    bad = [name for name, value in values.items() if not torch.as_tensor(value).isfinite().all()]
     if bad:
         raise DivergedError(
             f"diverged: {bad[0]} is not finite at step {state.counters.step:,}; the last good checkpoint is kept"

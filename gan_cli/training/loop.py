@@ -10,8 +10,6 @@ import dataclasses
 import signal
 from typing import Any
 
-import torch
-
 from gan_cli.data.dataset import Batches
 from gan_cli.errors import CollapsedError, DivergedError, StorageError
 from gan_cli.health.monitor import Finding, nonfinite_finding
@@ -66,10 +64,7 @@ def train(run: Run) -> signal.Signals | None:
 
 
 def _prepare_evaluation(run: Run, stop: StopSignals) -> float:
-    """Returns the expected seconds of one evaluation (0 without a budget).
-
-    Logs a note if the final evaluation will not fit into the budget.
-    """
+    """Returns the seconds an evaluation will take, 0 without a budget; logs if the final one does not fit into it."""
     budget = run.config.budget
     if budget is None:
         return 0.0
@@ -221,16 +216,16 @@ def _update_total_steps(run: Run, budget: Budget | None, step_done: bool) -> Non
 
 
 def _measure(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str, float]:
-    """Returns the metrics of the step that was just done, without those of an evaluation.
+    """Returns the metrics of the last step, without those of an evaluation; warns if steps became much slower.
 
-    Logs a warning if steps became much slower. Raises DivergedError if a metric is NaN or infinite.
+    Raises DivergedError if a metric is NaN or infinite.
     """
     with timer.pause("log"):
         values = step_metrics(run, output, timer)
     warning = timer.slowdown_warning(values["images_per_second"])
     if warning is not None:
         run.log.info(f"warning: {warning}")
-    _require_finite_values(run, values)
+    require_finite(run.state, values)
     return values
 
 
@@ -246,18 +241,13 @@ def _evaluate_and_log(run: Run, due: Due, stop: StopSignals, timer: RunTimer) ->
         if run.reference is not None and scores:
             listed = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
             run.log.info(f"evaluation at step {run.state.counters.step:,}: {listed}")
-        _require_finite_values(run, scores)
+        require_finite(run.state, scores)
         values |= scores
     findings = run.health.observe(values)
     run.log.metrics(values, run.state.counters.total_steps, [finding.name for finding in findings])
     for finding in findings:
         run.log.info(f"health: {finding.text}")
     return values, findings
-
-
-def _require_finite_values(run: Run, values: dict[str, float]) -> None:
-    """Raises DivergedError if a value is NaN or infinite."""
-    require_finite(run.state, {name: torch.tensor(value) for name, value in values.items()})
 
 
 def _save_during_run(run: Run, timer: RunTimer) -> Counters | None:

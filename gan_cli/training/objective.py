@@ -28,7 +28,7 @@ from gan_cli.objectives.losses import LOSSES
 from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs
 from gan_cli.state.ema import update_ema
 from gan_cli.state.optimizers import rate_multiplier
-from gan_cli.state.train_state import Counters, TrainState
+from gan_cli.state.train_state import ROLES, Counters, TrainState
 from gan_cli.training.alternation import Alternation, is_first_of_generator, is_last_of_discriminator
 from gan_cli.training.discriminator_input import DiscriminatorInput, adapt_augmentation
 from gan_cli.training.generator_loss import (
@@ -82,7 +82,7 @@ class Objective:
     reuse_fakes: bool
     autocast: Callable[[], torch.autocast]  # a context with the precision of the networks
     learning_rate: Callable[[str, Counters], float]  # (role, counters), role `generator` or `discriminator`
-    clip_gradients: Callable[[nn.Module], object]
+    clip_gradients: Callable[[nn.Module], None]
     discriminator_input: DiscriminatorInput
     discriminate: Discriminate  # (D, its input, condition): D's output, float32
     # D's update
@@ -122,7 +122,11 @@ def build_objective(config: Config, batches: Batches) -> Objective:
     loss, regularizer = LOSSES[config.loss.name], config.regularizer
     discriminator_loss = partial(_discriminator_loss, loss=loss.discriminator, smoothing=training.label_smoothing)
     classify = _classification(conditioning)
-    learning_rate = _learning_rates(optimizer, training.lr_schedule)
+    base = {role: getattr(optimizer, role).lr for role in ROLES}
+
+    def learning_rate(role: str, counters: Counters) -> float:
+        return base[role] * rate_multiplier(training.lr_schedule, counters.step, counters.total_steps)
+
     unit = batches.per_epoch if training.alternate == "epoch" else 1
     unrolled, rule = training.unroll_steps > 0, optimizer_settings(optimizer, "discriminator")
     unroll = partial(unrolled_discriminator, steps=training.unroll_steps, loss=discriminator_loss, rule=rule)
@@ -137,13 +141,13 @@ def build_objective(config: Config, batches: Batches) -> Objective:
         reuse_fakes=training.reuse_fakes and training.accumulate == 1 and not config.compile,
         autocast=partial(torch.autocast, batches.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
         learning_rate=learning_rate,
-        clip_gradients=_gradient_clip(training.clip_grad_norm),
+        clip_gradients=partial(_clip_gradients, max_norm=training.clip_grad_norm),
         discriminator_input=DiscriminatorInput(training.augment, training.instance_noise, training.pack),
         discriminate=_discriminate if classify is None else _discriminate_with_classes,
         discriminator_loss=discriminator_loss,
         penalties=(
             *_penalties(regularizer, images=len(config.sample_shape) > 1),
-            *_classification_penalty(classify, conditioning),
+            *([] if classify is None else [_classification_penalty(classify, conditioning.weight)]),
         ),
         weight_constraints=[
             partial(constrain, **dataclasses.asdict(regularizer[name]))
@@ -160,23 +164,14 @@ def build_objective(config: Config, batches: Batches) -> Objective:
         discriminator_for_generator=partial(unroll, learning_rate=learning_rate) if unrolled else frozen_discriminator,
         select_top=partial(select_top, top_k=training.top_k, batches=batches),
         generator_loss=build_generator_loss(loss, discriminator_loss, unrolled=unrolled),
-        classification_loss=_generator_classification(classify, conditioning),
+        classification_loss=lambda *output: 0.0 if classify is None else conditioning.weight * classify(*output),
         update_ema=partial(_update_ema, decay=training.ema_decay, always_warm=config.init_from is None),
     )
 
 
-# --- both networks -----------------------------------------------------------------------------------------------
-
-
-def _learning_rates(optimizer: Any, schedule: str) -> Callable[[str, Counters], float]:
-    base = {role: getattr(optimizer, role).lr for role in ("generator", "discriminator")}
-    return lambda role, counters: base[role] * rate_multiplier(schedule, counters.step, counters.total_steps)
-
-
-def _gradient_clip(max_norm: float | None) -> Callable[[nn.Module], object]:
-    if max_norm is None:
-        return lambda network: None
-    return lambda network: nn.utils.clip_grad_norm_(network.parameters(), max_norm)
+def _clip_gradients(network: nn.Module, *, max_norm: float | None) -> None:
+    if max_norm is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), max_norm)
 
 
 def _discriminate(discriminator: Callable[..., Any], samples: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
@@ -203,9 +198,6 @@ def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Tensor 
         return classification_loss(output.class_logits.view(-1, count), condition.view(-1, count), attributes)
 
     return classify
-
-
-# --- D's update --------------------------------------------------------------------------------------------------
 
 
 def _discriminator_loss(
@@ -242,35 +234,18 @@ def _penalty(forward: DiscriminatorPass, *, name: str, settings: dict[str, Any])
     return PENALTIES[name](inputs, **settings)
 
 
-def _classification_penalty(classify: Callable[..., Tensor] | None, conditioning: Any) -> list[Penalty]:
+def _classification_penalty(classify: Callable[..., Tensor], weight: float) -> Penalty:
     """Returns AC-GAN's penalty of D: the sum of the classification losses of real and fake samples."""
-    if classify is None:
-        return []
 
     def compute(forward: DiscriminatorPass) -> Tensor:
         condition = forward.inputs.condition
         return classify(forward.on_real, condition) + classify(forward.on_fake, condition)
 
-    return [Penalty(CLASSIFICATION, conditioning.weight, 1, compute)]
-
-
-# --- G's update --------------------------------------------------------------------------------------------------
-
-
-def _generator_classification(
-    classify: Callable[..., Tensor] | None, conditioning: Any
-) -> Callable[[DiscriminatorOutput, Tensor | None], Tensor | float]:
-    """Returns AC-GAN's weighted classification loss of fakes, 0 without AC-GAN conditioning."""
-    if classify is None:
-        return lambda output, condition: 0.0
-    return lambda output, condition: conditioning.weight * classify(output, condition)
+    return Penalty(CLASSIFICATION, weight, 1, compute)
 
 
 def _update_ema(state: TrainState, *, decay: float, always_warm: bool) -> None:
-    """Updates the EMA of G's weights, if there is one.
-
-    Its decay starts small (see `state/ema.py`), unless the run started from the weights of another run.
-    """
+    """Updates G's EMA, if any. Its decay starts small, unless the run started from the weights of another run."""
     if state.generator_ema is not None:
         warm = always_warm or state.counters.new_layers
         update_ema(state.generator_ema, state.generator, decay, state.counters.step if warm else None)

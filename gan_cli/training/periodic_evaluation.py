@@ -59,10 +59,7 @@ def evaluate(run: Run) -> dict[str, float]:
 
 
 def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Reference | None:
-    """Returns the reference that the run's samples will be compared with, None without `evaluation.metrics`.
-
-    Raises UsageError if a metric cannot be computed on these data.
-    """
+    """Returns what samples will be compared with, if anything. Raises UsageError if a metric does not suit the data."""
     evaluation = config.evaluation
     if not evaluation.metrics:
         return None
@@ -77,8 +74,10 @@ def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Referen
     return reference
 
 
-def describe_comparison(reference: Reference, metrics: Sequence[str]) -> list[str]:
+def describe_comparison(reference: Reference | None, metrics: Sequence[str]) -> list[str]:
     """Returns lines about the data that samples are compared with, for the log."""
+    if reference is None:
+        return []
     why = reference.extractor.why
     lines = [f"{', '.join(metrics)} compared with {reference.describe()}", *reference.data.notes]
     return [f"evaluation: {line}" for line in [*lines, *([f"in random features: {why}"] if why else [])]]
@@ -152,10 +151,9 @@ class _Classification(NamedTuple):
 
 
 def _classes_to_find(run: Run) -> _Classification | None:
-    """Returns how to classify samples that were requested of each class.
+    """Returns how to classify samples of requested classes; None without classes or a classifier better than chance.
 
-    A point gets the class of the nearest real point, an image that of a classifier. Returns None if there are no
-    classes, or if the classifier is not better than chance.
+    A point gets the class of the nearest real point.
     """
     if not run.config.classes:
         return None
@@ -214,10 +212,7 @@ def _stacked_modes(run: Run) -> dict[str, float]:
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier | None:
-    """Returns a classifier, trained or loaded once per run.
-
-    Returns None if it is not better than chance, which is logged once, or if all images have the same class.
-    """
+    """Returns a classifier, trained or loaded once per run; None at chance level (logged) or for a single class."""
 
     if majority_class_accuracy(labels, attributes) == 1:
         return None
