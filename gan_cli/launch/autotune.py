@@ -96,7 +96,7 @@ def _trial_config(config: Config) -> Config:
 
 
 def _step_seconds(state: TrainState, objective: Objective, batches: Batches) -> float:
-    """Runs one training step to warm up, then several timed steps. Returns the seconds of the fastest timed step."""
+    """Returns the seconds of the fastest of several training steps, after one to warm up."""
     seconds: list[float] = []
     while len(seconds) <= TRIAL_STEPS and sum(seconds[1:]) < TRIAL_SECONDS:
         started = time.perf_counter()

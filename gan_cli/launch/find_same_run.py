@@ -33,9 +33,7 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
         except CheckpointError as error:
             print(f"warning: resume=auto skips {error}", flush=True)
             continue
-        differing = train_config.differing_keys(with_recipe_of_run(saved.config, config, overrides), saved.config)
-        if config.init_from is not None:  # the saved run took these settings from the checkpoint of `init_from`
-            differing = [text for text in differing if not set_by_init_from(text, overrides)]
+        differing = typed_differences(with_recipe_of_run(saved.config, config, overrides), saved.config, overrides)
         differing = _without_changes(differing, config, load_record(folder))
         if not differing:
             return folder
@@ -50,6 +48,12 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
             f" another name=, or leave out resume{_way_to_change(folder, differing)}"
         )
     return moved
+
+
+def typed_differences(config: Config, saved: Config, overrides: Sequence[str] | None) -> list[str]:
+    """Returns `train_config.differing_keys` without those that `saved` took from the checkpoint of `init_from`."""
+    differing = train_config.differing_keys(config, saved)
+    return [text for text in differing if config.init_from is None or not set_by_init_from(text, overrides)]
 
 
 def _without_changes(differing: list[str], config: Config, record: RunRecord) -> list[str]:

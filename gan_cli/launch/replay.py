@@ -16,8 +16,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.moved_data import resolve_data_paths
 from gan_cli.errors import UsageError
-from gan_cli.launch.find_same_run import typed_keys_first, with_recipe_of_run
-from gan_cli.launch.fine_tune import set_by_init_from
+from gan_cli.launch.find_same_run import typed_differences, typed_keys_first, with_recipe_of_run
 from gan_cli.runs.log import AFTER_STEP, Position, RunLog, read_planned_ends
 from gan_cli.state.train_state import Counters
 from gan_cli.storage.locate import LogCallback, find_run, print_to_stderr
@@ -48,9 +47,7 @@ def apply_replay(config: Config, named: Sequence[str], overrides: Sequence[str] 
     config = dataclasses.replace(with_recipe_of_run(saved, config, overrides), budget=None)
     saved = dataclasses.replace(saved, replay=config.replay)
     there = dataclasses.replace(saved, dataset=resolve_data_paths(saved.dataset, start_folder(folder)))
-    differing = min((train_config.differing_keys(config, each) for each in (saved, there)), key=len)
-    if config.init_from is not None:  # the original run took these settings from the checkpoint of `init_from`
-        differing = [text for text in differing if not set_by_init_from(text, overrides)]
+    differing = min((typed_differences(config, each, overrides) for each in (saved, there)), key=len)
     if typed is not None and saved.budget is not None and typed != saved.budget:
         differing.append(f"budget={typed} (was {saved.budget})")
     if differing:

@@ -210,13 +210,11 @@ def record_resume(folder: Path, config: Config, step: int, command: str, changed
 
 
 class Resumed(NamedTuple):
-    """A resumed run before its first update. `end` is its last step if known; `changed` has the old and new values."""
+    """A resumed run before its first update. `changed` has the old and new values of the keys and the data."""
 
     config: Config
     dataset: Dataset
     state: TrainState
-    saved: Checkpoint
-    end: int | None
     changed: dict[str, Any]
 
 
@@ -237,12 +235,12 @@ def restore_run(
     # the number of images seen is computed from the batch size and must not change with it
     state.counters.images_offset += state.counters.d_updates * (saved.config.batch_size - config.batch_size)
     changed = resume_changes.changed_keys(train_config.to_dict(saved.config), train_config.to_dict(config)) | new_data
-    return Resumed(config, dataset, state, saved, end, changed)
+    return Resumed(config, dataset, state, changed)
 
 
-def log_resumed(folder: Path, resumed: Resumed, command: str, log: RunLog) -> None:
+def log_resumed(folder: Path, resumed: Resumed, saved: Checkpoint, command: str, log: RunLog) -> None:
     """Records this resume in the run's folder, and logs the step at which the run continues and what changed."""
-    config, state, saved, end = resumed.config, resumed.state, resumed.saved, resumed.end
+    config, state, end = resumed.config, resumed.state, resumed.state.counters.total_steps
     note = note_on_recipe(saved.config, load_record(folder))
     if note is not None:
         log.info(note)

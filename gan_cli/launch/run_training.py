@@ -103,10 +103,7 @@ def _log_warnings(config: Config, log: RunLog) -> None:
 
 
 def run_training(run: Run) -> RunResult:
-    """Trains until the end or a signal, records how the run ended, writes the report, and returns the result.
-
-    If training fails, the end is recorded and the report is written before the error is raised again.
-    """
+    """Trains until the end or a signal, records how the run ended, even by an error, and writes the report."""
     for line in describe_comparison(run.reference, run.config.evaluation.metrics):
         run.log.info(line, console=False)  # already printed when the reference was built
     run.log.attach(tracker_openers(run.config, run.folder, run.state.counters.step))

@@ -114,10 +114,7 @@ def _preview(request: Request) -> RunResult:
 
 
 class Prepared(NamedTuple):
-    """A config without open settings (no `auto`, classes known), and the data and initial state that belong to it.
-
-    `threads_note` says how the number of threads was found. `transfers` says which weights came from `init_from`.
-    """
+    """A config without `auto` and with known classes, its data, initial state and transfers, and a note on threads."""
 
     config: Config
     dataset: Dataset
@@ -127,10 +124,7 @@ class Prepared(NamedTuple):
 
 
 def _prepare(request: Request) -> Prepared:
-    """Loads the data, builds the state, and fills in the classes and each `auto` in the config.
-
-    Writes no files. Raises UsageError for mistakes in the command, the data or the device.
-    """
+    """Loads the data, builds the state, fills in classes and each `auto`. Writes no files. Raises UsageError."""
     if request.config.data is not None:
         raise UsageError(
             f"data={request.config.data}: is the new place of a resumed run's data and needs resume=; for a new run use"
@@ -172,7 +166,13 @@ def _start(request: Request) -> RunResult:
             shutil.copyfile(replayed, remove_symlink(folder / replay.ENDS_COPY))
         with RunLog(folder) as log:
             log.info(f"run: {folder}")
-            _log_request(request, log)
+            if request.recipe.reason:
+                log.info(recipes.describe_choice(request.recipe))
+            if request.implied:
+                implied = ", ".join(f"{key}={format_value(value)}" for key, value in request.implied.items())
+                log.info(f"also set: {implied}")
+            if request.base is not None:
+                log.info(f"weights: from {_describe_base(request.base)}")
             for line in _transfer_notes(request, config, transfers):
                 log.info(line)
             log_setup(config, dataset, state, log, threads_note)
@@ -182,17 +182,6 @@ def _start(request: Request) -> RunResult:
                 state.counters.total_steps = first_end
                 log.planned_end(0, first_end, 0.0)
             return run_training(run)
-
-
-def _log_request(request: Request, log: RunLog) -> None:
-    """Logs the chosen recipe, the values that options and the recipe set, and the checkpoint of `init_from`."""
-    if request.recipe.reason:
-        log.info(recipes.describe_choice(request.recipe))
-    if request.implied:
-        implied = ", ".join(f"{key}={format_value(value)}" for key, value in request.implied.items())
-        log.info(f"also set: {implied}")
-    if request.base is not None:
-        log.info(f"weights: from {_describe_base(request.base)}")
 
 
 def _describe_base(base: Checkpoint) -> str:
@@ -241,19 +230,19 @@ def _resume(request: Request, folder: Path) -> RunResult:
             return RunResult(folder, 0)
         auto = request.config.resume == "auto"
         resumed = resume.restore_run(folder, saved, config, end, request.named, auto=auto)
-        config, dataset, state = resumed.config, resumed.dataset, resumed.state
+        config, dataset, state, changed = resumed
         reference = reference_for(config, dataset, print)
         damaged = checkpoint.set_aside(folder / CHECKPOINTS, saved)
         truncate_metrics(folder, state.counters.step)
         with RunLog(folder) as log:
             for line in damaged:
                 log.info(f"warning: {line}")
-            resume.log_resumed(folder, resumed, request.command, log)
+            resume.log_resumed(folder, resumed, saved, request.command, log)
             log_setup(config, dataset, state, log)
             run = _build_run(
                 config, dataset, state, folder, log, saved_metrics=saved.metrics, reference=reference, due=due
             )
-            if resumed.changed:  # saved at once, so that the changes are kept even if the run is stopped early
+            if changed:  # saved at once, so that the changes are kept even if the run is stopped early
                 run.save_checkpoint(saved.metrics)
             return run_training(run)
 

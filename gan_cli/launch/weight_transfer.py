@@ -116,18 +116,15 @@ def _position_dependent_layers(network: nn.Module, config: Config, old: Config) 
 
     These layers have separate weights for each position in the image; their shapes may be equal by chance.
     """
-    (*_, height, width), (*_, old_height, old_width) = (
-        each.sample_shape if len(each.sample_shape) > 2 else (0, 0) for each in (config, old)
-    )
-    if (height, width) == (old_height, old_width):
+    sides, old_sides = config.sample_shape[1:], old.sample_shape[1:]
+    if sides == old_sides:
         return ()
     if isinstance(network, MLPGenerator | MLPDiscriminator):
         return ("output",) if isinstance(network, MLPGenerator) else ("hidden.0",)
-    bases = [downsampling_levels(*padded_size(*sides))[:2] for sides in ((height, width), (old_height, old_width))]
-    if bases[0] == bases[1]:
+    base, old_base = (downsampling_levels(*padded_size(*each))[:2] for each in (sides, old_sides))
+    if base == old_base or isinstance(network, ResNetDiscriminator):  # the latter pools over all positions
         return ()
-    pooled = isinstance(network, ResNetDiscriminator)
-    return () if pooled else ("score", "classes", "beside") if isinstance(network, Discriminator) else ("project",)
+    return ("score", "classes", "beside") if isinstance(network, Discriminator) else ("project",)
 
 
 def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Tensor:

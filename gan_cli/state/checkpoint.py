@@ -217,9 +217,7 @@ def set_aside(folder: Path, found: Checkpoint) -> list[str]:
     """Renames the refused `step_*` files newer than `found` to `*.damaged`. Returns a message for each."""
     lines = []
     for path in list_checkpoints(folder):
-        if int(path.stem.removeprefix("step_")) <= found.counters.step and path != found.path:
-            break
-        if path != found.path:
+        if path != found.path and int(path.stem.removeprefix("step_")) > found.counters.step:
             path.rename(path.with_name(f"{path.name}.damaged"))
             renamed = f"{path.name} is damaged and was renamed to {path.name}.damaged"
             lines.append(f"{renamed}; going on from {found.path.name}")

@@ -74,10 +74,7 @@ class GeneratorStepOutput(NamedTuple):
 
 @dataclass
 class TrainState:
-    """The networks, optimizers and counters of a run, and what its updates keep for later ones.
-
-    `state_tensors` lists the tensors that a checkpoint has.
-    """
+    """The networks, optimizers and counters of a run, and what its updates keep for later ones."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -100,10 +97,7 @@ class TrainState:
     compiled: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)  # by role, if compile=true
 
     def compiled_or_plain(self, role: str) -> Callable[..., Any]:
-        """Returns the compiled network if there is one, else the plain one. `role` is `generator` or `discriminator`.
-
-        Penalties and sample generation always use the plain network.
-        """
+        """Returns the compiled network if there is one, else the plain one, as penalties and samples always use it."""
         return self.compiled[role] if role in self.compiled else getattr(self, role)
 
     @property

@@ -196,10 +196,9 @@ def _is_due(step: int, every: int, finished: bool) -> bool:
 
 
 def _update_total_steps(run: Run, budget: Budget | None, step_done: bool) -> None:
-    """Updates `total_steps` after an update: from the budget, or, when a run is replayed, at the same update as there.
+    """Updates `total_steps` after an update, from the budget or as the run did that is replayed, and records changes.
 
-    AFTER_STEP, in place of the number of D's updates, marks changes made once the step was complete. Writes each change
-    to `budget.jsonl`.
+    AFTER_STEP, in place of the number of D's updates, marks changes made once the step was complete.
     """
     counters = run.state.counters
     before, message = counters.total_steps, None

@@ -29,7 +29,7 @@ from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CON
 from gan_cli.state.ema import update_ema
 from gan_cli.state.optimizers import rate_multiplier
 from gan_cli.state.train_state import ROLES, Counters, TrainState
-from gan_cli.training.alternation import Alternation, is_first_of_generator, is_last_of_discriminator
+from gan_cli.training.alternation import Alternation
 from gan_cli.training.discriminator_input import DiscriminatorInput, adapt_augmentation
 from gan_cli.training.generator_loss import (
     LogitLoss,
@@ -106,14 +106,6 @@ class Objective:
     def due_penalties(self, update: int) -> list[Penalty]:
         """Returns the penalties that belong to D's update number `update`, counted from 0."""
         return [penalty for penalty in self.penalties if update % penalty.interval == 0]
-
-    def generator_will_reuse_fakes(self, counters: Counters) -> bool:
-        """Returns whether G's next update will use the fakes of D's next update."""
-        return self.reuse_fakes and is_last_of_discriminator(counters, self.alternation)
-
-    def generator_reuses_fakes(self, counters: Counters) -> bool:
-        """Returns whether G's next update uses the fakes of D's last update."""
-        return self.reuse_fakes and is_first_of_generator(counters, self.alternation)
 
 
 def build_objective(config: Config, batches: Batches) -> Objective:

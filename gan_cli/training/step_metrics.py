@@ -12,13 +12,12 @@ import sys
 import torch
 from torch import Tensor, nn
 
-from gan_cli.data.dataset import Batches, Dataset, to_signed_unit
+from gan_cli.data.dataset import to_signed_unit
 from gan_cli.evaluation.metrics.mode_coverage import count_modes
 from gan_cli.models.freezing import frozen
 from gan_cli.randomness import generator_for
-from gan_cli.state.train_state import GeneratorStepOutput, TrainState
+from gan_cli.state.train_state import GeneratorStepOutput
 from gan_cli.training.alternation import is_first_of_generator, next_network
-from gan_cli.training.objective import Objective
 from gan_cli.training.run import Run
 from gan_cli.training.steps import draw_latents
 from gan_cli.training.throughput import RunTimer
@@ -58,10 +57,9 @@ def metrics_to_keep(run: Run) -> dict[str, float]:
     Between two updates of G in the same round, these are all metrics of D's last update.
     """
     counters, alternation = run.state.counters, run.objective.alternation
-    within_round = next_network(counters, alternation) == "generator" and not is_first_of_generator(
-        counters, alternation
-    )
-    return discriminator_metrics(run) if within_round else _penalties(run)
+    if next_network(counters, alternation) == "discriminator" or is_first_of_generator(counters, alternation):
+        return _penalties(run)
+    return discriminator_metrics(run)
 
 
 def _penalties(run: Run) -> dict[str, float]:
@@ -78,7 +76,7 @@ def step_metrics(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict
         "images_seen": state.counters.images_seen(batch_size),
         **discriminator_metrics(run),
         **_numbers(tensors),
-        **health_metrics(state, run.objective, run.batches),
+        **health_metrics(run),
         **mode_metrics(run),
         "learning_rate/generator": output.learning_rate,
         "images_per_second": round(timer.images_per_second(batch_size), 1),
@@ -121,27 +119,22 @@ def _numbers(tensors: dict[str, Tensor]) -> dict[str, float]:
     return dict(zip(tensors, values, strict=True))
 
 
-def health_metrics(state: TrainState, objective: Objective, batches: Batches) -> dict[str, float]:
-    """Returns the health metrics by their keys in `metrics.jsonl`."""
-    reals = some_reals(batches.dataset)
-    metrics = compare(draw_fakes(state, objective, batches)[: len(reals)].cpu(), reals)
-    metrics["health/gradient_least"] = smallest_gradient_norm(state.generator)
-    return {name: value.item() for name, value in metrics.items()}
+def health_metrics(run: Run) -> dict[str, float]:
+    """Returns the health metrics by their keys in `metrics.jsonl`.
 
-
-def draw_fakes(state: TrainState, objective: Objective, batches: Batches) -> Tensor:
-    """Returns fakes from G, not its EMA, with the same latents and conditions each time, in batches of `batch_size`."""
-    parts = range(-(-HEALTH_SAMPLES // objective.batch_size))
-    with torch.no_grad(), frozen(state.generator), objective.autocast():
-        latents = [draw_latents(objective, "health", part).to(state.device) for part in parts]
-        fakes = [state.generator(latent, batches.conditions(part)) for part, latent in zip(parts, latents, strict=True)]
-        return torch.cat(fakes)[:HEALTH_SAMPLES].float()
-
-
-def some_reals(dataset: Dataset) -> Tensor:
-    """Returns real samples in [-1, 1], the same ones each time and in every run on these data."""
+    They are of fakes from G, not its EMA, with the same latents and conditions each time, and of real samples in
+    [-1, 1], the same ones in every run on these data.
+    """
+    generator, objective, batches, dataset = run.state.generator, run.objective, run.batches, run.batches.dataset
     chosen = torch.randperm(len(dataset), generator=generator_for(0, "health"))[:HEALTH_SAMPLES]
-    return to_signed_unit(dataset.samples[chosen])
+    reals = to_signed_unit(dataset.samples[chosen])
+    parts = range(-(-HEALTH_SAMPLES // objective.batch_size))
+    with torch.no_grad(), frozen(generator), objective.autocast():
+        latents = [draw_latents(objective, "health", part).to(run.state.device) for part in parts]
+        fakes = [generator(latent, batches.conditions(part)) for part, latent in zip(parts, latents, strict=True)]
+    metrics = compare(torch.cat(fakes)[: len(reals)].float().cpu(), reals)
+    metrics["health/gradient_least"] = smallest_gradient_norm(generator)
+    return {name: value.item() for name, value in metrics.items()}
 
 
 def compare(fakes: Tensor, reals: Tensor) -> dict[str, Tensor]:

@@ -29,7 +29,7 @@ from gan_cli.objectives.regularizers import PenaltyInputs
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.state.optimizers import set_learning_rate
 from gan_cli.state.train_state import DiscriminatorStepOutput, GeneratorStepOutput, TrainState
-from gan_cli.training.alternation import next_network
+from gan_cli.training.alternation import is_first_of_generator, is_last_of_discriminator, next_network
 from gan_cli.training.objective import DiscriminatorPass, Objective
 
 
@@ -115,7 +115,7 @@ def _fakes_for_discriminator(
     state: TrainState, objective: Objective, latents: Tensor, condition: Tensor | None
 ) -> Tensor:
     """Returns fakes without gradient. If G reuses them, `state.fakes` keeps them with their autograd graph."""
-    if objective.generator_will_reuse_fakes(state.counters):
+    if objective.reuse_fakes and is_last_of_discriminator(state.counters, objective.alternation):
         state.fakes = generate_fakes(state, objective, latents, condition)
         return state.fakes.detach()
     state.fakes = None
@@ -134,7 +134,9 @@ def _fakes_for_generator(
     """
     step, last_d_update = state.counters.step, state.counters.d_updates - 1
     all_real = batches.draw(last_d_update).samples if objective.needs_real else None
-    if objective.generator_reuses_fakes(state.counters):  # then there is only one microbatch, see objective.py
+    if objective.reuse_fakes and is_first_of_generator(
+        state.counters, objective.alternation
+    ):  # then there is only one microbatch, see objective.py
         fakes = state.fakes if state.fakes is not None else _fakes_of_last_update(state, objective, batches)
         _seed_layers(state, objective, "generator", step)  # last, so that D draws the same if fakes were recreated
         yield fakes, batches.conditions(last_d_update), all_real
