@@ -32,9 +32,10 @@ class ResumeOverrides(NamedTuple):
 
 
 def overrides_for_resume(overrides: Sequence[str]) -> ResumeOverrides | None:
-    """Returns the overrides for resuming the run that `resume=` names (see `changed_overrides`), None for a new run.
+    """Returns the overrides for resuming the run that `resume=` names, see `changed_overrides`.
 
-    Raises UsageError if there is no such run or a key may not change.
+    Returns None without `resume`, with `resume=auto` or `dry_run=true`. Raises UsageError if there is no such run or a
+    key may not change.
     """
     given = {override.key_or_group: override for override in map(read_override, overrides)}
     where = override_value(given["resume"]) if "resume" in given else None

@@ -197,7 +197,10 @@ def load_named(named: str | os.PathLike[str], key: str = "ckpt", output: str = O
     if (path / BEST).is_file():
         try:
             best = load(path / BEST)
-            print(f"using {BEST}: {describe_best(best)}; for the newest, ckpt={path / LAST}", file=sys.stderr)
+            metric, value = best.provenance.figure or "", best.provenance.value
+            score = "" if value is None else f", {one_line(metric, 60)} {value:.4g}"
+            step = f"step {best.counters.step:,}{score}"
+            print(f"using {BEST}: {step}; for the newest, ckpt={path / LAST}", file=sys.stderr)
             return best
         except CheckpointError as error:
             print(f"warning: {error}; using the newest", file=sys.stderr)
@@ -205,12 +208,6 @@ def load_named(named: str | os.PathLike[str], key: str = "ckpt", output: str = O
     for reason in refused:
         print(f"warning: {reason}; using {found.path.name}", file=sys.stderr)
     return found
-
-
-def describe_best(found: Checkpoint) -> str:
-    """Returns for example `step 2,500, frechet-classifier 3.21`."""
-    metric, value = found.provenance.figure or "", found.provenance.value
-    return f"step {found.counters.step:,}" + ("" if value is None else f", {one_line(metric, 60)} {value:.4g}")
 
 
 def set_aside(folder: Path, found: Checkpoint) -> list[str]:

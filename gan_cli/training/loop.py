@@ -229,7 +229,7 @@ def _measure(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str
 
 
 def _evaluate_and_log(run: Run, due: Due, stop: StopSignals, timer: RunTimer) -> tuple[dict[str, Any], list[Finding]]:
-    """Evaluates samples if that is due, and logs the metrics. Returns them with new findings of the health monitor.
+    """Evaluates samples if due, and logs the metrics. Returns them with new findings of the health monitor.
 
     Raises Interrupted on a signal, DivergedError if a score is NaN or infinite.
     """

@@ -87,7 +87,7 @@ class Objective:
     discriminate: Discriminate  # (D, its input, condition): D's output, float32
     # D's update
     discriminator_loss: LogitLoss  # (real logits, fake logits)
-    penalties: tuple[Penalty, ...]
+    penalties: list[Penalty]
     weight_constraints: list[Callable[[nn.Module], None]]  # (D), called after its update
     # by the penalty's name: (its state, real logits, fake logits) of the whole batch to its new state
     penalty_state_updates: dict[str, Callable[..., dict[str, Tensor]]]
@@ -137,10 +137,7 @@ def build_objective(config: Config, batches: Batches) -> Objective:
         discriminator_input=DiscriminatorInput(training.augment, training.instance_noise, training.pack),
         discriminate=_discriminate if classify is None else _discriminate_with_classes,
         discriminator_loss=discriminator_loss,
-        penalties=(
-            *_penalties(regularizer, images=len(config.sample_shape) > 1),
-            *([] if classify is None else [_classification_penalty(classify, conditioning.weight)]),
-        ),
+        penalties=_penalties(config, classify),
         weight_constraints=[
             partial(constrain, **dataclasses.asdict(regularizer[name]))
             for name, constrain in WEIGHT_CONSTRAINTS.items()
@@ -204,16 +201,27 @@ def _discriminator_loss(
     return value + smoothing * real_logits.mean() if smoothing else value
 
 
-def _penalties(regularizer: dict[str, Any], *, images: bool) -> list[Penalty]:
-    """Returns the penalties among the chosen regularizers. `every=auto` is LAZY_INTERVAL on images, 1 on points."""
+def _penalties(config: Config, classify: Callable[..., Tensor] | None) -> list[Penalty]:
+    """Returns the penalties among the regularizers, and AC-GAN's: the sum of `classify` of real and fake samples.
+
+    `every=auto` is LAZY_INTERVAL on images, 1 on points.
+    """
+    regularizer: dict[str, Any] = config.regularizer
     penalties = []
     for name in [name for name in regularizer if name in PENALTIES]:
         settings = _without_weight(regularizer[name])
         interval = settings.pop("every", 1)
         if interval == "auto":
-            interval = LAZY_INTERVAL if images else 1
-        compute = partial(_penalty, name=name, settings=settings)
-        penalties.append(Penalty(name, regularizer[name].weight * interval, interval, compute))
+            interval = LAZY_INTERVAL if len(config.sample_shape) > 1 else 1
+        unweighted = partial(_penalty, name=name, settings=settings)
+        penalties.append(Penalty(name, regularizer[name].weight * interval, interval, unweighted))
+    if classify is not None:
+
+        def compute(forward: DiscriminatorPass) -> Tensor:
+            condition = forward.inputs.condition
+            return classify(forward.on_real, condition) + classify(forward.on_fake, condition)
+
+        penalties.append(Penalty(CLASSIFICATION, config.conditioning.weight, 1, compute))
     return penalties
 
 
@@ -224,16 +232,6 @@ def _without_weight(options: Any) -> dict[str, Any]:
 def _penalty(forward: DiscriminatorPass, *, name: str, settings: dict[str, Any]) -> Tensor:
     inputs = forward.inputs._replace(penalty_state=forward.penalty_state.get(name))
     return PENALTIES[name](inputs, **settings)
-
-
-def _classification_penalty(classify: Callable[..., Tensor], weight: float) -> Penalty:
-    """Returns AC-GAN's penalty of D: the sum of the classification losses of real and fake samples."""
-
-    def compute(forward: DiscriminatorPass) -> Tensor:
-        condition = forward.inputs.condition
-        return classify(forward.on_real, condition) + classify(forward.on_fake, condition)
-
-    return Penalty(CLASSIFICATION, weight, 1, compute)
 
 
 def _update_ema(state: TrainState, *, decay: float, always_warm: bool) -> None:
