@@ -101,10 +101,7 @@ def environment() -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Returns the git commit of the code in `folder`, and whether its files were changed since.
-
-    Returns None if git does not track this file.
-    """
+    """Returns the commit of the code in `folder` and whether its files changed since; None without git's history."""
     commit = _git(folder, "rev-parse", "HEAD")
     tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
     if commit is None or tracked is None:

@@ -127,11 +127,10 @@ def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
 
 
 def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path, *, auto: bool) -> dict[str, Any]:
-    """Compares the data with the data on which the run was trained. Returns the changes for the run's record.
+    """Compares the data with those on which the run was trained. Returns the changes for the run's record, if any.
 
-    The result is empty if the data are equal. The config key `on_changed_data` decides whether the run may continue
-    with changed data. If it is "auto", the run continues only if `resume=auto` found it (`auto` is True) and the data
-    at the same place have at least as many samples as before. Raises UsageError if the run may not continue.
+    With changed data, `on_changed_data` decides whether the run may continue; if "auto", only if `resume=auto` found it
+    (`auto` is True) and the data at the same place have at least as many samples. Raises UsageError otherwise.
     """
     if dataset.fingerprint == saved.provenance.fingerprint:
         return {}

@@ -108,10 +108,7 @@ def optimizer_state_of(optimizer: Optimizer, network: nn.Module) -> OptimizerSta
 def with_parameters(
     discriminator: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor] | None = None
 ) -> DiscriminatorCall:
-    """Returns a function that calls the discriminator with other parameters.
-
-    A call updates running statistics and singular vectors in `buffers`, or in copies of the discriminator's.
-    """
+    """Returns D with other parameters; a call updates statistics in `buffers`, or in copies of D's buffers."""
     recorded = _copies_of_buffers(discriminator) if buffers is None else buffers
 
     def call(samples: Tensor, condition: Tensor | None = None) -> Tensor:

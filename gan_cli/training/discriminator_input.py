@@ -18,10 +18,7 @@ ADA_RAMP = 100_000  # images in which the probability of augmentation can go fro
 
 @dataclass(frozen=True)
 class DiscriminatorInput:
-    """Augments samples, adds Gaussian noise, and packs each `pack` of them into one input.
-
-    `noise` is the standard deviation at the start of the run.
-    """
+    """Augments samples, adds Gaussian noise of standard deviation `noise` at first, and packs each `pack` of them."""
 
     augmentations: tuple[str, ...] = ()
     noise: float = 0.0

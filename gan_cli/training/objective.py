@@ -46,10 +46,7 @@ Discriminate = Callable[[Callable[..., Any], Tensor, Tensor | None], Discriminat
 
 
 class DiscriminatorPass(NamedTuple):
-    """One forward pass of D on real and as many fake samples.
-
-    `inputs` are those of penalties, except for `penalty_state`, which is by the penalty's name here.
-    """
+    """One forward pass of D on real and as many fake samples. `penalty_state` is by the penalty's name."""
 
     inputs: PenaltyInputs
     on_real: DiscriminatorOutput

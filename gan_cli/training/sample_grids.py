@@ -31,9 +31,9 @@ def save_real_samples(run: Run) -> None:
 
 
 def save_samples(run: Run) -> None:
-    """Writes `samples/step_*.png` with the samples of seeds 0, 1, 2 ..., as `gan-sample` generates them.
+    """Writes `samples/step_*.png` with the samples of seeds 0, 1, 2 ..., as `gan-sample` does; each class has a row.
 
-    A conditional run has a row for each class. Raises DivergedError if a sample has a NaN or infinite value.
+    Raises DivergedError if a sample has a NaN or infinite value.
     """
     rows = all_classes_requested(run.config.classes, MAX_CLASSES_SHOWN)
     reals = run.batches.dataset.samples

@@ -224,10 +224,9 @@ def _discriminate_fakes(
 
 
 class Microbatches:
-    """Splits a batch into `count` equal parts to save memory.
+    """Splits a batch into `count` equal parts to save memory. The gradient is that of the mean loss over the batch,
 
-    The accumulated gradient equals that of the mean loss over the batch, for losses that are means over independent
-    samples.
+    for losses that are means over independent samples.
     """
 
     def __init__(self, count: int) -> None:
