@@ -24,20 +24,19 @@ PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow"
 
 def build_device(section: Any) -> torch.device:
     """Returns the device that the section `device` names. Raises UsageError if this machine does not have it."""
-    available = available_devices()
+    accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
+    available = [*(name for name, there in accelerators if there), "cpu"]  # the fastest first
     if section.name == "auto":
         return torch.device(available[0])
     if section.name not in available:
         raise UsageError(f"device={section.name}: not available here, use one of {', '.join(reversed(available))}")
-    if section.name == "cuda":
-        count = torch.cuda.device_count()
-        if section.index >= count:
-            raise UsageError(
-                f"device.index={section.index}: this machine has {count_noun(count, 'GPU')}, numbered from 0"
-            )
-        torch.cuda.set_device(section.index)  # networks that draw noise use the generator of the current device
-        return torch.device("cuda", section.index)
-    return torch.device(section.name)
+    if section.name != "cuda":
+        return torch.device(section.name)
+    count = torch.cuda.device_count()
+    if section.index >= count:
+        raise UsageError(f"device.index={section.index}: this machine has {count_noun(count, 'GPU')}, numbered from 0")
+    torch.cuda.set_device(section.index)  # networks that draw noise use the generator of the current device
+    return torch.device("cuda", section.index)
 
 
 def configure_process(config: Config, device: torch.device) -> None:
@@ -59,10 +58,7 @@ def configure_process(config: Config, device: torch.device) -> None:
 
 
 def limit_threads(count: int | str | None = None) -> None:
-    """Sets the number of threads to `count`. Otherwise sets one thread if busy cores stall several threads.
-
-    If `count` is not an int and OMP_NUM_THREADS is set, changes nothing.
-    """
+    """Sets the number of threads to an int; otherwise to one if busy cores stall several and the user set no number."""
     if isinstance(count, int):
         torch.set_num_threads(count)
     elif not threads_set_by_user() and torch.get_num_threads() > 1:
@@ -89,12 +85,6 @@ def time_threads(count: int) -> float:
     return time.perf_counter() - started
 
 
-def available_devices() -> list[str]:
-    """Returns the names of this machine's devices, the fastest first."""
-    accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
-    return [name for name, there in accelerators if there] + ["cpu"]
-
-
 def describe_device(device: torch.device) -> str:
     """Returns the name of the device; for a CUDA device, the model of the GPU too."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
@@ -111,10 +101,7 @@ def environment() -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Returns the git commit of the code in `folder`, which holds this file and whether its files were changed since.
-
-    Returns None if git does not track this file.
-    """
+    """Returns the commit of the code in `folder` and whether its files changed since; None without git's history."""
     commit = _git(folder, "rev-parse", "HEAD")
     tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
     if commit is None or tracked is None:

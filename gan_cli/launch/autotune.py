@@ -25,10 +25,7 @@ MIN_SPEEDUP = 1.1  # more threads are used only if they are this much faster, be
 
 
 def resolve_precision(config: Config, device: torch.device) -> Config:
-    """Returns the config with `precision=auto` replaced by bf16 or fp32.
-
-    Chooses bf16 for images if the device computes it fast. Chooses fp32 for points, which need its digits.
-    """
+    """Replaces `precision=auto`: bf16 for images if the device computes it fast; points need the digits of fp32."""
     if config.precision != "auto":
         return config
     fast = len(config.sample_shape) > 1 and computes_bf16_fast(device)
@@ -64,12 +61,13 @@ def resolve_threads(config: Config, dataset: Dataset, device: torch.device) -> t
 
 
 def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[int, str]:
-    """Returns the number of threads that was chosen by timing small training steps, and a note about the choice.
+    """Chooses the number of threads by timing small training steps. Returns it and a note about the choice.
 
-    Tries 1, 2, 4 ... threads and stops at the first number that is less than MIN_SPEEDUP times faster than the best
-    number before it, or at which the cores are busy with other programs.
+    Stops at the first number that is less than MIN_SPEEDUP times faster than the best before it, or at which the cores
+    are busy with other programs.
     """
-    counts = [2**power for power in range(_cores().bit_length()) if 2**power < _cores()] + [_cores()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    counts = [2**power for power in range(cores.bit_length()) if 2**power < cores] + [cores]
     if len(counts) == 1:
         return 1, ""
     trial = _trial_config(config)
@@ -91,17 +89,14 @@ def _fastest(config: Config, dataset: Dataset, device: torch.device) -> tuple[in
 
 
 def _trial_config(config: Config) -> Config:
-    """Returns the config for the timed steps: without compilation and with a smaller batch.
-
-    The batch size stays a multiple of the number that accumulation, packing and D's minibatch statistics need.
-    """
+    """Returns the config without compilation and with a smaller batch, a multiple of what packing and the like need."""
     unit = config.training.accumulate * config.training.pack * MinibatchDeviations.group
     most = TRIAL_VALUES // math.prod(config.sample_shape) // unit * unit
     return dataclasses.replace(config, compile=False, batch_size=min(config.batch_size, max(unit, most)))
 
 
 def _step_seconds(state: TrainState, objective: Objective, batches: Batches) -> float:
-    """Runs one training step to warm up, then several timed steps. Returns the seconds of the fastest timed step."""
+    """Returns the seconds of the fastest of several training steps, after one to warm up."""
     seconds: list[float] = []
     while len(seconds) <= TRIAL_STEPS and sum(seconds[1:]) < TRIAL_SECONDS:
         started = time.perf_counter()
@@ -109,8 +104,3 @@ def _step_seconds(state: TrainState, objective: Objective, batches: Batches) -> 
         generator_step(state, objective, batches)
         seconds.append(time.perf_counter() - started)
     return min(seconds[1:])
-
-
-def _cores() -> int:
-    """Returns the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -35,9 +35,8 @@ def preview(
 ) -> None:
     """Prints the config and the layers of both networks, and tries one update of each network.
 
-    `named` are the keys that the user set. `implied` names, for each other key that differs from its default, what set
-    it: "an option" or "recipe". `notes` are lines about the data to print. Raises DivergedError if a number is not
-    finite after the updates.
+    `named` are the keys that the user set. `implied` says what set other keys: "an option" or "recipe". `notes` are
+    lines about the data. Raises DivergedError if a number is not finite after the updates.
     """
     console = Console()
     console.print(_config_table(config, named, implied))
@@ -89,16 +88,15 @@ def _network_table(role: str, network: nn.Module, inputs: Tensor, condition: Ten
 
 @contextmanager
 def _recorded_shapes(network: nn.Module) -> Iterator[list[tuple[str, nn.Module, str]]]:
-    """Records the layers of the network as they are called while the context is active.
+    """Yields a list that receives name, module and output shape of each innermost layer as it is called.
 
-    Yields a list that receives the name, the module and the output shape of each called layer that contains no other
-    layer. The network is in evaluation mode meanwhile, so that its statistics do not change.
+    The network is in evaluation mode meanwhile, so that its statistics do not change.
     """
     outputs: list[tuple[str, nn.Module, str]] = []
-    layers = [(name, module) for name, module in network.named_modules() if _is_layer(name, module)]
     hooks = [
         module.register_forward_hook(lambda module, _, out, name=name: outputs.append((name, module, _shape(out))))
-        for name, module in layers
+        for name, module in network.named_modules()
+        if _is_layer(name, module)
     ]
     was_training = network.training
     network.eval()

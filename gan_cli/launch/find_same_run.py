@@ -22,9 +22,8 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
     """Returns the folder of the newest run of this name whose config equals `config`.
 
     If no run is equal, returns the newest run that differs only in the keys for the place of the data; the caller then
-    compares the data. If there is no run with a readable checkpoint, returns None. A setting that was changed on resume
-    may have its first or its last value. `overrides` are the words that gave `config`. Raises UsageError if all runs
-    differ.
+    compares the data. Returns None without a readable checkpoint. A setting that was changed on resume may have its
+    first or its last value. `overrides` are the words that gave `config`. Raises UsageError if all runs differ.
     """
     moved: Path | None = None
     first_difference: tuple[Path, list[str]] | None = None
@@ -34,9 +33,7 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
         except CheckpointError as error:
             print(f"warning: resume=auto skips {error}", flush=True)
             continue
-        differing = train_config.differing_keys(with_recipe_of_run(saved.config, config, overrides), saved.config)
-        if config.init_from is not None:  # the saved run took these settings from the checkpoint of `init_from`
-            differing = [text for text in differing if not set_by_init_from(text, overrides)]
+        differing = typed_differences(with_recipe_of_run(saved.config, config, overrides), saved.config, overrides)
         differing = _without_changes(differing, config, load_record(folder))
         if not differing:
             return folder
@@ -53,21 +50,21 @@ def find_equal_run(config: Config, overrides: Sequence[str] | None) -> Path | No
     return moved
 
 
-def _without_changes(differing: list[str], config: Config, record: RunRecord) -> list[str]:
-    """Returns `differing` without those keys whose first value in the run equals their value in `config`.
+def typed_differences(config: Config, saved: Config, overrides: Sequence[str] | None) -> list[str]:
+    """Returns `train_config.differing_keys` without those that `saved` took from the checkpoint of `init_from`."""
+    differing = train_config.differing_keys(config, saved)
+    return [text for text in differing if config.init_from is None or not set_by_init_from(text, overrides)]
 
-    Such a key was changed when the run was resumed. `record` is the run's record, which holds the first values.
-    """
+
+def _without_changes(differing: list[str], config: Config, record: RunRecord) -> list[str]:
+    """Returns `differing` without keys that a resume changed and whose first value equals that in `config`."""
     first, current = initial_values(record), dict(train_config.flatten(train_config.to_dict(config)))
     same = tuple(f"{key}=" for key, value in first.items() if key in current and current[key] == value)
-    return [text for text in differing if not text.startswith(same)] if same else differing
+    return [text for text in differing if not text.startswith(same)]
 
 
 def _way_to_change(folder: Path, differing: list[str]) -> str:
-    """Returns text that suggests a command to change these settings of the run.
-
-    Returns an empty text if any of the differing keys may not change on resume.
-    """
+    """Returns text that suggests a command to change these settings of the run, if all of them may change."""
     typed = [text.partition(" (was")[0] for text in differing]
     if any(text.partition("=")[0] not in CHANGEABLE_SETTINGS for text in typed):
         return ""
@@ -75,10 +72,7 @@ def _way_to_change(folder: Path, differing: list[str]) -> str:
 
 
 def typed_keys_first(differing: Sequence[str], overrides: Sequence[str] | None) -> str:
-    """Returns one line with the first few differences. Keys that the user typed come before keys that follow from them.
-
-    `differing` is the result of `train_config.differing_keys`.
-    """
+    """Returns a line with the first few of `train_config.differing_keys`; keys that the user typed come first."""
     typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()} | {recipes.GROUP}
     return first_few(sorted(differing, key=lambda text: text.partition("=")[0].removesuffix(".name") not in typed))
 
@@ -86,8 +80,8 @@ def typed_keys_first(differing: Sequence[str], overrides: Sequence[str] | None) 
 def with_recipe_of_run(saved: Config, config: Config, overrides: Sequence[str] | None) -> Config:
     """Returns the config composed again with the saved run's recipe, if `recipe=auto` chose different recipes.
 
-    The choices differ, for example, if the data have grown since the run started. In all other cases, and if
-    `overrides` is None, returns `config` unchanged. `overrides` are the words that gave `config`.
+    The choices differ, for example, if the data have grown since. `overrides` are the words that gave `config`; if they
+    are not known, it is returned unchanged.
     """
     same = config.recipe_used == saved.recipe_used
     if {config.recipe, saved.recipe} != {recipes.AUTO} or same or overrides is None:
@@ -99,10 +93,7 @@ def with_recipe_of_run(saved: Config, config: Config, overrides: Sequence[str] |
 
 
 def note_on_recipe(saved: Config, record: RunRecord) -> str | None:
-    """Returns a note for a run that was started before recipes existed, if its command would use a recipe now.
-
-    Returns None for all other runs.
-    """
+    """Returns a note for a run that was started before recipes existed, if its command would use a recipe now."""
     if not record.config or recipes.GROUP in record.config:
         return None
     try:

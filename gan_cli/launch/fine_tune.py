@@ -1,7 +1,4 @@
-"""`init_from=CKPT`: starts a new run with the architecture and the weights of another run, and with new optimizers.
-
-Only those weights are used that fit the networks of the new run.
-"""
+"""`init_from=CKPT`: starts a run with the architecture and the fitting weights of another run, and new optimizers."""
 
 from __future__ import annotations
 
@@ -14,19 +11,12 @@ from gan_cli.config.compatibility import validate
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError
-from gan_cli.state import checkpoint
-from gan_cli.state.checkpoint import Checkpoint
 
 KEYS = (
     "architecture",
     "image_size",
     "conditioning",
-)  # sections taken from the checkpoint; the last two only if the user did not set them
-
-
-def find_base(config: Config) -> Checkpoint:
-    """Loads and returns the checkpoint that `init_from` names: a file, a run's folder, or the name of a run."""
-    return checkpoint.load_named(str(config.init_from), "init_from", config.output)
+)  # sections of the checkpoint; the last two unless the user set them
 
 
 def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Config:
@@ -40,49 +30,32 @@ def adopt_networks(config: Config, saved: Config, named: tuple[str, ...]) -> Con
     if "image_size" not in named:
         adopted = dataclasses.replace(adopted, image_size=saved.image_size)
     if not any(key.startswith("conditioning") for key in named):
-        adopted = dataclasses.replace(adopted, conditioning=_without_classes(saved.conditioning))
+        conditioning: Any = saved.conditioning
+        if getattr(conditioning, "classes", None) is not None:
+            conditioning = dataclasses.replace(conditioning, classes=None)
+        adopted = dataclasses.replace(adopted, conditioning=conditioning)
     own, wanted = (dict(train_config.flatten(train_config.to_dict(each))) for each in (config, adopted))
-    for key in named:
+    for key in [key for key in named if key.startswith("architecture")]:
         parts = [dotted for dotted in own.keys() | wanted.keys() if dotted == key or dotted.startswith(f"{key}.")]
-        for dotted in sorted(parts) if key.startswith("architecture") else ():
+        for dotted in sorted(parts):
             if own.get(dotted) != wanted.get(dotted):
                 raise UsageError(
                     f"{dotted}={format_value(own.get(dotted))}: the networks of init_from={config.init_from} have"
                     f" {format_value(wanted.get(dotted))}; leave {key} out"
                 )
     if len(config.sample_shape) != len(saved.sample_shape):
-        raise _shape_error(config, config.sample_shape, saved)
+        has, needed = ("x".join(map(str, each.sample_shape)) for each in (config, saved))
+        raise UsageError(
+            f"init_from={config.init_from}: its networks are for samples of {needed}, dataset={config.dataset.name} has"
+            f" {has}"
+        )
     validate(adopted)
     return adopted
 
 
 def set_by_init_from(difference: str, overrides: Sequence[str] | None) -> bool:
-    """Returns True if `init_from` caused this difference between two configs.
-
-    This is so if the key belongs to a section of KEYS and the user gave no override for it. `difference` is a text
-    `key=value (was value)`, and `overrides` are the user's overrides.
-    """
+    """Returns whether a difference `key=value (was value)` is in a section of KEYS for which there is no override."""
     typed = {override.partition("=")[0].replace("/", ".") for override in overrides or ()}
     return difference.startswith(KEYS) and not difference.startswith(
         tuple(key for key in typed if key.startswith(KEYS))
-    )
-
-
-def _without_classes(conditioning: Any) -> Any:
-    """Returns the conditioning section with `classes` set to None, so that the classes are taken from the data."""
-    if getattr(conditioning, "classes", None) is None:
-        return conditioning
-    return dataclasses.replace(conditioning, classes=None)
-
-
-def describe_base(base: Checkpoint) -> str:
-    """Returns one line with the checkpoint's path, step and sha256."""
-    return f"{base.path}, step {base.counters.step:,}, sha256 {base.sha256}"
-
-
-def _shape_error(config: Config, sample_shape: tuple[int, ...], saved: Config) -> UsageError:
-    own, wanted = ("x".join(map(str, shape)) for shape in (sample_shape, saved.sample_shape))
-    return UsageError(
-        f"init_from={config.init_from}: its networks are for samples of {wanted}, dataset={config.dataset.name} has"
-        f" {own}"
     )

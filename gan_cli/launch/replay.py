@@ -8,29 +8,20 @@ This module also contains what a resumed run records so that it can be replayed.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from gan_cli import __version__
 from gan_cli.config import train_config
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.moved_data import resolve_data_paths
-from gan_cli.device import describe_device
-from gan_cli.errors import UsageError, one_line
-from gan_cli.launch.find_same_run import typed_keys_first, with_recipe_of_run
-from gan_cli.launch.fine_tune import set_by_init_from
+from gan_cli.errors import UsageError
+from gan_cli.launch.find_same_run import typed_differences, typed_keys_first, with_recipe_of_run
 from gan_cli.runs.log import AFTER_STEP, Position, RunLog, read_planned_ends
-from gan_cli.state.checkpoint import Provenance
 from gan_cli.state.train_state import Counters
 from gan_cli.storage.locate import LogCallback, find_run, print_to_stderr
 from gan_cli.storage.run_folder import BUDGET, RECORD
 from gan_cli.storage.run_record import load_record, start_folder
-from gan_cli.storage.symlinks import remove_symlink
-from gan_cli.training.run import Run
 
 ENDS_COPY = "replay.jsonl"  # a copy of the ends, so that a replay can be resumed without the other run's folder
 
@@ -56,9 +47,7 @@ def apply_replay(config: Config, named: Sequence[str], overrides: Sequence[str] 
     config = dataclasses.replace(with_recipe_of_run(saved, config, overrides), budget=None)
     saved = dataclasses.replace(saved, replay=config.replay)
     there = dataclasses.replace(saved, dataset=resolve_data_paths(saved.dataset, start_folder(folder)))
-    differing = min((train_config.differing_keys(config, each) for each in (saved, there)), key=len)
-    if config.init_from is not None:  # the original run took these settings from the checkpoint of `init_from`
-        differing = [text for text in differing if not set_by_init_from(text, overrides)]
+    differing = min((typed_differences(config, each, overrides) for each in (saved, there)), key=len)
     if typed is not None and saved.budget is not None and typed != saved.budget:
         differing.append(f"budget={typed} (was {saved.budget})")
     if differing:
@@ -76,7 +65,7 @@ def _ends_file(config: Config, log: LogCallback = print_to_stderr) -> Path:
 
 
 def find_replayed_ends(config: Config, dataset: Dataset) -> Path | None:
-    """Returns the file in which the original run recorded its ends, or None if the config is no replay.
+    """Returns the file in which the original run recorded its ends, None if the config is no replay.
 
     Raises UsageError if there is no such file, or if the original run had other data.
     """
@@ -88,25 +77,13 @@ def find_replayed_ends(config: Config, dataset: Dataset) -> Path | None:
     return path
 
 
-def copy_replayed_ends(found: Path | None, folder: Path) -> None:
-    """Copies the file `found` with the recorded ends into the new run's folder. Does nothing if `found` is None."""
-    if found is not None:
-        shutil.copyfile(found, remove_symlink(folder / ENDS_COPY))
-
-
 def read_replayed_ends(config: Config, folder: Path) -> dict[Position, int | None]:
-    """Returns the recorded ends, by the position in training at which each of them takes effect.
-
-    Returns an empty dict if the run is no replay.
-    """
+    """Returns the recorded ends by the position in training at which each takes effect; none if it is no replay."""
     return {} if config.replay is None else _ends_in(folder / ENDS_COPY)
 
 
 def _ends_in(path: Path) -> dict[Position, int | None]:
-    """Returns the ends in this file, by the position in training at which each of them takes effect.
-
-    None means that the end is unknown from this position on, because a resumed run has not estimated it yet.
-    """
+    """Returns the ends in this file, by position; None where a resumed run has not estimated its end yet."""
     recorded = sorted(read_planned_ends(path).items())
     found: dict[Position, int | None] = {}
     previous: int | None = None
@@ -119,19 +96,10 @@ def _ends_in(path: Path) -> dict[Position, int | None]:
     return found
 
 
-def apply_initial_end(run: Run) -> None:
-    """Sets the run's number of steps to the end that the original run recorded at step 0, if it recorded one."""
-    end = run.replayed_total_steps.get((0, AFTER_STEP))
-    if end is not None:
-        run.state.counters.total_steps = end
-        run.log.planned_end(0, end, 0.0)
-
-
 def record_new_end(saved: Counters, end: int | None, seconds: float, folder: Path, log: RunLog) -> None:
     """Records the new end of a resumed run, if it differs from the last recorded end, so that the run can be replayed.
 
-    `saved` are the counters of the run's checkpoint, `end` is the new number of steps, and `seconds` is the training
-    time so far.
+    `saved` are the counters of its checkpoint, and `seconds` is the training time so far.
     """
     recorded = read_planned_ends(folder / BUDGET)
     last = recorded[max(recorded)] if recorded else saved.total_steps
@@ -140,15 +108,3 @@ def record_new_end(saved: Counters, end: int | None, seconds: float, folder: Pat
     if not recorded:
         log.planned_end(0, saved.total_steps, 0.0)
     log.planned_end(saved.step, end, seconds, saved.d_updates)
-
-
-def log_environment_changes(saved: Provenance, device: torch.device, log: RunLog) -> None:
-    """Logs a warning if gan-cli, torch or the device differ from those of the checkpoint.
-
-    In that case, results may differ slightly.
-    """
-    now = {"gan_cli": __version__, "torch": torch.__version__, "device": describe_device(device)}
-    for key, value in now.items():
-        before = getattr(saved, key)
-        if before != value:
-            log.info(f"warning: {key} was {one_line(before, 60)}, is {value}: results may differ in their last bits")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """A training command: its config, and where the values of the config come from.
-
-    `named` are the dotted keys that the user wrote. `implied` holds the keys and values that chosen options or the
-    recipe set, and `from_recipe` names those of these keys that the recipe set. `recipe` is the chosen recipe with the
-    reason for the choice. `overrides` are command-line words from which Hydra composes the config, None if not known.
-    `command` is the whole command line. `folder` is the folder for the run; None creates a new dated folder. `base` is
-    the checkpoint that `init_from` names.
-    """
+    """A training command: its config, and where the values of the config come from."""
 
     config: Config
-    named: tuple[str, ...] = ()
-    implied: dict[str, Any] = dataclasses.field(default_factory=dict)
+    named: tuple[str, ...] = ()  # dotted keys that the user wrote
+    implied: dict[str, Any] = field(default_factory=dict)  # keys and values that options or the recipe set
     recipe: RecipeChoice = NO_RECIPE
-    overrides: tuple[str, ...] | None = ()
-    from_recipe: tuple[str, ...] = ()
+    overrides: tuple[str, ...] | None = ()  # from which Hydra composes the config, None if not known
+    from_recipe: tuple[str, ...] = ()  # those keys of `implied` that the recipe set
     command: str = "gan-train"
-    folder: Path | None = None
-    base: Checkpoint | None = None
+    folder: Path | None = None  # None creates a new dated folder
+    base: Checkpoint | None = None  # the checkpoint that `init_from` names

@@ -1,7 +1,4 @@
-"""Resumes a run with a new command: merges the configs, determines the last step, and checks and loads the data.
-
-Each resume is also recorded in the run's record.
-"""
+"""Resumes a run with a new command: merges configs, determines the last step, loads and checks data, and records it."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gan_cli import __version__
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import parse_config
 from gan_cli.config.overrides import format_path_list
@@ -21,21 +19,19 @@ from gan_cli.config.validation import format_value
 from gan_cli.data.dataset import Dataset, check_batch_size
 from gan_cli.data.load_dataset import build_dataset, with_classes
 from gan_cli.data.moved_data import absolute_paths, relocate_data, resolve_data_paths
-from gan_cli.device import build_device, configure_process
+from gan_cli.device import build_device, configure_process, describe_device
 from gan_cli.errors import UsageError, one_line
 from gan_cli.image_labels.image_paths import Paths, split_paths
 from gan_cli.launch import replay, resume_changes
 from gan_cli.launch.autotune import resolve_threads
 from gan_cli.launch.find_same_run import note_on_recipe
-from gan_cli.launch.replay import log_environment_changes
 from gan_cli.runs.log import MOST_STEPS, RunLog
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.train_state import Counters, TrainState
+from gan_cli.state.train_state import ROLES, TrainState
 from gan_cli.storage.run_folder import read_record, write_record
 from gan_cli.storage.run_record import load_record, start_folder
 from gan_cli.training.rollback import restore
 
-ROLES = ("generator", "discriminator")
 AUTO, GO_ON = "auto", "go_on"
 NOT_MERGED = ("data", "plugins")  # keys of RUN_CONTROL whose values in the command do not replace the saved ones
 
@@ -120,11 +116,7 @@ def last_step(saved: Checkpoint, config: Config, named: tuple[str, ...]) -> int 
 
 
 def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
-    """Loads and returns the data of the resumed run.
-
-    Raises UsageError if the data cannot be loaded. Unless the command already names the place of the data, the message
-    says how to name a new place.
-    """
+    """Loads the data. The UsageError without them says how to name their place, unless the command already does."""
     try:
         return build_dataset(resolve_data_paths(config.dataset, start_folder(folder)), config.image_size)
     except UsageError as error:
@@ -135,11 +127,10 @@ def load_data(config: Config, folder: Path, named: tuple[str, ...]) -> Dataset:
 
 
 def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path, *, auto: bool) -> dict[str, Any]:
-    """Compares the data with the data on which the run was trained. Returns the changes for the run's record.
+    """Compares the data with those on which the run was trained. Returns the changes for the run's record, if any.
 
-    The result is empty if the data are equal. The config key `on_changed_data` decides whether the run may continue
-    with changed data. If it is "auto", the run continues only if `resume=auto` found it (`auto` is True) and the data
-    at the same place have at least as many samples as before. Raises UsageError if the run may not continue.
+    With changed data, `on_changed_data` decides whether the run may continue; if "auto", only if `resume=auto` found it
+    (`auto` is True) and the data at the same place have at least as many samples. Raises UsageError otherwise.
     """
     if dataset.fingerprint == saved.provenance.fingerprint:
         return {}
@@ -162,10 +153,7 @@ def check_data(dataset: Dataset, saved: Checkpoint, config: Config, folder: Path
 
 
 def _other_order(before: Paths | None, now: Paths | None) -> str:
-    """Returns the part of a message saying that `now` names the run's data folders in another order.
-
-    Returns an empty text if the order is the same or the folders are others.
-    """
+    """Returns the part of a message saying that `now` names the run's data folders in another order, if it does."""
     if before is None or now is None:
         return ""
     old, new = ([os.path.abspath(os.path.expanduser(path)) for path in split_paths(each)] for each in (before, now))
@@ -186,15 +174,6 @@ def data_record(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def keep_images_seen(counters: Counters, before: Config, now: Config) -> Counters:
-    """Returns the counters with `images_offset` adjusted to the new batch size.
-
-    The number of images seen is computed from the batch size; the offset keeps that number unchanged.
-    """
-    difference = counters.d_updates * (before.batch_size - now.batch_size)
-    return dataclasses.replace(counters, images_offset=counters.images_offset + difference)
-
-
 def describe_changes(changed: dict[str, Any], step: int) -> list[str]:
     """Returns lines saying which keys and which data change from this step on."""
     keys = [
@@ -204,20 +183,16 @@ def describe_changes(changed: dict[str, Any], step: int) -> list[str]:
     ]
     lines = [f"changed from step {step:,} on: {', '.join(keys)}"] if keys else []
     if "data" in changed:
-        data = changed["data"]
-        old_count = data["from"].get("samples", "other")
+        before, now = changed["data"]["from"].get("samples", "other"), changed["data"]["to"]["samples"]
         lines.append(
-            f"WARNING: the data have changed since step {step:,} and the run continues with them: {old_count} samples"
-            f" before, {data['to']['samples']} now; on_changed_data=stop would refuse them"
+            f"WARNING: the data have changed since step {step:,} and the run continues with them: {before} samples"
+            f" before, {now} now; on_changed_data=stop would refuse them"
         )
     return lines
 
 
 def record_resume(folder: Path, config: Config, step: int, command: str, changed: dict[str, Any]) -> None:
-    """Adds an entry about this resume to the run's record and stores the new config there.
-
-    The entry says when, at which step and by which command the run was resumed, and what changed.
-    """
+    """Adds an entry about this resume to the run's record and stores the new config there."""
     record = read_record(folder)
     record["config"] = train_config.to_dict(config)
     resumed = {
@@ -233,31 +208,19 @@ def record_resume(folder: Path, config: Config, step: int, command: str, changed
     write_record(folder, record)
 
 
-# --- the run ------------------------------------------------------------------------------------------------------
-
-
 class Resumed(NamedTuple):
-    """A resumed run before its first update.
-
-    `saved` is its checkpoint, `end` is its last step, None if not known yet, and `changed` holds the keys and data that
-    changed, with the old and the new value.
-    """
+    """A resumed run before its first update. `changed` has the old and new values of the keys and the data."""
 
     config: Config
     dataset: Dataset
     state: TrainState
-    saved: Checkpoint
-    end: int | None
     changed: dict[str, Any]
 
 
 def restore_run(
     folder: Path, saved: Checkpoint, config: Config, end: int | None, named: tuple[str, ...], *, auto: bool
 ) -> Resumed:
-    """Sets up the device and threads as in the saved run, loads the data, restores the state, and returns all of this.
-
-    Raises UsageError if the data cannot be loaded or may not be used, see `check_data`.
-    """
+    """Sets up device and threads, loads the data and restores the state. Raises UsageError as `check_data` does."""
     torch.set_num_threads(saved.provenance.threads)
     device = build_device(config.device)
     configure_process(config, device)
@@ -268,20 +231,25 @@ def restore_run(
     if config.threads != saved.config.threads:
         config, _ = resolve_threads(config, dataset, device)
     state = restore(saved, config, end, device)
-    state.counters = keep_images_seen(state.counters, saved.config, config)
+    # the number of images seen is computed from the batch size and must not change with it
+    state.counters.images_offset += state.counters.d_updates * (saved.config.batch_size - config.batch_size)
     changed = resume_changes.changed_keys(train_config.to_dict(saved.config), train_config.to_dict(config)) | new_data
-    return Resumed(config, dataset, state, saved, end, changed)
+    return Resumed(config, dataset, state, changed)
 
 
-def log_resumed(folder: Path, resumed: Resumed, command: str, log: RunLog) -> None:
+def log_resumed(folder: Path, resumed: Resumed, saved: Checkpoint, command: str, log: RunLog) -> None:
     """Records this resume in the run's folder, and logs the step at which the run continues and what changed."""
-    config, state, saved, end = resumed.config, resumed.state, resumed.saved, resumed.end
+    config, state, end = resumed.config, resumed.state, resumed.state.counters.total_steps
     note = note_on_recipe(saved.config, load_record(folder))
     if note is not None:
         log.info(note)
     replay.record_new_end(saved.counters, end, saved.provenance.seconds, folder, log)
     record_resume(folder, config, state.counters.step, command, resumed.changed)
-    log_environment_changes(saved.provenance, state.device, log)
+    now = {"gan_cli": __version__, "torch": torch.__version__, "device": describe_device(state.device)}
+    for key, value in now.items():
+        before = getattr(saved.provenance, key)
+        if before != value:
+            log.info(f"warning: {key} was {one_line(before, 60)}, is {value}: results may differ in their last bits")
     log.info(f"resuming {folder} at step {state.counters.step:,}")
     for line in describe_changes(resumed.changed, state.counters.step):
         log.info(line)

@@ -20,12 +20,8 @@ from gan_cli.storage.run_record import RunRecord, load_record
 # These keys say where and how the data are found. They may change, because a fingerprint shows if the data changed.
 DATA_LOCATION_KEYS = tuple(f"dataset.{leaf}" for leaf in ("path", "root", "labels", "cache", "download", "on_bad"))
 LEARNING_RATE_KEYS = ("optimizer.lr", "optimizer.generator.lr", "optimizer.discriminator.lr")
-CHANGEABLE_SETTINGS = (
-    "batch_size",
-    "training.accumulate",
-    "threads",
-    *LEARNING_RATE_KEYS,
-)  # each change is recorded with the step at which it was made
+# Each change of these is recorded with the step at which it was made.
+CHANGEABLE_SETTINGS = ("batch_size", "training.accumulate", "threads", *LEARNING_RATE_KEYS)
 
 
 class ResumeOverrides(NamedTuple):
@@ -35,16 +31,11 @@ class ResumeOverrides(NamedTuple):
     added: tuple[str, ...] = ()
 
 
-def may_change(dotted: str) -> bool:
-    """Returns True if a dotted key may change when a run is resumed."""
-    return train_config.is_run_control(dotted) or dotted in CHANGEABLE_SETTINGS or dotted in DATA_LOCATION_KEYS
-
-
 def overrides_for_resume(overrides: Sequence[str]) -> ResumeOverrides | None:
     """Returns the overrides for resuming the run that `resume=` names, see `changed_overrides`.
 
-    Returns None if `resume` is missing or `auto`, or if `dry_run=true` is given. Raises UsageError if there is no such
-    run or a key may not change.
+    Returns None without `resume`, with `resume=auto` or `dry_run=true`. Raises UsageError if there is no such run or a
+    key may not change.
     """
     given = {override.key_or_group: override for override in map(read_override, overrides)}
     where = override_value(given["resume"]) if "resume" in given else None
@@ -67,7 +58,8 @@ def changed_overrides(overrides: Sequence[str], folder: Path, record: RunRecord)
     for line in overrides:
         override = read_override(line)
         dotted = override.key_or_group.replace("/", ".")
-        if may_change(dotted) or override.is_sweep_override() or dotted.startswith("hydra."):
+        may_change = train_config.is_run_control(dotted) or dotted in (*CHANGEABLE_SETTINGS, *DATA_LOCATION_KEYS)
+        if may_change or override.is_sweep_override() or dotted.startswith("hydra."):
             changed.append(line)
         elif not _is_unchanged(override, dotted, has):
             raise _cannot_change(dotted, override, has, folder)
@@ -107,11 +99,7 @@ def _cannot_change(dotted: str, override: Override, has: Mapping[str, Any], fold
 
 
 def _data_of(has: Mapping[str, Any], dotted: str) -> str:
-    """Returns the overrides that choose the run's data set, quoted for a shell, with a space before them.
-
-    Returns an empty text if the key `dotted` is `dataset`, because the user then chooses another data set, or if the
-    run's data set is not known.
-    """
+    """Returns shell words that choose the run's data set, unless the key `dotted` chooses another one."""
     named = {"dataset": has.get("dataset.name"), "dataset.path": has.get("dataset.path")}
     typed = [
         f"{key}={value if isinstance(value, str) else format_path_list(value)}"

@@ -27,7 +27,6 @@ from gan_cli.runs.pending_work import forget_due
 from gan_cli.state.train_state import Counters, TrainState
 from gan_cli.storage.locks import STOP_CODES
 from gan_cli.storage.run_folder import read_record, write_record
-from gan_cli.storage.run_record import load_record
 from gan_cli.training.loop import train
 from gan_cli.training.periodic_evaluation import describe_comparison, measured_on
 from gan_cli.training.run import Run
@@ -37,22 +36,21 @@ STATUS_OF_ERROR = {DivergedError: "diverged", CollapsedError: "collapsed"}
 
 
 class RunResult(NamedTuple):
-    """The result of a run.
-
-    `folder` is the run's folder, or None if nothing was written. `code` is the exit code: 0, or the code of the signal
-    that stopped the run.
-    """
+    """The run's folder, None if nothing was written, and the exit code: 0, or that of the signal that stopped it."""
 
     folder: Path | None
     code: int
 
 
 def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, threads_note: str = "") -> None:
-    """Logs, before the first step, a description of the data, the networks and the device, with warnings about them.
-
-    `threads_note` says how the number of threads was found.
-    """
-    _log_data(config, dataset, log)
+    """Logs a description of the data, the networks and the device, with warnings, before the first step."""
+    log.info(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
+    for note in data_notes(config, dataset):
+        log.info(note)
+    if config.classes:
+        log.info(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
+    elif dataset.labels is not None and len(dataset.classes) > 1:
+        log.info(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to generate each")
     generator, discriminator = config.architecture.generator, config.architecture.discriminator
     shape = "x".join(map(str, config.sample_shape))
     log.info(
@@ -67,36 +65,20 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     _log_warnings(config, log)
 
 
-def _log_data(config: Config, dataset: Dataset, log: RunLog) -> None:
-    """Logs where the data come from, notes about them (see `data_notes`), and their classes."""
-    log.info(f"data: {dataset.source}" if dataset.complete else f"WARNING: {dataset.source}")
-    for note in data_notes(config, dataset):
-        log.info(note)
-    if config.classes:
-        log.info(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
-    elif dataset.labels is not None and len(dataset.classes) > 1:
-        log.info(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to generate each")
-
-
 def data_notes(config: Config, dataset: Dataset) -> list[str]:
     """Returns lines about the data set: its own notes, then notes about classes of unequal size and about duplicates.
 
     Duplicates are searched only in data sets that are read from a path, that is, in the user's own images.
     """
-    notes = [*dataset.notes]
     unequal = class_balance_note(dataset.labels, dataset.classes, config.dataset.balance, bool(config.classes))
-    if unequal is not None:
-        notes.append(unequal)
+    notes = [*dataset.notes, *([] if unequal is None else [unequal])]
     if hasattr(config.dataset, "path"):
         notes += [f"data: {line}" for line in describe_duplicates(dataset.samples, most=MAX_BYTES_AT_START)]
     return notes
 
 
 def _padding_note(config: Config) -> str:
-    """Returns text that names the larger size at which convolutional networks work, if they crop their output.
-
-    Returns an empty text if the size is not larger, or if there are no images or no convolutional networks.
-    """
+    """Returns text that names the larger size at which convolutional networks work, if they crop their output."""
     sides, named = config.sample_shape[1:], {config.architecture.generator.name, config.architecture.discriminator.name}
     if not sides or not named & {*CONVOLUTIONAL} or padded_size(*sides) == sides:
         return ""
@@ -121,11 +103,8 @@ def _log_warnings(config: Config, log: RunLog) -> None:
 
 
 def run_training(run: Run) -> RunResult:
-    """Trains until the end or a signal, records how the run ended, writes the report, and returns the result.
-
-    If training fails, the end is recorded and the report is written before the error is raised again.
-    """
-    for line in _comparison(run):
+    """Trains until the end or a signal, records how the run ended, even by an error, and writes the report."""
+    for line in describe_comparison(run.reference, run.config.evaluation.metrics):
         run.log.info(line, console=False)  # already printed when the reference was built
     run.log.attach(run.config, run.state.counters.step)
     try:
@@ -147,7 +126,7 @@ def run_training(run: Run) -> RunResult:
         _write_report(run)
         run.log.info(
             f"stopped by {received.name} at step {counters.step:,}{_unfinished_work(run)}; to resume: gan-train"
-            f" {_shell_argument('resume', run)}"
+            f" {shlex.quote(f'resume={run.folder}')}"
         )
         return RunResult(run.folder, STOP_CODES[received])
     run.log.info(f"done: {count_noun(counters.step, 'step')} in {run.state.seconds:.0f} s{_final_metrics(run)}")
@@ -165,15 +144,13 @@ def _log_next_commands(run: Run) -> None:
     if run.best is not None:
         (step, value), metric = run.best, run.config.selection_metric
         run.log.info(f"best: step {step:,}, {metric} {value:.4g}; commands on the run's folder use it")
-    run.log.info(f"more samples: gan-sample {_shell_argument('ckpt', run)} {options}")
-    run.log.info(f"evaluate: gan-eval {_shell_argument('ckpt', run)}")
+    ckpt = shlex.quote(f"ckpt={run.folder}")
+    run.log.info(f"more samples: gan-sample {ckpt} {options}")
+    run.log.info(f"evaluate: gan-eval {ckpt}")
 
 
 def _unfinished_work(run: Run) -> str:
-    """Returns text that names the evaluation or the grid of samples that a signal interrupted at the last step.
-
-    A resumed run does this work first. Returns an empty text if nothing was interrupted.
-    """
+    """Returns text that names the work that a signal interrupted at the last step; a resumed run does it first."""
     if run.due is None:
         return ""
     work = [name for name, wanted in (("evaluation", run.due.evaluate), ("grid", run.due.sample)) if wanted]
@@ -181,10 +158,7 @@ def _unfinished_work(run: Run) -> str:
 
 
 def _final_metrics(run: Run) -> str:
-    """Returns text with the mode coverage and the class accuracy of the last evaluation.
-
-    Leaves out what the run does not measure; the text may be empty.
-    """
+    """Returns text with the mode coverage and the class accuracy of the last evaluation, where they were measured."""
     metrics, text = run.last_evaluation, ""
     if "modes/covered" in metrics:
         text += f"; {metrics['modes/covered']:.0f} of {metrics['modes/possible']:.0f} modes"
@@ -196,11 +170,6 @@ def _final_metrics(run: Run) -> str:
     return text
 
 
-def _shell_argument(key: str, run: Run) -> str:
-    """Returns `key=<the run's folder>`, quoted for a shell where needed."""
-    return shlex.quote(f"{key}={run.folder}")
-
-
 def _write_report(run: Run) -> None:
     """Writes the run's HTML report. Any error is only logged as a warning, because it must not make the run fail."""
     try:
@@ -209,21 +178,11 @@ def _write_report(run: Run) -> None:
         run.log.info(f"warning: the report was not written ({one_line(error, 200)})")
 
 
-def _comparison(run: Run) -> list[str]:
-    """Returns lines that describe the real samples with which evaluations compare the generated samples."""
-    return [] if run.reference is None else describe_comparison(run.reference, run.config.evaluation.metrics)
-
-
 def _record_end(run: Run, status: str) -> None:
     findings = [dataclasses.asdict(found) for found in run.health.findings]
-    more: dict[str, Any] = {"findings": findings, BASIS_KEY: measured_on(run), "compared_with": _comparison(run)}
+    compared = describe_comparison(run.reference, run.config.evaluation.metrics)
+    more: dict[str, Any] = {"findings": findings, BASIS_KEY: measured_on(run), "compared_with": compared}
     record_end(run.folder, status, run.state.counters, run.state.seconds, **more)
-
-
-def close_record(folder: Path, counters: Counters, seconds: float) -> None:
-    """Records "done" for a run that was killed or stopped after its last step."""
-    if load_record(folder).status in ("", "stopped"):
-        record_end(folder, "done", counters, seconds)
 
 
 def record_end(folder: Path, status: str, counters: Counters, seconds: float, **more: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +23,9 @@ from gan_cli.launch import replay, resume
 from gan_cli.launch.autotune import resolve_precision, resolve_threads
 from gan_cli.launch.dry_run import preview
 from gan_cli.launch.find_same_run import find_equal_run
-from gan_cli.launch.fine_tune import adopt_networks, describe_base, find_base
+from gan_cli.launch.fine_tune import adopt_networks
 from gan_cli.launch.request import Request
-from gan_cli.launch.run_training import RunResult, close_record, data_notes, log_setup, run_training
+from gan_cli.launch.run_training import RunResult, data_notes, log_setup, record_end, run_training
 from gan_cli.launch.weight_transfer import (
     Transfer,
     compare_classes,
@@ -33,10 +34,10 @@ from gan_cli.launch.weight_transfer import (
     transfer_weights,
 )
 from gan_cli.models.build_networks import check_parameters
-from gan_cli.runs.log import RunLog, truncate_metrics
+from gan_cli.runs.log import AFTER_STEP, RunLog, truncate_metrics
 from gan_cli.runs.pending_work import read_due
 from gan_cli.state import checkpoint
-from gan_cli.state.checkpoint import Provenance
+from gan_cli.state.checkpoint import Checkpoint, Provenance
 from gan_cli.state.train_state import TrainState, build_state
 from gan_cli.storage.locate import find_run
 from gan_cli.storage.run_folder import (
@@ -47,6 +48,8 @@ from gan_cli.storage.run_folder import (
     lock,
     write_record,
 )
+from gan_cli.storage.run_record import load_record
+from gan_cli.storage.symlinks import remove_symlink
 from gan_cli.training.periodic_evaluation import reference_for
 from gan_cli.training.run import Run
 
@@ -75,24 +78,14 @@ def launch(request: Request) -> RunResult:
     return _start(_with_base(request))
 
 
-def _refuse_data(config: Config) -> None:
-    """Raises UsageError if `data=` is given for a new run, whose data are chosen by the keys of the data set."""
-    if config.data is not None:
-        raise UsageError(
-            f"data={config.data}: is the new place of a resumed run's data and needs resume=; for a new run use"
-            " dataset=folder dataset.path="
-        )
-
-
 def _with_base(request: Request) -> Request:
-    """Returns the request with `base` set to the checkpoint that `init_from` names.
+    """Returns the request with `base` set to the checkpoint that `init_from` names, unchanged without `init_from`.
 
     The config gets the architecture of that checkpoint, and the settings that this changes are added to `implied`.
-    Returns the request unchanged if there is no `init_from`.
     """
     if request.config.init_from is None:
         return request
-    base = find_base(request.config)
+    base = checkpoint.load_named(request.config.init_from, "init_from", request.config.output)
     config = adopt_networks(request.config, base.config, request.named)
     before = dict(train_config.flatten(train_config.to_dict(request.config)))
     after = dict(train_config.flatten(train_config.to_dict(config)))
@@ -100,9 +93,6 @@ def _with_base(request: Request) -> Request:
     implied |= {key: value for key, value in after.items() if before.get(key, after) != value}
     from_recipe = tuple(key for key in request.from_recipe if key in after and before.get(key, after) == after[key])
     return dataclasses.replace(request, config=config, implied=implied, from_recipe=from_recipe, base=base)
-
-
-# --- a new run ---------------------------------------------------------------------------------------------------
 
 
 def _preview(request: Request) -> RunResult:
@@ -124,10 +114,7 @@ def _preview(request: Request) -> RunResult:
 
 
 class Prepared(NamedTuple):
-    """A config without open settings (no `auto`, classes known), and the data and initial state that belong to it.
-
-    `threads_note` says how the number of threads was found. `transfers` says which weights came from `init_from`.
-    """
+    """A config without `auto` and with known classes, its data, initial state and transfers, and a note on threads."""
 
     config: Config
     dataset: Dataset
@@ -137,11 +124,12 @@ class Prepared(NamedTuple):
 
 
 def _prepare(request: Request) -> Prepared:
-    """Loads the data, builds the state, and fills in the classes and each `auto` in the config.
-
-    Writes no files. Raises UsageError for mistakes in the command, the data or the device.
-    """
-    _refuse_data(request.config)
+    """Loads the data, builds the state, fills in classes and each `auto`. Writes no files. Raises UsageError."""
+    if request.config.data is not None:
+        raise UsageError(
+            f"data={request.config.data}: is the new place of a resumed run's data and needs resume=; for a new run use"
+            " dataset=folder dataset.path="
+        )
     device = build_device(request.config.device)
     limit_threads(request.config.threads)
     configure_process(request.config, device)
@@ -170,39 +158,41 @@ def _start(request: Request) -> RunResult:
     config, dataset, state, threads_note, transfers = _prepare(request)
     replayed = replay.find_replayed_ends(config, dataset)
     request = dataclasses.replace(request, config=config)
-    device, reference = state.device, reference_for(config, dataset, print)
+    reference = reference_for(config, dataset, print)
     folder = create_run_folder(request.folder or create_dated_folder(Path(config.output) / config.run_name))
     with lock(folder):
-        _record_start(request, folder, dataset, device, transfers)
-        replay.copy_replayed_ends(replayed, folder)
+        _record_start(request, folder, dataset, state.device, transfers)
+        if replayed is not None:
+            shutil.copyfile(replayed, remove_symlink(folder / replay.ENDS_COPY))
         with RunLog(folder) as log:
             log.info(f"run: {folder}")
-            _log_request(request, log)
+            if request.recipe.reason:
+                log.info(recipes.describe_choice(request.recipe))
+            if request.implied:
+                implied = ", ".join(f"{key}={format_value(value)}" for key, value in request.implied.items())
+                log.info(f"also set: {implied}")
+            if request.base is not None:
+                log.info(f"weights: from {_describe_base(request.base)}")
             for line in _transfer_notes(request, config, transfers):
                 log.info(line)
             log_setup(config, dataset, state, log, threads_note)
-            batches = build_batches(config, dataset, device)
-            run = Run(config, state, batches, folder, log, _provenance(device, dataset), reference=reference)
-            run.replayed_total_steps = replay.read_replayed_ends(config, folder)
-            replay.apply_initial_end(run)
+            run = _build_run(config, dataset, state, folder, log, reference=reference)
+            first_end = run.replayed_total_steps.get((0, AFTER_STEP))
+            if first_end is not None:
+                state.counters.total_steps = first_end
+                log.planned_end(0, first_end, 0.0)
             return run_training(run)
 
 
-def _log_request(request: Request, log: RunLog) -> None:
-    """Logs the chosen recipe, the values that options and the recipe set, and the checkpoint of `init_from`."""
-    if request.recipe.reason:
-        log.info(recipes.describe_choice(request.recipe))
-    if request.implied:
-        implied = ", ".join(f"{key}={format_value(value)}" for key, value in request.implied.items())
-        log.info(f"also set: {implied}")
-    if request.base is not None:
-        log.info(f"weights: from {describe_base(request.base)}")
+def _describe_base(base: Checkpoint) -> str:
+    return f"{base.path}, step {base.counters.step:,}, sha256 {base.sha256}"
 
 
 def _record_start(
     request: Request, folder: Path, dataset: Dataset, device: torch.device, transfers: dict[str, Transfer]
 ) -> None:
     """Writes the record of a new run, `config.json`."""
+    base, config = request.base, request.config
     record = {
         "gan_cli": __version__,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -212,35 +202,20 @@ def _record_start(
         "device": describe_device(device),
         "threads": torch.get_num_threads(),
         "data": resume.data_record(dataset),
-        "init_from": None if request.base is None else describe_base(request.base),
+        "init_from": None if base is None else _describe_base(base),
         **({"taken_over": {role: each._asdict() for role, each in transfers.items()}} if transfers else {}),
-        **_classes_of_base(request),
         "brought_along": request.implied,
         "recipe": request.recipe._asdict(),
-        "config": train_config.to_dict(request.config),
+        "config": train_config.to_dict(config),
         "resumed": [],
     }
+    if base is not None and {*base.config.classes} != {*config.classes}:
+        record["classes_of_base"] = compare_classes(base.config.classes, config.classes)
     write_record(folder, record)
 
 
-def _classes_of_base(request: Request) -> dict[str, Any]:
-    """Returns the entry for the record that compares the classes with those of the `init_from` run.
-
-    Returns an empty dict if the classes are the same or if there is no such run.
-    """
-    if request.base is None or {*request.base.config.classes} == {*request.config.classes}:
-        return {}
-    return {"classes_of_base": compare_classes(request.base.config.classes, request.config.classes)}
-
-
-# --- a resumed run -----------------------------------------------------------------------------------------------
-
-
 def _resume(request: Request, folder: Path) -> RunResult:
-    """Continues the run in this folder from its newest checkpoint. Returns the folder and the exit code.
-
-    Returns at once if all steps of the run and the work after the last step are done.
-    """
+    """Continues the run from its newest checkpoint, if it is not done. Returns the folder and the exit code."""
     with lock(folder):
         clear_leftovers(folder)
         saved, _ = checkpoint.load_newest(folder / CHECKPOINTS)
@@ -248,43 +223,41 @@ def _resume(request: Request, folder: Path) -> RunResult:
         end = resume.last_step(saved, request.config, request.named)
         due = read_due(folder, saved.counters.step, saved.counters.d_updates)
         if end is not None and saved.counters.step >= end and due is None:
-            close_record(folder, saved.counters, saved.provenance.seconds)
+            if load_record(folder).status in ("", "stopped"):  # killed or stopped after its last step
+                record_end(folder, "done", saved.counters, saved.provenance.seconds)
             done = "its 1 step is" if saved.counters.step == 1 else f"all {saved.counters.step:,} steps are"
             print(f"{folder}: {done} done; add some by resume={folder} extra_steps=...")
             return RunResult(folder, 0)
         auto = request.config.resume == "auto"
         resumed = resume.restore_run(folder, saved, config, end, request.named, auto=auto)
-        config, dataset, state = resumed.config, resumed.dataset, resumed.state
+        config, dataset, state, changed = resumed
         reference = reference_for(config, dataset, print)
         damaged = checkpoint.set_aside(folder / CHECKPOINTS, saved)
         truncate_metrics(folder, state.counters.step)
         with RunLog(folder) as log:
             for line in damaged:
                 log.info(f"warning: {line}")
-            resume.log_resumed(folder, resumed, request.command, log)
+            resume.log_resumed(folder, resumed, saved, request.command, log)
             log_setup(config, dataset, state, log)
-            batches = build_batches(config, dataset, state.device, state.counters.images_offset)
-            provenance = _provenance(state.device, dataset)
-            run = Run(config, state, batches, folder, log, provenance, saved.metrics, reference=reference, due=due)
-            run.replayed_total_steps = replay.read_replayed_ends(config, folder)
-            if resumed.changed:  # saved at once, so that the changes are kept even if the run is stopped early
+            run = _build_run(
+                config, dataset, state, folder, log, saved_metrics=saved.metrics, reference=reference, due=due
+            )
+            if changed:  # saved at once, so that the changes are kept even if the run is stopped early
                 run.save_checkpoint(saved.metrics)
             return run_training(run)
 
 
-def _provenance(device: torch.device, dataset: Dataset) -> Provenance:
-    """Returns what checkpoints record about their origin: versions, threads, device and the data's fingerprint.
-
-    The remaining values, such as the seconds, are filled in when a checkpoint is saved.
-    """
-    return Provenance(
+def _build_run(config: Config, dataset: Dataset, state: TrainState, folder: Path, log: RunLog, **fields: Any) -> Run:
+    """Returns a run that is ready to train. `fields` are more fields of it."""
+    batches = build_batches(config, dataset, state.device, state.counters.images_offset)
+    provenance = Provenance(
         gan_cli=__version__,
         torch=torch.__version__,
         threads=torch.get_num_threads(),
-        device=describe_device(device),
+        device=describe_device(state.device),
         fingerprint=dataset.fingerprint,
-        seconds=0.0,
+        seconds=0.0,  # the times are filled in when a checkpoint is saved
         budget_start=0.0,
-        figure=None,
-        value=None,
     )
+    replayed = replay.read_replayed_ends(config, folder)
+    return Run(config, state, batches, folder, log, provenance, replayed_total_steps=replayed, **fields)

@@ -21,9 +21,8 @@ from gan_cli.models.layers import Discriminator
 from gan_cli.models.mlp import MLPDiscriminator, MLPGenerator
 from gan_cli.models.resnet import ResNetDiscriminator
 from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.train_state import TrainState, build_state, load_network_tensors
+from gan_cli.state.train_state import ROLES, TrainState, build_state, load_network_tensors
 
-ROLES = ("generator", "discriminator")
 # For layers with one input or output for each class, the index of the weight's dimension that counts the classes.
 CLASS_DIMENSIONS = {
     r"(.*\.)?embed\.weight": 1,
@@ -34,11 +33,7 @@ MOST_NAMED = 6  # limit on the layers or classes named in one line
 
 
 class Transfer(NamedTuple):
-    """What was transferred to one network.
-
-    `taken` names the layers that have weights of the other run, and `new` names all other layers. `share` is the
-    fraction of the network's weights that were transferred, 0 to 1.
-    """
+    """The layers of a network with weights of the other run, its new layers, and the share of weights taken, 0 to 1."""
 
     taken: list[str]
     new: list[str]
@@ -67,27 +62,22 @@ def transfer_weights(state: TrainState, config: Config, base: Checkpoint) -> dic
     if not any(each.taken for each in transfers.values()):
         raise UsageError(f"init_from={config.init_from}: none of its layers fits the networks of this run")
     _check_frozen(state.discriminator, transfers["discriminator"], config)
-    if config.classes == base.config.classes and all(_same(getattr(state, role), getattr(old, role)) for role in ROLES):
+    if config.classes == base.config.classes and all(
+        _shapes(getattr(state, role)) == _shapes(getattr(old, role)) for role in ROLES
+    ):
         load_network_tensors(state, base.tensors)
         return transfers
     state.counters.new_layers = any(each.new for each in transfers.values())
     if state.generator_ema is not None:
         average = _fitting_tensors(state.generator, old.generator, "generator_ema", config, base)
-        _load(state.generator_ema, average or fitting["generator"])
+        state.generator_ema.load_state_dict(average or fitting["generator"], strict=False)
     for role in ROLES:
-        _load(getattr(state, role), fitting[role])
+        getattr(state, role).load_state_dict(fitting[role], strict=False)
     return transfers
 
 
-def _same(network: nn.Module, old: nn.Module) -> bool:
-    """Returns True if two networks have tensors of the same names and shapes."""
-    new_shapes, old_shapes = ({name: t.shape for name, t in each.state_dict().items()} for each in (network, old))
-    return new_shapes == old_shapes
-
-
-def _load(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Loads these tensors into the network. The network's other tensors keep their values."""
-    network.load_state_dict({**network.state_dict(), **tensors})
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def _fitting_tensors(
@@ -95,8 +85,8 @@ def _fitting_tensors(
 ) -> dict[str, Tensor]:
     """Returns the tensors of the checkpoint `base` that fit the network, by their names in the network.
 
-    Of each layer, either all tensors are returned or none. `old` is the network of `base`. `role` is its name in the
-    checkpoint: "generator", "discriminator" or "generator_ema".
+    Of each layer, either all tensors are returned or none. `old` is the network of `base`, and `role` is its name in
+    the checkpoint: "generator", "discriminator" or "generator_ema".
     """
     available = dict(_renamed(under(role, base.tensors), _extra_layers(network, old) if "gen" in role else 0))
     packed = max(config.training.pack, base.config.training.pack) > 1 and role == "discriminator"
@@ -124,29 +114,24 @@ def _fitting_tensors(
 def _position_dependent_layers(network: nn.Module, config: Config, old: Config) -> tuple[str, ...]:
     """Returns the name prefixes of layers that do not fit because the two configs have different image sizes.
 
-    These layers have separate weights for each position in the image. Their shapes may be equal by chance. Returns an
-    empty tuple if no layer is excluded.
+    These layers have separate weights for each position in the image; their shapes may be equal by chance.
     """
-    (*_, height, width), (*_, old_height, old_width) = (
-        each.sample_shape if len(each.sample_shape) > 2 else (0, 0) for each in (config, old)
-    )
-    if (height, width) == (old_height, old_width):
+    sides, old_sides = config.sample_shape[1:], old.sample_shape[1:]
+    if sides == old_sides:
         return ()
     if isinstance(network, MLPGenerator | MLPDiscriminator):
         return ("output",) if isinstance(network, MLPGenerator) else ("hidden.0",)
-    bases = [downsampling_levels(*padded_size(*sides))[:2] for sides in ((height, width), (old_height, old_width))]
-    if bases[0] == bases[1]:
+    base, old_base = (downsampling_levels(*padded_size(*each))[:2] for each in (sides, old_sides))
+    if base == old_base or isinstance(network, ResNetDiscriminator):  # the latter pools over all positions
         return ()
-    pooled = isinstance(network, ResNetDiscriminator)
-    return () if pooled else ("score", "classes", "beside") if isinstance(network, Discriminator) else ("project",)
+    return ("score", "classes", "beside") if isinstance(network, Discriminator) else ("project",)
 
 
 def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Tensor:
-    """Returns a weight for grey images, repeated along the channel dimension so that the result has `shape`.
+    """Returns a weight for grey images, repeated along the channels to have `shape`; unchanged if it cannot be.
 
-    The generator then gives every colour channel the values of the grey channel. The discriminator's weights are
-    divided by the number of channels, so that its output for a grey image with several channels stays the same. Returns
-    the weight unchanged if no repetition gives `shape`.
+    The generator then gives every colour the values of grey. The discriminator's weights are divided by the number of
+    channels, so that its output for a grey image with several channels stays the same.
     """
     for dim in (1,) if role == "discriminator" else (0, 1):
         counts = [colours if each == dim else 1 for each in range(given.ndim)]
@@ -158,11 +143,10 @@ def _to_colour(given: Tensor, shape: torch.Size, role: str, colours: int) -> Ten
 def _fit_classes(
     name: str, value: Tensor, given: Tensor, old: Sequence[str], new: Sequence[str], *, packed: bool
 ) -> Tensor | None:
-    """Returns the values for a tensor of the new network, or None if the old tensor `given` cannot be used.
+    """Returns the values for the tensor `value` of the new network, or None if the old tensor `given` does not fit.
 
-    `value` is the tensor of the new network with its initial values. Returns `given` if it has the same shape. In
-    layers with weights for each class, returns a copy of `value` in which the classes that are in both `old` and `new`
-    have the weights of `given`. `packed` is True if a run packs several samples for the discriminator.
+    That is `given` if the shapes are equal. In layers with weights for each class it is `value`, in which the classes
+    of both runs have the weights of `given`. `packed` is True if a run packs several samples for the discriminator.
     """
     dim = next((dim for pattern, dim in CLASS_DIMENSIONS.items() if re.fullmatch(pattern, name)), None)
     if old == new or not new or (dim is None and not name.startswith("classes.")):
@@ -182,21 +166,16 @@ def _fit_classes(
 
 
 def _extra_layers(network: nn.Module, old: nn.Module) -> int:
-    """Returns how many more layers the network has in `layers` than the old network, a negative number if fewer.
+    """Returns how many more layers the network has in `layers` than the old one; 0 without a list `layers`.
 
-    A generator for a larger image size has its additional layers at the start. The last layers, which are next to the
-    pixels, correspond to the last layers of the old generator. Returns 0 if a network has no list `layers`.
+    Additional layers of a generator for larger images are its first: the last ones, next to the pixels, correspond.
     """
     lists = [getattr(each, "layers", None) for each in (network, old)]
     return len(lists[0]) - len(lists[1]) if all(isinstance(each, nn.Sequential) for each in lists) else 0  # type: ignore[arg-type]
 
 
 def _renamed(tensors: dict[str, Tensor], offset: int) -> Iterator[tuple[str, Tensor]]:
-    """Yields (name, tensor) pairs with the names that the tensors have in the new network.
-
-    `offset` is added to the index of each tensor in `layers`; tensors whose index becomes negative are left out. The
-    names are those of a network without conditional normalization.
-    """
+    """Yields tensors with their names in an unconditional network whose indices in `layers` are larger by `offset`."""
     for name, value in tensors.items():
         head, *rest = name.split(".")
         if head == "layers" and rest[0].isdecimal():
@@ -213,7 +192,7 @@ def _unconditional_name(name: str) -> str:
 
 
 def _by_layer(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Groups tensors by layer. Returns, for the name of each layer, a dict from names to tensors."""
+    """Groups tensors by the name of their layer."""
     layers: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         layers.setdefault(_layer(name), {})[name] = value
@@ -221,9 +200,9 @@ def _by_layer(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _layer(name: str) -> str:
-    """Returns the name of the layer to which a tensor belongs. `name` is the tensor's name."""
-    inner = name.partition(".parametrizations.")
-    return inner[0] if inner[1] else name.rpartition(".")[0] or name
+    """Returns the name of the layer to which the tensor of this name belongs."""
+    layer, parametrized, _ = name.partition(".parametrizations.")
+    return layer if parametrized else name.rpartition(".")[0] or name
 
 
 def _transfer_of(network: nn.Module, found: dict[str, Tensor]) -> Transfer:
@@ -254,11 +233,7 @@ def describe_transfers(transfers: dict[str, Transfer]) -> str:
 
 
 def compare_classes(old: Sequence[str], new: Sequence[str]) -> dict[str, list[str]]:
-    """Compares the classes of two runs and returns three lists of class names.
-
-    "known" holds the classes that are in both runs, "new" holds the classes that are only in the new run, and "left
-    out" holds the classes that are only in the old run.
-    """
+    """Returns the names of classes that are in both runs, only in the new one, and only in the old one."""
     return {
         "known": [each for each in new if each in old],
         "new": [each for each in new if each not in old],
@@ -268,11 +243,9 @@ def compare_classes(old: Sequence[str], new: Sequence[str]) -> dict[str, list[st
 
 def describe_classes(old: Sequence[str], new: Sequence[str]) -> str:
     """Returns a line about how the classes differ from those of the old run; an empty text if they are the same."""
-    if {*old} == {*new}:
-        return ""
     parts = [
         f"{name} {first_few([one_line(word, 40) for word in each], MOST_NAMED)}"
         for name, each in compare_classes(old, new).items()
         if each
     ]
-    return f"classes of init_from: {'; '.join(parts)}"
+    return "" if {*old} == {*new} else f"classes of init_from: {'; '.join(parts)}"

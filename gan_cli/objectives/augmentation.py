@@ -101,7 +101,9 @@ def flip_and_shift(images: Tensor, random: torch.Generator) -> Tensor:
     as in StudioGAN's bCR.
     """
     flipped = (torch.rand(len(images), 1, generator=random) < 0.5).to(images.device)
-    rows, columns = (_reflect(source, len(here)) for here, source in _shifted_positions(images, random))
+    rows, columns = (  # reflected at the outermost pixels
+        len(here) - 1 - (len(here) - 1 - source.abs()).abs() for here, source in _shifted_positions(images, random)
+    )
     return _gather_pixels(images, rows, torch.where(flipped, images.shape[3] - 1 - columns, columns))
 
 
@@ -152,12 +154,6 @@ def _random_span(side: int, images: Tensor, random: torch.Generator) -> Tensor:
 def _rectangle(rows: Tensor, columns: Tensor) -> Tensor:
     """Returns bool `[N, 1, H, W]`, True where `rows` `[N, H]` and `columns` `[N, W]` are both True."""
     return rows[:, None, :, None] & columns[:, None, None, :]
-
-
-def _reflect(positions: Tensor, side: int) -> Tensor:
-    """Reflects positions outside the image at its outermost pixels. They must be less than `side` pixels outside."""
-    last = side - 1
-    return last - (last - positions.abs()).abs()
 
 
 def _gather_pixels(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -20,8 +20,7 @@ class PenaltyInputs(NamedTuple):
 
     `real` and `fake` are samples `[N, ...]` without gradient. `real_logits` and `fake_logits` are the discriminator's
     logits `[N]` of these samples, with gradient. `penalty_state` holds the scalars that some penalties keep from update
-    to update (see `PENALTY_STATE`). A penalty only reads this state; `STATE_UPDATES` holds the functions that update
-    it.
+    to update (see `PENALTY_STATE`); only the functions in `STATE_UPDATES` change it.
     """
 
     discriminator: nn.Module
@@ -101,10 +100,9 @@ def lecam_penalty(inputs: PenaltyInputs, *, decay: float, start: int) -> Tensor:
     penalty is 0 in the first `start` updates.
     """
     real, fake = inputs.real_logits, inputs.fake_logits
-    assert inputs.penalty_state is not None
     assert real is not None
     assert fake is not None
-    anchors = lecam_anchors(inputs.penalty_state, real, fake, decay=decay)
+    anchors = lecam_anchors(inputs.penalty_state or {}, real, fake, decay=decay)
     penalty = relu(real - anchors["fake"]).square().mean() + relu(anchors["real"] - fake).square().mean()
     return penalty * (anchors["updates"] > start)
 
@@ -112,10 +110,9 @@ def lecam_penalty(inputs: PenaltyInputs, *, decay: float, start: int) -> Tensor:
 def lecam_anchors(
     state: dict[str, Tensor], real_logits: Tensor, fake_logits: Tensor, *, decay: float, start: int = 0
 ) -> dict[str, Tensor]:
-    """Returns LeCam's state after an update with these logits. `state` is the state before the update.
+    """Returns LeCam's state after an update: the moving averages of mean logits, and the number of updates.
 
-    The state holds the moving averages of the mean logits, `real` and `fake`, and the number of updates, `updates`.
-    `start` is not used here.
+    `start`, a setting of the penalty, is not used here.
     """
     moved = {}
     for name, logits in (("real", real_logits), ("fake", fake_logits)):

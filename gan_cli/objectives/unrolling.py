@@ -20,10 +20,7 @@ DiscriminatorCall = Callable[..., Tensor]  # `(samples, condition=None)` to logi
 
 
 def _root(mean_square: Tensor) -> Tensor:
-    """Returns the square root, with derivative 0 at 0.
-
-    The true derivative at 0 is infinite, and its product with a gradient of 0 would be NaN.
-    """
+    """Returns the square root, with derivative 0 at 0: the true one is infinite, which times a gradient of 0 is NaN."""
     return mean_square.clamp_min(torch.finfo(mean_square.dtype).tiny).sqrt()
 
 
@@ -111,11 +108,7 @@ def optimizer_state_of(optimizer: Optimizer, network: nn.Module) -> OptimizerSta
 def with_parameters(
     discriminator: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor] | None = None
 ) -> DiscriminatorCall:
-    """Returns a function that calls the discriminator with other parameters.
-
-    A call updates running statistics and singular vectors in `buffers`. If `buffers` is None, a call updates copies of
-    the discriminator's buffers.
-    """
+    """Returns D with other parameters; a call updates statistics in `buffers`, or in copies of D's buffers."""
     recorded = _copies_of_buffers(discriminator) if buffers is None else buffers
 
     def call(samples: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -137,9 +130,9 @@ def unrolled_parameters(
     """Returns all parameters of D after `steps` updates that minimize `loss_of(call)`.
 
     `call` runs D with the parameters at each update. The result is differentiable in all tensors that `loss_of` uses,
-    such as the fakes. `optimizer_state` is the state before the first update (see `optimizer_state_of`). `settings` are
-    the settings of `rule` except the learning rate `lr`. Parameters that do not require a gradient keep their values.
-    Raises RuntimeError if no parameter requires a gradient. The buffers of D do not change; the updates use copies.
+    such as the fakes. `optimizer_state` is that before the first update. `settings` are those of `rule` except `lr`.
+    Parameters that do not require a gradient keep their values; without any that do, raises RuntimeError. The buffers
+    of D do not change; the updates use copies.
     """
     learning = [name for name, parameter in discriminator.named_parameters() if parameter.requires_grad]
     parameters = {

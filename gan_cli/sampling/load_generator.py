@@ -42,8 +42,7 @@ from gan_cli.models.build_networks import (
 from gan_cli.models.generate import generate
 from gan_cli.models.latents import LatentDistribution
 from gan_cli.state import checkpoint
-from gan_cli.state.checkpoint import Checkpoint
-from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_file
+from gan_cli.state.checkpoint import Checkpoint, check_layout, read_checkpoint_file
 from gan_cli.storage.locate import EXPORTED, find_card, locate
 from gan_cli.storage.run_folder import CHECKPOINTS
 from gan_cli.storage.symlinks import refuse_symlink

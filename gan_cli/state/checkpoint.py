@@ -7,6 +7,7 @@ import dataclasses
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,31 +19,19 @@ from torch import Tensor
 from gan_cli import __version__
 from gan_cli.config import train_config
 from gan_cli.config.compatibility import parse_config
-from gan_cli.config.options.fields import Bool, Integer, Number, Text, section
+from gan_cli.config.options.fields import Integer, Number, Text, section
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
 from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
-from gan_cli.state.checkpoint_checks import check_layout, read_checkpoint_file
-from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, TrainState, expected_layout, state_tensors
+from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, Layout, TrainState, expected_layout, state_tensors
 from gan_cli.storage.atomic_write import replacing, temporary_path
-from gan_cli.storage.checksummed_file import encode_checksummed
+from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
 from gan_cli.storage.locate import OUTPUT, find_checkpoint
 from gan_cli.storage.run_folder import BEST, LAST
 
 FORMAT = 1
+MOST_BYTES = 16 << 30
 METRIC_PREFIXES = ("loss/", "logits/", "accuracy/", "penalty/", "grad_norm/", "learning_rate/")  # of a D update
-
-
-@section
-class CounterSchema:
-    """Fields and ranges of the counters, for parsing untrusted files."""
-
-    step: Integer = Field(ge=0, le=10**12, description="generator updates done")
-    d_updates: Integer = Field(ge=0, le=10**15, description="discriminator updates done")
-    total_steps: Integer | None = Field(ge=1, le=10**12, description="where the run ends")
-    retries: Integer = Field(0, ge=0, le=10**6, description="times the run was rolled back")
-    images_offset: Integer = Field(0, ge=-(10**21), le=10**21, description="images seen beyond d_updates batches")
-    new_layers: Bool = Field(False, description="whether layers were new to the weights that it began with")
 
 
 @section
@@ -56,8 +45,8 @@ class Provenance:
     fingerprint: Text = Field(description="of the data")
     seconds: Number = Field(ge=0, description="spent training")
     budget_start: Number = Field(ge=0, description="seconds at which a time budget began")
-    figure: Text | None = Field(None, description="of best.safetensors: the metric by which it is the best")
-    value: Number | None = Field(None, description="of best.safetensors: the value of that metric")
+    figure: Text | None = Field(default=None, description="of best.safetensors: the metric by which it is the best")
+    value: Number | None = Field(default=None, description="of best.safetensors: the value of that metric")
 
 
 @dataclass(frozen=True)
@@ -86,22 +75,32 @@ def save(
     """
     content = _content(state, config, provenance, metrics)
     target = folder / f"step_{state.counters.step:08d}.safetensors"
-    try:
+    with _named_errors(target, len(content)):
         _write(target, content)
         _point_last(folder, target, content)
         prune(folder, config.keep, spare=target)
-    except OSError as error:
-        raise _failed_save(target, len(content), error) from error
     return target
 
 
 def save_best(state: TrainState, config: Config, folder: Path, provenance: Provenance) -> None:
     """Writes `best.safetensors`, replacing an earlier one. Raises StorageError if writing fails."""
     content = _content(state, config, provenance, None)
-    try:
+    with _named_errors(folder / BEST, len(content)):
         _write(folder / BEST, content)
+
+
+@contextlib.contextmanager
+def _named_errors(target: Path, needed: int) -> Iterator[None]:
+    """Turns an OSError into a StorageError that names the file, the bytes it needs and those that are free."""
+    try:
+        yield
     except OSError as error:
-        raise _failed_save(folder / BEST, len(content), error) from error
+        free = "the folder is gone"
+        with contextlib.suppress(OSError):
+            free = f"{shutil.disk_usage(target.parent).free:,} bytes free"
+        raise StorageError(
+            f"{target}: cannot be written ({one_line(error)}); needs {needed:,} bytes, {free}"
+        ) from error
 
 
 def _content(state: TrainState, config: Config, provenance: Provenance, metrics: dict[str, float] | None) -> bytearray:
@@ -131,14 +130,15 @@ def _write(target: Path, content: bytearray) -> None:
 def _point_last(folder: Path, target: Path, content: bytearray) -> None:
     """Makes `last.safetensors` a hard link to `target`, or a copy where the file system has no hard links."""
     temporary = temporary_path(folder / LAST)
-    _remove(temporary)
     try:
+        temporary.unlink(missing_ok=True)
         os.link(target, temporary)
     except OSError:
         _write(folder / LAST, content)
         return
     os.replace(temporary, folder / LAST)
-    _remove(temporary)  # renaming a file to another link of itself leaves both names
+    with contextlib.suppress(OSError):  # renaming a file to another link of itself leaves both names
+        temporary.unlink()
     _sync_folder(folder)
 
 
@@ -156,24 +156,12 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(counted, reverse=True)]
 
 
-def _failed_save(target: Path, needed: int, error: OSError) -> StorageError:
-    free = "the folder is gone"
-    with contextlib.suppress(OSError):
-        free = f"{shutil.disk_usage(target.parent).free:,} bytes free"
-    return StorageError(f"{target}: cannot be written ({one_line(error)}); needs {needed:,} bytes, {free}")
-
-
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # called after an error, which says more
-        path.unlink(missing_ok=True)
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
@@ -186,9 +174,7 @@ def load(path: Path) -> Checkpoint:
     config is parsed like a command line, and the tensors must be those of the networks that the config describes.
     """
     tensors, metadata, sha256 = read_checkpoint_file(path)
-    config, counters, provenance = _parse_metadata(path, metadata)
-    _check_tensors(path, tensors, config, counters)
-    return Checkpoint(path, config, counters, provenance, _parse_metrics(path, metadata), sha256, tensors)
+    return Checkpoint(path, *_parse_metadata(path, metadata, tensors), sha256, tensors)
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
@@ -206,72 +192,91 @@ def load_newest(folder: Path) -> tuple[Checkpoint, list[CheckpointError]]:
 def load_named(named: str | os.PathLike[str], key: str = "ckpt", output: str = OUTPUT) -> Checkpoint:
     """Loads a file or, of a run, the best checkpoint (and prints so), else the newest. `key` is for error messages."""
     path = find_checkpoint(named, key, output)
-    return _best_or_newest(path) if path.is_dir() else load(path)
-
-
-def _best_or_newest(folder: Path) -> Checkpoint:
-    """Loads `best.safetensors` of a folder of checkpoints if it exists and is valid, else the newest one."""
-    if (folder / BEST).is_file():
+    if not path.is_dir():
+        return load(path)
+    if (path / BEST).is_file():
         try:
-            best = load(folder / BEST)
-            print(f"using {BEST}: {describe_best(best)}; for the newest, ckpt={folder / LAST}", file=sys.stderr)
+            best = load(path / BEST)
+            metric, value = best.provenance.figure or "", best.provenance.value
+            score = "" if value is None else f", {one_line(metric, 60)} {value:.4g}"
+            step = f"step {best.counters.step:,}{score}"
+            print(f"using {BEST}: {step}; for the newest, ckpt={path / LAST}", file=sys.stderr)
             return best
         except CheckpointError as error:
             print(f"warning: {error}; using the newest", file=sys.stderr)
-    found, refused = load_newest(folder)
+    found, refused = load_newest(path)
     for reason in refused:
         print(f"warning: {reason}; using {found.path.name}", file=sys.stderr)
     return found
-
-
-def describe_best(found: Checkpoint) -> str:
-    """Returns for example `step 2,500, frechet-classifier 3.21`."""
-    metric, value = found.provenance.figure or "", found.provenance.value
-    return f"step {found.counters.step:,}" + ("" if value is None else f", {one_line(metric, 60)} {value:.4g}")
 
 
 def set_aside(folder: Path, found: Checkpoint) -> list[str]:
     """Renames the refused `step_*` files newer than `found` to `*.damaged`. Returns a message for each."""
     lines = []
     for path in list_checkpoints(folder):
-        if int(path.stem.removeprefix("step_")) <= found.counters.step and path != found.path:
-            break
-        if path != found.path:
+        if path != found.path and int(path.stem.removeprefix("step_")) > found.counters.step:
             path.rename(path.with_name(f"{path.name}.damaged"))
             renamed = f"{path.name} is damaged and was renamed to {path.name}.damaged"
             lines.append(f"{renamed}; going on from {found.path.name}")
     return lines
 
 
-def _parse_metadata(path: Path, metadata: dict[str, Any]) -> tuple[Config, Counters, Provenance]:
-    """Parses config, counters and provenance of a file, which are untrusted input."""
+def _parse_metadata(
+    path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]
+) -> tuple[Config, Counters, Provenance, dict[str, float]]:
+    """Parses metadata, which are untrusted input, and checks the tensors against them."""
     if metadata.get("format") != FORMAT:
         written = one_line(metadata.get("format"), 20)
         raise CheckpointError(f"{path}: of format {written}, this gan-cli {__version__} reads format {FORMAT}")
     try:
         config = parse_config(metadata.get("config"))  # type: ignore[arg-type]
-        counters = parse(CounterSchema, metadata.get("counters"), "counters")
+        counters: Counters = parse(Counters, metadata.get("counters"), "counters")
         provenance = parse(Provenance, metadata.get("provenance"), "provenance")
+        updated = {"generator": counters.step > 0, "discriminator": counters.d_updates > 0}
+        layout = expected_layout(config, stepped=frozenset(role for role, done in updated.items() if done))
     except GanCliError as error:
         raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
-    return config, Counters(**dataclasses.asdict(counters)), provenance
-
-
-def _parse_metrics(path: Path, metadata: dict[str, Any]) -> dict[str, float]:
+    check_layout(path, tensors, layout)
     metrics = metadata.get("metrics", {})
     if not isinstance(metrics, dict) or not all(
         name.startswith(METRIC_PREFIXES) and type(value) in (int, float) and abs(value) < 1e300
         for name, value in metrics.items()
     ):
         raise CheckpointError(f"{path}: its metrics are not those of a discriminator update")
-    return metrics
+    return config, counters, provenance, metrics
 
 
-def _check_tensors(path: Path, tensors: dict[str, Tensor], config: Config, counters: Counters) -> None:
-    """Checks the tensors against the config. An optimizer has a state only after the first update of its network."""
-    updated = {"generator": counters.step > 0, "discriminator": counters.d_updates > 0}
+def read_checkpoint_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Reads and verifies a `.safetensors` file. Returns its tensors, its metadata and its sha256.
+
+    Raises CheckpointError for another suffix, or if the file is unreadable, damaged or too large.
+    """
+    if path.suffix != ".safetensors" and path.exists():
+        raise CheckpointError(f"{path}: expected a .safetensors file written by gan-train; .pt and .pkl can run code")
     try:
-        layout = expected_layout(config, stepped=frozenset(role for role, done in updated.items() if done))
-    except GanCliError as error:
-        raise CheckpointError(f"{path}: {one_line(error, 300)}") from error
-    check_layout(path, tensors, layout)
+        if not path.is_file():
+            raise CheckpointError(f"{path}: " + ("not a regular file" if path.exists() else "no such checkpoint"))
+        if path.stat().st_size > MOST_BYTES:
+            raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 30} GiB, not one that gan-train wrote")
+        return decode_checksummed(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except ChecksummedFileError as error:
+        raise CheckpointError(f"{path}: {one_line(error, 200)}") from error
+
+
+def check_layout(path: Path, tensors: dict[str, Tensor], layout: Layout) -> None:
+    """Raises CheckpointError unless names, shapes and dtypes are those of the layout, and all values are finite."""
+    if tensors.keys() != layout.keys():
+        odd = sorted(tensors.keys() ^ layout.keys())
+        raise CheckpointError(
+            f"{path}: does not fit its config; {len(odd)} tensors too many or missing, such as {one_line(odd[0], 100)}"
+        )
+    for name, (shape, dtype) in layout.items():
+        found = tensors[name]
+        if tuple(found.shape) != shape or found.dtype != dtype:
+            raise CheckpointError(
+                f"{path}: {name} is {found.dtype} {tuple(found.shape)}, by its config it would be {dtype} {shape}"
+            )
+        if found.is_floating_point() and not found.isfinite().all():
+            raise CheckpointError(f"{path}: {name} holds values that are not finite")

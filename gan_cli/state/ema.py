@@ -20,7 +20,9 @@ def update_ema(ema: nn.Module, network: nn.Module, decay: float, step: int | Non
     of spectral normalization are copied, since an average of unit vectors is shorter than 1.
     """
     weight = 1 - (decay if step is None else min(decay, (1 + step) / (10 + step)))
-    pairs = _pairs(ema, network)
+    if ema not in _known or _known[ema][0]() is not network:
+        _known[ema] = ref(network), _find_pairs(ema, network)
+    pairs = _known[ema][1]
     torch._foreach_lerp_(pairs.averages, pairs.targets, weight)
     for mine, other in pairs.copied:
         mine.copy_(other)
@@ -32,17 +34,12 @@ class _Pairs(NamedTuple):
     copied: list[tuple[Tensor, Tensor]]  # buffers that are copied: target and source
 
 
+# cached, since networks keep their tensors
 _known: WeakKeyDictionary[nn.Module, tuple[ReferenceType[nn.Module], _Pairs]] = WeakKeyDictionary()
 
 
-def _pairs(ema: nn.Module, network: nn.Module) -> _Pairs:
-    """Returns each tensor of `ema` with that of `network`. The result is cached, since networks keep their tensors."""
-    if ema not in _known or _known[ema][0]() is not network:
-        _known[ema] = ref(network), _find_pairs(ema, network)
-    return _known[ema][1]
-
-
 def _find_pairs(ema: nn.Module, network: nn.Module) -> _Pairs:
+    """Returns each tensor of `ema` with that of `network`."""
     buffers = dict(network.named_buffers())
     mine = dict(ema.named_buffers())
     averaged = [(tensor, buffers[name]) for name, tensor in mine.items() if name.endswith(STATISTICS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_cli.state.skip_dynamo import avoid_dynamo_import
-
 # The state of each optimizer for a parameter: "step" is a number, the others have the parameter's shape.
 SLOTS = {
     "adam": ("step", "exp_avg", "exp_avg_sq"),
@@ -19,8 +18,7 @@ SLOTS = {
     "rmsprop": ("step", "square_avg"),
     "sgd": ("momentum_buffer",),
 }
-
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+OPTIMIZERS: dict[str, Any] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "rmsprop": torch.optim.RMSprop,
@@ -29,6 +27,8 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 LATE_START = 0.3  # share of a run for which `late_linear` keeps the rate constant
 FUSED_ON = ("cpu", "cuda")  # devices on which one kernel updates all parameters
 FUSED = ("adam", "adamw")  # RMSProp has no fused form; that of SGD needs a momentum buffer at its first step
+PATCHED_METHODS = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+DISABLED = "__dynamo_disable"  # the attribute where torch._compile caches the function that is excluded
 
 
 def build_optimizer(network: nn.Module, *, name: str, lr: float, **settings: Any) -> Optimizer:
@@ -40,7 +40,8 @@ def build_optimizer(network: nn.Module, *, name: str, lr: float, **settings: Any
         settings["fused"] = all(parameter.device.type in FUSED_ON for parameter in parameters)
     else:
         settings["foreach"] = True
-    return OPTIMIZERS[name](parameters, lr=lr, **settings)
+    built: Optimizer = OPTIMIZERS[name](parameters, lr=lr, **settings)
+    return built
 
 
 def slots_of(*, name: str, **settings: float) -> tuple[str, ...]:
@@ -88,3 +89,31 @@ def load_state_tensors(optimizer: Optimizer, network: nn.Module, tensors: dict[s
         device = parameter.device if optimizer.defaults.get("fused") else value.device
         like = value.to(device) if slot == "step" else parameter.detach()
         optimizer.state[parameter][slot] = torch.empty_like(like).copy_(value)
+
+
+def avoid_dynamo_import() -> None:
+    """Patches torch.optim so that it does not import the compiler, `torch._dynamo`, as long as nothing is compiled.
+
+    When the first optimizer is built and at its first step, torch imports it, only to exclude these functions from
+    compilation, which takes longer than everything else before a run's first step. Results stay the same; repeated
+    calls are harmless. Methods that do not look as expected, as in another version of torch, stay unpatched.
+    """
+    for name in PATCHED_METHODS:
+        plain = getattr(getattr(Optimizer, name), "__wrapped__", None)
+        if plain is not None and not hasattr(plain, DISABLED):
+            setattr(plain, DISABLED, plain)
+    for kind in OPTIMIZERS.values():
+        step: Any = vars(kind).get("step")  # AdamW inherits it from Adam
+        if getattr(getattr(step, "__code__", None), "co_name", "") == "_use_grad" and hasattr(step, "__wrapped__"):
+            kind.step = _with_grad_mode(step.__wrapped__)
+
+
+def _with_grad_mode(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps an optimizer's step in the gradient mode that torch sets for it, without the compiler's part."""
+
+    @functools.wraps(step)
+    def stepped(self: Optimizer, *arguments: Any, **keywords: Any) -> Any:
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            return step(self, *arguments, **keywords)
+
+    return stepped

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gan_cli.config.options.fields import SETTINGS, Bool, Integer
 from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.errors import DivergedError
@@ -19,26 +22,28 @@ from gan_cli.models.build_networks import build_networks, check_parameters, free
 from gan_cli.objectives.regularizers import PENALTY_STATE
 from gan_cli.state import optimizers
 
+ROLES = ("generator", "discriminator")
+Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]  # shape and dtype of each tensor
 AUGMENT_PROBABILITY = "memory.ada.probability"  # its name in a checkpoint
 OPTIONAL_COUNTERS = ("images_offset", "new_layers")  # left out of a file where they are 0
 
 
-@dataclass
+@pydantic_dataclass(kw_only=True, config=SETTINGS)
 class Counters:
-    """The progress of a run. `step` counts updates of G, `d_updates` those of D.
+    """The progress of a run. The ranges are those of a valid file.
 
-    `total_steps` is the step after which the run is finished, None while a time budget is measured. `retries` is how
-    often the run was rolled back to a checkpoint; each time it continued with another seed. `images_offset` corrects
-    the number of images seen after a change of the batch size. `new_layers` is true if the weights that the run started
-    from lacked some layers, so that the decay of the EMA starts small.
+    Each time that the run was rolled back to a checkpoint, it continued with another seed. `images_offset` corrects the
+    number of images seen after a change of the batch size. With `new_layers` the decay of the EMA starts small.
     """
 
-    step: int = 0
-    d_updates: int = 0
-    total_steps: int | None = None
-    retries: int = 0
-    images_offset: int = 0
-    new_layers: bool = False
+    step: Integer = Field(ge=0, le=10**12, description="generator updates done")
+    d_updates: Integer = Field(ge=0, le=10**15, description="discriminator updates done")
+    total_steps: Integer | None = Field(ge=1, le=10**12, description="where the run ends; null before it is known")
+    retries: Integer = Field(default=0, ge=0, le=10**6, description="times the run was rolled back")
+    images_offset: Integer = Field(
+        default=0, ge=-(10**21), le=10**21, description="images seen beyond d_updates batches"
+    )
+    new_layers: Bool = Field(default=False, description="whether layers were new to the weights that it began with")
 
     @property
     def progress(self) -> float:
@@ -69,10 +74,7 @@ class GeneratorStepOutput(NamedTuple):
 
 @dataclass
 class TrainState:
-    """The networks, optimizers and counters of a run, and what its updates keep for later ones.
-
-    `state_tensors` lists the tensors that a checkpoint has.
-    """
+    """The networks, optimizers and counters of a run, and what its updates keep for later ones."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -95,10 +97,7 @@ class TrainState:
     compiled: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)  # by role, if compile=true
 
     def compiled_or_plain(self, role: str) -> Callable[..., Any]:
-        """Returns the compiled network if there is one, else the plain one. `role` is `generator` or `discriminator`.
-
-        Penalties and sample generation always use the plain network.
-        """
+        """Returns the compiled network if there is one, else the plain one, as penalties and samples always use it."""
         return self.compiled[role] if role in self.compiled else getattr(self, role)
 
     @property
@@ -111,40 +110,36 @@ def build_state(config: Config, device: torch.device) -> TrainState:
     """Builds a new state. Its weights depend only on the config. On the meta device it has shapes, no values."""
     training, optimizer = config.training, config.optimizer
     generator, discriminator = build_networks(config, device)
-    ema = None
-    if training.ema_decay > 0:
-        ema = copy.deepcopy(generator).requires_grad_(False).eval()
+    ema = copy.deepcopy(generator).requires_grad_(False).eval() if training.ema_decay > 0 else None
     freeze_layers(discriminator, training.freeze_discriminator_layers)
-    adaptive = training.ada_target is not None
+    roles = {"generator": generator, "discriminator": discriminator}
+    built = {
+        role: optimizers.build_optimizer(net, **optimizer_settings(optimizer, role)) for role, net in roles.items()
+    }
     compiling = config.compile and device.type != "meta"
-    roles = {"generator": generator, "discriminator": discriminator} if compiling else {}
     return TrainState(
         generator=generator,
         discriminator=discriminator,
         generator_ema=ema,
-        generator_optimizer=optimizers.build_optimizer(generator, **optimizer_settings(optimizer, "generator")),
-        discriminator_optimizer=optimizers.build_optimizer(
-            discriminator, **optimizer_settings(optimizer, "discriminator")
-        ),
-        counters=Counters(),
+        generator_optimizer=built["generator"],
+        discriminator_optimizer=built["discriminator"],
+        counters=Counters(step=0, d_updates=0, total_steps=None),
         device=device,
         penalty_state={name: {} for name in config.regularizer.keys() & PENALTY_STATE.keys()},
-        augment_probability=torch.zeros((), device=device) if adaptive else None,
+        augment_probability=None if training.ada_target is None else torch.zeros((), device=device),
         # one kernel for each shape; with dynamic shapes the kernels would depend on where a run was interrupted
-        compiled={role: torch.compile(network, dynamic=False) for role, network in roles.items()},
+        compiled={role: torch.compile(net, dynamic=False) for role, net in roles.items()} if compiling else {},
     )
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
     """Returns every tensor of the state under a prefixed name."""
-    named = {
-        **_prefixed("generator", state.generator.state_dict()),
-        **_prefixed("discriminator", state.discriminator.state_dict()),
-        **_prefixed("generator_optimizer", optimizers.state_tensors(state.generator_optimizer, state.generator)),
-        **_prefixed(
-            "discriminator_optimizer", optimizers.state_tensors(state.discriminator_optimizer, state.discriminator)
-        ),
-    }
+    named: dict[str, Tensor] = {}
+    for role in ROLES:
+        named |= _prefixed(role, getattr(state, role).state_dict())
+    for role in ROLES:
+        optimizer = getattr(state, f"{role}_optimizer")
+        named |= _prefixed(f"{role}_optimizer", optimizers.state_tensors(optimizer, getattr(state, role)))
     if state.generator_ema is not None:
         named |= _prefixed("generator_ema", state.generator_ema.state_dict())
     for name, penalty_tensors in state.penalty_state.items():
@@ -171,12 +166,12 @@ def load_state_tensors(state: TrainState, tensors: dict[str, Tensor]) -> None:
         state.penalty_state[name] = {key: tensor.to(state.device, copy=True) for key, tensor in penalty_tensors.items()}
     if state.augment_probability is not None:
         state.augment_probability = tensors[AUGMENT_PROBABILITY].to(state.device, copy=True)
-    for role in ("generator", "discriminator"):
+    for role in ROLES:
         saved = under(f"{role}_optimizer", tensors)
         optimizers.load_state_tensors(getattr(state, f"{role}_optimizer"), getattr(state, role), saved)
 
 
-def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+def expected_layout(config: Config, *, stepped: frozenset[str]) -> Layout:
     """Returns name, shape and dtype of every tensor in a checkpoint of this config, without allocating memory.
 
     `stepped` names the networks (`generator`, `discriminator`) whose optimizer has made a step and so has a state.
@@ -196,9 +191,9 @@ def expected_layout(config: Config, *, stepped: frozenset[str]) -> dict[str, tup
     return layout
 
 
-def require_finite(state: TrainState, tensors: dict[str, Tensor]) -> None:
-    """Raises DivergedError if a tensor has a NaN or an infinite value. Called before tensors are written to a file."""
-    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+def require_finite(state: TrainState, values: Mapping[str, Tensor | float]) -> None:
+    """Raises DivergedError if a value is NaN or infinite. Called before values are written to a file."""
+    bad = [name for name, value in values.items() if not torch.as_tensor(value).isfinite().all()]
     if bad:
         raise DivergedError(
             f"diverged: {bad[0]} is not finite at step {state.counters.step:,}; the last good checkpoint is kept"

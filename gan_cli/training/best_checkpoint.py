@@ -33,21 +33,21 @@ def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
         run.best = _saved_best(run, name)
     if run.best is None or is_better(name, value, run.best.value):
         _save(run, name, value)
-    patience = run.config.evaluation.patience
-    if patience is None or run.best is None or _evaluations_since(run, run.best, name, every) < patience:
+    patience, best = run.config.evaluation.patience, run.best
+    if patience is None or best is None:
+        return False
+    steps = {line["step"] for line in read_metrics(run.folder) if name in line}
+    if sum(step > best.step and step % every == 0 for step in steps) < patience:
         return False
     run.log.info(
         f"stopping early: no better {name} in {count_noun(patience, 'evaluation')} (evaluation.patience); the best is"
-        f" {run.best.value:.4g} at step {run.best.step:,}, in {BEST}"
+        f" {best.value:.4g} at step {best.step:,}, in {BEST}"
     )
     return True
 
 
 def _saved_best(run: Run, name: str) -> Best | None:
-    """Returns step and value of the run's `best.safetensors`.
-
-    Returns None if there is none, or if it was selected by another metric or on other data, which is logged.
-    """
+    """Returns the run's `best.safetensors`, None if another metric or other data selected it, which is logged."""
     path = run.folder / CHECKPOINTS / BEST
     if not path.exists():
         return None
@@ -85,9 +85,3 @@ def _save(run: Run, name: str, value: float) -> None:
         return
     run.best = Best(state.counters.step, value)
     run.log.info(f"the best {name} so far, kept in {BEST}", console=False)
-
-
-def _evaluations_since(run: Run, best: Best, name: str, every: int) -> int:
-    """Returns how many evaluations in `metrics.jsonl` came after the best one."""
-    steps = {line["step"] for line in read_metrics(run.folder) if name in line}
-    return sum(step > best.step and step % every == 0 for step in steps)

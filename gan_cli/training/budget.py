@@ -6,6 +6,7 @@ checkpoints and evaluations. Time is reserved for those that follow the last ste
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from gan_cli.errors import count_noun
 from gan_cli.state.train_state import TrainState
 from gan_cli.training.throughput import RunTimer
 
+PAUSES = ("log", "sample", "checkpoint", "evaluate")
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600}
 # Shares of the budget:
 FIRST_MEASUREMENT = 0.05  # time before the first estimate of the number of steps
@@ -58,18 +60,8 @@ class Budget:
         self._name, self._seconds = budget, parse_duration(budget)
         self._state, self._timer = state, timer
         timer.pause_seconds["evaluate"] = evaluation
-        self._closing = [
-            "log",
-            "sample",
-            "checkpoint",
-            *(["evaluate"] if fits_in_budget(evaluation, budget) else []),
-        ]
-        self._intervals = {
-            "log": training.log_every,
-            "sample": training.sample_every,
-            "checkpoint": training.checkpoint_every,
-            "evaluate": training.evaluate_every,
-        }
+        self._intervals = {kind: getattr(training, f"{kind}_every") for kind in PAUSES}
+        self._closing = [kind for kind in PAUSES if kind != "evaluate" or fits_in_budget(evaluation, budget)]
         self._marks: deque[_Mark] = deque()
         self._next_mark = self._next_measurement = 0.0
         self._printed = state.counters.total_steps
@@ -86,7 +78,8 @@ class Budget:
         if left <= (0 if planned is None else -OVERRUN * self._seconds):
             counters.total_steps = counters.step
         elif self._is_measured():
-            total, tolerance = counters.step + self._steps_in(left), self._tolerance(left)
+            total = counters.step + self._steps_in(left)
+            tolerance = max(TOLERANCE * self._seconds, TOLERANCE_LEFT * left)  # in seconds
             if planned is None or abs(total - planned) * self._step_seconds() > tolerance:
                 counters.total_steps = total
         return self._describe(counters.total_steps)
@@ -95,10 +88,6 @@ class Budget:
         """Returns the seconds that remain for steps and the pauses between them."""
         closing = sum(self._timer.pause_seconds.get(kind, 0.0) for kind in self._closing)
         return self._seconds - self.elapsed - min(closing, RESERVED * self._seconds)
-
-    def _tolerance(self, left: float) -> float:
-        """Returns the error in seconds above which `total_steps` changes. It shrinks as the time runs out."""
-        return max(TOLERANCE * self._seconds, TOLERANCE_LEFT * left)
 
     def _is_measured(self) -> bool:
         """Records a mark at intervals. Returns whether there is a new measurement.
@@ -130,14 +119,8 @@ class Budget:
     def _steps_in(self, seconds: float) -> int:
         """Returns the number of further steps whose duration, with pauses, is nearest to `seconds`."""
         each = self._step_seconds()
-        fewest, most = 0, max(0, int(seconds / each + 0.5))
-        while fewest < most:
-            middle = (fewest + most + 1) // 2
-            if (middle - 0.5) * each + self._paused(middle) <= seconds:
-                fewest = middle
-            else:
-                most = middle - 1
-        return fewest
+        most = max(0, int(seconds / each + 0.5))
+        return bisect_right(range(1, most + 1), seconds, key=lambda steps: (steps - 0.5) * each + self._paused(steps))
 
     def _paused(self, steps: int) -> float:
         """Returns the seconds of the pauses that are due before the last of `steps` further steps."""

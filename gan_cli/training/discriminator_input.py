@@ -5,7 +5,6 @@ Real samples and fakes are prepared in the same way, in the updates of D and of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +18,7 @@ ADA_RAMP = 100_000  # images in which the probability of augmentation can go fro
 
 @dataclass(frozen=True)
 class DiscriminatorInput:
-    """Augments samples, adds Gaussian noise, and packs each `pack` of them into one input.
-
-    `noise` is the standard deviation at the start of the run.
-    """
+    """Augments samples, adds Gaussian noise of standard deviation `noise` at first, and packs each `pack` of them."""
 
     augmentations: tuple[str, ...] = ()
     noise: float = 0.0
@@ -52,21 +48,17 @@ def pack_samples(samples: Tensor, count: int) -> Tensor:
     return samples if count == 1 else samples.reshape(-1, count * samples.shape[1], *samples.shape[2:])
 
 
-def build_augmentation_update(target: float | None, batch_size: int) -> Callable[[TrainState, Tensor], None]:
-    """Returns a function that adapts the probability of augmentation (ADA, arXiv:2006.06676).
+def adapt_augmentation(state: TrainState, real_logits: Tensor, *, target: float | None, batch_size: int) -> None:
+    """Adapts the probability of augmentation (ADA, arXiv:2006.06676); nothing if it is not adaptive.
 
     It rises if the mean sign of D's logits for real samples is above `target`, a sign of overfitting; else it falls.
     """
-
-    def adapt(state: TrainState, real_logits: Tensor) -> None:
-        if state.augment_probability is not None and target is not None:
-            state.augment_probability = next_ada_probability(
-                state.augment_probability,
-                real_logits.sign().mean(),
-                target=float(target),
-                batch=batch_size,
-                interval=1,
-                ramp_images=ADA_RAMP,
-            )
-
-    return adapt
+    if state.augment_probability is not None and target is not None:
+        state.augment_probability = next_ada_probability(
+            state.augment_probability,
+            real_logits.sign().mean(),
+            target=target,
+            batch=batch_size,
+            interval=1,
+            ramp_images=ADA_RAMP,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -17,67 +17,52 @@ from gan_cli.state.train_state import Counters, TrainState
 TOP_K_DECAY = 0.99  # per epoch
 
 LogitLoss = Callable[[Tensor, Tensor], Tensor]  # (real logits, fake logits), each `[N]`
-# (state, real, fake, condition): a context with a function (samples, condition) -> logits
-DiscriminatorForGenerator = Callable[..., AbstractContextManager[Callable[..., Any]]]
-
-
-def build_discriminator_for_generator(
-    rule: dict[str, Any], unroll_steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]
-) -> DiscriminatorForGenerator:
-    """Returns a context with the D that G's gradient goes through: the frozen D, or an unrolled one.
-
-    An unrolled D is D after `unroll_steps` more updates. `rule` is the name of D's optimizer and its settings, `loss`
-    is D's loss.
-    """
-    return _unrolled(rule, unroll_steps, loss, learning_rate) if unroll_steps > 0 else _frozen
 
 
 @contextmanager
-def _frozen(state: TrainState, *_: Tensor | None) -> Iterator[Callable[..., Any]]:
+def frozen_discriminator(state: TrainState, *_: Tensor | None) -> Iterator[Callable[..., Any]]:
     """Yields D. Its weights collect no gradient, and its statistics are not updated."""
     with frozen(state.discriminator):
         yield state.compiled_or_plain("discriminator")
 
 
-def _unrolled(
-    rule: dict[str, Any], steps: int, loss: LogitLoss, learning_rate: Callable[[str, Counters], float]
-) -> DiscriminatorForGenerator:
-    """Returns a context with D after `steps` more updates on this batch (arXiv:1611.02163, section 2.2).
+@contextmanager
+def unrolled_discriminator(
+    state: TrainState,
+    real: Tensor,
+    fake: Tensor,
+    condition: Tensor | None,
+    *,
+    steps: int,
+    loss: LogitLoss,
+    learning_rate: Callable[[str, Counters], float],
+    rule: dict[str, Any],
+) -> Iterator[Callable[..., Any]]:
+    """Yields D after `steps` more updates on this batch, which minimize `loss` (arXiv:1611.02163, section 2.2).
 
-    The updated weights are differentiable functions of the fakes.
+    The updated weights are differentiable functions of the fakes. `rule` is the name of D's optimizer and its settings.
     """
-    settings = {key: value for key, value in rule.items() if key not in ("name", "lr")}
-
-    @contextmanager
-    def unroll(state: TrainState, real: Tensor, fake: Tensor, condition: Tensor | None) -> Iterator[Callable[..., Any]]:
-        parameters = unrolled_parameters(
-            state.discriminator,
-            lambda call: loss(call(real, condition), call(fake, condition)),
-            rule=rule["name"],
-            settings=settings,
-            optimizer_state=optimizer_state_of(state.discriminator_optimizer, state.discriminator),
-            steps=steps,
-            lr=learning_rate("discriminator", state.counters),
-        )
-        yield with_parameters(state.discriminator, parameters)
-
-    return unroll
+    parameters = unrolled_parameters(
+        state.discriminator,
+        lambda call: loss(call(real, condition), call(fake, condition)),
+        rule=rule["name"],
+        settings={key: value for key, value in rule.items() if key not in ("name", "lr")},
+        optimizer_state=optimizer_state_of(state.discriminator_optimizer, state.discriminator),
+        steps=steps,
+        lr=learning_rate("discriminator", state.counters),
+    )
+    yield with_parameters(state.discriminator, parameters)
 
 
-def build_top_selection(top_k: float | None, batches: Batches) -> Callable[..., tuple[Tensor, Tensor | None]]:
-    """Returns a function that selects the highest logits of fakes, and the real logits at the same positions.
-
-    Top-k training, arXiv:2002.06224.
-    """
-
-    def select(fake_logits: Tensor, real_logits: Tensor | None, d_updates: int) -> tuple[Tensor, Tensor | None]:
-        share = top_share(top_k, d_updates, batches)
-        if share == 1:
-            return fake_logits, real_logits
-        best = fake_logits.topk(max(1, round(share * len(fake_logits)))).indices
-        return fake_logits[best], None if real_logits is None else real_logits[best]
-
-    return select
+def select_top(
+    fake_logits: Tensor, real_logits: Tensor | None, d_updates: int, *, top_k: float | None, batches: Batches
+) -> tuple[Tensor, Tensor | None]:
+    """Selects the highest logits of fakes, and the real logits at the same positions (top-k, arXiv:2002.06224)."""
+    share = top_share(top_k, d_updates, batches)
+    if share == 1:
+        return fake_logits, real_logits
+    best = fake_logits.topk(max(1, round(share * len(fake_logits)))).indices
+    return fake_logits[best], None if real_logits is None else real_logits[best]
 
 
 def top_share(top_k: float | None, d_updates: int, batches: Batches) -> float:

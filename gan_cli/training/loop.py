@@ -10,8 +10,6 @@ import dataclasses
 import signal
 from typing import Any
 
-import torch
-
 from gan_cli.data.dataset import Batches
 from gan_cli.errors import CollapsedError, DivergedError, StorageError
 from gan_cli.health.monitor import Finding, nonfinite_finding
@@ -54,12 +52,10 @@ def train(run: Run) -> signal.Signals | None:
             except DivergedError as error:
                 finding = nonfinite_finding(error, run.state.counters.step, run.config)
                 run.due = None
-                rolled_back = stop.received is None and roll_back(run, finding)
-                if not rolled_back:
+                if stop.received is not None or not roll_back(run, finding):
                     run.health.findings.append(finding)
                     run.log.event(finding.since, finding.name, finding.text)
                     raise DivergedError(finding.text) from error
-                # rolled back: training goes on from the newest checkpoint
     save_progress_animation(run)
     if stopping_finding is not None:
         name, text, step = stopping_finding.name, stopping_finding.text, run.state.counters.step
@@ -68,10 +64,7 @@ def train(run: Run) -> signal.Signals | None:
 
 
 def _prepare_evaluation(run: Run, stop: StopSignals) -> float:
-    """Returns the expected seconds of one evaluation (0 without a budget).
-
-    Logs a note if the final evaluation will not fit into the budget.
-    """
+    """Returns the seconds an evaluation will take, 0 without a budget; logs if the final one does not fit into it."""
     budget = run.config.budget
     if budget is None:
         return 0.0
@@ -126,7 +119,9 @@ def _train_until_stop(run: Run, stop: StopSignals, evaluation_seconds: float) ->
             discriminator_step(state, objective, batches)
         timer.update_done()
         if step_done:
-            _exclude_compilation_from_budget(run)
+            if state.compiled and counters.step == 1:
+                run.log.info(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
+                state.budget_start = state.seconds
             run.log.show_progress(counters.step, counters.total_steps)
         _update_total_steps(run, budget, step_done)
     _save_at_stop(run, counters_at_last_save, step_done, finished)
@@ -137,14 +132,6 @@ def _reseeded(run: Run) -> tuple[Objective, Batches]:
     """Returns the run's objective and batches, with a new seed for each time that it was rolled back."""
     seed = retry_seed(run.objective.seed, run.state.counters.retries)
     return dataclasses.replace(run.objective, seed=seed), dataclasses.replace(run.batches, seed=seed)
-
-
-def _exclude_compilation_from_budget(run: Run) -> None:
-    """Starts the time budget after the first step of a compiled run, which includes compilation. Logs its seconds."""
-    state = run.state
-    if state.compiled and state.counters.step == 1:
-        run.log.info(f"compiled: the first step took {state.seconds:.0f} s, which no budget counts")
-        state.budget_start = state.seconds
 
 
 def _due_work(run: Run, output: GeneratorStepOutput | None, timer: RunTimer, finished: bool) -> Due:
@@ -183,7 +170,10 @@ def _do_work(run: Run, due: Due, stop: StopSignals, timer: RunTimer, *, resumed:
     findings: list[Finding] = []
     patience_ended = False
     if due.values is not None:
-        record = _logged_metrics(run, due.step) if resumed else None
+        lines = read_metrics(run.folder) if resumed else []
+        record: dict[str, Any] | None = next(  # lines with a text are events
+            (line for line in lines if line["step"] == due.step and "text" not in line), None
+        )
         if record is None:
             record, findings = _evaluate_and_log(run, due, stop, timer)
         else:
@@ -206,16 +196,17 @@ def _is_due(step: int, every: int, finished: bool) -> bool:
 
 
 def _update_total_steps(run: Run, budget: Budget | None, step_done: bool) -> None:
-    """Updates `total_steps` after an update: from the budget, or, when a run is replayed, from the recorded changes.
+    """Updates `total_steps` after an update, from the budget or as the run did that is replayed, and records changes.
 
-    Writes each change to `budget.jsonl`.
+    AFTER_STEP, in place of the number of D's updates, marks changes made once the step was complete.
     """
     counters = run.state.counters
     before, message = counters.total_steps, None
     if budget is not None and step_done:
         message = budget.update_total_steps()
     else:
-        _replay_total_steps(run, step_done)
+        for d_updates in (*([AFTER_STEP] if step_done else []), counters.d_updates):
+            counters.total_steps = run.replayed_total_steps.get((counters.step, d_updates), counters.total_steps)
     if counters.total_steps != before:
         d_updates = AFTER_STEP if step_done else counters.d_updates
         run.log.planned_end(counters.step, counters.total_steps, run.state.seconds, d_updates)
@@ -223,39 +214,22 @@ def _update_total_steps(run: Run, budget: Budget | None, step_done: bool) -> Non
         run.log.info(message)
 
 
-def _replay_total_steps(run: Run, step_done: bool) -> None:
-    """Makes each change of `total_steps` at the same update as in the run that is replayed.
-
-    AFTER_STEP, in place of the number of D's updates, marks changes made once the step was complete.
-    """
-    counters = run.state.counters
-    positions = [(counters.step, AFTER_STEP)] if step_done else []
-    for position in (*positions, (counters.step, counters.d_updates)):
-        counters.total_steps = run.replayed_total_steps.get(position, counters.total_steps)
-
-
-def _logged_metrics(run: Run, step: int) -> dict[str, Any] | None:
-    """Returns the metrics of a step from `metrics.jsonl`, or None. Records with a text are events, not metrics."""
-    records = read_metrics(run.folder)
-    return next((record for record in records if record["step"] == step and "text" not in record), None)
-
-
 def _measure(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict[str, float]:
-    """Returns the metrics of the step that was just done, without those of an evaluation.
+    """Returns the metrics of the last step, without those of an evaluation; warns if steps became much slower.
 
-    Logs a warning if steps became much slower. Raises DivergedError if a metric is NaN or infinite.
+    Raises DivergedError if a metric is NaN or infinite.
     """
     with timer.pause("log"):
         values = step_metrics(run, output, timer)
     warning = timer.slowdown_warning(values["images_per_second"])
     if warning is not None:
         run.log.info(f"warning: {warning}")
-    _require_finite_values(run, values)
+    require_finite(run.state, values)
     return values
 
 
 def _evaluate_and_log(run: Run, due: Due, stop: StopSignals, timer: RunTimer) -> tuple[dict[str, Any], list[Finding]]:
-    """Evaluates samples if that is due, and logs the metrics. Returns them with new findings of the health monitor.
+    """Evaluates samples if due, and logs the metrics. Returns them with new findings of the health monitor.
 
     Raises Interrupted on a signal, DivergedError if a score is NaN or infinite.
     """
@@ -266,18 +240,13 @@ def _evaluate_and_log(run: Run, due: Due, stop: StopSignals, timer: RunTimer) ->
         if run.reference is not None and scores:
             listed = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
             run.log.info(f"evaluation at step {run.state.counters.step:,}: {listed}")
-        _require_finite_values(run, scores)
+        require_finite(run.state, scores)
         values |= scores
     findings = run.health.observe(values)
     run.log.metrics(values, run.state.counters.total_steps, [finding.name for finding in findings])
     for finding in findings:
         run.log.info(f"health: {finding.text}")
     return values, findings
-
-
-def _require_finite_values(run: Run, values: dict[str, float]) -> None:
-    """Raises DivergedError if a value is NaN or infinite."""
-    require_finite(run.state, {name: torch.tensor(value) for name, value in values.items()})
 
 
 def _save_during_run(run: Run, timer: RunTimer) -> Counters | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,7 +16,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.options.loop import TrainingOptions
 from gan_cli.config.options.optimizers import optimizer_settings
 from gan_cli.config.train_config import Config
 from gan_cli.data.dataset import Batches
@@ -28,15 +28,15 @@ from gan_cli.objectives.losses import LOSSES
 from gan_cli.objectives.regularizers import PENALTIES, STATE_UPDATES, WEIGHT_CONSTRAINTS, PenaltyInputs
 from gan_cli.state.ema import update_ema
 from gan_cli.state.optimizers import rate_multiplier
-from gan_cli.state.train_state import Counters, TrainState
-from gan_cli.training.alternation import Alternation, is_first_of_generator, is_last_of_discriminator
-from gan_cli.training.discriminator_input import DiscriminatorInput, build_augmentation_update
+from gan_cli.state.train_state import ROLES, Counters, TrainState
+from gan_cli.training.alternation import Alternation
+from gan_cli.training.discriminator_input import DiscriminatorInput, adapt_augmentation
 from gan_cli.training.generator_loss import (
-    DiscriminatorForGenerator,
     LogitLoss,
-    build_discriminator_for_generator,
     build_generator_loss,
-    build_top_selection,
+    frozen_discriminator,
+    select_top,
+    unrolled_discriminator,
 )
 
 LAZY_INTERVAL = 8  # updates of D, on images; lazy penalties fail on points (arXiv:2501.05441, appendix E)
@@ -46,15 +46,11 @@ Discriminate = Callable[[Callable[..., Any], Tensor, Tensor | None], Discriminat
 
 
 class DiscriminatorPass(NamedTuple):
-    """One forward pass of D on real and as many fake samples: its inputs, and its outputs `on_real` and `on_fake`."""
+    """One forward pass of D on real and as many fake samples. `penalty_state` is by the penalty's name."""
 
-    discriminator: nn.Module
-    real: Tensor
-    fake: Tensor
-    condition: Tensor | None
+    inputs: PenaltyInputs
     on_real: DiscriminatorOutput
     on_fake: DiscriminatorOutput
-    rng: torch.Generator
     penalty_state: dict[str, dict[str, Tensor]]
 
 
@@ -83,19 +79,20 @@ class Objective:
     reuse_fakes: bool
     autocast: Callable[[], torch.autocast]  # a context with the precision of the networks
     learning_rate: Callable[[str, Counters], float]  # (role, counters), role `generator` or `discriminator`
-    clip_gradients: Callable[[nn.Module], object]
+    clip_gradients: Callable[[nn.Module], None]
     discriminator_input: DiscriminatorInput
     discriminate: Discriminate  # (D, its input, condition): D's output, float32
     # D's update
     discriminator_loss: LogitLoss  # (real logits, fake logits)
-    penalties: tuple[Penalty, ...]
-    constrain_weights: Callable[[nn.Module], None]  # (D), called after its update
-    # (state, real logits, fake logits), of the whole batch
-    update_penalty_state: Callable[[TrainState, Tensor, Tensor], None]
+    penalties: list[Penalty]
+    weight_constraints: list[Callable[[nn.Module], None]]  # (D), called after its update
+    # by the penalty's name: (its state, real logits, fake logits) of the whole batch to its new state
+    penalty_state_updates: dict[str, Callable[..., dict[str, Tensor]]]
     adapt_augmentation: Callable[[TrainState, Tensor], None]  # (state, real logits)
     # G's update
     needs_real: bool  # whether G's loss needs D's logits for real samples
-    discriminator_for_generator: DiscriminatorForGenerator  # a context with the D that G's gradient goes through
+    # (state, real, fake, condition): a context with the D that G's gradient goes through
+    discriminator_for_generator: Callable[..., AbstractContextManager[Callable[..., Any]]]
     # (fake logits, real logits, number of D's updates): those of the fakes that D rates highest
     select_top: Callable[[Tensor, Tensor | None, int], tuple[Tensor, Tensor | None]]
     generator_loss: Callable[[Tensor, Tensor | None], Tensor]  # (fake logits, real logits)
@@ -107,80 +104,60 @@ class Objective:
         """Returns the penalties that belong to D's update number `update`, counted from 0."""
         return [penalty for penalty in self.penalties if update % penalty.interval == 0]
 
-    def generator_will_reuse_fakes(self, counters: Counters) -> bool:
-        """Returns whether G's next update will use the fakes of D's next update."""
-        return self.reuse_fakes and is_last_of_discriminator(counters, self.alternation)
-
-    def generator_reuses_fakes(self, counters: Counters) -> bool:
-        """Returns whether G's next update uses the fakes of D's last update."""
-        return self.reuse_fakes and is_first_of_generator(counters, self.alternation)
-
 
 def build_objective(config: Config, batches: Batches) -> Objective:
     """Resolves the options of a config for a run on these batches."""
     training, conditioning, optimizer = config.training, config.conditioning, config.optimizer
     loss, regularizer = LOSSES[config.loss.name], config.regularizer
-    discriminator_loss = _discriminator_loss(loss.discriminator, training.label_smoothing)
+    discriminator_loss = partial(_discriminator_loss, loss=loss.discriminator, smoothing=training.label_smoothing)
     classify = _classification(conditioning)
-    learning_rate = _learning_rates(optimizer, training.lr_schedule)
-    unrolled = training.unroll_steps > 0
+    base = {role: getattr(optimizer, role).lr for role in ROLES}
+
+    def learning_rate(role: str, counters: Counters) -> float:
+        return base[role] * rate_multiplier(training.lr_schedule, counters.step, counters.total_steps)
+
+    unit = batches.per_epoch if training.alternate == "epoch" else 1
+    unrolled, rule = training.unroll_steps > 0, optimizer_settings(optimizer, "discriminator")
+    unroll = partial(unrolled_discriminator, steps=training.unroll_steps, loss=discriminator_loss, rule=rule)
     return Objective(
         seed=batches.seed,
         latent=latent_of(config),
         batch_size=batches.batch_size,
         accumulate=training.accumulate,
-        alternation=_alternation(training, batches),
-        reuse_fakes=_reuses_fakes(training, compiled=config.compile),
+        alternation=Alternation(training.n_critic * unit, training.generator_updates * unit, training.critic_warmup),
+        # Fakes that are used again must be reproducible bit for bit after an interruption, which compiled networks are
+        # not: they round differently while their statistics are frozen. Several microbatches are not kept.
+        reuse_fakes=training.reuse_fakes and training.accumulate == 1 and not config.compile,
         autocast=partial(torch.autocast, batches.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
         learning_rate=learning_rate,
-        clip_gradients=_gradient_clip(training.clip_grad_norm),
+        clip_gradients=partial(_clip_gradients, max_norm=training.clip_grad_norm),
         discriminator_input=DiscriminatorInput(training.augment, training.instance_noise, training.pack),
         discriminate=_discriminate if classify is None else _discriminate_with_classes,
         discriminator_loss=discriminator_loss,
-        penalties=(
-            *_penalties(regularizer, images=len(config.sample_shape) > 1),
-            *_classification_penalty(classify, conditioning),
-        ),
-        constrain_weights=_weight_constraints(regularizer),
-        update_penalty_state=_penalty_state_update(regularizer),
-        adapt_augmentation=build_augmentation_update(training.ada_target, batches.batch_size),
+        penalties=_penalties(config, classify),
+        weight_constraints=[
+            partial(constrain, **dataclasses.asdict(regularizer[name]))
+            for name, constrain in WEIGHT_CONSTRAINTS.items()
+            if name in regularizer
+        ],
+        penalty_state_updates={
+            name: partial(update, **_without_weight(regularizer[name]))
+            for name, update in STATE_UPDATES.items()
+            if name in regularizer
+        },
+        adapt_augmentation=partial(adapt_augmentation, target=training.ada_target, batch_size=batches.batch_size),
         needs_real=loss.paired or unrolled,
-        discriminator_for_generator=build_discriminator_for_generator(
-            optimizer_settings(optimizer, "discriminator"), training.unroll_steps, discriminator_loss, learning_rate
-        ),
-        select_top=build_top_selection(training.top_k, batches),
+        discriminator_for_generator=partial(unroll, learning_rate=learning_rate) if unrolled else frozen_discriminator,
+        select_top=partial(select_top, top_k=training.top_k, batches=batches),
         generator_loss=build_generator_loss(loss, discriminator_loss, unrolled=unrolled),
-        classification_loss=_generator_classification(classify, conditioning),
-        update_ema=_ema_update(training.ema_decay, always_warm=config.init_from is None),
+        classification_loss=lambda *output: 0.0 if classify is None else conditioning.weight * classify(*output),
+        update_ema=partial(_update_ema, decay=training.ema_decay, always_warm=config.init_from is None),
     )
 
 
-# --- both networks -----------------------------------------------------------------------------------------------
-
-
-def _alternation(training: TrainingOptions, batches: Batches) -> Alternation:
-    unit = batches.per_epoch if training.alternate == "epoch" else 1
-    return Alternation(training.n_critic * unit, training.generator_updates * unit, training.critic_warmup)
-
-
-def _reuses_fakes(training: TrainingOptions, *, compiled: bool) -> bool:
-    """Returns whether G reuses D's fakes.
-
-    They must be reproducible bit for bit after an interruption, which compiled networks are not: they round differently
-    while their statistics are frozen. Several microbatches are not kept in memory, so accumulate > 1 excludes it too.
-    """
-    return training.reuse_fakes and training.accumulate == 1 and not compiled
-
-
-def _learning_rates(optimizer: Any, schedule: str) -> Callable[[str, Counters], float]:
-    base = {role: getattr(optimizer, role).lr for role in ("generator", "discriminator")}
-    return lambda role, counters: base[role] * rate_multiplier(schedule, counters.step, counters.total_steps)
-
-
-def _gradient_clip(max_norm: float | None) -> Callable[[nn.Module], object]:
-    if max_norm is None:
-        return lambda network: None
-    return lambda network: nn.utils.clip_grad_norm_(network.parameters(), max_norm)
+def _clip_gradients(network: nn.Module, *, max_norm: float | None) -> None:
+    if max_norm is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), max_norm)
 
 
 def _discriminate(discriminator: Callable[..., Any], samples: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
@@ -209,112 +186,53 @@ def _classification(conditioning: Any) -> Callable[[DiscriminatorOutput, Tensor 
     return classify
 
 
-# --- D's update --------------------------------------------------------------------------------------------------
-
-
-def _discriminator_loss(loss: Callable[..., Tensor], smoothing: float) -> LogitLoss:
+def _discriminator_loss(
+    real_logits: Tensor, fake_logits: Tensor, *, loss: Callable[..., Tensor], smoothing: float
+) -> Tensor:
     """Returns D's loss. Label smoothing changes its target for real samples from 1 to t = 1 - smoothing.
 
     The target for fakes stays 0. With D = sigmoid(logit), the cross-entropy -t log D - (1 - t) log(1 - D) equals
     softplus(-logit) + (1 - t) logit, so the mean of smoothing * logit is added.
     """
-    if smoothing == 0:
-        return lambda real_logits, fake_logits: loss(real_logits=real_logits, fake_logits=fake_logits)
-    return lambda real_logits, fake_logits: (
-        loss(real_logits=real_logits, fake_logits=fake_logits) + smoothing * real_logits.mean()
-    )
+    value = loss(real_logits=real_logits, fake_logits=fake_logits)
+    return value + smoothing * real_logits.mean() if smoothing else value
 
 
-def _penalties(regularizer: dict[str, Any], *, images: bool) -> list[Penalty]:
-    """Returns the penalties among the chosen regularizers. `every=auto` is LAZY_INTERVAL on images, 1 on points."""
+def _penalties(config: Config, classify: Callable[..., Tensor] | None) -> list[Penalty]:
+    """Returns the penalties among the regularizers, and AC-GAN's: the sum of `classify` of real and fake samples.
+
+    `every=auto` is LAZY_INTERVAL on images, 1 on points.
+    """
+    regularizer: dict[str, Any] = config.regularizer
     penalties = []
     for name in [name for name in regularizer if name in PENALTIES]:
-        settings = dataclasses.asdict(regularizer[name])
-        weight, interval = settings.pop("weight"), settings.pop("every", 1)
+        settings = _without_weight(regularizer[name])
+        interval = settings.pop("every", 1)
         if interval == "auto":
-            interval = LAZY_INTERVAL if images else 1
-        penalties.append(Penalty(name, weight * interval, interval, _penalty(name, settings)))
+            interval = LAZY_INTERVAL if len(config.sample_shape) > 1 else 1
+        unweighted = partial(_penalty, name=name, settings=settings)
+        penalties.append(Penalty(name, regularizer[name].weight * interval, interval, unweighted))
+    if classify is not None:
+
+        def compute(forward: DiscriminatorPass) -> Tensor:
+            condition = forward.inputs.condition
+            return classify(forward.on_real, condition) + classify(forward.on_fake, condition)
+
+        penalties.append(Penalty(CLASSIFICATION, config.conditioning.weight, 1, compute))
     return penalties
 
 
-def _classification_penalty(classify: Callable[..., Tensor] | None, conditioning: Any) -> list[Penalty]:
-    """Returns AC-GAN's penalty of D: the sum of the classification losses of real and fake samples."""
-    if classify is None:
-        return []
-
-    def compute(forward: DiscriminatorPass) -> Tensor:
-        return classify(forward.on_real, forward.condition) + classify(forward.on_fake, forward.condition)
-
-    return [Penalty(CLASSIFICATION, conditioning.weight, 1, compute)]
+def _without_weight(options: Any) -> dict[str, Any]:
+    return {key: value for key, value in dataclasses.asdict(options).items() if key != "weight"}
 
 
-def _penalty(name: str, settings: dict[str, Any]) -> Callable[[DiscriminatorPass], Tensor]:
-    def compute(forward: DiscriminatorPass) -> Tensor:
-        inputs = PenaltyInputs(
-            discriminator=forward.discriminator,
-            real=forward.real,
-            fake=forward.fake,
-            condition=forward.condition,
-            random=forward.rng,
-            real_logits=forward.on_real.logits,
-            fake_logits=forward.on_fake.logits,
-            penalty_state=forward.penalty_state.get(name),
-        )
-        return PENALTIES[name](inputs, **settings)
-
-    return compute
+def _penalty(forward: DiscriminatorPass, *, name: str, settings: dict[str, Any]) -> Tensor:
+    inputs = forward.inputs._replace(penalty_state=forward.penalty_state.get(name))
+    return PENALTIES[name](inputs, **settings)
 
 
-def _weight_constraints(regularizer: dict[str, Any]) -> Callable[[nn.Module], None]:
-    """Returns a function that applies the chosen regularizers which change D's weights, such as clipping."""
-    chosen = regularizer.keys() & WEIGHT_CONSTRAINTS.keys()
-    rules: list[Callable[[nn.Module], None]] = [
-        partial(WEIGHT_CONSTRAINTS[name], **dataclasses.asdict(regularizer[name])) for name in chosen
-    ]
-
-    def constrain(discriminator: nn.Module) -> None:
-        for rule in rules:
-            rule(discriminator)
-
-    return constrain
-
-
-def _penalty_state_update(regularizer: dict[str, Any]) -> Callable[[TrainState, Tensor, Tensor], None]:
-    """Returns a function that updates the state of penalties once in each update, from the logits of the batch."""
-    rules: dict[str, Callable[..., dict[str, Tensor]]] = {}
-    for name in [name for name in regularizer if name in STATE_UPDATES]:
-        settings = dataclasses.asdict(regularizer[name])
-        del settings["weight"]
-        rules[name] = partial(STATE_UPDATES[name], **settings)
-
-    def update(state: TrainState, real_logits: Tensor, fake_logits: Tensor) -> None:
-        for name, rule in rules.items():
-            state.penalty_state[name] = rule(state.penalty_state[name], real_logits, fake_logits)
-
-    return update
-
-
-# --- G's update --------------------------------------------------------------------------------------------------
-
-
-def _generator_classification(
-    classify: Callable[..., Tensor] | None, conditioning: Any
-) -> Callable[[DiscriminatorOutput, Tensor | None], Tensor | float]:
-    """Returns AC-GAN's weighted classification loss of fakes, 0 without AC-GAN conditioning."""
-    if classify is None:
-        return lambda output, condition: 0.0
-    return lambda output, condition: conditioning.weight * classify(output, condition)
-
-
-def _ema_update(decay: float, *, always_warm: bool) -> Callable[[TrainState], None]:
-    """Returns a function that updates the EMA of G's weights.
-
-    Its decay starts small (see `state/ema.py`), unless the run started from the weights of another run.
-    """
-
-    def update(state: TrainState) -> None:
-        if state.generator_ema is not None:
-            warm = always_warm or state.counters.new_layers
-            update_ema(state.generator_ema, state.generator, decay, state.counters.step if warm else None)
-
-    return update
+def _update_ema(state: TrainState, *, decay: float, always_warm: bool) -> None:
+    """Updates G's EMA, if any. Its decay starts small, unless the run started from the weights of another run."""
+    if state.generator_ema is not None:
+        warm = always_warm or state.counters.new_layers
+        update_ema(state.generator_ema, state.generator, decay, state.counters.step if warm else None)

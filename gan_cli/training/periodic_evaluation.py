@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -52,10 +53,7 @@ def evaluate(run: Run) -> dict[str, float]:
 
 
 def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Reference | None:
-    """Returns the reference that the run's samples will be compared with, None without `evaluation.metrics`.
-
-    Raises UsageError if a metric cannot be computed on these data.
-    """
+    """Returns what samples will be compared with, if anything. Raises UsageError if a metric does not suit the data."""
     evaluation = config.evaluation
     if not evaluation.metrics:
         return None
@@ -70,8 +68,10 @@ def reference_for(config: Config, dataset: Dataset, log: LogCallback) -> Referen
     return reference
 
 
-def describe_comparison(reference: Reference, metrics: Sequence[str]) -> list[str]:
+def describe_comparison(reference: Reference | None, metrics: Sequence[str]) -> list[str]:
     """Returns lines about the data that samples are compared with, for the log."""
+    if reference is None:
+        return []
     why = reference.extractor.why
     lines = [f"{', '.join(metrics)} compared with {reference.describe()}", *reference.data.notes]
     return [f"evaluation: {line}" for line in [*lines, *([f"in random features: {why}"] if why else [])]]
@@ -90,7 +90,7 @@ def measured_on(run: Run) -> dict[str, Any]:
     if modes is not None:
         positions_digest = hashlib.sha256(modes.centres.contiguous().numpy().tobytes() + str(modes.std).encode())
         found["modes"] = {"data": positions_digest.hexdigest()[:16], "modes": len(modes.centres)}
-    elif _is_stacked(run):
+    elif run.config.dataset.name == "stacked_mnist":
         found["modes"] = {"data": dataset.fingerprint[:16], **shape}
     return found
 
@@ -98,31 +98,19 @@ def measured_on(run: Run) -> dict[str, Any]:
 def expected_seconds(run: Run) -> float:
     """Estimates the seconds of an evaluation from a part of its samples. Trains the classifier if one is needed."""
     try:
-        return (
-            _classification_seconds(run, _classes_to_find(run))
-            + _classification_seconds(run, _stacks_to_find(run))
-            + _comparison_seconds(run)
-        )
+        seconds = 0.0
+        for wanted in filter(None, (_classes_to_find(run), _stacks_to_find(run))):
+            few = min(len(wanted.seeds), TIMED)
+            seconds += _timed(partial(_classified, run, wanted, few)) * len(wanted.seeds) / few
+        if run.reference is not None:
+            n, few = run.reference.n, min(run.reference.n, TIMED)
+            generators: list[nn.Module] = []
+            seconds += _timed(lambda: generators.append(_evaluated_generator(run)))
+            seconds += _timed(lambda: _compared(run, generators[0], few)) * n / few
+        return seconds
     except Exception as error:
         run.log.info(f"warning: the time of an evaluation is not known ({one_line(error, 200)})")
         return 0.0
-
-
-def _classification_seconds(run: Run, wanted: _Classification | None) -> float:
-    if wanted is None:
-        return 0.0
-    few = min(len(wanted.seeds), TIMED)
-    return _timed(lambda: _classified(run, wanted, few)) * len(wanted.seeds) / few
-
-
-def _comparison_seconds(run: Run) -> float:
-    if run.reference is None:
-        return 0.0
-    n = run.reference.n
-    few = min(n, TIMED)
-    generator: list[nn.Module] = []
-    preparing = _timed(lambda: generator.append(_evaluated_generator(run)))
-    return preparing + _timed(lambda: _compared(run, generator[0], few)) * n / few
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -156,17 +144,10 @@ class _Classification(NamedTuple):
     classify: Callable[[Tensor], Tensor]
 
 
-def _is_stacked(run: Run, *, whole: bool = False) -> bool:
-    """Returns whether the data are stacked digits; if `whole`, whether they are all of its classes."""
-    dataset = run.config.dataset
-    return dataset.name == "stacked_mnist" and (not whole or dataset.classes is None)
-
-
 def _classes_to_find(run: Run) -> _Classification | None:
-    """Returns how to classify samples that were requested of each class.
+    """Returns how to classify samples of requested classes; None without classes or a classifier better than chance.
 
-    A point gets the class of the nearest real point, an image that of a classifier. Returns None if there are no
-    classes, or if the classifier is not better than chance.
+    A point gets the class of the nearest real point.
     """
     if not run.config.classes:
         return None
@@ -179,25 +160,22 @@ def _classes_to_find(run: Run) -> _Classification | None:
         given = encode_condition(dataset.labels[:NEIGHBOURS], len(run.config.classes))
         return _Classification(CLASS_SEEDS, conditions, lambda points: given[torch.cdist(points, reals).argmin(1)])
     classifier = _classifier(run, dataset.samples, dataset.labels, attributes_of(run.config.classes))
-    if classifier is None:
-        return None
-    return _Classification(CLASS_SEEDS, conditions, classifier.logits)
+    return None if classifier is None else _Classification(CLASS_SEEDS, conditions, classifier.logits)
 
 
 def _class_accuracy(run: Run) -> dict[str, float]:
     """Returns the share of samples that are classified as the requested class. Empty without classes."""
     wanted = _classes_to_find(run)
-    if wanted is None:
+    if wanted is None or wanted.conditions is None:
         return {}
-    assert wanted.conditions is not None
     attributes = attributes_of(run.config.classes)
     return {"accuracy/class": classification_accuracy(_classified(run, wanted), wanted.conditions, attributes)}
 
 
 def _stacks_to_find(run: Run) -> _Classification | None:
-    """Returns how to classify samples of stacked digits: each digit of a number by itself. None for other data."""
+    """Returns how to classify samples of all stacked digits: each digit of a number by itself. None for other data."""
     dataset = run.batches.dataset
-    if not _is_stacked(run, whole=True):
+    if run.config.dataset.name != "stacked_mnist" or run.config.dataset.classes is not None:
         return None
     digits, labels = unstack_digits(dataset)
     stacked = dataset.samples.shape[1]
@@ -228,12 +206,10 @@ def _stacked_modes(run: Run) -> dict[str, float]:
 
 
 def _classifier(run: Run, images: Tensor, labels: Tensor, attributes: list[Attribute]) -> Classifier | None:
-    """Returns a classifier, trained or loaded once per run.
+    """Returns a classifier, trained or loaded once per run; None at chance level (logged) or for a single class."""
 
-    Returns None if it is not better than chance, which is logged once, or if all images have the same class.
-    """
     if majority_class_accuracy(labels, attributes) == 1:
-        return None  # all images have the same class
+        return None
     key = (images.shape[1], len(attributes), sum(attribute.size for attribute in attributes))
     if key not in run.classifiers:
         fingerprint, otherwise = run.batches.dataset.fingerprint, "it does not classify samples"

@@ -41,7 +41,7 @@ def retry_seed(seed: int, retries: int) -> int:
 def roll_back(run: Run, finding: Finding) -> bool:
     """Sets the run back to its newest checkpoint, to continue with another seed.
 
-    Returns False, without any change, if the config does not allow it, the retries are used up or no checkpoint exists.
+    Returns False, without any change, if the config does not allow it, no retries are left or no checkpoint exists.
     """
     health, before, folder = run.config.health, run.state, run.folder / CHECKPOINTS
     if health.on_nonfinite != "rollback" or before.counters.retries >= health.retries:

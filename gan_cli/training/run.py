@@ -36,17 +36,7 @@ class Best(NamedTuple):
 
 @dataclass
 class Run:
-    """A run in progress.
-
-    `saved_metrics`: the metrics in the checkpoint that the run was resumed from, of D's last update before it.
-    `last_evaluation`: the metrics of the step with the last evaluation.
-    `reference`: the real data that samples are compared with in evaluations, None without `evaluation.metrics`.
-    `best`: the best evaluation so far, None before the first.
-    `replayed_total_steps`: the changes of `total_steps` in the run that this one replays, by position.
-    `classifiers`: those that evaluations have trained or loaded so far; None for one that is not better than chance.
-    `due`: the work after a step that is not done yet; a resumed run begins with it.
-    `health`: the health monitor with the findings so far. `objective`: built from config and batches.
-    """
+    """A run in progress."""
 
     config: Config
     state: TrainState
@@ -54,13 +44,13 @@ class Run:
     folder: Path
     log: RunLog
     provenance: Provenance
-    saved_metrics: dict[str, float] = field(default_factory=dict)
-    last_evaluation: dict[str, float] = field(default_factory=dict)
-    reference: Reference | None = None
-    best: Best | None = None
-    replayed_total_steps: dict[Position, int | None] = field(default_factory=dict)
-    classifiers: dict[tuple[int, ...], Classifier | None] = field(default_factory=dict)
-    due: Due | None = None
+    saved_metrics: dict[str, float] = field(default_factory=dict)  # of D's last update before the resumed checkpoint
+    last_evaluation: dict[str, float] = field(default_factory=dict)  # metrics of the step with the last evaluation
+    reference: Reference | None = None  # the real data of evaluations, None without `evaluation.metrics`
+    best: Best | None = None  # the best evaluation so far
+    replayed_total_steps: dict[Position, int | None] = field(default_factory=dict)  # changes in the run to replay
+    classifiers: dict[tuple[int, ...], Classifier | None] = field(default_factory=dict)  # None: not better than chance
+    due: Due | None = None  # the work after a step that is not done yet; a resumed run begins with it
     health: HealthMonitor = field(init=False)
     objective: Objective = field(init=False)
 

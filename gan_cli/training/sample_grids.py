@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import all_classes_requested
@@ -23,25 +24,25 @@ CHECKED = 2  # number of samples that are checked for NaN and infinity
 
 def save_real_samples(run: Run) -> None:
     """Writes `samples/real.png`: random samples of the data set, the same ones in every run."""
-    modes, samples = run.modes, run.batches.dataset.samples
-    some = torch.randperm(len(samples), generator=generator_for(0, "shown"))[: _count_shown(run)]
+    samples = run.batches.dataset.samples
+    some = torch.randperm(len(samples), generator=generator_for(0, "shown"))[: _shown(samples)]
     path = run.folder / SAMPLES / "real.png"
-    _write_or_log(run, lambda: grid.save_png(grid.draw_grid_or_scatter(samples[some], modes), path))
+    _write_or_log(run, lambda: grid.save_png(grid.draw_grid_or_scatter(samples[some], run.modes), path))
 
 
 def save_samples(run: Run) -> None:
-    """Writes `samples/step_*.png` with the samples of seeds 0, 1, 2 ..., as `gan-sample` generates them.
+    """Writes `samples/step_*.png` with the samples of seeds 0, 1, 2 ..., as `gan-sample` does; each class has a row.
 
-    A conditional run has a row for each class. Raises DivergedError if a sample has a NaN or infinite value.
+    Raises DivergedError if a sample has a NaN or infinite value.
     """
-    modes = run.modes
     rows = all_classes_requested(run.config.classes, MAX_CLASSES_SHOWN)
-    seeds = range(SAMPLES_PER_CLASS * len(rows) if rows and _has_images(run) else _count_shown(run))
+    reals = run.batches.dataset.samples
+    seeds = range(SAMPLES_PER_CLASS * len(rows) if rows and reals.ndim > 2 else _shown(reals))
     samples = run.generate(seeds, IMAGES_SHOWN, MAX_CLASSES_SHOWN)
     require_finite(run.state, {"a sample": samples})
     path = grid_path(run)
     lengths = [SAMPLES_PER_CLASS] * len(rows)
-    _write_or_log(run, lambda: grid.save_png(grid.draw_grid_or_scatter(to_uint8(samples), modes, lengths), path))
+    _write_or_log(run, lambda: grid.save_png(grid.draw_grid_or_scatter(to_uint8(samples), run.modes, lengths), path))
     run.log.image(run.state.counters.step, path)
 
 
@@ -55,12 +56,9 @@ def require_finite_samples(run: Run) -> None:
     require_finite(run.state, {"a sample": run.generate(range(CHECKED), CHECKED, MAX_CLASSES_SHOWN)})
 
 
-def _count_shown(run: Run) -> int:
-    return IMAGES_SHOWN if _has_images(run) else POINTS_SHOWN
-
-
-def _has_images(run: Run) -> bool:
-    return run.batches.dataset.samples.ndim > 2
+def _shown(samples: Tensor) -> int:
+    """Returns how many samples are drawn: fewer images than points."""
+    return IMAGES_SHOWN if samples.ndim > 2 else POINTS_SHOWN
 
 
 def save_progress_animation(run: Run) -> None:

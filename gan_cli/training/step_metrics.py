@@ -1,19 +1,32 @@
-"""Measures the metrics of a step from the outputs of its updates. Reading them waits for the device."""
+"""Measures the metrics of a step: those of its updates' outputs, and health metrics.
+
+Health metrics are of a small batch of fakes and real samples, and of G's last gradient. The health monitor
+(`health/monitor.py`) reads them. Nothing here changes training: the latents have their own seeds, and the batch-norm
+statistics of G are not updated. Reading metrics waits for the device.
+"""
 
 from __future__ import annotations
 
 import sys
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from gan_cli.data.dataset import to_signed_unit
 from gan_cli.evaluation.metrics.mode_coverage import count_modes
+from gan_cli.models.freezing import frozen
+from gan_cli.randomness import generator_for
 from gan_cli.state.train_state import GeneratorStepOutput
 from gan_cli.training.alternation import is_first_of_generator, next_network
-from gan_cli.training.health_metrics import auc, health_metrics
 from gan_cli.training.run import Run
+from gan_cli.training.steps import draw_latents
 from gan_cli.training.throughput import RunTimer
 
+HEALTH_SAMPLES = 128
+# Shares of the mean distance of two real samples:
+DUPLICATE_DISTANCE = 0.1  # below it two samples of a mode, or an image and its copy, count as duplicates
+COVERAGE_DISTANCE = 0.25  # below it two samples belong to the same mode
+DENSE_SHARE = 0.9  # of real samples with another within COVERAGE_DISTANCE: reached by points, not by images
 MODE_SEEDS = range(10_000, 12_500)  # as many samples as in published counts; other seeds than those of the images
 
 
@@ -44,10 +57,9 @@ def metrics_to_keep(run: Run) -> dict[str, float]:
     Between two updates of G in the same round, these are all metrics of D's last update.
     """
     counters, alternation = run.state.counters, run.objective.alternation
-    within_round = next_network(counters, alternation) == "generator" and not is_first_of_generator(
-        counters, alternation
-    )
-    return discriminator_metrics(run) if within_round else _penalties(run)
+    if next_network(counters, alternation) == "discriminator" or is_first_of_generator(counters, alternation):
+        return _penalties(run)
+    return discriminator_metrics(run)
 
 
 def _penalties(run: Run) -> dict[str, float]:
@@ -64,7 +76,7 @@ def step_metrics(run: Run, output: GeneratorStepOutput, timer: RunTimer) -> dict
         "images_seen": state.counters.images_seen(batch_size),
         **discriminator_metrics(run),
         **_numbers(tensors),
-        **health_metrics(state, run.objective, run.batches),
+        **health_metrics(run),
         **mode_metrics(run),
         "learning_rate/generator": output.learning_rate,
         "images_per_second": round(timer.images_per_second(batch_size), 1),
@@ -87,7 +99,7 @@ def mode_metrics(run: Run) -> dict[str, float]:
     }
 
 
-def gradient_norm(network: nn.Module) -> torch.Tensor:
+def gradient_norm(network: nn.Module) -> Tensor:
     """Returns the norm of the network's gradient in its last update."""
     return nn.utils.get_total_norm([value.grad for value in network.parameters() if value.grad is not None])
 
@@ -102,6 +114,67 @@ def peak_memory(device: torch.device) -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def _numbers(tensors: dict[str, torch.Tensor]) -> dict[str, float]:
+def _numbers(tensors: dict[str, Tensor]) -> dict[str, float]:
     values = torch.stack([tensor.detach() for tensor in tensors.values()]).tolist()
     return dict(zip(tensors, values, strict=True))
+
+
+def health_metrics(run: Run) -> dict[str, float]:
+    """Returns the health metrics by their keys in `metrics.jsonl`.
+
+    They are of fakes from G, not its EMA, with the same latents and conditions each time, and of real samples in
+    [-1, 1], the same ones in every run on these data.
+    """
+    generator, objective, batches, dataset = run.state.generator, run.objective, run.batches, run.batches.dataset
+    chosen = torch.randperm(len(dataset), generator=generator_for(0, "health"))[:HEALTH_SAMPLES]
+    reals = to_signed_unit(dataset.samples[chosen])
+    parts = range(-(-HEALTH_SAMPLES // objective.batch_size))
+    with torch.no_grad(), frozen(generator), objective.autocast():
+        latents = [draw_latents(objective, "health", part).to(run.state.device) for part in parts]
+        fakes = [generator(latent, batches.conditions(part)) for part, latent in zip(parts, latents, strict=True)]
+    metrics = compare(torch.cat(fakes)[: len(reals)].float().cpu(), reals)
+    metrics["health/gradient_least"] = smallest_gradient_norm(generator)
+    return {name: value.item() for name, value in metrics.items()}
+
+
+def compare(fakes: Tensor, reals: Tensor) -> dict[str, Tensor]:
+    """Compares fakes and real samples `[N, ...]`; the unit of distance is the mean distance of two real samples.
+
+    `diversity` is the mean distance of two fakes. `duplicates` is the share of pairs of fakes nearer than 0.1, at least
+    1/k for k modes (the birthday paradox test, 1706.08224, made automatic); `duplicates_real` is that of real samples.
+    `shift` is the distance of the two means. `contrast`, of images, is the standard deviation of a fake's pixels as a
+    share of that of a real one's. `coverage`, of points, is the share of real samples with a fake within 0.25; it is
+    left out where the data are not dense enough. Returns nothing if all real samples are equal.
+    """
+    flat = reals.flatten(1)
+    fake_distances, real_distances = nn.functional.pdist(fakes.flatten(1)), nn.functional.pdist(flat)
+    if not real_distances.any():
+        return {}
+    unit = real_distances.mean()
+    metrics = {
+        "health/diversity": fake_distances.mean() / unit,
+        "health/duplicates": (fake_distances < DUPLICATE_DISTANCE * unit).float().mean(),
+        "health/duplicates_real": (real_distances < DUPLICATE_DISTANCE * unit).float().mean(),
+        "health/shift": (fakes.mean(0) - reals.mean(0)).norm() / unit,
+    }
+    contrast = flat.std(1).mean()
+    if fakes.ndim > 2 and contrast > 0:
+        metrics["health/contrast"] = fakes.flatten(1).std(1).mean() / contrast
+    between = torch.cdist(flat, flat).fill_diagonal_(torch.inf)
+    if (between.min(1).values < COVERAGE_DISTANCE * unit).float().mean() >= DENSE_SHARE:
+        nearest = torch.cdist(flat, fakes.flatten(1)).min(1).values
+        metrics["health/coverage"] = (nearest < COVERAGE_DISTANCE * unit).float().mean()
+    return metrics
+
+
+def smallest_gradient_norm(network: nn.Module) -> Tensor:
+    """Returns the smallest gradient norm of the last update among the layers' weights."""
+    gradients = [value.grad for value in network.parameters() if value.grad is not None]
+    weights = [gradient for gradient in gradients if gradient.ndim > 1]
+    return torch.stack([gradient.norm() for gradient in weights or gradients]).min()
+
+
+def auc(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Returns how often D rates a real sample above a fake: 1 always, 0.5 at chance (Mann and Whitney, 1947)."""
+    difference = real_logits[:, None] - fake_logits
+    return (difference > 0).float().mean() + 0.5 * (difference == 0).float().mean()

@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from gan_cli.data.dataset import Batches
 from gan_cli.models.freezing import no_grad_in_train_mode, without_statistics_updates
 from gan_cli.models.layers import DiscriminatorOutput
+from gan_cli.objectives.regularizers import PenaltyInputs
 from gan_cli.randomness import derive_seed, generator_for
 from gan_cli.state.optimizers import set_learning_rate
 from gan_cli.state.train_state import DiscriminatorStepOutput, GeneratorStepOutput, TrainState
-from gan_cli.training.alternation import next_network
+from gan_cli.training.alternation import is_first_of_generator, is_last_of_discriminator, next_network
 from gan_cli.training.objective import DiscriminatorPass, Objective
 
 
@@ -58,15 +59,19 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
         forward = _discriminate_both(state, objective, real, fake, condition, rng)
         real_logits, fake_logits = forward.on_real.logits, forward.on_fake.logits
         loss = objective.discriminator_loss(real_logits, fake_logits)
-        values = {penalty.name: penalty.compute(forward) for penalty in penalties}  # unweighted; may run D again
+        values = {f"penalty/{each.name}": each.compute(forward) for each in penalties}  # unweighted; may run D again
         # the weight of a lazy penalty is already multiplied by its interval
-        total = loss + sum(penalty.weight * values[penalty.name] for penalty in penalties)
-        microbatches.backward(total, loss=loss, real_logits=real_logits, fake_logits=fake_logits, penalties=values)
+        total = loss + sum(each.weight * value for each, value in zip(penalties, values.values(), strict=True))
+        microbatches.backward(total, {"loss": loss, "real": real_logits, "fake": fake_logits, **values})
     learning_rate = _optimizer_step(state, objective, "discriminator")
-    objective.constrain_weights(state.discriminator)
-    output = DiscriminatorStepOutput(**microbatches.merged_outputs(), learning_rate=learning_rate)
-    objective.update_penalty_state(state, output.real_logits, output.fake_logits)
-    objective.adapt_augmentation(state, output.real_logits)
+    for constrain in objective.weight_constraints:
+        constrain(state.discriminator)
+    real_logits, fake_logits = microbatches.merged("real"), microbatches.merged("fake")
+    values = {each.name: microbatches.merged(f"penalty/{each.name}") for each in penalties}
+    output = DiscriminatorStepOutput(microbatches.merged("loss"), real_logits, fake_logits, values, learning_rate)
+    for name, updated in objective.penalty_state_updates.items():
+        state.penalty_state[name] = updated(state.penalty_state[name], real_logits, fake_logits)
+    objective.adapt_augmentation(state, real_logits)
     state.last_penalties |= output.penalties  # a penalty that was not due keeps its last value, for the log
     state.discriminator_output = output
     state.counters.d_updates += 1
@@ -84,12 +89,12 @@ def generator_step(state: TrainState, objective: Objective, batches: Batches) ->
         fake_logits, real_logits = objective.select_top(on_fake.logits, real_logits, state.counters.d_updates)
         loss = objective.generator_loss(fake_logits, real_logits)
         total = loss + objective.classification_loss(on_fake, condition)
-        microbatches.backward(total, loss=loss)
+        microbatches.backward(total, {"loss": loss})
     state.fakes = None
     learning_rate = _optimizer_step(state, objective, "generator")
     state.counters.step += 1  # a step is one update of G
     objective.update_ema(state)
-    return GeneratorStepOutput(**microbatches.merged_outputs(), learning_rate=learning_rate)
+    return GeneratorStepOutput(microbatches.merged("loss"), learning_rate)
 
 
 # --- fakes -------------------------------------------------------------------------------------------------------
@@ -109,11 +114,8 @@ def generate_fakes(state: TrainState, objective: Objective, latents: Tensor, con
 def _fakes_for_discriminator(
     state: TrainState, objective: Objective, latents: Tensor, condition: Tensor | None
 ) -> Tensor:
-    """Returns fakes for D, without gradient.
-
-    If the next update of G uses the same fakes, they are also kept in `state.fakes`, with their autograd graph.
-    """
-    if objective.generator_will_reuse_fakes(state.counters):
+    """Returns fakes without gradient. If G reuses them, `state.fakes` keeps them with their autograd graph."""
+    if objective.reuse_fakes and is_last_of_discriminator(state.counters, objective.alternation):
         state.fakes = generate_fakes(state, objective, latents, condition)
         return state.fakes.detach()
     state.fakes = None
@@ -132,7 +134,9 @@ def _fakes_for_generator(
     """
     step, last_d_update = state.counters.step, state.counters.d_updates - 1
     all_real = batches.draw(last_d_update).samples if objective.needs_real else None
-    if objective.generator_reuses_fakes(state.counters):  # then there is only one microbatch, see objective.py
+    if objective.reuse_fakes and is_first_of_generator(
+        state.counters, objective.alternation
+    ):  # then there is only one microbatch, see objective.py
         fakes = state.fakes if state.fakes is not None else _fakes_of_last_update(state, objective, batches)
         _seed_layers(state, objective, "generator", step)  # last, so that D draws the same if fakes were recreated
         yield fakes, batches.conditions(last_d_update), all_real
@@ -145,10 +149,7 @@ def _fakes_for_generator(
 
 
 def _fakes_of_last_update(state: TrainState, objective: Objective, batches: Batches) -> Tensor:
-    """Recreates the fakes of D's last update after a resume, when their graph is lost.
-
-    Batch-norm statistics were updated by these fakes before, so they are not updated again.
-    """
+    """Recreates the fakes of D's last update after a resume, without updating batch-norm statistics a second time."""
     last_d_update = state.counters.d_updates - 1
     _seed_layers(state, objective, "discriminator", last_d_update)
     latents = draw_latents(objective, "discriminator", last_d_update).to(state.device)
@@ -194,16 +195,9 @@ def _discriminate_both(
             output = objective.discriminate(discriminator, torch.cat([real, fake]), both_conditions)
             classes = (None, None) if output.class_logits is None else output.class_logits.chunk(2)
             on_real, on_fake = map(DiscriminatorOutput, output.logits.chunk(2), classes)
-    return DiscriminatorPass(
-        discriminator=state.discriminator,  # penalties run the plain network, see `TrainState.compiled_or_plain`
-        real=real,
-        fake=fake,
-        condition=condition,
-        on_real=on_real,
-        on_fake=on_fake,
-        rng=rng,
-        penalty_state=state.penalty_state,
-    )
+    # penalties run the plain network, see `TrainState.compiled_or_plain`
+    inputs = PenaltyInputs(state.discriminator, real, fake, condition, rng, on_real.logits, on_fake.logits)
+    return DiscriminatorPass(inputs, on_real, on_fake, state.penalty_state)
 
 
 def _discriminate_fakes(
@@ -230,46 +224,29 @@ def _discriminate_fakes(
 
 
 class Microbatches:
-    """Splits a batch into `count` equal parts to save memory.
+    """Splits a batch into `count` equal parts to save memory. The gradient is that of the mean loss over the batch,
 
-    The accumulated gradient equals that of the mean loss over the batch, for losses that are means over independent
-    samples.
+    for losses that are means over independent samples.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._outputs: list[dict[str, Any]] = []
+        self._outputs: list[dict[str, Tensor]] = []
 
     def split(self, *tensors: Tensor | None) -> Iterator[tuple[Any, ...]]:
         """Splits each tensor `[N, ...]` into `count` chunks and yields them together. A None stays None throughout."""
         chunks = [[None] * self.count if tensor is None else tensor.chunk(self.count) for tensor in tensors]
         return zip(*chunks, strict=True)
 
-    def backward(self, total: Tensor, **outputs: Any) -> None:
-        """Backpropagates the loss of one microbatch and stores its detached outputs.
-
-        Outputs are scalars, logits `[n]`, or dicts of scalars.
-        """
+    def backward(self, total: Tensor, outputs: dict[str, Tensor]) -> None:
+        """Backpropagates the loss of one microbatch and stores its detached outputs, scalars or logits `[n]`."""
         (total / self.count).backward()
-        self._outputs.append(_detach(outputs))
+        self._outputs.append({name: value.detach() for name, value in outputs.items()})
 
-    def merged_outputs(self) -> dict[str, Any]:
-        """Returns the outputs of the batch by name: scalars are averaged, logits concatenated to `[N]`."""
-        merged: dict[str, Any] = _merge(self._outputs)
-        return merged
-
-
-def _detach(output: Any) -> Any:
-    if isinstance(output, dict):
-        return {name: _detach(value) for name, value in output.items()}
-    return output.detach()
-
-
-def _merge(outputs: list[Any]) -> Any:
-    first = outputs[0]
-    if isinstance(first, dict):
-        return {name: _merge([output[name] for output in outputs]) for name in first}
-    return torch.stack(outputs).mean() if first.ndim == 0 else torch.cat(outputs)
+    def merged(self, name: str) -> Tensor:
+        """Returns an output of the batch: the mean of scalars, or all logits `[N]`."""
+        parts = [outputs[name] for outputs in self._outputs]
+        return torch.stack(parts).mean() if parts[0].ndim == 0 else torch.cat(parts)
 
 
 def _seed_layers(state: TrainState, objective: Objective, purpose: str, count: int) -> None:

@@ -13,11 +13,7 @@ SLOW_LINES = 2  # if so many lines of metrics in a row show it
 
 
 class RunTimer:
-    """The clock of one process. It adds elapsed time to `state.seconds`.
-
-    `update_seconds` is the time spent in updates, in seconds. `pause_seconds` has the length of the last pause of each
-    kind.
-    """
+    """The clock of one process: adds elapsed time to `state.seconds`, keeps the last pause of each kind, in seconds."""
 
     def __init__(self, state: TrainState) -> None:
         self._state = state
@@ -44,10 +40,7 @@ class RunTimer:
             self._evaluation_seconds += self.pause_seconds[kind]
 
     def images_per_second(self, batch_size: int) -> float:
-        """Returns real images per second since the last call, including pauses for grids and checkpoints.
-
-        Evaluations are not included: one may take longer than all the steps between two of them.
-        """
+        """Returns real images per second since the last call, with pauses except evaluations, which may be long."""
         self._advance()
         seconds, updates = self._state.seconds - self._evaluation_seconds, self._state.counters.d_updates
         rate = (updates - self._measured[1]) * batch_size / max(seconds - self._measured[0], 1e-9)

@@ -19,8 +19,8 @@ from gan_cli.health.monitor import RULES, HealthMonitor
 from gan_cli.health.remedies import REMEDIES, remedies_for
 from gan_cli.runs.log import read_metrics
 from gan_cli.state.train_state import TrainState
-from gan_cli.training.health_metrics import auc, compare
 from gan_cli.training.rollback import retry_seed
+from gan_cli.training.step_metrics import auc, compare
 from support.configs import TINY_IMAGES, compose, without
 from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
 from support.training import stop_after, wrap_updates

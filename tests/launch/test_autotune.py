@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def settled(*overrides: str) -> tuple[int | str | None, str]:
 def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, float], dict[int, float]], None]:
     """A machine of four cores on which steps, and probes, take what they are said to."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(autotune, "_cores", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(4), raising=False)
 
     def set_times(steps: dict[int, float], probes: dict[int, float] | None = None) -> None:
         monkeypatch.setattr(autotune, "_step_seconds", lambda *_: steps[torch.get_num_threads()])
@@ -106,7 +107,7 @@ def test_a_trial_is_short_and_of_whole_parts() -> None:
 
 def test_a_trial_changes_nothing(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(autotune, "_cores", lambda: 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(2), raising=False)
     monkeypatch.setattr(autotune, "time_threads", lambda count: 1e-4)  # nobody is in the way
     monkeypatch.setattr(autotune, "MIN_SPEEDUP", 1e9)  # it is timed, and one thread wins
     tried = train(*UNSET, "steps=3", "name=tried")

@@ -39,7 +39,9 @@ def made(config: Config) -> Checkpoint:
         gan_cli="0", torch="0", threads=1, device="cpu", fingerprint="0", seconds=0.0, budget_start=0.0
     )
     tensors = {name: tensor.detach().clone() for name, tensor in state_tensors(state).items()}
-    return Checkpoint(Path("old"), config, Counters(step=5), provenance, {}, "0" * 64, tensors)
+    return Checkpoint(
+        Path("old"), config, Counters(step=5, d_updates=0, total_steps=None), provenance, {}, "0" * 64, tensors
+    )
 
 
 def taken_over(old: Config, *overrides: str) -> tuple[TrainState, Checkpoint, dict[str, weight_transfer.Transfer]]:

@@ -8,7 +8,7 @@ import sys
 STEPS = """
 import os, sys, torch
 if os.fork() == 0:  # the child goes first
-    from gan_cli.state.skip_dynamo import avoid_dynamo_import
+    from gan_cli.state.optimizers import avoid_dynamo_import
     avoid_dynamo_import()
     avoid_dynamo_import()
 else:

@@ -61,7 +61,9 @@ class Played:
 
     def __init__(self, clock: Clock, *overrides: str, evaluation: float = 0.0, step: float = 0.02) -> None:
         config = compose(*TINY_IMAGES[:-3], f"budget={SECONDS:g}s", *overrides)
-        self.state = SimpleNamespace(seconds=0.0, budget_start=0.0, counters=Counters())
+        self.state = SimpleNamespace(
+            seconds=0.0, budget_start=0.0, counters=Counters(step=0, d_updates=0, total_steps=None)
+        )
         self.ends: list[tuple[int, int | None]] = []
         self.said: list[str] = []
         self._clock, self._evaluation, self._training = clock, evaluation, config.training

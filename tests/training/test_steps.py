@@ -317,7 +317,7 @@ def test_bf16_runs_in_bf16_and_learns_in_fp32() -> None:
 
 @pytest.mark.parametrize(("n_critic", "generator_updates"), [(1, 1), (2, 1), (5, 1), (1, 2), (3, 4)])
 def test_turns(n_critic: int, generator_updates: int) -> None:
-    counters, order = Counters(), ""
+    counters, order = Counters(step=0, d_updates=0, total_steps=None), ""
     for _ in range(3 * (n_critic + generator_updates)):
         if next_network(counters, Alternation(n_critic, generator_updates)) == "discriminator":
             counters.d_updates += 1
@@ -579,7 +579,7 @@ def test_top_k_learns_from_what_d_likes_best() -> None:
 
 
 def test_the_critic_warms_up_as_in_wgan_s_code() -> None:
-    counters, made = Counters(), []
+    counters, made = Counters(step=0, d_updates=0, total_steps=None), []
     for _ in range(502):
         before = counters.d_updates
         while next_network(counters, Alternation(5, 1, warmup=100)) == "discriminator":
