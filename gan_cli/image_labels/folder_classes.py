@@ -10,11 +10,11 @@ from typing import NamedTuple
 from gan_cli.errors import UsageError, count_noun, did_you_mean, one_line
 from gan_cli.image_files.formats import FORMATS_READ
 from gan_cli.image_files.listing import ListedFile, Listing, Reader
-from gan_cli.image_files.natural_order import natural_key
 from gan_cli.image_files.own_outputs import describe_outputs
-from gan_cli.image_files.webdataset_shards import are_shards, named_like_shards
-from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, LabelOptions
+from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, FoundLabels, LabelOptions
 from gan_cli.image_labels.find_labels import find_labels
+from gan_cli.image_labels.natural_order import natural_key
+from gan_cli.image_labels.webdataset_shards import are_shards, named_like_shards
 
 SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
@@ -62,17 +62,21 @@ def _labelled(path: str, how: LabelOptions, reader: Reader, split: str) -> Layou
     """Returns the layout with the labels that the rules of the version `how.version` give."""
     layout = layout_of_split(reader.listing, split, how)
     found = find_labels(path, how, reader, layout.files, layout.base)
-    attributes = found.attributes
-    if attributes is None:
-        if found.unlabelled and layout.labels is not None:  # as in archives of StyleGAN, whose folders are shards
-            layout = layout._replace(labels=None, classes=(), remarks=())
+    if found.unlabelled and layout.labels is not None:  # as in archives of StyleGAN, whose folders are shards
+        layout = layout._replace(labels=None, classes=(), remarks=())
+    note = f", not its {len(layout.classes)} sub-folders" if layout.classes else ""
+    return with_labels(layout, found._replace(summary=found.summary + note))
+
+
+def with_labels(layout: Layout, found: FoundLabels) -> Layout:
+    """Returns the layout with the labels of a table. If the table has none, only its remarks are added."""
+    if not found.labels:
         return layout._replace(remarks=(*layout.remarks, *found.remarks), inside=found.inside)
-    summary = attributes.summary + (f", not its {len(layout.classes)} sub-folders" if layout.classes else "")
     return layout._replace(
-        labels=attributes.of_images,
-        classes=attributes.classes,
-        summary=summary,
-        remarks=(*attributes.remarks, *found.remarks),
+        labels=found.of_images,
+        classes=found.classes,
+        summary=found.summary,
+        remarks=found.remarks,
         inside=found.inside,
         mixed=False,
     )
@@ -81,8 +85,7 @@ def _labelled(path: str, how: LabelOptions, reader: Reader, split: str) -> Layou
 def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -> list[int]:
     """Returns the class numbers of the `wanted` classes.
 
-    Raises UsageError if there are no classes, if a wanted class is not in `names` or is repeated, or if the images have
-    several attributes.
+    Raises UsageError if the images have no classes or several attributes, or if a class is unknown or repeated.
     """
     shown = f"dataset.classes=[{','.join(wanted)}]"
     if not wanted:
@@ -97,7 +100,7 @@ def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -
             raise UsageError(f"{shown}: {name!r} is no class of these data, expected {some}{did_you_mean(name, names)}")
         if wanted.count(name) > 1:
             raise UsageError(f"{shown}: name each class once")
-    return [list(names).index(name) for name in wanted]
+    return [names.index(name) for name in wanted]
 
 
 # --- splits and classes ------------------------------------------------------------------------------------------
@@ -107,9 +110,8 @@ def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
     """Returns the images of the split, with classes by sub-folder. Raises UsageError if there are no images."""
     base: tuple[str, ...] = ()
     folder = _split_folder(listing, base, split)
-    if folder is None:
-        base = _common_top(listing)
-        folder = _split_folder(listing, base, split) if base else None
+    if folder is None and (base := _common_top(listing)):
+        folder = _split_folder(listing, base, split)
     files = sorted(listing.files, key=lambda file: "/".join(file.parts))
     if folder is not None:
         base = (*base, folder)
@@ -118,28 +120,21 @@ def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
         raise UsageError(f"dataset.split={split}: {listing.shown} has no sub-folder {split} beside a sub-folder train")
     folder_name = "/".join((listing.shown, *base))
     if not files:
-        others = f", only {listing.describe_others()}" if listing.describe_others() else ""
-        others += f"; {describe_outputs(listing.own)}" if listing.own else ""
-        advice = f"; {listing.first_advice}" if listing.first_advice else ""
-        raise UsageError(f"dataset.path={one_line(folder_name)}: no pictures in it{others}{advice}; {FORMATS_READ}")
+        others = listing.describe_others()
+        first = f"no pictures in it{f', only {others}' if others else ''}"
+        text = "; ".join(filter(None, (first, describe_outputs(listing.own), listing.first_advice, FORMATS_READ)))
+        raise UsageError(f"dataset.path={one_line(folder_name)}: {text}")
     labels, classes, mixed, remarks = _classes(files, base, folder_name, how)
     return Layout(files, labels, classes, base, mixed, remarks=remarks)
 
 
 def _plain(files: Sequence[ListedFile]) -> Sequence[ListedFile]:
-    """Returns the files that decide which folders are classes.
-
-    These are the files of a format that is read. If there are none, these are all files.
-    """
-    read = [file for file in files if not file.foreign]
-    return read or files
+    """Returns the files that decide which folders are classes: those of a format that is read, or all if none is."""
+    return [file for file in files if not file.foreign] or files
 
 
 def _common_top(listing: Listing) -> tuple[str, ...]:
-    """Returns the name of the single folder that holds all images, in a tuple.
-
-    Returns an empty tuple if there is no such folder or if it is a class.
-    """
+    """Returns the single folder that holds all images. Returns `()` if there is none or if it is a class."""
     files = _plain(listing.files)
     wrapped = {file.parts[0] for file in files if len(file.parts) > 1}
     if len(wrapped) != 1 or any(len(file.parts) == 1 for file in files):
@@ -178,8 +173,7 @@ def _classes(
     sub-folders and others are not, and remarks. Raises UsageError if two sub-folders give the same class name.
     """
     depth = len(base)
-    inside = [file for file in files if file.parts[:depth] == base]
-    plain = _plain(inside)
+    plain = _plain([file for file in files if file.parts[:depth] == base])
     found = {file.parts[depth] for file in plain if len(file.parts) > depth + 1}
     folders = sorted(found, key=None if how.version == FIRST_VERSION else natural_key)
     loose = any(len(file.parts) == depth + 1 for file in plain)
@@ -211,8 +205,7 @@ def _parts(
     for file in files:
         names[file.parts[depth]].append(file.parts[-1])
     if are_shards(names):
-        span = folders[0] if len(folders) == 1 else f"{folders[0]} to {folders[-1]}"
-        return True, (
-            f"sub-folders {span} are numbered parts, no classes (dataset.labels={FOLDERS} makes them classes)",
-        )
+        span = " to ".join(dict.fromkeys((folders[0], folders[-1])))
+        remark = f"sub-folders {span} are numbered parts, no classes (dataset.labels={FOLDERS} makes them classes)"
+        return True, (remark,)
     return False, (f"if {', '.join(folders[:3])} ... are parts and no classes: dataset.labels={SHARDS}",)

@@ -81,14 +81,14 @@ def column_index(table: Table, name: str, key: str) -> int:
     )
 
 
-def describe_failed_match(table: Table, files: Sequence[ListedFile]) -> str:
+def describe_no_match(table: Table, files: Sequence[ListedFile]) -> str:
     """Says why a table names none of the images: returns a text with the names searched for and the first row."""
     name = files[0].parts[-1]
-    first = table.rows[0][1] if table.rows else []
-    cells = zip(table.header, first, strict=False)
-    has = ", ".join(f"{one_line(column, 40)} (as {one_line(cell, 40)!r})" for column, cell in list(cells)[:5])
+    cells = list(zip(table.header, table.rows[0][1], strict=True))[:5] if table.rows else []
+    has = ", ".join(f"{one_line(column, 40)} (as {one_line(cell, 40)!r})" for column, cell in cells)
     return (
-        f"none of its columns names these pictures: searched for {one_line(name, 80)} and {_stem(name)!r}, it has {has}"
+        f"{table.shown}: none of its columns names these pictures: searched for {one_line(name, 80)} and"
+        f" {_stem(name)!r}, it has {has}"
     )
 
 
