@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gan_cli.errors import UsageError, count_noun, did_you_mean, one_line
@@ -14,10 +16,12 @@ from gan_cli.image_files.own_outputs import describe_outputs
 from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, FoundLabels, LabelOptions
 from gan_cli.image_labels.find_labels import find_labels
 from gan_cli.image_labels.natural_order import natural_key
-from gan_cli.image_labels.webdataset_shards import are_shards, named_like_shards
 
 SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
+SHARD = re.compile(r"[0-9]{5,}")
+THOUSAND = 1000  # files in a folder of FFHQ; the number of the first file is the name of the folder
+NUMBER = re.compile(r"[0-9]+")
 
 
 class Layout(NamedTuple):
@@ -199,13 +203,34 @@ def _parts(
         return False, ()
     if how.table == SHARDS:
         return True, (f"{count_noun(len(folders), 'sub-folder')} taken as parts, no classes",)
-    if not named_like_shards(folders):
+    numbered = all(map(SHARD.fullmatch, folders)) and min(folders).startswith("0")
+    if not numbered or len({len(name) for name in folders}) > 1:  # unlike 00000, 00001
         return False, ()
     names: dict[str, list[str]] = {folder: [] for folder in folders}
     for file in files:
         names[file.parts[depth]].append(file.parts[-1])
-    if are_shards(names):
+    if _are_shards(names):
         span = " to ".join(dict.fromkeys((folders[0], folders[-1])))
         remark = f"sub-folders {span} are numbered parts, no classes (dataset.labels={FOLDERS} makes them classes)"
         return True, (remark,)
     return False, (f"if {', '.join(folders[:3])} ... are parts and no classes: dataset.labels={SHARDS}",)
+
+
+def _are_shards(names: Mapping[str, Sequence[str]]) -> bool:
+    """Returns whether sub-folders are shards, as in StyleGAN archives and FFHQ. `names` are the files in each of them.
+
+    In shards, the numbering of the files continues from one folder to the next. Classes may also have such folder
+    names, as 00000 to 00042 in GTSRB, but there the numbering begins again in each folder.
+    """
+    if len(names) > 1 and all(int(folder) % THOUSAND == 0 for folder in names):
+        return True
+    last = -1
+    for folder in sorted(names):
+        found = [NUMBER.findall(os.path.splitext(name)[0]) for name in names[folder]]
+        if not found or not all(found):
+            return False
+        numbers = [int(each[-1][-30:]) for each in found]
+        if min(numbers) <= last:
+            return False
+        last = max(numbers)
+    return True
