@@ -74,5 +74,5 @@ def list_archive(
     if ours:  # they are known only after the whole archive was listed
         listing = listed(ours)
         if not listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
-            listing = listed(own_outputs.without_samples(ours))  # only samples of gan-cli: the user wants these
+            listing = listed([each for each in ours if each.kind != own_outputs.SAMPLES])  # the user wants the samples
     return listing

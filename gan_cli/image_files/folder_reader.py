@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
 from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
-from gan_cli.image_files.listing import READ_SUFFIXES, BadImageError, ListedFile, Listing, ReadStart, is_junk
+from gan_cli.image_files.listing import READ_SUFFIXES, BadImageError, ListedFile, Listing, is_junk
 from gan_cli.image_files.own_outputs import OwnOutput
 
 if TYPE_CHECKING:
@@ -39,10 +39,9 @@ def path_signature(path: str) -> str:
 def _state(item: os.DirEntry[str]) -> str:
     """Returns `_state_of` for a folder entry, or a fixed text for a link that leads nowhere."""
     try:
-        status = item.stat()
+        return _state_of(item.stat())
     except OSError:
         return "a link that leads nowhere"
-    return _state_of(status)
 
 
 def _state_of(status: os.stat_result) -> str:
@@ -128,12 +127,11 @@ class FolderReader:
         self._held = ArrayCache()
         if alone:
             name = os.path.basename(path)
-            if formats.is_image(_beginning(path)(formats.HEADER_BYTES)) and not name.lower().endswith(
-                (*READ_SUFFIXES, ".npy")
-            ):
+            by_name = name.lower().endswith((*READ_SUFFIXES, ".npy"))
+            if not by_name and formats.is_image(formats.read_start(path, formats.HEADER_BYTES)):
                 self.listing.files.append(ListedFile((name,), path))
             else:
-                self.listing.add((name,), path, os.path.getsize(path), _beginning(path))
+                self.listing.add((name,), path, os.path.getsize(path), partial(formats.read_start, path))
         else:
             self._walk(path)
             if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in self.listing.own):
@@ -149,7 +147,7 @@ class FolderReader:
                 self._add_npz(parts, item.path)
             else:
                 size = _size(item) if parts[-1].lower().endswith(".npy") else 0
-                self.listing.add(parts, item.path, size, _beginning(item.path))
+                self.listing.add(parts, item.path, size, partial(formats.read_start, item.path))
 
     def _add_npz(self, parts: tuple[str, ...], path: str) -> None:
         from gan_cli.image_files.archive_members import DAMAGED
@@ -186,14 +184,9 @@ class FolderReader:
 def read_image_file(path: str) -> bytes:
     """Returns the bytes of a file. Raises BadImageError if it cannot be read, and StorageError if the disk fails."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise BadImageError("not a regular file")
-        if status.st_size > formats.MOST_FILE_BYTES:
+        if os.path.getsize(path) > formats.MOST_FILE_BYTES:
             raise BadImageError(f"larger than {formats.MOST_FILE_BYTES >> 20} MiB")
-        # O_NONBLOCK: if the file has become a pipe meanwhile, opening it does not wait for a writer.
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
-            return opened.read(formats.MOST_FILE_BYTES)
+        return formats.read_start(path, formats.MOST_FILE_BYTES)
     except OSError as error:
         raise _unreadable(error, path, os.path.islink(path)) from None
 
@@ -203,21 +196,6 @@ def _size(item: os.DirEntry[str]) -> int:
         return item.stat().st_size
     except OSError:
         return 0
-
-
-def _beginning(path: str) -> ReadStart:
-    """Returns a function that reads the first bytes of a file.
-
-    This function raises BadImageError if the path is not a regular file.
-    """
-
-    def read_start(count: int) -> bytes:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise BadImageError("not a regular file")
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
-            return opened.read(count)
-
-    return read_start
 
 
 def _unreadable(error: OSError, path: str, link: bool) -> BadImageError | StorageError:

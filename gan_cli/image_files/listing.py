@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gan_cli.errors import UsageError, first_few, one_line
+from gan_cli.errors import UsageError, count_noun, first_few, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
 from gan_cli.image_files.arrays import ArrayLocation
 from gan_cli.image_files.bad_image import BadImageError
@@ -120,15 +120,16 @@ class Listing:
         fewest: int = 2,
     ) -> None:
         """Adds the images of an npy. An array with fewer than `fewest` axes is not taken as images."""
+        array = None
         try:
-            if bad is not None:
-                raise BadImageError(bad)
-            array = arrays.parse_array_header(read_start(arrays.HEADER_BYTES), size)
+            if bad is None:
+                array = arrays.parse_array_header(read_start(arrays.HEADER_BYTES), size)
         except BadImageError as error:
-            self.files.append(ListedFile(parts, location, str(error)))
-            return
+            bad = str(error)
         except OSError as error:
-            self.files.append(ListedFile(parts, location, f"cannot be read: {error.strerror}"))
+            bad = f"cannot be read: {error.strerror}"
+        if bad is not None:
+            self.files.append(ListedFile(parts, location, bad))
             return
         if array is None or len(array.shape) < fewest:
             self.unused_arrays.append(one_line(parts[-1].removesuffix(".npy"), 60))
@@ -170,8 +171,7 @@ class Listing:
         parts = []
         if self.others > less:
             named = ", ".join(f"{count:,} {kind}" for kind, count in self.container_kinds.most_common(5))
-            count = self.others - less
-            parts.append(f"{count:,} other file{'' if count == 1 else 's'}{f' ({named})' if named else ''}")
+            parts.append(f"{count_noun(self.others - less, 'other file')}{f' ({named})' if named else ''}")
         if self.unused_arrays:
             unused = "array" if len(self.unused_arrays) == 1 else f"{len(self.unused_arrays):,} arrays"
             parts.append(f"{unused} not used ({first_few(self.unused_arrays, 5)})")
