@@ -31,7 +31,7 @@ def path_signature(path: str) -> str:
     if not stat.S_ISDIR(status.st_mode):
         return _digest(_state_of(status)).hex()
     total = 0  # a sum, so that the order of the files in a folder does not matter
-    for parts, item in _below(path, in_order=False):
+    for parts, item in _below(path):
         total += int.from_bytes(_digest("/".join(parts) + ("/" if item is None else f"\0{_state(item)}")), "big")
     return f"{total % 2**128:032x}"
 
@@ -55,13 +55,13 @@ def _digest(text: str) -> bytes:
 
 
 def _below(
-    path: str, *, in_order: bool, left_out: list[OwnOutput] | None = None, wanted: str | None = None
+    path: str, left_out: list[OwnOutput] | None = None, wanted: str | None = None
 ) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str] | None]]:
     """Yields each folder and each file below `path`, as its path parts and its folder entry (None for a folder).
 
     Each folder is yielded once. Folders that are reached without links come before those reached only through links.
-    Runs and exports of gan-cli are skipped. If `left_out` is given, other outputs of gan-cli are skipped too, except
-    those of the kind `wanted`, and all skipped outputs are added to `left_out`.
+    Runs and exports of gan-cli are skipped. If `left_out` is given, the files of a folder are sorted, other outputs of
+    gan-cli are skipped too, except those of the kind `wanted`, and all skipped outputs are added to `left_out`.
     """
     seen: set[str] = set()
     folders: list[tuple[str, tuple[str, ...]]] = [(path, ())]
@@ -79,10 +79,8 @@ def _below(
             continue
         yield parts, None
         items = _scanned(folder)
-        if in_order:
-            items = iter(sorted(items, key=lambda item: item.name))
         if left_out is not None:
-            items = _without_own(list(items), folder, parts, left_out, wanted)
+            items = _without_own(sorted(items, key=lambda item: item.name), folder, parts, left_out, wanted)
         for item in items:
             below = (*parts, item.name)
             if item.is_dir(follow_symlinks=False):
@@ -139,7 +137,7 @@ class FolderReader:
                 self._walk(path, wanted=own_outputs.SAMPLES)
 
     def _walk(self, path: str, wanted: str | None = None) -> None:
-        for parts, item in _below(path, in_order=True, left_out=self.listing.own, wanted=wanted):
+        for parts, item in _below(path, self.listing.own, wanted):
             if item is None:
                 if 0 < len(parts) < 3:
                     self.listing.folders.add(parts)

@@ -72,8 +72,9 @@ def suffix_of(name: str) -> str:
     return "" if suffix[1:].isdigit() else suffix
 
 
-def stem_of(name: str) -> str:
-    """Returns the name of an image, array or archive without its suffix."""
+def stem_of_path(path: str) -> str:
+    """Returns the last part of a path, without the suffix of an image, array or archive."""
+    name = os.path.basename(os.path.abspath(os.path.expanduser(path)))
     ending = next((each for each in (".zip", *TARS, *ARRAYS, *READ_SUFFIXES) if name.lower().endswith(each)), "")
     return name[: len(name) - len(ending)]
 

@@ -164,10 +164,7 @@ class Listing:
             self.first_advice = self.first_advice or advice
 
     def describe_others(self, *, less: int = 0) -> str:
-        """Describes the other files and the unused arrays. Returns an empty text if there are none.
-
-        `less` is the number of other files that are in use, and are not counted.
-        """
+        """Describes the other files, but for the `less` of them in use, and the unused arrays, if there are any."""
         parts = []
         if self.others > less:
             named = ", ".join(f"{count:,} {kind}" for kind, count in self.container_kinds.most_common(5))
@@ -198,8 +195,5 @@ class Reader(ImageSource, Protocol):
 
 
 def is_junk(name: str) -> bool:
-    """Returns whether a file or folder is skipped without a message.
-
-    These are hidden files, files of the operating system, and cache files of gan-cli.
-    """
+    """Returns whether a file or folder is skipped silently: hidden, of the operating system, or a cache of gan-cli."""
     return name.startswith(".") or name.lower() in JUNK or name.endswith(own_outputs.CACHE_SUFFIX)

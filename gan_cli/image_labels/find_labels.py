@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from gan_cli.errors import UsageError, count_noun, did_you_mean, one_line
-from gan_cli.image_files.formats import stem_of
+from gan_cli.image_files.formats import stem_of_path
 from gan_cli.image_files.listing import TABLE, BadImageError, ListedFile, Reader
 from gan_cli.image_labels.array_labels import find_array_labels
 from gan_cli.image_labels.attributes import (
@@ -111,7 +111,7 @@ class _Search:
 
         These tables may be about other images, so a table that cannot be used gives a remark and no error.
         """
-        own = self.base[-1] if self.base else stem_of(os.path.basename(os.path.abspath(os.path.expanduser(self.path))))
+        own = self.base[-1] if self.base else stem_of_path(self.path)
         for each in adjacent_tables(self.path, None, names):
             try:
                 table = _parse_file(each, one_line(each))

@@ -128,8 +128,7 @@ def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
         first = f"no pictures in it{f', only {others}' if others else ''}"
         text = "; ".join(filter(None, (first, describe_outputs(listing.own), listing.first_advice, FORMATS_READ)))
         raise UsageError(f"dataset.path={one_line(folder_name)}: {text}")
-    labels, classes, mixed, remarks = _classes(files, base, folder_name, how)
-    return Layout(files, labels, classes, base, mixed, remarks=remarks)
+    return _with_classes(Layout(files, None, (), base, mixed=False), folder_name, how)
 
 
 def _plain(files: Sequence[ListedFile]) -> Sequence[ListedFile]:
@@ -168,31 +167,28 @@ def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | 
     raise UsageError(f"dataset.split={split}: {listing.shown} has no sub-folder {split}")
 
 
-def _classes(
-    files: Sequence[ListedFile], base: tuple[str, ...], folder_name: str, how: LabelOptions
-) -> tuple[list[int] | None, tuple[str, ...], bool, tuple[str, ...]]:
-    """Finds the classes, which are the first sub-folders below `base`.
+def _with_classes(layout: Layout, folder_name: str, how: LabelOptions) -> Layout:
+    """Returns the layout with classes, which are the first sub-folders below `layout.base`.
 
-    Returns the class number of each image (None without classes), the names of the classes, whether some images are in
-    sub-folders and others are not, and remarks. Raises UsageError if two sub-folders give the same class name.
+    Raises UsageError if two sub-folders give the same class name.
     """
-    depth = len(base)
-    plain = _plain([file for file in files if file.parts[:depth] == base])
+    base, depth = layout.base, len(layout.base)
+    plain = _plain([file for file in layout.files if file.parts[:depth] == base])
     found = {file.parts[depth] for file in plain if len(file.parts) > depth + 1}
     folders = sorted(found, key=None if how.version == FIRST_VERSION else natural_key)
     loose = any(len(file.parts) == depth + 1 for file in plain)
     if not folders or loose:
-        return None, (), bool(folders), ()
+        return layout._replace(mixed=bool(folders))
     parts, remarks = _parts(folders, plain, depth, how)
     if parts:
-        return None, (), False, remarks
+        return layout._replace(remarks=remarks)
     names = tuple(one_line(unicodedata.normalize("NFC", folder)) for folder in folders)
     twice = [name for name, count in Counter(names).items() if count > 1 or not name]
     if twice:
         raise UsageError(f"dataset.path={one_line(folder_name)}: several sub-folders would be the class {twice[0]!r}")
     numbers = {(*base, folder): number for number, folder in enumerate(folders)}
-    labels = [numbers.get(file.parts[: depth + 1], -1) for file in files]
-    return labels, names, False, remarks
+    labels = [numbers.get(file.parts[: depth + 1], -1) for file in layout.files]
+    return layout._replace(labels=labels, classes=names, remarks=remarks)
 
 
 def _parts(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gan_cli.errors import GanCliError, UsageError, first_few, one_line
-from gan_cli.image_files.formats import stem_of
+from gan_cli.image_files.formats import stem_of_path
 from gan_cli.image_files.listing import ListedFile, Listing, Reader
 from gan_cli.image_files.open_reader import existing_mode, open_reader
 from gan_cli.image_labels.attributes import NO_TABLE, LabelOptions
@@ -60,7 +60,7 @@ def split_paths(path: Paths) -> tuple[str, ...]:
 
 
 def _names(text: str) -> list[str]:
-    """Returns the names in a text, split at commas. Returns an empty list if a quote is not closed."""
+    """Returns the names in a text as `split_names`, but an empty list if a quote is not closed."""
     try:
         return split_names(text)
     except ValueError:
@@ -148,8 +148,7 @@ class ImageReader:
     def _layouts(self, how: LabelOptions, split: str) -> dict[str, Layout]:
         """Returns the layout of each path that has the split.
 
-        Raises UsageError if no path has the split. For the split `train`, raises UsageError if one path does not have
-        it.
+        Raises UsageError if no path has the split or, for the split `train`, if one path does not have it.
         """
         found, refused = {}, None
         for path, reader in self._readers.items():
@@ -224,7 +223,7 @@ def _united(layouts: dict[str, Layout]) -> Layout:
         for path, layout in layouts.items()
         for file in layout.files
     ]
-    own_class = {path: _class_name(path) for path, layout in layouts.items() if layout.labels is None}
+    own_class = {path: one_line(stem_of_path(path)) for path, layout in layouts.items() if layout.labels is None}
     rows = [row for path, layout in layouts.items() for row in _values(layout, own_class.get(path))]
     attributes = list(dict.fromkeys(tuple(row) for row in rows))
     if len(attributes) > 1:
@@ -260,9 +259,3 @@ def _values(layout: Layout, own_class: str | None) -> list[dict[str, str | None]
         values = [layout.classes[number].rpartition("=")[2] if number >= 0 else None for number in numbers]
         found.append(dict(zip(names, values, strict=True)))
     return found
-
-
-def _class_name(path: str) -> str:
-    """Returns the class that a path becomes: its last part, without the suffix of an archive or image."""
-    name = os.path.basename(os.path.abspath(os.path.expanduser(path)))
-    return one_line(stem_of(name))

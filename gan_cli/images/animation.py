@@ -119,14 +119,8 @@ def _write_mp4(animation: Animation, path: Path) -> None:
     frames = iter(animation.frames)
     first = next(frames)
     width, height = first.width + first.width % 2, first.height + first.height % 2
-    writer = imageio_ffmpeg.write_frames(
-        str(path),
-        (width, height),
-        fps=animation.fps,
-        quality=8,
-        macro_block_size=1,
-        output_params=["-movflags", "+faststart"],
-    )
+    settings = {"fps": animation.fps, "quality": 8, "macro_block_size": 1, "output_params": ["-movflags", "+faststart"]}
+    writer = imageio_ffmpeg.write_frames(str(path), (width, height), **settings)
     try:
         writer.send(None)
         for image in itertools.chain([first], frames):

@@ -60,10 +60,7 @@ def init_layer(
 
 
 def channels_per_level(base_channels: int, levels: int, max_multiplier: int = DCGAN_MULTIPLIER) -> list[int]:
-    """Returns the number of channels at each level, from the finest to the coarsest map.
-
-    The number doubles from level to level, up to `max_multiplier` times `base_channels`.
-    """
+    """Returns the channels of maps, finest first. They double, up to `max_multiplier` times `base_channels`."""
     return [base_channels * min(2**level, max_multiplier) for level in range(levels)]
 
 
@@ -94,10 +91,7 @@ def center_pad(images: Tensor, sides: Sequence[int]) -> Tensor:
 
 
 def build_dropout(probability: float) -> list[nn.Module]:
-    """Returns a list with one dropout layer, or an empty list if `probability` is 0.
-
-    For images too, the layer drops individual values, not whole channels.
-    """
+    """Returns a list of one layer that drops single values, also of images, or `[]` if `probability` is 0."""
     return [nn.Dropout(probability)] if probability > 0 else []
 
 
@@ -121,10 +115,7 @@ def downsampling_layers(
 
 
 def binomial_blur() -> nn.Module:
-    """Returns a blur of maps `[N, C, H, W]` with the kernel (1, 2, 1) / 4 along each side and replicated edges.
-
-    It removes patterns that alternate from pixel to pixel.
-    """
+    """Returns a blur of maps `[N, C, H, W]` with the kernel (1, 2, 1) / 4 along each side and replicated edges."""
     return nn.Sequential(nn.AvgPool2d(2, 1, padding=1, count_include_pad=False), nn.AvgPool2d(2, 1))
 
 
@@ -149,10 +140,7 @@ class MinibatchStddev(nn.Module):
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Appends `kernels` features to vectors `[N, C]`: how similar a sample is to the rest of the batch.
-
-    From 1606.03498, section 3.2.
-    """
+    """Appends `kernels` features to vectors `[N, C]`: the similarity to the rest of the batch (1606.03498, 3.2)."""
 
     def __init__(self, features: int, kernels: int = 8, dimensions: int = 5) -> None:
         super().__init__()
