@@ -24,8 +24,7 @@ from gan_cli.config.search_path import (
 from gan_cli.config.suggestions import URL_HINT, hint_for_argument, hint_for_option, is_url
 from gan_cli.config.validation import format_value
 from gan_cli.errors import StorageError, UsageError, did_you_mean, one_line
-from gan_cli.image_files.path_lists import split_names
-from gan_cli.image_labels.image_paths import split_paths
+from gan_cli.image_labels.image_paths import split_names, split_paths
 
 # Keys whose value is a path.
 PATH_KEYS = (

@@ -72,10 +72,7 @@ def parse_array_header(start: bytes, size: int) -> Array | None:
 
 
 def _axes(shape: tuple[int, ...]) -> str | None:
-    """Guesses the axes from the shape. Returns None if the array cannot be images.
-
-    If channels may be first or last, they are taken to be last.
-    """
+    """Guesses the axes, preferring channels last to channels first. Returns None if the array cannot be images."""
     if len(shape) == 2:
         return "HW" if min(shape) > 1 else None
     if len(shape) == 3:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
 from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
-from gan_cli.image_files.listing import READ_SUFFIXES, BadImageError, ListedFile, Listing, ReadStart, is_junk
+from gan_cli.image_files.listing import READ_SUFFIXES, BadImageError, ListedFile, Listing, is_junk
 from gan_cli.image_files.own_outputs import OwnOutput
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def path_signature(path: str) -> str:
     if not stat.S_ISDIR(status.st_mode):
         return _digest(_state_of(status)).hex()
     total = 0  # a sum, so that the order of the files in a folder does not matter
-    for parts, item in _below(path, in_order=False):
+    for parts, item in _below(path):
         total += int.from_bytes(_digest("/".join(parts) + ("/" if item is None else f"\0{_state(item)}")), "big")
     return f"{total % 2**128:032x}"
 
@@ -39,10 +39,9 @@ def path_signature(path: str) -> str:
 def _state(item: os.DirEntry[str]) -> str:
     """Returns `_state_of` for a folder entry, or a fixed text for a link that leads nowhere."""
     try:
-        status = item.stat()
+        return _state_of(item.stat())
     except OSError:
         return "a link that leads nowhere"
-    return _state_of(status)
 
 
 def _state_of(status: os.stat_result) -> str:
@@ -56,13 +55,13 @@ def _digest(text: str) -> bytes:
 
 
 def _below(
-    path: str, *, in_order: bool, left_out: list[OwnOutput] | None = None, wanted: str | None = None
+    path: str, left_out: list[OwnOutput] | None = None, wanted: str | None = None
 ) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str] | None]]:
     """Yields each folder and each file below `path`, as its path parts and its folder entry (None for a folder).
 
     Each folder is yielded once. Folders that are reached without links come before those reached only through links.
-    Runs and exports of gan-cli are skipped. If `left_out` is given, other outputs of gan-cli are skipped too, except
-    those of the kind `wanted`, and all skipped outputs are added to `left_out`.
+    Runs and exports of gan-cli are skipped. If `left_out` is given, the files of a folder are sorted, other outputs of
+    gan-cli are skipped too, except those of the kind `wanted`, and all skipped outputs are added to `left_out`.
     """
     seen: set[str] = set()
     folders: list[tuple[str, tuple[str, ...]]] = [(path, ())]
@@ -80,10 +79,8 @@ def _below(
             continue
         yield parts, None
         items = _scanned(folder)
-        if in_order:
-            items = iter(sorted(items, key=lambda item: item.name))
         if left_out is not None:
-            items = _without_own(list(items), folder, parts, left_out, wanted)
+            items = _without_own(sorted(items, key=lambda item: item.name), folder, parts, left_out, wanted)
         for item in items:
             below = (*parts, item.name)
             if item.is_dir(follow_symlinks=False):
@@ -128,12 +125,11 @@ class FolderReader:
         self._held = ArrayCache()
         if alone:
             name = os.path.basename(path)
-            if formats.is_image(_beginning(path)(formats.HEADER_BYTES)) and not name.lower().endswith(
-                (*READ_SUFFIXES, ".npy")
-            ):
+            by_name = name.lower().endswith((*READ_SUFFIXES, ".npy"))
+            if not by_name and formats.is_image(formats.read_start(path, formats.HEADER_BYTES)):
                 self.listing.files.append(ListedFile((name,), path))
             else:
-                self.listing.add((name,), path, os.path.getsize(path), _beginning(path))
+                self.listing.add((name,), path, os.path.getsize(path), partial(formats.read_start, path))
         else:
             self._walk(path)
             if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in self.listing.own):
@@ -141,7 +137,7 @@ class FolderReader:
                 self._walk(path, wanted=own_outputs.SAMPLES)
 
     def _walk(self, path: str, wanted: str | None = None) -> None:
-        for parts, item in _below(path, in_order=True, left_out=self.listing.own, wanted=wanted):
+        for parts, item in _below(path, self.listing.own, wanted):
             if item is None:
                 if 0 < len(parts) < 3:
                     self.listing.folders.add(parts)
@@ -149,7 +145,7 @@ class FolderReader:
                 self._add_npz(parts, item.path)
             else:
                 size = _size(item) if parts[-1].lower().endswith(".npy") else 0
-                self.listing.add(parts, item.path, size, _beginning(item.path))
+                self.listing.add(parts, item.path, size, partial(formats.read_start, item.path))
 
     def _add_npz(self, parts: tuple[str, ...], path: str) -> None:
         from gan_cli.image_files.archive_members import DAMAGED
@@ -186,14 +182,9 @@ class FolderReader:
 def read_image_file(path: str) -> bytes:
     """Returns the bytes of a file. Raises BadImageError if it cannot be read, and StorageError if the disk fails."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise BadImageError("not a regular file")
-        if status.st_size > formats.MOST_FILE_BYTES:
+        if os.path.getsize(path) > formats.MOST_FILE_BYTES:
             raise BadImageError(f"larger than {formats.MOST_FILE_BYTES >> 20} MiB")
-        # O_NONBLOCK: if the file has become a pipe meanwhile, opening it does not wait for a writer.
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
-            return opened.read(formats.MOST_FILE_BYTES)
+        return formats.read_start(path, formats.MOST_FILE_BYTES)
     except OSError as error:
         raise _unreadable(error, path, os.path.islink(path)) from None
 
@@ -203,21 +194,6 @@ def _size(item: os.DirEntry[str]) -> int:
         return item.stat().st_size
     except OSError:
         return 0
-
-
-def _beginning(path: str) -> ReadStart:
-    """Returns a function that reads the first bytes of a file.
-
-    This function raises BadImageError if the path is not a regular file.
-    """
-
-    def read_start(count: int) -> bytes:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise BadImageError("not a regular file")
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
-            return opened.read(count)
-
-    return read_start
 
 
 def _unreadable(error: OSError, path: str, link: bool) -> BadImageError | StorageError:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
+
+from gan_cli.image_files.bad_image import BadImageError
 
 READ_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
@@ -15,20 +18,18 @@ FORMATS_READ = (
     " in a folder, a zip or a tar"
 )
 TO_PNG = "convert it to png"
-DEVELOP = "develop it to tif or png"
 CONVERT_DEEP = "convert it to 16-bit png or npy"
+RAW = (".cr2", ".cr3", ".arw", ".nef", ".dng", ".orf", ".raf", ".rw2", ".pef", ".srw")
+RARE = (".apng", ".eps", ".heic", ".heif", ".ico", ".jxl", ".psd", ".svg", ".tga", ".pcx", ".qoi", ".xcf")
 UNREAD_IMAGE_SUFFIXES = {  # image formats that are not read: such a file counts as an unusable image
-    ".cr2": DEVELOP, ".cr3": DEVELOP, ".arw": DEVELOP, ".nef": DEVELOP, ".dng": DEVELOP, ".orf": DEVELOP,
-    ".raf": DEVELOP, ".rw2": DEVELOP, ".pef": DEVELOP, ".srw": DEVELOP, ".apng": TO_PNG,
-    ".eps": TO_PNG, ".heic": TO_PNG, ".heif": TO_PNG, ".ico": TO_PNG, ".jxl": TO_PNG, ".psd": TO_PNG, ".svg": TO_PNG,
-    ".tga": TO_PNG, ".pcx": TO_PNG, ".qoi": TO_PNG, ".xcf": TO_PNG, ".dcm": CONVERT_DEEP, ".dicom": CONVERT_DEEP,
-    ".exr": "convert it to npy or a tif of floats", ".hdr": "convert it to npy or a tif of floats",
-    ".pfm": "convert it to npy or a tif of floats",
-}  # fmt: skip
+    **dict.fromkeys(RAW, "develop it to tif or png"),
+    **dict.fromkeys(RARE, TO_PNG),
+    **dict.fromkeys((".dcm", ".dicom"), CONVERT_DEEP),
+    **dict.fromkeys((".exr", ".hdr", ".pfm"), "convert it to npy or a tif of floats"),
+}
 EXTRACT_FRAMES = "take its pictures out, as by `ffmpeg -i film.mp4 frames/%06d.png`"
 EXTRACT_IMAGES = "write its pictures out as files or as an npy"
 UNSAFE = "it may hold code and is not loaded: save its arrays by numpy.savez"
-UNPACK = "unpack it"
 LABEL = "it is a label and no picture: write the labels into a table as file,label and name it by dataset.labels"
 CONTAINER_SUFFIXES = {  # files that may contain images: reported if nothing else is found or if it is the path itself
     **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm"), EXTRACT_FRAMES),
@@ -36,7 +37,7 @@ CONTAINER_SUFFIXES = {  # files that may contain images: reported if nothing els
     **dict.fromkeys((".mdb", ".lmdb"), EXTRACT_IMAGES),
     **dict.fromkeys((".nii", ".fits"), CONVERT_DEEP),
     **dict.fromkeys((".pt", ".pth", ".pkl", ".pickle"), UNSAFE),
-    **dict.fromkeys((".rar", ".7z", ".gz", ".zst"), UNPACK),
+    **dict.fromkeys((".rar", ".7z", ".gz", ".zst"), "unpack it"),
     ".pdf": TO_PNG,
     ".cls": LABEL,
 }
@@ -56,17 +57,24 @@ PACKED_MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz"}
 DICOM = "is a DICOM file: " + CONVERT_DEEP
 
 
-def suffix_of(name: str) -> str:
-    """Returns the suffix in lower case. Returns an empty text without a suffix, as in `pic0`.
+def read_start(path: str, count: int) -> bytes:
+    """Returns the first `count` bytes of a file. Raises BadImageError if the path is not a regular file."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise BadImageError("not a regular file")
+    # O_NONBLOCK: if the file has become a pipe meanwhile, opening it does not wait for a writer.
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
+        return opened.read(count)
 
-    A suffix of digits, as in `1.2.840.113`, does not count.
-    """
+
+def suffix_of(name: str) -> str:
+    """Returns the suffix in lower case, or an empty text. A suffix of digits, as in `1.2.840.113`, does not count."""
     suffix = os.path.splitext(name)[1].lower()
     return "" if suffix[1:].isdigit() else suffix
 
 
-def stem_of(name: str) -> str:
-    """Returns the name of an image, array or archive without its suffix."""
+def stem_of_path(path: str) -> str:
+    """Returns the last part of a path, without the suffix of an image, array or archive."""
+    name = os.path.basename(os.path.abspath(os.path.expanduser(path)))
     ending = next((each for each in (".zip", *TARS, *ARRAYS, *READ_SUFFIXES) if name.lower().endswith(each)), "")
     return name[: len(name) - len(ending)]
 
@@ -96,14 +104,11 @@ def is_tar(start: bytes) -> bool:
 
 def refusal_reason(name: str) -> str | None:
     """Returns why an image of this name is not opened, or None if its format may be one that is read."""
-    suffix = suffix_of(name)
-    return f"{suffix[1:]} is not read, {UNREAD_IMAGE_SUFFIXES[suffix]}" if suffix in UNREAD_IMAGE_SUFFIXES else None
+    return conversion_advice(name) if suffix_of(name) in UNREAD_IMAGE_SUFFIXES else None
 
 
 def conversion_advice(name: str) -> str | None:
     """Returns advice for a file that may hold images but is not read, or None for other files."""
     suffix = suffix_of(name)
-    for known in (UNREAD_IMAGE_SUFFIXES, CONTAINER_SUFFIXES):
-        if suffix in known:
-            return f"{suffix[1:]} is not read, {known[suffix]}"
-    return None
+    advice = UNREAD_IMAGE_SUFFIXES.get(suffix) or CONTAINER_SUFFIXES.get(suffix)
+    return f"{suffix[1:]} is not read, {advice}" if advice else None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gan_cli.errors import UsageError, first_few, one_line
+from gan_cli.errors import UsageError, count_noun, first_few, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
 from gan_cli.image_files.arrays import ArrayLocation
 from gan_cli.image_files.bad_image import BadImageError
@@ -120,15 +120,16 @@ class Listing:
         fewest: int = 2,
     ) -> None:
         """Adds the images of an npy. An array with fewer than `fewest` axes is not taken as images."""
+        array = None
         try:
-            if bad is not None:
-                raise BadImageError(bad)
-            array = arrays.parse_array_header(read_start(arrays.HEADER_BYTES), size)
+            if bad is None:
+                array = arrays.parse_array_header(read_start(arrays.HEADER_BYTES), size)
         except BadImageError as error:
-            self.files.append(ListedFile(parts, location, str(error)))
-            return
+            bad = str(error)
         except OSError as error:
-            self.files.append(ListedFile(parts, location, f"cannot be read: {error.strerror}"))
+            bad = f"cannot be read: {error.strerror}"
+        if bad is not None:
+            self.files.append(ListedFile(parts, location, bad))
             return
         if array is None or len(array.shape) < fewest:
             self.unused_arrays.append(one_line(parts[-1].removesuffix(".npy"), 60))
@@ -163,15 +164,11 @@ class Listing:
             self.first_advice = self.first_advice or advice
 
     def describe_others(self, *, less: int = 0) -> str:
-        """Describes the other files and the unused arrays. Returns an empty text if there are none.
-
-        `less` is the number of other files that are in use, and are not counted.
-        """
+        """Describes the other files, but for the `less` of them in use, and the unused arrays, if there are any."""
         parts = []
         if self.others > less:
             named = ", ".join(f"{count:,} {kind}" for kind, count in self.container_kinds.most_common(5))
-            count = self.others - less
-            parts.append(f"{count:,} other file{'' if count == 1 else 's'}{f' ({named})' if named else ''}")
+            parts.append(f"{count_noun(self.others - less, 'other file')}{f' ({named})' if named else ''}")
         if self.unused_arrays:
             unused = "array" if len(self.unused_arrays) == 1 else f"{len(self.unused_arrays):,} arrays"
             parts.append(f"{unused} not used ({first_few(self.unused_arrays, 5)})")
@@ -198,8 +195,5 @@ class Reader(ImageSource, Protocol):
 
 
 def is_junk(name: str) -> bool:
-    """Returns whether a file or folder is skipped without a message.
-
-    These are hidden files, files of the operating system, and cache files of gan-cli.
-    """
+    """Returns whether a file or folder is skipped silently: hidden, of the operating system, or a cache of gan-cli."""
     return name.startswith(".") or name.lower() in JUNK or name.endswith(own_outputs.CACHE_SUFFIX)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
+
+from gan_cli.errors import count_noun
+from gan_cli.image_files.bad_image import BadImageError
+from gan_cli.image_files.formats import read_start
 
 RUN, EXPORT, SAMPLES, IMAGE = "run", "export", "set of samples", "picture"
 MARKS = {RUN: ("config.json", "checkpoints"), EXPORT: ("config.json", "parity.json")}  # names in such a folder
@@ -48,12 +51,8 @@ def output_kind_at(folder: str) -> str | None:
 def read_head(folder: str, name: str) -> bytes:
     """Returns the first bytes of a file, or no bytes if it is not a regular file or cannot be read."""
     try:
-        path = os.path.join(folder, name)
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return b""
-        with open(path, "rb") as file:
-            return file.read(HEAD)
-    except OSError:
+        return read_start(os.path.join(folder, name), HEAD)
+    except (BadImageError, OSError):
         return b""
 
 
@@ -75,14 +74,10 @@ def files_with_sidecar(names: Collection[str], head: Callable[[str], bytes]) -> 
     found: dict[str, str] = {}
     for stem in sorted(with_sidecar)[:MOST_SIDECARS]:
         content = head(f"{stem}.json")
-        if all(key in content for key in SIDECAR_KEYS) or (EVALUATION_KEY in content and _has_page(with_sidecar[stem])):
+        has_page = any(os.path.splitext(name)[0].endswith(PAGE) for name in with_sidecar[stem])
+        if all(key in content for key in SIDECAR_KEYS) or (EVALUATION_KEY in content and has_page):
             found |= {name: SAMPLES if name in (stem, f"{stem}.npz") else IMAGE for name in with_sidecar[stem]}
     return found
-
-
-def _has_page(names: Iterable[str]) -> bool:
-    """Returns whether one of the files is a page of an evaluation."""
-    return any(os.path.splitext(name)[0].endswith(PAGE) for name in names)
 
 
 def outputs_in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[str, ...]], bytes]) -> list[OwnOutput]:
@@ -93,11 +88,15 @@ def outputs_in_archive(paths: Iterable[tuple[str, ...]], head: Callable[[tuple[s
             folders.setdefault(parts[:depth], set()).add(parts[depth])
     found = []
     for folder, names in folders.items():
-        kind = output_kind(names, lambda name, folder=folder: head((*folder, name))) if folder else None  # type: ignore[misc]
+
+        def head_in_folder(name: str, folder: tuple[str, ...] = folder) -> bytes:
+            return head((*folder, name))
+
+        kind = output_kind(names, head_in_folder) if folder else None
         if kind is not None:
             found.append(OwnOutput(kind, folder))
         else:
-            of_sidecars = files_with_sidecar(names, lambda name, folder=folder: head((*folder, name)))  # type: ignore[misc]
+            of_sidecars = files_with_sidecar(names, head_in_folder)
             found += [OwnOutput(each, (*folder, name)) for name, each in of_sidecars.items()]
     return found
 
@@ -119,11 +118,6 @@ def is_below(parts: tuple[str, ...], left_out: Collection[tuple[str, ...]]) -> b
     return bool(left_out) and any(parts[:depth] in left_out for depth in range(1, len(parts) + 1))
 
 
-def without_samples(own: Sequence[OwnOutput]) -> list[OwnOutput]:
-    """Returns the outputs that are not sets of samples."""
-    return [each for each in own if each.kind != SAMPLES]
-
-
 def describe_outputs(own: Sequence[OwnOutput]) -> str:
     """Returns a text such as `2 runs and 1 picture of gan-cli left out (outputs/a/2026-01-01_120000, ...)`.
 
@@ -131,13 +125,9 @@ def describe_outputs(own: Sequence[OwnOutput]) -> str:
     """
     if not own:
         return ""
-    counts = Counter(each.kind for each in own)
-    plural = {SAMPLES: "sets of samples"}
-    counted = [
-        f"{counts[kind]:,} {kind if counts[kind] == 1 else plural.get(kind, f'{kind}s')}"
-        for kind in (RUN, EXPORT, SAMPLES, IMAGE)
-        if counts[kind]
-    ]
+    counts, plurals = Counter(each.kind for each in own), {SAMPLES: "sets of samples"}
+    kinds = [kind for kind in (RUN, EXPORT, SAMPLES, IMAGE) if counts[kind]]
+    counted = [count_noun(counts[kind], kind, plurals.get(kind)) for kind in kinds]
     names = ["/".join(each.parts) for each in own]
     some = ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
     return f"{' and '.join(counted)} of gan-cli left out ({some})"

@@ -15,14 +15,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
-from gan_cli.image_files.archive_members import DAMAGED, member_path
+from gan_cli.image_files.archive_members import DAMAGED, Member, list_archive, member_path, size_problem
 from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
-from gan_cli.image_files.listing import EXPECTED, BadImageError, ListedFile, Listing, Reader, ReadStart, is_junk
-from gan_cli.image_files.own_outputs import OwnOutput
+from gan_cli.image_files.listing import EXPECTED, BadImageError, ListedFile, Reader
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,53 +42,22 @@ class TarReader:
     """Lists and reads the images in a tar. A compressed tar is unpacked to an unnamed file at the first read."""
 
     def __init__(self, path: str, shown: str) -> None:
-        self.listing = Listing(shown, zipped=True)
         self._path = path
         self._lock = threading.Lock()
         self._held = ArrayCache()
         self._plain: IO[bytes] | None = None
-        heads: dict[tuple[str, ...], bytes] = {}
-        members = self._list([], heads)
-        ours = own_outputs.outputs_in_archive(members, lambda parts: heads.get(parts, b""))
-        if ours:  # they are known only after the whole tar was listed
-            self._list(ours)
-            if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
-                self._list(own_outputs.without_samples(ours))  # only samples of gan-cli: the user wants these
+        self._heads: dict[tuple[str, ...], bytes] = {}
+        self.listing = list_archive(shown, "tar", self._members, lambda parts: self._heads.get(parts, b""))
 
-    def _list(self, ours: list[OwnOutput], heads: dict[tuple[str, ...], bytes] | None = None) -> set[tuple[str, ...]]:
-        """Lists all members except `ours`, the outputs of gan-cli. Returns the paths of the listed members.
-
-        If `heads` is given, adds to it, for each path, the bytes that identify outputs of gan-cli.
-        """
-        self.listing = Listing(self.listing.shown, zipped=True)
-        self.listing.own = ours
-        left_out, seen = {each.parts for each in ours}, set()
+    def _members(self) -> Iterator[Member]:
+        """Yields the members. Keeps the bytes of a member that identify an output of gan-cli."""
         with tarfile.open(self._path, "r|*", bufsize=CHUNK) as tar:
-            for member in tar:
-                parts = member_path(member.name)
-                if not parts or any(map(is_junk, parts)) or own_outputs.is_below(parts, left_out):
-                    continue
-                if member.isdir():
-                    self.listing.folders.update({parts[:1], parts[:2]})
-                elif (
-                    heads is not None
-                    and member.isreg()
-                    and (marks := own_outputs.identifying_bytes(parts[-1], _opened_in(tar, member)))
-                ):
-                    heads[parts] = marks
-                if not member.isdir():
-                    self._add(tar, member, parts, "twice in the tar" if parts in seen else None)
-                seen.add(parts)
-        return seen
-
-    def _add(self, tar: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...], bad: str | None) -> None:
-        if not member.isreg() or member.issparse():
-            bad = "a link or device in the tar" if not member.isreg() else "packed in an unusual way, pack it anew"
-        elif member.size > formats.MOST_FILE_BYTES and not parts[-1].lower().endswith(".npy"):
-            bad = f"larger than {formats.MOST_FILE_BYTES >> 20} MiB"
-
-        read_start = _opened_in(tar, member)
-        self.listing.add(parts, ByteSpan(member.offset_data, member.size), member.size, read_start, bad)
+            for info in tar:
+                parts, read_start = member_path(info.name), partial(_first_bytes, tar, info)
+                if parts and info.isreg() and (marks := own_outputs.identifying_bytes(parts[-1], read_start)):
+                    self._heads[parts] = marks
+                span = ByteSpan(info.offset_data, info.size)
+                yield Member(parts, info.isdir(), span, info.size, read_start, _refused(info))
 
     def close(self) -> None:
         """Closes the tar."""
@@ -121,14 +90,16 @@ class TarReader:
         return content
 
 
-def _opened_in(tar: tarfile.TarFile, member: tarfile.TarInfo) -> ReadStart:
-    """Returns a function that reads the first bytes of a member."""
+def _refused(info: tarfile.TarInfo) -> str | None:
+    """Returns why a member cannot be read, or None if it can be read."""
+    if not info.isreg():
+        return "a link or device in the tar"
+    return "packed in an unusual way, pack it anew" if info.issparse() else size_problem(info.name, info.size)
 
-    def read_start(count: int) -> bytes:
-        content = tar.extractfile(member)
-        return b"" if content is None else content.read(count)
 
-    return read_start
+def _first_bytes(tar: tarfile.TarFile, info: tarfile.TarInfo, count: int) -> bytes:
+    content = tar.extractfile(info)
+    return b"" if content is None else content.read(count)
 
 
 def _unpacked(path: str) -> IO[bytes]:
@@ -156,17 +127,11 @@ def open_tar(path: str, shown: str) -> Iterator[Reader]:
     """Yields the reader of a tar. Raises UsageError if the tar is damaged, and StorageError if it cannot be read."""
     try:
         reader = TarReader(path, shown)
-    except OSError as error:
-        if error.errno is None:  # damaged gzip
-            raise _damaged_tar(shown) from None
-        raise StorageError(f"{shown}: cannot be read ({error.strerror})") from error
-    except DAMAGED:
-        raise _damaged_tar(shown) from None
+    except (OSError, *DAMAGED) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # without a number: a damaged gzip
+            raise StorageError(f"{shown}: cannot be read ({error.strerror})") from error
+        named = shown.lower().endswith(formats.TARS)
+        what = "is a damaged tar" if named else formats.conversion_advice(shown) or "is packed, but no tar"
+        raise UsageError(f"dataset.path={shown}: {what}, {EXPECTED}") from None
     with contextlib.closing(reader):
         yield reader
-
-
-def _damaged_tar(shown: str) -> UsageError:
-    named = shown.lower().endswith(formats.TARS)
-    what = "is a damaged tar" if named else formats.conversion_advice(shown) or "is packed, but no tar"
-    return UsageError(f"dataset.path={shown}: {what}, {EXPECTED}")

@@ -13,11 +13,10 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from gan_cli.errors import StorageError, UsageError
-from gan_cli.image_files import arrays, formats, own_outputs
-from gan_cli.image_files.archive_members import DAMAGED, member_path
+from gan_cli.image_files import arrays, own_outputs
+from gan_cli.image_files.archive_members import DAMAGED, Member, list_archive, member_path, size_problem
 from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
-from gan_cli.image_files.listing import EXPECTED, BadImageError, ListedFile, Listing, Reader, is_junk
-from gan_cli.image_files.own_outputs import OwnOutput
+from gan_cli.image_files.listing import EXPECTED, BadImageError, ListedFile, Listing, Reader
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,34 +28,20 @@ class ZipReader:
     """Lists and reads the images in a zip or npz."""
 
     def __init__(self, archive: zipfile.ZipFile, shown: str) -> None:
-        self.listing = Listing(shown, zipped=True)
         self._archive = archive
         self._lock = threading.Lock()
         self._held = ArrayCache()
         if shown.lower().endswith(".npz"):
+            self.listing = Listing(shown, zipped=True)
             add_arrays(self.listing, archive, (), None)
             return
-        members = [(member_path(info.filename), info) for info in archive.infolist()]
-        by_path = dict(members)
-        ours = own_outputs.outputs_in_archive(by_path, lambda parts: self._head(by_path[parts]))
-        self._list(members, ours)
-        if not self.listing.files and any(each.kind == own_outputs.SAMPLES for each in ours):
-            self.listing = Listing(shown, zipped=True)  # only samples of gan-cli: the user wants these
-            self._list(members, own_outputs.without_samples(ours))
+        by_path = {member_path(info.filename): info for info in archive.infolist()}
+        self.listing = list_archive(shown, "zip", self._members, lambda parts: self._head(by_path[parts]))
 
-    def _list(self, members: list[tuple[tuple[str, ...], zipfile.ZipInfo]], ours: list[OwnOutput]) -> None:
-        """Lists all members except `ours`, the outputs of gan-cli."""
-        self.listing.own = ours
-        left_out, seen = {each.parts for each in ours}, set()
-        for parts, info in members:
-            if not parts or any(map(is_junk, parts)) or own_outputs.is_below(parts, left_out):
-                continue
-            if info.is_dir():
-                self.listing.folders.update({parts[:1], parts[:2]})
-                continue
-            bad = "twice in the zip" if parts in seen else _refused(info)
-            self.listing.add(parts, info, info.file_size, partial(_first_bytes, self._archive, info), bad)
-            seen.add(parts)
+    def _members(self) -> Iterator[Member]:
+        for info in self._archive.infolist():
+            read_start = partial(_first_bytes, self._archive, info)
+            yield Member(member_path(info.filename), info.is_dir(), info, info.file_size, read_start, _refused(info))
 
     def _head(self, info: zipfile.ZipInfo) -> bytes:
         try:
@@ -106,15 +91,13 @@ class NpzMember(NamedTuple):
     size: int
 
     @contextmanager
-    def _opened(self) -> Iterator[IO[bytes]]:
+    def open(self) -> Iterator[IO[bytes]]:
+        """Opens the array. Raises BadImageError if the npz is damaged."""
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.name) as member:
                 yield member
         except DAMAGED:
             raise BadImageError("damaged npz") from None
-
-    def open(self) -> contextlib.AbstractContextManager[IO[bytes]]:
-        return self._opened()
 
 
 def add_arrays(listing: Listing, archive: zipfile.ZipFile, parts: tuple[str, ...], path: str | None) -> None:
@@ -137,10 +120,7 @@ def add_arrays(listing: Listing, archive: zipfile.ZipFile, parts: tuple[str, ...
 
 
 def _split_of(name: str) -> tuple[str, ...]:
-    """Returns the split that the name of an array such as `x_train.npy` contains, as a folder: `("train",)`.
-
-    Returns an empty tuple if the name contains no split or several splits.
-    """
+    """Returns the split that a name such as `x_train.npy` contains, as a folder: `("train",)`, or `()` if not one."""
     words = SPLIT.findall(name.lower().removesuffix(".npy"))
     return (words[0],) if len(words) == 1 else ()
 
@@ -149,11 +129,10 @@ def _refused(info: zipfile.ZipInfo) -> str | None:
     """Returns why a member cannot be read, or None if it can be read."""
     if info.flag_bits & 1:
         return "encrypted"
-    if info.file_size > formats.MOST_FILE_BYTES and not info.filename.lower().endswith(".npy"):
-        return f"larger than {formats.MOST_FILE_BYTES >> 20} MiB"
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return "packed in an unusual way, zip it anew"
-    return None
+    if problem := size_problem(info.filename, info.file_size):
+        return problem
+    stored = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    return None if stored else "packed in an unusual way, zip it anew"
 
 
 @contextmanager

@@ -19,11 +19,7 @@ SEPARATORS = re.compile(r"[._ -]+")
 
 
 def find_array_labels(reader: Reader, files: Sequence[ListedFile]) -> tuple[Table | None, list[ListedFile], list[str]]:
-    """Finds arrays of labels next to the arrays of images.
-
-    Returns the labels as one table (None without any), the arrays that were used, and a note on each array that was not
-    used, with the reason.
-    """
+    """Returns the labels in arrays next to the images (None without any), these arrays, and notes on unusable ones."""
     notes, rows, used = [], [], []
     for file in reader.listing.values:
         if not any(map(LABEL_WORD.fullmatch, SEPARATORS.split(file.parts[-1].removesuffix(".npy")))):
@@ -76,7 +72,8 @@ def _cells(content: bytes, files: Sequence[ListedFile]) -> list[tuple[ListedFile
         raise BadImageError("damaged, or it holds Python objects, which are not loaded") from None
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    if values.ndim == 2 and values.dtype.kind in "buif" and _one_hot(values):
+    numbers = values.ndim == 2 and values.dtype.kind in "buif"
+    if numbers and ((values == 0) | (values == 1)).all() and (values.sum(axis=1) == 1).all():  # one-hot
         values = values.argmax(axis=1)
     if values.ndim != 1 or values.dtype.kind not in "buifUS":
         shape = ",".join(map(str, values.shape))
@@ -84,10 +81,6 @@ def _cells(content: bytes, files: Sequence[ListedFile]) -> list[tuple[ListedFile
     if len(values) != len(files):
         raise BadImageError(f"{len(values):,} labels for {len(files):,} pictures")
     return [(file, _cell(value)) for file, value in zip(files, values.tolist(), strict=True)]
-
-
-def _one_hot(values: Any) -> bool:
-    return bool(((values == 0) | (values == 1)).all() and (values.sum(axis=1) == 1).all())
 
 
 def _cell(value: Any) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from gan_cli.errors import UsageError, one_line
 from gan_cli.image_files.listing import ListedFile
-from gan_cli.image_files.natural_order import natural_key, parse_number, version_1_key
-from gan_cli.image_labels.table_matching import Match, column_index, describe_failed_match, match_table
+from gan_cli.image_labels.natural_order import natural_key, parse_number, version_1_key
+from gan_cli.image_labels.table_matching import Match, column_index, match_table
 from gan_cli.image_labels.tables import Table
 
 NO_TABLE, FOLDERS, SHARDS = "none", "folders", "shards"  # values of dataset.labels besides a path
@@ -29,18 +29,21 @@ class LabelOptions(NamedTuple):
     version: int = VERSION
 
 
-class Attributes(NamedTuple):
-    """Labels from a table. `labels` holds one list for each attribute.
+class FoundLabels(NamedTuple):
+    """Labels from a table. `labels` holds one list for each attribute; it is empty if there are no labels.
 
     A list holds the class number of each image, or -1 for an empty cell. `classes` are names such as `colour=red`, or
-    `red` if there is only one attribute. `summary` is a line that describes the labels, or says why there are none.
-    `remarks` are further lines for the user.
+    `red` if there is only one attribute. `summary` is a line that describes the labels. `remarks` are further lines for
+    the user. `inside` is the table if it lies inside the data path. `unlabelled` is True if a table without labels
+    shows that sub-folders are not classes.
     """
 
-    labels: list[list[int]]
-    classes: tuple[str, ...]
-    summary: str
+    labels: Sequence[list[int]] = ()
+    classes: tuple[str, ...] = ()
+    summary: str = ""
     remarks: tuple[str, ...] = ()
+    inside: ListedFile | None = None
+    unlabelled: bool = False
 
     @property
     def of_images(self) -> list[int] | list[tuple[int, ...]]:
@@ -60,70 +63,62 @@ class _Column(NamedTuple):
     note: str = ""
 
 
-def read_attributes(
+def read_labels(
     table: Table, files: Sequence[ListedFile], base: tuple[str, ...], how: LabelOptions, below: str | None = None
-) -> Attributes | None:
-    """Returns the attributes of `files`, read from the table. Returns None if the table names none of the files.
+) -> FoundLabels | None:
+    """Returns the labels of `files`, read from the table. Returns None if the table names none of the files.
 
     `base` are the folders that all images share. `below` is explained at `match_table`. Raises UsageError if the table
     names some of the images but lacks a row for others, or if its columns cannot be used.
     """
     if table.unlabelled:
-        return Attributes([], (), f"{table.shown}: {table.unlabelled}")
+        return FoundLabels(remarks=(f"{table.shown}: {table.unlabelled}",), unlabelled=True)
     match = match_table(table, files, base, how.file_column, below)
-    if not match.image_count and not match.problem:
-        return None
     if match.problem:
         raise UsageError(f"{table.shown}: {match.problem}")
+    if not match.image_count:
+        return None
     columns, remarks = _columns(table, match, how)
-    own = match.header[match.column : match.column + 1]
     missing = [file.name for file, row in zip(files, match.found, strict=True) if row is None]
     if missing:
-        header, named = (", ".join(one_line(name, 40) for name in names) for names in (match.header[:5], own))
+        header = ", ".join(one_line(name, 40) for name in match.header[:5])
         raise UsageError(
             f"{table.shown}: has no row for {len(missing):,} of {len(files):,} pictures, as {missing[0]};"
-            f" add them, empty cells are allowed (its header is {header}; pictures are named by {named})"
+            f" add them, empty cells are allowed (its header is {header}; pictures are named by"
+            f" {one_line(match.header[match.column], 40)})"
         )
-    return _to_attributes(table, match, columns, [*table.remarks, *match.remarks, *remarks])
-
-
-def describe_no_match(table: Table, files: Sequence[ListedFile]) -> str:
-    """Returns a message that says why the table names none of `files`."""
-    return f"{table.shown}: {describe_failed_match(table, files)}"
+    return _labels_of_columns(table, match, columns, [*table.remarks, *match.remarks, *remarks])
 
 
 # --- columns -----------------------------------------------------------------------------------------------------
 
 
 def _columns(table: Table, match: Match, how: LabelOptions) -> tuple[list[_Column], list[str]]:
-    """Returns the columns that are attributes, and remarks about the columns that are left out."""
-    indices = [index for index in range(len(match.header)) if index != match.column]
+    """Returns the columns that are attributes, and remarks about the columns that are left out.
+
+    Raises UsageError if a column name is empty, repeated, too long or contains `=`.
+    """
+    remarks = []
     if how.columns is not None:
         named = table._replace(header=match.header)
         indices = [column_index(named, name, "labels_columns") for name in how.columns]
-    remarks, names = [], []
-    if how.columns is None and len(indices) > 1 and not match.header[indices[0]]:
-        remarks.append(f"column {indices[0] + 1}, which has no name, left out")
-        del indices[0]
+    else:
+        indices = [index for index in range(len(match.header)) if index != match.column]
+        if len(indices) > 1 and not match.header[indices[0]]:
+            remarks.append(f"column {indices.pop(0) + 1}, which has no name, left out")
     if len(indices) > MOST_CLASSES:
         raise UsageError(f"{table.shown}: has {len(indices):,} attributes, at most {MOST_CLASSES:,} are supported")
-    for index in indices:
-        names.append(unicodedata.normalize("NFC", match.header[index]))
-    _check_names(names, table.shown)
-    rows = [match.rows[row][1] for row in match.found if row is not None]
-    cells = ([unicodedata.normalize("NFC", row[index]) for row in rows] for index in indices)
-    found = [_column(name, each, how) for name, each in zip(names, cells, strict=True)]
-    return _usable(found, table.shown, how, remarks)
-
-
-def _check_names(names: Sequence[str], shown: str) -> None:
-    """Raises UsageError if a column name is empty, repeated, too long or contains `=`."""
+    names = [unicodedata.normalize("NFC", match.header[index]) for index in indices]
     for name, count in Counter(names).items():
         if not name or "=" in name or count > 1 or one_line(name, 100) != name:
             raise UsageError(
-                f"{shown}: {one_line(name, 60)!r} in its header: expected names of 1 to 100 letters that differ and"
-                " have no '='"
+                f"{table.shown}: {one_line(name, 60)!r} in its header: expected names of 1 to 100 letters that differ"
+                " and have no '='"
             )
+    rows = [match.rows[row][1] for row in match.found if row is not None]
+    cells = ([unicodedata.normalize("NFC", row[index]) for row in rows] for index in indices)
+    found = [_column(name, each, how) for name, each in zip(names, cells, strict=True)]
+    return _usable(found, table.shown, how, remarks), remarks
 
 
 def _column(name: str, cells: list[str], how: LabelOptions) -> _Column:
@@ -132,15 +127,14 @@ def _column(name: str, cells: list[str], how: LabelOptions) -> _Column:
     If `labels_bins` is set and the values are more numbers than that, they are grouped into ranges.
     """
     counts = Counter(filter(None, cells))
-    order: Callable[[str], Any] = version_1_key if how.version == FIRST_VERSION else natural_key
-    values = sorted(counts, key=order)
-    numbers = [parse_number(value) for value in values]
-    if how.bins is not None and len(values) > how.bins and None not in numbers:
+    values = sorted(counts, key=version_1_key if how.version == FIRST_VERSION else natural_key)
+    numeric = None not in map(parse_number, values)
+    if how.bins is not None and len(values) > how.bins and numeric:
         return _binned(name, cells, values, counts, how.bins)
     column = _Column(name, {value: counts[value] for value in values}, cells)
     if len(values) < sum(counts.values()) or len(values) < 2 or how.version == FIRST_VERSION:
         return column
-    bins = "; dataset.labels_bins=5 makes ranges" if None not in numbers else ""
+    bins = "; dataset.labels_bins=5 makes ranges" if numeric else ""
     return column._replace(note=f"{len(values):,} values for {len(values):,} pictures, each its own class{bins}")
 
 
@@ -149,7 +143,7 @@ def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Coun
 
     Returns the attribute whose values are these ranges.
     """
-    total, before = sum(counts.values()), 0
+    total, before = counts.total(), 0
     groups: dict[int, list[str]] = {}
     for value in values:
         middle = before + counts[value] / 2
@@ -159,15 +153,13 @@ def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Coun
     for group in groups.values():
         names |= dict.fromkeys(group, group[0] if len(group) == 1 else f"{group[0]}..{group[-1]}")
     binned = [names.get(cell, "") for cell in cells]
-    inside = Counter(filter(None, binned))
+    inside = Counter(binned)
     note = f"{len(values):,} numbers in {len(groups)} ranges"
-    return _Column(name, {each: inside[each] for each in dict.fromkeys(names.values())}, binned, note)
+    return _Column(name, {each: inside[each] for each in names.values()}, binned, note)
 
 
-def _usable(
-    found: Sequence[_Column], shown: str, how: LabelOptions, remarks: list[str]
-) -> tuple[list[_Column], list[str]]:
-    """Returns the columns that give classes, and remarks about the other columns.
+def _usable(found: Sequence[_Column], shown: str, how: LabelOptions, remarks: list[str]) -> list[_Column]:
+    """Returns the columns that give classes. Adds a remark about each other column.
 
     Raises UsageError if a column cannot be used and is the only one or was named by the user. In labels version 1, any
     unusable column is an error.
@@ -175,37 +167,32 @@ def _usable(
     strict = how.columns is not None or how.version == FIRST_VERSION
     usable: list[_Column] = []
     for column in found:
-        unusable = _unusable(column)
-        if unusable and (strict or len(found) == 1):
-            raise UsageError(f"{shown}: {unusable}")
-        if unusable:
-            remarks.append(f"{unusable}: left out")
-        else:
+        if not (unusable := _unusable(column)):
             usable.append(column)
-    without_ids = [column for column in usable if not _is_id(column)]
-    if not strict and without_ids:
-        remarks += [f"{column.name} left out, it differs for each picture" for column in usable if _is_id(column)]
-        usable = without_ids
-    return _within_limit(usable, remarks), remarks
+        elif strict or len(found) == 1:
+            raise UsageError(f"{shown}: {unusable}")
+        else:
+            remarks.append(f"{unusable}: left out")
+    ids = [column.name for column in usable if len(column.counts) == len(column.cells) > MANY]
+    if not strict and len(ids) < len(usable):
+        remarks += [f"{name} left out, it differs for each picture" for name in ids]
+        usable = [column for column in usable if column.name not in ids]
+    return _within_limit(usable, remarks)
 
 
 def _within_limit(columns: Sequence[_Column], remarks: list[str]) -> list[_Column]:
     """Returns the columns that together have at most MOST_CLASSES values. Adds a remark about each other column."""
     selected, total = [], 0
     for column in columns:
-        if total + len(column.counts) > MOST_CLASSES:
-            ranges = (
-                "; dataset.labels_bins=10 makes ranges of numbers"
-                if None not in map(parse_number, column.counts)
-                else ""
-            )
-            remarks.append(
-                f"{column.name} has {len(column.counts):,} values, more than {MOST_CLASSES:,}"
-                f"{' in all' if total else ''}, and makes no classes{ranges}"
-            )
-        else:
+        if total + len(column.counts) <= MOST_CLASSES:
             selected.append(column)
             total += len(column.counts)
+            continue
+        numeric = None not in map(parse_number, column.counts)
+        remarks.append(
+            f"{column.name} has {len(column.counts):,} values, more than {MOST_CLASSES:,}{' in all' if total else ''},"
+            f" and makes no classes{'; dataset.labels_bins=10 makes ranges of numbers' if numeric else ''}"
+        )
     return selected
 
 
@@ -217,31 +204,26 @@ def _unusable(column: _Column) -> str:
     return "" if wrong is None else f"{one_line(wrong, 60)!r} of {column.name!r}: expected 1 to 100 letters without '='"
 
 
-def _is_id(column: _Column) -> bool:
-    """Returns whether a column has more than MANY images and a different value for each of them."""
-    return len(column.counts) == len(column.cells) > MANY
-
-
 # --- labels ------------------------------------------------------------------------------------------------------
 
 
-def _to_attributes(table: Table, match: Match, columns: Sequence[_Column], remarks: Sequence[str]) -> Attributes:
-    """Returns the attributes with the values of the columns numbered as classes, and a line that describes them."""
+def _labels_of_columns(table: Table, match: Match, columns: Sequence[_Column], remarks: Sequence[str]) -> FoundLabels:
+    """Returns the labels with the values of the columns numbered as classes, and a line that describes them."""
     labels: list[list[int]] = []
     classes: list[str] = []
     counts = []
     for column in columns:
         values = list(column.counts)
-        numbers = {value: len(classes) + number for number, value in enumerate(values)}
+        numbers = {value: number for number, value in enumerate(values, start=len(classes))}
         labels.append([numbers.get(cell, -1) for cell in column.cells])
         classes += values if len(columns) == 1 else [f"{column.name}={value}" for value in values]
-        some = ", ".join(f"{value} {column.counts[value]:,}" for value in values[:5]) + (
-            ", ..." if len(values) > 5 else ""
-        )
-        counts.append(f"{column.name} ({some})")
+        some = [f"{value} {column.counts[value]:,}" for value in values[:5]] + ["..."] * (len(values) > 5)
+        counts.append(f"{column.name} ({', '.join(some)})")
     text = f"labels of {table.shown}: {'; '.join(counts) or 'none'}"
     others = len(match.rows) - len({row for row in match.found if row is not None})
     if others:
         text += f"; {others:,} of its rows are about other pictures"
     notes = [f"{column.name}: {column.note}" for column in columns if column.note]
-    return Attributes(labels, tuple(classes), text, (*notes, *remarks))
+    if not labels:
+        return FoundLabels(remarks=(text, *remarks))
+    return FoundLabels(labels, tuple(classes), text, (*notes, *remarks))

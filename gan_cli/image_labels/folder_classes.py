@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gan_cli.errors import UsageError, count_noun, did_you_mean, one_line
 from gan_cli.image_files.formats import FORMATS_READ
 from gan_cli.image_files.listing import ListedFile, Listing, Reader
-from gan_cli.image_files.natural_order import natural_key
 from gan_cli.image_files.own_outputs import describe_outputs
-from gan_cli.image_files.webdataset_shards import are_shards, named_like_shards
-from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, LabelOptions
+from gan_cli.image_labels.attributes import FIRST_VERSION, FOLDERS, SHARDS, FoundLabels, LabelOptions
 from gan_cli.image_labels.find_labels import find_labels
+from gan_cli.image_labels.natural_order import natural_key
 
 SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
+SHARD = re.compile(r"[0-9]{5,}")
+THOUSAND = 1000  # files in a folder of FFHQ; the number of the first file is the name of the folder
+NUMBER = re.compile(r"[0-9]+")
 
 
 class Layout(NamedTuple):
@@ -62,17 +66,21 @@ def _labelled(path: str, how: LabelOptions, reader: Reader, split: str) -> Layou
     """Returns the layout with the labels that the rules of the version `how.version` give."""
     layout = layout_of_split(reader.listing, split, how)
     found = find_labels(path, how, reader, layout.files, layout.base)
-    attributes = found.attributes
-    if attributes is None:
-        if found.unlabelled and layout.labels is not None:  # as in archives of StyleGAN, whose folders are shards
-            layout = layout._replace(labels=None, classes=(), remarks=())
+    if found.unlabelled and layout.labels is not None:  # as in archives of StyleGAN, whose folders are shards
+        layout = layout._replace(labels=None, classes=(), remarks=())
+    note = f", not its {len(layout.classes)} sub-folders" if layout.classes else ""
+    return with_labels(layout, found._replace(summary=found.summary + note))
+
+
+def with_labels(layout: Layout, found: FoundLabels) -> Layout:
+    """Returns the layout with the labels of a table. If the table has none, only its remarks are added."""
+    if not found.labels:
         return layout._replace(remarks=(*layout.remarks, *found.remarks), inside=found.inside)
-    summary = attributes.summary + (f", not its {len(layout.classes)} sub-folders" if layout.classes else "")
     return layout._replace(
-        labels=attributes.of_images,
-        classes=attributes.classes,
-        summary=summary,
-        remarks=(*attributes.remarks, *found.remarks),
+        labels=found.of_images,
+        classes=found.classes,
+        summary=found.summary,
+        remarks=found.remarks,
         inside=found.inside,
         mixed=False,
     )
@@ -81,8 +89,7 @@ def _labelled(path: str, how: LabelOptions, reader: Reader, split: str) -> Layou
 def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -> list[int]:
     """Returns the class numbers of the `wanted` classes.
 
-    Raises UsageError if there are no classes, if a wanted class is not in `names` or is repeated, or if the images have
-    several attributes.
+    Raises UsageError if the images have no classes or several attributes, or if a class is unknown or repeated.
     """
     shown = f"dataset.classes=[{','.join(wanted)}]"
     if not wanted:
@@ -97,7 +104,7 @@ def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -
             raise UsageError(f"{shown}: {name!r} is no class of these data, expected {some}{did_you_mean(name, names)}")
         if wanted.count(name) > 1:
             raise UsageError(f"{shown}: name each class once")
-    return [list(names).index(name) for name in wanted]
+    return [names.index(name) for name in wanted]
 
 
 # --- splits and classes ------------------------------------------------------------------------------------------
@@ -107,9 +114,8 @@ def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
     """Returns the images of the split, with classes by sub-folder. Raises UsageError if there are no images."""
     base: tuple[str, ...] = ()
     folder = _split_folder(listing, base, split)
-    if folder is None:
-        base = _common_top(listing)
-        folder = _split_folder(listing, base, split) if base else None
+    if folder is None and (base := _common_top(listing)):
+        folder = _split_folder(listing, base, split)
     files = sorted(listing.files, key=lambda file: "/".join(file.parts))
     if folder is not None:
         base = (*base, folder)
@@ -118,28 +124,20 @@ def layout_of_split(listing: Listing, split: str, how: LabelOptions) -> Layout:
         raise UsageError(f"dataset.split={split}: {listing.shown} has no sub-folder {split} beside a sub-folder train")
     folder_name = "/".join((listing.shown, *base))
     if not files:
-        others = f", only {listing.describe_others()}" if listing.describe_others() else ""
-        others += f"; {describe_outputs(listing.own)}" if listing.own else ""
-        advice = f"; {listing.first_advice}" if listing.first_advice else ""
-        raise UsageError(f"dataset.path={one_line(folder_name)}: no pictures in it{others}{advice}; {FORMATS_READ}")
-    labels, classes, mixed, remarks = _classes(files, base, folder_name, how)
-    return Layout(files, labels, classes, base, mixed, remarks=remarks)
+        others = listing.describe_others()
+        first = f"no pictures in it{f', only {others}' if others else ''}"
+        text = "; ".join(filter(None, (first, describe_outputs(listing.own), listing.first_advice, FORMATS_READ)))
+        raise UsageError(f"dataset.path={one_line(folder_name)}: {text}")
+    return _with_classes(Layout(files, None, (), base, mixed=False), folder_name, how)
 
 
 def _plain(files: Sequence[ListedFile]) -> Sequence[ListedFile]:
-    """Returns the files that decide which folders are classes.
-
-    These are the files of a format that is read. If there are none, these are all files.
-    """
-    read = [file for file in files if not file.foreign]
-    return read or files
+    """Returns the files that decide which folders are classes: those of a format that is read, or all if none is."""
+    return [file for file in files if not file.foreign] or files
 
 
 def _common_top(listing: Listing) -> tuple[str, ...]:
-    """Returns the name of the single folder that holds all images, in a tuple.
-
-    Returns an empty tuple if there is no such folder or if it is a class.
-    """
+    """Returns the single folder that holds all images. Returns `()` if there is none or if it is a class."""
     files = _plain(listing.files)
     wrapped = {file.parts[0] for file in files if len(file.parts) > 1}
     if len(wrapped) != 1 or any(len(file.parts) == 1 for file in files):
@@ -169,32 +167,28 @@ def _split_folder(listing: Listing, base: tuple[str, ...], split: str) -> str | 
     raise UsageError(f"dataset.split={split}: {listing.shown} has no sub-folder {split}")
 
 
-def _classes(
-    files: Sequence[ListedFile], base: tuple[str, ...], folder_name: str, how: LabelOptions
-) -> tuple[list[int] | None, tuple[str, ...], bool, tuple[str, ...]]:
-    """Finds the classes, which are the first sub-folders below `base`.
+def _with_classes(layout: Layout, folder_name: str, how: LabelOptions) -> Layout:
+    """Returns the layout with classes, which are the first sub-folders below `layout.base`.
 
-    Returns the class number of each image (None without classes), the names of the classes, whether some images are in
-    sub-folders and others are not, and remarks. Raises UsageError if two sub-folders give the same class name.
+    Raises UsageError if two sub-folders give the same class name.
     """
-    depth = len(base)
-    inside = [file for file in files if file.parts[:depth] == base]
-    plain = _plain(inside)
+    base, depth = layout.base, len(layout.base)
+    plain = _plain([file for file in layout.files if file.parts[:depth] == base])
     found = {file.parts[depth] for file in plain if len(file.parts) > depth + 1}
     folders = sorted(found, key=None if how.version == FIRST_VERSION else natural_key)
     loose = any(len(file.parts) == depth + 1 for file in plain)
     if not folders or loose:
-        return None, (), bool(folders), ()
+        return layout._replace(mixed=bool(folders))
     parts, remarks = _parts(folders, plain, depth, how)
     if parts:
-        return None, (), False, remarks
+        return layout._replace(remarks=remarks)
     names = tuple(one_line(unicodedata.normalize("NFC", folder)) for folder in folders)
     twice = [name for name, count in Counter(names).items() if count > 1 or not name]
     if twice:
         raise UsageError(f"dataset.path={one_line(folder_name)}: several sub-folders would be the class {twice[0]!r}")
     numbers = {(*base, folder): number for number, folder in enumerate(folders)}
-    labels = [numbers.get(file.parts[: depth + 1], -1) for file in files]
-    return labels, names, False, remarks
+    labels = [numbers.get(file.parts[: depth + 1], -1) for file in layout.files]
+    return layout._replace(labels=labels, classes=names, remarks=remarks)
 
 
 def _parts(
@@ -205,14 +199,34 @@ def _parts(
         return False, ()
     if how.table == SHARDS:
         return True, (f"{count_noun(len(folders), 'sub-folder')} taken as parts, no classes",)
-    if not named_like_shards(folders):
+    numbered = all(map(SHARD.fullmatch, folders)) and min(folders).startswith("0")
+    if not numbered or len({len(name) for name in folders}) > 1:  # unlike 00000, 00001
         return False, ()
     names: dict[str, list[str]] = {folder: [] for folder in folders}
     for file in files:
         names[file.parts[depth]].append(file.parts[-1])
-    if are_shards(names):
-        span = folders[0] if len(folders) == 1 else f"{folders[0]} to {folders[-1]}"
-        return True, (
-            f"sub-folders {span} are numbered parts, no classes (dataset.labels={FOLDERS} makes them classes)",
-        )
+    if _are_shards(names):
+        span = " to ".join(dict.fromkeys((folders[0], folders[-1])))
+        remark = f"sub-folders {span} are numbered parts, no classes (dataset.labels={FOLDERS} makes them classes)"
+        return True, (remark,)
     return False, (f"if {', '.join(folders[:3])} ... are parts and no classes: dataset.labels={SHARDS}",)
+
+
+def _are_shards(names: Mapping[str, Sequence[str]]) -> bool:
+    """Returns whether sub-folders are shards, as in StyleGAN archives and FFHQ. `names` are the files in each of them.
+
+    In shards, the numbering of the files continues from one folder to the next. Classes may also have such folder
+    names, as 00000 to 00042 in GTSRB, but there the numbering begins again in each folder.
+    """
+    if len(names) > 1 and all(int(folder) % THOUSAND == 0 for folder in names):
+        return True
+    last = -1
+    for folder in sorted(names):
+        found = [NUMBER.findall(os.path.splitext(name)[0]) for name in names[folder]]
+        if not found or not all(found):
+            return False
+        numbers = [int(each[-1][-30:]) for each in found]
+        if min(numbers) <= last:
+            return False
+        last = max(numbers)
+    return True

@@ -10,20 +10,44 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gan_cli.errors import GanCliError, UsageError, first_few, one_line
-from gan_cli.image_files.formats import stem_of
+from gan_cli.image_files.formats import stem_of_path
 from gan_cli.image_files.listing import ListedFile, Listing, Reader
-from gan_cli.image_files.natural_order import natural_key
 from gan_cli.image_files.open_reader import existing_mode, open_reader
-from gan_cli.image_files.path_lists import split_names
-from gan_cli.image_labels.attributes import LabelOptions
+from gan_cli.image_labels.attributes import NO_TABLE, LabelOptions
 from gan_cli.image_labels.find_labels import LABEL_KEYWORDS, find_labels
-from gan_cli.image_labels.folder_classes import Layout, class_indices, layout_of_split, read_layout
+from gan_cli.image_labels.folder_classes import Layout, class_indices, layout_of_split, read_layout, with_labels
+from gan_cli.image_labels.natural_order import natural_key
 
 if TYPE_CHECKING:
     import numpy as np
 
 Paths = str | tuple[str, ...]
 MOST_NAMED = 3  # paths named in a message
+# One item of a list with the comma after it.
+QUOTED = re.compile(r"""(?P<quote>['"])(?P<name>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)\s*(?:,|$)""")
+UNQUOTED = re.compile(r"(?P<name>[^,]*)(?:,|$)")
+
+
+def split_names(text: str) -> list[str]:
+    """Returns the names in a text: `cat,'a,b'` gives `cat` and `a,b`, because commas in quotes do not separate.
+
+    Raises ValueError if a quote is not closed.
+    """
+    names = []
+    rest = text.strip()
+    while rest:
+        match = QUOTED.match(rest) if rest[0] in "'\"" else UNQUOTED.match(rest)
+        if match is None:
+            raise ValueError(text)
+        names.append(_unescaped(match["name"], rest[0]) if rest[0] in "'\"" else match["name"].strip())
+        rest = rest[match.end() :].strip()
+    return [name for name in names if name]
+
+
+def _unescaped(text: str, mark: str) -> str:
+    """Undoes the escaping of `overrides.quote_for_hydra` in the text between the quotes."""
+    text = re.sub(rf"(\\+)(?={mark}|$)", lambda match: match[1][: len(match[1]) // 2], text)
+    return re.sub(r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", text)
 
 
 def split_paths(path: Paths) -> tuple[str, ...]:
@@ -36,7 +60,7 @@ def split_paths(path: Paths) -> tuple[str, ...]:
 
 
 def _names(text: str) -> list[str]:
-    """Returns the names in a text, split at commas. Returns an empty list if a quote is not closed."""
+    """Returns the names in a text as `split_names`, but an empty list if a quote is not closed."""
     try:
         return split_names(text)
     except ValueError:
@@ -100,74 +124,46 @@ class ImageReader:
         If there are several paths, labels are found for each path, and images of a path without labels get the name of
         the path as their class. If `dataset.labels` names a table, this table labels the images of all paths.
         """
-        if self._only is not None:
-            return read_layout(next(iter(self._readers)), how, self._only, split)
         layouts = self._layouts(how, split)
+        if self._only is not None:
+            return next(iter(layouts.values()))
         self.listing.unused_arrays = [
             name for reader in self._readers.values() for name in reader.listing.unused_arrays
         ]
-        if how.table is not None and how.table not in LABEL_KEYWORDS:
-            return self._of_one_table(how, layouts)
-        return _united(layouts)
+        layout = _united(layouts)
+        if not self._one_table(how):
+            return layout
+        files = [file for layout in layouts.values() for file in layout.files]
+        return with_labels(layout, find_labels("", how, self, files, ()))
 
     def count(self, split: str) -> int:
         """Returns the number of images in the split that the listing found no fault with."""
-        how = LabelOptions()
-        if self._only is not None:
-            layouts = [layout_of_split(self._only.listing, split, how)]
-        else:
-            layouts = list(self._layouts(how._replace(table="none"), split).values())
+        layouts = self._layouts(LabelOptions(NO_TABLE), split).values()
         return sum(file.bad is None for layout in layouts for file in layout.files)
+
+    def _one_table(self, how: LabelOptions) -> bool:
+        """Returns whether `dataset.labels` names a table that labels the images of several paths."""
+        return self._only is None and how.table is not None and how.table not in LABEL_KEYWORDS
 
     def _layouts(self, how: LabelOptions, split: str) -> dict[str, Layout]:
         """Returns the layout of each path that has the split.
 
-        Raises UsageError if no path has the split. For the split `train`, raises UsageError if one path does not have
-        it.
+        Raises UsageError if no path has the split or, for the split `train`, if one path does not have it.
         """
         found, refused = {}, None
-        one_table = how.table is not None and how.table not in LABEL_KEYWORDS
         for path, reader in self._readers.items():
             try:
-                each = (
-                    layout_of_split(reader.listing, split, how) if one_table else read_layout(path, how, reader, split)
-                )
+                if self._one_table(how):
+                    found[path] = layout_of_split(reader.listing, split, how)
+                else:
+                    found[path] = read_layout(path, how, reader, split)
             except UsageError as error:
                 if split == "train":
                     raise
                 refused = error
-            else:
-                found[path] = each
         if not found and refused is not None:
             raise refused
         return found
-
-    def _of_one_table(self, how: LabelOptions, layouts: dict[str, Layout]) -> Layout:
-        """Returns the images of all paths, with the labels in the one table that `dataset.labels` names."""
-        files = [file for layout in layouts.values() for file in layout.files]
-        found = find_labels("", how, _NoTables(self.listing), files, ())
-        layout = _united(layouts)
-        attributes = found.attributes
-        if attributes is None:
-            return layout._replace(remarks=(*layout.remarks, *found.remarks))
-        return layout._replace(
-            labels=attributes.of_images,
-            classes=attributes.classes,
-            summary=attributes.summary,
-            remarks=attributes.remarks,
-        )
-
-
-class _NoTables:
-    """A reader that lists no tables, because the one table of several paths lies outside of these paths."""
-
-    def __init__(self, listing: Listing) -> None:
-        self.listing = dataclasses.replace(listing, tables=[], possible_tables=[])
-
-    def read(self, file: ListedFile) -> bytes:
-        raise AssertionError(file)
-
-    read_image = read
 
 
 @contextlib.contextmanager
@@ -227,7 +223,7 @@ def _united(layouts: dict[str, Layout]) -> Layout:
         for path, layout in layouts.items()
         for file in layout.files
     ]
-    own_class = {path: _class_name(path) for path, layout in layouts.items() if layout.labels is None}
+    own_class = {path: one_line(stem_of_path(path)) for path, layout in layouts.items() if layout.labels is None}
     rows = [row for path, layout in layouts.items() for row in _values(layout, own_class.get(path))]
     attributes = list(dict.fromkeys(tuple(row) for row in rows))
     if len(attributes) > 1:
@@ -263,9 +259,3 @@ def _values(layout: Layout, own_class: str | None) -> list[dict[str, str | None]
         values = [layout.classes[number].rpartition("=")[2] if number >= 0 else None for number in numbers]
         found.append(dict(zip(names, values, strict=True)))
     return found
-
-
-def _class_name(path: str) -> str:
-    """Returns the class that a path becomes: its last part, without the suffix of an archive or image."""
-    name = os.path.basename(os.path.abspath(os.path.expanduser(path)))
-    return one_line(stem_of(name))

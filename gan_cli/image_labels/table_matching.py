@@ -6,7 +6,8 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
+from itertools import takewhile
 from typing import NamedTuple
 
 from gan_cli.errors import UsageError, did_you_mean, one_line
@@ -41,18 +42,14 @@ class Match(NamedTuple):
 
 
 def match_table(
-    table: Table,
-    files: Sequence[ListedFile],
-    base: tuple[str, ...],
-    column: str | None = None,
-    below: str | None = None,
+    table: Table, files: Sequence[ListedFile], base: tuple[str, ...], column: str | None, below: str | None
 ) -> Match:
     """Returns the match by the column `column`. Without it, returns the match by the column that names the most images.
 
     Names in the table may have leading folders that the images do not have. If `below` is set, leading folders are
     ignored only up to the folder of that name.
     """
-    names = _Names(files, base)
+    names = _names(files, base)
     best: Match | None = None
     for index in _likely(table, files) if column is None else [column_index(table, column, "labels_file_column")]:
         match = _by_column(table, index, names, below)
@@ -81,14 +78,14 @@ def column_index(table: Table, name: str, key: str) -> int:
     )
 
 
-def describe_failed_match(table: Table, files: Sequence[ListedFile]) -> str:
+def describe_no_match(table: Table, files: Sequence[ListedFile]) -> str:
     """Says why a table names none of the images: returns a text with the names searched for and the first row."""
     name = files[0].parts[-1]
-    first = table.rows[0][1] if table.rows else []
-    cells = zip(table.header, first, strict=False)
-    has = ", ".join(f"{one_line(column, 40)} (as {one_line(cell, 40)!r})" for column, cell in list(cells)[:5])
+    cells = list(zip(table.header, table.rows[0][1], strict=True))[:5] if table.rows else []
+    has = ", ".join(f"{one_line(column, 40)} (as {one_line(cell, 40)!r})" for column, cell in cells)
     return (
-        f"none of its columns names these pictures: searched for {one_line(name, 80)} and {_stem(name)!r}, it has {has}"
+        f"{table.shown}: none of its columns names these pictures: searched for {one_line(name, 80)} and"
+        f" {_stem(name)!r}, it has {has}"
     )
 
 
@@ -117,20 +114,13 @@ def _likely(table: Table, files: Sequence[ListedFile]) -> list[int]:
 # --- one column --------------------------------------------------------------------------------------------------
 
 
-class _Names:
-    """Three names of each image: its whole path, its path below the shared folders, and its file name."""
+# Three names of each image: its whole path, its path below the shared folders, and its file name.
+Names = Sequence[tuple[str, ...]]
 
-    def __init__(self, files: Sequence[ListedFile], base: tuple[str, ...]) -> None:
-        parts = [tuple(unicodedata.normalize("NFC", part) for part in file.parts) for file in files]
-        self.keys = [("/".join(each), "/".join(each[len(base) :]), each[-1]) for each in parts]
 
-    def changed(self, normalize: Callable[[str], str]) -> tuple[list[tuple[str, ...]], Counter[str], Counter[str]]:
-        """Returns the normalized names of each image.
-
-        Also returns how many images have each path below the shared folders, and how many have each file name.
-        """
-        keys = [tuple(map(normalize, each)) for each in self.keys]
-        return keys, Counter(each[1] for each in keys), Counter(each[2] for each in keys)
+def _names(files: Sequence[ListedFile], base: tuple[str, ...]) -> Names:
+    parts = [tuple(unicodedata.normalize("NFC", part) for part in file.parts) for file in files]
+    return [("/".join(each), "/".join(each[len(base) :]), each[-1]) for each in parts]
 
 
 def _stem(name: str) -> str:
@@ -159,53 +149,44 @@ COMPARISONS: tuple[tuple[Callable[[str], str], Callable[[str], str], str], ...] 
 )
 
 
-class _Index(NamedTuple):
-    """The rows of a table by normalized name. `rows` gives the row of each name.
-
-    `twice` gives a later row that repeats a name. `shortened` holds the names from which leading folders were removed.
-    """
-
-    rows: dict[str, int]
-    twice: dict[str, int]
-    shortened: frozenset[str]
-
-
-def _by_column(table: Table, column: int, names: _Names, below: str | None) -> Match:
+def _by_column(table: Table, column: int, names: Names, below: str | None) -> Match:
     """Matches rows to images by one column. Compares names exactly first, then less strictly in several steps."""
-    found: list[int | None] = [None] * len(names.keys)
+    found: list[int | None] = [None] * len(names)
     comparisons: Counter[str] = Counter()
     problem = ""
     texts = [_path(cells[column]) for _, cells in table.rows]
     for of_file, of_row, how in COMPARISONS:
         if None not in found:
             break
-        index = _index(texts, of_row, below)
-        keys, full, bare = names.changed(of_file)
+        rows, twice, shortened = _index(texts, of_row, below)
+        keys = [tuple(map(of_file, each)) for each in names]
+        full, bare = Counter(each[1] for each in keys), Counter(each[2] for each in keys)
         for image in [image for image, row in enumerate(found) if row is None]:
-            key = next((key for key in keys[image] if key in index.rows), None)
+            key = next((key for key in keys[image] if key in rows), None)
             if key is None:
                 continue
             same = full[keys[image][1]] if key in keys[image][:2] else bare[key]
             if same > 1:
                 wrong = f"{same} pictures are called {key}, write their folders, too"
-            elif key in index.twice:
-                wrong = f"line {table.rows[index.twice[key]][0]} is about {one_line(key, 80)} again"
+            elif key in twice:
+                wrong = f"line {table.rows[twice[key]][0]} is about {one_line(key, 80)} again"
             else:
-                found[image], wrong = index.rows[key], ""
-                shortened = "without the folders before" if key in index.shortened else ""
-                comparisons["; ".join(filter(None, (how, shortened)))] += 1
+                found[image], wrong = rows[key], ""
+                folders = "without the folders before" if key in shortened else ""
+                comparisons["; ".join(filter(None, (how, folders)))] += 1
             problem = problem or ("" if how else wrong)
     remarks = tuple(f"{count:,} found by their names {words}" for words, count in comparisons.items() if words)
     return _without_header(table, Match(column, table.header, table.rows, found, remarks, problem), names)
 
 
-def _without_header(table: Table, match: Match, names: _Names) -> Match:
+def _without_header(table: Table, match: Match, names: Names) -> Match:
     """Returns the match, with line 1 taken as a row if it names an image that no other row names."""
     first = _path(table.header[match.column])
     if match.image_count == len(match.found) or not first:
         return match
     for of_file, of_row, _ in COMPARISONS:
-        keys, _, bare = names.changed(of_file)
+        keys = [tuple(map(of_file, each)) for each in names]
+        bare = Counter(each[2] for each in keys)
         for image, own in enumerate(keys):
             if match.found[image] is None and of_row(first) in own and bare[own[2]] == 1:
                 header = tuple(f"column {number}" for number in range(1, len(table.header) + 1))
@@ -222,8 +203,13 @@ def _path(cell: str) -> str:
     return unicodedata.normalize("NFC", cell).replace("\\", "/").removeprefix("./")
 
 
-def _index(texts: Sequence[str], normalize: Callable[[str], str], below: str | None) -> _Index:
-    """Returns the rows by their normalized names, both with and without leading folders."""
+def _index(
+    texts: Sequence[str], normalize: Callable[[str], str], below: str | None
+) -> tuple[dict[str, int], dict[str, int], Set[str]]:
+    """Returns the rows by their normalized names, both with and without leading folders.
+
+    Also returns a later row for each name that is repeated, and the names from which leading folders were removed.
+    """
     known: dict[str, int] = {}
     twice: dict[str, int] = {}
     for row, text in enumerate(texts):
@@ -238,17 +224,14 @@ def _index(texts: Sequence[str], normalize: Callable[[str], str], below: str | N
             if key not in known and shorter.setdefault(key, row) != row:
                 shorter[key] = None  # of several rows
     unique = {key: row for key, row in shorter.items() if row is not None}
-    return _Index(known | unique, twice, frozenset(unique))
+    return known | unique, twice, unique.keys()
 
 
 def _common(texts: Sequence[str]) -> int:
     """Returns the number of leading folders that all names in the table share."""
     folders = [text.split("/")[:-1] for text in texts if text]
-    if not folders:
-        return 0
-    first, last = min(folders), max(folders)  # folders that these two share, all names share
-    differing = (depth for depth, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
-    return next(differing, min(len(first), len(last)))
+    first, last = min(folders, default=[]), max(folders, default=[])  # folders that these two share, all names share
+    return len([*takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))])
 
 
 def _shortened(text: str, common: int, below: str | None) -> Iterator[str]:

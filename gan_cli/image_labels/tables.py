@@ -91,7 +91,7 @@ def _csv(text: str, shown: str) -> Table:
         raise UsageError(f"{shown}: {EXPECTED}")
     rows = []
     for number, cells in numbered[1:]:
-        cut = cells if len(cells) == len(names) else [*_without_empty_end(cells)]
+        cut = cells if len(cells) == len(names) else _without_empty_end(cells)
         if len(names) > len(cut) > 0 and len(cells) >= len(names):  # only empty cells were removed
             cut += [""] * (len(names) - len(cut))
         if len(cut) != len(names):
@@ -101,10 +101,7 @@ def _csv(text: str, shown: str) -> Table:
 
 
 def _without_empty_end(cells: Sequence[str]) -> list[str]:
-    count = len(cells)
-    while count and not cells[count - 1]:
-        count -= 1
-    return list(cells[:count])
+    return list(cells[: max((count for count, cell in enumerate(cells, start=1) if cell), default=0)])
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------
@@ -135,10 +132,7 @@ def _json_lines(text: str, shown: str) -> list[Any]:
 
 
 def _stylegan(labels: Any, shown: str) -> Table:
-    """Returns the table of the `labels` of StyleGAN's dataset.json, which are null or hold a label for each file.
-
-    Raises UsageError if the labels have another form.
-    """
+    """Returns the table of the `labels` of StyleGAN's dataset.json: null, or a label for each file."""
     if labels is None:
         return Table(shown, ("file", "label"), [], unlabelled="its labels are null")
     pairs = labels.items() if isinstance(labels, dict) else labels
@@ -148,9 +142,8 @@ def _stylegan(labels: Any, shown: str) -> Table:
         raise UsageError(f"{shown}: is no table, {EXPECTED_JSON}")
     vector = next((value for _, value in pairs if isinstance(value, list)), None)
     if vector is not None:
-        return Table(
-            shown, ("file", "label"), [], unlabelled=f"its labels are {len(vector):,} numbers each, no classes"
-        )
+        reason = f"its labels are {len(vector):,} numbers each, no classes"
+        return Table(shown, ("file", "label"), [], unlabelled=reason)
     return _of_pairs(pairs, shown)
 
 

@@ -13,10 +13,8 @@ from gan_cli.errors import StorageError, one_line
 from gan_cli.storage.atomic_write import replacing
 
 MAX_FRAMES, MAX_FRAME_SIDE = 120, 768  # frames of the animation of a run's grids, and its largest side in pixels
-GRID_ANIMATION_FPS, LAST_FRAME_SECONDS = (
-    5,
-    1.8,
-)  # frames per second of that animation; its last frame is shown this much longer
+GRID_ANIMATION_FPS = 5  # frames per second of that animation
+LAST_FRAME_SECONDS = 1.8  # how much longer its last frame is shown
 WEBP_QUALITY = 80
 MODES_WITH_OPACITY = ("RGBA", "LA", "PA")
 MIN_VISIBLE_OPACITY = 128  # of 255; a GIF shows pixels of at least this opacity
@@ -43,30 +41,26 @@ def write_animation(animation: Animation, path: Path) -> None:
     All formats but GIF hold only one frame in memory. Raises StorageError if the MP4 encoder fails.
     """
     suffix = path.suffix.lower()
-    if suffix not in (".webp", ".gif", ".mp4"):
-        _write_frames(animation, path)
-    elif suffix == ".mp4":
+    if suffix == ".mp4":
         _write_mp4(animation, path)
-    else:
+    elif suffix in (".webp", ".gif"):
         _write_webp_or_gif(animation, path, suffix)
-
-
-def _write_frames(animation: Animation, folder: Path) -> None:
-    """Writes `frame_000001.png` and so on, with their opacity, into a new folder."""
-    folder.mkdir()
-    for number, image in enumerate(animation.frames, 1):
-        image.save(folder / f"frame_{number:06d}.png", format="PNG")
+    else:
+        path.mkdir()
+        for number, image in enumerate(animation.frames, 1):
+            image.save(path / f"frame_{number:06d}.png", format="PNG")
 
 
 def _write_webp_or_gif(animation: Animation, path: Path, suffix: str) -> None:
     frames = map(_to_gif_opacity, animation.frames) if suffix == ".gif" else iter(animation.frames)
-    milliseconds = _frame_milliseconds(animation.fps, suffix)
+    # a GIF has durations in multiples of 10 ms; viewers show frames of less than 20 ms too slowly
+    milliseconds = 10 * max(round(100 / animation.fps), 2) if suffix == ".gif" else round(1000 / animation.fps)
     durations = [milliseconds] * (animation.total - 1) + [milliseconds + round(1000 * animation.last_frame_seconds)]
     first = next(frames)
     disposal = {"disposal": 2} if "transparency" in first.info else {}  # clear each frame before the next
     first.save(
         path,
-        format={".webp": "WEBP", ".gif": "GIF"}[suffix],
+        format=suffix[1:],
         save_all=True,
         append_images=[_RemainingFrames(frames, animation.total - 1)] if animation.total > 1 else [],
         duration=durations if animation.total > 1 else durations[0],
@@ -102,11 +96,6 @@ def remove_opacity(image: Image.Image, background: str = "white") -> Image.Image
     return Image.alpha_composite(Image.new("RGBA", foreground.size, background), foreground).convert("RGB")
 
 
-def _frame_milliseconds(fps: int, suffix: str) -> int:
-    """Returns the duration of a frame. For a GIF it is a multiple of 10 ms, and at least 20 ms."""
-    return 10 * max(round(100 / fps), 2) if suffix == ".gif" else round(1000 / fps)
-
-
 class _RemainingFrames(Image.Image):
     """All frames after the first, as one image of many frames. Pillow reads each frame only when it writes it."""
 
@@ -130,14 +119,8 @@ def _write_mp4(animation: Animation, path: Path) -> None:
     frames = iter(animation.frames)
     first = next(frames)
     width, height = first.width + first.width % 2, first.height + first.height % 2
-    writer = imageio_ffmpeg.write_frames(
-        str(path),
-        (width, height),
-        fps=animation.fps,
-        quality=8,
-        macro_block_size=1,
-        output_params=["-movflags", "+faststart"],
-    )
+    settings = {"fps": animation.fps, "quality": 8, "macro_block_size": 1, "output_params": ["-movflags", "+faststart"]}
+    writer = imageio_ffmpeg.write_frames(str(path), (width, height), **settings)
     try:
         writer.send(None)
         for image in itertools.chain([first], frames):

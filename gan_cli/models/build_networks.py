@@ -28,11 +28,7 @@ CHANNELS_LAST_ON = ("cpu", "cuda")  # devices where convolutions are faster with
 
 
 class GeneratorDesign(NamedTuple):
-    """The values that determine the layers of a generator.
-
-    `section` is its section of the config, `sample_shape` is the shape of one sample, and `conditions` says how the
-    generator takes a condition.
-    """
+    """The values that determine the layers of a generator. `section` is its section of the config."""
 
     section: Any
     sample_shape: tuple[int, ...]
@@ -70,25 +66,17 @@ def build_networks(config: Config, device: torch.device) -> tuple[nn.Module, nn.
             packed = (shape[0] * pack, *shape[1:])
             conditions = conditions_of(config.conditioning, pack)
             discriminator = _build(DISCRIMINATORS, config.architecture.discriminator, packed, conditions)
-    _refuse_old_names(discriminator)
-    return _to_fast_memory_format(generator.to(device), shape), _to_fast_memory_format(discriminator.to(device), shape)
-
-
-def _refuse_old_names(discriminator: nn.Module) -> None:
-    """Raises UsageError for a plugin's discriminator that uses names of an earlier version, which would be ignored."""
-    for old, new in RENAMED.items():
+    for old, new in RENAMED.items():  # of a plugin for an earlier version, which would be ignored
         if hasattr(discriminator, old):
             raise UsageError(
                 f"the plugin's discriminator {type(discriminator).__name__} has {old!r}, which is called {new!r} now:"
                 " rename it"
             )
+    return _to_fast_memory_format(generator.to(device), shape), _to_fast_memory_format(discriminator.to(device), shape)
 
 
 def build_generator(config: Config, tensors: dict[str, Tensor], device: torch.device, *, ema: bool) -> nn.Module:
-    """Returns the generator of a checkpoint in evaluation mode.
-
-    Uses the averaged weights if `ema` is true and the run has averaged weights.
-    """
+    """Returns the generator of a checkpoint in evaluation mode. Uses averaged weights if `ema` and the run has them."""
     averaged = ema and config.training.ema_decay > 0
     return fill_generator(design_of(config), under("generator_ema" if averaged else "generator", tensors), device)
 
@@ -157,14 +145,9 @@ def _check_count(role: str, network: nn.Module) -> None:
 
 
 def _to_fast_memory_format(network: nn.Module, sample_shape: tuple[int, ...]) -> nn.Module:
-    """Returns the network with weights in channels-last memory if it works on images and the device profits from it.
-
-    The memory format changes results only in the last bits.
-    """
-    device = next(network.parameters()).device
-    if len(sample_shape) == 3 and device.type in CHANNELS_LAST_ON:
-        return network.to(memory_format=torch.channels_last)
-    return network
+    """Returns the network, on images with channels-last weights, which changes results only in the last bits."""
+    faster = len(sample_shape) == 3 and next(network.parameters()).device.type in CHANNELS_LAST_ON
+    return network.to(memory_format=torch.channels_last) if faster else network
 
 
 def _build(

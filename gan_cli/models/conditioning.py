@@ -16,10 +16,9 @@ from gan_cli.data.labels import Attribute
 
 
 class ConditioningSpec(NamedTuple):
-    """How a network is conditioned.
+    """How a network is conditioned: the mode, K (the columns of a condition), and the size of a concatenated embedding.
 
-    `mode` is none, concat, projection or acgan. `size` is K, the number of columns of a condition. `embedding_dim` is
-    the size of the embedding that is concatenated to the input.
+    The mode is none, concat, projection or acgan.
     """
 
     mode: str = "none"
@@ -50,7 +49,7 @@ class ConcatCondition(nn.Module):
 
 
 class IgnoreCondition(nn.Identity):
-    """Returns the input unchanged and ignores the condition."""
+    """Returns the input unchanged."""
 
     added_features = 0
 
@@ -87,13 +86,9 @@ class ConditionalNorm(ConditionalLayer):
 
 
 def conditional_norm(normalization: nn.Module, channels: int, conditions: ConditioningSpec) -> nn.Module:
-    """Returns a normalization of `channels` that depends on the condition if the mode is `projection`.
-
-    In other modes returns `normalization` itself.
-    """
-    if conditions.mode != "projection":
-        return normalization
-    return ConditionalNorm(normalization, channels, conditions.size)
+    """Returns a normalization of `channels` that depends on the condition if the mode is `projection`."""
+    depends = conditions.mode == "projection"
+    return ConditionalNorm(normalization, channels, conditions.size) if depends else normalization
 
 
 class ConditionalSequential(nn.Sequential, ConditionalLayer):
@@ -106,10 +101,7 @@ class ConditionalSequential(nn.Sequential, ConditionalLayer):
 
 
 def classification_loss(class_logits: Tensor, condition: Tensor, attributes: Sequence[Attribute]) -> Tensor:
-    """Returns the cross-entropy of logits `[N, K]`, averaged over samples and summed over attributes.
-
-    An unknown label adds 0.
-    """
+    """Returns the cross-entropy of logits `[N, K]`, mean over samples, sum over attributes. Unknown labels add 0."""
     losses = [
         -(log_softmax(class_logits[:, attribute.columns], 1) * condition[:, attribute.columns]).sum(1).mean()
         for attribute in attributes
@@ -118,10 +110,7 @@ def classification_loss(class_logits: Tensor, condition: Tensor, attributes: Seq
 
 
 def classification_accuracy(class_logits: Tensor, condition: Tensor, attributes: Sequence[Attribute]) -> float:
-    """Returns the fraction of known labels whose logit is the largest among the classes of the same attribute.
-
-    Returns 0 if no label is known.
-    """
+    """Returns the fraction of known labels with the largest logit of their attribute; 0 if no label is known."""
     correct = known = 0
     for attribute in attributes:
         target = condition[:, attribute.columns]

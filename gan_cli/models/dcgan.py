@@ -23,6 +23,7 @@ from gan_cli.models.layers import (
     center_crop,
     center_pad,
     channels_per_level,
+    downsampling_layers,
     flatten_maps,
     init_layer,
 )
@@ -99,15 +100,7 @@ class DCGANDiscriminator(Discriminator):
         widths = channels_per_level(base_channels, levels)
         settings: Any = {"initialization": initialization, "normalization": normalization}
         first = nn.Conv2d(channels + self.entry.added_features, widths[0], 4, stride=2, padding=1)
-        layers = [init_layer(first, **settings), nn.LeakyReLU(0.2, inplace=True), *build_dropout(dropout)]
-        for narrow, wide in pairwise(widths):
-            layers += [
-                init_layer(nn.Conv2d(narrow, wide, 4, stride=2, padding=1), **settings),
-                build_normalization(normalization, wide, image=True),
-                nn.LeakyReLU(0.2, inplace=True),
-                *build_dropout(dropout),
-            ]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*downsampling_layers(first, widths, 4, dropout, **settings))
         features = widths[-1] * base_height * base_width
         self.add_head(features, minibatch=minibatch, conditions=conditions, **settings)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -26,7 +25,7 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
     The network runs in training mode, and gradients with respect to its input are computed.
     """
-    trainable = [parameter for parameter in _parts_of(network).parameters if parameter.requires_grad]
+    trainable = [parameter for parameter in _parts_of(network)[0] if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:
@@ -57,22 +56,14 @@ def without_statistics_updates(network: nn.Module) -> Iterator[None]:
             module.train()
 
 
-class _FrozenParts(NamedTuple):
-    parameters: list[nn.Parameter]
-    batch_norms: list[_BatchNorm]
-    spectral: list[_SpectralNorm]
+_Parts = tuple[list[nn.Parameter], list[_BatchNorm], list[_SpectralNorm]]
+_known: WeakKeyDictionary[nn.Module, _Parts] = WeakKeyDictionary()
 
 
-_known: WeakKeyDictionary[nn.Module, _FrozenParts] = WeakKeyDictionary()
-
-
-def _parts_of(network: nn.Module) -> _FrozenParts:
+def _parts_of(network: nn.Module) -> _Parts:
     """Returns the parts of a network that the contexts freeze. Cached, since a network keeps its layers."""
     if network not in _known:
-        modules = list(network.modules())
-        _known[network] = _FrozenParts(
-            list(network.parameters()),
-            [module for module in modules if isinstance(module, _BatchNorm)],
-            [module for module in modules if isinstance(module, _SpectralNorm)],
-        )
+        batch_norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+        spectral = [module for module in network.modules() if isinstance(module, _SpectralNorm)]
+        _known[network] = (list(network.parameters()), batch_norms, spectral)
     return _known[network]

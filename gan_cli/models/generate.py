@@ -39,9 +39,8 @@ def generate(
     try:
         for start in range(0, len(seeds), batch_size):
             latents = latents_from_seeds(seeds[start : start + batch_size], latent, truncation)
-            yield run_generator(
-                generator, latents, None if conditions is None else conditions[start : start + batch_size]
-            )
+            part = None if conditions is None else conditions[start : start + batch_size]
+            yield run_generator(generator, latents, part)
     finally:
         if was_training:
             generator.train()

@@ -41,16 +41,12 @@ class LatentDistribution(NamedTuple):
         """
         if self.distribution == "normal" and truncation is None:
             return latents.double()
-        return torch.erfinv(self._signed_quantiles(latents, truncation).clamp(-MAX_QUANTILE, MAX_QUANTILE)) * math.sqrt(
-            2
-        )
-
-    def _signed_quantiles(self, latents: Tensor, truncation: float | None) -> Tensor:
-        """Returns 2 F(x) - 1 of each value, where F is the cumulative distribution function; uniform in [-1, 1]."""
-        if self.distribution == "uniform":
-            return latents.double() / min(truncation or 1.0, 1.0)
-        assert truncation is not None
-        return torch.erf(latents.double() / math.sqrt(2)) / math.erf(truncation / math.sqrt(2))
+        if self.distribution == "uniform":  # 2 F(x) - 1, where F is the cumulative distribution function
+            quantiles = latents.double() / min(truncation or 1.0, 1.0)
+        else:
+            assert truncation is not None
+            quantiles = torch.erf(latents.double() / math.sqrt(2)) / math.erf(truncation / math.sqrt(2))
+        return torch.erfinv(quantiles.clamp(-MAX_QUANTILE, MAX_QUANTILE)) * math.sqrt(2)
 
     def from_normal(self, normals: Tensor, truncation: float | None = None) -> Tensor:
         """Maps standard normal values to float32 latents of this distribution."""

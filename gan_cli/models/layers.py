@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,6 @@ from torch.nn.utils import parametrizations
 
 from gan_cli.models.conditioning import UNCONDITIONAL, ConditioningSpec
 
-NORMALIZATIONS = ("none", "batch", "layer", "instance", "spectral")
 DCGAN_MULTIPLIER = 8  # the paper's widest layer has 8 times the channels of its narrowest (1511.06434)
 BATCH_STATISTICS = "beside"  # name of D's layer of batch statistics in checkpoints
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
@@ -60,18 +60,14 @@ def init_layer(
 
 
 def channels_per_level(base_channels: int, levels: int, max_multiplier: int = DCGAN_MULTIPLIER) -> list[int]:
-    """Returns the number of channels at each level, from the finest to the coarsest map.
-
-    The number doubles from level to level, up to `max_multiplier` times `base_channels`.
-    """
+    """Returns the channels of maps, finest first. They double, up to `max_multiplier` times `base_channels`."""
     return [base_channels * min(2**level, max_multiplier) for level in range(levels)]
 
 
 def flatten_maps(maps: Tensor) -> Tensor:
     """Flattens maps `[N, C, H, W]` to `[N, C * H * W]` and keeps the memory layout of the maps for their gradient.
 
-    Otherwise the pointwise layers before this one would mix two memory layouts in backward, which is several times
-    slower.
+    Otherwise the layers before this one would mix two memory layouts in backward, which is several times slower.
     """
     if maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):
         maps.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
@@ -80,12 +76,10 @@ def flatten_maps(maps: Tensor) -> Tensor:
 
 def center_crop(images: Tensor, sides: Sequence[int]) -> Tensor:
     """Crops the centre of images `[N, C, H, W]` to `sides`; returns `images` itself if they have these sides."""
-    (top, rows), (left, columns) = (
-        ((side - target) // 2, target) for side, target in zip(images.shape[2:], sides, strict=True)
-    )
-    if (rows, columns) == tuple(images.shape[2:]):
+    if [*images.shape[2:]] == [*sides]:
         return images
-    return images[:, :, top : top + rows, left : left + columns]
+    top, left = ((side - target) // 2 for side, target in zip(images.shape[2:], sides, strict=True))
+    return images[:, :, top : top + sides[0], left : left + sides[1]]
 
 
 def center_pad(images: Tensor, sides: Sequence[int]) -> Tensor:
@@ -97,18 +91,31 @@ def center_pad(images: Tensor, sides: Sequence[int]) -> Tensor:
 
 
 def build_dropout(probability: float) -> list[nn.Module]:
-    """Returns a list with one dropout layer, or an empty list if `probability` is 0.
-
-    For images too, the layer drops individual values, not whole channels.
-    """
+    """Returns a list of one layer that drops single values, also of images, or `[]` if `probability` is 0."""
     return [nn.Dropout(probability)] if probability > 0 else []
 
 
-def binomial_blur() -> nn.Module:
-    """Returns a blur of maps `[N, C, H, W]` with the kernel (1, 2, 1) / 4 along each side and replicated edges.
+def downsampling_layers(
+    first: nn.Conv2d, widths: Sequence[int], kernel: int, dropout: float, **settings: Any
+) -> list[nn.Module]:
+    """Returns the convolution `first`, which is not normalized, and convolutions that halve the sides of its maps.
 
-    It removes patterns that alternate from pixel to pixel.
+    `widths` are the numbers of their output channels. Leaky ReLU and dropout follow each of them. `settings` are the
+    initialization and normalization.
     """
+    layers = [init_layer(first, **settings), nn.LeakyReLU(0.2, inplace=True), *build_dropout(dropout)]
+    for narrow, wide in pairwise(widths):
+        layers += [
+            init_layer(nn.Conv2d(narrow, wide, kernel, stride=2, padding=1), **settings),
+            build_normalization(settings["normalization"], wide, image=True),
+            nn.LeakyReLU(0.2, inplace=True),
+            *build_dropout(dropout),
+        ]
+    return layers
+
+
+def binomial_blur() -> nn.Module:
+    """Returns a blur of maps `[N, C, H, W]` with the kernel (1, 2, 1) / 4 along each side and replicated edges."""
     return nn.Sequential(nn.AvgPool2d(2, 1, padding=1, count_include_pad=False), nn.AvgPool2d(2, 1))
 
 
@@ -120,10 +127,7 @@ class MinibatchStddev(nn.Module):
     """
 
     added_features = 1
-
-    def __init__(self, group: int = 4) -> None:
-        super().__init__()
-        self.group = group
+    group = 4
 
     def forward(self, features: Tensor) -> Tensor:
         count = len(features)
@@ -136,10 +140,7 @@ class MinibatchStddev(nn.Module):
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Appends `kernels` features to vectors `[N, C]`: how similar a sample is to the rest of the batch.
-
-    From 1606.03498, section 3.2.
-    """
+    """Appends `kernels` features to vectors `[N, C]`: the similarity to the rest of the batch (1606.03498, 3.2)."""
 
     def __init__(self, features: int, kernels: int = 8, dimensions: int = 5) -> None:
         super().__init__()
@@ -180,19 +181,13 @@ class MinibatchDeviations(nn.Module):
         return torch.cat([features, spread.repeat_interleave(size, 0).to(features.dtype)], 1)
 
 
-def build_minibatch_layer(name: str, features: int) -> tuple[nn.Module, int]:
-    """Returns the layer that adds statistics of the batch to vectors `[N, features]`, and how many features it adds."""
-    if name == "stddev":
-        return MinibatchStddev(), MinibatchStddev.added_features
-    if name == "deviations":
-        deviations = MinibatchDeviations(features)
-        return deviations, deviations.added_features
-    if name == "discrimination":
-        module = MinibatchDiscrimination(features)
-        return module, module.added_features
-    return nn.Identity(), 0
-
-
+# The layers that add statistics of the batch to vectors `[N, features]`.
+MINIBATCH_LAYERS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda features: nn.Identity(),
+    "stddev": lambda features: MinibatchStddev(),
+    "deviations": MinibatchDeviations,
+    "discrimination": MinibatchDiscrimination,
+}
 # layers whose output for a sample depends on the other samples of the batch
 BATCH_DEPENDENT = (_BatchNorm, MinibatchStddev, MinibatchDiscrimination, MinibatchDeviations)
 
@@ -230,14 +225,15 @@ class Discriminator(nn.Module, ABC):
         The first one adds statistics of the batch to the features, and the second one computes the real/fake logit. In
         the modes `projection` and `acgan`, a third layer has one output for each class.
         """
-        batch_statistics, added_features = build_minibatch_layer(minibatch, features)
+        batch_statistics = MINIBATCH_LAYERS[minibatch](features)
         self.add_module(BATCH_STATISTICS, batch_statistics)
-        score = nn.Linear(features + added_features, 1)
-        self.score = init_layer(score, initialization=initialization, normalization=normalization)
+        features += getattr(batch_statistics, "added_features", 0)
+        settings: Any = {"initialization": initialization, "normalization": normalization}
+        self.score = init_layer(nn.Linear(features, 1), **settings)
         self.conditioning_mode = conditions.mode
         if self.conditioning_mode in ("projection", "acgan"):
-            classes = nn.Linear(features + added_features, conditions.size, bias=self.conditioning_mode == "acgan")
-            self.classes = init_layer(classes, initialization=initialization, normalization=normalization)
+            bias = self.conditioning_mode == "acgan"
+            self.classes = init_layer(nn.Linear(features, conditions.size, bias=bias), **settings)
 
     def can_concatenate_real_and_fake(self, count: int) -> bool:
         """Returns whether one forward pass over two batches of `count` samples equals two passes.
@@ -264,8 +260,3 @@ class Discriminator(nn.Module, ABC):
 
     def forward(self, sample: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.discriminate(sample, condition).logits
-
-
-def output_activation(sample_shape: tuple[int, ...]) -> nn.Module:
-    """Returns tanh for images, which are in [-1, 1], and an identity for points, which are unbounded."""
-    return nn.Tanh() if len(sample_shape) > 1 else nn.Identity()

@@ -14,7 +14,7 @@ from gan_cli.models.conditioning import (
     concat_condition,
     conditional_norm,
 )
-from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, init_layer, output_activation
+from gan_cli.models.layers import Discriminator, build_dropout, build_normalization, init_layer
 
 
 def _hidden_layers(
@@ -61,7 +61,7 @@ class MLPGenerator(nn.Module):
             inputs, width, depth, nn.ReLU(), normalization, initialization, dropout, conditions
         )
         output = init_layer(nn.Linear(width, math.prod(sample_shape)), initialization=initialization)
-        self.output = nn.Sequential(output, output_activation(sample_shape))
+        self.output = nn.Sequential(output, nn.Tanh() if len(sample_shape) > 1 else nn.Identity())
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.output(self.hidden(self.entry(latent, condition), condition)).unflatten(1, self.sample_shape)

@@ -28,6 +28,7 @@ from gan_cli.models.layers import (
     center_crop,
     center_pad,
     channels_per_level,
+    downsampling_layers,
     init_layer,
 )
 
@@ -138,20 +139,7 @@ class SubpixelDiscriminator(Discriminator):
         widths = channels_per_level(base_channels, levels)
         settings: Any = {"initialization": initialization, "normalization": normalization}
         first = nn.Conv2d(4 * (channels + self.entry.added_features), widths[0], 3, padding=1)
-        layers: list[nn.Module] = [
-            nn.PixelUnshuffle(2),
-            init_layer(first, **settings),
-            nn.LeakyReLU(0.2, inplace=True),
-            *build_dropout(dropout),
-        ]
-        for narrow, wide in pairwise(widths):
-            layers += [
-                init_layer(nn.Conv2d(narrow, wide, 3, stride=2, padding=1), **settings),
-                build_normalization(normalization, wide, image=True),
-                nn.LeakyReLU(0.2, inplace=True),
-                *build_dropout(dropout),
-            ]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(nn.PixelUnshuffle(2), *downsampling_layers(first, widths, 3, dropout, **settings))
         features = widths[-1] * base_height * base_width
         self.add_head(features, minibatch=minibatch, conditions=conditions, **settings)
 

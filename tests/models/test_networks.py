@@ -12,7 +12,6 @@ from gan_cli.errors import UsageError
 from gan_cli.models import build_networks
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import (
-    NORMALIZATIONS,
     MinibatchDeviations,
     binomial_blur,
     build_normalization,
@@ -304,7 +303,8 @@ def test_an_unknown_normalization_is_an_error() -> None:
         build_normalization("instance", 4, image=False)
     with pytest.raises(ValueError, match="nonsense"):
         build_normalization("nonsense", 4, image=True)
-    assert set(NORMALIZATIONS) == set(get_args(ImageNormalization))
+    for name in get_args(ImageNormalization):
+        build_normalization(name, 4, image=True)
 
 
 def test_tables_know_the_same_names() -> None:
