@@ -33,14 +33,13 @@ from gan_cli.config.compose import compose_command
 from gan_cli.data.dataset import Dataset, to_uint8
 from gan_cli.data.labels import attributes_of, encode_condition
 from gan_cli.data.load_dataset import build_dataset
-from gan_cli.evaluation.metrics.classifier import Classifier, load_or_train_classifier
+from gan_cli.evaluation.metrics.classifier import CLASSIFIER_CACHE, Classifier, load_or_train_classifier
 from gan_cli.evaluation.metrics.distances import fit_gaussian, frechet_between
 from gan_cli.evaluation.metrics.nearest_neighbours import neighbour_metrics, neighbour_radii
 from gan_cli.models.build_networks import build_generator, latent_of
 from gan_cli.models.conditioning import classification_accuracy
 from gan_cli.models.generate import generate
 from gan_cli.state import checkpoint
-from gan_cli.training.periodic_evaluation import CLASSIFIER_CACHE
 
 RECIPES = {
     "gan-cli": ["experiment=fast"],

@@ -17,7 +17,7 @@ from gan_cli.config import train_config
 from gan_cli.config.compatibility import parse_config
 from gan_cli.config.train_config import Config
 from gan_cli.errors import CheckpointError, StorageError
-from gan_cli.state import checkpoint, checkpoint_checks
+from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST, Provenance, list_checkpoints, load, load_newest, save
 from gan_cli.state.train_state import TrainState, build_state, load_state_tensors, state_tensors
 from gan_cli.storage.checksummed_file import decode_checksummed, encode_checksummed
@@ -316,7 +316,7 @@ def test_what_was_verified_is_what_is_used(saved: Path, monkeypatch: pytest.Monk
         saved.write_bytes(replacement)
         return decode_checksummed(content)
 
-    monkeypatch.setattr(checkpoint_checks, "decode_checksummed", replace_first)
+    monkeypatch.setattr(checkpoint, "decode_checksummed", replace_first)
     found = load(saved)
     assert found.sha256 == honest.sha256
     assert all(torch.equal(found.tensors[name], honest.tensors[name]) for name in honest.tensors)
