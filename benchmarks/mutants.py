@@ -3,6 +3,7 @@
     python benchmarks/mutants.py draw --count 300 --seed 16   # writes benchmarks/mutants.json
     python benchmarks/mutants.py probe COPY OUT               # which tests reach which mutant: runs all tests once
     python benchmarks/mutants.py run COPY OUT                 # applies the mutants and runs those tests
+    python benchmarks/mutants.py run COPY OUT --again         # tries the survivors with more tests
     python benchmarks/mutants.py summary OUT [OUT]            # the share killed, and each survivor
 
 COPY is a checkout that may be overwritten, with its own `.venv`. OUT is a folder for results.
@@ -289,19 +290,24 @@ def reaching_tests(out: Path) -> dict[int, list[tuple[str, float]]]:
     }
 
 
-def choose_tests(mutant: Mutant, tests: list[tuple[str, float]]) -> list[str]:
-    """Returns the tests to run for a mutant: its room's first, then one of each test function, cheap ones first."""
+def choose_tests(mutant: Mutant, tests: list[tuple[str, float]], again: bool) -> list[str]:
+    """Returns the tests to run for a mutant: those of its module first, then of its room, cheap ones first.
+
+    Only the first cases of parametrized tests are among them, unless `again` is set: then all cases of the module's own
+    tests come first, and the limits are three times as high.
+    """
+    factor = 3 if again else 1
     room = f"tests/{mutant.path.split('/')[1]}/"
     stem = f"test_{Path(mutant.path).stem}.py"
     ranks: Counter[str] = Counter()
     ranked = []
     for test, seconds in tests:  # the n-th case of a parametrized test comes after the first cases of all others
         function = test.split("[")[0]
-        ranks[function] += 1
+        ranks[function] += not (again and stem in test)
         ranked.append((ranks[function], stem not in test, not test.startswith(room), seconds, test))
     chosen, total = [], 0.0
     for *_, seconds, test in sorted(ranked):
-        if len(chosen) < TESTS_PER_MUTANT and total + seconds <= SECONDS_PER_MUTANT:
+        if len(chosen) < factor * TESTS_PER_MUTANT and total + seconds <= factor * SECONDS_PER_MUTANT:
             chosen.append(test)
             total += seconds
     return chosen
@@ -310,12 +316,14 @@ def choose_tests(mutant: Mutant, tests: list[tuple[str, float]]) -> list[str]:
 # --- running ---------------------------------------------------------------------------------------------------------
 
 
-def run(copy: Path, out: Path, part: str) -> None:
+def run(copy: Path, out: Path, part: str, again: bool) -> None:
     """Applies the mutants one by one, runs the tests that reach each and appends the results to OUT/results.jsonl."""
     worker, workers = map(int, part.split("/"))
     tests = reaching_tests(out)
     results = out / f"results_{worker}.jsonl"
-    done = {json.loads(line)["index"] for line in results.read_text().splitlines()} if results.exists() else set()
+    records = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    survivors = {each["index"] for each in records if each["outcome"] == "survived"}
+    done = {each["index"] for each in records if not again or each.get("again") or each["index"] not in survivors}
     sys.path[:0] = [str(copy), str(copy / "tests")]
     os.chdir(copy)
     import numpy  # noqa: F401
@@ -327,7 +335,7 @@ def run(copy: Path, out: Path, part: str) -> None:
         if index % workers != worker or index in done:
             continue
         started, place = time.monotonic(), locate(mutant, copy)
-        chosen = choose_tests(mutant, tests.get(index, []))
+        chosen = choose_tests(mutant, tests.get(index, []), again)
         if place is None:
             outcome = "gone"
         elif not chosen:
@@ -335,6 +343,7 @@ def run(copy: Path, out: Path, part: str) -> None:
         else:
             outcome = run_one(mutant, place, chosen)
         record = {"index": index, "outcome": outcome, "tests": len(chosen), "seconds": time.monotonic() - started}
+        record |= {"again": True} if again else {}
         with results.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
@@ -410,6 +419,7 @@ def main() -> None:
         command.add_argument("copy", type=Path)
         command.add_argument("out", type=Path)
         command.add_argument("--part", default="0/1", help="WORKER/WORKERS, to run in several processes")
+        command.add_argument("--again", action="store_true", help="try only the survivors, with more tests")
     commands.add_parser("summary").add_argument("out", type=Path, nargs="+")
     arguments = parser.parse_args()
     match arguments.command:
@@ -419,7 +429,7 @@ def main() -> None:
         case "probe":
             probe(arguments.copy.resolve(), arguments.out.resolve())
         case "run":
-            run(arguments.copy.resolve(), arguments.out.resolve(), arguments.part)
+            run(arguments.copy.resolve(), arguments.out.resolve(), arguments.part, arguments.again)
         case "summary":
             summarize(arguments.out)
 

@@ -21,7 +21,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.training import loop
 
 PARTS = {
-    "logging": "_log",
+    "logging": "_evaluate_and_log",
     "figures and health": "_measure",
     "grids": "save_samples",
     "checkpoints": "_save_during_run",
@@ -54,7 +54,7 @@ def run(steps: int) -> tuple[float, dict[str, list[float]]]:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(redirect_stdout(StringIO()))
-        stack.enter_context(timed("_train", whole))
+        stack.enter_context(timed("_train_until_stop", whole))
         for name, part in PARTS.items():
             stack.enter_context(timed(name, spent[part]))
         if run_command("train", ["dataset.download=false", f"steps={steps}", f"output={folder}"]):

@@ -16,9 +16,15 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import report
 import scaling
+import stalls
 import startup
 
 import sampling
+
+
+def test_the_timed_parts_of_the_loop_exist() -> None:
+    with stalls.timed("_train_until_stop", []):
+        assert all(callable(getattr(stalls.loop, name)) for name in stalls.PARTS.values())
 
 
 @pytest.fixture
