@@ -75,9 +75,11 @@ class PublishedImages:
         )
 
     def _check(self, files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome]) -> None:
-        """Raises UsageError if more than a small share of the images is unusable, or if there is none."""
+        """Raises UsageError if more than a small share of the images is unusable, or if there is no image."""
         bad = sum(outcome.bad is not None for outcome in outcomes)
-        if not files or bad > self.most_unusable * len(files):
+        if not files:
+            raise UsageError(f"dataset.root: {self.listing.shown}: its lists name no picture; get the lists again")
+        if bad > self.most_unusable * len(files):
             many = f"{bad:,} of {count_noun(len(files), 'picture')} cannot be used"
             raise UsageError(
                 f"dataset.root: {self.listing.shown}: {many}: {describe_unusable(files, outcomes, 3)};"

@@ -64,6 +64,9 @@ def load_torchvision_set(
         origin = "downloaded" if downloaded else f"from {folder / files[0].name}"
         return _array_dataset(published.title, split, found, image_size, origin)
     listed = [ListedFile(Path(os.path.relpath(path, folder)).parts, str(path)) for path in found.images]
+    outside = next((file for file in listed if file.parts[0] == ".."), None)
+    if outside is not None:  # a list of files that someone else wrote decides what is read
+        raise UsageError(f"dataset.root={root}: {published.title} lists a file outside of {folder}: {outside.location}")
     layout = Layout(listed, list(found.labels), tuple(found.classes), (), mixed=False)
     images = PublishedImages(published.title, split, folder, published.cut_bottom)
     paths = [str(folder / (file.makes or file.name)) for file in files]

@@ -178,3 +178,12 @@ def test_a_missing_package_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     refused(partial(load, tmp_path, name), f"dataset={name} needs {package}: pip install 'gan-cli[{extra}]'")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"), [("../../secret 1 1 1\n", "lists a file outside of"), ("", "its lists name no picture")]
+)
+def test_a_list_of_files_is_not_trusted(published: PublishedFiles, tmp_path: Path, line: str, words: str) -> None:
+    published.copy("oxford_pets", tmp_path, extracted=True)
+    (tmp_path / "oxford-iiit-pet" / "annotations" / "trainval.txt").write_text(line)
+    refused(partial(load, tmp_path, "oxford_pets"), words)
