@@ -15,7 +15,7 @@ from gan_cli.image_files import formats, own_outputs
 from gan_cli.image_files.listing import Listing, ReadStart, is_junk
 from gan_cli.image_files.own_outputs import OwnOutput
 
-DAMAGED = (
+DAMAGED = (  # the parsers of the standard library raise any of these on damaged bytes
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, tarfile.TarError, gzip.BadGzipFile, EOFError, ValueError,
     RuntimeError, struct.error, IndexError, TypeError, OverflowError, NotImplementedError,
 )  # fmt: skip

@@ -25,7 +25,7 @@ from gan_cli.reports.html_page import LARGEST_PAGE
 from gan_cli.reports.write_report import write_run_report, write_sweep_report
 from support.configs import TINY_IMAGES
 from support.reports import HOSTILE_TEXT, METRIC_LINES, recorded_config, write_run, write_sweep
-from support.training import wrap_updates
+from support.training import plant_nan
 
 
 class Page(HTMLParser):
@@ -360,16 +360,7 @@ def test_every_run_ends_with_a_report(train: Callable[..., Path], capsys: pytest
 
 
 def test_a_run_that_diverged_has_a_report_too(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    def poisoned(step, state, *arguments):
-        outcome = step(state, *arguments)
-        if state.counters.step == 3:
-            with torch.no_grad():
-                next(state.generator.parameters()).fill_(float("nan"))
-        return outcome
-
-    wrap_updates(monkeypatch, poisoned)
+    plant_nan(monkeypatch, after_step=3)
     assert run_command("train", [*TINY_IMAGES, "steps=6", "name=nan"]) == 4
     page = opened(next(here.glob("outputs/nan/*/report.html")))
     assert "diverged" in page.text

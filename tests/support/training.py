@@ -38,6 +38,19 @@ def wrap_updates(monkeypatch: pytest.MonkeyPatch, around: Callable[..., Any]) ->
         monkeypatch.setattr(loop, name, partial(around, getattr(loop, name)))
 
 
+def plant_nan(monkeypatch: pytest.MonkeyPatch, after_step: int) -> None:
+    """Fills a parameter of G with NaN after each update at which `after_step` steps are done."""
+
+    def poisoned(step: Callable[..., object], state: TrainState, *arguments: Any) -> object:
+        outcome = step(state, *arguments)
+        if state.counters.step == after_step:
+            with torch.no_grad():
+                next(state.generator.parameters()).fill_(float("nan"))
+        return outcome
+
+    wrap_updates(monkeypatch, poisoned)
+
+
 def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, number: signal.Signals = signal.SIGINT) -> None:
     """Sends a signal to this process during the update of this number, counted over both networks."""
     done = 0

@@ -26,7 +26,7 @@ from gan_cli.state.train_state import build_state, state_tensors
 from gan_cli.training.throughput import RunTimer
 from support.configs import TINY_IMAGES, compose, without
 from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
-from support.training import train_in_memory, wrap_updates
+from support.training import plant_nan, train_in_memory, wrap_updates
 
 CPU = torch.device("cpu")
 ALL = [name for name in REGULARIZER_OPTIONS if name != "weight_clip"]  # which gradient_penalty cannot go with
@@ -165,14 +165,7 @@ def test_the_same_second_gets_a_number(train: Callable[..., Path], here: Path, m
 def test_numbers_that_are_not_finite_stop_the_run_and_never_reach_a_file(
     train: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def poisoned(step, state, *arguments):
-        outcome = step(state, *arguments)
-        if state.counters.step == 3:
-            with torch.no_grad():
-                next(state.generator.parameters()).fill_(float("nan"))
-        return outcome
-
-    wrap_updates(monkeypatch, poisoned)
+    plant_nan(monkeypatch, after_step=3)
     every = [*without(TINY_IMAGES, "training.checkpoint_every"), "training.checkpoint_every=1"]
     assert run_command("train", [*every, "steps=6", "name=nan"]) == 4
     error = capsys.readouterr().err
