@@ -1,6 +1,7 @@
 """Measures which faults the tests find: changes one place of `gan_cli/` at a time and runs the tests that reach it.
 
     python benchmarks/mutants.py draw --count 300 --seed 16   # writes benchmarks/mutants.json
+    python benchmarks/mutants.py move                         # finds rewritten lines again, after a change of the code
     python benchmarks/mutants.py probe COPY OUT               # which tests reach which mutant: runs all tests once
     python benchmarks/mutants.py run COPY OUT                 # applies the mutants and runs those tests
     python benchmarks/mutants.py run COPY OUT --again         # tries the survivors with more tests
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
+import functools
 import json
 import os
 import random
@@ -35,6 +38,7 @@ COMPARISONS = {
 }  # fmt: skip
 SIGNS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
 TESTS_PER_MUTANT, SECONDS_PER_MUTANT = 40, 30
+LEAST_SIMILARITY = 0.7
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,45 @@ def changes(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | ast.stm
 # --- finding and applying --------------------------------------------------------------------------------------------
 
 
+def move() -> None:
+    """Writes into the list, for each mutant whose line was rewritten, the most similar mutant of the present code.
+
+    Similar are mutants of the same kind, in a function of the same name or in the same file, whose line and changed
+    text are at least 70 % alike. Mutants without such a line are told as gone.
+    """
+    root = HERE.parent
+    everything = [mutant for path in sorted((root / "gan_cli").rglob("*.py")) for mutant in list_mutants(path)]
+    moved = {}
+    for index, mutant in enumerate(load_list()):
+        if locate(mutant, root) is None:
+            alike = [each for each in everything if each.kind == mutant.kind and is_related(each, mutant)]
+            best = max(alike, key=lambda each: similarity(each, mutant), default=None)
+            if best is not None and similarity(best, mutant) >= LEAST_SIMILARITY:
+                moved[index] = asdict(best)
+    content = json.loads(LIST.read_text())
+    LIST.write_text(json.dumps(content | {"moved": moved}, indent=1) + "\n")
+
+
+def is_related(first: Mutant, second: Mutant) -> bool:
+    """Returns whether two mutants are in functions of the same name, or in the same file."""
+    return first.path == second.path or first.function.split(".")[-1] == second.function.split(".")[-1]
+
+
+def similarity(first: Mutant, second: Mutant) -> float:
+    """Returns how alike two mutants are, from 0 to 1: the less similar of their lines and of their changes."""
+    pairs = (first.line_text, second.line_text), (f"{first.before}{first.after}", f"{second.before}{second.after}")
+    return min(difflib.SequenceMatcher(None, *pair, autojunk=False).ratio() for pair in pairs)
+
+
+def place_of(index: int, mutant: Mutant, root: Path) -> tuple[Mutant, Path, int] | None:
+    """Returns a mutant as the present code has it, with its file and line; None if its line no longer exists."""
+    for each in (mutant, load_moved().get(index)):
+        place = each and locate(each, root)
+        if each and place:
+            return each, *place
+    return None
+
+
 def locate(mutant: Mutant, root: Path) -> tuple[Path, int] | None:
     """Returns the file and line number of a mutant in a checkout; None if the line no longer exists."""
     here = root / mutant.path
@@ -238,9 +281,9 @@ def probe(copy: Path, out: Path) -> None:
     (out / "durations.tsv").unlink(missing_ok=True)
     by_file: dict[Path, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, mutant in enumerate(load_list()):
-        place = locate(mutant, copy)
+        place = place_of(index, mutant, copy)
         if place is not None:
-            by_file[place[0]][place[1]].append(index)
+            by_file[place[1]][place[2]].append(index)
     originals = {path: path.read_text() for path in by_file}
     site = next((copy / ".venv" / "lib").glob("python*/site-packages"))
     (site / "mutant_probe.py").write_text(PROBE.format(folder=str((out / "hits").resolve())))
@@ -334,23 +377,22 @@ def run(copy: Path, out: Path, part: str, again: bool) -> None:
     for index, mutant in enumerate(load_list()):
         if index % workers != worker or index in done:
             continue
-        started, place = time.monotonic(), locate(mutant, copy)
-        chosen = choose_tests(mutant, tests.get(index, []), again)
+        started, place = time.monotonic(), place_of(index, mutant, copy)
+        chosen = choose_tests(place[0] if place else mutant, tests.get(index, []), again)
         if place is None:
             outcome = "gone"
         elif not chosen:
             outcome = "not reached"
         else:
-            outcome = run_one(mutant, place, chosen)
+            outcome = run_one(*place, chosen)
         record = {"index": index, "outcome": outcome, "tests": len(chosen), "seconds": time.monotonic() - started}
         record |= {"again": True} if again else {}
         with results.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
 
-def run_one(mutant: Mutant, place: tuple[Path, int], tests: list[str]) -> str:
+def run_one(mutant: Mutant, path: Path, line: int, tests: list[str]) -> str:
     """Returns `killed` if one of the tests fails with the mutant applied, or does not end; otherwise `survived`."""
-    path, line = place
     original = path.read_text()
     path.write_text(mutate(mutant, original, line))
     child = os.fork()
@@ -378,6 +420,13 @@ def run_one(mutant: Mutant, place: tuple[Path, int], tests: list[str]) -> str:
 def load_list() -> list[Mutant]:
     """Returns the mutants of benchmarks/mutants.json."""
     return [Mutant(**each) for each in json.loads(LIST.read_text())["mutants"]]
+
+
+@functools.cache
+def load_moved() -> dict[int, Mutant]:
+    """Returns the rewritten mutants by index."""
+    moved = json.loads(LIST.read_text()).get("moved", {})
+    return {int(index): Mutant(**each) for index, each in moved.items()}
 
 
 def read_results(out: Path) -> dict[int, str]:
@@ -408,12 +457,13 @@ def summarize(outs: list[Path]) -> None:
 
 
 def main() -> None:
-    """Runs one of the four commands."""
+    """Runs one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     drawing = commands.add_parser("draw")
     drawing.add_argument("--count", type=int, default=300)
     drawing.add_argument("--seed", type=int, default=16)
+    commands.add_parser("move")
     for name in ("probe", "run"):
         command = commands.add_parser(name)
         command.add_argument("copy", type=Path)
@@ -426,6 +476,8 @@ def main() -> None:
         case "draw":
             mutants = [asdict(mutant) for mutant in draw(arguments.count, arguments.seed)]
             LIST.write_text(json.dumps({"seed": arguments.seed, "mutants": mutants}, indent=1) + "\n")
+        case "move":
+            move()
         case "probe":
             probe(arguments.copy.resolve(), arguments.out.resolve())
         case "run":
