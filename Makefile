@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help install demo test test-all coverage lab lab-full bench docs lint typecheck schemas format clean
+.PHONY: help install demo test test-all test-gpu coverage lab lab-full bench docs lint typecheck schemas format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ test: install  ## every test
 
 test-all: install  ## also the slow ones: the failures and cures of the lab, ten seeds each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m ''
+
+test-gpu: install  ## the tests that need an NVIDIA GPU, which the others skip without one
+	$(BIN)/python -m pytest -m gpu
 
 coverage: install  ## make test, and the share of lines of gan_cli that it runs, by file
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report term

@@ -1,4 +1,4 @@
-"""Chooses the device of a run and the number of CPU threads, and describes the machine, the packages and the code."""
+"""Chooses the device of a run and the number of CPU threads; describes the machine, the packages and the code."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gan_cli.config.train_config import Config
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.extras import EXTRAS, require_extra
 
 STALL_FACTOR = 10  # several threads are stalled by busy cores if they are this many times slower than one
+COMPILERS = {  # that torch.compile starts: the variable that names it, its language, and its usual name
+    "cpu": ("CXX", "C++", "clang++" if sys.platform == "darwin" else "g++"),
+    "cuda": ("CC", "C", "gcc"),
+}
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "safetensors", "pillow", "rich")
 
 
@@ -26,24 +31,34 @@ def build_device(section: Any) -> torch.device:
     """Returns the device that the section `device` names. Raises UsageError if this machine does not have it."""
     accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
     available = [*(name for name, there in accelerators if there), "cpu"]  # the fastest first
-    if section.name == "auto":
-        return torch.device(available[0])
-    if section.name not in available:
-        raise UsageError(f"device={section.name}: not available here, use one of {', '.join(reversed(available))}")
-    if section.name != "cuda":
-        return torch.device(section.name)
-    count = torch.cuda.device_count()
-    if section.index >= count:
-        raise UsageError(f"device.index={section.index}: this machine has {count_noun(count, 'GPU')}, numbered from 0")
-    torch.cuda.set_device(section.index)  # networks that draw noise use the generator of the current device
-    return torch.device("cuda", section.index)
+    name = available[0] if section.name == "auto" else section.name
+    if name not in available:
+        raise UsageError(f"device={name}: not available here, use one of {', '.join(reversed(available))}")
+    if name != "cuda":
+        return torch.device(name)
+    index, count = getattr(section, "index", 0), torch.cuda.device_count()
+    if index >= count:
+        raise UsageError(f"device.index={index}: this machine has {count_noun(count, 'GPU')}, numbered from 0")
+    torch.cuda.set_device(index)  # networks that draw noise use the generator of the current device
+    return torch.device("cuda", index)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Moves a tensor of the CPU to the device. A copy to a GPU is from pinned memory, so that it waits for nothing."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until a GPU has done all work that it was given. A CPU never lags behind."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
 
 
 def configure_process(config: Config, device: torch.device) -> None:
     """Configures PyTorch for the key `deterministic`, and checks what the keys `compile` and `logger` need.
 
     With `deterministic`, PyTorch uses operations that repeat to the last bit, and warns where such operations do not
-    exist. Raises UsageError if `compile` needs a C++ compiler, or a logger a package, that is missing.
+    exist. Raises UsageError if `compile` needs a C or C++ compiler, or a logger a package, that is missing.
     """
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it a GPU's matrix products may differ
@@ -52,9 +67,12 @@ def configure_process(config: Config, device: torch.device) -> None:
     for name in config.logger:
         if name in EXTRAS:  # the other loggers need no package
             require_extra(name, f"logger={name}")
-    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    if config.compile and device.type == "cpu" and shutil.which(compiler) is None:
-        raise UsageError(f"compile=true: needs the C++ compiler {compiler}, install it or name another by CXX=")
+    variable, language, usual = COMPILERS.get(device.type, COMPILERS["cpu"])
+    compiler = os.environ.get(variable, usual)
+    if config.compile and device.type in COMPILERS and shutil.which(compiler) is None:
+        raise UsageError(
+            f"compile=true: needs the {language} compiler {compiler}, install it or name another by {variable}="
+        )
 
 
 def limit_threads(count: int | str | None = None) -> None:

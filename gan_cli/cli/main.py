@@ -21,7 +21,7 @@ from gan_cli.errors import GanCliError, StorageError, UsageError, one_line
 from gan_cli.isolated_process import isolate_children, isolate_main
 from gan_cli.storage.locks import STOP_CODES
 
-OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
 COMPLETION_FLAGS = ("--shell-completion", "-sc")
 CONFIG_FLAGS = ("--cfg", "-c")
 INFO_FLAGS = ("--info", "-i")

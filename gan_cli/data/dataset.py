@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gan_cli.data.balance import ClassGroups
 from gan_cli.data.labels import encode_condition
+from gan_cli.device import to_device
 from gan_cli.errors import UsageError, count_noun
 from gan_cli.randomness import generator_for
 
@@ -126,10 +127,10 @@ class Batches:
     def draw(self, update: int) -> Batch:
         """Returns the batch of discriminator update `update`, from 0. Along each axis of `flip`, half are mirrored."""
         indices = self._indices(update)
-        samples = to_signed_unit(self.dataset.samples[indices].to(self.device))
+        samples = to_signed_unit(to_device(self.dataset.samples[indices], self.device))
         for side, purpose in FLIPS[self.flip].items():
             mirrored = torch.rand(len(samples), generator=generator_for(self.seed, purpose, update)) < 0.5
-            samples = torch.where(mirrored.view(-1, 1, 1, 1).to(self.device), samples.flip(side), samples)
+            samples = torch.where(to_device(mirrored, self.device).view(-1, 1, 1, 1), samples.flip(side), samples)
         return Batch(samples, self.conditions(update))
 
     def conditions(self, update: int) -> Tensor | None:
@@ -151,7 +152,7 @@ class Batches:
     def _conditions(self, indices: Tensor) -> Tensor | None:
         if not self.conditional or self.dataset.labels is None:
             return None
-        return encode_condition(self.dataset.labels[indices], len(self.dataset.classes)).to(self.device)
+        return to_device(encode_condition(self.dataset.labels[indices], len(self.dataset.classes)), self.device)
 
 
 def check_batch_size(dataset: Dataset, batch_size: int) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from gan_cli.device import to_device
+
 Policy = Callable[[Tensor, torch.Generator, float | Tensor], Tensor]
 
 
@@ -25,7 +27,7 @@ def color(images: Tensor, random: torch.Generator, probability: float | Tensor =
     """
     # With b, s, c the three numbers, g the mean at each pixel and m that of the image, the three steps together are
     # c (s (x - g) + g + b - (m + b)) + m + b = c s x + c (1 - s) g + (1 - c) m + b: one pass over the image.
-    drawn = torch.rand(3, len(images), 1, 1, 1, generator=random).to(images)
+    drawn = to_device(torch.rand(3, len(images), 1, 1, 1, generator=random), images.device).to(images.dtype)
     selected = _select(images, random, probability)[:, None, None, None]
     brightness = torch.where(selected, drawn[0] - 0.5, 0)
     saturation = torch.where(selected, drawn[1] * 2, 1)
@@ -68,7 +70,7 @@ def rotation(images: Tensor, random: torch.Generator, probability: float | Tenso
     Images that are not square are rotated by 0 or 180 degrees, which keeps their shape.
     """
     selected = _select(images, random, probability)
-    quarters = torch.randint(4, (len(images),), generator=random).to(images.device)
+    quarters = to_device(torch.randint(4, (len(images),), generator=random), images.device)
     square = images.shape[2] == images.shape[3]
     quarters = torch.where(selected, quarters if square else quarters // 2 * 2, 0)[:, None, None, None]
     if square:
@@ -100,7 +102,7 @@ def flip_and_shift(images: Tensor, random: torch.Generator) -> Tensor:
     pixels), rounded half up. Pixels that come from outside the image are filled by reflecting the image at its border,
     as in StudioGAN's bCR.
     """
-    flipped = (torch.rand(len(images), 1, generator=random) < 0.5).to(images.device)
+    flipped = to_device(torch.rand(len(images), 1, generator=random) < 0.5, images.device)
     rows, columns = (  # reflected at the outermost pixels
         len(here) - 1 - (len(here) - 1 - source.abs()).abs() for here, source in _shifted_positions(images, random)
     )
@@ -124,7 +126,7 @@ def next_ada_probability(
 
 def _select(images: Tensor, random: torch.Generator, probability: float | Tensor) -> Tensor:
     """Returns which samples to change, bool `[N]`. Compares in float32, because half precision could round up to 1."""
-    return torch.rand(len(images), generator=random).to(images.device) < probability
+    return to_device(torch.rand(len(images), generator=random), images.device) < probability
 
 
 def _shifted_positions(images: Tensor, random: torch.Generator) -> list[tuple[Tensor, Tensor]]:
@@ -136,7 +138,7 @@ def _shifted_positions(images: Tensor, random: torch.Generator) -> list[tuple[Te
     pairs = []
     for side in images.shape[2:]:
         limit = (side + 4) // 8
-        shift = torch.randint(-limit, limit + 1, (len(images), 1), generator=random).to(images.device)
+        shift = to_device(torch.randint(-limit, limit + 1, (len(images), 1), generator=random), images.device)
         position = torch.arange(side, device=images.device)
         pairs.append((position, position - shift))
     return pairs
@@ -146,7 +148,7 @@ def _random_span(side: int, images: Tensor, random: torch.Generator) -> Tensor:
     """Returns bool `[N, side]`. For each image, True in a span of half the side with a random centre."""
     length = (side + 1) // 2
     # The middle of an even length lies between two pixels, so there is one more position for it.
-    middle = torch.randint(0, side + 1 - length % 2, (len(images), 1), generator=random).to(images.device)
+    middle = to_device(torch.randint(0, side + 1 - length % 2, (len(images), 1), generator=random), images.device)
     offset = torch.arange(side, device=images.device) - (middle - length // 2)
     return (offset >= 0) & (offset < length)
 

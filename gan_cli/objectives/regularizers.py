@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from gan_cli.device import to_device
 from gan_cli.objectives.augmentation import flip_and_shift
 
 
@@ -69,7 +70,7 @@ def dragan_penalty(inputs: PenaltyInputs) -> Tensor:
     d is uniform in [-1, 1] times half the batch's standard deviation; a ~ U[0, 1] for each sample. The authors' code
     draws d from [0, 1], and they say that they meant both signs.
     """
-    noise = 2 * torch.rand(inputs.real.shape, generator=inputs.random).to(inputs.real) - 1
+    noise = 2 * _uniform(inputs.real.shape, inputs) - 1
     near = inputs.real + _interpolation_weights(inputs) * 0.5 * inputs.real.std() * noise
     squared = squared_gradient_norm(inputs.discriminator, near, inputs.condition)
     return (squared.add(EPSILON).sqrt() - 1).square().mean()
@@ -147,8 +148,12 @@ def orthogonal_penalty(inputs: PenaltyInputs) -> Tensor:
 
 def _interpolation_weights(inputs: PenaltyInputs) -> Tensor:
     """Draws one number of U[0, 1] for each sample. Returns them as `[N, 1, ...]`, to multiply with the samples."""
-    shape = (len(inputs.real),) + (1,) * (inputs.real.ndim - 1)
-    return torch.rand(shape, generator=inputs.random).to(inputs.real)
+    return _uniform((len(inputs.real),) + (1,) * (inputs.real.ndim - 1), inputs)
+
+
+def _uniform(shape: tuple[int, ...], inputs: PenaltyInputs) -> Tensor:
+    """Draws numbers of U[0, 1] on the CPU. Returns them on the device of the samples, with their dtype."""
+    return to_device(torch.rand(shape, generator=inputs.random), inputs.real.device).to(inputs.real.dtype)
 
 
 def _interpolate(inputs: PenaltyInputs) -> Tensor:

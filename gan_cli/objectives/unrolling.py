@@ -93,10 +93,13 @@ def updated(
 
 
 def optimizer_state_of(optimizer: Optimizer, network: nn.Module) -> OptimizerState:
-    """Returns a copy of the optimizer's state for each parameter. Leaves out parameters that were never updated."""
+    """Returns a copy of the optimizer's state for each parameter. Leaves out parameters that were never updated.
+
+    The numbers of updates are on the CPU, where the rules read them.
+    """
     found = {
         name: {
-            slot: value.detach().clone()
+            slot: value.detach().to("cpu" if slot == "step" else value.device, copy=True)
             for slot, value in optimizer.state.get(parameter, {}).items()
             if value is not None  # SGD's buffer without momentum
         }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gan_cli.device import to_device
 from gan_cli.objectives.augmentation import augment, next_ada_probability
 from gan_cli.state.train_state import TrainState
 
@@ -34,7 +35,7 @@ class DiscriminatorInput:
         if self.augmentations:
             samples = augment(samples, self.augmentations, rng, probability)
         if self.noise > 0:
-            noise = torch.randn(samples.shape, generator=rng).to(samples)
+            noise = to_device(torch.randn(samples.shape, generator=rng), samples.device).to(samples.dtype)
             samples = samples + self.noise * (1 - progress) * noise
         return pack_samples(samples, self.pack)
 

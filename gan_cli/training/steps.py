@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.data.dataset import Batches
+from gan_cli.device import to_device
 from gan_cli.models.freezing import no_grad_in_train_mode, without_statistics_updates
 from gan_cli.models.layers import DiscriminatorOutput
 from gan_cli.objectives.regularizers import PenaltyInputs
@@ -48,7 +49,7 @@ def discriminator_step(state: TrainState, objective: Objective, batches: Batches
     """Updates D with a batch of real samples and as many fakes. G's weights do not change, its batch statistics may."""
     update = state.counters.d_updates
     _seed_layers(state, objective, "discriminator", update)
-    all_latents = draw_latents(objective, "discriminator", update).to(state.device)
+    all_latents = to_device(draw_latents(objective, "discriminator", update), state.device)
     all_real, all_conditions = batches.draw(update)
     rng = generator_for(objective.seed, "penalty", update)  # for augmentation and noise too
     penalties = objective.due_penalties(update)  # among them D's classification loss, if there is one
@@ -142,7 +143,7 @@ def _fakes_for_generator(
         yield fakes, batches.conditions(last_d_update), all_real
         return
     _seed_layers(state, objective, "generator", step)  # first, since G draws here too
-    all_latents = draw_latents(objective, "generator", step).to(state.device)
+    all_latents = to_device(draw_latents(objective, "generator", step), state.device)
     conditions = batches.conditions(last_d_update) if objective.needs_real else batches.sample_conditions(step)
     for latents, condition, real in microbatches.split(all_latents, conditions, all_real):
         yield generate_fakes(state, objective, latents, condition), condition, real
@@ -152,7 +153,7 @@ def _fakes_of_last_update(state: TrainState, objective: Objective, batches: Batc
     """Recreates the fakes of D's last update after a resume, without updating batch-norm statistics a second time."""
     last_d_update = state.counters.d_updates - 1
     _seed_layers(state, objective, "discriminator", last_d_update)
-    latents = draw_latents(objective, "discriminator", last_d_update).to(state.device)
+    latents = to_device(draw_latents(objective, "discriminator", last_d_update), state.device)
     with without_statistics_updates(state.generator):
         return generate_fakes(state, objective, latents, batches.conditions(last_d_update))
 

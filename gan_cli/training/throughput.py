@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gan_cli.device import synchronize
 from gan_cli.state.train_state import TrainState
 
 SLOWDOWN = 4  # times slower than the fastest rate so far is worth a warning,
@@ -31,6 +32,7 @@ class RunTimer:
     @contextmanager
     def pause(self, kind: str) -> Iterator[None]:
         """A context for work other than updates. `kind` is `log`, `sample`, `checkpoint` or `evaluate`."""
+        synchronize(self._state.device)  # so that updates that a GPU has not done yet do not count as part of the pause
         self._advance()
         before = self._state.seconds
         yield

@@ -65,7 +65,7 @@ MISTAKES = {
         ["dataset.download=false", "dataset.root=nowhere", "dataset.fallback=error"],
         2,
     ),
-    "a device that is not there": ([*TINY_IMAGES, "device=cuda"], 2),
+    "a device that is not there": ([*TINY_IMAGES, "device=cuda", "device.index=1000"], 2),
     "batch norm with a gradient penalty": ([*TINY_IMAGES, "architecture.discriminator.normalization=batch"], 2),
     "a run that is not there": (["resume=nowhere"], 2),
     "steps to add to nothing": (["extra_steps=5"], 2),

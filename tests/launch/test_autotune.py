@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import torch
 from gan_cli import device as machine
 from gan_cli.cli.main import run_command
 from gan_cli.data.load_dataset import build_dataset
+from gan_cli.device import configure_process
+from gan_cli.errors import UsageError
 from gan_cli.launch import autotune
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS
@@ -154,12 +157,13 @@ def test_batches_that_cannot_be_compared_are_warned_of(train: Callable[..., Path
     assert ("too few for D to compare" in (run / "train.log").read_text()) is warned
 
 
+@pytest.mark.parametrize(("kind", "variable", "language"), [("cpu", "CXX", "C++"), ("cuda", "CC", "C")])
 def test_without_a_compiler_nothing_is_compiled(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, kind: str, variable: str, language: str
 ) -> None:
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert run_command("train", [*TINY_IMAGES, "steps=1", "compile=true"]) == 2
-    assert "compile=true: needs the C++ compiler no-such-compiler" in capsys.readouterr().err
+    monkeypatch.setenv(variable, "no-such-compiler")
+    with pytest.raises(UsageError, match=re.escape(f"needs the {language} compiler no-such-compiler")):
+        configure_process(compose(*TINY_IMAGES, "compile=true"), torch.device(kind))
 
 
 @pytest.mark.slow

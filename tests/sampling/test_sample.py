@@ -236,7 +236,7 @@ def test_seeds() -> None:
         (["ckpt=x", "truncation=0"], 2, "truncation=0"),
         (["ckpt=x", "seeds=a-b"], 2, "seeds=a-b"),
         (["ckpt=x", "seeds=٣"], 2, "seeds=٣"),
-        (["ckpt=x", "device=cuda"], 2, "device=cuda"),
+        (["ckpt=x", "device=cuda", "device.index=1000"], 2, "device"),
         (["ckpt=x", "loss=hinge"], 2, "unknown key loss"),
         (["ckpt=x", "n=20000"], 2, "format=images"),
         (["ckpt=x", "n=4", "seeds=0-3"], 2, "n=4 and seeds=0-3"),

@@ -1,0 +1,59 @@
+"""The device of a run, on machines that seem to have GPUs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gan_cli import device
+from gan_cli.errors import UsageError
+from gan_cli.state.train_state import build_state
+from gan_cli.training import throughput
+from support.configs import TINY_IMAGES, compose
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Two GPUs of NVIDIA, as PyTorch reports them; lists the numbers of those that were made the current one."""
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    return chosen
+
+
+@pytest.mark.parametrize(
+    ("overrides", "index"), [([], 0), (["device=cuda"], 0), (["device=cuda", "device.index=1"], 1)]
+)
+def test_a_gpu_is_chosen_by_its_number_and_by_auto_the_first(
+    two_gpus: list[int], overrides: list[str], index: int
+) -> None:
+    assert device.build_device(compose(*overrides).device) == torch.device("cuda", index)
+    assert two_gpus == [index]
+
+
+def test_the_cpu_is_chosen_if_it_is_named(two_gpus: list[int]) -> None:
+    assert device.build_device(compose("device=cpu").device) == torch.device("cpu")
+    assert two_gpus == []
+
+
+def test_a_number_without_a_gpu_is_refused(two_gpus: list[int]) -> None:
+    with pytest.raises(UsageError, match=r"device\.index=2: this machine has 2 GPUs, numbered from 0"):
+        device.build_device(compose("device=cuda", "device.index=2").device)
+
+
+def test_a_pause_begins_when_the_gpu_has_done_its_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def finish_updates(_: torch.device) -> None:
+        nonlocal now
+        now += 5.0
+
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(throughput, "synchronize", finish_updates)
+    state = build_state(compose(*TINY_IMAGES), torch.device("meta"))
+    timer = throughput.RunTimer(state)
+    with timer.pause("log"):
+        now += 2.0
+    assert timer.pause_seconds == {"log": 2.0}
+    assert state.seconds == 7.0

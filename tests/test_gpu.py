@@ -1,0 +1,288 @@
+"""Training, resuming, sampling and exporting on an NVIDIA GPU: `make test-gpu`. Skipped where there is none.
+
+On the CPU and on the GPU a step draws the same random numbers, so the losses of the first steps agree up to rounding.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gan_cli.cli.main import run_command
+from gan_cli.data.load_dataset import build_batches, build_dataset, with_classes
+from gan_cli.device import build_device
+from gan_cli.state.train_state import TrainState, build_state
+from gan_cli.training.objective import Objective, build_objective
+from gan_cli.training.steps import training_step
+from support.commands import error_line, run_process
+from support.configs import TINY_IMAGES, compose, without
+from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
+from support.training import stop_after
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")]
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+POINTS = ["dataset=ring", "dataset.size=400", "architecture=mlp", "batch_size=16", "threads=1"]
+DCGAN_NORM = ["architecture=dcgan", "regularizer=none", "architecture.discriminator.normalization=batch"]
+CHOICES = {
+    **{f"loss {name}": [f"loss={name}", "regularizer=none"] for name in ("bce", "hinge", "least_squares", "minimax")},
+    **{f"loss {name}": [f"loss={name}"] for name in ("non_saturating", "relativistic", "wasserstein")},
+    **{
+        f"regularizer {name}": [f"regularizer={name}"]
+        for name in (
+            "r1", "r2", "r1_r2", "gradient_penalty", "dragan", "zero_centered", "js", "lecam", "consistency",
+            "orthogonal", "weight_clip",
+        )
+    },
+    **{
+        f"augmentation {name}": [f"training.augment=[{name}]", "training.ada_target=0.6"]
+        for name in ("color", "translation", "cutout", "turn")
+    },
+    "architecture dcgan": DCGAN_NORM,
+    "architecture mlp": ["architecture=mlp"],
+    "architecture resnet": ["architecture=resnet", "architecture.generator.attention=8"],
+    "architecture subpixel": ["architecture.generator.output=blurred"],
+    **{f"conditioning {name}": [f"conditioning={name}"] for name in ("acgan", "concat", "projection")},
+    **{
+        f"minibatch {name}": [f"architecture.discriminator.minibatch={name}"]
+        for name in ("stddev", "deviations", "discrimination")
+    },
+    **{f"optimizer {name}": [f"optimizer={name}"] for name in ("adamw", "rmsprop", "sgd")},
+    "spectral normalization": ["regularizer=none", "architecture.discriminator.normalization=spectral"],
+    "layer and instance normalization": [
+        "architecture.discriminator.normalization=layer",
+        "architecture.generator.normalization=instance",
+    ],
+    "noise, packing, top k, smoothing, clipping": [
+        "training.instance_noise=0.3", "training.pack=2", "training.top_k=0.5", "training.label_smoothing=0.1",
+        "training.clip_grad_norm=0.5", "architecture.generator.latent=uniform",
+    ],
+    "accumulation, flips, two updates of D": [
+        "training.accumulate=2", "dataset.flip=both", "training.n_critic=2", "training.reuse_fakes=false",
+    ],
+    "unrolling": ["regularizer=none", "training.unroll_steps=2", "loss=minimax"],
+}  # fmt: skip
+READS_COUNTS = ("unrolling",)  # reads the number of D's updates in each step
+RESUMED = {
+    "default, bf16": ["precision=bf16"],
+    "batch norm, augmented": [*DCGAN_NORM, "training.augment=[color,translation,cutout]"],
+    "dropout, consistency": [
+        "architecture.generator.dropout=0.3", "architecture.discriminator.dropout=0.3",
+        "regularizer=[lecam,consistency]",
+    ],
+    "resnet, spectral norm, two optimizers": [
+        "architecture=resnet", "regularizer=none", "architecture.discriminator.normalization=spectral",
+        "optimizer/generator=sgd", "optimizer/discriminator=rmsprop", "training.n_critic=2",
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reproducible_products() -> None:
+    """Matrix products that repeat to the last bit. cuBLAS reads this once in a process, before its first product."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+@pytest.fixture(autouse=True)
+def default_modes() -> Iterator[None]:
+    """Restores the process-wide modes that a test or a run changes."""
+    tf32 = torch.backends.cudnn.allow_tf32
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+    torch.set_deterministic_debug_mode("default")
+    torch.cuda.set_per_process_memory_fraction(1.0)
+    torch.backends.cudnn.allow_tf32 = tf32
+
+
+def prepared(device: torch.device, *overrides: str) -> tuple[TrainState, Objective, Any]:
+    """Returns a new state, objective and batches of small images, or of points where `overrides` say so."""
+    basis = [] if "dataset=ring" in overrides else TINY_IMAGES
+    basis = without(basis, "architecture.") if "architecture=mlp" in overrides else basis
+    precision = [] if any(each.startswith("precision=") for each in overrides) else ["precision=fp32"]
+    config = compose(*basis, *precision, *overrides)
+    dataset = build_dataset(config.dataset, config.image_size)
+    config = with_classes(config, dataset)
+    state, batches = build_state(config, device), build_batches(config, dataset, device)
+    state.counters.total_steps = config.steps
+    return state, build_objective(config, batches), batches
+
+
+def losses(device: torch.device, *overrides: str, steps: int = 3) -> list[float]:
+    """Returns the losses of D, the sums of its penalties and the losses of G of the first steps, update by update."""
+    state, objective, batches = prepared(device, *overrides)
+    found = []
+    while state.counters.step < steps:
+        output = training_step(state, objective, batches)
+        if output is None:
+            assert state.discriminator_output is not None
+            penalties = state.discriminator_output.penalties.values()
+            found += [state.discriminator_output.loss.item(), sum(value.item() for value in penalties)]
+        else:
+            found.append(output.loss.item())
+    assert all(parameter.device == device for parameter in state.generator.parameters())
+    return found
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_first_losses_equal_those_of_the_cpu(choice: str) -> None:
+    torch.backends.cudnn.allow_tf32 = False  # TF32 keeps 10 bits of a factor
+    ours, expected = losses(GPU, *CHOICES[choice]), losses(CPU, *CHOICES[choice])
+    assert ours[:2] == pytest.approx(expected[:2], rel=1e-4, abs=1e-5)
+    assert ours == pytest.approx(expected, rel=2e-2, abs=5e-3)  # Adam's first updates amplify differences
+
+
+def test_points_equal_those_of_the_cpu() -> None:
+    assert losses(GPU, *POINTS) == pytest.approx(losses(CPU, *POINTS), rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_fewer_digits_change_little(precision: str) -> None:
+    """fp32 is with TF32 in convolutions, as PyTorch sets it."""
+    ours, expected = losses(GPU, f"precision={precision}"), losses(CPU)
+    assert ours[0] == pytest.approx(expected[0], rel=0.02)
+    assert ours == pytest.approx(expected, rel=0.2, abs=0.2)
+
+
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice not in READS_COUNTS])
+def test_a_step_does_not_wait_for_the_gpu(choice: str) -> None:
+    state, objective, batches = prepared(GPU, *CHOICES[choice])
+    while state.counters.step < 1:
+        training_step(state, objective, batches)
+    torch.cuda.set_sync_debug_mode("error")
+    while state.counters.step < 3:
+        training_step(state, objective, batches)
+
+
+@pytest.mark.filterwarnings("default")  # the compiler's advice
+def test_compiled_networks_have_nearly_the_same_losses() -> None:
+    torch.backends.cudnn.allow_tf32 = False
+    assert losses(GPU, "compile=true") == pytest.approx(losses(GPU), rel=2e-2, abs=5e-3)
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def text_of(run: Path) -> str:
+    return (run / "train.log").read_text()
+
+
+@pytest.fixture
+def gpu_run(trained: Callable[..., Path]) -> Path:
+    """A run of two steps with the default device."""
+    return trained(*TINY_IMAGES, "steps=2", "conditioning=projection", "name=gpu")
+
+
+def test_auto_takes_the_gpu_and_the_log_names_it(gpu_run: Path) -> None:
+    name = f"cuda:0 ({torch.cuda.get_device_name(0)})"
+    precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    assert f"device: {name}, {precision}" in text_of(gpu_run)
+    assert json.loads((gpu_run / "config.json").read_text())["device"] == name
+    assert last_checkpoint(gpu_run).provenance.device == name
+    peaks = [json.loads(line)["memory/peak_mb"] for line in (gpu_run / "metrics.jsonl").read_text().splitlines()]
+    assert peaks[-1] > 0
+    assert build_device(compose("device=cuda").device) == GPU
+
+
+@pytest.mark.parametrize("recipe", RESUMED)
+def test_a_deterministic_run_resumes_bit_for_bit(
+    recipe: str, train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = [*TINY_IMAGES, *RESUMED[recipe], "device=cuda", "deterministic=true"]
+    unbroken = train(*overrides, "steps=5", "name=unbroken")
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        stopped = train(*overrides, "steps=5", "name=stopped", code=128 + signal.SIGINT)
+    assert last_checkpoint(stopped).counters.step < 5
+    train(f"resume={stopped}")
+    assert_equal_runs(unbroken, stopped)
+
+
+def test_a_deterministic_process_repeats_without_a_warning(here: Path) -> None:
+    command = [*TINY_IMAGES, "device=cuda", "deterministic=true", "steps=3", "training.augment=[translation]"]
+    runs = []
+    for name in ("one", "other"):
+        done = run_process("train", *command, f"name={name}", cwd=here)
+        assert (done.returncode, done.stderr) == (0, "")
+        runs += here.glob(f"outputs/{name}/*")
+    assert_equal_runs(*runs)
+
+
+@pytest.mark.parametrize(("first", "second"), [("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_run_moves_between_gpu_and_cpu(first: str, second: str, train: Callable[..., Path]) -> None:
+    overrides = [*TINY_IMAGES, "precision=fp32", "regularizer=[r1,lecam]"]
+    run = train(*overrides, f"device={first}", "steps=2", "name=moved")
+    expected = last_checkpoint(train(*overrides, "device=cpu", "steps=4", "name=cpu"))
+    train(f"resume={run}", f"device={second}", "extra_steps=2")
+    assert "warning: device was" in text_of(run)
+    moved = last_checkpoint(run)
+    assert moved.counters.step == 4
+    assert moved.tensors.keys() == expected.tensors.keys()
+    assert [line["step"] for line in logged_metrics(run)] == [1, 2, 3, 4]
+
+
+def test_grids_and_evaluations_work_on_the_gpu(train: Callable[..., Path]) -> None:
+    run = train(
+        *without(TINY_IMAGES, "training.sample_every"),
+        "device=cuda", "steps=4", "conditioning=acgan", "training.sample_every=2", "training.evaluate_every=2",
+        "evaluation.metrics=[frechet,precision_recall]", "evaluation.n=100",
+        "architecture.generator.normalization=batch",
+    )  # fmt: skip
+    lines = logged_metrics(run)
+    assert any(key.startswith("frechet") for key in lines[-1])
+    assert (run / "samples" / "step_00000004.png").is_file()
+
+
+def test_samples_of_the_gpu_are_those_of_the_cpu(gpu_run: Path, here: Path, capsys: pytest.CaptureFixture) -> None:
+    images = []
+    for device in ("cpu", "cuda"):
+        out = here / f"{device}.npz"
+        command = [f"ckpt={gpu_run}", f"device={device}", "format=npz", "seeds=0-15", f"out={out}"]
+        assert run_command("sample", command) == 0, capsys.readouterr().err
+        images.append(np.load(out)["images"].astype(int))
+    assert abs(images[0] - images[1]).max() <= 2  # of 255; convolutions on the GPU are in TF32
+
+
+def test_a_run_of_the_gpu_is_evaluated_and_exported(gpu_run: Path, here: Path, capsys: pytest.CaptureFixture) -> None:
+    for command, *arguments in (
+        ["eval", "n=50", "device=cuda"],
+        ["eval", "n=50", "device=cpu"],
+        ["export", f"out={here / 'one.safetensors'}"],
+        ["export", f"out={here / 'two.pt2'}", "format=pt2"],
+    ):
+        code = run_command(command, [f"ckpt={gpu_run}", *arguments])
+        assert code == 0, capsys.readouterr().err
+
+
+def free_memory() -> None:
+    """Gives the memory of earlier networks back to the GPU."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def test_too_little_memory_is_one_line_and_a_smaller_batch_fits(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture
+) -> None:
+    free_memory()
+    _, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction(600 * 2**20 / total)
+    large = [*without(TINY_IMAGES, "batch_size", "image_size"), "image_size=128", "device=cuda", "steps=1"]
+    large += ["architecture=dcgan", "architecture.generator.base_channels=64", "precision=fp32"]
+    line = error_line(capsys, "train", *large, "batch_size=200")
+    assert "out of memory: choose a smaller batch_size" in line
+    free_memory()
+    train(*large, "batch_size=4")
+
+
+def test_a_gpu_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture, here: Path) -> None:
+    count = torch.cuda.device_count()
+    line = error_line(capsys, "train", *TINY_IMAGES, "device=cuda", f"device.index={count}")
+    assert f"device.index={count}: this machine has {count} GPU" in line
