@@ -11,10 +11,11 @@ import pytest
 from gan_cli import api
 from gan_cli.cli import sweep_job
 from gan_cli.cli.main import run_command
-from gan_cli.config import user_folder
+from gan_cli.config import overrides, user_folder
 from gan_cli.config.compose import groups
 from support.commands import error_line, run_process, write_text
-from support.configs import TINY_IMAGES
+from support.configs import TINY_IMAGES, compose
+from support.errors import refused
 from support.sweeps import FakeJobs
 
 QUICK = "# @package _global_\nsteps: 2\n"
@@ -141,12 +142,39 @@ def test_a_sweep_tells_it_once_and_its_jobs_do_not(
     assert captured.err == ""
 
 
+@pytest.mark.parametrize(("text", "count"), [("a: 1\nb: [1, 2]\n", 5), ("a: &x [1, 2]\nb: *x\nc: {}\n", 8)])
+def test_the_values_of_a_file_are_counted_at_each_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, count: int
+) -> None:
+    path = write_text(tmp_path / "mine.yaml", text)
+    monkeypatch.setattr(overrides, "MAX_FILE_VALUES", count)
+    overrides._check_own(path, "loss")
+    monkeypatch.setattr(overrides, "MAX_FILE_VALUES", count - 1)
+    refused(lambda: overrides._check_own(path, "loss"), f"mine.yaml: more than {count - 1} values")
+
+
 def test_a_shell_that_completes_a_line_is_told_nothing(here: Path) -> None:
     write_text(here / "configs/experiment/quick.yaml", QUICK)
     write_text(here / "configs/hydra/launcher/basic.yaml", "unknown: 1\n")
     line = "gan-train experiment=quick loss=hin"
     done = run_process("train", "-sc", "query=bash", cwd=here, COMP_LINE=line, COMP_POINT=str(len(line)))
     assert (done.stdout, done.stderr) == ("loss=hinge\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("hydra: {run: {dir: elsewhere}}", "hydra.run: no file of options may set it"),
+        ("seed: ${oc.env:HOME}", "only keys can be interpolated"),
+        ("seed: ${steps}", ""),
+    ],
+)
+def test_a_file_sets_no_key_of_hydra_and_calls_no_resolver(here: Path, line: str, words: str) -> None:
+    write_text(here / "configs/experiment/quick.yaml", f"{QUICK}{line}\n")
+    if words:
+        refused(lambda: compose("experiment=quick"), words)
+    else:
+        assert compose("experiment=quick").seed == 2
 
 
 # --- a folder of this name that is something else ----------------------------------------------------------------

@@ -138,6 +138,27 @@ def test_the_seconds_of_a_step_are_those_between_the_first_and_the_last_mark(tim
     assert budget._step_seconds() == pytest.approx(0.3)
 
 
+def test_pauses_count_if_they_are_due_before_the_last_of_further_steps(timed: Callable[..., Clock]) -> None:
+    run = Played(timed(lambda now: 1000.0), "training.log_every=10", step=0.1)
+    run.state.counters.step = 5
+    budget = run._budget
+    budget._marks.clear()
+    budget._marks += [_Mark(0.0, 0.0, 0), _Mark(1.0, 1.0, 10)]
+    budget._timer.pause_seconds = {"log": 0.5}
+    assert [budget._paused(steps) for steps in (5, 6, 15, 16)] == [0, 0.5, 0.5, 1.0]
+    assert [budget._steps_in(seconds) for seconds in (0.04, 0.06, 0.46, 1.04, 1.06)] == [0, 1, 5, 5, 6]
+
+
+def test_a_change_of_a_tenth_is_said(timed: Callable[..., Clock]) -> None:
+    budget = Played(timed(lambda now: 1000.0))._budget
+    said = []
+    for before, now in ((100, 91), (100, 90), (100, 110), (8, 8), (8, 7)):
+        budget._printed = before
+        said.append((budget._describe(now) or "").partition("instead of ")[2])
+    assert said == ["", *(f"{n}, because steps became {how}" for n, how in ((100, "slower"), (100, "faster"))), "",
+                    "8, because steps became slower"]  # fmt: skip
+
+
 def test_images_per_second_count_pauses_but_no_evaluations(timed: Callable[..., Clock]) -> None:
     clock, counters = timed(), Counters(step=0, d_updates=0, total_steps=None)
     state = SimpleNamespace(seconds=100.0, counters=counters)

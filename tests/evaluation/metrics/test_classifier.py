@@ -165,6 +165,16 @@ def test_little_data() -> None:
         train_classifier(*images(1))
 
 
+def test_training_images_are_shifted_by_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest draw to the right, and the largest one up, without rotation or another scale."""
+    drawn = torch.tensor([[0.5, 0.5], [0.5, 0.5], [1.0, 0.5], [0.5, 0.0]])
+    monkeypatch.setattr(torch, "rand", lambda *size: drawn)
+    inputs = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    right, up = classifiers._augment(inputs)
+    assert torch.allclose(right[..., :26], inputs[0][..., 2:], atol=1e-4)
+    assert torch.allclose(up[:, 2:], inputs[1][:, :26], atol=1e-4)
+
+
 # --- what is kept of it ------------------------------------------------------------------------------------------
 
 
