@@ -19,6 +19,9 @@ BASES = {
     "resnet": ("architecture=resnet",),
     "acgan": ("conditioning=acgan",),
     "ring": ("experiment=ring", "regularizer=r1"),
+    "grid": ("dataset=grid", "architecture=mlp"),
+    "shapes": ("dataset=shapes",),
+    "folder": ("dataset=folder", "dataset.path=x"),
 }
 
 
@@ -53,6 +56,16 @@ SHAPES: Rows = [
             (DISCRIMINATOR, 8, 4, 8, "4"), (DISCRIMINATOR, 64, 8, 4, "8, 16, 32"),
         )
     ),
+]  # fmt: skip
+DATA: Rows = [
+    ("folder", {"dataset.image_channels": 1}, {"dataset.image_channels": 2}, "image_channels=2"),
+    ("folder", {"dataset.image_channels": 4}, {"dataset.image_channels": 5}, "bands=data for images of 5 bands"),
+    ("folder", {"dataset.image_channels": 5, "dataset.bands": "data"}, {"dataset.path": None}, "path is missing"),
+    ("folder", {"dataset.value_range": [0, 1]}, {"dataset.value_range": [1, 1]}, "value_range=[1,1]"),
+    ("ring", {"dataset.classes": ["7"]}, {"dataset.classes": ["8"]}, "numbers 0 to 7"),
+    ("grid", {"dataset.classes": ["24"]}, {"dataset.classes": ["25"]}, "numbers 0 to 24"),
+    ("shapes", {"dataset.size": 10**6, "dataset.image_channels": 1, "image_size": [50, 80]},
+     {"dataset.size": 10**6, "dataset.image_channels": 1, "image_size": [50, 81]}, "1x50x81 need 4,050,000,000 bytes"),
 ]  # fmt: skip
 TRAINING: Rows = [
     *(
@@ -114,7 +127,7 @@ EVALUATION: Rows = [
 ]  # fmt: skip
 
 
-ROWS = {"shapes": SHAPES, "training": TRAINING, "penalties": REGULARIZERS, "evaluation": EVALUATION}
+ROWS = {"shapes": SHAPES, "data": DATA, "training": TRAINING, "penalties": REGULARIZERS, "evaluation": EVALUATION}
 
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)

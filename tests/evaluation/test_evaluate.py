@@ -57,12 +57,15 @@ def judged(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tupl
 
 def test_every_figure_with_floor_and_interval(run: Path, judged: Callable[..., Any]) -> None:
     data, printed, path = judged(f"ckpt={run}", "n=60")
+    rows = {line.split()[0]: line.split() for line in printed.splitlines() if line}
+    assert rows["metric"] == ["metric", "value", "95", "%", "interval", "floor", "n", "reals", "s", "better"]
     assert metric_names(data) == [*(f"{name}-classifier" for name in FIGURES), *PIXELS]
     for figure in data["figures"]:
         assert figure["n"] == 60
         assert figure["floor"] is not None
         assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
-        assert figure["name"] in printed
+        assert "60" in rows[figure["name"]]
+        assert rows[figure["name"]][-1] == (figure["better"] or f"{figure['seconds']:.1f}")
     assert path == run / "evaluations" / "step_00000002_classifier_n60.json"
     assert "classifier: accuracy " in printed
     assert "compared with: 60 of 200 held-out images; floor: 60 training images against these" in printed

@@ -140,7 +140,7 @@ def test_the_seconds_of_a_step_are_those_between_the_first_and_the_last_mark(tim
 
 def test_pauses_count_if_they_are_due_before_the_last_of_further_steps(timed: Callable[..., Clock]) -> None:
     run = Played(timed(lambda now: 1000.0), "training.log_every=10", step=0.1)
-    run.state.counters.step = 5
+    run.state.counters.step = 15
     budget = run._budget
     budget._marks.clear()
     budget._marks += [_Mark(0.0, 0.0, 0), _Mark(1.0, 1.0, 10)]
