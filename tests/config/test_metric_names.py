@@ -33,6 +33,14 @@ def test_what_is_saved_is_read(folder: Path) -> None:
     assert [path.name for path in (folder / EVALUATIONS).iterdir()] == ["one.json"]
 
 
+def test_what_older_files_lack_is_what_it_was_then(folder: Path) -> None:
+    """No interval, no floor, and no number of real samples."""
+    figure = {"name": "nearest-pixels", "value": 1, "n": 5}
+    (folder / EVALUATIONS / "old.json").write_text(json.dumps({"figures": [figure], "about": {}}))
+    found = load_newest_evaluation(folder)
+    assert found == EvaluationResult((MetricResult("nearest-pixels", 1.0, 5, "", None, None, 0.0, "", 0),), {})
+
+
 @pytest.mark.parametrize(
     "change",
     [

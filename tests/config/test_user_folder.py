@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from gan_cli import api
 from gan_cli.cli import sweep_job
 from gan_cli.cli.main import run_command
-from gan_cli.config import user_folder
+from gan_cli.config import overrides, user_folder
 from gan_cli.config.compose import groups
+from gan_cli.config.composed_values import refuse_hydra_keys
+from gan_cli.errors import UsageError
 from support.commands import error_line, run_process, write_text
-from support.configs import TINY_IMAGES
+from support.configs import TINY_IMAGES, compose
+from support.errors import refused
 from support.sweeps import FakeJobs
 
 QUICK = "# @package _global_\nsteps: 2\n"
@@ -141,12 +146,62 @@ def test_a_sweep_tells_it_once_and_its_jobs_do_not(
     assert captured.err == ""
 
 
+@pytest.mark.parametrize(("text", "count"), [("a: 1\nb: [1, 2]\n", 5), ("a: &x [1, 2]\nb: *x\nc: {}\n", 8)])
+def test_the_values_of_a_file_are_counted_at_each_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, count: int
+) -> None:
+    path = write_text(tmp_path / "mine.yaml", text)
+    monkeypatch.setattr(overrides, "MAX_FILE_VALUES", count)
+    overrides._check_own(path, "loss")
+    monkeypatch.setattr(overrides, "MAX_FILE_VALUES", count - 1)
+    refused(lambda: overrides._check_own(path, "loss"), f"mine.yaml: more than {count - 1} values")
+    assert overrides._count_nodes([[1] * 100] * 100, 10) == 11  # it stops counting above the limit
+
+
 def test_a_shell_that_completes_a_line_is_told_nothing(here: Path) -> None:
     write_text(here / "configs/experiment/quick.yaml", QUICK)
     write_text(here / "configs/hydra/launcher/basic.yaml", "unknown: 1\n")
     line = "gan-train experiment=quick loss=hin"
     done = run_process("train", "-sc", "query=bash", cwd=here, COMP_LINE=line, COMP_POINT=str(len(line)))
     assert (done.stdout, done.stderr) == ("loss=hinge\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("hydra: {run: {dir: elsewhere}}", "hydra.run: no file of options may set it"),
+        ("seed: ${oc.env:HOME}", "only keys can be interpolated"),
+        ("seed: ${steps}", ""),
+    ],
+)
+def test_a_file_sets_no_key_of_hydra_and_calls_no_resolver(
+    here: Path, monkeypatch: pytest.MonkeyPatch, line: str, words: str
+) -> None:
+    """Hydra's keys are refused in the file, and once more in what is composed."""
+    write_text(here / "configs/experiment/quick.yaml", f"{QUICK}{line}\n")
+    if not words:
+        assert compose("experiment=quick").seed == 2
+        return
+    refused(lambda: compose("experiment=quick"), words)
+    monkeypatch.setattr(user_folder, "_refuse_foreign", lambda *found: None)
+    refused(lambda: compose("experiment=quick"), words)
+
+
+def test_what_hydra_fills_in_by_itself_is_no_key_of_a_file() -> None:
+    default = {"run": {"dir": "."}, "job": {"name": "a", "override_dirname": ""}, "overrides": {}, "runtime": {}}
+    changes: list[dict[str, Any]] = [
+        {}, {"overrides": {"task": ["steps=1"]}}, {"runtime": {"cwd": "x"}},
+        {"job": {"name": "a", "override_dirname": "steps=1"}}, {"job": {"name": "b"}}, {"run": {"dir": "x"}},
+        {"new": {"a": 1}},
+    ]  # fmt: skip
+    outcomes = []
+    for change in changes:
+        whole, ours = (OmegaConf.create({"hydra": part}) for part in ({**default, **change}, default))
+        try:
+            outcomes.append(refuse_hydra_keys(whole, ours))
+        except UsageError as error:
+            outcomes.append(str(error).partition(":")[0])
+    assert outcomes == [None, None, None, None, "hydra.job", "hydra.run", "hydra.new"]
 
 
 # --- a folder of this name that is something else ----------------------------------------------------------------

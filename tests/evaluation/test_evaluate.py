@@ -17,7 +17,7 @@ from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.cli.main import run_command
 from gan_cli.config.metric_names import load_newest_evaluation
 from gan_cli.errors import CheckpointError
-from gan_cli.evaluation import checkpoint_evaluation, generated_samples
+from gan_cli.evaluation import checkpoint_evaluation, evaluate, generated_samples
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint
 from gan_cli.state import checkpoint
 from support.commands import error_line
@@ -57,12 +57,15 @@ def judged(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tupl
 
 def test_every_figure_with_floor_and_interval(run: Path, judged: Callable[..., Any]) -> None:
     data, printed, path = judged(f"ckpt={run}", "n=60")
+    rows = {line.split()[0]: line.split() for line in printed.splitlines() if line}
+    assert rows["metric"] == ["metric", "value", "95", "%", "interval", "floor", "n", "reals", "s", "better"]
     assert metric_names(data) == [*(f"{name}-classifier" for name in FIGURES), *PIXELS]
     for figure in data["figures"]:
         assert figure["n"] == 60
         assert figure["floor"] is not None
         assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
-        assert figure["name"] in printed
+        assert "60" in rows[figure["name"]]
+        assert rows[figure["name"]][-1] == (figure["better"] or f"{figure['seconds']:.1f}")
     assert path == run / "evaluations" / "step_00000002_classifier_n60.json"
     assert "classifier: accuracy " in printed
     assert "compared with: 60 of 200 held-out images; floor: 60 training images against these" in printed
@@ -253,7 +256,11 @@ def test_more_samples_than_real_ones(run: Path, capsys: pytest.CaptureFixture[st
     assert "n=201: there are 200 real samples on each side; use at most that many" in said
 
 
-def test_what_the_data_do_not_allow(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_data_do_not_allow(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said before samples are made."""
+    monkeypatch.setattr(checkpoint_evaluation, "generate_samples", lambda *arguments: pytest.fail("made"))
     said = error_line(capsys, "eval", f"ckpt={run}", "n=20", "extractor=random", "metrics=[inception_score]")
     assert "metrics=[inception_score]: needs pictures of one class each with extractor=classifier" in said
 
@@ -262,6 +269,18 @@ def test_a_folder_that_cannot_be_written(run: Path, capsys: pytest.CaptureFixtur
     Path("file").write_text("")
     few = ("n=20", "extractor=pixels", "metrics=[kernel]")
     assert "cannot be written" in error_line(capsys, "eval", f"ckpt={run}", *few, "out=file/in", code=5)
+
+
+def test_metrics_that_cannot_be_written_leave_no_empty_file(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(evaluate, "save_evaluation", full)
+    few = (f"ckpt={run}", "n=20", "extractor=pixels", "metrics=[kernel]", "out=there")
+    assert "No space left on device" in error_line(capsys, "eval", *few, code=5)
+    assert list(Path("there").iterdir()) == []
 
 
 def test_samples_that_are_not_finite_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

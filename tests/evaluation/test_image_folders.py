@@ -204,6 +204,8 @@ def test_fit_is_of_two_folders(here: Path, capsys: pytest.CaptureFixture[str]) -
         ((64, 48), (16, 12), (12, 16), "that of the fakes"),
         ((16, 12), (64, 48), (12, 16), "that of the real pictures, in the fakes' proportions"),
         ((16, 32), (20, 20), (16, 16), "that of the real pictures, in the fakes' proportions"),
+        ((300, 300), (128, 100), (100, 128), "that of the fakes"),
+        ((300, 300), (300, 3), (4, 128), "as sides are at most 128 pixels unless image_size= says more"),
         ((300, 300), (300, 200), (85, 128), "as sides are at most 128 pixels unless image_size= says more"),
     ],
 )

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.data.dataset import Dataset
 from gan_cli.data.load_dataset import build_dataset
 from gan_cli.errors import UsageError
-from gan_cli.evaluation import real_data, reference
+from gan_cli.evaluation import checkpoint_evaluation, real_data, reference
+from gan_cli.evaluation.callbacks import Listeners
 from gan_cli.evaluation.metrics import classifier, feature_extractors, inception_features
 from gan_cli.evaluation.metrics.feature_extractors import Extractor, Features
 from gan_cli.evaluation.real_data import DEFAULT_PROTOCOL, Protocol, RealData, find_real_data
@@ -74,6 +76,11 @@ def test_with_one_fakes_are_compared_with_it_and_the_floor_is_of_training_sample
     compared, others = both(real, 30)
     assert min(numbers_of(compared)) >= 1000
     assert numbers_of(others) == set(range(30))
+    compared, others = both(real, 5)  # always these: files of the cache do not tell which
+    assert [compared[:, 1].flatten().tolist(), others[:, 1].flatten().tolist()] == [
+        [number % 256 for number in (1010, 1024, 1038, 1001, 1021)],
+        [4, 19, 13, 3, 11],
+    ]
     unseen, own = real.held_out_images(9)
     assert min(numbers_of(unseen)) >= 1000
     assert own is None
@@ -182,7 +189,20 @@ def test_doubles_are_told() -> None:
         "duplicates: 5 of 20 held-out images are also training images",
     ]
     assert RealData(numbered(30), numbered(30), numbered(20, 1000)).duplicates == []
-    assert real_of("experiment=ring").duplicates == []
+    points = Dataset(torch.zeros(30, 2), "the same point")
+    assert RealData(points, points).duplicates == []  # images alone are examined
+
+
+def test_what_is_known_of_the_data_is_said_before_anything_is_compared(here: Path) -> None:
+    twice, said = Dataset(numbered(30).samples[torch.arange(60) % 30], "doubled"), []
+    real = RealData(twice, twice, numbered(20, 1000), notes=("the held-out pictures have no b",))
+    options = parse_evaluation_options(ckpt="any", extractor="pixels", metrics=["frechet"])
+    checkpoint_evaluation._reference(real, options, 20, Listeners(said.append))
+    assert said == [
+        "data: the held-out pictures have no b",
+        "duplicates: 30 of 60 training images are copies of another",
+        "compared with: 20 of 20 held-out images; floor: 20 training images against these",
+    ]
 
 
 def test_a_limit_bounds_what_was_trained_on_and_not_what_is_compared() -> None:
@@ -269,6 +289,10 @@ def test_what_inception_does_not_see_is_told(
 def test_without_classes_auto_is_random_and_classifier_is_refused() -> None:
     real = RealData(numbered(20), numbered(20))
     assert build_extractor("auto", real).name == "random"
+    one = labelled("a", [20])
+    assert build_extractor("auto", RealData(one, one)).name == "random"  # a single class tells nothing
+    with pytest.raises(UsageError, match="these data have no classes"):
+        build_extractor("classifier", RealData(one, one))
     with pytest.raises(UsageError, match="extractor=classifier: these data have no classes, use random"):
         build_extractor("classifier", real)
     with pytest.raises(UsageError, match="extractor=pixels: points are compared by their coordinates"):

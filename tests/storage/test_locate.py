@@ -147,8 +147,14 @@ def test_kinds_of_places(here: Path) -> None:
     alone = here / "mine.safetensors"
     alone.write_bytes(b"x")
     assert location_kind(alone) == "file"
+    with pytest.raises(UsageError, match=r"mine\.safetensors: is not in a run's folder; .* by init_from=.*/mine"):
+        find_run(str(alone))
     alone.with_suffix(".json").write_text("{}")
     assert location_kind(alone) == "export"
     (here / "empty").mkdir()
+    write_run(here / "run")
+    (here / "run/checkpoints").rename(here / "kept")
+    with pytest.raises(UsageError, match=r"^resume=kept: is not in a run's folder$"):
+        find_run("kept")
     with pytest.raises(CheckpointError, match=r"^empty: holds no checkpoint"):
         find_checkpoint("empty", "ckpt")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -238,3 +241,25 @@ def test_a_best_that_was_measured_otherwise_is_replaced(
     assert "was measured otherwise: number of samples (20, 30), number of real samples (20, 30)" in told
     assert best_of(run) == (4, "frechet-classifier", 9.0)
     assert read_best_metrics(run).metrics["frechet-classifier"] == 9.0
+
+
+def test_a_best_of_other_data_is_none(
+    judged: dict[int, float], train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it is not recorded what its metric was measured on, as in older runs."""
+    folder, said = train(*JUDGED, "steps=1"), []
+    monkeypatch.setattr(best_checkpoint, "measured_on", lambda run: {})
+    own = checkpoint.load(folder / CHECKPOINTS / "best.safetensors").provenance
+    for provenance, found in ((own, (1, 5.0)), (dataclasses.replace(own, fingerprint="other"), None)):
+        run: Any = SimpleNamespace(folder=folder, provenance=provenance, log=SimpleNamespace(info=said.append))
+        assert best_checkpoint._saved_best(run, "frechet-classifier") == found
+    (line,) = said
+    assert "best.safetensors was measured on the data as they were" in line
+
+
+def test_a_score_that_is_not_finite_ends_the_run(judged: dict[int, float], train: Callable[..., Path]) -> None:
+    judged[2] = float("nan")
+    run = train(*JUDGED, "steps=3", code=4)
+    assert "frechet-classifier is not finite at step 2" in (run / "train.log").read_text()
+    assert best_of(run)[0] == 1
+    assert [line["step"] for line in read_metrics(run) if "loss/generator" in line] == [1]

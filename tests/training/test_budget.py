@@ -23,7 +23,7 @@ from gan_cli.runs.log import AFTER_STEP, read_planned_ends, truncate_metrics
 from gan_cli.state.train_state import Counters
 from gan_cli.training import periodic_evaluation as evaluation
 from gan_cli.training import throughput
-from gan_cli.training.budget import Budget, parse_duration
+from gan_cli.training.budget import WINDOW, Budget, _Mark, fits_in_budget, parse_duration
 from gan_cli.training.throughput import RunTimer
 from support.configs import TINY_IMAGES, compose
 from support.runs import assert_equal_runs, last_checkpoint
@@ -112,6 +112,7 @@ def coming_and_going(seed: int, seconds: float = SECONDS) -> Neighbour:
 
 def test_durations() -> None:
     assert [parse_duration(text) for text in ("90s", "20m", "1.5h")] == [90, 1200, 5400]
+    assert [fits_in_budget(seconds, "1m") for seconds in (0, 12, 12.1)] == [True, True, False]
 
 
 def test_at_a_steady_pace_the_steps_are_those_that_fit(timed: Callable[..., Clock]) -> None:
@@ -125,6 +126,54 @@ def test_at_a_steady_pace_the_steps_are_those_that_fit(timed: Callable[..., Cloc
     assert run.ends[0][0] < 0.06 * run.steps
     assert len(run.said) == 1
     assert f"{run.steps:,} steps, estimated from the first 5 %" in run.said[0]
+    first, second, *_, last = run._budget._marks  # some ten points of the last tenth of the budget
+    assert last.elapsed - second.elapsed < WINDOW * SECONDS <= last.elapsed - first.elapsed
+    assert 8 < len(run._budget._marks) < 13
+
+
+def test_the_seconds_of_a_step_are_those_between_the_first_and_the_last_mark(timed: Callable[..., Clock]) -> None:
+    budget = Played(timed(lambda now: 1000.0))._budget
+    budget._marks.clear()
+    budget._marks += [_Mark(1.0, 0.5, 10), _Mark(2.0, 1.0, 20), _Mark(9.0, 6.5, 30)]
+    assert budget._step_seconds() == pytest.approx(0.3)
+
+
+def test_pauses_count_if_they_are_due_before_the_last_of_further_steps(timed: Callable[..., Clock]) -> None:
+    run = Played(timed(lambda now: 1000.0), "training.log_every=10", step=0.1)
+    run.state.counters.step = 15
+    budget = run._budget
+    budget._marks.clear()
+    budget._marks += [_Mark(0.0, 0.0, 0), _Mark(1.0, 1.0, 10)]
+    budget._timer.pause_seconds = {"log": 0.5}
+    assert [budget._paused(steps) for steps in (5, 6, 15, 16)] == [0, 0.5, 0.5, 1.0]
+    assert [budget._steps_in(seconds) for seconds in (0.04, 0.06, 0.46, 1.04, 1.06)] == [0, 1, 5, 5, 6]
+
+
+def test_a_change_of_a_tenth_is_said(timed: Callable[..., Clock]) -> None:
+    budget = Played(timed(lambda now: 1000.0))._budget
+    said = []
+    for before, now in ((100, 91), (100, 90), (100, 110), (8, 8), (8, 7)):
+        budget._printed = before
+        said.append((budget._describe(now) or "").partition("instead of ")[2])
+    assert said == ["", *(f"{n}, because steps became {how}" for n, how in ((100, "slower"), (100, "faster"))), "",
+                    "8, because steps became slower"]  # fmt: skip
+
+
+def test_images_per_second_count_pauses_but_no_evaluations(timed: Callable[..., Clock]) -> None:
+    clock, counters = timed(), Counters(step=0, d_updates=0, total_steps=None)
+    state = SimpleNamespace(seconds=100.0, counters=counters)
+    timer = RunTimer(state)  # type: ignore[arg-type]
+    for images, updates in ((80.0, 5), (160.0, 10)):
+        counters.d_updates += updates
+        clock.spend(0.3)
+        timer.update_done()
+        for kind, seconds in (("log", 0.2), ("evaluate", 50.0)):
+            with timer.pause(kind):
+                clock.spend(seconds)
+        assert timer.images_per_second(8) == pytest.approx(images)
+    assert timer.update_seconds == pytest.approx(0.6)
+    assert timer.pause_seconds == pytest.approx({"log": 0.2, "evaluate": 50.0})
+    assert state.seconds == pytest.approx(100 + 2 * 50.5)
 
 
 @pytest.mark.parametrize("seed", range(12))

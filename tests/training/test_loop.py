@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from gan_cli.models.generate import generate
 from gan_cli.objectives import losses
 from gan_cli.objectives.losses import LOSSES
 from gan_cli.state.train_state import build_state, state_tensors
+from gan_cli.training.run import Run
 from gan_cli.training.throughput import RunTimer
 from support.configs import TINY_IMAGES, compose, without
 from support.runs import assert_equal_runs, last_checkpoint, logged_metrics
@@ -176,6 +178,25 @@ def test_numbers_that_are_not_finite_stop_the_run_and_never_reach_a_file(
     assert "diverged" in (run / "train.log").read_text()
     assert json.loads((run / "config.json").read_text())["ended"]["status"] == "diverged"
     assert "NaN" not in (run / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("every", "kept"), [(0, 0), (1, 2)])
+def test_samples_that_are_not_finite_stop_the_run(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, every: int, kept: int
+) -> None:
+    """Neither their picture nor a checkpoint of the step is written, though the weights are finite."""
+    generate = Run.generate
+
+    def broken(run: Run, *arguments: Any) -> torch.Tensor:
+        return generate(run, *arguments) * (torch.nan if run.state.counters.step == 3 else 1)
+
+    monkeypatch.setattr(Run, "generate", broken)
+    changed = ("training.checkpoint_every", "training.sample_every", "training.log_every")
+    rates = [f"training.checkpoint_every={every}", "training.sample_every=3", "training.log_every=100"]
+    run = train(*without(TINY_IMAGES, *changed), *rates, "steps=6", code=4)
+    assert last_checkpoint(run).counters.step == kept
+    assert "diverged: a sample is not finite at step 3" in (run / "train.log").read_text()
+    assert not (run / "samples" / "step_00000003.png").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_at_its_next_line(

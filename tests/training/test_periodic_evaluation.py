@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +13,14 @@ from torch import nn
 
 from gan_cli.api_arguments import parse_evaluation_options
 from gan_cli.cli.main import run_command
+from gan_cli.data.dataset import Dataset
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint
 from gan_cli.evaluation.metrics import classifier
 from gan_cli.evaluation.metrics.classifier import Classifier
 from gan_cli.state import checkpoint
 from gan_cli.storage.run_folder import CHECKPOINTS, read_record
-from support.configs import TINY_IMAGES, without
+from gan_cli.training import periodic_evaluation
+from support.configs import TINY_IMAGES, compose, without
 from support.images import write_image
 from support.runs import logged_metrics
 
@@ -111,6 +115,30 @@ def test_a_classifier_at_chance_says_nothing_of_classes(
     assert out.count("no better than guessing (") == 1
     assert "%): it does not classify samples" in out
     assert "classified as the requested class" not in out
+    assert "samples were not evaluated" not in out
+
+
+@pytest.mark.parametrize("digits", [1, 2, 3])
+def test_of_stacked_digits_there_are_26_samples_for_each_number(monkeypatch: pytest.MonkeyPatch, digits: int) -> None:
+    """Published counts are of 26,000 samples of 1,000 numbers."""
+    monkeypatch.setattr(periodic_evaluation, "_classifier", lambda *data: Classifier(nn.Flatten(), 1.0))
+    monkeypatch.setattr(periodic_evaluation, "unstack_digits", lambda dataset: (None, None))
+    dataset = Dataset(torch.zeros(2, digits, 1, 1, dtype=torch.uint8), "stacks")
+    run: Any = SimpleNamespace(config=compose("dataset=stacked_mnist"), batches=SimpleNamespace(dataset=dataset))
+    wanted = periodic_evaluation._stacks_to_find(run)
+    assert wanted is not None
+    assert len(wanted.seeds) == 26 * 10**digits
+
+
+def test_an_evaluation_that_fails_is_told_and_takes_no_time() -> None:
+    said: list[str] = []
+    run: Any = SimpleNamespace(log=SimpleNamespace(info=said.append))  # without a config
+    assert periodic_evaluation.expected_seconds(run) == 0
+    assert periodic_evaluation.evaluate(run) == {}
+    assert [line.partition(" (")[0] for line in said] == [
+        "warning: the time of an evaluation is not known",
+        "warning: samples were not evaluated",
+    ]
 
 
 def test_no_classifier_is_trained_of_one_class(

@@ -46,6 +46,8 @@ def test_one_that_guesses_passes_as_seldom_as_is_said() -> None:
 
 def test_guessing_is_to_name_the_most_frequent_class() -> None:
     assert majority_class_accuracy(torch.tensor([0, 0, 0, 1]), attributes_of(["a", "b"])) == 0.75
+    assert majority_class_accuracy(torch.tensor([1]), attributes_of(["a", "b"])) == 1
+    assert majority_class_accuracy(torch.tensor([-1, -1]), attributes_of(["a", "b"])) == 0
     several = attributes_of(["hair=red", "hair=black", "hat=no", "hat=yes"])
     labels = torch.tensor([[0, 2], [1, 2], [1, 3], [-1, 2]])
     assert majority_class_accuracy(labels, several) == pytest.approx(5 / 7)

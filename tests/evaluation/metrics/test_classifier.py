@@ -165,6 +165,23 @@ def test_little_data() -> None:
         train_classifier(*images(1))
 
 
+def test_training_images_are_shifted_rotated_and_scaled_by_at_most_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ramps from -1 to 1 along the columns and along the rows, with the largest draw of each kind."""
+    rows, columns = torch.meshgrid(*[(torch.arange(28) - 13.5) / 14] * 2, indexing="ij")
+    turn, larger = math.cos(0.2) * columns - math.sin(0.2) * rows, math.sin(0.2) * columns + math.cos(0.2) * rows
+    cases = [  # rotation, scale, right and down as drawn from 0 to 1; an image, and what it becomes
+        ((0.5, 0.5, 1.0, 0.5), columns, columns + 2 / 14),
+        ((0.5, 0.5, 0.5, 0.0), rows, rows - 2 / 14),
+        ((0.5, 1.0, 0.5, 0.5), rows, 1.1 * rows),
+        ((1.0, 0.5, 0.5, 0.5), columns, turn),
+        ((1.0, 0.5, 0.5, 0.5), rows, larger),
+    ]
+    monkeypatch.setattr(torch, "rand", lambda *size: torch.tensor([draw for draw, _, _ in cases]).T)
+    found = classifiers._augment(torch.stack([image for _, image, _ in cases]).unsqueeze(1))
+    for image, (*_, expected) in zip(found, cases, strict=True):
+        assert torch.allclose(image[0, 7:21, 7:21], expected[7:21, 7:21], atol=1e-4)
+
+
 # --- what is kept of it ------------------------------------------------------------------------------------------
 
 

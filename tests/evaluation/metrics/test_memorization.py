@@ -87,7 +87,9 @@ def test_nearest_agrees_with_brute_force_in_parts(digits: Tensor, monkeypatch: p
     some, among = digits[:20], digits[10:110]
     flat, others = (images.flatten(1).float() / 127.5 - 1 for images in (some, among))
     apart = torch.cdist(flat, others, compute_mode="donot_use_mm_for_euclid_dist")
-    found = find_nearest(some, among)
+    told: list[tuple[int, int]] = []
+    found = find_nearest(some, among, progress=lambda done, count: told.append((done, count)))
+    assert told == [(done, 100) for done in (17, 34, 51, 68, 85, 100)]
     assert torch.allclose(found.distance, apart.min(1).values, atol=1e-4)
     assert torch.equal(found.index, apart.argmin(1))
     following = apart.sort(1).values[:, 1:50].mean(1)
