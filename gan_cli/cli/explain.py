@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gan_cli.cli.keys import Key, list_keys
+from gan_cli.cli.keys import Key, join, list_keys
 from gan_cli.config import recipes
 from gan_cli.config.compose import compose_command, groups
 from gan_cli.config.search_path import find_option_files, user_config_folders
@@ -52,7 +52,7 @@ def explain(arguments: Sequence[str]) -> str:
         for option in options
         if name in (option, f"{group}={option}", f"{group}/{option}")
     ]
-    keys = [key for dotted, key in lines.items() if name in (dotted, dotted.rpartition(".")[2])]
+    keys = [forms for dotted, forms in lines.items() if name in (dotted, dotted.rpartition(".")[2])]
     if name in known:
         return _explain_group(name, known[name])
     if not found and not keys:
@@ -133,15 +133,17 @@ def _default_configs(folders: tuple[Path, ...]) -> tuple[dict[str, Any], dict[st
     return compose_command("train", []).data, compose_command("train", ["regularizer=none"]).data
 
 
-def _explain_key(key: Key) -> str:
-    """Returns the explanation of one key: its description, the values that it accepts and its default value."""
-    data = dict(flatten(compose_command("train", []).data))
-    if key.key in data:
-        default = f"default: {format_value(data[key.key])}"
-    else:
-        default = f"no default: only some options have this key{f'; there {key.default}' if key.default else ''}"
-    accepted = f"values: {key.range or key.type}"
-    return "\n".join([key.key, "", *_wrapped(key.description), "", accepted, default, ""])
+def _explain_key(forms: Sequence[Key]) -> str:
+    """Returns the explanation of one key: its description, the values that it accepts and its default value.
+
+    `forms` are those of `list_keys`: several if the key is not the same for all of its options.
+    """
+    lines = [forms[0].key, ""]
+    for each in forms:
+        lines += [*_wrapped(each.description), "", f"values: {join(each.values)}", f"default: {each.default or 'null'}"]
+        lines += [f"only with {each.options}"] if len(forms) > 1 or not each.plain else []
+        lines += [""]
+    return "\n".join(lines)
 
 
 def _wrapped(text: str, indent: str = "") -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from gan_cli.cli.keys import default_values
+from gan_cli.cli.default_values import default_values
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compose import groups
 from gan_cli.config.options.fields import adapter
