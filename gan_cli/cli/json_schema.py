@@ -41,6 +41,22 @@ class _Generator(GenerateJsonSchema):
         return False
 
 
+def requested_schema(command: str, arguments: Sequence[str]) -> str:
+    """Returns the schema that `--schema` or `--schema=GROUP` requests, as JSON text. Raises UsageError for another."""
+    named = [argument for argument in arguments if not argument.startswith("plugins=")]
+    flag, *others = sorted(named, key=lambda argument: argument.partition("=")[0] != "--schema")
+    known, group = groups(command), flag.partition("=")[2]
+    if others:
+        near = did_you_mean(others[0], known)
+        raise UsageError(f"{others[0]}: --schema stands alone, or names a group, as --schema=dataset{near}")
+    if flag == "--schema":
+        return format_schema(command_schema(command))
+    if group not in known:
+        expected = f"expected one of {', '.join(known)}{did_you_mean(group, known)}"
+        raise UsageError(f"{flag}: {expected if known else f'gan-{command} has no groups'}")
+    return format_schema(group_schema(group))
+
+
 @cache
 def command_schema(command: str) -> Schema:
     """Returns the schema of a command's config. It also admits what only files have: `defaults`, and our keys of Hydra.
@@ -69,12 +85,9 @@ def group_schema(group: str, *, reference: bool = False) -> Schema:
     """Returns the schema of the files of a group of `gan-train`: the keys of its section, or of the whole config.
 
     With `reference` it refers to `train.json` for the keys of the whole config. Keys of that name in the section take
-    their place. Raises UsageError if there is no such group.
+    their place.
     """
-    known = groups()
-    if group not in known:
-        raise UsageError(f"--schema={group}: expected one of {', '.join(known)}{did_you_mean(group, known)}")
-    train = command_schema("train")
+    train, known = command_schema("train"), groups()
     if group in WHOLE_FILES:
         return train
     parts = list(_objects(_select(train, group.replace("/", "."), train)[0], train))

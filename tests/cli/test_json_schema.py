@@ -142,8 +142,33 @@ def test_a_flag_prints_the_schema_of_a_command_or_a_group(capsys: pytest.Capture
     assert alone.is_valid({"defaults": ["shapes"], "size": 50})
     assert alone.is_valid({"image_size": 16, "dataset": {"size": 50}})
     assert not alone.is_valid({"image_size": 16, "dataset": {"sizes": 50}})
-    assert run_command("train", ["--schema=datasets"]) == 2
-    assert "did you mean 'dataset'?" in capsys.readouterr().err
+    assert run_command("sample", ["--schema=device"]) == 0
+    assert Draft202012Validator(json.loads(capsys.readouterr().out)).is_valid({"index": 1})
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "words"),
+    [
+        ("train", ["--schema=datasets"], ["--schema=datasets", "expected one of", "did you mean 'dataset'?"]),
+        ("train", ["--schema=/"], ["--schema=/: expected one of"]),
+        ("train", ["--schema="], ["--schema=: expected one of"]),
+        ("train", ["--schema", "datset"], ["datset: --schema stands alone", "did you mean 'dataset'?"]),
+        ("train", ["loss=hinge", "--schema"], ["loss=hinge: --schema stands alone"]),
+        ("train", ["--schema", "--schema=loss"], ["--schema=loss: --schema stands alone"]),
+        ("train", ["-m", "--schema"], ["-m: --schema stands alone"]),
+        ("sample", ["--schema=dataset"], ["--schema=dataset: expected one of device"]),
+        ("report", ["--schema=dataset"], ["--schema=dataset: gan-report has no groups"]),
+        ("report", ["--schema", "run"], ["paths=['run']: --schema stands alone"]),
+    ],
+)
+def test_another_schema_is_refused(
+    capsys: pytest.CaptureFixture[str], command: str, arguments: list[str], words: list[str]
+) -> None:
+    assert run_command(command, arguments) == 2
+    out, error = capsys.readouterr()
+    assert (out, error.count("\n")) == ("", 1)
+    for word in words:
+        assert word in error
 
 
 def test_experiments_and_recipes_have_the_schema_of_the_whole_config() -> None:
