@@ -1,4 +1,4 @@
-"""Merges the files of `configs/` to the values of a command line that has no arguments, or chooses one option.
+"""Merges the files of `configs/` to the values of a command line that only chooses options, or has no arguments.
 
 The values are those that Hydra composes. `--help` needs them for each option, which would take Hydra seconds.
 """
@@ -18,18 +18,18 @@ from gan_cli.config.train_config import flatten
 Values = dict[str, Any]
 
 
-def default_values(command: str, option: str = "") -> Values:
-    """Returns the values of `gan-<command>` with one option, as `dataset=folder`, or with none, by dotted key."""
-    group, _, name = option.partition("=")
-    chosen, folders = {group: name} if option else {}, tuple(user_config_folders())
-    overrides: Values = {}
-    for _, more in _merged_files("", command, "", chosen, folders):
-        overrides |= more
-    values: Values = {}
-    for own, _ in _merged_files("", command, "", overrides | chosen, folders):
-        values |= own
+def default_values(command: str, *options: str) -> Values:
+    """Returns the values of `gan-<command>` with options such as `dataset=folder` by dotted key, without a recipe."""
+    chosen, folders = dict(option.split("=") for option in options), tuple(user_config_folders())
+    overrides, before = Values(), None
+    while overrides != before:  # an experiment may choose a loss, which chooses a penalty, which chooses an optimizer
+        before, values = overrides, Values()
+        overrides = Values()
+        for own, more in _merged_files("", command, "", before | chosen, folders):
+            values |= own
+            overrides |= more
     references = {key: value[2:-1] for key, value in values.items() if isinstance(value, str) and value[:2] == "${"}
-    return values | {key: values.get(other) for key, other in references.items()}
+    return values | {key: values[other] for key, other in references.items() if other in values}
 
 
 def _merged_files(
@@ -66,5 +66,6 @@ def _read(group: str, option: str, section: str, folders: tuple[Path, ...]) -> t
     text = "".join(path.read_text(encoding="utf-8") for path in find_option_files(group, option)[:1])
     content = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text).get_single_data() or {}  # in C where it can
     entries = content.pop("defaults", [])
+    content.pop("hydra", None)
     values = dict(flatten(content, "" if "@package _global_" in text else section))
     return entries if "_self_" in entries else [*entries, "_self_"], values

@@ -14,13 +14,13 @@ from typing import Any
 import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
-from gan_cli.cli.default_values import default_values
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compose import groups
 from gan_cli.config.options.fields import adapter
 from gan_cli.config.overrides import OPTIONAL_GROUPS
 from gan_cli.config.recipes import GROUP as RECIPE
 from gan_cli.config.search_path import EXPERIMENTS, config_folder
+from gan_cli.config.train_config import flatten
 from gan_cli.errors import UsageError, did_you_mean
 
 FOLDER = ".schemas"  # in configs/: the schemas of its files
@@ -65,18 +65,18 @@ def command_schema(command: str) -> Schema:
     """
     raw = adapter(SCHEMAS[command]).json_schema(schema_generator=_Generator)
     root = yaml.safe_load((config_folder() / f"{command}.yaml").read_text(encoding="utf-8"))
-    known = groups(command)
+    entries, hydra, known = root.pop("defaults"), root.pop("hydra"), groups(command)
     bases = [option for group in WHOLE_FILES for option in known.get(group, ())]
     schema = _refine(raw)
-    schema["properties"] |= {"defaults": DEFAULTS, "hydra": {"const": root["hydra"]}}
+    schema["properties"] |= {"defaults": DEFAULTS, "hydra": {"const": hydra}}
     if RECIPE in known:
         schema["properties"][RECIPE]["anyOf"][0] = {"enum": known[RECIPE]}
     schema["$defs"] = schema.get("$defs", {}) | {
-        "defaults": _defaults_list([*root["defaults"], *bases], {}, known),
+        "defaults": _defaults_list([*entries, *bases], {}, known),
         "interpolation": {"type": "string", "pattern": r"^\$\{[\w.]+\}$"},
     }
-    for dotted, value in default_values(command).items():
-        for key in _select(schema, dotted, schema) if value is not None and not dotted.startswith("hydra.") else ():
+    for dotted, value in flatten(root):
+        for key in _select(schema, dotted, schema) if value is not None else ():
             key["default"] = value  # that of a new run
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

@@ -50,37 +50,34 @@ def list_keys(command: str) -> dict[str, list[Key]]:
     If a key has another meaning, or accepts other values, with other options, it is in the list once for each. That of
     a command line without arguments comes first.
     """
-    values = {"": default_values(command)}
-    declared: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    values, declared = {"": default_values(command)}, dict[tuple[str, str, tuple[str, ...]], dict[str, Any]]()
     for dotted, option, field in walk(SCHEMAS[command]):
         if option not in values:
             values[option] = default_values(command, option)
-        options = declared.setdefault((dotted, field.description or "", accepted_values(field)), [])
-        options += [option] if option not in options else []
+        form = declared.setdefault((dotted, field.description or "", accepted_values(field)), {})
+        form[option] = values[option]
     found: dict[str, list[Key]] = {}
-    for (dotted, description, accepted), options in declared.items():
-        plain = any(_is_plain(option, dotted, values[""]) for option in options)
-        defaults = _defaults(
-            values[""][dotted] if plain else None, {each: values[each].get(dotted) for each in options}
-        )
-        key = Key(dotted, _names(options), plain, accepted, defaults, description)
+    for (dotted, description, accepted), form in declared.items():
+        plain = any(_is_plain(option, dotted, of_option, values[""]) for option, of_option in form.items())
+        defaults = _defaults(dotted, values[""] if plain else {}, form)
         same = found.setdefault(dotted, [])
-        same.insert(0 if plain else len(same), key)
+        same.insert(0 if plain else len(same), Key(dotted, _names([*form]), plain, accepted, defaults, description))
     return found
 
 
-def _is_plain(option: str, dotted: str, plain: Mapping[str, Any]) -> bool:
-    """Returns whether a command line without arguments, with the values `plain`, chooses the option that has a key."""
-    group, _, name = option.replace("/", ".").partition("=")
-    return not option or plain.get(f"{group}.name") == name or (dotted in plain and f"{group}.{name}." in dotted)
+def _is_plain(option: str, dotted: str, of_option: Mapping[str, Any], plain: Mapping[str, Any]) -> bool:
+    """Returns whether a command line without arguments, with the values `plain`, has the option, and its key."""
+    name = f"{option.partition('=')[0].replace('/', '.')}.name"
+    return dotted in plain and plain.get(name) == of_option.get(name)
 
 
-def _defaults(plain: Any, by_option: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Returns the pairs of `Key.defaults`. `plain` is the value of a command line without arguments, if it has one."""
-    found = {} if plain is None else {format_value(plain): list[str]()}
-    for option, value in by_option.items():
-        if option and value not in (None, plain):
-            found.setdefault(format_value(value), []).append(option.partition("=")[2])
+def _defaults(key: str, plain: Mapping[str, Any], form: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """Returns `Key.defaults` of a key. `plain` are the values of a command line without arguments, if it has it."""
+    first = plain.get(key)
+    found = {} if first is None else {format_value(first): list[str]()}
+    for option, values in form.items():
+        if option and values.get(key) not in (None, first):
+            found.setdefault(format_value(values[key]), []).append(option.partition("=")[2])
     return tuple((value, "" if len(found) == 1 else ", ".join(options)) for value, options in found.items())
 
 
