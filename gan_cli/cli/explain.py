@@ -95,8 +95,9 @@ def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tupl
     chosen = [f"{group}={option}", *([no_penalty] if group.startswith("architecture") else [])]
     recipe = compose_command("train", chosen).recipe.name  # also raises an error if a file is wrong
     plain, default = default_values("train", *chosen), default_values("train")
-    penalties, others = ([item for item in values.items() if "regularizer." in item[0]] for values in (plain, default))
-    before = default_values("train", no_penalty) if penalties != others and not is_recipe else default
+    penalty, usual = ([item for item in values.items() if "regularizer." in item[0]] for values in (plain, default))
+    chose_penalty = group == "regularizer" or (not is_recipe and penalty != usual)
+    before = default_values("train", no_penalty) if chose_penalty else default
     prefix = group.replace("/", ".") + "."
     own = [(key, value) for key, value in plain.items() if key.startswith(prefix) and not key.endswith(".name")]
     implied = [

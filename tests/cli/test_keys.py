@@ -18,7 +18,8 @@ from gan_cli.config.validation import choices_of, format_value
 # One option for each way in which files take over others, and those whose keys others have with another meaning.
 COMPOSED = (
     "dataset=swiss_roll", "dataset=lsun", "architecture/generator=resnet", "architecture/discriminator=dcgan",
-    "regularizer=weight_clip", "loss=wasserstein", "experiment=wgan_mnist", "optimizer=sgd", "optimizer/discriminator=adamw", "device=cuda",
+    "regularizer=weight_clip", "loss=wasserstein", "experiment=wgan_mnist", "optimizer=sgd",
+    "optimizer/discriminator=adamw", "device=cuda",
 )  # fmt: skip
 
 
