@@ -6,8 +6,6 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from pydantic.fields import FieldInfo
-
 from gan_cli.cli.default_values import default_values
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.options.fields import walk
@@ -54,8 +52,8 @@ def list_keys(command: str) -> dict[str, list[Key]]:
     for dotted, option, field in walk(SCHEMAS[command]):
         if option not in values:
             values[option] = default_values(command, option)
-        form = declared.setdefault((dotted, field.description or "", accepted_values(field)), {})
-        form[option] = values[option]
+        accepted = tuple(accepted_values(field.annotation, field))
+        declared.setdefault((dotted, field.description or "", accepted), {})[option] = values[option]
     found: dict[str, list[Key]] = {}
     for (dotted, description, accepted), form in declared.items():
         plain = any(_is_plain(option, dotted, of_option, values[""]) for option, of_option in form.items())
@@ -87,18 +85,14 @@ def _names(options: Sequence[str]) -> str:
     return f"{named[0][0]}={', '.join(name for _, _, name in named)}" if named else ""
 
 
-def accepted_values(field: FieldInfo) -> tuple[str, ...]:
-    """Returns the values that a key accepts: words, and descriptions such as `whole number at least 1`."""
-    return tuple(_describe(field.annotation, field))
-
-
-def _describe(annotation: Any, *marks: Any) -> Iterator[str]:
+def accepted_values(annotation: Any, *marks: Any) -> Iterator[str]:
+    """Yields the values that a type accepts, as `auto` and `whole number 1 to 64`. `marks` are pydantic's limits."""
     for kind, of_kind in alternatives(annotation, *marks):
         limits = limits_of(of_kind)
         if typing.get_origin(kind) is Literal:
             yield from typing.get_args(kind)
         elif typing.get_origin(kind) is tuple:
-            item, count = join([*_describe(typing.get_args(kind)[0])]), limits.get("min_length")
+            item, count = join([*accepted_values(typing.get_args(kind)[0])]), limits.get("min_length")
             yield f"list of {f'{count} ' if count else ''}{item.replace('number', 'numbers', 1)}"
         elif kind in NUMBERS:
             yield f"{NUMBERS[kind]} {_range_text(limits)}".strip()
