@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.cli.explain import PARTS, load_explanations
-from gan_cli.cli.keys import Key, describe_keys
+from gan_cli.cli.keys import Key, list_keys
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compose import groups
 from gan_cli.config.search_path import find_option_files
@@ -19,6 +20,7 @@ NAME = re.compile(
     r"`[^`]+`|(?<![\w/.=])(?:[a-z_]+(?:[./][a-z_0-9]+)*=[^\s,;:)]*[^\s,;:).]|[a-z_]+(?:[./][a-z_]+)+)(?![\w/])"
 )
 DIRECTIVE = re.compile(r"# (@package|yaml-language-server)")  # for Hydra and for editors
+KINDS = ("text", "number")  # what is no word to type
 SPECIAL = re.compile(r"([\\`*_<>\[\]|#~$])")
 
 
@@ -71,32 +73,35 @@ def read_option_file(path: Path) -> tuple[str, str]:
 
 
 def keys_page(command: str) -> str:
-    """Returns the page of a command's keys: a table for each section. Options that share a key share its row."""
-    sections: dict[str, dict[tuple[str, ...], list[str]]] = {}
-    for key in describe_keys(command):
+    """Returns the page of a command's keys: a table for each section. Options with the same key share its row."""
+    sections: dict[str, list[str]] = {}
+    for key in itertools.chain.from_iterable(list_keys(command).values()):
         section = key.key.partition(".")[0] if "." in key.key else ""
-        row = (f"`{key.key}`", _values(key), _text(key.description))
-        sections.setdefault(section, {}).setdefault(row, []).append(key.option)
-    lines = [f"# Keys of `gan-{command}`", ""]
+        row = f"| `{key.key}` | {_values(key)} | {_text(key.description)}{_of_options(key)} |"
+        sections.setdefault(section, []).append(row)
+    lines = [
+        f"# Keys of `gan-{command}`",
+        "",
+        f"Defaults are those of `gan-{command}` alone, or with the options named.",
+        "",
+    ]
     for section, rows in sorted(sections.items(), key=lambda item: bool(item[0])):
         lines += [f"## `{section}`", ""] if section else []
-        lines += ["| key | values | meaning |", "|---|---|---|"]
-        lines += [f"| {' | '.join(row)}{_of_options(options)} |" for row, options in rows.items()]
-        lines += [""]
+        lines += ["| key | values | meaning |", "|---|---|---|", *rows, ""]
     return "\n".join(lines)
 
 
 def _values(key: Key) -> str:
-    """Returns the type, range and default of a key, such as `whole number, 1 to 64; default 8`."""
-    words = ", ".join(f"`{word}`" for word in key.range.split(", ")) if key.type == "word" else ""
-    values = words or _text(", ".join(filter(None, [key.type, key.range])))
-    return f"{values}; default `{key.default}`" if key.default else values
+    """Returns what a key accepts and its defaults, such as `whole number 1 to 64; default 8`."""
+    values = ", ".join(_text(value) if " " in value or value in KINDS else f"`{value}`" for value in key.values)
+    defaults = (f"`{value}`{f' with {options}' if options else ''}" for value, options in key.defaults)
+    return "; default ".join(filter(None, [values, ", ".join(defaults)]))
 
 
-def _of_options(options: Iterable[str]) -> str:
+def _of_options(key: Key) -> str:
     """Returns the options that have a key, if not all have it: the group once, and their names."""
-    named = [option.partition("=") for option in options if option]
-    return f" (of `{named[0][0]}=`: {', '.join(f'`{name}`' for _, _, name in named)})" if named else ""
+    group, _, names = key.options.partition("=")
+    return f" (of `{group}=`: {', '.join(f'`{name}`' for name in names.split(', '))})" if names else ""
 
 
 def _paragraphs(text: str, lead: str) -> Iterable[str]:

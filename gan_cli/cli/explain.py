@@ -11,15 +11,14 @@ import shutil
 import textwrap
 import tomllib
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gan_cli.cli.keys import Key, list_keys
+from gan_cli.cli.default_values import default_values
+from gan_cli.cli.keys import Key, join, list_keys
 from gan_cli.config import recipes
 from gan_cli.config.compose import compose_command, groups
-from gan_cli.config.search_path import find_option_files, user_config_folders
-from gan_cli.config.train_config import flatten
+from gan_cli.config.search_path import find_option_files
 from gan_cli.config.validation import format_value
 from gan_cli.errors import UsageError, did_you_mean
 
@@ -52,7 +51,7 @@ def explain(arguments: Sequence[str]) -> str:
         for option in options
         if name in (option, f"{group}={option}", f"{group}/{option}")
     ]
-    keys = [key for dotted, key in lines.items() if name in (dotted, dotted.rpartition(".")[2])]
+    keys = [forms for dotted, forms in lines.items() if name in (dotted, dotted.rpartition(".")[2])]
     if name in known:
         return _explain_group(name, known[name])
     if not found and not keys:
@@ -92,28 +91,25 @@ def _header(path: Path) -> list[str]:
 
 def _settings(group: str, option: str) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
     """Returns two lists of (key, value): the settings in the option's own section, and those in other sections."""
-    bare = [] if group == "regularizer" else ["regularizer=none"]
-    chosen = [f"{group}={option}", *(bare if group.startswith("architecture") else [])]
-    with_recipe = compose_command("train", chosen)
-    is_recipe = group == recipes.GROUP
-    plain = with_recipe.data if is_recipe else compose_command("train", chosen, recipes.NONE).data
-    default, unpenalized = _default_configs(tuple(user_config_folders()))
-    chose_penalty = group == "regularizer" or (not is_recipe and plain["regularizer"] != default["regularizer"])
-    before = dict(flatten(unpenalized if chose_penalty or group.startswith("architecture") else default))
+    no_penalty, is_recipe = "regularizer=none", group == recipes.GROUP
+    chosen = [f"{group}={option}", *([no_penalty] if group.startswith("architecture") else [])]
+    recipe = compose_command("train", chosen).recipe.name  # also raises an error if a file is wrong
+    plain, default = default_values("train", *chosen), default_values("train")
+    penalty, usual = ([item for item in values.items() if "regularizer." in item[0]] for values in (plain, default))
+    chose_penalty = group == "regularizer" or (not is_recipe and penalty != usual)
+    before = default_values("train", no_penalty) if chose_penalty else default
     prefix = group.replace("/", ".") + "."
-    leaves, recipe_keys = list(flatten(plain)), (recipes.GROUP, recipes.USED_KEY)
-    own = [(key, value) for key, value in leaves if key.startswith(prefix) and not key.endswith(".name")]
+    own = [(key, value) for key, value in plain.items() if key.startswith(prefix) and not key.endswith(".name")]
     implied = [
         (key.removesuffix(".name").replace(".", "/") if key.endswith(".name") else key, value)
-        for key, value in leaves
+        for key, value in plain.items()
         if not key.startswith(prefix)
         and before.get(key, before) != value
         and value is not None
-        and key not in recipe_keys
+        and key != recipes.GROUP
     ]
-    if not is_recipe and with_recipe.recipe.name != recipes.NONE:
-        implied.append((recipes.GROUP, with_recipe.recipe.name))
-    return own, implied
+    implied.sort(key=lambda item: item[0].replace("/", ".").partition(".")[0])  # by section
+    return own, implied if is_recipe or recipe == recipes.NONE else [*implied, (recipes.GROUP, recipe)]
 
 
 def _explain_group(group: str, options: Sequence[str]) -> str:
@@ -127,21 +123,17 @@ def _explain_group(group: str, options: Sequence[str]) -> str:
     return "\n".join([*lines, "", f"explain={group}/{options[-1]} explains one", ""])
 
 
-@lru_cache(maxsize=4)
-def _default_configs(folders: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the default config, also with `regularizer=none`, cached by the user's folders. Do not change them."""
-    return compose_command("train", []).data, compose_command("train", ["regularizer=none"]).data
+def _explain_key(forms: Sequence[Key]) -> str:
+    """Returns the explanation of one key: its description, the values that it accepts and its default value.
 
-
-def _explain_key(key: Key) -> str:
-    """Returns the explanation of one key: its description, the values that it accepts and its default value."""
-    data = dict(flatten(compose_command("train", []).data))
-    if key.key in data:
-        default = f"default: {format_value(data[key.key])}"
-    else:
-        default = f"no default: only some options have this key{f'; there {key.default}' if key.default else ''}"
-    accepted = f"values: {key.range or key.type}"
-    return "\n".join([key.key, "", *_wrapped(key.description), "", accepted, default, ""])
+    `forms` are those of `list_keys`: several if the key is not the same for all of its options.
+    """
+    lines = [forms[0].key, ""]
+    for each in forms:
+        lines += [*_wrapped(each.description), "", f"values: {join(each.values)}", f"default: {each.default or 'null'}"]
+        lines += [f"only with {each.options}"] if len(forms) > 1 or not each.plain else []
+        lines += [""]
+    return "\n".join(lines)
 
 
 def _wrapped(text: str, indent: str = "") -> Iterator[str]:

@@ -69,7 +69,8 @@ def help_text(command: str) -> str:
         lines += ["", "Groups, chosen as group=option"]
         lines += _columns((group, one_line(", ".join(options), 10_000)) for group, options in groups(command).items())
     lines += ["", "Keys, set as key=value"]
-    lines += _columns((key, each.line) for key, each in list_keys(command).items())
+    keys = list_keys(command).items()
+    lines += _columns((key * (each is same[0]), each.line) for key, same in keys for each in same)
     flags = FLAGS if command == "train" else FLAGS[2:]
     return "\n".join([*lines, "", "Flags", *_columns(flags), ""])
 

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
-from gan_cli.cli.keys import default_values
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compose import groups
 from gan_cli.config.options.fields import adapter
-from gan_cli.config.search_path import config_folder
+from gan_cli.config.overrides import OPTIONAL_GROUPS
+from gan_cli.config.recipes import GROUP as RECIPE
+from gan_cli.config.search_path import EXPERIMENTS, config_folder
+from gan_cli.config.train_config import flatten
 from gan_cli.errors import UsageError, did_you_mean
 
 FOLDER = ".schemas"  # in configs/: the schemas of its files
@@ -25,7 +28,8 @@ RENAMED = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "ex
 DROPPED = ("required", "default", "instead")  # a default of the models is that of older files
 INTERPOLATION = {"$ref": "#/$defs/interpolation"}
 DEFAULTS = {"$ref": "#/$defs/defaults"}
-WHOLE_FILES = ("experiment", "recipe")  # groups whose files set keys of all sections
+LIST_GROUP = "regularizer"  # the group of which a run can have several options
+WHOLE_FILES = (EXPERIMENTS, RECIPE)  # groups whose files set keys of all sections
 
 Schema = dict[str, Any]
 
@@ -37,42 +41,69 @@ class _Generator(GenerateJsonSchema):
         return False
 
 
+def requested_schema(command: str, arguments: Sequence[str]) -> str:
+    """Returns the schema that `--schema` or `--schema=GROUP` requests, as JSON text. Raises UsageError for another."""
+    named = [argument for argument in arguments if not argument.startswith("plugins=")]
+    flag, *others = sorted(named, key=lambda argument: argument.partition("=")[0] != "--schema")
+    known, group = groups(command), flag.partition("=")[2]
+    if others:
+        near = did_you_mean(others[0], known)
+        raise UsageError(f"{others[0]}: --schema stands alone, or names a group, as --schema=dataset{near}")
+    if flag == "--schema":
+        return format_schema(command_schema(command))
+    if group not in known:
+        expected = f"expected one of {', '.join(known)}{did_you_mean(group, known)}"
+        raise UsageError(f"{flag}: {expected if known else f'gan-{command} has no groups'}")
+    return format_schema(group_schema(group))
+
+
 @cache
 def command_schema(command: str) -> Schema:
-    """Returns the schema of a command's config. It also admits what only files have, `defaults` and `hydra`.
+    """Returns the schema of a command's config. It also admits what only files have: `defaults`, and our keys of Hydra.
 
     The result is cached; callers must not change it.
     """
     raw = adapter(SCHEMAS[command]).json_schema(schema_generator=_Generator)
+    root = yaml.safe_load((config_folder() / f"{command}.yaml").read_text(encoding="utf-8"))
+    entries, hydra, known = root.pop("defaults"), root.pop("hydra"), groups(command)
+    bases = [option for group in WHOLE_FILES for option in known.get(group, ())]
     schema = _refine(raw)
-    schema["properties"] |= {"defaults": DEFAULTS, "hydra": {"type": "object"}}
+    schema["properties"] |= {"defaults": DEFAULTS, "hydra": {"const": hydra}}
+    if RECIPE in known:
+        schema["properties"][RECIPE]["anyOf"][0] = {"enum": known[RECIPE]}
     schema["$defs"] = schema.get("$defs", {}) | {
-        "defaults": _defaults_list(command),
+        "defaults": _defaults_list([*entries, *bases], {}, known),
         "interpolation": {"type": "string", "pattern": r"^\$\{[\w.]+\}$"},
     }
-    for dotted, value in default_values(command).items():
+    for dotted, value in flatten(root):
         for key in _select(schema, dotted, schema) if value is not None else ():
             key["default"] = value  # that of a new run
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def group_schema(group: str, *, whole: Schema | None = None) -> Schema:
+def group_schema(group: str, *, reference: bool = False) -> Schema:
     """Returns the schema of the files of a group of `gan-train`: the keys of its section, or of the whole config.
 
-    `whole` is the schema of the whole config, by default that of `command_schema`. Raises UsageError if there is no
-    such group.
+    With `reference` it refers to `train.json` for the keys of the whole config. Keys of that name in the section take
+    their place.
     """
-    known = groups()
-    if group not in known:
-        raise UsageError(f"--schema={group}: expected one of {', '.join(known)}{did_you_mean(group, known)}")
-    train = command_schema("train")
+    train, known = command_schema("train"), groups()
     if group in WHOLE_FILES:
         return train
-    section = _select(train, group.replace("/", "."), train)[0]
-    parts = [{**each, "properties": {**each["properties"], "defaults": DEFAULTS}} for each in _objects(section, train)]
-    whole = whole or {key: train[key] for key in ("type", "properties", "additionalProperties")}
-    schema = {"$schema": train["$schema"], "anyOf": [*parts, whole]}
-    return {**schema, "$defs": _used_definitions(schema, train["$defs"])}
+    parts = list(_objects(_select(train, group.replace("/", "."), train)[0], train))
+    own = {name for part in parts for name in part["properties"]}
+    whole = {
+        name: {"$ref": f"train.json#/properties/{name}"} if reference else key
+        for name, key in train["properties"].items()
+        if name not in own
+    }
+    parts = [*parts, {"type": "object", "properties": whole, "additionalProperties": False}]
+    schema = {
+        "$schema": train["$schema"],
+        "anyOf": [{**part, "properties": {**part["properties"], "defaults": DEFAULTS}} for part in parts],
+    }
+    definitions = train["$defs"] | {"defaults": _group_defaults(group, known)}
+    return {**schema, "$defs": _used_definitions(schema, definitions)}
 
 
 def shipped_schemas() -> dict[str, Schema]:
@@ -80,7 +111,7 @@ def shipped_schemas() -> dict[str, Schema]:
     found = {f"{command}.json": command_schema(command) for command in SCHEMAS}
     for group in groups():
         if group not in WHOLE_FILES:
-            found[f"{group.replace('/', '_')}.json"] = group_schema(group, whole={"$ref": "train.json"})
+            found[f"{group.replace('/', '_')}.json"] = group_schema(group, reference=True)
     return found
 
 
@@ -159,16 +190,28 @@ def _used_definitions(schema: Any, known: Mapping[str, Schema]) -> dict[str, Sch
     return dict(sorted(found.items()))
 
 
-def _defaults_list(command: str) -> Schema:
-    """Returns the schema of Hydra's list `defaults`: files to take over, and options to choose in other groups."""
-    known = {
-        prefix + group: {"anyOf": [{"enum": options}, {"type": ["string", "array", "null"]}]}
-        for group, options in groups(command).items()
-        for prefix in ("override /", "")
-    }
-    options = {"type": "object", "properties": known, "additionalProperties": {"type": ["string", "array", "null"]}}
+def _group_defaults(group: str, known: Mapping[str, Sequence[str]]) -> Schema:
+    """Returns the schema of the list `defaults` in the files of a group. They may take over files of related groups."""
+    inner = {other.removeprefix(f"{group}/"): other for other in known if other.startswith(f"{group}/")}
+    related = [other for other in known if other != group and other.partition("/")[0] == group.partition("/")[0]]
+    folders = {f"/{other}": other for other in related} | inner
+    bases = [f"{folder}/{option}@_here_" for folder, other in folders.items() for option in known[other]]
+    choices = {name: _choice(other, known[other]) for name, other in inner.items()}
+    return _defaults_list(["_self_", *known[group], *bases], choices, known)
+
+
+def _defaults_list(entries: list[Any], choices: Schema, known: Mapping[str, Sequence[str]]) -> Schema:
+    """Returns the schema of Hydra's list `defaults`: these entries, these choices, and options of all groups."""
+    choices = choices | {f"override /{group}": _choice(group, options) for group, options in known.items()}
+    choice = {"type": "object", "properties": choices, "additionalProperties": False, "maxProperties": 1}
     return {
         "description": "files of this group to take over, and options of other groups, as override /loss: hinge",
         "type": "array",
-        "items": {"anyOf": [{"type": "string"}, options]},
+        "items": {"anyOf": [{"enum": entries}, choice]},
     }
+
+
+def _choice(group: str, options: Sequence[str]) -> Schema:
+    """Returns the schema of an option of a group in a list `defaults`."""
+    one = {"enum": [*options, *([None] if group in OPTIONAL_GROUPS else [])]}
+    return {"anyOf": [one, {"type": "array", "items": one}]} if group == LIST_GROUP else one

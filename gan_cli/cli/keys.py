@@ -1,116 +1,115 @@
-"""Lists the keys of a command with their types, ranges and defaults, for `--help`, `explain=` and the docs."""
+"""Lists the keys of a command with the values they accept and their defaults, for `--help`, `explain=` and the docs."""
 
 from __future__ import annotations
 
-import types
 import typing
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-import yaml
-from pydantic.fields import FieldInfo
-
+from gan_cli.cli.default_values import default_values
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.options.fields import walk
-from gan_cli.config.search_path import config_folder, find_option_files
-from gan_cli.config.train_config import flatten
-from gan_cli.config.validation import BOUNDS, alternatives, choices_of, format_value, limits_of
+from gan_cli.config.validation import BOUNDS, alternatives, format_value, limits_of
 
-TYPES = {int: "whole number", float: "number", bool: "true or false", str: "text", types.NoneType: "null"}
+NUMBERS = {int: "whole number", float: "number"}
 LARGE = 10**9  # limits from here on only refuse nonsense, and are not shown
 
 
 class Key(NamedTuple):
-    """A key of a command. `option` is the option that has it, as `dataset=folder`; empty if the key is always there.
+    """A key of a command, the same for all of its `options` but for the default. Without options it is always there.
 
-    `range` and `default` are empty if there is nothing to say. `default` is the value in `configs/`.
+    `defaults` are pairs of a value and the options with it. That of a command line without arguments comes first, with
+    an empty text in place of options. A default of null is left out.
     """
 
     key: str
-    option: str
-    type: str
-    range: str
-    default: str
+    options: str  # as `dataset=grid, ring`
+    plain: bool  # whether a command line without arguments has the key
+    values: tuple[str, ...]  # words as `auto`, and descriptions as `whole number 1 to 64`
+    defaults: tuple[tuple[str, str], ...]
     description: str
 
     @property
+    def default(self) -> str:
+        """The defaults, as `64; 32 with dcgan, mlp`."""
+        return "; ".join(f"{value} with {options}" if options else value for value, options in self.defaults)
+
+    @property
     def line(self) -> str:
-        """The description with range and default, as `--help` shows it."""
-        facts = "; ".join(filter(None, [self.range, self.default and f"default {self.default}"]))
-        return f"{self.description} ({facts})" if facts else self.description
+        """The description with the accepted values, the defaults, and the options unless they are chosen by default."""
+        options = "" if self.plain else f"{self.options}: "
+        default = f"; default {self.default}" if self.defaults else ""
+        return f"{options}{self.description} ({join(self.values)}{default})"
 
 
-def describe_keys(command: str) -> Iterator[Key]:
-    """Yields each key of a command, once for each option that has it."""
-    values = {"": default_values(command)}
+def list_keys(command: str) -> dict[str, list[Key]]:
+    """Returns the keys of a command by dotted key.
+
+    If a key has another meaning, or accepts other values, with other options, it is in the list once for each. That of
+    a command line without arguments comes first.
+    """
+    values, declared = {"": default_values(command)}, dict[tuple[str, str, tuple[str, ...]], dict[str, Any]]()
     for dotted, option, field in walk(SCHEMAS[command]):
         if option not in values:
-            values[option] = _option_values(option)
-        value = values[""].get(dotted, values[option].get(dotted))
-        default = "" if value in (None, []) else format_value(value)
-        yield Key(dotted, option, _type_text(field.annotation), _range_text(field), default, field.description or "")
-
-
-def list_keys(command: str) -> dict[str, Key]:
-    """Returns the keys of a command by dotted key. Of several options with the key, that with the longest text is used.
-
-    Its default is left out if the options have different ones.
-    """
-    found: dict[str, Key] = {}
-    for each in describe_keys(command):
-        best = max(found.get(each.key, each), each, key=lambda key: len(key.description + key.range))
-        same = found.get(each.key, each).default == each.default
-        found[each.key] = best if same else best._replace(default="")
+            values[option] = default_values(command, option)
+        accepted = tuple(accepted_values(field.annotation, field))
+        declared.setdefault((dotted, field.description or "", accepted), {})[option] = values[option]
+    found: dict[str, list[Key]] = {}
+    for (dotted, description, accepted), form in declared.items():
+        plain = any(_is_plain(option, dotted, of_option, values[""]) for option, of_option in form.items())
+        defaults = _defaults(dotted, values[""] if plain else {}, form)
+        same = found.setdefault(dotted, [])
+        same.insert(0 if plain else len(same), Key(dotted, _names([*form]), plain, accepted, defaults, description))
     return found
 
 
-def default_values(command: str) -> dict[str, Any]:
-    """Returns the values in `configs/<command>.yaml` by dotted key."""
-    return _read_values(config_folder() / f"{command}.yaml")
+def _is_plain(option: str, dotted: str, of_option: Mapping[str, Any], plain: Mapping[str, Any]) -> bool:
+    """Returns whether a command line without arguments, with the values `plain`, has the option, and its key."""
+    name = f"{option.partition('=')[0].replace('/', '.')}.name"
+    return dotted in plain and plain.get(name) == of_option.get(name)
 
 
-def _option_values(option: str) -> dict[str, Any]:
-    """Returns the values that the file of an option, as `dataset=folder`, sets, by dotted key."""
-    group, _, name = option.partition("=")
-    files = find_option_files(group, name)
-    return _read_values(files[0], group.replace("/", ".")) if files else {}
+def _defaults(key: str, plain: Mapping[str, Any], form: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """Returns `Key.defaults` of a key. `plain` are the values of a command line without arguments, if it has it."""
+    first = plain.get(key)
+    found = {} if first is None else {format_value(first): list[str]()}
+    for option, values in form.items():
+        if option and values.get(key) not in (None, first):
+            found.setdefault(format_value(values[key]), []).append(option.partition("=")[2])
+    return tuple((value, "" if len(found) == 1 else ", ".join(options)) for value, options in found.items())
 
 
-@cache
-def _read_values(path: Path, section: str = "") -> dict[str, Any]:
-    """Returns the values in a YAML file by dotted key, with those of the files that it takes over."""
-    text = path.read_text(encoding="utf-8")
-    content = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text).get_single_data()  # in C where it can
-    named = [base.partition("@")[0] for base in content.pop("defaults", ()) if isinstance(base, str)]
-    bases = [(config_folder() if base[0] == "/" else path.parent) / f"{base.lstrip('/')}.yaml" for base in named]
-    values = {key: value for base in bases if base.is_file() for key, value in _read_values(base, section).items()}
-    return values | dict(flatten(content, "" if "@package _global_" in text else section))
+def _names(options: Sequence[str]) -> str:
+    """Returns options of a group as one text, as `dataset=grid, ring`."""
+    named = [option.partition("=") for option in options if option]
+    return f"{named[0][0]}={', '.join(name for _, _, name in named)}" if named else ""
 
 
-def _type_text(annotation: Any) -> str:
-    """Returns for example `whole number or null`, `text`, `list of text`."""
-    texts = []
-    for kind, _ in alternatives(annotation):
+def accepted_values(annotation: Any, *marks: Any) -> Iterator[str]:
+    """Yields the values that a type accepts, as `auto` and `whole number 1 to 64`. `marks` are pydantic's limits."""
+    for kind, of_kind in alternatives(annotation, *marks):
+        limits = limits_of(of_kind)
         if typing.get_origin(kind) is Literal:
-            texts.append("word")
+            yield from typing.get_args(kind)
         elif typing.get_origin(kind) is tuple:
-            texts.append(f"list of {_type_text(typing.get_args(kind)[0])}")
+            item, count = join([*accepted_values(typing.get_args(kind)[0])]), limits.get("min_length")
+            yield f"list of {f'{count} ' if count else ''}{item.replace('number', 'numbers', 1)}"
+        elif kind in NUMBERS:
+            yield f"{NUMBERS[kind]} {_range_text(limits)}".strip()
+        elif kind is bool:
+            yield from ("true", "false")
         else:
-            texts.append(TYPES[kind])
-    return " or ".join(dict.fromkeys(texts))
+            yield limits.get("title", "text") if kind is str else "null"
 
 
-def _range_text(field: FieldInfo) -> str:
-    """Returns for example `1 to 64`, `above 0`, `at least 0 and below 1` or `auto, fp32, bf16`; else an empty text."""
-    words = choices_of(field)
-    if words:
-        return ", ".join(words)
-    for kind, marks in alternatives(field.annotation, field):
-        if kind in (int, float):
-            limits = {name: value for name, value in limits_of(marks).items() if name in BOUNDS and abs(value) < LARGE}
-            if {"ge", "le"} <= limits.keys():
-                return f"{limits['ge']:,} to {limits['le']:,}"
-            return " and ".join(f"{BOUNDS[name]} {value:,}" for name, value in limits.items())
-    return ""
+def _range_text(limits: Mapping[str, Any]) -> str:
+    """Returns for example `1 to 64`, `above 0`, `at least 0 and below 1`; an empty text without limits."""
+    shown = {name: value for name, value in limits.items() if name in BOUNDS and abs(value) < LARGE}
+    if {"ge", "le"} <= shown.keys():
+        return f"{shown['ge']:,} to {shown['le']:,}"
+    return " and ".join(f"{BOUNDS[name]} {value:,}" for name, value in shown.items())
+
+
+def join(words: Sequence[str]) -> str:
+    """Returns words as one text, as `auto, fp32 or bf16`."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

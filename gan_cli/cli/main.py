@@ -105,16 +105,14 @@ def _text_of(command: str, arguments: list[str]) -> str | None:
 
     The config is that of `--cfg job`, as a run would use it. Hydra alone would omit the recipe.
     """
-    schema = next((argument for argument in arguments if argument.partition("=")[0] == "--schema"), None)
     if "--help" in arguments or "-h" in arguments:
         from gan_cli.cli.help import help_text
 
         return help_text(command)
-    if schema is not None:
-        from gan_cli.cli.json_schema import command_schema, format_schema, group_schema
+    if any(argument.partition("=")[0] == "--schema" for argument in arguments):
+        from gan_cli.cli.json_schema import requested_schema
 
-        group = schema.partition("=")[2]
-        return format_schema(group_schema(group) if group else command_schema(command))
+        return requested_schema(command, arguments)
     if command == "train" and any(argument.startswith("explain=") for argument in arguments):
         from gan_cli.cli.explain import explain
 

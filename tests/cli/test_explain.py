@@ -284,12 +284,23 @@ def test_an_option_of_several_groups_is_told_for_each(explained: Explain, name: 
 def test_a_key_tells_its_meaning_and_default(explained: Explain, name: str) -> None:
     told = explained(f"explain={name}")
     assert told.splitlines()[0] == "training.n_critic"
-    assert KEYS["training.n_critic"].description in told
+    assert KEYS["training.n_critic"][0].description in told
     assert f"default: {compose_command('train', []).data['training']['n_critic']}" in told
 
 
 def test_a_key_of_one_option_only_says_so(explained: Explain) -> None:
-    assert "no default: only some options have this key" in explained("explain=regularizer.weight_clip.limit")
+    told = explained("explain=regularizer.weight_clip.limit")
+    assert told.endswith("\ndefault: 0.01\nonly with regularizer=weight_clip\n")
+
+
+def test_a_key_with_a_meaning_for_each_option_tells_all(explained: Explain) -> None:
+    told = explained("explain=dataset.target")
+    for words in (
+        "37 breeds",
+        "values: breed or species\ndefault: breed\nonly with dataset=oxford_pets\n",
+        "70 families",
+    ):
+        assert told.count(words) == 1
 
 
 def test_a_group_lists_its_options(explained: Explain) -> None:

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from gan_cli.cli.keys import describe_keys
+from gan_cli.cli.keys import list_keys
 from gan_cli.config import train_config
 from gan_cli.config.commands import SCHEMAS
 from gan_cli.config.compatibility import parse_config
@@ -429,8 +429,8 @@ def test_a_path_is_the_same_in_each_spelling(tmp_path: Path, monkeypatch: pytest
 
 def test_every_key_has_a_line_of_help() -> None:
     for command in SCHEMAS:
-        for each in describe_keys(command):
-            assert each.description.strip(), each.key
+        for key, forms in list_keys(command).items():
+            assert all(form.description.strip() for form in forms), key
 
 
 def test_limits_say_what_they_admit() -> None:

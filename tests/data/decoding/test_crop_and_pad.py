@@ -169,7 +169,7 @@ def test_recipes_count_what_is_read(tmp_path: Path) -> None:
 def test_the_choices_are_told_with_an_example_each() -> None:
     told = list_keys("train")
     for key, example in (("fit", "fit=pad"), ("value_range", "[0,4095]")):
-        assert example in told[f"dataset.{key}"].description
+        assert example in told[f"dataset.{key}"][0].description
         for text in ((ROOT / "docs" / "own-images.md").read_text(), load_explanations()["dataset/folder"]["what"]):
             assert f"dataset.{key}" in text
             assert example in text
