@@ -131,10 +131,14 @@ def test_ctrl_c_saves_a_run_and_the_same_command_goes_on(tmp_path: Path) -> None
 def test_two_jobs_stop_with_their_sweep(
     tmp_path: Path, number: signal.Signals, fake_runs: Callable[..., dict[str, str]]
 ) -> None:
-    """kill -9 cannot be forwarded: a job sees that nobody holds its standard input any more."""
+    """kill -9 cannot be forwarded: a job sees that nobody holds its standard input any more.
+
+    `timeout` sends TERM twice, to the process and to its group, which must not kill the jobs.
+    """
     command = ["-m", *TINY_POINTS, "steps=50,51,52", "jobs=2"]
     with started(tmp_path, *command, **fake_runs({"steps=50": "wait", "steps=51": "wait"})) as parent:
         runs = [path.parent for path in wait_for_metrics(parent, tmp_path, 2)]
+        parent.send_signal(number)
         parent.send_signal(number)
         assert parent.wait(timeout=60) == (143 if number == signal.SIGTERM else -9)
     wait_until(lambda: all((run / "stopped").exists() for run in runs))
