@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from gan_cli.config.train_config import Config
-from gan_cli.errors import DivergedError
+from gan_cli.errors import DivergedError, format_number
 from gan_cli.health.remedies import remedies_for
 
 Line = Mapping[str, Any]
@@ -78,10 +78,10 @@ def _lasting(lines: Lines, count: int = LONG) -> Lines:
 def _divergence(lines: Lines) -> str | None:
     loss, shift = lines[-1]["loss/discriminator"], lines[-1]["health/shift"]
     if loss > DIVERGED_D_LOSS:
-        return f"D's loss was as high as {loss:.3g}, where guessing costs less than 2,"
+        return f"D's loss was as high as {format_number(loss, 3)}, where guessing costs less than 2,"
     # Data of small spread are far from the first fakes, in these units.
     if shift > max(DIVERGED_SHIFT, lines[0]["health/shift"]):
-        return f"fakes are {shift:.3g} times the reals' spread away from them"
+        return f"fakes are {format_number(shift, 3)} times the reals' spread away from them"
     return None
 
 

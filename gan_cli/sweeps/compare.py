@@ -17,7 +17,7 @@ from gan_cli.config.commands import CompareConfig
 from gan_cli.config.metric_names import MetricResult, better_direction, load_newest_evaluation
 from gan_cli.config.train_config import flatten
 from gan_cli.config.validation import format_value
-from gan_cli.errors import StorageError, UsageError, count_noun, one_line
+from gan_cli.errors import StorageError, UsageError, count_noun, format_number, one_line
 from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.runs.comparability import (
     METRIC_KINDS,
@@ -219,5 +219,5 @@ def _value_cell(metric: MetricResult | None, best: float | None) -> Text:
     """Returns the value and, if it is known, the 95 % interval of a metric, for example `3.21 (3.1 to 3.4)`."""
     if metric is None:
         return Text()
-    interval = "" if metric.interval is None else " ({:.4g} to {:.4g})".format(*metric.interval)
-    return Text(f"{metric.value:.4g}{interval}", style="bold" if metric.value == best else "")
+    interval = "" if metric.interval is None else f" ({' to '.join(map(format_number, metric.interval))})"
+    return Text(f"{format_number(metric.value)}{interval}", style="bold" if metric.value == best else "")
