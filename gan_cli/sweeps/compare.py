@@ -26,12 +26,11 @@ from gan_cli.runs.comparability import (
     explain_incomparable,
     metric_basis,
 )
-from gan_cli.storage.locate import find_run_or_sweep
+from gan_cli.storage.locate import find_run_or_sweep, is_sweep
 from gan_cli.storage.output_file import check_overwrite
 from gan_cli.storage.run_folder import RECORD, write_text
 from gan_cli.storage.run_record import load_record
 from gan_cli.sweeps.outcomes import last_attempts
-from gan_cli.sweeps.sweep_folder import read_sweep
 
 # Endings of metric names: of a run's best checkpoint (else its last one), and of its newest gan-eval.
 SOURCES = BEST_CHECKPOINT, NEWEST_EVALUATION = "", " (gan-eval)"
@@ -94,7 +93,7 @@ def compare(config: CompareConfig) -> int:
 def _find_runs(named: str) -> list[Path]:
     """Returns the folder of the run that `named` names; for a sweep, the last run of each job. UsageError if none."""
     folder = find_run_or_sweep(named)
-    if read_sweep(folder) is None:
+    if not is_sweep(folder):
         return [folder]
     found = [run for run in last_attempts(folder) if (run / RECORD).is_file()]
     if not found:
