@@ -68,7 +68,8 @@ def export(config: ExportConfig) -> int:
             parity = _write(generator, config.format, part, target.name)
             part.rename(target) if named is None else _keep_file(part, file, named)
     for batch, difference in parity["differences"].items():
-        print(f"batch {batch}: largest difference from the checkpoint {difference:.1e}, run by {parity['run_by']}")
+        largest = f"largest difference from the checkpoint {format_number(difference, 2)}"
+        print(f"batch {batch}: {largest}, run by {parity['run_by']}")
     print(target)
     return 0
 

@@ -97,8 +97,12 @@ def _vanishing_gradient(lines: Lines) -> str | None:
     if line["logits/auc"] < PERFECT_AUC:
         return None
     if least < SMALL_GRADIENT * usual:
-        return f"generator gradients fell to {least / usual:.0e} of their median while D separates perfectly"
-    return f"generator gradients are {norm:.0e} long while D separates perfectly" if norm < SMALL_GRADIENT else None
+        size = f"fell to {format_number(least / usual, 1)} of their median"
+    elif norm < SMALL_GRADIENT:
+        size = f"are {format_number(norm, 1)} long"
+    else:
+        return None
+    return f"generator gradients {size} while D separates perfectly"
 
 
 def _few_modes(line: Line, margin: float) -> bool:

@@ -45,7 +45,7 @@ def read_idx(path: Path, member: str = "") -> np.ndarray:
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     size = math.prod(shape) * kind.itemsize
     if len(content) - header != size:
-        raise UsageError(f"{shown}: its header says {size} bytes of data, it has {len(content) - header}")
+        raise UsageError(f"{shown}: its header says {size:,} bytes of data, it has {len(content) - header:,}")
     return np.frombuffer(content, kind, offset=header).reshape(shape)
 
 

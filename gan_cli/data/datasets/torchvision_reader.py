@@ -116,8 +116,9 @@ def _read(
         for file in files:
             if not file.makes and (md5 := file_md5(folder / file.name)) != file.md5:
                 raise damaged_file_error(folder / file.name, f"has md5 {md5}, expected {file.md5}") from error
-        named = isinstance(error, OSError) and error.filename  # other texts are about the parser, not about the files
-        reason = one_line(f" ({error.filename}: {error.strerror})", 300) if named else ""
+        reason = ""  # most texts are about the parser, not about the files
+        if isinstance(error, OSError) and error.filename:
+            reason = f" ({one_line(f'{error.filename}: {error.strerror}', 300)})"
         names = " and ".join(file.makes or file.name for file in files)
         raise UsageError(
             f"dataset.root={root}: {published.title} is damaged or incomplete{reason}; delete {names} in {folder} and"
