@@ -6,6 +6,7 @@ The text of each error is one line for the user. Imports no torch.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -68,6 +69,18 @@ def first_few(texts: Sequence[str], most: int = 3) -> str:
 def count_noun(number: int, noun: str, many: str | None = None) -> str:
     """Returns a number with its noun: `1 job`, `2 jobs`, `1,000 images`. `many` is the plural if it is irregular."""
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def format_number(number: float, digits: int = 4) -> str:
+    """Returns a number for people: `1,000,000`, `12,346`, `0.1235`, `1.5e-8`. `digits` are the significant ones."""
+    if isinstance(number, int) or (abs(number) < 1e15 and (abs(number) >= 1000 or float(number).is_integer())):
+        return f"{round(number):,}"
+    return short_exponent(f"{number:.{digits}g}")
+
+
+def short_exponent(text: str) -> str:
+    """Returns the text of a number with the shortest exponent: `1e20` for `1e+20`, `1e-8` for `1e-08`."""
+    return re.sub(r"e\+?(-?)0*(?=\d)", r"e\1", text)
 
 
 def one_line(text: object, limit: int = 500) -> str:

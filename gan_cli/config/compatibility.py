@@ -83,8 +83,8 @@ def _validate_training_techniques(config: Config) -> None:
         )
     if training.label_smoothing and config.loss.name not in CROSS_ENTROPIES:
         raise UsageError(
-            f"training.label_smoothing={training.label_smoothing:g}: loss={config.loss.name} has no targets, use"
-            f" {' or '.join(CROSS_ENTROPIES)}"
+            f"training.label_smoothing={format_value(training.label_smoothing)}: loss={config.loss.name} has no"
+            f" targets, use {' or '.join(CROSS_ENTROPIES)}"
         )
     if points and (training.augment or "consistency" in config.regularizer):
         key = f"training.augment=[{','.join(training.augment)}]" if training.augment else "regularizer=consistency"
@@ -96,7 +96,7 @@ def _validate_training_techniques(config: Config) -> None:
         )
     if training.ada_target is not None and not training.augment:
         raise UsageError(
-            f"training.ada_target={training.ada_target:g}: sets how often to augment, which needs"
+            f"training.ada_target={format_value(training.ada_target)}: sets how often to augment, which needs"
             " training.augment=[color,translation,cutout]"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ BETTER_DIRECTION = {
     "coverage": "higher", "inception_score": "higher", "modes/covered": "higher", "modes/share": "higher",
     "modes/reverse_kl": "lower", "accuracy/class": "higher",
 }  # fmt: skip
+SHARES = ("precision", "recall", "coverage", "modes/share", "accuracy/class")
 # For each option of `evaluation.metrics`, the names under which its values are reported.
 REPORTED_METRICS = {
     "frechet": ("frechet",), "kernel": ("kernel",), "precision_recall": ("precision", "recall"),
@@ -57,6 +59,13 @@ def selection_metric(metrics: Sequence[str], best: str | None) -> str | None:
 def better_direction(name: str) -> str:
     """Returns "lower" or "higher", whichever is better for a metric; "" for a name not in `BETTER_DIRECTION`."""
     return BETTER_DIRECTION.get(name) or BETTER_DIRECTION.get(name.partition("-")[0], "")
+
+
+def metric_limits(name: str) -> tuple[float, float]:
+    """Returns the least and the most that a metric can be. An estimate of a kernel distance may be negative."""
+    base = name.partition("-")[0]
+    least = -math.inf if base == "kernel" or not better_direction(name) else 1 if base == "inception_score" else 0
+    return least, 1 if base in SHARES else math.inf
 
 
 def metric_option(name: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -133,6 +134,8 @@ def check_override(override: Override, options: dict[str, list[str]]) -> None:
         raise UsageError(f"{override.input_line}: an option is chosen by {group}=...")
     if key in PATH_KEYS and isinstance(value := override.value(), str) and is_url(value):
         raise UsageError(f"{key}={one_line(value, 200)}: {URL_HINT.format(key)}")
+    if override.value() in (math.inf, -math.inf) and "inf" not in str(override.input_line).lower():
+        raise UsageError(f"{override.input_line}: is too large, expected a finite number")
     if key in options:
         _check_option(key, override.value(), options[key])
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from gan_cli.config.options.fields import EachOf, OneOf, adapter, fields_of, inner_section
-from gan_cli.errors import UsageError, did_you_mean, one_line
+from gan_cli.errors import UsageError, did_you_mean, format_number, one_line, short_exponent
 
 UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 SECTION = "expected a section of keys"
@@ -82,6 +82,8 @@ def format_value(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):
         return one_line("[" + ",".join(map(format_value, value)) + "]", 80)
+    if isinstance(value, float):
+        return short_exponent(str(value))
     try:
         return one_line(value, 80)
     except ValueError:  # Python refuses to write out an integer of thousands of digits
@@ -141,5 +143,5 @@ def limits_of(marks: Sequence[Any]) -> dict[str, Any]:
 
 
 def _scalar(kind: type, limits: Mapping[str, Any]) -> str:
-    bounds = [f"{words} {limits[name]:g}" for name, words in BOUNDS.items() if name in limits]
+    bounds = [f"{words} {format_number(limits[name])}" for name, words in BOUNDS.items() if name in limits]
     return limits.get("title") or f"{KINDS[kind]} {' and '.join(bounds)}".strip()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import UsageError, format_number, one_line
 from gan_cli.randomness import generator_for
 
 UNEQUAL = 10  # a warning is printed if the largest class has at least this many times the samples of the rarest
@@ -86,7 +86,7 @@ def class_balance_note(labels: Tensor | None, classes: Sequence[str], balance: b
     rare, common = (f"{one_line(classes[number], 40)} {counts[number]:,}" for number in (rarest, largest))
     times = int(counts[largest]) / int(counts[rarest])
     if balance:
-        frequency = f"a sample of the rarest {times:.3g} times as often as one of the largest"
+        frequency = f"a sample of the rarest {format_number(times, 3)} times as often as one of the largest"
         return f"balance: each class is drawn equally often, {frequency} ({rare}, {common})"
     if conditional and times >= UNEQUAL:
         return (

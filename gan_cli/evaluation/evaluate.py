@@ -18,7 +18,7 @@ from rich.text import Text
 from gan_cli.config.commands import EvalConfig, check_evaluation_source
 from gan_cli.config.metric_names import EVALUATIONS, EvaluationResult, MetricResult, save_evaluation
 from gan_cli.device import build_device, limit_threads
-from gan_cli.errors import GanCliError, UsageError
+from gan_cli.errors import GanCliError, UsageError, format_number
 from gan_cli.evaluation.callbacks import Listeners, ProgressCallback
 from gan_cli.evaluation.checkpoint_evaluation import evaluate_checkpoint, evaluate_folders
 from gan_cli.evaluation.compute import TOO_FEW_SAMPLES
@@ -121,7 +121,7 @@ def _row(metric: MetricResult) -> list[str]:
 
 def _number(value: float) -> str:
     """Returns the value as text with three or four significant digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.4g}"
+    return format_number(value, 3 if abs(value) < 10 else 4)
 
 
 def _default_folder(path: Path) -> Path:

@@ -20,7 +20,7 @@ from gan_cli.config.commands import ExportConfig
 from gan_cli.data.dataset import to_uint8
 from gan_cli.data.labels import all_classes_requested, build_conditions, distribute_evenly
 from gan_cli.device import limit_threads
-from gan_cli.errors import StorageError, UsageError
+from gan_cli.errors import StorageError, UsageError, format_number
 from gan_cli.export.format_writers import EXPORTERS, write_and_run
 from gan_cli.export.model_card import README, SAMPLE_IMAGE, model_card_text, model_config_json
 from gan_cli.extras import require_extra
@@ -68,7 +68,8 @@ def export(config: ExportConfig) -> int:
             parity = _write(generator, config.format, part, target.name)
             part.rename(target) if named is None else _keep_file(part, file, named)
     for batch, difference in parity["differences"].items():
-        print(f"batch {batch}: largest difference from the checkpoint {difference:.1e}, run by {parity['run_by']}")
+        largest = f"largest difference from the checkpoint {format_number(difference, 2)}"
+        print(f"batch {batch}: {largest}, run by {parity['run_by']}")
     print(target)
     return 0
 
@@ -131,10 +132,10 @@ def compare_samples(expected: Sequence[Tensor], outputs: Sequence[Tensor], forma
             raise StorageError(f"format={format}: the exported generator makes samples of {shapes}; nothing was kept")
         difference = (output - reference).abs().max().item()
         if not difference <= MAX_DIFFERENCE:
-            shown = f"{difference:.1e}" if math.isfinite(difference) else "numbers that are not finite"
+            shown = format_number(difference, 2) if math.isfinite(difference) else "numbers that are not finite"
             raise StorageError(
                 f"format={format}: the exported generator differs from the checkpoint's by {shown} at batch"
-                f" {len(reference)}, at most {MAX_DIFFERENCE:g} is allowed; nothing was kept"
+                f" {len(reference)}, at most {format_number(MAX_DIFFERENCE)} is allowed; nothing was kept"
             )
         differences[str(len(reference))] = difference
     return differences

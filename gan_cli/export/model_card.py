@@ -11,7 +11,7 @@ from typing import Any
 
 from gan_cli.config.options.published_datasets import PUBLISHED
 from gan_cli.config.train_config import to_dict
-from gan_cli.errors import one_line
+from gan_cli.errors import first_few, one_line
 from gan_cli.sampling.load_generator import Card
 from gan_cli.storage.locate import CARD, EXPORTED
 
@@ -92,7 +92,7 @@ def model_card_text(card: Card, format: str, folder: str) -> str:
         f" {'standard normal' if card.generator.latent == 'normal' else 'uniform from -1 to 1'}.",
     ]
     if classes:
-        names = ", ".join(_code(name) for name in card.classes[:50]) + (" ..." if classes > 50 else "")
+        names = first_few([_code(name) for name in card.classes], 50)
         lines += ["", f"It generates samples of {classes} classes: {names}."]
     lines += ["", "```python", _usage(card, format, folder), "```", ""]
     lines += [

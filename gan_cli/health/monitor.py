@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from gan_cli.config.train_config import Config
-from gan_cli.errors import DivergedError
+from gan_cli.errors import DivergedError, format_number
 from gan_cli.health.remedies import remedies_for
 
 Line = Mapping[str, Any]
@@ -78,10 +78,10 @@ def _lasting(lines: Lines, count: int = LONG) -> Lines:
 def _divergence(lines: Lines) -> str | None:
     loss, shift = lines[-1]["loss/discriminator"], lines[-1]["health/shift"]
     if loss > DIVERGED_D_LOSS:
-        return f"D's loss was as high as {loss:.3g}, where guessing costs less than 2,"
+        return f"D's loss was as high as {format_number(loss, 3)}, where guessing costs less than 2,"
     # Data of small spread are far from the first fakes, in these units.
     if shift > max(DIVERGED_SHIFT, lines[0]["health/shift"]):
-        return f"fakes are {shift:.3g} times the reals' spread away from them"
+        return f"fakes are {format_number(shift, 3)} times the reals' spread away from them"
     return None
 
 
@@ -97,8 +97,12 @@ def _vanishing_gradient(lines: Lines) -> str | None:
     if line["logits/auc"] < PERFECT_AUC:
         return None
     if least < SMALL_GRADIENT * usual:
-        return f"generator gradients fell to {least / usual:.0e} of their median while D separates perfectly"
-    return f"generator gradients are {norm:.0e} long while D separates perfectly" if norm < SMALL_GRADIENT else None
+        size = f"fell to {format_number(least / usual, 1)} of their median"
+    elif norm < SMALL_GRADIENT:
+        size = f"are {format_number(norm, 1)} long"
+    else:
+        return None
+    return f"generator gradients {size} while D separates perfectly"
 
 
 def _few_modes(line: Line, margin: float) -> bool:

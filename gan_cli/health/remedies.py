@@ -5,6 +5,7 @@ from __future__ import annotations
 from gan_cli.config.compatibility import CROSS_ENTROPIES
 from gan_cli.config.options.objectives import GRADIENT_PENALTIES
 from gan_cli.config.train_config import Config
+from gan_cli.errors import format_number
 
 MAX_REMEDIES = 3
 # The names of the remedies for each finding, the most likely to help first.
@@ -34,10 +35,12 @@ def _fitting_overrides(config: Config) -> dict[str, str]:
     discriminator = config.architecture.discriminator
     batch_norm = getattr(discriminator, "normalization", "none") == "batch"
     no_batch_norm = " architecture.discriminator.normalization=none" if batch_norm else ""
-    slower = f"optimizer.discriminator.lr={rates.discriminator.lr / 10:.3g}" if rates.discriminator.lr else ""
-    slower_both = f"optimizer.generator.lr={rates.generator.lr / 10:.3g} {slower}"
+    slower = (
+        f"optimizer.discriminator.lr={format_number(rates.discriminator.lr / 10, 3)}" if rates.discriminator.lr else ""
+    )
+    slower_both = f"optimizer.generator.lr={format_number(rates.generator.lr / 10, 3)} {slower}"
     if rates.generator.lr == rates.discriminator.lr == rates.lr:
-        slower_both = f"optimizer.lr={rates.lr / 10:.3g}"
+        slower_both = f"optimizer.lr={format_number(rates.lr / 10, 3)}"
     cross_entropy_of_images = len(config.sample_shape) > 1 and config.loss.name in CROSS_ENTROPIES
     pack = 2 * training.pack
     remedies = {

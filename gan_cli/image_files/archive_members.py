@@ -1,24 +1,13 @@
-"""What the readers of zip and tar share: listing the members, and the errors of a damaged archive."""
+"""Lists the members of an archive, for the readers of zip and tar."""
 
 from __future__ import annotations
 
-import gzip
-import lzma
-import struct
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from gan_cli.image_files import formats, own_outputs
 from gan_cli.image_files.listing import Listing, ReadStart, is_junk
 from gan_cli.image_files.own_outputs import OwnOutput
-
-DAMAGED = (  # the parsers of the standard library raise any of these on damaged bytes
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, tarfile.TarError, gzip.BadGzipFile, EOFError, ValueError,
-    RuntimeError, struct.error, IndexError, TypeError, OverflowError, NotImplementedError,
-)  # fmt: skip
 
 
 class Member(NamedTuple):

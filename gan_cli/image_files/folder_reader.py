@@ -148,8 +148,8 @@ class FolderReader:
                 self.listing.add(parts, item.path, size, partial(formats.read_start, item.path))
 
     def _add_npz(self, parts: tuple[str, ...], path: str) -> None:
-        from gan_cli.image_files.archive_members import DAMAGED
         from gan_cli.image_files.zip_reader import add_arrays
+        from gan_cli.storage.archive_errors import DAMAGED
 
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from gan_cli.errors import count_noun
+from gan_cli.errors import count_noun, first_few
 from gan_cli.image_files.bad_image import BadImageError
 from gan_cli.image_files.formats import read_start
 
@@ -119,7 +119,7 @@ def is_below(parts: tuple[str, ...], left_out: Collection[tuple[str, ...]]) -> b
 
 
 def describe_outputs(own: Sequence[OwnOutput]) -> str:
-    """Returns a text such as `2 runs and 1 picture of gan-cli left out (outputs/a/2026-01-01_120000, ...)`.
+    """Returns a text such as `2 runs and 1 picture of gan-cli left out (a/b/c, a/b/d and 1 more)`.
 
     Returns an empty text if there are no outputs.
     """
@@ -129,5 +129,4 @@ def describe_outputs(own: Sequence[OwnOutput]) -> str:
     kinds = [kind for kind in (RUN, EXPORT, SAMPLES, IMAGE) if counts[kind]]
     counted = [count_noun(counts[kind], kind, plurals.get(kind)) for kind in kinds]
     names = ["/".join(each.parts) for each in own]
-    some = ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
-    return f"{' and '.join(counted)} of gan-cli left out ({some})"
+    return f"{' and '.join(counted)} of gan-cli left out ({first_few(names, 2)})"

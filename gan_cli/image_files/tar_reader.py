@@ -20,9 +20,10 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from gan_cli.errors import StorageError, UsageError, one_line
 from gan_cli.image_files import arrays, formats, own_outputs
-from gan_cli.image_files.archive_members import DAMAGED, Member, list_archive, member_path, size_problem
+from gan_cli.image_files.archive_members import Member, list_archive, member_path, size_problem
 from gan_cli.image_files.arrays import ArrayCache, ArrayLocation
 from gan_cli.image_files.listing import EXPECTED, BadImageError, ListedFile, Reader
+from gan_cli.storage.archive_errors import DAMAGED
 
 if TYPE_CHECKING:
     import numpy as np

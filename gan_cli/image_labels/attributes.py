@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import UsageError, first_few, one_line
 from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.natural_order import natural_key, parse_number, version_1_key
 from gan_cli.image_labels.table_matching import Match, column_index, match_table
@@ -217,8 +217,7 @@ def _labels_of_columns(table: Table, match: Match, columns: Sequence[_Column], r
         numbers = {value: number for number, value in enumerate(values, start=len(classes))}
         labels.append([numbers.get(cell, -1) for cell in column.cells])
         classes += values if len(columns) == 1 else [f"{column.name}={value}" for value in values]
-        some = [f"{value} {column.counts[value]:,}" for value in values[:5]] + ["..."] * (len(values) > 5)
-        counts.append(f"{column.name} ({', '.join(some)})")
+        counts.append(f"{column.name} ({first_few([f'{value} {column.counts[value]:,}' for value in values], 5)})")
     text = f"labels of {table.shown}: {'; '.join(counts) or 'none'}"
     others = len(match.rows) - len({row for row in match.found if row is not None})
     if others:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from gan_cli.errors import UsageError, count_noun, did_you_mean, one_line
+from gan_cli.errors import UsageError, count_noun, did_you_mean, first_few, one_line
 from gan_cli.image_files.formats import stem_of_path
 from gan_cli.image_files.listing import TABLE, BadImageError, ListedFile, Reader
 from gan_cli.image_labels.array_labels import find_array_labels
@@ -93,7 +93,7 @@ class _Search:
         names = {"/".join(each.parts[depth:]): each for each in possible_tables for depth in (len(self.base), 0)}
         if wanted in names:
             return self.in_table(self.parse(names[wanted]), names[wanted])
-        inside = f"; in {listing.shown} are {', '.join(list(names)[:3])}{did_you_mean(wanted, names)}" if names else ""
+        inside = f"; in {listing.shown} are {first_few(list(names))}{did_you_mean(wanted, names)}" if names else ""
         raise UsageError(
             f"dataset.labels={one_line(named)}: not found, expected a table such as {TABLE}, or"
             f" {', '.join(LABEL_KEYWORDS)}{inside}"

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gan_cli.errors import UsageError, count_noun, did_you_mean, one_line
+from gan_cli.errors import UsageError, count_noun, did_you_mean, first_few, one_line
 from gan_cli.image_files.formats import FORMATS_READ
 from gan_cli.image_files.listing import ListedFile, Listing, Reader
 from gan_cli.image_files.own_outputs import describe_outputs
@@ -57,8 +57,8 @@ def read_layout(path: str, how: LabelOptions, reader: Reader, split: str) -> Lay
         return layout
     if (newer.labels, newer.classes) == (layout.labels, layout.classes):
         return layout
-    now, new = (", ".join(each.classes[:4]) or "none" for each in (layout, newer))
-    remark = f"classes as when the run began (dataset.labels_version={how.version}): {now} ...; a new run has {new} ..."
+    now, new = (first_few(each.classes, 4) or "none" for each in (layout, newer))
+    remark = f"classes as when the run began (dataset.labels_version={how.version}): {now}; a new run has {new}"
     return layout._replace(remarks=(*layout.remarks, one_line(remark, 300)))
 
 
@@ -100,8 +100,8 @@ def class_indices(wanted: Sequence[str], labels: object, names: Sequence[str]) -
         raise UsageError(f"{shown}: these data have no classes, leave it out")
     for name in wanted:
         if name not in names:
-            some = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
-            raise UsageError(f"{shown}: {name!r} is no class of these data, expected {some}{did_you_mean(name, names)}")
+            known = f"{first_few(names, 20)}{did_you_mean(name, names)}"
+            raise UsageError(f"{shown}: {name!r} is no class of these data, expected {known}")
         if wanted.count(name) > 1:
             raise UsageError(f"{shown}: name each class once")
     return [names.index(name) for name in wanted]
@@ -209,7 +209,7 @@ def _parts(
         span = " to ".join(dict.fromkeys((folders[0], folders[-1])))
         remark = f"sub-folders {span} are numbered parts, no classes (dataset.labels={FOLDERS} makes them classes)"
         return True, (remark,)
-    return False, (f"if {', '.join(folders[:3])} ... are parts and no classes: dataset.labels={SHARDS}",)
+    return False, (f"if {first_few(folders)} are parts and no classes: dataset.labels={SHARDS}",)
 
 
 def _are_shards(names: Mapping[str, Sequence[str]]) -> bool:

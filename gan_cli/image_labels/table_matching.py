@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import takewhile
 from typing import NamedTuple
 
-from gan_cli.errors import UsageError, did_you_mean, one_line
+from gan_cli.errors import UsageError, did_you_mean, first_few, one_line
 from gan_cli.image_files.formats import READ_SUFFIXES, UNREAD_IMAGE_SUFFIXES
 from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.tables import Table
@@ -72,7 +72,7 @@ def column_index(table: Table, name: str, key: str) -> int:
     numbered = re.fullmatch(r"(?:column )?([0-9]{1,6})", name)
     if numbered and 0 < int(numbered[1]) <= len(table.header):
         return int(numbered[1]) - 1
-    some = ", ".join(one_line(column, 40) for column in table.header[:20])
+    some = first_few([one_line(column, 40) for column in table.header], 20)
     raise UsageError(
         f"dataset.{key}: {table.shown} has no column {name!r}, only {some}{did_you_mean(name, table.header)}"
     )

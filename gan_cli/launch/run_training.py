@@ -16,7 +16,7 @@ from gan_cli.config.train_config import Config
 from gan_cli.data.balance import class_balance_note
 from gan_cli.data.dataset import Dataset
 from gan_cli.device import describe_device
-from gan_cli.errors import CollapsedError, DivergedError, GanCliError, count_noun, one_line
+from gan_cli.errors import CollapsedError, DivergedError, GanCliError, count_noun, first_few, format_number, one_line
 from gan_cli.evaluation.metrics.duplicates import MAX_BYTES_AT_START, describe_duplicates
 from gan_cli.models.build_networks import count_parameters
 from gan_cli.models.layers import MinibatchDeviations, largest_divisor
@@ -48,7 +48,7 @@ def log_setup(config: Config, dataset: Dataset, state: TrainState, log: RunLog, 
     for note in data_notes(config, dataset):
         log.info(note)
     if config.classes:
-        log.info(f"classes: {', '.join(config.classes[:20])}{' ...' if len(config.classes) > 20 else ''}")
+        log.info(f"classes: {first_few(config.classes, 20)}")
     elif dataset.labels is not None and len(dataset.classes) > 1:
         log.info(f"classes: {len(dataset.classes):,}, not used; conditioning=projection learns to generate each")
     generator, discriminator = config.architecture.generator, config.architecture.discriminator
@@ -143,7 +143,7 @@ def _log_next_commands(run: Run) -> None:
     options = shlex.quote(f"label={classes[0]}") if classes else "n=64 seed=0"
     if run.best is not None:
         (step, value), metric = run.best, run.config.selection_metric
-        run.log.info(f"best: step {step:,}, {metric} {value:.4g}; commands on the run's folder use it")
+        run.log.info(f"best: step {step:,}, {metric} {format_number(value)}; commands on the run's folder use it")
     ckpt = shlex.quote(f"ckpt={run.folder}")
     run.log.info(f"more samples: gan-sample {ckpt} {options}")
     run.log.info(f"evaluate: gan-eval {ckpt}")

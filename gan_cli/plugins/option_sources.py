@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from gan_cli.config import search_path, user_folder
 from gan_cli.config.overrides import quote_literals, read_override
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import UsageError, first_few, one_line
 
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 MAX_SHOWN = 10  # files that are listed at most
@@ -48,9 +48,8 @@ def print_used_files(command: str) -> None:
     folder = search_path.current_folder()
     used = user_folder.files_used_from(folder)
     if used:
-        shown = ", ".join(one_line(name, 100) for name in used[:MAX_SHOWN])
-        more = " ..." if len(used) > MAX_SHOWN else ""
-        print(f"gan-{command}: options from {one_line(folder, 300)}: {shown}{more}", file=sys.stderr, flush=True)
+        shown = first_few([one_line(name, 100) for name in used], MAX_SHOWN)
+        print(f"gan-{command}: options from {one_line(folder, 300)}: {shown}", file=sys.stderr, flush=True)
 
 
 @contextmanager

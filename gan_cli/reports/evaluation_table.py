@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_cli.config.metric_names import EVALUATIONS, MetricResult, load_newest_evaluation
+from gan_cli.errors import format_number
 from gan_cli.reports.curves import percent
 from gan_cli.storage.json_files import text
 
@@ -66,7 +67,7 @@ def read_newest_evaluation(run: Path) -> EvaluationSection | None:
 def _value_text(value: Any) -> str:
     if isinstance(value, list):
         return text(", ".join(text(each) for each in value[:20]), 500)
-    return f"{value:.4g}" if isinstance(value, float) and not value.is_integer() else text(value)
+    return format_number(value) if isinstance(value, float) else text(value)
 
 
 def _bar(metric: MetricResult) -> Bar:

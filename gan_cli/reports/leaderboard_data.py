@@ -7,18 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, OnErrorOmit, PrivateAttr
 
+from gan_cli.config.validation import format_value
 from gan_cli.reports.safe_values import inside
-from gan_cli.storage.json_files import FileModel, Number, Whole, at, first, line, read_as, text
+from gan_cli.storage.json_files import FileModel, Number, Whole, at, first, line, read_as
 from gan_cli.storage.run_folder import JOB_OUTCOME, LEADERBOARD
 
 MOST_ROWS, MOST_KEYS, MOST_SEEDS, MOST_JOBS = 1000, 20, 100, 2000
-
-
-def _as_typed(value: Any) -> str:
-    """Returns a config value as it is written on the command line."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return text("[" + ",".join(map(_as_typed, value)) + "]" if isinstance(value, list) else value)
 
 
 def _words(value: Any) -> Any:
@@ -29,7 +23,7 @@ Short = Annotated[str, line(30)]
 Key = Annotated[str, line(100)]
 Sentence = Annotated[str, line(500)]
 Command = Annotated[str, line(4000)]
-Values = Annotated[dict[Key, Annotated[str, BeforeValidator(_as_typed)]], first(MOST_KEYS)]
+Values = Annotated[dict[Key, Annotated[str, BeforeValidator(format_value)]], first(MOST_KEYS)]
 
 
 class Failure(FileModel):

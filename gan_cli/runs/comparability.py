@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gan_cli.errors import first_few
+
 BASIS_KEY = "measured_on"  # in a run's record and a job's outcome
 # In a run's record, if a resume changed the basis: the first step whose metrics were measured on the new basis.
 BASIS_FROM_STEP_KEY = "measured_from"
@@ -71,8 +73,7 @@ def describe_differences(bases: Sequence[Mapping[str, Any]]) -> list[str]:
 def _difference(key: str, values: Sequence[str]) -> str:
     if key in DIGESTS:
         return LABELS[key]
-    more = ", ..." if len(values) > MAX_SHOWN else ""
-    return f"{LABELS.get(key, key)} ({', '.join(values[:MAX_SHOWN])}{more})"
+    return f"{LABELS.get(key, key)} ({first_few(values, MAX_SHOWN)})"
 
 
 def _text(value: Any) -> str:

@@ -22,7 +22,7 @@ from gan_cli.config.compatibility import parse_config
 from gan_cli.config.options.fields import Integer, Number, Text, section
 from gan_cli.config.train_config import Config
 from gan_cli.config.validation import parse
-from gan_cli.errors import CheckpointError, GanCliError, StorageError, one_line
+from gan_cli.errors import CheckpointError, GanCliError, StorageError, format_number, one_line
 from gan_cli.state.train_state import OPTIONAL_COUNTERS, Counters, Layout, TrainState, expected_layout, state_tensors
 from gan_cli.storage.atomic_write import replacing, temporary_path
 from gan_cli.storage.checksummed_file import ChecksummedFileError, decode_checksummed, encode_checksummed
@@ -198,7 +198,7 @@ def load_named(named: str | os.PathLike[str], key: str = "ckpt", output: str = O
         try:
             best = load(path / BEST)
             metric, value = best.provenance.figure or "", best.provenance.value
-            score = "" if value is None else f", {one_line(metric, 60)} {value:.4g}"
+            score = "" if value is None else f", {one_line(metric, 60)} {format_number(value)}"
             step = f"step {best.counters.step:,}{score}"
             print(f"using {BEST}: {step}; for the newest, ckpt={path / LAST}", file=sys.stderr)
             return best

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import lzma
 import os
 import sys
 import tarfile
 import tempfile
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from http.client import HTTPException
@@ -22,20 +20,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from gan_cli.errors import one_line
+from gan_cli.storage.archive_errors import DAMAGED
 
 TIMEOUT = 20  # seconds without data
 CHUNK = 1 << 18
 MOST_BYTES = 1 << 30  # default limit
-DAMAGED = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    EOFError,
-    ValueError,
-    KeyError,
-    RuntimeError,
-    zlib.error,
-    lzma.LZMAError,
-)
 
 
 class DownloadError(Exception):
@@ -53,7 +42,8 @@ def download(mirrors: Sequence[str], name: str, md5: str, folder: Path, *, most_
         try:
             return _download_once(mirror + name, md5, folder / name, most_bytes)
         except (OSError, HTTPException, ValueError, DownloadError) as error:
-            reasons.append(one_line(f"{mirror}: {getattr(error, 'reason', None) or error}", 120))
+            reason = getattr(error, "reason", None) or error
+            reasons.append(one_line(f"{mirror}: {getattr(reason, 'strerror', None) or reason}", 120))
     raise DownloadError("; ".join(reasons))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import ModuleType
 from typing import IO
 
@@ -44,3 +45,13 @@ STOP_CODES = dict(zip(available_signals("SIGINT", "SIGTERM", "SIGUSR1"), (130, 1
 STOP_SIGNALS = tuple(STOP_CODES)
 # The terminal was closed. A sweep then stops its jobs; a single run ends at once.
 HANGUP = available_signals("SIGHUP")
+REPEAT_SECONDS = 1.0
+
+
+def is_same_request(first: float) -> bool:
+    """Returns whether a signal that arrives now belongs to the request to stop that began at `first`.
+
+    `first` is a time of `time.monotonic`. One request may arrive as several signals: `timeout` sends them to a process
+    and to its group, and a service manager sends them to a sweep and to its jobs, which the sweep signals too.
+    """
+    return time.monotonic() - first < REPEAT_SECONDS

@@ -17,7 +17,7 @@ from gan_cli.config.commands import CompareConfig
 from gan_cli.config.metric_names import MetricResult, better_direction, load_newest_evaluation
 from gan_cli.config.train_config import flatten
 from gan_cli.config.validation import format_value
-from gan_cli.errors import StorageError, UsageError, count_noun, one_line
+from gan_cli.errors import StorageError, UsageError, count_noun, format_number, one_line
 from gan_cli.runs.best_metrics import read_best_metrics
 from gan_cli.runs.comparability import (
     METRIC_KINDS,
@@ -26,12 +26,11 @@ from gan_cli.runs.comparability import (
     explain_incomparable,
     metric_basis,
 )
-from gan_cli.storage.locate import find_run_or_sweep
+from gan_cli.storage.locate import find_run_or_sweep, is_sweep
 from gan_cli.storage.output_file import check_overwrite
 from gan_cli.storage.run_folder import RECORD, write_text
 from gan_cli.storage.run_record import load_record
 from gan_cli.sweeps.outcomes import last_attempts
-from gan_cli.sweeps.sweep_folder import read_sweep
 
 # Endings of metric names: of a run's best checkpoint (else its last one), and of its newest gan-eval.
 SOURCES = BEST_CHECKPOINT, NEWEST_EVALUATION = "", " (gan-eval)"
@@ -94,7 +93,7 @@ def compare(config: CompareConfig) -> int:
 def _find_runs(named: str) -> list[Path]:
     """Returns the folder of the run that `named` names; for a sweep, the last run of each job. UsageError if none."""
     folder = find_run_or_sweep(named)
-    if read_sweep(folder) is None:
+    if not is_sweep(folder):
         return [folder]
     found = [run for run in last_attempts(folder) if (run / RECORD).is_file()]
     if not found:
@@ -219,5 +218,5 @@ def _value_cell(metric: MetricResult | None, best: float | None) -> Text:
     """Returns the value and, if it is known, the 95 % interval of a metric, for example `3.21 (3.1 to 3.4)`."""
     if metric is None:
         return Text()
-    interval = "" if metric.interval is None else " ({:.4g} to {:.4g})".format(*metric.interval)
-    return Text(f"{metric.value:.4g}{interval}", style="bold" if metric.value == best else "")
+    interval = "" if metric.interval is None else f" ({' to '.join(map(format_number, metric.interval))})"
+    return Text(f"{format_number(metric.value)}{interval}", style="bold" if metric.value == best else "")

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from gan_cli.errors import StorageError
 from gan_cli.isolated_process import child_command
-from gan_cli.storage.locks import HANGUP, STOP_SIGNALS
+from gan_cli.storage.locks import HANGUP, STOP_SIGNALS, is_same_request
 from gan_cli.storage.run_folder import JOB_OUTCOME, lock, write_json
 from gan_cli.storage.symlinks import SymlinkError
 from gan_cli.sweeps.outcomes import Job, Outcome, Sweep, build_outcome, classify_exit, load_outcome, next_folder
@@ -34,14 +34,15 @@ _printing = threading.Lock()
 class JobProcesses:
     """The processes of the running jobs. While the context is active, signals to this process are forwarded to them.
 
-    At the first signal the jobs save a checkpoint and stop; a second signal kills them. `received` is the number of the
-    first signal, or None if there was none.
+    At the first signal the jobs save a checkpoint and stop. A later signal kills them, unless it belongs to the same
+    request. `received` is the number of the first signal, or None if there was none.
     """
 
     FORWARDED = (*STOP_SIGNALS, *HANGUP)
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._received_at = 0.0
         self._running: dict[int, subprocess.Popen[str]] = {}
         self._signalled: dict[int, object] = {}
 
@@ -66,7 +67,11 @@ class JobProcesses:
 
     def forward(self, number: int, frame: FrameType | None = None) -> None:
         """Handles a signal: the first one tells every running job to save and stop, a later one kills the jobs."""
-        again, self.received = self.received is not None, self.received or number
+        again = self.received is not None
+        if again and is_same_request(self._received_at):
+            return
+        if not again:
+            self._received_at, self.received = time.monotonic(), number
         for process in list(self._running.values()):
             if again:
                 process.kill()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
-from gan_cli.config.metric_names import better_direction, find_metric
+from gan_cli.config.metric_names import better_direction, find_metric, metric_limits
 from gan_cli.runs.comparability import basis_from_config, describe_differences, explain_incomparable, metric_basis
 from gan_cli.sweeps.outcomes import FAILED_TRAINING, Outcome
 
@@ -38,15 +38,20 @@ def student(degrees: int) -> float:
     return z + sum(term / degrees**power for power, term in enumerate(terms, start=1))
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float | None, tuple[float, float] | None]:
-    """Returns the mean and its 95 % interval (low, high) by Student's t; None for each that has too few values."""
+def mean_interval(
+    values: Sequence[float], least: float = -math.inf, most: float = math.inf
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Returns the mean and its 95 % interval (low, high) by Student's t; None for each that has too few values.
+
+    The interval is clipped to `least` and `most`.
+    """
     if not values:
         return None, None
     mean = fmean(values)
     if len(values) == 1:
         return mean, None
     half = student(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return mean, (mean - half, mean + half)
+    return mean, (min(mean, max(least, mean - half)), max(mean, min(most, mean + half)))
 
 
 def build_board(command: str, ranked_by: Sequence[str], outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -104,7 +109,10 @@ def _row(jobs: list[Outcome], metric: str) -> dict[str, Any]:
     """Returns the row of the jobs with one config. `metric` ranks the rows; it is empty if there is none."""
     done = [job for job in jobs if job.status == "done"]
     measured = [job for job in done if metric in job.figures]
-    mean, interval = mean_interval([job.figures[metric] for job in measured])
+    least, most = metric_limits(metric)
+    if metric == MODES_COVERED:
+        most = max((job.figures.get("modes/possible", most) for job in measured), default=most)
+    mean, interval = mean_interval([job.figures[metric] for job in measured], least, most)
     timed = done or [job for job in jobs if job.status != "not run"]
     failures = [
         {"job": job.number, "seed": job.seed, "status": job.status, "reason": job.reason}

@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gan_cli.config.validation import format_value
-from gan_cli.errors import GanCliError, one_line
+from gan_cli.errors import GanCliError, format_number, one_line
 from gan_cli.reports.write_report import write_sweep_report
 from gan_cli.storage.run_folder import LEADERBOARD, write_text
 from gan_cli.sweeps.leaderboard import build_board
@@ -99,8 +99,8 @@ def _cells(board: dict[str, Any], rank: int, row: dict[str, Any]) -> dict[str, s
         "": _rank_cell(board, rank, row),
         **{key: format_value(row["config"].get(key)) for key in _keys(board)},
         "varied": " ".join(f"{key}={format_value(value)}" for key, value in row["config"].items()) or "seed",
-        board["metric"] or "metric": "" if row["mean"] is None else f"{row['mean']:.4g}",
-        "95 % interval": "" if row["interval"] is None else " to ".join(f"{end:.4g}" for end in row["interval"]),
+        board["metric"] or "metric": "" if row["mean"] is None else format_number(row["mean"]),
+        "95 % interval": "" if row["interval"] is None else " to ".join(map(format_number, row["interval"])),
         "n": f"{_measured_count(row)} of {len(row['jobs'])}",
         "seconds": "" if row["seconds"] is None else f"{row['seconds']:.1f}",
         "findings": ", ".join(row["findings"]),

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from gan_cli.errors import count_noun
+from gan_cli.errors import count_noun, first_few
 from gan_cli.plugins.option_sources import print_used_files
 from gan_cli.reports.html_page import choose_report_path
 from gan_cli.storage.run_folder import sweeps_in
@@ -87,7 +87,7 @@ def _print_plan(this: Sweep, *, begun: bool) -> None:
     if begun:
         statuses = [load_outcome(job, this).status for job in this.jobs]
         again = [str(job.number) for job, status in zip(this.jobs, statuses, strict=True) if status not in FINAL]
-        shown = f"job{'' if len(again) == 1 else 's'} {', '.join(again[:20])}{' ...' if len(again) > 20 else ''}"
+        shown = f"job{'' if len(again) == 1 else 's'} {first_few(again, 20)}"
         counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
         print(f"begun before: {counts}; " + (f"runs {shown}" if again else "nothing is left to run"))
         if any(status in FINAL[1:] for status in statuses) or not again:

@@ -79,9 +79,14 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
 
 def _find_begun(this: Sweep) -> tuple[Path, SweepRecord] | None:
-    """Returns the folder and the record of the newest sweep with the same identity and jobs; None if there is none."""
+    """Returns the folder and the record of the newest sweep with the same identity and jobs; None if there is none.
+
+    Prints a warning for a damaged record, since its sweep could be the one that the user wants to continue.
+    """
     for folder in sweeps_in(this.parent):
         record = read_sweep(folder)
+        if record is None and (folder / SWEEP_RECORD).exists():
+            print(f"warning: {folder / SWEEP_RECORD}: is damaged, so this sweep cannot be continued", flush=True)
         if record is None or record.identity != this.identity:
             continue
         if {job.key for job in record.jobs} == {job.key for job in this.jobs}:

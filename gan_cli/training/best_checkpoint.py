@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gan_cli.config.metric_names import find_metric, is_better
-from gan_cli.errors import CheckpointError, StorageError, count_noun
+from gan_cli.errors import CheckpointError, StorageError, count_noun, format_number
 from gan_cli.runs.comparability import BASIS_FROM_STEP_KEY, BASIS_KEY, describe_differences, metric_basis
 from gan_cli.runs.log import read_metrics
 from gan_cli.state import checkpoint
@@ -41,7 +41,7 @@ def keep_best(run: Run, values: Mapping[str, Any]) -> bool:
         return False
     run.log.info(
         f"stopping early: no better {name} in {count_noun(patience, 'evaluation')} (evaluation.patience); the best is"
-        f" {best.value:.4g} at step {best.step:,}, in {BEST}"
+        f" {format_number(best.value)} at step {best.step:,}, in {BEST}"
     )
     return True
 

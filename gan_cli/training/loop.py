@@ -11,7 +11,7 @@ import signal
 from typing import Any
 
 from gan_cli.data.dataset import Batches
-from gan_cli.errors import CollapsedError, DivergedError, StorageError
+from gan_cli.errors import CollapsedError, DivergedError, StorageError, format_number
 from gan_cli.health.monitor import Finding, nonfinite_finding
 from gan_cli.runs.log import AFTER_STEP, read_metrics
 from gan_cli.runs.pending_work import Due, forget_due, keep_due
@@ -238,7 +238,7 @@ def _evaluate_and_log(run: Run, due: Due, stop: StopSignals, timer: RunTimer) ->
         with timer.pause("evaluate"), stop.interruptible():
             scores = evaluate(run)
         if run.reference is not None and scores:
-            listed = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+            listed = ", ".join(f"{name} {format_number(value)}" for name, value in scores.items())
             run.log.info(f"evaluation at step {run.state.counters.step:,}: {listed}")
         require_finite(run.state, scores)
         values |= scores

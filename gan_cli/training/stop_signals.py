@@ -1,14 +1,15 @@
-"""Stops a run on a signal: after the current update, or during an evaluation. A second signal stops it at once."""
+"""Stops a run on a signal: after the current update, or during an evaluation. A later signal stops it at once."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
-from gan_cli.storage.locks import STOP_SIGNALS
+from gan_cli.storage.locks import STOP_SIGNALS, is_same_request
 
 
 class Interrupted(BaseException):
@@ -16,13 +17,14 @@ class Interrupted(BaseException):
 
 
 class StopSignals:
-    """A context in which the first INT, TERM or USR1 is stored in `received`; the next one has its default effect.
+    """A context in which the first INT, TERM or USR1 is stored in `received`. A later one has its default effect.
 
-    In threads other than the main one, no signals are handled.
+    Signals of the same request are ignored. In threads other than the main one, no signals are handled.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._received_at = 0.0
         self._interruptible = False
         self._before: dict[signal.Signals, object] = {}
 
@@ -47,9 +49,12 @@ class StopSignals:
             self._interruptible = False
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
-        for each in STOP_SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        if self.received is not None:
+            if not is_same_request(self._received_at):
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            return
+        self._received_at, self.received = time.monotonic(), signal.Signals(number)
         if self._interruptible:
             self._interruptible = False
             raise Interrupted

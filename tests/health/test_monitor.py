@@ -45,12 +45,12 @@ SHOWN: dict[str, tuple[str, dict[str, float], str]] = {
     "short gradients": (
         "vanishing_gradient",
         {**SURE, "health/gradient_least": 1.5e-8},
-        "generator gradients fell to 3e-07 of their median while D separates perfectly",
+        "generator gradients fell to 3e-7 of their median while D separates perfectly",
     ),
     "no gradient to speak of": (
         "vanishing_gradient",
         {**SURE, "grad_norm/generator": 2e-5},
-        "generator gradients are 2e-05 long",
+        "generator gradients are 2e-5 long",
     ),
     "copies": ("mode_collapse", {"health/duplicates": 0.34}, "fakes are 90% as diverse as reals, 34% of their pairs"),
     "all alike": ("mode_collapse", {"health/diversity": 0.03}, "fakes are 3% as diverse as reals"),

@@ -94,7 +94,7 @@ def test_numbered_classes_are_no_parts(tmp_path: Path) -> None:
     signs = pictures(tmp_path / "signs", [f"{sign:05d}/{number:05d}.png" for sign in range(3) for number in range(2)])
     data = load_folder(signs)
     assert data.classes == ("00000", "00001", "00002")
-    assert "if 00000, 00001, 00002 ... are parts and no classes: dataset.labels=shards" in data.source
+    assert "if 00000, 00001, 00002 are parts and no classes: dataset.labels=shards" in data.source
     assert load_folder(signs, labels="shards").labels is None
     digits = pictures(tmp_path / "digits", [f"{number // 2}/{number:04d}.png" for number in range(6)])
     assert load_folder(digits).classes == ("0", "1", "2")
@@ -311,7 +311,8 @@ def test_the_order_of_before_is_told_of(tmp_path: Path) -> None:
     layout = read_layout(str(path), LabelOptions(version=1), FolderReader(str(path), "here"), "train")
     assert layout.classes[:3] == ("0", "1", "10")
     assert layout.remarks == (
-        "classes as when the run began (dataset.labels_version=1): 0, 1, 10, 2 ...; a new run has 0, 1, 2, 3 ...",
+        "classes as when the run began (dataset.labels_version=1): 0, 1, 10, 2 and 7 more; a new run has"
+        " 0, 1, 2, 3 and 7 more",
     )
     assert not read_layout(
         str(path / "0"), LabelOptions(version=1), FolderReader(str(path / "0"), "here"), "train"

@@ -19,6 +19,7 @@ from gan_cli.cli.main import run_command
 from gan_cli.runs.pending_work import Due, keep_due, read_due
 from gan_cli.state import checkpoint
 from gan_cli.state.checkpoint import LAST
+from gan_cli.storage import locks
 from gan_cli.storage.run_folder import CHECKPOINTS, lock
 from gan_cli.training import loop
 from gan_cli.training.run import Run
@@ -149,13 +150,19 @@ def test_the_exit_code_tells_the_signal(
     assert "to resume: gan-train resume=" in (run / "train.log").read_text()
 
 
-def test_the_second_signal_leaves_at_once() -> None:
-    before = signal.getsignal(signal.SIGINT)
+def test_a_signal_of_the_same_request_is_ignored_and_a_later_one_leaves_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, raised = signal.getsignal(signal.SIGTERM), []
+    monkeypatch.setattr(signal, "raise_signal", lambda number: raised.append((number, signal.getsignal(number))))
     with StopSignals() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop.received == signal.SIGINT
-        assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGINT) == signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) == before
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (stop.received, raised) == (signal.SIGTERM, [])
+        monkeypatch.setattr(locks, "REPEAT_SECONDS", 0.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert raised == [(signal.SIGTERM, signal.SIG_DFL)]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_stopping_again_at_once_between_the_halves_loses_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -101,8 +102,9 @@ def test_paths_may_be_names_and_sweeps(three: list[Path], here: Path, capsys: py
     for folder in ("0", "1", "1-2", "10"):
         leave_run(sweep / folder, {"loss": {"name": f"of {folder}"}})
     (sweep / "2").mkdir()  # a job that was refused
-    (sweep / "sweep.json").write_text(json.dumps({"identity": "a", "command": "b", "jobs": []}))
-    for named in (str(sweep), "outputs/w"):
+    record = json.dumps({"identity": "a", "command": "b", "jobs": []})
+    for text, named in itertools.product((record, "[1]", "{}", "{"), (str(sweep), "outputs/w")):  # it is not needed
+        (sweep / "sweep.json").write_text(text)
         assert run_command("compare", [named]) == 0
         assert cells(capsys.readouterr().out, "loss.name") == ["of 0", "of 1-2", "of 10"]
     assert run_command("compare", ["outputs/x", "outputs/z"]) == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gan_cli.storage import locks
 from gan_cli.sweeps.jobs import JobProcesses
 from gan_cli.sweeps.outcomes import last_attempt, last_attempts
 
@@ -41,15 +42,20 @@ def listener() -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.parametrize(
     ("sent", "arrives"), [("SIGINT", "SIGINT"), ("SIGTERM", "SIGTERM"), ("SIGUSR1", "SIGUSR1"), ("SIGHUP", "SIGTERM")]
 )
-def test_the_first_signal_is_passed_on_and_a_second_kills(
-    listener: subprocess.Popen[str], sent: str, arrives: str
+def test_the_first_signal_is_passed_on_and_a_later_one_kills(
+    listener: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, sent: str, arrives: str
 ) -> None:
+    """A signal right after the first one, as `timeout` sends it, does nothing."""
     number = getattr(signal, sent)
     with JobProcesses() as processes, processes.tracking(listener):
         os.kill(os.getpid(), number)
         assert processes.received == number
         assert listener.stdout is not None
         assert listener.stdout.readline() == f"{arrives}\n"
+        os.kill(os.getpid(), number)
+        listener.send_signal(signal.SIGUSR1)
+        assert listener.stdout.readline() == "SIGUSR1\n"  # it neither was killed nor got another signal
+        monkeypatch.setattr(locks, "REPEAT_SECONDS", 0.0)
         os.kill(os.getpid(), number)
         assert listener.wait(timeout=10) == -signal.SIGKILL
 

@@ -66,10 +66,28 @@ def test_one_row_per_config_the_best_first_with_unequal_seeds() -> None:
     assert best["seconds"] == 30.0  # of what was done
     assert best["repeat"] == "gan-train loss=minimax seed=1"
     assert (second["mean"], second["status"], second["seeds"], second["jobs"]) == (6.0, "done", [1, 2], [0, 1])
-    assert second["interval"] == pytest.approx([6 - 12.7062, 6 + 12.7062], abs=1e-3)
+    assert second["interval"] == pytest.approx([0, 6 + 12.7062], abs=1e-3)  # no distance is negative
     assert second["repeat"] == "gan-train loss=hinge seed=1"  # its best seed
     assert (last["mean"], last["status"], last["folders"]) == (None, "failed", ["4", None])
     assert last["seconds"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("accuracy/class", (0.9, 0.95), (0.6073, 1)),
+        ("coverage-random", (0.05, 0.1), (0, 0.3927)),
+        ("kernel-random", (0.01, 0.02), (-0.0485, 0.0785)),  # an estimate without bias may be negative
+        ("inception_score-random", (1.5, 2.5), (1, 8.3531)),
+        ("modes/covered", (7.0, 8.0), (1.1469, 8)),
+    ],
+)
+def test_an_interval_has_no_values_that_the_metric_cannot_have(
+    name: str, values: tuple[float, float], expected: tuple[float, float]
+) -> None:
+    jobs = [job(seed, seed, {name: value, "modes/possible": 8.0}, loss="hinge") for seed, value in enumerate(values)]
+    (row,) = build(*jobs, ranked_by=(name.partition("-")[0],))["rows"]
+    assert row["interval"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_higher_is_better_of_some_figures() -> None:
@@ -126,7 +144,7 @@ def test_its_files_agree_and_nothing_in_them_is_markup(tmp_path: Path, capsys: p
         rows = list(csv.DictReader(stream))
     assert [row["rank"] for row in rows] == ["1", ""]
     assert (rows[0]["loss"], float(rows[0]["frechet-random"]), rows[0]["n"]) == ("hinge", 2.0, "2")
-    assert float(rows[0]["low"]) == pytest.approx(2 - 12.7062 * 0.5, abs=1e-3)
+    assert (float(rows[0]["low"]), float(rows[0]["high"])) == pytest.approx((0, 2 + 12.7062 * 0.5), abs=1e-3)
     assert (rows[0]["values"].split(" "), rows[0]["seeds"].split(" ")) == (["1.5", "2.5"], ["1", "2"])
     assert (rows[1]["values"], rows[1]["seeds"], rows[1]["n"]) == ("", "1", "0")
     assert rows[1]["failures"] == "job 1 raised: why 1"

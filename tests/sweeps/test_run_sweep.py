@@ -131,10 +131,14 @@ def test_ctrl_c_saves_a_run_and_the_same_command_goes_on(tmp_path: Path) -> None
 def test_two_jobs_stop_with_their_sweep(
     tmp_path: Path, number: signal.Signals, fake_runs: Callable[..., dict[str, str]]
 ) -> None:
-    """kill -9 cannot be forwarded: a job sees that nobody holds its standard input any more."""
+    """kill -9 cannot be forwarded: a job sees that nobody holds its standard input any more.
+
+    `timeout` sends TERM twice, to the process and to its group, which must not kill the jobs.
+    """
     command = ["-m", *TINY_POINTS, "steps=50,51,52", "jobs=2"]
     with started(tmp_path, *command, **fake_runs({"steps=50": "wait", "steps=51": "wait"})) as parent:
         runs = [path.parent for path in wait_for_metrics(parent, tmp_path, 2)]
+        parent.send_signal(number)
         parent.send_signal(number)
         assert parent.wait(timeout=60) == (143 if number == signal.SIGTERM else -9)
     wait_until(lambda: all((run / "stopped").exists() for run in runs))
@@ -286,7 +290,9 @@ def test_several_at_a_time_share_the_cores(fake_jobs: FakeJobs, here: Path, monk
     assert not any(each.startswith("threads=") for request in fake_jobs.requests for each in request["arguments"])
 
 
-def test_edited_and_torn_notes_are_no_reason_to_fail(fake_jobs: FakeJobs, here: Path) -> None:
+def test_edited_and_torn_notes_are_no_reason_to_fail(
+    fake_jobs: FakeJobs, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["-m", "dataset=shapes", "steps=3", "seed=1,2,3"]
     assert run_command("train", command) == 0
     sweep = next(here.glob("outputs/*/sweep_*"))
@@ -312,9 +318,12 @@ def test_edited_and_torn_notes_are_no_reason_to_fail(fake_jobs: FakeJobs, here: 
     assert [job["seed"] for job in edited] == [None, 2, 3]  # of invalid notes nothing is taken
     assert edited[1]["figures"] == edited[2]["figures"] != {}
     assert [job["status"] for job in edited] == ["done"] * 3
+    assert "is damaged" not in capsys.readouterr().out
     (sweep / "sweep.json").write_text("[]")
     assert run_command("train", command) == 0
     assert len(list(here.glob("outputs/*/sweep_*"))) == 2
+    warning = f"warning: {sweep.relative_to(here)}/sweep.json: is damaged, so this sweep cannot be continued\n"
+    assert warning in capsys.readouterr().out
 
 
 def test_a_sweep_in_use_is_told_in_one_line(

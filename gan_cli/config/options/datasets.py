@@ -160,7 +160,9 @@ class Folder(ImageOptions):
             )
         if isinstance(self.value_range, tuple) and self.value_range[0] >= self.value_range[1]:
             low, high = self.value_range
-            raise UsageError(f"dataset.value_range=[{low:g},{high:g}]: expected the lower value first, as [0,4095]")
+            raise UsageError(
+                f"dataset.value_range=[{low:.10g},{high:.10g}]: expected the lower value first, as [0,4095]"
+            )
         return image_shape(self.image_channels, image_size)
 
 

@@ -102,8 +102,12 @@ def source_text(title: str, split: str, count: int, origin: str) -> str:
 
 
 def root_folder(root: str) -> Path:
-    """Returns `dataset.root` as a path, with `~` expanded."""
-    return Path(os.path.expanduser(root))
+    """Returns `dataset.root` as a path, with `~` expanded. Raises UsageError if it is, or is below, a file."""
+    path = Path(os.path.expanduser(root))
+    found = next((each for each in (path, *path.parents) if each.exists()), None)
+    if found is not None and not found.is_dir():
+        raise UsageError(f"dataset.root={root}: {found} is a file, expected a folder")
+    return path
 
 
 def download_missing(

@@ -7,7 +7,6 @@ import gzip
 import math
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gan_cli.errors import StorageError, UsageError
+from gan_cli.storage.archive_errors import DAMAGED
 
 # By the third byte; the fourth is the number of dimensions.
 TYPES: dict[int, np.dtype[Any]] = {0x08: np.dtype(np.uint8), 0x0C: np.dtype(">i4")}
@@ -30,10 +30,8 @@ def read_idx(path: Path, member: str = "") -> np.ndarray:
     try:
         with _opened(path, member) as stream:
             content = stream.read(MOST_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UsageError(f"{shown}: damaged gzip file ({error}), get it again") from error
-    except (zipfile.BadZipFile, KeyError, RuntimeError) as error:
-        raise UsageError(f"{shown}: damaged zip ({error}), get it again") from error
+    except DAMAGED as error:
+        raise UsageError(f"{shown}: damaged {'zip' if member else 'gzip file'}, get it again") from error
     except OSError as error:
         raise StorageError(f"{shown}: cannot be read ({error.strerror or error})") from error
     if len(content) > MOST_BYTES:
@@ -47,7 +45,7 @@ def read_idx(path: Path, member: str = "") -> np.ndarray:
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     size = math.prod(shape) * kind.itemsize
     if len(content) - header != size:
-        raise UsageError(f"{shown}: its header says {size} bytes of data, it has {len(content) - header}")
+        raise UsageError(f"{shown}: its header says {size:,} bytes of data, it has {len(content) - header:,}")
     return np.frombuffer(content, kind, offset=header).reshape(shape)
 
 

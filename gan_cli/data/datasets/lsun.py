@@ -50,6 +50,7 @@ def load_lsun(
             )
     missing = [names[scene] for scene in scenes or SCENES[:1] if not (folder / names[scene]).is_dir()]
     if missing:
+        missing = [f"{name} (the folder in {name}.zip)" for name in missing]
         raise missing_data_error("LSUN", root, "is not downloaded by gan-cli", missing, folder)
     paths = [str(folder / names[scene]) for scene in scenes]
     with contextlib.ExitStack() as stack:

@@ -116,10 +116,13 @@ def _read(
         for file in files:
             if not file.makes and (md5 := file_md5(folder / file.name)) != file.md5:
                 raise damaged_file_error(folder / file.name, f"has md5 {md5}, expected {file.md5}") from error
-        reason = one_line(str(error).replace(" You can use download=True to download it", ""), 200)
+        reason = ""  # most texts are about the parser, not about the files
+        if isinstance(error, OSError) and error.filename:
+            reason = f" ({one_line(f'{error.filename}: {error.strerror}', 300)})"
+        names = " and ".join(file.makes or file.name for file in files)
         raise UsageError(
-            f"dataset.root={root}: the files of {published.title} in {folder} are damaged or incomplete ({reason});"
-            " delete them and get them again"
+            f"dataset.root={root}: {published.title} is damaged or incomplete{reason}; delete {names} in {folder} and"
+            " get them again"
         ) from error
     if len(found) == 1:
         return found[0]

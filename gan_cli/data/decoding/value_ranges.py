@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gan_cli.config.options.datasets import AUTO, FULL
+from gan_cli.errors import format_number
 
 ValueRange = str | tuple[float, float]  # auto, full, or (low, high)
 EIGHT_BITS, SIXTEEN_BITS, OVER_SIXTEEN_BITS, FLOATS = "8 bits", "16 bits", "more than 16 bits", "floats"
@@ -93,11 +94,6 @@ def _of_floats(low: float, high: float) -> ValueRange:
 
 
 # --- texts -------------------------------------------------------------------------------------------------------
-
-
-def format_number(number: float) -> str:
-    """Formats a number for people: `4,095` or `0.1235`."""
-    return f"{number:,.0f}" if float(number).is_integer() else f"{number:.4g}"
 
 
 def format_override(wanted: ValueRange) -> str:

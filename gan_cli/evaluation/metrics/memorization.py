@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gan_cli.errors import format_number
 from gan_cli.evaluation.callbacks import CountCallback, ignore
 from gan_cli.evaluation.metrics.feature_extractors import downscale
 
@@ -127,7 +128,8 @@ class Memorization:
         if self.flagged:
             text += f"; at most {MAX_COPY_SHARE:.0%} is accepted" if share > MAX_COPY_SHARE else ""
         if self.ratio < MIN_DISTANCE_RATIO:
-            text += f"; the median distance to a training image is {self.ratio:.2g} times that of held-out images"
+            times = format_number(self.ratio, 2)
+            text += f"; the median distance to a training image is {times} times that of held-out images"
         repeated = self.repeats.float().mean().item()
         if repeated > REPORTED_REPEAT_SHARE:
             text += f"; {repeated:.1%} of samples repeat each other"

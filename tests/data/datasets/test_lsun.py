@@ -36,7 +36,11 @@ def test_classes_choose_the_databases(root: Path) -> None:
 
 def test_other_scenes_are_named(root: Path) -> None:
     refused(partial(load, root, "bedrom"), "'bedrom' is no scene of LSUN", "did you mean 'bedroom'")
-    refused(partial(load, root, "tower"), f"dataset.root={root}", f"put tower_train_lmdb into {root}")
+    refused(
+        partial(load, root, "tower"),
+        f"dataset.root={root}",
+        f"put tower_train_lmdb (the folder in tower_train_lmdb.zip) into {root}",
+    )
 
 
 def test_a_damaged_database_is_named(root: Path) -> None:

@@ -75,6 +75,29 @@ def test_missing_files_are_named(tmp_path: Path, name: str) -> None:
     assert set(NEEDED) == set(WRITERS)
 
 
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "celeba", "dtd", "lsun"])
+def test_a_root_that_is_a_file(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for root in (file, file / "below"):
+        refused(partial(load, root, name), f"dataset.root={root}: {file} is a file, expected a folder")
+
+
+@pytest.mark.parametrize("content", [None, b"<html>\n"], ids=["missing", "no list"])
+def test_a_damaged_list_among_extracted_files(published: PublishedFiles, tmp_path: Path, content: bytes | None) -> None:
+    """The messages of Python and torchvision do not reach the user."""
+    root = published.copy("dtd", tmp_path, extracted=True)
+    path = next(root.rglob("train1.txt"))
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    text = refused(
+        partial(load, root, "dtd"), f"dataset.root={root}: ", " is damaged or incomplete", "; delete dtd in "
+    )
+    assert (f" is damaged or incomplete ({path}: No such file or directory); delete" in text) == (content is None)
+    assert "Errno" not in text
+
+
 @pytest.mark.parametrize("name", [name for name in NEEDED if name != "lsun"])
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>Not found</html>", b""], ids=["a page of HTML", "empty"])
 def test_something_else_in_place_of_a_file(
