@@ -29,7 +29,7 @@ def build_device(section: Any) -> torch.device:
     if section.name == "auto":
         return torch.device(available[0])
     if section.name not in available:
-        raise UsageError(f"device={section.name}: not available here, use one of {', '.join(reversed(available))}")
+        raise UsageError(f"device={section.name}: not available here, use one of {', '.join(sorted(available))}")
     if section.name != "cuda":
         return torch.device(section.name)
     count = torch.cuda.device_count()

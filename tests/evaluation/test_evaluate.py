@@ -210,7 +210,7 @@ def test_data_that_were_moved_are_named(
     assert metric_names(judged(f"ckpt={run}", *FEW, "data=moved, away")[0]) == ["kernel-random"]
     pictures(here / "others", 25)
     said = error_line(capsys, "eval", f"ckpt={run}", *FEW, "data=others")
-    assert "was trained on other data than these (25 pictures from others" in said
+    assert "was trained on other data than these (25 images from others" in said
 
 
 def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,7 +255,7 @@ def test_more_samples_than_real_ones(run: Path, capsys: pytest.CaptureFixture[st
 
 def test_what_the_data_do_not_allow(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = error_line(capsys, "eval", f"ckpt={run}", "n=20", "extractor=random", "metrics=[inception_score]")
-    assert "metrics=[inception_score]: needs pictures of one class each with extractor=classifier" in said
+    assert "metrics=[inception_score]: needs images of one class each with extractor=classifier" in said
 
 
 def test_a_folder_that_cannot_be_written(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ GRIDS = [*without(TINY_IMAGES, "training.sample_every"), "training.sample_every=
 
 
 def events_of(run: Path) -> tuple[dict[str, dict[int, float]], dict[str, list[int]]]:
-    """Figures and the steps of pictures, as TensorBoard reads them."""
+    """Figures and the steps of images, as TensorBoard reads them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     read = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0})

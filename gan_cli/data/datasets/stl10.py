@@ -41,7 +41,7 @@ def load_stl10(*, root: str, download: bool, split: str, image_size: tuple[int, 
     samples = found[images]
     if labels in found and len(found[labels]) != len(samples):
         raise damaged_file_error(
-            f"{STL10.title} {origin}", f"{len(samples)} pictures do not fit {len(found[labels])} labels"
+            f"{STL10.title} {origin}", f"{len(samples)} images do not fit {len(found[labels])} labels"
         )
     return Dataset(
         samples=samples,
