@@ -166,5 +166,5 @@ def _check_bad(files: Sequence[ListedFile], outcomes: Sequence[ImageOutcome], on
     if not bad or (on_bad == "skip" and bad < len(files)):
         return
     many = f"{bad:,} of {count_noun(len(files), 'image')} cannot be used"
-    mend = "mend or remove them" + (", or set dataset.on_bad=skip" if on_bad == "error" else "")
-    raise UsageError(f"dataset.path={shown}: {many}: {describe_unusable(files, outcomes, 3)}; {mend}")
+    remedy = "repair or remove them" + (", or set dataset.on_bad=skip" if on_bad == "error" else "")
+    raise UsageError(f"dataset.path={shown}: {many}: {describe_unusable(files, outcomes, 3)}; {remedy}")

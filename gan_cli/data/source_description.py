@@ -72,7 +72,7 @@ def source_line(
 def _changes(good: Sequence[ImageOutcome], target: TargetFormat) -> list[str]:
     """Returns a description of each change that was made to at least one image, with the number of these images."""
     height, width = target.size
-    clear = "wholly transparent"
+    clear = "fully transparent"
     if target.channels == 4:
         clear += " (if that band is not opacity, use dataset.bands=data)"
     texts = {

@@ -65,7 +65,7 @@ def test_bad_pictures_are_named_with_a_reason(tmp_path: Path, name: str) -> None
     (tmp_path / name).write_bytes(content)
     assert folder_error(tmp_path) == (
         f"dataset.path={tmp_path}: 1 of 2 images cannot be used: {name} ({reason});"
-        " mend or remove them, or set dataset.on_bad=skip"
+        " repair or remove them, or set dataset.on_bad=skip"
     )
     dataset = load_folder(tmp_path, on_bad="skip")
     assert len(dataset) == 1
@@ -84,7 +84,7 @@ def test_all_bad_pictures_are_counted_and_some_are_named(tmp_path: Path) -> None
         (tmp_path / f"{index:02d}.png").write_text("?")
     why = "(not an image despite its name)"
     message = folder_error(tmp_path)
-    assert f"17 of 18 images cannot be used: 00.png {why}, 01.png {why}, 02.png {why} and 14 more; mend" in message
+    assert f"17 of 18 images cannot be used: 00.png {why}, 01.png {why}, 02.png {why} and 14 more; repair" in message
     source = load_folder(tmp_path, on_bad="skip").source
     assert source.endswith(
         f"; 17 left out: 00.png {why}, 01.png {why}, 02.png {why}, 03.png {why}, 04.png {why} and 12 more"
@@ -165,7 +165,7 @@ def test_links_that_lead_nowhere_are_bad(tmp_path: Path) -> None:
     (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere")
     (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
     message = folder_error(tmp_path)
-    assert "broken.png (a link that leads nowhere), circle.png (a link that leads nowhere);" in message
+    assert "broken.png (a broken link), circle.png (a broken link);" in message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

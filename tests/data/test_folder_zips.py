@@ -80,7 +80,7 @@ def test_bad_members_of_a_zip(tmp_path: Path) -> None:
     reasons = {
         "crc.bmp": "damaged in the zip",
         "good.bmp": "twice in the zip",
-        "packed.bmp": "packed in an unusual way, zip it anew",
+        "packed.bmp": "packed in an unusual way, zip it again",
         "secret.bmp": "encrypted",
         "text.bmp": "not an image despite its name",
     }

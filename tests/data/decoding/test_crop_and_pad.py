@@ -122,11 +122,11 @@ def test_every_fit_of_every_proportion(tmp_path: Path, fit: str, width: int, hei
 def test_four_bands_that_are_no_opacity(tmp_path: Path) -> None:
     content = encode_image(Image.new("RGBA", (8, 8), (10, 20, 130, 0)), "PNG")
     lost = load_single_file(tmp_path, content, channels=4)
-    assert lost.source.endswith("; 1 wholly transparent (if that band is not opacity, use dataset.bands=data)")
+    assert lost.source.endswith("; 1 fully transparent (if that band is not opacity, use dataset.bands=data)")
     assert lost.changes["wholly_transparent"] == 1
     assert pixel(load_single_file(tmp_path, content, channels=4, bands="data")) == (10, 20, 130, 0)
     assert load_single_file(tmp_path, content, background="black").source.endswith(
-        "; 1 with transparency put on black; 1 wholly transparent; values 0 to 0 of 255: nearly black"
+        "; 1 with transparency put on black; 1 fully transparent; values 0 to 0 of 255: nearly black"
     )
     assert "a.png (has 4 bands, not dataset.image_channels=3)" in folder_error(tmp_path / "one", bands="data")
 
