@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from gan_cli.cli.explain import explain
 from gan_cli.cli.keys import describe_keys
 from gan_cli.config.commands import SCHEMAS
+from gan_cli.config.compose import groups
 from support.modules import FILES, PACKAGE, syntax_tree
 from support.paths import ROOT
 
@@ -95,3 +97,10 @@ def test_names_are_listed_alphabetically() -> None:
     lists = {key: text.split(", ") for key, text in ranges.items() if ", " in text}
     assert len(lists) > 10
     assert {key: names for key, names in lists.items() if names != sorted(names)} == {}
+
+
+def test_each_option_is_summed_up_by_a_sentence() -> None:
+    lines = [line for group in groups() for line in explain([f"explain={group}"]).splitlines()]
+    options = [line for line in lines if line.startswith("  ")]
+    assert len(options) == sum(map(len, groups().values()))
+    assert [line for line in options if not line.endswith(".")] == []
