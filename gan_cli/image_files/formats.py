@@ -27,7 +27,7 @@ UNREAD_IMAGE_SUFFIXES = {  # image formats that are not read: such a file counts
     **dict.fromkeys((".dcm", ".dicom"), CONVERT_DEEP),
     **dict.fromkeys((".exr", ".hdr", ".pfm"), "convert it to npy or a tif of floats"),
 }
-EXTRACT_FRAMES = "take its images out, as by `ffmpeg -i film.mp4 frames/%06d.png`"
+EXTRACT_FRAMES = "extract its frames, as by `ffmpeg -i film.mp4 frames/%06d.png`"
 EXTRACT_IMAGES = "write its images out as files or as an npy"
 UNSAFE = "it may hold code and is not loaded: save its arrays by numpy.savez"
 LABEL = "it is a label and no image: write the labels into a table as file,label and name it by dataset.labels"

@@ -24,7 +24,7 @@ def test_a_path_that_is_missing(tmp_path: Path) -> None:
         assert wanted in folder_error(path)
 
 
-EXTRACT_FRAMES = "mp4 is not read, take its images out, as by `ffmpeg -i film.mp4 frames/%06d.png`"
+EXTRACT_FRAMES = "mp4 is not read, extract its frames, as by `ffmpeg -i film.mp4 frames/%06d.png`"
 
 
 @pytest.mark.parametrize(
