@@ -155,8 +155,8 @@ def _too_much(key: str, count: int, target: TargetFormat, most: str) -> str:
     channels, height, width = target.shape
     size = count * channels * height * width / 1e9
     return (
-        f"{key}: {count:,} images of {channels} channels, {height} x {width}, take {size:,.1f} GB, more than"
-        f" {most}; set dataset.limit or a smaller image_size, or store them on disk by dataset.cache"
+        f"{key}: {count_noun(count, 'image')} of {channels} channels, {height} x {width}, take {size:,.1f} GB, more"
+        f" than {most}; set dataset.limit or a smaller image_size, or store them on disk by dataset.cache"
     )
 
 

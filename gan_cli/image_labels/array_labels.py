@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gan_cli.errors import one_line
+from gan_cli.errors import count_noun, one_line
 from gan_cli.image_files.arrays import ArrayLocation
 from gan_cli.image_files.bad_image import BadImageError
 from gan_cli.image_files.listing import ListedFile, Reader
@@ -79,7 +79,7 @@ def _cells(content: bytes, files: Sequence[ListedFile]) -> list[tuple[ListedFile
         shape = ",".join(map(str, values.shape))
         raise BadImageError(f"[{shape}] is not one label for each image")
     if len(values) != len(files):
-        raise BadImageError(f"{len(values):,} labels for {len(files):,} images")
+        raise BadImageError(f"{count_noun(len(values), 'label')} for {count_noun(len(files), 'image')}")
     return [(file, _cell(value)) for file, value in zip(files, values.tolist(), strict=True)]
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gan_cli.errors import UsageError, one_line
+from gan_cli.errors import UsageError, count_noun, one_line
 from gan_cli.image_files.listing import ListedFile
 from gan_cli.image_labels.natural_order import natural_key, parse_number, version_1_key
 from gan_cli.image_labels.table_matching import Match, column_index, match_table
@@ -83,7 +83,7 @@ def read_labels(
     if missing:
         header = ", ".join(one_line(name, 40) for name in match.header[:5])
         raise UsageError(
-            f"{table.shown}: has no row for {len(missing):,} of {len(files):,} images, as {missing[0]};"
+            f"{table.shown}: has no row for {len(missing):,} of {count_noun(len(files), 'image')}, as {missing[0]};"
             f" add them, empty cells are allowed (its header is {header}; images are named by"
             f" {one_line(match.header[match.column], 40)})"
         )
@@ -135,7 +135,9 @@ def _column(name: str, cells: list[str], how: LabelOptions) -> _Column:
     if len(values) < sum(counts.values()) or len(values) < 2 or how.version == FIRST_VERSION:
         return column
     bins = "; dataset.labels_bins=5 makes ranges" if numeric else ""
-    return column._replace(note=f"{len(values):,} values for {len(values):,} images, each its own class{bins}")
+    return column._replace(
+        note=f"{len(values):,} values for {count_noun(len(values), 'image')}, each its own class{bins}"
+    )
 
 
 def _binned(name: str, cells: Sequence[str], values: Sequence[str], counts: Counter[str], bins: int) -> _Column:

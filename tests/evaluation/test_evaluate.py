@@ -231,7 +231,10 @@ def test_data_that_are_drawn_are_nowhere(run: Path, capsys: pytest.CaptureFixtur
         (("ckpt=a", "image_size=16"), "image_size=16: is for two folders, without ckpt"),
         (("real=a", "fake=b", "data=c"), "data=c: says where a checkpoint's data are"),
         (("ckpt=a", "metrics=[fid]"), "metrics=[fid]: expected"),
-        (("ckpt=a", "extractor=resnet"), "extractor=resnet: expected one of auto, classifier, random, pixels"),
+        (
+            ("ckpt=a", "extractor=resnet"),
+            "extractor=resnet: expected one of auto, classifier, inception, pixels, random",
+        ),
         (("ckpt=a", "n=9"), "n=9: expected a whole number at least 10"),
         (("ckpt=a", "resamples=-1"), "resamples=-1: expected"),
         (("ckpt=a", "standing=maybe"), "standing=maybe: expected true or false"),

@@ -143,7 +143,7 @@ def test_a_missing_package_is_said_before_there_is_a_folder(
 
 def test_an_unknown_logger_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("train", [*TINY_IMAGES, "logger=tensorbord"]) == 2
-    assert "logger=tensorbord: expected a list, each one of tensorboard, wandb, csv, mlflow" in capsys.readouterr().err
+    assert "logger=tensorbord: expected a list, each one of csv, mlflow, tensorboard, wandb" in capsys.readouterr().err
 
 
 def test_where_wandb_finds_a_key(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
